@@ -1,0 +1,113 @@
+"""The whole error tree. An error's text is a sentence that a person can act on; its class says what the program may do."""
+
+from datetime import timedelta
+
+
+class DarkroomError(Exception):
+    """Base of everything that Darkroom raises on purpose."""
+
+
+class ConfigurationError(DarkroomError):
+    """A setting is missing or wrong; only a person can help."""
+
+
+class RequestInvalid(DarkroomError):
+    """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent."""
+
+
+class NotFound(DarkroomError):
+    """Nothing has that id."""
+
+
+class LedgerUnavailable(DarkroomError):
+    """The database cannot be reached or is busy for too long; the caller may try again."""
+
+
+# --- what providers do -------------------------------------------------------------------------------------------------
+
+
+class ProviderError(DarkroomError):
+    """A provider refused, failed or could not be understood.
+
+    `code` is the provider's own error code or a short word of ours; it becomes the generation's `reason`.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int | None = None, trace_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.trace_id = trace_id
+
+    def __str__(self) -> str:
+        facts = [f"code {self.code}"]
+        if self.status is not None:
+            facts.append(f"HTTP {self.status}")
+        if self.trace_id:
+            facts.append(f"trace {self.trace_id}")
+        return f"{super().__str__()} ({', '.join(facts)})"
+
+
+class NotTaken(ProviderError):
+    """The provider certainly did not take the submission: it is free to submit it again after `retry_after`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int | None = None,
+        trace_id: str | None = None,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, code=code, status=status, trace_id=trace_id)
+        self.retry_after = retry_after
+
+
+class AccountBlocked(NotTaken):
+    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the provider is paused."""
+
+
+class Rejected(ProviderError):
+    """The provider refused this request for good; the generation fails."""
+
+
+class Uncertain(ProviderError):
+    """It may have been taken and charged: never submitted again by the program."""
+
+
+class QueryFailed(ProviderError):
+    """A question to the provider (not a submission) got no usable answer; asking again later is free."""
+
+
+class CallbackUnreadable(DarkroomError):
+    """An authenticated callback whose body cannot be understood; it is kept and can be replayed after a fix."""
+
+
+# --- what links do -----------------------------------------------------------------------------------------------------
+
+
+class DownloadError(DarkroomError):
+    """A result link did not give its bytes; trying again later may help."""
+
+
+class LinkDead(DownloadError):
+    """The link has expired or the file is gone; only a fresh link from the provider can help."""
+
+
+class LinkForbidden(DownloadError):
+    """The link points where a download must never go."""
+
+
+class ContentInvalid(DownloadError):
+    """Bytes came, but they are not the whole and harmless file that they claim to be."""
+
+
+# --- what the bucket does ----------------------------------------------------------------------------------------------
+
+
+class ArchiveError(DarkroomError):
+    """The bucket did not take or give an object; trying again later may help."""
+
+
+class ArchiveConflict(ArchiveError):
+    """Another object with other bytes already lies under this key."""

@@ -1,0 +1,188 @@
+"""The domain: what a generation is, the states it moves through, and what providers can say about it. Pure values."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    #: written down, waits for room at the provider
+    QUEUED = "queued"
+    #: claimed by exactly one worker; the POST may be under way
+    SUBMITTING = "submitting"
+    #: the provider took it; its task_id is known
+    SUBMITTED = "submitted"
+    #: nobody knows whether the provider took it; never submitted again by the program
+    UNCONFIRMED = "unconfirmed"
+    #: the provider is done and paid; the links are known, the bytes are not ours yet
+    SUCCEEDED = "succeeded"
+    #: every asset lies in the bucket, hashed
+    ARCHIVED = "archived"
+    #: a link died before its bytes were ours: the one state that pages somebody
+    EXPIRED = "expired"
+    #: the provider refused or failed it
+    FAILED = "failed"
+    #: taken back before it was submitted
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
+
+#: Every move that the ledger allows. Whoever finds the generation in another state came too late and changes nothing.
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    # A late success of an earlier attempt is paid for, so it is kept wherever the generation waits meanwhile.
+    State.QUEUED: frozenset({State.SUBMITTING, State.CANCELLED, State.FAILED, State.SUCCEEDED}),
+    # The callback may outrun the reply to the submission.
+    State.SUBMITTING: frozenset({State.QUEUED, State.SUBMITTED, State.UNCONFIRMED, State.SUCCEEDED, State.FAILED}),
+    State.SUBMITTED: frozenset({State.SUCCEEDED, State.FAILED}),
+    # Back to QUEUED only by a person.
+    State.UNCONFIRMED: frozenset({State.SUBMITTED, State.SUCCEEDED, State.FAILED, State.QUEUED}),
+    State.SUCCEEDED: frozenset({State.ARCHIVED, State.EXPIRED}),
+    # A person may ask for the links again; that costs nothing.
+    State.EXPIRED: frozenset({State.SUCCEEDED}),
+    # Back to QUEUED only by a person; a success after a time-out wins (midjourney-proxy does that).
+    State.FAILED: frozenset({State.SUCCEEDED, State.QUEUED}),
+    State.CANCELLED: frozenset({State.SUCCEEDED}),
+    State.ARCHIVED: frozenset(),
+}
+
+
+class Operation(StrEnum):
+    IMAGINE = "imagine"
+    UPSCALE = "upscale"
+    VARIATION = "variation"
+    REROLL = "reroll"
+    PAN = "pan"
+    ZOOM = "zoom"
+    REGION = "region"
+    BLEND = "blend"
+    DESCRIBE = "describe"
+    EDIT = "edit"
+    VIDEO = "video"
+    VIDEO_EXTEND = "video_extend"
+
+
+_OPERATION_OF_ACTION = (
+    (re.compile(r"(redo_)?upscale"), Operation.UPSCALE),
+    (re.compile(r"variation_region"), Operation.REGION),
+    (re.compile(r"variation"), Operation.VARIATION),
+    (re.compile(r"reroll"), Operation.REROLL),
+    (re.compile(r"pan_"), Operation.PAN),
+    (re.compile(r"zoom_|square"), Operation.ZOOM),
+)
+
+
+def operation_of(action: str) -> Operation | None:
+    """The operation that a follow-up action (`upscale2`, `zoom_out_1_5x`, …) belongs to; None if it is not known."""
+    return next((operation for pattern, operation in _OPERATION_OF_ACTION if pattern.match(action)), None)
+
+
+class AssetKind(StrEnum):
+    IMAGE = "image"
+    VIDEO = "video"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What a provider is asked to do.
+
+    `action` is the name of the follow-up that the parent offered (None for a first generation); `parent` holds what
+    the provider needs to find the parent (for Ace Data Cloud its `image_id`).
+    """
+
+    operation: Operation
+    prompt: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    action: str | None = None
+    parent: Mapping[str, str] = field(default_factory=dict)
+
+
+class Status(StrEnum):
+    IN_PROGRESS = "in progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where one result can be fetched, exactly as the provider wrote it: a changed byte breaks its signature."""
+
+    url: str
+    kind: AssetKind = AssetKind.IMAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a callback or a poll says about one task, in our words.
+
+    `parent` is what a follow-up of this generation must send to name it; `actions` the follow-ups that are offered.
+    """
+
+    status: Status
+    task_id: str | None = None
+    progress: int | None = None
+    links: tuple[Link, ...] = ()
+    actions: tuple[str, ...] = ()
+    parent: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    id: str
+    provider: str
+    operation: Operation
+    action: str | None
+    prompt: str
+    options: Mapping[str, Any]
+    state: State
+    batch_id: str | None
+    parent_id: str | None
+    depth: int
+    follow_up: tuple[str, ...]
+    priority: int
+    key: str | None
+    task_id: str | None
+    progress: int | None
+    reason: str | None
+    message: str | None
+    tries: int
+    actions: tuple[str, ...]
+    provider_parent: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One result. `url` is a secret while it lives: show it only through `worker.redaction`."""
+
+    id: int
+    generation_id: str
+    index: int
+    kind: AssetKind
+    url: str
+    deadline: datetime
+    state: str
+    key: str | None
+    sha256: str | None
+    bytes: int | None
+    content_type: str | None
+    width: int | None
+    height: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    from_state: State | None
+    to_state: State
+    at: datetime
+    cause: str

@@ -1,0 +1,117 @@
+"""Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker.errors import ConfigurationError
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """`ACEDATACLOUD_API_TOKEN_FILE=/run/secrets/ace` stands for the text of that file."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigurationError(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    # --- standard names ---
+    database_url: str | None = None
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    s3_bucket: str | None = None
+    s3_prefix: str = ""
+    public_url: str | None = None
+    port: int = Field(default=8000, ge=1, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # --- Darkroom's own ---
+    darkroom_data: Path = Path("darkroom-data")
+    darkroom_signing_keys: SecretStr | None = None
+    darkroom_download_allow: str = ""
+    darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
+    #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
+    darkroom_poll_seconds: float = Field(default=120, gt=0)
+    darkroom_max_depth: int = Field(default=3, ge=0)
+    darkroom_max_follow_ups: int = Field(default=16, ge=0)
+
+    # --- providers ---
+    acedatacloud_api_token: SecretStr | None = None
+    acedatacloud_base_url: str = "https://api.acedata.cloud"
+    #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
+    acedatacloud_rate: float = Field(default=10, gt=0)
+    acedatacloud_in_flight: int = Field(default=100, ge=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+    @field_validator("public_url", "acedatacloud_base_url")
+    @classmethod
+    def _is_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{value!r} is not an http:// or https:// address")
+        return value.rstrip("/")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: str) -> str:
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _callbacks_need_keys(self) -> Self:
+        if self.public_url and not self.darkroom_signing_keys:
+            raise ValueError(
+                "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
+                "set it to `k1:` and at least 32 random characters"
+            )
+        return self
+
+    @property
+    def ledger_url(self) -> str:
+        """The database of record; one SQLite file in the data folder unless DATABASE_URL says otherwise."""
+        return self.database_url or f"sqlite:///{self.darkroom_data.absolute() / 'ledger.sqlite3'}"
+
+    @property
+    def poll_after(self) -> timedelta:
+        """How long a submitted generation may be silent before it is asked for."""
+        return timedelta(seconds=self.darkroom_poll_seconds if self.public_url else min(5, self.darkroom_poll_seconds))
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises ConfigurationError with one line per wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": "))
+        raise ConfigurationError("\n".join(lines)) from error
