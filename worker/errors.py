@@ -1,4 +1,4 @@
-"""The whole error tree. An error's text is a sentence that a person can act on; its class says what the program may do."""
+"""The whole error tree: the text is a sentence that a person can act on, the class says what the program may do."""
 
 from datetime import timedelta
 
@@ -23,7 +23,7 @@ class LedgerUnavailable(DarkroomError):
     """The database cannot be reached or is busy for too long; the caller may try again."""
 
 
-# --- what providers do -------------------------------------------------------------------------------------------------
+# --- what providers do ---
 
 
 class ProviderError(DarkroomError):
@@ -83,7 +83,7 @@ class CallbackUnreadable(DarkroomError):
     """An authenticated callback whose body cannot be understood; it is kept and can be replayed after a fix."""
 
 
-# --- what links do -----------------------------------------------------------------------------------------------------
+# --- what links do ---
 
 
 class DownloadError(DarkroomError):
@@ -102,7 +102,7 @@ class ContentInvalid(DownloadError):
     """Bytes came, but they are not the whole and harmless file that they claim to be."""
 
 
-# --- what the bucket does ----------------------------------------------------------------------------------------------
+# --- what the bucket does ---
 
 
 class ArchiveError(DarkroomError):

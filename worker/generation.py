@@ -30,6 +30,7 @@ class State(StrEnum):
 
 
 FINAL = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
+OPEN = frozenset(State) - FINAL
 
 #: Every move that the ledger allows. Whoever finds the generation in another state came too late and changes nothing.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
@@ -153,7 +154,8 @@ class Generation:
     message: str | None
     tries: int
     actions: tuple[str, ...]
-    provider_parent: Mapping[str, str]
+    parent_handle: Mapping[str, str]
+    handle: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
     submitted_at: datetime | None
@@ -171,6 +173,8 @@ class Asset:
     url: str
     deadline: datetime
     state: str
+    tries: int
+    renewals: int
     key: str | None
     sha256: str | None
     bytes: int | None

@@ -1,0 +1,63 @@
+"""What should follow a success: `upscale1,upscale3`, `upscale:all`, and then `upscale:all/zoom_out_2x`. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worker.errors import RequestInvalid
+from worker.generation import Operation, operation_of
+
+_FAMILIES = {operation.value for operation in Operation}
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """One follow-up to create: the parent's `action`, and what should follow that one."""
+
+    action: str
+    then: tuple[str, ...]
+
+
+def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple[str, ...]:
+    """Split and check what the user wrote; raises RequestInvalid with the item that is wrong."""
+    items = tuple(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
+    if len(items) > max_follow_ups:
+        raise RequestInvalid(f"{len(items)} follow-ups are more than the {max_follow_ups} allowed for one generation")
+    for item in items:
+        steps = item.split("/")
+        if len(steps) > max_depth:
+            raise RequestInvalid(f"follow-up {item!r} goes {len(steps)} steps deep; at most {max_depth} are allowed")
+        for step in steps:
+            _check(step, item)
+    return items
+
+
+def expand(items: Sequence[str], offered: Sequence[str], *, limit: int) -> tuple[list[FollowUp], list[str]]:
+    """What to create from the actions that the parent offers, at most `limit`; and a sentence for each that is refused."""
+    wanted: dict[str, list[str]] = {}
+    refused = []
+    for item in items:
+        step, _, rest = item.partition("/")
+        actions = _matching(step, offered)
+        if not actions:
+            refused.append(f"{step} is not offered; there is: {', '.join(offered) or 'nothing'}")
+        for action in actions:
+            wanted.setdefault(action, []).extend([rest] if rest else [])
+    refused += [f"{action} would be more than the {limit} follow-ups allowed" for action in list(wanted)[limit:]]
+    return [FollowUp(action, tuple(then)) for action, then in list(wanted.items())[:limit]], refused
+
+
+def _check(step: str, item: str) -> None:
+    family, colon, which = step.partition(":")
+    if colon and (which != "all" or family not in _FAMILIES):
+        raise RequestInvalid(f"follow-up {item!r}: {step!r} is not understood; write for example upscale:all")
+    if not colon and operation_of(step) is None:
+        raise RequestInvalid(
+            f"follow-up {item!r}: there is no action {step!r}; write for example upscale1, variation2 or upscale:all"
+        )
+
+
+def _matching(step: str, offered: Sequence[str]) -> list[str]:
+    family, colon, _ = step.partition(":")
+    if colon:
+        return [action for action in offered if operation_of(action) == family]
+    return [step] if step in offered else []
