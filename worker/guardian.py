@@ -1,0 +1,55 @@
+"""The last resort against orphans: a small shell that outlives this process by a moment and ends its children."""
+
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+
+# Reads the process groups of the children (`123` begins, `-123` has ended) and kills those that are left when the pipe
+# closes, that is when the parent is gone, however it went. Not PR_SET_PDEATHSIG: that knows only Linux, spares what the
+# children started themselves (pool processes keep the port open), and fires when a mere thread of the parent ends.
+SCRIPT = """
+trap '' HUP INT TERM
+groups=
+while read -r line; do
+  case $line in
+    -*) left=; for group in $groups; do [ "-$group" = "$line" ] || left="$left $group"; done; groups=$left ;;
+    *) groups="$groups $line" ;;
+  esac
+done
+for group in $groups; do kill -s KILL -- "-$group"; done
+"""
+# The child itself tells the guardian before it becomes the program, so no moment is unguarded. In a subshell, because a
+# guardian that is gone must not cost the child its life by SIGPIPE.
+LAUNCHER = '(echo $$ >&0); exec "$@" </dev/null'
+
+
+class Guardian:
+    """Kills the process groups of the guarded children if this process ends without `close`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - the script above
+            ("/bin/sh", "-c", SCRIPT),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={},
+            cwd="/",
+            start_new_session=True,  # it must not die of what ends the parent: Ctrl-C, a closed terminal
+        )
+        assert self._process.stdin is not None  # noqa: S101 - a fact for the type checker
+        #: standard input of a child that is started by `command`, in a session of its own
+        self.pipe = self._process.stdin
+
+    def command(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command line that puts itself under guard and then becomes `argv`, with nothing on standard input."""
+        return ("/bin/sh", "-c", LAUNCHER, "sh", *argv)
+
+    def forget(self, group: int) -> None:
+        """Guard no more a process group that has ended, because its number may be given to somebody else."""
+        with suppress(BrokenPipeError):
+            self.pipe.write(b"-%d\n" % group)
+
+    def close(self) -> None:
+        self.pipe.close()
+        self._process.wait()

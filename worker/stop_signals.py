@@ -1,0 +1,40 @@
+"""Being told to stop, as something to ask for rather than an exception out of nowhere."""
+
+import signal
+import time
+from types import FrameType
+from typing import Self
+
+
+class StopSignals:
+    """Turns Ctrl-C, SIGTERM and a closed terminal into a question, so that no exception can hit the stopping itself.
+
+    Main thread only. A signal that the parent was told to ignore (`nohup`) stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self._received = False
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._previous = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in self._previous.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        # Only a plain attribute: an Event's lock may be held by the very code that this handler interrupts.
+        self._received = True
+
+    def received(self) -> bool:
+        return self._received
+
+    def wait(self) -> None:
+        """Return when a signal has come."""
+        while not self._received:
+            time.sleep(0.1)
