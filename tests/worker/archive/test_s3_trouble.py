@@ -1,0 +1,275 @@
+"""What is wrong with the settings or the network, and what a person is told."""
+
+import hashlib
+import io
+import socket
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.worker.archive.conftest import BUCKET, SECRET_KEY, Server
+from worker.archive import StoredAsset
+from worker.archive.s3 import S3Archive
+from worker.errors import ArchiveError, ConfigurationError
+
+PIXELS = b"pixels" * 100_000
+KEY = "2026/11/21/single/gen_1/0.png"
+
+
+def store(archive: S3Archive, content: bytes = PIXELS) -> StoredAsset:
+    return archive.store(
+        KEY,
+        io.BytesIO(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        content_type="image/png",
+        metadata={"generation-id": "gen_1"},
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
+
+
+class Answers(ThreadingHTTPServer):
+    """A store that gives the answers it was told to, one a request; None breaks the connection."""
+
+    daemon_threads = False
+
+    def __init__(self, *answers: Answer | None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = list(answers)
+        self.lines: list[str] = []
+        self.bodies: list[bytes] = []
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Answers
+
+    def do_PUT(self) -> None:
+        self.server.lines.append(self.requestline)
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        answer = self.server.answers.pop(0)
+        self.close_connection = True
+        if answer is None:
+            return
+        self.send_response(answer.status)
+        for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_HEAD = do_PUT  # noqa: N815 (the base class looks for this name)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def answering(*answers: Answer | None) -> Iterator[Answers]:
+    with Answers(*answers) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.archive.s3.time.sleep", lambda seconds: None)
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def said(error: BaseException) -> str:
+    """All that a log would show of it."""
+    return "".join(traceback.format_exception(error))
+
+
+def test_a_wrong_secret_names_the_setting(
+    rclone: Server, open_at: Callable[..., S3Archive], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
+    archive = open_at(rclone.endpoint)
+    with pytest.raises(ConfigurationError, match=f'Bucket "{BUCKET}" at {rclone.endpoint} was refused.*SECRET_ACCESS'):
+        archive.check()
+    with pytest.raises(
+        ConfigurationError, match=f'"{KEY}" in bucket "{BUCKET}" .*correct AWS_SECRET_ACCESS_KEY'
+    ) as put:
+        store(archive)
+    assert "wrong-secret" not in said(put.value)
+    assert "X-Amz" not in said(put.value)
+
+
+def test_an_unknown_access_key_names_the_setting(
+    rclone: Server, open_at: Callable[..., S3Archive], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNOBODY")
+    archive = open_at(rclone.endpoint)
+    with pytest.raises(ConfigurationError, match="correct AWS_ACCESS_KEY_ID"):
+        archive.check()
+    with pytest.raises(ConfigurationError, match="correct AWS_ACCESS_KEY_ID"):
+        store(archive)
+
+
+def test_missing_credentials_name_the_settings(
+    rclone: Server, open_at: Callable[..., S3Archive], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(ConfigurationError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        open_at(rclone.endpoint).check()
+
+
+def test_half_a_credential_names_the_other_half(open_at: Callable[..., S3Archive], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(ConfigurationError, match="missing: AWS_SECRET_ACCESS_KEY"):
+        open_at("http://127.0.0.1:9")
+
+
+def test_a_bucket_that_is_not_there_is_named(server: Server, open_at: Callable[..., S3Archive]):
+    archive = open_at(server.endpoint, bucket="nowhere")
+    with pytest.raises(ConfigurationError, match=r'"nowhere" at .*: create the bucket, or correct S3_BUCKET'):
+        archive.check()
+    with pytest.raises(ConfigurationError, match=r'"nowhere" at .*: create the bucket, or correct S3_BUCKET'):
+        store(archive)
+
+
+def test_a_name_that_no_bucket_can_have_is_named(server: Server, open_at: Callable[..., S3Archive]):
+    with pytest.raises(ConfigurationError, match='Invalid bucket name "my photos!"'):
+        open_at(server.endpoint, bucket="my photos!").check()
+
+
+def test_an_endpoint_that_does_not_answer_is_named(open_at: Callable[..., S3Archive]):
+    endpoint = f"http://127.0.0.1:{unused_port()}"
+    archive = open_at(endpoint)
+    with pytest.raises(ConfigurationError, match=f"{endpoint} cannot be reached .*; check AWS_ENDPOINT_URL"):
+        archive.check()
+    with pytest.raises(ArchiveError, match=f"{endpoint} cannot be reached") as put:
+        store(archive)
+    assert "X-Amz" not in said(put.value)
+    assert SECRET_KEY not in said(put.value)
+    with pytest.raises(ArchiveError, match=f"{endpoint} cannot be reached"):
+        archive.verify(KEY, "00")
+
+
+def test_an_endpoint_that_is_no_address_is_refused_at_once(open_at: Callable[..., S3Archive]):
+    with pytest.raises(ConfigurationError, match=r"AWS_.* Invalid endpoint: minio:9000"):
+        open_at("minio:9000")
+
+
+@pytest.mark.parametrize("prefix", ["..", "a/../b", "a//b", "./a"])
+def test_a_prefix_that_leads_elsewhere_is_refused(open_at: Callable[..., S3Archive], prefix: str):
+    with pytest.raises(ConfigurationError, match="S3_PREFIX"):
+        open_at("http://127.0.0.1:9", prefix=prefix)
+
+
+def test_a_bucket_in_another_region_names_the_region(monkeypatch: pytest.MonkeyPatch):
+    with mock_aws():
+        boto3.client("s3", region_name="eu-west-1").create_bucket(
+            Bucket="far", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+        with pytest.raises(ConfigurationError, match="set AWS_DEFAULT_REGION=eu-west-1"):
+            S3Archive("far").check()
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        S3Archive("far").check()
+
+
+def test_a_put_to_another_region_is_not_redirected(open_at: Callable[..., S3Archive]):
+    with (
+        answering(Answer(301, b"<Error><Code>PermanentRedirect</Code></Error>", {"Location": "/"})) as store_server,
+        pytest.raises(ConfigurationError, match="another region, so set AWS_DEFAULT_REGION"),
+    ):
+        store(open_at(store_server.endpoint))
+
+
+@pytest.mark.parametrize("trouble", [SLOW_DOWN, Answer(500), Answer(409), None])
+def test_a_passing_trouble_is_passed_with_the_whole_file_sent_again(
+    open_at: Callable[..., S3Archive], trouble: Answer | None
+):
+    with answering(trouble, trouble, Answer(200)) as busy:
+        store(open_at(busy.endpoint))
+    assert busy.bodies == [PIXELS] * 3
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (SLOW_DOWN, "answered SlowDown"),
+        (Answer(502, b"oops"), "answered 502"),
+        (None, KEY),
+    ],
+)
+def test_a_lasting_trouble_may_be_tried_again_later(
+    open_at: Callable[..., S3Archive], trouble: Answer | None, words: str
+):
+    with answering(trouble, trouble, trouble) as busy, pytest.raises(ArchiveError, match=words):
+        store(open_at(busy.endpoint))
+    assert len(busy.bodies) == 3
+
+
+def test_an_object_that_vanishes_before_it_is_compared_may_be_stored_again(open_at: Callable[..., S3Archive]):
+    with answering(Answer(412), Answer(404)) as odd, pytest.raises(ArchiveError, match="was deleted while"):
+        store(open_at(odd.endpoint))
+
+
+def test_an_object_is_compared_by_the_hash_beside_it_however_the_store_writes_its_name(
+    open_at: Callable[..., S3Archive],
+):
+    with answering(
+        Answer(412), Answer(200, headers={"X-Amz-Meta-Sha256": hashlib.sha256(PIXELS).hexdigest()})
+    ) as proud:
+        assert store(open_at(proud.endpoint)).key == KEY
+
+
+def test_a_put_that_was_refused_is_not_repeated(open_at: Callable[..., S3Archive]):
+    with (
+        answering(Answer(400, b"<Error><Code>BadDigest</Code></Error>")) as strict,
+        pytest.raises(ArchiveError, match="answered BadDigest"),
+    ):
+        store(open_at(strict.endpoint))
+
+
+def test_puts_go_through_the_proxy_that_boto3_uses(open_at: Callable[..., S3Archive], monkeypatch: pytest.MonkeyPatch):
+    with answering(Answer(200), Answer(200)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.endpoint)
+        archive = open_at("http://s3.example.invalid")
+        archive.check()
+        store(archive)
+    check, put = proxy.lines
+    assert check.startswith("HEAD http://s3.example.invalid/photos ")
+    assert put.startswith(f"PUT http://s3.example.invalid/photos/{KEY}?")
+
+
+def test_the_addressing_style_that_a_person_configured_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, open_at: Callable[..., S3Archive]
+):
+    assert open_at("http://store.example").url("a").startswith("http://store.example/photos/a?")
+    config = tmp_path / "config"
+    config.write_text("[default]\ns3 =\n    addressing_style = virtual\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert open_at("http://store.example").url("a").startswith("http://photos.store.example/a?")
