@@ -1,0 +1,249 @@
+"""No link leads to a forbidden address or port. Sockets are intercepted, so nothing leaves the machine."""
+
+import ast
+import ipaddress
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.address_guard import AddressGuard
+from worker.download import Downloader
+from worker.errors import ConfigurationError, DownloadError, LinkForbidden
+
+PUBLIC = "93.184.216.34"
+NAMES_OF_THE_LIST = "test,localhost,com"
+SSRF_LINES = (Path(__file__).parents[1] / "payloads/ssrf-links.txt").read_text(encoding="utf-8").splitlines()
+SSRF_LINKS = [line for line in SSRF_LINES if not line.startswith("#")]
+
+
+def listed_names() -> dict[str, list[list[str]]]:
+    """Name → the answers of its resolver, one after the other."""
+    names = {}
+    for line in SSRF_LINES:
+        name, separator, answer = line.removeprefix("# ").partition(" = ")
+        if not separator:
+            continue
+        if answer.startswith("first "):
+            names[name] = [[address] for address in answer.removeprefix("first ").split(", then ")]
+        else:
+            names[name] = [ast.literal_eval(answer) if answer.startswith("[") else [answer]]
+    return names
+
+
+@pytest.fixture
+def resolver(monkeypatch):
+    """The names of the list, and what a test adds; a literal address is read as the system reads it (0x7f000001)."""
+    real = socket.getaddrinfo
+    names = {**listed_names(), "localhost": [["127.0.0.1", "::1"]]}
+    answers: dict[str, Iterator[list[str]]] = {}
+
+    def resolve(host, port, *args, **options):
+        if host not in names:
+            options["flags"] = socket.AI_NUMERICHOST
+            return real(host, port, *args, **options)
+        after_the_last = itertools.repeat(names[host][-1])
+        addresses = next(answers.setdefault(host, itertools.chain(names[host], after_the_last)))
+        return [
+            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in addresses
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return names
+
+
+@pytest.fixture
+def attempts(monkeypatch):
+    """Every (address, port) that somebody tries to connect to; none answers."""
+    seen: list[tuple[str, int]] = []
+
+    class Intercepted(socket.socket):
+        def connect(self, address):
+            seen.append(address[:2])
+            raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "socket", Intercepted)
+    return seen
+
+
+@pytest.mark.parametrize("link", SSRF_LINKS)
+@pytest.mark.parametrize(
+    ("allow", "hosts", "scheme"),
+    [
+        pytest.param("", {"cdn.discordapp.com"}, "http", id="as the settings are"),
+        pytest.param(NAMES_OF_THE_LIST, set(), "http", id="with all its names allowed"),
+        pytest.param("", set(NAMES_OF_THE_LIST.split(",")), "https", id="with all its names as the provider's"),
+    ],
+)
+def test_no_link_of_the_list_connects_to_a_forbidden_address_or_port(link, allow, hosts, scheme, resolver, attempts):
+    with closing(Downloader(allow)) as downloader:
+        for _ in range(3):  # a rebinding name changes its answer
+            with pytest.raises(DownloadError), downloader.fetch(link.replace("http:", f"{scheme}:"), hosts):
+                pass
+    assert set(attempts) <= {(PUBLIC, 80), (PUBLIC, 443)}
+    if hosts == {"cdn.discordapp.com"}:
+        assert attempts == []
+
+
+def test_the_list_is_whole():
+    assert len(SSRF_LINKS) == 48
+    assert len(listed_names()) == 13
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.0.0.5",
+        "100.100.100.200",
+        "127.0.0.1",
+        "168.63.129.16",
+        "169.254.169.254",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.168.1.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::7f00:1",
+        "::ffff:127.0.0.1",
+        "::ffff:93.184.216.34",
+        "::ffff:0:7f00:1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "100::1",
+        "2001::1",
+        "2001:db8::1",
+        "2002:7f00:1::",
+        "3fff::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ],
+)
+def test_a_forbidden_address_is_not_connected_to(address, resolver, attempts):
+    resolver["cdn.test"] = [[PUBLIC, address]]
+    guard = AddressGuard()
+    target = guard.admit("https://cdn.test/a.png", {"cdn.test"})
+    with pytest.raises(LinkForbidden, match=r"https://cdn\.test/a\.png: its host has the address"):
+        guard.connect(target, timeout=1, deadline=time.monotonic() + 1)
+    assert attempts == []
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "172.32.0.1", "100.128.0.1", "2606:4700::6810:1"])
+def test_a_public_address_is_connected_to(address, resolver, attempts):
+    resolver["cdn.test"] = [[address]]
+    guard = AddressGuard()
+    with pytest.raises(OSError):
+        guard.connect(guard.admit("https://cdn.test/", {"cdn.test"}), timeout=1, deadline=time.monotonic() + 1)
+    assert attempts == [(address, 443)]
+
+
+@given(st.ip_addresses())
+def test_no_address_is_permitted_that_python_calls_not_global(address):
+    if AddressGuard()._may_connect(address):
+        assert address.is_global
+        assert not address.is_multicast
+
+
+@given(st.ip_addresses(v=4), st.sampled_from(["::", "::ffff:0:0", "64:ff9b::", "::ffff:0:0:0"]))
+def test_no_ipv6_form_of_any_ipv4_address_is_permitted(inner, prefix):
+    assert not AddressGuard()._may_connect(ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) + int(inner)))
+
+
+def test_every_address_is_tried_until_one_answers(resolver, attempts):
+    resolver["cdn.test"] = [[PUBLIC, "2606:4700::6810:1"]]
+    guard = AddressGuard()
+    with pytest.raises(ConnectionRefusedError):
+        guard.connect(guard.admit("https://cdn.test/", {"cdn.test"}), timeout=1, deadline=time.monotonic() + 1)
+    assert attempts == [(PUBLIC, 443), ("2606:4700::6810:1", 443)]
+
+
+def test_no_address_is_tried_after_the_deadline(resolver, attempts):
+    guard = AddressGuard()
+    with pytest.raises(TimeoutError):
+        guard.connect(guard.admit("https://redir.test/", {"test"}), timeout=1, deadline=time.monotonic())
+    assert attempts == []
+
+
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        ("https://cdn.example/a.png?ex=1&hm=2#x", "https://cdn.example/a.png"),
+        ("HTTPS://CDN.Example:443/a.png", "https://cdn.example/a.png"),
+        ("https://media.cdn.example?ex=1", "https://media.cdn.example/"),
+        ("http://10.1.2.3:9000/a", "http://10.1.2.3:9000/a"),
+        ("https://[fd00::7]:9000/a", "https://[fd00::7]:9000/a"),
+        ("http://files.internal/a", "http://files.internal/a"),
+        ("https://files.internal:8443/a", "https://files.internal:8443/a"),
+    ],
+)
+def test_a_link_of_the_provider_or_of_the_setting_is_admitted(link, text):
+    guard = AddressGuard("files.internal, 10.1.0.0/16,fd00::7")
+    assert str(guard.admit(link, {"cdn.example"})) == text
+
+
+@pytest.mark.parametrize(
+    ("link", "reason"),
+    [
+        ("https://evilcdn.example/a", "none of the provider's"),
+        ("https://cdn.example.evil.test/a", "none of the provider's"),
+        ("https://10.2.0.1/a", "none of the provider's"),
+        ("https://[fd00::8]/a", "none of the provider's"),
+        ("http://cdn.example/a", "only https on port 443"),
+        ("https://cdn.example:8443/a", "only https on port 443"),
+        ("http://10.1.2.3:0/a", "no port 0"),
+        ("http://10.1.2.3:65536/a", "no port 65536"),
+        ("https://cdn.example./a", "not of the form"),
+        ("https://cdn..example/a", "not of the form"),
+        (f"https://{'a' * 64}.cdn.example/a", "not of the form"),
+        ("https://user@cdn.example/a", "not of the form"),
+        ("https://cdn.example\\@evil.test/a", "not of the form"),
+        ("https://cdn.example:/a", "not of the form"),
+        ("https://cdn.example/a\r\nHost: evil", "not of the form"),
+        ("https://cdn.example/\ud800", "not of the form"),
+        (" https://cdn.example/a", "not of the form"),
+        ("https://cdn.exampl\u212a/a", "not of the form"),
+        ("", "not of the form"),
+    ],
+)
+def test_every_other_link_is_forbidden_with_its_reason(link, reason):
+    guard = AddressGuard("10.1.0.0/16,fd00::7")
+    with pytest.raises(LinkForbidden, match=reason):
+        guard.admit(link, {"cdn.example", "cdn.examplk"})
+
+
+@given(st.text())
+def test_no_text_raises_anything_but_link_forbidden(text):
+    for link in (text, f"https://{text}", f"https://cdn.example{text}", f"https://cdn.example:{text}/"):
+        with suppress(LinkForbidden):
+            assert AddressGuard("test").admit(link, {"cdn.example"}).host.endswith(("cdn.example", "test"))
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")))
+def test_path_and_query_stay_as_they_are(rest):
+    assert AddressGuard().admit(f"https://cdn.example/{rest}", {"cdn.example"}).path == f"/{rest}"
+
+
+def test_only_what_http_cannot_carry_is_encoded():
+    target = AddressGuard().admit("https://cdn.example/a b/é%C3.png?x=ü&", {"cdn.example"})
+    assert target.path == "/a%20b/%C3%A9%C3.png?x=%C3%BC&"
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.5/8", "127.1", "0x7f000001", "http://127.0.0.1", "[::1]", "a b", "*.test"])
+def test_a_wrong_setting_is_refused_by_name(entry):
+    with pytest.raises(ConfigurationError, match=r"^DARKROOM_DOWNLOAD_ALLOW: '") as refusal:
+        AddressGuard(f"localhost,{entry}")
+    assert repr(entry) in str(refusal.value)

@@ -1,0 +1,182 @@
+"""Where a download may go: which links, and which addresses at the moment of connecting (SSRF).
+
+Anybody who can forge a callback chooses the link, and whoever owns the link's name chooses its address, anew at each
+resolution. So a name is resolved once, every address of the answer must pass, and the connection goes to one of these.
+"""
+
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from urllib.parse import quote
+
+from worker.errors import ConfigurationError, LinkForbidden
+
+_SETTING = "DARKROOM_DOWNLOAD_ALLOW"
+
+# Own lists instead of `ipaddress.is_global`, whose answers for multicast and NAT64 changed between Python versions.
+# From IANA's special-purpose registries; those that are globally reachable (such as AS112) are left out.
+_FORBIDDEN_V4 = tuple(
+    IPv4Network(text)
+    for text in (
+        "0.0.0.0/8",  # this network; 0.0.0.0 is the machine itself
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # carrier-grade NAT; holds Alibaba's metadata service
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's platform service, on a public address
+        "169.254.0.0/16",  # link-local; holds the metadata service of most clouds
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # protocol assignments; holds Oracle's metadata service
+        "192.0.2.0/24",
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+    )
+)
+# Everything outside global unicast is forbidden: loopback, private, link- and site-local, multicast, and the forms that
+# carry an IPv4 address within them (mapped, compatible, NAT64, SIIT).
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_FORBIDDEN_V6 = tuple(
+    IPv6Network(text)
+    for text in (
+        "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarks
+        "2001:db8::/32",
+        "2002::/16",  # 6to4 carries an IPv4 address
+        "3fff::/20",
+    )
+)
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+# A last label that is a number makes the resolver read the whole name as an IPv4 address (127.1, 0x7f000001).
+_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d){_LABEL}", re.ASCII)
+_LINK = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?"
+    r"(?P<path>[/?][^#]*)?(?:#.*)?",
+    re.ASCII | re.IGNORECASE,
+)
+_PRINTABLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A link that may be followed. Its text leaves the query out, which often is a signature."""
+
+    scheme: str
+    host: str
+    port: int
+    #: path and query as they go over the wire
+    path: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path.partition('?')[0]}"
+
+
+class AddressGuard:
+    """Decides about links and addresses.
+
+    `allow` (DARKROOM_DOWNLOAD_ALLOW) lists host names and networks, separated by commas. Links to them may use
+    plain http and any port. A name alone does not open a private address: that needs its network as well.
+    """
+
+    def __init__(self, allow: str = "") -> None:
+        names: set[str] = set()
+        networks: list[IPv4Network | IPv6Network] = []
+        for entry in filter(None, (part.strip().lower() for part in allow.split(","))):
+            if _NAME.fullmatch(entry):
+                names.add(entry)
+                continue
+            try:
+                networks.append(ipaddress.ip_network(entry))
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{_SETTING}: {entry!r} is neither a host name nor an address or network such as 10.1.0.0/16"
+                ) from error
+        self._names = frozenset(names)
+        self._networks = tuple(networks)
+
+    def admit(self, url: str, hosts: Collection[str]) -> Target:
+        """Split a link that leads to one of `hosts` or their subdomains, or to what `allow` names.
+
+        The path and query stay as they are, byte for byte, because they are signed; only what HTTP cannot carry
+        (blanks, non-ASCII) is percent-encoded. Raises LinkForbidden.
+        """
+        parts = _LINK.fullmatch(url)
+        if parts is None or not url.isprintable():
+            raise LinkForbidden(
+                "the link is not of the form https://host/path, without a user name and with an ASCII host"
+            )
+        scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
+        path = quote(parts["path"] or "/", safe=_PRINTABLE_ASCII)
+        port = int(parts["port"] or DEFAULT_PORTS[scheme])
+        target = Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
+        if self._is_allowed(host):
+            if not 0 < port < 65536:
+                raise LinkForbidden(f"{target}: there is no port {port}")
+            return target
+        if not _is_within(host, hosts):
+            raise LinkForbidden(
+                f"{target}: its host is none of the provider's; if it is to be trusted, add it to {_SETTING}"
+            )
+        if scheme != "https" or port != DEFAULT_PORTS["https"]:
+            raise LinkForbidden(f"{target}: only https on port 443 is allowed, unless {_SETTING} names the host")
+        return target
+
+    def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
+        """A TCP connection to a checked address of the target.
+
+        `timeout` (seconds) is for each address, `deadline` (of the monotonic clock) for all of them. Raises
+        LinkForbidden before any connection if a single one of its addresses is forbidden, OSError if none answers.
+        How long the resolution of a name takes at most is the system's setting (resolv.conf).
+        """
+        addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        for *_, address in addresses:
+            if not self._may_connect(ipaddress.ip_address(address[0])):
+                raise LinkForbidden(f"{target}: its host has the address {address[0]}, where no download may go")
+        failure: OSError = TimeoutError("its total time is over")
+        for family, kind, protocol, _, address in addresses:
+            patience = min(timeout, deadline - time.monotonic())
+            if patience <= 0:
+                break
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(patience)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.connect(address)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                return connection
+        raise failure
+
+    def _is_allowed(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return _is_within(host, self._names)
+        return any(address in network for network in self._networks)
+
+    def _may_connect(self, address: IPv4Address | IPv6Address) -> bool:
+        if any(address in network for network in self._networks):
+            return True
+        if isinstance(address, IPv4Address):
+            return not any(address in network for network in _FORBIDDEN_V4)
+        return address in _GLOBAL_V6 and not any(address in network for network in _FORBIDDEN_V6)
+
+
+def _is_within(host: str, domains: Collection[str]) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)

@@ -1,0 +1,168 @@
+"""Connections for downloads: to checked addresses only, ended by a deadline, kept alive from one link to the next.
+
+They speak through `http.client` and not through requests, because requests and urllib3 rewrite a link on its way out,
+which breaks its signature, and cannot end a reply whose header drips in. It also moves the
+bytes with less CPU than requests.
+"""
+
+import http.client
+import io
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from worker.address_guard import DEFAULT_PORTS, AddressGuard, Target
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+#: a kept connection that was idle longer (seconds) may have been forgotten by a firewall on its way, without a word
+_MAX_IDLE = 30
+_MAX_KEPT = 32
+
+
+class ConnectionPool:
+    """Gets what targets hold and keeps the connections for later; safe to share among threads, not across a fork."""
+
+    def __init__(
+        self, guard: AddressGuard, tls: ssl.SSLContext, *, connect_timeout: float, read_timeout: float
+    ) -> None:
+        self._guard = guard
+        self._tls = tls
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._lock = threading.Lock()
+        #: those that wait for another link, the one that waits longest first
+        self._kept: list[_Connection] = []
+
+    @contextmanager
+    def get(self, target: Target, headers: Mapping[str, str], deadline: float) -> Iterator[http.client.HTTPResponse]:
+        """The response to one GET; every read of it ends at `deadline` (of the monotonic clock) with TimeoutError.
+
+        Raises LinkForbidden, OSError or http.client.HTTPException.
+        """
+        connection, response = self._request(target, headers, deadline)
+        is_whole = False
+        try:
+            yield response
+            # Asked before the close, after which every response looks whole.
+            is_whole = response.isclosed() or response.length == 0
+        finally:
+            response.close()
+            if is_whole and connection.sock is not None:
+                self._keep(connection)
+            else:
+                connection.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept for later."""
+        with self._lock:
+            while self._kept:
+                self._kept.pop().close()
+
+    def _request(
+        self, target: Target, headers: Mapping[str, str], deadline: float
+    ) -> "tuple[_Connection, http.client.HTTPResponse]":
+        kept = self._take(target)
+        if kept is not None:
+            try:
+                return kept, kept.get(target.path, headers, deadline)
+            except (OSError, http.client.HTTPException):
+                # The server ended it while it was idle. A GET may be repeated, so a fresh connection decides.
+                kept.close()
+        fresh = _Connection(target, self._guard, self._tls, self._connect_timeout, self._read_timeout)
+        try:
+            return fresh, fresh.get(target.path, headers, deadline)
+        except BaseException:
+            fresh.close()
+            raise
+
+    def _take(self, target: Target) -> "_Connection | None":
+        oldest = time.monotonic() - _MAX_IDLE
+        with self._lock:
+            while self._kept and self._kept[0].kept_since < oldest:
+                self._kept.pop(0).close()
+            # The newest first, so that those that are not needed any more can age.
+            for index in reversed(range(len(self._kept))):
+                if self._kept[index].origin == target.origin:
+                    return self._kept.pop(index)
+        return None
+
+    def _keep(self, connection: "_Connection") -> None:
+        connection.kept_since = time.monotonic()
+        with self._lock:
+            self._kept.append(connection)
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.pop(0).close()
+
+
+class _Connection(http.client.HTTPConnection):
+    """One connection to a checked address.
+
+    The name in the link stays what the Host header and the TLS handshake say, and what the certificate must be for.
+    """
+
+    def __init__(
+        self, target: Target, guard: AddressGuard, tls: ssl.SSLContext, connect_timeout: float, read_timeout: float
+    ) -> None:
+        super().__init__(target.host, target.port, connect_timeout)
+        self.origin = target.origin
+        # http.client leaves this one out of the Host header.
+        self.default_port = DEFAULT_PORTS[target.scheme]
+        self.kept_since = 0.0
+        self._target = target
+        self._guard = guard
+        self._tls = tls
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._deadline = 0.0
+
+    def get(self, path: str, headers: Mapping[str, str], deadline: float) -> http.client.HTTPResponse:
+        self._deadline = deadline
+        self.request("GET", path, headers=headers)
+        return self.getresponse()
+
+    def connect(self) -> None:
+        self.sock = self._guard.connect(self._target, timeout=self._connect_timeout, deadline=self._deadline)
+        if self._target.scheme == "https":
+            # The time-out of connecting still holds, for the whole of the handshake.
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._target.host)
+
+    def response_class(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
+        """Called by http.client for each response."""
+        response = http.client.HTTPResponse(sock, **options)
+        raw = response.fp.detach()
+        response.fp = io.BufferedReader(_TimedReader(raw, sock, self._read_timeout, self._deadline))
+        return response
+
+
+class _TimedReader(io.RawIOBase):
+    """Gives each read only the time that is left, so status line, headers, chunk sizes and body all end in time."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._timeout = timeout
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("its total time is over")
+        self._sock.settimeout(min(self._timeout, left))
+        try:
+            return self._raw.readinto(buffer)
+        except TimeoutError as error:
+            silence = f"nothing came for {self._timeout:g} seconds"
+            raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

@@ -1,0 +1,69 @@
+"""When a result link dies. Archiving takes the earliest first, so a wrong answer here can cost a paid image."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
+
+#: A time further than this from when the link was seen is garbage, or a link that in truth never ends.
+PLAUSIBLE = timedelta(days=3653)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COMPACT = "%Y%m%dT%H%M%SZ"
+
+
+def deadline_of(url: str, *, seen_at: datetime, retention: timedelta) -> datetime:
+    """The moment (UTC) at which this link stops working; it may be past.
+
+    The link itself says so in its query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
+    `X-Goog-Date` + `X-Goog-Expires` (Google), `Expires` (CloudFront, older S3) or `se` (Azure). If several do, the
+    earliest counts; if none does, or what it says is garbage, it lives for `retention` from `seen_at`.
+    """
+    query = url.partition("#")[0].partition("?")[2]
+    told = [moment for moment in _told(dict(parse_qsl(query))) if abs(moment - seen_at) <= PLAUSIBLE]
+    return min(told) if told else seen_at.astimezone(UTC) + retention
+
+
+def _told(parameters: Mapping[str, str]) -> Iterator[datetime]:
+    for read in _READERS:
+        with suppress(KeyError, ValueError, OverflowError):
+            yield read(parameters)
+
+
+def _seconds(digits: str) -> timedelta:
+    # int() alone would also take signs, underscores, blanks and the digits of other scripts.
+    if not re.fullmatch(r"[0-9]{1,20}", digits):
+        raise ValueError(digits)
+    return timedelta(seconds=int(digits))
+
+
+def _discord(parameters: Mapping[str, str]) -> datetime:
+    digits = parameters["ex"]
+    if not re.fullmatch(r"[0-9a-fA-F]{1,16}", digits):
+        raise ValueError(digits)
+    return _EPOCH + timedelta(seconds=int(digits, 16))
+
+
+def _unix(parameters: Mapping[str, str]) -> datetime:
+    return _EPOCH + _seconds(parameters["Expires"])
+
+
+def _amazon(parameters: Mapping[str, str]) -> datetime:
+    return _compact(parameters["X-Amz-Date"]) + _seconds(parameters["X-Amz-Expires"])
+
+
+def _google(parameters: Mapping[str, str]) -> datetime:
+    return _compact(parameters["X-Goog-Date"]) + _seconds(parameters["X-Goog-Expires"])
+
+
+def _compact(text: str) -> datetime:
+    return datetime.strptime(text, _COMPACT).replace(tzinfo=UTC)
+
+
+def _azure(parameters: Mapping[str, str]) -> datetime:
+    moment = datetime.fromisoformat(parameters["se"])
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_READERS: tuple[Callable[[Mapping[str, str]], datetime], ...] = (_discord, _unix, _amazon, _google, _azure)
