@@ -1,0 +1,32 @@
+"""Which follow-ups an image offers."""
+
+from webhook.sandbox.pictures import is_grid
+from webhook.sandbox.task import Task
+
+GRID_ACTIONS = (
+    "upscale1",
+    "upscale2",
+    "upscale3",
+    "upscale4",
+    "reroll",
+    "variation1",
+    "variation2",
+    "variation3",
+    "variation4",
+)
+SINGLE_ACTIONS = (
+    "upscale_2x",
+    "upscale_4x",
+    "variation_subtle",
+    "variation_strong",
+    "zoom_out_2x",
+    "zoom_out_1_5x",
+    "pan_left",
+    "pan_right",
+    "pan_up",
+    "pan_down",
+)
+
+
+def offered_actions(task: Task) -> tuple[str, ...]:
+    return GRID_ACTIONS if is_grid(task.action) else SINGLE_ACTIONS

@@ -1,0 +1,78 @@
+"""What a person or a test asks the sandbox about itself: the bill, the log, the knobs, a page to look at."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, render_template, request
+
+from webhook.sandbox.faults import KNOBS, FaultsInvalid
+from webhook.sandbox.studio import Studio
+from webhook.sandbox.task import Task
+
+#: tasks on the page, and in `/sandbox/tasks` unless `limit` says otherwise
+SHOWN = 24
+
+
+class Control:
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def blueprint(self) -> Blueprint:
+        blueprint = Blueprint("control", __name__)
+        blueprint.get("/")(self.page)
+        blueprint.get("/livez")(self.livez)
+        blueprint.get("/sandbox/bill")(self.bill)
+        blueprint.get("/sandbox/log")(self.log)
+        blueprint.get("/sandbox/tasks")(self.tasks)
+        blueprint.get("/sandbox/faults")(self.faults)
+        blueprint.post("/sandbox/faults")(self.set_faults)
+        blueprint.post("/sandbox/reset")(self.reset)
+        return blueprint
+
+    def page(self) -> str:
+        tasks = [self._summary(task) for task in self._studio.recent(0, SHOWN)]
+        bill, faults = self._studio.journal.bill(), self._studio.faults.chances()
+        return render_template("sandbox.html", tasks=tasks, bill=bill, faults=faults, knobs=KNOBS)
+
+    def livez(self) -> Response:
+        return jsonify({"status": "ok"})
+
+    def bill(self) -> Response:
+        return jsonify(self._studio.journal.bill())
+
+    def log(self) -> Response:
+        return jsonify(self._studio.journal.log(request.args.get("kind")))
+
+    def tasks(self) -> Response:
+        limit = max(0, request.args.get("limit", SHOWN, int))
+        return jsonify([self._summary(task) for task in self._studio.recent(0, limit)])
+
+    def faults(self) -> Response:
+        return jsonify(self._studio.faults.chances())
+
+    def set_faults(self) -> Response:
+        try:
+            self._studio.faults.replace(request.get_json(force=True, silent=True))
+        except FaultsInvalid as error:
+            answer = jsonify({"error": str(error)})
+            answer.status_code = 400
+            return answer
+        return self.faults()
+
+    def reset(self) -> Response:
+        self._studio.reset()
+        return jsonify({"status": "reset"})
+
+    def _summary(self, task: Task) -> dict[str, Any]:
+        state = "failed" if task.failure else "running" if task.finished_at is None else "finished"
+        path = f"/attachments/page/{task.image_id}/{task.job_id}.png"
+        return {
+            "task_id": task.id,
+            "state": state,
+            "action": task.action,
+            "prompt": task.prompt,
+            "callback_url": task.callback_url,
+            "faults": sorted(task.knobs),
+            "created_at": task.created_at,
+            "finished_at": task.finished_at,
+            "picture": self._studio.links.mint("", path, works=True) if state == "finished" else None,
+        }

@@ -1,0 +1,60 @@
+"""What the sandbox remembers for whoever checks on it: the bill, and a log of everything that happened."""
+
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+#: the oldest entries go first; a long benchmark must not fill the memory
+LOG_LIMIT = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One accepted submission; a failed task is refunded, as Ace Data Cloud says that those are not billed."""
+
+    task_id: str
+    trace_id: str
+    prompt: str
+    action: str
+    callback_url: str | None
+    at: float
+    amount: int = 1
+    refunded: bool = False
+
+
+class Journal:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._charges: dict[str, Charge] = {}
+        self._log: deque[dict[str, Any]] = deque(maxlen=LOG_LIMIT)
+
+    def charge(self, charge: Charge) -> None:
+        with self._lock:
+            self._charges[charge.task_id] = charge
+
+    def refund(self, task_id: str) -> None:
+        with self._lock:
+            if charge := self._charges.get(task_id):
+                self._charges[task_id] = replace(charge, refunded=True)
+
+    def bill(self) -> dict[str, Any]:
+        """`charges` is what has to be paid; `lines` also holds what was refunded."""
+        with self._lock:
+            lines = list(self._charges.values())
+        return {"charges": sum(not line.refunded for line in lines), "lines": [asdict(line) for line in lines]}
+
+    def note(self, kind: str, **facts: Any) -> None:
+        """Kinds: `submit`, `callback`, `query`, `download`."""
+        with self._lock:
+            self._log.append({"kind": kind, "at": time.time(), **facts})
+
+    def log(self, kind: str | None = None) -> list[dict[str, Any]]:
+        with self._lock:
+            return [entry for entry in self._log if kind in {None, entry["kind"]}]
+
+    def forget(self) -> None:
+        with self._lock:
+            self._charges.clear()
+            self._log.clear()
