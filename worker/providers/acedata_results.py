@@ -1,0 +1,85 @@
+"""What the JSON of Ace Data Cloud says: callbacks, task records and errors, turned into our words.
+
+Wire facts: docs.acedata.cloud (concepts/responses, concepts/async-tasks) and the vendor's AceDataCloud/MidjourneyMCP.
+What surprises: progress events already say `success: true`, and their links die with the next event; a task record has
+no status.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from worker.errors import CallbackUnreadable
+from worker.generation import AssetKind, Link, Outcome, Status
+from worker.providers.http import Refusal
+from worker.providers.reading import clean_text, identifier, link, percent
+
+log = logging.getLogger(__name__)
+
+
+def _error(data: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Code and message as they came; the vendor's own SDK expects `error` to be a bare string or null at times."""
+    error = data.get("error")
+    return (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
+
+
+def read_refusal(data: Any) -> Refusal | None:
+    """The error of a reply: it comes with or without `success: false`, and even with status 200."""
+    if not isinstance(data, dict) or data.get("success") is True:
+        return None
+    if not data.get("error") and data.get("success") is not False:
+        return None
+    return Refusal(*_error(data), data.get("trace_id"))
+
+
+def read_record(record: Any) -> Outcome | None:
+    """What a task record says; None for an unknown task, whose record is empty."""
+    task_id = identifier(record.get("id")) if isinstance(record, dict) else None
+    if task_id is None:
+        return None
+    response = record.get("response")
+    result: Mapping[str, Any] = response if isinstance(response, dict) else {}
+    finished = bool(record.get("finished_at"))
+    if result.get("success") is not True and not finished and not _error(result)[0]:
+        # The vendor's SDK: a failure without a code and an end may be a passing hiccup.
+        return Outcome(Status.IN_PROGRESS, task_id, percent(result.get("progress")))
+    try:
+        return read_result(result, task_id, finished=finished)
+    except CallbackUnreadable as error:
+        log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
+        return Outcome(Status.IN_PROGRESS, task_id)
+
+
+def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: bool = False) -> Outcome:
+    """Read a result, as callbacks carry it bare and task records as their `response`. Raises CallbackUnreadable."""
+    success, error = result.get("success"), result.get("error")
+    progress = percent(result.get("progress"))
+    if success is not True and (error or (success is False and (finished or "error" in result))):
+        code, message = _error(result)
+        reason = clean_text(code, 100) or "failed"
+        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=clean_text(message))
+    offered = result.get("actions")
+    words = offered if isinstance(offered, list) else []
+    actions = tuple(word for word in words if isinstance(word, str) and identifier(word))
+    complete = finished or result.get("progress") is None or progress == 100 or bool(actions)
+    if not complete or not (success is True or (success is None and finished)):
+        # Progress events name links too, but those die with the next event.
+        return Outcome(Status.IN_PROGRESS, task_id, progress)
+    links = _links(result)
+    if not links:
+        raise CallbackUnreadable("it says success but names no result")
+    image_id = identifier(result.get("image_id"))
+    parent = {"image_id": image_id} if image_id else {}
+    return Outcome(Status.SUCCEEDED, task_id, 100, links, actions, parent)
+
+
+def _links(result: Mapping[str, Any]) -> tuple[Link, ...]:
+    """The grid or single picture first (in full size if there is a choice), its parts next, then videos."""
+    whole = result.get("raw_image_url") or result.get("image_url")
+    found = [link(whole)] if whole else []
+    for field, kind in (("sub_image_urls", AssetKind.IMAGE), ("video_urls", AssetKind.VIDEO)):
+        urls = result.get(field) or []
+        if not isinstance(urls, list):
+            raise CallbackUnreadable(f"{field} is not a list")
+        found += [link(url, kind) for url in urls]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,200 @@
+"""HTTP to providers: the one place where a failed call or a refusing reply becomes one of our errors."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from worker.errors import AccountBlocked, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
+from worker.providers.connection import TRANSPORT_ERRORS, FreshConnections, diagnose
+from worker.providers.reading import clean_text, read_json
+
+#: seconds to connect, and for each wait on the reply
+CONNECT_TIMEOUT = 5.0
+READ_TIMEOUT = 30.0
+#: seconds for the whole body of a reply, and its most bytes: a page of 50 task records has about 150 kB
+BODY_TIMEOUT = 15.0
+BODY_LIMIT = 1024 * 1024
+#: what a `Retry-After` may ask for
+LONGEST_WAIT = timedelta(hours=1)
+
+_SAYS: Mapping[type[ProviderError], str] = {
+    NotTaken: "has no room for the request now",
+    AccountBlocked: "refuses this account (look at its API key and its balance)",
+    Rejected: "refused the request",
+    Uncertain: "gave no clear answer, so it may have taken the request",
+    QueryFailed: "did not answer a question",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a reply says went wrong, in the provider's words and of whatever type they came."""
+
+    code: Any
+    message: Any
+    trace_id: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    data: Any
+    #: why there is no data, in one word
+    problem: str | None
+    retry_after: timedelta | None
+
+
+class ApiClient:
+    """POSTs JSON to one provider; safe for use by many threads.
+
+    `credentials` are headers whose values never show in an error. `read_refusal` finds the error in the JSON of a
+    reply, None if there is none; `codes` says what its code means where the HTTP status leaves that open.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        *,
+        credentials: Mapping[str, str],
+        codes: Mapping[str, type[ProviderError]],
+        read_refusal: Callable[[Any], Refusal | None],
+    ) -> None:
+        self._name = name
+        self._base_url = base_url
+        self._codes = codes
+        self._read_refusal = read_refusal
+        self._secrets = [value.split()[-1] for value in credentials.values()]
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Connection": "close",
+            "Content-Type": "application/json",
+            # The default names of libraries are turned away by Cloudflare, which stands before some providers.
+            "User-Agent": "darkroom",
+            **credentials,
+        }
+        self._adapter = FreshConnections(tls=urlsplit(base_url).scheme == "https")
+
+    def post_once(self, path: str, payload: Mapping[str, Any]) -> Any:
+        """Send a submission exactly once and return the JSON of a reply that says it was taken.
+
+        Raises NotTaken, AccountBlocked, Rejected or Uncertain.
+        """
+        try:
+            reply = self._post(path, payload)
+        except TRANSPORT_ERRORS as error:
+            code, sent = diagnose(error)
+            if sent:
+                raise Uncertain(f"{self._name} {_SAYS[Uncertain]}", code=code) from error
+            raise NotTaken(f"{self._name} could not be reached", code=code) from error
+        if failure := self._failure(reply):
+            raise failure
+        return reply.data
+
+    def query(self, path: str, payload: Mapping[str, Any]) -> Any:
+        """Ask something that costs nothing and return the JSON of the reply. Raises QueryFailed."""
+        try:
+            reply = self._post(path, payload)
+        except TRANSPORT_ERRORS as error:
+            raise QueryFailed(f"{self._name} {_SAYS[QueryFailed]}", code=diagnose(error)[0]) from error
+        if failure := self._failure(reply, as_kind=QueryFailed):
+            raise failure
+        return reply.data
+
+    def _post(self, path: str, payload: Mapping[str, Any]) -> _Reply:
+        body = json.dumps(payload, allow_nan=False).encode()
+        request = requests.Request("POST", self._base_url + path, headers=self._headers, data=body).prepare()
+        response = self._adapter.send(request, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+        try:
+            return _read_reply(response)
+        finally:
+            response.close()
+
+    def _failure(self, reply: _Reply, as_kind: type[ProviderError] | None = None) -> ProviderError | None:
+        kind = _kind_of_status(reply.status)
+        refusal = self._read_refusal(reply.data)
+        if kind is None and refusal is None and reply.problem is None:
+            return None
+        said = refusal or Refusal(None, None)
+        code, message = self._clean(said.code, 100), self._clean(said.message)
+        meaning = self._codes.get(code or "", Uncertain)
+        # Within 400, 403 and 429 only the code tells a forbidden prompt from an empty balance.
+        if kind is None or (kind in {Rejected, NotTaken} and issubclass(meaning, NotTaken)):
+            kind = meaning
+        # A 403 that names no error comes from a firewall before the provider: it blocks us, not this prompt.
+        if reply.status == 403 and refusal is None:
+            kind = AccountBlocked
+        kind = as_kind or kind
+        facts: dict[str, Any] = {"retry_after": reply.retry_after} if issubclass(kind, NotTaken) else {}
+        return kind(
+            f"{self._name} {_SAYS[kind]}" + (f": {message}" if message else ""),
+            code=code or (reply.problem if reply.status < 300 else None) or f"http_{reply.status}",
+            status=reply.status,
+            trace_id=self._clean(said.trace_id, 100),
+            **facts,
+        )
+
+    def _clean(self, value: Any, limit: int = 300) -> str | None:
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, "[hidden]")
+        return clean_text(value, limit)
+
+
+def _kind_of_status(status: int) -> type[ProviderError] | None:
+    """What an HTTP status means for a submission; None for a success."""
+    if 200 <= status < 300:
+        return None
+    if status in {429, 503}:
+        return NotTaken
+    if status in {401, 402}:
+        return AccountBlocked
+    # 408 and 409 may be said of a request that is already being worked on.
+    if 400 <= status < 500 and status not in {408, 409}:
+        return Rejected
+    return Uncertain
+
+
+def _read_reply(response: requests.Response) -> _Reply:
+    data, problem = None, None
+    try:
+        data = read_json(_read_body(response))
+    except ValueError:
+        problem = "unreadable_reply"
+    except TRANSPORT_ERRORS as error:
+        problem = diagnose(error)[0]
+    return _Reply(response.status_code, data, problem, _retry_after(response.headers.get("Retry-After")))
+
+
+def _read_body(response: requests.Response) -> bytes:
+    """The whole body; `requests` itself limits neither its size nor its time. Raises ValueError over the limits."""
+    deadline = time.monotonic() + BODY_TIMEOUT
+    body = bytearray()
+    while piece := response.raw.read1(65536, decode_content=False):
+        body += piece
+        if len(body) > BODY_LIMIT or time.monotonic() > deadline:
+            raise ValueError("the reply is too large or too slow")
+    return bytes(body)
+
+
+def _retry_after(value: str | None) -> timedelta | None:
+    """The wait that `Retry-After` asks for, in seconds or as a date (RFC 9110)."""
+    if value is None:
+        return None
+    try:
+        if value.strip().isdecimal():
+            wait = timedelta(seconds=int(value))
+        else:
+            moment = parsedate_to_datetime(value)
+            wait = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait, timedelta(0)), LONGEST_WAIT)

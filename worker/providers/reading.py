@@ -1,0 +1,59 @@
+"""What providers send, made safe to store and to show. Nothing that arrives from outside is believed."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from worker.errors import CallbackUnreadable
+from worker.generation import AssetKind, Link
+
+#: links and long tokens: a provider's message may quote the callback URL that we sent
+_SECRET = re.compile(r"https?:\S+|/callbacks/\S+|[a-z0-9_-]{40,}", re.IGNORECASE)
+
+
+def read_json(body: bytes) -> Any:
+    """Parse JSON in any Unicode encoding, also with control characters. Raises ValueError and nothing else."""
+    try:
+        return json.loads(body, strict=False)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def clean_text(value: Any, limit: int = 300) -> str | None:
+    """A provider's words as one printable line of at most `limit` characters, without links and tokens."""
+    if not isinstance(value, str | int | float):
+        return None
+    text = _SECRET.sub("[hidden]", str(value))[: 4 * limit]
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return (line if len(line) <= limit else f"{line[: limit - 1]}…") or None
+
+
+def identifier(value: Any) -> str | None:
+    """An id as text; None for what cannot be one (a float has lost digits, PostgreSQL stores no NUL)."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    return text if text.strip() and text.isprintable() and len(text) <= 200 else None
+
+
+def percent(value: Any) -> int | None:
+    """Progress from 0 to 100; None if it is not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 NaN
+        return None
+    return int(min(max(value, 0), 100))
+
+
+def link(value: Any, kind: AssetKind = AssetKind.IMAGE) -> Link:
+    """A result link, not a byte changed. Raises CallbackUnreadable, without the link in its text: it is signed."""
+    if isinstance(value, str) and value.isprintable() and " " not in value and _is_web_address(value):
+        return Link(value, kind)
+    raise CallbackUnreadable("a result link is not an http:// or https:// address")
+
+
+def _is_web_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
