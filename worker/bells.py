@@ -1,0 +1,27 @@
+"""Ringing a bell: a message that says which kind of work is due, and nothing else. A lost one is harmless."""
+
+import logging
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from worker.celery import app
+
+log = logging.getLogger(__name__)
+
+#: seconds after which an unheard bell is dropped: the clock has rung again by then
+_EXPIRES = 30
+
+
+def ring(*kinds: str) -> bool:
+    """Wake workers for these kinds of work (names of tasks); False when the broker did not take it.
+
+    Only after a ledger method has returned: a worker that wakes before the commit finds nothing.
+    """
+    try:
+        for kind in kinds:
+            app.send_task(kind, expires=_EXPIRES)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("the broker did not take the bell for %s: %s", ", ".join(kinds), error)
+        return False
+    return True

@@ -1,0 +1,134 @@
+"""The Celery application (`celery -A worker`). Messages are bells: what is to be done stands in the ledger."""
+
+import gc
+import logging
+import os
+import time
+from typing import Any
+
+from celery import Celery, Task
+from celery.beat import EmbeddedService, Scheduler
+from celery.signals import setup_logging, worker_init, worker_ready
+from kombu.entity import Queue
+
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.redaction import configure_logging
+from worker.services import secret_values, services
+from worker.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10
+
+#: which queue carries which task; the worker of the clock serves `control` and helps with `quick`
+QUEUE_OF = {
+    "dispatch": "quick",
+    "ingest": "quick",
+    "follow_up": "quick",
+    "submit": "submit",
+    "poll": "submit",
+    "archive": "archive",
+    "ping": "archive",
+    "reconcile": "control",
+}
+
+
+class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
+    """Base of every task: notes that its worker lives, and leaves work undone quietly when the ledger is away.
+
+    Nothing is retried by Celery: what is still due is found by `reconcile`.
+    """
+
+    _beaten_at = 0.0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            self._beat()
+            return super().__call__(*args, **kwargs)
+        except LedgerUnavailable as error:
+            log.warning("%s: left for later: %s", self.name, error)
+        except ConfigurationError as error:
+            log.error("%s: cannot work: %s", self.name, error)  # noqa: TRY400  a person's mistake needs no traceback
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
+            DrainingTask._beaten_at = now
+            services().ledger.watching.beat(self.request.hostname or "unknown", os.getppid())
+
+
+app = Celery(
+    "darkroom",
+    task_cls=DrainingTask,
+    include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
+             "tasks.reconcile"],
+)  # fmt: skip
+app.conf.update(
+    broker_url=load_settings().redis_url,
+    result_backend=None,
+    task_ignore_result=True,
+    task_store_errors_even_if_ignored=False,
+    task_serializer="json",
+    accept_content=["json"],
+    task_queues=[Queue(name, routing_key=name) for name in dict.fromkeys(QUEUE_OF.values())],  # type: ignore[no-untyped-call]
+    task_routes={task: {"queue": queue} for task, queue in QUEUE_OF.items()},
+    task_default_queue="quick",
+    task_create_missing_queues=False,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    # A bell that cannot be rung at once is dropped: the clock rings again.
+    task_publish_retry=False,
+    # Shorter than every lease in the ledger, so that a stuck task is gone before its work is taken over.
+    task_time_limit=90,
+    task_soft_time_limit=75,
+    worker_soft_shutdown_timeout=3.0,
+    worker_enable_soft_shutdown_on_idle=True,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_connection_retry_on_startup=True,
+    # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "visibility_timeout": 180,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "global_keyprefix": "darkroom:",
+    },
+    worker_max_tasks_per_child=500,
+    worker_max_memory_per_child=300_000,
+    worker_send_task_events=False,
+    beat_schedule={
+        "reconcile": {"task": "reconcile", "schedule": 1.0, "options": {"expires": 2}},
+        "ping": {"task": "ping", "schedule": 10.0, "options": {"expires": 10}},
+    },
+)
+
+
+@app.task(name="ping")
+def ping() -> None:
+    """Proves that a worker executes tasks; its heartbeat is written by the base class."""
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    settings = load_settings()
+    configure_logging(settings.log_level, secret_values(settings))
+
+
+@worker_ready.connect
+def _start_clock(sender: Any, **_: Any) -> None:
+    """The worker that serves `control` is the clock: it beats in a thread, which saves a whole process."""
+    if any(queue.name == "control" for queue in sender.task_consumer.queues):
+        # The plain scheduler keeps its schedule in memory: one of seconds has nothing worth a file.
+        EmbeddedService(app, thread=True, scheduler_cls=Scheduler).start()
+
+
+@worker_init.connect
+def _share_memory(**_: Any) -> None:
+    """What is imported by now is shared with the forked processes; the garbage collector would copy it by touching."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,38 @@
+"""The ledger: the database of record. Verbs in, frozen values out; one method is one transaction.
+
+A method returns after its commit; whoever sends a message does it afterwards, never before.
+"""
+
+from worker.ledger.archiving import Archiving
+from worker.ledger.creation import Creation
+from worker.ledger.database import Clock, Database, system_clock
+from worker.ledger.deciding import Deciding
+from worker.ledger.dispatching import Dispatching
+from worker.ledger.following import Following
+from worker.ledger.inbox import Inbox
+from worker.ledger.outcomes import Outcomes
+from worker.ledger.queries import Queries
+from worker.ledger.submissions import Submissions
+from worker.ledger.watching import Watching
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """One part for each step of the flow (`tasks/__init__.py`)."""
+
+    def __init__(self, url: str, clock: Clock = system_clock) -> None:
+        self.database = Database(url, clock)
+        self.creation = Creation(self.database)
+        self.dispatching = Dispatching(self.database)
+        self.submissions = Submissions(self.database)
+        self.inbox = Inbox(self.database)
+        self.outcomes = Outcomes(self.database)
+        self.archiving = Archiving(self.database)
+        self.following = Following(self.database)
+        self.watching = Watching(self.database)
+        self.deciding = Deciding(self.database)
+        self.queries = Queries(self.database)
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,135 @@
+"""The one place where a generation changes its state."""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, text, update
+
+from worker.generation import FINAL, OPEN, TRANSITIONS, State
+from worker.ledger.database import select_in
+from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
+
+_EVENT_OF_STATE: Mapping[State, str] = {
+    State.SUBMITTED: "generation.submitted",
+    State.SUCCEEDED: "generation.succeeded",
+    State.FAILED: "generation.failed",
+    State.UNCONFIRMED: "generation.unconfirmed",
+    State.ARCHIVED: "generation.archived",
+    State.EXPIRED: "generation.expired",
+}
+
+
+def new_id(prefix: str) -> str:
+    """A sortable id like UUIDv7: 48 bits of milliseconds, then 80 random bits."""
+    return f"{prefix}_{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
+
+
+class Changes:
+    """State changes within one transaction: history and events are written with them when `flush` is called."""
+
+    def __init__(self, connection: Connection, at: datetime) -> None:
+        self.connection = connection
+        self.at = at
+        self._states: dict[str, tuple[State, str | None]] = {}
+        self._transitions: list[dict[str, Any]] = []
+        self._events: list[dict[str, Any]] = []
+        self._perhaps_complete: set[str] = set()
+        self._reopened: set[str] = set()
+
+    def lock(self, generation_ids: Iterable[str]) -> set[str]:
+        """Read the states that the moves start from, and keep others from changing them; the ids that exist.
+
+        Locked in order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a
+        follow-up that is created meanwhile only needs its parent's row to stay.
+        """
+        query = select(generations.c.id, generations.c.state, generations.c.batch_id)
+        rows = select_in(
+            self.connection,
+            query.order_by(generations.c.id).with_for_update(key_share=True),
+            generations.c.id,
+            sorted(set(generation_ids)),
+        )
+        found = {row.id: (State(row.state), row.batch_id) for row in rows}
+        self._states.update(found)
+        return set(found)
+
+    def state(self, generation_id: str) -> State:
+        return self._states[generation_id][0]
+
+    def move(self, generation_id: str, to: State, cause: str, **values: Any) -> bool:
+        """Move a locked generation and set `values` with it; False when its state does not allow that any more."""
+        source, batch_id = self._states[generation_id]
+        if to not in TRANSITIONS[source]:
+            return False
+        if to in FINAL or to is State.SUCCEEDED:
+            values.setdefault("finished_at", self.at)
+        moved = self.connection.execute(
+            update(generations)
+            .where(generations.c.id == generation_id, generations.c.state == source)
+            .values(state=to, updated_at=self.at, **values)
+        )
+        if moved.rowcount != 1:
+            return False
+        self.record(generation_id, batch_id, source, to, cause)
+        return True
+
+    def record(self, generation_id: str, batch_id: str | None, source: State | None, to: State, cause: str) -> None:
+        """Note a move that a bulk statement has made."""
+        self._states[generation_id] = (to, batch_id)
+        self._transitions.append(
+            {"generation_id": generation_id, "from": source, "to": to, "at": self.at, "cause": cause}
+        )
+        if to in _EVENT_OF_STATE:
+            self.event(_EVENT_OF_STATE[to], generation_id=generation_id, batch_id=batch_id)
+        if to in FINAL:
+            self.look_at_batch(batch_id)
+
+    def event(
+        self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: Any
+    ) -> None:
+        self._events.append(
+            {"at": self.at, "type": name, "generation_id": generation_id, "batch_id": batch_id, "payload": payload}
+        )
+
+    def look_at_batch(self, batch_id: str | None) -> None:
+        """Something ended in it, so it may be complete now; looked at by `flush`."""
+        if batch_id is not None:
+            self._perhaps_complete.add(batch_id)
+
+    def reopen_batch_of(self, generation_id: str) -> None:
+        """A person started one of its generations again: it will be complete once more."""
+        batch_id = self._states[generation_id][1]
+        if batch_id is not None:
+            self._reopened.add(batch_id)
+
+    def flush(self) -> None:
+        # In order of id, like the generations before them.
+        for batch_id in sorted(self._reopened):
+            self.connection.execute(update(batches).where(batches.c.id == batch_id).values(completed_at=None))
+        for batch_id in sorted(self._perhaps_complete):
+            self._complete_batch(batch_id)
+        if self._transitions:
+            self.connection.execute(transitions.insert(), self._transitions)
+        if self._events:
+            self.connection.execute(events.insert(), self._events)
+
+    def _complete_batch(self, batch_id: str) -> None:
+        """Note that a batch is complete: all its generations are final and no follow-up is still to be created."""
+        # Locked before anything is counted: of two transactions that end its last two generations, each would still
+        # see the other's as open, and the batch would never be complete.
+        self.connection.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update(key_share=True))
+        in_batch = select(generations.c.id).where(generations.c.batch_id == batch_id)
+        unfinished = in_batch.where(generations.c.state.in_(OPEN))
+        unfollowed = in_batch.where(text(FOLLOW_UP_DUE))
+        completed = self.connection.execute(
+            update(batches)
+            .where(
+                batches.c.id == batch_id, batches.c.completed_at.is_(None), ~unfinished.exists(), ~unfollowed.exists()
+            )
+            .values(completed_at=self.at)
+        )
+        if completed.rowcount == 1:
+            self.event("batch.completed", batch_id=batch_id)

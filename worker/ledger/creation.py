@@ -1,0 +1,150 @@
+"""Writing generations down before anything is sent."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.errors import RequestInvalid
+from worker.generation import Generation, GenerationRequest, State
+from worker.ledger.changes import Changes, new_id
+from worker.ledger.database import Database, select_in
+from worker.ledger.rows import to_generation
+from worker.ledger.tables import batches, generations, provider_limits
+from worker.ledger.types import storable
+
+_g = generations.c
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """`dedupe` makes a repeated creation harmless; `key` is the caller's own name for it."""
+
+    provider: str
+    request: GenerationRequest
+    key: str | None = None
+    dedupe: str | None = None
+    priority: int = 0
+    follow_up: tuple[str, ...] = ()
+    parent_id: str | None = None
+    depth: int = 0
+    batch_id: str | None = None
+
+
+def insert_ignoring(connection: Connection, table: Any) -> Any:
+    """An INSERT that leaves rows alone which are there already; both databases say it in the same words."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+class Creation:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
+        """Write all of them down, or none; those whose `dedupe` is known come back as they are.
+
+        `batch` names a new batch for them. Raises RequestInvalid when a key stands for another request already.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            batch_id = None
+            if batch is not None and not _all_known(connection, wanted):
+                batch_id = new_id("batch")
+                connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
+            ids = insert_generations(connection, changes, wanted, batch_id)
+            changes.flush()
+            made = {row.id: to_generation(row) for row in select_in(connection, select(generations), _g.id, ids)}
+            # Compared after the insert: only then nobody else can still come first with the same key.
+            for new, generation_id in zip(wanted, ids, strict=True):
+                if new.dedupe:
+                    _compare(new, made[generation_id])
+        return [made[generation_id] for generation_id in ids]
+
+
+def _all_known(connection: Connection, wanted: Sequence[NewGeneration]) -> bool:
+    names = {storable(new.dedupe) for new in wanted if new.dedupe}
+    known = select_in(connection, select(_g.id), _g.dedupe, list(names))
+    return all(new.dedupe for new in wanted) and len(known) == len(names)
+
+
+def _compare(new: NewGeneration, known: Generation) -> None:
+    request = new.request
+    asked = (new.provider, request.operation, request.action, storable(request.prompt), _as_stored(request.options))
+    if asked != (known.provider, known.operation, known.action, known.prompt, known.options):
+        raise RequestInvalid(
+            f"the key {new.key!r} already belongs to {known.id}, which asks for something else; use another key"
+        )
+
+
+def _as_stored(options: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(options))
+
+
+def insert_generations(
+    connection: Connection, changes: Changes, wanted: Sequence[NewGeneration], batch_id: str | None
+) -> list[str]:
+    """Insert those that are new; the ids of all, in the order of `wanted`."""
+    if not wanted:
+        return []
+    turns = _turns(connection, {new.provider for new in wanted})
+    # Sorted, because ids of the same millisecond are not: a batch is listed in the order in which it was written.
+    new_ids = sorted(new_id("gen") for _ in wanted)
+    rows = []
+    for position, (generation_id, new) in enumerate(zip(new_ids, wanted, strict=True), start=1):
+        # A batch lines up behind itself, not behind the other batches: fair between them whenever each began.
+        place = position if batch_id else 1
+        turn = turns.get(new.provider, 0) + place
+        rows.append(_row(generation_id, new, changes.at, new.batch_id or batch_id, turn))
+    # Without RETURNING: which rows were new is asked below, in one way for both databases. In order of key, so that
+    # two who write the same keys never wait for each other in a circle.
+    in_order = sorted(rows, key=lambda row: row["dedupe"] or "")
+    connection.execute(insert_ignoring(connection, generations), in_order)
+    names = [row["dedupe"] for row in rows if row["dedupe"]]
+    found = select_in(connection, select(_g.dedupe, _g.id), _g.dedupe, names)
+    owners: dict[str, str] = {row.dedupe: row.id for row in found}
+    ids = [owners[row["dedupe"]] if row["dedupe"] else row["id"] for row in rows]
+    for row, owner in zip(rows, ids, strict=True):
+        if owner == row["id"]:
+            changes.record(owner, row["batch_id"], None, State.QUEUED, "created")
+    return ids
+
+
+def _turns(connection: Connection, providers: set[str]) -> Mapping[str, int]:
+    rows = connection.execute(
+        select(provider_limits.c.provider, provider_limits.c.turn).where(provider_limits.c.provider.in_(providers))
+    )
+    return {row.provider: row.turn for row in rows}
+
+
+def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | None, turn: int) -> dict[str, Any]:
+    return {
+        "id": generation_id,
+        "batch_id": batch_id,
+        "parent_id": new.parent_id,
+        "depth": new.depth,
+        "provider": new.provider,
+        "operation": new.request.operation,
+        "action": new.request.action,
+        "prompt": new.request.prompt,
+        "options": dict(new.request.options),
+        "follow_up": list(new.follow_up),
+        "priority": new.priority,
+        "turn": turn,
+        "key": new.key,
+        "dedupe": new.dedupe and storable(new.dedupe),
+        "state": State.QUEUED,
+        "tries": 0,
+        "actions": [],
+        "parent_handle": dict(new.request.parent),
+        "handle": {},
+        "polls": 0,
+        "followed_up_at": None if new.follow_up else now,
+        "created_at": now,
+        "updated_at": now,
+    }

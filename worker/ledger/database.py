@@ -1,0 +1,183 @@
+"""One database, SQLite or PostgreSQL: connections, transactions, and which of its errors mean "try again later"."""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from worker.errors import ConfigurationError, LedgerUnavailable
+
+#: how long a writer waits for others before it gives up
+BUSY_SECONDS = 10
+
+#: how both drivers say that the tables are not (yet) those that this version expects
+_NOT_UPGRADED = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime:
+        """Now, as an aware UTC time."""
+
+
+def system_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class WriteGate:
+    """Queues the writers of one SQLite file, across threads and processes.
+
+    SQLite itself lets a second writer sleep and try again, which makes single writers wait for most of a second under
+    load; the kernel's file lock wakes the next one at once. The lock dies with its process.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = f"{database}.lock"
+        self._thread_lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        if not self._thread_lock.acquire(timeout=BUSY_SECONDS):
+            raise LedgerUnavailable(f"the ledger was busy for more than {BUSY_SECONDS} seconds")
+        try:
+            # Opened each time: a descriptor that crossed a fork would share its lock with the other process.
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
+        finally:
+            self._thread_lock.release()
+
+
+def select_in(
+    connection: Connection, statement: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
+) -> list[Row[Any]]:
+    """The rows whose `column` is one of `values`, however many: both databases limit what one statement may carry."""
+    chunks = (values[start : start + 5000] for start in range(0, len(values), 5000))
+    return [row for chunk in chunks for row in connection.execute(statement.where(column.in_(chunk)))]
+
+
+class Database:
+    """Transactions on the ledger; every failure of the server is raised as LedgerUnavailable."""
+
+    def __init__(self, url: str, clock: Clock = system_clock) -> None:
+        self.clock = clock
+        self.url = _checked(url)
+        self.engine = _create_engine(self.url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._gate = WriteGate(Path(str(self.engine.url.database))) if self.is_sqlite else None
+        self._writer = self.engine.execution_options(write=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One durable transaction; committed when the block ends, rolled back when it raises."""
+        with translated_errors():
+            if self._gate is None:
+                with self._writer.begin() as connection:
+                    yield connection
+            else:
+                with self._gate(), self._writer.begin() as connection:
+                    yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with translated_errors(), self.engine.connect() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        """Forget all connections: after a fork they belong to the parent."""
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger cannot be opened: {error.strerror}: {error.filename}") from error
+    except PoolTimeout as error:
+        raise LedgerUnavailable("no connection to the ledger was free in time") from error
+    except (OperationalError, ProgrammingError) as error:
+        if any(sign in f"{type(error.orig).__name__}: {error.orig}" for sign in _NOT_UPGRADED):
+            raise ConfigurationError("the ledger's tables are missing or old: run `darkroom db upgrade`") from error
+        if isinstance(error, ProgrammingError):
+            raise
+        raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise LedgerUnavailable(f"the connection to the ledger was lost: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]
+
+
+def _checked(url: str) -> str:
+    """The URL with the driver that we ship; raises ConfigurationError for what is no database URL of ours."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "DATABASE_URL is not a database URL; it looks like postgresql://user@host/name"
+        ) from error
+    if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return url
+    raise ConfigurationError(
+        f"DATABASE_URL names {parsed.drivername!r}; Darkroom keeps its ledger in postgresql:// or in a sqlite:/// file"
+    )
+
+
+def _create_engine(url: str) -> Engine:
+    if url.startswith("sqlite"):
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            pool_size=8,
+            max_overflow=32,
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+        )
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url,
+        # Parameters are prompts and signed links; an error must not carry them into a log.
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=8,
+        max_overflow=32,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=10s -c lock_timeout=3s -c synchronous_commit=on -c timezone=UTC",
+        },
+    )
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a callback that was answered with 200 must survive a power cut.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # Python's own transaction handling leaves SELECT outside, which loses updates; IMMEDIATE takes the lock first.
+    immediate = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")

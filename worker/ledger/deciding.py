@@ -1,0 +1,96 @@
+"""What a person decides: cancel, try again, go on after a pause."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, text, update
+
+from worker.errors import NotFound
+from worker.generation import State
+from worker.ledger.changes import Changes
+from worker.ledger.database import Database
+from worker.ledger.submissions import settle_attempt
+from worker.ledger.tables import LIVE, assets, attempts, provider_limits
+
+
+class Deciding:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
+        """Take back what was not submitted yet; the state of each afterwards. Raises NotFound and does nothing."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            _lock_known(changes, generation_ids)
+            for generation_id in generation_ids:
+                if changes.state(generation_id) is State.QUEUED:
+                    changes.move(generation_id, State.CANCELLED, "cancelled by a person", reason="cancelled")
+            changes.flush()
+        return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
+
+    def retry(self, generation_ids: Sequence[str], *, unconfirmed: bool) -> dict[str, State]:
+        """Try again what failed, or fetch again what expired; the state of each afterwards.
+
+        What is UNCONFIRMED may have been paid for, so it is submitted again only with `unconfirmed`.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            _lock_known(changes, generation_ids)
+            for generation_id in generation_ids:
+                state = changes.state(generation_id)
+                if state is State.FAILED or (state is State.UNCONFIRMED and unconfirmed):
+                    _submit_again(changes, generation_id)
+                elif state is State.EXPIRED:
+                    _fetch_again(changes, generation_id)
+            changes.flush()
+        return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
+
+    def resume(self, provider: str) -> bool:
+        """End a provider's pause; False when it was not paused."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            ended = connection.execute(
+                update(provider_limits)
+                .where(provider_limits.c.provider == provider, provider_limits.c.paused_until > now)
+                .values(paused_until=None, pause_reason=None)
+            )
+            return ended.rowcount == 1
+
+
+def _lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
+    known = changes.lock(generation_ids)
+    unknown = [generation_id for generation_id in generation_ids if generation_id not in known]
+    if unknown:
+        raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")
+
+
+def _submit_again(changes: Changes, generation_id: str) -> None:
+    """The old attempt is given up for good: from now on the database allows a new one."""
+    live = select(attempts.c.id).where(attempts.c.generation_id == generation_id, text(LIVE))
+    for attempt_id in changes.connection.execute(live).scalars().all():
+        settle_attempt(changes.connection, attempt_id, "abandoned", settled_at=changes.at)
+    changes.move(
+        generation_id,
+        State.QUEUED,
+        "submitted again by a person",
+        dispatched_at=None,
+        not_before=None,
+        task_id=None,
+        progress=None,
+        polls=0,
+        finished_at=None,
+        reason=None,
+        message=None,
+    )
+    changes.reopen_batch_of(generation_id)
+
+
+def _fetch_again(changes: Changes, generation_id: str) -> None:
+    changes.connection.execute(
+        update(assets)
+        .where(assets.c.generation_id == generation_id, assets.c.state == "expired")
+        .values(state="waiting", not_before=None, tries=0, renewals=0)
+    )
+    changes.move(generation_id, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
+    changes.reopen_batch_of(generation_id)

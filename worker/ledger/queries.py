@@ -1,0 +1,191 @@
+"""Questions that people ask of the ledger; nothing here changes anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, literal_column, select, text
+
+from worker.errors import NotFound
+from worker.generation import Asset, Generation, State, Transition
+from worker.ledger.database import Database, select_in
+from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.tables import (
+    BY_STATE,
+    SET_ASIDE,
+    assets,
+    attempts,
+    batches,
+    callbacks,
+    events,
+    generations,
+    provider_limits,
+    transitions,
+)
+from worker.ledger.types import CleanText
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    id: str
+    number: int
+    state: str
+    task_id: str | None
+    error: str | None
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackNote:
+    id: int
+    attempt_id: str
+    received_at: datetime
+    verdict: str | None
+    error: str | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    at: datetime
+    type: str
+    payload: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that is known about one generation."""
+
+    generation: Generation
+    children: tuple[str, ...]
+    assets: tuple[Asset, ...]
+    transitions: tuple[Transition, ...]
+    attempts: tuple[Attempt, ...]
+    callbacks: tuple[CallbackNote, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    provider: str
+    until: datetime
+    reason: str
+
+
+class Queries:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, generation_ids: Sequence[str]) -> list[Generation]:
+        """In the order asked for; raises NotFound."""
+        with self._database.read() as connection:
+            rows = select_in(connection, select(generations), generations.c.id, generation_ids)
+        found = {row.id: to_generation(row) for row in rows}
+        for generation_id in generation_ids:
+            if generation_id not in found:
+                raise NotFound(f"there is no generation {generation_id}; `darkroom list` shows those that exist")
+        return [found[generation_id] for generation_id in generation_ids]
+
+    def page(
+        self, *, state: State | None = None, batch: str | None = None, limit: int = 50, before: str | None = None
+    ) -> list[Generation]:
+        """The newest first; `before` an id continues after it. `batch`: an id or a name."""
+        query = select(generations).order_by(generations.c.id.desc()).limit(limit)
+        if state is not None:
+            query = query.where(literal_column(BY_STATE, CleanText) == state)
+        if before is not None:
+            query = query.where(generations.c.id < before)
+        with self._database.read() as connection:
+            if batch is not None:
+                named = connection.execute(
+                    select(batches.c.id).where((batches.c.id == batch) | (batches.c.name == batch))
+                )
+                query = query.where(generations.c.batch_id.in_(named.scalars().all()))
+            return [to_generation(row) for row in connection.execute(query)]
+
+    def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
+        """The assets of each generation, by index."""
+        query = select(assets).order_by(assets.c.generation_id, assets.c.index)
+        with self._database.read() as connection:
+            rows = select_in(connection, query, assets.c.generation_id, generation_ids)
+        found: dict[str, list[Asset]] = {generation_id: [] for generation_id in generation_ids}
+        for row in rows:
+            found[row.generation_id].append(to_asset(row))
+        return found
+
+    def transitions_of(self, generation_ids: Sequence[str]) -> dict[str, list[Transition]]:
+        """The history of each generation, oldest first."""
+        query = select(transitions).order_by(transitions.c.id)
+        with self._database.read() as connection:
+            rows = select_in(connection, query, transitions.c.generation_id, generation_ids)
+        found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
+        for row in rows:
+            source = State(row._mapping["from"]) if row._mapping["from"] else None  # noqa: SLF001  SQLAlchemy's API
+            found[row.generation_id].append(Transition(source, State(row.to), row.at, row.cause))
+        return found
+
+    def story(self, generation_id: str) -> Story:
+        """Raises NotFound."""
+        (generation,) = self.get([generation_id])
+        of_attempts = select(attempts).where(attempts.c.generation_id == generation_id).order_by(attempts.c.number)
+        c = callbacks.c
+        with self._database.read() as connection:
+            tried = [
+                Attempt(row.id, row.number, row.state, row.task_id, row.error, row.sent_at)
+                for row in connection.execute(of_attempts)
+            ]
+            came = connection.execute(
+                select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, func.length(c.body).label("size"))
+                .where(c.attempt_id.in_([attempt.id for attempt in tried]))
+                .order_by(c.id)
+            )
+            notes = [
+                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size) for row in came
+            ]
+            happened = connection.execute(
+                select(events).where(events.c.generation_id == generation_id).order_by(events.c.id)
+            )
+            told = [Event(row.at, row.type, row.payload) for row in happened]
+            born = select(generations.c.id).where(generations.c.parent_id == generation_id)
+            children = connection.execute(born.order_by(generations.c.id)).scalars().all()
+        return Story(
+            generation,
+            tuple(children),
+            tuple(self.assets_of([generation_id])[generation_id]),
+            tuple(self.transitions_of([generation_id])[generation_id]),
+            tuple(tried),
+            tuple(notes),
+            tuple(told),
+        )
+
+    def counts(self, batch_id: str | None = None) -> dict[State, int]:
+        """Generations per state; of one batch cheap, of the whole ledger one pass over an index."""
+        query = select(generations.c.state, func.count()).group_by(generations.c.state)
+        if batch_id is not None:
+            query = query.where(generations.c.batch_id == batch_id)
+        with self._database.read() as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def pauses(self) -> list[Pause]:
+        """Providers that are paused now, and why."""
+        limits = provider_limits.c
+        query = select(limits.provider, limits.paused_until, limits.pause_reason).where(
+            limits.paused_until > self._database.clock()
+        )
+        with self._database.read() as connection:
+            return [Pause(row.provider, row.paused_until, row.pause_reason) for row in connection.execute(query)]
+
+    def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
+        """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
+        c = callbacks.c
+        query = (
+            select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, func.length(c.body).label("size"))
+            .where(text(SET_ASIDE))
+            .order_by(c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [
+                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size)
+                for row in connection.execute(query)
+            ]

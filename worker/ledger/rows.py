@@ -1,0 +1,58 @@
+"""Rows become frozen values before they leave the ledger."""
+
+from typing import Any
+
+from worker.generation import Asset, AssetKind, Generation, Operation, State
+
+Row = Any  # a SQLAlchemy row; its columns are those of the table named in the function
+
+
+def to_generation(row: Row) -> Generation:
+    return Generation(
+        id=row.id,
+        provider=row.provider,
+        operation=Operation(row.operation),
+        action=row.action,
+        prompt=row.prompt,
+        options=row.options,
+        state=State(row.state),
+        batch_id=row.batch_id,
+        parent_id=row.parent_id,
+        depth=row.depth,
+        follow_up=tuple(row.follow_up),
+        priority=row.priority,
+        key=row.key,
+        task_id=row.task_id,
+        progress=row.progress,
+        reason=row.reason,
+        message=row.message,
+        tries=row.tries,
+        actions=tuple(row.actions),
+        parent_handle=row.parent_handle,
+        handle=row.handle,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        submitted_at=row.submitted_at,
+        finished_at=row.finished_at,
+    )
+
+
+def to_asset(row: Row) -> Asset:
+    return Asset(
+        id=row.id,
+        generation_id=row.generation_id,
+        index=row.index,
+        kind=AssetKind(row.kind),
+        url=row.url,
+        deadline=row.deadline,
+        state=row.state,
+        tries=row.tries,
+        renewals=row.renewals,
+        key=row.key,
+        sha256=row.sha256,
+        bytes=row.bytes,
+        content_type=row.content_type,
+        width=row.width,
+        height=row.height,
+        error=row.error,
+    )

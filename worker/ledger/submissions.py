@@ -1,0 +1,214 @@
+"""The only dangerous step: an attempt is written down before its POST, and its outcome after it."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, text, update
+
+from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected
+from worker.generation import Generation, State
+from worker.ledger.changes import Changes
+from worker.ledger.database import Database, select_in
+from worker.ledger.dispatching import backoff, pause
+from worker.ledger.rows import to_generation
+from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
+from worker.ledger.types import storable
+
+#: a blocked account is tried again by itself after this time; a refused submission costs nothing
+BLOCKED_FOR = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One generation that this worker, and nobody else, may now submit once."""
+
+    attempt_id: str
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """How a submission ended: a task_id, or the error that says what is known."""
+
+    attempt_id: str
+    result: str | ProviderError
+
+
+class Submissions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, limit: int, lease: timedelta) -> list[Claim]:
+        """Take dispatched generations; committed before anything is sent. `lease`: longer than any POST can last."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            rows = connection.execute(
+                select(generations)
+                .where(text(DISPATCHED))
+                .order_by(generations.c.dispatched_at, generations.c.id)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            ).all()
+            if not rows:
+                return []
+            connection.execute(
+                update(generations)
+                .where(generations.c.id.in_([row.id for row in rows]), generations.c.state == State.QUEUED)
+                .values(state=State.SUBMITTING, updated_at=now, tries=generations.c.tries + 1)
+            )
+            claims = [Claim(secrets.token_hex(16), to_generation(row)) for row in rows]
+            connection.execute(attempts.insert(), [_attempt(claim, now, lease) for claim in claims])
+            changes = Changes(connection, now)
+            for claim in claims:
+                generation = claim.generation
+                changes.record(
+                    generation.id,
+                    generation.batch_id,
+                    State.QUEUED,
+                    State.SUBMITTING,
+                    f"attempt {generation.tries + 1}",
+                )
+            changes.flush()
+        return claims
+
+    def record(self, results: Sequence[Submitted], poll_after: timedelta) -> None:
+        """Write down how submissions ended. `poll_after`: when a silent one is asked for first.
+
+        A callback may have said more already; then nothing is changed.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            found = select_in(connection, select(attempts), attempts.c.id, [result.attempt_id for result in results])
+            by_id = {row.id: row for row in found}
+            changes = Changes(connection, now)
+            changes.lock(row.generation_id for row in by_id.values())
+            for result in results:
+                attempt = by_id[result.attempt_id]
+                # Read again: the first look was before the lock.
+                state = connection.execute(select(attempts.c.state).where(attempts.c.id == attempt.id)).scalar_one()
+                if state in {"sending", "uncertain"}:
+                    _settle(changes, attempt, result.result, poll_after)
+            changes.flush()
+
+    def expire(self) -> int:
+        """Attempts whose worker died with the POST under way: nobody knows, so they become UNCONFIRMED."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            overdue = connection.execute(
+                select(attempts.c.id, attempts.c.generation_id)
+                .where(text(SENDING), attempts.c.lease_until < now)
+                .order_by(attempts.c.lease_until)
+                .limit(500)
+            ).all()
+            changes = Changes(connection, now)
+            changes.lock(row.generation_id for row in overdue)
+            lost = "the worker that submitted it died"
+            expired = 0
+            for row in overdue:
+                # Only if it is still under way: the first look was before the lock.
+                mine = update(attempts).where(attempts.c.id == row.id, text(SENDING))
+                if connection.execute(mine.values(state="uncertain", error=lost)).rowcount == 1:
+                    expired += 1
+                    changes.move(
+                        row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost, poll_at=now
+                    )
+            changes.flush()
+        return expired
+
+
+def settle_attempt(connection: Connection, attempt_id: str, state: str, **values: Any) -> None:
+    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(state=state, **values))
+
+
+def _attempt(claim: Claim, now: datetime, lease: timedelta) -> dict[str, Any]:
+    return {
+        "id": claim.attempt_id,
+        "generation_id": claim.generation.id,
+        "provider": claim.generation.provider,
+        "number": claim.generation.tries + 1,
+        "state": "sending",
+        "sent_at": now,
+        "lease_until": now + lease,
+    }
+
+
+def _settle(changes: Changes, attempt: Any, result: str | ProviderError, poll_after: timedelta) -> None:
+    """The attempt is settled in any case; its generation moves unless an earlier attempt has brought it further."""
+    if isinstance(result, str):
+        _accepted(changes, attempt, storable(result), poll_after)
+    elif isinstance(result, NotTaken):
+        _not_taken(changes, attempt, result)
+    elif isinstance(result, Rejected):
+        settle_attempt(changes.connection, attempt.id, "rejected", error=str(result), settled_at=changes.at)
+        changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
+    else:
+        _unconfirmed(changes, attempt, result.code, str(result))
+
+
+def _accepted(changes: Changes, attempt: Any, task_id: str, poll_after: timedelta) -> None:
+    if task_id_taken(changes.connection, attempt, task_id):
+        message = f"the provider answered with task_id {task_id}, which belongs to another attempt"
+        _unconfirmed(changes, attempt, "task_id_taken", message)
+    elif changes.move(
+        attempt.generation_id,
+        State.SUBMITTED,
+        f"accepted as {task_id}",
+        task_id=task_id,
+        submitted_at=changes.at,
+        poll_at=changes.at + poll_after,
+        reason=None,
+        message=None,
+    ):
+        settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id)
+    else:
+        # A late success of an earlier attempt came while this one was under way.
+        settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, settled_at=changes.at)
+        changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
+
+
+def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
+    connection, now = changes.connection, changes.at
+    blocked = isinstance(error, AccountBlocked)
+    wait = BLOCKED_FOR if blocked else error.retry_after or backoff(attempt.number)
+    if changes.state(attempt.generation_id) is State.UNCONFIRMED:
+        # Its lease ended meanwhile; from there only a person lets a generation be submitted again.
+        return
+    settle_attempt(connection, attempt.id, "rejected", error=str(error), settled_at=now)
+    changes.move(
+        attempt.generation_id,
+        State.QUEUED,
+        f"not taken: {error.code}",
+        dispatched_at=None,
+        # A blocked account stops the provider, not the generation: it goes on as soon as somebody resumes.
+        not_before=None if blocked else now + wait,
+        reason=error.code,
+        message=str(error),
+    )
+    if blocked or error.status == 429:
+        before = pause(connection, attempt.provider, now + wait, str(error))
+        # Told once, not by each of those that were under way.
+        if blocked and (before is None or before < now + BLOCKED_FOR / 2):
+            changes.event("provider.paused", generation_id=attempt.generation_id, provider=attempt.provider)
+
+
+def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> None:
+    settle_attempt(changes.connection, attempt.id, "uncertain", error=message)
+    changes.move(
+        attempt.generation_id,
+        State.UNCONFIRMED,
+        f"unclear: {code}",
+        reason=code,
+        message=message,
+        poll_at=changes.at + timedelta(seconds=5),
+    )
+
+
+def task_id_taken(connection: Connection, attempt: Any, task_id: str) -> bool:
+    """Whether another attempt at this provider has this task_id already."""
+    owner = select(attempts.c.id).where(
+        attempts.c.provider == attempt.provider, attempts.c.task_id == task_id, attempts.c.id != attempt.id
+    )
+    return connection.execute(owner).first() is not None

@@ -1,0 +1,238 @@
+"""The tables of the ledger. Everything that must survive is a row here, committed before anything else happens."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from worker.ledger.types import CleanText, Json, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("batch_id", CleanText, ForeignKey("batches.id")),
+    Column("parent_id", CleanText, ForeignKey("generations.id")),
+    Column("depth", SmallInteger, nullable=False),
+    Column("provider", CleanText, nullable=False),
+    Column("operation", CleanText, nullable=False),
+    Column("action", CleanText),
+    Column("prompt", CleanText, nullable=False),
+    Column("options", Json, nullable=False),
+    Column("follow_up", Json, nullable=False),
+    Column("priority", Integer, nullable=False),
+    # The place in line between batches (start-time fair queuing): what is dispatched next is one index away.
+    Column("turn", BigInteger, nullable=False),
+    Column("key", CleanText),
+    # What makes a repeated creation harmless: the caller's key, or parent and action of a follow-up.
+    Column("dedupe", CleanText, unique=True),
+    Column("state", CleanText, nullable=False),
+    Column("task_id", CleanText),
+    Column("progress", SmallInteger),
+    Column("reason", CleanText),
+    Column("message", CleanText),
+    Column("tries", Integer, nullable=False),
+    Column("actions", Json, nullable=False),
+    # What names the parent at the provider, and what will name this generation for its own follow-ups.
+    Column("parent_handle", Json, nullable=False),
+    Column("handle", Json, nullable=False),
+    Column("not_before", UtcDateTime),
+    Column("dispatched_at", UtcDateTime),
+    Column("poll_at", UtcDateTime),
+    Column("polls", Integer, nullable=False),
+    Column("followed_up_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("submitted_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+)
+
+
+# The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
+# words, and bound parameters hide them.
+WAITING = "state = 'queued' AND dispatched_at IS NULL"
+DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
+IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
+SILENT = "state IN ('submitted', 'unconfirmed')"
+FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+LIVE_STATES = ("sending", "accepted", "uncertain")
+LIVE = f"state IN {LIVE_STATES}"
+SENDING = "state = 'sending'"
+UNAPPLIED = "applied_at IS NULL"
+SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
+UNSTORED = "state = 'waiting'"
+
+
+# For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
+# work above, and read every generation of that state to find the few that are due.
+BY_STATE = "(state || '')"
+
+
+def _where(condition: str) -> Any:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+_g = generations.c
+Index("ix_generations_batch", _g.batch_id, _g.state)
+Index("ix_generations_by_state", text(BY_STATE), _g.id)
+Index("ix_generations_parent", _g.parent_id)
+Index(
+    "ix_generations_waiting",
+    _g.provider,
+    _g.priority.desc(),
+    _g.turn,
+    _g.id,
+    **_where(WAITING),
+)
+Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
+Index("ix_generations_in_flight", _g.provider, **_where(IN_FLIGHT))
+Index("ix_generations_poll", _g.poll_at, **_where(SILENT))
+Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
+
+attempts = Table(
+    "attempts",
+    metadata,
+    # 128 random bits: it stands in the callback URL, so it exists before the POST.
+    Column("id", CleanText, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    Column("provider", CleanText, nullable=False),
+    Column("number", Integer, nullable=False),
+    # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, abandoned
+    Column("state", CleanText, nullable=False),
+    Column("task_id", CleanText),
+    Column("error", CleanText),
+    Column("sent_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    UniqueConstraint("provider", "task_id"),
+)
+# The double-payment lock: whatever the code does, the database refuses a second live attempt.
+Index("uq_attempts_live", attempts.c.generation_id, unique=True, **_where(LIVE))
+Index("ix_attempts_generation", attempts.c.generation_id, attempts.c.number)
+Index("ix_attempts_sending", attempts.c.lease_until, **_where(SENDING))
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    # No foreign key: after a restore from backup an authentic callback may name an attempt that the ledger forgot.
+    Column("attempt_id", CleanText, nullable=False),
+    Column("provider", CleanText, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("remote_address", CleanText),
+    Column("headers", Json, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("digest", CleanText, nullable=False),
+    Column("applied_at", UtcDateTime),
+    # applied, ignored, mismatch, unreadable, orphan, poison
+    Column("verdict", CleanText),
+    Column("error", CleanText),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("not_before", UtcDateTime),
+    UniqueConstraint("attempt_id", "digest"),
+)
+Index("ix_callbacks_due", callbacks.c.id, **_where(UNAPPLIED))
+Index("ix_callbacks_set_aside", callbacks.c.id, **_where(SET_ASIDE))
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("kind", CleanText, nullable=False),
+    Column("url", CleanText, nullable=False),
+    Column("deadline", UtcDateTime, nullable=False),
+    # waiting, stored, expired
+    Column("state", CleanText, nullable=False),
+    Column("lease", CleanText),
+    Column("not_before", UtcDateTime),
+    Column("tries", Integer, nullable=False),
+    Column("renewals", Integer, nullable=False),
+    Column("error", CleanText),
+    Column("key", CleanText),
+    Column("sha256", CleanText),
+    Column("bytes", BigInteger),
+    Column("content_type", CleanText),
+    Column("width", Integer),
+    Column("height", Integer),
+    UniqueConstraint("generation_id", "index"),
+)
+Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    Column("from", CleanText),
+    Column("to", CleanText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("cause", CleanText, nullable=False),
+)
+Index("ix_transitions_generation", transitions.c.generation_id, transitions.c.id)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("type", CleanText, nullable=False),
+    Column("generation_id", CleanText),
+    Column("batch_id", CleanText),
+    Column("payload", Json, nullable=False),
+)
+Index("ix_events_generation", events.c.generation_id, events.c.id)
+
+provider_limits = Table(
+    "provider_limits",
+    metadata,
+    Column("provider", CleanText, primary_key=True),
+    # The token bucket lives here and not in Redis, which forgets what it spent when it is flushed.
+    Column("tokens", Float, nullable=False),
+    Column("refilled_at", UtcDateTime, nullable=False),
+    Column("turn", BigInteger, nullable=False),
+    Column("paused_until", UtcDateTime),
+    Column("pause_reason", CleanText),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("worker", CleanText, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,81 @@
+"""What the steps of the flow work with, built from the settings on first use, once per process."""
+
+import os
+from functools import cache, cached_property
+
+from pydantic import SecretStr
+
+from worker.archive import Archive, open_archive
+from worker.download import Downloader
+from worker.errors import ConfigurationError
+from worker.ledger import Ledger
+from worker.ledger.database import Clock, system_clock
+from worker.ledger.dispatching import Limits
+from worker.providers import PROVIDERS, Provider, load_provider
+from worker.settings import Settings, load_settings
+from worker.signing import Signer
+
+
+class Services:
+    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._providers: dict[str, Provider] = {}
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.ledger_url, self.clock)
+
+    @cached_property
+    def archive(self) -> Archive:
+        if self.settings.s3_bucket is None:
+            raise ConfigurationError("S3_BUCKET is not set: name the bucket that keeps the pictures")
+        return open_archive(self.settings.s3_bucket, self.settings.s3_prefix)
+
+    @cached_property
+    def downloader(self) -> Downloader:
+        return Downloader(self.settings.darkroom_download_allow)
+
+    @cached_property
+    def signer(self) -> Signer:
+        if self.settings.darkroom_signing_keys is None:
+            raise ConfigurationError("DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated")
+        return Signer(self.settings.darkroom_signing_keys.get_secret_value())
+
+    def provider(self, name: str) -> Provider:
+        """Raises ConfigurationError for a name that nobody has, or a provider without its key."""
+        if name not in PROVIDERS:
+            raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+        if name not in self._providers:
+            self._providers[name] = load_provider(name, self.settings)
+        return self._providers[name]
+
+    def limits(self, name: str) -> Limits:
+        """How fast this provider may be used (`<ENVIRONMENT NAME>_RATE`, `_IN_FLIGHT`)."""
+        prefix = {"acedata": "acedatacloud"}[name]
+        return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
+
+    def callback_url(self, provider: str, attempt_id: str) -> str | None:
+        """None without PUBLIC_URL: then the provider is polled."""
+        if self.settings.public_url is None:
+            return None
+        return self.signer.callback_url(self.settings.public_url, provider, attempt_id)
+
+    def close(self) -> None:
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+@cache
+def services() -> Services:
+    return Services(load_settings())
+
+
+# What the parent opened belongs to the parent: a forked worker process builds its own.
+os.register_at_fork(after_in_child=services.cache_clear)
+
+
+def secret_values(settings: Settings) -> tuple[str, ...]:
+    """Every secret among the settings, for the log's redaction."""
+    fields = (getattr(settings, name) for name in type(settings).model_fields)
+    return tuple(field.get_secret_value() for field in fields if isinstance(field, SecretStr))
