@@ -1,0 +1,15 @@
+"""Start what may start now."""
+
+from worker.bells import ring
+from worker.celery import app
+from worker.providers import PROVIDERS
+from worker.services import services
+
+
+@app.task(name="dispatch")
+def dispatch() -> None:
+    """Let waiting generations go, as many as rate and room of their providers allow."""
+    here = services()
+    started = sum(here.ledger.dispatching.dispatch(name, here.limits(name)) for name in PROVIDERS)
+    if started:
+        ring("submit")

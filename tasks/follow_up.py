@@ -1,0 +1,49 @@
+"""Create the generations that should follow a success."""
+
+from worker.bells import ring
+from worker.celery import app
+from worker.generation import Generation, GenerationRequest, Operation, operation_of
+from worker.ledger.creation import NewGeneration
+from worker.recipe import FollowUp, expand
+from worker.services import Services, services
+
+BATCH = 50
+
+
+@app.task(name="follow_up")
+def follow_up() -> None:
+    """Create what archived generations ask for: exactly once, however often this runs."""
+    here = services()
+    created = 0
+    while parents := here.ledger.following.due(BATCH):
+        created += sum(_create(here, parent) for parent in parents)
+    if created:
+        ring("dispatch")
+
+
+def _create(here: Services, parent: Generation) -> int:
+    settings = here.settings
+    if parent.depth >= settings.darkroom_max_depth:
+        return here.ledger.following.create(parent, [], [f"depth {parent.depth} is as deep as follow-ups may go"])
+    wanted, refused = expand(parent.follow_up, parent.actions, limit=settings.darkroom_max_follow_ups)
+    children = [child_of(parent, item, dedupe=f"{parent.id}/{item.action}") for item in wanted]
+    return here.ledger.following.create(parent, children, refused)
+
+
+def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:
+    """The request for one follow-up; it stays in its parent's batch and keeps the parent's prompt."""
+    return NewGeneration(
+        provider=parent.provider,
+        request=GenerationRequest(
+            operation=operation_of(item.action) or Operation.VARIATION,
+            prompt=parent.prompt,
+            action=item.action,
+            parent=parent.handle,
+        ),
+        dedupe=dedupe,
+        priority=parent.priority,
+        follow_up=item.then,
+        parent_id=parent.id,
+        depth=parent.depth + 1,
+        batch_id=parent.batch_id,
+    )
