@@ -62,8 +62,10 @@ class Services:
         return self.signer.callback_url(self.settings.public_url, provider, attempt_id)
 
     def close(self) -> None:
-        if "ledger" in self.__dict__:
-            self.ledger.close()
+        """Close the connections of what was built."""
+        for built in (self.__dict__.get(name) for name in ("ledger", "archive", "downloader")):
+            if built is not None:
+                built.close()
 
 
 @cache

@@ -69,6 +69,9 @@ class Archive(Protocol):
     def verify(self, key: str, sha256: str) -> Verdict:
         """Read the object again and compare its hash."""
 
+    def close(self) -> None:
+        """Close the connections that are kept for later."""
+
     def check(self) -> None:
         """Raise ConfigurationError with one clear sentence unless the bucket is there and answers to us."""
 

@@ -124,6 +124,10 @@ class S3Archive:
         if region and region != self._client.meta.region_name and self._endpoint.endswith(".amazonaws.com"):
             raise ConfigurationError(f'Bucket "{self.bucket}" is in region {region}: set AWS_DEFAULT_REGION={region}')
 
+    def close(self) -> None:
+        self._http.clear()
+        self._client.close()
+
     def _put(self, asset: StoredAsset, file: IO[bytes], metadata: Mapping[str, str], *, overwrite: bool) -> bool:
         """False if something lies there already; stores that know no `If-None-Match` overwrite it all the same."""
         metadata = {**metadata, "sha256": asset.sha256}

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.worker.archive.conftest import BUCKET, SECRET_KEY, Server
+from tests.s3 import BUCKET, SECRET_KEY, Server
 from worker.archive import StoredAsset, Verdict, open_archive
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveConflict, ConfigurationError

@@ -15,7 +15,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.worker.archive.conftest import BUCKET, SECRET_KEY, Server
+from tests.s3 import BUCKET, SECRET_KEY, Server
 from worker.archive import StoredAsset
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError

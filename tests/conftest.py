@@ -1,0 +1,140 @@
+"""Infrastructure of every test: a clean environment, no network, both kinds of databases, a clock set by hand."""
+
+import ipaddress
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import s3
+from tests.clock import FakeClock
+from tests.postgres import Postgres, bundled_binaries, running_server
+from worker.ledger import Ledger
+from worker.ledger.schema import upgrade
+from worker.ledger.tables import metadata
+
+# Whatever the machine is set up for, tests start from nothing. On import, because worker.celery reads settings then.
+for _name in list(os.environ):
+    if _name.removesuffix("_FILE") in {"DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "PORT", "LOG_LEVEL"} or (
+        _name.startswith(("S3_", "AWS_", "DARKROOM_", "ACEDATACLOUD_")) or _name.lower().endswith("_proxy")
+    ):
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_loopback() -> Iterator[None]:
+    """No test reaches another machine; one that tries fails, even where the code under test forgives a lost network."""
+    with pytest.MonkeyPatch.context() as patch:
+        for verb in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, verb, _guarded(getattr(socket.socket, verb)))
+        yield
+
+
+def _guarded(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_loopback(address[0]):
+            pytest.fail(f"the test tried to reach {address[0]} port {address[1]}, but tests are offline")
+        return connect(self, address)
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server named by TEST_DATABASE_URL (its user may create databases), or one of our own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield Postgres(given)
+        return
+    binaries = bundled_binaries()
+    if binaries is None:
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("no PostgreSQL: set TEST_DATABASE_URL, or install the extra `dev`")
+    with running_server(binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: Postgres) -> Iterator[str]:
+    name = f"darkroom_{secrets.token_hex(6)}"
+    postgres.create(name)
+    _upgrade(postgres.url(name))
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ledger") / "migrated.sqlite3"
+    _upgrade(f"sqlite:///{path}")
+    return path
+
+
+def _upgrade(url: str) -> None:
+    ledger = Ledger(url)
+    upgrade(ledger.database)
+    ledger.close()
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """A ledger of this test's own, with its tables and no rows."""
+    return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'ledger.sqlite3')}"
+
+
+@pytest.fixture
+def postgresql_url(postgres: Postgres, migrated_database: str) -> str:
+    """A ledger with its tables and no rows."""
+    postgres.empty(migrated_database, [table.name for table in reversed(metadata.sorted_tables)])
+    return postgres.url(migrated_database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Both kinds, one after the other: with tables, without rows."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def blank_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Both kinds, one after the other: without tables."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'blank.sqlite3'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"darkroom_{secrets.token_hex(6)}"
+    server.create(name)
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def ledger(database_url: str, clock: FakeClock) -> Iterator[Ledger]:
+    """An empty ledger on either kind of database, whose time is `clock`."""
+    ledger = Ledger(database_url, clock)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
+    """A real S3 server with the bucket `s3.BUCKET`."""
+    with s3.rclone_server(tmp_path_factory.mktemp("rclone")) as server:
+        yield server

@@ -1,0 +1,176 @@
+"""The whole flow in one process: real ledger, receiver, provider (the sandbox) and bucket; only Celery is played by hand.
+
+Bells are recorded and answered in their order. Celery's eager mode would run the next step inside the step that rings,
+and so hide a bell that is rung before its commit.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+import worker.services
+from tests import s3
+from webhook.app import create_app
+from webhook.sandbox import Sandbox
+from worker.celery import app as celery_app
+from worker.generation import Asset, Generation, GenerationRequest, Operation, State
+from worker.ledger.creation import NewGeneration
+from worker.ledger.queries import Story
+from worker.services import Services, services
+
+celery_app.loader.import_default_modules()
+
+DONE = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
+
+
+class MovableClock:
+    """The real time, which a test can push forward."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def advance(self, **by: float) -> None:
+        self._ahead += timedelta(**by)
+
+
+class Pipeline:
+    def __init__(self, sandbox: Sandbox, bucket: Path, clock: MovableClock) -> None:
+        self.sandbox = sandbox
+        self.bucket = bucket
+        self.clock = clock
+        self.bells: deque[str] = deque()
+        self.here: Services = services()
+        self.ledger = self.here.ledger
+
+    def submit(self, *prompts: str, follow_up: tuple[str, ...] = (), **options: Any) -> list[str]:
+        """Write generations down and ring, as the command line does; their ids."""
+        wanted = [
+            NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt, options), follow_up=follow_up)
+            for prompt in prompts
+        ]
+        made = self.ledger.creation.create(wanted)
+        self.bells.append("dispatch")
+        return [generation.id for generation in made]
+
+    def answer_bells(self) -> None:
+        """Do what every bell that was rung asks for, and what their work rings in turn."""
+        while self.bells:
+            self.step(self.bells.popleft())
+
+    def step(self, task: str) -> None:
+        celery_app.tasks[task]()
+
+    def until(self, done: Callable[[], bool], seconds: float = 20) -> None:
+        """Let worker and clock go on until `done`."""
+        deadline = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not done after {seconds} s: {[self.brief(one) for one in self.all()]}")
+            self.answer_bells()
+            self.step("reconcile")
+            time.sleep(0.02)
+
+    def until_settled(self, seconds: float = 20) -> None:
+        """Until every generation is final and every follow-up was created."""
+        self.until(lambda: all(one.state in DONE for one in self.all()) and not self.ledger.watching.due(), seconds)
+
+    def all(self) -> list[Generation]:
+        return self.ledger.queries.page(limit=1000)[::-1]
+
+    def get(self, generation_id: str) -> Generation:
+        return self.ledger.queries.get([generation_id])[0]
+
+    def story(self, generation_id: str) -> Story:
+        return self.ledger.queries.story(generation_id)
+
+    def assets(self, generation_id: str) -> list[Asset]:
+        return self.ledger.queries.assets_of([generation_id])[generation_id]
+
+    def path(self, generation_id: str) -> list[State]:
+        """The states that it went through."""
+        return [move.to_state for move in self.story(generation_id).transitions]
+
+    def objects(self) -> dict[str, bytes]:
+        """What lies in the bucket, by key."""
+        files = (file for file in (self.bucket / self.here.archive.prefix).rglob("*") if file.is_file())
+        return {str(file.relative_to(self.bucket)): file.read_bytes() for file in files}
+
+    def charges(self) -> int:
+        return int(self.sandbox.bill()["charges"])
+
+    def served_hashes(self) -> set[str]:
+        """The SHA-256 of every picture that the sandbox has served."""
+        return {entry["sha256"] for entry in self.sandbox.log("download") if entry["status"] == 200}
+
+    def brief(self, one: Generation) -> str:
+        errors = [asset.error for asset in self.assets(one.id)]
+        return f"{one.prompt!r} {one.action or ''} {one.state} {one.reason} {one.message} {errors}"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def running_pipeline(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    database_url: str,
+    sandbox: Sandbox,
+    server: s3.Server,
+    folder: Path,
+    callbacks: bool = True,
+) -> Iterator[Pipeline]:
+    """Everything connected. `callbacks`: whether the provider can reach the receiver."""
+    s3.only_test_servers(monkeypatch, folder)
+    receiver = make_server("127.0.0.1", 0, _later, threaded=True)
+    environment = {
+        "DATABASE_URL": database_url,
+        "S3_BUCKET": s3.BUCKET,
+        "S3_PREFIX": folder.name,
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "DARKROOM_SIGNING_KEYS": "k1:" + "s" * 32,
+        "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
+        "ACEDATACLOUD_API_TOKEN": os.environ.get("ACEDATACLOUD_API_TOKEN", "token-of-the-tests"),
+        "ACEDATACLOUD_BASE_URL": sandbox.url,
+        "ACEDATACLOUD_RATE": "1000",
+        "DARKROOM_POLL_SECONDS": "30" if callbacks else "0.2",
+    }
+    if callbacks:
+        environment["PUBLIC_URL"] = f"http://127.0.0.1:{receiver.server_port}"
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    clock = MovableClock()
+    monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
+    services.cache_clear()
+    pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
+    monkeypatch.setattr(celery_app, "send_task", lambda name, **_: pipeline.bells.append(name))
+    receiver.app = create_app(pipeline.here)
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield pipeline
+    finally:
+        receiver.shutdown()
+        thread.join()
+        receiver.server_close()
+        pipeline.here.close()
+        services.cache_clear()
+
+
+def _later(_environ: Any, _start_response: Any) -> Any:
+    raise AssertionError("the receiver's application is set before it serves")
