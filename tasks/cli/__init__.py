@@ -1,0 +1,87 @@
+"""The `darkroom` command: one file per command, imported when it is called, so that `--help` answers at once."""
+
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from worker.errors import DarkroomError
+
+#: name → where it lives, and what it does in a few words (those that its own help begins with)
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("tasks.cli.demo:demo", "See it work on this machine, without any key"),
+    "up": ("tasks.cli.up:up", "Run everything on this machine, with real providers"),
+    "submit": ("tasks.cli.submit:submit", "Ask for pictures: one prompt, many, or a file of them"),
+    "list": ("tasks.cli.list:list_generations", "List generations, the newest first"),
+    "show": ("tasks.cli.show:show", "Tell everything about one generation"),
+    "watch": ("tasks.cli.watch:watch", "Follow generations until all of them are done"),
+    "retry": ("tasks.cli.decide:retry", "Try again what failed or expired"),
+    "cancel": ("tasks.cli.decide:cancel", "Take back what was not submitted yet"),
+    "resume": ("tasks.cli.decide:resume", "End the pause of a provider"),
+    "replay": ("tasks.cli.replay:replay", "Apply stored callbacks again"),
+    "db": ("tasks.cli.db:db", "Look after the ledger's tables"),
+    "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
+}
+
+
+class LateGroup(click.Group):
+    """Imports a command when it is called, and is the one place where an error becomes a sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        # What an import makes stays; looking for garbage in it takes a sixth of the start of `darkroom list`.
+        gc.disable()
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        finally:
+            gc.enable()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # The list in click would import every command to ask for its help.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DarkroomError as error:
+            _say(error)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            # As a shell reports a program that SIGINT ended.
+            ctx.exit(130)
+
+
+@click.group(cls=LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Submit Midjourney generations and keep every picture in your own bucket.
+
+    Each command takes --json: results go to standard output, everything else to standard error. Exit codes: 0 done,
+    1 something is wrong, 2 the command was not understood.
+    """
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A prompt may hold what this terminal cannot show; that is no reason to stop.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    cli(prog_name="darkroom")
+
+
+def _say(error: DarkroomError) -> None:
+    from worker.redaction import redact  # noqa: PLC0415 - only an error needs it
+
+    plain = bool(os.environ.get("NO_COLOR"))
+    click.secho(f"darkroom: {redact(str(error))}", fg=None if plain else "red", err=True)

@@ -1,0 +1,201 @@
+"""What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
+
+import ipaddress
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from redis import Redis, RedisError
+
+from tasks.cli.connection import require_ledger
+from tasks.cli.style import ago, duration
+from tasks.cli.workers import SILENCE
+from worker.errors import ConfigurationError, DarkroomError
+from worker.generation import State
+from worker.ledger import schema
+from worker.providers import PROVIDERS
+from worker.services import Services
+
+#: seconds for one answer of the broker or the receiver
+_PATIENCE = 3
+#: what Celery asks for
+_OLDEST_BROKER = (6, 2)
+#: a provider that has said nothing for so long was forgotten or has forgotten
+_OVERDUE = timedelta(hours=1)
+#: a worker that was heard in this time and is silent now was probably not stopped on purpose
+_RECENT = timedelta(hours=1)
+_MANY = 1000
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    verdict: Verdict
+    message: str
+
+
+def examine(here: Services) -> Iterator[Finding]:
+    """Everything that Darkroom needs; a part that cannot be asked is one finding and hinders no other."""
+    yield from _tried("ledger", _ledger, here)
+    yield _broker(here)
+    yield from _tried("bucket", _bucket, here)
+    yield from _tried("signing keys", _signing_keys, here)
+    yield _public_url(here)
+    yield from _providers(here)
+    for check in (_workers, _pauses, _states, _overdue, _callbacks):
+        # The ledger's own finding says already why these cannot be asked.
+        yield from _tried("", check, here)
+
+
+def _tried(name: str, check: Callable[[Services], Iterator[Finding]], here: Services) -> Iterator[Finding]:
+    try:
+        yield from check(here)
+    except DarkroomError as error:
+        if name:
+            yield Finding(name, Verdict.FAIL, str(error))
+
+
+def _ledger(here: Services) -> Iterator[Finding]:
+    require_ledger(here.settings)
+    here.ledger.watching.ping()
+    schema.check(here.ledger.database)
+    kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
+    yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
+
+
+def _broker(here: Services) -> Finding:
+    try:
+        with Redis.from_url(
+            here.settings.redis_url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE
+        ) as redis:
+            server, memory = redis.info("server"), redis.info("memory")
+    except (RedisError, OSError) as error:
+        advice = "start `darkroom up`, which brings its own, or set REDIS_URL to one that is running"
+        return Finding("broker", Verdict.FAIL, f"does not answer: {str(error).rstrip('.')}; {advice}")
+    except ValueError as error:
+        return Finding("broker", Verdict.FAIL, f"REDIS_URL: {error}")
+    version = str(server["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_BROKER:
+        return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        advice = "set it to noeviction, any other drops work when memory is short (it is found again, but late)"
+        return Finding("broker", Verdict.WARN, f"maxmemory-policy is {policy}: {advice}")
+    return Finding("broker", Verdict.OK, f"Redis {version}, or compatible")
+
+
+def _bucket(here: Services) -> Iterator[Finding]:
+    here.archive.check()
+    yield Finding("bucket", Verdict.OK, f"{here.archive.bucket} answers")
+
+
+def _signing_keys(here: Services) -> Iterator[Finding]:
+    if here.settings.darkroom_signing_keys is None and here.settings.public_url is None:
+        yield Finding("signing keys", Verdict.OK, "not needed without PUBLIC_URL")
+        return
+    # Built to be checked; it has nothing to tell.
+    _ = here.signer
+    yield Finding("signing keys", Verdict.OK, "can be read")
+
+
+def _public_url(here: Services) -> Finding:
+    url = here.settings.public_url
+    if url is None:
+        return Finding("public URL", Verdict.OK, "PUBLIC_URL is not set: results are asked for, which takes longer")
+    asked = f"{url}/livez"
+    try:
+        # The settings let only http:// and https:// through.
+        with urllib.request.urlopen(asked, timeout=_PATIENCE) as answer:  # noqa: S310
+            arrived = answer.url
+    except urllib.error.HTTPError as error:
+        message = f"{asked} answers with status {error.code}: let {url} lead to the receiver"
+        return Finding("public URL", Verdict.FAIL, message)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        advice = "start the receiver, or let PUBLIC_URL lead to it; until then results are asked for"
+        return Finding("public URL", Verdict.FAIL, f"{asked} cannot be reached from here: {reason}; {advice}")
+    if arrived != asked:
+        advice = "a redirected callback loses its body, so set PUBLIC_URL to where that leads"
+        return Finding("public URL", Verdict.FAIL, f"{asked} redirects to {arrived}: {advice}")
+    if _is_private(str(urlsplit(url).hostname)):
+        return Finding("public URL", Verdict.WARN, f"{url} is a private address: only programs near can call it")
+    return Finding("public URL", Verdict.OK, f"{asked} answers")
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith((".local", ".internal", ".localhost"))
+
+
+def _providers(here: Services) -> Iterator[Finding]:
+    missing = {}
+    for name in PROVIDERS:
+        try:
+            here.provider(name)
+        except ConfigurationError as error:
+            missing[name] = str(error)
+        else:
+            yield Finding(f"provider {name}", Verdict.OK, "has its key")
+    for name, sentence in missing.items():
+        # One provider is enough.
+        yield Finding(f"provider {name}", Verdict.FAIL if len(missing) == len(PROVIDERS) else Verdict.OK, sentence)
+
+
+def _workers(here: Services) -> Iterator[Finding]:
+    now = here.clock()
+    beats = here.ledger.watching.heartbeats()
+    alive = [beat for beat in beats if now - beat.seen_at <= SILENCE]
+    for beat in beats:
+        if SILENCE < now - beat.seen_at <= _RECENT:
+            message = f"{beat.worker} was heard {ago(beat.seen_at, now)}: restart it, if it was not stopped on purpose"
+            yield Finding("workers", Verdict.WARN, message)
+    if alive:
+        yield Finding("workers", Verdict.OK, f"{', '.join(beat.worker for beat in alive)} at work")
+    else:
+        yield Finding("workers", Verdict.FAIL, "no worker is running: start `darkroom up`, or the Procfile's processes")
+
+
+def _pauses(here: Services) -> Iterator[Finding]:
+    now = here.clock()
+    for pause in here.ledger.queries.pauses():
+        message = f"{pause.provider} is paused for {duration(pause.until - now)}: {pause.reason}; "
+        yield Finding("pauses", Verdict.WARN, f"{message}when that is settled, run `darkroom resume {pause.provider}`")
+
+
+def _states(here: Services) -> Iterator[Finding]:
+    counts = here.ledger.queries.counts()
+    if unconfirmed := counts.get(State.UNCONFIRMED):
+        advice = "`darkroom list --state unconfirmed` names them; look at the provider whether they were taken"
+        message = f"{unconfirmed} may have been taken and paid for, nobody knows: {advice}"
+        yield Finding("unconfirmed", Verdict.WARN, message)
+    if expired := counts.get(State.EXPIRED):
+        advice = "`darkroom list --state expired` names them, `darkroom retry` asks for their links again"
+        yield Finding("expired", Verdict.WARN, f"{expired} lost a link before its bytes were here: {advice}")
+
+
+def _overdue(here: Services) -> Iterator[Finding]:
+    now = here.clock()
+    submitted = here.ledger.queries.page(state=State.SUBMITTED, limit=_MANY)
+    overdue = [one for one in submitted if now - (one.submitted_at or now) > _OVERDUE]
+    if overdue:
+        message = f"{len(overdue)} were submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
+        yield Finding("overdue", Verdict.WARN, f"{message}see what its provider says about it")
+
+
+def _callbacks(here: Services) -> Iterator[Finding]:
+    if aside := len(here.ledger.queries.dead_callbacks(_MANY)):
+        count = f"{aside} or more" if aside == _MANY else str(aside)
+        advice = "`darkroom replay --list` says why, `darkroom replay` applies them again"
+        yield Finding("callbacks", Verdict.WARN, f"{count} could not be applied: {advice}")

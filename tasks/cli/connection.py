@@ -1,0 +1,100 @@
+"""What a command works with: the ledger and services that the environment and the data folder name."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.cli.output import note
+from worker.data_folder import read_values
+from worker.embedded import attach
+from worker.errors import ConfigurationError
+from worker.ledger import Ledger
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.services import Services
+
+#: in a demo's folder: the settings of that demo, so that other commands find its pretend provider
+DEMO = "demo.json"
+
+#: what a demo has of its own, and therefore never takes from the environment
+_OF_A_DEMO = re.compile(
+    r"(ACEDATACLOUD_|AWS_|S3_|DARKROOM_(?!DATA$))|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$"
+)
+
+
+def data_folder(env: Mapping[str, str]) -> Path:
+    return Path(env.get("DARKROOM_DATA") or "darkroom-data").absolute()
+
+
+def without_services(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without everything that names servers, providers or how they are used."""
+    return {name: value for name, value in env.items() if not _OF_A_DEMO.match(name)}
+
+
+def use_environment(env: Mapping[str, str]) -> None:
+    """From now on the settings, Celery and boto3 read these variables and no others."""
+    for name in os.environ.keys() - env.keys():
+        del os.environ[name]
+    os.environ.update(env)
+
+
+def read_settings() -> Settings:
+    """The settings, with what is running in the data folder; raises ConfigurationError."""
+    data = data_folder(os.environ)
+    demo = read_values(data / DEMO)
+    env = without_services(os.environ) if demo else dict(os.environ)
+    use_environment({**env, **attach(env, data), **demo})
+    return load_settings()
+
+
+def require_ledger(settings: Settings) -> None:
+    """Raise ConfigurationError where SQLite would make an empty ledger just to be asked a question."""
+    if settings.database_url is None and not (settings.darkroom_data / "ledger.sqlite3").exists():
+        raise ConfigurationError(
+            f"there is no ledger in {settings.darkroom_data.absolute()} yet: start `darkroom up`, "
+            "run `darkroom db upgrade`, or set DARKROOM_DATA or DATABASE_URL to where it is"
+        )
+
+
+@contextmanager
+def open_ledger() -> Iterator[Ledger]:
+    """The ledger alone, for commands that need no provider and no bucket."""
+    settings = read_settings()
+    require_ledger(settings)
+    ledger = Ledger(settings.ledger_url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextmanager
+def open_services() -> "Iterator[Services]":
+    """Ledger, providers and bucket, for commands that need more than the ledger."""
+    # They take as long to import as the ledger, which commands that only ask it need not pay.
+    from worker.services import Services  # noqa: PLC0415
+
+    settings = read_settings()
+    require_ledger(settings)
+    here = Services(settings)
+    try:
+        yield here
+    finally:
+        here.close()
+
+
+def ring(*kinds: str) -> bool:
+    """Wake the workers; a broker that is away loses nothing and is only told to the person."""
+    # Celery reads the settings when it is imported, so not before they are complete.
+    from worker.bells import ring as ring_bell  # noqa: PLC0415
+
+    logging.getLogger("worker.bells").setLevel(logging.ERROR)
+    if ring_bell(*kinds):
+        return True
+    note("saved, but the broker is away: it starts when the broker is back")
+    return False

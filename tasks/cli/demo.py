@@ -1,0 +1,159 @@
+"""`darkroom demo`: the whole pipeline on this machine, with a pretend provider, in a folder of its own."""
+
+import json
+import os
+import shlex
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from tasks.cli.connection import DEMO, data_folder, ring, use_environment, without_services
+from tasks.cli.demo_result import Result, print_table
+from tasks.cli.demo_wishes import BATCH, wishes
+from tasks.cli.output import json_option, note, print_json
+from tasks.cli.process_log import ProcessLog
+from tasks.cli.progress import follow
+from tasks.cli.scope import BatchScope
+from worker.data_folder import folder_errors, write_private
+from worker.embedded import Embedded, embedded, procfile_commands
+from worker.errors import DarkroomError
+from worker.processes import Child
+from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.services import Services
+from worker.settings import load_settings
+from worker.stop_signals import StopSignals
+
+PROVIDER = "acedata"
+
+#: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
+_PATIENCE_SECONDS = 90
+_ROUNDS = 10
+
+
+@click.command()
+@click.option("--exit", "leave", is_flag=True, help="Leave when all is done; the exit code is 0 if all were archived.")
+@click.option(
+    "--delay",
+    type=click.FloatRange(0, 600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the pretend provider works on a picture.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what the processes write.")
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: bool) -> None:
+    """See it work on this machine, without any key.
+
+    Starts everything in a new folder, with a pretend provider whose charges are not real, and submits twelve prompts,
+    some of them with follow-ups. Ends with Ctrl-C, or by itself with --exit.
+    """
+    given = dict(os.environ)
+    data = _new_folder(data_folder(given))
+    sandbox, port = free_port(), given.get("PORT") or str(free_port())
+    own = {
+        "ACEDATACLOUD_BASE_URL": f"http://{LOOPBACK}:{sandbox}",
+        "ACEDATACLOUD_API_TOKEN": "any",
+        "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
+        "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+    }
+    write_private(data / DEMO, json.dumps(own, indent=1))
+    env = {**_without_services(given), **own, "DARKROOM_DATA": str(data), "HOST": LOOPBACK, "PORT": port}
+    with (
+        StopSignals() as signals,
+        ProcessLog(data / "processes.log", aloud=verbose) as log,
+        embedded(data, env, say=note, on_output=log.write, interrupted=signals.received) as running,
+    ):
+        _start(running, sandbox, delay)
+        limit = _PATIENCE_SECONDS + _ROUNDS * delay if leave else None
+        result = _run(own["ACEDATACLOUD_BASE_URL"], signals, log, limit)
+        if as_json:
+            print_json(result.as_json())
+        else:
+            print_table(result)
+            _tell_where(data, result)
+        if not result.all_archived:
+            note(f"the last lines of {log.path}:\n{log.last_lines()}")
+        if not leave:
+            note(
+                f"Everything keeps running, the pretend provider too ({env['ACEDATACLOUD_BASE_URL']}); Ctrl-C stops it"
+            )
+            signals.wait()
+            note("stopping")
+    ctx.exit(0 if result.all_archived else 1)
+
+
+def _new_folder(parent: Path) -> Path:
+    """A folder for this run alone, so that no run touches what an earlier one has made."""
+    with folder_errors(parent):
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            folder = parent / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                time.sleep(0.2)
+            else:
+                return folder
+
+
+def _without_services(given: Mapping[str, str]) -> dict[str, str]:
+    env = without_services(given)
+    if ignored := sorted(name for name in given.keys() - env.keys() if given[name]):
+        note(f"the demo brings everything with it and ignores {', '.join(ignored)}")
+    return env
+
+
+def _start(running: Embedded, port: int, delay: float) -> None:
+    command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--delay", str(delay))
+    answers = partial(http_answers, LOOPBACK, port, "/livez")
+    running.supervisor.start(Child("sandbox", command, running.env, answers))
+    running.start_procfile(procfile_commands())
+    use_environment(running.env)
+
+
+def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
+    here = Services(load_settings())
+    made = here.ledger.creation.create(wishes(PROVIDER), BATCH)
+    ring("dispatch")
+    note(f"{len(made)} prompts are submitted")
+    started = time.monotonic()
+
+    def is_over() -> bool:
+        return signals.received() or (limit is not None and time.monotonic() - started > limit)
+
+    scope = BatchScope(here.ledger, BATCH)
+    try:
+        follow(here.ledger, scope, interrupted=is_over)
+    except KeyboardInterrupt:
+        if signals.received():
+            raise
+        raise DarkroomError(
+            f"after {limit:g} s not everything was done; the last lines of {log.path}:\n{log.last_lines()}"
+        ) from None
+    generations = sorted(scope.all(), key=lambda one: one.id)
+    assets = here.ledger.queries.assets_of([one.id for one in generations])
+    here.close()
+    return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
+
+
+def _charges(sandbox: str) -> int:
+    # The sandbox that we have started ourselves.
+    with urllib.request.urlopen(f"{sandbox}/sandbox/bill", timeout=5) as answer:  # noqa: S310
+        return int(json.load(answer)["charges"])
+
+
+def _tell_where(data: Path, result: Result) -> None:
+    folder = shlex.quote(str(data))
+    note(
+        f"\n{result.archived} of {len(result.generations)} are archived, in {data / 's3' / BUCKET}\n"
+        f"The pretend provider charged {result.charges} times\n"
+        f"Everything about one picture: DARKROOM_DATA={folder} darkroom show {result.generations[0].id}"
+    )

@@ -1,0 +1,56 @@
+"""`darkroom doctor`: is everything there that Darkroom needs?"""
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tasks.cli.checks import Finding, Verdict, examine
+from tasks.cli.connection import read_settings
+from tasks.cli.output import json_option, one_line, print_json
+from tasks.cli.style import console
+from worker.errors import ConfigurationError
+from worker.redaction import configure_logging, redact
+from worker.services import Services
+
+_STYLE = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check everything that Darkroom needs, and say what to do.
+
+    The exit code is 1 if something fails; a warning alone is 0.
+    """
+    findings = _findings()
+    if as_json:
+        checks = [
+            {"check": finding.check, "verdict": finding.verdict, "message": redact(finding.message)}
+            for finding in findings
+        ]
+        print_json({"ok": all(finding.verdict is not Verdict.FAIL for finding in findings), "checks": checks})
+    else:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for finding in findings:
+            verdict = Text(finding.verdict, style=_STYLE[finding.verdict])
+            table.add_row(verdict, finding.check, Text(one_line(redact(finding.message))))
+        console().print(table)
+    ctx.exit(1 if any(finding.verdict is Verdict.FAIL for finding in findings) else 0)
+
+
+def _findings() -> list[Finding]:
+    try:
+        settings = read_settings()
+    except ConfigurationError as error:
+        return [Finding("settings", Verdict.FAIL, str(error))]
+    # What libraries log about a server that is away is said by the finding.
+    configure_logging("CRITICAL")
+    here = Services(settings)
+    try:
+        return [Finding("settings", Verdict.OK, "can be read"), *examine(here)]
+    finally:
+        here.close()

@@ -1,0 +1,71 @@
+"""`darkroom list`: the newest generations, or those of one state or batch."""
+
+from collections.abc import Iterator
+
+import click
+
+from tasks.cli.connection import open_ledger
+from tasks.cli.output import json_option, note, print_json
+from tasks.cli.record import with_results
+from tasks.cli.scope import newest_batch
+from worker.generation import Generation, State
+from worker.ledger import Ledger
+
+PAGE = 500
+
+
+@click.command("list")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
+@click.option("--batch", metavar="BATCH", help="Only those of this batch, by id or name.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="At most so many."
+)
+@json_option
+def list_generations(state: str | None, batch: str | None, limit: int, as_json: bool) -> None:
+    """List generations, the newest first."""
+    with open_ledger() as ledger:
+        if batch is not None:
+            newest_batch(ledger, batch)  # which tells an unknown batch from an empty result
+        pages = _pages(ledger, State(state) if state else None, batch, limit)
+        if as_json:
+            for page in pages:
+                _print_records(ledger, page)
+        else:
+            found = [generation for page in pages for generation in page]
+            _print_table(found)
+            if not found:
+                note("there is none")
+
+
+def _pages(ledger: Ledger, state: State | None, batch: str | None, limit: int) -> Iterator[list[Generation]]:
+    before = None
+    while limit > 0:
+        page = ledger.queries.page(state=state, batch=batch, limit=min(limit, PAGE), before=before)
+        if not page:
+            return
+        yield page
+        limit -= len(page)
+        before = page[-1].id
+
+
+def _print_records(ledger: Ledger, page: list[Generation]) -> None:
+    ids = [generation.id for generation in page]
+    assets, histories = ledger.queries.assets_of(ids), ledger.queries.transitions_of(ids)
+    for one in page:
+        print_json(with_results(one, assets[one.id], histories[one.id]))
+
+
+def _print_table(generations: list[Generation]) -> None:
+    # Only people need what draws tables.
+    from rich.table import Table  # noqa: PLC0415
+
+    from tasks.cli.style import console, prompt_text, state_text  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2), expand=True)
+    table.add_column(width=36, no_wrap=True)
+    table.add_column(width=13, no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    for one in generations:
+        table.add_row(one.id, state_text(one.state), prompt_text(one))
+    if generations:
+        console().print(table)

@@ -1,0 +1,57 @@
+"""How commands speak: results on standard output, everything else on standard error, and never a secret."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from worker.redaction import redact
+
+_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on one line."""
+    # Readable where the other side reads UTF-8, and still JSON where it does not.
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    click.echo(json.dumps(value, ensure_ascii=ascii_only))
+
+
+def note(text: str) -> None:
+    """Something for the person and not for the program behind the pipe."""
+    click.echo(text, err=True)
+
+
+def iso(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
+
+
+def links_hidden(value: Any) -> Any:
+    """What the user wrote (a prompt, options): only its links can hold secrets, all else stays as it is."""
+    if isinstance(value, str):
+        return _LINK.sub(lambda match: redact(match[0]), value)
+    return _each(value, links_hidden)
+
+
+def secrets_hidden(value: Any) -> Any:
+    """What others wrote: error texts, events."""
+    return redact(value) if isinstance(value, str) else _each(value, secrets_hidden)
+
+
+def one_line(text: str) -> str:
+    """Text from outside as one harmless line: a control character could repaint the terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _each(value: Any, hide: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): hide(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide(item) for item in value]
+    return value

@@ -1,0 +1,133 @@
+"""Following generations until all are done: a live picture on a terminal, one line per change everywhere else."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tasks.cli import record
+from tasks.cli.output import one_line, print_json
+from tasks.cli.scope import Scope
+from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
+from worker.generation import Generation, State, Transition
+from worker.ledger import Ledger
+
+#: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
+_PAUSE = 0.25
+_PAUSE_FACTOR = 4
+
+
+def follow(
+    ledger: Ledger, scope: Scope, *, as_json: bool = False, interrupted: Callable[[], bool] = lambda: False
+) -> bool:
+    """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt."""
+    screen = console(stderr=True)
+    if as_json or not screen.is_terminal:
+        for generation, move in _changes(ledger, scope, interrupted):
+            if as_json:
+                print_json({**record.of_generation(generation), **record.of_transition(move), "state": move.to_state})
+            else:
+                click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
+    else:
+        with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
+            before = None
+            for _ in _looks(scope, interrupted):
+                picture = picture_of(scope, screen.height)
+                # Drawing the same again would only flicker.
+                if picture != before:
+                    live.update(picture.drawn(), refresh=True)
+                before = picture
+    counts = scope.counts()
+    return counts.get(State.ARCHIVED, 0) == sum(counts.values())
+
+
+def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[None]:
+    """Once for each look at the scope, the last time when it is done."""
+    done = False
+    while not done:
+        started = time.monotonic()
+        done = scope.is_done()
+        yield
+        if not done:
+            _wait(max(_PAUSE, (time.monotonic() - started) * _PAUSE_FACTOR), interrupted)
+
+
+def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
+    resume = time.monotonic() + seconds
+    while time.monotonic() < resume:
+        if interrupted():
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+
+
+def _changes(ledger: Ledger, scope: Scope, interrupted: Callable[[], bool]) -> Iterator[tuple[Generation, Transition]]:
+    """Where each generation stands, and then each move, in the order in which they happened."""
+    seen: dict[str, tuple[datetime, int]] = {}
+    for _ in _looks(scope, interrupted):
+        changed = [one for one in scope.all() if seen.get(one.id, (None, 0))[0] != one.updated_at]
+        histories = ledger.queries.transitions_of([one.id for one in changed])
+        moves = []
+        for one in changed:
+            history = histories[one.id]
+            known = seen[one.id][1] if one.id in seen else len(history) - 1
+            moves += [(one, move) for move in history[known:]]
+            seen[one.id] = (one.updated_at, len(history))
+        yield from sorted(moves, key=lambda pair: pair[1].at)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the terminal shows of a scope."""
+
+    name: str
+    counts: Mapping[State, int]
+    shown: tuple[Generation, ...]
+
+    def drawn(self) -> RenderableType:
+        hidden = sum(self.counts.values()) - len(self.shown)
+        parts: list[RenderableType] = [_heading(self.name, self.counts), Text(), _rows(self.shown)]
+        if hidden > 0:
+            parts.append(Text(f"  … and {hidden} more", style="bright_black"))
+        return Group(*parts)
+
+
+def picture_of(scope: Scope, height: int) -> Picture:
+    """As much as fits a terminal of so many lines."""
+    # Room for the heading, the line of what is left out, and the line where the cursor stands.
+    return Picture(scope.name, dict(scope.counts()), tuple(scope.some(max(1, height - 5))))
+
+
+def _heading(name: str, counts: Mapping[State, int]) -> RenderableType:
+    total = sum(counts.values())
+    archived = counts.get(State.ARCHIVED, 0)
+    heading = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=max(1, total), completed=archived, width=20, complete_style="green", finished_style="green")
+    numbers = Text(f"{archived}/{total}", style="bold")
+    for state in MARK:
+        if counts.get(state) and state is not State.ARCHIVED:
+            numbers.append(f"  {counts[state]} {state}", style=MARK[state][1])
+    heading.add_row(bar, numbers, Text(one_line(name), style="bright_black", no_wrap=True, overflow="ellipsis"))
+    return heading
+
+
+def _rows(generations: Iterable[Generation]) -> RenderableType:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(width=13, no_wrap=True)
+    table.add_column(width=4, justify="right", no_wrap=True)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    for depth, one in as_tree(generations):
+        under_way = one.progress is not None and one.state is State.SUBMITTED
+        text = Text("  " * depth)
+        text.append(f"{what(one)} " if one.action else "", style="cyan")
+        text.append(prompt_text(one) if one.action is None else "")
+        if one.reason and one.state is not State.ARCHIVED:
+            text.append(f"  {one_line(one.reason)}", style=MARK[one.state][1])
+        table.add_row(state_text(one.state), f"{one.progress}%" if under_way else "", text)
+    return table

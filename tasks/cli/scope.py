@@ -1,0 +1,122 @@
+"""What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from worker.errors import NotFound
+from worker.generation import FINAL, OPEN, Generation, State
+from worker.ledger import Ledger
+
+PAGE = 1000
+
+#: which are shown when not all can be: those that change soon, then those that a person must look at
+_INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
+                State.QUEUED, State.ARCHIVED, State.CANCELLED)  # fmt: skip
+
+
+class Scope(Protocol):
+    name: str
+
+    def counts(self) -> Mapping[State, int]:
+        """Generations per state."""
+
+    def some(self, limit: int) -> list[Generation]:
+        """All of them, or the `limit` most interesting ones."""
+
+    def all(self) -> list[Generation]: ...
+
+    def is_done(self) -> bool:
+        """All are final, and no follow-up is still to be created."""
+
+
+class BatchScope:
+    """Raises NotFound for a batch that nobody has; a name stands for the newest batch of that name."""
+
+    def __init__(self, ledger: Ledger, batch: str) -> None:
+        self._id = newest_batch(ledger, batch)
+        self.name = batch
+        self._ledger = ledger
+
+    def counts(self) -> Mapping[State, int]:
+        return self._ledger.queries.counts(self._id)
+
+    def some(self, limit: int) -> list[Generation]:
+        found: list[Generation] = []
+        if sum(self.counts().values()) <= limit:
+            return self._ledger.queries.page(batch=self._id, limit=limit)
+        for state in _INTERESTING:
+            if len(found) < limit:
+                found += self._ledger.queries.page(state=state, batch=self._id, limit=limit - len(found))
+        return found
+
+    def all(self) -> list[Generation]:
+        found: list[Generation] = []
+        before = None
+        while page := self._ledger.queries.page(batch=self._id, limit=PAGE, before=before):
+            found += page
+            before = page[-1].id
+        return found
+
+    def is_done(self) -> bool:
+        counts = self.counts()
+        if counts.keys() & OPEN or "follow_up" in self._ledger.watching.due():
+            return False
+        # Follow-ups that were created between the two questions show in a third.
+        return self.counts() == counts
+
+
+class FamilyScope:
+    """Raises NotFound for an id that nobody has."""
+
+    def __init__(self, ledger: Ledger, generation_ids: Sequence[str]) -> None:
+        self._ledger = ledger
+        self._known = {one.id: one for one in ledger.queries.get(list(dict.fromkeys(generation_ids)))}
+        self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
+        #: those whose follow-ups are known, or will never come
+        self._followed: set[str] = set()
+
+    def counts(self) -> Mapping[State, int]:
+        return Counter(one.state for one in self.all())
+
+    def some(self, limit: int) -> list[Generation]:
+        return sorted(self.all(), key=lambda one: _INTERESTING.index(one.state))[:limit]
+
+    def all(self) -> list[Generation]:
+        changing = [one.id for one in self._known.values() if one.state not in FINAL]
+        self._known.update((one.id, one) for one in self._ledger.queries.get(changing))
+        for one in list(self._known.values()):
+            if one.state is State.ARCHIVED and one.id not in self._followed:
+                self._look_for_children(one)
+        return list(self._known.values())
+
+    def is_done(self) -> bool:
+        return all(
+            one.state in FINAL and (one.state is not State.ARCHIVED or one.id in self._followed) for one in self.all()
+        )
+
+    def _look_for_children(self, parent: Generation) -> None:
+        story = self._ledger.queries.story(parent.id) if parent.follow_up else None
+        if story is None:
+            self._followed.add(parent.id)
+        elif story.children or any(event.type == "follow_up.refused" for event in story.events):
+            self._followed.add(parent.id)
+            self._known.update((one.id, one) for one in self._ledger.queries.get(story.children))
+
+
+def newest_batch(ledger: Ledger, batch: str) -> str:
+    """The id of the newest batch of that id or name; raises NotFound if there is none."""
+    newest = ledger.queries.page(batch=batch, limit=1)
+    if not newest or newest[0].batch_id is None:
+        raise NotFound(
+            f"there is no batch {batch!r}; `darkroom list --json` shows the batches of the newest generations"
+        )
+    return newest[0].batch_id
+
+
+def newest_scope(ledger: Ledger) -> Scope:
+    """The newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
+    newest = ledger.queries.page(limit=1)
+    if not newest:
+        raise NotFound("the ledger holds no generation yet; start with `darkroom submit`")
+    return BatchScope(ledger, newest[0].batch_id) if newest[0].batch_id else FamilyScope(ledger, [newest[0].id])

@@ -1,0 +1,144 @@
+"""`darkroom show`: everything about one generation, as a timeline."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasks.cli.connection import open_ledger
+from tasks.cli.output import json_option, links_hidden, one_line, print_json, secrets_hidden
+from tasks.cli.record import of_story
+from tasks.cli.style import MARK, console, duration, size, state_text, what
+from worker.generation import Asset, Generation
+from worker.ledger.queries import Story
+
+#: what the moves between states tell already
+_TOLD = "generation."
+#: what stands below the timeline anyway
+_LONG = {"key", "sha256"}
+_DIM = "bright_black"
+#: a line of text is hard to read when it is longer
+_WIDTH = 100
+
+
+@click.command()
+@click.argument("generation_id", metavar="GENERATION")
+@json_option
+def show(generation_id: str, as_json: bool) -> None:
+    """Tell everything about one generation."""
+    with open_ledger() as ledger:
+        story = ledger.queries.story(generation_id)
+    if as_json:
+        print_json(of_story(story))
+        return
+    screen = console()
+    screen.width = min(screen.width, _WIDTH)
+    _print_heading(screen, story.generation)
+    _print_timeline(screen, story)
+    _print_assets(screen, story.assets)
+    _print_relatives(screen, story)
+
+
+def _print_heading(screen: Console, generation: Generation) -> None:
+    heading = Table.grid(expand=True)
+    heading.add_column(no_wrap=True)
+    heading.add_column(justify="right", no_wrap=True)
+    heading.add_row(Text(generation.id, style="bold"), state_text(generation.state))
+    screen.print(heading)
+    screen.print(Text(one_line(links_hidden(generation.prompt)), style="italic"))
+    facts = [("provider", f"{generation.provider} · {what(generation)}")]
+    options = links_hidden(generation.options)
+    facts += [
+        (name, one_line(str(value)))
+        for name, value in (
+            ("task", generation.task_id),
+            ("batch", generation.batch_id),
+            ("key", generation.key),
+            ("options", "  ".join(f"{option}={options[option]}" for option in options)),
+            ("follow-up", ", ".join(generation.follow_up)),
+            ("priority", generation.priority or None),
+            ("reason", generation.reason),
+            ("message", secrets_hidden(generation.message)),
+        )
+        if value
+    ]
+    _print_pairs(screen, facts)
+
+
+def _print_timeline(screen: Console, story: Story) -> None:
+    moments = sorted(_moments(story), key=lambda moment: moment[0])
+    start = moments[0][0] if moments else story.generation.created_at
+    _print_title(screen, "Timeline", f"{start.astimezone():%Y-%m-%d, times in %Z}")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, style=_DIM)
+    table.add_column(overflow="fold")
+    before: datetime | None = None
+    for at, text in moments:
+        waited = f"+{duration(at - before)}" if before is not None else ""
+        # The day again where the story runs past midnight.
+        day = "" if at.astimezone().date() == (before or start).astimezone().date() else f"{at.astimezone():%m-%d} "
+        table.add_row(f"  {day}{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03}", waited, text)
+        before = at
+    screen.print(table)
+
+
+def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
+    for move in story.transitions:
+        mark, style = MARK[move.to_state]
+        yield move.at, Text.assemble((f"{mark} {move.to_state}", style), f"  {_hidden(move.cause)}")
+    for callback in story.callbacks:
+        verdict = callback.verdict or "waits to be applied"
+        error = f": {_hidden(callback.error)}" if callback.error else ""
+        yield callback.received_at, Text(f"↘ callback {callback.id}, {size(callback.bytes)}, {verdict}{error}")
+    for event in story.events:
+        if not event.type.startswith(_TOLD):
+            payload = "  ".join(_hidden(str(value)) for name, value in event.payload.items() if name not in _LONG)
+            yield event.at, Text.assemble((f"· {event.type}  {payload}", _DIM))
+
+
+def _print_assets(screen: Console, assets: tuple[Asset, ...]) -> None:
+    if not assets:
+        return
+    _print_title(screen, "Results", "")
+    for asset in assets:
+        pixels = f"{asset.width} x {asset.height}, " if asset.width else ""
+        facts = f"{pixels}{size(asset.bytes)}, {asset.content_type}" if asset.key else asset.state
+        screen.print(Text(f"  {asset.index}  {facts}"))
+        if asset.key:
+            screen.print(Text(f"     {asset.key}", style="green"), soft_wrap=True)
+            screen.print(Text(f"     sha256 {asset.sha256}", style=_DIM), soft_wrap=True)
+        if asset.error:
+            screen.print(Text(f"     {_hidden(asset.error)}", style="yellow"))
+
+
+def _print_relatives(screen: Console, story: Story) -> None:
+    relatives = [("parent", story.generation.parent_id)] if story.generation.parent_id else []
+    relatives += [("follow-up", child) for child in story.children]
+    if relatives:
+        _print_title(screen, "Relatives", "")
+        _print_pairs(screen, relatives)
+    if story.generation.actions:
+        _print_title(screen, "Offers", "")
+        screen.print(Text("  " + one_line(", ".join(story.generation.actions))))
+
+
+def _print_title(screen: Console, title: str, beside: str) -> None:
+    screen.print()
+    screen.print(Text.assemble((title, "bold"), (f"  {beside}", _DIM)))
+
+
+def _print_pairs(screen: Console, pairs: list[tuple[str, str]]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style=_DIM, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(f"  {name}", Text(value))
+    screen.print(table)
+
+
+def _hidden(text: str) -> str:
+    return one_line(secrets_hidden(text))

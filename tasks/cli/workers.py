@@ -1,0 +1,15 @@
+"""Which workers execute tasks, as far as the ledger knows."""
+
+from datetime import UTC, datetime, timedelta
+
+from worker.ledger import Ledger
+from worker.ledger.watching import Heartbeat
+
+#: several times the longest pause between two heartbeats of an idle worker (`ping`, each 20 seconds)
+SILENCE = timedelta(seconds=75)
+
+
+def alive(ledger: Ledger) -> list[Heartbeat]:
+    """Those that were heard lately."""
+    oldest = datetime.now(UTC) - SILENCE
+    return [beat for beat in ledger.watching.heartbeats() if beat.seen_at >= oldest]

@@ -1,0 +1,80 @@
+"""Generations that have come so far as a test needs them: through the ledger's own verbs, as the workers do it."""
+
+from datetime import UTC, datetime, timedelta
+
+from worker.errors import ProviderError, Rejected, Uncertain
+from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, Status
+from worker.ledger import Ledger
+from worker.ledger.archiving import Archived, Lost, Stored
+from worker.ledger.creation import NewGeneration
+from worker.ledger.dispatching import Limits
+from worker.ledger.outcomes import News
+from worker.ledger.submissions import Submitted
+
+MINUTE = timedelta(minutes=1)
+#: what must never be shown: the signature of a link that still works
+SIGNATURE = "0123456789abcdef"
+LINK = f"https://cdn.discordapp.com/attachments/1/2/fox.png?ex=66aa&is=66bb&hm={SIGNATURE}"
+
+
+def queued(
+    ledger: Ledger, *prompts: str, batch: str | None = None, follow_up: tuple[str, ...] = ()
+) -> list[Generation]:
+    wanted = [
+        NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt), follow_up=follow_up)
+        for prompt in prompts or ("a fox",)
+    ]
+    return ledger.creation.create(wanted, batch)
+
+
+def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: object) -> tuple[str, str]:
+    """One generation whose submission was answered so; its id and that of its attempt."""
+    (generation,) = queued(ledger, **wanted)  # type: ignore[arg-type]
+    ledger.dispatching.dispatch("acedata", Limits(1000, 1000))
+    (claim,) = ledger.submissions.claim(1, MINUTE)
+    assert claim.generation.id == generation.id
+    ledger.submissions.record([Submitted(claim.attempt_id, answer)], MINUTE)
+    return generation.id, claim.attempt_id
+
+
+def submitted(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
+    return answered(ledger, task_id, **wanted)[0]
+
+
+def failed(ledger: Ledger, **wanted: object) -> str:
+    error = Rejected(f"the picture {LINK} is not allowed", code="forbidden", status=403)
+    return answered(ledger, error, **wanted)[0]
+
+
+def unconfirmed(ledger: Ledger, **wanted: object) -> str:
+    return answered(ledger, Uncertain("no answer came in time", code="read_timeout"), **wanted)[0]
+
+
+def succeeded(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
+    generation_id, attempt_id = answered(ledger, task_id, **wanted)
+    outcome = Outcome(
+        Status.SUCCEEDED,
+        task_id,
+        links=(Link(LINK),),
+        actions=("upscale1", "upscale2", "reroll"),
+        parent={"image_id": "1234"},
+    )
+    deadline = datetime.now(UTC) + timedelta(hours=24)
+    assert ledger.outcomes.apply([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
+    return generation_id
+
+
+def archived(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
+    generation_id = succeeded(ledger, task_id, **wanted)
+    (claim,) = ledger.archiving.claim(1, MINUTE)
+    key = f"2026/11/21/single/{generation_id}/0.png"
+    stored = Stored(0, key, "ab" * 32, 1_234_567, "image/png", 1024, 768)
+    ledger.archiving.record([Archived(claim, (stored,), described=True)])
+    return generation_id
+
+
+def expired(ledger: Ledger, **wanted: object) -> str:
+    generation_id = succeeded(ledger, **wanted)
+    (claim,) = ledger.archiving.claim(1, MINUTE)
+    ledger.archiving.record([Archived(claim, (Lost(0, f"{LINK} answers with status 404"),), described=False)])
+    return generation_id

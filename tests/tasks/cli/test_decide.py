@@ -1,0 +1,195 @@
+"""`darkroom retry`, `cancel`, `resume` and `replay`: what a person decides, and what cannot be decided any more."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks.cli import decide
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from worker.errors import AccountBlocked, CallbackUnreadable
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.inbox import Delivery
+from worker.ledger.outcomes import News
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def state_of(ledger: Ledger, generation_id: str) -> State:
+    return ledger.queries.get([generation_id])[0].state
+
+
+def test_what_waits_can_be_cancelled(darkroom: Darkroom, ledger: Ledger) -> None:
+    (generation,) = stories.queued(ledger)
+    result = darkroom("cancel", generation.id)
+    assert (result.exit_code, result.stdout) == (0, f"{generation.id} cancelled\n")
+    assert state_of(ledger, generation.id) is State.CANCELLED
+
+
+def test_what_was_submitted_cannot_be_taken_back(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.submitted(ledger)
+    result = darkroom("cancel", generation_id)
+    assert result.exit_code == 1
+    sent = "it was sent and is paid for; it cannot be taken back"
+    assert result.stdout == f"{generation_id} is submitted: {sent}\n"
+    assert state_of(ledger, generation_id) is State.SUBMITTED
+
+
+def test_cancelling_a_batch_spares_what_was_submitted(darkroom: Darkroom, ledger: Ledger) -> None:
+    submitted = stories.submitted(ledger, batch="animals")
+    waiting = stories.queued(ledger, "an owl", "a bee", batch="animals")
+    result = darkroom("cancel", "--batch", "animals", "--json")
+    assert result.exit_code == 0
+    assert {line["id"] for line in lines(result.stdout)} == {one.id for one in waiting}
+    assert state_of(ledger, submitted) is State.SUBMITTED
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.CANCELLED}])
+def test_every_state_has_its_reason_not_to_be_cancelled(state: State) -> None:
+    assert decide._KEPT[state]
+
+
+def test_what_failed_is_queued_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.failed(ledger)
+    result = darkroom("retry", generation_id)
+    assert (result.exit_code, result.stdout) == (0, f"{generation_id} queued: it is submitted again\n")
+    assert state_of(ledger, generation_id) is State.QUEUED
+    assert "dispatch" in darkroom.bells
+
+
+def test_the_links_of_what_expired_are_asked_for_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.expired(ledger)
+    assert darkroom("retry", generation_id).exit_code == 0
+    assert state_of(ledger, generation_id) is State.SUCCEEDED
+    assert "archive" in darkroom.bells
+
+
+def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.unconfirmed(ledger)
+    result = darkroom("retry", generation_id)
+    assert result.exit_code == 1
+    assert "the provider may have taken it and charged for it" in result.stdout
+    assert state_of(ledger, generation_id) is State.UNCONFIRMED
+    assert darkroom.bells == []
+    assert darkroom("retry", generation_id, "--unconfirmed").exit_code == 0
+    assert state_of(ledger, generation_id) is State.QUEUED
+
+
+def test_all_that_failed_in_a_batch_is_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    failed = stories.failed(ledger, batch="animals")
+    unclear = stories.unconfirmed(ledger, batch="animals")
+    result = darkroom("retry", "--failed", "--batch", "animals", "--json")
+    assert result.exit_code == 0
+    assert [line["id"] for line in lines(result.stdout)] == [failed]
+    assert state_of(ledger, unclear) is State.UNCONFIRMED
+    again = darkroom("retry", "--failed", "--batch", "animals")
+    assert (again.exit_code, again.stderr) == (0, "there is none to which this applies\n")
+
+
+def test_what_is_going_on_cannot_be_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.submitted(ledger)
+    result = darkroom("retry", generation_id)
+    assert result.exit_code == 1
+    assert result.stdout == f"{generation_id} is submitted: it is still going on; there is nothing to try again\n"
+
+
+def test_what_ended_just_now_is_not_reported_as_tried_again(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation_id = stories.submitted(ledger)
+    ended = {generation_id: State.ARCHIVED}
+    monkeypatch.setattr("worker.ledger.deciding.Deciding.retry", lambda *_, **__: ended)
+    result = darkroom("retry", generation_id)
+    assert result.exit_code == 1
+    assert f"{generation_id} is archived: it succeeded" in result.stdout
+    assert darkroom.bells == []
+
+
+def test_one_unknown_id_changes_nothing_at_all(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.failed(ledger)
+    for command in ("retry", "cancel"):
+        result = darkroom(command, generation_id, "gen_unknown")
+        assert result.exit_code == 1
+        assert "there is no generation gen_unknown" in result.stderr
+    assert state_of(ledger, generation_id) is State.FAILED
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retry",),
+        ("retry", "--failed"),
+        ("retry", "--batch", "animals"),
+        ("retry", "gen_1", "--failed", "--batch", "animals"),
+        ("cancel",),
+        ("cancel", "gen_1", "--batch", "animals"),
+        ("replay", "first"),
+        ("replay", "1", "--list"),
+    ],
+)
+def test_what_shall_be_decided_must_be_clear(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
+    assert darkroom(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [("cancel",), ("retry", "--failed")])
+def test_an_unknown_batch_is_told(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
+    result = darkroom(*arguments, "--batch", "unknown")
+    assert result.exit_code == 1
+    assert "there is no batch 'unknown'" in result.stderr
+
+
+def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
+    assert ledger.queries.pauses()
+    assert darkroom("resume", "acedata").stdout == "acedata goes on\n"
+    assert ledger.queries.pauses() == []
+    assert darkroom.bells == ["dispatch"]
+    assert darkroom("resume", "acedata", "--json").stdout == '{"provider": "acedata", "resumed": false}\n'
+
+
+def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:
+    result = darkroom("resume", "nobody")
+    assert result.exit_code == 1
+    assert "there is no provider 'nobody'; there are: acedata" in result.stderr
+
+
+def set_aside(ledger: Ledger, *bodies: bytes) -> list[int]:
+    """Callbacks that nobody could read."""
+    attempt_id = stories.answered(ledger)[1]
+    now = datetime.now(UTC)
+    ledger.inbox.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
+    stored = ledger.inbox.claim(len(bodies), timedelta(minutes=1))
+    ledger.outcomes.apply(
+        [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
+    )
+    return [one.id for one in stored]
+
+
+def test_callbacks_that_were_set_aside_are_listed(darkroom: Darkroom, ledger: Ledger) -> None:
+    (callback_id,) = set_aside(ledger, b"?")
+    (line,) = lines(darkroom("replay", "--list", "--json").stdout)
+    assert (line["callback"], line["verdict"], line["error"]) == (callback_id, "unreadable", "the body is not JSON")
+    assert darkroom("replay", "--list").stdout.rstrip().endswith("unreadable  the body is not JSON")
+    assert darkroom.bells == []
+
+
+def test_callbacks_that_were_set_aside_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    first, second = set_aside(ledger, b"?", b"!")
+    assert darkroom("replay", str(first)).stdout == f"callback {first} will be applied again\n"
+    assert [one.id for one in ledger.queries.dead_callbacks()] == [second]
+    assert darkroom("replay").exit_code == 0
+    assert ledger.queries.dead_callbacks() == []
+    assert len(ledger.inbox.claim(10, timedelta(minutes=1))) == 2
+    assert darkroom.bells == ["ingest", "ingest"]
+
+
+def test_a_callback_that_does_not_exist_cannot_be_applied(darkroom: Darkroom) -> None:
+    result = darkroom("replay", "7")
+    assert result.exit_code == 1
+    assert result.stdout == "callback 7 does not exist, or waits to be applied already\n"
+    assert darkroom("replay").exit_code == 0

@@ -1,0 +1,214 @@
+"""`darkroom doctor` and `darkroom db`: is everything there, and what to do where it is not."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from worker.errors import AccountBlocked
+from worker.ledger import Ledger
+
+KEYS = "k1:0123456789abcdef0123456789abcdef"
+
+
+@contextmanager
+def receiver(status: int, location: str | None = None) -> Iterator[str]:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/elsewhere" else status)
+            if location is not None and self.path != "/elsewhere":
+                self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def findings(darkroom: Darkroom) -> dict[str, tuple[str, str]]:
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    return {one["check"]: (one["verdict"], one["message"]) for one in document["checks"]}
+
+
+@pytest.fixture(autouse=True)
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2hunter2@127.0.0.1:1/0")
+
+
+def test_a_machine_at_rest_is_told_what_is_missing(darkroom: Darkroom) -> None:
+    found = findings(darkroom)
+    assert found["settings"] == ("ok", "can be read")
+    assert found["ledger"] == ("ok", "SQLite, its tables are up to date")
+    assert found["broker"][0] == "fail"
+    assert "start `darkroom up`" in found["broker"][1]
+    assert found["bucket"] == ("fail", "S3_BUCKET is not set: name the bucket that keeps the pictures")
+    assert found["signing keys"][0] == "ok"
+    assert found["public URL"][0] == "ok"
+    assert found["provider acedata"] == ("ok", "has its key")
+    assert found["workers"][0] == "fail"
+
+
+def test_one_failure_is_exit_code_1_and_no_secret_is_told(darkroom: Darkroom) -> None:
+    result = darkroom("doctor")
+    assert result.exit_code == 1
+    assert "fail  broker" in result.stdout
+    assert "hunter2" not in result.output
+
+
+def test_wrong_settings_are_the_only_finding(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "example.com")
+    assert list(findings(darkroom)) == ["settings"]
+
+
+def test_a_missing_ledger_is_told_and_not_made(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "nothing"))
+    assert findings(darkroom)["ledger"][0] == "fail"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_tables_of_another_version_are_told(darkroom: Darkroom) -> None:
+    with sqlite3.connect(darkroom.data / "ledger.sqlite3") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    connection.close()
+    verdict, message = findings(darkroom)["ledger"]
+    assert verdict == "fail"
+    assert "revision 0000" in message
+
+
+def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACEDATACLOUD_API_TOKEN")
+    verdict, message = findings(darkroom)["provider acedata"]
+    assert verdict == "fail"
+    assert "ACEDATACLOUD_API_TOKEN is not set" in message
+
+
+def test_a_worker_that_was_heard_lately_is_at_work(darkroom: Darkroom, ledger: Ledger) -> None:
+    ledger.watching.beat("worker@here", 1)
+    assert findings(darkroom)["workers"] == ("ok", "worker@here at work")
+
+
+def test_a_worker_that_fell_silent_is_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now - timedelta(minutes=10)
+    ledger.watching.beat("worker@here", 1)
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    told = [one for one in document["checks"] if one["check"] == "workers"]
+    assert [one["verdict"] for one in told] == ["warn", "fail"]
+    assert "worker@here was heard 10 min ago" in told[0]["message"]
+
+
+def test_what_a_person_must_look_at_is_counted(darkroom: Darkroom, ledger: Ledger) -> None:
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now - timedelta(hours=3)
+    overdue = stories.submitted(ledger, "task-1")
+    ledger.database.clock = lambda: now
+    stories.submitted(ledger, "task-2")
+    stories.unconfirmed(ledger)
+    stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
+    found = findings(darkroom)
+    assert found["overdue"][0] == "warn"
+    assert f"1 were submitted more than 1.0 h ago, such as {overdue}" in found["overdue"][1]
+    assert found["unconfirmed"][0] == "warn"
+    assert "darkroom resume acedata" in found["pauses"][1]
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "verdict", "words"),
+    [
+        (200, None, "warn", "is a private address"),
+        (503, None, "fail", "answers with status 503"),
+        (302, "/elsewhere", "fail", "a redirected callback loses its body"),
+    ],
+)
+def test_the_public_url_is_tried(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, status: int, location: str | None, verdict: str, words: str
+) -> None:
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", KEYS)
+    with receiver(status, location) as url:
+        monkeypatch.setenv("PUBLIC_URL", url)
+        told, message = findings(darkroom)["public URL"]
+    assert told == verdict
+    assert words in message
+
+
+def test_a_public_url_where_nobody_listens_is_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", KEYS)
+    monkeypatch.setenv("PUBLIC_URL", "http://127.0.0.1:1")
+    verdict, message = findings(darkroom)["public URL"]
+    assert verdict == "fail"
+    assert "http://127.0.0.1:1/livez cannot be reached from here" in message
+
+
+def test_signing_keys_that_are_too_short_are_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", "k1:short")
+    assert findings(darkroom)["signing keys"][0] == "fail"
+
+
+def broker_that_says(monkeypatch: pytest.MonkeyPatch, version: str, policy: str) -> None:
+    answers: dict[str, dict[str, Any]] = {
+        "server": {"redis_version": version},
+        "memory": {"maxmemory_policy": policy},
+    }
+    monkeypatch.setattr("tasks.cli.checks.Redis.info", lambda _, section: answers[section])
+
+
+@pytest.mark.parametrize(
+    ("version", "policy", "verdict", "words"),
+    [
+        ("7.2.4", "noeviction", "ok", "Redis 7.2.4"),
+        ("6.0.16", "noeviction", "fail", "Redis 6.0.16 is too old"),
+        ("8.0.0", "allkeys-lru", "warn", "maxmemory-policy is allkeys-lru"),
+    ],
+)
+def test_the_broker_is_examined(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, version: str, policy: str, verdict: str, words: str
+) -> None:
+    broker_that_says(monkeypatch, version, policy)
+    told, message = findings(darkroom)["broker"]
+    assert told == verdict
+    assert words in message
+
+
+def test_a_redis_url_that_is_none_is_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "amqp://guest@localhost")
+    assert findings(darkroom)["broker"][0] == "fail"
+
+
+def test_the_tables_are_made_and_a_second_time_changes_nothing(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "new" / "folder"))
+    first = json.loads(darkroom("db", "upgrade", "--json").stdout)
+    assert first["before"] is None
+    assert darkroom("db", "upgrade").stdout == f"the ledger is at revision {first['after']} already\n"
+    assert darkroom("list").exit_code == 0
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "file" / "data"))
+    result = darkroom("db", "upgrade")
+    assert result.exit_code == 1
+    assert "set DARKROOM_DATA to a folder that can be written" in result.stderr

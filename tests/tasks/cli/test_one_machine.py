@@ -1,0 +1,196 @@
+"""`darkroom up` and `darkroom demo` before anything starts, and commands that join what is running."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tasks.cli.connection import DEMO, read_settings, without_services
+from tasks.cli.demo import _new_folder
+from tasks.cli.demo_result import Result
+from tasks.cli.demo_wishes import wishes
+from tasks.cli.process_log import ProcessLog
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from worker.ledger import Ledger
+from worker.providers import load_provider
+from worker.recipe import parse_follow_ups
+
+
+@pytest.fixture(autouse=True)
+def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may be started by these tests: all of them are about what is refused before."""
+
+    def started(*_: object, **__: object) -> None:
+        pytest.fail("a server was started")
+
+    monkeypatch.setattr("worker.embedded.Supervisor", started)
+
+
+@pytest.fixture
+def environment(darkroom: Darkroom) -> object:
+    """Commands change the environment of their process; a test that calls their parts puts it back."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_up_names_the_missing_key_before_it_starts_anything(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACEDATACLOUD_API_TOKEN")
+    result = darkroom("up")
+    assert result.exit_code == 1
+    assert "ACEDATACLOUD_API_TOKEN is not set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "http", "PORT: "),
+        ("PUBLIC_URL", "example.com", "'example.com' is not an http:// or https:// address"),
+        ("ACEDATACLOUD_BASE_URL", "api", "'api' is not an http:// or https:// address"),
+        ("DARKROOM_SIGNING_KEYS", "k1:short", "DARKROOM_SIGNING_KEYS: expected `id:secret`"),
+        ("DARKROOM_SIGNING_KEYS_FILE", "/missing", "DARKROOM_SIGNING_KEYS_FILE: cannot read /missing"),
+    ],
+)
+def test_up_names_the_setting_that_is_wrong(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = darkroom("up")
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+
+
+def test_up_refuses_a_port_that_is_taken(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        for command in ("up", "demo"):
+            result = darkroom(command)
+            assert result.exit_code == 1
+            assert f"the receiver cannot listen on PORT {taken.getsockname()[1]}" in result.stderr
+
+
+def test_up_refuses_a_folder_that_cannot_be_written(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "file"))
+    for command in ("up", "demo"):
+        result = darkroom(command)
+        assert result.exit_code == 1
+        assert "set DARKROOM_DATA to a folder that can be written" in result.stderr
+
+
+def test_the_demo_says_what_it_ignores_and_shows_no_value(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1/ledger")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.setenv("PORT", "none")
+    result = darkroom("demo")
+    assert result.exit_code == 1
+    assert "ignores ACEDATACLOUD_API_TOKEN, AWS_PROFILE, DATABASE_URL\n" in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_two_demos_never_share_a_folder(tmp_path: Path) -> None:
+    folders = [_new_folder(tmp_path) for _ in range(2)]
+    assert len(set(folders)) == 2
+    assert all(folder.is_dir() and folder.parent == tmp_path for folder in folders)
+
+
+def test_every_wish_of_the_demo_can_be_fulfilled(environment: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read_settings()
+    provider = load_provider("acedata", settings)
+    demo = wishes("acedata")
+    assert len(demo) == 12
+    assert sum(bool(wish.follow_up) for wish in demo) == 4
+    assert len({wish.key for wish in demo}) == 12
+    for wish in demo:
+        provider.check(wish.request)
+        text = ",".join(wish.follow_up)
+        assert parse_follow_ups(text, max_depth=3, max_follow_ups=16) == wish.follow_up
+
+
+def test_only_what_names_services_is_left_out_of_a_demo() -> None:
+    kept = {"PATH": "/bin", "HOSTNAME": "here", "DARKROOM_DATA": "data", "PORT": "80", "LOG_LEVEL": "DEBUG"}
+    left = {"HOST": "::", "S3_BUCKET": "b", "REDIS_URL_FILE": "r", "DARKROOM_CONFIRM": "always", "PUBLIC_URL": "u"}
+    assert without_services({**kept, **left}) == kept
+
+
+def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> None:
+    archived, failed = stories.archived(ledger), stories.failed(ledger)
+    generations = tuple(ledger.queries.get([archived, failed]))
+    assets = {one: tuple(found) for one, found in ledger.queries.assets_of([archived, failed]).items()}
+    result = Result(generations, assets, charges=1)
+    assert not result.all_archived
+    assert result.as_json() == {
+        "submitted": 2,
+        "archived": 1,
+        "failed": 1,
+        "assets": [
+            {
+                "generation": archived,
+                "key": f"2026/11/21/single/{archived}/0.png",
+                "sha256": "ab" * 32,
+                "bytes": 1_234_567,
+            }
+        ],
+        "charges": 1,
+    }
+
+
+def test_commands_find_the_servers_of_their_data_folder(
+    environment: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    (tmp_path / "running.json").write_text(json.dumps({"REDIS_URL": "redis://127.0.0.1:2/0", "S3_BUCKET": "mine"}))
+    settings = read_settings()
+    assert (settings.redis_url, settings.s3_bucket) == ("redis://127.0.0.1:2/0", "mine")
+    assert os.environ["REDIS_URL"] == "redis://127.0.0.1:2/0", "Celery and boto3 read the environment"
+
+
+def test_the_folder_of_a_demo_stands_for_itself(
+    environment: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://company/ledger")
+    monkeypatch.setenv("S3_BUCKET", "company")
+    own = {"ACEDATACLOUD_API_TOKEN": "any", "ACEDATACLOUD_BASE_URL": "http://127.0.0.1:9"}
+    (tmp_path / DEMO).write_text(json.dumps(own))
+    settings = read_settings()
+    assert settings.database_url is None
+    assert settings.s3_bucket is None
+    assert settings.acedatacloud_base_url == "http://127.0.0.1:9"
+
+
+def test_the_log_of_the_processes_is_kept_and_its_end_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProcessLog(tmp_path / "processes.log", aloud=False) as log:
+        for number in range(30):
+            log.write("worker", f"line {number}")
+        last = log.last_lines().splitlines()
+    assert len((tmp_path / "processes.log").read_text().splitlines()) == 30
+    assert last[-1] == "worker  | line 29"
+    assert len(last) < 30
+    assert capsys.readouterr().err == ""
+    with ProcessLog(tmp_path / "processes.log", aloud=True) as log:
+        log.write("worker", "aloud")
+    assert capsys.readouterr().err == "worker  | aloud\n"
+
+
+def test_up_refuses_a_bucket_that_does_not_answer(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", "pictures")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    result = darkroom("up")
+    assert result.exit_code == 1
+    assert 'Bucket "pictures" at http://127.0.0.1:1 cannot be reached' in result.stderr
+    assert "hunter2" not in result.stderr

@@ -1,0 +1,206 @@
+"""`darkroom watch` and `--watch`: every change once, and an end when there is nothing left to wait for."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tasks.cli import progress
+from tasks.cli.scope import BatchScope, FamilyScope
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from worker.errors import Rejected
+from worker.generation import GenerationRequest, Operation, State
+from worker.ledger import Ledger
+from worker.ledger.creation import NewGeneration
+from worker.ledger.dispatching import Limits
+from worker.ledger.submissions import Submitted
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def at_each_look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let something happen before each further look at what is watched, instead of waiting."""
+
+    def arrange(*steps: Callable[[], object]) -> None:
+        remaining = iter(steps)
+
+        def instead_of_waiting(*_: object) -> None:
+            step = next(remaining, None)
+            assert step is not None, "it should have ended by now"
+            step()
+
+        monkeypatch.setattr(progress, "_wait", instead_of_waiting)
+
+    return arrange
+
+
+def follow_up(ledger: Ledger, parent_id: str) -> None:
+    (parent,) = ledger.queries.get([parent_id])
+    request = GenerationRequest(Operation.UPSCALE, parent.prompt, action="upscale1", parent=parent.handle)
+    child = NewGeneration("acedata", request, parent_id=parent_id, depth=1, batch_id=parent.batch_id)
+    assert ledger.following.create(parent, [child], []) == 1
+
+
+def test_a_batch_that_is_done_ends_at_once(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.archived(ledger, batch="animals")
+    result = darkroom("watch", "animals", "--json")
+    assert result.exit_code == 0
+    (line,) = lines(result.stdout)
+    assert (line["id"], line["state"], line["from"]) == (generation_id, "archived", "succeeded")
+
+
+def test_the_exit_code_tells_that_one_was_not_archived(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.failed(ledger, batch="animals")
+    result = darkroom("watch", "animals")
+    assert result.exit_code == 1
+    assert "failed       a fox" in result.stderr
+    assert result.stdout == ""
+
+
+def test_every_change_is_one_line_however_quick_it_was(
+    darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]
+) -> None:
+    (generation,) = stories.queued(ledger, batch="animals")
+
+    def fail() -> None:
+        ledger.dispatching.dispatch("acedata", Limits(1000, 1000))
+        (claim,) = ledger.submissions.claim(1, stories.MINUTE)
+        ledger.submissions.record([Submitted(claim.attempt_id, Rejected("no", code="forbidden"))], stories.MINUTE)
+
+    at_each_look(fail)
+    result = darkroom("watch", generation.id, "--json")
+    told = [(line["from"], line["state"], line["cause"]) for line in lines(result.stdout)]
+    assert told == [
+        (None, "queued", "created"),
+        ("queued", "submitting", "attempt 1"),
+        ("submitting", "failed", "rejected"),
+    ]
+
+
+def test_a_batch_is_not_done_before_its_follow_ups_are(
+    darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]
+) -> None:
+    parent = stories.archived(ledger, batch="animals", follow_up=("upscale1",))
+
+    def cancel_child() -> None:
+        (child,) = ledger.queries.page(state=State.QUEUED)
+        ledger.deciding.cancel([child.id])
+
+    at_each_look(lambda: follow_up(ledger, parent), cancel_child)
+    result = darkroom("watch", "animals", "--json")
+    assert [line["state"] for line in lines(result.stdout)] == ["archived", "queued", "cancelled"]
+    assert result.exit_code == 1
+
+
+def test_a_single_generation_is_followed_into_its_follow_ups(
+    darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]
+) -> None:
+    parent = stories.archived(ledger, follow_up=("upscale1",))
+
+    def cancel_child() -> None:
+        (child,) = ledger.queries.page(state=State.QUEUED)
+        ledger.deciding.cancel([child.id])
+
+    at_each_look(lambda: follow_up(ledger, parent), cancel_child)
+    result = darkroom("watch", parent, "--json")
+    assert [(line["state"], line["parent"]) for line in lines(result.stdout)] == [
+        ("archived", None),
+        ("queued", parent),
+        ("cancelled", parent),
+    ]
+
+
+def test_a_follow_up_that_was_refused_is_not_waited_for(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.archived(ledger, follow_up=("upscale4",))
+    (parent,) = ledger.queries.get([generation_id])
+    ledger.following.create(parent, [], ["upscale4 is not offered"])
+    assert darkroom("watch", generation_id).exit_code == 0
+
+
+def test_without_a_name_the_newest_batch_is_watched(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.failed(ledger)
+    stories.archived(ledger, batch="animals")
+    assert darkroom("watch").exit_code == 0
+
+
+def test_submit_can_watch(darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]) -> None:
+    at_each_look(lambda: ledger.deciding.cancel([one.id for one in ledger.queries.page()]))
+    result = darkroom("submit", "a fox", "an owl", "--watch", "--json")
+    assert result.exit_code == 1
+    assert [line["state"] for line in lines(result.stdout)] == [*["queued"] * 4, *["cancelled"] * 2]
+
+
+def test_ctrl_c_ends_the_watching(darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]) -> None:
+    def ctrl_c() -> None:
+        raise KeyboardInterrupt
+
+    stories.queued(ledger, batch="animals")
+    at_each_look(ctrl_c)
+    assert darkroom("watch", "animals").exit_code == 130
+
+
+def test_somebody_who_watches_a_machine_at_rest_is_told_so(
+    darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]
+) -> None:
+    (generation,) = stories.queued(ledger)
+    at_each_look(lambda: ledger.deciding.cancel([generation.id]))
+    assert "no worker is running" in darkroom("watch").stderr
+    (generation,) = stories.queued(ledger)
+    ledger.watching.beat("worker@here", 1)
+    at_each_look(lambda: ledger.deciding.cancel([generation.id]))
+    assert "no worker is running" not in darkroom("watch").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("watch", "unknown"), "there is no batch 'unknown'"),
+        (("watch", "gen_unknown"), "there is no generation gen_unknown"),
+        (("watch",), "the ledger holds no generation yet; start with `darkroom submit`"),
+    ],
+)
+def test_what_does_not_exist_cannot_be_watched(darkroom: Darkroom, arguments: tuple[str, ...], sentence: str) -> None:
+    result = darkroom(*arguments)
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+
+
+def drawn(scope: BatchScope | FamilyScope, *, height: int) -> list[str]:
+    screen = Console(width=80, height=height, highlight=False, markup=False, emoji=False)
+    with screen.capture() as capture:
+        screen.print(progress.picture_of(scope, height).drawn())
+    return capture.get().splitlines()
+
+
+def test_the_live_picture_shows_follow_ups_below_their_parents(ledger: Ledger) -> None:
+    parent = stories.archived(ledger, batch="animals", follow_up=("upscale1",))
+    stories.queued(ledger, "an owl")
+    follow_up(ledger, parent)
+    rows = drawn(BatchScope(ledger, "animals"), height=24)
+    assert "1/2  1 queued" in rows[0]
+    assert rows[2].split() == ["●", "archived", "a", "fox"]
+    assert rows[3].split() == ["○", "queued", "upscale1"]
+
+
+def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger) -> None:
+    submitted = stories.submitted(ledger, batch="animals")
+    (generation,) = ledger.queries.get([submitted])
+    for number in range(50):
+        request = GenerationRequest(Operation.IMAGINE, f"fox {number}")
+        ledger.creation.create([NewGeneration("acedata", request, batch_id=generation.batch_id)])
+    rows = drawn(BatchScope(ledger, "animals"), height=12)
+    assert len(rows) <= 12
+    assert any("submitted" in row and "a fox" in row for row in rows)
+    assert rows[-1].strip() == "… and 44 more"
+
+
+def test_many_generations_are_read_page_by_page(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.cli.scope.PAGE", 2)
+    made = stories.queued(ledger, *(f"fox {number}" for number in range(5)), batch="animals")
+    assert {one.id for one in BatchScope(ledger, "animals").all()} == {one.id for one in made}
