@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from worker.archive import object_key, sidecar, sidecar_key
-from worker.bells import ring
+from worker.bells import ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
 from worker.draining import drain
@@ -28,7 +28,7 @@ from worker.services import Services, services
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=150)
-THREADS = 4
+THREADS = 8
 #: seconds after which a claim gives back the assets that are left, well within its lease
 PATIENCE = 30.0
 #: bytes that are wrong so many times will not get better
@@ -45,7 +45,7 @@ def archive() -> None:
         here.ledger.archiving.record,
         threads=THREADS,
     ):
-        ring("follow_up")
+        ring_if_due(here.ledger, "follow_up")
 
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:

@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from worker.bells import ring
+from worker.bells import ring, ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
 from worker.errors import CallbackUnreadable, QueryFailed
@@ -68,7 +68,7 @@ def apply(here: Services, news: list[News]) -> None:
         ring("archive")
     if ended - {Status.IN_PROGRESS}:
         # Room at the provider is free again.
-        ring("dispatch")
+        ring_if_due(here.ledger, "dispatch")
 
 
 def _needs_confirmation(here: Services, provider: Provider) -> bool:

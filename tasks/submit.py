@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from datetime import timedelta
 
-from worker.bells import ring
+from worker.bells import ring_if_due
 from worker.celery import app
 from worker.draining import drain
 from worker.errors import AccountBlocked, ConfigurationError, ProviderError, Rejected, RequestInvalid
@@ -31,7 +31,7 @@ def submit() -> None:
         record,
         threads=THREADS,
     ):
-        ring("dispatch")
+        ring_if_due(here.ledger, "dispatch")
 
 
 def submit_one(here: Services, claim: Claim) -> Submitted:

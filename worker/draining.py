@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 SLICE_SECONDS = 10.0
 #: seconds between two claims while work is under way, so that rows are claimed in groups
 _GROUPING = 0.05
+#: seconds that a result waits for others, so that they are written down together
+_LINGER = 0.02
 #: seconds for which results wait for a ledger that is away
 _PATIENCE = 30.0
 _RETRY_SECONDS = 1.0
@@ -61,6 +63,8 @@ def drain(
                 return finished
             done, running = wait(running, timeout=_GROUPING, return_when=FIRST_COMPLETED)
             if done:
+                also_done, running = wait(running, timeout=_LINGER)
+                done |= also_done
                 _record_patiently(record, _results(done))
                 finished += len(done)
 

@@ -32,7 +32,7 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
 
 
 def expand(items: Sequence[str], offered: Sequence[str], *, limit: int) -> tuple[list[FollowUp], list[str]]:
-    """What to create from the actions that the parent offers, at most `limit`; and a sentence for each that is refused."""
+    """What to create from the actions that the parent offers, at most `limit`; and why others are refused."""
     wanted: dict[str, list[str]] = {}
     refused = []
     for item in items:

@@ -5,18 +5,34 @@ import re
 import sys
 
 _HIDDEN = "[redacted]"
+_SLASH = r"(?:\\?/|%2F)"
 _PATTERNS = (
-    # the token of a callback URL
-    (re.compile(r"(/callbacks/[^/\s]+/[^/\s]+/)[^\s\"'<>?#]+"), rf"\1{_HIDDEN}"),
+    # the token of a callback URL, also where JSON or another URL has escaped its slashes
+    (
+        re.compile(rf"({_SLASH}callbacks(?:{_SLASH}[^/\s%\\]+){{2}}{_SLASH})[^\s\"'<>?#&]+", re.IGNORECASE),
+        rf"\1{_HIDDEN}",
+    ),
     # the signature of a link: Discord, S3, Google, Azure, and what looks like a key
     (
-        re.compile(r"([?&](?:ex|is|hm|se|sig|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|[A-Za-z_-]*(?:token|key|signature))=)"
+        re.compile(r"([?&](?:ex|is|hm|se|sig|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|[A-Za-z_-]*(?:token|key|secret|signature))=)"
                    r"[^&\s\"'<>]+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
-    (re.compile(r"(://[^:/\s@]*:)[^@/\s]+(@)"), rf"\1{_HIDDEN}\2"),
+    # the password of a database or a broker, up to the last @: it may hold one itself
+    (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
 )  # fmt: skip
+
+_CHATTY = (
+    "alembic",
+    "boto3",
+    "botocore",
+    "celery.app.trace",
+    "celery.beat",
+    "celery.worker.strategy",
+    "kombu",
+    "urllib3",
+)
 
 
 def redact(text: str) -> str:
@@ -30,7 +46,8 @@ class RedactingFormatter(logging.Formatter):
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)
+        # The longest first: one may be part of another.
+        self._secrets = sorted((secret for secret in secrets if len(secret) >= 8), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         line = redact(super().format(record))
@@ -47,5 +64,5 @@ def configure_logging(level: str, secrets: tuple[str, ...] = ()) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # They tell each request at INFO, which is our DEBUG.
-    for chatty in ("urllib3", "botocore", "boto3", "kombu", "alembic", "celery.worker.strategy", "celery.app.trace", "celery.beat"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel("WARNING" if level != "DEBUG" else "INFO")

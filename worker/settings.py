@@ -20,10 +20,13 @@ class SecretFiles(PydanticBaseSettingsSource):
         if not path:
             return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+            value = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ConfigurationError(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from error
+        if not value:
+            raise ConfigurationError(f"{field_name.upper()}_FILE: {path} is empty")
+        return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
@@ -31,7 +34,8 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    # Errors must not show what was put in: among it are secrets.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     # --- standard names ---
     database_url: str | None = None
@@ -48,7 +52,7 @@ class Settings(BaseSettings):
     darkroom_download_allow: str = ""
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
-    darkroom_poll_seconds: float = Field(default=120, gt=0)
+    darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 
@@ -56,7 +60,7 @@ class Settings(BaseSettings):
     acedatacloud_api_token: SecretStr | None = None
     acedatacloud_base_url: str = "https://api.acedata.cloud"
     #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
-    acedatacloud_rate: float = Field(default=10, gt=0)
+    acedatacloud_rate: float = Field(default=10, gt=0, le=1_000_000)
     acedatacloud_in_flight: int = Field(default=100, ge=1)
 
     @classmethod

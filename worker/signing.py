@@ -24,6 +24,8 @@ class Signer:
                 "each secret at least 32 characters long"
             )
         self._keys = {match[1]: match[2].encode() for match in parsed if match}
+        if len(self._keys) < len(parsed):
+            raise ConfigurationError("DARKROOM_SIGNING_KEYS: two keys have the same id; give each its own")
         self._newest = next(iter(self._keys))
 
     def token(self, provider: str, attempt_id: str) -> str:
@@ -40,5 +42,6 @@ class Signer:
         return f"{public_url}/callbacks/{provider}/{attempt_id}/{self.token(provider, attempt_id)}"
 
     def _mac(self, key_id: str, provider: str, attempt_id: str) -> str:
-        digest = hmac.digest(self._keys[key_id], f"callback|{provider}|{attempt_id}".encode(), hashlib.sha256)
+        signed = f"callback|{provider}|{attempt_id}".encode("utf-8", "replace")
+        digest = hmac.digest(self._keys[key_id], signed, hashlib.sha256)
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

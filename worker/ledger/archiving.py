@@ -1,17 +1,18 @@
 """Assets on their way into the bucket: what dies first goes first, and one worker at a time holds a generation."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Integer, bindparam, func, select, text, update
 
 from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.statements import IDS, LIMIT, NOW, update_row
 from worker.ledger.tables import UNSTORED, assets, batches, generations
 
 
@@ -63,6 +64,45 @@ class Archived:
     described: bool
 
 
+_a, _g = assets.c, generations.c
+_DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
+
+_MOST_URGENT = (
+    select(generations)
+    .where(
+        _g.id.in_(
+            select(_a.generation_id)
+            .where(text(UNSTORED), _DUE)
+            .order_by(_a.deadline)
+            .limit(bindparam("links", type_=Integer))
+        )
+    )
+    .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
+    .limit(LIMIT)
+    # The generation's row is the lock: its assets are never split between two workers.
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_LEND = (
+    update(assets)
+    # Those that wait for another try as well: who works on a generation works on all of it.
+    .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
+    .values(lease=bindparam("token"), not_before=bindparam("until"), tries=_a.tries + 1)
+    .returning(_a.generation_id)
+)
+_GIVE_BACK = (
+    update(assets)
+    .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
+    .values(lease=None, not_before=None, tries=_a.tries - 1)
+)
+_ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
+_BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+_KINDS = (
+    select(_a.generation_id, _a.state, func.max(_a.error).label("error"))
+    .where(_a.generation_id.in_(IDS))
+    .group_by(_a.generation_id, _a.state)
+)
+
+
 class Archiving:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,40 +110,23 @@ class Archiving:
     def claim(self, limit: int, lease: timedelta) -> list[ArchiveClaim]:
         """Take the generations whose links die first. `lease`: longer than the work on one claim can last."""
         now = self._database.clock()
-        a, g = assets.c, generations.c
-        due = a.not_before.is_(None) | (a.not_before <= now)
         with self._database.write() as connection:
-            # The generation's row is the lock: its assets are never split between two workers. Taken in the same
-            # statement, so that a second worker goes on to the next ones instead of finding the same and nothing free.
-            urgent = connection.execute(
-                select(a.generation_id)
-                .join(generations, g.id == a.generation_id)
-                .where(text(f"assets.{UNSTORED}"), due)
-                .order_by(a.deadline)
-                .limit(limit * 4)
-                .with_for_update(skip_locked=True, key_share=True, of=generations)
-            ).scalars()
-            ids = list(dict.fromkeys(urgent))[:limit]
-            if not ids:
+            # More links than generations, because one has several, and because other workers choose among the same now.
+            free = connection.execute(_MOST_URGENT, {"now": now, "links": limit * 16, "limit": limit})
+            found = {row.id: to_generation(row) for row in free}
+            if not found:
                 return []
-            rows_of = connection.execute(select(generations).where(g.id.in_(ids)))
-            found = {row.id: to_generation(row) for row in rows_of}
             token = secrets.token_hex(8)
-            taken = connection.execute(
-                update(assets)
-                # Those that wait for another try as well: who works on a generation works on all of it.
-                .where(a.generation_id.in_(ids), text(UNSTORED), due | a.lease.is_(None))
-                .values(lease=token, not_before=now + lease, tries=a.tries + 1)
-                .returning(a.generation_id)
-            ).scalars()
-            held = set(taken)
+            lent = {"now": now, "ids": list(found), "token": token, "until": now + lease}
+            held = set(connection.execute(_LEND, lent).scalars())
             belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
-            rows = connection.execute(select(assets).where(a.generation_id.in_(list(held))).order_by(a.index))
-            for row in rows:
+            for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
                 belongings[row.generation_id].append(to_asset(row))
             batch_ids = {found[generation_id].batch_id for generation_id in held}
-            named = connection.execute(select(batches.c.id, batches.c.name).where(batches.c.id.in_(batch_ids)))
-            names = {row.id: row.name for row in named}
+            names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
+        if not held:
+            # Others took them all between our look and our lock; what they left is still to be looked at.
+            return self.claim(limit, lease)
         return [
             ArchiveClaim(
                 found[generation_id],
@@ -111,7 +134,7 @@ class Archiving:
                 tuple(belongings[generation_id]),
                 token,
             )
-            for generation_id in ids
+            for generation_id in found
             if generation_id in held
         ]
 
@@ -121,31 +144,33 @@ class Archiving:
         with self._database.write() as connection:
             changes = Changes(connection, now)
             changes.lock(archived.claim.generation.id for archived in done)
+            held = {archived.claim.generation.id: _results(changes, archived) for archived in done}
+            kinds: dict[str, dict[str, str | None]] = {generation_id: {} for generation_id in held}
+            for row in connection.execute(_KINDS, {"ids": list(held)}):
+                kinds[row.generation_id][row.state] = row.error
             for archived in done:
-                generation = archived.claim.generation
-                held = [_record(changes, archived.claim, result) for result in archived.results]
-                _give_back(changes, archived.claim)
-                if not all(held):
-                    continue
-                errors = dict(
-                    connection.execute(
-                        select(assets.c.state, func.max(assets.c.error))
-                        .where(assets.c.generation_id == generation.id)
-                        .group_by(assets.c.state)
-                    ).tuples()
-                )
-                if set(errors) == {"stored"} and archived.described:
-                    changes.move(generation.id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
-                elif "waiting" not in errors and "expired" in errors:
-                    message = errors["expired"]
-                    changes.move(generation.id, State.EXPIRED, "link dead", reason="link_dead", message=message)
+                if held[archived.claim.generation.id]:
+                    _finish(changes, archived, kinds[archived.claim.generation.id])
             changes.flush()
 
 
-def _give_back(changes: Changes, claim: ArchiveClaim) -> None:
-    """Let others take at once what this worker had no time for."""
-    mine = update(assets).where(assets.c.generation_id == claim.generation.id, assets.c.lease == claim.lease)
-    changes.connection.execute(mine.where(text(UNSTORED)).values(lease=None, not_before=None, tries=assets.c.tries - 1))
+def _results(changes: Changes, archived: Archived) -> bool:
+    """Write down what happened to each asset; False when the lease was lost."""
+    claim = archived.claim
+    held = [_record(changes, claim, result) for result in archived.results]
+    if len(held) < sum(asset.state == "waiting" for asset in claim.assets):
+        # Let others take at once what this worker had no time for.
+        changes.connection.execute(_GIVE_BACK, {"mine": claim.generation.id, "token": claim.lease})
+    return all(held)
+
+
+def _finish(changes: Changes, archived: Archived, kinds: Mapping[str, str | None]) -> None:
+    """`kinds`: the states of all its assets, each with an error of those in it."""
+    generation_id = archived.claim.generation.id
+    if set(kinds) == {"stored"} and archived.described:
+        changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
+    elif "waiting" not in kinds and "expired" in kinds:
+        changes.move(generation_id, State.EXPIRED, "link dead", reason="link_dead", message=kinds["expired"])
 
 
 def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
@@ -174,19 +199,10 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         wait = retry_wait(asset.tries)
         values = {"not_before": changes.at + wait, "error": result.error}
         if result.url is not None:
-            values |= {"url": result.url, "deadline": result.deadline, "renewals": assets.c.renewals + 1}
+            values |= {"url": result.url, "deadline": result.deadline, "renewals": asset.renewals + 1}
         event = None
-    held = changes.connection.execute(
-        update(assets)
-        .where(
-            assets.c.generation_id == generation.id,
-            assets.c.index == result.index,
-            assets.c.state == "waiting",
-            assets.c.lease == claim.lease,
-        )
-        .values(lease=None, **values)
-    )
-    if held.rowcount != 1:
+    mine = {"generation_id": generation.id, "index": result.index, "state": "waiting", "lease": claim.lease}
+    if update_row(changes.connection, assets, mine, **{"lease": None, **values}) != 1:
         return False
     if event is not None:
         changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)

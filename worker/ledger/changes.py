@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
-from worker.ledger.database import select_in
+from worker.ledger.statements import IDS, NOW, select_in, update_row
 from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
+from worker.ledger.types import CleanText
 
 _EVENT_OF_STATE: Mapping[State, str] = {
     State.SUBMITTED: "generation.submitted",
@@ -20,6 +21,29 @@ _EVENT_OF_STATE: Mapping[State, str] = {
     State.ARCHIVED: "generation.archived",
     State.EXPIRED: "generation.expired",
 }
+
+_g = generations.c
+_LOCK = (
+    select(_g.id, _g.state, _g.batch_id)
+    .where(_g.id.in_(IDS))
+    # In order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a follow-up
+    # that is created meanwhile only needs its parent's row to stay.
+    .order_by(_g.id)
+    .with_for_update(key_share=True)
+)
+_BATCH = bindparam("batch", type_=CleanText())
+_LOCK_BATCH = select(batches.c.id).where(batches.c.id == _BATCH).with_for_update(key_share=True)
+_IN_BATCH = select(_g.id).where(_g.batch_id == _BATCH)
+_COMPLETE_BATCH = (
+    update(batches)
+    .where(
+        batches.c.id == _BATCH,
+        batches.c.completed_at.is_(None),
+        ~_IN_BATCH.where(_g.state.in_(OPEN)).exists(),
+        ~_IN_BATCH.where(text(FOLLOW_UP_DUE)).exists(),
+    )
+    .values(completed_at=NOW)
+)
 
 
 def new_id(prefix: str) -> str:
@@ -40,18 +64,8 @@ class Changes:
         self._reopened: set[str] = set()
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
-        """Read the states that the moves start from, and keep others from changing them; the ids that exist.
-
-        Locked in order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a
-        follow-up that is created meanwhile only needs its parent's row to stay.
-        """
-        query = select(generations.c.id, generations.c.state, generations.c.batch_id)
-        rows = select_in(
-            self.connection,
-            query.order_by(generations.c.id).with_for_update(key_share=True),
-            generations.c.id,
-            sorted(set(generation_ids)),
-        )
+        """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
+        rows = select_in(self.connection, _LOCK, sorted(set(generation_ids)))
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
         return set(found)
@@ -66,12 +80,8 @@ class Changes:
             return False
         if to in FINAL or to is State.SUCCEEDED:
             values.setdefault("finished_at", self.at)
-        moved = self.connection.execute(
-            update(generations)
-            .where(generations.c.id == generation_id, generations.c.state == source)
-            .values(state=to, updated_at=self.at, **values)
-        )
-        if moved.rowcount != 1:
+        at_source = {"id": generation_id, "state": source}
+        if update_row(self.connection, generations, at_source, state=to, updated_at=self.at, **values) != 1:
             return False
         self.record(generation_id, batch_id, source, to, cause)
         return True
@@ -120,16 +130,7 @@ class Changes:
         """Note that a batch is complete: all its generations are final and no follow-up is still to be created."""
         # Locked before anything is counted: of two transactions that end its last two generations, each would still
         # see the other's as open, and the batch would never be complete.
-        self.connection.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update(key_share=True))
-        in_batch = select(generations.c.id).where(generations.c.batch_id == batch_id)
-        unfinished = in_batch.where(generations.c.state.in_(OPEN))
-        unfollowed = in_batch.where(text(FOLLOW_UP_DUE))
-        completed = self.connection.execute(
-            update(batches)
-            .where(
-                batches.c.id == batch_id, batches.c.completed_at.is_(None), ~unfinished.exists(), ~unfollowed.exists()
-            )
-            .values(completed_at=self.at)
-        )
+        self.connection.execute(_LOCK_BATCH, {"batch": batch_id})
+        completed = self.connection.execute(_COMPLETE_BATCH, {"batch": batch_id, "now": self.at})
         if completed.rowcount == 1:
             self.event("batch.completed", batch_id=batch_id)

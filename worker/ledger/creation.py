@@ -1,9 +1,10 @@
 """Writing generations down before anything is sent."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -12,12 +13,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from worker.errors import RequestInvalid
 from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.changes import Changes, new_id
-from worker.ledger.database import Database, select_in
+from worker.ledger.database import Database
 from worker.ledger.rows import to_generation
+from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import batches, generations, provider_limits
 from worker.ledger.types import storable
 
 _g = generations.c
+_KNOWN = select(_g.dedupe, _g.id).where(_g.dedupe.in_(IDS))
+_THESE = select(generations).where(_g.id.in_(IDS))
+_NOTHING_YET: Mapping[str, None] = dict.fromkeys(_g.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +62,21 @@ class Creation:
             if batch is not None and not _all_known(connection, wanted):
                 batch_id = new_id("batch")
                 connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
-            ids = insert_generations(connection, changes, wanted, batch_id)
+            made = insert_generations(connection, changes, wanted, batch_id)
             changes.flush()
-            made = {row.id: to_generation(row) for row in select_in(connection, select(generations), _g.id, ids)}
-            # Compared after the insert: only then nobody else can still come first with the same key.
-            for new, generation_id in zip(wanted, ids, strict=True):
-                if new.dedupe:
-                    _compare(new, made[generation_id])
-        return [made[generation_id] for generation_id in ids]
+        return made
 
 
 def _all_known(connection: Connection, wanted: Sequence[NewGeneration]) -> bool:
     names = {storable(new.dedupe) for new in wanted if new.dedupe}
-    known = select_in(connection, select(_g.id), _g.dedupe, list(names))
+    known = select_in(connection, _KNOWN, list(names))
     return all(new.dedupe for new in wanted) and len(known) == len(names)
 
 
 def _compare(new: NewGeneration, known: Generation) -> None:
     request = new.request
-    asked = (new.provider, request.operation, request.action, storable(request.prompt), _as_stored(request.options))
+    action = request.action and storable(request.action)
+    asked = (new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options))
     if asked != (known.provider, known.operation, known.action, known.prompt, known.options):
         raise RequestInvalid(
             f"the key {new.key!r} already belongs to {known.id}, which asks for something else; use another key"
@@ -88,8 +89,8 @@ def _as_stored(options: Mapping[str, Any]) -> Any:
 
 def insert_generations(
     connection: Connection, changes: Changes, wanted: Sequence[NewGeneration], batch_id: str | None
-) -> list[str]:
-    """Insert those that are new; the ids of all, in the order of `wanted`."""
+) -> list[Generation]:
+    """Insert those that are new; all of them, in the order of `wanted`. Raises RequestInvalid as `create` does."""
     if not wanted:
         return []
     turns = _turns(connection, {new.provider for new in wanted})
@@ -101,18 +102,32 @@ def insert_generations(
         place = position if batch_id else 1
         turn = turns.get(new.provider, 0) + place
         rows.append(_row(generation_id, new, changes.at, new.batch_id or batch_id, turn))
-    # Without RETURNING: which rows were new is asked below, in one way for both databases. In order of key, so that
-    # two who write the same keys never wait for each other in a circle.
+    # In order of key, so that two who write the same keys never wait for each other in a circle.
     in_order = sorted(rows, key=lambda row: row["dedupe"] or "")
     connection.execute(insert_ignoring(connection, generations), in_order)
-    names = [row["dedupe"] for row in rows if row["dedupe"]]
-    found = select_in(connection, select(_g.dedupe, _g.id), _g.dedupe, names)
-    owners: dict[str, str] = {row.dedupe: row.id for row in found}
-    ids = [owners[row["dedupe"]] if row["dedupe"] else row["id"] for row in rows]
-    for row, owner in zip(rows, ids, strict=True):
+    owners = _owners(connection, rows)
+    made: dict[str, Generation] = {}
+    known = _others(connection, set(owners.values()) - set(new_ids))
+    for row, new in zip(rows, wanted, strict=True):
+        owner = owners.get(row["dedupe"], row["id"])
         if owner == row["id"]:
             changes.record(owner, row["batch_id"], None, State.QUEUED, "created")
-    return ids
+            # Not read back: that would take as long as writing it.
+            made[owner] = to_generation(SimpleNamespace(**{**_NOTHING_YET, **row}))
+        else:
+            # Its key was there before, in this list or from somebody who came first by a moment.
+            made[row["id"]] = known.get(owner) or made[owner]
+            _compare(new, made[row["id"]])
+    return list(made.values())
+
+
+def _owners(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = [row["dedupe"] for row in rows if row["dedupe"]]
+    return {row.dedupe: row.id for row in select_in(connection, _KNOWN, names)}
+
+
+def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generation]:
+    return {row.id: to_generation(row) for row in select_in(connection, _THESE, list(ids))}
 
 
 def _turns(connection: Connection, providers: set[str]) -> Mapping[str, int]:
@@ -131,7 +146,7 @@ def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | 
         "provider": new.provider,
         "operation": new.request.operation,
         "action": new.request.action,
-        "prompt": new.request.prompt,
+        "prompt": storable(new.request.prompt),
         "options": dict(new.request.options),
         "follow_up": list(new.follow_up),
         "priority": new.priority,

@@ -3,14 +3,14 @@
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.errors import ConfigurationError, LedgerUnavailable
@@ -58,14 +58,6 @@ class WriteGate:
             self._thread_lock.release()
 
 
-def select_in(
-    connection: Connection, statement: Select[Any], column: ColumnElement[Any], values: Sequence[Any]
-) -> list[Row[Any]]:
-    """The rows whose `column` is one of `values`, however many: both databases limit what one statement may carry."""
-    chunks = (values[start : start + 5000] for start in range(0, len(values), 5000))
-    return [row for chunk in chunks for row in connection.execute(statement.where(column.in_(chunk)))]
-
-
 class Database:
     """Transactions on the ledger; every failure of the server is raised as LedgerUnavailable."""
 
@@ -80,18 +72,17 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One durable transaction; committed when the block ends, rolled back when it raises."""
-        with translated_errors():
-            if self._gate is None:
-                with self._writer.begin() as connection:
-                    yield connection
-            else:
-                with self._gate(), self._writer.begin() as connection:
-                    yield connection
+        with translated_errors(), self.gate(), self._writer.begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         with translated_errors(), self.engine.connect() as connection:
             yield connection
+
+    def gate(self) -> AbstractContextManager[None]:
+        """Where the writers of a SQLite file queue; PostgreSQL needs none."""
+        return nullcontext() if self._gate is None else self._gate()
 
     def dispose(self) -> None:
         """Forget all connections: after a fork they belong to the parent."""
@@ -118,6 +109,8 @@ def translated_errors() -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise LedgerUnavailable(f"the connection to the ledger was lost: {_first_line(error)}") from error
+        if type(error) is DatabaseError:
+            raise ConfigurationError(f"the ledger cannot be used: {_first_line(error)}; check DATABASE_URL") from error
         raise
 
 

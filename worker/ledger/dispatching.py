@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from worker.generation import State
 from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.statements import IDS, LIMIT, NOW, update_row
 from worker.ledger.tables import IN_FLIGHT, WAITING, generations, provider_limits
+from worker.ledger.types import CleanText
 
 #: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few
 #: that nobody can resolve would stop all others for good
@@ -23,6 +25,28 @@ class Limits:
 
     rate: float
     in_flight: int
+
+
+_g = generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_BUCKET = select(provider_limits).where(provider_limits.c.provider == _PROVIDER).with_for_update()
+_IN_FLIGHT = (
+    select(func.count())
+    .select_from(generations)
+    .where(
+        _g.provider == _PROVIDER,
+        text(f"({IN_FLIGHT})"),
+        (_g.state == State.QUEUED) | (_g.dispatched_at > bindparam("since")),
+    )
+)
+_NEXT_IN_LINE = (
+    select(_g.id, _g.turn)
+    .where(_g.provider == _PROVIDER, text(WAITING), _g.not_before.is_(None) | (_g.not_before <= NOW))
+    .order_by(_g.priority.desc(), _g.turn, _g.id)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_DISPATCH = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None)
 
 
 class Dispatching:
@@ -44,17 +68,10 @@ class Dispatching:
             room = min(int(tokens), limits.in_flight - _in_flight(connection, provider, now))
             chosen = _next_in_line(connection, provider, room, now) if room > 0 else []
             if chosen:
-                connection.execute(
-                    update(generations)
-                    .where(generations.c.id.in_([row.id for row in chosen]))
-                    .values(dispatched_at=now, not_before=None)
-                )
+                connection.execute(_DISPATCH, {"ids": [row.id for row in chosen], "now": now})
             turn = max((row.turn for row in chosen), default=bucket.turn)
-            connection.execute(
-                update(provider_limits)
-                .where(provider_limits.c.provider == provider)
-                .values(tokens=tokens - len(chosen), refilled_at=now, turn=max(bucket.turn, turn))
-            )
+            spent = {"tokens": tokens - len(chosen), "refilled_at": now, "turn": max(bucket.turn, turn)}
+            update_row(connection, provider_limits, {"provider": provider}, **spent)
         return len(chosen)
 
 
@@ -79,28 +96,18 @@ def _burst(limits: Limits) -> float:
 
 
 def _locked_bucket(connection: Connection, provider: str, limits: Limits, now: datetime) -> Row[Any]:
-    mine = select(provider_limits).where(provider_limits.c.provider == provider).with_for_update()
-    row = connection.execute(mine).one_or_none()
+    mine = {"provider": provider}
+    row = connection.execute(_BUCKET, mine).one_or_none()
     if row is None:
         full = {"provider": provider, "tokens": _burst(limits), "refilled_at": now, "turn": 0}
         connection.execute(insert_ignoring(connection, provider_limits), [full])
-        row = connection.execute(mine).one()
+        row = connection.execute(_BUCKET, mine).one()
     return row
 
 
 def _in_flight(connection: Connection, provider: str, now: datetime) -> int:
-    g = generations.c
-    occupies = (g.state == State.QUEUED) | (g.dispatched_at > now - FORGOTTEN)
-    query = select(func.count()).select_from(generations)
-    return connection.execute(query.where(g.provider == provider, text(f"({IN_FLIGHT})"), occupies)).scalar_one()
+    return connection.execute(_IN_FLIGHT, {"provider": provider, "since": now - FORGOTTEN}).scalar_one()
 
 
 def _next_in_line(connection: Connection, provider: str, room: int, now: datetime) -> Sequence[Any]:
-    g = generations.c
-    return connection.execute(
-        select(g.id, g.turn)
-        .where(g.provider == provider, text(WAITING), g.not_before.is_(None) | (g.not_before <= now))
-        .order_by(g.priority.desc(), g.turn, g.id)
-        .limit(room)
-        .with_for_update(skip_locked=True)
-    ).all()
+    return connection.execute(_NEXT_IN_LINE, {"provider": provider, "limit": room, "now": now}).all()

@@ -4,22 +4,24 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, select, text, update
 
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.ledger.tables import SET_ASIDE, UNAPPLIED, callbacks
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5
 
 
+# One statement for all rows, in the driver's own words: sent one by one, each row lets go of the interpreter lock, and
+# a busy receiver waits to get it back while the write lock is held.
 _INSERT = (
     "INSERT INTO callbacks (attempt_id, provider, received_at, remote_address, headers, body, digest) "
-    "VALUES {} ON CONFLICT DO NOTHING"
+    "VALUES {rows} ON CONFLICT DO NOTHING"
 )
+_ROW = "(%s,%s,%s,%s,%s,%s,%s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +46,48 @@ class StoredCallback:
     body: bytes
 
 
+_c = callbacks.c
+_OLDEST = (
+    select(_c.id, _c.attempt_id, _c.provider, _c.headers, _c.body, _c.tries)
+    .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
+    .order_by(_c.id)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries + 1)
+
+
 class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def store(self, deliveries: Sequence[Delivery]) -> None:
         """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once."""
+        if not deliveries:
+            return
         is_sqlite = self._database.is_sqlite
-        row = "(?,?,?,?,?,?,?)" if is_sqlite else "(%s,%s,%s,%s,%s,%s,%s)"
-        values: list[Any] = []
+        values: list[object] = []
         for delivery in deliveries:
-            at = delivery.received_at.astimezone(UTC)
+            received_at = delivery.received_at.astimezone(UTC)
             values += (
                 delivery.attempt_id,
                 delivery.provider,
-                at.strftime("%Y-%m-%d %H:%M:%S.%f") if is_sqlite else at,
+                received_at.strftime("%Y-%m-%d %H:%M:%S.%f") if is_sqlite else received_at,
                 delivery.remote_address,
                 json.dumps(dict(delivery.headers), separators=(",", ":")),
                 delivery.body,
                 delivery.digest,
             )
-        statement = _INSERT.format(",".join([row] * len(deliveries)))
+        row = _ROW.replace("%s", "?") if is_sqlite else _ROW
         with self._database.write() as connection:
-            connection.exec_driver_sql(statement, tuple(values))
+            connection.exec_driver_sql(_INSERT.format(rows=",".join([row] * len(deliveries))), tuple(values))
 
     def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
         """Take callbacks that nobody has applied, oldest first; they come up again if they are not applied in time."""
         now = self._database.clock()
         c = callbacks.c
         with self._database.write() as connection:
-            rows = connection.execute(
-                select(c.id, c.attempt_id, c.provider, c.headers, c.body, c.tries)
-                .where(text(UNAPPLIED), c.not_before.is_(None) | (c.not_before <= now))
-                .order_by(c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            ).all()
+            rows = connection.execute(_OLDEST, {"now": now, "limit": limit}).all()
             poison = [row.id for row in rows if row.tries >= MAX_TRIES]
             if poison:
                 connection.execute(
@@ -91,11 +99,7 @@ class Inbox:
             # One that was tried before goes alone: if it breaks its reader, no other suffers with it.
             taken = taken[:1] if taken and taken[0].tries else [row for row in taken if row.tries == 0]
             if taken:
-                connection.execute(
-                    update(callbacks)
-                    .where(c.id.in_([row.id for row in taken]))
-                    .values(not_before=now + lease, tries=c.tries + 1)
-                )
+                connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
         return [StoredCallback(row.id, row.attempt_id, row.provider, row.headers, row.body) for row in taken]
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:

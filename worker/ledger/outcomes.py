@@ -11,10 +11,13 @@ from worker.errors import CallbackUnreadable
 from worker.generation import Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.creation import insert_ignoring
-from worker.ledger.database import Database, select_in
+from worker.ledger.database import Database
+from worker.ledger.statements import IDS, find_row, select_in, update_row
 from worker.ledger.submissions import settle_attempt, task_id_taken
 from worker.ledger.tables import LIVE_STATES, assets, attempts, callbacks, generations
 from worker.ledger.types import storable
+
+_OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,7 @@ class Outcomes:
         now = self._database.clock()
         with self._database.write() as connection:
             wanted = [item.attempt_id for item in news]
-            owners = {
-                row.id: row.generation_id
-                for row in select_in(connection, select(attempts.c.id, attempts.c.generation_id), attempts.c.id, wanted)
-            }
+            owners = {row.id: row.generation_id for row in select_in(connection, _OWNERS, wanted)}
             changes = Changes(connection, now)
             changes.lock(owners.values())
             verdicts: list[str] = []
@@ -55,18 +55,15 @@ class Outcomes:
                     verdict, note = _apply(changes, item, item.outcome)
                 verdicts.append(verdict)
                 if item.callback_id is not None:
-                    connection.execute(
-                        update(callbacks)
-                        .where(callbacks.c.id == item.callback_id)
-                        .values(applied_at=now, verdict=verdict, error=note)
-                    )
+                    mine = {"id": item.callback_id}
+                    update_row(connection, callbacks, mine, applied_at=now, verdict=verdict, error=note)
             changes.flush()
         return verdicts
 
 
 def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[str, str | None]:
     connection = changes.connection
-    attempt = connection.execute(select(attempts).where(attempts.c.id == item.attempt_id)).one()
+    attempt = find_row(connection, attempts, id=item.attempt_id)
     named = None if outcome.task_id is None else storable(outcome.task_id)
     task_id = attempt.task_id or named
     if named is not None and named != task_id:

@@ -8,8 +8,9 @@ from sqlalchemy import func, literal_column, select, text
 
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
-from worker.ledger.database import Database, select_in
+from worker.ledger.database import Database
 from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import (
     BY_STATE,
     SET_ASIDE,
@@ -79,7 +80,7 @@ class Queries:
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
         """In the order asked for; raises NotFound."""
         with self._database.read() as connection:
-            rows = select_in(connection, select(generations), generations.c.id, generation_ids)
+            rows = select_in(connection, select(generations).where(generations.c.id.in_(IDS)), generation_ids)
         found = {row.id: to_generation(row) for row in rows}
         for generation_id in generation_ids:
             if generation_id not in found:
@@ -107,7 +108,7 @@ class Queries:
         """The assets of each generation, by index."""
         query = select(assets).order_by(assets.c.generation_id, assets.c.index)
         with self._database.read() as connection:
-            rows = select_in(connection, query, assets.c.generation_id, generation_ids)
+            rows = select_in(connection, query.where(assets.c.generation_id.in_(IDS)), generation_ids)
         found: dict[str, list[Asset]] = {generation_id: [] for generation_id in generation_ids}
         for row in rows:
             found[row.generation_id].append(to_asset(row))
@@ -117,7 +118,7 @@ class Queries:
         """The history of each generation, oldest first."""
         query = select(transitions).order_by(transitions.c.id)
         with self._database.read() as connection:
-            rows = select_in(connection, query, transitions.c.generation_id, generation_ids)
+            rows = select_in(connection, query.where(transitions.c.generation_id.in_(IDS)), generation_ids)
         found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
         for row in rows:
             source = State(row._mapping["from"]) if row._mapping["from"] else None  # noqa: SLF001  SQLAlchemy's API

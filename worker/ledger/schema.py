@@ -24,7 +24,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     try:
         engine = _engine(database)
         try:
-            with translated_errors(), engine.begin() as connection:
+            with translated_errors(), database.gate(), engine.begin() as connection:
                 return _upgrade(connection)
         finally:
             engine.dispose()
@@ -74,7 +74,7 @@ def _engine(database: Database) -> Engine:
         return create_engine(database.url, hide_parameters=True, connect_args={"connect_timeout": 5})
     connect_args = {"timeout": BUSY_SECONDS, "isolation_level": None}
     engine = create_engine(database.url, hide_parameters=True, connect_args=connect_args)
-    # Here, by one process, because several that change the mode at once get in each other's way.
+    # Here, behind the gate: several that change the mode at once get in each other's way.
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
     # Python's own transaction handling commits each table by itself: a migration that stops half-way could not go on.
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

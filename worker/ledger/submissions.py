@@ -11,14 +11,31 @@ from sqlalchemy import Connection, select, text, update
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database, select_in
+from worker.ledger.database import Database
 from worker.ledger.dispatching import backoff, pause
 from worker.ledger.rows import to_generation
+from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
 from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
 from worker.ledger.types import storable
 
 #: a blocked account is tried again by itself after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)
+
+_g = generations.c
+_DISPATCHED = (
+    select(generations)
+    .where(text(DISPATCHED))
+    .order_by(_g.dispatched_at, _g.id)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    update(generations)
+    .where(_g.id.in_(IDS), _g.state == State.QUEUED)
+    .values(state=State.SUBMITTING, updated_at=NOW, tries=_g.tries + 1)
+)
+_ATTEMPTS = select(attempts).where(attempts.c.id.in_(IDS))
+_STATES = select(attempts.c.id, attempts.c.state).where(attempts.c.id.in_(IDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +62,10 @@ class Submissions:
         """Take dispatched generations; committed before anything is sent. `lease`: longer than any POST can last."""
         now = self._database.clock()
         with self._database.write() as connection:
-            rows = connection.execute(
-                select(generations)
-                .where(text(DISPATCHED))
-                .order_by(generations.c.dispatched_at, generations.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            ).all()
+            rows = connection.execute(_DISPATCHED, {"limit": limit}).all()
             if not rows:
                 return []
-            connection.execute(
-                update(generations)
-                .where(generations.c.id.in_([row.id for row in rows]), generations.c.state == State.QUEUED)
-                .values(state=State.SUBMITTING, updated_at=now, tries=generations.c.tries + 1)
-            )
+            connection.execute(_CLAIM, {"ids": [row.id for row in rows], "now": now})
             claims = [Claim(secrets.token_hex(16), to_generation(row)) for row in rows]
             connection.execute(attempts.insert(), [_attempt(claim, now, lease) for claim in claims])
             changes = Changes(connection, now)
@@ -81,16 +88,15 @@ class Submissions:
         """
         now = self._database.clock()
         with self._database.write() as connection:
-            found = select_in(connection, select(attempts), attempts.c.id, [result.attempt_id for result in results])
+            found = select_in(connection, _ATTEMPTS, [result.attempt_id for result in results])
             by_id = {row.id: row for row in found}
             changes = Changes(connection, now)
             changes.lock(row.generation_id for row in by_id.values())
+            # Read again: the first look was before the lock.
+            states = {row.id: row.state for row in select_in(connection, _STATES, list(by_id))}
             for result in results:
-                attempt = by_id[result.attempt_id]
-                # Read again: the first look was before the lock.
-                state = connection.execute(select(attempts.c.state).where(attempts.c.id == attempt.id)).scalar_one()
-                if state in {"sending", "uncertain"}:
-                    _settle(changes, attempt, result.result, poll_after)
+                if states[result.attempt_id] in {"sending", "uncertain"}:
+                    _settle(changes, by_id[result.attempt_id], result.result, poll_after)
             changes.flush()
 
     def expire(self) -> int:
@@ -120,7 +126,7 @@ class Submissions:
 
 
 def settle_attempt(connection: Connection, attempt_id: str, state: str, **values: Any) -> None:
-    connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(state=state, **values))
+    update_row(connection, attempts, {"id": attempt_id}, state=state, **values)
 
 
 def _attempt(claim: Claim, now: datetime, lease: timedelta) -> dict[str, Any]:
@@ -208,7 +214,5 @@ def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> Non
 
 def task_id_taken(connection: Connection, attempt: Any, task_id: str) -> bool:
     """Whether another attempt at this provider has this task_id already."""
-    owner = select(attempts.c.id).where(
-        attempts.c.provider == attempt.provider, attempts.c.task_id == task_id, attempts.c.id != attempt.id
-    )
-    return connection.execute(owner).first() is not None
+    owner = find_row(connection, attempts, provider=attempt.provider, task_id=task_id)
+    return owner is not None and owner.id != attempt.id

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 from worker.generation import State
 from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.statements import NOW
 from worker.ledger.tables import (
     DISPATCHED,
     FOLLOW_UP_DUE,
@@ -23,6 +24,20 @@ from worker.ledger.tables import (
     generations,
     heartbeats,
 )
+
+_g, _a, _c = generations.c, assets.c, callbacks.c
+#: kind of work (name of its task) → a row of it that is due now
+_DUE = {
+    kind: query.limit(1)
+    for kind, query in {
+        "ingest": select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW)),
+        "dispatch": select(_g.id).where(text(WAITING), _g.not_before.is_(None) | (_g.not_before <= NOW)),
+        "submit": select(_g.id).where(text(DISPATCHED)),
+        "archive": select(_a.id).where(text(UNSTORED), _a.not_before.is_(None) | (_a.not_before <= NOW)),
+        "follow_up": select(_g.id).where(text(FOLLOW_UP_DUE)),
+        "poll": select(_g.id).where(text(SILENT), _g.poll_at <= NOW),
+    }.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +64,14 @@ class Watching:
 
     def due(self) -> list[str]:
         """The kinds of work (names of tasks) of which something is due now; a few index look-ups."""
-        now = self._database.clock()
-        g, a, c = generations.c, assets.c, callbacks.c
-        questions = {
-            "ingest": select(c.id).where(text(UNAPPLIED), c.not_before.is_(None) | (c.not_before <= now)),
-            "dispatch": select(g.id).where(text(WAITING), g.not_before.is_(None) | (g.not_before <= now)),
-            "submit": select(g.id).where(text(DISPATCHED)),
-            "archive": select(a.id).where(text(UNSTORED), a.not_before.is_(None) | (a.not_before <= now)),
-            "follow_up": select(g.id).where(text(FOLLOW_UP_DUE)),
-            "poll": select(g.id).where(text(SILENT), g.poll_at <= now),
-        }
+        now = {"now": self._database.clock()}
         with self._database.read() as connection:
-            return [kind for kind, query in questions.items() if connection.execute(query.limit(1)).first()]
+            return [kind for kind, query in _DUE.items() if connection.execute(query, now).first()]
+
+    def is_due(self, kind: str) -> bool:
+        """Whether this kind of work is worth a bell."""
+        with self._database.read() as connection:
+            return connection.execute(_DUE[kind], {"now": self._database.clock()}).first() is not None
 
     def silent(self, limit: int, poll_after: timedelta) -> list[Silent]:
         """Take submitted and unconfirmed generations that are due to be asked for.
