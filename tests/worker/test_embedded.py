@@ -422,11 +422,9 @@ def test_the_procfile_names_the_processes_and_each_becomes_its_program() -> None
     assert [name for name, command in commands.items() if " exec " in f" {command}"] == ["web", "worker", "clock"]
 
 
-@pytest.mark.parametrize(
-    ("process", "program"), [("web", ["granian"]), ("worker", ["celery", "worker"]), ("clock", ["celery", "worker"])]
-)
-def test_the_procfile_uses_only_options_that_the_programs_have(process: str, program: list[str]) -> None:
-    run = [str(Path(sys.executable).parent / program[0]), *program[1:], "--help"]
+@pytest.mark.parametrize("process", ["worker", "clock"])
+def test_the_procfile_uses_only_options_that_celery_has(process: str) -> None:
+    run = [str(Path(sys.executable).parent / "celery"), "worker", "--help"]
     described = subprocess.run(run, capture_output=True, text=True, check=True, cwd="/").stdout
     options = re.findall(r"(?<= )--?[A-Za-z][a-z0-9-]*", procfile_commands()[process].replace("celery -A worker", ""))
     assert len(options) > 5

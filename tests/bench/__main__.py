@@ -1,0 +1,107 @@
+"""`make bench`: measured beside goal, in one run on this machine.
+
+    python -m tests.bench [--only P1,P7] [--json]
+
+Only ratios within one run say something; the exit code is 1 when one is worse than what must hold.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from tests.bench import generations, receiver, startup
+from tests.bench.machine import machine
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    what: str
+    measured: float
+    unit: str
+    #: what we want, and what must hold; `at_least` says in which direction
+    goal: float
+    limit: float
+    at_least: bool
+    detail: str
+
+    @property
+    def holds(self) -> bool:
+        return self.measured >= self.limit if self.at_least else self.measured <= self.limit
+
+    @property
+    def reached(self) -> bool:
+        return self.measured >= self.goal if self.at_least else self.measured <= self.goal
+
+
+def p1() -> Iterator[Row]:
+    for database in ("sqlite", "postgresql"):
+        found = receiver.run(database, 3.0)
+        detail = f"{found['callbacks_per_second']}/s ÷ {found['null_per_second']}/s, p99 {found['p99_ms']} ms"
+        what = f"durable callbacks ÷ null POSTs, {database}"
+        yield Row("P1", what, float(str(found["ratio"])), "", 0.6, 0.4, at_least=True, detail=detail)
+
+
+def p3() -> Iterator[Row]:
+    chain = generations.cpu_per_null_chain(1000)
+    ours = generations.cpu_per_generation(1000)
+    detail = f"{ours * 1000:.2f} ms ÷ {chain * 1000:.2f} ms"
+    what = "CPU of a generation ÷ of three null tasks"
+    yield Row("P3", what, round(ours / chain, 2), "", 0.75, 1.5, at_least=False, detail=detail)
+
+
+def p7() -> Iterator[Row]:
+    with machine(os.environ) as running:
+        # Until every process is there and has done its first nothing.
+        time.sleep(15)
+        sizes = {role: size / 1e6 for role, size in running.memory().items()}
+        generations.archive(running, 100)
+        afterwards = sum(running.memory().values()) / 1e6
+    detail = ", ".join(f"{role} {size:.0f}" for role, size in sizes.items()) + f"; after 100 pictures {afterwards:.0f}"
+    what = "memory (PSS) of receiver, worker and clock"
+    yield Row("P7", what, round(sum(sizes.values())), "MB", 250, 400, at_least=False, detail=detail)
+
+
+def p8() -> Iterator[Row]:
+    times = startup.startup_seconds()
+    for command, goal, limit in (("help", 150, 300), ("list", 400, 800)):
+        milliseconds = times[command] * 1000
+        detail = f"{times[command] / times['python']:.1f} times an empty Python"
+        what = f"start of `darkroom {'--help' if command == 'help' else command}`"
+        yield Row("P8", what, round(milliseconds), "ms", goal, limit, at_least=False, detail=detail)
+
+
+BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"P1": p1, "P3": p3, "P7": p7, "P8": p8}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measured ratios beside their goals.")
+    parser.add_argument("--only", default=",".join(BENCHES), help="some of them, separated by commas")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    arguments = parser.parse_args()
+    unknown = set(arguments.only.split(",")) - BENCHES.keys()
+    if unknown:
+        parser.error(f"there is no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    rows = []
+    for name in arguments.only.split(","):
+        for row in BENCHES[name]():
+            rows.append(row)
+            print(_line(row), file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    if arguments.json:
+        print(json.dumps([asdict(row) | {"holds": row.holds, "reached": row.reached} for row in rows], indent=1))
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def _line(row: Row) -> str:
+    sign = "≥" if row.at_least else "≤"
+    verdict = "goal reached" if row.reached else "holds" if row.holds else "TOO BAD"
+    figure = f"{row.measured:>6g} {row.unit:2}  goal {sign} {row.goal:g}"
+    return f"{row.name}  {row.what:44} {figure}  {verdict:12}  ({row.detail})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""P3: CPU of all Darkroom processes per generation ÷ CPU of a chain of three null Celery tasks."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import redis
+
+from tests.bench.machine import Machine, cpu_seconds, machine
+from tests.bench.receiver import valkey
+from worker.generation import GenerationRequest, Operation, State
+from worker.ledger.creation import NewGeneration
+
+#: seconds
+_PATIENCE = 300
+
+
+def cpu_per_generation(count: int) -> float:
+    """Seconds of CPU from creation to archive, for pictures of about 1 kB that the provider gives at once."""
+    with machine(os.environ, ACEDATACLOUD_RATE="1000", ACEDATACLOUD_IN_FLIGHT="1000") as running:
+        archive(running, 50)
+        before = running.cpu_seconds() + time.process_time()
+        archive(running, count)
+        return (running.cpu_seconds() + time.process_time() - before) / count
+
+
+def archive(running: Machine, count: int) -> None:
+    from worker.bells import ring  # noqa: PLC0415  Celery reads the settings when it is imported
+
+    ledger = running.services.ledger
+    requests = (GenerationRequest(Operation.IMAGINE, f"tiny: number {number}") for number in range(count))
+    made = ledger.creation.create([NewGeneration("acedata", request) for request in requests], "bench")
+    batch = str(made[0].batch_id)
+    ring("dispatch")
+    deadline = time.monotonic() + _PATIENCE
+    while ledger.queries.counts(batch) != {State.ARCHIVED: count}:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not archived after {_PATIENCE} s: {ledger.queries.counts(batch)}")
+        time.sleep(0.2)
+
+
+def cpu_per_null_chain(count: int) -> float:
+    """The same for three Celery tasks that do nothing but send the next one; broker and producer included."""
+    with tempfile.TemporaryDirectory() as folder, valkey(Path(folder) / "broker") as url, _worker(url) as worker:
+        from tests.bench.null_chain import app  # noqa: PLC0415  it reads the broker's URL when it is imported
+
+        broker = redis.Redis.from_url(url)
+        server = psutil.Process(int(broker.info("server")["process_id"]))
+        _chains(app, broker, 50)
+        before = _used(worker, server)
+        _chains(app, broker, count)
+        return (_used(worker, server) - before) / count
+
+
+def _chains(app: object, broker: "redis.Redis", count: int) -> None:
+    done = int(broker.get("done") or 0) + count
+    for _ in range(count):
+        app.send_task("first")
+    deadline = time.monotonic() + _PATIENCE
+    while int(broker.get("done") or 0) < done and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _used(worker: subprocess.Popen[bytes], server: psutil.Process) -> float:
+    tree = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True), server]
+    return sum(cpu_seconds(one) for one in tree) + time.process_time()
+
+
+@contextmanager
+def _worker(url: str) -> Iterator[subprocess.Popen[bytes]]:
+    os.environ["NULL_CHAIN_BROKER"] = url
+    command = [sys.executable, "-m", "celery", "-A", "tests.bench.null_chain", "worker", "-P", "prefork", "-c", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)

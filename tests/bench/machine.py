@@ -1,0 +1,92 @@
+"""Everything that `darkroom up` starts, beside a pretend provider with tiny pictures, and what its processes use."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from tasks.cli.connection import use_environment, without_services
+from worker.embedded import embedded, procfile_commands
+from worker.processes import Child
+from worker.servers import LOOPBACK, free_port, http_answers
+from worker.services import Services
+from worker.settings import load_settings
+
+#: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
+_ROLES = {"webhook": "receiver", "worker@%h": "worker", "clock@%h": "clock"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    services: Services
+
+    def processes(self) -> list[psutil.Process]:
+        """Receiver, worker and clock, with their children."""
+        return [one for one in psutil.Process().children(recursive=True) if _role(one)]
+
+    def cpu_seconds(self) -> float:
+        """What they have used since they were started, children that ended included."""
+        return sum(cpu_seconds(one) for one in self.processes())
+
+    def memory(self) -> dict[str, int]:
+        """Proportional set size in bytes: what two processes share counts half for each."""
+        sizes = dict.fromkeys(("receiver", "worker", "clock"), 0)
+        for one in self.processes():
+            sizes[str(_role(one))] += one.memory_full_info().pss
+        return sizes
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+@contextmanager
+def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
+    """Started from nothing in a temporary folder, and gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
+        provider = free_port()
+        env = without_services(given) | {
+            "DARKROOM_DATA": folder,
+            "HOST": LOOPBACK,
+            "PORT": str(port := free_port()),
+            "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+            "ACEDATACLOUD_BASE_URL": f"http://{LOOPBACK}:{provider}",
+            "ACEDATACLOUD_API_TOKEN": "any",
+            "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
+            "LOG_LEVEL": "WARNING",
+            **settings,
+        }
+        with embedded(Path(folder), env, say=_quietly, on_output=_quietly_too) as running:
+            options = ("--port", str(provider), "--delay", "0.2", "--size", "16")
+            command = (sys.executable, "-m", "webhook.sandbox", *options)
+            ready = partial(http_answers, LOOPBACK, provider, "/livez")
+            running.supervisor.start(Child("sandbox", command, running.env, ready))
+            running.start_procfile(procfile_commands())
+            use_environment(running.env)
+            services = Services(load_settings())
+            try:
+                yield Machine(services)
+            finally:
+                services.close()
+
+
+def _role(process: psutil.Process) -> str | None:
+    try:
+        words = process.cmdline()
+    except psutil.NoSuchProcess:
+        return None
+    return next((_ROLES[word] for word in words if word in _ROLES), None)
+
+
+def _quietly(_line: str) -> None:
+    pass
+
+
+def _quietly_too(_name: str, _line: str) -> None:
+    pass

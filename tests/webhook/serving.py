@@ -1,0 +1,87 @@
+"""The receiver as it is really served: the Procfile's own command line, and a real broker that can be frozen."""
+
+import os
+import secrets
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from worker.embedded import procfile_commands
+from worker.servers import LOOPBACK, broker, free_port, http_answers
+
+KEYS = "k1:" + "0123456789abcdef" * 3
+REFUSED_BROKER = "redis://:broker-password@127.0.0.1:1/0"
+
+
+@dataclass(frozen=True)
+class Served:
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def workers(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+
+@contextmanager
+def served(
+    database_url: str,
+    *,
+    redis_url: str = REFUSED_BROKER,
+    command: str | None = None,
+    log: Path | None = None,
+    **more: str,
+) -> Iterator[Served]:
+    """Run the Procfile's receiver, or another `command`, until the block ends; `more` are environment variables."""
+    port = free_port()
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath))),
+        "HOST": LOOPBACK,
+        "PORT": str(port),
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DARKROOM_SIGNING_KEYS": KEYS,
+        **more,
+    }
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command or procfile_commands()["web"]], env=env, stdout=output, stderr=output
+        )
+    server = Served(port, process)
+    try:
+        # Each of its processes has a listening socket of its own, so one answer does not speak for the other.
+        _wait(lambda: len(server.workers()) == 2 and all(http_answers(LOOPBACK, port, "/livez") for _ in range(8)))
+        yield server
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@contextmanager
+def valkey(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A broker's URL and its process; its files are in `folder`."""
+    server = broker(folder, secrets.token_hex(16), os.environ)
+    with (folder / "log").open("wb") as output:
+        process = subprocess.Popen(
+            server.child.argv, env=dict(server.child.env), cwd=server.child.cwd, stdout=output, stderr=output
+        )
+    try:
+        _wait(server.child.ready or (lambda: True))
+        yield server.found_by["REDIS_URL"], process
+    finally:
+        process.kill()
+        process.wait(timeout=20)
+
+
+def _wait(ready: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the server did not start")
+        time.sleep(0.05)

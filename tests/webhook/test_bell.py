@@ -1,0 +1,75 @@
+import threading
+import time
+
+import pytest
+
+from tests.webhook.receiving import until
+from webhook.bell import Bell
+
+
+class Recorder:
+    def __init__(self, *, heard: bool = True) -> None:
+        self.times: list[float] = []
+        self.heard = heard
+
+    def __call__(self) -> bool:
+        self.times.append(time.monotonic())
+        return self.heard
+
+
+def test_a_press_is_rung_at_once() -> None:
+    ring = Recorder()
+    pressed_at = time.monotonic()
+    Bell(ring, pause=5).press()
+    until(lambda: ring.times)
+    assert ring.times[0] - pressed_at < 0.5
+
+
+def test_many_presses_are_few_bells_and_the_last_press_is_rung_for() -> None:
+    ring = Recorder()
+    bell = Bell(ring, pause=0.1)
+    started = time.monotonic()
+    while time.monotonic() - started < 0.35:
+        bell.press()
+        last = time.monotonic()
+        time.sleep(0.0005)
+    until(lambda: ring.times[-1] >= last)
+    assert 3 <= len(ring.times) <= 6
+
+
+def test_a_press_never_waits_for_a_broker_that_hangs() -> None:
+    release = threading.Event()
+    bell = Bell(lambda: release.wait(10), pause=0)
+    bell.press()
+    started = time.monotonic()
+    for _ in range(1000):
+        bell.press()
+    assert time.monotonic() - started < 0.5
+    release.set()
+
+
+def test_a_broker_that_refuses_is_left_alone_for_a_while() -> None:
+    ring = Recorder(heard=False)
+    bell = Bell(ring, pause=0, pause_after_failure=0.2)
+    started = time.monotonic()
+    while time.monotonic() - started < 0.3:
+        bell.press()
+        time.sleep(0.001)
+    assert len(ring.times) == 2
+
+
+def test_the_bell_outlives_an_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
+    rung: list[int] = []
+
+    def ring() -> bool:
+        rung.append(1)
+        if len(rung) == 1:
+            raise RuntimeError("odd")
+        return True
+
+    bell = Bell(ring, pause=0, pause_after_failure=0)
+    bell.press()
+    until(lambda: len(rung) == 1)
+    bell.press()
+    until(lambda: len(rung) >= 2)
+    assert "RuntimeError: odd" in caplog.text

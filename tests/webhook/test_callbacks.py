@@ -1,0 +1,253 @@
+import logging
+import time
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from shutil import copy
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from tests.clock import NOON, FakeClock
+from tests.factories import at_once
+from tests.webhook.conftest import receiver
+from tests.webhook.receiving import deliver, new_attempt, path_of, rows, until
+from webhook.callbacks import LARGEST_BODY
+from worker.ledger import Ledger
+from worker.redaction import RedactingFormatter
+
+UNREACHABLE = ["sqlite:////nowhere/ledger.sqlite3", "postgresql://darkroom@127.0.0.1:1/darkroom"]
+
+
+def test_an_authentic_callback_is_kept_as_it_came(app: Flask, ledger: Ledger) -> None:
+    attempt = new_attempt()
+
+    answer = deliver(app, path_of(attempt), b'{"a": 1}', Content_Type="application/json", User_Agent="Ace/1")
+
+    assert (answer.status_code, answer.data) == (200, b"")
+    (row,) = rows(ledger)
+    assert (row.attempt_id, row.provider, row.body, row.received_at) == (attempt, "acedata", b'{"a": 1}', NOON)
+    assert row.remote_address == "127.0.0.1"
+    assert row.headers == {"Content-Type": "application/json", "User-Agent": "Ace/1"}
+    assert row.applied_at is None
+
+
+def test_the_same_body_ten_times_at_once_is_one_row(app: Flask, ledger: Ledger) -> None:
+    path = path_of(new_attempt())
+
+    answers = at_once(*[partial(deliver, app, path)] * 10)
+
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert len(rows(ledger)) == 1
+
+
+def test_two_bodies_for_one_attempt_are_two_rows(app: Flask, ledger: Ledger) -> None:
+    path = path_of(new_attempt())
+    deliver(app, path, b"progress")
+    deliver(app, path, b"success")
+    assert [row.body for row in rows(ledger)] == [b"progress", b"success"]
+
+
+def test_sixteen_deliveries_at_once_are_all_kept(app: Flask, ledger: Ledger) -> None:
+    attempts = [new_attempt() for _ in range(16)]
+
+    answers = at_once(*[partial(deliver, app, path_of(attempt)) for attempt in attempts])
+
+    assert [answer.status_code for answer in answers] == [200] * 16
+    assert {row.attempt_id for row in rows(ledger)} == set(attempts)
+
+
+def test_a_kept_callback_rings_for_ingest(app: Flask, bells: list[str]) -> None:
+    deliver(app, path_of(new_attempt()))
+    until(lambda: bells)
+    assert bells == ["ingest"]
+
+
+# --- who is turned away ---
+
+
+def forged(path: str) -> str:
+    return path[:-1] + ("A" if path[-1] != "A" else "B")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        forged(path_of("ab" * 16)),
+        path_of("ab" * 16) + "A",
+        path_of("ab" * 16) + "/",
+        path_of("ab" * 16).replace("ab" * 16, "cd" * 16),
+        path_of("ab" * 16).replace("acedata", "kie"),
+        path_of("ab" * 16, "Nobody Else"),
+        path_of("ab" * 16).replace("k1.", "k2."),
+        path_of("ab" * 16).replace("k1.", ""),
+        path_of("ab" * 8),
+        path_of("AB" * 16),
+        f"/callbacks/acedata/{'ab' * 16}/k1.{'é' * 43}",
+        f"/callbacks/acedata/{'ab' * 16}/k1.{'%ff' * 43}",
+        f"/callbacks/acedata/{'ab' * 16}/k1.%00",
+        f"/callbacks/acedata/{'ab' * 16}/",
+        f"/callbacks/acedata/{'ab' * 16}",
+        "/callbacks/",
+        "/callbacks",
+    ],
+)
+def test_a_path_that_proves_nothing_is_404_with_an_empty_body_and_stores_nothing(
+    app: Flask, ledger: Ledger, path: str
+) -> None:
+    answer = deliver(app, path)
+    assert (answer.status_code, answer.data) == (404, b"")
+    assert rows(ledger) == []
+
+
+def test_a_signed_callback_of_a_provider_that_nobody_knows_is_kept_for_a_person(app: Flask, ledger: Ledger) -> None:
+    assert deliver(app, path_of("ab" * 16, "newcomer")).status_code == 200
+    assert [row.provider for row in rows(ledger)] == ["newcomer"]
+
+
+def post_stream(app: Flask, path: str, body: BytesIO, *, length: int) -> TestResponse:
+    """Send a body with a Content-Length that need not be true."""
+    return app.test_client().post(path, input_stream=body, environ_overrides={"CONTENT_LENGTH": str(length)})
+
+
+class Unreadable(BytesIO):
+    def read(self, *_: object) -> bytes:
+        raise AssertionError("the body was read")
+
+
+def test_the_body_of_a_forged_callback_is_not_read(app: Flask) -> None:
+    answer = post_stream(app, forged(path_of(new_attempt())), Unreadable(), length=10)
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_only_post_is_allowed(app: Flask, ledger: Ledger, method: str) -> None:
+    answer = app.test_client().open(path_of(new_attempt()), method=method)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "POST"
+    assert rows(ledger) == []
+
+
+# --- size ---
+
+
+def test_the_largest_body_is_kept(app: Flask, ledger: Ledger) -> None:
+    assert deliver(app, path_of(new_attempt()), b"x" * LARGEST_BODY).status_code == 200
+    assert len(rows(ledger)[0].body) == LARGEST_BODY
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(app: Flask, ledger: Ledger) -> None:
+    answer = post_stream(app, path_of(new_attempt()), Unreadable(), length=LARGEST_BODY + 1)
+    assert (answer.status_code, answer.mimetype) == (413, "application/problem+json")
+    assert rows(ledger) == []
+
+
+def test_a_body_in_chunks_is_counted(app: Flask, ledger: Ledger) -> None:
+    chunked = {"Transfer-Encoding": "chunked"}
+    for size, status in ((LARGEST_BODY, 200), (LARGEST_BODY + 1, 413)):
+        body = BytesIO(b"x" * size)
+        answer = app.test_client().post(path_of(new_attempt()), input_stream=body, headers=chunked)
+        assert answer.status_code == status
+    assert len(rows(ledger)) == 1
+
+
+def test_a_body_that_breaks_off_is_not_kept(app: Flask, ledger: Ledger) -> None:
+    answer = post_stream(app, path_of(new_attempt()), BytesIO(b'{"a'), length=100)
+    assert answer.status_code == 400
+    assert rows(ledger) == []
+
+
+# --- bytes ---
+
+
+@given(body=st.binary(max_size=2000) | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+@example(body=b"")
+@example(body=b'{"a": "\\u0000\\ud800"}')
+@example(body=b"\x00\xff\xfe")
+@example(body="\ufeff{}".encode())
+@example(body='{"prompt": "ü"}'.encode("utf-16"))
+@example(body="\ud800".encode("utf-8", "surrogatepass"))
+@example(body=b"[" * 100_000 + b"]" * 100_000)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_bytes_they_are_kept_one_for_one(app: Flask, ledger: Ledger, body: bytes) -> None:
+    attempt = new_attempt()
+    assert deliver(app, path_of(attempt), body).status_code == 200
+    assert rows(ledger)[-1].body == body
+
+
+# --- headers ---
+
+
+def test_headers_that_may_be_secrets_are_not_kept(app: Flask, ledger: Ledger) -> None:
+    secret = {"Authorization": "Bearer s", "Cookie": "s=1", "X_Webhook_Secret": "s", "X_Api_Key": "s"}
+    deliver(app, path_of(new_attempt()), X_Webhook_Signature="sig", X_Webhook_Timestamp="1700000000", **secret)
+    kept = rows(ledger)[0].headers
+    assert kept == {"X-Webhook-Signature": "sig", "X-Webhook-Timestamp": "1700000000"} | {
+        "User-Agent": kept["User-Agent"]
+    }
+
+
+def test_long_headers_are_cut_and_odd_characters_survive(app: Flask, ledger: Ledger) -> None:
+    answer = deliver(app, path_of(new_attempt()), User_Agent="é\x7f" + "x" * 10_000)
+    assert answer.status_code == 200
+    assert rows(ledger)[0].headers["User-Agent"] == ("é\x7f" + "x" * 10_000)[:500]
+
+
+# --- when the ledger is away ---
+
+
+@pytest.mark.parametrize("url", UNREACHABLE)
+def test_without_the_ledger_a_callback_is_503_and_may_come_again(bells: list[str], clock: FakeClock, url: str) -> None:
+    ledger = Ledger(url)
+    answer = deliver(receiver(ledger, clock), path_of(new_attempt()))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.json == {"title": "Service Unavailable", "status": 503}
+    time.sleep(0.05)
+    assert bells == []
+    ledger.close()
+
+
+def test_when_the_ledger_is_back_the_same_receiver_keeps_callbacks(
+    tmp_path: Path, migrated_file: Path, bells: list[str], clock: FakeClock
+) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'late' / 'ledger.sqlite3'}")
+    app = receiver(ledger, clock)
+    path = path_of(new_attempt())
+    assert deliver(app, path).status_code == 503
+
+    (tmp_path / "late").mkdir()
+    copy(migrated_file, tmp_path / "late" / "ledger.sqlite3")
+
+    assert deliver(app, path).status_code == 200
+    assert len(rows(ledger)) == 1
+    ledger.close()
+
+
+def test_without_tables_a_callback_is_503(blank_database_url: str, bells: list[str], clock: FakeClock) -> None:
+    ledger = Ledger(blank_database_url)
+    answer = deliver(receiver(ledger, clock), path_of(new_attempt()))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    ledger.close()
+
+
+def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_line_without_the_token(
+    app: Flask, ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_of(new_attempt())
+
+    def store(_: object) -> None:
+        raise RuntimeError(f"broken at https://darkroom.example{path}")
+
+    monkeypatch.setattr(ledger.inbox, "store", store)
+    with caplog.at_level(logging.ERROR):
+        answer = deliver(receiver(ledger, FakeClock()), path)
+
+    assert (answer.status_code, answer.json) == (500, {"title": "Internal Server Error", "status": 500})
+    (record,) = caplog.records
+    line = RedactingFormatter().format(record)
+    assert "RuntimeError: broken at" in line
+    assert "Traceback" in line
+    assert path.rpartition("/")[2] not in line

@@ -1,0 +1,138 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.clock import FakeClock
+from webhook import health
+from worker.ledger import Ledger
+
+
+def client(ledger: Ledger, clock: FakeClock, reach_broker: Callable[[], None] = lambda: None) -> FlaskClient:
+    app = Flask("health")
+    app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, reach_broker)))
+    return app.test_client()
+
+
+@pytest.fixture
+def release() -> Iterator[threading.Event]:
+    """What hangs in a test, hangs until it is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_living_process_says_so_whatever_else_is_broken(clock: FakeClock) -> None:
+    answer = client(Ledger("sqlite:////nowhere/ledger.sqlite3"), clock).get("/livez")
+    assert (answer.status_code, answer.text) == (200, "ok")
+
+
+def test_all_well_is_200_and_ok(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.watching.beat("worker@host", 7)
+    answer = client(ledger, clock).get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "status": "ok",
+        "ledger": {"status": "ok", "detail": ""},
+        "broker": {"status": "ok", "detail": ""},
+        "workers": {"status": "ok", "detail": ""},
+    }
+
+
+def test_a_broker_that_is_away_only_degrades_because_callbacks_are_kept(ledger: Ledger, clock: FakeClock) -> None:
+    def refused() -> None:
+        raise ConnectionError("Error 111 connecting to redis://:broker-password@10.0.0.5:6379")
+
+    ledger.watching.beat("worker@host", 7)
+    answer = client(ledger, clock, refused).get("/readyz")
+    assert (answer.status_code, answer.json["status"], answer.json["broker"]["status"]) == (200, "degraded", "degraded")
+    assert "10.0.0.5" not in answer.text
+    assert "password" not in answer.text
+
+
+def test_a_broker_that_is_frozen_delays_the_answer_for_less_than_a_second(
+    ledger: Ledger, clock: FakeClock, release: threading.Event
+) -> None:
+    def frozen() -> None:
+        release.wait(30)
+
+    asked = client(ledger, clock, frozen)
+    for _ in range(2):
+        started = time.monotonic()
+        answer = asked.get("/readyz")
+        assert time.monotonic() - started < 1
+        assert (answer.status_code, answer.json["broker"]["status"]) == (200, "degraded")
+
+
+def test_a_ledger_that_is_frozen_is_503_within_a_second(
+    ledger: Ledger, clock: FakeClock, release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger.watching, "ping", lambda: release.wait(30))
+    monkeypatch.setattr(ledger.watching, "heartbeats", lambda: release.wait(30) and [])
+    started = time.monotonic()
+    answer = client(ledger, clock, lambda: release.wait(30) and None).get("/readyz")
+    assert time.monotonic() - started < 1
+    assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/ledger.sqlite3", "postgresql://me:hunter22@127.0.0.1:1/darkroom"])
+def test_without_the_ledger_it_is_503_and_tells_no_address(clock: FakeClock, url: str) -> None:
+    answer = client(Ledger(url), clock).get("/readyz")
+    assert (answer.status_code, answer.json["ledger"]["status"]) == (503, "unavailable")
+    assert answer.json["workers"]["status"] == "degraded"
+    for secret in ("nowhere", "127.0.0.1", "hunter22"):
+        assert secret not in answer.text
+
+
+def test_without_tables_it_is_503_and_says_what_to_do(blank_database_url: str, clock: FakeClock) -> None:
+    ledger = Ledger(blank_database_url)
+    answer = client(ledger, clock).get("/readyz")
+    assert answer.status_code == 503
+    assert "darkroom db upgrade" in answer.json["ledger"]["detail"]
+    ledger.close()
+
+
+def test_no_worker_at_all_is_degraded_with_a_sentence(ledger: Ledger, clock: FakeClock) -> None:
+    answer = client(ledger, clock).get("/readyz")
+    assert (answer.status_code, answer.json["status"]) == (200, "degraded")
+    assert "no worker has reported" in answer.json["workers"]["detail"]
+
+
+def test_a_worker_that_fell_silent_is_named_though_another_is_well(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.watching.beat("worker@host", 7)
+    clock.advance(91)
+    ledger.watching.beat("clock@host", 8)
+    workers = client(ledger, clock).get("/readyz").json["workers"]
+    assert workers["status"] == "degraded"
+    assert "worker@host for 91 s" in workers["detail"]
+    assert "clock@host" not in workers["detail"]
+
+
+def test_a_worker_that_was_replaced_long_ago_is_forgotten(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.watching.beat("worker@old-container", 7)
+    clock.advance(hours=1)
+    ledger.watching.beat("worker@new-container", 8)
+    assert client(ledger, clock).get("/readyz").json["workers"] == {"status": "ok", "detail": ""}
+
+
+def test_many_probes_are_one_question(ledger: Ledger, clock: FakeClock) -> None:
+    asked: list[int] = []
+    probed = client(ledger, clock, lambda: asked.append(1))
+    for _ in range(20):
+        probed.get("/readyz")
+    assert len(asked) == 1
+
+
+def test_a_dependency_is_asked_again_when_its_answer_is_old(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "KEPT", 0.05)
+    asked: list[int] = []
+    probed = client(ledger, clock, lambda: asked.append(1))
+    probed.get("/readyz")
+    time.sleep(0.06)
+    probed.get("/readyz")
+    assert len(asked) == 2

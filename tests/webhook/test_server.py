@@ -1,0 +1,197 @@
+"""The receiver under its real server, treated badly."""
+
+import http.client
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.webhook.receiving import new_attempt, path_of, rows
+from tests.webhook.serving import KEYS, Served, served, valkey
+from worker.ledger import Ledger
+
+pytestmark = pytest.mark.processes
+
+
+def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, float]:
+    """The status, and the seconds that it took."""
+    started = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body, headers)
+        with connection.getresponse() as response:
+            response.read()
+            return response.status, time.monotonic() - started
+    finally:
+        connection.close()
+
+
+def post(server: Served, path: str, body: bytes = b'{"task_id": "t1"}') -> tuple[int, float]:
+    return request(server.port, "POST", path, body)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[Served]:
+    """One on SQLite whose broker refuses every connection."""
+    with served(f"sqlite:///{migrated_file}") as server:
+        yield server
+
+
+def test_a_broker_that_refuses_does_not_delay_callbacks(server: Served) -> None:
+    for _ in range(5):
+        status, seconds = post(server, path_of(new_attempt()))
+        assert status == 200
+        assert seconds < 1
+
+
+def test_forty_half_sent_headers_and_bodies_do_not_stop_service(server: Served) -> None:
+    with ExitStack() as halves:
+        for _ in range(40):
+            header = halves.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            header.sendall(b"POST /callbacks/acedata/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            body = halves.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            start = (
+                f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + '{"task_id": '
+            )
+            body.sendall(start.encode())
+        time.sleep(0.2)
+        for _ in range(4):
+            status, seconds = request(server.port, "GET", "/livez")
+            assert status == 200
+            assert seconds < 1
+            status, seconds = post(server, path_of(new_attempt()))
+            assert status == 200
+            assert seconds < 1
+
+
+def test_a_body_sent_in_pieces_is_kept_whole(server: Served, migrated_file: Path) -> None:
+    attempt = new_attempt()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        head = f"POST {path_of(attempt)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for piece in (head.encode(), b'4\r\n{"a"\r\n', b"4\r\n: 1}\r\n", b"0\r\n\r\n"):
+            connection.sendall(piece)
+            time.sleep(0.05)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    ledger = Ledger(f"sqlite:///{migrated_file}")
+    assert [row.body for row in rows(ledger) if row.attempt_id == attempt] == [b'{"a": 1}']
+    ledger.close()
+
+
+def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing(server: Served, migrated_file: Path) -> None:
+    attempt = new_attempt()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(f"POST {path_of(attempt)} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nhalf".encode())
+        time.sleep(0.1)
+    time.sleep(0.2)
+    ledger = Ledger(f"sqlite:///{migrated_file}")
+    assert attempt not in {row.attempt_id for row in rows(ledger)}
+    ledger.close()
+
+
+def test_a_frozen_broker_delays_neither_callbacks_nor_readyz(tmp_path: Path, sqlite_url: str) -> None:
+    (tmp_path / "broker").mkdir()
+    with valkey(tmp_path / "broker") as (redis_url, broker), served(sqlite_url, redis_url=redis_url) as server:
+        assert post(server, path_of(new_attempt()))[0] == 200
+        time.sleep(0.3)  # so that the connection to the broker stands
+        broker.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(20):
+                status, seconds = post(server, path_of(new_attempt()))
+                assert status == 200
+                assert seconds < 1
+            status, seconds = request(server.port, "GET", "/readyz")
+            assert status == 200
+            assert seconds < 1
+        finally:
+            broker.send_signal(signal.SIGCONT)
+
+
+def test_what_was_acknowledged_is_there_after_kill_9(database_url: str) -> None:
+    acknowledged: set[str] = set()
+    over = threading.Event()
+
+    def send(server: Served) -> None:
+        while not over.is_set():
+            attempt = new_attempt()
+            try:
+                if post(server, path_of(attempt))[0] == 200:
+                    acknowledged.add(attempt)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.01)
+
+    with served(database_url) as server:
+        senders = [threading.Thread(target=send, args=(server,)) for _ in range(8)]
+        for sender in senders:
+            sender.start()
+        try:
+            for _ in range(2):
+                time.sleep(0.7)
+                # One of them lives on, so that there is somebody to be served by.
+                server.workers()[0].kill()
+            time.sleep(0.5)
+            server.process.send_signal(signal.SIGKILL)
+            for worker in server.workers() or []:
+                worker.kill()
+        finally:
+            over.set()
+            for sender in senders:
+                sender.join()
+
+    ledger = Ledger(database_url)
+    kept = [row.attempt_id for row in rows(ledger)]
+    ledger.close()
+    assert len(acknowledged) > 50
+    assert acknowledged <= set(kept)
+    assert len(kept) == len(set(kept))
+
+
+def test_a_stop_under_load_answers_what_it_has_taken(sqlite_url: str) -> None:
+    """SIGTERM is how a new release begins: no sender may lose a callback over it."""
+    answers: list[int] = []
+    with served(sqlite_url) as server:
+        # Connections that stand already: a new one is refused, as it should be.
+        connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(8)]
+        for connection in connections:
+            connection.connect()
+        time.sleep(0.1)
+        for connection in connections:
+            connection.request("POST", path_of(new_attempt()), b"{}")
+        server.process.terminate()
+        for connection in connections:
+            with connection.getresponse() as response:
+                answers.append(response.status)
+            connection.close()
+    assert answers == [200] * 8
+    ledger = Ledger(sqlite_url)
+    assert len(rows(ledger)) == 8
+    ledger.close()
+
+
+def test_the_token_is_in_no_log_line(tmp_path: Path, sqlite_url: str) -> None:
+    # Every INSERT fails in a way that nobody expects: a 500.
+    database = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    database.execute("CREATE TRIGGER odd BEFORE INSERT ON callbacks BEGIN SELECT RAISE(ABORT, 'odd'); END")
+    database.close()
+    path = path_of(new_attempt())
+    log = tmp_path / "log"
+    with served(sqlite_url, log=log, LOG_LEVEL="DEBUG", GRANIAN_LOG_LEVEL="debug") as server:
+        statuses = [
+            post(server, path)[0],
+            post(server, path[:-1] + "-")[0],
+            post(server, path, b"x" * 300_000)[0],
+            post(server, f"/elsewhere{path}")[0],
+            post(server, f"/{path}")[0],
+            request(server.port, "GET", path)[0],
+        ]
+    assert statuses == [500, 404, 413, 404, 404, 405]
+    written = log.read_text()
+    assert "IntegrityError" in written
+    token = path.rpartition("/")[2]
+    for secret in (token, token.partition(".")[2], KEYS.partition(":")[2], "broker-password"):
+        assert secret not in written

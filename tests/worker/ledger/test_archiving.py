@@ -1,0 +1,205 @@
+"""Assets on their way into the bucket: the link that dies first goes first, and only a lease's holder may speak."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from tests.clock import NOON, FakeClock
+from tests.factories import (
+    LEASE,
+    all_stored,
+    at_once,
+    claimed,
+    events_of,
+    flat,
+    history,
+    one,
+    state_of,
+    stored,
+    submitted,
+    succeeded,
+    success,
+)
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, retry_wait
+from worker.ledger.tables import assets
+
+
+def taken(ledger: Ledger, limit: int = 10) -> list[ArchiveClaim]:
+    return ledger.archiving.claim(limit, LEASE)
+
+
+def ids(claims: list[ArchiveClaim]) -> list[str]:
+    return [claim.generation.id for claim in claims]
+
+
+def record(ledger: Ledger, claim: ArchiveClaim, *results, described: bool = False) -> None:
+    ledger.archiving.record([Archived(claim, results, described)])
+
+
+def test_a_claim_tells_all_that_the_worker_needs(ledger: Ledger):
+    (claim,) = succeeded(ledger, links=2, batch="foxes")
+    (held,) = taken(ledger)
+    assert held.generation == one(ledger, claim)
+    assert held.batch_name == "foxes"
+    assert [(asset.index, asset.state, asset.tries) for asset in held.assets] == [(0, "waiting", 1), (1, "waiting", 1)]
+
+
+def test_a_single_generation_has_no_batch_name(ledger: Ledger):
+    succeeded(ledger)
+    assert taken(ledger)[0].batch_name is None
+
+
+def test_the_link_that_dies_first_goes_first(ledger: Ledger):
+    claims = submitted(ledger, 20)
+    hours = [(7 * number + 7) % 20 for number in range(20)]
+    for claim, hour in zip(claims, hours, strict=True):
+        ledger.outcomes.apply([replace(success(claim), deadlines=(NOON + timedelta(hours=hour),))])
+    order = [claim.generation.id for _, claim in sorted(zip(hours, claims, strict=True), key=lambda pair: pair[0])]
+    assert [claim for limit in (1, 1, 3, 20) for claim in ids(taken(ledger, limit))] == order
+
+
+def test_four_workers_at_once_never_take_the_same_generation(ledger: Ledger):
+    succeeded(ledger, 40, links=2)
+    claims = flat(at_once(*[lambda: [claim for _ in range(12) for claim in taken(ledger, 2)]] * 4))
+    assert len(set(ids(claims))) == len(claims) == 40
+    assert {len(claim.assets) for claim in claims} == {2}
+
+
+def test_a_second_worker_goes_on_to_the_next_while_the_first_still_chooses(ledger: Ledger):
+    """Not to the same ones, to find them taken and go to sleep (SQLite makes it wait instead)."""
+    succeeded(ledger, 40)
+    for _ in range(3):
+        rounds = at_once(*[lambda: taken(ledger, 3)] * 4)
+        assert all(rounds)
+
+
+def test_stored_and_described_is_archived(ledger: Ledger, clock: FakeClock):
+    (claim,) = succeeded(ledger, links=2)
+    (held,) = taken(ledger)
+    clock.advance(5)
+    record(ledger, held, stored(0), stored(1), described=True)
+    found = one(ledger, claim)
+    assert (found.state, found.finished_at) == (State.ARCHIVED, clock.now)
+    first, second = ledger.queries.assets_of([found.id])[found.id]
+    assert (first.state, first.key, first.sha256, first.bytes) == ("stored", "pictures/0.png", "ab" * 32, 1234)
+    assert (first.content_type, first.width, first.height, first.error) == ("image/png", 1024, 768, None)
+    assert second.key == "pictures/1.png"
+    assert events_of(ledger, claim)[2:] == ["asset.archived", "asset.archived", "generation.archived"]
+    assert taken(ledger) == []
+
+
+def test_it_is_not_archived_before_every_asset_is_stored_and_described(ledger: Ledger, clock: FakeClock):
+    (claim,) = succeeded(ledger, links=3)
+    (held,) = taken(ledger)
+    record(ledger, held, stored(0), Postponed(1, "the bucket is away"), stored(2))
+    assert state_of(ledger, claim) is State.SUCCEEDED
+    clock.advance(2)
+    (held,) = taken(ledger)
+    assert [(asset.state, asset.tries, asset.error) for asset in held.assets] == [
+        ("stored", 1, None), ("waiting", 2, "the bucket is away"), ("stored", 1, None),
+    ]  # fmt: skip
+    record(ledger, held, Postponed(1, "the sidecar could not be written"))
+    assert state_of(ledger, claim) is State.SUCCEEDED
+    clock.advance(4)
+    record(ledger, taken(ledger)[0], stored(1), described=True)
+    assert state_of(ledger, claim) is State.ARCHIVED
+    assert history(ledger, claim).count(State.ARCHIVED) == 1
+
+
+def test_what_is_postponed_waits_longer_each_time(ledger: Ledger, clock: FakeClock):
+    succeeded(ledger)
+    waits = []
+    for _ in range(4):
+        began = clock.now
+        while not (claims := taken(ledger)):
+            clock.advance(1)
+        waits.append((clock.now - began).total_seconds())
+        record(ledger, claims[0], Postponed(0, "503"))
+    assert waits == [0, 2, 4, 8]
+
+
+def test_the_waits_stay_numbers_however_long_the_bucket_is_away():
+    assert [retry_wait(tries).total_seconds() for tries in (1, 8, 9, 5000)] == [2, 256, 300, 300]
+
+
+def test_a_generation_is_worked_on_whole_even_if_its_assets_wait_for_different_times(ledger: Ledger, clock: FakeClock):
+    (claim,) = succeeded(ledger, links=2)
+    record(ledger, taken(ledger)[0], Postponed(0, "503"), Postponed(1, "503"))
+    with ledger.database.write() as connection:
+        later = update(assets).where(assets.c.index == 1)
+        connection.execute(later.values(not_before=NOON + timedelta(hours=1)))
+    clock.advance(2)
+    (held,) = taken(ledger)
+    record(ledger, held, stored(0), stored(1), described=True)
+    assert state_of(ledger, claim) is State.ARCHIVED
+
+
+def test_what_a_worker_had_no_time_for_is_free_at_once(ledger: Ledger):
+    (claim,) = succeeded(ledger, links=2)
+    record(ledger, taken(ledger)[0], stored(0))
+    (held,) = taken(ledger)
+    assert [(asset.state, asset.tries) for asset in held.assets] == [("stored", 1), ("waiting", 1)]
+    record(ledger, held, stored(1), described=True)
+    assert state_of(ledger, claim) is State.ARCHIVED
+
+
+def test_a_fresh_link_replaces_the_dead_one(ledger: Ledger, clock: FakeClock):
+    succeeded(ledger)
+    deadline = NOON + timedelta(hours=48)
+    record(ledger, taken(ledger)[0], Postponed(0, "404", "https://cdn.example/fresh.png", deadline))
+    clock.advance(2)
+    (asset,) = taken(ledger)[0].assets
+    assert (asset.url, asset.deadline, asset.renewals) == ("https://cdn.example/fresh.png", deadline, 1)
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing(ledger: Ledger, clock: FakeClock):
+    (claim,) = succeeded(ledger, links=2)
+    (slow,) = taken(ledger)
+    clock.advance(119)
+    assert taken(ledger) == []
+    clock.advance(1)
+    (quick,) = taken(ledger)
+    before = ledger.queries.story(claim.generation.id)
+    record(ledger, slow, stored(0), stored(1), described=True)
+    record(ledger, slow, Lost(0, "404"), Postponed(1, "503"))
+    assert ledger.queries.story(claim.generation.id) == before
+    record(ledger, quick, stored(0), stored(1), described=True)
+    assert state_of(ledger, claim) is State.ARCHIVED
+    record(ledger, slow, Lost(0, "404"), Lost(1, "404"))
+    assert state_of(ledger, claim) is State.ARCHIVED
+
+
+def test_a_dead_link_that_nobody_renews_expires_its_generation(ledger: Ledger):
+    (claim,) = succeeded(ledger, links=2)
+    record(ledger, taken(ledger)[0], stored(0), Lost(1, "404; the provider gives no other link"))
+    found = one(ledger, claim)
+    assert (found.state, found.reason) == (State.EXPIRED, "link_dead")
+    assert found.message == "404; the provider gives no other link"
+    assert events_of(ledger, claim)[-3:] == ["asset.archived", "asset.expired", "generation.expired"]
+    assert taken(ledger) == []
+
+
+def test_one_lost_asset_does_not_stop_the_others(ledger: Ledger, clock: FakeClock):
+    """Also when the last of them is stored by a worker that saw no loss."""
+    (claim,) = succeeded(ledger, links=2)
+    record(ledger, taken(ledger)[0], Lost(0, "404"), Postponed(1, "503"))
+    assert state_of(ledger, claim) is State.SUCCEEDED
+    clock.advance(2)
+    record(ledger, taken(ledger)[0], stored(1))
+    found = one(ledger, claim)
+    assert (found.state, found.message) == (State.EXPIRED, "404")
+
+
+def test_many_claims_are_recorded_together(ledger: Ledger):
+    succeeded(ledger, 10)
+    ledger.archiving.record([all_stored(claim) for claim in taken(ledger)])
+    assert ledger.queries.counts() == {State.ARCHIVED: 10}
+
+
+def test_nothing_is_fetched_for_a_generation_without_a_success(ledger: Ledger):
+    claimed(ledger, 2)
+    submitted(ledger, 2)
+    assert taken(ledger) == []

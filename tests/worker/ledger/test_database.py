@@ -1,0 +1,235 @@
+"""Connections, transactions, and the gate in which writers of a SQLite file queue."""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, TextClause, select, text, update
+
+from tests.clock import FakeClock
+from tests.factories import at_once, queued
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.ledger import Ledger
+from worker.ledger import database as module
+from worker.ledger.database import Database, system_clock
+from worker.ledger.tables import heartbeats
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "not a database URL"),
+        ("nonsense", "not a database URL"),
+        ("postgresql://someone:s3cret@host:port/name", "not a database URL"),
+        ("mysql://someone:s3cret@host/name", "names 'mysql'"),
+        ("postgresql+asyncpg://someone:s3cret@host/name", r"names 'postgresql\+asyncpg'"),
+        ("sqlite://", "names 'sqlite'"),
+        ("sqlite:///:memory:", "names 'sqlite'"),
+    ],
+)
+def test_a_wrong_url_is_refused_without_its_password(url: str, words: str):
+    with pytest.raises(ConfigurationError, match=f"DATABASE_URL.*{words}") as caught:
+        Ledger(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_short_name_that_hosting_companies_use_is_understood():
+    database = Database("postgres://someone@host/name")
+    assert database.url == "postgresql+psycopg://someone@host/name"
+    database.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing(ledger: Ledger):
+    def half_done() -> None:
+        with ledger.database.write() as connection:
+            connection.execute(heartbeats.insert().values(worker="w", pid=1, seen_at=system_clock()))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        half_done()
+    assert ledger.watching.heartbeats() == []
+
+
+def test_a_read_sees_one_moment_and_stops_no_writer(ledger: Ledger):
+    ledger.watching.beat("w", 1)
+    with ledger.database.read() as connection:
+        assert connection.execute(select(heartbeats.c.pid)).scalar_one() == 1
+        ledger.watching.beat("w", 2)
+    assert ledger.watching.heartbeats()[0].pid == 2
+
+
+def test_sixteen_threads_that_count_lose_nothing(ledger: Ledger):
+    ledger.watching.beat("w", 0)
+
+    def count() -> None:
+        for _ in range(20):
+            with ledger.database.write() as connection:
+                pid = connection.execute(select(heartbeats.c.pid).with_for_update()).scalar_one()
+                connection.execute(update(heartbeats).values(pid=pid + 1))
+
+    assert at_once(*[count] * 16) == [None] * 16
+    assert ledger.watching.heartbeats()[0].pid == 320
+
+
+def _count_in_a_process(url: str, times: int) -> None:
+    database = Database(url)
+    for _ in range(times):
+        with database.write() as connection:
+            pid = connection.execute(select(heartbeats.c.pid)).scalar_one()
+            connection.execute(update(heartbeats).values(pid=pid + 1))
+    database.close()
+
+
+def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
+    ledger = Ledger(sqlite_url)
+    ledger.watching.beat("w", 0)
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_count_in_a_process, args=(sqlite_url, 200)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert ledger.watching.heartbeats()[0].pid == 800
+    ledger.close()
+
+
+def test_a_stranger_cannot_write_between_what_we_read_and_what_we_write(sqlite_url: str):
+    """A program that knows nothing of the gate, as a backup tool or a person with the sqlite3 shell."""
+    ledger = Ledger(sqlite_url)
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0)) as stranger:
+        with ledger.database.write() as connection:
+            assert connection.execute(select(heartbeats)).all() == []
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                stranger.execute("DELETE FROM heartbeats")
+        stranger.execute("DELETE FROM heartbeats")
+    ledger.close()
+
+
+def test_a_writer_that_dies_lets_the_next_one_in(sqlite_url: str):
+    ready, child = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with Database(sqlite_url).write():
+            os.write(child, b"!")
+            signal.pause()
+    os.read(ready, 1)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(ready)
+    os.close(child)
+    ledger = Ledger(sqlite_url)
+    assert len(queued(ledger)) == 1
+    ledger.close()
+
+
+def test_a_writer_does_not_wait_for_ever(sqlite_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.1)
+    ledger = Ledger(sqlite_url)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ledger.database.write():
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    try:
+        with pytest.raises(LedgerUnavailable, match="busy"):
+            queued(ledger)
+    finally:
+        done.set()
+        thread.join()
+    assert len(queued(ledger)) == 1
+    ledger.close()
+
+
+def test_postgresql_gives_up_on_a_row_that_is_held_too_long(postgresql_url: str):
+    ledger = Ledger(postgresql_url)
+    (made,) = queued(ledger)
+    with ledger.database.write() as connection:
+        connection.execute(text("SELECT id FROM generations FOR UPDATE"))
+        with pytest.raises(LedgerUnavailable, match="lock timeout"):
+            ledger.deciding.cancel([made.id])
+    ledger.close()
+
+
+def test_a_restart_of_the_server_interrupts_only_what_is_under_way(postgresql_url: str):
+    ledger = Ledger(postgresql_url)
+    queued(ledger)
+    cut = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    other = Ledger(postgresql_url)
+    with other.database.write() as connection:
+        connection.execute(cut)
+        # A connection that waited in the pool is noticed to be dead, and replaced.
+        assert len(queued(ledger)) == 1
+    with pytest.raises(LedgerUnavailable, match="terminating connection"), ledger.database.write() as under_way:
+        _cut_and_go_on(other, cut, under_way)
+    assert len(queued(ledger)) == 1
+    ledger.close()
+    other.close()
+
+
+def _cut_and_go_on(other: Ledger, cut: TextClause, under_way: Connection) -> None:
+    with other.database.write() as connection:
+        connection.execute(cut)
+    under_way.execute(text("SELECT 1"))
+
+
+def test_writers_of_one_file_queue_at_the_gate(sqlite_url: str):
+    """In the order in which they came, as SQLite's own waiting does not; across processes too, hence a file's lock."""
+    ledger = Ledger(sqlite_url)
+    with Path(f"{sqlite_url.removeprefix('sqlite:///')}.lock").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        writer = threading.Thread(target=lambda: queued(ledger))
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive()
+        assert ledger.queries.page() == []
+    writer.join(10)
+    assert len(ledger.queries.page()) == 1
+    ledger.close()
+
+
+def test_acknowledged_writes_survive_a_power_cut(ledger: Ledger):
+    with ledger.database.write() as connection:
+        if ledger.database.is_sqlite:
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+        else:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+
+
+def test_times_come_back_as_utc_whatever_zone_they_had(ledger: Ledger, clock: FakeClock):
+    clock.now = datetime(2026, 11, 21, 23, 30, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
+    ledger.watching.beat("w", 1)
+    (beat,) = ledger.watching.heartbeats()
+    assert beat.seen_at == clock.now
+    assert beat.seen_at.tzinfo is UTC
+    assert system_clock().tzinfo is UTC
+
+
+def test_after_a_fork_the_child_opens_its_own_connections(sqlite_url: str, tmp_path: Path):
+    ledger = Ledger(sqlite_url)
+    queued(ledger)
+    pid = os.fork()
+    if pid == 0:
+        ledger.database.dispose()
+        queued(ledger)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert len(ledger.queries.page()) == 2
+    ledger.close()

@@ -1,0 +1,151 @@
+"""What a person decides: cancel, try again, and nothing that the table of moves does not allow."""
+
+import pytest
+
+from tests.clock import FakeClock
+from tests.factories import (
+    LEASE,
+    PLENTY,
+    POLL_AFTER,
+    PROVIDER,
+    archived,
+    at_once,
+    attempts_of,
+    claimed,
+    failure,
+    history,
+    one,
+    queued,
+    state_of,
+    submitted,
+    succeeded,
+    success,
+)
+from worker.errors import NotFound, Uncertain
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.archiving import Archived, Lost
+from worker.ledger.submissions import Claim, Submitted
+
+
+def unclear(ledger: Ledger) -> Claim:
+    (claim,) = claimed(ledger)
+    ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="time_out"))], POLL_AFTER)
+    return claim
+
+
+def failed(ledger: Ledger) -> Claim:
+    (claim,) = submitted(ledger)
+    ledger.outcomes.apply([failure(claim)])
+    return claim
+
+
+def expired(ledger: Ledger) -> Claim:
+    (claim,) = succeeded(ledger)
+    (held,) = ledger.archiving.claim(1, LEASE)
+    ledger.archiving.record([Archived(held, (Lost(0, "404"),), described=False)])
+    return claim
+
+
+def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
+    under_way = {
+        claimed(ledger)[0].generation.id: State.SUBMITTING,
+        submitted(ledger)[0].generation.id: State.SUBMITTED,
+        archived(ledger)[0]: State.ARCHIVED,
+        failed(ledger).generation.id: State.FAILED,
+        unclear(ledger).generation.id: State.UNCONFIRMED,
+    }
+    waiting, dispatched = queued(ledger, 2)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ids = [*under_way, waiting.id, dispatched.id]
+    expected = under_way | {waiting.id: State.CANCELLED, dispatched.id: State.CANCELLED}
+    assert ledger.deciding.cancel(ids) == expected
+    assert ledger.deciding.cancel(ids) == expected
+    assert {generation_id: state_of(ledger, generation_id) for generation_id in ids} == expected
+    assert ledger.submissions.claim(9, LEASE) == []
+    assert one(ledger, waiting).reason == "cancelled"
+
+
+def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
+    (known,) = queued(ledger)
+    for verb in (ledger.deciding.cancel, lambda ids: ledger.deciding.retry(ids, unconfirmed=True)):
+        with pytest.raises(NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"):
+            verb([known.id, "gen_nobody"])
+    assert state_of(ledger, known) is State.QUEUED
+
+
+def test_a_failed_generation_is_submitted_again(ledger: Ledger):
+    claim = failed(ledger)
+    assert ledger.deciding.retry([claim.generation.id], unconfirmed=False) == {claim.generation.id: State.QUEUED}
+    found = one(ledger, claim)
+    assert (found.task_id, found.progress, found.reason, found.message, found.finished_at) == (None,) * 5
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    (second,) = ledger.submissions.claim(1, LEASE)
+    assert second.attempt_id != claim.attempt_id
+    assert attempts_of(ledger, claim) == ["failed", "sending"]
+
+
+def test_an_unconfirmed_one_is_submitted_again_only_with_the_flag(ledger: Ledger):
+    claim = unclear(ledger)
+    generation_id = claim.generation.id
+    assert ledger.deciding.retry([generation_id], unconfirmed=False) == {generation_id: State.UNCONFIRMED}
+    assert attempts_of(ledger, claim) == ["uncertain"]
+    assert ledger.deciding.retry([generation_id], unconfirmed=True) == {generation_id: State.QUEUED}
+    assert attempts_of(ledger, claim) == ["abandoned"]
+    assert history(ledger, claim)[-2:] == [State.UNCONFIRMED, State.QUEUED]
+
+
+def test_retry_leaves_alone_what_is_under_way_or_done(ledger: Ledger):
+    expected = {
+        archived(ledger)[0]: State.ARCHIVED,
+        succeeded(ledger)[0].generation.id: State.SUCCEEDED,
+        submitted(ledger)[0].generation.id: State.SUBMITTED,
+        queued(ledger)[0].id: State.QUEUED,
+    }
+    assert ledger.deciding.retry([*expected], unconfirmed=True) == expected
+    assert {generation_id: state_of(ledger, generation_id) for generation_id in expected} == expected
+
+
+def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: FakeClock):
+    claim = expired(ledger)
+    clock.advance(60)
+    ledger.deciding.retry([claim.generation.id], unconfirmed=True)
+    found = one(ledger, claim)
+    assert (found.state, found.reason, found.tries) == (State.SUCCEEDED, None, 1)
+    (held,) = ledger.archiving.claim(1, LEASE)
+    assert [(asset.state, asset.tries, asset.renewals) for asset in held.assets] == [("waiting", 1, 0)]
+
+
+def test_two_persons_at_once_start_one_new_attempt(ledger: Ledger):
+    claim = unclear(ledger)
+    at_once(*[lambda: ledger.deciding.retry([claim.generation.id], unconfirmed=True)] * 4)
+    assert history(ledger, claim).count(State.QUEUED) == 2
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert len(ledger.submissions.claim(9, LEASE)) == 1
+
+
+def test_cancel_and_claim_at_once_agree(ledger: Ledger):
+    ids = [generation.id for generation in queued(ledger, 20)]
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    cancelled, claims = at_once(lambda: ledger.deciding.cancel(ids), lambda: ledger.submissions.claim(20, LEASE))
+    taken = {claim.generation.id for claim in claims}
+    assert {generation_id for generation_id, state in cancelled.items() if state is State.CANCELLED} == set(ids) - taken
+
+
+def test_many_who_retry_overlapping_lists_never_wait_for_each_other_in_a_circle(ledger: Ledger):
+    claims = [submitted(ledger, 2, batch=f"b{number}") for number in range(4)]
+    everything = [claim for pair in claims for claim in pair]
+    ledger.outcomes.apply([failure(claim) for claim in everything])
+    ids = [claim.generation.id for claim in everything]
+    results = at_once(
+        *[lambda order=order: ledger.deciding.retry(order, unconfirmed=False) for order in [ids, ids[::-1]] * 4]
+    )
+    assert results == [dict.fromkeys(ids, State.QUEUED)] * 8
+
+
+def test_a_success_still_wins_over_a_cancelled_retry(ledger: Ledger):
+    claim = unclear(ledger)
+    ledger.deciding.retry([claim.generation.id], unconfirmed=True)
+    ledger.deciding.cancel([claim.generation.id])
+    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    assert state_of(ledger, claim) is State.SUCCEEDED

@@ -1,0 +1,91 @@
+"""Stored callbacks: kept once, claimed by one, tried a few times, and played again when a person asks."""
+
+import pytest
+
+from tests.clock import NOON, FakeClock
+from tests.factories import LEASE, at_once, claimed, delivery, flat, success
+from worker.ledger import Ledger
+from worker.ledger.inbox import MAX_TRIES, StoredCallback
+from worker.ledger.outcomes import News
+
+
+def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:
+    unknown = success(claimed(ledger)[0])
+    return ledger.outcomes.apply([News(callback.attempt_id, unknown.outcome, "c", unknown.deadlines, callback.id)])
+
+
+def test_what_came_is_kept_byte_for_byte(ledger: Ledger):
+    body = bytes(range(256))
+    ledger.inbox.store([delivery("a1", body, headers={"X-Sign": "ünï\udcff\x00", "Content-Type": "x"})])
+    (callback,) = ledger.inbox.claim(10, LEASE)
+    assert (callback.attempt_id, callback.provider, callback.body) == ("a1", "acedata", body)
+    assert callback.headers == {"X-Sign": "ünï\udcff\x00", "Content-Type": "x"}
+
+
+def test_the_same_body_for_the_same_attempt_is_kept_once(ledger: Ledger):
+    ledger.inbox.store([delivery("a1"), delivery("a1"), delivery("a1", digest="d2"), delivery("a2")])
+    ledger.inbox.store([delivery("a1")])
+    assert [callback.attempt_id for callback in ledger.inbox.claim(10, LEASE)] == ["a1", "a1", "a2"]
+
+
+def test_sixteen_deliveries_at_once_are_kept_once(ledger: Ledger):
+    results = at_once(*[lambda: ledger.inbox.store([delivery("a1"), delivery("a2")])] * 16)
+    assert results == [None] * 16
+    assert len(ledger.inbox.claim(10, LEASE)) == 2
+
+
+def test_the_oldest_goes_first_and_none_goes_twice(ledger: Ledger, clock: FakeClock):
+    ledger.inbox.store([delivery(f"a{number}") for number in range(5)])
+    assert [callback.attempt_id for callback in ledger.inbox.claim(3, LEASE)] == ["a0", "a1", "a2"]
+    assert [callback.attempt_id for callback in ledger.inbox.claim(3, LEASE)] == ["a3", "a4"]
+    assert ledger.inbox.claim(3, LEASE) == []
+    clock.advance(119)
+    assert ledger.inbox.claim(3, LEASE) == []
+
+
+def test_four_readers_at_once_never_take_the_same(ledger: Ledger):
+    ledger.inbox.store([delivery(f"a{number}") for number in range(60)])
+    taken = flat(at_once(*[lambda: [one for _ in range(10) for one in ledger.inbox.claim(3, LEASE)]] * 4))
+    assert len({callback.id for callback in taken}) == len(taken) == 60
+
+
+def test_one_that_was_not_applied_comes_up_again_alone(ledger: Ledger, clock: FakeClock):
+    """If it breaks its reader, no other shall suffer with it."""
+    ledger.inbox.store([delivery("a0"), delivery("a1")])
+    ledger.inbox.claim(10, LEASE)
+    clock.advance(120)
+    ledger.inbox.store([delivery("a2"), delivery("a3")])
+    assert [[callback.attempt_id for callback in ledger.inbox.claim(10, LEASE)] for _ in range(4)] == [
+        ["a0"], ["a1"], ["a2", "a3"], [],
+    ]  # fmt: skip
+
+
+def test_one_that_always_breaks_its_reader_is_set_aside(ledger: Ledger, clock: FakeClock):
+    ledger.inbox.store([delivery("a0")])
+    for _ in range(MAX_TRIES):
+        assert len(ledger.inbox.claim(10, LEASE)) == 1
+        clock.advance(120)
+    assert ledger.inbox.claim(10, LEASE) == []
+    assert ledger.watching.due() == []
+    (note,) = ledger.queries.dead_callbacks()
+    assert (note.verdict, note.error, note.bytes) == ("poison", "not applied after 5 tries", 2)
+    assert ledger.inbox.replay([note.id]) == 1
+    assert len(ledger.inbox.claim(10, LEASE)) == 1
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_replay_takes_only_what_was_set_aside_or_asked_for(ledger: Ledger, by_id: bool):
+    ledger.inbox.store([delivery("unknown"), delivery("waiting")])
+    callback = ledger.inbox.claim(1, LEASE)[0]
+    assert applied(ledger, callback) == ["orphan"]
+    assert ledger.inbox.replay([callback.id, 10**9] if by_id else None) == 1
+    assert ledger.inbox.replay() == 0
+    assert [one.attempt_id for one in ledger.inbox.claim(9, LEASE)] == ["unknown", "waiting"]
+
+
+def test_when_it_came_is_kept_to_the_microsecond(ledger: Ledger):
+    (claim,) = claimed(ledger)
+    moment = NOON.replace(microsecond=123456)
+    ledger.inbox.store([delivery(claim.attempt_id, received_at=moment)])
+    (note,) = ledger.queries.story(claim.generation.id).callbacks
+    assert (note.received_at, note.verdict, note.bytes) == (moment, None, 2)

@@ -1,0 +1,113 @@
+"""What people ask of the ledger."""
+
+import pytest
+
+from tests.clock import NOON, FakeClock
+from tests.factories import LEASE, archived, claimed, delivery, failure, queued, submitted, success
+from worker.errors import NotFound
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.outcomes import News
+
+
+def pages(ledger: Ledger, **which) -> list[str]:
+    """Page after page, as a person would leaf through them."""
+    ids: list[str] = []
+    while found := ledger.queries.page(limit=7, before=ids[-1] if ids else None, **which):
+        ids += [generation.id for generation in found]
+    return ids
+
+
+def test_pages_show_everything_once_the_newest_first(ledger: Ledger):
+    ids = [generation.id for generation in queued(ledger, 30)]
+    assert pages(ledger) == ids[::-1]
+
+
+def test_pages_stay_the_same_while_new_ones_are_written(ledger: Ledger):
+    ids = [generation.id for generation in queued(ledger, 20)]
+    first = ledger.queries.page(limit=10)
+    queued(ledger, 5)
+    second = ledger.queries.page(limit=10, before=first[-1].id)
+    assert [generation.id for generation in first + second] == ids[::-1]
+
+
+def test_pages_of_one_state_or_one_batch(ledger: Ledger):
+    waiting = [generation.id for generation in queued(ledger, 10, batch="foxes")]
+    ledger.deciding.cancel(waiting[::2])
+    other = [generation.id for generation in queued(ledger, 10)]
+    assert pages(ledger, state=State.CANCELLED) == waiting[::2][::-1]
+    assert pages(ledger, batch="foxes") == waiting[::-1]
+    assert pages(ledger, batch=ledger.queries.get(waiting)[0].batch_id) == waiting[::-1]
+    assert pages(ledger, batch="foxes", state=State.QUEUED) == waiting[1::2][::-1]
+    assert pages(ledger, batch="owls") == []
+    assert pages(ledger, state=State.QUEUED) == sorted(waiting[1::2] + other, reverse=True)
+
+
+def test_batches_of_one_name_are_shown_together(ledger: Ledger):
+    ids = [generation.id for _ in range(2) for generation in queued(ledger, 3, batch="foxes")]
+    assert pages(ledger, batch="foxes") == sorted(ids, reverse=True)
+
+
+def test_get_keeps_the_order_asked_for(ledger: Ledger):
+    ids = [generation.id for generation in queued(ledger, 5)]
+    asked = [ids[3], ids[0], ids[3]]
+    assert [generation.id for generation in ledger.queries.get(asked)] == asked
+    assert ledger.queries.get([]) == []
+
+
+def test_an_unknown_id_is_named(ledger: Ledger):
+    for question in (lambda: ledger.queries.get(["gen_x"]), lambda: ledger.queries.story("gen_x")):
+        with pytest.raises(NotFound, match="there is no generation gen_x; `darkroom list` shows those that exist"):
+            question()
+
+
+def test_more_ids_than_one_statement_may_carry(ledger: Ledger):
+    (known,) = queued(ledger)
+    ids = [f"gen_{number}" for number in range(40_000)]
+    assert len(ledger.queries.assets_of([*ids, known.id])) == 40_001
+    with pytest.raises(NotFound, match="gen_0;"):
+        ledger.queries.get([known.id, *ids])
+
+
+def test_counts_by_state(ledger: Ledger):
+    made = queued(ledger, 5, batch="foxes")
+    ledger.deciding.cancel([made[0].id, made[1].id])
+    queued(ledger, 3)
+    assert ledger.queries.counts() == {State.QUEUED: 6, State.CANCELLED: 2}
+    assert ledger.queries.counts(made[0].batch_id) == {State.QUEUED: 3, State.CANCELLED: 2}
+    assert ledger.queries.counts("batch_x") == {}
+
+
+def test_the_story_of_a_generation_tells_everything(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    clock.advance(10)
+    ledger.inbox.store([delivery(claim.attempt_id, b"12345", received_at=clock.now)])
+    ledger.outcomes.apply([success(claim, links=2)])
+    story = ledger.queries.story(claim.generation.id)
+    assert story.generation.state is State.SUCCEEDED
+    assert [asset.index for asset in story.assets] == [0, 1]
+    assert [(past.to_state, past.at, past.cause) for past in story.transitions] == [
+        (State.QUEUED, NOON, "created"), (State.SUBMITTING, NOON, "attempt 1"),
+        (State.SUCCEEDED, clock.now, "callback"),
+    ]  # fmt: skip
+    assert [(attempt.number, attempt.state) for attempt in story.attempts] == [(1, "succeeded")]
+    assert [(note.attempt_id, note.received_at, note.bytes) for note in story.callbacks] == [
+        (claim.attempt_id, clock.now, 5)
+    ]
+    assert [event.type for event in story.events] == ["generation.succeeded"]
+    assert story.children == ()
+
+
+def test_a_story_names_the_follow_ups(ledger: Ledger):
+    (parent,) = archived(ledger)
+    children = [queued(ledger, parent_id=parent)[0].id for _ in range(2)]
+    assert ledger.queries.story(parent).children == tuple(children)
+
+
+def test_dead_callbacks_are_listed_the_newest_first(ledger: Ledger):
+    (claim,) = submitted(ledger)
+    ledger.inbox.store([delivery(f"nobody-{number}") for number in range(3)])
+    for callback in ledger.inbox.claim(3, LEASE):
+        outcome = failure(claim).outcome
+        ledger.outcomes.apply([News(callback.attempt_id, outcome, "callback", callback_id=callback.id)])
+    assert [note.attempt_id for note in ledger.queries.dead_callbacks(limit=2)] == ["nobody-2", "nobody-1"]

@@ -1,0 +1,159 @@
+"""Migrations: from nothing to the tables of `tables.py`, harmless when repeated, clear when they cannot help."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from tests.factories import at_once, queued
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.ledger import Ledger
+from worker.ledger.schema import check, upgrade
+from worker.ledger.tables import metadata
+
+
+@pytest.fixture
+def blank(blank_database_url: str) -> Iterator[Ledger]:
+    ledger = Ledger(blank_database_url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[str], Ledger]]:
+    """Open ledgers that are closed at the end."""
+    ledgers: list[Ledger] = []
+
+    def open_ledger(url: str) -> Ledger:
+        ledgers.append(Ledger(url))
+        return ledgers[-1]
+
+    yield open_ledger
+    for ledger in ledgers:
+        ledger.close()
+
+
+def indexes(connection: Connection) -> dict[str, str]:
+    """Every index with all that it says, conditions and directions too: Alembic does not compare those."""
+    if connection.dialect.name == "sqlite":
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    else:
+        query = (
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
+    return {name: " ".join(sql.split()) for name, sql in connection.execute(text(query))}
+
+
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
+def test_the_migrations_make_the_tables_that_the_program_expects(blank: Ledger):
+    assert upgrade(blank.database) == (None, "0001")
+    with blank.database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        migrated = indexes(connection)
+    with blank.database.write() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        assert indexes(connection) == migrated
+
+
+def test_a_second_upgrade_changes_nothing(blank: Ledger):
+    upgrade(blank.database)
+    (made,) = queued(blank)
+    assert upgrade(blank.database) == ("0001", "0001")
+    assert blank.queries.get([made.id]) == [made]
+    check(blank.database)
+
+
+def test_four_upgrades_at_once_are_one(blank: Ledger):
+    results = at_once(*[lambda: upgrade(blank.database)] * 4)
+    assert sorted(results, key=str) == [("0001", "0001")] * 3 + [(None, "0001")]
+    check(blank.database)
+
+
+def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank: Ledger):
+    with blank.database.write() as connection:
+        connection.execute(text("CREATE TABLE transitions (id INTEGER)"))
+    with pytest.raises(Exception, match="transitions"):
+        upgrade(blank.database)
+    with blank.database.write() as connection:
+        connection.execute(text("DROP TABLE transitions"))
+    assert upgrade(blank.database) == (None, "0001")
+    assert blank.watching.due() == []
+
+
+def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
+    with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
+        blank.watching.due()
+    with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
+        queued(blank)
+    with pytest.raises(ConfigurationError, match="at revision none, not 0001: run `darkroom db upgrade`"):
+        check(blank.database)
+
+
+def test_an_older_ledger_says_what_to_do(ledger: Ledger):
+    with ledger.database.write() as connection:
+        connection.execute(text("ALTER TABLE heartbeats DROP COLUMN pid"))
+    try:
+        with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
+            ledger.watching.heartbeats()
+    finally:
+        with ledger.database.write() as connection:
+            connection.execute(text("ALTER TABLE heartbeats ADD COLUMN pid INTEGER NOT NULL DEFAULT 0"))
+
+
+def test_a_newer_ledger_is_left_alone(blank: Ledger):
+    upgrade(blank.database)
+    with blank.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+    for verb in (upgrade, check):
+        with pytest.raises(ConfigurationError, match="revision 0999, which this version of Darkroom does not know"):
+            verb(blank.database)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://someone:s3cret@127.0.0.1:1/darkroom", "refused"),
+        ("postgresql://someone:s3cret@/darkroom?host=/nowhere", "No such file or directory"),
+        ("sqlite:////nowhere/ledger.sqlite3", "No such file or directory: /nowhere/ledger.sqlite3"),
+        # Not even root may write there.
+        ("sqlite:////proc/ledger.sqlite3", "No such file or directory: /proc/ledger.sqlite3"),
+    ],
+)
+def test_a_ledger_that_cannot_be_opened_says_so_without_its_password(
+    opened: Callable[[str], Ledger], url: str, reason: str
+):
+    ledger = opened(url)
+    with pytest.raises(ConfigurationError, match=rf"{reason}.*; check DATABASE_URL and DARKROOM_DATA") as caught:
+        upgrade(ledger.database)
+    assert "s3cret" not in str(caught.value)
+    for verb in (ledger.watching.ping, lambda: check(ledger.database), lambda: ledger.watching.beat("w", 1)):
+        with pytest.raises(LedgerUnavailable, match=r"^the ledger can") as caught:
+            verb()
+        assert "s3cret" not in str(caught.value)
+
+
+def test_a_ledger_in_a_folder_with_odd_characters_works(opened: Callable[[str], Ledger], tmp_path: Path):
+    folder = tmp_path / "50% of ünï #1"
+    folder.mkdir()
+    ledger = opened(f"sqlite:///{folder / 'ledger.sqlite3'}")
+    upgrade(ledger.database)
+    assert len(queued(ledger)) == 1
+
+
+def test_a_file_that_is_no_database_says_so(opened: Callable[[str], Ledger], tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("dear diary, " * 1000)
+    ledger = opened(f"sqlite:///{tmp_path / 'notes.txt'}")
+    for verb in (ledger.watching.ping, lambda: queued(ledger), lambda: upgrade(ledger.database)):
+        with pytest.raises(ConfigurationError, match="file is not a database; check DATABASE_URL"):
+            verb()
+    assert (tmp_path / "notes.txt").read_text().startswith("dear diary")
+
+
+def test_a_folder_where_the_file_should_be_says_so(opened: Callable[[str], Ledger], tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="unable to open database file; check DATABASE_URL and DARKROOM_DATA"):
+        upgrade(opened(f"sqlite:///{tmp_path}").database)

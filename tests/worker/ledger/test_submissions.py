@@ -1,0 +1,254 @@
+"""The only dangerous step: one attempt, one POST, and every way in which it can end."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+
+from tests.clock import NOON, FakeClock
+from tests.factories import (
+    LEASE,
+    PLENTY,
+    POLL_AFTER,
+    PROVIDER,
+    at_once,
+    attempts_of,
+    claimed,
+    events_of,
+    flat,
+    history,
+    one,
+    progress,
+    queued,
+    state_of,
+    submitted,
+    success,
+    task_of,
+)
+from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.changes import Changes
+from worker.ledger.submissions import BLOCKED_FOR, Claim, Submitted
+
+FINAL_WORDS: list[str | ProviderError] = [
+    "another-task",
+    NotTaken("the connection was refused", code="refused"),
+    Rejected("the prompt is forbidden", code="forbidden"),
+    Uncertain("no answer", code="time_out"),
+]
+
+
+def record(ledger: Ledger, claim: Claim, result: str | ProviderError) -> None:
+    ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
+
+
+def test_a_claim_is_written_down_before_anything_is_sent(ledger: Ledger):
+    (claim,) = claimed(ledger)
+    found = one(ledger, claim)
+    assert (found.state, found.tries) == (State.SUBMITTING, 1)
+    (attempt,) = ledger.queries.story(found.id).attempts
+    assert (attempt.id, attempt.number, attempt.state, attempt.sent_at) == (claim.attempt_id, 1, "sending", NOON)
+    assert len(bytes.fromhex(claim.attempt_id)) == 16
+    assert history(ledger, claim) == [State.QUEUED, State.SUBMITTING]
+
+
+def test_nothing_is_claimed_that_was_not_dispatched(ledger: Ledger):
+    queued(ledger, 3)
+    assert ledger.submissions.claim(10, LEASE) == []
+
+
+def test_four_workers_at_once_never_take_the_same_generation(ledger: Ledger):
+    queued(ledger, 40)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    claims = flat(at_once(*[lambda: [claim for _ in range(8) for claim in ledger.submissions.claim(2, LEASE)]] * 4))
+    assert len({claim.generation.id for claim in claims}) == len(claims) == 40
+    assert ledger.queries.counts() == {State.SUBMITTING: 40}
+
+
+def test_accepted(ledger: Ledger):
+    (claim,) = submitted(ledger)
+    found = one(ledger, claim)
+    assert (found.state, found.task_id, found.submitted_at) == (State.SUBMITTED, task_of(claim), NOON)
+    assert attempts_of(ledger, claim) == ["accepted"]
+    assert events_of(ledger, claim) == ["generation.submitted"]
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(timedelta(seconds=40), 40), (None, 1), (timedelta(0), 1)])
+def test_what_was_not_taken_is_tried_again_after_a_while(
+    ledger: Ledger, clock: FakeClock, asked: timedelta | None, seconds: int
+):
+    (claim,) = claimed(ledger)
+    record(ledger, claim, NotTaken("busy", code="busy", status=503, retry_after=asked))
+    found = one(ledger, claim)
+    assert (found.state, found.reason, found.tries) == (State.QUEUED, "busy", 1)
+    assert attempts_of(ledger, claim) == ["rejected"]
+    clock.advance(seconds - 0.1)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    clock.advance(0.1)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    (again,) = ledger.submissions.claim(9, LEASE)
+    assert again.attempt_id != claim.attempt_id
+    record(ledger, again, "t1")
+    assert (one(ledger, claim).reason, attempts_of(ledger, claim)) == (None, ["rejected", "accepted"])
+
+
+def test_each_refusal_makes_the_wait_longer(ledger: Ledger, clock: FakeClock):
+    queued(ledger)
+    waits = []
+    for _ in range(4):
+        began = clock.now
+        while not ledger.dispatching.dispatch(PROVIDER, PLENTY):
+            clock.advance(0.5)
+        waits.append((clock.now - began).total_seconds())
+        record(ledger, ledger.submissions.claim(1, LEASE)[0], NotTaken("refused", code="refused"))
+    assert waits == [0, 1, 2, 4]
+
+
+def test_too_many_requests_stops_the_provider_for_as_long_as_it_asks(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    queued(ledger)
+    record(ledger, claim, NotTaken("slower", code="busy", status=429, retry_after=timedelta(seconds=20)))
+    clock.advance(19)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    clock.advance(1)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 2
+
+
+def test_a_blocked_account_stops_the_provider_and_tells_it_once(ledger: Ledger, clock: FakeClock):
+    claims = claimed(ledger, 3)
+    blocked = AccountBlocked("the balance is empty", code="used_up", status=402)
+    ledger.submissions.record([Submitted(claim.attempt_id, blocked) for claim in claims], POLL_AFTER)
+    assert [state_of(ledger, claim) for claim in claims] == [State.QUEUED] * 3
+    assert sum(events_of(ledger, claim).count("provider.paused") for claim in claims) == 1
+    clock.advance(BLOCKED_FOR.total_seconds() - 1)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    # As soon as somebody has paid and says so, they go, all of them.
+    assert ledger.deciding.resume(PROVIDER)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+
+
+def test_rejected_for_good(ledger: Ledger):
+    (claim,) = claimed(ledger)
+    record(ledger, claim, Rejected("the prompt is forbidden", code="forbidden", status=400))
+    found = one(ledger, claim)
+    assert (found.state, found.reason) == (State.FAILED, "forbidden")
+    assert found.message == "the prompt is forbidden (code forbidden, HTTP 400)"
+    assert attempts_of(ledger, claim) == ["rejected"]
+
+
+def test_without_a_clear_answer_it_is_never_submitted_again_by_itself(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    record(ledger, claim, Uncertain("no answer", code="time_out"))
+    for _ in range(50):
+        clock.advance(hours=1)
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+        assert ledger.submissions.claim(10, LEASE) == []
+        assert ledger.submissions.expire() == 0
+    found = one(ledger, claim)
+    assert (found.state, found.reason, found.tries) == (State.UNCONFIRMED, "time_out", 1)
+    assert attempts_of(ledger, claim) == ["uncertain"]
+    assert events_of(ledger, claim) == ["generation.unconfirmed"]
+
+
+def test_a_dead_worker_leaves_its_submissions_unconfirmed(ledger: Ledger, clock: FakeClock):
+    dead = claimed(ledger, 2)
+    clock.advance(100)
+    (alive,) = claimed(ledger)
+    assert ledger.submissions.expire() == 0
+    clock.advance(21)
+    assert ledger.submissions.expire() == 2
+    assert ledger.submissions.expire() == 0
+    assert [state_of(ledger, claim) for claim in (*dead, alive)] == [State.UNCONFIRMED] * 2 + [State.SUBMITTING]
+    assert one(ledger, dead[0]).reason == "worker_lost"
+    assert attempts_of(ledger, dead[0]) == ["uncertain"]
+
+
+def test_a_worker_that_was_only_slow_may_still_say_that_it_was_accepted(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    clock.advance(121)
+    ledger.submissions.expire()
+    record(ledger, claim, "t1")
+    assert (one(ledger, claim).state, one(ledger, claim).task_id) == (State.SUBMITTED, "t1")
+    assert attempts_of(ledger, claim) == ["accepted"]
+
+
+def test_a_slow_worker_cannot_bring_an_unconfirmed_one_back_into_the_queue(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    clock.advance(121)
+    ledger.submissions.expire()
+    record(ledger, claim, NotTaken("refused", code="refused"))
+    assert state_of(ledger, claim) is State.UNCONFIRMED
+    assert attempts_of(ledger, claim) == ["uncertain"]
+
+
+@pytest.mark.parametrize("word", FINAL_WORDS, ids=lambda word: type(word).__name__)
+def test_a_late_reply_changes_nothing_once_the_callback_has_said_more(ledger: Ledger, word: str | ProviderError):
+    finished, going_on = claimed(ledger, 2)
+    ledger.outcomes.apply([success(finished), progress(going_on, 30)])
+    for claim in (finished, going_on):
+        record(ledger, claim, word)
+    assert (one(ledger, finished).state, one(ledger, finished).task_id) == (State.SUCCEEDED, task_of(finished))
+    assert (one(ledger, going_on).state, one(ledger, going_on).task_id) == (State.SUBMITTED, task_of(going_on))
+    assert attempts_of(ledger, finished) == ["succeeded"]
+    assert attempts_of(ledger, going_on) == ["accepted"]
+
+
+def test_two_attempts_never_get_one_task_id(ledger: Ledger):
+    (first,) = submitted(ledger)
+    (second,) = claimed(ledger)
+    record(ledger, second, task_of(first))
+    found = one(ledger, second)
+    assert (found.state, found.reason, found.task_id) == (State.UNCONFIRMED, "task_id_taken", None)
+
+
+def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settled_too(ledger: Ledger, clock: FakeClock):
+    """Else it would look for ever like the submission of a dead worker."""
+    for word, settled in zip(FINAL_WORDS, ["abandoned", "rejected", "rejected", "uncertain"], strict=True):
+        (first,) = claimed(ledger)
+        record(ledger, first, Uncertain("no answer", code="time_out"))
+        ledger.deciding.retry([first.generation.id], unconfirmed=True)
+        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        (second,) = ledger.submissions.claim(9, LEASE)
+        ledger.outcomes.apply([success(first)])
+        record(ledger, second, word)
+        assert state_of(ledger, first) is State.SUCCEEDED
+        assert attempts_of(ledger, first) == ["succeeded", settled]
+        assert events_of(ledger, first).count("generation.paid_twice") == (1 if word == "another-task" else 0)
+        clock.advance(hours=1)
+        assert ledger.submissions.expire() == 0
+
+
+def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succeeded(ledger: Ledger, clock: FakeClock):
+    (first,) = claimed(ledger)
+    record(ledger, first, Uncertain("no answer", code="time_out"))
+    ledger.deciding.retry([first.generation.id], unconfirmed=True)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.submissions.claim(9, LEASE)
+    ledger.outcomes.apply([success(first)])
+    clock.advance(hours=1)
+    assert [ledger.submissions.expire() for _ in range(2)] == [1, 0]
+    assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUCCEEDED, ["succeeded", "uncertain"])
+
+
+def test_an_attempt_that_is_settled_at_the_last_moment_does_not_expire(
+    postgresql_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+):
+    """Between the look and the lock a slow worker says "not taken", and another one begins anew."""
+    ledger = Ledger(postgresql_url, clock)
+    (claim,) = claimed(ledger)
+    clock.advance(121)
+    lock = Changes.lock
+
+    def meanwhile(changes: Changes, generation_ids: Iterable[str]) -> set[str]:
+        monkeypatch.undo()
+        record(ledger, claim, NotTaken("refused", code="refused"))
+        clock.advance(1)
+        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        assert len(ledger.submissions.claim(9, LEASE)) == 1
+        return lock(changes, generation_ids)
+
+    monkeypatch.setattr(Changes, "lock", meanwhile)
+    assert ledger.submissions.expire() == 0
+    assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.SUBMITTING, ["rejected", "sending"])
+    ledger.close()

@@ -1,0 +1,164 @@
+"""What the clock finds: silent generations, forgotten work, and workers that stopped."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from tests.clock import FakeClock
+from tests.factories import (
+    LEASE,
+    PLENTY,
+    POLL_AFTER,
+    PROVIDER,
+    all_stored,
+    archived,
+    at_once,
+    claimed,
+    delivery,
+    failure,
+    flat,
+    queued,
+    submitted,
+    succeeded,
+    success,
+    task_of,
+)
+from worker.errors import NotTaken, Uncertain
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.submissions import Submitted
+from worker.ledger.watching import Heartbeat, Silent, _growing
+
+
+def silent(ledger: Ledger) -> list[Silent]:
+    return ledger.watching.silent(100, POLL_AFTER)
+
+
+def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):
+    submitted(ledger)
+    began, asked = clock.now, []
+    while clock.now < began + timedelta(minutes=40):
+        clock.advance(1)
+        if silent(ledger):
+            asked.append((clock.now - began).total_seconds())
+    gaps = [round(later - earlier) for earlier, later in pairwise(asked)]
+    assert asked[0] == 60
+    assert gaps[:5] == [60, 96, 154, 246, 300]
+    assert set(gaps[5:]) == {300}
+
+
+def test_an_interval_that_is_long_from_the_start_does_not_shrink(ledger: Ledger, clock: FakeClock):
+    submitted(ledger)
+    hour = timedelta(hours=1)
+    clock.advance(minutes=1)
+    assert len(ledger.watching.silent(100, hour)) == 1
+    clock.advance(minutes=59)
+    assert ledger.watching.silent(100, hour) == []
+    clock.advance(minutes=1)
+    assert len(ledger.watching.silent(100, hour)) == 1
+
+
+def test_what_is_asked_for_is_named_by_its_live_attempt(ledger: Ledger, clock: FakeClock):
+    known, unknown = claimed(ledger, 2)
+    ledger.submissions.record(
+        [Submitted(known.attempt_id, task_of(known)), Submitted(unknown.attempt_id, Uncertain("?", code="time_out"))],
+        POLL_AFTER,
+    )
+    clock.advance(60)
+    by_id = {one.generation_id: one for one in silent(ledger)}
+    assert by_id == {
+        known.generation.id: Silent(
+            known.generation.id, known.attempt_id, PROVIDER, State.SUBMITTED, task_of(known)
+        ),
+        unknown.generation.id: Silent(
+            unknown.generation.id, unknown.attempt_id, PROVIDER, State.UNCONFIRMED, None
+        ),
+    }  # fmt: skip
+
+
+def test_the_longest_due_are_asked_for_first_and_only_so_many(ledger: Ledger, clock: FakeClock):
+    claims = []
+    for _ in range(5):
+        claims += submitted(ledger)
+        clock.advance(1)
+    clock.advance(60)
+    assert [one.attempt_id for one in ledger.watching.silent(3, POLL_AFTER)] == [c.attempt_id for c in claims[:3]]
+
+
+def test_what_ended_is_not_asked_for(ledger: Ledger, clock: FakeClock):
+    won, lost = submitted(ledger, 2)
+    ledger.outcomes.apply([success(won), failure(lost)])
+    clock.advance(hours=1)
+    assert silent(ledger) == []
+
+
+def test_four_clocks_at_once_never_ask_for_the_same(ledger: Ledger, clock: FakeClock):
+    submitted(ledger, 60)
+    clock.advance(60)
+    taken = flat(at_once(*[lambda: [one for _ in range(8) for one in ledger.watching.silent(4, POLL_AFTER)]] * 4))
+    assert len({one.generation_id for one in taken}) == len(taken) == 60
+
+
+def test_nothing_is_due_in_an_empty_ledger(ledger: Ledger):
+    assert ledger.watching.due() == []
+
+
+def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: FakeClock):
+    watching = ledger.watching
+    queued(ledger)
+    assert watching.due() == ["dispatch"]
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    assert watching.due() == ["submit"]
+    (claim,) = ledger.submissions.claim(1, LEASE)
+    assert watching.due() == []
+    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
+    assert watching.due() == []
+    clock.advance(60)
+    assert watching.due() == ["poll"]
+    silent(ledger)
+    assert watching.due() == []
+    ledger.inbox.store([delivery(claim.attempt_id)])
+    assert watching.due() == ["ingest"]
+    ledger.inbox.claim(1, LEASE)
+    assert watching.due() == []
+    ledger.outcomes.apply([success(claim)])
+    assert watching.due() == ["archive"]
+    (held,) = ledger.archiving.claim(1, LEASE)
+    assert watching.due() == []
+    ledger.archiving.record([all_stored(held)])
+    assert watching.due() == []
+    archived(ledger, follow_up=("upscale1",))
+    assert watching.due() == ["follow_up"]
+
+
+def test_what_waits_for_a_later_moment_is_not_due_before(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    ledger.submissions.record([Submitted(claim.attempt_id, NotTaken("busy", code="busy"))], POLL_AFTER)
+    succeeded(ledger)
+    ledger.archiving.claim(1, LEASE)
+    ledger.inbox.store([delivery("a1")])
+    ledger.inbox.claim(1, LEASE)
+    assert ledger.watching.due() == []
+    clock.advance(120)
+    assert ledger.watching.due() == ["ingest", "dispatch", "archive"]
+
+
+def test_a_heartbeat_is_the_latest_of_its_worker(ledger: Ledger, clock: FakeClock):
+    began = clock.now
+    ledger.watching.beat("w2", 7)
+    clock.advance(10)
+    ledger.watching.beat("w1", 8)
+    ledger.watching.beat("w1", 9)
+    assert ledger.watching.heartbeats() == [Heartbeat("w1", 9, clock.now), Heartbeat("w2", 7, began)]
+
+
+def test_first_heartbeats_at_once_are_no_trouble(ledger: Ledger):
+    results = at_once(*[lambda: ledger.watching.beat("w1", 1)] * 8)
+    assert results == [None] * 8
+    assert len(ledger.watching.heartbeats()) == 1
+
+
+@pytest.mark.parametrize("polls", [0, 1, 30, 10_000])
+def test_the_intervals_stay_numbers_however_often_it_was_asked(polls: int):
+    assert _growing(POLL_AFTER, polls) <= timedelta(minutes=5)

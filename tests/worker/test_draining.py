@@ -1,0 +1,176 @@
+"""A woken worker goes on until nothing is due, and loses no result."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from worker import draining
+from worker.draining import drain
+from worker.errors import LedgerUnavailable
+
+
+class Work:
+    """So many numbers are due; each takes a moment, and what was recorded is kept with the thread that worked on it."""
+
+    def __init__(self, due: int, moment: float = 0.0) -> None:
+        self.due = list(range(due))
+        self.moment = moment
+        self.recorded: list[int] = []
+        self.groups: list[int] = []
+        self.rooms: list[int] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    def claim(self, room: int) -> Sequence[int]:
+        self.rooms.append(room)
+        taken, self.due = self.due[:room], self.due[room:]
+        return taken
+
+    def work(self, number: int) -> int:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        time.sleep(self.moment)
+        with self._lock:
+            self._at_once -= 1
+        return number
+
+    def record(self, numbers: Sequence[int]) -> None:
+        assert numbers
+        self.recorded += numbers
+        self.groups.append(len(numbers))
+
+
+def test_everything_is_worked_on_once():
+    work = Work(100)
+    assert drain(work.claim, work.work, work.record, threads=8) == 100
+    assert sorted(work.recorded) == list(range(100))
+
+
+def test_nothing_due_nothing_done():
+    work = Work(0)
+    assert drain(work.claim, work.work, work.record, threads=8) == 0
+    assert work.recorded == []
+    assert work.rooms == [8]
+
+
+def test_no_more_is_claimed_than_can_start_at_once():
+    work = Work(40, moment=0.005)
+    drain(work.claim, work.work, work.record, threads=4)
+    assert max(work.rooms) == work.most_at_once == 4
+
+
+def test_a_slow_item_does_not_hold_up_the_others():
+    work = Work(30)
+    slow = threading.Event()
+
+    def one_is_slow(number: int) -> int:
+        if number == 0:
+            assert slow.wait(10)
+        return number
+
+    def record(numbers: Sequence[int]) -> None:
+        work.record(numbers)
+        if len(work.recorded) == 29:
+            slow.set()
+
+    assert drain(work.claim, one_is_slow, record, threads=4) == 30
+    assert work.recorded[-1] == 0
+
+
+def test_after_its_time_it_takes_no_new_work_but_ends_what_it_has():
+    work = Work(1000, moment=0.02)
+    done = drain(work.claim, work.work, work.record, threads=2, seconds=0.1)
+    assert 2 <= done < 200
+    assert len(work.recorded) == done
+    assert len(work.due) == 1000 - done
+
+
+def test_work_that_comes_meanwhile_is_done_too():
+    work = Work(1)
+
+    def more(numbers: Sequence[int]) -> None:
+        work.record(numbers)
+        if len(work.recorded) < 5:
+            work.due.append(len(work.recorded))
+
+    assert drain(work.claim, work.work, more, threads=4) == 5
+
+
+def test_an_item_that_breaks_is_left_to_its_lease(caplog: pytest.LogCaptureFixture):
+    work = Work(5)
+
+    def breaks(number: int) -> int:
+        if number == 3:
+            raise KeyError(number)
+        return number
+
+    with caplog.at_level(logging.ERROR):
+        drain(work.claim, breaks, work.record, threads=2)
+    assert sorted(work.recorded) == [0, 1, 2, 4]
+    assert "left to its lease" in caplog.text
+    assert "KeyError" in caplog.text
+
+
+def test_what_is_under_way_is_recorded_though_the_next_claim_fails():
+    """A POST that was answered must not be forgotten because the ledger was away for a moment."""
+    work = Work(3)
+    ledger_was_away = threading.Event()
+
+    def claim(room: int) -> Sequence[int]:
+        if work.rooms:
+            ledger_was_away.set()
+            raise LedgerUnavailable("away")
+        return work.claim(room)
+
+    def wait(number: int) -> int:
+        assert ledger_was_away.wait(10)
+        return number
+
+    assert drain(claim, wait, work.record, threads=4) == 3
+    assert sorted(work.recorded) == [0, 1, 2]
+
+
+def test_a_ledger_that_is_away_at_once_is_told():
+    def claim(_room: int) -> Sequence[int]:
+        raise LedgerUnavailable("away")
+
+    work = Work(0)
+    with pytest.raises(LedgerUnavailable):
+        drain(claim, work.work, work.record, threads=4)
+
+
+def test_results_wait_for_a_ledger_that_is_away(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    work = Work(8)
+    refusals = iter(range(5))
+
+    def record(numbers: Sequence[int]) -> None:
+        if next(refusals, None) is not None:
+            raise LedgerUnavailable("away")
+        work.record(numbers)
+
+    assert drain(work.claim, work.work, record, threads=4) == 8
+    assert sorted(work.recorded) == list(range(8))
+
+
+def test_results_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(draining, "_PATIENCE", 0.05)
+    work = Work(8)
+
+    def record(_numbers: Sequence[int]) -> None:
+        raise LedgerUnavailable("away")
+
+    with pytest.raises(LedgerUnavailable):
+        drain(work.claim, work.work, record, threads=4)
+
+
+def test_results_are_recorded_in_groups():
+    work = Work(64)
+    drain(work.claim, work.work, work.record, threads=16)
+    assert len(work.groups) < 64

@@ -1,0 +1,120 @@
+"""Secrets never reach a log."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.redaction import RedactingFormatter, configure_logging, redact
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "POST /callbacks/acedata/0123abcd/k1.S3CRET HTTP/1.1",
+        "https://d.example/callbacks/acedata/0123abcd/k1.S3CRET?x=1",
+        r'{"callback_url":"https:\/\/d.example\/callbacks\/acedata\/0123abcd\/k1.S3CRET"}',
+        "callback=https%3A%2F%2Fd.example%2Fcallbacks%2Facedata%2F0123abcd%2Fk1.S3CRET&x=1",
+        "https://cdn.discordapp.com/a/1/2/x.png?ex=S3CRET&is=S3CRET&hm=S3CRET&",
+        r"https://cdn.discordapp.com/x.png?ex=S3CRET\u0026hm=S3CRET",
+        "https://b.s3.amazonaws.com/k?X-Amz-Credential=S3CRET&X-Amz-Signature=S3CRET&x=1",
+        "https://storage.googleapis.com/b/k?X-Goog-Signature=S3CRET",
+        "https://a.blob.core.windows.net/c/k?sv=2026&se=S3CRET&sig=S3CRET",
+        "https://d1.cloudfront.net/k?Expires=1&Signature=S3CRET&Key-Pair-Id=K",
+        "https://x.example/?access_token=S3CRET and ?api-key=S3CRET or ?client_secret=S3CRET",
+        "{'Authorization': 'Bearer S3CRET'}",
+        "authorization: bearer S3CRET",
+        "connecting to redis://:S3CRET@redis:6379/0",
+        "postgresql+psycopg://darkroom:S3CRET@db/darkroom",
+        "postgresql://darkroom:S3CRET@S3CRET@db/darkroom",
+    ],
+)
+def test_a_secret_is_not_shown(line: str):
+    assert "S3CRET" not in redact(line)
+    assert "[redacted]" in redact(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "stored pictures/2026/11/21/foxes/0.png (12345 bytes)",
+        "https://cdn.example/a.png?width=100&height=200",
+        "GET /readyz HTTP/1.1",
+        "https://host:8000/path",
+        "gen_0123 moved from queued to submitting",
+        "at 12:30:15 user@example.com wrote",
+    ],
+)
+def test_what_is_no_secret_is_left_alone(line: str):
+    assert redact(line) == line
+
+
+def test_what_surrounds_a_secret_is_still_readable():
+    assert redact("GET https://h/x.png?ex=1&is=2&size=3 failed") == (
+        "GET https://h/x.png?ex=[redacted]&is=[redacted]&size=3 failed"
+    )
+    assert redact("redis://user:pw@host:6379/0 is away") == "redis://user:[redacted]@host:6379/0 is away"
+
+
+@given(st.text(alphabet="&?=:/@ \\%callbackstokenex2F.", max_size=300))
+def test_any_line_can_be_redacted_and_again(line: str):
+    assert redact(redact(line)) == redact(line) or "[redacted]" in redact(line)
+
+
+def test_a_long_hostile_line_takes_no_long_time():
+    for piece in ("?a", "://a:", "/callbacks/a/", "&token", "Bearer ", "%2Fcallbacks"):
+        redact(piece * 20_000)
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """As it was before, afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def log_of(secrets: tuple[str, ...]) -> tuple[logging.Logger, io.StringIO]:
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(RedactingFormatter(secrets))
+    logger = logging.getLogger("test_redaction")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    return logger, out
+
+
+def test_messages_arguments_and_tracebacks_are_redacted():
+    logger, out = log_of(("a-very-secret-token", "a-very-secret-token-indeed"))
+    try:
+        int("https://h/x.png?hm=S3CRET and a-very-secret-token-indeed")
+    except ValueError:
+        logger.exception("asked with %s", "Bearer S3CRET")
+    text = out.getvalue()
+    assert "ValueError" in text
+    assert "S3CRET" not in text
+    assert "a-very" not in text
+    assert "indeed" not in text
+
+
+def test_a_short_setting_is_not_hunted_in_every_line():
+    logger, out = log_of(("a", ""))
+    logger.warning("a cat")
+    assert out.getvalue().endswith("a cat\n")
+
+
+def test_logs_of_libraries_go_the_same_way(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]):
+    configure_logging("INFO", ("a-very-secret-token",))
+    configure_logging("INFO", ("a-very-secret-token",))
+    logging.getLogger("some.library").warning("a-very-secret-token and ?token=S3CRET")
+    logging.getLogger("urllib3").info("each request")
+    error = capsys.readouterr().err
+    assert error.count("[redacted]") == 2
+    assert "S3CRET" not in error
+    assert "each request" not in error
+    assert len(root_logger.handlers) == 1

@@ -1,0 +1,96 @@
+"""POST /callbacks/<provider>/<attempt_id>/<token>: authenticate, store, 200. Nothing is parsed here.
+
+A WSGI application of its own, mounted beside Flask: Flask's work on a request costs more than keeping a callback does.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.wrappers import Response
+from werkzeug.wsgi import get_content_length
+
+from webhook.errors import answer
+from worker.ledger.database import Clock
+from worker.ledger.inbox import Delivery
+from worker.signing import Signer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: bytes; the largest callback in a provider's documentation has 6,000
+LARGEST_BODY = 256 * 1024
+
+_PATH = re.compile(r"/([a-z0-9_]{1,32})/([0-9a-f]{32})/([A-Za-z0-9]{1,16}\.[A-Za-z0-9_-]{43})")
+
+# What says how to read the body, who sent it, and Kie's signature, which is checked when the body is read. A closed
+# list, because any other header may be a secret (Authorization, Cookie, X-Webhook-Secret), and the ledger is backed up.
+_KEPT_HEADERS = {
+    "Content-Type": "CONTENT_TYPE",
+    "Content-Encoding": "HTTP_CONTENT_ENCODING",
+    "User-Agent": "HTTP_USER_AGENT",
+    "X-Webhook-Timestamp": "HTTP_X_WEBHOOK_TIMESTAMP",
+    "X-Webhook-Signature": "HTTP_X_WEBHOOK_SIGNATURE",
+}
+#: characters of a header that are kept
+_HEADER_LENGTH = 500
+
+
+class Callbacks:
+    """Mounted at `/callbacks`. `keep` returns when a delivery is durable; `announce` must not block."""
+
+    def __init__(
+        self, signer: Signer, clock: Clock, keep: Callable[[Delivery], None], announce: Callable[[], None]
+    ) -> None:
+        self._signer = signer
+        self._clock = clock
+        self._keep = keep
+        self._announce = announce
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        try:
+            delivery = self._authentic(environ)
+            if delivery is None:
+                return Response(status=404)(environ, start_response)
+            self._keep(delivery)
+        except Exception as error:  # noqa: BLE001  the server would write the traceback to its log, secrets and all
+            return answer(error)(environ, start_response)
+        self._announce()
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    def _authentic(self, environ: "WSGIEnvironment") -> Delivery | None:
+        """What was delivered; None, with the body left unread, when the path proves nothing."""
+        path = _PATH.fullmatch(environ["PATH_INFO"])
+        if path is None:
+            return None
+        if environ["REQUEST_METHOD"] != "POST":
+            raise MethodNotAllowed(["POST"])
+        provider, attempt_id, token = path.groups()
+        if not self._signer.verify(provider, attempt_id, token):
+            return None
+        body = _body(environ)
+        return Delivery(
+            attempt_id=attempt_id,
+            provider=provider,
+            received_at=self._clock(),
+            remote_address=environ.get("REMOTE_ADDR"),
+            headers={name: environ[key][:_HEADER_LENGTH] for name, key in _KEPT_HEADERS.items() if key in environ},
+            body=body,
+            digest=hashlib.sha256(body).hexdigest(),
+        )
+
+
+def _body(environ: "WSGIEnvironment") -> bytes:
+    length = get_content_length(environ)  # None when it is sent in chunks
+    if length is not None and length > LARGEST_BODY:
+        raise RequestEntityTooLarge
+    body: bytes = environ["wsgi.input"].read(LARGEST_BODY + 1 if length is None else length)
+    if len(body) > LARGEST_BODY:
+        raise RequestEntityTooLarge
+    if length is not None and len(body) < length:
+        # Granian gives what came before the sender hung up, without an error.
+        raise ClientDisconnected
+    return body

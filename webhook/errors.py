@@ -1,0 +1,51 @@
+"""Which error becomes which HTTP status, and what its response may say."""
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, NotFound, RequestInvalid
+
+log = logging.getLogger(__name__)
+
+#: an error of ours that is not listed is a 500
+STATUS: Mapping[type[DarkroomError], int] = {
+    RequestInvalid: 400,
+    NotFound: 404,
+    # The sender shall come again: what only a person can mend, like missing tables, is mended by then.
+    ConfigurationError: 503,
+    LedgerUnavailable: 503,
+}
+
+#: seconds after which a refused sender may come again
+RETRY_AFTER = 5
+
+
+def answer(error: Exception) -> Response:
+    """The response to a request that ended in `error`: a short problem document (RFC 9457), never HTML.
+
+    What went wrong inside is logged; the caller is told only what is the caller's own doing.
+    """
+    if isinstance(error, HTTPException) and error.code is not None:
+        response = Response(headers=error.get_headers())
+        return _problem(response, error.code)
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
+    if status < 500:
+        return _problem(Response(), status, str(error))
+    if status == 503:
+        log.warning("answered 503: %s", error)
+        return _problem(Response(headers={"Retry-After": str(RETRY_AFTER)}), status)
+    log.error("answered 500", exc_info=error)
+    return _problem(Response(), status)
+
+
+def _problem(response: Response, status: int, detail: str | None = None) -> Response:
+    problem = {"title": HTTPStatus(status).phrase, "status": status}
+    response.status_code = status
+    response.content_type = "application/problem+json"
+    response.set_data(json.dumps(problem | ({"detail": detail} if detail else {})))
+    return response

@@ -1,0 +1,138 @@
+"""GET /livez: does the process live? GET /readyz: can it keep callbacks, and will somebody work on them?"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Literal
+
+from flask import Blueprint, Response, jsonify
+
+from worker.errors import ConfigurationError
+from worker.ledger import Ledger
+from worker.ledger.database import Clock
+
+log = logging.getLogger(__name__)
+
+#: seconds that an answer of a dependency stands, so that probes cannot burden it
+KEPT = 2.0
+#: seconds that /readyz waits for its dependencies; most probes give up after one
+PATIENCE = 0.8
+
+SILENT_AFTER = timedelta(seconds=90)
+#: a worker that was silent for so long was taken away on purpose, like a container that was replaced
+GONE_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known of a dependency; `detail` is a sentence for a person and holds no address and no secret."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    detail: str = ""
+
+
+OK = Finding("ok")
+
+
+class Dependency:
+    """Asked in a thread of its own: no time-out of any library bounds what a frozen server can cost."""
+
+    def __init__(self, check: Callable[[], Finding], otherwise: Finding) -> None:
+        """`otherwise` is the finding when `check` raises or has not come to an end in time."""
+        self._check = check
+        self._otherwise = otherwise
+        self._lock = threading.Lock()
+        self._asked: Future[Finding] = Future()
+        self._asked.set_result(otherwise)
+        self._asked_at = -KEPT
+
+    def ask(self) -> None:
+        """Start a check, unless one is under way or the last one is young."""
+        with self._lock:
+            if self._asked.done() and time.monotonic() - self._asked_at >= KEPT:
+                self._asked = Future()
+                self._asked_at = time.monotonic()
+                threading.Thread(target=self._answer, args=(self._asked,), name="readyz", daemon=True).start()
+
+    def finding(self) -> Finding:
+        """What the latest check says, at most PATIENCE seconds after it was started."""
+        try:
+            return self._asked.result(timeout=max(0.0, self._asked_at + PATIENCE - time.monotonic()))
+        except TimeoutError:
+            return self._otherwise
+
+    def _answer(self, asked: Future[Finding]) -> None:
+        finding = self._otherwise
+        try:
+            finding = self._check()
+        except Exception as error:  # noqa: BLE001  whatever it is, the dependency is not well
+            log.warning("not ready: %s", error)
+        asked.set_result(finding)
+
+
+def dependencies(ledger: Ledger, clock: Clock, reach_broker: Callable[[], None]) -> Mapping[str, Dependency]:
+    """`reach_broker` raises when the broker cannot be spoken to."""
+
+    def check_broker() -> Finding:
+        reach_broker()
+        return OK
+
+    return {
+        "ledger": Dependency(
+            partial(_check_ledger, ledger),
+            Finding("unavailable", "the ledger does not answer: callbacks get a 503 until it does"),
+        ),
+        "broker": Dependency(
+            check_broker, Finding("degraded", "the broker does not answer: callbacks are kept and wait for it")
+        ),
+        "workers": Dependency(
+            partial(_check_workers, ledger, clock), Finding("degraded", "not known while the ledger does not answer")
+        ),
+    }
+
+
+def _check_ledger(ledger: Ledger) -> Finding:
+    try:
+        ledger.watching.ping()
+    except ConfigurationError as error:
+        return Finding("unavailable", str(error))
+    return OK
+
+
+def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
+    now = clock()
+    silence = {beat.worker: now - beat.seen_at for beat in ledger.watching.heartbeats()}
+    known = {worker: quiet for worker, quiet in silence.items() if quiet < GONE_AFTER}
+    if not known:
+        return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
+    silent = [f"{worker} for {quiet.seconds} s" for worker, quiet in known.items() if quiet > SILENT_AFTER]
+    if silent:
+        return Finding("degraded", f"silent: {', '.join(silent)}; restart what does not come back")
+    return OK
+
+
+def blueprint(asked: Mapping[str, Dependency]) -> Blueprint:
+    health = Blueprint("health", __name__)
+
+    @health.get("/livez")
+    def livez() -> Response:
+        return Response("ok", mimetype="text/plain")
+
+    @health.get("/readyz")
+    def readyz() -> Response:
+        for dependency in asked.values():
+            dependency.ask()
+        findings = {name: dependency.finding() for name, dependency in asked.items()}
+        statuses = {finding.status for finding in findings.values()}
+        status = next((worst for worst in ("unavailable", "degraded") if worst in statuses), "ok")
+        response = jsonify(status=status, **{name: asdict(finding) for name, finding in findings.items()})
+        if status == "unavailable":
+            response.status_code = 503
+        return response
+
+    return health
