@@ -71,7 +71,7 @@ def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postpo
     except LinkForbidden as error:
         return Lost(asset.index, str(error))
     except ContentInvalid as error:
-        final = asset.tries + 1 >= MAX_TRIES
+        final = asset.tries >= MAX_TRIES
         return Lost(asset.index, str(error)) if final else Postponed(asset.index, str(error))
     except (DownloadError, ArchiveError, ConfigurationError) as error:
         # A wrong setting too may be mended before the link dies.

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 LEASE = timedelta(seconds=120)
+#: how long a callback waits whose provider cannot be asked to confirm it
+UNCONFIRMABLE = timedelta(seconds=30)
 
 
 @app.task(name="ingest")
@@ -24,8 +26,9 @@ def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
     while callbacks := here.ledger.inbox.claim(BATCH, LEASE):
-        news = [item for item in (read(here, callback) for callback in callbacks) if item is not None]
-        apply(here, news)
+        news = {callback.id: read(here, callback) for callback in callbacks}
+        here.ledger.inbox.postpone([callback_id for callback_id, item in news.items() if item is None], UNCONFIRMABLE)
+        apply(here, [item for item in news.values() if item is not None])
 
 
 def read(here: Services, callback: StoredCallback) -> News | None:

@@ -1,6 +1,7 @@
 """Infrastructure of every test: a clean environment, no network, both kinds of databases, a clock set by hand."""
 
 import ipaddress
+import logging
 import os
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from tests.postgres import Postgres, bundled_binaries, running_server
 from worker.ledger import Ledger
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import metadata
+from worker.redaction import RedactingFormatter
 
 # Whatever the machine is set up for, tests start from nothing. On import, because worker.celery reads settings then.
 for _name in list(os.environ):
@@ -50,6 +52,19 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What the program under test sets up for the logs of its process ends with the test."""
+    root = logging.getLogger()
+    named = (logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger))
+    before = {logger: logger.level for logger in (root, *named)}
+    yield
+    for logger, level in before.items():
+        if logger.level != level:
+            logger.setLevel(level)
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler.formatter, RedactingFormatter)]
 
 
 @pytest.fixture(scope="session")

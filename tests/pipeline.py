@@ -1,4 +1,4 @@
-"""The whole flow in one process: real ledger, receiver, provider (the sandbox) and bucket; only Celery is played by hand.
+"""The whole flow in one process: real ledger, receiver, provider (the sandbox) and bucket; Celery is played by hand.
 
 Bells are recorded and answered in their order. Celery's eager mode would run the next step inside the step that rings,
 and so hide a bell that is rung before its commit.

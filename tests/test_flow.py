@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.submit import LEASE, submit_one
 from tests.pipeline import Pipeline, running_pipeline, sha256
 from tests.s3 import Server
-from tasks.submit import LEASE, submit_one
 from webhook import sandbox
 from worker.generation import State
 from worker.providers import http
@@ -258,7 +258,7 @@ def test_dead_links_are_renewed_by_asking_the_provider_once(start: Start) -> Non
 def test_a_link_that_is_dead_for_good_expires_the_generation_with_its_reason(start: Start) -> None:
     pipeline = start()
     (generation_id,) = pipeline.submit("a vanished island sandbox:dead_links_forever", follow_up=("upscale1",))
-    pipeline.until(lambda: pipeline.clock.advance(seconds=5) or pipeline.get(generation_id).state in {State.EXPIRED})
+    pipeline.until(lambda: pipeline.clock.advance(seconds=5) or pipeline.get(generation_id).state is State.EXPIRED)
 
     assert pipeline.get(generation_id).reason == "link_dead"
     assert "HTTP 404" in str(pipeline.assets(generation_id)[0].error)

@@ -2,6 +2,7 @@
 
 import os
 from functools import cache, cached_property
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -78,6 +79,10 @@ os.register_at_fork(after_in_child=services.cache_clear)
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """Every secret among the settings, for the log's redaction."""
+    """Every secret among the settings, for the log's redaction; of the signing keys and the URLs their secret parts."""
     fields = (getattr(settings, name) for name in type(settings).model_fields)
-    return tuple(field.get_secret_value() for field in fields if isinstance(field, SecretStr))
+    secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
+    parts = [key.partition(":")[2] for secret in secrets for key in secret.split(",")]
+    urls = (urlsplit(url) for url in (settings.database_url, settings.redis_url) if url)
+    passwords = [url.password for url in urls] + [os.environ.get("AWS_SECRET_ACCESS_KEY")]
+    return tuple(secret for secret in (*secrets, *parts, *passwords) if secret)

@@ -2,7 +2,6 @@
 
 import io
 import logging
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -69,16 +68,6 @@ def test_a_long_hostile_line_takes_no_long_time():
         redact(piece * 20_000)
 
 
-@pytest.fixture
-def root_logger() -> Iterator[logging.Logger]:
-    """As it was before, afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield root
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 def log_of(secrets: tuple[str, ...]) -> tuple[logging.Logger, io.StringIO]:
     out = io.StringIO()
     handler = logging.StreamHandler(out)
@@ -108,7 +97,7 @@ def test_a_short_setting_is_not_hunted_in_every_line():
     assert out.getvalue().endswith("a cat\n")
 
 
-def test_logs_of_libraries_go_the_same_way(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]):
+def test_logs_of_libraries_go_the_same_way(capsys: pytest.CaptureFixture[str]):
     configure_logging("INFO", ("a-very-secret-token",))
     configure_logging("INFO", ("a-very-secret-token",))
     logging.getLogger("some.library").warning("a-very-secret-token and ?token=S3CRET")
@@ -117,4 +106,4 @@ def test_logs_of_libraries_go_the_same_way(root_logger: logging.Logger, capsys: 
     assert error.count("[redacted]") == 2
     assert "S3CRET" not in error
     assert "each request" not in error
-    assert len(root_logger.handlers) == 1
+    assert len(logging.getLogger().handlers) == 1

@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 3, 15
 _ATTEMPTS = 3
 _CONNECTIONS = 20
-#: bytes. A larger block costs a little less, but it must leave within the connect timeout, on a slow line too
-_BLOCK = 64 * 1024
-#: bytes that are read at once to hash an object
-_PIECE = 256 * 1024
+#: bytes sent at once, which must leave within the connect timeout on a slow line too; and read at once
+_BLOCK, _PIECE = 64 * 1024, 256 * 1024
 #: seconds that a signed put lives: all its attempts and the pauses between them
 _PUT_EXPIRES = 300
 #: HTTP statuses; 409 answers a conditional put while another one to the same key is under way
@@ -219,7 +217,7 @@ class S3Archive:
 
 
 def _connect(session: Session) -> "S3Client":
-    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
     configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
     config = Config(
         # Without it boto3 signs links the old way, which other stores refuse.
@@ -230,8 +228,7 @@ def _connect(session: Session) -> "S3Client":
         max_pool_connections=_CONNECTIONS,
         # A store of one's own seldom has a host name for each bucket.
         s3={"addressing_style": configured or ("path" if elsewhere else "auto")},
-        # We hash what we read ourselves.
-        response_checksum_validation="when_required",
+        response_checksum_validation="when_required",  # we hash what we read ourselves
     )
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
     return boto3.Session(botocore_session=session).client("s3", region_name=region, config=config)

@@ -56,6 +56,8 @@ _OLDEST = (
 )
 _TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries + 1)
 
+_POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
+
 
 class Inbox:
     def __init__(self, database: Database) -> None:
@@ -101,6 +103,13 @@ class Inbox:
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
         return [StoredCallback(row.id, row.attempt_id, row.provider, row.headers, row.body) for row in taken]
+
+    def postpone(self, callback_ids: Sequence[int], wait: timedelta) -> None:
+        """Give claimed callbacks back for a while; that costs them no try."""
+        if callback_ids:
+            later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
+            with self._database.write() as connection:
+                connection.execute(_POSTPONE, later)
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:
         """Let callbacks be applied again: these, or every one that was set aside; how many."""

@@ -1,0 +1,206 @@
+"""The whole machine as its user meets it: the command line, and every process of it real."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import s3
+from tests.computer import Computer, PeakMemory, eventually, family_of
+from webhook import sandbox
+from worker.servers import broker, free_port
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+
+RECORD = {
+    "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
+    "follow_up", "priority", "progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at",
+    "finished_at",
+}  # fmt: skip
+ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "error"}
+TRANSITION = {"from", "to", "at", "cause"}
+
+
+@pytest.fixture
+def computer(tmp_path: Path) -> Iterator[Computer]:
+    home = tmp_path / "home"
+    home.mkdir()
+    computer = Computer(home)
+    yield computer
+    # A moment for what a test that has failed left to the guardian.
+    _, orphans = psutil.wait_procs(computer.processes(), timeout=2)
+    for orphan in orphans:
+        orphan.kill()
+    assert orphans == []
+
+
+@pytest.fixture
+def provider() -> Iterator[sandbox.Sandbox]:
+    with sandbox.running(delay=0.5, size=64) as provider:
+        yield provider
+
+
+@pytest.fixture
+def servers(rclone: s3.Server, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A broker and a bucket that others look after, as the variables that name them."""
+    server = broker(tmp_path / "broker", "secret", {"PATH": os.environ["PATH"]})
+    child = server.child
+    with subprocess.Popen(child.argv, cwd=child.cwd, env=child.env, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: child.ready is None or child.ready(), seconds=10)
+            yield {**server.found_by, **bucket_of(rclone), "S3_PREFIX": tmp_path.name}
+        finally:
+            process.kill()
+
+
+def bucket_of(server: s3.Server) -> dict[str, str]:
+    return {
+        "S3_BUCKET": s3.BUCKET,
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_ACCESS_KEY_ID": s3.ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": s3.SECRET_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(computer: Computer) -> None:
+    with PeakMemory(computer) as peak:
+        done = computer.darkroom("demo", "--exit", "--json", seconds=60)
+
+    assert done.returncode == 0, done.stderr
+    (result,) = map(json.loads, done.stdout.splitlines())
+    assert set(result) == {"submitted", "archived", "failed", "assets", "charges"}
+    assert result["submitted"] == result["archived"] == result["charges"] == len(result["assets"]) > 12
+    assert result["failed"] == 0
+    (folder,) = computer.data.iterdir()
+    for asset in result["assets"]:
+        assert set(asset) == {"generation", "key", "sha256", "bytes"}
+        content = (folder / "s3" / "darkroom" / asset["key"]).read_bytes()
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (asset["sha256"], asset["bytes"])
+    assert computer.processes() == []
+    assert 100 < peak.megabytes < 700
+
+
+@pytest.mark.parametrize("called_back", [True, False], ids=["callbacks", "polling"])
+def test_a_machine_that_is_given_everything_starts_no_server_and_works(
+    computer: Computer, provider: sandbox.Sandbox, servers: dict[str, str], postgresql_url: str, called_back: bool
+) -> None:
+    computer.env |= {**servers, "ACEDATACLOUD_BASE_URL": provider.url, "DATABASE_URL": postgresql_url}
+    if called_back:
+        computer.env["PUBLIC_URL"] = f"http://127.0.0.1:{computer.port}"
+    with computer.up() as said:
+        assert said["embedded"] == []
+        assert {one.name() for one in family_of(said["pid"])} & {"valkey-server", "redis-server", "rclone"} == set()
+        (made,) = computer.json("submit", "a lighthouse", "--follow-up", "upscale1")
+        computer.until_all_is_archived()
+        child, parent = computer.json("list")
+        (story,) = computer.json("show", made["id"])
+
+    assert set(made) == RECORD
+    assert set(parent) == RECORD | {"assets", "transitions"}
+    assert (child["parent"], child["action"]) == (parent["id"], "upscale1")
+    assert set(story) == RECORD | {"assets", "transitions", "children", "attempts", "callbacks", "events"}
+    assert set(story["assets"][0]) == ASSET
+    assert [move["to"] for move in story["transitions"]] == [
+        "queued",
+        "submitting",
+        "submitted",
+        "succeeded",
+        "archived",
+    ]
+    assert set(story["transitions"][0]) == TRANSITION
+    assert story["children"] == [child["id"]]
+    assert len(story["callbacks"]) == len(provider.log("callback")) / 2 == (1 if called_back else 0)
+    assert provider.bill()["charges"] == 2
+
+
+def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> None:
+    with sandbox.running(delay=3, size=64) as provider:
+        computer.env |= {
+            "ACEDATACLOUD_BASE_URL": provider.url,
+            "ACEDATACLOUD_IN_FLIGHT": "3",
+            "PUBLIC_URL": f"http://127.0.0.1:{computer.port}",
+            # Callbacks that come while nobody listens are lost.
+            "DARKROOM_POLL_SECONDS": "2",
+        }
+        with computer.up(stop=signal.SIGINT):
+            computer.json("submit", *(f"tower {number}" for number in range(5)))
+            eventually(lambda: len(provider.log("submit")) == 3, seconds=20)
+            assert "archived" not in computer.states()
+        assert sorted(set(computer.states())) == ["queued", "submitted"]
+        with computer.up():
+            computer.until_all_is_archived()
+        assert provider.bill()["charges"] == 5
+    pictures = list((computer.data / "s3" / "darkroom").rglob("0.png"))
+    assert len(pictures) == 5
+
+
+def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> None:
+    with computer.up() as said:
+        for other, sentence in (
+            ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that one first"),
+            ({"DARKROOM_DATA": str(computer.home / "other")}, f"the receiver cannot listen on PORT {computer.port}"),
+        ):
+            refuses(computer.darkroom("up", **other), sentence)
+        assert computer.json("list") == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"DARKROOM_DATA": "/proc/x"}, "/proc/x: No such file or directory; set DARKROOM_DATA to a folder"),
+        ({"ACEDATACLOUD_API_TOKEN": ""}, "ACEDATACLOUD_API_TOKEN is not set"),
+        ({"PUBLIC_URL": "foo"}, "PUBLIC_URL: 'foo' is not an http:// or https:// address"),
+        ({"DATABASE_URL": "foo"}, "DATABASE_URL is not a database URL; it looks like postgresql://"),
+        ({"REDIS_URL": "foo"}, "REDIS_URL"),
+        ({"REDIS_URL": "redis://127.0.0.1:port/0"}, "REDIS_URL"),
+    ],
+    ids=lambda value: "-".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
+)
+def test_up_says_in_one_sentence_which_setting_is_wrong(
+    computer: Computer, wrong: Mapping[str, str], sentence: str
+) -> None:
+    refuses(computer.darkroom("up", **wrong), sentence)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"S3_BUCKET": "nobody-has-it"}, 'Bucket "nobody-has-it"'),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+    ids=["bucket", "secret"],
+)
+def test_up_says_in_one_sentence_why_the_bucket_cannot_be_used(
+    computer: Computer, rclone: s3.Server, wrong: Mapping[str, str], sentence: str
+) -> None:
+    done = computer.darkroom("up", **(bucket_of(rclone) | wrong))
+    refuses(done, sentence)
+    assert "wrong-secret" not in done.stderr
+
+
+def test_submit_says_in_one_sentence_what_it_does_not_take(computer: Computer) -> None:
+    computer.env["DATABASE_URL"] = f"sqlite:///{computer.home / 'ledger.sqlite3'}"
+    assert computer.darkroom("db", "upgrade").returncode == 0
+    for arguments, sentence in (
+        (("a cat", "--provider", "nobody"), "there is no provider 'nobody'; there are: acedata"),
+        ((" ",), "the prompt is empty"),
+        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud takes at most 6000"),
+    ):
+        refuses(computer.darkroom("submit", *arguments), sentence)
+    assert computer.json("list") == []
+
+
+def refuses(done: "subprocess.CompletedProcess[str]", sentence: str) -> None:
+    assert done.returncode == 1
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("darkroom: ")
+    assert sentence in last
+    assert "Traceback" not in done.stderr
