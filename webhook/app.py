@@ -42,8 +42,6 @@ def _build(services: Services) -> Flask:
             connection.ensure_connection(max_retries=0)
 
     app = Flask(__name__, static_folder=None)
-    # Its redirect would carry the path on, and a callback's path is a secret.
-    app.url_map.merge_slashes = False
     app.register_error_handler(Exception, answer)
     app.register_blueprint(health.blueprint(health.dependencies(services.ledger, services.clock, reach_broker)))
 

@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from worker.errors import LedgerUnavailable
@@ -41,11 +43,12 @@ def drain(
     closing = time.monotonic() + seconds
     claim_again_at = 0.0
     exhausted = False
-    running: set[Future[Result]] = set()
+    running = 0
+    ended: SimpleQueue[Future[Result]] = SimpleQueue()
     with ThreadPoolExecutor(threads, thread_name_prefix="drain") as pool:
         while True:
             now = time.monotonic()
-            free = threads - len(running)
+            free = threads - running
             # One row per commit would cost more than the work: while much is under way, claim in groups.
             worth_it = not running or now >= claim_again_at or (free >= threads // 2 and not exhausted)
             if free and worth_it and now < closing:
@@ -56,17 +59,29 @@ def drain(
                         raise
                     # What is under way is still to be written down.
                     closing, items = now, []
-                running |= {pool.submit(work, item) for item in items}
+                for item in items:
+                    pool.submit(work, item).add_done_callback(ended.put)
+                running += len(items)
                 exhausted = len(items) < free
                 claim_again_at = now + _GROUPING
             if not running:
                 return finished
-            done, running = wait(running, timeout=_GROUPING, return_when=FIRST_COMPLETED)
-            if done:
-                also_done, running = wait(running, timeout=_LINGER)
-                done |= also_done
-                _record_patiently(record, _results(done))
-                finished += len(done)
+            done = _ended(ended, running)
+            running -= len(done)
+            _record_patiently(record, _results(done))
+            finished += len(done)
+
+
+def _ended(ended: "SimpleQueue[Future[Result]]", running: int) -> list["Future[Result]"]:
+    """Those that ended: none after a while, or the first and what ends soon after it."""
+    done: list[Future[Result]] = []
+    wait_until = time.monotonic() + _GROUPING
+    with suppress(Empty):
+        while len(done) < running:
+            done.append(ended.get(timeout=max(0.0, wait_until - time.monotonic())))
+            if len(done) == 1:
+                wait_until = time.monotonic() + _LINGER
+    return done
 
 
 def _record_patiently(record: Callable[[Sequence[Result]], None], results: Sequence[Result]) -> None:
@@ -83,7 +98,7 @@ def _record_patiently(record: Callable[[Sequence[Result]], None], results: Seque
     return None
 
 
-def _results(done: set[Future[Result]]) -> list[Result]:
+def _results(done: Sequence[Future[Result]]) -> list[Result]:
     results = []
     for future in done:
         error = future.exception()

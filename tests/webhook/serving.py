@@ -55,7 +55,7 @@ def served(
         )
     server = Served(port, process)
     try:
-        # Each of its processes has a listening socket of its own, so one answer does not speak for the other.
+        # Several times, because one answer does not speak for the other process.
         _wait(lambda: len(server.workers()) == 2 and all(http_answers(LOOPBACK, port, "/livez") for _ in range(8)))
         yield server
     finally:

@@ -25,6 +25,13 @@ def test_a_press_is_rung_at_once() -> None:
     assert ring.times[0] - pressed_at < 0.5
 
 
+def test_one_press_is_one_bell() -> None:
+    ring = Recorder()
+    Bell(ring, pause=0.01).press()
+    time.sleep(0.15)
+    assert len(ring.times) == 1
+
+
 def test_many_presses_are_few_bells_and_the_last_press_is_rung_for() -> None:
     ring = Recorder()
     bell = Bell(ring, pause=0.1)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.webhook.receiving import new_attempt, path_of, rows
@@ -135,9 +136,9 @@ def test_what_was_acknowledged_is_there_after_kill_9(database_url: str) -> None:
                 # One of them lives on, so that there is somebody to be served by.
                 server.workers()[0].kill()
             time.sleep(0.5)
-            server.process.send_signal(signal.SIGKILL)
-            for worker in server.workers() or []:
-                worker.kill()
+            everyone = [psutil.Process(server.process.pid), *server.workers()]
+            for process in everyone:
+                process.kill()
         finally:
             over.set()
             for sender in senders:
