@@ -68,8 +68,20 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+#: pids of the children that other tests of this run keep, like a PostgreSQL server
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def only_own_children() -> None:
+    OTHERS.clear()
+    OTHERS.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
-    return running_of(psutil.Process().children(recursive=True))
+    """What this test has started; PostgreSQL starts new processes for its connections as it likes."""
+    found = (child for child in psutil.Process().children(recursive=True) if child.pid not in OTHERS)
+    return [child for child in running_of(list(found)) if child.name() != "postgres"]
 
 
 def running_of(processes: list[psutil.Process]) -> list[psutil.Process]:
