@@ -47,7 +47,7 @@ class Finding:
 def examine(here: Services) -> Iterator[Finding]:
     """Everything that Darkroom needs; a part that cannot be asked is one finding and hinders no other."""
     yield from _tried("ledger", _ledger, here)
-    yield _broker(here)
+    yield examine_broker(here)
     yield from _tried("bucket", _bucket, here)
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)
@@ -73,7 +73,7 @@ def _ledger(here: Services) -> Iterator[Finding]:
     yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
 
 
-def _broker(here: Services) -> Finding:
+def examine_broker(here: Services) -> Finding:
     try:
         with Redis.from_url(
             here.settings.redis_url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import click
 
+from tasks.cli.checks import Verdict, examine_broker
 from tasks.cli.connection import data_folder, use_environment
 from tasks.cli.output import json_option, note, print_json
 from worker.embedded import Embedded, embedded, procfile_commands
@@ -48,7 +49,12 @@ def _check_before_start() -> None:
         # The folder brings its own, but only when it is used; until then any will do to read the settings.
         os.environ["DARKROOM_SIGNING_KEYS"] = f"k1:{secrets.token_urlsafe(32)}"
     here = Services(load_settings())
-    _ = here.signer  # raises for keys that cannot be used
+    # Each raises for what it cannot be made of.
+    _ = here.signer, here.ledger
+    if os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"):
+        broker = examine_broker(here)
+        if broker.verdict is Verdict.FAIL:
+            raise ConfigurationError(f"REDIS_URL: the broker {broker.message.removeprefix('REDIS_URL: ')}")
     missing = []
     for name in PROVIDERS:
         try:
