@@ -27,7 +27,7 @@ lint: .venv/.dev ## style and types
 	$(BIN)/mypy
 
 chaos: .venv/.dev ## kill processes and servers while generations run
-	$(BIN)/python -m pytest -p no:xdist --ignore-glob= tests/chaos $(CHAOS_FLAGS)
+	@$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)
 
 bench: .venv/.dev ## measured ratios beside their goals
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)

@@ -13,6 +13,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 
 from worker.errors import ConfigurationError
+from worker.services import services
 
 #: shared by the processes, which takes 70 MB less than importing them in each
 _SHARED = ("webhook.app", "worker.bells")
@@ -22,6 +23,9 @@ def main() -> None:
     try:
         for module in _SHARED:
             import_module(module)
+        here = services()
+        # Each raises for what it cannot be made of; a process that cannot start would be started again and again.
+        _ = here.signer, here.ledger
     except ConfigurationError as error:
         sys.exit(f"the receiver cannot start: {error}")
     # The garbage collector would copy the shared pages by touching them.
@@ -34,7 +38,9 @@ def main() -> None:
         address=os.environ.get("HOST") or "0.0.0.0",  # noqa: S104  providers call from outside
         port=int(os.environ.get("PORT") or 8000),
         workers=2,
-        blocking_threads=32,
+        # A client that sends half a body holds a thread until it hangs up; a thread that waits costs little.
+        blocking_threads=128,
+        # Connections, idle ones too.
         backpressure=1024,
         # Without it the death of one process would end the server.
         respawn_failed_workers=True,

@@ -81,7 +81,7 @@ class Inbox:
                 delivery.digest,
             )
         row = _ROW.replace("%s", "?") if is_sqlite else _ROW
-        with self._database.write() as connection:
+        with self._database.write(alone=True) as connection:
             connection.exec_driver_sql(_INSERT.format(rows=",".join([row] * len(deliveries))), tuple(values))
 
     def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
