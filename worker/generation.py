@@ -67,18 +67,18 @@ class Operation(StrEnum):
 
 
 _OPERATION_OF_ACTION = (
-    (re.compile(r"(redo_)?upscale"), Operation.UPSCALE),
+    (re.compile(r"upscale([1-4]|_\w+)|redo_upscale_\w+"), Operation.UPSCALE),
     (re.compile(r"variation_region"), Operation.REGION),
-    (re.compile(r"variation"), Operation.VARIATION),
+    (re.compile(r"variation([1-4]|_\w+)"), Operation.VARIATION),
     (re.compile(r"reroll"), Operation.REROLL),
-    (re.compile(r"pan_"), Operation.PAN),
-    (re.compile(r"zoom_|square"), Operation.ZOOM),
+    (re.compile(r"pan_(left|right|up|down)"), Operation.PAN),
+    (re.compile(r"zoom_\w+|square"), Operation.ZOOM),
 )
 
 
 def operation_of(action: str) -> Operation | None:
     """The operation that a follow-up action (`upscale2`, `zoom_out_1_5x`, …) belongs to; None if it is not known."""
-    return next((operation for pattern, operation in _OPERATION_OF_ACTION if pattern.match(action)), None)
+    return next((operation for pattern, operation in _OPERATION_OF_ACTION if pattern.fullmatch(action)), None)
 
 
 class AssetKind(StrEnum):

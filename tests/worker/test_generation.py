@@ -59,6 +59,7 @@ def test_a_success_is_kept_wherever_the_generation_waits():
         ("teleport", None),
         ("", None),
         ("downscale1", None),
+        ("upscale9", None),
     ],
 )
 def test_an_action_belongs_to_an_operation(action: str, operation: Operation | None):
