@@ -27,7 +27,7 @@ from worker.services import Services, services
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=150)
+LEASE = timedelta(seconds=95)
 THREADS = 16
 #: seconds after which a claim gives back the assets that are left, well within its lease
 PATIENCE = 30.0

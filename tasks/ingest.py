@@ -16,7 +16,7 @@ from worker.services import Services, services
 log = logging.getLogger(__name__)
 
 BATCH = 100
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=95)
 #: how long a callback waits whose provider cannot be asked to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
 

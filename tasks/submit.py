@@ -13,7 +13,7 @@ from worker.ledger.submissions import Claim, Submitted
 from worker.services import Services, services
 
 #: longer than connecting and reading together may last (`worker.providers.http`), and than the task's time limit
-LEASE = timedelta(seconds=120)
+LEASE = timedelta(seconds=95)
 THREADS = 16
 
 

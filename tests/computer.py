@@ -26,6 +26,8 @@ class Computer:
         self.home = home
         self.data = home / "my data"
         self.port = free_port()
+        #: of the receiver
+        self.url = f"http://127.0.0.1:{self.port}"
         self.env = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(home),

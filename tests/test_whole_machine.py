@@ -92,8 +92,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
     computer: Computer, provider: sandbox.Sandbox, servers: dict[str, str], postgresql_url: str, called_back: bool
 ) -> None:
     computer.env |= {**servers, "ACEDATACLOUD_BASE_URL": provider.url, "DATABASE_URL": postgresql_url}
-    if called_back:
-        computer.env["PUBLIC_URL"] = f"http://127.0.0.1:{computer.port}"
+    computer.env |= {"PUBLIC_URL": computer.url} if called_back else {"DARKROOM_POLL_SECONDS": "1"}
     with computer.up() as said:
         assert said["embedded"] == []
         assert {one.name() for one in family_of(said["pid"])} & {"valkey-server", "redis-server", "rclone"} == set()
@@ -125,9 +124,9 @@ def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> 
         computer.env |= {
             "ACEDATACLOUD_BASE_URL": provider.url,
             "ACEDATACLOUD_IN_FLIGHT": "3",
-            "PUBLIC_URL": f"http://127.0.0.1:{computer.port}",
+            "PUBLIC_URL": computer.url,
             # Callbacks that come while nobody listens are lost.
-            "DARKROOM_POLL_SECONDS": "2",
+            "DARKROOM_POLL_SECONDS": "1",
         }
         with computer.up(stop=signal.SIGINT):
             computer.json("submit", *(f"tower {number}" for number in range(5)))
