@@ -91,6 +91,8 @@ app.conf.update(
     # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
     broker_connection_max_retries=None,
     broker_transport_options={
+        # Or kombu would try for six seconds to reach a broker that refuses.
+        "max_retries": 0,
         "visibility_timeout": 180,
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
