@@ -28,7 +28,7 @@ from worker.services import Services, services
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=95)
-THREADS = 16
+THREADS = 8
 #: seconds after which a claim gives back the assets that are left, well within its lease
 PATIENCE = 30.0
 #: bytes that are wrong so many times will not get better

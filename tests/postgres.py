@@ -64,7 +64,7 @@ def running_server(binaries: Path) -> Iterator[Postgres]:
     try:
         _run(binaries / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust", "--no-sync",
              "--encoding=UTF8", "--locale=C", user=user, folder=folder)  # fmt: skip
-        options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200"]
+        options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off"]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
                 [binaries / "postgres", "-D", folder / "data", "-k", folder, *(f"-c{option}" for option in options)],

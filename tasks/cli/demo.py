@@ -114,7 +114,9 @@ def _without_services(given: Mapping[str, str]) -> dict[str, str]:
 def _start(running: Embedded, port: int, delay: float) -> None:
     command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--delay", str(delay))
     answers = partial(http_answers, LOOPBACK, port, "/livez")
-    running.supervisor.start(Child("sandbox", command, running.env, answers))
+    # The C library would keep 200 MB for the threads that once drew a picture, a heap for each of them.
+    env = {**running.env, "MALLOC_ARENA_MAX": "1"}
+    running.supervisor.start(Child("sandbox", command, env, answers))
     running.start_procfile(procfile_commands())
     use_environment(running.env)
 
