@@ -1,7 +1,6 @@
 """Download each asset, store it, write down where; then the generation is done."""
 
 import functools
-import logging
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -24,8 +23,6 @@ from worker.generation import Asset, Status
 from worker.images import inspect
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.services import Services, services
-
-log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=95)
 THREADS = 8
@@ -83,7 +80,6 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
     hosts = here.provider(generation.provider).result_hosts
     with here.downloader.fetch(asset.url, hosts=hosts) as download:
         facts = inspect(download.file)
-        download.file.seek(0)
         key = object_key(
             here.archive.prefix,
             generation.created_at,

@@ -133,7 +133,7 @@ def _start_clock(sender: Any, **_: Any) -> None:
 
 @worker_before_create_process.connect
 def _share_memory(**_: Any) -> None:
-    """What a pool process would import is imported before it is forked, and shared: three of them take 60 MB less.
+    """What a pool process would import is imported before it is forked, and shared: each of them takes 20 MB less.
 
     Frozen, because the garbage collector would copy each page by touching it.
     """

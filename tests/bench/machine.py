@@ -62,7 +62,7 @@ def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
             "LOG_LEVEL": "WARNING",
             **settings,
         }
-        with embedded(Path(folder), env, say=_quietly, on_output=_quietly_too) as running:
+        with embedded(Path(folder), env, say=_quietly, on_output=_quietly) as running:
             options = ("--port", str(provider), "--delay", "0.2", "--size", "16")
             command = (sys.executable, "-m", "webhook.sandbox", *options)
             ready = partial(http_answers, LOOPBACK, provider, "/livez")
@@ -84,9 +84,5 @@ def _role(process: psutil.Process) -> str | None:
     return next((_ROLES[word] for word in words if word in _ROLES), None)
 
 
-def _quietly(_line: str) -> None:
-    pass
-
-
-def _quietly_too(_name: str, _line: str) -> None:
+def _quietly(*_: str) -> None:
     pass
