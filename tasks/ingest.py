@@ -1,19 +1,19 @@
 """Read stored callbacks, decide what they mean, write it down."""
 
-import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from tasks.asking import ask
 from worker.bells import ring, ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
-from worker.errors import CallbackUnreadable, QueryFailed
+from worker.errors import CallbackUnreadable
 from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
-from worker.providers import PROVIDERS, Provider
+from worker.providers import PROVIDERS, Callback, Provider
 from worker.services import Services, services
-
-log = logging.getLogger(__name__)
 
 BATCH = 100
 LEASE = timedelta(seconds=95)
@@ -26,26 +26,61 @@ def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
     while callbacks := here.ledger.inbox.claim(BATCH, LEASE):
-        news = {callback.id: read(here, callback) for callback in callbacks}
-        here.ledger.inbox.postpone([callback_id for callback_id, item in news.items() if item is None], UNCONFIRMABLE)
-        apply(here, [item for item in news.values() if item is not None])
+        said = {callback.id: _read(here, callback) for callback in callbacks}
+        confirmed = _confirm(here, callbacks, said)
+        here.ledger.inbox.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
+        apply(here, [news for one in callbacks if (news := _news(here, one, confirmed[one.id])) is not None])
 
 
-def read(here: Services, callback: StoredCallback) -> News | None:
-    """What a callback says; None when that must be confirmed by the provider and cannot be now."""
+def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreadable:
     if callback.provider not in PROVIDERS:
-        unknown = CallbackUnreadable(f"there is no provider {callback.provider}")
-        return News(callback.attempt_id, unknown, "callback", callback_id=callback.id)
+        return CallbackUnreadable(f"there is no provider {callback.provider}")
     provider = here.provider(callback.provider)
     try:
-        outcome = provider.parse_callback(callback.headers, callback.body)
-        if outcome.status is Status.SUCCEEDED and _needs_confirmation(here, provider):
-            outcome = _confirmed(provider, outcome)
+        outcome = provider.parse_callback(callback.headers, callback.body, callback.received_at)
     except CallbackUnreadable as error:
-        return News(callback.attempt_id, error, "callback", callback_id=callback.id)
-    except QueryFailed as error:
-        log.warning("callback %s cannot be confirmed now: %s", callback.id, error)
+        return error
+    proof = provider.proof(callback.headers)
+    if proof and proof in map(provider.proof, here.ledger.inbox.earlier_headers(callback)):
+        return CallbackUnreadable("its signature came before with another body: somebody replays it")
+    return outcome
+
+
+def _confirm(
+    here: Services, callbacks: Sequence[StoredCallback], said: Mapping[int, Outcome | CallbackUnreadable]
+) -> dict[int, Outcome | CallbackUnreadable | None]:
+    """What the callbacks say, in the provider's own words where they are not believed; None: it cannot be asked now."""
+    final: dict[int, Outcome | CallbackUnreadable | None] = dict(said)
+    doubted: dict[str, dict[int, str]] = defaultdict(dict)
+    for callback in callbacks:
+        outcome = said[callback.id]
+        if isinstance(outcome, Outcome) and _is_doubted(here, here.provider(callback.provider), outcome):
+            if outcome.task_id is None:
+                final[callback.id] = CallbackUnreadable("it names no task_id, so it cannot be confirmed")
+            else:
+                doubted[callback.provider][callback.id] = outcome.task_id
+    for name, task_ids in doubted.items():
+        answers = ask(here.provider(name), list(dict.fromkeys(task_ids.values())))
+        for callback_id, task_id in task_ids.items():
+            unknown = Outcome(Status.IN_PROGRESS, task_id) if task_id in answers.unknown else None
+            final[callback_id] = answers.outcomes.get(task_id, unknown)
+    return final
+
+
+def _is_doubted(here: Services, provider: Provider, outcome: Outcome) -> bool:
+    if provider.must_confirm:
+        return outcome.status is not Status.IN_PROGRESS
+    confirm = here.settings.darkroom_confirm
+    wanted = confirm == "always" or (confirm == "unsigned" and provider.callback is not Callback.SIGNED)
+    return wanted and outcome.status is Status.SUCCEEDED
+
+
+def _news(here: Services, callback: StoredCallback, outcome: Outcome | CallbackUnreadable | None) -> News | None:
+    if outcome is None:
         return None
+    if isinstance(outcome, CallbackUnreadable):
+        return News(callback.attempt_id, outcome, "callback", callback_id=callback.id)
+    provider = here.provider(callback.provider)
     return news_of(here, provider, callback.attempt_id, outcome, cause="callback", callback_id=callback.id)
 
 
@@ -72,15 +107,3 @@ def apply(here: Services, news: list[News]) -> None:
     if ended - {Status.IN_PROGRESS}:
         # Room at the provider is free again.
         ring_if_due(here.ledger, "dispatch")
-
-
-def _needs_confirmation(here: Services, provider: Provider) -> bool:
-    confirm = here.settings.darkroom_confirm
-    return confirm == "always" or (confirm == "unsigned" and not provider.signs_callbacks)
-
-
-def _confirmed(provider: Provider, claimed: Outcome) -> Outcome:
-    """The same task as the provider itself tells it: its links are believed, not those of the callback."""
-    if claimed.task_id is None:
-        raise CallbackUnreadable("it names no task_id, so it cannot be confirmed")
-    return provider.fetch([claimed.task_id]).get(claimed.task_id) or Outcome(Status.IN_PROGRESS, claimed.task_id)

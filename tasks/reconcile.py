@@ -1,4 +1,4 @@
-"""On a clock: find work that was forgotten, and submissions whose worker died."""
+"""On a clock: find work that was forgotten, submissions whose worker died, links that die soon."""
 
 from worker.bells import ring
 from worker.celery import app
@@ -7,8 +7,10 @@ from worker.services import services
 
 @app.task(name="reconcile")
 def reconcile() -> None:
-    """Ring for all work that is due; two clocks may do this at once."""
-    ledger = services().ledger
+    """Ring for all work that is due, and tell which links die soon; two clocks may do this at once."""
+    here = services()
+    ledger = here.ledger
     ledger.submissions.expire()
+    ledger.archiving.note_risks(here.settings.at_risk)
     if due := ledger.watching.due():
         ring(*due)

@@ -23,7 +23,8 @@ from worker.redaction import RedactingFormatter
 # Whatever the machine is set up for, tests start from nothing. On import, because worker.celery reads settings then.
 for _name in list(os.environ):
     if _name.removesuffix("_FILE") in {"DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "PORT", "LOG_LEVEL"} or (
-        _name.startswith(("S3_", "AWS_", "DARKROOM_", "ACEDATACLOUD_")) or _name.lower().endswith("_proxy")
+        _name.startswith(("S3_", "AWS_", "DARKROOM_", "ACEDATACLOUD_", "KIE_", "OHMYGPT_", "MJPROXY_"))
+        or _name.lower().endswith("_proxy")
     ):
         del os.environ[_name]
 

@@ -64,6 +64,9 @@ class Operation(StrEnum):
     EDIT = "edit"
     VIDEO = "video"
     VIDEO_EXTEND = "video_extend"
+    SHORTEN = "shorten"
+    TRANSLATE = "translate"
+    SEED = "seed"
 
 
 _OPERATION_OF_ACTION = (
@@ -73,6 +76,8 @@ _OPERATION_OF_ACTION = (
     (re.compile(r"reroll"), Operation.REROLL),
     (re.compile(r"pan_(left|right|up|down)"), Operation.PAN),
     (re.compile(r"zoom_\w+|square"), Operation.ZOOM),
+    (re.compile(r"extend[1-4]"), Operation.VIDEO_EXTEND),
+    (re.compile(r"seed"), Operation.SEED),
 )
 
 
@@ -121,12 +126,14 @@ class Outcome:
     """What a callback or a poll says about one task, in our words.
 
     `parent` is what a follow-up of this generation must send to name it; `actions` the follow-ups that are offered.
+    `text` is the result itself, a JSON object, where it is no file behind a link (describe, shorten, translate, seed).
     """
 
     status: Status
     task_id: str | None = None
     progress: int | None = None
     links: tuple[Link, ...] = ()
+    text: Mapping[str, Any] | None = None
     actions: tuple[str, ...] = ()
     parent: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
@@ -164,7 +171,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One result. `url` is a secret while it lives: show it only through `worker.redaction`."""
+    """One result. `url` is a secret while it lives: show it only through `worker.redaction`; a text has `content`."""
 
     id: int
     generation_id: str
@@ -181,7 +188,9 @@ class Asset:
     content_type: str | None
     width: int | None
     height: int | None
+    seconds: float | None
     error: str | None
+    content: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

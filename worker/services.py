@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from worker.archive import Archive, open_archive
+from worker.archive import Archive, Keys, open_archive
 from worker.download import Downloader
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, system_clock
 from worker.ledger.dispatching import Limits
-from worker.providers import PROVIDERS, Provider, load_provider
+from worker.providers import PROVIDERS, Provider, load_provider, provider_class
 from worker.settings import Settings, load_settings
 from worker.signing import Signer
 
@@ -31,7 +31,8 @@ class Services:
     def archive(self) -> Archive:
         if self.settings.s3_bucket is None:
             raise ConfigurationError("S3_BUCKET is not set: name the bucket that keeps the pictures")
-        return open_archive(self.settings.s3_bucket, self.settings.s3_prefix)
+        keys = Keys(self.settings.s3_prefix, self.settings.s3_key_template)
+        return open_archive(self.settings.s3_bucket, keys, self.settings.s3_keeping)
 
     @cached_property
     def downloader(self) -> Downloader:
@@ -52,8 +53,8 @@ class Services:
         return self._providers[name]
 
     def limits(self, name: str) -> Limits:
-        """How fast this provider may be used (`<ENVIRONMENT NAME>_RATE`, `_IN_FLIGHT`)."""
-        prefix = {"acedata": "acedatacloud"}[name]
+        """How fast this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
+        prefix = provider_class(name).prefix
         return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
 
     def callback_url(self, provider: str, attempt_id: str) -> str | None:

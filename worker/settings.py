@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.archive.keeping import Keeping
+from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.errors import ConfigurationError
 
 
@@ -42,6 +44,11 @@ class Settings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     s3_bucket: str | None = None
     s3_prefix: str = ""
+    s3_key_template: str = DEFAULT_TEMPLATE
+    s3_sse: Literal["none", "AES256", "aws:kms"] = "none"
+    s3_sse_kms_key_id: str | None = None
+    s3_storage_class: str | None = Field(default=None, pattern=r"^[A-Z_]+$")
+    s3_tags: bool = True
     public_url: str | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -53,6 +60,9 @@ class Settings(BaseSettings):
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
+    #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
+    #: that are kept free for it
+    darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 
@@ -62,6 +72,34 @@ class Settings(BaseSettings):
     #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
     acedatacloud_rate: float = Field(default=10, gt=0, le=1_000_000)
     acedatacloud_in_flight: int = Field(default=100, ge=1)
+
+    kie_api_key: SecretStr | None = None
+    kie_base_url: str = "https://api.kie.ai"
+    kie_webhook_hmac_key: SecretStr | None = None
+    #: seconds that the timestamp of a signed callback may differ; Kie once documented retries up to 21 minutes later
+    kie_webhook_window: float = Field(default=1800, gt=0)
+    #: what Kie calls the first picture of four when it is varied: its examples say 1, its schema says 0
+    kie_vary_base: Literal[0, 1] = 1
+    #: documented: 20 new requests in 10 seconds, about 100 under way
+    kie_rate: float = Field(default=2, gt=0, le=1_000_000)
+    kie_in_flight: int = Field(default=100, ge=1)
+
+    ohmygpt_api_key: SecretStr | None = None
+    ohmygpt_base_url: str = "https://api.ohmygpt.com"
+    ohmygpt_encoding: Literal["form", "json"] = "form"
+    #: no figures are published
+    ohmygpt_rate: float = Field(default=5, gt=0, le=1_000_000)
+    ohmygpt_in_flight: int = Field(default=50, ge=1)
+
+    #: where the proxy or relay is, without `/mj`; it has no default, since everybody runs their own
+    mjproxy_base_url: str | None = None
+    mjproxy_api_secret: SecretStr | None = None
+    mjproxy_change: Literal["change", "simple-change"] = "change"
+    #: hosts besides Discord's that the proxy's result links may point to, separated by commas
+    mjproxy_result_hosts: str = ""
+    #: the proxy's own defaults: three at once and ten that wait
+    mjproxy_rate: float = Field(default=2, gt=0, le=1_000_000)
+    mjproxy_in_flight: int = Field(default=13, ge=1)
 
     @classmethod
     def settings_customise_sources(
@@ -74,7 +112,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFiles(settings_cls)
 
-    @field_validator("public_url", "acedatacloud_base_url")
+    @field_validator("public_url", "acedatacloud_base_url", "kie_base_url", "ohmygpt_base_url", "mjproxy_base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -83,6 +121,19 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{value!r} is not an http:// or https:// address")
         return value.rstrip("/")
+
+    @field_validator("s3_key_template")
+    @classmethod
+    def _gives_each_asset_its_key(cls, value: str) -> str:
+        KeyTemplate(value)
+        return value
+
+    @field_validator("s3_storage_class")
+    @classmethod
+    def _can_be_read_at_once(cls, value: str | None) -> str | None:
+        if value in {"GLACIER", "DEEP_ARCHIVE"}:
+            raise ValueError(f"objects in {value} cannot be read for hours: use GLACIER_IR, or a rule of the bucket")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -98,10 +149,25 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_kms_key_needs_kms(self) -> Self:
+        if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
+            raise ValueError(f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms")
+        return self
+
+    @property
+    def s3_keeping(self) -> Keeping:
+        encryption = None if self.s3_sse == "none" else self.s3_sse
+        return Keeping(encryption, self.s3_sse_kms_key_id, self.s3_storage_class, self.s3_tags)
+
     @property
     def ledger_url(self) -> str:
         """The database of record; one SQLite file in the data folder unless DATABASE_URL says otherwise."""
         return self.database_url or f"sqlite:///{self.darkroom_data.absolute() / 'ledger.sqlite3'}"
+
+    @property
+    def at_risk(self) -> timedelta:
+        return timedelta(hours=self.darkroom_at_risk_hours)
 
     @property
     def poll_after(self) -> timedelta:

@@ -13,7 +13,7 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
-from worker.ledger.tables import UNSTORED, assets, batches, generations
+from worker.ledger.tables import NEVER, UNSTORED, assets, batches, generations
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,10 @@ class Stored:
     sha256: str
     bytes: int
     content_type: str
-    width: int | None
-    height: int | None
+    width: int | None = None
+    height: int | None = None
+    #: the length of a film
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ _MOST_URGENT = (
     .where(
         _g.id.in_(
             select(_a.generation_id)
-            .where(text(UNSTORED), _DUE)
+            .where(text(UNSTORED), _DUE, _a.deadline <= bindparam("dies_by"))
             .order_by(_a.deadline)
             .limit(bindparam("links", type_=Integer))
         )
@@ -94,6 +96,12 @@ _GIVE_BACK = (
     .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
     .values(lease=None, not_before=None, tries=_a.tries - 1)
 )
+_AT_RISK = (
+    update(assets)
+    .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
+    .values(at_risk_at=NOW)
+    .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
+)
 _ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
 _BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 _KINDS = (
@@ -107,12 +115,18 @@ class Archiving:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, limit: int, lease: timedelta) -> list[ArchiveClaim]:
-        """Take the generations whose links die first. `lease`: longer than the work on one claim can last."""
+    def claim(self, limit: int, lease: timedelta, within: timedelta | None = None) -> list[ArchiveClaim]:
+        """Take the generations whose links die first, or only those of which one dies `within` that time.
+
+        `lease`: longer than the work on one claim can last.
+        """
         now = self._database.clock()
+        dies_by = NEVER if within is None else now + within
         with self._database.write() as connection:
             # More links than generations, because one has several, and because other workers choose among the same now.
-            free = connection.execute(_MOST_URGENT, {"now": now, "links": limit * 16, "limit": limit})
+            free = connection.execute(
+                _MOST_URGENT, {"now": now, "dies_by": dies_by, "links": limit * 16, "limit": limit}
+            )
             found = {row.id: to_generation(row) for row in free}
             if not found:
                 return []
@@ -126,7 +140,7 @@ class Archiving:
             names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
         if not held:
             # Others took them all between our look and our lock; what they left is still to be looked at.
-            return self.claim(limit, lease)
+            return self.claim(limit, lease, within)
         return [
             ArchiveClaim(
                 found[generation_id],
@@ -137,6 +151,18 @@ class Archiving:
             for generation_id in found
             if generation_id in held
         ]
+
+    def note_risks(self, within: timedelta) -> int:
+        """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            found = connection.execute(_AT_RISK, {"now": now, "dies_by": now + within}).all()
+            for row in found:
+                facts = {"index": row.index, "deadline": row.deadline.isoformat(), "error": row.error}
+                changes.event("asset.at_risk", generation_id=row.generation_id, **facts)
+            changes.flush()
+        return len(found)
 
     def record(self, done: Sequence[Archived]) -> None:
         """Write down what happened to each claim; one that lost its lease meanwhile changes nothing."""
@@ -186,6 +212,7 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             "content_type": result.content_type,
             "width": result.width,
             "height": result.height,
+            "seconds": result.seconds,
             "error": None,
         }
         event = "asset.archived"

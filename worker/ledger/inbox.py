@@ -42,13 +42,14 @@ class StoredCallback:
     id: int
     attempt_id: str
     provider: str
+    received_at: datetime
     headers: Mapping[str, str]
     body: bytes
 
 
 _c = callbacks.c
 _OLDEST = (
-    select(_c.id, _c.attempt_id, _c.provider, _c.headers, _c.body, _c.tries)
+    select(_c.id, _c.attempt_id, _c.provider, _c.received_at, _c.headers, _c.body, _c.tries)
     .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
     .order_by(_c.id)
     .limit(LIMIT)
@@ -102,7 +103,16 @@ class Inbox:
             taken = taken[:1] if taken and taken[0].tries else [row for row in taken if row.tries == 0]
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
-        return [StoredCallback(row.id, row.attempt_id, row.provider, row.headers, row.body) for row in taken]
+        return [
+            StoredCallback(row.id, row.attempt_id, row.provider, row.received_at, row.headers, row.body)
+            for row in taken
+        ]
+
+    def earlier_headers(self, callback: StoredCallback) -> list[Mapping[str, str]]:
+        """The headers of other callbacks of the same attempt that came before this one."""
+        before = select(_c.headers).where(_c.attempt_id == callback.attempt_id, _c.id < callback.id)
+        with self._database.read() as connection:
+            return list(connection.execute(before).scalars())
 
     def postpone(self, callback_ids: Sequence[int], wait: timedelta) -> None:
         """Give claimed callbacks back for a while; that costs them no try."""

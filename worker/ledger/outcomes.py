@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import select, update
 
 from worker.errors import CallbackUnreadable
-from worker.generation import Outcome, State, Status
+from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
 from worker.ledger.statements import IDS, find_row, select_in, update_row
 from worker.ledger.submissions import settle_attempt, task_id_taken
-from worker.ledger.tables import LIVE_STATES, assets, attempts, callbacks, generations
+from worker.ledger.tables import LIVE_STATES, NEVER, assets, attempts, callbacks, generations
 from worker.ledger.types import storable
 
 _OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
@@ -103,21 +103,36 @@ def _succeeded(
         return "ignored", f"the generation is {source}"
     settle_attempt(changes.connection, attempt.id, "succeeded", task_id=task_id, settled_at=changes.at)
     rows = [
-        {
-            "generation_id": attempt.generation_id,
-            "index": index,
-            "kind": link.kind,
-            "url": link.url,
-            "deadline": deadline,
-            "state": "waiting",
-            "tries": 0,
-            "renewals": 0,
-        }
+        _asset(attempt.generation_id, index, link.kind, deadline, url=link.url)
         for index, (link, deadline) in enumerate(zip(outcome.links, item.deadlines, strict=True))
     ]
+    if outcome.text is not None:
+        rows.append(_asset(attempt.generation_id, len(rows), AssetKind.TEXT, NEVER, content=dict(outcome.text)))
     if rows:
         changes.connection.execute(insert_ignoring(changes.connection, assets), rows)
     return "applied", None
+
+
+def _asset(
+    generation_id: str,
+    index: int,
+    kind: AssetKind,
+    deadline: datetime,
+    *,
+    url: str = "",
+    content: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return {
+        "generation_id": generation_id,
+        "index": index,
+        "kind": kind,
+        "url": url,
+        "content": content,
+        "deadline": deadline,
+        "state": "waiting",
+        "tries": 0,
+        "renewals": 0,
+    }
 
 
 def _failed(

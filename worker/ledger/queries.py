@@ -14,6 +14,7 @@ from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import (
     BY_STATE,
     SET_ASIDE,
+    UNSTORED,
     assets,
     attempts,
     batches,
@@ -175,6 +176,13 @@ class Queries:
         )
         with self._database.read() as connection:
             return [Pause(row.provider, row.paused_until, row.pause_reason) for row in connection.execute(query)]
+
+    def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
+        """Assets that are not stored and whose links die by then, the most urgent first."""
+        a = assets.c
+        query = select(assets).where(text(UNSTORED), a.deadline <= dies_by).order_by(a.deadline, a.id).limit(limit)
+        with self._database.read() as connection:
+            return [to_asset(row) for row in connection.execute(query)]
 
     def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""

@@ -54,5 +54,7 @@ def to_asset(row: Row) -> Asset:
         content_type=row.content_type,
         width=row.width,
         height=row.height,
+        seconds=row.seconds,
         error=row.error,
+        content=row.content,
     )

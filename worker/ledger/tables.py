@@ -1,5 +1,6 @@
 """The tables of the ledger. Everything that must survive is a row here, committed before anything else happens."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +19,9 @@ from sqlalchemy import (
 )
 
 from worker.ledger.types import CleanText, Json, UtcDateTime
+
+#: the deadline of what never dies: a text, whose content is already here
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 metadata = MetaData(
     naming_convention={
@@ -174,8 +178,12 @@ assets = Table(
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
     Column("index", Integer, nullable=False),
     Column("kind", CleanText, nullable=False),
+    # Empty for a text, whose content came with the outcome.
     Column("url", CleanText, nullable=False),
+    Column("content", Json),
     Column("deadline", UtcDateTime, nullable=False),
+    # When somebody was told that the deadline is near.
+    Column("at_risk_at", UtcDateTime),
     # waiting, stored, expired
     Column("state", CleanText, nullable=False),
     Column("lease", CleanText),
@@ -189,6 +197,8 @@ assets = Table(
     Column("content_type", CleanText),
     Column("width", Integer),
     Column("height", Integer),
+    # The length of a film.
+    Column("seconds", Float),
     UniqueConstraint("generation_id", "index"),
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))

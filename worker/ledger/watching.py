@@ -49,6 +49,7 @@ class Silent:
     provider: str
     state: State
     task_id: str | None
+    sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,15 @@ class Watching:
                 [{"generation_id": row.id, "next": now + _growing(poll_after, row.polls)} for row in rows],
             )
             live = connection.execute(
-                select(attempts.c.id, attempts.c.generation_id, attempts.c.task_id).where(
+                select(attempts.c.id, attempts.c.generation_id, attempts.c.task_id, attempts.c.sent_at).where(
                     text(LIVE), attempts.c.generation_id.in_([row.id for row in rows])
                 )
             )
             attempt_of = {row.generation_id: row for row in live}
         return [
-            Silent(row.id, attempt_of[row.id].id, row.provider, State(row.state), attempt_of[row.id].task_id)
+            Silent(row.id, attempt.id, row.provider, State(row.state), attempt.task_id, attempt.sent_at)
             for row in rows
-            if row.id in attempt_of
+            if (attempt := attempt_of.get(row.id)) is not None
         ]
 
     def beat(self, worker: str, pid: int) -> None:

@@ -1,67 +1,123 @@
 """What a provider is to Darkroom, and the one list of those we know."""
 
-from collections.abc import Callable, Collection, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from enum import StrEnum
 from importlib import import_module
-from typing import Protocol
+from typing import ClassVar
 
-from worker.generation import GenerationRequest, Operation, Outcome
+from worker.generation import GenerationRequest, Link, Operation, Outcome
+from worker.providers.capability import Capability
 from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What a submission carries of ours, by which its callback or the provider's list shows whose it is.
+
+    Without a `callback_url` the provider is polled.
+    """
+
+    attempt_id: str
+    callback_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
-    """The provider took it, under this task_id."""
+    """The provider took it under this task_id."""
 
     task_id: str
 
 
-class Provider(Protocol):
+class Callback(StrEnum):
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    NONE = "none"
+
+
+class Provider(ABC):
     """One Midjourney API vendor. Every failure is raised as a `worker.errors.ProviderError`."""
 
-    name: str
-    operations: frozenset[Operation]
-    #: option names that `GenerationRequest.options` may hold
-    options: frozenset[str]
+    name: ClassVar[str]
+    title: ClassVar[str]
+    #: what its settings begin with: `<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`
+    prefix: ClassVar[str]
+    capabilities: ClassVar[Mapping[Operation, Capability]]
     #: characters
-    prompt_limit: int
-    #: whether the provider signs its callbacks, so that their links may be believed (DARKROOM_CONFIRM=unsigned)
-    signs_callbacks: bool
+    prompt_limit: ClassVar[int]
     #: how long result links live when the link itself does not say
-    retention: timedelta
+    retention: ClassVar[timedelta]
+    #: how long a link lives that `renew` has given, when it does not say so itself
+    renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
     #: most task_ids per `fetch`
-    fetch_limit: int
+    fetch_limit: ClassVar[int]
     #: hosts (and their subdomains) that result links may point to
     result_hosts: frozenset[str]
+    callback: Callback = Callback.UNSIGNED
+    #: whether a callback only says that there is news, which is then taken from `fetch`
+    must_confirm: bool = False
 
+    @abstractmethod
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigurationError when a setting is missing that it cannot do without."""
+
+    @abstractmethod
     def check(self, request: GenerationRequest) -> None:
         """Raise RequestInvalid for what cannot be expressed or is surely refused; sends nothing."""
 
-    def submit(self, request: GenerationRequest, callback_url: str | None) -> Submission:
-        """One POST, never repeated inside. Raises NotTaken, AccountBlocked, Rejected or Uncertain."""
+    @abstractmethod
+    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
+        """One POST, never repeated inside; an Outcome where the reply is the result (texts).
 
-    def parse_callback(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        Raises NotTaken, AccountBlocked, Rejected or Uncertain.
+        """
+
+    @abstractmethod
+    def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:
         """Read a callback; pure. Raises CallbackUnreadable and nothing else, whatever the bytes."""
 
+    @abstractmethod
     def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         """Ask for up to `fetch_limit` tasks at once; those the provider does not (yet) know are left out.
 
         Raises QueryFailed.
         """
 
-    def find(self, callback_url: str) -> Outcome | None:
-        """Look for a task that was submitted with this callback URL; its outcome has a task_id. Raises QueryFailed."""
+    def find(self, mark: Mark) -> Outcome | None:  # noqa: ARG002
+        """Look for a task that was submitted with this mark; its outcome has a task_id. Raises QueryFailed."""
+        return None
+
+    def renew(self, link: Link) -> str | None:  # noqa: ARG002
+        """A fresh link to the same result, where the provider gives one for the old link. Raises QueryFailed."""
+        return None
+
+    def credit(self) -> str | None:
+        """What is left on the account, in the vendor's own unit; None where it cannot be asked. Raises QueryFailed."""
+        return None
+
+    def proof(self, headers: Mapping[str, str]) -> str | None:  # noqa: ARG002
+        """What makes a signed callback unique: a second one with the same proof and another body is a forgery."""
+        return None
 
 
 #: name → where its class lives; imported on first use, so one provider's libraries never burden another
 PROVIDERS: Mapping[str, str] = {
     "acedata": "worker.providers.acedata:AceDataCloud",
+    "kie": "worker.providers.kie:Kie",
+    "ohmygpt": "worker.providers.ohmygpt:OhMyGPT",
+    "mjproxy": "worker.providers.mjproxy:MidjourneyProxy",
 }
+
+
+def provider_class(name: str) -> type[Provider]:
+    """Its table of capabilities can be read without any key."""
+    module, _, attribute = PROVIDERS[name].partition(":")
+    kind: type[Provider] = getattr(import_module(module), attribute)
+    return kind
 
 
 def load_provider(name: str, settings: Settings) -> Provider:
     """Build the provider from its settings; raises ConfigurationError when its key is missing."""
-    module, _, attribute = PROVIDERS[name].partition(":")
-    build: Callable[[Settings], Provider] = getattr(import_module(module), attribute)
-    return build(settings)
+    return provider_class(name)(settings)

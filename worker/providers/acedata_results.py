@@ -6,11 +6,12 @@ no status.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.errors import CallbackUnreadable
-from worker.generation import AssetKind, Link, Outcome, Status
+from worker.generation import AssetKind, Link, Operation, Outcome, Status
+from worker.providers.acedata_table import CAPABILITIES, TEXTS
 from worker.providers.http import Refusal
 from worker.providers.reading import clean_text, identifier, link, percent
 
@@ -44,14 +45,17 @@ def read_record(record: Any) -> Outcome | None:
         # The vendor's SDK: a failure without a code and an end may be a passing hiccup.
         return Outcome(Status.IN_PROGRESS, task_id, percent(result.get("progress")))
     try:
-        return read_result(result, task_id, finished=finished)
+        return read_result(result, task_id, finished=finished, kind=record.get("type"))
     except CallbackUnreadable as error:
         log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
         return Outcome(Status.IN_PROGRESS, task_id)
 
 
-def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: bool = False) -> Outcome:
-    """Read a result, as callbacks carry it bare and task records as their `response`. Raises CallbackUnreadable."""
+def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: bool = False, kind: Any = None) -> Outcome:
+    """Read a result, as callbacks carry it bare and task records as their `response`. Raises CallbackUnreadable.
+
+    `kind`: the `type` of the record, without which no text is taken for a result.
+    """
     success, error = result.get("success"), result.get("error")
     progress = percent(result.get("progress"))
     if success is not True and (error or (success is False and (finished or "error" in result))):
@@ -59,18 +63,44 @@ def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: boo
         reason = clean_text(code, 100) or "failed"
         return Outcome(Status.FAILED, task_id, progress, reason=reason, message=clean_text(message))
     offered = result.get("actions")
-    words = offered if isinstance(offered, list) else []
-    actions = tuple(word for word in words if isinstance(word, str) and identifier(word))
-    complete = finished or result.get("progress") is None or progress == 100 or bool(actions)
+    words = (
+        [word for word in offered if isinstance(word, str) and identifier(word)] if isinstance(offered, list) else []
+    )
+    complete = finished or result.get("progress") is None or progress == 100 or bool(words)
     if not complete or not (success is True or (success is None and finished)):
         # Progress events name links too, but those die with the next event.
         return Outcome(Status.IN_PROGRESS, task_id, progress)
     links = _links(result)
-    if not links:
+    text = read_text(result, TEXTS[Operation(kind)]) if isinstance(kind, str) and kind in TEXTS else None
+    if not links and not text:
         raise CallbackUnreadable("it says success but names no result")
-    image_id = identifier(result.get("image_id"))
-    parent = {"image_id": image_id} if image_id else {}
-    return Outcome(Status.SUCCEEDED, task_id, 100, links, actions, parent)
+    ids = {name: identifier(result.get(name)) for name in ("image_id", "video_id")}
+    parent = {name: value for name, value in ids.items() if value}
+    return Outcome(Status.SUCCEEDED, task_id, 100, links, text, _actions(words, parent, links), parent)
+
+
+def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[Link]) -> tuple[str, ...]:
+    """What the vendor offers, and what its pages say is possible besides."""
+    actions = list(offered)
+    if "image_id" in parent and actions:
+        # The two that a single picture has and a grid has not.
+        actions += ["variation_region"] if {"variation_subtle", "variation_strong"} & {*actions} else []
+        actions += ["seed"]
+    if "video_id" in parent:
+        videos = sum(link.kind is AssetKind.VIDEO for link in links)
+        actions += CAPABILITIES[Operation.VIDEO_EXTEND].actions[:videos]
+    return tuple(dict.fromkeys(actions))
+
+
+def read_text(result: Any, name: str) -> dict[str, Any] | None:
+    """A result that is no file, as a JSON object of this one field; None if it is missing or not what it should be."""
+    value = result.get(name) if isinstance(result, dict) else None
+    if name == TEXTS[Operation.SEED]:
+        value = identifier(value)
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        return None
+    return {name: value}
 
 
 def _links(result: Mapping[str, Any]) -> tuple[Link, ...]:

@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
+from pydantic import SecretStr
 
-from worker.errors import AccountBlocked, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
+from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
 from worker.providers.connection import TRANSPORT_ERRORS, FreshConnections, diagnose
 from worker.providers.reading import clean_text, read_json
 
 #: seconds to connect, and for each wait on the reply
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
-#: seconds for the whole body of a reply, and its most bytes: a page of 50 task records has about 150 kB
+#: seconds for the whole body of a reply, and its most bytes: a page of 50 records has 150 kB, the list of a proxy more
 BODY_TIMEOUT = 15.0
-BODY_LIMIT = 1024 * 1024
+BODY_LIMIT = 8 * 1024 * 1024
 #: what a `Retry-After` may ask for
 LONGEST_WAIT = timedelta(hours=1)
 
@@ -52,10 +53,11 @@ class _Reply:
 
 
 class ApiClient:
-    """POSTs JSON to one provider; safe for use by many threads.
+    """Talks to one provider; safe for use by many threads.
 
     `credentials` are headers whose values never show in an error. `read_refusal` finds the error in the JSON of a
-    reply, None if there is none; `codes` says what its code means where the HTTP status leaves that open.
+    reply, None if there is none; `codes` says what its code means where the HTTP status leaves that open, or, where
+    `code_decides`, whatever the status is. `form`: bodies are form-encoded instead of JSON, lists as repeated fields.
     """
 
     def __init__(
@@ -66,30 +68,34 @@ class ApiClient:
         credentials: Mapping[str, str],
         codes: Mapping[str, type[ProviderError]],
         read_refusal: Callable[[Any], Refusal | None],
+        code_decides: bool = False,
+        form: bool = False,
     ) -> None:
         self._name = name
         self._base_url = base_url
         self._codes = codes
         self._read_refusal = read_refusal
+        self._code_decides = code_decides
+        self._form = form
         self._secrets = [value.split()[-1] for value in credentials.values()]
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Connection": "close",
-            "Content-Type": "application/json",
             # The default names of libraries are turned away by Cloudflare, which stands before some providers.
             "User-Agent": "darkroom",
             **credentials,
         }
         self._adapter = FreshConnections(tls=urlsplit(base_url).scheme == "https")
 
-    def post_once(self, path: str, payload: Mapping[str, Any]) -> Any:
+    def post_once(self, path: str, payload: Mapping[str, Any], *, patience: float | None = None) -> Any:
         """Send a submission exactly once and return the JSON of a reply that says it was taken.
 
-        Raises NotTaken, AccountBlocked, Rejected or Uncertain.
+        `patience`: seconds for each wait on the reply, where the provider works before it answers. Raises NotTaken,
+        AccountBlocked, Rejected or Uncertain.
         """
         try:
-            reply = self._post(path, payload)
+            reply = self._send("POST", path, payload, patience)
         except TRANSPORT_ERRORS as error:
             code, sent = diagnose(error)
             if sent:
@@ -100,19 +106,32 @@ class ApiClient:
         return reply.data
 
     def query(self, path: str, payload: Mapping[str, Any]) -> Any:
-        """Ask something that costs nothing and return the JSON of the reply. Raises QueryFailed."""
+        """Ask by POST what costs nothing and return the JSON of the reply. Raises QueryFailed."""
+        return self._ask("POST", path, payload)
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Ask by GET and return the JSON of the reply. Raises QueryFailed, with code empty_reply for no body at all."""
+        return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, None)
+
+    def _ask(self, method: str, path: str, payload: Mapping[str, Any] | None) -> Any:
         try:
-            reply = self._post(path, payload)
+            reply = self._send(method, path, payload)
         except TRANSPORT_ERRORS as error:
             raise QueryFailed(f"{self._name} {_SAYS[QueryFailed]}", code=diagnose(error)[0]) from error
         if failure := self._failure(reply, as_kind=QueryFailed):
             raise failure
         return reply.data
 
-    def _post(self, path: str, payload: Mapping[str, Any]) -> _Reply:
-        body = json.dumps(payload, allow_nan=False).encode()
-        request = requests.Request("POST", self._base_url + path, headers=self._headers, data=body).prepare()
-        response = self._adapter.send(request, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+    def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, patience: float | None = None) -> _Reply:
+        headers, body = dict(self._headers), None
+        if payload is not None and self._form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = urlencode(payload, doseq=True).encode()
+        elif payload is not None:
+            headers["Content-Type"] = "application/json"
+            body = json.dumps(payload, allow_nan=False).encode()
+        request = requests.Request(method, self._base_url + path, headers=headers, data=body).prepare()
+        response = self._adapter.send(request, stream=True, timeout=(CONNECT_TIMEOUT, patience or READ_TIMEOUT))
         try:
             return _read_reply(response)
         finally:
@@ -127,7 +146,8 @@ class ApiClient:
         code, message = self._clean(said.code, 100), self._clean(said.message)
         meaning = self._codes.get(code or "", Uncertain)
         # Within 400, 403 and 429 only the code tells a forbidden prompt from an empty balance.
-        if kind is None or (kind in {Rejected, NotTaken} and issubclass(meaning, NotTaken)):
+        known = self._code_decides and code in self._codes
+        if kind is None or known or (kind in {Rejected, NotTaken} and issubclass(meaning, NotTaken)):
             kind = meaning
         # A 403 that names no error comes from a firewall before the provider: it blocks us, not this prompt.
         if reply.status == 403 and refusal is None:
@@ -149,6 +169,16 @@ class ApiClient:
         return clean_text(value, limit)
 
 
+def read_key(title: str, variable: str, secret: SecretStr | None) -> str:
+    """The key that a setting holds, fit for a header; raises ConfigurationError, which names the setting."""
+    key = secret.get_secret_value().strip() if secret else ""
+    if not key:
+        raise ConfigurationError(f"{variable} is not set: {title} takes no request without it")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(f"{variable} holds a space or a sign that no key has: copy it again")
+    return key
+
+
 def _kind_of_status(status: int) -> type[ProviderError] | None:
     """What an HTTP status means for a submission; None for a success."""
     if 200 <= status < 300:
@@ -164,11 +194,12 @@ def _kind_of_status(status: int) -> type[ProviderError] | None:
 
 
 def _read_reply(response: requests.Response) -> _Reply:
-    data, problem = None, None
+    body, data, problem = None, None, None
     try:
-        data = read_json(_read_body(response))
+        body = _read_body(response)
+        data = read_json(body)
     except ValueError:
-        problem = "unreadable_reply"
+        problem = "empty_reply" if body == b"" else "unreadable_reply"
     except TRANSPORT_ERRORS as error:
         problem = diagnose(error)[0]
     return _Reply(response.status_code, data, problem, _retry_after(response.headers.get("Retry-After")))

@@ -1,27 +1,103 @@
-"""Options of a request, read from text (command line, CSV) or JSON values into what a provider's API wants."""
+"""Options of a request, read from text (command line, CSV) or JSON values into what a provider's API wants.
 
+An option has the same name and the same values at every provider that has it; where it goes there (a field of the body,
+a Midjourney parameter at the end of the prompt) is said in the provider's own table.
+"""
+
+import base64
+import binascii
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
-
-from worker.errors import RequestInvalid
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What is allowed, in words, and how it is read; `read` raises KeyError, TypeError, ValueError or OverflowError."""
+    """What is allowed, in words, and how it is read; `read` raises KeyError, TypeError, ValueError or OverflowError.
+
+    `field` names where it stands in the body, `flag` the parameter of Midjourney that it becomes in the prompt, `leads`
+    that it stands before the prompt's words; with none of them the provider's own code places it.
+    """
 
     allowed: str
     read: Callable[[Any], Any]
+    field: str | None = None
+    flag: str | None = None
+    leads: bool = False
+
+    def as_field(self, name: str, words: Mapping[Any, Any] | None = None) -> "Option":
+        """A field of the body; `words` says what this provider calls the values."""
+        return replace(self, field=name, read=self._in_words(words))
+
+    def as_flag(self, flag: str) -> "Option":
+        """A parameter such as `--ar` at the end of the prompt."""
+        return replace(self, flag=flag)
+
+    def as_lead(self) -> "Option":
+        """Links at the head of the prompt, as Midjourney takes image prompts."""
+        return replace(self, leads=True)
+
+    def _in_words(self, words: Mapping[Any, Any] | None) -> Callable[[Any], Any]:
+        read = self.read
+        return read if words is None else lambda value: words[read(value)]
+
+
+def text(allowed: str) -> Option:
+    """Any text; a number, as CSV and JSON hold one, is taken as its text."""
+    return Option(allowed, _text)
+
+
+def one_of(*words: str) -> Option:
+    """One of these words."""
+    return Option(listed(words), {word: word for word in words}.__getitem__)
+
+
+def level(*numbers: str) -> Option:
+    """One of these numbers, however it is written, in the spelling given here."""
+    spelling = {float(number): number for number in numbers}
+    return Option(listed(numbers), lambda value: spelling[_number(value)])
+
+
+def whole(least: int, most: int, step: int = 1) -> Option:
+    """A whole number between both, in steps."""
+    steps = f" in steps of {step}" if step > 1 else ""
+    return Option(f"a whole number from {least} to {most}{steps}", lambda value: _whole(value, least, most, step))
+
+
+def pictures(least: int, most: int, *, links: bool = True, files: bool = False) -> Option:
+    """A list of `least` to `most` pictures: links, or files (given as `data:` links), or both."""
+    if most == 1:
+        return replace(picture(links=links, files=files), read=lambda value: _pictures(value, 1, 1, links, files))
+    count = f"{least} to {most}" if most > least else str(least)
+    allowed = f"{count} {'pictures as links or files' if links and files else _KINDS[links][1]}"
+    return Option(allowed, lambda value: _pictures(value, least, most, links, files))
+
+
+def picture(*, links: bool = True, files: bool = False) -> Option:
+    """One picture, not in a list: a link, or a file (given as a `data:` link), or either."""
+    allowed = "one picture as a link or a file" if links and files else _KINDS[links][0]
+    return Option(allowed, lambda value: _pictures(value, 1, 1, links, files)[0])
+
+
+def listed(words: tuple[str, ...]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _flag(value: Any) -> bool:
+    if not isinstance(value, bool | str):
+        raise TypeError
     return {"true": True, "false": False}[str(value).lower()]
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not (text := str(value).strip()):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError
+    text = str(value).strip()
+    # Not every provider's encoding carries a NUL or a lone surrogate.
+    if not text or not text.isprintable():
         raise ValueError
     return text
 
@@ -38,39 +114,61 @@ def _seconds(value: Any) -> float:
     return int(number) if number.is_integer() else number
 
 
+def _whole(value: Any, least: int, most: int, step: int) -> int:
+    number = int(_text(value))
+    if not least <= number <= most or (number - least) % step:
+        raise ValueError
+    return number
+
+
+def _ratio(value: Any) -> str:
+    found = re.fullmatch(r"([1-9][0-9]{0,3}):([1-9][0-9]{0,3})", _text(value))
+    if not found:
+        raise ValueError
+    return found[0]
+
+
+def _pictures(value: Any, least: int, most: int, links: bool, files: bool) -> list[str]:
+    items = value.split() if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise TypeError
+    if not least <= len(items) <= most:
+        raise ValueError
+    if not all((links and _is_link(item)) or (files and _is_file(item)) for item in items):
+        raise ValueError
+    return list(items)
+
+
+def _is_link(item: Any) -> bool:
+    if not isinstance(item, str) or not item.isprintable() or " " in item:
+        return False
+    parts = urlsplit(item)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def _is_file(item: Any) -> bool:
+    """A picture as a `data:` link, as all who take files want it."""
+    if not isinstance(item, str) or not (found := re.match(r"data:image/(png|jpeg|webp);base64,", item)):
+        return False
+    try:
+        return bool(base64.b64decode(item[found.end() :], validate=True))
+    except binascii.Error:
+        return False
+
+
+#: whether links are taken → what one of them is, and several
+_KINDS = {True: ("one link to a picture", "links to pictures"), False: ("one picture file", "picture files")}
+
 FLAG = Option("true or false", _flag)
 SECONDS = Option("a number of seconds", _seconds)
-
-
-def text(allowed: str) -> Option:
-    """Any text; a number, as CSV and JSON hold one, is taken as its text."""
-    return Option(allowed, _text)
-
-
-def one_of(*words: str) -> Option:
-    """One of these words."""
-    return Option(_list(words), {word: word for word in words}.__getitem__)
-
-
-def level(*numbers: str) -> Option:
-    """One of these numbers, however it is written, in the spelling given here."""
-    spelling = {float(number): number for number in numbers}
-    return Option(_list(numbers), lambda value: spelling[_number(value)])
-
-
-def read_options(title: str, known: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Read all that was given; raises RequestInvalid that names the first wrong one."""
-    values = {}
-    for name, value in given.items():
-        if name not in known:
-            raise RequestInvalid(f"{title} has no option {name!r}; it has {', '.join(sorted(known))}")
-        try:
-            values[name] = known[name].read(value)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            shown = str(value)[:40]
-            raise RequestInvalid(f"option {name}: {shown!r} is not possible, give {known[name].allowed}") from None
-    return values
-
-
-def _list(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+ASPECT_RATIO = Option("a ratio such as 16:9", _ratio)
+SPEED = one_of("relax", "fast", "turbo")
+STYLIZE = whole(0, 1000)
+WEIRD = whole(0, 3000)
+CHAOS = whole(0, 100)
+SEED = whole(0, 4_294_967_295)
+# Not limited to the versions of today: vendors add new ones.
+VERSION = text("a version such as 8.1")
+OMNI_WEIGHT = whole(1, 1000)
+MOTION = one_of("low", "high")
+VIDEO_SIZE = one_of("480p", "720p")

@@ -203,3 +203,31 @@ def test_nothing_is_fetched_for_a_generation_without_a_success(ledger: Ledger):
     claimed(ledger, 2)
     submitted(ledger, 2)
     assert taken(ledger) == []
+
+
+def test_only_what_dies_soon_goes_to_those_who_wait_for_it(ledger: Ledger):
+    soon, _ = submitted(ledger, 2)
+    ledger.outcomes.apply([replace(success(soon), deadlines=(NOON + timedelta(hours=1),))])
+    ledger.outcomes.apply([success(_)])
+    assert ids(ledger.archiving.claim(10, LEASE, within=timedelta(hours=2))) == [soon.generation.id]
+    assert ledger.archiving.claim(10, LEASE, within=timedelta(hours=2)) == []
+    assert len(taken(ledger)) == 1
+
+
+def test_a_link_at_risk_is_told_of_once(ledger: Ledger, clock: FakeClock):
+    (claim,) = succeeded(ledger)
+    assert ledger.archiving.note_risks(timedelta(hours=2)) == 0
+    clock.advance(hours=22, seconds=1)
+    assert [ledger.archiving.note_risks(timedelta(hours=2)) for _ in range(3)] == [1, 0, 0]
+    assert events_of(ledger, claim).count("asset.at_risk") == 1
+    assert [asset.generation_id for asset in ledger.queries.at_risk(clock() + timedelta(hours=2))] == [
+        claim.generation.id
+    ]
+
+
+def test_what_is_stored_is_not_at_risk(ledger: Ledger, clock: FakeClock):
+    succeeded(ledger)
+    ledger.archiving.record([all_stored(claim) for claim in taken(ledger)])
+    clock.advance(hours=23)
+    assert ledger.archiving.note_risks(timedelta(hours=2)) == 0
+    assert ledger.queries.at_risk(clock() + timedelta(days=9)) == []

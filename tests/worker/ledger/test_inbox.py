@@ -89,3 +89,12 @@ def test_when_it_came_is_kept_to_the_microsecond(ledger: Ledger):
     ledger.inbox.store([delivery(claim.attempt_id, received_at=moment)])
     (note,) = ledger.queries.story(claim.generation.id).callbacks
     assert (note.received_at, note.verdict, note.bytes) == (moment, None, 2)
+
+
+def test_what_came_earlier_for_the_same_attempt_is_remembered_by_its_headers(ledger: Ledger):
+    for attempt_id, digest, sign in (("a0", "d1", "first"), ("a1", "d1", "other"), ("a0", "d2", "second")):
+        ledger.inbox.store([delivery(attempt_id, digest=digest, headers={"X-Webhook-Signature": sign})])
+    first, _, second = ledger.inbox.claim(9, LEASE)
+    assert second.received_at == NOON
+    assert ledger.inbox.earlier_headers(second) == [{"X-Webhook-Signature": "first"}]
+    assert ledger.inbox.earlier_headers(first) == []

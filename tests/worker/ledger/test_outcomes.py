@@ -28,7 +28,7 @@ from tests.factories import (
     task_of,
 )
 from worker.errors import CallbackUnreadable, Uncertain
-from worker.generation import State
+from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost
 from worker.ledger.outcomes import News
@@ -68,6 +68,16 @@ def test_a_success_brings_links_actions_and_a_name_for_follow_ups(ledger: Ledger
     assert first.url == f"https://cdn.example/{claim.attempt_id}/0.png"
     assert (first.state, first.key, first.tries) == ("waiting", None, 0)
     assert events_of(ledger, claim) == ["generation.submitted", "generation.succeeded"]
+
+
+def test_a_text_is_an_asset_that_is_here_already_and_never_dies(ledger: Ledger):
+    (claim,) = claimed(ledger)
+    outcome = Outcome(Status.SUCCEEDED, text={"descriptions": ["a fox", "zwei F\u00fcchse"]})
+    assert ledger.outcomes.apply([News(claim.attempt_id, outcome, "reply")]) == ["applied"]
+    (asset,) = ledger.queries.assets_of([claim.generation.id])[claim.generation.id]
+    assert (asset.kind, asset.url, asset.content) == (AssetKind.TEXT, "", outcome.text)
+    assert asset.deadline.year == 9999
+    assert state_of(ledger, claim) is State.SUCCEEDED
 
 
 def test_a_failure_brings_its_reason(ledger: Ledger):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from tests.clock import FakeClock
+from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, queued, submitted, succeeded
 from worker.generation import State
 from worker.ledger import Ledger
@@ -32,6 +32,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "dead workers": (lambda ledger: ledger.submissions.expire(), {"ix_attempts_sending"}),
     "inbox": (lambda ledger: ledger.inbox.claim(100, LEASE), {"ix_callbacks_due"}),
     "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_due"}),
+    "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (lambda ledger: ledger.watching.silent(200, POLL_AFTER), {"ix_generations_poll"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),

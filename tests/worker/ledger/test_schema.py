@@ -8,11 +8,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from tests.factories import at_once, queued
+from tests.factories import at_once, queued, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
+
+HEAD = "0003"
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def indexes(connection: Connection) -> dict[str, str]:
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_the_migrations_make_the_tables_that_the_program_expects(blank: Ledger):
-    assert upgrade(blank.database) == (None, "0001")
+    assert upgrade(blank.database) == (None, HEAD)
     with blank.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
@@ -63,14 +65,28 @@ def test_the_migrations_make_the_tables_that_the_program_expects(blank: Ledger):
 def test_a_second_upgrade_changes_nothing(blank: Ledger):
     upgrade(blank.database)
     (made,) = queued(blank)
-    assert upgrade(blank.database) == ("0001", "0001")
+    assert upgrade(blank.database) == (HEAD, HEAD)
     assert blank.queries.get([made.id]) == [made]
     check(blank.database)
 
 
+def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
+    upgrade(blank.database)
+    (claim,) = succeeded(blank)
+    with blank.database.write() as connection:
+        connection.execute(text("ALTER TABLE assets DROP COLUMN content"))
+        connection.execute(text("ALTER TABLE assets DROP COLUMN at_risk_at"))
+        connection.execute(text("ALTER TABLE assets DROP COLUMN seconds"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+
+    assert upgrade(blank.database) == ("0001", HEAD)
+    (asset,) = blank.queries.assets_of([claim.generation.id])[claim.generation.id]
+    assert (asset.state, asset.content) == ("waiting", None)
+
+
 def test_four_upgrades_at_once_are_one(blank: Ledger):
     results = at_once(*[lambda: upgrade(blank.database)] * 4)
-    assert sorted(results, key=str) == [("0001", "0001")] * 3 + [(None, "0001")]
+    assert sorted(results, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
     check(blank.database)
 
 
@@ -81,7 +97,7 @@ def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank
         upgrade(blank.database)
     with blank.database.write() as connection:
         connection.execute(text("DROP TABLE transitions"))
-    assert upgrade(blank.database) == (None, "0001")
+    assert upgrade(blank.database) == (None, HEAD)
     assert blank.watching.due() == []
 
 
@@ -90,7 +106,7 @@ def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
         blank.watching.due()
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
         queued(blank)
-    with pytest.raises(ConfigurationError, match="at revision none, not 0001: run `darkroom db upgrade`"):
+    with pytest.raises(ConfigurationError, match="at revision none, not 0003: run `darkroom db upgrade`"):
         check(blank.database)
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.clock import FakeClock
+from tests.clock import NOON, FakeClock
 from tests.factories import (
     LEASE,
     PLENTY,
@@ -69,10 +69,10 @@ def test_what_is_asked_for_is_named_by_its_live_attempt(ledger: Ledger, clock: F
     by_id = {one.generation_id: one for one in silent(ledger)}
     assert by_id == {
         known.generation.id: Silent(
-            known.generation.id, known.attempt_id, PROVIDER, State.SUBMITTED, task_of(known)
+            known.generation.id, known.attempt_id, PROVIDER, State.SUBMITTED, task_of(known), NOON
         ),
         unknown.generation.id: Silent(
-            unknown.generation.id, unknown.attempt_id, PROVIDER, State.UNCONFIRMED, None
+            unknown.generation.id, unknown.attempt_id, PROVIDER, State.UNCONFIRMED, None, NOON
         ),
     }  # fmt: skip
 

@@ -8,8 +8,13 @@ import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 Behaviour = Callable[["Loopback", socket.socket], None]
+
+
+def _read_body(head: bytes, body: bytes) -> Any:
+    return dict(parse_qsl(body.decode())) if b"form-urlencoded" in head else json.loads(body)
 
 
 class Loopback:
@@ -41,7 +46,8 @@ class Loopback:
 
     @property
     def bodies(self) -> list[Any]:
-        return [json.loads(request.partition(b"\r\n\r\n")[2]) for request in self.requests]
+        """The bodies of the requests: JSON, or the last value of each field of a form."""
+        return [_read_body(*request.split(b"\r\n\r\n", 1)) for request in self.requests]
 
     def read_request(self, connection: socket.socket) -> bool:
         """Read one request and remember it; False if the client has gone."""
@@ -51,7 +57,8 @@ class Loopback:
                 return False
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length:")[2].split()[0])
+        _, stated, length_and_rest = head.lower().partition(b"content-length:")
+        length = int(length_and_rest.split()[0]) if stated else 0
         while len(body) < length:
             body += connection.recv(65536)
         self.requests.append(head + b"\r\n\r\n" + body)

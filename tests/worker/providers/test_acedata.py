@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import responses
 
 from worker.errors import CallbackUnreadable, ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status, operation_of
-from worker.providers.acedata import ACTIONS, OPTIONS, AceDataCloud
+from worker.providers import Mark
+from worker.providers.acedata import AceDataCloud
 from worker.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "acedata"
@@ -27,23 +29,28 @@ def imagine(prompt: str = "a cat", **options) -> GenerationRequest:
     return GenerationRequest(Operation.IMAGINE, prompt, options)
 
 
+MARK = Mark("a1", CALLBACK_URL)
+POLLED = Mark("a1", None)
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
 def parse(**body) -> Outcome:
-    return ace().parse_callback({}, json.dumps(body).encode())
+    return ace().parse_callback({}, json.dumps(body).encode(), NOW)
 
 
 def parse_file(name: str) -> Outcome:
-    return ace().parse_callback({}, (PAYLOADS / name).read_bytes())
+    return ace().parse_callback({}, (PAYLOADS / name).read_bytes(), NOW)
 
 
 def sent(mock: responses.RequestsMock) -> list[dict]:
     return [json.loads(call.request.body) for call in mock.calls]
 
 
-def submitted(request: GenerationRequest, callback_url: str | None = CALLBACK_URL) -> dict:
+def submitted(request: GenerationRequest, mark: Mark = POLLED, path: str = "imagine") -> dict:
     """The body that a submission sends."""
     with responses.RequestsMock() as mock:
-        mock.post(IMAGINE_URL, json={"task_id": "t1"})
-        ace().submit(request, callback_url)
+        mock.post(f"https://api.acedata.cloud/midjourney/{path}", json={"task_id": "t1"})
+        ace().submit(request, mark)
         return sent(mock)[0]
 
 
@@ -51,7 +58,7 @@ def submitted(request: GenerationRequest, callback_url: str | None = CALLBACK_UR
 
 
 def test_an_imagine_sends_prompt_action_and_callback_url():
-    assert submitted(imagine(" a cat --ar 3:2 ")) == {
+    assert submitted(imagine(" a cat --ar 3:2 "), MARK) == {
         "action": "generate",
         "prompt": "a cat --ar 3:2",
         "callback_url": CALLBACK_URL,
@@ -59,13 +66,13 @@ def test_an_imagine_sends_prompt_action_and_callback_url():
 
 
 def test_without_a_callback_url_the_answer_is_asked_for_at_once():
-    assert submitted(imagine(), None) == {"action": "generate", "prompt": "a cat", "async": True}
+    assert submitted(imagine()) == {"action": "generate", "prompt": "a cat", "async": True}
 
 
 def test_the_headers_name_us_and_never_ask_for_a_stream():
     with responses.RequestsMock() as mock:
         mock.post(IMAGINE_URL, json={"task_id": "t1"})
-        ace("tok").submit(imagine(), None)
+        ace("tok").submit(imagine(), POLLED)
         headers = mock.calls[0].request.headers
 
     assert headers["Authorization"] == "Bearer tok"
@@ -78,17 +85,23 @@ def test_the_headers_name_us_and_never_ask_for_a_stream():
 def test_the_task_id_is_text_also_if_it_came_as_a_number(task_id):
     with responses.RequestsMock() as mock:
         mock.post(IMAGINE_URL, json={"success": True, "task_id": task_id})
-        assert ace().submit(imagine(), None).task_id == str(task_id)
+        assert ace().submit(imagine(), POLLED).task_id == str(task_id)
 
 
-@pytest.mark.parametrize(
-    ("operation", "action"), [(op, action) for op, actions in ACTIONS.items() for action in actions]
-)
-def test_a_follow_up_sends_its_action_and_the_image_id_of_its_parent(operation, action):
-    request = GenerationRequest(operation, "", {"mode": "fast"}, action, {"image_id": "1234197197067915365"})
+ACTIONS = [(op, action) for op, capability in AceDataCloud.capabilities.items() for action in capability.actions]
+ON_PICTURES = [pair for pair in ACTIONS if pair[0] not in {Operation.REGION, Operation.VIDEO_EXTEND, Operation.SEED}]
 
+
+@pytest.mark.parametrize(("operation", "action"), ACTIONS)
+def test_every_action_is_known_by_its_name(operation, action):
     assert operation_of(action) is operation
-    assert submitted(request, None) == {
+
+
+@pytest.mark.parametrize(("operation", "action"), ON_PICTURES)
+def test_a_follow_up_sends_its_action_and_the_image_id_of_its_parent(operation, action):
+    request = GenerationRequest(operation, "", {"speed": "fast"}, action, {"image_id": "1234197197067915365"})
+
+    assert submitted(request) == {
         "action": action,
         "image_id": "1234197197067915365",
         "mode": "fast",
@@ -100,87 +113,51 @@ def test_every_action_that_an_example_offers_can_be_asked_for():
     offered = {action for file in PAYLOADS.glob("*_success.json") for action in parse_actions(file)}
 
     assert len(offered) >= 19
-    assert offered <= {action for actions in ACTIONS.values() for action in actions}
+    assert offered <= {action for _, action in ACTIONS}
 
 
 def parse_actions(file: Path) -> list[str]:
     return json.loads(file.read_bytes()).get("actions", [])
 
 
-def test_a_region_sends_its_mask_and_prompt_as_the_vendors_example_does():
-    example = json.loads((PAYLOADS / "variation_region_request.json").read_bytes())
-    request = GenerationRequest(
-        Operation.REGION,
-        example["prompt"],
-        {"mask": example["mask"]},
-        example["action"],
-        {"image_id": example["image_id"]},
-    )
-
-    assert submitted(request, None) == example | {"async": True}
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({"speed": "turbo"}, {"mode": "turbo"}),
+        ({"timeout": "480"}, {"timeout": 480}),
+        ({"translation": "true", "split_images": True}, {"translation": True, "split_images": True}),
+        ({"hd": "TRUE", "moodboard": False}, {"hd": True, "moodboard": False}),
+        ({"quality": "0.25"}, {"quality": ".25"}),
+        ({"version": 6.1}, {"version": "6.1"}),
+        ({"version": "niji 9"}, {"version": "niji 9"}),
+        ({"style_reference": "false"}, {"style_reference": False}),
+    ],
+)
+def test_an_option_with_a_field_goes_there(options, fields):
+    assert submitted(imagine(**options)) == {"action": "generate", "prompt": "a cat", "async": True} | fields
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "expected"),
+    ("options", "prompt"),
     [
-        ("mode", "turbo", "turbo"),
-        ("timeout", "480", 480),
-        ("timeout", "0.5", 0.5),
-        ("timeout", 60, 60),
-        ("translation", "true", True),
-        ("translation", "False", False),
-        ("split_images", True, True),
-        ("hd", "TRUE", True),
-        ("style_reference", "false", False),
-        ("moodboard", False, False),
-        ("quality", "0.25", ".25"),
-        ("quality", ".5", ".5"),
-        ("quality", 0.5, ".5"),
-        ("quality", "1", "1"),
-        ("quality", 4, "4"),
-        ("version", "8.1", "8.1"),
-        ("version", 6.1, "6.1"),
-        ("version", 7, "7"),
-        ("version", "niji 9", "niji 9"),
-        ("mask", "https://studio.test/mask.png", "https://studio.test/mask.png"),
+        ({"aspect_ratio": "16:9"}, "a cat --ar 16:9"),
+        ({"stylize": "250", "weird": 3000, "chaos": 0}, "a cat --stylize 250 --weird 3000 --chaos 0"),
+        ({"seed": 4294967295}, "a cat --seed 4294967295"),
+        ({"omni_image": f"{GRID}?a=1", "omni_weight": 400}, f"a cat --oref {GRID}?a=1 --ow 400"),
+        ({"images": [GRID, "https://a.test/b.png"]}, f"{GRID} https://a.test/b.png a cat"),
+        ({"aspect_ratio": "1:1", "images": f"{GRID}"}, f"{GRID} a cat --ar 1:1"),
     ],
 )
-def test_options_may_be_text_or_values(name, given, expected):
-    value = submitted(imagine(**{name: given}))[name]
-
-    assert value == expected
-    assert type(value) is type(expected)
+def test_an_option_without_a_field_is_written_into_the_prompt(options, prompt):
+    assert submitted(imagine(**options)) == {"action": "generate", "prompt": prompt, "async": True}
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "help_text"),
-    [
-        ("mode", "warp", "fast, relax or turbo"),
-        ("mode", ["fast"], "fast, relax or turbo"),
-        ("timeout", "soon", "seconds"),
-        ("timeout", "0", "seconds"),
-        ("timeout", "-1", "seconds"),
-        ("timeout", "nan", "seconds"),
-        ("timeout", "inf", "seconds"),
-        ("timeout", 10**400, "seconds"),
-        ("timeout", True, "seconds"),
-        ("hd", "yes", "true or false"),
-        ("hd", 1, "true or false"),
-        ("hd", None, "true or false"),
-        ("quality", "3", ".25, .5, 1, 2 or 4"),
-        ("quality", "high", ".25, .5, 1, 2 or 4"),
-        ("quality", True, ".25, .5, 1, 2 or 4"),
-        ("version", "", "a version such as 8.1"),
-        ("version", True, "a version such as 8.1"),
-        ("mask", None, "mask"),
-    ],
-)
-def test_a_wrong_option_value_is_named_with_what_is_possible(name, given, help_text):
-    with pytest.raises(RequestInvalid) as caught:
-        ace().check(imagine(**{name: given}))
+def test_a_style_reference_is_declared_because_its_price_depends_on_it():
+    body = submitted(imagine(style_images=[GRID, "https://a.test/b.png"]))
 
-    assert f"option {name}:" in str(caught.value)
-    assert help_text in str(caught.value)
+    assert body["prompt"] == f"a cat --sref {GRID} https://a.test/b.png"
+    assert body["style_reference"] is True
+    assert submitted(imagine(style_images=GRID, style_reference=False))["style_reference"] is False
 
 
 def test_an_unknown_option_is_named_with_those_that_exist():
@@ -188,7 +165,7 @@ def test_an_unknown_option_is_named_with_those_that_exist():
         ace().check(imagine(colour="red"))
 
     assert "'colour'" in str(caught.value)
-    assert all(name in str(caught.value) for name in OPTIONS)
+    assert all(name in str(caught.value) for name in AceDataCloud.capabilities[Operation.IMAGINE].options)
 
 
 @pytest.mark.parametrize("name", ["async", "callback_url", "prompt", "action", "image_id"])
@@ -197,7 +174,7 @@ def test_fields_that_are_ours_are_no_options(name):
         ace().check(GenerationRequest(Operation.IMAGINE, "a cat", {name: "x"}))
 
 
-@pytest.mark.parametrize("action", [None, "upscale9", "variation1", "generate"])
+@pytest.mark.parametrize("action", ["upscale9", "variation1", "generate"])
 def test_an_action_of_another_operation_is_refused_with_those_that_exist(action):
     with pytest.raises(RequestInvalid, match=r"upscale has no action .*upscale1, upscale2"):
         ace().check(GenerationRequest(Operation.UPSCALE, "", {}, action, {"image_id": "1"}))
@@ -227,6 +204,20 @@ def test_the_full_size_picture_and_the_way_to_follow_up_are_kept():
     assert outcome.parent == {"image_id": "1234551030549839932"}
     assert outcome.actions[:5] == ("upscale1", "upscale2", "upscale3", "upscale4", "reroll")
     assert outcome.progress == 100
+
+
+def test_besides_what_the_vendor_offers_the_seed_can_be_asked_for():
+    assert parse_file("callback_imagine_success.json").actions[-1] == "seed"
+    assert "variation_region" not in parse_file("callback_imagine_success.json").actions
+
+
+def test_a_single_picture_can_be_redrawn_in_a_region():
+    assert parse_file("upscale_sync_success.json").actions[-2:] == ("variation_region", "seed")
+
+
+@pytest.mark.parametrize("facts", [{"actions": ["upscale1"]}, {"image_id": "1"}, {"image_id": "1", "actions": []}])
+def test_without_an_image_id_or_any_action_nothing_is_added(facts):
+    assert "seed" not in parse(success=True, image_url=GRID, **facts).actions
 
 
 def test_a_failure_keeps_the_vendors_code_and_words():
@@ -329,7 +320,7 @@ def test_errors_of_every_shape_are_failures(error, reason, message):
     ],
 )
 def test_odd_encodings_and_control_characters_are_read(body):
-    assert ace().parse_callback({}, body).message == "two words"
+    assert ace().parse_callback({}, body, NOW).message == "two words"
 
 
 def test_an_error_without_the_word_success_is_a_failure():
@@ -464,7 +455,7 @@ def test_a_record_without_a_status_word_is_read_by_what_it_holds(facts, status):
     assert outcomes["t1"].status is status
 
 
-@pytest.mark.parametrize("response", [{}, {"success": True}, {"success": True, "image_url": 5}])
+@pytest.mark.parametrize("response", [{}, {"success": True}, {"success": True, "image_url": 5}, {"content": "x"}])
 def test_a_finished_record_without_usable_links_is_logged_and_stays_open(response, caplog):
     outcomes, _ = fetch("t1", reply=record("t1", response=response, finished_at=1))
 
@@ -488,7 +479,7 @@ def listed(*pages: list, url: str = CALLBACK_URL) -> tuple[Outcome | None, list[
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         for page in pages:
             mock.post(TASKS_URL, json={"items": page, "count": len(page)})
-        return ace().find(url), sent(mock)
+        return ace().find(Mark("a1", url)), sent(mock)
 
 
 def with_callback(task_id: str, url: str) -> dict:
@@ -510,6 +501,10 @@ def test_a_lost_submission_is_found_by_its_callback_url():
 
 def test_a_submission_that_is_not_listed_is_not_found():
     assert listed(STRANGERS, [])[0] is None
+
+
+def test_without_a_callback_url_there_is_nothing_to_look_for():
+    assert ace().find(POLLED) is None
 
 
 def test_the_search_ends_after_a_few_pages():

@@ -15,6 +15,7 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import SecretStr
 
 from tests.worker.providers.loopback import (
     Loopback,
@@ -38,7 +39,7 @@ from worker.errors import (
     Uncertain,
 )
 from worker.providers import http
-from worker.providers.http import ApiClient, Refusal
+from worker.providers.http import ApiClient, Refusal, read_key
 
 TOKEN = "t0psecret"
 PAYLOAD = {"prompt": "a cat"}
@@ -48,13 +49,14 @@ def read_refusal(data):
     return Refusal(data["code"], data.get("text")) if isinstance(data, dict) and "code" in data else None
 
 
-def client(url: str) -> ApiClient:
+def client(url: str, **ways) -> ApiClient:
     return ApiClient(
         "The vendor",
         url,
         credentials={"Authorization": f"Bearer {TOKEN}"},
         codes={"empty": AccountBlocked, "busy": NotTaken, "wrong": Rejected},
         read_refusal=read_refusal,
+        **ways,
     )
 
 
@@ -138,7 +140,7 @@ def test_a_tls_handshake_that_never_ends_means_not_taken(monkeypatch):
         pytest.param(reply(200, {"id": 1}, length=500), "connection_lost", id="half a reply"),
         pytest.param(reply(200, b'{"id": '), "unreadable_reply", id="half a JSON"),
         pytest.param(reply(200, b"<html>ok</html>"), "unreadable_reply", id="HTML"),
-        pytest.param(reply(204, b""), "unreadable_reply", id="empty"),
+        pytest.param(reply(204, b""), "empty_reply", id="empty"),
         pytest.param(reply(200, b"[" * 100_000), "unreadable_reply", id="depth 100,000"),
         pytest.param(reply(200, b"{}" + b" " * http.BODY_LIMIT), "unreadable_reply", id="too large"),
         pytest.param(says(b"SSH-2.0-OpenSSH_9.2\r\n"), "unreadable_reply", id="another protocol"),
@@ -178,6 +180,19 @@ def test_a_submission_that_is_never_answered_is_uncertain_and_sent_once(monkeypa
 
     assert (type(error), error.code) == (Uncertain, "read_timeout")
     assert len(server.requests) == 1
+
+
+def test_who_works_before_it_answers_is_waited_for_longer(monkeypatch):
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.1)
+
+    def answers_late(server, connection):
+        server.read_request(connection)
+        server.stopping.wait(0.3)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"id":1}')
+
+    with Loopback(answers_late) as server:
+        assert client(server.url).post_once("/submit", PAYLOAD, patience=5) == {"id": 1}
+        assert submit(server.url).code == "read_timeout"
 
 
 def test_a_reply_that_drips_is_given_up(monkeypatch):
@@ -237,6 +252,24 @@ def test_the_status_decides_and_the_code_refines(status, code, expected):
     assert (type(error), error.code, error.status) == (expected, code, status)
     assert "Because." in str(error)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "wrong", Rejected),
+        (401, "wrong", Rejected),
+        (500, "busy", NotTaken),
+        (500, "never seen", Uncertain),
+        (401, "never seen", AccountBlocked),
+        (200, "empty", AccountBlocked),
+    ],
+)
+def test_where_the_body_speaks_first_a_known_code_decides(status, code, expected):
+    with Loopback(reply(status, {"code": code})) as server, pytest.raises(ProviderError) as caught:
+        client(server.url, code_decides=True).post_once("/submit", PAYLOAD)
+
+    assert type(caught.value) is expected
 
 
 def test_a_refusal_counts_even_if_its_body_cannot_be_read():
@@ -353,8 +386,42 @@ def test_a_question_without_a_usable_answer_is_a_failed_query(behaviour, code):
 
 
 def test_a_question_to_nobody_is_a_failed_query():
+    nobody = client(f"http://127.0.0.1:{refused_port()}")
+
     with pytest.raises(QueryFailed, match="connection_refused"):
-        client(f"http://127.0.0.1:{refused_port()}").query("/ask", {})
+        nobody.query("/ask", {})
+    with pytest.raises(QueryFailed, match="connection_refused"):
+        nobody.get("/ask")
+
+
+def test_a_question_by_get_has_no_body_and_encodes_its_parameters():
+    with Loopback(reply(200, {"id": 1})) as server:
+        assert client(server.url).get("/ask", id="a/b&c", word="ä") == {"id": 1}
+
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"GET /ask?id=a%2Fb%26c&word=%C3%A4 HTTP/1.1\r\n")
+    assert b"authorization: Bearer t0psecret" in head.replace(b"Authorization", b"authorization")
+    assert b"content-type" not in head.lower()
+    assert body == b""
+
+
+def test_an_empty_answer_has_a_code_of_its_own():
+    with Loopback(reply(200, b"")) as server, pytest.raises(QueryFailed) as caught:
+        client(server.url).get("/ask")
+
+    assert caught.value.code == "empty_reply"
+
+
+def test_bodies_are_json_or_a_form():
+    with Loopback(reply(200, {})) as server:
+        client(server.url).post_once("/submit", {"prompt": "ä & b", "count": 2, "images": ["x", "y"]})
+        client(server.url, form=True).post_once("/submit", {"prompt": "ä & b", "count": 2, "images": ["x", "y"]})
+
+    (json_head, json_body), (form_head, form_body) = (request.split(b"\r\n\r\n", 1) for request in server.requests)
+    assert b"content-type: application/json" in json_head.lower()
+    assert json_body == b'{"prompt": "\\u00e4 & b", "count": 2, "images": ["x", "y"]}'
+    assert b"content-type: application/x-www-form-urlencoded" in form_head.lower()
+    assert form_body == b"prompt=%C3%A4+%26+b&count=2&images=x&images=y"
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
@@ -379,6 +446,24 @@ def test_a_transport_error_shows_no_token(behaviour):
         error = submit(server.url)
 
     assert TOKEN not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("secret", [None, SecretStr(""), SecretStr("  ")])
+def test_a_key_that_is_not_set_is_named(secret):
+    with pytest.raises(ConfigurationError, match="VENDOR_KEY is not set"):
+        read_key("The vendor", "VENDOR_KEY", secret)
+
+
+@pytest.mark.parametrize("broken", ["two words", "line\nbreak", "snowman\N{SNOWMAN}"])
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(broken):
+    with pytest.raises(ConfigurationError, match="VENDOR_KEY holds") as caught:
+        read_key("The vendor", "VENDOR_KEY", SecretStr(broken))
+
+    assert broken not in str(caught.value)
+
+
+def test_a_key_loses_the_blanks_around_it():
+    assert read_key("The vendor", "VENDOR_KEY", SecretStr(" key\n")) == "key"
 
 
 # --- helpers ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,224 @@
+"""A request held against a table: what it becomes, and the sentence for each that is not possible."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.worker.providers.operations import LINK
+from tests.worker.providers.test_options import JSON
+from worker import providers
+from worker.errors import RequestInvalid
+from worker.generation import GenerationRequest, Operation
+from worker.providers import Provider
+from worker.providers.capability import Capability, Prompt, Wish, understand
+from worker.providers.options import (
+    ASPECT_RATIO,
+    FLAG,
+    SPEED,
+    STYLIZE,
+    VERSION,
+    one_of,
+    picture,
+    pictures,
+    whole,
+)
+
+IMAGINE = {
+    "aspect_ratio": ASPECT_RATIO.as_flag("--ar"),
+    "stylize": STYLIZE.as_flag("--stylize"),
+    "tile": FLAG.as_flag("--tile"),
+    "speed": one_of("fast", "turbo").as_field("mode"),
+    "version": VERSION.as_field("version"),
+    "images": pictures(1, 2).as_lead(),
+    "style_images": pictures(1, 2).as_flag("--sref"),
+    "mask": picture(),
+}
+SMALL = {
+    Operation.IMAGINE: Capability(IMAGINE),
+    Operation.BLEND: Capability({"images": pictures(2, 5)}, Prompt.OPTIONAL, needs=frozenset({"images"})),
+    Operation.UPSCALE: Capability({}, Prompt.UNUSED, actions=("upscale1", "upscale2")),
+}
+#: what another can that SMALL cannot
+LARGE = {
+    Operation.IMAGINE: Capability({"speed": SPEED, "weird": whole(0, 3000), "images": pictures(1, 5)}),
+    Operation.VIDEO: Capability(),
+}
+OTHER = "; Large (--provider large) can"
+
+
+def table(title: str, capabilities: Mapping[Operation, Capability], limit: int) -> Any:
+    return SimpleNamespace(title=title, capabilities=capabilities, prompt_limit=limit)
+
+
+@pytest.fixture(autouse=True)
+def two_providers(monkeypatch):
+    tables = {"small": SMALL_VENDOR, "large": table("Large", LARGE, 2000)}
+    monkeypatch.setattr(providers, "PROVIDERS", tables)
+    monkeypatch.setattr(providers, "provider_class", tables.__getitem__)
+
+
+SMALL_VENDOR = cast("Provider", table("Small", SMALL, 100))
+
+
+def wish(
+    prompt: str = "a cat", operation: Operation = Operation.IMAGINE, action: str | None = None, **options: Any
+) -> Wish:
+    return understand(SMALL_VENDOR, GenerationRequest(operation, prompt, options, action))
+
+
+def refusal(*args: Any, **options: Any) -> str:
+    with pytest.raises(RequestInvalid) as caught:
+        wish(*args, **options)
+    return str(caught.value)
+
+
+# --- what becomes of it
+
+
+def test_every_option_goes_where_the_table_says():
+    assert wish(speed="turbo", version=7, aspect_ratio="3:2", images=[LINK], mask=LINK) == Wish(
+        f"{LINK} a cat --ar 3:2", {"mode": "turbo", "version": "7"}, {"mask": LINK}
+    )
+
+
+def test_several_values_stand_behind_one_flag():
+    assert wish(style_images=[LINK, LINK], stylize=50).prompt == f"a cat --sref {LINK} {LINK} --stylize 50"
+
+
+def test_blanks_around_the_prompt_are_left_out():
+    assert wish("  a\n cat ").prompt == "a\n cat"
+
+
+def test_a_prompt_that_is_not_used_is_left_out():
+    assert wish("a cat", Operation.UPSCALE, "upscale2").prompt == ""
+
+
+def test_a_prompt_that_is_optional_may_be_missing():
+    assert wish("", Operation.BLEND, images=[LINK, LINK]).placed == {"images": [LINK, LINK]}
+
+
+# --- what is refused
+
+
+def test_an_operation_is_refused_with_those_that_there_are():
+    assert refusal("x", Operation.VIDEO) == "Small cannot do video, only blend, imagine or upscale" + OTHER
+    assert refusal("x", Operation.EDIT) == "Small cannot do edit, only blend, imagine or upscale; no provider can"
+
+
+def test_an_option_is_refused_with_those_that_there_are():
+    there = "aspect_ratio, images, mask, speed, style_images, stylize, tile or version"
+
+    assert refusal(weird=5) == f"Small has no option 'weird' for imagine; there is {there}" + OTHER
+    assert refusal(colour="red") == f"Small has no option 'colour' for imagine; there is {there}; no provider can"
+    assert refusal("", Operation.UPSCALE, "upscale1", x=1) == (
+        "Small has no option 'x' for upscale; there is none; no provider can"
+    )
+
+
+def test_a_value_is_refused_with_what_is_possible():
+    assert refusal(speed="warp") == "option speed: 'warp' is not possible, give fast or turbo"
+
+
+def test_a_value_that_another_takes_is_refused_with_its_name():
+    assert refusal(speed="relax") == "option speed: 'relax' is not possible at Small, give fast or turbo" + OTHER
+    assert refusal(images=[LINK] * 3) == (
+        "option images: a list of 3 is not possible at Small, give 1 to 2 links to pictures" + OTHER
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("x" * 500, f"'{'x' * 40}'"),
+        ("a\x00\ud800", r"'a\x00\ud800'"),
+        ({"a": 1}, "a JSON object"),
+        ([], "a list of 0"),
+        (None, "'None'"),
+        pytest.param(10**5000, "a number of so many digits", id="5,001 digits"),
+    ],
+)
+def test_a_wrong_value_is_shown_in_brief(value, shown):
+    assert refusal(stylize=value) == f"option stylize: {shown} is not possible, give a whole number from 0 to 1000"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "option", "said"),
+    [
+        ("a cat --ar 3:2", {"aspect_ratio": "1:1"}, "--ar"),
+        ("a cat --aspect 3:2", {"aspect_ratio": "1:1"}, "--aspect"),
+        ("a cat \N{EM DASH}ar 3:2", {"aspect_ratio": "1:1"}, "--ar"),
+        ("a cat --s 5", {"stylize": 5}, "--s"),
+        ("a cat --tile", {"tile": True}, "--tile"),
+    ],
+)
+def test_what_the_prompt_says_already_is_not_said_twice(prompt, option, said):
+    (name,) = option
+
+    assert refusal(prompt, **option) == f"option {name}: the prompt says {said} already; say it once"
+
+
+def test_a_word_that_only_begins_like_a_flag_is_none():
+    assert wish("a cat --arrow --start --style raw", aspect_ratio="1:1", stylize=5).prompt.endswith(
+        "--ar 1:1 --stylize 5"
+    )
+
+
+def test_a_missing_prompt_is_named():
+    assert refusal(" ") == "the prompt is empty: imagine needs one"
+
+
+def test_a_missing_option_is_named():
+    assert refusal("", Operation.BLEND) == "blend at Small needs the option images"
+
+
+def test_a_long_prompt_is_refused_with_who_takes_it():
+    assert refusal("x" * 101) == "the prompt has 101 characters, Small takes at most 100" + OTHER
+    assert refusal("x" * 2001) == "the prompt has 2001 characters, Small takes at most 100"
+    assert refusal("x" * 100, aspect_ratio="1:1").startswith("the prompt has 109 characters")
+
+
+@pytest.mark.parametrize("prompt", ["a\x00cat", "\ud83d cat"])
+def test_a_prompt_that_no_encoding_carries_is_refused(prompt):
+    assert refusal(prompt) == "the prompt holds a NUL or half a character, which no provider takes: copy it again"
+
+
+@pytest.mark.parametrize("action", ["upscale3", "upscale", "", "reroll"])
+def test_an_action_is_refused_with_those_that_there_are(action):
+    assert refusal("", Operation.UPSCALE, action) == (
+        f"upscale has no action {action!r} at Small; there is upscale1 or upscale2"
+    )
+
+
+def test_a_follow_up_without_an_action_is_refused():
+    assert refusal("", Operation.UPSCALE) == (
+        "upscale is a follow-up: it needs a parent and its action, upscale1 or upscale2"
+    )
+
+
+def test_what_begins_anew_has_no_action():
+    assert refusal("a cat", Operation.IMAGINE, "upscale1") == (
+        "imagine has no action 'upscale1' at Small; imagine begins anew"
+    )
+
+
+# --- anything
+
+
+@given(
+    prompt=st.text(),
+    operation=st.sampled_from(Operation),
+    action=st.none() | st.text() | st.just("upscale1"),
+    options=st.dictionaries(st.sampled_from(sorted(IMAGINE)) | st.text(), JSON, max_size=4),
+)
+def test_no_request_does_more_than_be_refused_in_a_sentence(prompt, operation, action, options):
+    request = GenerationRequest(operation, prompt, options, action)
+    try:
+        understood = understand(SMALL_VENDOR, request)
+    except RequestInvalid as error:
+        assert str(error).isprintable()  # noqa: PT017
+    else:
+        assert len(understood.prompt) <= 100

@@ -1,0 +1,13 @@
+"""Results that are texts"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from worker.ledger.types import Json
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("assets", sa.Column("content", Json(), nullable=True))

@@ -1,0 +1,47 @@
+"""The buttons under a picture of Midjourney's Discord bot, as our action words.
+
+Wire facts: CustomComponentModel.cs and SubmitController.cs of trueai-org/midjourney-proxy for the ids. An id holds the
+picture's own id, so it is taken from the parent's task and never put together here.
+"""
+
+import re
+from typing import Any
+
+from worker.providers.reading import identifier
+
+_WORDS = (
+    (re.compile(r"MJ::JOB::upsample::([1-4])::.+"), r"upscale\1"),
+    (re.compile(r"MJ::JOB::variation::([1-4])::.+"), r"variation\1"),
+    (re.compile(r"MJ::JOB::reroll::.+"), "reroll"),
+    # upsample_v5_2x, upsample_v6_2x_subtle, upsample_v6r1_2x_creative, …
+    (re.compile(r"MJ::JOB::upsample_v[0-9a-z.]+_([24]x)::.+"), r"upscale_\1"),
+    (re.compile(r"MJ::JOB::upsample_v[0-9a-z._]+_(subtle|creative)::.+"), r"upscale_\1"),
+    (re.compile(r"MJ::JOB::low_variation::.+"), "variation_subtle"),
+    (re.compile(r"MJ::JOB::high_variation::.+"), "variation_strong"),
+    (re.compile(r"MJ::JOB::(pan_(?:left|right|up|down))::.+"), r"\1"),
+    # How many percent of the new picture the old one fills; at 100 it only becomes a square.
+    (re.compile(r"MJ::Outpaint::50::.+"), "zoom_out_2x"),
+    (re.compile(r"MJ::Outpaint::75::.+"), "zoom_out_1_5x"),
+    (re.compile(r"MJ::Outpaint::100::.+"), "square"),
+    (re.compile(r"MJ::CustomZoom::.+"), "zoom_custom"),
+    (re.compile(r"MJ::Inpaint::.+"), "variation_region"),
+)
+
+
+def action_of(custom_id: str) -> str | None:
+    """Our word for the action behind a button; None for a button that is not known (a bookmark, a link)."""
+    for pattern, word in _WORDS:
+        if found := pattern.fullmatch(custom_id):
+            return found.expand(word)
+    return None
+
+
+def buttons_of(buttons: Any) -> dict[str, str]:
+    """The customId of each action that a task offers, from its list of buttons as it came, whatever that is."""
+    offered: dict[str, str] = {}
+    for button in buttons if isinstance(buttons, list) else []:
+        custom_id = button.get("customId") if isinstance(button, dict) else None
+        action = action_of(custom_id) if isinstance(custom_id, str) and identifier(custom_id) else None
+        if action:
+            offered.setdefault(action, str(custom_id))
+    return offered

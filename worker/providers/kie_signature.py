@@ -1,0 +1,57 @@
+"""The signature that Kie.ai puts under a callback when a key for it is set at kie.ai/settings.
+
+Wire facts: docs.kie.ai/common-api/webhook-verification. What surprises: it covers the task's id and a timestamp, not
+the body. Whoever sees one can send it again with other links.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from worker.errors import CallbackUnreadable
+
+_TIMESTAMP = "X-Webhook-Timestamp"
+_SIGNATURE = "X-Webhook-Signature"
+
+
+def check_signature(
+    key: str, headers: Mapping[str, str], task_id: str | None, received_at: datetime, window: timedelta
+) -> None:
+    """Raise CallbackUnreadable unless it was signed with this key, at most `window` before or after it came."""
+    timestamp, signature = headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
+    if not timestamp or not signature:
+        raise CallbackUnreadable(
+            "it is not signed, but KIE_WEBHOOK_HMAC_KEY is set: set the same key at kie.ai/settings, or none at both"
+        )
+    if task_id is None:
+        raise CallbackUnreadable("it names no task, so its signature proves nothing")
+    if not hmac.compare_digest(_as_bytes(signature), _sign(key, task_id, timestamp)):
+        raise CallbackUnreadable(
+            "its signature is wrong: it is forged, or KIE_WEBHOOK_HMAC_KEY is not the key at kie.ai/settings"
+        )
+    if not re.fullmatch(r"[0-9]{1,12}", timestamp):
+        raise CallbackUnreadable(f"its {_TIMESTAMP} is not a number of seconds")
+    apart = abs(received_at.timestamp() - int(timestamp))
+    if apart > window.total_seconds():
+        raise CallbackUnreadable(
+            f"it was signed {apart:.0f} s from when it came, and KIE_WEBHOOK_WINDOW allows {window.total_seconds():g} s"
+        )
+
+
+def proof_of(headers: Mapping[str, str]) -> str | None:
+    """What is signed once and must not come with a second body."""
+    timestamp, signature = headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
+    return f"{timestamp} {signature}" if timestamp and signature else None
+
+
+def _sign(key: str, task_id: str, timestamp: str) -> bytes:
+    digest = hmac.new(key.encode(), f"{task_id}.".encode() + _as_bytes(timestamp), hashlib.sha256).digest()
+    return base64.b64encode(digest)
+
+
+def _as_bytes(header: str) -> bytes:
+    # compare_digest takes a text only if it is ASCII, and a header may hold anything.
+    return header.encode(errors="surrogatepass")

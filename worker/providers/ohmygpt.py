@@ -1,0 +1,166 @@
+"""OhMyGPT: everything by POST under `/api/v1/ai/draw/mj/`, form-encoded as its pages show it, or as JSON.
+
+Wire facts: ohmygptdocs.apifox.cn (the pages of the Midjourney Open API); jiusiguer/mid-ohmygptapi for the bodies of
+callbacks, which no page describes. What surprises: task ids are integers, and `data` of a submission's reply is the id
+itself; a refusal may come with HTTP status 200; `base64Array` is one field repeated.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from worker.errors import QueryFailed, Uncertain
+from worker.generation import GenerationRequest, Operation, Outcome
+from worker.providers import Mark, Provider, Submission
+from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.http import ApiClient, read_key
+from worker.providers.mj_parameters import (
+    BLEND,
+    DESCRIBE,
+    IMAGINE,
+    PAN,
+    UPSCALE,
+    VARIATION,
+    ZOOM,
+    button_of,
+    compose,
+    task_of,
+)
+from worker.providers.mj_tasks import DISCORD_HOSTS, RETENTION, read_body
+from worker.providers.ohmygpt_results import (
+    CODES,
+    TITLE,
+    UNKNOWN_TASK,
+    read_callback,
+    read_listed,
+    read_refusal,
+)
+from worker.providers.options import one_of, picture
+from worker.providers.reading import identifier
+from worker.settings import Settings
+
+ROOT = "/api/v1/ai/draw/mj"
+
+#: pages of `find`, and tasks on each: no more are documented
+PAGES = 10
+PAGE_SIZE = 20
+
+_SPEED = {"speed": one_of("relax", "fast").as_field("type", {"relax": "NORMAL", "fast": "FAST"})}
+
+
+def _follow_up(*actions: str) -> Capability:
+    return Capability(_SPEED, Prompt.UNUSED, actions=actions)
+
+
+class OhMyGPT(Provider):
+    """OhMyGPT (ohmygpt.com). Raises ConfigurationError if its API key is missing."""
+
+    name = "ohmygpt"
+    title = TITLE
+    prefix = "ohmygpt"
+    capabilities: ClassVar = {
+        Operation.IMAGINE: Capability(IMAGINE | _SPEED),
+        Operation.UPSCALE: _follow_up(*UPSCALE),
+        Operation.VARIATION: _follow_up(*VARIATION),
+        Operation.REROLL: _follow_up("reroll"),
+        Operation.PAN: _follow_up(*PAN),
+        Operation.ZOOM: _follow_up(*ZOOM),
+        Operation.REGION: Capability(
+            # The other pictures of this API are `data:` links too.
+            _SPEED | {"mask": picture(links=False, files=True).as_field("base64Mask")},
+            Prompt.UNUSED,
+            needs=frozenset({"mask"}),
+            actions=("variation_region",),
+        ),
+        Operation.BLEND: Capability(BLEND | _SPEED, Prompt.UNUSED, needs=frozenset({"images"})),
+        Operation.DESCRIBE: Capability(DESCRIBE | _SPEED, Prompt.UNUSED, needs=frozenset({"images"})),
+    }
+    #: what Discord lets the bot's command take
+    prompt_limit = 6000
+    retention = RETENTION
+    fetch_limit = 1
+
+    def __init__(self, settings: Settings) -> None:
+        key = read_key(TITLE, "OHMYGPT_API_KEY", settings.ohmygpt_api_key)
+        self._json = settings.ohmygpt_encoding == "json"
+        self._api = ApiClient(
+            TITLE,
+            settings.ohmygpt_base_url,
+            credentials={"Authorization": f"Bearer {key}"},
+            codes=CODES,
+            read_refusal=read_refusal,
+            code_decides=True,
+            form=not self._json,
+        )
+        self.result_hosts = DISCORD_HOSTS | {"ohmygpt.com", urlsplit(settings.ohmygpt_base_url).hostname or ""}
+
+    def check(self, request: GenerationRequest) -> None:
+        self._post_of(request)
+
+    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
+        path, body = self._post_of(request)
+        webhook = {"webhook": mark.callback_url} if mark.callback_url else {}
+        reply = self._api.post_once(path, body | webhook)
+        task_id = identifier(reply.get("data")) if isinstance(reply, dict) else None
+        if task_id is None:
+            raise Uncertain(f"{TITLE} answered without a task id, so it may have taken the request", code="no_task_id")
+        return Submission(task_id)
+
+    def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:  # noqa: ARG002
+        return read_callback(read_body(body), received_at)
+
+    def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
+        found = {}
+        for task_id in task_ids:
+            data = self._ask("/query", taskId=self._as_sent(task_id))
+            outcome = read_listed(data) if isinstance(data, dict) else None
+            if outcome is not None and outcome.task_id == task_id:
+                found[task_id] = outcome
+        return found
+
+    def find(self, mark: Mark) -> Outcome | None:
+        if mark.callback_url is None:
+            return None
+        for page in range(1, PAGES + 1):
+            data = self._ask(f"/query-mj-tasks?page={page}&pageSize={PAGE_SIZE}")
+            tasks = data.get("tasks") if isinstance(data, dict) else None
+            if not isinstance(tasks, list):
+                raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
+            for task in tasks:
+                if isinstance(task, dict) and task.get("webhookUrl") == mark.callback_url:
+                    return read_listed(task)
+            if not tasks:
+                break
+        return None
+
+    def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
+        wish = understand(self, request)
+        body = {"model": "midjourney", **wish.fields}
+        if request.action is not None:
+            body |= {"taskId": self._as_sent(task_of(request)), "customId": button_of(request, TITLE)}
+            if pool := request.parent.get("pool"):
+                # A follow-up must stay where its parent was drawn, says one client.
+                body.setdefault("type", pool)
+            return f"{ROOT}/action", body
+        if request.operation is Operation.IMAGINE:
+            prompt, files = compose(wish)
+            body |= {"prompt": prompt, **({"base64Array": files} if files else {})}
+        return f"{ROOT}/{request.operation}", body
+
+    def _as_sent(self, task_id: str) -> int | str:
+        if self._json and task_id.isascii() and task_id.isdecimal():
+            return int(task_id)
+        return task_id
+
+    def _ask(self, path: str, **question: Any) -> Any:
+        """The `data` of the reply; None for a task that is not known."""
+        try:
+            reply = self._api.query(f"{ROOT}{path}", {"model": "midjourney", **question})
+        except QueryFailed as error:
+            if error.code in {"404", UNKNOWN_TASK}:
+                return None
+            raise
+        if not isinstance(reply, dict) or "data" not in reply:
+            raise QueryFailed(f"{TITLE} answered a question with JSON that has no data", code="unreadable_reply")
+        return reply["data"]
