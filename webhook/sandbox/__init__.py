@@ -1,4 +1,4 @@
-"""A pretend provider: the wire format of Ace Data Cloud, real pictures, fault knobs and a bill.
+"""The pretend providers: their wire formats, real pictures and videos, fault knobs and a bill.
 
 It imports nothing of Darkroom, so that it is an independent check of the adapters.
 
@@ -45,7 +45,8 @@ class Sandbox:
 
     def served(self, link: str) -> list[dict[str, Any]]:
         """The log entries of the downloads of this link or path, whatever its signature was."""
-        path = urlsplit(link).path
+        # Some of the vendors' paths begin with two slashes, which the server takes for one.
+        path = "/" + urlsplit(link).path.lstrip("/")
         return [entry for entry in self.log("download") if entry["path"] == path]
 
     def stop(self) -> None:

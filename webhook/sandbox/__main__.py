@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--link-life", type=_number(float, 0, 1e9), default=86_400.0, help="seconds that a link works")
     parser.add_argument("--faults", type=_faults, default={}, help='knobs and probabilities, like {"drop": 0.1}')
     parser.add_argument("--seed", type=int, default=0, help="of the chance that turns the knobs")
+    parser.add_argument("--hmac-key", default="", help="signs the callbacks of the dialects that sign theirs")
     return parser
 
 

@@ -1,29 +1,42 @@
-"""The sandbox as a WSGI application: one dialect per provider, their pictures, and its own pages."""
+"""The sandbox as a WSGI application: one dialect per provider, their files, and its own pages."""
 
-import uuid
+from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from webhook.sandbox.acedata.routes import Routes as AceDataRoutes
+from webhook.sandbox.acedata import AceData
 from webhook.sandbox.control import Control
+from webhook.sandbox.dialect import Dialect
 from webhook.sandbox.downloads import Downloads
+from webhook.sandbox.kie import Kie
+from webhook.sandbox.mjproxy import MjProxy
+from webhook.sandbox.ohmygpt import OhMyGpt
 from webhook.sandbox.studio import Studio
+
+DIALECTS: tuple[type[Dialect[Any]], ...] = (AceData, Kie, OhMyGpt, MjProxy)
+#: in which the dialects have their files
+FOLDERS = ("/attachments", "/cdn", "/video", "/v", "/storage", "/mj/image")
 
 
 def create_app(studio: Studio) -> Flask:
     app = Flask(__name__, static_folder=None)
     # The documented order of the fields is easier to compare by eye.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.register_blueprint(AceDataRoutes(studio).blueprint())
-    app.register_blueprint(Downloads(studio).blueprint())
+    dialects = [dialect(studio) for dialect in DIALECTS]
+    for dialect in dialects:
+        app.register_blueprint(dialect.blueprint)
+    app.register_blueprint(Downloads(studio, FOLDERS).blueprint)
     app.register_blueprint(Control(studio).blueprint())
-    app.register_error_handler(HTTPException, _http_error)
+
+    def http_error(error: HTTPException) -> Response:
+        asked = [dialect for dialect in dialects if request.path.startswith(dialect.prefix)]
+        if asked:
+            dialect = max(asked, key=lambda one: len(one.prefix))
+            return dialect.error(dialect.http_error(error))
+        answer = jsonify({"error": error.description})
+        answer.status_code = error.code or 500
+        return answer
+
+    app.register_error_handler(HTTPException, http_error)
     return app
-
-
-def _http_error(error: HTTPException) -> Response:
-    code = "no_api" if error.code == 404 else "api_error" if (error.code or 500) >= 500 else "bad_request"
-    answer = jsonify({"error": {"code": code, "message": error.description}, "trace_id": str(uuid.uuid4())})
-    answer.status_code = error.code or 500
-    return answer

@@ -29,7 +29,7 @@ class Control:
         return blueprint
 
     def page(self) -> str:
-        tasks = [self._summary(task) for task in self._studio.recent(0, SHOWN)]
+        tasks = [self._summary(task) for task in self._studio.recent(Task, 0, SHOWN)]
         bill, faults = self._studio.journal.bill(), self._studio.faults.chances()
         return render_template("sandbox.html", tasks=tasks, bill=bill, faults=faults, knobs=KNOBS)
 
@@ -44,7 +44,7 @@ class Control:
 
     def tasks(self) -> Response:
         limit = max(0, request.args.get("limit", SHOWN, int))
-        return jsonify([self._summary(task) for task in self._studio.recent(0, limit)])
+        return jsonify([self._summary(task) for task in self._studio.recent(Task, 0, limit)])
 
     def faults(self) -> Response:
         return jsonify(self._studio.faults.chances())
@@ -64,8 +64,9 @@ class Control:
 
     def _summary(self, task: Task) -> dict[str, Any]:
         state = "failed" if task.failure else "running" if task.finished_at is None else "finished"
-        path = f"/attachments/page/{task.image_id}/{task.job_id}.png"
+        files = task.files if state == "finished" else ()
         return {
+            "provider": task.dialect.name,
             "task_id": task.id,
             "state": state,
             "action": task.action,
@@ -74,5 +75,6 @@ class Control:
             "faults": sorted(task.knobs),
             "created_at": task.created_at,
             "finished_at": task.finished_at,
-            "picture": self._studio.links.mint("", path, works=True) if state == "finished" else None,
+            "files": [{"link": self._studio.links.mint("", file.path), "type": file.mimetype} for file in files],
+            "text": task.text if state == "finished" else None,
         }

@@ -1,82 +1,89 @@
-"""Serves the pictures under their signed links, and does to them what the knobs say."""
+"""Serves the files of the results under their links, and does to them what the knobs say."""
 
 import hashlib
-import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from flask import Blueprint, Response, request
 
 from webhook.sandbox.faults import DOWNLOADS
-from webhook.sandbox.pictures import Picture, is_grid
+from webhook.sandbox.films import render_film
+from webhook.sandbox.pictures import Picture, render, render_progress
 from webhook.sandbox.studio import Studio
-from webhook.sandbox.task import Task
+from webhook.sandbox.task import File, Task
 
 HTML = b"<!doctype html><title>Error</title><h1>502 Bad Gateway</h1><p>The server is temporarily unable to answer.</p>"
 #: seconds, and pieces
 SLOW = 5
 SLOW_PIECES = 25
+#: seconds that a video plays
+PLAYS = 2
+#: where a decoder must notice flipped bits; it may well ignore a broken comment
+_VITAL = {"image/png": b"IDAT", "image/jpeg": b"\xff\xdb", "video/mp4": b"moov"}
+#: an encoder takes tens of megabytes
+_ONE_FILM_AT_A_TIME = threading.Lock()
 
 
 class Downloads:
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, folders: tuple[str, ...]) -> None:
+        """`folders` are those in which the dialects have their files, like `/attachments`."""
         self._studio = studio
+        # Thousands of pictures do not fit into memory; the few that are being looked at do.
+        self._render: Callable[..., bytes] = lru_cache(maxsize=32)(_render)
+        self._render_progress = lru_cache(maxsize=32)(render_progress)
+        self.blueprint = Blueprint("downloads", __name__)
+        for folder in folders:
+            self.blueprint.get(f"{folder}/<path:name>", endpoint=folder)(self._download)
 
-    def blueprint(self) -> Blueprint:
-        blueprint = Blueprint("downloads", __name__)
-        blueprint.get("/attachments/<channel>/<message>/<name>")(self.attachment)
-        return blueprint
-
-    def attachment(self, channel: str, message: str, name: str) -> Response:  # noqa: ARG002
-        found = self._studio.find_by_image(message)
-        if not found or not self._studio.links.works(request.path, request.args):
+    def _download(self, name: str) -> Response:  # noqa: ARG002
+        found = self._studio.find_file(request.path)
+        if not found or not self._studio.may_download(*found, request.args):
             return self._gone()
-        task, progress = found
-        if progress < 100:
+        task, file = found
+        if file.progress < 100:
             # The vendor destroys the intermediate pictures when the generation is done.
-            return self._gone() if task.finished_at is not None else self._progress_picture(task, progress)
+            return self._gone() if task.finished_at is not None else self._preview(task, file)
         knobs = task.knobs | self._studio.faults.draw(DOWNLOADS)
         fault = next((knob for knob in DOWNLOADS if knob in knobs), None)
-        picture = self._picture(task, name)
         if fault == "html":
-            return self._serve(HTML, "image/png", task, fault)
-        return self._spoiled(picture, task, fault)
+            return self._serve(HTML, file.mimetype, task, fault)
+        return self._spoiled(self._whole(task, file), task, file.mimetype, fault)
 
-    def _picture(self, task: Task, name: str) -> bytes:
-        """The whole picture, or one quadrant of it where the name says so; smaller if `width` says so."""
-        picture, side = task.picture, self._studio.side(task)
-        if is_grid(task.action) and (part := re.search(r"_0_([0-3])\.png$", name)):
-            picture = Picture(picture.prompt, picture.seed, picture.action, int(part[1]) + 1, picture.camera)
-            side //= 2
-        side = min(side, request.args.get("width", side, int), request.args.get("height", side, int))
-        return self._studio.render(picture, max(side, 1), f"{picture.prompt[:200]} Job ID: {task.job_id}")
+    def _whole(self, task: Task, file: File) -> bytes:
+        """Smaller if `width` or `height` says so."""
+        side = round(self._studio.side(task) * file.share)
+        side = max(1, min(side, request.args.get("width", side, int), request.args.get("height", side, int)))
+        return self._render(file.picture, side, f"{file.picture.prompt[:200]} Job ID: {task.id}", file.mimetype)
 
-    def _progress_picture(self, task: Task, progress: int) -> Response:
-        side = max(2, self._studio.side(task) // 4)
-        return self._serve(self._studio.render_progress(task.picture, side, progress), "image/webp", task, None)
+    def _preview(self, task: Task, file: File) -> Response:
+        side = max(2, round(self._studio.side(task) * file.share))
+        return self._serve(self._render_progress(file.picture, side, file.progress), file.mimetype, task, None)
 
-    def _spoiled(self, picture: bytes, task: Task, fault: str | None) -> Response:
-        half = picture[: len(picture) // 2]
+    def _spoiled(self, body: bytes, task: Task, mimetype: str, fault: str | None) -> Response:
+        half = body[: len(body) // 2]
         match fault:
             case "corrupt":
-                return self._serve(_flip_bits(picture), "image/png", task, fault)
+                return self._serve(_flip_bits(body, _VITAL[mimetype]), mimetype, task, fault)
             case "short":
-                return self._serve(half, "image/png", task, fault)
+                return self._serve(half, mimetype, task, fault)
             case "truncated":
-                answer = self._serve(half, "image/png", task, fault)
+                answer = self._serve(half, mimetype, task, fault)
                 # As an iterator, because Flask would write the length that is true.
                 answer.response = iter([half])
-                answer.content_length = len(picture)
+                answer.content_length = len(body)
                 return answer
             case "slow":
-                answer = self._serve(picture, "image/png", task, fault)
-                answer.response = _drip(picture)
-                answer.content_length = len(picture)
+                answer = self._serve(body, mimetype, task, fault)
+                answer.response = _drip(body)
+                answer.content_length = len(body)
                 return answer
-        return self._serve(picture, "image/png", task, fault)
+        return self._serve(body, mimetype, task, fault)
 
     def _serve(self, body: bytes, mimetype: str, task: Task, fault: str | None) -> Response:
-        self._note(200, task_id=task.id, bytes=len(body), sha256=hashlib.sha256(body).hexdigest(), fault=fault)
+        facts = {"provider": task.dialect.name, "task_id": task.id, "fault": fault}
+        self._note(200, bytes=len(body), sha256=hashlib.sha256(body).hexdigest(), **facts)
         return Response(body, mimetype=mimetype)
 
     def _gone(self) -> Response:
@@ -88,15 +95,22 @@ class Downloads:
         self._studio.journal.note("download", path=request.path, status=status, **facts)
 
 
-def _flip_bits(picture: bytes) -> bytes:
-    """In the image data, where a decoder must notice; it may well ignore a broken comment."""
-    start = picture.index(b"IDAT") + 4
-    middle = (start + len(picture)) // 2
-    return picture[:middle] + bytes(byte ^ 0x55 for byte in picture[middle : middle + 8]) + picture[middle + 8 :]
+def _render(picture: Picture, side: int, comment: str, mimetype: str) -> bytes:
+    if mimetype == "video/mp4":
+        with _ONE_FILM_AT_A_TIME:
+            return render_film(picture, side, PLAYS, comment)
+    return render(picture, side, comment, mimetype)
 
 
-def _drip(picture: bytes) -> Iterator[bytes]:
-    size = len(picture) // SLOW_PIECES + 1
-    for start in range(0, len(picture), size):
-        yield picture[start : start + size]
+def _flip_bits(body: bytes, vital: bytes) -> bytes:
+    """In the middle of a PNG's image data, at a table of a JPEG, in the index of a video."""
+    start = body.index(vital)
+    middle = (start + 4 + len(body)) // 2 if vital == b"IDAT" else start + 8 * (vital == b"moov")
+    return body[:middle] + bytes(byte ^ 0x55 for byte in body[middle : middle + 8]) + body[middle + 8 :]
+
+
+def _drip(body: bytes) -> Iterator[bytes]:
+    size = len(body) // SLOW_PIECES + 1
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
         time.sleep(SLOW / SLOW_PIECES)

@@ -1,6 +1,7 @@
 """The fault knobs: what a provider, a network or a link may do wrong, each with a probability between 0 and 1.
 
 A prompt turns a knob on for its own generation with the word `sandbox:<knob>`; follow-ups do not inherit it.
+Statuses and bodies are told here as Ace Data Cloud has them; each dialect says them in its own words.
 """
 
 import random
@@ -28,10 +29,10 @@ ANSWERS: Mapping[str, str] = {
 
 #: what happens to an accepted generation later
 COURSE: Mapping[str, str] = {
-    "drop": "the callback is never sent",
+    "drop": "no callback is ever sent, of progress neither",
     "duplicate": "the callback is sent three times at once",
     "delay": "it takes five times as long, and at least 1 s",
-    "reorder": "the progress callbacks (35, 75) are sent, but after the final one",
+    "reorder": "the progress callbacks are sent, but after the final one",
     "early": "the callback is sent and answered before the submission is answered",
     "fail": "it fails, with a refund",
     "dead_links": "the links that are given out first are dead; later task queries give working ones",
@@ -40,11 +41,11 @@ COURSE: Mapping[str, str] = {
 
 #: drawn anew for each download, so that a second try may work; by word for all downloads of that generation
 DOWNLOADS: Mapping[str, str] = {
-    "corrupt": "some bits of the picture are flipped",
+    "corrupt": "some bits of the file are flipped",
     "truncated": "the connection closes before Content-Length is reached",
-    "short": "half of the picture with a Content-Length that fits",
-    "html": "an HTML page with status 200 and type image/png",
-    "slow": "the picture drips for 5 s",
+    "short": "half of the file with a Content-Length that fits",
+    "html": "an HTML page with status 200 and the type of the file",
+    "slow": "the file drips for 5 s",
 }
 
 KNOBS: Mapping[str, str] = {**REFUSALS, **ANSWERS, **COURSE, **DOWNLOADS}

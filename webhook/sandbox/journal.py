@@ -14,8 +14,8 @@ LOG_LIMIT = 200_000
 class Charge:
     """One accepted submission; a failed task is refunded, as Ace Data Cloud says that those are not billed."""
 
+    provider: str
     task_id: str
-    trace_id: str
     prompt: str
     action: str
     callback_url: str | None
@@ -27,17 +27,17 @@ class Charge:
 class Journal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._charges: dict[str, Charge] = {}
+        self._charges: dict[tuple[str, str], Charge] = {}
         self._log: deque[dict[str, Any]] = deque(maxlen=LOG_LIMIT)
 
     def charge(self, charge: Charge) -> None:
         with self._lock:
-            self._charges[charge.task_id] = charge
+            self._charges[charge.provider, charge.task_id] = charge
 
-    def refund(self, task_id: str) -> None:
+    def refund(self, provider: str, task_id: str) -> None:
         with self._lock:
-            if charge := self._charges.get(task_id):
-                self._charges[task_id] = replace(charge, refunded=True)
+            if charge := self._charges.get((provider, task_id)):
+                self._charges[provider, task_id] = replace(charge, refunded=True)
 
     def bill(self) -> dict[str, Any]:
         """`charges` is what has to be paid; `lines` also holds what was refunded."""

@@ -16,10 +16,13 @@ class Links:
         self.life = life
         self._key = secrets.token_bytes(32)
 
-    def mint(self, base_url: str, path: str, *, works: bool) -> str:
-        """A link that ends in a bare `&`, as Discord's do; one that must not work has a wrong `hm` and looks alive."""
+    def mint(self, base_url: str, path: str, *, works: bool = True, life: float | None = None) -> str:
+        """A link that ends in a bare `&`, as Discord's do; one that must not work has a wrong `hm` and looks alive.
+
+        `life` is in seconds; without it the link lives as long as all do.
+        """
         issued = int(time.time())
-        expires, since = f"{int(issued + self.life):x}", f"{issued:x}"
+        expires, since = f"{int(issued + (self.life if life is None else life)):x}", f"{issued:x}"
         signature = self._sign(path, expires, since) if works else secrets.token_hex(32)
         return f"{base_url}{path}?ex={expires}&is={since}&hm={signature}&"
 

@@ -61,10 +61,25 @@ def follow_up(parent: Picture, action: str, prompt: str, seed: int) -> Picture:
     return Picture(prompt, seed, action)
 
 
-def render(picture: Picture, side: int, comment: str) -> bytes:
-    """A PNG of `side` pixels; `comment` goes into its `Description`, as Midjourney's own files have it."""
+def quarters(grid: Picture) -> tuple[Picture, ...]:
+    """The four pictures of a grid, each alone."""
+    return tuple(replace(grid, quadrant=number) for number in (1, 2, 3, 4))
+
+
+def takes(picture: Picture, count: int) -> tuple[Picture, ...]:
+    """What `count` videos of a picture start from; a grid gives its first."""
+    single = replace(picture, quadrant=picture.quadrant or 1)
+    return tuple(
+        replace(single, camera=replace(single.camera, zoom=single.camera.zoom * (1 + number / 10)))
+        for number in range(count)
+    )
+
+
+def render(picture: Picture, side: int, comment: str, mimetype: str = "image/png") -> bytes:
+    """A PNG or JPEG of `side` pixels; `comment` goes into a PNG's `Description`, as Midjourney's own files have it."""
     with _ONE_AT_A_TIME:
-        return _encode(_draw(picture, side), comment)
+        image = _draw(picture, side)
+        return _jpeg(image, comment) if mimetype == "image/jpeg" else _png(image, comment)
 
 
 def render_progress(picture: Picture, side: int, progress: int) -> bytes:
@@ -149,7 +164,13 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _encode(image: Image.Image, comment: str) -> bytes:
+def _jpeg(image: Image.Image, comment: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90, comment=comment.encode("utf-8", "replace"))
+    return buffer.getvalue()
+
+
+def _png(image: Image.Image, comment: str) -> bytes:
     facts = PngImagePlugin.PngInfo()
     facts.add_itxt("Description", comment)
     buffer = io.BytesIO()

@@ -6,33 +6,36 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import TypeVar
 
 from webhook.sandbox.callbacks import Callbacks
 from webhook.sandbox.faults import Faults
 from webhook.sandbox.journal import Charge, Journal
 from webhook.sandbox.links import Links
-from webhook.sandbox.pictures import render, render_progress
-from webhook.sandbox.task import FAILURES, Task
+from webhook.sandbox.task import File, Task
 from webhook.sandbox.timer import Timer
 
-#: per cent, at which a provider that streams says something before the end
-PROGRESS = (35, 75)
 TINY_SIDE = 16
 #: seconds that `hang` holds a connection
 HANG = 60
 _DISCORD_EPOCH_MS = 1_420_070_400_000
 
+T = TypeVar("T", bound=Task)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`delay` and `link_life` are seconds, `size` is the side of a picture in pixels."""
+    """`delay` and `link_life` are seconds, `size` is the side of a picture in pixels.
+
+    Callbacks are signed with `hmac_key`, if it is set, by the dialects that know how to.
+    """
 
     delay: float = 2.0
     size: int = 1024
     link_life: float = 86_400.0
     seed: int = 0
     faults: Mapping[str, float] = field(default_factory=dict)
+    hmac_key: str = ""
 
 
 class Studio:
@@ -45,14 +48,11 @@ class Studio:
         self.stopping = threading.Event()
         self._timer = Timer()
         self._changed = threading.Condition()
-        self._tasks: dict[str, Task] = {}
-        self._by_trace: dict[str, Task] = {}
-        self._by_image: dict[str, tuple[Task, int]] = {}
+        #: in the order of their submission; the values mean nothing
+        self._tasks: dict[Task, None] = {}
+        self._by_name: dict[tuple[type[Task], str], Task] = {}
+        self._files: dict[str, tuple[Task, File]] = {}
         self._last_snowflake = 0
-        self._failures = itertools.cycle(FAILURES)
-        # Thousands of pictures do not fit into memory; the few that are being looked at do.
-        self.render = lru_cache(maxsize=32)(render)
-        self.render_progress = lru_cache(maxsize=32)(render_progress)
 
     # --- submissions ---
 
@@ -65,22 +65,19 @@ class Studio:
 
     def accept(self, task: Task) -> None:
         """From here on it is charged and takes its course."""
-        if task.streams or "reorder" in task.knobs:
-            task.progress_ids.update((progress, self.snowflake()) for progress in PROGRESS)
         with self._changed:
-            self._tasks[task.id] = task
-            self._by_trace[task.trace_id] = task
-            self._by_image[task.image_id] = (task, 100)
-            self._by_image.update((image_id, (task, progress)) for progress, image_id in task.progress_ids.items())
+            self._tasks[task] = None
+            self._by_name.update(((type(task), name), task) for name in (task.id, *task.names))
+            self._files.update((file.path, (task, file)) for file in (*task.files, *task.previews))
         self.journal.charge(
-            Charge(task.id, task.trace_id, task.prompt, task.action, task.callback_url, task.created_at)
+            Charge(task.dialect.name, task.id, task.prompt, task.action, task.callback_url, task.created_at)
         )
         if "early" in task.knobs:
             self._finish(task)
             self._announce(task)
         else:
-            streams = task.streams and task.callback_url and "reorder" not in task.knobs
-            self._plan(task, PROGRESS if streams else (), time.monotonic())
+            streams = task.streams and "reorder" not in task.knobs
+            self._plan(task, task.dialect.stages if streams else (), time.monotonic())
 
     def wait(self, task: Task, timeout: float) -> bool:
         """Whether it finished in time, in seconds."""
@@ -99,9 +96,10 @@ class Studio:
             self._plan(task, stages[1:], began)
 
         def next_stage() -> None:
-            if task.id not in self._tasks:
+            if task not in self._tasks:
                 return  # forgotten meanwhile
             if stages:
+                task.progress = stages[0]
                 self.callbacks.later(tell_and_go_on)
             else:
                 self._finish(task)
@@ -112,17 +110,19 @@ class Studio:
     def _finish(self, task: Task) -> None:
         with self._changed:
             if "fail" in task.knobs:
-                task.failure = next(self._failures)
+                task.failure = task.dialect.next_failure()
+            task.progress = 100
             task.finished_at = time.time()
             self._changed.notify_all()
         if task.failure:
-            self.journal.refund(task.id)
+            self.journal.refund(task.dialect.name, task.id)
 
     def _announce(self, task: Task) -> None:
         if not task.callback_url:
             return
         if "drop" in task.knobs:
-            self.journal.note("callback", task_id=task.id, url=task.callback_url, progress=100, error="dropped")
+            facts = {"provider": task.dialect.name, "task_id": task.id, "url": task.callback_url}
+            self.journal.note("callback", **facts, progress=100, error="dropped")
             return
         body = self._body(task, 100)
         if "duplicate" in task.knobs:
@@ -130,53 +130,73 @@ class Studio:
                 self.callbacks.later(lambda: self._post(task, body, 100))
         self._post(task, body, 100)
         if "reorder" in task.knobs:
-            for progress in PROGRESS:
+            for progress in task.dialect.stages:
                 self._deliver(task, progress)
 
     def _deliver(self, task: Task, progress: int) -> None:
-        self._post(task, self._body(task, progress), progress)
+        if task.callback_url and "drop" not in task.knobs:
+            self._post(task, self._body(task, progress), progress)
 
     def _body(self, task: Task, progress: int) -> bytes:
         return json.dumps(task.dialect.callback_body(task, progress)).encode()
 
-    def _post(self, task: Task, body: bytes, progress: int) -> None:
-        if task.callback_url:
-            self.callbacks.deliver(task.callback_url, body, task_id=task.id, progress=progress)
+    def _post(self, task: Task, body: bytes, progress: int, tried: int = 0) -> None:
+        if not task.callback_url:
+            return
+        dialect = task.dialect
+        facts = {"provider": dialect.name, "task_id": task.id, "progress": progress}
+        status = self.callbacks.deliver(task.callback_url, body, dialect.callback_headers(task), **facts)
+        if status != 200 and tried < len(dialect.retry_pauses):
+            again = time.monotonic() + dialect.retry_pauses[tried]
+            self._timer.call_at(
+                again, lambda: self.callbacks.later(lambda: self._post(task, body, progress, tried + 1))
+            )
 
     # --- questions ---
 
-    def find(self, task_id: str) -> Task | None:
+    def find(self, kind: type[T], name: str) -> T | None:
+        """The task of this dialect with this id or other name."""
         with self._changed:
-            return self._tasks.get(task_id)
+            task = self._by_name.get((kind, name))
+        return task if isinstance(task, kind) else None
 
-    def find_by_trace(self, trace_id: str) -> Task | None:
+    def find_file(self, path: str) -> tuple[Task, File] | None:
         with self._changed:
-            return self._by_trace.get(trace_id)
+            return self._files.get(path)
 
-    def find_by_image(self, image_id: str) -> tuple[Task, int] | None:
-        """The task that made this image, and how far it was then; only at 100 it can be worked on further."""
+    def recent(self, kind: type[T], offset: int, limit: int) -> list[T]:
+        """Newest first; `Task` stands for those of all dialects."""
         with self._changed:
-            return self._by_image.get(image_id)
-
-    def recent(self, offset: int, limit: int) -> list[Task]:
-        """Newest first."""
-        with self._changed:
-            return list(itertools.islice(reversed(self._tasks.values()), offset, offset + limit))
+            found = (task for task in reversed(self._tasks) if isinstance(task, kind))
+            return list(itertools.islice(found, offset, offset + limit))
 
     def side(self, task: Task) -> int:
         return TINY_SIDE if task.tiny else self.options.size
 
-    def link(self, task: Task, path: str, *, first: bool) -> str:
-        """A link to a result; `first` says whether it is in the answer that gives the links out for the first time."""
-        dead = "dead_links_forever" in task.knobs or ("dead_links" in task.knobs and first)
-        return self.links.mint(task.base_url, path, works=not dead)
+    # --- links ---
 
-    def give_links(self, task: Task) -> bool:
-        """Whether the links of this task are now given out for the first time."""
+    def give_links(self, task: Task) -> list[str]:
+        """Links to its files, in their order; how often they were given counts for the knob `dead_links`."""
         with self._changed:
-            first = not task.links_given
-            task.links_given = True
-            return first
+            task.times_given += 1
+        return [self._link(task, file, works=self._alive(task)) for file in task.files]
+
+    def preview_link(self, task: Task, progress: int) -> str | None:
+        found = next((file for file in task.previews if file.progress == progress), None)
+        return self._link(task, found, works="dead_links_forever" not in task.knobs) if found else None
+
+    def may_download(self, task: Task, file: File, query: Mapping[str, str]) -> bool:
+        """Whether the link is good. A file with bare links can be had by a signed one as well."""
+        if file.signed or "hm" in query:
+            return self.links.works(file.path, query)
+        since = task.finished_at or time.time()
+        return self._alive(task) and time.time() < since + self.options.link_life
+
+    def _alive(self, task: Task) -> bool:
+        return "dead_links_forever" not in task.knobs and ("dead_links" not in task.knobs or task.times_given > 1)
+
+    def _link(self, task: Task, file: File, *, works: bool) -> str:
+        return self.links.mint(task.base_url, file.path, works=works) if file.signed else task.base_url + file.path
 
     # --- the end ---
 
@@ -184,8 +204,8 @@ class Studio:
         """Forget all generations, the bill and the log; the knobs stay as they are."""
         with self._changed:
             self._tasks.clear()
-            self._by_trace.clear()
-            self._by_image.clear()
+            self._by_name.clear()
+            self._files.clear()
         self.journal.forget()
 
     def stop(self) -> None:

@@ -1,18 +1,14 @@
-"""One accepted submission, and the two things that it refers to: how it failed and who writes about it."""
+"""One accepted submission, the files that come of it, and how it may fail."""
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from webhook.sandbox.pictures import Picture
 
-
-class Dialect(Protocol):
-    """How one provider writes."""
-
-    def callback_body(self, task: "Task", progress: int) -> Mapping[str, Any]: ...
+if TYPE_CHECKING:
+    from webhook.sandbox.dialect import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,36 +17,50 @@ class Failure:
     message: str
 
 
-#: both are documented: a bad argument in the prompt, found only after the submission was accepted, and a plain error
-FAILURES = (
-    Failure("bad_request", "Unrecognized argument(s): `-c`, `x`"),
-    Failure("api_error", "fetch failed"),
-)
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a result, rendered from its picture whenever somebody asks for `path`.
+
+    `share` is its side as a part of the side that the sandbox draws. One whose `progress` is below 100 is a preview,
+    which is gone when the task is finished. One that is not `signed` has a bare link.
+    """
+
+    path: str
+    picture: Picture
+    mimetype: str = "image/png"
+    share: float = 1.0
+    progress: int = 100
+    signed: bool = True
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Task:
-    """One accepted submission. The studio alone changes it, and only its last block."""
+    """One accepted submission; a dialect adds its own fields in a subclass.
 
-    dialect: Dialect
+    `action` is the vendor's word, `text` what a task without files gives, `names` are what else it is found by besides
+    `id`. `streams` says whether the stages of the dialect are told. The studio alone changes the last block.
+    """
+
+    dialect: "Dialect[Any]"
+    id: str
     request: Mapping[str, Any]
     action: str
     prompt: str
     picture: Picture
-    trace_id: str
-    image_id: str
     base_url: str
     callback_url: str | None
-    streams: bool
     knobs: frozenset[str]
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    job_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    files: tuple[File, ...] = ()
+    previews: tuple[File, ...] = ()
+    text: Any = None
+    names: tuple[str, ...] = ()
+    streams: bool = False
     created_at: float = field(default_factory=time.time)
 
+    progress: int = 0
     finished_at: float | None = None
     failure: Failure | None = None
-    progress_ids: dict[int, str] = field(default_factory=dict)
-    links_given: bool = False
+    times_given: int = 0
 
     @property
     def tiny(self) -> bool:

@@ -1,5 +1,6 @@
 """A client of the sandbox and a receiver of its callbacks, both without any of our own code."""
 
+import base64
 import io
 import json
 import threading
@@ -14,12 +15,12 @@ from typing import Any
 import urllib3
 from PIL import Image
 
-PAYLOADS = Path(__file__).parents[2] / "payloads" / "acedata"
+PAYLOADS = Path(__file__).parents[2] / "payloads"
 TOKEN = {"Authorization": "Bearer anything"}
 
 
-def payload(name: str) -> Any:
-    return json.loads((PAYLOADS / name).read_text(encoding="utf-8"))
+def payload(name: str, provider: str = "acedata") -> Any:
+    return json.loads((PAYLOADS / provider / name).read_text(encoding="utf-8"))
 
 
 def shape(value: Any) -> Any:
@@ -38,6 +39,13 @@ def until(ask: Callable[[], Any], seconds: float = 5) -> Any:
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.005)
     return answer
+
+
+def mask(side: int = 16) -> str:
+    """As the guide makes it: a grayscale JPEG in Base64, white where to redraw."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 255).save(buffer, "JPEG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -82,6 +90,7 @@ class Client:
 class Receiver:
     url: str
     bodies: list[Any] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     most_at_once: int = 0
 
     def first(self) -> Any:
@@ -89,8 +98,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving(seconds: float = 0) -> Iterator[Receiver]:
-    """Take callbacks at a free port; each answer takes some seconds."""
+def receiving(seconds: float = 0, statuses: tuple[int, ...] = ()) -> Iterator[Receiver]:
+    """Take callbacks at a free port; each answer takes some seconds, the first ones have these statuses."""
     lock = threading.Lock()
     at_once = 0
 
@@ -107,8 +116,10 @@ def receiving(seconds: float = 0) -> Iterator[Receiver]:
             time.sleep(seconds)
             with lock:
                 at_once -= 1
+                status = (*statuses, 200)[min(len(receiver.bodies), len(statuses))]
+                receiver.headers.append(dict(self.headers))
                 receiver.bodies.append(body)
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -64,7 +64,7 @@ def test_tasks_are_listed_newest_first(client: Client):
     assert [task["prompt"].split()[1] for task in tasks] == ["third", "second", "first"]
     assert [task["state"] for task in tasks] == ["failed", "finished", "finished"]
     assert tasks[1]["faults"] == ["html"]
-    assert client.get(tasks[2]["picture"]).status == 200
+    assert client.get(tasks[2]["files"][0]["link"]).status == 200
     assert len(client.get("/sandbox/tasks?limit=1").json()) == 1
 
 
@@ -75,7 +75,7 @@ def test_the_page_shows_pictures_and_escapes_prompts(client: Client):
     assert "&lt;script&gt;" in page
     assert "<script>" not in page
     assert "1 charge of 1 accepted" in page
-    assert '<img src="/attachments/page/' in page
+    assert '<img src="/attachments/' in page
 
 
 def test_reset_forgets_everything_but_the_knobs(sandbox: Sandbox, client: Client):

@@ -2,15 +2,17 @@ import contextlib
 import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.webhook.sandbox.helpers import Client, Receiver, payload, shape, until
+from tests.webhook.sandbox.helpers import Client, Receiver, mask, open_picture, payload, shape, until
 from webhook.sandbox import Sandbox, running
-from webhook.sandbox.acedata.checks import Refusal, check_imagine
+from webhook.sandbox.acedata.checks import check_edits, check_imagine, check_text, check_videos
+from webhook.sandbox.dialect import Refusal
 
 
 def test_a_synchronous_imagine_answers_in_the_documented_shape(client: Client):
@@ -90,9 +92,27 @@ def test_region_variation_needs_an_upscaled_parent_and_a_mask(client: Client):
     grid = client.made()
     single = client.made("", action="upscale1", image_id=grid["image_id"])
     region = {"action": "variation_region", "prompt": "tiny: a cute cat"}
-    assert client.imagine(**region, image_id=grid["image_id"], mask="/9j/4AAQ").status == 400
+    assert client.imagine(**region, image_id=grid["image_id"], mask=mask()).status == 400
     assert client.imagine(**region, image_id=single["image_id"]).status == 400
-    assert client.imagine(**region, image_id=single["image_id"], mask="/9j/4AAQ").status == 200
+    redrawn = client.made(**region, image_id=single["image_id"], mask=mask())
+    assert redrawn["actions"] == grid["actions"]
+    assert client.imagine(**region, image_id=single["image_id"], mask="https://example.com/mask.png").status == 200
+
+
+@pytest.mark.parametrize("wrong", ["/9j/4AAQ", "not base64!", f"data:image/jpeg;base64,{mask()}", "aGVsbG8="])
+def test_a_mask_that_is_no_image_is_refused(client: Client, wrong: str):
+    single = client.made("", action="upscale1", image_id=client.made()["image_id"])
+    answer = client.imagine(action="variation_region", image_id=single["image_id"], mask=wrong)
+    assert answer.status == 400
+    assert answer.json()["error"]["message"] == "mask is neither an address nor an image in Base64"
+
+
+@pytest.mark.parametrize("prompt", ["https://x.org/1.png https://x.org/2.png", "https://x.org/1.png tiny: a bear"])
+def test_images_at_the_head_of_the_prompt_are_taken(client: Client, prompt: str):
+    made = client.made(prompt)
+    assert shape(made) == shape(payload("blend_success.json"))
+    described = open_picture(client.get(made["raw_image_url"]).data).info["Description"]
+    assert described.startswith(("a blend Job ID", "tiny: a bear Job ID"))
 
 
 def test_a_parent_must_be_named_and_known(client: Client):
@@ -208,7 +228,7 @@ def test_whatever_json_comes_is_checked_without_a_crash(body: object):
 
 @given(
     st.dictionaries(
-        st.sampled_from(["prompt", "action", "image_id", "callback_url", "timeout", "mode", "async"]),
+        st.sampled_from(["prompt", "action", "image_id", "callback_url", "mode", "async", "mask", "video_index"]),
         st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()),
     )
 )
@@ -217,5 +237,6 @@ def test_whatever_the_known_fields_hold_is_checked_without_a_crash(body: object)
 
 
 def _check(body: object) -> None:
-    with contextlib.suppress(Refusal):
-        assert json.dumps(check_imagine(body))
+    for check in (check_imagine, check_edits, check_videos, partial(check_text, "describe")):
+        with contextlib.suppress(Refusal):
+            assert json.dumps(check(body))

@@ -1,7 +1,6 @@
 """Which follow-ups an image offers."""
 
 from webhook.sandbox.pictures import is_grid
-from webhook.sandbox.task import Task
 
 GRID_ACTIONS = (
     "upscale1",
@@ -28,5 +27,6 @@ SINGLE_ACTIONS = (
 )
 
 
-def offered_actions(task: Task) -> tuple[str, ...]:
-    return GRID_ACTIONS if is_grid(task.action) else SINGLE_ACTIONS
+def offered_actions(action: str) -> tuple[str, ...]:
+    """By the action that made the image."""
+    return GRID_ACTIONS if is_grid(action) else SINGLE_ACTIONS

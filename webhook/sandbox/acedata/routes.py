@@ -1,142 +1,167 @@
-"""The two endpoints of Ace Data Cloud that Midjourney generations need."""
+"""The endpoints of Ace Data Cloud, and what each submission makes."""
 
+import itertools
+import re
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, jsonify, request
+from flask import request
 
-from webhook.sandbox.acedata.bodies import AceData
+from webhook.sandbox.acedata import texts
 from webhook.sandbox.acedata.checks import (
-    Refusal,
-    bad_request,
     check_action,
+    check_edits,
+    check_image,
     check_imagine,
+    check_text,
     check_token,
-    fault_answer,
+    check_video,
+    check_videos,
 )
-from webhook.sandbox.faults import ANSWERS, COURSE, FaultsInvalid, fault_words, without_fault_words
-from webhook.sandbox.pictures import Picture, follow_up
-from webhook.sandbox.server import Hangup
-from webhook.sandbox.studio import HANG, Studio
-from webhook.sandbox.task import Task
+from webhook.sandbox.acedata.files import edited_files, image_files, previews, video_files
+from webhook.sandbox.acedata.records import Records
+from webhook.sandbox.acedata.task import AceTask
+from webhook.sandbox.acedata.words import AceWords, trace_id
+from webhook.sandbox.dialect import Facts
+from webhook.sandbox.faults import without_fault_words
+from webhook.sandbox.pictures import Picture, follow_up, is_grid
+from webhook.sandbox.studio import Studio
 
-#: seconds, when the request does not say how long a synchronous answer may take
-DEFAULT_TIMEOUT = 480
 
-
-class Routes:
+class AceData(AceWords):
     def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._dialect = AceData(studio)
-        self._acknowledged = 0
+        super().__init__(studio)
+        self._records = Records(studio)
+        self._channel = f"/attachments/{studio.snowflake()}"
+        # Theirs look like microseconds.
+        self._video_ids = itertools.count(time.time_ns() // 1000)
+        self.submits("/midjourney/imagine", self._imagine)
+        self.submits("/midjourney/edits", self._edits)
+        self.submits("/midjourney/videos", self._videos)
+        for endpoint in ("describe", "translate", "seed", "shorten"):
+            self.submits(f"/midjourney/{endpoint}", partial(self._text, endpoint))
+        self.answers("POST", "/midjourney/tasks", lambda: self._records.query(self._read()))
 
-    def blueprint(self) -> Blueprint:
-        blueprint = Blueprint("acedata", __name__)
-        blueprint.post("/midjourney/imagine")(self.imagine)
-        blueprint.post("/midjourney/tasks")(self.tasks)
-        return blueprint
-
-    def imagine(self) -> Response:
-        received_at, trace_id = time.time(), str(uuid.uuid4())
-        facts: dict[str, Any] = {"received_at": received_at, "trace_id": trace_id}
-        try:
-            task = self._take(trace_id, facts)
-            answer = self._answer(task, facts)
-        except Refusal as refusal:
-            answer = _error(refusal, trace_id)
-        self._studio.journal.note("submit", **{"status": answer.status_code, **facts})
-        return answer
-
-    def tasks(self) -> Response:
-        trace_id = str(uuid.uuid4())
-        try:
-            check_token(request.headers.get("Authorization"))
-            answer = jsonify(self._dialect.query(request.get_json(force=True, silent=True)))
-        except Refusal as refusal:
-            answer = _error(refusal, trace_id)
-        self._studio.journal.note("query", status=answer.status_code)
-        return answer
-
-    def _take(self, trace_id: str, facts: dict[str, Any]) -> Task:
-        """Refuse the submission or accept it. Raises Refusal."""
+    def _read(self) -> Any:
         check_token(request.headers.get("Authorization"))
-        fields = check_imagine(request.get_json(force=True, silent=True))
-        prompt, action = fields.get("prompt", ""), fields["action"]
-        facts |= {"prompt": prompt, "action": action, "callback_url": fields.get("callback_url")}
-        try:
-            words = fault_words(prompt)
-        except FaultsInvalid as error:
-            raise bad_request(f"prompt: {error}") from error
-        if knob := self._studio.faults.refusal(prompt, words):
-            facts["fault"] = knob
-            raise fault_answer(knob)
-        task = self._task(fields, words, trace_id)
-        facts["task_id"] = task.id
-        self._studio.accept(task)
-        return task
+        return request.get_json(force=True, silent=True)
 
-    def _task(self, fields: Mapping[str, Any], words: frozenset[str], trace_id: str) -> Task:
-        studio, action, image_id = self._studio, fields["action"], self._studio.snowflake()
-        prompt = fields.get("prompt", "")
-        seed = int(image_id)
-        if action == "generate":
-            picture = Picture(without_fault_words(prompt), seed)
+    # --- submissions ---
+
+    def _imagine(self, facts: Facts) -> AceTask:
+        fields = check_imagine(self._read())
+        knobs = self._knobs(facts, "imagine", fields)
+        image_id = self.studio.snowflake()
+        shown, seed = _caption(fields.get("prompt", "")), int(image_id)
+        if fields["action"] == "generate":
+            picture = Picture(shown, seed)
         else:
-            parent = check_action(studio.find_by_image(fields["image_id"]), fields)
-            shown = without_fault_words(prompt) or parent.picture.prompt
-            picture = follow_up(parent.picture, action, shown, seed)
-        return Task(
-            dialect=self._dialect,
-            request=fields,
-            action=action,
-            prompt=prompt or picture.prompt,
-            picture=picture,
-            trace_id=trace_id,
+            parent = check_action(self.studio.find(AceTask, fields["image_id"]), fields)
+            picture = follow_up(parent.picture, fields["action"], shown or parent.picture.prompt, seed)
+        return self._images("imagine", fields, knobs, picture, image_id)
+
+    def _edits(self, facts: Facts) -> AceTask:
+        fields = check_edits(self._read())
+        knobs = self._knobs(facts, "edits", fields)
+        image_id = self.studio.snowflake()
+        picture = Picture(without_fault_words(fields["prompt"]), int(image_id))
+        return self._images("edits", fields, knobs, picture, image_id)
+
+    def _images(
+        self, kind: str, fields: Mapping[str, Any], knobs: frozenset[str], picture: Picture, image_id: str
+    ) -> AceTask:
+        job_id, ids = str(uuid.uuid4()), {stage: self.studio.snowflake() for stage in self.stages}
+        files = edited_files if kind == "edits" else image_files
+        split = fields.get("split_images", False) and (kind == "edits" or is_grid(fields["action"]))
+        return self._task(
+            kind,
+            fields,
+            knobs,
+            picture,
+            job_id=job_id,
+            files=files(f"{self._channel}/{image_id}", job_id, picture, split=split),
+            previews=previews(self._channel, job_id, picture, ids),
             image_id=image_id,
-            base_url=request.host_url.rstrip("/"),
-            callback_url=fields.get("callback_url") or None,
-            streams="application/x-ndjson" in request.headers.get("Accept", ""),
-            knobs=words | studio.faults.draw((*ANSWERS, *COURSE)),
+            preview_ids=ids,
         )
 
-    def _answer(self, task: Task, facts: dict[str, Any]) -> Response:
-        """How the submission is answered, now that it is accepted. Raises Refusal."""
-        fault = next((knob for knob in ANSWERS if knob in task.knobs), None)
-        facts["fault"] = fault
-        match fault:
-            case "error_after":
-                raise fault_answer(fault)
-            case "hang" | "reset":
-                facts["status"] = None
-                return Response(map(self._hang_up, [HANG if fault == "hang" else 0]))
-            case "garbled":
-                return Response('{"task_id": "', mimetype="application/json")
-            case "no_task_id":
-                return jsonify({"success": True})
-        if task.callback_url or task.request.get("async"):
-            # Both forms are documented.
-            self._acknowledged += 1
-            success = {"success": True} if self._acknowledged % 2 == 0 else {}
-            return jsonify({**success, "task_id": task.id})
-        return self._wait(task)
+    def _videos(self, facts: Facts) -> AceTask:
+        fields = check_videos(self._read())
+        knobs = self._knobs(facts, "videos", fields)
+        job_id, video_id = str(uuid.uuid4()), str(next(self._video_ids))
+        if fields["action"] == "extend":
+            index = fields.get("video_index", 0)
+            parent = check_video(self.studio.find(AceTask, fields["video_id"]), index)
+            picture = parent.files[index].picture
+        else:
+            source = self._picture(fields["image_url"])
+            picture = source or Picture(without_fault_words(fields["prompt"]), int(video_id), quadrant=1)
+        files = video_files(video_id, job_id, picture, fields.get("resolution", "720p"))
+        return self._task("videos", fields, knobs, picture, job_id=job_id, files=files, video_id=video_id)
 
-    def _wait(self, task: Task) -> Response:
-        if not self._studio.wait(task, task.request.get("timeout", DEFAULT_TIMEOUT)) or task.finished_at is None:
-            raise Refusal(504, "timeout", "Timeout to generate the image.")
-        if task.failure:
-            status = 400 if task.failure.code == "bad_request" else 500
-            raise Refusal(status, task.failure.code, task.failure.message)
-        return jsonify(self._dialect.result(task))
+    def _text(self, endpoint: str, facts: Facts) -> AceTask:
+        fields = check_text(endpoint, self._read())
+        (asked,) = fields.values()
+        knobs = self.knobs(facts, asked, prompt=asked, action=endpoint, callback_url=None)
+        text: Mapping[str, Any]
+        match endpoint:
+            case "describe":
+                source = self._picture(asked)
+                text = texts.describe(asked, source.prompt if source else None)
+            case "translate":
+                text = texts.translate(asked)
+            case "seed":
+                text = texts.seed(check_image(self.studio.find(AceTask, asked), asked).picture.seed)
+            case _:
+                text = texts.shorten(asked)
+        return self._task(endpoint, fields, knobs, Picture(asked, 0), text=text)
 
-    def _hang_up(self, seconds: float) -> bytes:
-        self._studio.stopping.wait(seconds)
-        raise Hangup
+    def _knobs(self, facts: Facts, kind: str, fields: Mapping[str, Any]) -> frozenset[str]:
+        prompt, callback_url = fields.get("prompt", ""), fields.get("callback_url") or None
+        return self.knobs(facts, prompt, prompt=prompt, action=_action(kind, fields), callback_url=callback_url)
+
+    def _task(
+        self, kind: str, fields: Mapping[str, Any], knobs: frozenset[str], picture: Picture, **more: Any
+    ) -> AceTask:
+        trace, callback_url = trace_id(), fields.get("callback_url") or None
+        streams = "application/x-ndjson" in request.headers.get("Accept", "")
+        task = AceTask(
+            dialect=self,
+            id=str(uuid.uuid4()),
+            request=fields,
+            action=_action(kind, fields),
+            prompt=fields.get("prompt") or picture.prompt,
+            picture=picture,
+            base_url=request.host_url.rstrip("/"),
+            callback_url=callback_url,
+            knobs=knobs,
+            streams=streams and callback_url is not None,
+            type=kind,
+            trace_id=trace,
+            **more,
+        )
+        ids = (task.image_id, task.video_id, *task.preview_ids.values())
+        task.names = (trace, *(one for one in ids if one))
+        return task
+
+    def _picture(self, link: str) -> Picture | None:
+        """The one under this link, if we have made it."""
+        found = self.studio.find_file(urlsplit(link).path)
+        return found[1].picture if found else None
 
 
-def _error(refusal: Refusal, trace_id: str) -> Response:
-    answer = jsonify({"error": {"code": refusal.code, "message": refusal.message}, "trace_id": trace_id})
-    answer.status_code = refusal.status
-    answer.headers.update(refusal.headers)
-    return answer
+def _action(kind: str, fields: Mapping[str, Any]) -> str:
+    """What bill and journal call it."""
+    action = fields.get("action", "")
+    return str(action) if kind == "imagine" else f"{kind} {action}".strip()
+
+
+def _caption(prompt: str) -> str:
+    """The prompt without the image links at its head."""
+    shown = without_fault_words(prompt)
+    words = re.sub(r"^(https?://\S+\s*)+", "", shown)
+    return words or ("a blend" if shown else "")

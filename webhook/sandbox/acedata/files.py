@@ -1,0 +1,50 @@
+"""Where Ace Data Cloud has the files of its results."""
+
+import re
+from collections.abc import Mapping
+
+from webhook.sandbox.pictures import Picture, quarters, takes
+from webhook.sandbox.task import File
+
+
+def image_files(folder: str, job_id: str, picture: Picture, *, split: bool) -> tuple[File, ...]:
+    """The grid or the single picture, then its quarters if they are wanted."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", picture.prompt)[:60].strip("_")
+    parts = quarters(picture) if split else ()
+    return (
+        File(f"{folder}/sandbox_{words}_{job_id}.png", picture),
+        *(File(f"{folder}/{job_id}_0_{number}.png", part, share=0.5) for number, part in enumerate(parts)),
+    )
+
+
+def edited_files(folder: str, job_id: str, picture: Picture, *, split: bool) -> tuple[File, ...]:
+    """As `image_files`, but the quarters have bare links at Midjourney's own host."""
+    whole, *parts = image_files(folder, job_id, picture, split=split)
+    return (
+        whole,
+        *(
+            File(f"/cdn/{job_id}/0_{number}.png", part.picture, share=part.share, signed=False)
+            for number, part in enumerate(parts)
+        ),
+    )
+
+
+def video_files(video_id: str, job_id: str, picture: Picture, resolution: str) -> tuple[File, ...]:
+    """Four videos and their cover."""
+    share = 1 / 3 if resolution == "480p" else 1 / 2
+    starts = takes(picture, 4)
+    return (
+        *(
+            File(f"/video/{job_id}/0_{number}.mp4", take, "video/mp4", share=share, signed=False)
+            for number, take in enumerate(starts)
+        ),
+        File(f"/cdn/upload_{video_id}.png", starts[0], share=share, signed=False),
+    )
+
+
+def previews(channel: str, job_id: str, picture: Picture, ids: Mapping[int, str]) -> tuple[File, ...]:
+    """`ids` are the message ids by progress."""
+    return tuple(
+        File(f"{channel}/{message_id}/{job_id}_grid_0.webp", picture, "image/webp", share=0.25, progress=progress)
+        for progress, message_id in ids.items()
+    )

@@ -1,0 +1,17 @@
+"""What Kie remembers of a submission besides what all do."""
+
+from dataclasses import dataclass
+
+from webhook.sandbox.task import Task
+
+MP4 = "video/mp4"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class KieTask(Task):
+    #: by `record-info`, which does not find a new task at once
+    asked: bool = False
+
+    @property
+    def is_video(self) -> bool:
+        return self.files[0].mimetype == MP4
