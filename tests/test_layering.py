@@ -30,7 +30,7 @@ HOMES = {
     "requests": ["worker/providers/*", "worker/download*.py"],
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
-    "PIL": ["worker/images.py"],
+    "PIL": ["worker/decoding_child.py", "worker/providers/acedata_mask.py"],
     "pydantic_settings": ["worker/settings.py"],
 }
 

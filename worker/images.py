@@ -1,85 +1,25 @@
-"""Is it the image it claims to be: known by its own bytes, whole to the last one, and of a size that may be decoded."""
+"""Is an image whole: the structure of PNG, JPEG and WebP files, read once from front to back without decoding."""
 
-import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import IO
 
 from worker.errors import ContentInvalid
 
-#: width x height; Midjourney's largest upscale has 17 million
-MAX_PIXELS = 80_000_000
 #: chunks or segments in one file; a 64 MiB PNG of 8 kB chunks has 8,192
 MAX_PARTS = 100_000
 
 _PIECE = 256 * 1024
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 _EOI, _SOI, _SOS = 0xD9, 0xD8, 0xDA
 #: start of frame; C4, C8 and CC lie between them and mean other things
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: the first marker that ends a scan: neither a stuffed zero, nor a restart, nor fill
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-
-_CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-
-
-@dataclass(frozen=True, slots=True)
-class FileFacts:
-    """What the bytes themselves say; the server's own words about them are not asked."""
-
-    content_type: str
-    extension: str
-    width: int
-    height: int
-
-
-def inspect(file: IO[bytes]) -> FileFacts:
-    """Check the structure of a PNG, JPEG or WebP file and leave it rewound; nothing is decoded.
-
-    Raises ContentInvalid with the reason: empty, not an image, cut off, damaged, something after its end, too large.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    head = file.read(1024)
-    file.seek(0)
-    if head.startswith(_PNG_SIGNATURE):
-        content_type, extension = "image/png", "png"
-        width, height = _png(_Pieces(file, "PNG"))
-    elif head.startswith(_JPEG_SIGNATURE):
-        content_type, extension = "image/jpeg", "jpg"
-        width, height = _jpeg(_Pieces(file, "JPEG"))
-    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        content_type, extension = "image/webp", "webp"
-        width, height = _webp(_Pieces(file, "WebP"), size)
-    else:
-        raise ContentInvalid(_what_else(head))
-    if not width or not height:
-        raise ContentInvalid(f"the image is {width} x {height} pixels, so one of its dimensions is missing")
-    if width * height > MAX_PIXELS:
-        raise ContentInvalid(f"the image is {width} x {height} pixels; more than {MAX_PIXELS:,} are not accepted")
-    file.seek(0)
-    return FileFacts(content_type, extension, width, height)
-
-
-def _what_else(head: bytes) -> str:
-    if not head:
-        return "the file is empty"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "the file is an HTML page, not an image"
-    if text.startswith(b"<"):
-        return f"the file is {'an SVG drawing' if b'<svg' in text else 'markup'}, not a PNG, JPEG or WebP image"
-    if text.startswith((b"{", b"[")):
-        return "the file is JSON, not an image"
-    if not _CONTROL_BYTE.search(head):
-        return "the file is plain text, not an image"
-    return f"the file begins with {head[:8].hex(' ')}, which is none of PNG, JPEG and WebP"
 
 
 class _Pieces:
@@ -138,7 +78,9 @@ _U16 = struct.Struct(">H")
 _RIFF_CHUNK = struct.Struct("<4sI")
 
 
-def _png(pieces: _Pieces) -> tuple[int, int]:
+def png(file: IO[bytes]) -> tuple[int, int]:
+    """Width and height of a PNG whose chunks all have the checksum that they state; raises ContentInvalid."""
+    pieces = _Pieces(file, "PNG")
     pieces.skip(len(_PNG_SIGNATURE))
     width = height = 0
     has_pixels = False
@@ -159,6 +101,8 @@ def _png(pieces: _Pieces) -> tuple[int, int]:
         if pieces.unpack(_U32) != (checksum,):
             raise ContentInvalid(f"the PNG is damaged: the checksum of its chunk {number} ({kind!r}) is wrong")
         has_pixels = has_pixels or (kind == b"IDAT" and length > 0)
+        if kind == b"acTL":
+            raise ContentInvalid("the PNG is animated; only still images are accepted")
         if kind == b"IEND":
             if length or not has_pixels:
                 raise ContentInvalid("the PNG has no pixels, or data in its IEND chunk")
@@ -167,7 +111,9 @@ def _png(pieces: _Pieces) -> tuple[int, int]:
     raise ContentInvalid(f"the PNG has more than {MAX_PARTS:,} chunks")
 
 
-def _jpeg(pieces: _Pieces) -> tuple[int, int]:
+def jpeg(file: IO[bytes]) -> tuple[int, int]:
+    """Width and height of a JPEG with whole segments and an end; its pixels have no checksum. Raises ContentInvalid."""
+    pieces = _Pieces(file, "JPEG")
     pieces.skip(2)
     size: tuple[int, int] | None = None
     has_pixels = False
@@ -205,7 +151,9 @@ def _jpeg_marker(pieces: _Pieces) -> int:
     raise ContentInvalid("the JPEG is damaged: it holds nothing but fill bytes")
 
 
-def _webp(pieces: _Pieces, size: int) -> tuple[int, int]:
+def webp(file: IO[bytes], size: int) -> tuple[int, int]:
+    """Width and height of a WebP of `size` bytes whose chunks fill it; raises ContentInvalid."""
+    pieces = _Pieces(file, "WebP")
     _, stated, _ = struct.unpack("<4sI4s", pieces.take(12))
     if stated + 8 != size:
         raise ContentInvalid(f"the WebP is cut off or has data after its end: it states {stated + 8} bytes of {size}")
@@ -220,6 +168,8 @@ def _webp(pieces: _Pieces, size: int) -> tuple[int, int]:
         left -= _RIFF_CHUNK.size + padded
         if left < 0:
             raise ContentInvalid(f"the WebP is damaged: its chunk {kind!r} is longer than the file")
+        if kind == b"ANIM":
+            raise ContentInvalid("the WebP is animated; only still images are accepted")
         if kind in {b"VP8X", b"VP8 ", b"VP8L"}:
             body = pieces.take(min(padded, 10))
             dimensions = _webp_dimensions(kind, body)

@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,16 @@ from PIL import Image
 
 from worker import images
 from worker.errors import ContentInvalid
-from worker.images import FileFacts, inspect
+
+MEASURES = {
+    "PNG": images.png,
+    "JPEG": images.jpeg,
+    "WEBP": lambda file: images.webp(file, len(file.getvalue())),
+}
+
+
+def measured(kind: str, body: bytes) -> tuple[int, int]:
+    return MEASURES[kind](io.BytesIO(body))
 
 
 def encoded(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options: object) -> bytes:
@@ -66,58 +76,30 @@ WEBP = encoded("WEBP")
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 48), (1023, 7)])
 @pytest.mark.parametrize(
-    ("kind", "mode", "options", "content_type", "extension"),
+    ("kind", "mode", "options"),
     [
-        ("PNG", "RGB", {}, "image/png", "png"),
-        ("PNG", "RGBA", {"optimize": True}, "image/png", "png"),
-        ("PNG", "P", {}, "image/png", "png"),
-        ("PNG", "1", {}, "image/png", "png"),
-        ("JPEG", "RGB", {}, "image/jpeg", "jpg"),
-        ("JPEG", "L", {"restart_marker_blocks": 2}, "image/jpeg", "jpg"),
-        ("JPEG", "RGB", {"progressive": True, "comment": b"\xff\xd9 is not the end here"}, "image/jpeg", "jpg"),
-        ("WEBP", "RGB", {}, "image/webp", "webp"),
-        ("WEBP", "RGBA", {"exif": b"Exif\0\0odd"}, "image/webp", "webp"),
-        ("WEBP", "RGB", {"lossless": True}, "image/webp", "webp"),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {"optimize": True}),
+        ("PNG", "P", {}),
+        ("PNG", "1", {}),
+        ("JPEG", "RGB", {}),
+        ("JPEG", "L", {"restart_marker_blocks": 2}),
+        ("JPEG", "RGB", {"progressive": True, "comment": b"\xff\xd9 is not the end here"}),
+        ("WEBP", "RGB", {}),
+        ("WEBP", "RGBA", {"exif": b"Exif\0\0odd"}),
+        ("WEBP", "RGB", {"lossless": True}),
     ],
 )
-def test_what_an_encoder_writes_is_accepted_with_its_facts(kind, mode, options, content_type, extension, size):
-    file = io.BytesIO(encoded(kind, size, mode, **options))
-    file.seek(5)
-    assert inspect(file) == FileFacts(content_type, extension, *size)
-    assert file.tell() == 0
+def test_what_an_encoder_writes_is_whole_and_measured(kind, mode, options, size):
+    assert measured(kind, encoded(kind, size, mode, **options)) == size
 
 
 def test_files_larger_than_one_piece_are_read_across_the_borders(monkeypatch):
     expected = {kind: encoded(kind, (300, 200)) for kind in ("PNG", "JPEG", "WEBP")}
     for piece in (1, 2, 3, 7, 4096):
         monkeypatch.setattr(images, "_PIECE", piece)
-        for body in expected.values():
-            facts = inspect(io.BytesIO(body))
-            assert (facts.width, facts.height) == (300, 200)
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"", "is empty"),
-        (b"<!DOCTYPE html><html><body>Just a moment...</body></html>", "HTML page"),
-        (b"\xef\xbb\xbf\r\n <html><svg/></html>", "HTML page"),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing"),
-        (b'<?xml version="1.0"?><svg/>', "SVG drawing"),
-        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "markup"),
-        (b'{"message": "expired"}', "JSON"),
-        (b"[]", "JSON"),
-        (b"This content is no longer available.", "plain text"),
-        ("Ссылка устарела".encode(), "plain text"),
-        (b"GIF89a\x01\x00\x01\x00", "47 49 46 38 39 61"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "plain text"),
-        (b"\x00\x00\x00\x20ftypavif", "none of PNG, JPEG and WebP"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "none of PNG, JPEG and WebP"),
-    ],
-)
-def test_what_is_no_image_is_refused_by_name(body, reason):
-    with pytest.raises(ContentInvalid, match=reason):
-        inspect(io.BytesIO(body))
+        for kind, body in expected.items():
+            assert measured(kind, body) == (300, 200)
 
 
 @pytest.mark.parametrize(
@@ -132,14 +114,13 @@ def test_what_is_no_image_is_refused_by_name(body, reason):
         (png(header(4, 4), chunk(b"IEND")), "no pixels"),
         (png(header(4, 4), chunk(b"IDAT"), chunk(b"IEND")), "no pixels"),
         (png(header(4, 4), PIXELS, chunk(b"IEND", b"<script>")), "data in its IEND"),
-        (png(header(0, 4), PIXELS, chunk(b"IEND")), "dimensions is missing"),
-        (png(header(20_000, 20_000), PIXELS, chunk(b"IEND")), "80,000,000"),
+        (png(header(4, 4), chunk(b"acTL", b"\0\0\0\2\0\0\0\0"), PIXELS, chunk(b"IEND")), "animated"),
         (png(header(4, 4), chunk(b"IDAT") * images.MAX_PARTS), "more than 100,000 chunks"),
     ],
 )
 def test_a_wrong_png_is_refused_with_its_reason(body, reason):
     with pytest.raises(ContentInvalid, match=reason):
-        inspect(io.BytesIO(body))
+        measured("PNG", body)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +132,6 @@ def test_a_wrong_png_is_refused_with_its_reason(body, reason):
         (JPEG + JPEG, "two files in one"),
         (jpeg(frame(4, 4), END), "without pixels"),
         (jpeg(SCAN, END), "without a dimension"),
-        (jpeg(frame(4, 0), SCAN, END), "dimensions is missing"),
-        (jpeg(frame(9_000, 9_000), SCAN, END), "80,000,000"),
         (jpeg(frame(4, 4), frame(9_000, 9_000), SCAN, END), "twice"),
         (jpeg(segment(0xC0, b"\x08\x00"), SCAN, END), "not fully"),
         (jpeg(frame(4, 4), SCAN, b"\xff\xd8", SCAN, END), "FFD8 cannot stand"),
@@ -164,12 +143,12 @@ def test_a_wrong_png_is_refused_with_its_reason(body, reason):
 )
 def test_a_wrong_jpeg_is_refused_with_its_reason(body, reason):
     with pytest.raises(ContentInvalid, match=reason):
-        inspect(io.BytesIO(body))
+        measured("JPEG", body)
 
 
 def test_a_jpeg_with_fill_bytes_and_several_scans_is_accepted():
     body = jpeg(frame(4, 3), SCAN, b"\xff\xff", segment(0xC4, b"table"), SCAN, b"\xff\xff\xff", END)
-    assert inspect(io.BytesIO(body)) == FileFacts("image/jpeg", "jpg", 4, 3)
+    assert measured("JPEG", body) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +159,7 @@ def test_a_jpeg_with_fill_bytes_and_several_scans_is_accepted():
         (webp(), "no still image"),
         (webp((b"VP8X", canvas(4, 4))), "no still image"),
         (webp((b"VP8X", canvas(4, 4)), (b"VP8 ", key_frame(9_000, 9_000))), "of the size that it states"),
-        (webp((b"VP8X", canvas(4, 4)), (b"ANMF", b"frames")), "no still image"),
-        (webp((b"VP8 ", key_frame(9_000, 9_000))), "80,000,000"),
-        (webp((b"VP8 ", key_frame(0, 4))), "dimensions is missing"),
+        (webp((b"VP8X", canvas(4, 4)), (b"ANIM", b"\0" * 6), (b"ANMF", b"frames")), "animated"),
         (webp((b"VP8 ", b"\x11" + key_frame(4, 4)[1:])), "does not begin with a picture"),
         (webp((b"VP8L", b"/")), "does not begin with a picture"),
         (webp((b"VP8X", b"")), "does not begin with a picture"),
@@ -192,33 +169,31 @@ def test_a_jpeg_with_fill_bytes_and_several_scans_is_accepted():
 )
 def test_a_wrong_webp_is_refused_with_its_reason(body, reason):
     with pytest.raises(ContentInvalid, match=reason):
-        inspect(io.BytesIO(body))
+        measured("WEBP", body)
 
 
-@pytest.mark.parametrize("body", [PNG, JPEG, WEBP], ids=["PNG", "JPEG", "WebP"])
+@pytest.mark.parametrize(("kind", "body"), [("PNG", PNG), ("JPEG", JPEG), ("WEBP", WEBP)])
 @given(data=st.data())
-def test_no_image_is_accepted_without_all_of_its_bytes(body, data):
+def test_no_image_is_whole_without_all_of_its_bytes(kind, body, data):
     end = data.draw(st.integers(0, len(body) - 1))
     with pytest.raises(ContentInvalid):
-        inspect(io.BytesIO(body[:end]))
+        measured(kind, body[:end])
 
 
-@given(st.integers(0, len(PNG) - 1), st.integers(1, 255))
-def test_no_png_is_accepted_with_a_changed_byte(position, change):
+@given(st.integers(8, len(PNG) - 1), st.integers(1, 255))
+def test_no_png_is_whole_with_a_changed_byte(position, change):
     body = bytearray(PNG)
     body[position] ^= change
     with pytest.raises(ContentInvalid):
-        inspect(io.BytesIO(body))
+        measured("PNG", body)
 
 
 @given(
+    st.sampled_from(list(MEASURES)),
     st.sampled_from([b"", PNG[:8], PNG[:33], JPEG[:3], JPEG[:40], WEBP[:4] + b"\x40\0\0\0WEBP", WEBP[:20]]),
     st.binary(max_size=200)
     | st.lists(st.sampled_from([b"\xff", b"\xd9", b"\x00\x02", END, SCAN, PIXELS])).map(b"".join),
 )
-def test_no_bytes_raise_anything_but_content_invalid(start, rest):
-    try:
-        facts = inspect(io.BytesIO(start + rest))
-    except ContentInvalid:
-        return
-    assert 0 < facts.width * facts.height <= images.MAX_PIXELS
+def test_no_bytes_raise_anything_but_content_invalid(kind, start, rest):
+    with suppress(ContentInvalid):
+        assert len(measured(kind, start + rest)) == 2

@@ -1,0 +1,178 @@
+import io
+import json
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.worker.films import film
+from worker import content
+from worker.content import FileFacts, inspect
+from worker.errors import ContentInvalid
+from worker.generation import AssetKind
+
+IMAGE, VIDEO = AssetKind.IMAGE, AssetKind.VIDEO
+
+
+def encoded(kind: str, size: tuple[int, int] = (160, 120), **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise(size, 80).convert("RGB").save(out, kind, **options)
+    return out.getvalue()
+
+
+PNG, JPEG, WEBP, LOSSLESS, MP4 = (
+    encoded("PNG"),
+    encoded("JPEG"),
+    encoded("WEBP"),
+    encoded("WEBP", lossless=True),
+    film(),
+)
+EVERY = {"PNG": PNG, "JPEG": JPEG, "WebP": WEBP, "lossless WebP": LOSSLESS, "MP4": MP4}
+
+
+def refusal(body: bytes, kind: AssetKind = IMAGE) -> str:
+    with pytest.raises(ContentInvalid) as caught:
+        inspect(io.BytesIO(body), kind)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", AssetKind)
+@pytest.mark.parametrize(
+    ("body", "facts"),
+    [
+        (PNG, FileFacts("image/png", "png", 160, 120)),
+        (JPEG, FileFacts("image/jpeg", "jpg", 160, 120)),
+        (encoded("JPEG", progressive=True), FileFacts("image/jpeg", "jpg", 160, 120)),
+        (WEBP, FileFacts("image/webp", "webp", 160, 120)),
+        (LOSSLESS, FileFacts("image/webp", "webp", 160, 120)),
+        (MP4, FileFacts("video/mp4", "mp4", 64, 48, 1.0)),
+    ],
+)
+def test_the_bytes_say_what_the_file_is_whatever_was_promised(body, facts, kind):
+    file = io.BytesIO(body)
+    file.seek(5)
+    assert inspect(file, kind) == facts
+    assert file.tell() == 0
+
+
+@pytest.mark.parametrize("memory", [100, 1024 * 1024])
+def test_a_download_is_checked_in_memory_and_on_disk(memory):
+    with tempfile.SpooledTemporaryFile(memory) as file:
+        file.write(JPEG)
+        assert inspect(file, IMAGE).width == 160
+        assert file.read() == JPEG
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html><body>Just a moment...</body></html>", "HTML page, not an image"),
+        (b"\xef\xbb\xbf\r\n <html><svg/></html>", "HTML page"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing"),
+        (b'<?xml version="1.0"?><svg/>', "SVG drawing"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "markup"),
+        (b'{"message": "expired"}', "JSON"),
+        (b"[]", "JSON"),
+        (b"This content is no longer available.", "plain text"),
+        ("Ссылка устарела".encode(), "plain text"),
+        (b"GIF89a\x01\x00\x01\x00", "47 49 46 38 39 61"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "plain text"),
+        (b"\x1f\x8b\x08\x00" + PNG, "1f 8b 08 00"),
+        (b"\x00\x00\x00\x20ftypavif\x00\x00\x00\x00avifmif1miafMA1B", "'avif', which is no MP4 video"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "none of PNG, JPEG, WebP and MP4"),
+    ],
+)
+def test_what_is_neither_image_nor_video_is_refused_by_name(body, reason):
+    assert reason in refusal(body)
+
+
+def test_the_refusal_says_what_was_promised():
+    assert refusal(b"<html>", VIDEO) == "the file is an HTML page, not a video"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        encoded("PNG", (1, 1)).replace(struct.pack(">II", 1, 1), struct.pack(">II", 20_000, 20_000)),
+        encoded("JPEG", (1, 1)).replace(b"\x08\x00\x01\x00\x01\x03", b"\x08\xff\xff\xff\xff\x03"),
+        encoded("WEBP", (1, 1)).replace(b"\x9d\x01\x2a\x01\x00\x01\x00", b"\x9d\x01\x2a\xff\x3f\xff\x3f"),
+        MP4.replace(struct.pack(">II", 64 << 16, 48 << 16), b"\xff\xff\0\0\xff\xff\0\0"),
+    ],
+    ids=["PNG", "JPEG", "WebP", "MP4"],
+)
+def test_a_bomb_is_refused_before_anything_decodes_it(body, monkeypatch):
+    def never(*_: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(content, "decode", never)
+    if body.startswith(b"\x89PNG"):
+        body = _with_right_checksum(body)
+    assert "80,000,000" in refusal(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        encoded("JPEG", (1, 1)).replace(b"\x08\x00\x01\x00\x01\x03", b"\x08\x00\x00\x00\x01\x03"),
+        MP4.replace(struct.pack(">II", 64 << 16, 48 << 16), bytes(8)),
+    ],
+    ids=["JPEG", "MP4"],
+)
+def test_what_has_no_size_is_refused(body):
+    assert "a dimension is missing" in refusal(body)
+
+
+@pytest.mark.parametrize("body", EVERY.values(), ids=EVERY)
+def test_a_second_file_behind_the_first_is_refused(body):
+    for tail in (b"<script>alert(1)</script>", b"\0", b"PK\x05\x06" + b"\0" * 18, body):
+        assert refusal(body + tail)
+
+
+@pytest.mark.parametrize("body", EVERY.values(), ids=EVERY)
+def test_a_file_cut_at_any_twentieth_is_refused(body):
+    for twentieth in range(20):
+        assert refusal(body[: len(body) * twentieth // 20])
+
+
+def test_a_jpeg_without_its_quantisation_is_refused_by_the_decoder_although_its_segments_are_whole():
+    start = JPEG.index(b"\xff\xdb")
+    assert "does not decode" in refusal(JPEG[:start] + JPEG[start:].replace(b"\xff\xdb", b"\xff\xfe"))
+
+
+@pytest.mark.parametrize("body", [WEBP, LOSSLESS], ids=["lossy", "lossless"])
+def test_a_webp_that_is_rubbish_behind_its_header_is_refused_by_the_decoder(body):
+    start = 32
+    assert "does not decode" in refusal(body[:start] + b"\xff" * (len(body) - start))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from([JPEG, WEBP, LOSSLESS]), st.randoms(use_true_random=False))
+def test_flipped_bits_never_raise_anything_but_content_invalid(body, chance: random.Random):
+    """Many a flipped bit gives another picture that decodes as well: that is what Content-Length and hashes are for."""
+    damaged = bytearray(body)
+    for _ in range(chance.randint(1, 6)):
+        damaged[chance.randrange(len(body))] ^= 1 << chance.randrange(8)
+    try:
+        facts = inspect(io.BytesIO(damaged), IMAGE)
+    except ContentInvalid:
+        return
+    assert facts.width * facts.height <= content.MAX_PIXELS
+
+
+def test_neither_decoder_nor_encoder_is_loaded_into_a_worker():
+    code = "import json, sys, tasks.archive; print(json.dumps([name for name in sys.modules]))"
+    found = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    assert "worker.content" in found
+    assert not {"PIL", "av", "PIL.Image"} & set(found)
+
+
+def _with_right_checksum(png: bytes) -> bytes:
+    return png[:29] + struct.pack(">I", zlib.crc32(png[12:29])) + png[33:]
