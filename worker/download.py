@@ -1,6 +1,5 @@
 """Fetch one result link: from an allowed place, in bounded time and memory, every byte as the server sent it."""
 
-import hashlib
 import http.client
 import os
 import ssl
@@ -19,12 +18,11 @@ import certifi
 from worker.address_guard import AddressGuard, Target
 from worker.connections import ConnectionPool
 from worker.errors import ConfigurationError, ContentInvalid, DownloadError, LinkDead, LinkForbidden
+from worker.transfer import MEMORY_PART, Interrupted, Transfer
 
-#: bytes; a download this small never touches the disk
-MEMORY_PART = 1024 * 1024
-
-_PIECE = 256 * 1024
 _MAX_REDIRECTS = 3
+#: connections that may break within one file, where the server goes on each time
+_MAX_INTERRUPTIONS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEAD = frozenset({403, 404, 410})
 
@@ -79,63 +77,55 @@ class Downloader:
         deadline = time.monotonic() + self._limits.total
         target = self._guard.admit(url, hosts)
         with SpooledTemporaryFile(MEMORY_PART) as file:
-            for _ in range(1 + _MAX_REDIRECTS):
-                result = self._visit(target, file, deadline)
-                if isinstance(result, Download):
-                    yield result
-                    return
+            transfer = Transfer(file, self._limits.bytes)
+            redirects = interruptions = 0
+            while True:
                 try:
-                    target = self._guard.admit(result, hosts)
+                    location = self._visit(target, transfer, deadline)
+                except Interrupted as error:
+                    interruptions += 1
+                    if interruptions > _MAX_INTERRUPTIONS:
+                        raise ContentInvalid(f"{target}: truncated {interruptions} times") from error
+                    continue
+                if location is None:
+                    break
+                redirects += 1
+                if redirects > _MAX_REDIRECTS:
+                    raise DownloadError(f"{target}: redirected more than {_MAX_REDIRECTS} times")
+                try:
+                    target = self._guard.admit(location, hosts)
                 except LinkForbidden as error:
                     raise LinkForbidden(f"{target} redirects to a forbidden place: {error}") from error
-            raise DownloadError(f"{target}: redirected more than {_MAX_REDIRECTS} times")
+            file.seek(0)
+            yield Download(file, transfer.sha256, transfer.received, transfer.declared_type)
 
     def close(self) -> None:
         """Close the connections that are kept for later."""
         self._connections.close()
 
-    def _visit(self, target: Target, file: SpooledTemporaryFile[bytes], deadline: float) -> Download | str:
-        """The download, or the link that the server redirects to."""
-        with _translated(target), self._connections.get(target, self._headers, deadline) as response:
+    def _visit(self, target: Target, transfer: Transfer, deadline: float) -> str | None:
+        """Take what comes; the link that the server redirects to, if it does."""
+        headers = self._headers | transfer.request_headers()
+        with _translated(target), self._connections.get(target, headers, deadline) as response:
             if response.status in _REDIRECTS:
                 return _redirected(target, response.getheader("Location", ""))
-            self._check(target, response)
-            return self._receive(target, response, file)
+            _check(target, response, rest="Range" in headers)
+            try:
+                transfer.receive(response)
+            except ContentInvalid as error:
+                raise ContentInvalid(f"{target}: {error}") from error
+        return None
 
-    def _check(self, target: Target, response: http.client.HTTPResponse) -> None:
-        if response.status in _DEAD:
-            raise LinkDead(f"{target}: HTTP {response.status}: the link has expired or the file is gone")
-        if response.status != 200:
-            raise DownloadError(f"{target}: HTTP {response.status} instead of the file")
-        for header, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
-            encoding = response.getheader(header, plain)
-            if encoding.lower() != plain:
-                raise ContentInvalid(f"{target}: came with {header} {encoding[:40]!r}; only plain bytes are accepted")
-        if response.length is not None:
-            self._check_size(target, response.length)
 
-    def _check_size(self, target: Target, size: int) -> None:
-        if size > self._limits.bytes:
-            raise ContentInvalid(f"{target}: larger than the {self._limits.bytes:,} bytes that are accepted")
-
-    def _receive(
-        self, target: Target, response: http.client.HTTPResponse, file: SpooledTemporaryFile[bytes]
-    ) -> Download:
-        stated = response.length
-        if stated is not None and stated > MEMORY_PART:
-            file.rollover()
-        piece = memoryview(bytearray(_PIECE if stated is None else min(_PIECE, stated)))
-        digest = hashlib.sha256()
-        received = 0
-        while count := response.readinto(piece):
-            received += count
-            self._check_size(target, received)
-            digest.update(piece[:count])
-            file.write(piece[:count])
-        if stated is not None and received != stated:
-            raise ContentInvalid(f"{target}: truncated: {received:,} of {stated:,} bytes came")
-        file.seek(0)
-        return Download(file, digest.hexdigest(), received, response.getheader("Content-Type"))
+def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) -> None:
+    if response.status in _DEAD:
+        raise LinkDead(f"{target}: HTTP {response.status}: the link has expired or the file is gone")
+    if response.status != 200 and not (rest and response.status == 206):
+        raise DownloadError(f"{target}: HTTP {response.status} instead of the file")
+    for header, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
+        encoding = response.getheader(header, plain)
+        if encoding.lower() != plain:
+            raise ContentInvalid(f"{target}: came with {header} {encoding[:40]!r}; only plain bytes are accepted")
 
 
 def _redirected(target: Target, location: str) -> str:

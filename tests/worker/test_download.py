@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker import connections
-from worker.download import MEMORY_PART, Downloader, Limits
+from worker.download import Downloader, Limits
 from worker.errors import ConfigurationError, ContentInvalid, DownloadError, LinkDead, LinkForbidden
+from worker.transfer import MEMORY_PART
 
 Answer = bytes | Iterable[bytes]
 QUICK = Limits(connect=2, read=2, total=5, bytes=4 * 1024 * 1024)
