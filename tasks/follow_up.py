@@ -4,6 +4,8 @@ from worker.bells import ring
 from worker.celery import app
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.creation import NewGeneration
+from worker.providers import provider_class
+from worker.providers.capability import Prompt
 from worker.recipe import FollowUp, expand
 from worker.services import Services, services
 
@@ -32,11 +34,12 @@ def _create(here: Services, parent: Generation) -> int:
 
 def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:
     """The request for one follow-up; it stays in its parent's batch and keeps the parent's prompt."""
+    operation = operation_of(item.action) or Operation.VARIATION
     return NewGeneration(
         provider=parent.provider,
         request=GenerationRequest(
-            operation=operation_of(item.action) or Operation.VARIATION,
-            prompt=parent.prompt,
+            operation=operation,
+            prompt="" if _goes_on_by_itself(parent.provider, operation) else parent.prompt,
             action=item.action,
             parent=parent.handle,
         ),
@@ -46,4 +49,12 @@ def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGener
         parent_id=parent.id,
         depth=parent.depth + 1,
         batch_id=parent.batch_id,
+    )
+
+
+def _goes_on_by_itself(provider: str, operation: Operation) -> bool:
+    """A video that is extended without a prompt goes on as it was; the prompt that made its first picture would not."""
+    return (
+        operation is Operation.VIDEO_EXTEND
+        and provider_class(provider).capabilities[operation].prompt is Prompt.OPTIONAL
     )

@@ -14,6 +14,7 @@ import pytest
 from tests import s3
 from tests.computer import Computer, PeakMemory, eventually, family_of
 from webhook import sandbox
+from worker.providers import PROVIDERS
 from worker.servers import broker, free_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -23,7 +24,7 @@ RECORD = {
     "follow_up", "priority", "progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at",
     "finished_at",
 }  # fmt: skip
-ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "error"}
+ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "content", "error"}
 TRANSITION = {"from", "to", "at", "cause"}
 
 
@@ -75,9 +76,16 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
 
     assert done.returncode == 0, done.stderr
     (result,) = map(json.loads, done.stdout.splitlines())
-    assert set(result) == {"submitted", "archived", "failed", "assets", "charges"}
-    assert result["submitted"] == result["archived"] == result["charges"] == len(result["assets"]) > 12
+    assert set(result) == {"submitted", "archived", "failed", "assets", "charges", "providers"}
+    assert result["submitted"] == result["archived"] == result["charges"] > 12
     assert result["failed"] == 0
+    assert set(result["providers"]) == set(PROVIDERS)
+    for count in ("submitted", "archived", "charges"):
+        assert sum(one[count] for one in result["providers"].values()) == result[count]
+        assert all(one[count] > 3 for one in result["providers"].values())
+    kinds = {Path(asset["key"]).suffix for asset in result["assets"]}
+    assert {".png", ".jpg", ".mp4", ".json"} <= kinds
+    assert len({asset["generation"] for asset in result["assets"]}) == result["archived"]
     (folder,) = computer.data.iterdir()
     for asset in result["assets"]:
         assert set(asset) == {"generation", "key", "sha256", "bytes"}

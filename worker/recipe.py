@@ -46,6 +46,17 @@ def expand(items: Sequence[str], offered: Sequence[str], *, limit: int) -> tuple
     return [FollowUp(action, tuple(then)) for action, then in list(wanted.items())[:limit]], refused
 
 
+def steps_of(item: str) -> list[tuple[Operation, str | None]]:
+    """The operation of each step of an item that was parsed, and its action, or None for all that there are."""
+    steps = []
+    for step in item.split("/"):
+        family, colon, _ = step.partition(":")
+        operation = Operation(family) if colon else operation_of(step)
+        if operation is not None:
+            steps.append((operation, None if colon else step))
+    return steps
+
+
 def _check(step: str, item: str) -> None:
     family, colon, which = step.partition(":")
     if colon and (which != "all" or family not in _FAMILIES):

@@ -3,6 +3,9 @@
 import logging
 import re
 import sys
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
 
 _HIDDEN = "[redacted]"
 _SLASH = r"(?:\\?/|%2F)"
@@ -23,6 +26,9 @@ _PATTERNS = (
     (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
 )  # fmt: skip
 
+#: a file written into a text, as options have pictures
+_DATA_LINK = re.compile(r"(data:[\w.+/-]*;base64,)([A-Za-z0-9+/_-]+=*)")
+
 _CHATTY = (
     "alembic",
     "boto3",
@@ -36,9 +42,23 @@ _CHATTY = (
 
 
 def redact(text: str) -> str:
+    text = shorten_files(text)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def shorten_files(value: Any) -> Any:
+    """Each `data:` link in a text or a JSON value as its kind and size: it is no secret, but very long."""
+    if isinstance(value, str):
+        return _DATA_LINK.sub(lambda found: f"{found[1]}… ({_kilobytes(found[2])})", value)
+    if isinstance(value, Mapping):
+        return {name: shorten_files(item) for name, item in value.items()}
+    return [shorten_files(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _kilobytes(base64: str) -> str:
+    return f"{ceil(len(base64.rstrip('=')) * 3 / 4 / 1000)} kB"
 
 
 class RedactingFormatter(logging.Formatter):

@@ -14,10 +14,10 @@ from redis import Redis, RedisError
 from tasks.cli.connection import require_ledger
 from tasks.cli.style import ago, duration
 from tasks.cli.workers import SILENCE
-from worker.errors import ConfigurationError, DarkroomError
+from worker.errors import ConfigurationError, DarkroomError, QueryFailed
 from worker.generation import State
 from worker.ledger import schema
-from worker.providers import PROVIDERS
+from worker.providers import PROVIDERS, Provider
 from worker.services import Services
 
 #: seconds for one answer of the broker or the receiver
@@ -143,14 +143,23 @@ def _providers(here: Services) -> Iterator[Finding]:
     missing = {}
     for name in PROVIDERS:
         try:
-            here.provider(name)
+            provider = here.provider(name)
         except ConfigurationError as error:
             missing[name] = str(error)
         else:
-            yield Finding(f"provider {name}", Verdict.OK, "has its key")
+            yield _credit(provider)
     for name, sentence in missing.items():
         # One provider is enough.
         yield Finding(f"provider {name}", Verdict.FAIL if len(missing) == len(PROVIDERS) else Verdict.OK, sentence)
+
+
+def _credit(provider: Provider) -> Finding:
+    check = f"provider {provider.name}"
+    try:
+        credit = provider.credit()
+    except QueryFailed as error:
+        return Finding(check, Verdict.WARN, f"has its key, but does not tell its credit: {error}")
+    return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key; its credit is {credit}")
 
 
 def _workers(here: Services) -> Iterator[Finding]:

@@ -23,7 +23,8 @@ DEMO = "demo.json"
 
 #: what a demo has of its own, and therefore never takes from the environment
 _OF_A_DEMO = re.compile(
-    r"(ACEDATACLOUD_|AWS_|S3_|DARKROOM_(?!DATA$))|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$"
+    r"(ACEDATACLOUD_|KIE_|OHMYGPT_|MJPROXY_|AWS_|S3_|DARKROOM_(?!DATA$))"
+    r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$"
 )
 
 

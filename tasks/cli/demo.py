@@ -1,11 +1,13 @@
-"""`darkroom demo`: the whole pipeline on this machine, with a pretend provider, in a folder of its own."""
+"""`darkroom demo`: the whole pipeline on this machine, with pretend providers, in a folder of its own."""
 
 import json
 import os
+import secrets
 import shlex
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -29,11 +31,13 @@ from worker.services import Services
 from worker.settings import load_settings
 from worker.stop_signals import StopSignals
 
-PROVIDER = "acedata"
-
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
 _PATIENCE_SECONDS = 90
 _ROUNDS = 10
+
+#: one process pretends to be all of them, and takes any key
+_BASE_URLS = ("ACEDATACLOUD_BASE_URL", "KIE_BASE_URL", "OHMYGPT_BASE_URL", "MJPROXY_BASE_URL")
+_KEYS = ("ACEDATACLOUD_API_TOKEN", "KIE_API_KEY", "OHMYGPT_API_KEY", "MJPROXY_API_SECRET")
 
 
 @click.command()
@@ -44,7 +48,7 @@ _ROUNDS = 10
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the pretend provider works on a picture.",
+    help="How long the pretend providers work on a picture.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what the processes write.")
 @json_option
@@ -52,15 +56,17 @@ _ROUNDS = 10
 def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: bool) -> None:
     """See it work on this machine, without any key.
 
-    Starts everything in a new folder, with a pretend provider whose charges are not real, and submits twelve prompts,
-    some of them with follow-ups. Ends with Ctrl-C, or by itself with --exit.
+    Starts everything in a new folder, with pretend providers whose charges are not real, and submits twelve wishes to
+    them, some with follow-ups. Ends with Ctrl-C, or by itself with --exit.
     """
     given = dict(os.environ)
     data = _new_folder(data_folder(given))
     sandbox, port = free_port(), given.get("PORT") or str(free_port())
+    sandbox_url = f"http://{LOOPBACK}:{sandbox}"
     own = {
-        "ACEDATACLOUD_BASE_URL": f"http://{LOOPBACK}:{sandbox}",
-        "ACEDATACLOUD_API_TOKEN": "any",
+        **dict.fromkeys(_BASE_URLS, sandbox_url),
+        **dict.fromkeys(_KEYS, "any"),
+        "KIE_WEBHOOK_HMAC_KEY": secrets.token_hex(32),
         "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
     }
@@ -73,7 +79,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     ):
         _start(running, sandbox, delay)
         limit = _PATIENCE_SECONDS + _ROUNDS * delay if leave else None
-        result = _run(own["ACEDATACLOUD_BASE_URL"], signals, log, limit)
+        result = _run(sandbox_url, signals, log, limit)
         if as_json:
             print_json(result.as_json())
         else:
@@ -82,9 +88,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         if not result.all_archived:
             note(f"the last lines of {log.path}:\n{log.last_lines()}")
         if not leave:
-            note(
-                f"Everything keeps running, the pretend provider too ({env['ACEDATACLOUD_BASE_URL']}); Ctrl-C stops it"
-            )
+            note(f"Everything keeps running, the pretend providers too ({sandbox_url}); Ctrl-C stops it")
             signals.wait()
             note("stopping")
     ctx.exit(0 if result.all_archived else 1)
@@ -112,7 +116,10 @@ def _without_services(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _start(running: Embedded, port: int, delay: float) -> None:
-    command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--delay", str(delay))
+    command = (
+        *(sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--delay", str(delay)),
+        *("--hmac-key", running.env["KIE_WEBHOOK_HMAC_KEY"]),
+    )
     answers = partial(http_answers, LOOPBACK, port, "/livez")
     # The C library would keep 200 MB for the threads that once drew a picture, a heap for each of them.
     env = {**running.env, "MALLOC_ARENA_MAX": "1"}
@@ -123,9 +130,9 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
     here = Services(load_settings())
-    made = here.ledger.creation.create(wishes(PROVIDER), BATCH)
+    made = here.ledger.creation.create(wishes(), BATCH)
     ring("dispatch")
-    note(f"{len(made)} prompts are submitted")
+    note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
     started = time.monotonic()
 
     def is_over() -> bool:
@@ -146,16 +153,17 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
     return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
 
 
-def _charges(sandbox: str) -> int:
+def _charges(sandbox: str) -> Mapping[str, int]:
     # The sandbox that we have started ourselves.
     with urllib.request.urlopen(f"{sandbox}/sandbox/bill", timeout=5) as answer:  # noqa: S310
-        return int(json.load(answer)["charges"])
+        lines = json.load(answer)["lines"]
+    return Counter(line["provider"] for line in lines if not line["refunded"])
 
 
 def _tell_where(data: Path, result: Result) -> None:
     folder = shlex.quote(str(data))
     note(
-        f"\n{result.archived} of {len(result.generations)} are archived, in {data / 's3' / BUCKET}\n"
-        f"The pretend provider charged {result.charges} times\n"
-        f"Everything about one picture: DARKROOM_DATA={folder} darkroom show {result.generations[0].id}"
+        f"{result.archived} of {len(result.generations)} are archived, in {data / 's3' / BUCKET}\n"
+        f"The pretend providers charged {sum(result.charges.values())} times\n"
+        f"Everything about one of them: DARKROOM_DATA={folder} darkroom show {result.generations[0].id}"
     )

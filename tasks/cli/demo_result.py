@@ -1,6 +1,6 @@
 """What a demo has brought."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,30 @@ from rich.text import Text
 from tasks.cli.output import one_line
 from tasks.cli.style import as_tree, console, size, state_text, what
 from worker.generation import Asset, Generation, State
+from worker.providers import provider_class
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`charges`: what the pretend provider has on its bill."""
+    """`charges`: what the pretend providers have on their bill, per provider."""
 
     generations: tuple[Generation, ...]
     assets: Mapping[str, tuple[Asset, ...]]
-    charges: int
+    charges: Mapping[str, int]
 
     @property
     def archived(self) -> int:
-        return sum(one.state is State.ARCHIVED for one in self.generations)
+        return _archived(self.generations)
 
     @property
     def all_archived(self) -> bool:
         return self.archived == len(self.generations)
+
+    def by_provider(self) -> dict[str, list[Generation]]:
+        found: dict[str, list[Generation]] = {}
+        for one in self.generations:
+            found.setdefault(one.provider, []).append(one)
+        return found
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -39,21 +46,39 @@ class Result:
                 for asset in self.assets[one.id]
                 if asset.key is not None
             ],
-            "charges": self.charges,
+            "charges": sum(self.charges.values()),
+            "providers": {
+                name: {"submitted": len(some), "archived": _archived(some), "charges": self.charges.get(name, 0)}
+                for name, some in self.by_provider().items()
+            },
         }
 
 
 def print_table(result: Result) -> None:
-    """Where each picture lies, on standard output."""
+    """Who has made what and where it lies, on standard output."""
+    for name, generations in result.by_provider().items():
+        files = sum(asset.key is not None for one in generations for asset in result.assets[one.id])
+        archived, charges = _archived(generations), result.charges.get(name, 0)
+        facts = f"  {archived} of {len(generations)} archived, files: {files}, charges: {charges}"
+        console().print(Text.assemble((provider_class(name).title, "bold"), facts))
+        console().print(_table(result, generations))
+        console().print()
+
+
+def _table(result: Result, generations: list[Generation]) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column(no_wrap=True, justify="right", style="bright_black")
     table.add_column(overflow="fold")
-    for depth, one in as_tree(result.generations):
+    for depth, one in as_tree(generations):
         label = " " * depth + one_line(one.action or one.key or what(one))
         stored = [asset for asset in result.assets[one.id] if asset.key is not None]
-        for asset in stored:
-            table.add_row(label, size(asset.bytes), Text(str(asset.key)))
+        for number, asset in enumerate(stored):
+            table.add_row(label if number == 0 else "", size(asset.bytes), Text(str(asset.key)))
         if not stored:
             table.add_row(label, "", state_text(one.state))
-    console().print(table)
+    return table
+
+
+def _archived(generations: Sequence[Generation]) -> int:
+    return sum(one.state is State.ARCHIVED for one in generations)

@@ -1,36 +1,56 @@
-"""What the demo asks for: twelve pictures, four of them with follow-ups, 25 charges in all."""
+"""What the demo asks for: twelve wishes, three at each provider, some with follow-ups, 26 charges in all."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from worker.generation import GenerationRequest, Operation
 from worker.ledger.creation import NewGeneration
 
 BATCH = "demo"
 
-#: the key becomes the name of the picture's folder
-_WISHES = (
-    ("lighthouse", "a lighthouse that reads bedtime stories to passing ships, gouache", ("upscale1", "upscale3")),
-    ("fox", "a fox in a raincoat waiting for the last night train in an autumn forest", ("upscale:all",)),
-    ("observatory", "an observatory on a sleeping volcano, first stars, long exposure",
-     ("upscale2/zoom_out_2x", "upscale4/pan_left")),
-    ("teahouse", "a tea house between two waterfalls, ukiyo-e, mist", ("variation2", "upscale1", "reroll")),
-    ("whale", "a whale of clouds swimming over a harbour at dawn", ()),
-    ("library", "a city whose skyline is a shelf of old books, warm windows, light rain", ()),
-    ("astronaut", "an astronaut planting a lemon tree on a small moon", ()),
-    ("owl", "an owl who repairs clocks, candle light, macro photograph", ()),
-    ("dunes", "sand dunes folded like origami under a violet sky", ()),
-    ("tram", "a yellow tram climbing into the northern lights, neon reflections", ()),
-    ("castle", "a snow castle built by very serious children, drone view", ()),
-    ("bees", "a garden at night where the bees carry lanterns, storybook illustration", ()),
-)  # fmt: skip
+#: squares of one colour, as files of this machine are sent
+_BLUE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEUYKGCloADgAAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
+_ORANGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEXwjCiwPTG3AAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
+_LINK = "https://example.com/tram.png"
+
+_IMAGINE, _BLEND, _VIDEO = Operation.IMAGINE, Operation.BLEND, Operation.VIDEO
+_DESCRIBE, _TRANSLATE = Operation.DESCRIBE, Operation.TRANSLATE
+
+#: the key becomes the name of the folder
+_WISHES: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[str, ...]], ...]] = {
+    "acedata": (
+        ("lighthouse", _IMAGINE, "a lighthouse that reads bedtime stories to passing ships, gouache",
+         {"aspect_ratio": "3:2"}, ("upscale1", "upscale3")),
+        ("observatory", _IMAGINE, "an observatory on a sleeping volcano, first stars, long exposure",
+         {"speed": "fast"}, ("upscale2/zoom_out_2x",)),
+        ("words", _TRANSLATE, "ein Schneeschloss, gebaut von sehr ernsthaften Kindern", {}, ()),
+    ),
+    "kie": (
+        ("teahouse", _IMAGINE, "a tea house between two waterfalls, ukiyo-e, mist", {}, ("variation2", "upscale1")),
+        ("whale", _IMAGINE, "a whale of clouds swimming over a harbour at dawn", {"speed": "turbo"}, ()),
+        ("tram", _VIDEO, "a yellow tram climbs into the northern lights", {"images": _LINK}, ("extend1",)),
+    ),
+    "ohmygpt": (
+        ("fox", _IMAGINE, "a fox in a raincoat waiting for the last night train in an autumn forest", {},
+         ("upscale:all",)),
+        ("library", _IMAGINE, "a city whose skyline is a shelf of old books, warm windows", {"stylize": 250}, ()),
+        ("dunes", _BLEND, "", {"images": [_BLUE, _ORANGE]}, ()),
+    ),
+    "mjproxy": (
+        ("astronaut", _IMAGINE, "an astronaut planting a lemon tree on a small moon", {},
+         ("variation2", "upscale1", "reroll")),
+        ("owl", _IMAGINE, "an owl who repairs clocks, candle light, macro photograph", {"seed": 7}, ()),
+        ("orange", _DESCRIBE, "", {"images": _ORANGE}, ()),
+    ),
+}  # fmt: skip
 
 
-def wishes(provider: str) -> list[NewGeneration]:
-    return [
-        NewGeneration(
-            provider,
-            GenerationRequest(Operation.IMAGINE, prompt),
-            key=key,
-            dedupe=f"key:{key}",
-            follow_up=follow_up,
-        )
-        for key, prompt, follow_up in _WISHES
-    ]
+def wishes() -> list[NewGeneration]:
+    return list(_wishes())
+
+
+def _wishes() -> Iterator[NewGeneration]:
+    for provider, asked in _WISHES.items():
+        for key, operation, prompt, options, follow_up in asked:
+            request = GenerationRequest(operation, prompt, options)
+            yield NewGeneration(provider, request, key=key, dedupe=f"key:{key}", follow_up=follow_up)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from tasks.cli.connection import open_ledger
-from tasks.cli.output import json_option, note, print_json
+from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.record import with_results
 from tasks.cli.scope import newest_batch
 from worker.generation import Generation, State
@@ -61,11 +61,15 @@ def _print_table(generations: list[Generation]) -> None:
 
     from tasks.cli.style import console, prompt_text, state_text  # noqa: PLC0415
 
+    several = len({one.provider for one in generations}) > 1
     table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(width=36, no_wrap=True)
     table.add_column(width=13, no_wrap=True)
+    if several:
+        table.add_column(no_wrap=True)
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for one in generations:
-        table.add_row(one.id, state_text(one.state), prompt_text(one))
+        provider = [one_line(one.provider)] if several else []
+        table.add_row(one.id, state_text(one.state), *provider, prompt_text(one))
     if generations:
         console().print(table)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from worker.redaction import redact
+from worker.redaction import redact, shorten_files
 
 _LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 
@@ -33,9 +33,9 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def links_hidden(value: Any) -> Any:
-    """What the user wrote (a prompt, options): only its links can hold secrets, all else stays as it is."""
+    """What the user wrote (a prompt, options): only its links can hold secrets, and its files are too long to show."""
     if isinstance(value, str):
-        return _LINK.sub(lambda match: redact(match[0]), value)
+        return _LINK.sub(lambda match: redact(match[0]), shorten_files(value))
     return _each(value, links_hidden)
 
 

@@ -1,7 +1,7 @@
 """Following generations until all are done: a live picture on a terminal, one line per change everywhere else."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -117,10 +117,13 @@ def _heading(name: str, counts: Mapping[State, int]) -> RenderableType:
     return heading
 
 
-def _rows(generations: Iterable[Generation]) -> RenderableType:
+def _rows(generations: Sequence[Generation]) -> RenderableType:
+    several = len({one.provider for one in generations}) > 1
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=13, no_wrap=True)
     table.add_column(width=4, justify="right", no_wrap=True)
+    if several:
+        table.add_column(no_wrap=True, style="bright_black")
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for depth, one in as_tree(generations):
         under_way = one.progress is not None and one.state is State.SUBMITTED
@@ -129,5 +132,6 @@ def _rows(generations: Iterable[Generation]) -> RenderableType:
         text.append(prompt_text(one) if one.action is None else "")
         if one.reason and one.state is not State.ARCHIVED:
             text.append(f"  {one_line(one.reason)}", style=MARK[one.state][1])
-        table.add_row(state_text(one.state), f"{one.progress}%" if under_way else "", text)
+        provider = [one_line(one.provider)] if several else []
+        table.add_row(state_text(one.state), f"{one.progress}%" if under_way else "", *provider, text)
     return table

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from tasks.cli.options import FIRST
 from worker.errors import RequestInvalid
+from worker.generation import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,8 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)
     follow_up: str | None = None
     priority: int | None = None
+    provider: str | None = None
+    operation: Operation | None = None
 
 
 # A prompt may begin with a brace as well: Midjourney reads {red, blue} as two prompts.
@@ -58,8 +62,6 @@ def _read_object(name: str, number: int, line: str) -> Entry:
     start = len(line) - len(line.lstrip()) + 1
     if not isinstance(value, dict):
         _fail(name, number, start, 'expected an object such as {"prompt": "a lighthouse"}')
-    if "prompt" not in value:
-        _fail(name, number, start, 'the object has no "prompt"')
     for field_name, content in value.items():
         if field_name not in _FIELDS:
             _fail(name, number, _column(line, field_name), f"there is no field {field_name!r}; {_KNOWN}")
@@ -69,11 +71,13 @@ def _read_object(name: str, number: int, line: str) -> Entry:
     follow_up = value.get("follow_up")
     return Entry(
         f"{name}, line {number}, column {start}",
-        value["prompt"].strip(),
+        value.get("prompt", "").strip(),
         value.get("key"),
         value.get("options", {}),
         ",".join(follow_up) if isinstance(follow_up, list) else follow_up,
         value.get("priority"),
+        value.get("provider"),
+        Operation(value["operation"]) if "operation" in value else None,
     )
 
 
@@ -91,6 +95,8 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "options": ("an object", lambda value: isinstance(value, dict)),
     "follow_up": ('text such as "upscale1,upscale3" or a list of such texts', _is_follow_up),
     "priority": ("a whole number", _is_priority),
+    "provider": ("text", lambda value: isinstance(value, str)),
+    "operation": (f"one of {', '.join(FIRST)}", lambda value: value in FIRST),
 }
 _KNOWN = f"there are {', '.join(_FIELDS)}"
 

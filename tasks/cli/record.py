@@ -97,5 +97,6 @@ def _asset(asset: Asset) -> dict[str, Any]:
         "content_type": asset.content_type,
         "width": asset.width,
         "height": asset.height,
+        "content": links_hidden(asset.content),
         "error": secrets_hidden(asset.error),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import click
 from rich.console import Console
@@ -57,7 +58,7 @@ def _print_heading(screen: Console, generation: Generation) -> None:
             ("task", generation.task_id),
             ("batch", generation.batch_id),
             ("key", generation.key),
-            ("options", "  ".join(f"{option}={options[option]}" for option in options)),
+            ("options", "  ".join(f"{option}={_listed(options[option])}" for option in options)),
             ("follow-up", ", ".join(generation.follow_up)),
             ("priority", generation.priority or None),
             ("reason", generation.reason),
@@ -111,8 +112,21 @@ def _print_assets(screen: Console, assets: tuple[Asset, ...]) -> None:
         if asset.key:
             screen.print(Text(f"     {asset.key}", style="green"), soft_wrap=True)
             screen.print(Text(f"     sha256 {asset.sha256}", style=_DIM), soft_wrap=True)
+        for name, value in (links_hidden(asset.content) or {}).items():
+            _print_text(screen, name, value)
         if asset.error:
             screen.print(Text(f"     {_hidden(asset.error)}", style="yellow"))
+
+
+def _print_text(screen: Console, name: str, value: Any) -> None:
+    """What a provider has written: one text, or several to choose from."""
+    screen.print(Text(f"     {one_line(name)}", style=_DIM))
+    texts = Table.grid(padding=(0, 1))
+    texts.add_column(no_wrap=True, justify="right", style=_DIM)
+    texts.add_column(overflow="fold")
+    for number, text in enumerate(value if isinstance(value, list) else [value], start=1):
+        texts.add_row(f"      {number if isinstance(value, list) else ''}", Text(one_line(str(text))))
+    screen.print(texts)
 
 
 def _print_relatives(screen: Console, story: Story) -> None:
@@ -138,6 +152,10 @@ def _print_pairs(screen: Console, pairs: list[tuple[str, str]]) -> None:
     for name, value in pairs:
         table.add_row(f"  {name}", Text(value))
     screen.print(table)
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _hidden(text: str) -> str:

@@ -39,7 +39,9 @@ def what(generation: Generation) -> str:
 
 def prompt_text(generation: Generation) -> str:
     prompt = one_line(links_hidden(generation.prompt))
-    return prompt if generation.operation is Operation.IMAGINE else f"{what(generation)} · {prompt}"
+    if generation.operation is Operation.IMAGINE:
+        return prompt
+    return f"{what(generation)} · {prompt}" if prompt else what(generation)
 
 
 def size(number: int | None) -> str:

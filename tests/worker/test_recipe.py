@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import RequestInvalid
-from worker.recipe import FollowUp, expand, parse_follow_ups
+from worker.generation import Operation
+from worker.recipe import FollowUp, expand, parse_follow_ups, steps_of
 
 OFFERED = ("upscale1", "upscale2", "upscale3", "upscale4", "reroll", "variation1", "variation2", "zoom_out_2x")
 
@@ -56,6 +57,14 @@ def test_any_text_is_understood_or_refused(text: str):
     assert len(items) <= 16
     created, _ = expand(items, OFFERED, limit=16)
     assert {item.action for item in created} <= set(OFFERED)
+
+
+def test_the_steps_of_an_item_are_operations():
+    assert steps_of("upscale2/zoom_out_2x/variation:all") == [
+        (Operation.UPSCALE, "upscale2"),
+        (Operation.ZOOM, "zoom_out_2x"),
+        (Operation.VARIATION, None),
+    ]
 
 
 def test_one_action():

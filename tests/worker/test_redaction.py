@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.redaction import RedactingFormatter, configure_logging, redact
+from worker.redaction import RedactingFormatter, configure_logging, redact, shorten_files
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,36 @@ def test_what_surrounds_a_secret_is_still_readable():
     assert redact("redis://user:pw@host:6379/0 is away") == "redis://user:[redacted]@host:6379/0 is away"
 
 
+def test_a_file_in_a_line_is_told_by_its_kind_and_size():
+    assert redact(f"option mask='data:image/png;base64,{'iVBORw0K' * 25_000}==' is sent") == (
+        "option mask='data:image/png;base64,… (150 kB)' is sent"
+    )
+
+
+def test_files_are_shortened_wherever_they_are_in_a_value():
+    link = "data:image/webp;base64,UklG"
+    value = {
+        "images": [link, "https://example.com/a.png"],
+        "mask": link,
+        "seed": 7,
+        "prompt": f"{link} {link}, a data: cat",
+    }
+    short = "data:image/webp;base64,… (1 kB)"
+    assert shorten_files(value) == {
+        "images": [short, "https://example.com/a.png"],
+        "mask": short,
+        "seed": 7,
+        "prompt": f"{short} {short}, a data: cat",
+    }
+
+
 @given(st.text(alphabet="&?=:/@ \\%callbackstokenex2F.", max_size=300))
 def test_any_line_can_be_redacted_and_again(line: str):
     assert redact(redact(line)) == redact(line) or "[redacted]" in redact(line)
 
 
 def test_a_long_hostile_line_takes_no_long_time():
-    for piece in ("?a", "://a:", "/callbacks/a/", "&token", "Bearer ", "%2Fcallbacks"):
+    for piece in ("?a", "://a:", "/callbacks/a/", "&token", "Bearer ", "%2Fcallbacks", "data:", "data:;base64,"):
         redact(piece * 20_000)
 
 

@@ -50,14 +50,15 @@ def unconfirmed(ledger: Ledger, **wanted: object) -> str:
     return answered(ledger, Uncertain("no answer came in time", code="read_timeout"), **wanted)[0]
 
 
-def succeeded(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
+def succeeded(
+    ledger: Ledger,
+    task_id: str = "task-1",
+    actions: tuple[str, ...] = ("upscale1", "upscale2", "reroll"),
+    **wanted: object,
+) -> str:
     generation_id, attempt_id = answered(ledger, task_id, **wanted)
     outcome = Outcome(
-        Status.SUCCEEDED,
-        task_id,
-        links=(Link(LINK),),
-        actions=("upscale1", "upscale2", "reroll"),
-        parent={"image_id": "1234"},
+        Status.SUCCEEDED, task_id, links=(Link(LINK),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
     assert ledger.outcomes.apply([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
@@ -77,4 +78,16 @@ def expired(ledger: Ledger, **wanted: object) -> str:
     generation_id = succeeded(ledger, **wanted)
     (claim,) = ledger.archiving.claim(1, MINUTE)
     ledger.archiving.record([Archived(claim, (Lost(0, f"{LINK} answers with status 404"),), described=False)])
+    return generation_id
+
+
+def told(ledger: Ledger, **text: object) -> str:
+    """A generation whose result is a text."""
+    generation_id, attempt_id = answered(ledger)
+    outcome = Outcome(Status.SUCCEEDED, "task-1", text=text)
+    assert ledger.outcomes.apply([News(attempt_id, outcome, "reply")]) == ["applied"]
+    (claim,) = ledger.archiving.claim(1, MINUTE)
+    key = f"2026/11/21/single/{generation_id}/0.json"
+    stored = Stored(0, key, "ab" * 32, 80, "application/json", None, None)
+    ledger.archiving.record([Archived(claim, (stored,), described=True)])
     return generation_id

@@ -42,7 +42,7 @@ def test_a_command_says_the_same_about_itself_in_both_helps(name: str) -> None:
 def test_the_help_names_every_command(darkroom: Darkroom) -> None:
     result = darkroom("--help")
     assert result.exit_code == 0
-    assert re.findall(r"^  (\w+)  ", result.stdout, flags=re.MULTILINE) == list(cli.COMMANDS)
+    assert re.findall(r"^  ([\w-]+)  ", result.stdout, flags=re.MULTILINE) == list(cli.COMMANDS)
 
 
 def test_an_unknown_command_is_a_mistake_of_usage(darkroom: Darkroom) -> None:

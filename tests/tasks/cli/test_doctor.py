@@ -14,6 +14,7 @@ import pytest
 
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from webhook import sandbox
 from worker.errors import AccountBlocked
 from worker.ledger import Ledger
 
@@ -100,6 +101,27 @@ def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest
     verdict, message = findings(darkroom)["provider acedata"]
     assert verdict == "fail"
     assert "ACEDATACLOUD_API_TOKEN is not set" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "verdict", "words"),
+    [("any", "ok", "has its key; its credit is "), ("invalid", "warn", "has its key, but does not tell its credit: ")],
+)
+def test_the_credit_is_told_where_it_can_be_asked(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, key: str, verdict: str, words: str
+) -> None:
+    with sandbox.running() as vendor:
+        monkeypatch.setenv("KIE_API_KEY", key)
+        monkeypatch.setenv("KIE_BASE_URL", vendor.url)
+        told, message = findings(darkroom)["provider kie"]
+    assert told == verdict
+    assert message.startswith(words)
+
+
+def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Darkroom) -> None:
+    verdict, message = findings(darkroom)["provider mjproxy"]
+    assert verdict == "ok"
+    assert message.startswith("MJPROXY_BASE_URL is not set")
 
 
 def test_a_worker_that_was_heard_lately_is_at_work(darkroom: Darkroom, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from tasks.cli.process_log import ProcessLog
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger
-from worker.providers import load_provider
+from worker.providers import PROVIDERS, load_provider
 from worker.recipe import parse_follow_ups
 
 
@@ -105,21 +105,24 @@ def test_two_demos_never_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_every_wish_of_the_demo_can_be_fulfilled(environment: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KIE_API_KEY", "OHMYGPT_API_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("MJPROXY_BASE_URL", "http://127.0.0.1:9")
     settings = read_settings()
-    provider = load_provider("acedata", settings)
-    demo = wishes("acedata")
-    assert len(demo) == 12
-    assert sum(bool(wish.follow_up) for wish in demo) == 4
-    assert len({wish.key for wish in demo}) == 12
+    demo = wishes()
+    assert {wish.provider for wish in demo} == set(PROVIDERS)
+    assert {"imagine", "blend", "describe", "translate", "video"} == {wish.request.operation for wish in demo}
+    assert len(demo) == len({wish.key for wish in demo}) == 12
     for wish in demo:
-        provider.check(wish.request)
+        load_provider(wish.provider, settings).check(wish.request)
         text = ",".join(wish.follow_up)
         assert parse_follow_ups(text, max_depth=3, max_follow_ups=16) == wish.follow_up
 
 
 def test_only_what_names_services_is_left_out_of_a_demo() -> None:
     kept = {"PATH": "/bin", "HOSTNAME": "here", "DARKROOM_DATA": "data", "PORT": "80", "LOG_LEVEL": "DEBUG"}
-    left = {"HOST": "::", "S3_BUCKET": "b", "REDIS_URL_FILE": "r", "DARKROOM_CONFIRM": "always", "PUBLIC_URL": "u"}
+    left = {"KIE_API_KEY": "k", "OHMYGPT_ENCODING": "json", "MJPROXY_BASE_URL": "u"}
+    left |= {"HOST": "::", "S3_BUCKET": "b", "REDIS_URL_FILE": "r", "DARKROOM_CONFIRM": "always", "PUBLIC_URL": "u"}
     assert without_services({**kept, **left}) == kept
 
 
@@ -127,7 +130,7 @@ def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> 
     archived, failed = stories.archived(ledger), stories.failed(ledger)
     generations = tuple(ledger.queries.get([archived, failed]))
     assets = {one: tuple(found) for one, found in ledger.queries.assets_of([archived, failed]).items()}
-    result = Result(generations, assets, charges=1)
+    result = Result(generations, assets, {"acedata": 1})
     assert not result.all_archived
     assert result.as_json() == {
         "submitted": 2,
@@ -142,6 +145,7 @@ def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> 
             }
         ],
         "charges": 1,
+        "providers": {"acedata": {"submitted": 2, "archived": 1, "charges": 1}},
     }
 
 

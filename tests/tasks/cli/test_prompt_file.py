@@ -60,7 +60,7 @@ def test_a_separator_inside_json_text_does_not_end_the_line() -> None:
         (b" \n\n", "p.jsonl holds no prompt"),
         (b'{"prompt": "a"}\n{"prompt" "b"}', "p.jsonl, line 2, column 11: this is not JSON: Expecting ':' delimiter"),
         (b'{"prompt": "a"}\n\n["b"]', "p.jsonl, line 3, column 1: expected an object"),
-        (b'  {"promt": "a"}', 'p.jsonl, line 1, column 3: the object has no "prompt"'),
+        (b'  {"promt": "a"}', "p.jsonl, line 1, column 4: there is no field 'promt'"),
         (b'{"prompt": "a", "prio": 1}', "p.jsonl, line 1, column 17: there is no field 'prio'"),
         (b'{"prompt": 7}', 'p.jsonl, line 1, column 2: "prompt" must be text'),
         (b'{"prompt": "a", "key": ""}', 'p.jsonl, line 1, column 17: "key" must be text that is not empty'),

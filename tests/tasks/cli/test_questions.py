@@ -9,7 +9,9 @@ import pytest
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
+from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
+from worker.ledger.creation import NewGeneration
 from worker.ledger.inbox import Delivery
 from worker.ledger.outcomes import News
 
@@ -130,6 +132,28 @@ def test_the_timeline_tells_the_story_in_80_columns(darkroom: Darkroom, ledger: 
     assert [word for line in story for word in ("queued", "submitting", "submitted", "callback") if f" {word} " in line]
     assert "unreadable: the body is not JSON" in output
     assert "task-9" in output
+
+
+def test_a_text_is_shown_to_be_read(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.told(ledger, prompts=["a red fox, gouache", "a fox \x1b[2J"], seed="7")
+    output = darkroom("show", generation_id).stdout
+    assert [" ".join(line.split()) for line in output.splitlines() if line.startswith("     ")][2:] == [
+        *("prompts", "1 a red fox, gouache", "2 a fox [2J"),
+        *("seed", "7"),
+    ]
+    (shown,) = lines(darkroom("show", generation_id, "--json").stdout)
+    (asset,) = shown["assets"]
+    assert (asset["kind"], asset["content"]["prompts"][0]) == ("text", "a red fox, gouache")
+
+
+def test_the_provider_is_listed_where_there_are_several(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.queued(ledger, "an owl")
+    assert "acedata" not in darkroom("list").stdout
+    ledger.creation.create([NewGeneration("kie", GenerationRequest(Operation.IMAGINE, "a fox"))])
+    assert [line.split()[1:] for line in darkroom("list").stdout.splitlines()] == [
+        ["○", "queued", "kie", "a", "fox"],
+        ["○", "queued", "acedata", "an", "owl"],
+    ]
 
 
 def test_the_results_are_shown_with_their_keys(darkroom: Darkroom, ledger: Ledger) -> None:

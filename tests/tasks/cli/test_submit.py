@@ -56,13 +56,24 @@ def test_prompts_come_from_standard_input(darkroom: Darkroom, ledger: Ledger, ar
 
 
 def test_a_line_says_more_than_the_command_line(darkroom: Darkroom, ledger: Ledger) -> None:
-    line = '{"prompt": "a fox", "options": {"mode": "fast"}, "follow_up": "reroll", "priority": 0}'
+    line = '{"prompt": "a fox", "options": {"speed": "fast"}, "follow_up": "reroll", "priority": 0}'
     darkroom(
-        *("submit", "-", "--option", "mode=relax", "--option", "hd=true", "--follow-up", "upscale1", "--priority", "9"),
+        *(
+            "submit",
+            "-",
+            "--option",
+            "speed=relax",
+            "--option",
+            "hd=true",
+            "--follow-up",
+            "upscale1",
+            "--priority",
+            "9",
+        ),
         input=line,
     )
     (generation,) = ledger.queries.page()
-    assert generation.options == {"mode": "fast", "hd": "true"}
+    assert generation.options == {"speed": "fast", "hd": "true"}
     assert generation.follow_up == ("reroll",)
     assert generation.priority == 0
 
@@ -99,7 +110,7 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
         (("a fox", " "), "prompt 2: the prompt is empty"),
         (("a fox", "--provider", "nobody"), "there is no provider 'nobody'; there are: acedata"),
         (("a fox", "--option", "colour=red"), "Ace Data Cloud has no option 'colour'"),
-        (("a fox", "--option", "mode=slow"), "option mode: 'slow' is not possible"),
+        (("a fox", "--option", "speed=slow"), "option speed: 'slow' is not possible"),
         (("a fox", "--follow-up", "enlarge"), "follow-up 'enlarge': there is no action 'enlarge'"),
         (("a fox", "--follow-up", "upscale1/upscale1/reroll/reroll"), "goes 4 steps deep; at most 3 are allowed"),
         (("--parent", "gen_unknown", "--action", "upscale1"), "there is no generation gen_unknown"),
@@ -130,7 +141,10 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
         (("a fox", "-"), "- reads standard input and stands alone"),
         (("--file", "missing.txt"), "No such file or directory"),
         (("a fox", "--action", "upscale1"), "--parent and --action belong together"),
-        (("a fox", "--parent", "gen_1", "--action", "upscale1"), "a follow-up has its parent's prompt and batch"),
+        (("a fox", "an owl", "--parent", "gen_1", "--action", "upscale1"), "give at most one PROMPT"),
+        (("--batch", "b", "--parent", "gen_1", "--action", "upscale1"), "a follow-up has its parent's batch"),
+        (("--operation", "video", "--parent", "gen_1", "--action", "upscale1"), "its action says what it does"),
+        (("a fox", "--operation", "upscale"), "'upscale' is not one of 'imagine'"),
     ],
 )
 def test_a_command_that_makes_no_sense_is_a_mistake_of_usage(
@@ -174,8 +188,8 @@ def test_a_file_with_one_bad_line_writes_nothing(
 
 
 def test_a_mistake_of_the_command_line_is_not_blamed_on_the_file(darkroom: Darkroom) -> None:
-    result = darkroom("submit", "-", "--option", "mode=slow", input="a fox\n")
-    assert result.stderr.startswith("darkroom: option mode: 'slow'")
+    result = darkroom("submit", "-", "--option", "speed=slow", input="a fox\n")
+    assert result.stderr.startswith("darkroom: option speed: 'slow'")
 
 
 def test_a_follow_up_on_an_archived_generation(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -184,7 +198,7 @@ def test_a_follow_up_on_an_archived_generation(darkroom: Darkroom, ledger: Ledge
     (record,) = lines(result.stdout)
     (child,) = ledger.queries.get([record["id"]])
     assert (child.operation, child.action, child.parent_id, child.depth) == (Operation.UPSCALE, "upscale2", parent, 1)
-    assert child.parent_handle == {"image_id": "1234"}
+    assert child.parent_handle["image_id"] == "1234"
     assert (child.prompt, child.key) == ("a fox", "large-fox")
 
 

@@ -1,0 +1,69 @@
+"""`darkroom at-risk`: what was paid for and will be lost unless it is stored soon."""
+
+import re
+from datetime import timedelta
+
+import click
+
+from tasks.cli.connection import open_ledger, read_settings
+from tasks.cli.output import iso, json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from worker.generation import Asset, Generation
+from worker.redaction import redact
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def read_span(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
+    """`90m`, `2h` or `3d` as a time span."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])", given)
+    if not found:
+        raise click.BadParameter(f"{given!r} is not a time span such as 90m, 2h or 3d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.command("at-risk")
+@click.option("--within", callback=read_span, metavar="SPAN", help="Links that die in that time; else 2h or as set.")
+@json_option
+@click.pass_context
+def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None:
+    """List links that die soon and are not stored yet, the most urgent first; exit code 1 if there are any."""
+    within = within or read_settings().at_risk
+    with open_ledger() as ledger:
+        now = ledger.database.clock()
+        assets = ledger.queries.at_risk(now + within)
+        ids = list(dict.fromkeys(asset.generation_id for asset in assets))
+        owners = {one.id: one for one in ledger.queries.get(ids)} if ids else {}
+    for asset in assets:
+        owner = owners[asset.generation_id]
+        if as_json:
+            print_json(_record(asset, owner, (asset.deadline - now).total_seconds()))
+        else:
+            click.echo(_line(asset, owner, asset.deadline - now))
+    if not assets:
+        note("there is none")
+    ctx.exit(1 if assets else 0)
+
+
+def _record(asset: Asset, owner: Generation, seconds_left: float) -> dict[str, object]:
+    return {
+        "generation": owner.id,
+        "index": asset.index,
+        "provider": owner.provider,
+        "prompt": links_hidden(owner.prompt),
+        "deadline": iso(asset.deadline),
+        "seconds_left": round(seconds_left, 1),
+        "tries": asset.tries,
+        "renewals": asset.renewals,
+        "error": secrets_hidden(asset.error),
+    }
+
+
+def _line(asset: Asset, owner: Generation, left: timedelta) -> str:
+    # Only people need what makes numbers readable.
+    from tasks.cli.style import duration  # noqa: PLC0415
+
+    ends = f"dies in {duration(left)}" if left > timedelta() else f"died {duration(-left)} ago"
+    why = f"; {redact(asset.error)}" if asset.error else ""
+    return one_line(f"{owner.id} {asset.index}  {ends}, {asset.tries} tries{why}")

@@ -1,0 +1,34 @@
+"""`darkroom at-risk`: what dies soon is named before it is lost."""
+
+import json
+
+import pytest
+
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from worker.ledger import Ledger
+
+
+def test_what_dies_soon_is_listed_and_is_no_good_end(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.succeeded(ledger)
+    result = darkroom("at-risk", "--within", "2d")
+    assert result.exit_code == 1
+    assert result.stdout.startswith(f"{generation_id} 0  dies in 24.0 h, 0 tries")
+    (record,) = [json.loads(line) for line in darkroom("at-risk", "--within", "2d", "--json").stdout.splitlines()]
+    assert record["generation"] == generation_id
+    assert 86_000 < record["seconds_left"] <= 86_400
+    assert stories.SIGNATURE not in result.stdout
+
+
+def test_what_has_time_or_is_stored_is_not_listed(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.archived(ledger)
+    stories.succeeded(ledger, "task-2")
+    result = darkroom("at-risk")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
+
+
+@pytest.mark.parametrize("span", ["2", "h", "-1h", "2 weeks", "9999999d"])
+def test_a_wrong_span_is_explained(darkroom: Darkroom, ledger: Ledger, span: str) -> None:
+    result = darkroom("at-risk", "--within", span)
+    assert result.exit_code == 2
+    assert "is not a time span such as 90m, 2h or 3d" in result.stderr

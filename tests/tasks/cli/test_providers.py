@@ -1,0 +1,89 @@
+"""`darkroom providers`: what each can do, without any key."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tasks.cli.options import FIRST, PICTURES
+from tasks.cli.providers import NORMALISED
+from tests.tasks.cli.conftest import Darkroom
+from worker.generation import Operation, operation_of
+from worker.providers import PROVIDERS, provider_class
+
+
+def tables(darkroom: Darkroom, *names: str) -> dict[str, dict[str, Any]]:
+    result = darkroom("providers", *names, "--json")
+    assert result.exit_code == 0
+    return {one["name"]: one for one in map(json.loads, result.stdout.splitlines())}
+
+
+def test_every_provider_is_one_object_without_any_key(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACEDATACLOUD_API_TOKEN")
+    found = tables(darkroom)
+    assert list(found) == list(PROVIDERS)
+    assert not any(one["configured"] for one in found.values())
+    assert "ACEDATACLOUD_API_TOKEN is not set" in found["acedata"]["missing"]
+    ace = found["acedata"]
+    assert {"imagine", "upscale"} <= set(ace["operations"]) == set(ace["by_operation"])
+    assert ace["by_operation"]["imagine"]["speed"] == "relax, fast or turbo"
+    assert set(ace["options"]) == {name for options in ace["by_operation"].values() for name in options}
+    assert "hd" in ace["own_options"]
+    assert "speed" not in ace["own_options"]
+    assert (ace["callback"], ace["retention_days"]) == ("unsigned", 1)
+
+
+def test_the_settings_of_this_machine_are_in_it(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACEDATACLOUD_RATE", "2.5")
+    (ace,) = tables(darkroom, "acedata").values()
+    assert (ace["configured"], ace["missing"], ace["rate"], ace["in_flight"]) == (True, None, 2.5, 100)
+
+
+def test_the_table_for_people_fits_80_columns(darkroom: Darkroom) -> None:
+    output = darkroom("providers").stdout
+    assert max(len(line.rstrip()) for line in output.splitlines()) <= 80
+    (imagine,) = (line.split() for line in output.splitlines() if line.startswith("imagine "))
+    assert imagine == ["imagine", *["✓"] * len(PROVIDERS)]
+    for operation in Operation:
+        assert f"\n{operation} " in output
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_one_provider_is_shown_with_each_option_and_what_it_allows(darkroom: Darkroom, name: str) -> None:
+    output = darkroom("providers", name).stdout
+    assert max(len(line.rstrip()) for line in output.splitlines()) <= 80
+    assert provider_class(name).title in output
+    words = " ".join(output.split())
+    for operation, capability in provider_class(name).capabilities.items():
+        assert operation in words
+        for option, about in capability.options.items():
+            assert f"{option} {about.allowed}" in words
+
+
+def test_a_provider_that_nobody_has_is_one_sentence(darkroom: Darkroom) -> None:
+    result = darkroom("providers", "nobody")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("darkroom: there is no provider 'nobody'; there are: acedata")
+
+
+def test_every_option_that_takes_pictures_takes_files_of_this_machine_too() -> None:
+    taken = {
+        name
+        for provider in PROVIDERS
+        for capability in provider_class(provider).capabilities.values()
+        for name, option in capability.options.items()
+        if "picture" in option.allowed
+    }
+    assert taken <= PICTURES <= NORMALISED
+
+
+def test_every_operation_begins_something_or_follows_it() -> None:
+    actions = {
+        action
+        for provider in PROVIDERS
+        for capability in provider_class(provider).capabilities.values()
+        for action in capability.actions
+    }
+    follow = {operation_of(action) for action in actions}
+    assert follow | set(FIRST) == set(Operation)
+    assert not follow & set(FIRST)
