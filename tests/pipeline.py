@@ -31,6 +31,8 @@ from worker.services import Services, services
 
 celery_app.loader.import_default_modules()
 
+PREFIXES = ("ACEDATACLOUD", "KIE", "OHMYGPT", "MJPROXY")
+KEYS = ("ACEDATACLOUD_API_TOKEN", "KIE_API_KEY", "OHMYGPT_API_KEY", "MJPROXY_API_SECRET")
 DONE = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
 
 
@@ -56,10 +58,17 @@ class Pipeline:
         self.here: Services = services()
         self.ledger = self.here.ledger
 
-    def submit(self, *prompts: str, follow_up: tuple[str, ...] = (), **options: Any) -> list[str]:
+    def submit(
+        self,
+        *prompts: str,
+        provider: str = "acedata",
+        operation: Operation = Operation.IMAGINE,
+        follow_up: tuple[str, ...] = (),
+        **options: Any,
+    ) -> list[str]:
         """Write generations down and ring, as the command line does; their ids."""
         wanted = [
-            NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt, options), follow_up=follow_up)
+            NewGeneration(provider, GenerationRequest(operation, prompt, options), follow_up=follow_up)
             for prompt in prompts
         ]
         made = self.ledger.creation.create(wanted)
@@ -106,7 +115,7 @@ class Pipeline:
 
     def objects(self) -> dict[str, bytes]:
         """What lies in the bucket, by key."""
-        files = (file for file in (self.bucket / self.here.archive.prefix).rglob("*") if file.is_file())
+        files = (file for file in (self.bucket / self.here.archive.keys.prefix).rglob("*") if file.is_file())
         return {str(file.relative_to(self.bucket)): file.read_bytes() for file in files}
 
     def charges(self) -> int:
@@ -145,9 +154,9 @@ def running_pipeline(
         "AWS_ENDPOINT_URL": server.endpoint,
         "DARKROOM_SIGNING_KEYS": "k1:" + "s" * 32,
         "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
-        "ACEDATACLOUD_API_TOKEN": os.environ.get("ACEDATACLOUD_API_TOKEN", "token-of-the-tests"),
-        "ACEDATACLOUD_BASE_URL": sandbox.url,
-        "ACEDATACLOUD_RATE": "1000",
+        **{name: os.environ.get(name, "token-of-the-tests") for name in KEYS},
+        **{f"{prefix}_BASE_URL": sandbox.url for prefix in PREFIXES},
+        **{f"{prefix}_RATE": "1000" for prefix in PREFIXES},
         "DARKROOM_POLL_SECONDS": "30" if callbacks else "0.2",
     }
     if callbacks:
