@@ -88,7 +88,8 @@ def news_of(
     here: Services, provider: Provider, attempt_id: str, outcome: Outcome, *, cause: str, callback_id: int | None = None
 ) -> News:
     now = here.clock()
-    deadlines = tuple(deadline_of(link.url, seen_at=now, retention=provider.retention) for link in outcome.links)
+    lives = here.retention(provider)
+    deadlines = tuple(deadline_of(link.url, seen_at=now, retention=lives) for link in outcome.links)
     return News(attempt_id, outcome, cause, deadlines, callback_id)
 
 

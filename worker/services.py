@@ -1,6 +1,7 @@
 """What the steps of the flow work with, built from the settings on first use, once per process."""
 
 import os
+from datetime import timedelta
 from functools import cache, cached_property
 from urllib.parse import urlsplit
 
@@ -56,6 +57,10 @@ class Services:
         """How fast this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
         prefix = provider_class(name).prefix
         return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
+
+    def retention(self, provider: Provider) -> timedelta:
+        """How long a link of this provider lives that does not say so itself."""
+        return provider.retention or self.settings.link_life
 
     def callback_url(self, provider: str, attempt_id: str) -> str | None:
         """None without PUBLIC_URL: then the provider is polled."""

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
+    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24
+    darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
     #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
     #: that are kept free for it
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
@@ -164,6 +166,10 @@ class Settings(BaseSettings):
     def ledger_url(self) -> str:
         """The database of record; one SQLite file in the data folder unless DATABASE_URL says otherwise."""
         return self.database_url or f"sqlite:///{self.darkroom_data.absolute() / 'ledger.sqlite3'}"
+
+    @property
+    def link_life(self) -> timedelta:
+        return timedelta(hours=self.darkroom_link_hours)
 
     @property
     def at_risk(self) -> timedelta:

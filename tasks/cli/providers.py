@@ -36,10 +36,11 @@ class Row:
     callback: Callback
     rate: float
     in_flight: int
+    retention: timedelta
 
     @property
     def retention_days(self) -> float:
-        return round(self.kind.retention / timedelta(days=1), 3)
+        return round(self.retention / timedelta(days=1), 3)
 
     @property
     def options(self) -> list[str]:
@@ -99,7 +100,7 @@ def _row(name: str, settings: Settings) -> Row:
     except ConfigurationError as error:
         missing, callback = str(error), kind.callback
     rate, in_flight = (getattr(settings, f"{kind.prefix}_{limit}") for limit in ("rate", "in_flight"))
-    return Row(kind, missing, callback, rate, in_flight)
+    return Row(kind, missing, callback, rate, in_flight, kind.retention or settings.link_life)
 
 
 def _print_all(rows: list[Row]) -> None:

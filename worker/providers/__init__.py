@@ -47,8 +47,8 @@ class Provider(ABC):
     capabilities: ClassVar[Mapping[Operation, Capability]]
     #: characters
     prompt_limit: ClassVar[int]
-    #: how long result links live when the link itself does not say
-    retention: ClassVar[timedelta]
+    #: how long result links live when the link itself does not say; None where no page says it (DARKROOM_LINK_HOURS)
+    retention: ClassVar[timedelta | None] = None
     #: how long a link lives that `renew` has given, when it does not say so itself
     renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
     #: most task_ids per `fetch`

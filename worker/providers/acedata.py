@@ -6,7 +6,7 @@ prompt or an empty balance; without `callback_url` or `async` the reply takes mi
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
@@ -37,8 +37,6 @@ class AceDataCloud(Provider):
     prefix = "acedatacloud"
     capabilities: ClassVar = CAPABILITIES
     prompt_limit = 6000
-    #: undocumented; the signed links of the vendor's newer examples live as long
-    retention = timedelta(hours=24)
     fetch_limit = 50
     result_hosts = frozenset(
         {"acedata.cloud", "storage.fonedis.cc", "cdn.midjourney.com", "cdn.discordapp.com", "media.discordapp.net"}

@@ -20,7 +20,7 @@ from worker.providers.reading import clean_text, identifier, link, percent, read
 log = logging.getLogger(__name__)
 
 DISCORD_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
-#: what Discord's newer links say of themselves
+#: what a Discord link that says nothing of itself is taken for
 RETENTION = timedelta(hours=24)
 #: characters of one description
 DESCRIPTION = 4000

@@ -28,7 +28,7 @@ from worker.providers.mj_parameters import (
     compose,
     task_of,
 )
-from worker.providers.mj_tasks import DISCORD_HOSTS, RETENTION, read_body
+from worker.providers.mj_tasks import DISCORD_HOSTS, read_body
 from worker.providers.mjproxy_results import (
     CODES,
     FOLLOW_UP_CODES,
@@ -78,7 +78,6 @@ class MidjourneyProxy(Provider):
     }
     #: what Discord lets the bot's command take
     prompt_limit = 6000
-    retention = RETENTION
     fetch_limit = 50
 
     def __init__(self, settings: Settings) -> None:

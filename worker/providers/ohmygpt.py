@@ -27,7 +27,7 @@ from worker.providers.mj_parameters import (
     compose,
     task_of,
 )
-from worker.providers.mj_tasks import DISCORD_HOSTS, RETENTION, read_body
+from worker.providers.mj_tasks import DISCORD_HOSTS, read_body
 from worker.providers.ohmygpt_results import (
     CODES,
     TITLE,
@@ -78,7 +78,6 @@ class OhMyGPT(Provider):
     }
     #: what Discord lets the bot's command take
     prompt_limit = 6000
-    retention = RETENTION
     fetch_limit = 1
 
     def __init__(self, settings: Settings) -> None:
