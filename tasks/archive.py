@@ -1,14 +1,21 @@
 """Download each asset, store it, write down where; then the generation is done."""
 
 import functools
+import hashlib
+import io
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import IO, Any
 
-from worker.archive import object_key, sidecar, sidecar_key
+from worker.archive import StoredAsset, readable_name, sidecar
 from worker.bells import ring_if_due
 from worker.celery import app
+from worker.content import inspect
 from worker.deadline import deadline_of
+from worker.download import Download
 from worker.draining import drain
 from worker.errors import (
     ArchiveError,
@@ -19,17 +26,20 @@ from worker.errors import (
     LinkForbidden,
     QueryFailed,
 )
-from worker.generation import Asset, Status
-from worker.images import inspect
+from worker.generation import Asset, Link, Status
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.services import Services, services
 
 LEASE = timedelta(seconds=95)
-THREADS = 8
+THREADS = 10
+#: of these threads, so many are kept for links that die soon
+RESERVE = 2
 #: seconds after which a claim gives back the assets that are left, well within its lease
 PATIENCE = 30.0
 #: bytes that are wrong so many times will not get better
 MAX_TRIES = 6
+#: of such bytes, so many at most are kept for a look
+LARGEST_SET_ASIDE = 16 * 1024 * 1024
 
 
 @app.task(name="archive")
@@ -37,12 +47,22 @@ def archive() -> None:
     """Store what succeeded, the links that die first first."""
     here = services()
     if drain(
-        lambda room: here.ledger.archiving.claim(room, LEASE),
+        functools.partial(_claim, here),
         functools.partial(archive_one, here),
         here.ledger.archiving.record,
         threads=THREADS,
     ):
         ring_if_due(here.ledger, "follow_up")
+
+
+def _claim(here: Services, room: int) -> list[ArchiveClaim]:
+    """The most urgent; the last threads are kept free for links that are at risk, however many others wait."""
+    archiving, at_risk = here.ledger.archiving, here.settings.at_risk
+    common = room - RESERVE
+    claims = archiving.claim(common, LEASE) if common > 0 else []
+    if len(claims) < common:
+        return claims
+    return claims + archiving.claim(room - len(claims), LEASE, at_risk)
 
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
@@ -62,6 +82,8 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 
 def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
     try:
+        if asset.content is not None:
+            return _put_text(here, claim, asset, asset.content)
         return _fetch_and_put(here, claim, asset)
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
@@ -79,24 +101,68 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
     generation = claim.generation
     hosts = here.provider(generation.provider).result_hosts
     with here.downloader.fetch(asset.url, hosts=hosts) as download:
-        facts = inspect(download.file)
-        key = object_key(
-            here.archive.prefix,
-            generation.created_at,
-            claim.batch_name,
-            _name(claim),
-            asset.index,
-            facts.extension,
+        try:
+            facts = inspect(download.file, asset.kind)
+        except ContentInvalid as error:
+            if asset.tries < MAX_TRIES:
+                raise
+            raise ContentInvalid(f"{error}{_set_aside(here, claim, asset, download)}") from error
+        stored = _put(
+            here, claim, asset, facts.extension, facts.content_type, download.file, download.sha256, download.bytes
         )
-        stored = here.archive.store(
+    sizes = (facts.width, facts.height, facts.seconds)
+    return Stored(asset.index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes)
+
+
+def _set_aside(here: Services, claim: ArchiveClaim, asset: Asset, download: Download) -> str:
+    """Keep bytes that were refused for good where a person can look at them; a word on where they are."""
+    if download.bytes > LARGEST_SET_ASIDE:
+        return f"; its {download.bytes:,} bytes are too many to be kept aside"
+    key = here.archive.keys.rejected(claim.generation.id, asset.index)
+    download.file.seek(0)
+    try:
+        here.archive.overwrite(
             key,
-            download.file,
-            sha256=download.sha256,
-            size=download.bytes,
-            content_type=facts.content_type,
-            metadata={"generation-id": generation.id},
+            download.file.read(),
+            content_type="application/octet-stream",
+            metadata={"generation-id": claim.generation.id},
         )
-    return Stored(asset.index, stored.key, stored.sha256, stored.bytes, stored.content_type, facts.width, facts.height)
+    except ArchiveError as error:
+        return f"; its bytes could not be kept aside: {error}"
+    return f"; its bytes lie under {key}"
+
+
+def _put_text(here: Services, claim: ArchiveClaim, asset: Asset, content: Mapping[str, Any]) -> Stored:
+    body = f"{json.dumps(content, ensure_ascii=False, indent=2)}\n".encode(errors="backslashreplace")
+    digest = hashlib.sha256(body).hexdigest()
+    stored = _put(here, claim, asset, "json", "application/json", io.BytesIO(body), digest, len(body))
+    return Stored(asset.index, stored.key, stored.sha256, stored.bytes, stored.content_type)
+
+
+def _put(  # noqa: PLR0917
+    here: Services,
+    claim: ArchiveClaim,
+    asset: Asset,
+    extension: str,
+    content_type: str,
+    file: IO[bytes],
+    sha256: str,
+    size: int,
+) -> StoredAsset:
+    generation = claim.generation
+    tags = {"generation": generation.id, "provider": generation.provider, "operation": generation.operation}
+    if claim.batch_name is not None:
+        tags["batch"] = claim.batch_name
+    return here.archive.store(
+        here.archive.keys.asset(generation, claim.batch_name, asset.index, extension),
+        file,
+        sha256=sha256,
+        size=size,
+        content_type=content_type,
+        metadata={"generation-id": generation.id},
+        filename=readable_name(generation.prompt or generation.operation, asset.index, extension),
+        tags=tags,
+    )
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
@@ -107,14 +173,15 @@ def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Po
         return Lost(asset.index, dead)
     try:
         outcome = provider.fetch([generation.task_id]).get(generation.task_id)
+        links = outcome.links if outcome is not None and outcome.status is Status.SUCCEEDED else ()
+        url, lives = (links[asset.index].url if asset.index < len(links) else None), here.retention(provider)
+        if url is None or url == asset.url:
+            url, lives = provider.renew(Link(asset.url, asset.kind)), provider.renewed_retention
     except QueryFailed as error:
         return Postponed(asset.index, f"{dead}; and the provider could not be asked for a fresh link: {error}")
-    if outcome is None or outcome.status is not Status.SUCCEEDED or len(outcome.links) <= asset.index:
+    if url is None or url == asset.url:
         return Lost(asset.index, f"{dead}; the provider gives no other link")
-    url = outcome.links[asset.index].url
-    if url == asset.url:
-        return Lost(asset.index, f"{dead}; the provider gives the same link again")
-    deadline = deadline_of(url, seen_at=here.clock(), retention=provider.retention)
+    deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
     return Postponed(asset.index, dead, url, deadline)
 
 
@@ -123,18 +190,13 @@ def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postpo
     assets = [_with_facts(asset, new.get(asset.index)) for asset in claim.assets]
     if not all(asset.key for asset in assets):
         return False
-    where = sidecar_key(here.archive.prefix, claim.generation.created_at, claim.batch_name, _name(claim))
     here.archive.overwrite(
-        where,
+        here.archive.keys.sidecar(claim.generation, claim.batch_name),
         sidecar(claim.generation, assets),
         content_type="application/json",
         metadata={"generation-id": claim.generation.id},
     )
     return True
-
-
-def _name(claim: ArchiveClaim) -> str:
-    return claim.generation.key or claim.generation.id
 
 
 def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
@@ -148,4 +210,5 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         content_type=stored.content_type,
         width=stored.width,
         height=stored.height,
+        seconds=stored.seconds,
     )

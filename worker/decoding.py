@@ -190,5 +190,9 @@ def _after_fork() -> None:
     _decoder = Decoder()
 
 
+def _at_exit() -> None:
+    _decoder.close()
+
+
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(lambda: _decoder.close())
+atexit.register(_at_exit)

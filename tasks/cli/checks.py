@@ -96,7 +96,10 @@ def examine_broker(here: Services) -> Finding:
 
 def _bucket(here: Services) -> Iterator[Finding]:
     here.archive.check()
-    yield Finding("bucket", Verdict.OK, f"{here.archive.bucket} answers")
+    shortcomings = here.archive.probe()
+    yield Finding("bucket", Verdict.OK, f"{here.archive.bucket} takes and gives back what is put there")
+    for shortcoming in shortcomings:
+        yield Finding("bucket", Verdict.WARN, f"{here.archive.bucket} {shortcoming}")
 
 
 def _signing_keys(here: Services) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.s3 import BUCKET, Server, only_test_servers
+from worker.archive import Keeping, Keys
 from worker.archive.s3 import S3Archive
 
 
@@ -50,8 +51,8 @@ def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> S3Archi
 def open_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Archive]:
     """Make an archive as a process does: its server named by the environment."""
 
-    def open_archive(endpoint: str, bucket: str = BUCKET, prefix: str = "") -> S3Archive:
+    def open_archive(endpoint: str, bucket: str = BUCKET, keeping: Keeping | None = None) -> S3Archive:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        return S3Archive(bucket, prefix)
+        return S3Archive(bucket, Keys(), keeping)
 
     return open_archive

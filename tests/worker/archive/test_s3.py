@@ -12,26 +12,10 @@ from datetime import timedelta
 import pytest
 
 from tests.s3 import BUCKET, SECRET_KEY, Server
-from worker.archive import StoredAsset, Verdict, open_archive
+from tests.worker.archive.storing import PIXELS, digest, store
+from worker.archive import Keeping, Keys, StoredAsset, Verdict, open_archive
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveConflict, ConfigurationError
-
-PIXELS = bytes(range(256)) * 4
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def store(archive: S3Archive, key: str, content: bytes = PIXELS) -> StoredAsset:
-    return archive.store(
-        key,
-        io.BytesIO(content),
-        sha256=digest(content),
-        size=len(content),
-        content_type="image/png",
-        metadata={"generation-id": "gen_1"},
-    )
 
 
 def fetch(archive: S3Archive, key: str) -> bytes:
@@ -122,9 +106,7 @@ def test_a_large_file_is_read_in_small_pieces(archive: S3Archive, key: str):
             return piece
 
     file = Watched(content)
-    archive.store(
-        key, file, sha256=digest(content), size=len(content), content_type="image/png", metadata={"generation-id": "g"}
-    )
+    store(archive, key, content, file)
     assert 0 < file.largest <= 256 * 1024
     assert archive.verify(key, digest(content)) is Verdict.INTACT
 
@@ -138,9 +120,7 @@ def test_a_store_that_was_stopped_halfway_leaves_nothing_and_can_be_repeated(arc
 
     content = PIXELS * 1000
     with pytest.raises(SystemExit):
-        archive.store(
-            key, StoppedHere(content), sha256=digest(content), size=len(content), content_type="image/png", metadata={}
-        )
+        store(archive, key, content, StoppedHere(content))
     assert archive.verify(key, digest(content)) is Verdict.MISSING
     store(archive, key, content)
     assert archive.verify(key, digest(content)) is Verdict.INTACT
@@ -185,22 +165,18 @@ def test_a_link_is_signed(rclone: Server, open_at: Callable[..., S3Archive], key
 
 def test_the_headers_of_a_put_are_signed(rclone: Server, open_at: Callable[..., S3Archive], key: str):
     archive = open_at(rclone.endpoint)
-    sent = archive._http.urlopen
+    sent = archive._requests._http.urlopen
 
     def forge(method: str, url: str, *, headers: dict[str, str], **options: object):
         return sent(method, url, headers={**headers, "Content-Type": "text/html"}, **options)
 
-    archive._http.urlopen = forge
+    archive._requests._http.urlopen = forge
     with pytest.raises(ConfigurationError):
         store(archive, key)
 
 
 def test_a_good_bucket_passes_the_check(archive: S3Archive):
     archive.check()
-
-
-def test_the_prefix_is_kept_for_those_who_make_keys(server: Server, open_at: Callable[..., S3Archive]):
-    assert open_at(server.endpoint, prefix="/studio/images/").prefix == "studio/images"
 
 
 def test_an_archive_may_be_given_its_client(archive: S3Archive, key: str):
@@ -210,6 +186,6 @@ def test_an_archive_may_be_given_its_client(archive: S3Archive, key: str):
 
 def test_a_process_opens_its_bucket_by_name(server: Server, monkeypatch: pytest.MonkeyPatch, key: str):
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    archive = open_archive(BUCKET, "studio")
+    archive = open_archive(BUCKET, Keys("studio"), Keeping())
     archive.check()
-    assert (archive.bucket, archive.prefix) == (BUCKET, "studio")
+    assert (archive.bucket, archive.keys.prefix) == (BUCKET, "studio")

@@ -1,0 +1,50 @@
+"""The settings of the bucket, from the environment to the object."""
+
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.pipeline import running_pipeline
+from tests.s3 import BUCKET, Server
+from webhook import sandbox
+
+
+def test_a_picture_lies_where_and_as_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("S3_KEY_TEMPLATE", "{prefix}/{provider}/{generation}/{operation}-{index}.{ext}")
+    monkeypatch.setenv("S3_SSE", "AES256")
+    moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    try:
+        with (
+            sandbox.running(delay=0.05, size=64) as provider,
+            running_pipeline(
+                monkeypatch,
+                database_url=sqlite_url,
+                sandbox=provider,
+                server=Server("moto", f"http://{host}:{port}", tmp_path),
+                folder=tmp_path,
+            ) as pipeline,
+        ):
+            bucket = pipeline.here.archive._client
+            bucket.create_bucket(Bucket=BUCKET)
+            (generation_id,) = pipeline.submit("A lighthouse, in the fog")
+            pipeline.until_settled()
+            (asset,) = pipeline.assets(generation_id)
+            folder = f"{tmp_path.name}/acedata/{generation_id}"
+            assert asset.key == f"{folder}/imagine-0.png"
+            assert {found.key for found in pipeline.here.archive.list("")} == {asset.key, f"{folder}/generation.json"}
+            picture = bucket.head_object(Bucket=BUCKET, Key=asset.key)
+            tags = bucket.get_object_tagging(Bucket=BUCKET, Key=asset.key)["TagSet"]
+    finally:
+        moto.stop()
+    assert picture["ContentDisposition"] == 'inline; filename="a-lighthouse-in-the-fog-0.png"'
+    assert picture["ServerSideEncryption"] == "AES256"
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {
+        "generation": generation_id,
+        "provider": "acedata",
+        "operation": "imagine",
+    }

@@ -1,0 +1,69 @@
+"""A store on loopback that gives the answers it was told to."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
+
+
+class Answers(ThreadingHTTPServer):
+    """A store that gives the answers it was told to, one a request; None breaks the connection."""
+
+    daemon_threads = False
+
+    def __init__(self, *answers: Answer | None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = list(answers)
+        self.lines: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.bodies: list[bytes] = []
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Answers
+
+    def do_PUT(self) -> None:
+        self.server.lines.append(self.requestline)
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        answer = self.server.answers.pop(0)
+        self.close_connection = True
+        if answer is None:
+            return
+        self.send_response(answer.status)
+        for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_HEAD = do_GET = do_POST = do_DELETE = do_PUT  # noqa: N815 (the base class looks for these names)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def answering(*answers: Answer | None) -> Iterator[Answers]:
+    with Answers(*answers) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,50 @@
+"""What went wrong with the bucket, as a sentence that says what a person should do."""
+
+from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
+
+from worker.errors import ArchiveError, ConfigurationError, DarkroomError
+
+_GRANT = (
+    "allow these credentials s3:GetObject, s3:PutObject, s3:PutObjectTagging, s3:AbortMultipartUpload and s3:ListBucket"
+)
+_REGION = "the bucket is in another region, so set AWS_DEFAULT_REGION to that"
+_ENCRYPTION = "correct S3_SSE_KMS_KEY_ID, and let these credentials use that key"
+_BY_CODE = {
+    "NoSuchBucket": "create the bucket, or correct S3_BUCKET",
+    "InvalidAccessKeyId": "correct AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "correct AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "renew the credentials and AWS_SESSION_TOKEN",
+    "RequestTimeTooSkewed": "set the clock of this machine",
+    "AccessDenied": _GRANT,
+    # The answer to a HEAD has no body to name a code; boto3 gives the status instead.
+    "403": f"correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {_GRANT}",
+    "PermanentRedirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "AuthorizationQueryParametersError": _REGION,
+    "InvalidStorageClass": "correct S3_STORAGE_CLASS",
+    "InvalidEncryptionAlgorithmError": "correct S3_SSE",
+    "KMS.NotFoundException": _ENCRYPTION,
+    "KMS.DisabledException": _ENCRYPTION,
+    "KMS.InvalidKeyUsageException": _ENCRYPTION,
+    "KMS.KMSInvalidStateException": _ENCRYPTION,
+    "NotImplemented": "set S3_SSE=none, and S3_STORAGE_CLASS to nothing, unless the store knows them",
+}
+
+
+def explained(error: Exception, bucket: str, endpoint: str, key: str | None) -> DarkroomError:
+    """A ConfigurationError where only a person can help, else an ArchiveError; without what was signed."""
+    what = f'"{key}" in bucket' if key else "Bucket"
+    what = f'{what} "{bucket}" at {endpoint}'
+    if isinstance(error, ClientError):
+        code = error.response["Error"]["Code"]
+        if key is None and code == "404":
+            code = "NoSuchBucket"
+        if code in _BY_CODE:
+            return ConfigurationError(f"{what} was refused ({code}): {_BY_CODE[code]}")
+        return ArchiveError(f"{what}: the store answered {code}")
+    if isinstance(error, NoCredentialsError):
+        return ConfigurationError(f"{what} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    if isinstance(error, ParamValidationError):
+        return ConfigurationError(f"{what} cannot be asked for: {' '.join(str(error).split())}")
+    return ArchiveError(f"{what} cannot be reached ({type(error).__name__})")

@@ -1,0 +1,48 @@
+"""How the store is asked to keep an object, and what is written beside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worker.archive.names import disposition, tagging
+from worker.archive.objects import StoredAsset
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An object on its way, with the headers that it has in whatever pieces it is sent."""
+
+    asset: StoredAsset
+    headers: Mapping[str, str]
+    #: as `x-amz-tagging` writes them; empty for none
+    tags: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """S3_SSE (None: the bucket decides), S3_SSE_KMS_KEY_ID, S3_STORAGE_CLASS (None: the standard one) and S3_TAGS."""
+
+    encryption: str | None = None
+    kms_key_id: str | None = None
+    storage_class: str | None = None
+    tags: bool = True
+
+    def picture(
+        self, asset: StoredAsset, metadata: Mapping[str, str], filename: str, tags: Mapping[str, str]
+    ) -> Upload:
+        headers = self._headers(asset, metadata) | {"Content-Disposition": disposition(filename)}
+        if self.storage_class:
+            headers["x-amz-storage-class"] = self.storage_class
+        return Upload(asset, headers, tagging(tags) if self.tags else "")
+
+    def note(self, asset: StoredAsset, metadata: Mapping[str, str]) -> Upload:
+        """A small object beside the pictures: the classes for what is seldom read make small ones dearer."""
+        return Upload(asset, self._headers(asset, metadata))
+
+    def _headers(self, asset: StoredAsset, metadata: Mapping[str, str]) -> dict[str, str]:
+        headers = {"Content-Type": asset.content_type}
+        headers |= {f"x-amz-meta-{name}": value for name, value in {**metadata, "sha256": asset.sha256}.items()}
+        if self.encryption:
+            headers["x-amz-server-side-encryption"] = self.encryption
+        if self.kms_key_id:
+            headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.kms_key_id
+        return headers

@@ -1,0 +1,168 @@
+"""Where an object lies: one template for all assets, whatever their callers called them."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from datetime import UTC
+
+from worker.errors import ConfigurationError
+from worker.generation import Generation
+
+DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{name}/{index}.{ext}"
+
+_SIDECAR_NAME = "generation.json"
+_NO_BATCH = "single"
+_REJECTED = "rejected"
+
+#: characters; two slugs, a prefix and the rest stay far below what S3 allows a key
+_SLUG_LIMIT = 80
+#: bytes that S3 allows a key
+_LONGEST_KEY = 1024
+#: a slug that says exactly what the caller said
+_FAITHFUL = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
+#: names that are ours: a caller's text that looks like one is told apart from it
+_OURS = re.compile(rf"{_NO_BATCH}|{_REJECTED}|gen_[0-9a-f]+")
+#: hexadecimal digits that tell apart the texts that one slug cannot
+_DIGEST_LENGTH = 16
+_DIGEST_SUFFIX = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}$")
+
+#: what a template may name, and the most characters of each. `batch` is its name, or "single"; `name` the caller's own
+#: key, or else the generation's id, which `generation` always is; the day is that of its creation in UTC.
+_FIELDS = {
+    "yyyy": 4,
+    "mm": 2,
+    "dd": 2,
+    "batch": _SLUG_LIMIT,
+    "name": _SLUG_LIMIT,
+    "generation": 40,
+    "provider": 20,
+    "operation": 20,
+    "index": 4,
+    "ext": 5,
+}
+#: those that are the same for all assets of a generation, which lie in one folder with their sidecar
+_FOLDER_FIELDS = _FIELDS.keys() - {"index", "ext"}
+_FIELD = re.compile(r"\{(\w+)\}")
+_LITERAL = re.compile(r"[A-Za-z0-9._=-]*")
+
+
+class KeyTemplate:
+    """A parsed S3_KEY_TEMPLATE. Raises ValueError, with a sentence, for one that could lead two assets to one key."""
+
+    def __init__(self, text: str) -> None:
+        start, *segments = text.split("/")
+        if start != "{prefix}" or not segments or "{prefix}" in "".join(segments):
+            raise ValueError(f'"{text}" must start with {{prefix}}/ and name it only there')
+        *folders, last = segments
+        for folder in folders:
+            _check_segment(text, folder, _FOLDER_FIELDS)
+        _check_segment(text, last, _FIELDS)
+        # Alone between slashes, which no text contains: beside another text, "a" and "bc" would be "ab" and "c".
+        if not any(_FIELD.findall(folder) in (["name"], ["generation"]) for folder in folders):
+            raise ValueError(
+                f'"{text}" needs a folder with {{name}} or {{generation}} as its only field, '
+                "or two generations could get the same key"
+            )
+        if "{index}" not in last or not last.endswith(".{ext}"):
+            raise ValueError(f'"{text}" must end with a file name that has {{index}} and ends with .{{ext}}')
+        self._folder, self._file = "/".join(folders), last
+
+    def folder(self, fields: Mapping[str, str]) -> str:
+        return _filled(self._folder, fields)
+
+    def file(self, fields: Mapping[str, str]) -> str:
+        return _filled(self._file, fields)
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest key that it makes, without the prefix."""
+        widest = {name: "x" * width for name, width in _FIELDS.items()}
+        return len(f"{self.folder(widest)}/{self.file(widest)}")
+
+
+def _check_segment(text: str, segment: str, allowed: Collection[str]) -> None:
+    for name in _FIELD.findall(segment):
+        if name not in _FIELDS:
+            raise ValueError(f'"{text}" names {name}, but the fields are prefix, {", ".join(_FIELDS)}')
+        if name not in allowed:
+            raise ValueError(f'"{text}" names {name} in a folder, but it belongs into the file name')
+    literal = _FIELD.sub("", segment)
+    if not _LITERAL.fullmatch(literal):
+        raise ValueError(f'{text!r} may have only letters, digits, ".", "_", "=", "-" and "/" around its fields')
+    if segment in {"", ".", ".."}:
+        raise ValueError(f'"{text}" has an empty part, "." or "..": use plain names')
+
+
+def _filled(part: str, fields: Mapping[str, str]) -> str:
+    # Not str.format, which would follow attributes and fill in what a filled-in text contains.
+    return _FIELD.sub(lambda field: fields[field[1]], part)
+
+
+class Keys:
+    """All keys below one prefix. Raises ConfigurationError for a prefix or a template that leads elsewhere.
+
+    The same generation always gives the same keys, so a repeated store finds what an interrupted one left.
+    """
+
+    def __init__(self, prefix: str = "", template: str = DEFAULT_TEMPLATE) -> None:
+        self.prefix = prefix.strip("/")
+        if self.prefix and not {"", ".", ".."}.isdisjoint(self.prefix.split("/")):
+            raise ConfigurationError(f'S3_PREFIX "{prefix}" has an empty part, "." or "..": use plain names')
+        if not self.prefix.isprintable():
+            raise ConfigurationError(f"S3_PREFIX {prefix!r} has characters that cannot be printed: use plain names")
+        try:
+            self._template = KeyTemplate(template)
+        except ValueError as error:
+            raise ConfigurationError(f"S3_KEY_TEMPLATE: {error}") from error
+        longest = len(self.prefix.encode()) + 1 + self._template.longest
+        if longest > _LONGEST_KEY:
+            raise ConfigurationError(
+                f"S3_PREFIX and S3_KEY_TEMPLATE make keys of up to {longest:,} bytes, but S3 allows "
+                f"{_LONGEST_KEY:,}: shorten them"
+            )
+
+    def asset(self, generation: Generation, batch: str | None, index: int, extension: str) -> str:
+        """Where an asset lies; `batch` is the name of the generation's batch, `extension` ours and without its dot."""
+        file = self._template.file({**_fields(generation, batch), "index": str(index), "ext": extension})
+        return f"{self.folder(generation, batch)}/{file}"
+
+    def sidecar(self, generation: Generation, batch: str | None) -> str:
+        """Where the sidecar of a generation lies: beside its assets."""
+        return f"{self.folder(generation, batch)}/{_SIDECAR_NAME}"
+
+    def folder(self, generation: Generation, batch: str | None) -> str:
+        """What is this generation's alone, without a slash at the end."""
+        return self._below(self._template.folder(_fields(generation, batch)))
+
+    def rejected(self, generation_id: str, index: int) -> str:
+        """Where bytes lie that were refused for good: apart from the pictures, for a person to look at."""
+        return self._below(f"{_REJECTED}/{generation_id}/{index}.bin")
+
+    def _below(self, path: str) -> str:
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+
+def _fields(generation: Generation, batch: str | None) -> dict[str, str]:
+    day = generation.created_at.astimezone(UTC)
+    return {
+        "yyyy": f"{day:%Y}",
+        "mm": f"{day:%m}",
+        "dd": f"{day:%d}",
+        "batch": _NO_BATCH if batch is None else slug(batch),
+        "name": slug(generation.key) if generation.key else generation.id,
+        "generation": generation.id,
+        "provider": generation.provider,
+        "operation": generation.operation,
+    }
+
+
+def slug(text: str) -> str:
+    """Text of a caller as one harmless path segment; different texts give different segments, and none of ours."""
+    faithful = len(text) <= _SLUG_LIMIT and _FAITHFUL.fullmatch(text)
+    if faithful and not _OURS.fullmatch(text) and not _DIGEST_SUFFIX.search(text):
+        return text
+    folded = unicodedata.normalize("NFKD", text).casefold().encode("ascii", "ignore").decode("ascii")
+    words = re.sub(r"[^a-z0-9._-]+", "-", folded).lstrip(".-")[: _SLUG_LIMIT - 1 - _DIGEST_LENGTH].rstrip(".-")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    return f"{words or 'unnamed'}-{digest}"

@@ -1,0 +1,46 @@
+"""What is written beside an object for people: the name that a browser saves it under, and its tags."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+#: characters of the prompt in a file name
+_WORDS = 60
+#: what S3 allows in a tag besides letters, digits and spaces
+_TAG_MARKS = frozenset("+-=._:/@ ")
+#: characters that S3 allows in a tag's value
+_LONGEST_TAG = 256
+
+
+def readable_name(text: str, index: int, extension: str) -> str:
+    """A file name made of the first words of a prompt, in its own language, and nothing that a file system minds."""
+    letters = "".join(letter if _is_letter(letter) else " " for letter in unicodedata.normalize("NFC", text))
+    words = "-".join(letters.casefold().split())
+    if len(words) > _WORDS:
+        start, _, rest = words[: _WORDS + 1].rpartition("-")
+        words = start or rest[:_WORDS]
+    return f"{words or 'picture'}-{index}.{extension}"
+
+
+def disposition(filename: str) -> str:
+    """The Content-Disposition of an object: shown, not saved; saved under this name (RFC 6266, RFC 8187)."""
+    plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode("ascii")
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip(".-") or "picture"
+    header = f'inline; filename="{plain}"'
+    return header if plain == filename else f"{header}; filename*=UTF-8''{quote(filename, safe='', errors='replace')}"
+
+
+def tagging(tags: Mapping[str, str]) -> str:
+    """The value of `x-amz-tagging`; characters that S3 does not allow in a tag become "_"."""
+    return urlencode({name: _tag_value(value) for name, value in tags.items()}, quote_via=quote)
+
+
+def _tag_value(text: str) -> str:
+    kept = (letter if _is_letter(letter) or letter in _TAG_MARKS else "_" for letter in text[:_LONGEST_TAG])
+    return "".join(kept).strip()
+
+
+def _is_letter(character: str) -> bool:
+    # Marks too: without its vowel signs a word of Hindi or Thai is another one.
+    return unicodedata.category(character)[0] in "LNM"

@@ -1,0 +1,97 @@
+"""What a store honours, found out with an object that is gone afterwards."""
+
+import hashlib
+import io
+import secrets
+from collections.abc import Iterator
+
+from botocore.exceptions import ClientError
+
+from worker.archive.keeping import Keeping, Upload
+from worker.archive.multipart import put_in_parts
+from worker.archive.objects import StoredAsset
+from worker.archive.puts import Extra, Extras, put
+from worker.archive.signed_requests import SignedRequests, refusal
+from worker.errors import ConfigurationError
+
+_CONTENT = b"Darkroom looks what this store can do, and deletes this at once.\n"
+_OTHER = b"These bytes must not replace what lies there.\n"
+
+
+class Probe:
+    """Puts, reads and deletes one object. Raises ClientError or HTTPError where a picture could not be stored."""
+
+    def __init__(self, requests: SignedRequests, extras: Extras, keeping: Keeping, folder: str) -> None:
+        self._requests, self._extras, self._keeping = requests, extras, keeping
+        self.key = f"{folder}probe-{secrets.token_hex(8)}"
+
+    def shortcomings(self) -> list[str]:
+        """What the store does not honour, a sentence each that goes on after the bucket's name."""
+        try:
+            found = list(self._look())
+        finally:
+            left = self._delete()
+        return found + left
+
+    def _look(self) -> Iterator[str]:
+        self._put(_CONTENT, overwrite=True)
+        if self._read() != _CONTENT:
+            raise ConfigurationError(f'"{self.key}" came back with other bytes than were put there: use another store')
+        if self._keeping.tags and not self._tags_are_kept():
+            yield "does not keep tags: set S3_TAGS=no to send none"
+        if not self._broken_bytes_are_refused():
+            yield "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
+        self._put(_CONTENT, overwrite=True)
+        if self._put(_OTHER, overwrite=False):
+            yield (
+                "overwrites what lies under a key although If-None-Match is sent: "
+                "give no two Darkrooms the same bucket and S3_PREFIX"
+            )
+        yield from self._look_at_parts()
+
+    def _look_at_parts(self) -> Iterator[str]:
+        try:
+            overwritten = put_in_parts(self._requests, self._extras, self._upload(_OTHER), io.BytesIO(_OTHER))
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            yield f"takes no upload in parts ({code}): no file above 16 MiB can be stored"
+        else:
+            if overwritten:
+                yield "completes uploads in parts without a condition: files above 16 MiB are compared before instead"
+
+    def _upload(self, content: bytes) -> Upload:
+        asset = StoredAsset(self.key, hashlib.sha256(content).hexdigest(), len(content), "text/plain")
+        return self._keeping.picture(asset, {}, "probe.txt", {"generation": "probe"})
+
+    def _put(self, content: bytes, *, overwrite: bool) -> bool:
+        return put(self._requests, self._extras, self._upload(content), io.BytesIO(content), overwrite=overwrite)
+
+    def _read(self) -> bytes:
+        response = self._requests.send("GET", self.key)
+        if response.status != 200:
+            raise refusal(response, "GetObject")
+        return response.data
+
+    def _tags_are_kept(self) -> bool:
+        if Extra.TAGS in self._extras.refused:
+            return False
+        response = self._requests.send("GET", self.key, query={"tagging": ""})
+        # Reading tags is a grant of its own, which nobody needs.
+        return response.status == 403 or b"<Key>generation</Key>" in response.data
+
+    def _broken_bytes_are_refused(self) -> bool:
+        broken = io.BytesIO(_CONTENT.swapcase())
+        try:
+            put(self._requests, self._extras, self._upload(_CONTENT), broken, overwrite=True)
+        except ClientError:
+            return True
+        return self._read() == _CONTENT
+
+    def _delete(self) -> list[str]:
+        response = self._requests.send("DELETE", self.key)
+        if response.status not in {200, 204}:
+            code = refusal(response, "DeleteObject").response["Error"]["Code"]
+            return [f"did not delete {self.key} ({code}): delete it"]
+        if self._requests.send("GET", self.key).status == 200:
+            return [f"says that {self.key} is deleted, but still gives it: delete it"]
+        return []
