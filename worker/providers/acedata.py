@@ -23,7 +23,7 @@ from worker.settings import Settings
 TITLE = "Ace Data Cloud"
 
 #: seconds to wait for a text, which is made before the reply begins
-TEXT_PATIENCE = 60.0
+TEXT_PATIENCE = 35.0
 
 #: `find` reads the newest tasks only: the one it looks for was submitted minutes ago
 PAGES = 4

@@ -105,7 +105,7 @@ def _capability(provider: "Provider", request: GenerationRequest) -> Capability:
             f"{operation} is a follow-up: it needs a parent and its action, {listed(capability.actions)}"
         )
     actions = f"there is {listed(capability.actions)}" if capability.actions else f"{operation} begins anew"
-    raise RequestInvalid(f"{operation} has no action {request.action!r} at {title}; {actions}")
+    raise RequestInvalid(f"{operation} has no action {_shown(request.action)} at {title}; {actions}")
 
 
 def _option(provider: "Provider", capability: Capability, operation: Operation, name: str) -> Option:
@@ -113,7 +113,7 @@ def _option(provider: "Provider", capability: Capability, operation: Operation, 
         return capability.options[name]
     there = _listed(capability.options) if capability.options else "none"
     who = _who_can(lambda other: name in _options(other, operation)) or "; no provider can"
-    raise RequestInvalid(f"{provider.title} has no option {name!r} for {operation}; there is {there}{who}")
+    raise RequestInvalid(f"{provider.title} has no option {_shown(name)} for {operation}; there is {there}{who}")
 
 
 def _read(provider: "Provider", operation: Operation, name: str, option: Option, given: Any) -> Any:

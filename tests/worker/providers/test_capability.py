@@ -17,7 +17,6 @@ from worker.providers import Provider
 from worker.providers.capability import Capability, Prompt, Wish, understand
 from worker.providers.options import (
     ASPECT_RATIO,
-    FLAG,
     SPEED,
     STYLIZE,
     VERSION,
@@ -30,7 +29,6 @@ from worker.providers.options import (
 IMAGINE = {
     "aspect_ratio": ASPECT_RATIO.as_flag("--ar"),
     "stylize": STYLIZE.as_flag("--stylize"),
-    "tile": FLAG.as_flag("--tile"),
     "speed": one_of("fast", "turbo").as_field("mode"),
     "version": VERSION.as_field("version"),
     "images": pictures(1, 2).as_lead(),
@@ -110,7 +108,7 @@ def test_an_operation_is_refused_with_those_that_there_are():
 
 
 def test_an_option_is_refused_with_those_that_there_are():
-    there = "aspect_ratio, images, mask, speed, style_images, stylize, tile or version"
+    there = "aspect_ratio, images, mask, speed, style_images, stylize or version"
 
     assert refusal(weird=5) == f"Small has no option 'weird' for imagine; there is {there}" + OTHER
     assert refusal(colour="red") == f"Small has no option 'colour' for imagine; there is {there}; no provider can"
@@ -152,7 +150,6 @@ def test_a_wrong_value_is_shown_in_brief(value, shown):
         ("a cat --aspect 3:2", {"aspect_ratio": "1:1"}, "--aspect"),
         ("a cat \N{EM DASH}ar 3:2", {"aspect_ratio": "1:1"}, "--ar"),
         ("a cat --s 5", {"stylize": 5}, "--s"),
-        ("a cat --tile", {"tile": True}, "--tile"),
     ],
 )
 def test_what_the_prompt_says_already_is_not_said_twice(prompt, option, said):

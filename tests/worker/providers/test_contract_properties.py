@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.worker.providers.contract import CALLBACK_FILES, MARK, NOW, provider
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.dialects.dialect import PAYLOADS
-from tests.worker.providers.operations import FILE, LINK, examples
+from tests.worker.providers.operations import FILE, LINK
 from worker.errors import CallbackUnreadable, ProviderError, QueryFailed, RequestInvalid
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
 from worker.providers import Submission, provider_class
@@ -33,7 +33,7 @@ RECORDS = {
     ]
     for name in DIALECTS
 }
-EXAMPLES = {name: list(examples(name)) for name in DIALECTS}
+EXAMPLES = {name: list(dialect.examples.values()) for name, dialect in DIALECTS.items()}
 WORDS = tuple(sorted({word for dialect in DIALECTS.values() for word in dialect.words}))
 ODD = st.sampled_from(
     (
@@ -189,7 +189,7 @@ def test_hostile_callbacks_do_not_break_the_parser(name, body):
 
 
 @every_provider
-@quickly
+@settings(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_no_reply_to_a_question_breaks_it(name, data):
     real, task_ids = data.draw(st.sampled_from(RECORDS[name]))
@@ -248,7 +248,7 @@ def requests_to(draw: st.DrawFn, name: str) -> GenerationRequest:
 
 
 @every_provider
-@quickly
+@settings(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_a_request_is_refused_in_a_sentence_or_sent_once(name, data):
     request = data.draw(requests_to(name))

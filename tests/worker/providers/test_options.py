@@ -212,7 +212,7 @@ def test_a_file_is_no_link_and_a_link_no_file():
         (one_of("low"), "low"),
         (QUALITY, ".25, .5, 1, 2 or 4"),
         (SPEED.as_field("mode"), "relax, fast or turbo"),
-        (FLAG.as_flag("--tile"), "true or false"),
+        (FLAG.as_field("hd"), "true or false"),
     ],
 )
 def test_what_is_possible_is_said_in_words(option, words):
