@@ -19,11 +19,12 @@ from worker.ledger import Ledger
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import metadata
 from worker.redaction import RedactingFormatter
+from worker.settings import provider_prefixes
 
 # Whatever the machine is set up for, tests start from nothing. On import, because worker.celery reads settings then.
 for _name in list(os.environ):
     if _name.removesuffix("_FILE") in {"DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "PORT", "LOG_LEVEL"} or (
-        _name.startswith(("S3_", "AWS_", "DARKROOM_", "ACEDATACLOUD_", "KIE_", "OHMYGPT_", "MJPROXY_"))
+        _name.startswith(tuple(f"{prefix}_" for prefix in ("S3", "AWS", "DARKROOM", *provider_prefixes())))
         or _name.lower().endswith("_proxy")
     ):
         del os.environ[_name]

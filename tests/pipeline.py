@@ -27,12 +27,13 @@ from worker.celery import app as celery_app
 from worker.generation import Asset, Generation, GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.queries import Story
+from worker.providers import PROVIDERS, provider_class
 from worker.services import Services, services
+from worker.settings import provider_prefixes
 
 celery_app.loader.import_default_modules()
 
-PREFIXES = ("ACEDATACLOUD", "KIE", "OHMYGPT", "MJPROXY")
-KEYS = ("ACEDATACLOUD_API_TOKEN", "KIE_API_KEY", "OHMYGPT_API_KEY", "MJPROXY_API_SECRET")
+KEYS = tuple(provider_class(name).key_setting for name in PROVIDERS)
 DONE = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
 
 
@@ -155,8 +156,8 @@ def running_pipeline(
         "DARKROOM_SIGNING_KEYS": "k1:" + "s" * 32,
         "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
         **{name: os.environ.get(name, "token-of-the-tests") for name in KEYS},
-        **{f"{prefix}_BASE_URL": sandbox.url for prefix in PREFIXES},
-        **{f"{prefix}_RATE": "1000" for prefix in PREFIXES},
+        **{f"{prefix}_BASE_URL": sandbox.url for prefix in provider_prefixes()},
+        **{f"{prefix}_RATE": "1000" for prefix in provider_prefixes()},
         "DARKROOM_POLL_SECONDS": "30" if callbacks else "0.2",
     }
     if callbacks:

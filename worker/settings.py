@@ -3,10 +3,10 @@
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.archive.keeping import Keeping
@@ -35,6 +35,16 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{value!r} is not an http:// or https:// address")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
 class Settings(BaseSettings):
     # Errors must not show what was put in: among it are secrets.
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
@@ -49,7 +59,7 @@ class Settings(BaseSettings):
     s3_sse_kms_key_id: str | None = None
     s3_storage_class: str | None = Field(default=None, pattern=r"^[A-Z_]+$")
     s3_tags: bool = True
-    public_url: str | None = None
+    public_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -65,18 +75,22 @@ class Settings(BaseSettings):
     #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
     #: that are kept free for it
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
+    #: a statement in the file itself that a model made it; xmp changes the bytes of pictures, not their pixels
+    darkroom_provenance: Literal["off", "xmp"] = "off"
+    #: bytes that another generation has stored are not stored a second time
+    darkroom_deduplicate: bool = False
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 
     # --- providers ---
     acedatacloud_api_token: SecretStr | None = None
-    acedatacloud_base_url: str = "https://api.acedata.cloud"
+    acedatacloud_base_url: HttpUrl = "https://api.acedata.cloud"
     #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
     acedatacloud_rate: float = Field(default=10, gt=0, le=1_000_000)
     acedatacloud_in_flight: int = Field(default=100, ge=1)
 
     kie_api_key: SecretStr | None = None
-    kie_base_url: str = "https://api.kie.ai"
+    kie_base_url: HttpUrl = "https://api.kie.ai"
     kie_webhook_hmac_key: SecretStr | None = None
     #: seconds that the timestamp of a signed callback may differ; Kie once documented retries up to 21 minutes later
     kie_webhook_window: float = Field(default=1800, gt=0)
@@ -87,14 +101,14 @@ class Settings(BaseSettings):
     kie_in_flight: int = Field(default=100, ge=1)
 
     ohmygpt_api_key: SecretStr | None = None
-    ohmygpt_base_url: str = "https://api.ohmygpt.com"
+    ohmygpt_base_url: HttpUrl = "https://api.ohmygpt.com"
     ohmygpt_encoding: Literal["form", "json"] = "form"
     #: no figures are published
     ohmygpt_rate: float = Field(default=5, gt=0, le=1_000_000)
     ohmygpt_in_flight: int = Field(default=50, ge=1)
 
     #: where the proxy or relay is, without `/mj`; it has no default, since everybody runs their own
-    mjproxy_base_url: str | None = None
+    mjproxy_base_url: HttpUrl | None = None
     mjproxy_api_secret: SecretStr | None = None
     mjproxy_change: Literal["change", "simple-change"] = "change"
     #: hosts besides Discord's that the proxy's result links may point to, separated by commas
@@ -113,16 +127,6 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFiles(settings_cls)
-
-    @field_validator("public_url", "acedatacloud_base_url", "kie_base_url", "ohmygpt_base_url", "mjproxy_base_url")
-    @classmethod
-    def _is_http_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{value!r} is not an http:// or https:// address")
-        return value.rstrip("/")
 
     @field_validator("s3_key_template")
     @classmethod
@@ -179,6 +183,12 @@ class Settings(BaseSettings):
     def poll_after(self) -> timedelta:
         """How long a submitted generation may be silent before it is asked for."""
         return timedelta(seconds=self.darkroom_poll_seconds if self.public_url else min(5, self.darkroom_poll_seconds))
+
+
+def provider_prefixes() -> tuple[str, ...]:
+    """What the settings of each provider begin with, in capitals: KIE for `KIE_IN_FLIGHT`."""
+    names = Settings.model_fields
+    return tuple(name.removesuffix("_in_flight").upper() for name in names if name.endswith("_in_flight"))
 
 
 def load_settings() -> Settings:

@@ -13,7 +13,7 @@ from worker.data_folder import read_values
 from worker.embedded import attach
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, provider_prefixes
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -23,7 +23,7 @@ DEMO = "demo.json"
 
 #: what a demo has of its own, and therefore never takes from the environment
 _OF_A_DEMO = re.compile(
-    r"(ACEDATACLOUD_|KIE_|OHMYGPT_|MJPROXY_|AWS_|S3_|DARKROOM_(?!DATA$))"
+    rf"(({'|'.join(provider_prefixes())}|AWS|S3)_|DARKROOM_(?!DATA$))"
     r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$"
 )
 

@@ -26,9 +26,10 @@ from worker.data_folder import folder_errors, write_private
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import DarkroomError
 from worker.processes import Child
+from worker.providers import PROVIDERS, provider_class
 from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
 from worker.services import Services
-from worker.settings import load_settings
+from worker.settings import load_settings, provider_prefixes
 from worker.stop_signals import StopSignals
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
@@ -36,8 +37,6 @@ _PATIENCE_SECONDS = 90
 _ROUNDS = 10
 
 #: one process pretends to be all of them, and takes any key
-_BASE_URLS = ("ACEDATACLOUD_BASE_URL", "KIE_BASE_URL", "OHMYGPT_BASE_URL", "MJPROXY_BASE_URL")
-_KEYS = ("ACEDATACLOUD_API_TOKEN", "KIE_API_KEY", "OHMYGPT_API_KEY", "MJPROXY_API_SECRET")
 
 
 @click.command()
@@ -64,8 +63,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     sandbox, port = free_port(), given.get("PORT") or str(free_port())
     sandbox_url = f"http://{LOOPBACK}:{sandbox}"
     own = {
-        **dict.fromkeys(_BASE_URLS, sandbox_url),
-        **dict.fromkeys(_KEYS, "any"),
+        **{f"{prefix}_BASE_URL": sandbox_url for prefix in provider_prefixes()},
+        **{provider_class(name).key_setting: "any" for name in PROVIDERS},
         "KIE_WEBHOOK_HMAC_KEY": secrets.token_hex(32),
         "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",

@@ -44,6 +44,8 @@ class Provider(ABC):
     title: ClassVar[str]
     #: what its settings begin with: `<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`
     prefix: ClassVar[str]
+    #: the setting that has its key
+    key_setting: ClassVar[str]
     capabilities: ClassVar[Mapping[Operation, Capability]]
     #: characters
     prompt_limit: ClassVar[int]

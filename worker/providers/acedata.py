@@ -35,6 +35,7 @@ class AceDataCloud(Provider):
     name = "acedata"
     title = TITLE
     prefix = "acedatacloud"
+    key_setting = "ACEDATACLOUD_API_TOKEN"
     capabilities: ClassVar = CAPABILITIES
     prompt_limit = 6000
     fetch_limit = 50

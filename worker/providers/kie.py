@@ -39,6 +39,7 @@ class Kie(Provider):
     name = "kie"
     title = TITLE
     prefix = "kie"
+    key_setting = "KIE_API_KEY"
     capabilities: ClassVar = CAPABILITIES
     prompt_limit = 2000
     #: says the page about generating; others of its pages say 14 days and 24 hours

@@ -60,6 +60,7 @@ class MidjourneyProxy(Provider):
     name = "mjproxy"
     title = TITLE
     prefix = "mjproxy"
+    key_setting = "MJPROXY_API_SECRET"
     capabilities: ClassVar = {
         Operation.IMAGINE: Capability(IMAGINE | {"speed": SPEED}),
         Operation.UPSCALE: _follow_up(*UPSCALE),

@@ -59,6 +59,7 @@ class OhMyGPT(Provider):
     name = "ohmygpt"
     title = TITLE
     prefix = "ohmygpt"
+    key_setting = "OHMYGPT_API_KEY"
     capabilities: ClassVar = {
         Operation.IMAGINE: Capability(IMAGINE | _SPEED),
         Operation.UPSCALE: _follow_up(*UPSCALE),

@@ -3,6 +3,7 @@
 import json
 import traceback
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -208,6 +209,15 @@ def test_a_callback_gives_the_outcome_in_its_name(name, file):
     assert outcome.task_id == DIALECTS[name].task_id_of(json.loads(file.read_bytes()))
     assert bool(outcome.links or outcome.text) is (outcome.status is Status.SUCCEEDED)
     assert bool(outcome.reason) is (outcome.status is Status.FAILED)
+
+
+@pytest.mark.parametrize(("name", "file"), CALLBACK_FILES)
+def test_links_lie_on_hosts_that_downloads_may_reach(name, file):
+    if promised(file) is Status.SUCCEEDED and file.name not in DIALECTS[name].unreadable:
+        vendor = provider(name)
+        hosts = [urlsplit(link.url).hostname for link in vendor.parse_callback({}, file.read_bytes(), NOW).links]
+        real = [host for host in hosts if not host.endswith(("example.com", ".invalid"))]
+        assert all(any(f".{host}".endswith(f".{known}") for known in vendor.result_hosts) for host in real)
 
 
 @pytest.mark.parametrize(("name", "file"), CALLBACK_FILES)
