@@ -1,5 +1,6 @@
 """Read stored callbacks, decide what they mean, write it down."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -8,17 +9,21 @@ from tasks.asking import ask
 from worker.bells import ring, ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
-from worker.errors import CallbackUnreadable
+from worker.errors import CallbackUnreadable, ConfigurationError
 from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.providers import PROVIDERS, Callback, Provider
 from worker.services import Services, services
 
+log = logging.getLogger(__name__)
+
 BATCH = 100
 LEASE = timedelta(seconds=95)
-#: how long a callback waits whose provider cannot be asked to confirm it
+#: how long a callback waits whose provider has no key here, or cannot be asked to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
+#: more than any request makes: whoever may report on one generation must not fill the ledger
+MOST_LINKS = 64
 
 
 @app.task(name="ingest")
@@ -26,10 +31,23 @@ def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
     while callbacks := here.ledger.inbox.claim(BATCH, LEASE):
-        said = {callback.id: _read(here, callback) for callback in callbacks}
+        unready = _unready(here, {callback.provider for callback in callbacks})
+        said = {one.id: None if one.provider in unready else _read(here, one) for one in callbacks}
         confirmed = _confirm(here, callbacks, said)
         here.ledger.inbox.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
         apply(here, [news for one in callbacks if (news := _news(here, one, confirmed[one.id])) is not None])
+
+
+def _unready(here: Services, names: set[str]) -> set[str]:
+    """Those that lost their key: their callbacks wait, and hold up no others."""
+    unready = set()
+    for name in names & PROVIDERS.keys():
+        try:
+            here.provider(name)
+        except ConfigurationError as error:
+            log.error("callbacks of %s wait: %s", name, error)  # noqa: TRY400  a person's mistake needs no traceback
+            unready.add(name)
+    return unready
 
 
 def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreadable:
@@ -47,7 +65,7 @@ def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreada
 
 
 def _confirm(
-    here: Services, callbacks: Sequence[StoredCallback], said: Mapping[int, Outcome | CallbackUnreadable]
+    here: Services, callbacks: Sequence[StoredCallback], said: Mapping[int, Outcome | CallbackUnreadable | None]
 ) -> dict[int, Outcome | CallbackUnreadable | None]:
     """What the callbacks say, in the provider's own words where they are not believed; None: it cannot be asked now."""
     final: dict[int, Outcome | CallbackUnreadable | None] = dict(said)
@@ -87,6 +105,10 @@ def _news(here: Services, callback: StoredCallback, outcome: Outcome | CallbackU
 def news_of(
     here: Services, provider: Provider, attempt_id: str, outcome: Outcome, *, cause: str, callback_id: int | None = None
 ) -> News:
+    if len(outcome.links) > MOST_LINKS:
+        refusal = CallbackUnreadable(f"it names {len(outcome.links)} results, more than any request makes")
+        log.warning("%s: task %s cannot be used: %s", provider.name, outcome.task_id, refusal)
+        return News(attempt_id, refusal, cause, callback_id=callback_id)
     now = here.clock()
     lives = here.retention(provider)
     deadlines = tuple(deadline_of(link.url, seen_at=now, retention=lives) for link in outcome.links)

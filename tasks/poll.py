@@ -1,17 +1,20 @@
 """Ask providers about generations that are silent: a lost callback is a non-event."""
 
 import logging
+import random
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 
-from tasks.asking import ask
+from tasks.asking import PATIENCE, ask
 from tasks.ingest import apply, news_of
 from worker.celery import app
-from worker.errors import QueryFailed
+from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Outcome, State, Status
 from worker.ledger.outcomes import News
 from worker.ledger.watching import Silent
-from worker.providers import Mark, Provider
+from worker.providers import Mark
 from worker.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -30,13 +33,24 @@ def poll() -> None:
     by_provider: dict[str, list[Silent]] = defaultdict(list)
     for silent in here.ledger.watching.silent(BATCH, here.settings.poll_after):
         by_provider[silent.provider].append(silent)
-    for name, silent_ones in by_provider.items():
-        provider = here.provider(name)
-        apply(here, _fetched(here, provider, [one for one in silent_ones if one.task_id is not None]))
-        apply(here, _found(here, provider, [one for one in silent_ones if one.state is State.UNCONFIRMED]))
+    # At the same time: none waits for another that is slow, or suffers from one that lost its key.
+    with ThreadPoolExecutor(2 * len(by_provider) or 1, thread_name_prefix="poll") as pool:
+        questions = [
+            pool.submit(question, here, name, silent_ones)
+            for name, silent_ones in by_provider.items()
+            for question in (_fetched, _found)
+        ]
+        for answered in as_completed(questions):
+            error = answered.exception()
+            if error is None:
+                apply(here, answered.result())
+            else:
+                # A person's mistake needs no traceback.
+                log.error("cannot ask: %s", error, exc_info=None if isinstance(error, ConfigurationError) else error)
 
 
-def _fetched(here: Services, provider: Provider, silent: list[Silent]) -> list[News]:
+def _fetched(here: Services, name: str, silent: list[Silent]) -> list[News]:
+    provider = here.provider(name)
     by_task = {one.task_id: one for one in silent if one.task_id is not None}
     answers = ask(provider, list(by_task))
     outcomes = dict(answers.outcomes)
@@ -50,11 +64,15 @@ def _fetched(here: Services, provider: Provider, silent: list[Silent]) -> list[N
     ]
 
 
-def _found(here: Services, provider: Provider, silent: list[Silent]) -> list[News]:
-    news = []
-    for one in silent:
-        if one.task_id is not None:
-            continue
+def _found(here: Services, name: str, silent: list[Silent]) -> list[News]:
+    provider, news = here.provider(name), []
+    lost = [one for one in silent if one.state is State.UNCONFIRMED and one.task_id is None]
+    # They come due together: in another order each time, or the last would never have their turn.
+    random.shuffle(lost)
+    give_up_at = time.monotonic() + PATIENCE
+    for one in lost:
+        if time.monotonic() > give_up_at:
+            break
         try:
             outcome = provider.find(Mark(one.attempt_id, here.callback_url(one.provider, one.attempt_id)))
         except QueryFailed as error:

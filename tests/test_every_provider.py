@@ -278,5 +278,13 @@ def test_a_success_after_a_time_out_failure_wins(start: Start) -> None:
     (generation_id,) = pipeline.submit("a slow snail proxy:java proxy:late-success", provider="mjproxy")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.ARCHIVED)
 
-    assert State.FAILED in pipeline.path(generation_id)
+    assert State.FAILED not in pipeline.path(generation_id)
+    assert pipeline.charges() == 1
+
+
+def test_a_success_after_a_time_out_failure_wins_where_nobody_calls_back(start: Start) -> None:
+    pipeline = start(callbacks=False)
+    (generation_id,) = pipeline.submit("a slow snail proxy:java proxy:late-success", provider="mjproxy")
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.ARCHIVED)
+
     assert pipeline.charges() == 1

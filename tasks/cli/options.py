@@ -18,6 +18,19 @@ FIRST = (
     *(Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE),
 )
 
+
+class FirstOperation(click.Choice[str]):
+    """One of FIRST; for the others it says how they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__([operation.value for operation in FIRST])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in set(Operation) - set(FIRST):
+            self.fail(f"{value} is a follow-up: name its picture with --parent, and what to do with it with --action")
+        return super().convert(value, param, ctx)
+
+
 #: options whose values are pictures
 PICTURES = frozenset({"images", "style_images", "omni_image", "end_image", "mask"})
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import click
 
 from tasks.cli.connection import open_services, ring
-from tasks.cli.options import FIRST, read_options
+from tasks.cli.options import FirstOperation, read_options
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.progress import follow
 from tasks.cli.prompt_file import Entry, read_entries
@@ -37,7 +37,7 @@ _STDIN_NAME = "standard input"
 @click.option("--provider", default=next(iter(PROVIDERS)), show_default=True, help="Who shall make them.")
 @click.option(
     "--operation",
-    type=click.Choice([operation.value for operation in FIRST]),
+    type=FirstOperation(),
     help="What they shall make.  [default: imagine]",
 )
 @click.option(

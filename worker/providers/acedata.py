@@ -17,7 +17,7 @@ from worker.providers.acedata_results import read_record, read_refusal, read_res
 from worker.providers.acedata_table import CAPABILITIES, CODES, PATHS, TEXTS
 from worker.providers.capability import understand
 from worker.providers.http import ApiClient, read_key
-from worker.providers.reading import identifier, read_json
+from worker.providers.reading import identifier, read_object
 from worker.settings import Settings
 
 TITLE = "Ace Data Cloud"
@@ -72,12 +72,7 @@ class AceDataCloud(Provider):
         return Submission(task_id)
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:  # noqa: ARG002
-        try:
-            data = read_json(body)
-        except ValueError:
-            raise CallbackUnreadable("the body is not JSON") from None
-        if not isinstance(data, dict):
-            raise CallbackUnreadable("the body is JSON but not an object")
+        data = read_object(body)
         task_id = identifier(data.get("task_id"))
         if task_id is None and data.get("task_id") is not None:
             raise CallbackUnreadable("the task_id is not an identifier")

@@ -165,4 +165,4 @@ def _who_can(can: Callable[["type[Provider]"], bool]) -> str:
     from worker.providers import PROVIDERS, provider_class  # noqa: PLC0415
 
     titles = [f"{kind.title} (--provider {name})" for name in PROVIDERS if can(kind := provider_class(name))]
-    return f"; {' and '.join(titles)} can" if titles else ""
+    return f"; {listed(tuple(titles), 'and')} can" if titles else ""

@@ -145,13 +145,17 @@ class ApiClient:
         said = refusal or Refusal(None, None)
         code, message = self._clean(said.code, 100), self._clean(said.message)
         meaning = self._codes.get(code or "", Uncertain)
-        # Within 400, 403 and 429 only the code tells a forbidden prompt from an empty balance.
-        known = self._code_decides and code in self._codes
-        if kind is None or known or (kind in {Rejected, NotTaken} and issubclass(meaning, NotTaken)):
+        known = code in self._codes
+        # Within 400 and 403 only the code tells a forbidden prompt from an empty balance or an accident on the way.
+        decides = known and (self._code_decides or kind is Rejected)
+        if kind is None or decides or (kind is NotTaken and issubclass(meaning, NotTaken)):
             kind = meaning
         # A 403 that names no error comes from a firewall before the provider: it blocks us, not this prompt.
         if reply.status == 403 and refusal is None:
             kind = AccountBlocked
+        # A bare 503 may come from a gateway that lost the provider after it had passed the request on.
+        if reply.status == 503 and refusal is None and reply.retry_after is None:
+            kind = Uncertain
         kind = as_kind or kind
         facts: dict[str, Any] = {"retry_after": reply.retry_after} if issubclass(kind, NotTaken) else {}
         return kind(

@@ -21,7 +21,7 @@ from worker.providers.kie_signature import check_signature, proof_of
 from worker.providers.kie_table import CAPABILITIES, CODES
 from worker.providers.mj_parameters import task_of
 from worker.providers.options import listed
-from worker.providers.reading import clean_text, identifier, link, read_json
+from worker.providers.reading import clean_text, identifier, link, read_object
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -83,12 +83,7 @@ class Kie(Provider):
         return Submission(task_id)
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:
-        try:
-            data = read_json(body)
-        except ValueError:
-            raise CallbackUnreadable("the body is not JSON") from None
-        if not isinstance(data, dict):
-            raise CallbackUnreadable("the body is JSON but not an object")
+        data = read_object(body)
         if self._hmac_key is not None:
             check_signature(self._hmac_key, headers, task_id_of(data), received_at, self._window)
         return read_callback(data)

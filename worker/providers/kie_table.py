@@ -30,11 +30,11 @@ from worker.providers.options import (
 CODES: Mapping[str, type[ProviderError]] = {
     # 501: generation failed; 505: this feature is switched off
     **dict.fromkeys(("400", "404", "422", "501", "505"), Rejected),
-    # 433: the daily limit of the key, says a client that met it; no page lists it
-    **dict.fromkeys(("401", "402", "403", "433"), AccountBlocked),
+    **dict.fromkeys(("401", "402", "403"), AccountBlocked),
     # 455: maintenance
     **dict.fromkeys(("429", "455"), NotTaken),
-    **dict.fromkeys(("408", "500"), Uncertain),
+    # 433: met by a client, explained by nobody
+    **dict.fromkeys(("408", "433", "500"), Uncertain),
 }
 
 

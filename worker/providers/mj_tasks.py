@@ -8,14 +8,14 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.deadline import deadline_of
 from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, Status
 from worker.providers.custom_ids import buttons_of
-from worker.providers.reading import clean_text, identifier, link, percent, read_json
+from worker.providers.reading import clean_text, identifier, link, percent, read_object
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,10 @@ _STATUS: Mapping[str, Status] = {
     "SUCCESS": Status.SUCCEEDED,
     **dict.fromkeys(("FAILURE", "FAILED", "CANCEL"), Status.FAILED),
 }
+#: the proxy gives a task up after five minutes, while Discord may still be drawing it
+_TIMED_OUT = re.compile(r"超时|timed?[ -]?out", re.IGNORECASE)
+#: for so long after its end such a failure is not believed: a success may come, and it is paid for
+LATE = timedelta(minutes=30)
 _NUMBER = re.compile(r"^[ \t]*(?:[0-9]\ufe0f?\u20e3|[0-9]{1,2}[.)][ \t])", re.MULTILINE)
 _PROGRESS = re.compile(r"([0-9]{1,3})(?:\.[0-9]+)?%?")
 
@@ -50,12 +54,7 @@ class Fields:
 
 def read_body(body: bytes) -> dict[str, Any]:
     """The task in a callback, bare or as the `data` of an envelope. Raises CallbackUnreadable."""
-    try:
-        data = read_json(body)
-    except ValueError:
-        raise CallbackUnreadable("the body is not JSON") from None
-    if not isinstance(data, dict):
-        raise CallbackUnreadable("the body is JSON but not an object")
+    data = read_object(body)
     inner = data.get("data")
     task: dict[str, Any] = inner if "status" not in data and isinstance(inner, dict) else data
     if "status" not in task:
@@ -76,6 +75,9 @@ def read_task(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome:
     progress = _progress(task.get("progress"))
     if status is Status.FAILED:
         message = clean_text(_first(task, ("failReason", "fail_reason", "message")))
+        ended = _moment(_first(task, ("finishTime", "finish_time")))
+        if _TIMED_OUT.search(message or "") and ended is not None and at - ended < LATE:
+            return Outcome(Status.IN_PROGRESS, task_id, progress)
         reason = "cancelled" if word.upper() == "CANCEL" else "failed"
         return Outcome(Status.FAILED, task_id, progress, reason=reason, message=message)
     if status is not Status.SUCCEEDED:
@@ -104,6 +106,17 @@ def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcom
 
 def _first(task: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((task[name] for name in names if task.get(name) not in (None, "")), None)
+
+
+def _moment(value: Any) -> datetime | None:
+    """Milliseconds since 1970 at the proxy, ISO 8601 at OhMyGPT."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return datetime.fromtimestamp(value / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _progress(value: Any) -> int | None:

@@ -34,8 +34,7 @@ from worker.providers.mjproxy_results import (
     FOLLOW_UP_CODES,
     TITLE,
     UNKNOWN_TASK,
-    WINDOW,
-    code_of,
+    opens_window,
     read_callback,
     read_listed,
     read_refusal,
@@ -108,9 +107,9 @@ class MidjourneyProxy(Provider):
         ours = {"state": mark.attempt_id, **({"notifyHook": mark.callback_url} if mark.callback_url else {})}
         api = self._api if request.action is None else self._follow_up_api
         reply = _post(api, path, body | ours)
-        # A 21 of anything but an action names the task of the same request: it is paid for, so it is ours now.
+        # A 21 that opens no window names the task of the same request: it is paid for, so it is ours now.
         task_id = task_of_reply(reply)
-        if task_id is not None and path == ACTION and code_of(reply) == WINDOW:
+        if task_id is not None and path == ACTION and opens_window(reply):
             # Nothing is drawn before its window is filled in, so both POSTs are one submission.
             window = {"taskId": task_id, **self._window_of(request, reply), **ours}
             reply = _post(api, "/mj/submit/modal", window, WINDOW_PATIENCE)

@@ -56,6 +56,13 @@ def code_of(reply: Any) -> str | None:
     return clean_text(reply.get("code"), 40) if isinstance(reply, dict) else None
 
 
+def opens_window(reply: Any) -> bool:
+    """Whether an action was answered with a window to fill in, and not with the same task of an earlier time."""
+    properties = reply.get("properties") if isinstance(reply, dict) else None
+    existed = isinstance(properties, dict) and bool(properties.get("status"))
+    return code_of(reply) == WINDOW and not existed
+
+
 def task_of_reply(reply: Any) -> str | None:
     """The task_id that the reply to a submission names."""
     return identifier(reply.get("result")) if isinstance(reply, dict) else None

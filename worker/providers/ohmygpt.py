@@ -90,7 +90,6 @@ class OhMyGPT(Provider):
             credentials={"Authorization": f"Bearer {key}"},
             codes=CODES,
             read_refusal=read_refusal,
-            code_decides=True,
             form=not self._json,
         )
         self.result_hosts = DISCORD_HOSTS | {"ohmygpt.com", urlsplit(settings.ohmygpt_base_url).hostname or ""}

@@ -82,8 +82,8 @@ def picture(*, links: bool = True, files: bool = False) -> Option:
     return Option(allowed, lambda value: _pictures(value, 1, 1, links, files)[0])
 
 
-def listed(words: tuple[str, ...]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+def listed(words: tuple[str, ...], last: str = "or") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def _flag(value: Any) -> bool:

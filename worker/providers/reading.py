@@ -20,6 +20,17 @@ def read_json(body: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a callback is. Raises CallbackUnreadable."""
+    try:
+        data = read_json(body)
+    except ValueError:
+        raise CallbackUnreadable("the body is not JSON") from None
+    if not isinstance(data, dict):
+        raise CallbackUnreadable("the body is JSON but not an object")
+    return data
+
+
 def clean_text(value: Any, limit: int = 300) -> str | None:
     """A provider's words as one printable line of at most `limit` characters, without links and tokens."""
     if not isinstance(value, str | int | float):

@@ -144,7 +144,8 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
         (("a fox", "an owl", "--parent", "gen_1", "--action", "upscale1"), "give at most one PROMPT"),
         (("--batch", "b", "--parent", "gen_1", "--action", "upscale1"), "a follow-up has its parent's batch"),
         (("--operation", "video", "--parent", "gen_1", "--action", "upscale1"), "its action says what it does"),
-        (("a fox", "--operation", "upscale"), "'upscale' is not one of 'imagine'"),
+        (("a fox", "--operation", "paint"), "'paint' is not one of 'imagine'"),
+        (("a fox", "--operation", "upscale"), "upscale is a follow-up: name its picture with --parent"),
     ],
 )
 def test_a_command_that_makes_no_sense_is_a_mistake_of_usage(

@@ -102,10 +102,11 @@ def test_every_refusal_becomes_the_right_error_after_one_post(name, status, body
 @pytest.mark.parametrize(
     ("behaviour", "expected"),
     [
-        *(pytest.param(reply(status, {}), NotTaken, id=str(status)) for status in (429, 503)),
+        pytest.param(reply(429, {}), NotTaken, id="429"),
+        pytest.param(reply(503, {}, {"Retry-After": "2"}), NotTaken, id="503 with Retry-After"),
         *(pytest.param(reply(status, {}), AccountBlocked, id=str(status)) for status in (401, 402, 403)),
         *(pytest.param(reply(status, {}), Rejected, id=str(status)) for status in (400, 404, 413, 422)),
-        *(pytest.param(reply(status, {}), Uncertain, id=str(status)) for status in (408, 409, 500, 502, 504)),
+        *(pytest.param(reply(status, {}), Uncertain, id=str(status)) for status in (408, 409, 500, 502, 503, 504)),
         pytest.param(reply(302, {}, {"Location": "/"}), Uncertain, id="302"),
         pytest.param(reply(200, b"<html>"), Uncertain, id="HTML"),
         pytest.param(reply(200, []), Uncertain, id="a JSON list"),

@@ -294,7 +294,7 @@ def test_a_refusal_counts_even_if_its_body_cannot_be_read():
     ],
 )
 def test_retry_after_is_read_and_limited(header, seconds):
-    with Loopback(reply(503, {}, {"Retry-After": header})) as server:
+    with Loopback(reply(429, {}, {"Retry-After": header})) as server:
         error = submit(server.url)
 
     assert isinstance(error, NotTaken)

@@ -202,6 +202,14 @@ def test_a_window_that_remix_opened_is_filled_in_with_the_parents_prompt(offered
     assert posts[1] == ("/mj/submit/modal", {"taskId": "77", "prompt": sent})
 
 
+def test_an_action_whose_task_exists_already_opens_no_window():
+    existing = WINDOW | {"properties": {"status": "SUCCESS", "imageUrl": "https://cdn.discordapp.com/cat.png"}}
+
+    submission, posts = submitted(follow_up("upscale2", Operation.UPSCALE), existing)
+
+    assert (submission, len(posts)) == (Submission("77"), 1)
+
+
 def test_a_window_without_a_prompt_leaves_it_to_the_proxy():
     _, posts = submitted(follow_up("reroll", Operation.REROLL), WINDOW, {"code": 1})
 

@@ -1,7 +1,7 @@
 """midjourney-proxy beyond the contract: how its tasks are read, asked for and found, also through relays."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,6 +55,24 @@ def test_buttons_say_what_is_offered_where_there_are_some():
 
     assert outcome.actions == ("upscale_subtle", "variation_region")
     assert outcome.parent == {"task_id": "84", **{word: ACTIONS[word] for word in outcome.actions}}
+
+
+@pytest.mark.parametrize(
+    ("ago", "expected"), [(0, Status.IN_PROGRESS), (29, Status.IN_PROGRESS), (31, Status.FAILED), (9999, Status.FAILED)]
+)
+@pytest.mark.parametrize("words", ["任务超时", "Task timeout", "timed out"])
+def test_a_time_out_failure_is_believed_half_an_hour_after_its_end(ago, expected, words):
+    ended = int((NOW - timedelta(minutes=ago)).timestamp() * 1000)
+
+    assert parse(status="FAILURE", failReason=words, finishTime=ended, progress="").status is expected
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"failReason": "Banned prompt", "finishTime": 1795262400000}, {"failReason": "任务超时", "finishTime": None}],
+)
+def test_any_other_failure_is_final_at_once(facts):
+    assert parse(status="FAILURE", progress="", **facts).status is Status.FAILED
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ LINK = "https://studio.test/cat.png"
 PARENT = {"task_id": "2584469c38e43c173dcae9e60663f645"}
 CODES = {
     **dict.fromkeys((400, 404, 422, 501, 505), Rejected),
-    **dict.fromkeys((401, 402, 403, 433), AccountBlocked),
+    **dict.fromkeys((401, 402, 403), AccountBlocked),
     **dict.fromkeys((429, 455), NotTaken),
-    **dict.fromkeys((408, 500, 599), Uncertain),
+    **dict.fromkeys((408, 433, 500, 599), Uncertain),
 }
 
 DIALECT = Dialect(

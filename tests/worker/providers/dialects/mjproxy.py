@@ -27,6 +27,7 @@ DIALECT = Dialect(
         (200, refusal(4), Rejected, "4"),
         (200, refusal("4"), Rejected, "4"),
         (200, refusal(9), Uncertain, "9"),
+        (400, refusal(9), Uncertain, "9"),
         (200, "submit_code_23.json", NotTaken, "23"),
         (200, refusal(23), NotTaken, "23"),
         (200, refusal(24, promptEn="nude body", bannedWord="nude"), Rejected, "24"),

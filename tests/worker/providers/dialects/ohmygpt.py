@@ -44,7 +44,13 @@ DIALECT = Dialect(
     refusals=(
         (200, refusal(400), Rejected, "400"),
         (400, refusal(400), Rejected, "400"),
-        (500, refusal(400), Rejected, "400"),
+        # A 400 only says that something failed, so an HTTP status that tells more counts.
+        (500, refusal(400), Uncertain, "400"),
+        (429, refusal(400), NotTaken, "400"),
+        (401, refusal(400), AccountBlocked, "400"),
+        (402, refusal(400), AccountBlocked, "400"),
+        (400, refusal(402), AccountBlocked, "402"),
+        (400, refusal(400) | {"message": "Internal Server Error"}, Uncertain, "server_error"),
         (200, refusal("400"), Rejected, "400"),
         (200, refusal(400) | {"message": "Internal Server Error"}, Uncertain, "server_error"),
         (200, refusal("400") | {"message": "请求超时"}, Uncertain, "server_error"),
