@@ -1,16 +1,13 @@
 """Download each asset, store it, write down where; then the generation is done."""
 
 import functools
-import hashlib
-import io
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import IO, Any
 
-from worker.archive import StoredAsset, readable_name, sidecar
+from tasks.asking import fresh_link
+from tasks.storing import keep_download, keep_text
+from worker.archive.sidecar import sidecar
 from worker.bells import ring_if_due
 from worker.celery import app
 from worker.content import inspect
@@ -26,7 +23,7 @@ from worker.errors import (
     LinkForbidden,
     QueryFailed,
 )
-from worker.generation import Asset, Link, Status
+from worker.generation import Asset
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.services import Services, services
 
@@ -83,7 +80,7 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
     try:
         if asset.content is not None:
-            return _put_text(here, claim, asset, asset.content)
+            return keep_text(here, claim, asset.index, asset.content)
         return _fetch_and_put(here, claim, asset)
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
@@ -107,11 +104,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
             if asset.tries < MAX_TRIES:
                 raise
             raise ContentInvalid(f"{error}{_set_aside(here, claim, asset, download)}") from error
-        stored = _put(
-            here, claim, asset, facts.extension, facts.content_type, download.file, download.sha256, download.bytes
-        )
-    sizes = (facts.width, facts.height, facts.seconds)
-    return Stored(asset.index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes)
+        return keep_download(here, claim, asset.index, download, facts)
 
 
 def _set_aside(here: Services, claim: ArchiveClaim, asset: Asset, download: Download) -> str:
@@ -132,55 +125,17 @@ def _set_aside(here: Services, claim: ArchiveClaim, asset: Asset, download: Down
     return f"; its bytes lie under {key}"
 
 
-def _put_text(here: Services, claim: ArchiveClaim, asset: Asset, content: Mapping[str, Any]) -> Stored:
-    body = f"{json.dumps(content, ensure_ascii=False, indent=2)}\n".encode(errors="backslashreplace")
-    digest = hashlib.sha256(body).hexdigest()
-    stored = _put(here, claim, asset, "json", "application/json", io.BytesIO(body), digest, len(body))
-    return Stored(asset.index, stored.key, stored.sha256, stored.bytes, stored.content_type)
-
-
-def _put(  # noqa: PLR0917
-    here: Services,
-    claim: ArchiveClaim,
-    asset: Asset,
-    extension: str,
-    content_type: str,
-    file: IO[bytes],
-    sha256: str,
-    size: int,
-) -> StoredAsset:
-    generation = claim.generation
-    tags = {"generation": generation.id, "provider": generation.provider, "operation": generation.operation}
-    if claim.batch_name is not None:
-        tags["batch"] = claim.batch_name
-    return here.archive.store(
-        here.archive.keys.asset(generation, claim.batch_name, asset.index, extension),
-        file,
-        sha256=sha256,
-        size=size,
-        content_type=content_type,
-        metadata={"generation-id": generation.id},
-        filename=readable_name(generation.prompt or generation.operation, asset.index, extension),
-        tags=tags,
-    )
-
-
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
     """Ask the provider once more for the task: it may give a fresh link for the same picture."""
-    generation = claim.generation
-    provider = here.provider(generation.provider)
-    if generation.task_id is None or asset.renewals > 0:
+    if claim.generation.task_id is None or asset.renewals > 0:
         return Lost(asset.index, dead)
     try:
-        outcome = provider.fetch([generation.task_id]).get(generation.task_id)
-        links = outcome.links if outcome is not None and outcome.status is Status.SUCCEEDED else ()
-        url, lives = (links[asset.index].url if asset.index < len(links) else None), here.retention(provider)
-        if url is None or url == asset.url:
-            url, lives = provider.renew(Link(asset.url, asset.kind)), provider.renewed_retention
+        fresh = fresh_link(here, claim.generation, asset)
     except QueryFailed as error:
         return Postponed(asset.index, f"{dead}; and the provider could not be asked for a fresh link: {error}")
-    if url is None or url == asset.url:
+    if fresh is None:
         return Lost(asset.index, f"{dead}; the provider gives no other link")
+    url, lives = fresh
     deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
     return Postponed(asset.index, dead, url, deadline)
 
@@ -211,4 +166,5 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         width=stored.width,
         height=stored.height,
         seconds=stored.seconds,
+        source_sha256=stored.source_sha256,
     )

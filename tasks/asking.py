@@ -5,10 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 
 from worker.errors import QueryFailed
-from worker.generation import Outcome
+from worker.generation import Asset, Generation, Link, Outcome, Status
 from worker.providers import Provider
+from worker.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,19 @@ def ask(provider: Provider, task_ids: Sequence[str]) -> Answers:
                 outcomes |= found
                 unknown |= set(page) - found.keys()
     return Answers(outcomes, frozenset(unknown))
+
+
+def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[str, timedelta] | None:
+    """Another link to the same result, and how long it lives unless it says so itself. Raises QueryFailed."""
+    if generation.task_id is None:
+        return None
+    provider = here.provider(generation.provider)
+    outcome = provider.fetch([generation.task_id]).get(generation.task_id)
+    links = outcome.links if outcome is not None and outcome.status is Status.SUCCEEDED else ()
+    url, lives = (links[asset.index].url if asset.index < len(links) else None), here.retention(provider)
+    if url is None or url == asset.url:
+        url, lives = provider.renew(Link(asset.url, asset.kind)), provider.renewed_retention
+    return None if url is None or url == asset.url else (url, lives)
 
 
 def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> dict[str, Outcome] | None:

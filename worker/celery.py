@@ -30,6 +30,7 @@ QUEUE_OF = {
     "submit": "submit",
     "poll": "submit",
     "archive": "archive",
+    "manifest": "archive",
     "ping": "archive",
     "reconcile": "control",
 }
@@ -63,7 +64,7 @@ app = Celery(
     "darkroom",
     task_cls=DrainingTask,
     include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
-             "tasks.reconcile"],
+             "tasks.manifest", "tasks.reconcile"],
 )  # fmt: skip
 app.conf.update(
     broker_url=load_settings().redis_url,

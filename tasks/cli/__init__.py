@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("tasks.cli.show:show", "Tell everything about one generation"),
     "watch": ("tasks.cli.watch:watch", "Follow generations until all of them are done"),
     "at-risk": ("tasks.cli.at_risk:at_risk", "List links that die soon and are not stored yet"),
+    "verify": ("tasks.cli.verify:verify", "Read stored results again and compare them with the ledger"),
     "retry": ("tasks.cli.decide:retry", "Try again what failed or expired"),
     "cancel": ("tasks.cli.decide:cancel", "Take back what was not submitted yet"),
     "resume": ("tasks.cli.decide:resume", "End the pause of a provider"),

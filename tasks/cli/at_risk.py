@@ -1,26 +1,14 @@
 """`darkroom at-risk`: what was paid for and will be lost unless it is stored soon."""
 
-import re
 from datetime import timedelta
 
 import click
 
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import iso, json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from tasks.cli.span import read_span
 from worker.generation import Asset, Generation
 from worker.redaction import redact
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def read_span(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
-    """`90m`, `2h` or `3d` as a time span."""
-    if given is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})([mhd])", given)
-    if not found:
-        raise click.BadParameter(f"{given!r} is not a time span such as 90m, 2h or 3d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @click.command("at-risk")

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from datetime import UTC
+from enum import StrEnum
 
 from worker.errors import ConfigurationError
 from worker.generation import Generation
@@ -14,6 +15,8 @@ DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{name}/{index}.{ext}"
 _SIDECAR_NAME = "generation.json"
 _NO_BATCH = "single"
 _REJECTED = "rejected"
+_MANIFESTS = "manifests"
+_MANIFEST_NAME = "manifest.jsonl"
 
 #: characters; two slugs, a prefix and the rest stay far below what S3 allows a key
 _SLUG_LIMIT = 80
@@ -22,7 +25,7 @@ _LONGEST_KEY = 1024
 #: a slug that says exactly what the caller said
 _FAITHFUL = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
 #: names that are ours: a caller's text that looks like one is told apart from it
-_OURS = re.compile(rf"{_NO_BATCH}|{_REJECTED}|gen_[0-9a-f]+")
+_OURS = re.compile(rf"{_NO_BATCH}|{_REJECTED}|{_MANIFESTS}|gen_[0-9a-f]+")
 #: hexadecimal digits that tell apart the texts that one slug cannot
 _DIGEST_LENGTH = 16
 _DIGEST_SUFFIX = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}$")
@@ -45,6 +48,14 @@ _FIELDS = {
 _FOLDER_FIELDS = _FIELDS.keys() - {"index", "ext"}
 _FIELD = re.compile(r"\{(\w+)\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._=-]*")
+
+
+class Kind(StrEnum):
+    ASSET = "asset"
+    SIDECAR = "sidecar"
+    MANIFEST = "manifest"
+    #: bytes that were refused for good
+    REJECTED = "rejected"
 
 
 class KeyTemplate:
@@ -138,6 +149,23 @@ class Keys:
     def rejected(self, generation_id: str, index: int) -> str:
         """Where bytes lie that were refused for good: apart from the pictures, for a person to look at."""
         return self._below(f"{_REJECTED}/{generation_id}/{index}.bin")
+
+    def manifest(self, batch_id: str, name: str) -> str:
+        """Where the manifest of a batch lies: apart, because the template may spread a batch over many folders."""
+        return self._below(f"{_MANIFESTS}/{slug(name)}/{batch_id}/{_MANIFEST_NAME}")
+
+    def kind(self, key: str) -> Kind:
+        """What one of our own keys stands for."""
+        if key.startswith(self._below(f"{_REJECTED}/")) and key.endswith(".bin"):
+            return Kind.REJECTED
+        if key.startswith(self._below(f"{_MANIFESTS}/")) and key.endswith(f"/{_MANIFEST_NAME}"):
+            return Kind.MANIFEST
+        return Kind.SIDECAR if key.endswith(f"/{_SIDECAR_NAME}") else Kind.ASSET
+
+    @staticmethod
+    def sidecar_beside(key: str) -> str:
+        """Where the sidecar lies of a generation that has an asset under this key of its own."""
+        return f"{key.rpartition('/')[0]}/{_SIDECAR_NAME}"
 
     def _below(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path

@@ -24,7 +24,7 @@ _PIECE = 256 * 1024
 _THERE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"})
 
 
-def put_in_parts(requests: SignedRequests, extras: Extras, upload: Upload, file: Body) -> bool:
+def put_in_parts(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool) -> bool:
     """False if something lies there already; stores that know no conditional completion overwrite it all the same.
 
     Whatever goes wrong, no parts are left. Raises ArchiveError if the file is not what its hash says.
@@ -32,7 +32,7 @@ def put_in_parts(requests: SignedRequests, extras: Extras, upload: Upload, file:
     ours = _Parts(requests, extras, upload)
     done = False
     try:
-        done = ours.complete(ours.send(file))
+        done = ours.complete(ours.send(file), overwrite=overwrite)
     finally:
         if not done:
             # A store that does not answer keeps them; the bucket's own rule for unfinished uploads clears them away.
@@ -87,9 +87,9 @@ class _Parts:
             raise refusal(response, "UploadPart")
         return etag
 
-    def complete(self, parts: list[tuple[str, str]]) -> bool:
+    def complete(self, parts: list[tuple[str, str]], *, overwrite: bool) -> bool:
         body = self._manifest(parts).encode()
-        optional = {Extra.CONDITION: ("If-None-Match", "*")}
+        optional = {} if overwrite else {Extra.CONDITION: ("If-None-Match", "*")}
 
         def send(chosen: frozenset[Extra]) -> bool:
             headers = {"Content-Length": str(len(body)), **dict(optional[extra] for extra in chosen)}

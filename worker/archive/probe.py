@@ -51,7 +51,9 @@ class Probe:
 
     def _look_at_parts(self) -> Iterator[str]:
         try:
-            overwritten = put_in_parts(self._requests, self._extras, self._upload(_OTHER), io.BytesIO(_OTHER))
+            overwritten = put_in_parts(
+                self._requests, self._extras, self._upload(_OTHER), io.BytesIO(_OTHER), overwrite=False
+            )
         except ClientError as error:
             code = error.response["Error"]["Code"]
             yield f"takes no upload in parts ({code}): no file above 16 MiB can be stored"

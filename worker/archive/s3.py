@@ -63,14 +63,18 @@ class S3Archive:
         metadata: Mapping[str, str],
         filename: str,
         tags: Mapping[str, str],
+        replace: bool = False,
     ) -> StoredAsset:
         asset = StoredAsset(key, sha256, size, content_type)
         upload = self._keeping.picture(asset, metadata, filename, tags)
         with self._errors(key):
+            if replace:
+                self._put(upload, file, overwrite=True)
+                return asset
             # What takes long is not sent in vain, and not over other bytes where only small puts honour a condition.
             there = self._known_hash(key) if size > LARGE else None
             if there is None:
-                if self._put(upload, file):
+                if self._put(upload, file, overwrite=False):
                     return asset
                 there = self._known_hash(key)
         if there is None:
@@ -137,10 +141,9 @@ class S3Archive:
         self._requests.close()
         self._client.close()
 
-    def _put(self, upload: Upload, file: IO[bytes]) -> bool:
-        if upload.asset.bytes > LARGE:
-            return put_in_parts(self._requests, self._extras, upload, file)
-        return put(self._requests, self._extras, upload, file, overwrite=False)
+    def _put(self, upload: Upload, file: IO[bytes], *, overwrite: bool) -> bool:
+        send = put_in_parts if upload.asset.bytes > LARGE else put
+        return send(self._requests, self._extras, upload, file, overwrite=overwrite)
 
     def _known_hash(self, key: str) -> str | None:
         """The hash that `_put` wrote down beside the object, else that of its bytes; None if there is no object."""

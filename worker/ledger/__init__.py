@@ -10,6 +10,8 @@ from worker.ledger.deciding import Deciding
 from worker.ledger.dispatching import Dispatching
 from worker.ledger.following import Following
 from worker.ledger.inbox import Inbox
+from worker.ledger.inventory import Inventory
+from worker.ledger.manifests import Manifests
 from worker.ledger.outcomes import Outcomes
 from worker.ledger.queries import Queries
 from worker.ledger.submissions import Submissions
@@ -33,6 +35,8 @@ class Ledger:
         self.watching = Watching(self.database)
         self.deciding = Deciding(self.database)
         self.queries = Queries(self.database)
+        self.manifests = Manifests(self.database)
+        self.inventory = Inventory(self.database)
 
     def close(self) -> None:
         self.database.close()

@@ -37,6 +37,8 @@ class Stored:
     height: int | None = None
     #: the length of a film
     seconds: float | None = None
+    #: of the bytes that came, where others were stored
+    source_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             "width": result.width,
             "height": result.height,
             "seconds": result.seconds,
+            "source_sha256": result.source_sha256,
             "error": None,
         }
         event = "asset.archived"

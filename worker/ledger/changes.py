@@ -32,7 +32,7 @@ _LOCK = (
     .with_for_update(key_share=True)
 )
 _BATCH = bindparam("batch", type_=CleanText())
-_LOCK_BATCH = select(batches.c.id).where(batches.c.id == _BATCH).with_for_update(key_share=True)
+_LOCK_BATCH = select(batches.c.completed_at).where(batches.c.id == _BATCH).with_for_update(key_share=True)
 _IN_BATCH = select(_g.id).where(_g.batch_id == _BATCH)
 _COMPLETE_BATCH = (
     update(batches)
@@ -44,6 +44,9 @@ _COMPLETE_BATCH = (
     )
     .values(completed_at=NOW)
 )
+#: the manifest of a batch is to be written again, whoever is about to write the one before
+_NO_MANIFEST: Mapping[str, None] = dict.fromkeys(("manifest_at", "manifest_lease", "manifest_not_before"))
+_OUTDATE_MANIFEST = update(batches).where(batches.c.id == _BATCH).values(_NO_MANIFEST)
 
 
 def new_id(prefix: str) -> str:
@@ -118,7 +121,8 @@ class Changes:
     def flush(self) -> None:
         # In order of id, like the generations before them.
         for batch_id in sorted(self._reopened):
-            self.connection.execute(update(batches).where(batches.c.id == batch_id).values(completed_at=None))
+            reopened = update(batches).where(batches.c.id == batch_id).values(completed_at=None, **_NO_MANIFEST)
+            self.connection.execute(reopened)
         for batch_id in sorted(self._perhaps_complete):
             self._complete_batch(batch_id)
         if self._transitions:
@@ -130,7 +134,10 @@ class Changes:
         """Note that a batch is complete: all its generations are final and no follow-up is still to be created."""
         # Locked before anything is counted: of two transactions that end its last two generations, each would still
         # see the other's as open, and the batch would never be complete.
-        self.connection.execute(_LOCK_BATCH, {"batch": batch_id})
+        if self.connection.execute(_LOCK_BATCH, {"batch": batch_id}).scalar_one() is not None:
+            # A late success: it was complete before, but its manifest tells of a failure.
+            self.connection.execute(_OUTDATE_MANIFEST, {"batch": batch_id})
+            return
         completed = self.connection.execute(_COMPLETE_BATCH, {"batch": batch_id, "now": self.at})
         if completed.rowcount == 1:
             self.event("batch.completed", batch_id=batch_id)

@@ -57,4 +57,5 @@ def to_asset(row: Row) -> Asset:
         seconds=row.seconds,
         error=row.error,
         content=row.content,
+        source_sha256=row.source_sha256,
     )

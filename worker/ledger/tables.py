@@ -42,6 +42,10 @@ batches = Table(
     Column("name", CleanText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("completed_at", UtcDateTime),
+    # When its manifest was written; who writes it now, and until when nobody else does.
+    Column("manifest_at", UtcDateTime),
+    Column("manifest_lease", CleanText),
+    Column("manifest_not_before", UtcDateTime),
 )
 
 generations = Table(
@@ -84,7 +88,6 @@ generations = Table(
     Column("finished_at", UtcDateTime),
 )
 
-
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
 WAITING = "state = 'queued' AND dispatched_at IS NULL"
@@ -98,7 +101,8 @@ SENDING = "state = 'sending'"
 UNAPPLIED = "applied_at IS NULL"
 SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
 UNSTORED = "state = 'waiting'"
-
+STORED = "state = 'stored'"
+UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
 
 # For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
 # work above, and read every generation of that state to find the few that are due.
@@ -109,18 +113,12 @@ def _where(condition: str) -> Any:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
 _g = generations.c
 Index("ix_generations_batch", _g.batch_id, _g.state)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
 Index("ix_generations_parent", _g.parent_id)
-Index(
-    "ix_generations_waiting",
-    _g.provider,
-    _g.priority.desc(),
-    _g.turn,
-    _g.id,
-    **_where(WAITING),
-)
+Index("ix_generations_waiting", _g.provider, _g.priority.desc(), _g.turn, _g.id, **_where(WAITING))
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, **_where(IN_FLIGHT))
 Index("ix_generations_poll", _g.poll_at, **_where(SILENT))
@@ -193,6 +191,8 @@ assets = Table(
     Column("error", CleanText),
     Column("key", CleanText),
     Column("sha256", CleanText),
+    # Of the bytes that came, where others were stored: a statement of provenance was written into them.
+    Column("source_sha256", CleanText),
     Column("bytes", BigInteger),
     Column("content_type", CleanText),
     Column("width", Integer),
@@ -202,6 +202,7 @@ assets = Table(
     UniqueConstraint("generation_id", "index"),
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
+Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
 
 transitions = Table(
     "transitions",

@@ -16,16 +16,18 @@ from worker.ledger.tables import (
     LIVE,
     SILENT,
     UNAPPLIED,
+    UNDESCRIBED,
     UNSTORED,
     WAITING,
     assets,
     attempts,
+    batches,
     callbacks,
     generations,
     heartbeats,
 )
 
-_g, _a, _c = generations.c, assets.c, callbacks.c
+_g, _a, _b, _c = generations.c, assets.c, batches.c, callbacks.c
 #: kind of work (name of its task) → a row of it that is due now
 _DUE = {
     kind: query.limit(1)
@@ -36,6 +38,9 @@ _DUE = {
         "archive": select(_a.id).where(text(UNSTORED), _a.not_before.is_(None) | (_a.not_before <= NOW)),
         "follow_up": select(_g.id).where(text(FOLLOW_UP_DUE)),
         "poll": select(_g.id).where(text(SILENT), _g.poll_at <= NOW),
+        "manifest": select(_b.id).where(
+            text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW)
+        ),
     }.items()
 }
 

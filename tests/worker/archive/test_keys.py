@@ -98,7 +98,7 @@ def test_a_name_cannot_imitate_the_id_of_another_generation():
     assert key(name=ID, id="gen_other") != key()
 
 
-@pytest.mark.parametrize("ours", ["single", "rejected"])
+@pytest.mark.parametrize("ours", ["single", "rejected", "manifests"])
 def test_a_batch_cannot_imitate_a_folder_of_ours(ours: str):
     assert f"/{ours}/" not in key(batch=ours)
 

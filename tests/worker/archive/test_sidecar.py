@@ -1,18 +1,22 @@
 import json
+import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, ValidationError
 
-from worker.archive import sidecar
-from worker.generation import Asset, Generation, Operation
+import worker.archive
+from worker.archive.sidecar import manifest_line, sidecar
+from worker.generation import Asset, AssetKind, Generation, Operation, State
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 250000, tzinfo=UTC)
 
 
-def some(kind: type, **facts: object):
+def some(kind: type, /, **facts: object):
     """One whose other facts, which no sidecar holds, are unknown."""
     return kind(**dict.fromkeys(field.name for field in fields(kind)) | facts)
 
@@ -23,6 +27,7 @@ GENERATION = some(
     provider="acedata",
     operation=Operation.UPSCALE,
     action="upscale2",
+    state=State.ARCHIVED,
     prompt="a cat, 猫",
     options={"mode": "fast", "aspect": "1:1"},
     batch_id="batch_1",
@@ -38,6 +43,7 @@ GENERATION = some(
 ASSET = some(
     Asset,
     index=0,
+    kind=AssetKind.IMAGE,
     url="https://cdn.discordapp.com/attachments/1/2/cat.png?ex=66&is=65&hm=SECRET#SECRET",
     key="2026/11/21/batch_1/gen_1/0.png",
     sha256="ab" * 32,
@@ -48,9 +54,29 @@ ASSET = some(
 )
 
 
+def schema(name: str) -> Draft202012Validator:
+    text = (Path(worker.archive.__file__).parent / f"{name}.schema.json").read_text(encoding="utf-8")
+    Draft202012Validator.check_schema(json.loads(text))
+    return Draft202012Validator(json.loads(text))
+
+
+def described(generation: Generation, *assets: Asset) -> dict:
+    """A sidecar, which is what its schema says."""
+    found = json.loads(sidecar(generation, assets))
+    schema("sidecar").validate(found)
+    return found
+
+
+def listed(generation: Generation, *assets: Asset) -> dict:
+    """A line of a manifest, which is what its schema says."""
+    found = json.loads(manifest_line(generation, assets))
+    schema("manifest").validate(found)
+    return found
+
+
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
-    assert json.loads(sidecar(GENERATION, [ASSET])) == {
-        "schema": 1,
+    assert described(GENERATION, ASSET) == {
+        "schema": 2,
         "id": "gen_1",
         "custom_key": "My Cat",
         "batch": "batch_1",
@@ -69,16 +95,73 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
         "assets": [
             {
                 "index": 0,
+                "kind": "image",
                 "key": "2026/11/21/batch_1/gen_1/0.png",
                 "sha256": "ab" * 32,
                 "bytes": 1234,
                 "content_type": "image/png",
                 "width": 1024,
                 "height": 768,
+                "seconds": None,
                 "source": "https://cdn.discordapp.com/attachments/1/2/cat.png",
+                "source_sha256": "ab" * 32,
             }
         ],
     }
+
+
+def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():
+    film = replace(ASSET, index=1, kind=AssetKind.VIDEO, content_type="video/mp4", seconds=5.2)
+    text = replace(
+        ASSET, index=2, kind=AssetKind.TEXT, content_type="application/json", url="", width=None, height=None
+    )
+    marked = replace(ASSET, index=3, source_sha256="cd" * 32)
+    found = described(GENERATION, film, text, marked)["assets"]
+    assert [(one["kind"], one["seconds"], one["source"] is None) for one in found] == [
+        ("video", 5.2, False),
+        ("text", None, True),
+        ("image", None, False),
+    ]
+    assert [(one["sha256"], one["source_sha256"]) for one in found][2] == ("ab" * 32, "cd" * 32)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sha256": "AB" * 32}, {"key": None}, {"bytes": "1234"}, {"kind": "picture"}, {"signature": "SECRET"}],
+)
+def test_the_schema_refuses_what_no_sidecar_says(wrong: dict):
+    found = described(GENERATION, ASSET)
+    found["assets"][0] |= wrong
+    with pytest.raises(ValidationError):
+        schema("sidecar").validate(found)
+
+
+def test_the_page_about_them_names_every_field_and_the_present_schema():
+    page = (Path(worker.archive.__file__).parents[2] / "deploy" / "SIDECAR.md").read_text(encoding="utf-8")
+    for name in ("sidecar", "manifest"):
+        fields = schema(name).schema["properties"]
+        assert f"schema {fields['schema']['const']}" in page
+        for field in (*fields, *fields["assets"]["items"]["properties"]):
+            assert re.search(rf"`{field}`", page), field
+
+
+def test_a_line_of_a_manifest_tells_of_failures_too_and_of_no_secret():
+    message = "https://cdn.discordapp.com/attachments/1/2/cat.png?ex=66&is=65&hm=SECRET answers with 403"
+    failed = replace(GENERATION, state=State.FAILED, reason="forbidden", message=message)
+    lost = replace(ASSET, key=None, sha256=None, bytes=None, content_type=None, error=message)
+    found = listed(failed, lost)
+    assert (found["state"], found["reason"], found["task_id"]) == ("failed", "forbidden", "task-7")
+    assert "answers with 403" in found["message"]
+    assert "answers with 403" in found["assets"][0]["error"]
+    assert b"SECRET" not in manifest_line(failed, [lost])
+
+
+@given(prompt=st.text() | st.sampled_from("\x85\u2028\u2029\x1e\r\ud800"))
+def test_a_line_of_a_manifest_is_one_line_for_every_reader(prompt: str):
+    line = manifest_line(replace(GENERATION, prompt=prompt), [ASSET])
+    assert line.endswith(b"\n")
+    assert len(line.decode().splitlines()) == 1
+    assert json.loads(line)["prompt"] == prompt
 
 
 def test_the_same_facts_give_the_same_bytes_in_whatever_order_they_come():
@@ -90,6 +173,13 @@ def test_the_same_facts_give_the_same_bytes_in_whatever_order_they_come():
         updated_at=NOON + timedelta(hours=1),
     )
     assert sidecar(GENERATION, [ASSET, second]) == sidecar(shuffled, [second, ASSET])
+
+
+def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
+    generation = replace(
+        GENERATION, options={"images": [f"data:image/png;base64,{'iVBORw0K' * 1000}", "https://a/b.png"]}
+    )
+    assert described(generation, ASSET)["options"] == {"images": ["data:image/png;base64,… (6 kB)", "https://a/b.png"]}
 
 
 def test_other_languages_stay_readable():
@@ -105,7 +195,7 @@ def test_no_secret_of_a_link_is_written_down(url: str):
 
 @pytest.mark.parametrize("url", ["", "https://[broken/a.png", "data:image/png;base64,SECRET"])
 def test_what_is_no_web_link_is_no_source(url: str):
-    assert json.loads(sidecar(GENERATION, [replace(ASSET, url=url)]))["assets"][0]["source"] is None
+    assert described(GENERATION, replace(ASSET, url=url))["assets"][0]["source"] is None
 
 
 TEXT = st.text() | st.characters(categories=["Cs"])

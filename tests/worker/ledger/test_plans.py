@@ -22,7 +22,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
         lambda ledger: ledger.watching.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_due",
-         "ix_generations_follow_up", "ix_generations_poll"},
+         "ix_generations_follow_up", "ix_generations_poll", "ix_batches_manifest"},
     ),
     "dispatch": (
         lambda ledger: ledger.dispatching.dispatch(PROVIDER, PLENTY),
@@ -36,6 +36,8 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (lambda ledger: ledger.watching.silent(200, POLL_AFTER), {"ix_generations_poll"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
+    "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
+    "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),
     "one state": (lambda ledger: ledger.queries.page(state=State.FAILED), {"ix_generations_by_state"}),
     "one batch": (lambda ledger: ledger.queries.counts("batch_1"), {"ix_generations_batch"}),
 }  # fmt: skip

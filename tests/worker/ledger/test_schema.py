@@ -14,7 +14,7 @@ from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 @pytest.fixture
@@ -77,6 +77,11 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
         connection.execute(text("ALTER TABLE assets DROP COLUMN content"))
         connection.execute(text("ALTER TABLE assets DROP COLUMN at_risk_at"))
         connection.execute(text("ALTER TABLE assets DROP COLUMN seconds"))
+        connection.execute(text("ALTER TABLE assets DROP COLUMN source_sha256"))
+        connection.execute(text("DROP INDEX ix_assets_sha256"))
+        connection.execute(text("DROP INDEX ix_batches_manifest"))
+        for column in ("manifest_at", "manifest_lease", "manifest_not_before"):
+            connection.execute(text(f"ALTER TABLE batches DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     assert upgrade(blank.database) == ("0001", HEAD)
@@ -106,7 +111,7 @@ def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
         blank.watching.due()
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
         queued(blank)
-    with pytest.raises(ConfigurationError, match="at revision none, not 0003: run `darkroom db upgrade`"):
+    with pytest.raises(ConfigurationError, match="at revision none, not 0004: run `darkroom db upgrade`"):
         check(blank.database)
 
 

@@ -1,0 +1,18 @@
+"""Time spans on the command line."""
+
+import re
+from datetime import timedelta
+
+import click
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def read_span(_: click.Context, __: click.Parameter, given: str | None) -> timedelta | None:
+    """`90m`, `2h` or `3d` as a time span."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])", given)
+    if not found:
+        raise click.BadParameter(f"{given!r} is not a time span such as 90m, 2h or 3d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -1,0 +1,72 @@
+"""When a batch is complete, list all its generations in one file in the bucket."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from worker.archive.sidecar import manifest_line
+from worker.celery import app
+from worker.errors import ArchiveError
+from worker.ledger.inventory import PAGE
+from worker.ledger.manifests import BatchClaim
+from worker.services import Services, services
+
+log = logging.getLogger(__name__)
+
+#: also how long a manifest that could not be written waits
+LEASE = timedelta(seconds=95)
+#: seconds after which no further manifest is begun, so that other kinds of work get their turn
+SLICE = 10.0
+#: bytes that are kept in memory
+MEMORY_PART = 1024 * 1024
+
+
+@app.task(name="manifest")
+def manifest() -> None:
+    """Write those that are due, until none is."""
+    here = services()
+    closing = time.monotonic() + SLICE
+    while time.monotonic() < closing and (claim := here.ledger.manifests.claim(LEASE)) is not None:
+        try:
+            write(here, claim)
+        except ArchiveError as error:
+            # The next one would meet the same trouble.
+            log.warning("the manifest of batch %s is left for later: %s", claim.id, error)
+            return
+        here.ledger.manifests.record(claim)
+
+
+def write(here: Services, claim: BatchClaim) -> str:
+    """Put one line per generation under the batch's own key, over what was written before; the key."""
+    key = here.archive.keys.manifest(claim.id, claim.name)
+    file: IO[bytes]
+    with SpooledTemporaryFile(MEMORY_PART) as file:
+        digest = hashlib.sha256()
+        for line in _lines(here, claim.id):
+            digest.update(line)
+            file.write(line)
+        here.archive.store(
+            key,
+            file,
+            sha256=digest.hexdigest(),
+            size=file.tell(),
+            content_type="application/jsonl",
+            metadata={"batch-id": claim.id},
+            filename="manifest.jsonl",
+            tags={"batch": claim.name},
+            replace=True,
+        )
+    return key
+
+
+def _lines(here: Services, batch_id: str) -> Iterator[bytes]:
+    ids = here.ledger.manifests.generation_ids(batch_id)
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        assets = here.ledger.queries.assets_of(page)
+        for generation in here.ledger.queries.get(page):
+            yield manifest_line(generation, assets[generation.id])

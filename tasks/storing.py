@@ -1,0 +1,99 @@
+"""Bytes into the bucket as the archive keeps them: named, tagged, and if so set marked, and stored once."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import IO, Any
+
+from worker.archive import StoredAsset, Verdict, readable_name
+from worker.content import FileFacts
+from worker.download import Download
+from worker.generation import Generation
+from worker.ledger.archiving import ArchiveClaim, Stored
+from worker.provenance import marked
+from worker.services import Services
+
+_PIECE = 256 * 1024
+
+
+def keep_download(here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts) -> Stored:
+    """Store a file that was checked; `facts` are what the check found."""
+    key = here.archive.keys.asset(claim.generation, claim.batch_name, index, facts.extension)
+    with ExitStack() as files:
+        file, sha256, size = download.file, download.sha256, download.bytes
+        if here.settings.darkroom_provenance == "xmp":
+            copy = marked(file, facts.content_type, claim.generation.id)
+            if copy is not None:
+                file = files.enter_context(copy)
+                sha256, size = measured(file)
+        stored = _keep(here, claim, index, StoredAsset(key, sha256, size, facts.content_type), file)
+    sizes = (facts.width, facts.height, facts.seconds)
+    source = download.sha256 if stored.sha256 != download.sha256 else None
+    return Stored(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source)
+
+
+def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[str, Any]) -> Stored:
+    body = text_file(content)
+    key = here.archive.keys.asset(claim.generation, claim.batch_name, index, "json")
+    asset = StoredAsset(key, hashlib.sha256(body).hexdigest(), len(body), "application/json")
+    stored = _keep(here, claim, index, asset, io.BytesIO(body))
+    return Stored(index, stored.key, stored.sha256, stored.bytes, stored.content_type)
+
+
+def text_file(content: Mapping[str, Any]) -> bytes:
+    """The object of a result that is a text."""
+    return f"{json.dumps(content, ensure_ascii=False, indent=2)}\n".encode(errors="backslashreplace")
+
+
+def _keep(here: Services, claim: ArchiveClaim, index: int, asset: StoredAsset, file: IO[bytes]) -> StoredAsset:
+    if here.settings.darkroom_deduplicate and (copy := _intact_copy(here, asset.sha256)):
+        return copy
+    return put(here, claim.generation, asset, file, index=index, batch_name=claim.batch_name)
+
+
+def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
+    """The object that another generation has with these bytes, if it is still what the ledger says."""
+    copy = here.ledger.inventory.first_copy(sha256)
+    if copy is None or here.archive.verify(copy.key, sha256) is not Verdict.INTACT:
+        return None
+    return StoredAsset(copy.key, sha256, copy.bytes, copy.content_type)
+
+
+def put(
+    here: Services,
+    generation: Generation,
+    asset: StoredAsset,
+    file: IO[bytes],
+    *,
+    index: int,
+    batch_name: str | None,
+    replace: bool = False,
+) -> StoredAsset:
+    """Put an asset of this generation under its key; with `replace` whatever lies there."""
+    tags = {"generation": generation.id, "provider": generation.provider, "operation": generation.operation}
+    if batch_name is not None:
+        tags["batch"] = batch_name
+    return here.archive.store(
+        asset.key,
+        file,
+        sha256=asset.sha256,
+        size=asset.bytes,
+        content_type=asset.content_type,
+        metadata={"generation-id": generation.id},
+        filename=readable_name(generation.prompt or generation.operation, index, asset.key.rpartition(".")[2]),
+        tags=tags,
+        replace=replace,
+    )
+
+
+def measured(file: IO[bytes]) -> tuple[str, int]:
+    """SHA-256 and size of a file from where it stands to its end; rewound."""
+    digest = hashlib.sha256()
+    size = 0
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+        size += len(piece)
+    file.seek(0)
+    return digest.hexdigest(), size

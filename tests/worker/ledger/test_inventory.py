@@ -1,0 +1,82 @@
+"""What the ledger says lies in the bucket: all of it, once, in pages."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.clock import NOON, FakeClock
+from tests.factories import LEASE, archived, failure, one, stored, submitted, succeeded
+from worker.ledger import Ledger, inventory
+from worker.ledger.archiving import Archived
+from worker.ledger.inventory import Extent
+
+
+def told(ledger: Ledger, extent: Extent) -> list[str]:
+    found = [asset.generation_id for page in ledger.inventory.pages(extent) for asset in page]
+    assert ledger.inventory.count(extent) == len(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "PAGE", 2)
+
+
+def test_every_stored_asset_is_told_once_whatever_the_pages(ledger: Ledger):
+    ids = archived(ledger, 5)
+    succeeded(ledger, 2)
+    ledger.outcomes.apply([failure(claim) for claim in submitted(ledger)])
+    assert sorted(told(ledger, Extent())) == sorted(ids)
+    assert [len(page) for page in ledger.inventory.pages(Extent())] == [2, 2, 1]
+
+
+def test_a_batch_and_a_time_narrow_it(ledger: Ledger, clock: FakeClock):
+    archived(ledger, 2, batch="cats")
+    clock.advance(days=2)
+    dogs = archived(ledger, 3, batch="dogs")
+    assert sorted(told(ledger, Extent(batch_id=one(ledger, dogs[0]).batch_id))) == sorted(dogs)
+    assert sorted(told(ledger, Extent(since=clock() - timedelta(days=1)))) == sorted(dogs)
+    assert told(ledger, Extent(since=clock() + timedelta(seconds=1))) == []
+    assert len(told(ledger, Extent(since=NOON))) == 5
+
+
+def test_a_sample_has_no_asset_twice_and_not_more_than_there_are(ledger: Ledger):
+    ids = archived(ledger, 6)
+    some = [asset.generation_id for asset in ledger.inventory.sample(4)]
+    assert len(set(some)) == 4
+    assert set(some) <= set(ids)
+    assert len(ledger.inventory.sample(100)) == 6
+
+
+def test_the_first_copy_of_some_bytes_is_found_and_nothing_that_is_not_stored(ledger: Ledger):
+    assert ledger.inventory.first_copy("ab" * 32) is None
+    for number in range(3):
+        (claim,) = (succeeded(ledger), ledger.archiving.claim(1, LEASE))[1]
+        result = replace(stored(), key=f"pictures/{number}.png")
+        ledger.archiving.record([Archived(claim, (result,), described=True)])
+    copy = ledger.inventory.first_copy("ab" * 32)
+    assert copy is not None
+    assert (copy.key, copy.bytes, copy.content_type) == ("pictures/0.png", 1234, "image/png")
+    assert ledger.inventory.first_copy("cd" * 32) is None
+    assert ledger.inventory.known(["pictures/1.png", "pictures/9.png"]) == {"pictures/1.png"}
+
+
+def test_what_is_on_its_way_is_told_with_the_name_of_its_batch(ledger: Ledger):
+    archived(ledger, 2, batch="done")
+    waiting = {claim.generation.id for claim in succeeded(ledger, 3, batch="cats")}
+    (alone,) = succeeded(ledger)
+    found = {generation.id: batch for generation, batch in ledger.inventory.unfinished()}
+    assert found == dict.fromkeys(waiting, "cats") | {alone.generation.id: None}
+    assert ledger.inventory.existing([*waiting, "gen_0"]) == waiting
+
+
+def test_a_repair_is_in_the_history(ledger: Ledger):
+    (generation_id,) = archived(ledger)
+    (asset,) = ledger.inventory.sample(1)
+    ledger.inventory.note_repair(asset, "missing")
+    event = ledger.queries.story(generation_id).events[-1]
+    assert (event.type, event.payload) == (
+        "asset.repaired",
+        {"index": 0, "key": "pictures/0.png", "found": "missing"},
+    )
