@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,21 @@ Start = Callable[..., Pipeline]
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
+def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
     """Start everything; options of the sandbox as keywords."""
+    with _starter(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
+        yield starter
+
+
+@pytest.fixture
+def start_on(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
+    """The same on both databases, for the stories in which more than the ledger's own tests could differ."""
+    with _starter(monkeypatch, database_url, rclone, tmp_path) as starter:
+        yield starter
+
+
+@contextmanager
+def _starter(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, folder: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def starter(*, callbacks: bool = True, **options: object) -> Pipeline:
@@ -32,7 +45,7 @@ def start(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tm
                     database_url=database_url,
                     sandbox=provider,
                     server=rclone,
-                    folder=tmp_path,
+                    folder=folder,
                     callbacks=callbacks,
                 )
             )
@@ -40,8 +53,8 @@ def start(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tm
         yield starter
 
 
-def test_a_prompt_becomes_an_archived_picture_with_its_description(start: Start) -> None:
-    pipeline = start()
+def test_a_prompt_becomes_an_archived_picture_with_its_description(start_on: Start) -> None:
+    pipeline = start_on()
     (generation_id,) = pipeline.submit("a lighthouse in the fog")
     pipeline.until_settled()
 
@@ -56,8 +69,8 @@ def test_a_prompt_becomes_an_archived_picture_with_its_description(start: Start)
     assert pipeline.charges() == 1
 
 
-def test_follow_ups_are_made_once_from_what_the_parent_offers(start: Start) -> None:
-    pipeline = start()
+def test_follow_ups_are_made_once_from_what_the_parent_offers(start_on: Start) -> None:
+    pipeline = start_on()
     (parent_id,) = pipeline.submit("two cats", follow_up=("upscale1", "upscale:all", "upscale3/zoom_out_2x"))
     pipeline.until_settled()
     for _ in range(3):
@@ -93,8 +106,8 @@ def test_depth_and_number_of_follow_ups_are_limited(start: Start, monkeypatch: p
     assert [(one.action, one.depth) for one in pipeline.all()] == [(None, 0), ("upscale1", 1), ("upscale2", 1)]
 
 
-def test_without_a_public_url_polling_gives_the_same_result(start: Start) -> None:
-    pipeline = start(callbacks=False)
+def test_without_a_public_url_polling_gives_the_same_result(start_on: Start) -> None:
+    pipeline = start_on(callbacks=False)
     (parent_id,) = pipeline.submit("a harbour at night", follow_up=("upscale2",))
     pipeline.until_settled()
 
@@ -213,9 +226,11 @@ def test_a_refusal_for_good_fails_with_the_providers_reason(start: Start, fault:
     assert pipeline.charges() == 0
 
 
-def test_an_empty_account_pauses_the_provider_and_fails_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_account_pauses_the_provider_and_fails_nothing(
+    start_on: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "used-up")
-    pipeline = start()
+    pipeline = start_on()
     ids = pipeline.submit("one", "two", "three")
     pipeline.answer_bells()
 
@@ -228,8 +243,8 @@ def test_an_empty_account_pauses_the_provider_and_fails_nothing(start: Start, mo
     assert len(pipeline.sandbox.log("submit")) == before
 
 
-def test_a_worker_that_died_with_the_post_under_way_leaves_a_generation_to_its_callback(start: Start) -> None:
-    pipeline = start(delay=0.5)
+def test_a_worker_that_died_with_the_post_under_way_leaves_a_generation_to_its_callback(start_on: Start) -> None:
+    pipeline = start_on(delay=0.5)
     (generation_id,) = pipeline.submit("a broken bridge")
     pipeline.step("dispatch")
     (claim,) = pipeline.ledger.submissions.claim(1, LEASE)
@@ -295,8 +310,8 @@ def test_what_cannot_be_stored_now_is_stored_when_the_bucket_is_back(
     assert sha256(pipeline.objects()[str(asset.key)]) == asset.sha256
 
 
-def test_bytes_in_the_bucket_equal_the_bytes_served_for_a_whole_batch(start: Start) -> None:
-    pipeline = start()
+def test_bytes_in_the_bucket_equal_the_bytes_served_for_a_whole_batch(start_on: Start) -> None:
+    pipeline = start_on()
     pipeline.sandbox.set_faults({"duplicate": 0.3, "early": 0.3, "reset": 0.2, "truncated": 0.2, "drop": 0.1})
     pipeline.submit(*(f"animal number {number}" for number in range(20)), follow_up=("upscale1",))
     pipeline.until(

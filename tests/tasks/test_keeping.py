@@ -36,7 +36,8 @@ def test_a_picture_lies_where_and_as_the_settings_say(
             (asset,) = pipeline.assets(generation_id)
             folder = f"{tmp_path.name}/acedata/{generation_id}"
             assert asset.key == f"{folder}/imagine-0.png"
-            assert {found.key for found in pipeline.here.archive.list("")} == {asset.key, f"{folder}/generation.json"}
+            there = {found.key for found in pipeline.here.archive.list(f"{tmp_path.name}/")}
+            assert there == {asset.key, f"{folder}/generation.json"}
             picture = bucket.head_object(Bucket=BUCKET, Key=asset.key)
             tags = bucket.get_object_tagging(Bucket=BUCKET, Key=asset.key)["TagSet"]
     finally:
