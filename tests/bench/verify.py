@@ -32,6 +32,8 @@ def run() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder, s3.rclone_server(Path(folder)) as server:
         os.environ |= {
             "AWS_ENDPOINT_URL": server.endpoint,
+            # One that a bench before this has set would win over the line above.
+            "AWS_ENDPOINT_URL_S3": server.endpoint,
             "AWS_ACCESS_KEY_ID": s3.ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": s3.SECRET_KEY,
             "S3_BUCKET": s3.BUCKET,
