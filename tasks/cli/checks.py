@@ -162,7 +162,7 @@ def _credit(provider: Provider) -> Finding:
         credit = provider.credit()
     except QueryFailed as error:
         return Finding(check, Verdict.WARN, f"has its key, but does not tell its credit: {error}")
-    return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key; its credit is {credit}")
+    return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key, and {credit} left")
 
 
 def _workers(here: Services) -> Iterator[Finding]:

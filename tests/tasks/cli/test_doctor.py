@@ -105,7 +105,7 @@ def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("key", "verdict", "words"),
-    [("any", "ok", "has its key; its credit is "), ("invalid", "warn", "has its key, but does not tell its credit: ")],
+    [("any", "ok", "has its key, and "), ("invalid", "warn", "has its key, but does not tell its credit: ")],
 )
 def test_the_credit_is_told_where_it_can_be_asked(
     darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, key: str, verdict: str, words: str
