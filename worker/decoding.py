@@ -169,8 +169,12 @@ class _Child:
         return ContentInvalid(f"the image does not decode within {self._limits.wall:g} s")
 
     def _died(self) -> Exception:
-        self._process.kill()
-        code = self._process.wait()
+        try:
+            # Its socket is closed a moment before it is gone, and how it ended is worth that moment.
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         if code == -signal.SIGXCPU:
             return ContentInvalid(f"the image does not decode within {self._limits.cpu} s of computing")
         return _ChildDied(f"its decoder ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}")
