@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,14 @@ from werkzeug.serving import make_server
 
 import worker.services
 from tests import s3
+from webhook import sandbox
 from webhook.app import create_app
 from webhook.sandbox import Sandbox
 from worker.celery import app as celery_app
 from worker.generation import Asset, Generation, GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.queries import Story
-from worker.providers import PROVIDERS, provider_class
+from worker.providers import PROVIDERS, http, provider_class
 from worker.services import Services, services
 from worker.settings import provider_prefixes
 
@@ -131,6 +132,10 @@ class Pipeline:
         return f"{one.prompt!r} {one.action or ''} {one.state} {one.reason} {one.message} {errors}"
 
 
+#: starts everything; see `starting`
+Start = Callable[..., Pipeline]
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -180,6 +185,31 @@ def running_pipeline(
         receiver.server_close()
         pipeline.here.close()
         services.cache_clear()
+
+
+@contextmanager
+def starting(monkeypatch: pytest.MonkeyPatch, database_url: str, server: s3.Server, folder: Path) -> Iterator[Start]:
+    """A function that starts everything: options of the sandbox as keywords, settings as keywords in capitals."""
+    with ExitStack() as stack:
+
+        def start(*, server: s3.Server = server, callbacks: bool = True, **options: Any) -> Pipeline:
+            for name in [name for name in options if name.isupper()]:
+                monkeypatch.setenv(name, options.pop(name))
+            provider = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
+            # Faults that leave the submission hanging must not make the test wait for the real time-out.
+            monkeypatch.setattr(http, "READ_TIMEOUT", 1.0)
+            return stack.enter_context(
+                running_pipeline(
+                    monkeypatch,
+                    database_url=database_url,
+                    sandbox=provider,
+                    server=server,
+                    folder=folder,
+                    callbacks=callbacks,
+                )
+            )
+
+        yield start
 
 
 def _later(_environ: Any, _start_response: Any) -> Any:

@@ -3,21 +3,17 @@
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.pipeline import Pipeline, running_pipeline, sha256
+from tests.pipeline import Pipeline, Start, sha256, starting
 from tests.s3 import Server
-from webhook import sandbox
 from worker.generation import Operation, State
-from worker.providers import PROVIDERS, Provider, http, provider_class
-
-Start = Callable[..., Pipeline]
+from worker.providers import PROVIDERS, Provider, provider_class
 
 #: pictures that one imagine brings: a grid, or four of them
 PICTURES = {"acedata": 1, "kie": 4, "ohmygpt": 1, "mjproxy": 1}
@@ -40,23 +36,7 @@ FILE = _picture()
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    """Start everything; options of the sandbox as keywords."""
-    with ExitStack() as stack:
-
-        def starter(*, callbacks: bool = True, **options: object) -> Pipeline:
-            pretended = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
-            monkeypatch.setattr(http, "READ_TIMEOUT", 1.0)
-            return stack.enter_context(
-                running_pipeline(
-                    monkeypatch,
-                    database_url=sqlite_url,
-                    sandbox=pretended,
-                    server=rclone,
-                    folder=tmp_path,
-                    callbacks=callbacks,
-                )
-            )
-
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
         yield starter
 
 

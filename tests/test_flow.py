@@ -1,55 +1,27 @@
 """The story of a generation, from prompt to picture, once for each thing that can happen on the way."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.submit import LEASE, submit_one
-from tests.pipeline import Pipeline, running_pipeline, sha256
+from tests.pipeline import Start, sha256, starting
 from tests.s3 import Server
-from webhook import sandbox
 from worker.generation import State
-from worker.providers import http
-
-Start = Callable[..., Pipeline]
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    """Start everything; options of the sandbox as keywords."""
-    with _starter(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
         yield starter
 
 
 @pytest.fixture
 def start_on(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    """The same on both databases, for the stories in which more than the ledger's own tests could differ."""
-    with _starter(monkeypatch, database_url, rclone, tmp_path) as starter:
-        yield starter
-
-
-@contextmanager
-def _starter(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, folder: Path) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def starter(*, callbacks: bool = True, **options: object) -> Pipeline:
-            provider = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
-            # Faults that leave the submission hanging must not make the test wait for the real time-out.
-            monkeypatch.setattr(http, "READ_TIMEOUT", 1.0)
-            return stack.enter_context(
-                running_pipeline(
-                    monkeypatch,
-                    database_url=database_url,
-                    sandbox=provider,
-                    server=rclone,
-                    folder=folder,
-                    callbacks=callbacks,
-                )
-            )
-
+    """On both databases, for the stories in which more than the ledger's own tests could differ."""
+    with starting(monkeypatch, database_url, rclone, tmp_path) as starter:
         yield starter
 
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.factories import claimed
-from tests.pipeline import Pipeline, running_pipeline
+from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.films import sandbox_film
-from webhook import sandbox
 from worker.generation import AssetKind, Link, Outcome, State, Status
 from worker.ledger.outcomes import News
 
@@ -77,13 +76,8 @@ def films() -> Iterator[str]:
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Pipeline]:
-    with (
-        sandbox.running() as provider,
-        running_pipeline(
-            monkeypatch, database_url=sqlite_url, sandbox=provider, server=rclone, folder=tmp_path
-        ) as running,
-    ):
-        yield running
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as start:
+        yield start()
 
 
 def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_memory(pipeline: Pipeline) -> None:

@@ -2,39 +2,25 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from tests.pipeline import Pipeline, running_pipeline, sha256
+from tests.pipeline import Pipeline, Start, sha256, starting
 from tests.s3 import BUCKET, Server
-from webhook import sandbox
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.inventory import PAGE
 
-Start = Callable[..., Pipeline]
-
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    """Start everything with these settings."""
-    with ExitStack() as stack:
-
-        def starter(server: Server = rclone, **settings: str) -> Pipeline:
-            for name, value in settings.items():
-                monkeypatch.setenv(name, value)
-            provider = stack.enter_context(sandbox.running(delay=0.05, size=64))
-            return stack.enter_context(
-                running_pipeline(monkeypatch, database_url=sqlite_url, sandbox=provider, server=server, folder=tmp_path)
-            )
-
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
         yield starter
 
 

@@ -19,10 +19,9 @@ from PIL import Image
 from tasks.archive import MAX_TRIES
 from tasks.cli import cli
 from tests.factories import claimed
-from tests.pipeline import Pipeline, running_pipeline
+from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.test_download import ok, reply, serving
-from webhook import sandbox
 from worker import download
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger.outcomes import News
@@ -75,13 +74,8 @@ ANSWERS = {
 def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Pipeline]:
     monkeypatch.setattr(download, "_MAX_INTERRUPTIONS", 1)
     monkeypatch.setattr(download.Limits, "__init__", _hasty)
-    with (
-        sandbox.running() as provider,
-        running_pipeline(
-            monkeypatch, database_url=sqlite_url, sandbox=provider, server=rclone, folder=tmp_path
-        ) as running,
-    ):
-        yield running
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as start:
+        yield start()
 
 
 _as_it_is = download.Limits.__init__

@@ -9,9 +9,8 @@ import pytest
 import urllib3
 
 from tasks import poll
-from tests.pipeline import Pipeline, running_pipeline
+from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
-from webhook import sandbox
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Outcome, State
 from worker.ledger.inbox import MAX_TRIES
@@ -22,13 +21,8 @@ from worker.providers.kie import Kie
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Pipeline]:
-    with (
-        sandbox.running(delay=0.02, size=64) as provider,
-        running_pipeline(
-            monkeypatch, database_url=sqlite_url, sandbox=provider, server=rclone, folder=tmp_path
-        ) as connected,
-    ):
-        yield connected
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as start:
+        yield start()
 
 
 def submitted(pipeline: Pipeline, *providers: str) -> list[str]:

@@ -1,34 +1,21 @@
 """`darkroom verify --repair`: the recorded bytes are put back where they can still be had, and never any others."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline import Pipeline, running_pipeline, sha256
+from tests.pipeline import Pipeline, Start, sha256, starting
 from tests.s3 import BUCKET, Server
 from tests.tasks.cli.conftest import Darkroom
-from webhook import sandbox
 from worker.generation import Asset, Operation
-
-Start = Callable[..., Pipeline]
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def starter(**settings: str) -> Pipeline:
-            monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
-            for name, value in settings.items():
-                monkeypatch.setenv(name, value)
-            provider = stack.enter_context(sandbox.running(delay=0.05, size=64))
-            return stack.enter_context(
-                running_pipeline(monkeypatch, database_url=sqlite_url, sandbox=provider, server=rclone, folder=tmp_path)
-            )
-
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
         yield starter
 
 

@@ -3,17 +3,14 @@
 from typing import Any
 
 from tests.worker.providers.dialects.dialect import API_TOKEN, Dialect
-from tests.worker.providers.dialects.ohmygpt import ACTIONS, FILE
+from tests.worker.providers.dialects.ohmygpt import examples
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
-from worker.generation import GenerationRequest, Operation
 from worker.settings import Settings
 
 
 def refusal(code: Any, description: str = "words of the proxy", **properties: Any) -> dict[str, Any]:
     return {"code": code, "description": description, "result": None, "properties": properties}
 
-
-PARENT = {"task_id": "1320098173412546", **ACTIONS}
 
 DIALECT = Dialect(
     settings=lambda url: Settings(mjproxy_base_url=url, mjproxy_api_secret=API_TOKEN),
@@ -59,18 +56,5 @@ DIALECT = Dialect(
         *("prompt", "promptEn", "finalPrompt", "imageUrl", "image_url", "failReason", "message", "buttons", "customId"),
     ),
     task_id_of=lambda body: body["id"],
-    examples={
-        one.operation: one
-        for one in (
-            GenerationRequest(Operation.IMAGINE, "a cat"),
-            GenerationRequest(Operation.BLEND, "", {"images": [FILE, FILE]}),
-            GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", PARENT),
-            GenerationRequest(Operation.VARIATION, "", {}, "variation1", PARENT),
-            GenerationRequest(Operation.REROLL, "", {}, "reroll", PARENT),
-            GenerationRequest(Operation.PAN, "", {}, "pan_left", PARENT),
-            GenerationRequest(Operation.ZOOM, "", {}, "zoom_out_2x", PARENT),
-            GenerationRequest(Operation.REGION, "", {"mask": FILE}, "variation_region", PARENT),
-            GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]}),
-        )
-    },
+    examples=examples("1320098173412546"),
 )

@@ -32,7 +32,24 @@ ACTIONS = {
     "zoom_custom": "MJ::CustomZoom::0b33153d-f3c4",
     "variation_region": f"MJ::Inpaint::1::{_SOLO}",
 }
-PARENT = {"task_id": "20", **ACTIONS}
+
+
+def examples(task_id: str) -> dict[Operation, GenerationRequest]:
+    """The least that each operation of Discord's bot takes, the follow-ups on a task with every button."""
+    parent = {"task_id": task_id, **ACTIONS}
+    requests = (
+        GenerationRequest(Operation.IMAGINE, "a cat"),
+        GenerationRequest(Operation.BLEND, "", {"images": [FILE, FILE]}),
+        GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent),
+        GenerationRequest(Operation.VARIATION, "", {}, "variation1", parent),
+        GenerationRequest(Operation.REROLL, "", {}, "reroll", parent),
+        GenerationRequest(Operation.PAN, "", {}, "pan_left", parent),
+        GenerationRequest(Operation.ZOOM, "", {}, "zoom_out_2x", parent),
+        GenerationRequest(Operation.REGION, "", {"mask": FILE}, "variation_region", parent),
+        GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]}),
+    )
+    return {one.operation: one for one in requests}
+
 
 DIALECT = Dialect(
     settings=lambda url: Settings(ohmygpt_api_key=API_TOKEN, ohmygpt_base_url=url),
@@ -79,18 +96,5 @@ DIALECT = Dialect(
         *("prompt", "webhookUrl", "imageDcUrl", "imageS3Url", "actions", "customId", "tasks"),
     ),
     task_id_of=lambda body: str(body.get("data", body)["taskId"]),
-    examples={
-        one.operation: one
-        for one in (
-            GenerationRequest(Operation.IMAGINE, "a cat"),
-            GenerationRequest(Operation.BLEND, "", {"images": [FILE, FILE]}),
-            GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", PARENT),
-            GenerationRequest(Operation.VARIATION, "", {}, "variation1", PARENT),
-            GenerationRequest(Operation.REROLL, "", {}, "reroll", PARENT),
-            GenerationRequest(Operation.PAN, "", {}, "pan_left", PARENT),
-            GenerationRequest(Operation.ZOOM, "", {}, "zoom_out_2x", PARENT),
-            GenerationRequest(Operation.REGION, "", {"mask": FILE}, "variation_region", PARENT),
-            GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]}),
-        )
-    },
+    examples=examples("20"),
 )
