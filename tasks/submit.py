@@ -38,10 +38,8 @@ def submit_one(here: Services, claim: Claim) -> Submitted | News:
     generation = claim.generation
     try:
         provider = here.provider(generation.provider)
-        request = request_of(generation)
-        provider.check(request)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
-        reply = provider.submit(request, mark)
+        reply = provider.submit(request_of(generation), mark)
         if isinstance(reply, Outcome):
             return news_of(here, provider, claim.attempt_id, reply, cause="reply")
         return Submitted(claim.attempt_id, reply.task_id)

@@ -55,15 +55,27 @@ def inspect(file: IO[bytes], kind: AssetKind) -> FileFacts:
     return facts
 
 
-def _facts(file: IO[bytes], size: int, head: bytes, kind: AssetKind) -> FileFacts:
+def content_type_of(head: bytes) -> str | None:
+    """What a file claims to be with its first 12 bytes; None for what no result is."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return FileFacts("image/png", "png", *png(file))
+        return "image/png"
     if head.startswith(b"\xff\xd8\xff"):
-        return FileFacts("image/jpeg", "jpg", *jpeg(file))
+        return "image/jpeg"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return FileFacts("image/webp", "webp", *webp(file, size))
-    if head[4:8] == b"ftyp":
-        return FileFacts("video/mp4", "mp4", *mp4(file, size))
+        return "image/webp"
+    return "video/mp4" if head[4:8] == b"ftyp" else None
+
+
+def _facts(file: IO[bytes], size: int, head: bytes, kind: AssetKind) -> FileFacts:
+    match content_type_of(head):
+        case "image/png":
+            return FileFacts("image/png", "png", *png(file))
+        case "image/jpeg":
+            return FileFacts("image/jpeg", "jpg", *jpeg(file))
+        case "image/webp":
+            return FileFacts("image/webp", "webp", *webp(file, size))
+        case "video/mp4":
+            return FileFacts("video/mp4", "mp4", *mp4(file, size))
     raise ContentInvalid(_what_else(head, _NAMES[kind]))
 
 

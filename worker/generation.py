@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -201,3 +201,8 @@ class Transition:
     to_state: State
     at: datetime
     cause: str
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment as all our JSON writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None

@@ -5,9 +5,9 @@ from datetime import timedelta
 import click
 
 from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import iso, json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
 from tasks.cli.span import read_span
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, iso
 from worker.redaction import redact
 
 

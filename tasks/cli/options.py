@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from worker.content import content_type_of
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 
@@ -36,11 +37,6 @@ PICTURES = frozenset({"images", "style_images", "omni_image", "end_image", "mask
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
 _LARGEST = 10 * 1024 * 1024
 _LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
-_BEGINNINGS = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "png"),
-    (re.compile(rb"\xff\xd8\xff"), "jpeg"),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "webp"),
-)
 
 
 def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
@@ -75,7 +71,7 @@ def _data_link(name: str, path: str) -> str:
         raise RequestInvalid(f"option {name}: {path!r} cannot be read: {reason}; {advice}") from error
     if len(content) > _LARGEST:
         raise RequestInvalid(f"option {name}: {path} is larger than the {_LARGEST >> 20} MB that providers take")
-    for beginning, kind in _BEGINNINGS:
-        if beginning.match(content):
-            return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-    raise RequestInvalid(f"option {name}: {path} is not a PNG, JPEG or WebP picture")
+    kind = content_type_of(content)
+    if kind is None or not kind.startswith("image/"):
+        raise RequestInvalid(f"option {name}: {path} is not a PNG, JPEG or WebP picture")
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

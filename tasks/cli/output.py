@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -26,10 +25,6 @@ def print_json(value: Any) -> None:
 def note(text: str) -> None:
     """Something for the person and not for the program behind the pipe."""
     click.echo(text, err=True)
-
-
-def iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
 def links_hidden(value: Any) -> Any:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.cli.output import iso, links_hidden, secrets_hidden
-from worker.generation import Asset, Generation, Transition
+from tasks.cli.output import links_hidden, secrets_hidden
+from worker.generation import Asset, Generation, Transition, iso
 from worker.ledger.queries import Story
 
 

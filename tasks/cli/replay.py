@@ -3,7 +3,8 @@
 import click
 
 from tasks.cli.connection import open_ledger, ring
-from tasks.cli.output import iso, json_option, note, one_line, print_json, secrets_hidden
+from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
+from worker.generation import iso
 from worker.ledger import Ledger
 from worker.ledger.queries import CallbackNote
 

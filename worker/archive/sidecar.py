@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, iso
 from worker.redaction import redact, shorten_files
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
@@ -36,9 +35,9 @@ def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "prompt": generation.prompt,
         "options": shorten_files(generation.options),
         "priority": generation.priority,
-        "created_at": _iso(generation.created_at),
-        "submitted_at": _iso(generation.submitted_at),
-        "finished_at": _iso(generation.finished_at),
+        "created_at": iso(generation.created_at),
+        "submitted_at": iso(generation.submitted_at),
+        "finished_at": iso(generation.finished_at),
         "assets": [
             {**_facts(asset), "source": _unsigned(asset.url), "source_sha256": asset.source_sha256 or asset.sha256}
             for asset in sorted(assets, key=lambda asset: asset.index)
@@ -62,8 +61,8 @@ def manifest_line(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "operation": generation.operation,
         "action": generation.action,
         "prompt": generation.prompt,
-        "created_at": _iso(generation.created_at),
-        "finished_at": _iso(generation.finished_at),
+        "created_at": iso(generation.created_at),
+        "finished_at": iso(generation.finished_at),
         "assets": [
             {**_facts(asset), "error": asset.error and redact(asset.error)}
             for asset in sorted(assets, key=lambda asset: asset.index)
@@ -91,10 +90,6 @@ def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:
     text = json.dumps(document, ensure_ascii=False, indent=indent, sort_keys=True)
     # A lone surrogate has no UTF-8 form, but its backslash escape is JSON.
     return f"{text}\n".encode(errors="backslashreplace")
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
 
 def _unsigned(url: str) -> str | None:

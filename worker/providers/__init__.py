@@ -8,6 +8,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import ClassVar
 
+from worker.errors import Uncertain
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
 from worker.settings import Settings
@@ -73,7 +74,7 @@ class Provider(ABC):
     def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
         """One POST, never repeated inside; an Outcome where the reply is the result (texts).
 
-        Raises NotTaken, AccountBlocked, Rejected or Uncertain.
+        Raises NotTaken, AccountBlocked, Rejected or Uncertain; RequestInvalid as `check` does, before it is sent.
         """
 
     @abstractmethod
@@ -86,6 +87,13 @@ class Provider(ABC):
 
         Raises QueryFailed.
         """
+
+    def _taken(self, task_id: str | None, field: str = "task id") -> Submission:
+        """The submission that a reply names, where it is no refusal; raises Uncertain when it names none."""
+        if task_id is None:
+            message = f"{self.title} answered without a {field}, so it may have taken the request"
+            raise Uncertain(message, code="no_task_id")
+        return Submission(task_id)
 
     def find(self, mark: Mark) -> Outcome | None:  # noqa: ARG002
         """Look for a task that was submitted with this mark; its outcome has a task_id. Raises QueryFailed."""

@@ -44,7 +44,7 @@ class AceDataCloud(Provider):
     )
 
     def __init__(self, settings: Settings) -> None:
-        token = read_key(TITLE, "ACEDATACLOUD_API_TOKEN", settings.acedatacloud_api_token)
+        token = read_key(TITLE, self.key_setting, settings.acedatacloud_api_token)
         self._api = ApiClient(
             TITLE,
             settings.acedatacloud_base_url,
@@ -67,9 +67,7 @@ class AceDataCloud(Provider):
         answer_at_once = {"callback_url": mark.callback_url} if mark.callback_url else {"async": True}
         reply = self._api.post_once(PATHS.get(operation, "/midjourney/imagine"), body | answer_at_once)
         task_id = identifier(reply.get("task_id")) if isinstance(reply, dict) else None
-        if task_id is None:
-            raise Uncertain(f"{TITLE} answered without a task_id, so it may have taken the request", code="no_task_id")
-        return Submission(task_id)
+        return self._taken(task_id, "task_id")
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:  # noqa: ARG002
         data = read_object(body)

@@ -138,8 +138,8 @@ class ApiClient:
             response.close()
 
     def _failure(self, reply: _Reply, as_kind: type[ProviderError] | None = None) -> ProviderError | None:
-        kind = _kind_of_status(reply.status)
         refusal = self._read_refusal(reply.data)
+        kind = _kind_of_status(reply, explained=refusal is not None)
         if kind is None and refusal is None and reply.problem is None:
             return None
         said = refusal or Refusal(None, None)
@@ -150,12 +150,6 @@ class ApiClient:
         decides = known and (self._code_decides or kind is Rejected)
         if kind is None or decides or (kind is NotTaken and issubclass(meaning, NotTaken)):
             kind = meaning
-        # A 403 that names no error comes from a firewall before the provider: it blocks us, not this prompt.
-        if reply.status == 403 and refusal is None:
-            kind = AccountBlocked
-        # A bare 503 may come from a gateway that lost the provider after it had passed the request on.
-        if reply.status == 503 and refusal is None and reply.retry_after is None:
-            kind = Uncertain
         kind = as_kind or kind
         facts: dict[str, Any] = {"retry_after": reply.retry_after} if issubclass(kind, NotTaken) else {}
         return kind(
@@ -183,13 +177,16 @@ def read_key(title: str, variable: str, secret: SecretStr | None) -> str:
     return key
 
 
-def _kind_of_status(status: int) -> type[ProviderError] | None:
-    """What an HTTP status means for a submission; None for a success."""
+def _kind_of_status(reply: _Reply, *, explained: bool) -> type[ProviderError] | None:
+    """What an HTTP status means for a submission, with or without an error that the provider names; None: a success."""
+    status = reply.status
     if 200 <= status < 300:
         return None
-    if status in {429, 503}:
+    # A bare 503 may come from a gateway that lost the provider after it had passed the request on.
+    if status == 429 or (status == 503 and (explained or reply.retry_after is not None)):
         return NotTaken
-    if status in {401, 402}:
+    # A 403 that names no error comes from a firewall before the provider: it blocks us, not this prompt.
+    if status in {401, 402} or (status == 403 and not explained):
         return AccountBlocked
     # 408 and 409 may be said of a request that is already being worked on.
     if 400 <= status < 500 and status not in {408, 409}:

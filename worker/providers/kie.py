@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
+from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers import Callback, Mark, Provider, Submission
 from worker.providers.capability import understand
@@ -49,7 +49,7 @@ class Kie(Provider):
     callback = Callback.SIGNED
 
     def __init__(self, settings: Settings) -> None:
-        key = read_key(TITLE, "KIE_API_KEY", settings.kie_api_key)
+        key = read_key(TITLE, self.key_setting, settings.kie_api_key)
         self._api = ApiClient(
             TITLE,
             settings.kie_base_url,
@@ -78,9 +78,7 @@ class Kie(Provider):
         reply = self._api.post_once(ROOT + path, body | call_back)
         data = reply.get("data") if isinstance(reply, dict) else None
         task_id = identifier(data.get("taskId")) if isinstance(data, dict) else None
-        if task_id is None:
-            raise Uncertain(f"{TITLE} answered without a taskId, so it may have taken the request", code="no_task_id")
-        return Submission(task_id)
+        return self._taken(task_id, "taskId")
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:
         data = read_object(body)

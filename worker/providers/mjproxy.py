@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from worker.errors import ConfigurationError, QueryFailed, Rejected, Uncertain
+from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
@@ -86,7 +86,7 @@ class MidjourneyProxy(Provider):
             raise ConfigurationError(f"MJPROXY_BASE_URL is not set: it says where your {TITLE} is")
         credentials = {}
         if settings.mjproxy_api_secret is not None:
-            secret = read_key(TITLE, "MJPROXY_API_SECRET", settings.mjproxy_api_secret)
+            secret = read_key(TITLE, self.key_setting, settings.mjproxy_api_secret)
             # The proxy reads the one, relays read the other.
             credentials = {"mj-api-secret": secret, "Authorization": f"Bearer {secret}"}
         self._api, self._follow_up_api = (
@@ -114,9 +114,7 @@ class MidjourneyProxy(Provider):
             window = {"taskId": task_id, **self._window_of(request, reply), **ours}
             reply = _post(api, "/mj/submit/modal", window, WINDOW_PATIENCE)
             task_id = task_of_reply(reply) or task_id
-        if task_id is None:
-            raise Uncertain(f"{TITLE} answered without a task id, so it may have taken the request", code="no_task_id")
-        return Submission(task_id)
+        return self._taken(task_id)
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:  # noqa: ARG002
         return read_callback(read_body(body), received_at)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from worker.errors import QueryFailed, Uncertain
+from worker.errors import QueryFailed
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
@@ -82,7 +82,7 @@ class OhMyGPT(Provider):
     fetch_limit = 1
 
     def __init__(self, settings: Settings) -> None:
-        key = read_key(TITLE, "OHMYGPT_API_KEY", settings.ohmygpt_api_key)
+        key = read_key(TITLE, self.key_setting, settings.ohmygpt_api_key)
         self._json = settings.ohmygpt_encoding == "json"
         self._api = ApiClient(
             TITLE,
@@ -102,9 +102,7 @@ class OhMyGPT(Provider):
         webhook = {"webhook": mark.callback_url} if mark.callback_url else {}
         reply = self._api.post_once(path, body | webhook)
         task_id = identifier(reply.get("data")) if isinstance(reply, dict) else None
-        if task_id is None:
-            raise Uncertain(f"{TITLE} answered without a task id, so it may have taken the request", code="no_task_id")
-        return Submission(task_id)
+        return self._taken(task_id)
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:  # noqa: ARG002
         return read_callback(read_body(body), received_at)
