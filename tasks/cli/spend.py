@@ -1,0 +1,107 @@
+"""`darkroom spend`: what generations have cost, what they may still cost, and how much each budget has left."""
+
+from collections.abc import Sequence
+from datetime import UTC, timedelta
+
+import click
+
+from tasks.cli.connection import open_ledger, read_settings
+from tasks.cli.output import json_option, note, one_line, print_json
+from tasks.cli.span import read_span
+from worker.ledger.spending import By, Spent, Standing
+from worker.prices import Prices, as_text
+
+_AMOUNTS = ("known", "possible", "reserved", "total")
+
+
+@click.command()
+@click.option(
+    "--by",
+    type=click.Choice([by.value for by in By]),
+    default=By.DAY.value,
+    show_default=True,
+    help="One line for each.",
+)
+@click.option(
+    "--since",
+    callback=read_span,
+    default="30d",
+    show_default=True,
+    metavar="SPAN",
+    help="Only what was submitted in that time, in whole days (UTC).",
+)
+@json_option
+def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
+    """Tell what was spent, and what the budgets have left.
+
+    Known is paid for; possible may have been taken by a provider that gave no clear answer; reserved is under way. All
+    three count against a cap.
+    """
+    prices = read_settings().prices
+    with open_ledger() as ledger:
+        first_day = (ledger.database.clock().astimezone(UTC) - since).date()
+        rows = ledger.spending.totals(By(by), first_day)
+        caps = ledger.spending.standings(prices) if prices else []
+    total = Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in ("known", "late", "possible",
+                                                                                         "reserved")))  # fmt: skip
+    if as_json:
+        print_json({
+            "currency": prices.currency if prices else None,
+            "since": first_day.isoformat(),
+            "by": by,
+            "rows": [{"key": row.key, "name": row.name, **_amounts(row)} for row in rows],
+            "total": _amounts(total),
+            "caps": [_cap(cap) for cap in caps],
+        })  # fmt: skip
+        return
+    if prices is None:
+        note("DARKROOM_PRICES is not set, so nothing is counted; deploy/prices.example.yaml shows what it names")
+    if rows:
+        _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
+    else:
+        note(f"nothing was spent since {first_day}")
+    if prices and caps:
+        _print_caps(prices, caps)
+
+
+def _amounts(row: Spent) -> dict[str, str]:
+    return {name: as_text(getattr(row, name)) for name in (*_AMOUNTS, "late")}
+
+
+def _cap(cap: Standing) -> dict[str, object]:
+    amounts = {name: as_text(getattr(cap, name)) for name in ("cap", "used", "left")}
+    return {"budget": cap.budget, "key": cap.key, "name": cap.name, **amounts, "waiting": cap.waiting}
+
+
+def _print_totals(by: str, rows: Sequence[Spent]) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from tasks.cli.style import console  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(by, overflow="fold")
+    for name in _AMOUNTS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(one_line(row.name), *(as_text(getattr(row, name)) for name in _AMOUNTS))
+    console().print(table)
+    if late := rows[-1].late:
+        note(f"{as_text(late)} of it came late: it had been given back as failed, and succeeded after all")
+
+
+def _print_caps(prices: Prices, caps: Sequence[Standing]) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from tasks.cli.style import console  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"budget ({prices.currency})", overflow="fold")
+    for name in ("cap", "used", "left", "waiting"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cap in caps:
+        style = "yellow" if cap.waiting else None
+        waiting = str(cap.waiting or "")
+        table.add_row(one_line(cap.name), as_text(cap.cap), as_text(cap.used), as_text(cap.left), waiting, style=style)
+    screen = console()
+    screen.print()
+    screen.print(table)

@@ -1,0 +1,136 @@
+"""`darkroom spend`, and what `doctor` says about budgets."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from tests.tasks.cli.test_doctor import findings
+from worker.errors import Uncertain
+from worker.generation import GenerationRequest, Operation, Outcome, Status
+from worker.ledger import Ledger
+from worker.ledger.creation import NewGeneration
+from worker.ledger.dispatching import Limits
+from worker.ledger.outcomes import News
+from worker.ledger.submissions import Submitted
+from worker.price_file import load_prices
+
+FILE = """
+currency: credits
+prices:
+  - {provider: acedata, price: 1.5}
+  - {provider: acedata, operation: blend, price: 2}
+caps:
+  day: 5
+  providers: {acedata: 100}
+  batches: {autumn: 50}
+"""
+
+
+@pytest.fixture
+def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "prices.yaml"
+    path.write_text(FILE)
+    monkeypatch.setenv("DARKROOM_PRICES", str(path))
+    return path
+
+
+def story(ledger: Ledger, file: Path) -> None:
+    """One spent, one possible, one reserved (a blend), one that has no room any more; all in one batch."""
+    operations = (Operation.IMAGINE, Operation.IMAGINE, Operation.BLEND, Operation.IMAGINE)
+    ledger.creation.create([NewGeneration("acedata", GenerationRequest(one, "a fox")) for one in operations], "autumn")
+    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(file))
+    first, second, _ = sorted(ledger.submissions.claim(3, stories.MINUTE), key=lambda claim: claim.generation.id)
+    ledger.outcomes.apply([News(first.attempt_id, Outcome(Status.SUCCEEDED, "task-1", text={"a": "b"}), "callback")])
+    unclear = Uncertain("no answer came in time", code="read_timeout")
+    ledger.submissions.record([Submitted(second.attempt_id, unclear)], stories.MINUTE)
+
+
+def test_one_document_says_what_was_spent_and_what_is_left(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
+    story(ledger, prices)
+    document = json.loads(darkroom("spend", "--by", "operation", "--json").stdout)
+    assert (document["currency"], document["by"]) == ("credits", "operation")
+    amounts = ("known", "possible", "reserved", "total", "late")
+    assert document["rows"] == [
+        {"key": key, "name": key} | dict(zip(amounts, row, strict=True))
+        for key, row in {
+            "imagine": ("1.50", "1.50", "0.00", "3.00", "0.00"),
+            "blend": ("0.00", "0.00", "2.00", "2.00", "0.00"),
+        }.items()
+    ]
+    assert document["total"] == dict(zip(amounts, ("1.50", "1.50", "2.00", "5.00", "0.00"), strict=True))
+    assert [(cap["budget"], cap["name"], cap["cap"], cap["used"], cap["left"], cap["waiting"])
+            for cap in document["caps"]] == [
+        ("day", "today", "5.00", "5.00", "0.00", 1),
+        ("provider", "acedata today", "100.00", "5.00", "95.00", 0),
+        ("batch", "autumn", "50.00", "5.00", "45.00", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["day", "provider", "batch", "operation"])
+def test_people_see_a_table_and_the_budgets(darkroom: Darkroom, ledger: Ledger, prices: Path, by: str) -> None:
+    story(ledger, prices)
+    lines = darkroom("spend", "--by", by).stdout.splitlines()
+    assert lines[0].split() == [by, "known", "possible", "reserved", "total"]
+    words = {"provider": "acedata", "batch": "autumn", "operation": "imagine"}
+    assert words.get(by, f"{ledger.database.clock():%Y-%m-%d}") in lines[1]
+    assert lines[-4].split() == ["budget", "(credits)", "cap", "used", "left", "waiting"]
+    assert lines[-3].split() == ["today", "5.00", "5.00", "0.00", "1"]
+
+
+def test_only_what_was_submitted_since_then_counts(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now - timedelta(days=3)
+    story(ledger, prices)
+    assert len(json.loads(darkroom("spend", "--json").stdout)["rows"]) == 1
+    assert json.loads(darkroom("spend", "--since", "2d", "--json").stdout)["rows"] == []
+    assert "nothing was spent since" in darkroom("spend", "--since", "2d").stderr
+
+
+def test_without_prices_it_says_how_to_begin(darkroom: Darkroom) -> None:
+    result = darkroom("spend")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "DARKROOM_PRICES is not set, so nothing is counted" in result.stderr
+    assert json.loads(darkroom("spend", "--json").stdout)["currency"] is None
+
+
+def test_a_mistake_in_the_file_is_one_sentence(darkroom: Darkroom, prices: Path) -> None:
+    prices.write_text("caps:\n  day: much\n")
+    result = darkroom("spend")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"darkroom: {prices}, line 2, column 8: 'much' is no amount")
+    assert findings(darkroom)["budgets"][0] == "fail"
+
+
+def test_show_says_why_one_waits(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
+    story(ledger, prices)
+    (waiting,) = [one for one in ledger.queries.page() if one.reason == "budget"]
+    text = " ".join(darkroom("show", waiting.id).stdout.split())
+    assert "the budget of today has no room: 5.00 credits of 5.00 credits are spent or reserved" in text
+
+
+def test_the_doctor_warns_of_a_full_budget(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
+    assert "budgets" in findings(darkroom)
+    assert findings(darkroom)["budgets"] == ("ok", "today has 5.00 credits left; acedata today has 100.00 credits left")
+    story(ledger, prices)
+    verdict, message = findings(darkroom)["budgets"]
+    assert verdict == "warn"
+    assert message.startswith(
+        "the budget of today has no room (5.00 of 5.00 credits) for 1 that wait: raise the cap in "
+    )
+
+
+def test_the_doctor_warns_of_a_provider_without_a_price(
+    darkroom: Darkroom, prices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MJPROXY_BASE_URL", "http://127.0.0.1:1")
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    told = [one["message"] for one in document["checks"] if one["check"] == "budgets" and one["verdict"] == "warn"]
+    assert told == [f"{prices} has no price for mjproxy: what is made there counts as free"]
+
+
+def test_without_prices_the_doctor_says_nothing_of_budgets(darkroom: Darkroom) -> None:
+    assert "budgets" not in findings(darkroom)

@@ -1,0 +1,40 @@
+"""The step that lets generations go keeps to the file that DARKROOM_PRICES names."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.dispatch import dispatch
+from tests.factories import queued
+from worker.errors import ConfigurationError
+from worker.ledger import Ledger
+from worker.services import services
+
+
+@pytest.fixture
+def prices(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "prices.yaml"
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("DARKROOM_PRICES", str(file))
+    monkeypatch.setattr("tasks.dispatch.ring", lambda *_: True)
+    monkeypatch.setattr("tasks.dispatch.services", services.__wrapped__)
+    return file
+
+
+def test_only_what_the_budget_has_room_for_goes(sqlite_url: str, prices: Path):
+    prices.write_text("prices: [{provider: acedata, price: 0.5}]\ncaps: {day: 1.2}\n")
+    ledger = Ledger(sqlite_url)
+    queued(ledger, 5)
+    dispatch.run()
+    assert len([one for one in ledger.queries.page() if one.reason == "budget"]) == 3
+    ledger.close()
+
+
+def test_with_a_file_that_cannot_be_understood_nothing_goes(sqlite_url: str, prices: Path):
+    prices.write_text("caps: {day: much}\n")
+    ledger = Ledger(sqlite_url)
+    queued(ledger)
+    with pytest.raises(ConfigurationError, match="'much' is no amount"):
+        dispatch.run()
+    assert not ledger.watching.is_due("submit")
+    ledger.close()

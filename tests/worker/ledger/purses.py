@@ -1,0 +1,56 @@
+"""What tests of money ask the ledger. `totals` holds the budgets against the charges each time."""
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import select
+
+from tests.factories import resubmit, state_of
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.money_tables import COUNTED, budgets, charges, scopes
+from worker.ledger.submissions import Claim
+from worker.ledger.tables import events as table_of_events
+from worker.ledger.tables import generations
+from worker.prices import Caps, Prices, Rule
+
+#: a millionth for everything
+EVERY = (Rule(1),)
+NO_CAP = Prices(EVERY)
+THREE_A_DAY = Prices(EVERY, Caps(day=3))
+
+
+def totals(ledger: Ledger) -> dict[str, int]:
+    """State of charges → amount, after each budget was seen to be the sum of its charges."""
+    with ledger.database.read() as connection:
+        booked = connection.execute(select(charges)).all()
+        budgeted = {row.scope: row for row in connection.execute(select(budgets))}
+    sums: dict[str, Counter[str]] = {scope: Counter() for scope in budgeted}
+    for row in booked:
+        for scope in scopes(row.day, row.provider, row.batch_id):
+            sums[scope][row.state] += row.price
+    for scope, row in budgeted.items():
+        assert {name: row._mapping[name] for name in COUNTED} == {name: sums[scope][name] for name in COUNTED}, scope
+    found: Counter[str] = Counter()
+    for row in booked:
+        found[row.state] += row.price
+    return dict(found)
+
+
+def held(ledger: Ledger) -> list[str]:
+    with ledger.database.read() as connection:
+        query = select(generations.c.id).where(generations.c.held.is_not(None), generations.c.state == "queued")
+        return list(connection.execute(query.order_by(generations.c.id)).scalars())
+
+
+def events(ledger: Ledger) -> list[Any]:
+    with ledger.database.read() as connection:
+        return list(connection.execute(select(table_of_events).order_by(table_of_events.c.id)))
+
+
+def submit_again(ledger: Ledger, claim: Claim) -> None:
+    """As a person does, whether it has failed or nobody knows."""
+    if state_of(ledger, claim) is State.UNCONFIRMED:
+        resubmit(ledger, claim)
+    else:
+        ledger.deciding.retry([claim.generation.id])

@@ -1,0 +1,346 @@
+"""Money: reserved when a generation goes, settled with its outcome; a budget without room stops what does not fit."""
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from tests.clock import FakeClock
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, one, queued, state_of, success
+from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
+from tests.worker.ledger.test_plans import plans
+from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
+from worker.generation import GenerationRequest, Operation, State
+from worker.ledger import Ledger
+from worker.ledger.creation import NewGeneration
+from worker.ledger.dispatching import Limits
+from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.unclear import Decision, Person
+from worker.prices import Caps, Prices, Rule
+
+
+def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:
+    return ledger.dispatching.dispatch(provider, limits, prices)
+
+
+def claims(ledger: Ledger) -> list[Claim]:
+    return sorted(ledger.submissions.claim(1000, LEASE), key=lambda claim: claim.generation.id)
+
+
+def reply(ledger: Ledger, claim: Claim, result: str | ProviderError) -> None:
+    ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
+
+
+def sent(ledger: Ledger, count: int = 1, prices: Prices = NO_CAP) -> list[Claim]:
+    queued(ledger, count)
+    go(ledger, prices)
+    return claims(ledger)
+
+
+UNCLEAR = Uncertain("silence", code="time_out")
+
+
+def test_without_prices_nothing_is_counted(ledger: Ledger):
+    queued(ledger, 2)
+    assert go(ledger, None) == 2
+    assert totals(ledger) == {}
+    assert go(ledger, Prices()) == 0
+
+
+def test_what_costs_nothing_is_not_counted_and_needs_no_room(ledger: Ledger):
+    queued(ledger, 2, provider="mjproxy")
+    assert go(ledger, Prices((Rule(1, "acedata"),), Caps(day=0)), "mjproxy") == 2
+    assert totals(ledger) == {}
+
+
+def test_what_goes_is_reserved_in_its_day_provider_and_batch(ledger: Ledger):
+    made = queued(ledger, 3, batch="b")
+    queued(ledger, 2)
+    assert go(ledger) == 5
+    assert totals(ledger) == {"reserved": 5}
+    batch = str(made[0].batch_id)
+    with ledger.database.read() as connection:
+        rows = {row.scope: row.reserved for row in connection.execute(text("SELECT scope, reserved FROM budgets"))}
+    assert rows == {"2026-11-21": 5, "2026-11-21 acedata": 5, batch: 3}
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        ("task", "reserved"),
+        (UNCLEAR, "possible"),
+        (Rejected("no", code="no"), "released"),
+        (NotTaken("busy", code="busy"), "released"),
+    ],
+)
+def test_the_answer_to_the_submission_settles_it(ledger: Ledger, result: str | ProviderError, state: str):
+    (claim,) = sent(ledger)
+    reply(ledger, claim, result)
+    assert totals(ledger) == {state: 1}
+
+
+def test_success_is_spent_and_failure_is_given_back(ledger: Ledger):
+    first, second, third = sent(ledger, 3)
+    ledger.outcomes.apply([success(first), success(first), failure(second), failure(second)])
+    assert totals(ledger) == {"spent": 1, "released": 1, "reserved": 1}
+    ledger.outcomes.apply([success(third)])
+    assert totals(ledger) == {"spent": 2, "released": 1}
+
+
+def test_what_is_cancelled_before_it_was_sent_is_given_back(ledger: Ledger):
+    (generation,) = queued(ledger)
+    go(ledger)
+    ledger.deciding.cancel([generation.id])
+    assert totals(ledger) == {"released": 1}
+
+
+def test_the_submission_of_a_dead_worker_is_possible_until_its_callback_comes(ledger: Ledger, clock: FakeClock):
+    (claim,) = sent(ledger)
+    clock.advance(hours=1)
+    ledger.submissions.expire()
+    assert totals(ledger) == {"possible": 1}
+    ledger.outcomes.apply([success(claim)])
+    assert totals(ledger) == {"spent": 1}
+
+
+def test_one_that_was_not_taken_reserves_again_when_it_goes_again(ledger: Ledger, clock: FakeClock):
+    (claim,) = sent(ledger)
+    reply(ledger, claim, NotTaken("busy", code="busy", retry_after=timedelta(seconds=5)))
+    clock.advance(10)
+    assert go(ledger) == 1
+    assert totals(ledger) == {"released": 1, "reserved": 1}
+
+
+def test_a_person_who_submits_again_reserves_again_and_the_first_stays_possible(ledger: Ledger):
+    (first,) = sent(ledger, prices=THREE_A_DAY)
+    reply(ledger, first, UNCLEAR)
+    submit_again(ledger, first)
+    assert totals(ledger) == {"possible": 1}
+    go(ledger, THREE_A_DAY)
+    assert totals(ledger) == {"possible": 1, "reserved": 1}
+    (second,) = claims(ledger)
+    ledger.outcomes.apply([success(second)])
+    assert totals(ledger) == {"possible": 1, "spent": 1}
+    ledger.outcomes.apply([success(first)])
+    assert totals(ledger) == {"spent": 2}
+    assert [event.type for event in events(ledger)].count("generation.paid_twice") == 1
+
+
+@pytest.mark.parametrize(
+    ("decision", "state"),
+    [(Decision.CHARGED, "spent"), (Decision.NOT_CHARGED, "released"), (Decision.RESUBMIT, "possible")],
+)
+def test_what_a_person_finds_out_settles_it(ledger: Ledger, decision: Decision, state: str):
+    (claim,) = sent(ledger)
+    reply(ledger, claim, UNCLEAR)
+    ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+    assert totals(ledger) == {state: 1}
+
+
+def test_a_late_success_of_the_first_gives_back_what_the_second_has_reserved(ledger: Ledger):
+    (first,) = sent(ledger)
+    reply(ledger, first, UNCLEAR)
+    submit_again(ledger, first)
+    go(ledger)
+    ledger.outcomes.apply([success(first)])
+    assert totals(ledger) == {"spent": 1, "released": 1}
+
+
+@pytest.mark.parametrize(
+    ("result", "after"),
+    [
+        ("another-task", {"spent": 2}),
+        (UNCLEAR, {"spent": 1, "possible": 1}),
+        (Rejected("no", code="no"), {"spent": 1, "released": 1}),
+        (NotTaken("busy", code="busy"), {"spent": 1, "released": 1}),
+    ],
+)
+def test_the_second_is_settled_although_the_first_has_succeeded_meanwhile(
+    ledger: Ledger, result: str | ProviderError, after: dict[str, int]
+):
+    (first,) = sent(ledger)
+    reply(ledger, first, UNCLEAR)
+    submit_again(ledger, first)
+    go(ledger)
+    (second,) = claims(ledger)
+    ledger.outcomes.apply([success(first)])
+    reply(ledger, second, result)
+    assert totals(ledger) == after
+
+
+def test_a_success_after_failure_is_booked_beyond_the_cap_and_told(ledger: Ledger):
+    lost, *_ = sent(ledger, 3, THREE_A_DAY)
+    ledger.outcomes.apply([failure(lost)])
+    queued(ledger)
+    assert go(ledger, THREE_A_DAY) == 1
+    ledger.outcomes.apply([success(lost)])
+    assert totals(ledger) == {"reserved": 3, "late": 1}
+    (told,) = [event for event in events(ledger) if event.type == "budget.late_charge"]
+    assert (told.generation_id, told.payload) == (lost.generation.id, {"amount": "0.000001", "day": "2026-11-21"})
+    queued(ledger)
+    assert go(ledger, THREE_A_DAY) == 0
+
+
+def test_a_full_budget_stops_what_does_not_fit_and_says_why(ledger: Ledger):
+    queued(ledger, 5)
+    assert go(ledger, THREE_A_DAY) == 3
+    assert go(ledger, THREE_A_DAY) == 0
+    waiting = [generation for generation in ledger.queries.page() if generation.reason == "budget"]
+    assert [generation.state for generation in waiting] == [State.QUEUED] * 2
+    assert waiting[0].message == (
+        "the budget of today has no room: 0.000003 USD of 0.000003 USD are spent or reserved, and this costs "
+        "0.000001 USD"
+    )
+    assert len(held(ledger)) == 2
+
+
+def test_it_is_told_once_per_budget_and_day(ledger: Ledger, clock: FakeClock):
+    prices = Prices(EVERY, Caps(day=9, providers={"kie": 0}, batch=1))
+    batch = queued(ledger, 3, batch="b")[0].batch_id
+    queued(ledger, 2, provider="kie")
+    for _ in range(3):
+        go(ledger, prices)
+        go(ledger, prices, "kie")
+        queued(ledger, provider="kie")
+    exceeded = [event for event in events(ledger) if event.type == "budget.exceeded"]
+    assert [(event.batch_id, event.payload["budget"]) for event in exceeded] == [(batch, "batch"), (None, "provider")]
+    assert exceeded[0].payload == {
+        "budget": "batch", "provider": PROVIDER, "day": "2026-11-21", "cap": "0.000001", "used": "0.000001",
+    }  # fmt: skip
+    clock.advance(hours=24)
+    queued(ledger, provider="kie")
+    go(ledger, prices, "kie")
+    assert [event.payload["budget"] for event in events(ledger)].count("provider") == 2
+
+
+def test_others_go_on_while_one_batch_waits(ledger: Ledger):
+    """Also behind very many of it."""
+    prices = Prices(EVERY, Caps(batches={"big": 2}))
+    limits = Limits(rate=10_000, in_flight=10)
+    ledger.creation.create([new(priority=5) for _ in range(1300)], "big")
+    queued(ledger, 3, batch="small")
+    queued(ledger)
+    assert go(ledger, prices, limits=limits) == 6
+    assert len(held(ledger)) == 1298
+
+
+def test_what_is_cheap_enough_goes_on_while_something_dearer_waits(ledger: Ledger):
+    prices = Prices((Rule(1), Rule(4, speed="turbo")), Caps(day=5))
+    queued(ledger, 1, options={"speed": "turbo"})
+    queued(ledger, 1, options={"speed": "turbo"})
+    queued(ledger, 2)
+    assert go(ledger, prices) == 2
+    assert totals(ledger) == {"reserved": 5}
+    assert len(held(ledger)) == 2
+
+
+def test_a_provider_with_a_full_budget_does_not_stop_another(ledger: Ledger):
+    prices = Prices(EVERY, Caps(day=10, providers={PROVIDER: 1}))
+    queued(ledger, 2)
+    queued(ledger, 2, provider="kie")
+    assert [go(ledger, prices), go(ledger, prices, "kie")] == [1, 2]
+
+
+@pytest.mark.parametrize("caps", [Caps(day=3), Caps(providers={PROVIDER: 3}), Caps(batch=3), Caps(batches={"b": 3})])
+def test_what_is_given_back_lets_the_next_go(ledger: Ledger, caps: Caps):
+    prices = Prices(EVERY, caps)
+    waiting = queued(ledger, 6, batch="b")
+    assert go(ledger, prices) == 3
+    first, second, third = claims(ledger)
+    assert ledger.watching.is_due("dispatch")
+    ledger.outcomes.apply([failure(first), failure(second), success(third)])
+    assert go(ledger, prices) == 2
+    assert [claim.generation.id for claim in claims(ledger)] == [one.id for one in waiting[3:5]]
+    found = one(ledger, waiting[3])
+    assert (found.reason, found.message) == (None, None)
+    assert go(ledger, prices) == 0
+
+
+def test_a_new_day_and_a_higher_cap_make_room_in_order_of_priority(ledger: Ledger, clock: FakeClock):
+    queued(ledger, 7)
+    (urgent,) = queued(ledger, priority=-1)
+    assert go(ledger, THREE_A_DAY) == 3
+    first = [claim.generation.id for claim in claims(ledger)]
+    assert go(ledger, Prices(EVERY, Caps(day=4))) == 1
+    clock.advance(hours=24)
+    assert ledger.watching.due() == ["dispatch", "submit"]
+    assert go(ledger, THREE_A_DAY) == 3
+    assert len(held(ledger)) == 1
+    assert state_of(ledger, urgent) is State.QUEUED
+    assert urgent.id in held(ledger)
+    assert not set(first) & set(held(ledger))
+    assert totals(ledger) == {"reserved": 7}
+
+
+def test_a_lower_price_lets_go_what_was_held_for_the_old_one(ledger: Ledger):
+    queued(ledger, 6)
+    assert go(ledger, Prices((Rule(4),), Caps(day=5))) == 1
+    assert go(ledger, Prices((Rule(1),), Caps(day=5))) == 1
+    assert totals(ledger) == {"reserved": 5}
+
+
+def test_without_prices_what_was_held_goes(ledger: Ledger):
+    queued(ledger, 5)
+    assert go(ledger, THREE_A_DAY) == 3
+    assert go(ledger, None) == 2
+    assert held(ledger) == []
+    assert go(ledger, None) == 0
+
+
+def test_what_was_reserved_is_settled_when_there_are_no_prices_any_more(ledger: Ledger):
+    first, second = sent(ledger, 2)
+    go(ledger, None)
+    ledger.outcomes.apply([success(first), failure(second)])
+    assert totals(ledger) == {"spent": 1, "released": 1}
+
+
+def test_a_held_generation_can_be_cancelled(ledger: Ledger):
+    queued(ledger, 4)
+    go(ledger, THREE_A_DAY)
+    (waiting,) = held(ledger)
+    assert ledger.deciding.cancel([waiting]) == {waiting: State.CANCELLED}
+    assert held(ledger) == []
+    assert not ledger.watching.is_due("dispatch")
+
+
+def test_a_pause_and_the_rate_hold_as_before(ledger: Ledger, clock: FakeClock):
+    queued(ledger, 9)
+    limits = Limits(rate=2, in_flight=3)
+    assert [go(ledger, NO_CAP, limits=limits) for _ in range(2)] == [2, 0]
+    clock.advance(10)
+    assert go(ledger, NO_CAP, limits=limits) == 1
+    assert totals(ledger) == {"reserved": 3}
+
+
+def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
+    prices = Prices((Rule(1), Rule(20, operation="blend"), Rule(300, speed="turbo"), Rule(4000, version="niji6")))
+    requests: Sequence[GenerationRequest] = [
+        GenerationRequest(Operation.IMAGINE, "a fox"),
+        GenerationRequest(Operation.BLEND, ""),
+        GenerationRequest(Operation.IMAGINE, "a fox --turbo"),
+        GenerationRequest(Operation.IMAGINE, "a fox", {"version": "niji 6"}),
+    ]
+    ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
+    go(ledger, prices)
+    assert totals(ledger) == {"reserved": 4321}
+
+
+def test_what_is_held_is_found_through_its_own_index_and_settled_through_keys(ledger: Ledger):
+    queued(ledger, 4, batch="b")
+    go(ledger, THREE_A_DAY)
+    (first, *_) = claims(ledger)
+
+    def all_of_it(ledger: Ledger) -> None:
+        ledger.outcomes.apply([failure(first)])
+        queued(ledger)
+        go(ledger, THREE_A_DAY)
+        ledger.watching.is_due("dispatch")
+
+    seen = plans(ledger, all_of_it)
+    assert {"ix_generations_held", "ix_generations_waiting", "ix_attempts_generation"} <= set(
+        re.findall(r"\bix_\w+", seen)
+    ), seen
+    # The one exception is the list of different values of `held`, which is made anew each time.
+    assert not re.search(r"Seq Scan|SCAN (?!found)\w+$", seen, re.MULTILINE), seen

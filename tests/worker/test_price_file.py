@@ -1,0 +1,130 @@
+"""The price file: what a person wrote is read exactly, and each mistake is named with its line and column."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.errors import ConfigurationError
+from worker.price_file import load_prices
+from worker.prices import Caps, Prices, Rule
+from worker.settings import Settings
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "prices.example.yaml"
+
+
+def load(folder: Path, text: str | bytes) -> Prices:
+    path = folder / "prices.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_prices(path)
+
+
+def test_prices_and_caps_are_read_to_the_millionth(tmp_path: Path) -> None:
+    text = """
+currency: credits
+prices:
+  - price: 0.1
+  - {provider: kie, operation: video, speed: turbo, version: Niji 6, price: "12.000001"}
+caps:
+  day: 20
+  providers: {kie: 7.5}
+  batch: 1
+  batches: {autumn: 3, 2026: 4}
+"""
+    caps = Caps(20_000_000, {"kie": 7_500_000}, 1_000_000, {"autumn": 3_000_000, "2026": 4_000_000})
+    rules = (Rule(100_000), Rule(12_000_001, "kie", "video", "turbo", "niji6"))
+    assert load(tmp_path, text) == Prices(rules, caps, "credits")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "prices:\ncaps:\n", "currency: USD\n"])
+def test_what_is_left_out_costs_nothing_and_has_no_cap(tmp_path: Path, text: str) -> None:
+    assert load(tmp_path, text) == Prices()
+
+
+def test_the_example_is_understood() -> None:
+    prices = load_prices(EXAMPLE)
+    assert prices.rules
+    assert prices.caps.batches
+
+
+RULE = "prices:\n  - {provider: kie, price: 0.05}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("prices: [", "line 1, column 10", "this is no YAML"),
+        ("- 1\n", "line 1, column 1", "names with values are expected"),
+        ("caps:\n  weekly: 5\n", "line 2, column 3", "'weekly' means nothing here; there are: batch, batches, day"),
+        ("prices:\n  - {provider: kie}\n", "line 2, column 5", "has no `price`"),
+        (RULE + "  - {provider: kei, price: 1}\n", "line 3, column 16", "there is no provider 'kei'; there are: "),
+        ("caps:\n  providers: {kei: 1}\n", "line 2, column 15", "there is no provider 'kei'"),
+        (RULE + "  - {operation: draw, price: 1}\n", "line 3, column 17", "there is no operation 'draw'"),
+        (RULE + "  - {speed: warp, price: 1}\n", "line 3, column 13", "there is no speed 'warp'"),
+        ("prices:\n  - price: 1,50\n", "line 2, column 12", "'1,50' is no amount"),
+        ("prices:\n  - price: -1\n", "line 2, column 12", "'-1' is no amount"),
+        ("prices:\n  - price: 0.0000001\n", "line 2, column 12", "at most six decimals"),
+        ("prices:\n  - price: 1e3\n", "line 2, column 12", "is no amount"),
+        ("prices:\n  - price: .inf\n", "line 2, column 12", "is no amount"),
+        ("prices:\n  - price: [1]\n", "line 2, column 12", "one word or number is expected"),
+        ("prices:\n  - price:\n", "line 2, column 11", "one word or number is expected"),
+        ("prices: {provider: kie}\n", "line 1, column 9", "a list is expected"),
+        ("caps:\n  day: 1\n  day: 2\n", "line 3, column 3", "'day' stands in line 2, column 3 already"),
+        ("currency: U S D\n", "line 1, column 11", "is no currency"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, place: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(tmp_path, text)
+    assert str(error.value).startswith(f"{tmp_path / 'prices.yaml'}, {place}: ")
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{provider: kie, price: 1}", "{provider: kie, price: 1}"),
+        ("{price: 1}", "{price: 2}"),
+        ("{provider: kie, price: 1}", "{speed: turbo, price: 2}"),
+        ("{provider: kie, operation: video, price: 1}", "{provider: kie, speed: turbo, price: 2}"),
+    ],
+)
+def test_two_prices_for_the_same_are_refused_with_both_places(tmp_path: Path, first: str, second: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"line 4, column 5: this price and that in line 2, column 5"):
+        load(tmp_path, f"prices:\n  - {first}\n  # and\n  - {second}\n")
+
+
+def test_a_third_price_that_names_all_of_it_decides_between_two(tmp_path: Path) -> None:
+    text = """
+prices:
+  - {provider: kie, price: 1}
+  - {speed: turbo, price: 2}
+  - {provider: kie, speed: turbo, price: 3}
+  - {provider: acedata, operation: imagine, price: 4}
+  - {provider: acedata, operation: video, price: 5}
+  - {provider: acedata, speed: turbo, operation: imagine, price: 6}
+  - {provider: acedata, speed: turbo, price: 7}
+  - {provider: acedata, speed: turbo, operation: video, price: 8}
+"""
+    with pytest.raises(ConfigurationError, match="both for kie, imagine"):
+        load(tmp_path, text + "  - {operation: imagine, price: 9}\n")
+    assert len(load(tmp_path, text + "  - {provider: acedata, price: 9}\n").rules) == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8 text")]
+)
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"DARKROOM_PRICES: cannot read .*prices.yaml: {reason}"):
+        load_prices(tmp_path / "prices.yaml") if content is None else load(tmp_path, content)
+
+
+def test_characters_that_yaml_does_not_allow_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="this is no YAML"):
+        load(tmp_path, "currency: \x07\n")
+
+
+def test_the_setting_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().prices is None
+    load(tmp_path, RULE)
+    monkeypatch.setenv("DARKROOM_PRICES", str(tmp_path / "prices.yaml"))
+    assert Settings().prices == Prices((Rule(50_000, "kie"),))

@@ -1,0 +1,239 @@
+"""Money at dispatch: what goes gets its price and reserves it, what no budget has room for is held until one has.
+
+What is held leaves the line, so that it hinders nobody behind it and is not looked at again each second. `held` names
+the budget, the prices that were in use and the price: all that are alike in this come back, or not, together.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.ledger.changes import Changes
+from worker.ledger.creation import insert_ignoring
+from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
+from worker.ledger.settling import add
+from worker.ledger.statements import IDS, LIMIT, NOW, select_in
+from worker.ledger.tables import WAITING, batches, generations
+from worker.ledger.types import CleanText
+from worker.prices import Prices, Tier, as_text
+
+#: at most so many come back to the line at once
+_MOST_BACK = 1000
+
+_g, _b = generations.c, budgets.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_IN_LINE = (_g.priority.desc(), _g.turn, _g.id)
+_NEXT = (
+    select(_g.id, _g.turn, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries)
+    .where(_g.provider == _PROVIDER, text(WAITING), _g.not_before.is_(None) | (_g.not_before <= NOW))
+    .order_by(*_IN_LINE)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_DISPATCH = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, price=bindparam("at"))
+_HOLD = (
+    update(generations)
+    .where(_g.id.in_(IDS))
+    .values(held=bindparam("by"), price=bindparam("at"), reason="budget", message=bindparam("why"))
+)
+_LET_GO = update(generations).where(_g.id.in_(IDS)).values(held=None, reason=None, message=None)
+_HELD_BY = (
+    select(_g.id)
+    .where(_g.provider == _PROVIDER, text(HELD), _g.held == bindparam("by", type_=CleanText()))
+    .order_by(*_IN_LINE)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_ALL_HELD = select(_g.id).where(_g.provider == _PROVIDER, text(HELD)).limit(LIMIT).with_for_update(skip_locked=True)
+# Each value once, by a jump through the index to the next one: there may be very many generations and few values.
+_FIRST = (
+    select(func.min(_g.held).label("held")).where(_g.provider == _PROVIDER, text(HELD)).cte("found", recursive=True)
+)
+_NEXT_VALUE = (
+    select(func.min(_g.held)).where(_g.provider == _PROVIDER, text(HELD), _g.held > _FIRST.c.held).scalar_subquery()
+)
+_FOUND = _FIRST.union_all(select(_NEXT_VALUE).where(_FIRST.c.held.is_not(None)))
+_VALUES = select(_FOUND.c.held).where(_FOUND.c.held.is_not(None))
+_BUDGETS = select(budgets).where(_b.scope.in_(IDS)).order_by(_b.scope)
+_LOCKED_BUDGETS = _BUDGETS.with_for_update()
+_TOLD = update(budgets).where(_b.scope == bindparam("where", type_=CleanText())).values(told=bindparam("today"))
+_NAMES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+
+
+def reserve(changes: Changes, provider: str, prices: Prices, room: int, further: int) -> tuple[list[Any], int]:
+    """Let up to `room` go whose budgets have room, and hold those of the first `room + further` in line that have none.
+
+    Returns the rows that went, and how many were held. The caller holds the provider's bucket.
+    """
+    connection, now = changes.connection, changes.at
+    today = now.astimezone(UTC).date().isoformat()
+    _take_back(connection, provider, prices, today, room)
+    rows = connection.execute(_NEXT, {"provider": provider, "limit": room + further, "now": now}).all()
+    costs = [prices.price(provider, row.operation, Tier(row.speed, row.version)) for row in rows]
+    purse = _Purse(connection, provider, prices, today)
+    purse.open({row.batch_id for row, cost in zip(rows, costs, strict=True) if cost})
+    chosen: list[tuple[Any, int]] = []
+    held: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+    for row, cost in zip(rows, costs, strict=True):
+        if len(chosen) == room:
+            break
+        full = purse.full(row.batch_id, cost)
+        if full is None:
+            purse.take(row.batch_id, cost)
+            chosen.append((row, cost))
+        else:
+            held[full, cost].append(row.id)
+    _let_go(connection, chosen, now)
+    _book(connection, provider, today, [(row, cost) for row, cost in chosen if cost])
+    for (scope, cost), ids in held.items():
+        marks = {"by": purse.mark(scope, cost), "at": cost, "why": purse.why(scope, cost)}
+        connection.execute(_HOLD, {"ids": ids, **marks})
+    for scope in sorted({scope for scope, _ in held}):
+        purse.tell(changes, scope)
+    return [row for row, _ in chosen], sum(map(len, held.values()))
+
+
+def let_all_go(connection: Connection, provider: str) -> bool:
+    """Put everything that was held back into the line, as there are no prices any more; False if some are left."""
+    everything = {"provider": provider, "limit": _MOST_BACK}
+    while ids := connection.execute(_ALL_HELD, everything).scalars().all():
+        connection.execute(_LET_GO, {"ids": ids})
+    return connection.execute(_VALUES, {"provider": provider}).first() is None
+
+
+class _Purse:
+    """What the budgets of one provider's round have left. Locked: with a statement of its own, in order of scope."""
+
+    def __init__(self, connection: Connection, provider: str, prices: Prices, today: str) -> None:
+        self._connection = connection
+        self._provider = provider
+        self._prices = prices
+        self._today = today
+        self._used: dict[str, int] = {}
+        self._told: dict[str, str | None] = {}
+        self._caps: dict[str, int | None] = {}
+
+    def open(self, batch_ids: Collection[str | None], *, locked: bool = True) -> None:
+        """Read the budgets that generations of these batches (None: of no batch) count in."""
+        if not batch_ids:
+            return
+        keys = sorted({scope for batch_id in batch_ids for scope in self._scopes(batch_id)})
+        if locked:
+            nothing = dict.fromkeys(COUNTED, 0)
+            missing = insert_ignoring(self._connection, budgets)
+            self._connection.execute(missing, [{"scope": key, **nothing} for key in keys])
+        self._used = dict.fromkeys(keys, 0)
+        for row in self._connection.execute(_LOCKED_BUDGETS if locked else _BUDGETS, {"ids": keys}):
+            self._used[row.scope] = sum(row._mapping[state] for state in COUNTED)  # noqa: SLF001  SQLAlchemy's API
+            self._told[row.scope] = row.told
+        caps = self._prices.caps
+        days = {self._today: caps.day, f"{self._today} {self._provider}": caps.providers.get(self._provider)}
+        ids = [batch_id for batch_id in batch_ids if batch_id] if caps.batch is not None or caps.batches else []
+        names = select_in(self._connection, _NAMES, ids)
+        self._caps = days | {row.id: caps.of_batch(row.name) for row in names}
+
+    def room(self, batch_id: str | None) -> int | None:
+        """The least that is left in one of its budgets; None: as much as you like."""
+        return min((left for scope in self._scopes(batch_id) if (left := self._left(scope)) is not None), default=None)
+
+    def full(self, batch_id: str | None, cost: int) -> str | None:
+        """The budget that has no room for this; that of the batch first, since it lasts longest."""
+        for scope in reversed(self._scopes(batch_id) if cost else []):
+            left = self._left(scope)
+            if left is not None and left < cost:
+                return scope
+        return None
+
+    def take(self, batch_id: str | None, cost: int) -> None:
+        for scope in self._scopes(batch_id) if cost else ():
+            self._used[scope] += cost
+
+    def mark(self, scope: str, cost: int) -> str:
+        return f"{self._kind(scope)} {self._prices.digest} {cost:018}"
+
+    def why(self, scope: str, cost: int) -> str:
+        text = self._prices.text
+        whose = {"day": "of today", "provider": f"of today at {self._provider}"}.get(self._kind(scope), "of its batch")
+        used, cap = text(self._used[scope]), text(self._caps[scope] or 0)
+        return f"the budget {whose} has no room: {used} of {cap} are spent or reserved, and this costs {text(cost)}"
+
+    def tell(self, changes: Changes, scope: str) -> None:
+        """Once per budget and day."""
+        if self._told.get(scope) == self._today:
+            return
+        self._connection.execute(_TOLD, {"where": scope, "today": self._today})
+        kind = self._kind(scope)
+        amounts = {"cap": as_text(self._caps[scope] or 0), "used": as_text(self._used[scope])}
+        batch_id = scope if kind == scope else None
+        facts = {"budget": "batch" if batch_id else kind, "provider": self._provider, "day": self._today, **amounts}
+        changes.event("budget.exceeded", batch_id=batch_id, **facts)
+
+    def _left(self, scope: str) -> int | None:
+        cap = self._caps.get(scope)
+        return None if cap is None else cap - self._used[scope]
+
+    def _scopes(self, batch_id: str | None) -> list[str]:
+        return scopes(self._today, self._provider, batch_id)
+
+    def _kind(self, scope: str) -> str:
+        """`day`, `provider`, or the batch itself: tomorrow's budget is another row, but holds the same."""
+        return {self._today: "day", f"{self._today} {self._provider}": "provider"}.get(scope, scope)
+
+
+def _take_back(connection: Connection, provider: str, prices: Prices, today: str, room: int) -> None:
+    """Put back into the line as many as their budgets have room for now, or whose prices may have changed."""
+    values = connection.execute(_VALUES, {"provider": provider}).scalars().all()
+    if not values:
+        return
+    kinds = {value: value.split(" ") for value in values}
+    batch_of = {kind: None if kind in {"day", "provider"} else kind for kind, _, _ in kinds.values()}
+    purse = _Purse(connection, provider, prices, today)
+    # Only a hint, so nothing is locked: what comes back is looked at again, like all in the line.
+    purse.open({None, *batch_of.values()}, locked=False)
+    for value, (kind, digest, price) in kinds.items():
+        left = purse.room(batch_of[kind])
+        fitting = room if left is None else min(room, left // int(price))
+        if digest != prices.digest:
+            fitting = _MOST_BACK
+        if fitting > 0:
+            found = {"provider": provider, "by": value, "limit": fitting}
+            connection.execute(_LET_GO, {"ids": connection.execute(_HELD_BY, found).scalars().all()})
+
+
+def _let_go(connection: Connection, chosen: Sequence[tuple[Any, int]], now: datetime) -> None:
+    by_cost: defaultdict[int, list[str]] = defaultdict(list)
+    for row, cost in chosen:
+        by_cost[cost].append(row.id)
+    for cost, ids in by_cost.items():
+        connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": cost or None})
+
+
+def _book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, int]]) -> None:
+    if not priced:
+        return
+    rows = [
+        {
+            "generation_id": row.id,
+            "number": row.tries + 1,
+            "provider": provider,
+            "operation": row.operation,
+            "batch_id": row.batch_id,
+            "day": today,
+            "price": cost,
+            "state": RESERVED,
+        }
+        for row, cost in priced
+    ]
+    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(charges)
+    # One that was dispatched before, but never claimed, was given back and is reserved anew.
+    again = {name: insert.excluded[name] for name in ("day", "price", "state")}
+    connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
+    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row, cost in priced:
+        for scope in scopes(today, provider, row.batch_id):
+            deltas[scope][RESERVED] += cost
+    add(connection, deltas)

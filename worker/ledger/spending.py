@@ -1,0 +1,121 @@
+"""What was spent, and how much of each budget is left. Nothing here changes anything; amounts are millionths."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date
+from enum import StrEnum
+
+from sqlalchemy import Connection, func, select, text
+
+from worker.ledger.database import Database
+from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
+from worker.ledger.tables import batches, generations
+from worker.prices import Prices
+
+_c, _b, _g = charges.c, budgets.c, generations.c
+_USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]])
+
+
+class By(StrEnum):
+    DAY = "day"
+    PROVIDER = "provider"
+    BATCH = "batch"
+    OPERATION = "operation"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Known: what is paid for, with the late charges among it. Possible: nobody knows yet. Reserved: under way."""
+
+    #: a day, a provider, an operation, or the id of a batch (None: in no batch)
+    key: str | None
+    name: str
+    known: int = 0
+    late: int = 0
+    possible: int = 0
+    reserved: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.known + self.possible + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a budget stands. `waiting`: generations that it has no room for. It may be overdrawn by late charges."""
+
+    budget: By
+    key: str
+    name: str
+    cap: int
+    used: int
+    waiting: int
+
+    @property
+    def left(self) -> int:
+        return max(0, self.cap - self.used)
+
+
+class Spending:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def totals(self, by: By, since: date) -> list[Spent]:
+        """What was dispatched on that day (UTC) or later; days in their order, else the most expensive first."""
+        key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
+        query = (
+            select(key.label("key"), _c.state, func.sum(_c.price).label("amount"))
+            .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED))
+            .group_by(key, _c.state)
+        )
+        amounts: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                amounts[row.key][row.state] += int(row.amount)
+            names = _names(connection) if by is By.BATCH and amounts else {}
+        found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
+        return sorted(found, key=lambda one: (0 if by is By.DAY else -one.total, one.key or ""))
+
+    def standings(self, prices: Prices) -> list[Standing]:
+        """Every cap that counts now: of today, of each provider today, and of the batches that are not complete."""
+        today = self._database.clock().astimezone(UTC).date().isoformat()
+        caps = prices.caps
+        with self._database.read() as connection:
+            days = connection.execute(select(_b.scope, _USED).where(_b.scope.startswith(today))).all()
+            used = {row[0]: int(row[1]) for row in days}
+            waiting = _waiting(connection)
+            is_open = select(batches.c.id, batches.c.name, _USED).where(
+                batches.c.id == _b.scope, batches.c.completed_at.is_(None)
+            )
+            running = connection.execute(is_open).all() if caps.batch is not None or caps.batches else []
+        found = []
+        if caps.day is not None:
+            found.append(Standing(By.DAY, today, "today", caps.day, used.get(today, 0), waiting["day"]))
+        for name, cap in caps.providers.items():
+            of_provider = used.get(f"{today} {name}", 0), waiting[f"provider {name}"]
+            found.append(Standing(By.PROVIDER, name, f"{name} today", cap, *of_provider))
+        for batch_id, name, amount in running:
+            if (limit := caps.of_batch(name)) is not None:
+                found.append(Standing(By.BATCH, batch_id, name, limit, int(amount), waiting[batch_id]))
+        return found
+
+
+def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
+    return Spent(key, name, sums[SPENT] + sums[LATE], sums[LATE], sums[POSSIBLE], sums[RESERVED])
+
+
+def _names(connection: Connection) -> Mapping[str, str]:
+    charged = select(_c.batch_id).where(_c.batch_id.is_not(None)).distinct()
+    rows = connection.execute(select(batches.c.id, batches.c.name).where(batches.c.id.in_(charged)))
+    return {row.id: row.name for row in rows}
+
+
+def _waiting(connection: Connection) -> Counter[str]:
+    """How many are held, by what: `day`, `provider NAME`, or the id of a batch."""
+    found: Counter[str] = Counter()
+    query = select(_g.provider, _g.held, func.count()).where(text(HELD)).group_by(_g.provider, _g.held)
+    for provider, held, count in connection.execute(query):
+        kind = held.partition(" ")[0]
+        found[f"provider {provider}" if kind == "provider" else kind] += count
+    return found
