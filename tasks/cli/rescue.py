@@ -1,0 +1,109 @@
+"""`darkroom rescue`: archive tasks that exist at the provider, and not in the ledger."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import islice
+
+import click
+
+from tasks.cli.connection import open_services, ring
+from tasks.cli.output import json_option, note, one_line, print_json
+from tasks.cli.span import read_span
+from worker.generation import GenerationRequest, Status
+from worker.ledger.rescuing import Orphan, Place, Placed
+from worker.providers.listing import ListedTask
+from worker.services import Services
+
+#: tasks that are written down in one transaction
+PAGE = 100
+
+
+@click.command()
+@click.option("--provider", "name", required=True, metavar="NAME", help="Whose tasks; it must have a list of them.")
+@click.option("--since", callback=read_span, required=True, metavar="SPAN", help="How far back, such as 90m or 24h.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be taken, and change nothing.")
+@json_option
+def rescue(name: str, since: timedelta, dry_run: bool, as_json: bool) -> None:
+    """Archive tasks that were made elsewhere, or that the ledger has forgotten.
+
+    Nothing is submitted and nothing is charged. Repeating it does no harm: what was taken is known from then on.
+    """
+    told: Counter[str] = Counter()
+    with open_services() as here:
+        tasks = here.provider(name).recent(here.clock() - since)
+        while page := list(islice(tasks, PAGE)):
+            placed = here.ledger.rescuing.look(name, [_orphan(task) for task in page])
+            done = [_would(task, place) for task, place in zip(page, placed, strict=True)]
+            if not dry_run and any(done):
+                placed, done = _take(here, name, page, placed, done)
+                ring("archive", "poll")
+            for task, place, taken in zip(page, placed, done, strict=True):
+                told["known" if place.place is Place.KNOWN else "taken" if taken else "left"] += 1
+                if place.place is not Place.KNOWN:
+                    _tell(task, place, taken, dry_run=dry_run, as_json=as_json)
+    note(
+        f"{told['taken']} {'would be ' if dry_run else ''}taken, {told['left']} left, "
+        f"{told['known']} in the ledger already"
+    )
+
+
+def _orphan(task: ListedTask) -> Orphan:
+    request = GenerationRequest(task.operation, task.prompt, action=task.action, parent=task.parent)
+    return Orphan(str(task.outcome.task_id), request, task.created_at, task.attempt_id, bool(task.marks))
+
+
+def _would(task: ListedTask, place: Placed) -> bool:
+    """Whether it is taken: what failed elsewhere left nothing to archive, of our own it is news."""
+    status = task.outcome.status
+    has_result = status is Status.SUCCEEDED or (status is Status.IN_PROGRESS and not task.is_over)
+    return place.place is Place.MARKED or (place.place is Place.NEW and has_result)
+
+
+def _take(
+    here: Services, name: str, page: Sequence[ListedTask], placed: Sequence[Placed], chosen: Sequence[bool]
+) -> tuple[list[Placed], list[bool]]:
+    """Write down those that are chosen, with what their provider says of them; where each is now, and which changed."""
+    # Celery reads the settings when it is imported, so not before they are complete.
+    from tasks.ingest import news_of  # noqa: PLC0415
+
+    indexes = [index for index, is_chosen in enumerate(chosen) if is_chosen]
+    adopted = here.ledger.rescuing.adopt(name, [_orphan(page[index]) for index in indexes])
+    after = dict(enumerate(placed)) | dict(zip(indexes, adopted, strict=True))
+    provider = here.provider(name)
+    told = [index for index in indexes if after[index].attempt_id is not None]
+    verdicts = here.ledger.outcomes.apply(
+        [news_of(here, provider, str(after[index].attempt_id), page[index].outcome, cause="rescued") for index in told]
+    )
+    # One that was new is taken even if there is no news of it yet.
+    done = {
+        index
+        for index, verdict in zip(told, verdicts, strict=True)
+        if verdict == "applied" or after[index].place is Place.NEW
+    }
+    return list(after.values()), [index in done for index in after]
+
+
+def _tell(task: ListedTask, place: Placed, taken: bool, *, dry_run: bool, as_json: bool) -> None:
+    task_id, message = str(task.outcome.task_id), _message(task, place, taken, dry_run=dry_run)
+    if as_json:
+        facts = {"operation": task.operation, "generation": place.generation_id, "taken": taken}
+        print_json({"task_id": task_id, **facts, "message": message})
+    else:
+        click.echo(one_line(f"task {task_id}  {task.operation}  {message}"))
+
+
+def _message(task: ListedTask, place: Placed, taken: bool, *, dry_run: bool) -> str:
+    if place.place is Place.MARKED:
+        owner = f"{place.generation_id}, whose task was not known"
+        return f"{'would be found' if dry_run else 'found'}: it is {owner}" if taken else f"left: it is {owner}"
+    if place.place is Place.DOUBTFUL:
+        return (
+            f"left: it may be {place.generation_id}, which was sent at that time and whose task is not known; if so: "
+            f"darkroom resolve {place.generation_id} --charged --task-id {task.outcome.task_id}"
+        )
+    if taken:
+        return "would be taken" if dry_run else f"taken as {place.generation_id}"
+    return (
+        "left: it failed there" if task.outcome.status is Status.FAILED else "left: it has no result that is readable"
+    )

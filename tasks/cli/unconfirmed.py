@@ -1,0 +1,90 @@
+"""`darkroom unconfirmed`: submissions of which nobody knows whether they were taken, and what is known of each."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from tasks.cli.connection import open_ledger, read_settings
+from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from worker.errors import ConfigurationError
+from worker.generation import iso
+from worker.ledger.unclear import Unclear
+from worker.providers import PROVIDERS, provider_class
+from worker.providers.listing import Listed
+from worker.redaction import redact
+
+
+@click.command()
+@click.option("--provider", metavar="NAME", help="Only those of this provider.")
+@json_option
+def unconfirmed(provider: str | None, as_json: bool) -> None:
+    """List submissions that may have been taken.
+
+    Nobody knows whether the provider took and charged them. They are never submitted again by the program: their
+    callback or the provider's list may still tell, and `darkroom resolve` writes down what you found out.
+    """
+    if provider is not None and provider not in PROVIDERS:
+        raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
+    settings = read_settings()
+    with open_ledger() as ledger:
+        now = ledger.database.clock()
+        found = ledger.unclear.all(provider)
+    for one in found:
+        facts = _facts(one, now, settings.horizon, calls_back=settings.public_url is not None)
+        if as_json:
+            print_json(facts)
+        else:
+            click.echo(_line(one, facts, now))
+    if not found:
+        note("there is none")
+    elif not as_json:
+        note("look into the provider's own history, then: darkroom resolve ID --charged|--not-charged|--resubmit")
+
+
+def _facts(one: Unclear, now: datetime, horizon: timedelta, *, calls_back: bool) -> dict[str, Any]:
+    generation = one.generation
+    listed = _listed(generation.provider, calls_back=calls_back)
+    over = one.sent_at + horizon
+    return {
+        "id": generation.id,
+        "provider": generation.provider,
+        "operation": generation.operation,
+        "action": generation.action,
+        "prompt": links_hidden(generation.prompt),
+        "batch": generation.batch_id,
+        "attempt": one.attempt_id,
+        "sent_at": iso(one.sent_at),
+        "seconds": round((now - one.sent_at).total_seconds(), 1),
+        "reason": secrets_hidden(generation.reason),
+        "error": secrets_hidden(one.error),
+        "callbacks": one.callbacks,
+        "listed": listed,
+        "asked": one.asked if listed is not Listed.NO else 0,
+        "asked_again_at": iso(one.asked_again_at) if listed is not Listed.NO else None,
+        "horizon_at": iso(over),
+        "horizon": "before" if now < over else "after",
+    }
+
+
+def _listed(provider: str, *, calls_back: bool) -> Listed:
+    """By what the provider's list would show it; without a callback URL a list that tells by it is of no use."""
+    listed = provider_class(provider).listed if provider in PROVIDERS else Listed.NO
+    return Listed.NO if listed is Listed.BY_CALLBACK_URL and not calls_back else listed
+
+
+def _line(one: Unclear, facts: dict[str, Any], now: datetime) -> str:
+    # Only people need what makes numbers readable.
+    from tasks.cli.style import duration  # noqa: PLC0415
+
+    came = f"callbacks: {', '.join(one.callbacks)}" if one.callbacks else "no callback"
+    if facts["listed"] is Listed.NO:
+        looked = "no list that would show it"
+    else:
+        times = "once" if one.asked == 1 else f"{one.asked} times"
+        again = one.asked_again_at
+        until = f"again in {duration(max(again - now, timedelta()))}" if again else "no more"
+        looked = f"looked for in the list {times}, {until}"
+    error = redact(one.error or one.generation.message or "")
+    sent = f"sent {duration(now - one.sent_at)} ago"
+    return one_line(f"{one.generation.id}  {one.generation.provider}  {sent}; {came}; {looked}; {error}")

@@ -1,0 +1,179 @@
+"""`darkroom unconfirmed` tells what is known, and `darkroom resolve` does what a person has found out."""
+
+import json
+import os
+import pwd
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tasks.cli import resolve as command
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from tests.worker.providers.loopback import Loopback, reply
+from worker.generation import State
+from worker.ledger import Ledger
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def state_of(ledger: Ledger, generation_id: str) -> State:
+    return ledger.queries.get([generation_id])[0].state
+
+
+# --- unconfirmed
+
+
+def test_without_any_it_says_so(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.submitted(ledger)
+    result = darkroom("unconfirmed")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
+    assert darkroom("unconfirmed", "--json").stdout == ""
+
+
+def test_what_is_known_of_each_is_one_line(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://studio.test")
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", "k1:" + "s" * 32)
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now - timedelta(minutes=20)
+    generation_id = stories.unconfirmed(ledger)
+    ledger.database.clock = lambda: now - timedelta(minutes=10)
+    ledger.watching.silent(9, timedelta(minutes=30))
+    result = darkroom("unconfirmed")
+    assert result.stdout.startswith(
+        f"{generation_id}  acedata  sent 20 min ago; no callback; looked for in the list once"
+    )
+    assert "no answer came in time (code read_timeout)" in result.stdout
+    assert "darkroom resolve ID --charged|--not-charged|--resubmit" in result.stderr
+    (record,) = lines(darkroom("unconfirmed", "--json").stdout)
+    assert (record["id"], record["reason"], record["listed"]) == (generation_id, "read_timeout", "by callback URL")
+    assert (record["asked"], record["horizon"], record["callbacks"]) == (1, "before", [])
+    assert 1200 <= record["seconds"] < 1260
+    assert record["asked_again_at"] is not None
+
+
+def test_without_a_callback_url_its_list_is_of_no_use(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.unconfirmed(ledger)
+    ledger.watching.silent(9, timedelta(minutes=30))
+    assert "no list that would show it" in darkroom("unconfirmed").stdout
+    (record,) = lines(darkroom("unconfirmed", "--json").stdout)
+    assert (record["listed"], record["asked"], record["asked_again_at"]) == ("no", 0, None)
+
+
+def test_the_horizon_is_a_setting(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now - timedelta(minutes=20)
+    stories.unconfirmed(ledger)
+    for minutes, side in (("30", "before"), ("10", "after")):
+        monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", minutes)
+        assert lines(darkroom("unconfirmed", "--json").stdout)[0]["horizon"] == side
+
+
+def test_only_those_of_a_provider_are_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.unconfirmed(ledger)
+    assert generation_id in darkroom("unconfirmed", "--provider", "acedata").stdout
+    assert darkroom("unconfirmed", "--provider", "kie").stdout == ""
+    result = darkroom("unconfirmed", "--provider", "nobody")
+    assert result.exit_code == 1
+    assert "there is no provider 'nobody'; there are: acedata" in result.stderr
+
+
+# --- resolve
+
+
+@pytest.mark.parametrize(
+    ("flag", "state", "words"),
+    [
+        ("--charged", State.FAILED, "failed: it was charged, and there is no result"),
+        ("--not-charged", State.FAILED, "failed: it was not charged; `darkroom retry` submits it again"),
+        ("--resubmit", State.QUEUED, "queued: it is submitted again"),
+    ],
+)
+def test_a_decision_is_done_and_kept_with_who_and_why(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, flag: str, state: State, words: str
+) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    generation_id = stories.unconfirmed(ledger)
+    result = darkroom("resolve", generation_id, flag, "--why", "it is \n in the dashboard")
+    assert (result.exit_code, result.stdout) == (0, f"{generation_id} {words}\n")
+    assert state_of(ledger, generation_id) is state
+    cause = ledger.queries.story(generation_id).transitions[-1].cause
+    assert cause == f"resolved by {ME}: {flag.strip('-').replace('-', ' ')} (it is in the dashboard)"
+    assert darkroom.bells == ["dispatch"]
+
+
+def test_several_are_decided_at_once_and_told_as_json(darkroom: Darkroom, ledger: Ledger) -> None:
+    ids = [stories.unconfirmed(ledger) for _ in range(3)]
+    told = lines(darkroom("resolve", *ids, "--not-charged", "--json").stdout)
+    assert [(one["id"], one["decision"], one["by"]) for one in told] == [(one, "not charged", ME) for one in ids]
+
+
+def test_one_that_is_wrong_changes_none(darkroom: Darkroom, ledger: Ledger) -> None:
+    unclear, submitted = stories.unconfirmed(ledger), stories.submitted(ledger)
+    for wrong, words in (
+        (submitted, f"{submitted} is submitted and not unconfirmed"),
+        ("gen_unknown", "there is no generation gen_unknown"),
+    ):
+        result = darkroom("resolve", unclear, wrong, "--resubmit")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert words in result.stderr
+    assert state_of(ledger, unclear) is State.UNCONFIRMED
+    assert darkroom.bells == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gen_1",),
+        ("--charged",),
+        ("gen_1", "--charged", "--resubmit"),
+        ("gen_1", "--resubmit", "--task-id", "t"),
+        ("gen_1", "gen_2", "--charged", "--task-id", "t"),
+        ("gen_1", "--charged", "--task-id", " "),
+    ],
+)
+def test_a_decision_must_be_clear(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
+    assert darkroom("resolve", *arguments).exit_code == 2
+
+
+def test_a_task_that_the_provider_knows_is_adopted(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation_id = stories.unconfirmed(ledger)
+    with Loopback(reply(200, {"id": "found-1", "created_at": 1.0, "request": {}})) as provider:
+        monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
+        result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
+    assert (result.exit_code, provider.bodies) == (0, [{"action": "retrieve", "id": "found-1"}])
+    assert result.stdout == f"{generation_id} submitted: it is task found-1, which is asked for now\n"
+    found = ledger.queries.get([generation_id])[0]
+    assert (found.state, found.task_id) == (State.SUBMITTED, "found-1")
+    assert darkroom.bells == ["poll", "dispatch"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (200, {}, "Ace Data Cloud knows no task found-1: copy its id again; nothing was changed"),
+        (500, {}, "Ace Data Cloud "),
+    ],
+)
+def test_a_task_that_cannot_be_seen_there_is_not_adopted(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, status: int, body: Any, words: str
+) -> None:
+    generation_id = stories.unconfirmed(ledger)
+    with Loopback(reply(status, body)) as provider:
+        monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
+        result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert state_of(ledger, generation_id) is State.UNCONFIRMED
+
+
+def test_who_has_only_a_number_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert command._user() == "uid 4000000"

@@ -1,0 +1,98 @@
+"""A failure that only says that the time was over is looked at again: twice, and not for ever."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.clock import FakeClock
+from tests.factories import POLL_AFTER, at_once, claimed, failure, flat, state_of, submitted, success, task_of
+from worker.generation import Outcome, State, Status
+from worker.ledger import Ledger
+from worker.ledger.second_looks import is_time_out
+from worker.ledger.submissions import Claim
+from worker.ledger.watching import Silent
+
+
+def timed_out(ledger: Ledger) -> Claim:
+    (claim,) = submitted(ledger)
+    ledger.outcomes.apply([failure(claim, reason="failed", message="任务超时")])
+    assert state_of(ledger, claim) is State.FAILED
+    return claim
+
+
+def looks(ledger: Ledger) -> list[Silent]:
+    return ledger.watching.silent(100, POLL_AFTER)
+
+
+def test_it_is_looked_at_after_ten_and_after_sixty_minutes_and_no_more(ledger: Ledger, clock: FakeClock):
+    claim = timed_out(ledger)
+    began, moments = clock.now, []
+    while clock.now < began + timedelta(hours=4):
+        clock.advance(minutes=2)
+        assert ("poll" in ledger.watching.due()) is ledger.watching.is_due("poll")
+        if ledger.watching.is_due("poll"):
+            (one,) = looks(ledger)
+            assert (one.attempt_id, one.state, one.task_id) == (claim.attempt_id, State.FAILED, task_of(claim))
+            moments.append((clock.now - began) / timedelta(minutes=1))
+    assert moments == [10, 60]
+
+
+def test_a_success_that_came_without_a_callback_is_kept(ledger: Ledger, clock: FakeClock):
+    claim = timed_out(ledger)
+    clock.advance(minutes=10)
+    looks(ledger)
+    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
+    causes = [move.cause for move in ledger.queries.story(claim.generation.id).transitions]
+    assert causes[-1] == "poll: success after failure"
+    clock.advance(hours=1)
+    assert looks(ledger) == []
+
+
+def test_a_failure_with_another_reason_is_final(ledger: Ledger, clock: FakeClock):
+    (claim,) = submitted(ledger)
+    ledger.outcomes.apply([failure(claim)])
+    clock.advance(hours=2)
+    assert ledger.watching.due() == []
+
+
+def test_without_a_task_id_there_is_nothing_to_look_at(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    ledger.outcomes.apply([failure(claim, task_id=None, reason="timeout")])
+    clock.advance(hours=2)
+    assert ledger.watching.due() == []
+
+
+def test_one_that_a_person_has_submitted_again_is_not_looked_at(ledger: Ledger, clock: FakeClock):
+    claim = timed_out(ledger)
+    ledger.deciding.retry([claim.generation.id])
+    clock.advance(minutes=10)
+    assert [one.attempt_id for one in looks(ledger)] == [claim.attempt_id]
+    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
+    # Found before the second submission: nothing is paid for twice.
+    assert "dispatch" not in ledger.watching.due()
+
+
+def test_two_clocks_never_look_at_the_same(ledger: Ledger, clock: FakeClock):
+    claims = [timed_out(ledger) for _ in range(12)]
+    clock.advance(minutes=10)
+    taken = flat(at_once(*[lambda: looks(ledger)] * 4))
+    assert sorted(one.attempt_id for one in taken) == sorted(claim.attempt_id for claim in claims)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "answer"),
+    [
+        ("timeout", "Timeout to generate the image.", True),
+        ("upstream_timeout", None, True),
+        ("408", "No result for ten minutes", True),
+        ("unknown_task", "the provider has no such task", True),
+        ("failed", "任务超时", True),
+        ("failed", "The task timed out", True),
+        ("failed", "[Internal Server Error] fetch failed", False),
+        ("forbidden", "the prompt is forbidden", False),
+        ("failed", None, False),
+        (None, None, False),
+    ],
+)
+def test_what_counts_as_a_time_out(reason: str | None, message: str | None, answer: bool):
+    assert is_time_out(Outcome(Status.FAILED, "t", reason=reason, message=message)) is answer

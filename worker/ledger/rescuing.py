@@ -1,0 +1,158 @@
+"""Tasks that a provider has and the ledger has not: written down as generations that were submitted elsewhere."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from worker.generation import GenerationRequest, State
+from worker.ledger.changes import Changes
+from worker.ledger.creation import NewGeneration, insert_generations
+from worker.ledger.database import Database
+from worker.ledger.statements import IDS, select_in
+from worker.ledger.tables import IN_FLIGHT, attempts, generations
+from worker.ledger.types import CleanText
+
+#: between the clocks of a provider and of a worker, and between a POST and the task that it makes
+_EARLIER, _LATER = timedelta(minutes=5), timedelta(minutes=15)
+
+_a, _g = attempts.c, generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_BY_TASK = select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS))
+_BY_ID = select(_a.id, _a.task_id, _a.generation_id, _a.provider).where(_a.id.in_(IDS))
+_WITHOUT_TASK = (
+    select(_a.generation_id, _a.sent_at)
+    .join(generations, _g.id == _a.generation_id)
+    .where(text(f"({IN_FLIGHT.replace('state', 'generations.state')})"), _g.provider == _PROVIDER)
+    .where(_a.state.in_(("sending", "uncertain")), _a.task_id.is_(None))
+)
+
+
+class Place(StrEnum):
+    #: nobody here has made it, or nobody remembers
+    NEW = "new"
+    #: the ledger has it under this task_id
+    KNOWN = "known"
+    #: it carries the mark of a submission of the ledger whose task_id is not known yet
+    MARKED = "marked"
+    #: it says nothing of whose it is, and may be a submission whose reply is missing
+    DOUBTFUL = "doubtful"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A task at a provider. `attempt_id`: of the submission whose mark it carries; `marked`: it carries any at all."""
+
+    task_id: str
+    request: GenerationRequest
+    created_at: datetime | None
+    attempt_id: str | None
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a task belongs. Without `attempt_id` its outcome has no place in the ledger (yet)."""
+
+    place: Place
+    generation_id: str | None = None
+    attempt_id: str | None = None
+
+
+class Rescuing:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def look(self, provider: str, orphans: Sequence[Orphan]) -> list[Placed]:
+        """What `adopt` would do; changes nothing."""
+        with self._database.read() as connection:
+            return _place(connection, provider, orphans)
+
+    def adopt(self, provider: str, orphans: Sequence[Orphan]) -> list[Placed]:
+        """Write down those that are NEW, as submitted, with an attempt that the provider took; harmless when repeated.
+
+        Nothing is sent and nothing is reserved for them. Their outcomes are applied afterwards.
+        """
+        with self._database.write() as connection:
+            placed = _place(connection, provider, orphans)
+            chosen = [(index, orphans[index]) for index, one in enumerate(placed) if one.place is Place.NEW]
+            changes = Changes(connection, self._database.clock())
+            wanted = [
+                NewGeneration(provider, orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
+                for _, orphan in chosen
+            ]
+            made = insert_generations(connection, changes, wanted, None)
+            for (index, orphan), generation in zip(chosen, made, strict=True):
+                if generation.state is not State.QUEUED:
+                    # Somebody else has rescued it meanwhile.
+                    placed[index] = Placed(Place.KNOWN, generation.id)
+                    continue
+                attempt_id = _submitted(changes, generation.id, provider, orphan)
+                placed[index] = Placed(Place.NEW, generation.id, attempt_id)
+            changes.flush()
+        return placed
+
+
+def _place(connection: Connection, provider: str, orphans: Sequence[Orphan]) -> list[Placed]:
+    task_ids = [orphan.task_id for orphan in orphans]
+    known = connection.execute(_BY_TASK, {"provider": provider, "ids": task_ids})
+    owners = {row.task_id: row.generation_id for row in known}
+    named = {
+        row.id: row for row in select_in(connection, _BY_ID, [one.attempt_id for one in orphans if one.attempt_id])
+    }
+    unclear = connection.execute(_WITHOUT_TASK, {"provider": provider}).all()
+    seen: set[str] = set()
+    placed = []
+    for orphan in orphans:
+        mine = named.get(orphan.attempt_id or "")
+        if orphan.task_id in owners or orphan.task_id in seen:
+            placed.append(Placed(Place.KNOWN, owners.get(orphan.task_id)))
+        elif mine is not None and mine.provider == provider and mine.task_id is None:
+            placed.append(Placed(Place.MARKED, mine.generation_id, mine.id))
+        elif mine is None and not orphan.marked and (whose := _perhaps(orphan, unclear)) is not None:
+            placed.append(Placed(Place.DOUBTFUL, whose))
+        else:
+            placed.append(Placed(Place.NEW))
+        seen.add(orphan.task_id)
+    return placed
+
+
+def _perhaps(orphan: Orphan, unclear: Sequence[Any]) -> str | None:
+    """The submission without a task_id whose task this may be, by its time."""
+    made = orphan.created_at
+    near = (row for row in unclear if made is None or row.sent_at - _EARLIER <= made <= row.sent_at + _LATER)
+    return next((row.generation_id for row in near), None)
+
+
+def _submitted(changes: Changes, generation_id: str, provider: str, orphan: Orphan) -> str:
+    sent_at = orphan.created_at or changes.at
+    # With the id that its callbacks name, they find it; unless a second task carries the same.
+    taken = changes.connection.execute(select(_a.id).where(_a.id == orphan.attempt_id)).first()
+    attempt_id = secrets.token_hex(16) if orphan.attempt_id is None or taken else orphan.attempt_id
+    changes.connection.execute(
+        attempts.insert().values(
+            id=attempt_id,
+            generation_id=generation_id,
+            provider=provider,
+            number=1,
+            state="accepted",
+            task_id=orphan.task_id,
+            sent_at=sent_at,
+            lease_until=sent_at,
+        )
+    )
+    changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=1)
+    changes.move(
+        generation_id,
+        State.SUBMITTED,
+        f"rescued as {orphan.task_id}",
+        task_id=orphan.task_id,
+        submitted_at=sent_at,
+        poll_at=changes.at,
+    )
+    changes.event("generation.rescued", generation_id=generation_id, provider=provider, task_id=orphan.task_id)
+    return attempt_id

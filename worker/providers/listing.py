@@ -1,0 +1,109 @@
+"""A provider's own list of its tasks, also of those that were made elsewhere or that the ledger has forgotten."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from worker.errors import QueryFailed
+from worker.generation import Operation, Outcome
+
+MOST_TASKS = 20_000
+#: characters, more than any provider takes
+_PROMPT = 10_000
+
+_OURS = re.compile(r"/callbacks/[^/?#]+/([0-9a-f]{32})/")
+_ATTEMPT = re.compile(r"[0-9a-f]{32}")
+
+
+class Listed(StrEnum):
+    """Whether a provider lists its tasks, and by what one of them shows whose it is."""
+
+    NO = "no"
+    BY_CALLBACK_URL = "by callback URL"
+    BY_STATE = "by state"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """`outcome` has a task_id. `marks`: what its submitter sent to know it again (callback URL, state).
+
+    `is_over`: the provider is done with it, although its outcome may say that it is in progress: nobody can use it.
+    """
+
+    outcome: Outcome
+    operation: Operation
+    prompt: str
+    created_at: datetime | None
+    is_over: bool
+    action: str | None = None
+    parent: Mapping[str, str] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+
+    @property
+    def attempt_id(self) -> str | None:
+        """That of the submission by Darkroom, this one or another one; None for a task that something else has made."""
+        for mark in self.marks:
+            if _ATTEMPT.fullmatch(mark):
+                return mark
+            if found := _OURS.search(mark):
+                return found[1]
+        return None
+
+
+def marks_of(*values: Any) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str) and value)
+
+
+def prompt_of(value: Any) -> str:
+    """Not a sign of it changed, however long: a prompt may begin with links."""
+    return value[:_PROMPT] if isinstance(value, str) else ""
+
+
+def moment(value: Any) -> datetime | None:
+    """A time as lists have it: seconds or milliseconds since 1970, also as text, or ISO 8601; None if it is none."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            return _iso(text)
+        value = float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    try:
+        # No list reaches back to 1973 in milliseconds, or ahead to 5138 in seconds.
+        return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _iso(text: str) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def paged(page: Callable[[int, int], Sequence[ListedTask | None]], since: datetime, title: str) -> Iterator[ListedTask]:
+    """The tasks since then of a list in pages; `page` is told its number, from 0, and how many tasks stood before it.
+
+    Ends early when the pages are older, newest first, as they are wherever anybody has looked; none of these vendors
+    documents the order. Raises QueryFailed for a list that does not end.
+    """
+    seen, number, before = 0, 0, None
+    while tasks := page(number, seen):
+        ids = [task and task.outcome.task_id for task in tasks]
+        times = [task.created_at for task in tasks if task and task.created_at]
+        if ids == before:
+            # It knows only one page.
+            return
+        yield from (task for task in tasks if task and (task.created_at is None or task.created_at >= since))
+        if times and max(times) < since and times[0] >= times[-1]:
+            return
+        seen, number, before = seen + len(tasks), number + 1, ids
+        if seen >= MOST_TASKS:
+            raise QueryFailed(
+                f"{title} lists more than {MOST_TASKS} tasks since then: ask for less time", code="long_list"
+            )

@@ -1,0 +1,47 @@
+"""Tasks in the lists of midjourney-proxy and OhMyGPT, which hold the same facts under nearly the same names.
+
+Wire facts: TaskAction.java of novicezk/midjourney-proxy, TaskAction.cs of trueai-org/midjourney-proxy,
+ohmygptdocs.apifox.cn (the page about a list of tasks).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from worker.generation import Operation, Outcome
+from worker.providers.listing import ListedTask, marks_of, moment, prompt_of
+
+_OPERATIONS: Mapping[str, Operation] = {
+    **{
+        operation.name: operation
+        for operation in (
+            *(Operation.IMAGINE, Operation.UPSCALE, Operation.VARIATION, Operation.REROLL, Operation.PAN),
+            *(Operation.ZOOM, Operation.BLEND, Operation.DESCRIBE, Operation.SHORTEN, Operation.VIDEO, Operation.EDIT),
+        )
+    },
+    "INPAINT": Operation.REGION,
+    # Any button under a picture; all of them make another picture of it.
+    "ACTION": Operation.VARIATION,
+}
+#: whose prompt is none, or is the result
+_WITHOUT_PROMPT = frozenset({Operation.DESCRIBE, Operation.BLEND})
+
+
+def listed_task(task: Any, read: Callable[[Mapping[str, Any]], Outcome | None]) -> ListedTask | None:
+    """A task of the list; None for what is none, or whose window was never filled in. `read`: the vendor's reader."""
+    if not isinstance(task, dict) or task.get("status") == "MODAL":
+        return None
+    outcome = read(task)
+    if outcome is None:
+        return None
+    word, properties = task.get("action"), task.get("properties")
+    # What is not known here is counted among the pictures that somebody imagined.
+    operation = _OPERATIONS.get(word, Operation.IMAGINE) if isinstance(word, str) else Operation.IMAGINE
+    hook = properties.get("notifyHook") if isinstance(properties, dict) else None
+    return ListedTask(
+        outcome,
+        operation,
+        prompt="" if operation in _WITHOUT_PROMPT else prompt_of(task.get("prompt")),
+        created_at=moment(task.get("submitTime") or task.get("submit_time")),
+        is_over=moment(task.get("finishTime") or task.get("finish_time")) is not None,
+        marks=marks_of(task.get("state"), hook, task.get("webhookUrl")),
+    )
