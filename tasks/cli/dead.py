@@ -1,0 +1,174 @@
+"""`darkroom dead`: all that was given up, in one place, and once more after a fix."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+
+from tasks.cli.connection import open_ledger, ring
+from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
+from worker.errors import NotFound
+from worker.generation import State, iso
+from worker.ledger import Ledger
+
+#: more than anybody looks through
+ALL = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Something that was given up. `facts`: what its kind has besides, for programs."""
+
+    id: str
+    at: datetime
+    what: str
+    error: str | None
+    facts: dict[str, Any]
+
+
+def _callbacks(ledger: Ledger) -> Iterator[Letter]:
+    for one in ledger.queries.dead_callbacks(ALL):
+        facts = {"attempt": one.attempt_id, "verdict": one.verdict, "bytes": one.bytes}
+        yield Letter(f"callback:{one.id}", one.received_at, str(one.verdict), one.error, facts)
+
+
+def _assets(ledger: Ledger) -> Iterator[Letter]:
+    for asset, at in ledger.dead_letters.assets(ALL):
+        facts = {"generation": asset.generation_id, "index": asset.index, "type": asset.kind}
+        yield Letter(f"asset:{asset.generation_id}/{asset.index}", at, asset.kind, asset.error, facts)
+
+
+def _events(ledger: Ledger) -> Iterator[Letter]:
+    for one in ledger.dead_letters.events(ALL):
+        facts = {"type": one.type, "generation": one.generation_id, "subscriber": one.subscriber, "tries": one.tries}
+        yield Letter(f"event:{one.event_id}/{one.subscriber}", one.at, one.type, one.error, facts)
+
+
+KINDS: dict[str, Callable[[Ledger], Iterator[Letter]]] = {
+    "callbacks": _callbacks,
+    "assets": _assets,
+    "events": _events,
+}
+kind_option = click.option("--kind", type=click.Choice(list(KINDS)), help="Only these.")
+
+
+@click.group(invoke_without_command=True)
+@kind_option
+@json_option
+@click.pass_context
+def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
+    """List what was given up, and why.
+
+    Callbacks that nobody understood, assets whose link died or whose bytes are wrong, events that a subscriber did not
+    take. `darkroom dead replay` applies them again.
+    """
+    if ctx.invoked_subcommand is not None:
+        if kind or as_json:
+            raise click.UsageError(f"write --kind and --json after `{ctx.invoked_subcommand}`")
+        return
+    with open_ledger() as ledger:
+        letters = _letters(ledger, kind)
+    for name, letter in letters:
+        error = secrets_hidden(letter.error)
+        if as_json:
+            print_json({"id": letter.id, "kind": name, "at": iso(letter.at), **letter.facts, "error": error})
+        else:
+            at = f"{letter.at.astimezone():%Y-%m-%d %H:%M:%S}"
+            click.echo(f"{letter.id}  {at}  {one_line(letter.what)}  {one_line(error or '')}".rstrip())
+    if not letters:
+        note("nothing was given up")
+
+
+@dead.command()
+@click.argument("letter_ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="All that `darkroom dead` lists, or those of --kind.")
+@kind_option
+@json_option
+@click.pass_context
+def replay(
+    ctx: click.Context, *, letter_ids: tuple[str, ...], everything: bool, kind: str | None, as_json: bool
+) -> None:
+    """Apply them again, after what stood in the way is mended.
+
+    Callbacks are read again, assets asked for and archived, events delivered. None of it costs anything, and repeating
+    it does no harm. The exit code is 1 if one of the IDs could not be applied.
+    """
+    if bool(letter_ids) == everything or (kind and not everything):
+        raise click.UsageError("give either IDs, or --all, which may have a --kind")
+    wrong = next((one for one in letter_ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
+    if wrong is not None:
+        raise click.UsageError(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0 or "
+                               "event:57/subscriber")  # fmt: skip
+    with open_ledger() as ledger:
+        chosen = list(dict.fromkeys(letter_ids or (letter.id for _, letter in _letters(ledger, kind))))
+        bells, done = _replay_all(ledger, chosen, as_json=as_json)
+        if bells:
+            ring(*bells)
+    if not chosen:
+        note("nothing was given up")
+    ctx.exit(0 if done == len(chosen) else 1)
+
+
+def _letters(ledger: Ledger, kind: str | None) -> list[tuple[str, Letter]]:
+    return [(name, letter) for name, find in KINDS.items() if kind in {None, name} for letter in find(ledger)]
+
+
+def _replay_all(ledger: Ledger, letter_ids: Sequence[str], *, as_json: bool) -> tuple[list[str], int]:
+    """Which steps of the flow have something to do now, and how many could be applied."""
+    bells: dict[str, None] = {}
+    done = 0
+    for letter_id in letter_ids:
+        replays = ((pattern.fullmatch(letter_id), bell, again) for pattern, bell, again in _REPLAYS)
+        match, bell, again = next(found for found in replays if found[0])
+        assert match  # noqa: S101 - what fits none of them was refused before
+        is_done, message = again(ledger, match)
+        if is_done:
+            done += 1
+            bells[bell] = None
+        if as_json:
+            print_json({"id": letter_id, "done": is_done, "message": message})
+        else:
+            click.echo(f"{letter_id} {message}")
+    return list(bells), done
+
+
+def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    if ledger.inbox.replay([int(match["number"])]) == 1:
+        return True, "will be applied again"
+    return False, "does not exist, or waits to be applied already"
+
+
+def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    try:
+        (generation,) = ledger.queries.get([match["generation"]])
+    except NotFound:
+        return False, "belongs to no generation that the ledger knows"
+    assets = ledger.queries.assets_of([generation.id])[generation.id]
+    asset = next((one for one in assets if one.index == int(match["index"])), None)
+    if asset is None:
+        return False, "does not exist"
+    # Never another state: what FAILED would be submitted again, and paid for.
+    if generation.state is State.EXPIRED and asset.state == "expired":
+        ledger.deciding.retry([generation.id])
+        return True, "will be asked for and archived again"
+    if asset.state == "waiting":
+        # Perhaps for the sake of another asset of this generation: they are asked for together.
+        return True, "is being archived again already"
+    return False, f"was not given up: it is {asset.state}, its generation {generation.state}"
+
+
+def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    if ledger.dead_letters.replay_event(int(match["number"]), match["subscriber"]):
+        return True, "will be delivered again"
+    return False, "was not given up, or does not exist"
+
+
+#: the form of an ID, which step of the flow goes on with it, and what to do
+_REPLAYS: list[tuple[re.Pattern[str], str, Callable[[Ledger, re.Match[str]], tuple[bool, str]]]] = [
+    (re.compile(r"callback:(?P<number>\d{1,18})"), "ingest", _callback_again),
+    (re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})"), "archive", _asset_again),
+    (re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)"), "notify", _event_again),
+]

@@ -1,0 +1,125 @@
+"""Hand recorded events to those who subscribed: as signed webhooks, and to Celery tasks by name."""
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from worker.bells import ring_if_due
+from worker.celery import app
+from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
+from worker.posting import Line, Refusal
+from worker.redaction import redact
+from worker.services import Services, services
+from worker.standard_webhooks import WebhookSigner
+from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
+
+#: longer than one try (`worker.posting`) and writing it down; renewed with each event
+LEASE = timedelta(seconds=45)
+#: how many subscribers one worker serves at once, and for how long before others get their turn
+THREADS = 8
+SLICE_SECONDS = 10.0
+
+Send = Callable[[EventDelivery], Refusal | None]
+
+
+@app.task(name="notify")
+def notify() -> None:
+    """Deliver what is due, to each subscriber in the order of the events; one that fails holds up no other."""
+    here = services()
+    known = {subscriber.name: subscriber for subscriber in named_by(here.settings)}
+    claims = here.ledger.notifying.claim(known, THREADS, LEASE)
+    if not claims:
+        return
+    with ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
+        served = [pool.submit(serve, here, known[claim.subscriber], claim) for claim in claims]
+    for one in served:
+        one.result()
+    ring_if_due(here.ledger, "notify")
+
+
+def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
+    """Deliver to one subscriber until nothing is due, its time is over, or a delivery fails."""
+    notifying = here.ledger.notifying
+    wanted = functools.partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
+    ends = time.monotonic() + SLICE_SECONDS
+    handed: Handed | None = None
+    with _sender(here, subscriber) as send:
+        while True:
+            goes_on = time.monotonic() < ends
+            delivery = notifying.step(claim, LEASE, handed, more=goes_on)
+            handed = None
+            if delivery is not None:
+                refusal = send(delivery)
+                handed = Handed(delivery, refusal.reason, refusal.final) if refusal else Handed(delivery)
+            elif not goes_on or not notifying.feed(claim, wanted):
+                break
+    notifying.release(claim)
+
+
+def message_id(delivery: EventDelivery) -> str:
+    """The same in each try; with its time, because a restored ledger gives out the same numbers again."""
+    return f"evt_{delivery.event_id}_{int(delivery.at.timestamp() * 1000):x}"
+
+
+def envelope(delivery: EventDelivery) -> dict[str, Any]:
+    """What subscribers get: `type`, `timestamp` (when it happened), `data`; nothing in it is a secret."""
+    about = {f"generation_{name}" if name == "key" else name: value for name, value in delivery.about.items()}
+    if not delivery.type.startswith("generation."):
+        # Why a generation is as it is belongs to the events that tell how it is.
+        about = {name: value for name, value in about.items() if name not in {"reason", "message"}}
+    ids = {"generation_id": delivery.generation_id, "batch_id": delivery.batch_id}
+    known = {name: value for name, value in ids.items() if value is not None}
+    at = delivery.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {"type": delivery.type, "timestamp": at, "data": _without_secrets({**known, **about, **delivery.payload})}
+
+
+@contextmanager
+def _sender(here: Services, subscriber: Subscriber) -> Iterator[Send]:
+    if isinstance(subscriber, Webhook):
+        secret = here.settings.darkroom_notify_secret
+        signer = WebhookSigner(secret.get_secret_value() if secret else "")
+        with Line(subscriber.url) as line:
+            yield functools.partial(_post, here, line, signer)
+    else:
+        # What we send to our own workers has a prefix that other applications' workers do not look for.
+        with app.connection_for_write(transport_options={"global_keyprefix": ""}) as connection:
+            yield functools.partial(_call, connection, subscriber)
+
+
+def _post(here: Services, line: Line, signer: WebhookSigner, delivery: EventDelivery) -> Refusal | None:
+    body = json.dumps(envelope(delivery), ensure_ascii=False, separators=(",", ":")).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "Darkroom"}
+    return line.post(body, headers | signer.headers(message_id(delivery), int(here.clock().timestamp()), body))
+
+
+def _call(connection: Any, subscriber: CeleryTask, delivery: EventDelivery) -> Refusal | None:
+    try:
+        app.send_task(
+            subscriber.task,
+            args=[envelope(delivery)],
+            # So that a task which gets one twice can tell.
+            task_id=message_id(delivery),
+            queue=Queue(subscriber.queue, routing_key=subscriber.queue),  # type: ignore[no-untyped-call]
+            connection=connection,
+            ignore_result=True,
+        )
+    except (OperationalError, RedisError, OSError) as error:
+        return Refusal(f"the broker did not take it: {redact(str(error))}")
+    return None
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: _without_secrets(item) for name, item in value.items()}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,218 @@
+"""`darkroom dead`: everything that was given up, with an ID by which it can be tried again."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.tasks.cli import stories
+from tests.tasks.cli.conftest import Darkroom
+from worker.errors import CallbackUnreadable
+from worker.generation import Link, Outcome, State, Status
+from worker.ledger import Ledger
+from worker.ledger.archiving import Archived, Lost, Stored
+from worker.ledger.inbox import Delivery
+from worker.ledger.notifying import Handed
+from worker.ledger.outcomes import News
+
+MINUTE = stories.MINUTE
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def listed(darkroom: Darkroom, *more: str) -> list[str]:
+    return [line["id"] for line in lines(darkroom("dead", "--json", *more).stdout)]
+
+
+def set_aside(ledger: Ledger, *bodies: bytes) -> list[str]:
+    """Callbacks that nobody could read."""
+    attempt_id = stories.answered(ledger)[1]
+    now = datetime.now(UTC)
+    ledger.inbox.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
+    stored = ledger.inbox.claim(len(bodies), MINUTE)
+    ledger.outcomes.apply(
+        [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
+    )
+    return [f"callback:{one.id}" for one in stored]
+
+
+def given_up(ledger: Ledger) -> list[str]:
+    """A generation of three assets of which the first is stored and the others are lost; the IDs of those."""
+    generation_id, attempt_id = stories.answered(ledger, "task-9")
+    outcome = Outcome(Status.SUCCEEDED, "task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3)))
+    deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
+    ledger.outcomes.apply([News(attempt_id, outcome, "callback", deadlines)])
+    (claim,) = ledger.archiving.claim(1, MINUTE)
+    aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
+    stored = Stored(0, "pictures/0.png", "ab" * 32, 10, "image/png")
+    ledger.archiving.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
+    return [f"asset:{generation_id}/1", f"asset:{generation_id}/2"]
+
+
+def undelivered(ledger: Ledger) -> str:
+    """The newest event, which its subscriber wants no more."""
+    ledger.notifying.register(["billing.on_event"])
+    (claim,) = ledger.notifying.claim(["billing.on_event"], 1, MINUTE)
+    ledger.notifying.feed(claim, lambda _: True)
+    delivery = ledger.notifying.step(claim, MINUTE)
+    assert delivery is not None
+    refused = Handed(delivery, f"it answers with {stories.LINK}", final=True)
+    ledger.notifying.step(claim, MINUTE, refused)
+    return f"event:{delivery.event_id}/billing.on_event"
+
+
+def test_everything_that_was_given_up_stands_in_one_list(darkroom: Darkroom, ledger: Ledger) -> None:
+    assert darkroom("dead").stderr == "nothing was given up\n"
+    (callback,) = set_aside(ledger, b"?")
+    assets = given_up(ledger)
+    event = undelivered(ledger)
+    assert listed(darkroom) == [callback, *assets, event]
+    assert listed(darkroom, "--kind", "assets") == assets
+    output = darkroom("dead").stdout.splitlines()
+    assert [line.split()[0] for line in output] == [callback, *assets, event]
+    assert output[0].endswith("unreadable  the body is not JSON")
+    assert "its bytes lie under pictures/rejected/" in output[1]
+    assert "generation.submitted  it answers with https://cdn" in output[3]
+    assert darkroom.bells == []
+
+
+def test_programs_get_what_each_kind_has_besides(darkroom: Darkroom, ledger: Ledger) -> None:
+    set_aside(ledger, b"?")
+    given_up(ledger)
+    undelivered(ledger)
+    callback, asset, _, event = lines(darkroom("dead", "--json").stdout)
+    common = {"id", "kind", "at", "error"}
+    assert set(callback) == common | {"attempt", "verdict", "bytes"}
+    assert set(asset) == common | {"generation", "index", "type"}
+    assert set(event) == common | {"type", "generation", "subscriber", "tries"}
+    assert [one["kind"] for one in (callback, asset, event)] == ["callbacks", "assets", "events"]
+    assert (event["type"], event["subscriber"], event["tries"]) == ("generation.submitted", "billing.on_event", 1)
+    assert all(datetime.fromisoformat(one["at"]).tzinfo for one in (callback, asset, event))
+
+
+def test_no_line_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Ledger) -> None:
+    given_up(ledger)
+    undelivered(ledger)
+    for more in ((), ("--json",)):
+        output = darkroom("dead", *more).output
+        assert "[redacted]" in output
+        assert stories.SIGNATURE not in output
+
+
+def test_callbacks_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    first, second = set_aside(ledger, b"?", b"!")
+    assert darkroom("dead", "replay", first).stdout == f"{first} will be applied again\n"
+    assert listed(darkroom) == [second]
+    assert len(ledger.inbox.claim(10, MINUTE)) == 1
+    assert darkroom.bells == ["ingest"]
+
+
+def test_assets_are_asked_for_again_with_their_whole_generation(darkroom: Darkroom, ledger: Ledger) -> None:
+    first, second = given_up(ledger)
+    generation_id = first.removeprefix("asset:").removesuffix("/1")
+    result = darkroom("dead", "replay", first, second)
+    assert (result.exit_code, result.stdout.splitlines()) == (
+        0,
+        [f"{first} will be asked for and archived again", f"{second} is being archived again already"],
+    )
+    assert ledger.queries.get([generation_id])[0].state is State.SUCCEEDED
+    states = [asset.state for asset in ledger.queries.assets_of([generation_id])[generation_id]]
+    assert states == ["stored", "waiting", "waiting"]
+    assert darkroom.bells == ["archive"]
+    assert listed(darkroom) == []
+
+
+def test_events_are_delivered_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.submitted(ledger)
+    event = undelivered(ledger)
+    assert darkroom("dead", "replay", event).stdout == f"{event} will be delivered again\n"
+    (claim,) = ledger.notifying.claim(["billing.on_event"], 1, MINUTE)
+    delivery = ledger.notifying.step(claim, MINUTE)
+    assert delivery is not None
+    assert f"event:{delivery.event_id}/billing.on_event" == event
+    assert darkroom.bells == ["notify"]
+
+
+def test_all_of_it_or_one_kind_is_tried_again_and_a_second_time_there_is_nothing(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
+    callbacks, assets = set_aside(ledger, b"?", b"!"), given_up(ledger)
+    event = undelivered(ledger)
+    done = lines(darkroom("dead", "replay", "--all", "--kind", "assets", "--json").stdout)
+    assert [(line["id"], line["done"]) for line in done] == [(one, True) for one in assets]
+    result = darkroom("dead", "replay", "--all", "--json")
+    assert result.exit_code == 0
+    assert {line["id"] for line in lines(result.stdout)} == {*callbacks, event}
+    again = darkroom("dead", "replay", "--all")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "nothing was given up\n")
+    assert sorted(darkroom.bells) == ["archive", "ingest", "notify"]
+
+
+def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, ledger: Ledger) -> None:
+    """Not even where it has an asset that was given up: that would be paid for."""
+    generation_id = stories.failed(ledger)
+    result = darkroom("dead", "replay", f"asset:{generation_id}/0")
+    assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 does not exist\n")
+    assert ledger.queries.get([generation_id])[0].state is State.FAILED
+    archived = stories.archived(ledger, "task-2")
+    assert darkroom("dead", "replay", f"asset:{archived}/0").stdout == (
+        f"asset:{archived}/0 was not given up: it is stored, its generation archived\n"
+    )
+    assert darkroom.bells == []
+
+
+@pytest.mark.parametrize(
+    ("letter_id", "sentence"),
+    [
+        ("callback:7", "does not exist, or waits to be applied already"),
+        ("asset:gen_unknown/0", "belongs to no generation that the ledger knows"),
+        ("event:7/nobody", "was not given up, or does not exist"),
+    ],
+)
+def test_what_nobody_knows_is_told(darkroom: Darkroom, letter_id: str, sentence: str) -> None:
+    result = darkroom("dead", "replay", letter_id)
+    assert (result.exit_code, result.stdout) == (1, f"{letter_id} {sentence}\n")
+    assert darkroom.bells == []
+
+
+def test_one_wrong_id_among_good_ones_leaves_those_as_good(darkroom: Darkroom, ledger: Ledger) -> None:
+    (callback,) = set_aside(ledger, b"?")
+    result = darkroom("dead", "replay", "callback:99", callback)
+    assert result.exit_code == 1
+    assert f"{callback} will be applied again" in result.stdout
+    assert darkroom.bells == ["ingest"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["12", "callback:", "callback:x", "asset:gen_1", "event:57", "picture:1", "callback:1 "]
+)
+def test_what_is_no_id_is_a_sentence_and_changes_nothing(darkroom: Darkroom, ledger: Ledger, wrong: str) -> None:
+    (callback,) = set_aside(ledger, b"?")
+    result = darkroom("dead", "replay", callback, wrong)
+    assert result.exit_code == 2
+    assert f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12" in result.stderr
+    assert listed(darkroom) == [callback]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("replay",), ("replay", "callback:1", "--all"), ("replay", "callback:1", "--kind", "events"), ("--json", "replay"),
+     ("--kind", "letters")],
+)  # fmt: skip
+def test_what_shall_be_tried_again_must_be_clear(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
+    assert darkroom("dead", *arguments).exit_code == 2
+
+
+def test_the_doctor_knows_of_dead_letters(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    set_aside(ledger, b"?")
+    undelivered(ledger)
+    found = {one["check"]: one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"]}
+    for kind in ("callbacks", "events"):
+        assert found[kind]["verdict"] == "warn"
+        assert found[kind]["message"] == (
+            "1 were given up: `darkroom dead` says why, `darkroom dead replay` tries them again"
+        )

@@ -1,0 +1,78 @@
+"""A subscriber: a real HTTP server that answers as told and remembers what came, in its order."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.worker.test_standard_webhooks import SECRET, verify
+
+
+@dataclass
+class Received:
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+    @property
+    def is_genuine(self) -> bool:
+        return verify(SECRET, self.headers, self.body)
+
+
+@dataclass
+class Subscriber:
+    """`answer` gives the status for the n-th request (from 0), or does something worse first."""
+
+    url: str
+    answer: Callable[[int], int] = lambda _: 204
+    received: list[Received] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def types(self) -> list[str]:
+        return [one.event["type"] for one in self.received]
+
+
+@contextmanager
+def subscriber(answer: Callable[[int], int] = lambda _: 204) -> Iterator[Subscriber]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            listening.received.append(Received({name.lower(): value for name, value in self.headers.items()}, body))
+            status = listening.answer(len(listening.received) - 1)
+            try:
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            except OSError:
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    listening = Subscriber(f"http://127.0.0.1:{server.server_port}/hooks/token-of-the-subscriber", answer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield listening
+    finally:
+        listening.stopping.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,42 @@
+"""Standard Webhooks 1.0: the headers that prove who sent an event and when (https://www.standardwebhooks.com)."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+FORM = (
+    "expected whsec_ and the base64 of 24 to 64 random bytes, several separated by commas while one replaces another; "
+    "make one with: python3 -c 'import base64, secrets; "
+    'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\''
+)
+
+
+class WebhookSigner:
+    """Signs with each of `secrets`, so that a receiver may know the old one or the new one while they are rotated.
+
+    Raises ValueError, whose text shows nothing of them.
+    """
+
+    def __init__(self, secrets: str) -> None:
+        self._keys = [_key(secret.strip()) for secret in secrets.split(",")]
+
+    def headers(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+        """The headers of one try. `message_id`: the same in each try; `timestamp`: of this one, in Unix seconds."""
+        signed = f"{message_id}.{timestamp}.".encode() + body
+        macs = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in self._keys)
+        return {
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(f"v1,{mac}" for mac in macs),
+        }
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(FORM) from None
+    if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError(FORM)
+    return key
