@@ -1,19 +1,27 @@
 """A woken worker goes on until nothing is due: many rows per message, many waits at once, few commits."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Generic, Self, TypeVar
 
+from worker import stopping
 from worker.errors import LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
 #: seconds after which a drain takes no new work, so that other kinds get their turn
 SLICE_SECONDS = 10.0
+#: for how long a claim is held; what a dead worker held comes back after it
+LEASE = timedelta(seconds=30)
+_RENEW_SECONDS = 8.0
+#: seconds after which work is not held any longer: its thread hangs, and the task's time limit ends it by then
+_LONGEST_SECONDS = 60.0
 #: seconds between two claims while work is under way, so that rows are claimed in groups
 _GROUPING = 0.05
 #: seconds that a result waits for others, so that they are written down together
@@ -31,57 +39,128 @@ def drain(
     work: Callable[[Item], Result],
     record: Callable[[Sequence[Result]], None],
     *,
+    renew: Callable[[Sequence[Item]], None],
     threads: int,
     seconds: float = SLICE_SECONDS,
+    give_back: Callable[[Sequence[Item]], None] | None = None,
 ) -> int:
     """Claim rows as long as there are any, work on them in threads, record their results in groups; how many.
 
     Never claims more than can start at once: what is claimed for a POST and not sent would be unclear after a crash.
-    An item whose work raises is left to its lease. Raises LedgerUnavailable when the ledger stays away.
+    The claims of slow work are renewed. An item whose work raises is left to its lease. When the worker is told to
+    stop, what is not done in time goes to `give_back`, or is left to its lease too. Raises LedgerUnavailable when the
+    ledger stays away.
     """
     finished = 0
     closing = time.monotonic() + seconds
     claim_again_at = 0.0
     exhausted = False
-    running = 0
-    ended: SimpleQueue[Future[Result]] = SimpleQueue()
-    with ThreadPoolExecutor(threads, thread_name_prefix="drain") as pool:
+    with _UnderWay(work, renew, threads) as under_way:
         while True:
             now = time.monotonic()
-            free = threads - running
+            free = threads - len(under_way)
             # One row per commit would cost more than the work: while much is under way, claim in groups.
-            worth_it = not running or now >= claim_again_at or (free >= threads // 2 and not exhausted)
-            if free and worth_it and now < closing:
+            worth_it = not under_way or now >= claim_again_at or (free >= threads // 2 and not exhausted)
+            if free and worth_it and now < closing and not stopping.is_asked():
                 try:
                     items = claim(free)
                 except LedgerUnavailable:
-                    if not running:
+                    if not under_way:
                         raise
                     # What is under way is still to be written down.
                     closing, items = now, []
-                for item in items:
-                    pool.submit(work, item).add_done_callback(ended.put)
-                running += len(items)
+                under_way.start(items)
                 exhausted = len(items) < free
                 claim_again_at = now + _GROUPING
-            if not running:
+            if not under_way:
                 return finished
-            done = _ended(ended, running)
-            running -= len(done)
+            done = under_way.take_ended()
             _record_patiently(record, _results(done))
             finished += len(done)
+            if stopping.seconds_left() <= 0:
+                if under_way and give_back is not None:
+                    give_back(under_way.items())
+                return finished
+            under_way.renew_slow()
 
 
-def _ended(ended: "SimpleQueue[Future[Result]]", running: int) -> list["Future[Result]"]:
-    """Those that ended: none after a while, or the first and what ends soon after it."""
-    done: list[Future[Result]] = []
-    wait_until = time.monotonic() + _GROUPING
-    with suppress(Empty):
-        while len(done) < running:
-            done.append(ended.get(timeout=max(0.0, wait_until - time.monotonic())))
-            if len(done) == 1:
-                wait_until = time.monotonic() + _LINGER
-    return done
+class _UnderWay(Generic[Item, Result]):
+    """Items that threads work on now."""
+
+    def __init__(self, work: Callable[[Item], Result], renew: Callable[[Sequence[Item]], None], threads: int) -> None:
+        self._work = work
+        self._renew = renew
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="drain")
+        self._started: dict[Future[Result], tuple[Item, float]] = {}
+        self._ended: SimpleQueue[Future[Result]] = SimpleQueue()
+        self._renew_at = time.monotonic() + _RENEW_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A worker that has to stop does not wait for threads that hang; they end with its process.
+        self._pool.shutdown(wait=stopping.seconds_left() > 0)
+
+    def __len__(self) -> int:
+        return len(self._started)
+
+    def items(self) -> list[Item]:
+        return [item for item, _ in self._started.values()]
+
+    def start(self, items: Sequence[Item]) -> None:
+        for item in items:
+            future = self._pool.submit(self._work, item)
+            self._started[future] = (item, time.monotonic())
+            future.add_done_callback(self._ended.put)
+
+    def take_ended(self) -> list[Future[Result]]:
+        """Those that ended: none after a while, or the first and what ends soon after it."""
+        done: list[Future[Result]] = []
+        wait_until = time.monotonic() + _GROUPING
+        with suppress(Empty):
+            while self._started:
+                done.append(self._ended.get(timeout=max(0.0, wait_until - time.monotonic())))
+                del self._started[done[-1]]
+                if len(done) == 1:
+                    wait_until = time.monotonic() + _LINGER
+        return done
+
+    def renew_slow(self) -> None:
+        """Renew, now and then, the claims of what takes long; not of what hangs."""
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._renew_at = now + _RENEW_SECONDS
+            ages = ((item, now - since) for item, since in self._started.values())
+            slow = [item for item, age in ages if _RENEW_SECONDS / 2 <= age <= _LONGEST_SECONDS]
+            if slow:
+                _renew_if_possible(lambda: self._renew(slow))
+
+
+@contextmanager
+def renewed(renew: Callable[[], None]) -> Iterator[None]:
+    """Renew a claim now and then while the block runs: for work that has no drain."""
+    over = threading.Event()
+    give_up_at = time.monotonic() + _LONGEST_SECONDS
+
+    def go_on() -> None:
+        while not over.wait(_RENEW_SECONDS) and time.monotonic() < give_up_at:
+            _renew_if_possible(renew)
+
+    keeper = threading.Thread(target=go_on, name="renew", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+
+
+def _renew_if_possible(renew: Callable[[], None]) -> None:
+    try:
+        renew()
+    except LedgerUnavailable as error:
+        log.warning("claims could not be renewed: %s", error)
 
 
 def _record_patiently(record: Callable[[Sequence[Result]], None], results: Sequence[Result]) -> None:

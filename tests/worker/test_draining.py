@@ -4,12 +4,16 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
-from worker import draining
-from worker.draining import drain
+from worker import draining, stopping
+from worker.draining import renewed
 from worker.errors import LedgerUnavailable
+
+#: nothing in most of these tests takes so long that its claim must be renewed
+drain = partial(draining.drain, renew=lambda _items: pytest.fail("nothing is slow here"))
 
 
 class Work:
@@ -174,3 +178,95 @@ def test_results_are_recorded_in_groups():
     work = Work(64)
     drain(work.claim, work.work, work.record, threads=16)
     assert len(work.groups) < 64
+
+
+@pytest.fixture
+def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set it, and the worker is told to stop within 0.2 s."""
+    told = threading.Event()
+    deadline: list[float] = []
+
+    def seconds_left() -> float:
+        if told.is_set() and not deadline:
+            deadline.append(time.monotonic() + 0.2)
+        return deadline[0] - time.monotonic() if deadline else float("inf")
+
+    monkeypatch.setattr(stopping, "seconds_left", seconds_left)
+    return told
+
+
+def test_a_worker_that_is_told_to_stop_takes_nothing_more_and_writes_down_what_ends_in_time(
+    told_to_stop: threading.Event,
+):
+    work = Work(1000)
+
+    def stop(number: int) -> int:
+        told_to_stop.set()
+        time.sleep(0.05)
+        return number
+
+    assert drain(work.claim, stop, work.record, threads=4) == 4
+    assert sorted(work.recorded) == [0, 1, 2, 3]
+    assert len(work.due) == 996
+
+
+def test_what_is_not_done_in_time_is_given_back_and_not_waited_for(told_to_stop: threading.Event):
+    work = Work(3)
+    given_back: list[int] = []
+    end = threading.Event()
+
+    def hang(number: int) -> int:
+        told_to_stop.set()
+        if number > 0:
+            end.wait(10)
+        return number
+
+    try:
+        began = time.monotonic()
+        assert drain(work.claim, hang, work.record, threads=4, give_back=given_back.extend) == 1
+        assert time.monotonic() - began < 2
+        assert (work.recorded, given_back) == ([0], [1, 2])
+    finally:
+        end.set()
+
+
+def test_the_claims_of_slow_work_are_renewed_until_it_must_be_taken_for_hanging(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(draining, "_LONGEST_SECONDS", 0.5)
+    work = Work(4)
+    renewals: list[tuple[float, list[int]]] = []
+    end = threading.Event()
+    began = time.monotonic()
+
+    def one_hangs(number: int) -> int:
+        if number == 0:
+            end.wait(10)
+        return number
+
+    def renew(numbers: Sequence[int]) -> None:
+        renewals.append((time.monotonic() - began, list(numbers)))
+        raise LedgerUnavailable("away for a moment, which must not end the work")
+
+    watch = threading.Timer(1.0, end.set)
+    watch.start()
+    assert drain(work.claim, one_hangs, work.record, threads=4, renew=renew) == 4
+    assert len(renewals) > 2
+    assert all(numbers == [0] for _, numbers in renewals)
+    assert renewals[-1][0] < 0.7
+
+
+def test_work_without_a_drain_is_renewed_while_it_lasts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_RENEW_SECONDS", 0.01)
+    renewals: list[None] = []
+    twice = threading.Event()
+
+    def renew() -> None:
+        renewals.append(None)
+        if len(renewals) == 2:
+            twice.set()
+
+    with renewed(renew):
+        assert twice.wait(5)
+    before = len(renewals)
+    time.sleep(0.05)
+    assert len(renewals) == before

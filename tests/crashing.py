@@ -1,0 +1,114 @@
+"""A process that runs one task and ends, or is frozen, in the middle of it: killed at a named step by `os._exit`.
+
+No step is marked in the program itself. The process replaces one function of it by one that never returns.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import psutil
+
+import worker.services
+from tests.pipeline import MovableClock, Pipeline, celery_app
+from worker.services import Services, services
+
+CRASHED = 77
+
+# A fresh process that has everything imported and no threads, forked from for each crash: a fork of pytest would copy
+# the locks of its servers' threads.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__, "worker.archive.s3", "worker.providers.acedata"])
+
+
+@dataclass(frozen=True)
+class Step:
+    """`before` or `after` a function of the program, named by its module and its name in there."""
+
+    when: str
+    module: str
+    function: str
+
+    def replace(self, act: Callable[[], None]) -> None:
+        *path, name = self.function.split(".")
+        owner: Any = importlib.import_module(self.module)
+        for part in path:
+            owner = getattr(owner, part)
+        original = getattr(owner, name)
+
+        def replaced(*arguments: Any, **options: Any) -> Any:
+            if self.when == "before":
+                act()
+            result = original(*arguments, **options)
+            if self.when == "after":
+                act()
+            return result
+
+        setattr(owner, name, replaced)
+
+
+def crash(pipeline: Pipeline, task: str, step: Step) -> int | None:
+    """Run the task in a process that dies at the step; its exit code, which is CRASHED if it came to it."""
+    return _end_of(_start(pipeline, task, step, frozen_for=None))
+
+
+@contextmanager
+def frozen(pipeline: Pipeline, task: str, step: Step, seconds: float) -> Any:
+    """Run the task in a process that stands still at the step while the block runs, and then goes on to its end.
+
+    To it, and to the pipeline, so many `seconds` have passed.
+    """
+    process = _start(pipeline, task, step, frozen_for=seconds)
+    suspended = psutil.Process(process.pid)
+    deadline = time.monotonic() + 30
+    while suspended.status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline, "it never came to the step"
+        time.sleep(0.01)
+    try:
+        pipeline.clock.advance(seconds=seconds)
+        yield
+    finally:
+        suspended.resume()
+    assert _end_of(process) == 0
+
+
+def _end_of(process: Any) -> int | None:
+    process.join(30)
+    process.kill()
+    return process.exitcode
+
+
+def _start(pipeline: Pipeline, task: str, step: Step, frozen_for: float | None) -> Any:
+    arguments = (dict(os.environ), pipeline.clock.ahead, task, step, frozen_for)
+    process = _processes.Process(target=_run, args=arguments)
+    process.start()
+    return process
+
+
+def _run(environment: dict[str, str], ahead: timedelta, task: str, step: Step, frozen_for: float | None) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    clock = MovableClock()
+    clock.advance(seconds=ahead.total_seconds())
+    worker.services.Services = partial(Services, clock=clock)
+    services.cache_clear()
+    celery_app.send_task = lambda *_, **__: None
+
+    came_here: list[None] = []
+
+    def freeze() -> None:
+        if not came_here:
+            came_here.append(None)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            clock.advance(seconds=frozen_for)
+
+    step.replace((lambda: os._exit(CRASHED)) if frozen_for is None else freeze)
+    celery_app.tasks[task]()

@@ -1,0 +1,138 @@
+"""Who may work on which assets: what dies first goes first, and one worker at a time holds a generation."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Integer, bindparam, func, select, text, update
+
+from worker.generation import Asset, Generation
+from worker.ledger.database import Database
+from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.tables import NEVER, UNSTORED, assets, batches, generations
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveClaim:
+    """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
+
+    generation: Generation
+    batch_name: str | None
+    assets: tuple[Asset, ...]
+    #: how many workers in a row held it, and each died or hung until its lease had ended; and a token
+    lease: str
+
+    @property
+    def deaths(self) -> int:
+        return _deaths(self.lease)
+
+
+_a, _g = assets.c, generations.c
+_DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
+
+_MOST_URGENT = (
+    select(generations)
+    .where(
+        _g.id.in_(
+            select(_a.generation_id)
+            .where(text(UNSTORED), _DUE, _a.deadline <= bindparam("dies_by"))
+            .order_by(_a.deadline)
+            .limit(bindparam("links", type_=Integer))
+        )
+    )
+    .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
+    .limit(LIMIT)
+    # The generation's row is the lock: its assets are never split between two workers.
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_LEND = (
+    update(assets)
+    # Those that wait for another try as well: who works on a generation works on all of it.
+    .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
+    .values(lease=bindparam("token"), not_before=bindparam("until"), tries=_a.tries + 1)
+    .returning(_a.generation_id)
+)
+# The lease is the fence: of what another worker has taken over, nothing changes.
+_HELD = (
+    select(_a.id)
+    .where(_a.generation_id.in_(IDS), _a.lease.in_(bindparam("tokens", expanding=True)), text(UNSTORED))
+    .with_for_update(skip_locked=True)
+)
+_RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
+# A result takes the lease away, so one that is left belongs to a worker that told none.
+_LAST_LEASES = (
+    select(_a.generation_id, func.max(_a.lease).label("lease"))
+    .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _a.not_before <= NOW)
+    .group_by(_a.generation_id)
+)
+_ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
+_BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+
+
+class ArchiveClaims:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(
+        self, limit: int, lease: timedelta, within: timedelta | None = None, *, suspects: bool = True
+    ) -> list[ArchiveClaim]:
+        """Take the generations whose links die first, or only those of which one dies `within` that time.
+
+        `suspects`: those too that a worker held when it died. Such a one comes alone, and must be worked on alone.
+        """
+        with self._database.write() as connection:
+            now = self._database.clock()
+            dies_by = NEVER if within is None else now + within
+            # More links than generations, because one has several, and because other workers choose among the same now.
+            free = connection.execute(
+                _MOST_URGENT, {"now": now, "dies_by": dies_by, "links": limit * 16, "limit": limit}
+            )
+            found = {row.id: to_generation(row) for row in free}
+            if not found:
+                return []
+            last_leases = connection.execute(_LAST_LEASES, {"ids": list(found), "now": now})
+            deaths = {row.generation_id: _deaths(row.lease) + 1 for row in last_leases}
+            chosen = _to_be_taken(list(found), deaths, suspects=suspects)
+            if not chosen:
+                return []
+            token = f"{deaths.get(chosen[0], 0)}.{secrets.token_hex(8)}"
+            lent = {"now": now, "ids": chosen, "token": token, "until": now + lease}
+            held = set(connection.execute(_LEND, lent).scalars())
+            belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
+            for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
+                belongings[row.generation_id].append(to_asset(row))
+            batch_ids = {found[generation_id].batch_id for generation_id in held}
+            names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
+        if not held:
+            # Others took them all between our look and our lock; what they left is still to be looked at.
+            return self.claim(limit, lease, within, suspects=suspects)
+        return [
+            ArchiveClaim(
+                found[generation_id],
+                names.get(found[generation_id].batch_id),
+                tuple(belongings[generation_id]),
+                token,
+            )
+            for generation_id in found
+            if generation_id in held
+        ]
+
+    def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
+        """Hold these claims for another `lease`; one that lost its own meanwhile changes nothing."""
+        ids, tokens = [claim.generation.id for claim in claims], [claim.lease for claim in claims]
+        with self._database.write() as connection:
+            connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})
+
+
+def _to_be_taken(ids: Sequence[str], deaths: Mapping[str, int], *, suspects: bool) -> Sequence[str]:
+    """All that are not suspected; or the first alone if it is: should it kill again, no other suffers with it."""
+    if suspects and ids[0] in deaths:
+        return ids[:1]
+    return [generation_id for generation_id in ids if generation_id not in deaths]
+
+
+def _deaths(lease: str) -> int:
+    number, dot, _ = lease.partition(".")
+    return int(number) if dot else 0
