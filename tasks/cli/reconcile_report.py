@@ -1,0 +1,113 @@
+"""What `darkroom reconcile` has found, for people and for programs: what is known, what is not, and what to do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tasks.cli.output import secrets_hidden
+from tasks.comparing import Compared
+from worker.generation import State, iso
+from worker.ledger.gate import Gate, Marker
+
+#: ids that are shown to a person; programs get all of them
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions."""
+
+    gate: Gate | None
+    marker: Marker | None
+    no_marker: str | None
+    since: datetime
+    compared: Sequence[Compared]
+    callbacks: Sequence[int]
+    queued: int
+    opened: bool = False
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.gate is not None and self.gate.closed_at is not None
+
+
+def lines(report: Report) -> Iterator[str]:
+    yield f"compared with what was made since {report.since:%Y-%m-%d %H:%M} UTC"
+    if report.no_marker:
+        yield f"bucket: not known, {report.no_marker}"
+    for one in report.compared:
+        yield from _of_provider(one)
+    if report.callbacks:
+        count = len(report.callbacks)
+        yield f"callbacks: {count} for submissions that this ledger does not know; `darkroom dead` shows them"
+    yield f"{report.queued} still to be submitted"
+    gate = report.gate
+    if report.opened and gate is not None:
+        yield f"submissions go on: confirmed by {gate.opened_by}"
+    elif gate is None or gate.closed_at is None:
+        yield "submissions are not stopped"
+    else:
+        yield f"submissions are stopped since {gate.closed_at:%Y-%m-%d %H:%M} UTC: {gate.reason}"
+        yield (
+            "what to do: `darkroom cancel` what was made already, `darkroom rescue` what is unknown here and wanted, "
+            "then `darkroom reconcile --confirm`: whatever still waits is submitted and paid for"
+        )
+
+
+def _of_provider(one: Compared) -> Iterator[str]:
+    if not one.has_list:
+        yield f"{one.provider}: not known, it has no list of its tasks; see on its website what was made there"
+    elif one.trouble:
+        yield f"{one.provider}: not known, {one.trouble}"
+    else:
+        yield f"{one.provider}: {one.tasks} tasks, {one.known} of them known under their task_id"
+    for found in one.found[:_SHOWN]:
+        danger = ": cancel it, or it is paid for again" if found.state is State.QUEUED else ""
+        yield f"  found: task {found.task_id} is {found.generation_id}, {found.state}{danger}"
+    for is_ours, what in ((True, "sent by a Darkroom, unknown to this ledger"), (False, "made elsewhere")):
+        unknown = [task for task in one.unknown if task.is_ours is is_ours]
+        if unknown:
+            yield f"  unknown: {len(unknown)} {what}: {_ids([task.task_id for task in unknown])}"
+        for task in [task for task in unknown if task.perhaps][:_SHOWN]:
+            yield f"    task {task.task_id} has the prompt of {_ids(task.perhaps)}, still to be submitted"
+
+
+def _ids(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return f"{', '.join(ids[:_SHOWN])}{more}"
+
+
+def document(report: Report) -> dict[str, Any]:
+    gate, marker = report.gate, report.marker
+    return {
+        "stopped": report.is_stopped,
+        "reason": gate and gate.reason,
+        "stopped_at": iso(gate.closed_at) if gate else None,
+        "opened": report.opened,
+        "opened_at": iso(gate.opened_at) if gate else None,
+        "opened_by": gate and gate.opened_by,
+        "ledger": gate and gate.ledger,
+        "bucket": marker and {"ledger": marker.ledger, "changes": marker.changes, "at": iso(marker.at)},
+        "bucket_error": secrets_hidden(report.no_marker),
+        "since": iso(report.since),
+        "providers": [_as_json(one) for one in report.compared],
+        "unknown_callbacks": list(report.callbacks),
+        "queued": report.queued,
+    }
+
+
+def _as_json(one: Compared) -> dict[str, Any]:
+    return {
+        "provider": one.provider,
+        "has_list": one.has_list,
+        "error": secrets_hidden(one.trouble),
+        "tasks": one.tasks,
+        "known": one.known,
+        "found": [
+            {"task_id": found.task_id, "generation": found.generation_id, "state": found.state} for found in one.found
+        ],
+        "unknown": [
+            {"task_id": task.task_id, "sent_by_darkroom": task.is_ours, "perhaps": task.perhaps} for task in one.unknown
+        ],
+    }

@@ -1,0 +1,246 @@
+"""A ledger is restored from yesterday's copy: what was paid for meanwhile is not paid for again."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tasks.cli import cli
+from tests.pipeline import Pipeline, running_pipeline
+from tests.s3 import Server
+from webhook import sandbox
+from webhook.health import _check_gate
+from worker.generation import State
+
+Start = Callable[[], Pipeline]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
+    with ExitStack() as stack:
+
+        def starter() -> Pipeline:
+            pretended = stack.enter_context(sandbox.running(delay=0.05, size=64))
+            return stack.enter_context(
+                running_pipeline(
+                    monkeypatch, database_url=sqlite_url, sandbox=pretended, server=rclone, folder=tmp_path
+                )
+            )
+
+        yield starter
+
+
+def darkroom(*arguments: str) -> Result:
+    before = dict(os.environ)
+    try:
+        result = CliRunner().invoke(cli, arguments, prog_name="darkroom")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    return result
+
+
+def document(*arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(darkroom("reconcile", "--json", *arguments).stdout)
+    return found
+
+
+def backup(pipeline: Pipeline, tmp_path: Path) -> Path:
+    copy = tmp_path / "backup.sqlite3"
+    with pipeline.ledger.database.write() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        # Nobody writes meanwhile, and what is in the journal belongs to it.
+        for end in ("", "-wal"):
+            shutil.copy(f"{tmp_path}/ledger.sqlite3{end}", f"{copy}{end}")
+    return copy
+
+
+def restore(pipeline: Pipeline, copy: Path, tmp_path: Path) -> None:
+    pipeline.ledger.close()
+    (tmp_path / "ledger.sqlite3-shm").unlink(missing_ok=True)
+    for end in ("", "-wal"):
+        shutil.copy(f"{copy}{end}", f"{tmp_path}/ledger.sqlite3{end}")
+    pipeline.bells.clear()
+
+
+def is_closed(pipeline: Pipeline) -> bool:
+    gate = pipeline.ledger.gates.look()
+    return gate is not None and gate.closed_at is not None
+
+
+@pytest.fixture
+def restored(start: Start, tmp_path: Path) -> Pipeline:
+    """Two pictures; one was made before the backup, and one waited then and was made (and paid for) after it."""
+    pipeline = start()
+    pipeline.submit("a red fox")
+    pipeline.until_settled()
+    pipeline.submit("a blue owl")
+    copy = backup(pipeline, tmp_path)
+    pipeline.until_settled()
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("reconcile")
+    restore(pipeline, copy, tmp_path)
+    assert pipeline.charges() == 2
+    assert [one.state for one in pipeline.all()] == [State.ARCHIVED, State.QUEUED]
+    return pipeline
+
+
+def test_nothing_is_submitted_although_no_clock_has_run_yet(restored: Pipeline) -> None:
+    pipeline = restored
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("dispatch")
+    pipeline.step("submit")
+    assert is_closed(pipeline)
+    pipeline.step("reconcile")
+    pipeline.answer_bells()
+
+    assert pipeline.charges() == 2
+    assert pipeline.all()[1].state is State.QUEUED
+
+
+@pytest.mark.parametrize("task", ["dispatch", "submit", "reconcile"])
+def test_whichever_wakes_first_looks_at_the_bucket(start: Start, tmp_path: Path, task: str) -> None:
+    pipeline = start()
+    (generation_id,) = pipeline.submit("a red fox")
+    pipeline.step("dispatch")
+    copy = backup(pipeline, tmp_path)
+    pipeline.step("submit")
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("reconcile")
+    restore(pipeline, copy, tmp_path)
+    pipeline.step(task)
+    assert is_closed(pipeline)
+    assert pipeline.get(generation_id).state is State.QUEUED
+    assert pipeline.charges() == 1
+
+
+def test_everybody_says_so_in_one_sentence(restored: Pipeline) -> None:
+    restored.clock.advance(seconds=31)
+    restored.step("reconcile")
+    sentence = "the ledger is older than the bucket says"
+
+    submitted = darkroom("submit", "a green toad")
+    assert submitted.exit_code == 0
+    assert f"saved, but nothing is submitted: {sentence}" in submitted.stderr
+    (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
+    assert found["verdict"] == "fail"
+    assert sentence in found["message"]
+    finding = _check_gate(restored.ledger)
+    assert finding.status == "degraded"
+    assert sentence in finding.detail
+    told = darkroom("reconcile").stdout
+    assert sentence in told
+    assert "then `darkroom reconcile --confirm`" in told
+
+
+def test_what_the_ledger_forgot_is_found_in_the_list_and_taken_over_instead_of_made_again(restored: Pipeline) -> None:
+    found = document()
+    waits = restored.all()[1]
+    assert found["stopped"]
+    assert found["queued"] == 1
+    acedata, kie = (one for one in found["providers"] if one["provider"] in {"acedata", "kie"})
+    assert (acedata["tasks"], acedata["known"]) == (2, 1)
+    (unknown,) = acedata["unknown"]
+    assert unknown["sent_by_darkroom"]
+    assert unknown["perhaps"] == [waits.id]
+    assert not kie["has_list"]
+
+    told = darkroom("reconcile").stdout
+    assert f"unknown: 1 sent by a Darkroom, unknown to this ledger: {unknown['task_id']}" in told
+    assert f"task {unknown['task_id']} has the prompt of {waits.id}, still to be submitted" in told
+    assert "kie: not known, it has no list of its tasks" in told
+
+    darkroom("cancel", waits.id)
+    darkroom("rescue", "--provider", "acedata", "--since", "24h")
+    opened = document("--confirm")
+    restored.submit("a green toad")
+    restored.until_settled()
+    assert opened["opened"]
+    assert opened["providers"][0]["unknown"] == []
+    assert {one.prompt: one.state for one in restored.all() if one.id != waits.id} == dict.fromkeys(
+        ("a red fox", "a blue owl", "a green toad"), State.ARCHIVED
+    )
+    assert restored.charges() == 3
+
+
+def test_confirming_lets_what_waits_be_submitted(restored: Pipeline) -> None:
+    result = darkroom("reconcile", "--confirm")
+    assert result.exit_code == 0
+    assert "submissions go on: confirmed by " in result.stdout
+    restored.bells.append("dispatch")
+    restored.until_settled()
+    assert restored.charges() == 3
+    # And stays so: the marker in the bucket is this ledger's own now.
+    restored.clock.advance(seconds=31)
+    restored.step("reconcile")
+    again = darkroom("reconcile", "--confirm")
+    assert again.exit_code == 0
+    assert "submissions are not stopped" in again.stdout
+    assert "there was nothing to confirm" in again.stderr
+
+
+def test_what_cannot_be_compared_keeps_it_closed(restored: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert document()["stopped"]
+    with monkeypatch.context() as patch:
+        patch.setenv("ACEDATACLOUD_API_TOKEN", "invalid")
+        result = darkroom("reconcile", "--confirm")
+    assert result.exit_code == 1
+    assert "acedata: not known, " in result.stdout
+    assert "submissions stay stopped: acedata could not be compared" in result.stderr
+    monkeypatch.setenv("S3_BUCKET", "another")
+    result = darkroom("reconcile", "--confirm")
+    assert result.exit_code == 1
+    assert "bucket: not known, " in result.stdout
+    assert "submissions stay stopped: the bucket cannot be asked" in result.stderr
+    assert document()["stopped"]
+
+
+def test_a_submission_that_the_backup_knows_as_under_way_is_found_by_its_mark(start: Start, tmp_path: Path) -> None:
+    pipeline = start()
+    (generation_id,) = pipeline.submit("a red fox sandbox:drop")
+    pipeline.step("dispatch")
+    copies = []
+    # The backup is made between the claim and the reply.
+    record = pipeline.ledger.submissions.record
+
+    def and_copy(*arguments: Any, **options: Any) -> None:
+        copies.append(backup(pipeline, tmp_path))
+        record(*arguments, **options)
+
+    pipeline.ledger.submissions.record = and_copy  # type: ignore[method-assign]
+    pipeline.step("submit")
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("reconcile")
+    restore(pipeline, copies[0], tmp_path)
+
+    (found,) = document()["providers"][0]["found"]
+    assert (found["generation"], found["state"]) == (generation_id, "submitting")
+    assert document("--confirm")["opened"]
+    pipeline.clock.advance(hours=1)
+    pipeline.until(lambda: pipeline.clock.advance(seconds=5) or pipeline.get(generation_id).state is State.ARCHIVED)
+    assert pipeline.charges() == 1
+
+
+def test_an_empty_ledger_beside_a_bucket_in_use_submits_nothing(start: Start, tmp_path: Path) -> None:
+    pipeline = start()
+    copy = backup(pipeline, tmp_path)
+    pipeline.submit("a red fox")
+    pipeline.until_settled()
+    restore(pipeline, copy, tmp_path)
+    pipeline.submit("a red fox")
+    pipeline.answer_bells()
+    assert pipeline.charges() == 1
+    assert "the bucket belongs to another ledger" in darkroom("reconcile").stdout
+    darkroom("reconcile", "--confirm")
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("reconcile")
+    assert not is_closed(pipeline)

@@ -1,0 +1,189 @@
+"""What must hold of a ledger, whatever has happened: promises that `test_model` checks after each step."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+
+from tests.factories import LEASE
+from tests.worker.ledger.model import LIVE, Model
+from worker.generation import TRANSITIONS, State
+from worker.ledger import Ledger
+from worker.ledger.second_looks import second_looks
+from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
+
+#: the longest that anything waits by itself: a lease, a growing wait, the pause between two questions
+LONGEST_WAIT = max(LEASE, timedelta(minutes=5))
+#: how long an unclear submission is looked for
+HORIZON = timedelta(hours=1)
+#: what is over goes on only so: by a person, or because it was paid for after all
+DECIDED = {
+    (State.FAILED, State.QUEUED): "submitted again by a person",
+    (State.UNCONFIRMED, State.QUEUED): "resolved by somebody: resubmit",
+    (State.EXPIRED, State.SUCCEEDED): "fetched again by a person",
+}
+PAID_AFTER_ALL = {(State.FAILED, State.SUCCEEDED), (State.CANCELLED, State.SUCCEEDED)}
+OVER = {State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED}
+
+
+@dataclass
+class Seen:
+    """What of the history was looked at before, and where it left each generation."""
+
+    last: int = 0
+    states: dict[str, State] = field(default_factory=dict)
+
+
+@dataclass
+class Look:
+    at: datetime
+    generations: Sequence[Any]
+    attempts: Sequence[Any]
+    assets: dict[str, list[Any]]
+    #: that nobody has applied
+    callbacks: Sequence[Any]
+    second_looks: Sequence[Any]
+    #: since the last look: generation, from, to, cause
+    moves: list[tuple[str, State | None, State, str]]
+    states_before: dict[str, State]
+    completions: dict[str, int]
+    due: set[str]
+
+
+_g, _a, _c, _t = generations.c, attempts.c, callbacks.c, transitions.c
+_GENERATIONS = select(
+    _g.id, _g.state, _g.progress, _g.dispatched_at, _g.not_before, _g.poll_at, _g.followed_up_at
+)  # fmt: skip
+_ATTEMPTS = select(_a.id, _a.generation_id, _a.state, _a.task_id, _a.sent_at, _a.lease_until)
+_ASSETS = select(assets.c.generation_id, assets.c.state, assets.c.not_before, assets.c.key).order_by(assets.c.index)
+_UNAPPLIED = select(_c.attempt_id, _c.not_before).where(_c.applied_at.is_(None))
+_MOVES = (
+    select(_t.id, _t.generation_id, _t["from"], _t.to, _t.cause).where(_t.id > bindparam("last")).order_by(_t.id)
+)  # fmt: skip
+_COMPLETIONS = (
+    select(events.c.batch_id, func.count()).where(events.c.type == "batch.completed").group_by(events.c.batch_id)
+)
+
+
+def look(ledger: Ledger, seen: Seen) -> Look:
+    before, moves = dict(seen.states), []
+    belongings = defaultdict(list)
+    with ledger.database.read() as connection:
+        for row in connection.execute(_ASSETS):
+            belongings[row.generation_id].append(row)
+        for last, generation_id, source, to, cause in connection.execute(_MOVES, {"last": seen.last}):
+            moves.append((generation_id, State(source) if source else None, State(to), cause))
+            seen.last, seen.states[generation_id] = last, State(to)
+        return Look(
+            at=ledger.database.clock(),
+            generations=connection.execute(_GENERATIONS).all(),
+            attempts=connection.execute(_ATTEMPTS).all(),
+            assets=belongings,
+            callbacks=connection.execute(_UNAPPLIED).all(),
+            second_looks=connection.execute(select(second_looks.c.at)).all(),
+            moves=moves,
+            states_before=before,
+            completions={row[0]: row[1] for row in connection.execute(_COMPLETIONS)},
+            due=set(ledger.watching.due()),
+        )
+
+
+def nothing_is_paid_for_more_often_than_a_person_allowed(_: Look, model: Model) -> None:
+    assert model.charges <= model.allowed
+
+
+def no_generation_has_two_live_attempts(now: Look, _: Model) -> None:
+    live = Counter(row.generation_id for row in now.attempts if row.state in LIVE)
+    assert max(live.values(), default=1) == 1
+
+
+def every_generation_is_where_the_model_says(now: Look, model: Model) -> None:
+    assert {row.id: row.state for row in now.generations} == {
+        generation_id: one.state for generation_id, one in model.ones.items()
+    }
+    assert {row.id: row.progress for row in now.generations} == {
+        generation_id: one.progress for generation_id, one in model.ones.items()
+    }
+
+
+def every_attempt_is_where_the_model_says(now: Look, model: Model) -> None:
+    assert {row.id: (row.state, row.task_id) for row in now.attempts} == {
+        name: (attempt.state, attempt.task_id) for name, attempt in model.tries.items()
+    }
+
+
+def every_link_is_where_the_model_says(now: Look, model: Model) -> None:
+    for generation_id, one in model.ones.items():
+        assert [row.state for row in now.assets[generation_id]] == [link.state for link in one.links]
+        if one.state is State.ARCHIVED:
+            assert all(row.key for row in now.assets[generation_id])
+
+
+def every_change_is_in_the_history_and_allowed(now: Look, _: Model) -> None:
+    states: dict[str, State | None] = dict(now.states_before)
+    for generation_id, source, to, cause in now.moves:
+        assert states.get(generation_id) is source
+        assert source is None or to in TRANSITIONS[source]
+        if source is not None and (source, to) in DECIDED:
+            assert cause == DECIDED[source, to]
+        elif source in OVER:
+            assert (source, to) in PAID_AFTER_ALL
+        states[generation_id] = to
+    assert states == {row.id: row.state for row in now.generations}
+
+
+def a_batch_is_told_to_be_complete_when_it_is(now: Look, model: Model) -> None:
+    assert now.completions == model.completions
+
+
+def what_is_due_is_found_and_nothing_else(now: Look, _: Model) -> None:
+    expected: set[str] = set()
+
+    def wake(kind: str, at: datetime | None) -> None:
+        if at is None or at <= now.at:
+            expected.add(kind)
+        else:
+            assert at <= now.at + LONGEST_WAIT, f"{kind} sleeps until {at}"
+
+    live = {row.generation_id: row for row in now.attempts if row.state in LIVE}
+    for row in now.generations:
+        if row.state == State.QUEUED:
+            wake("dispatch" if row.dispatched_at is None else "submit", row.not_before)
+        elif row.state == State.SUBMITTING:
+            # Found by its lease, which `expire` looks at.
+            assert live[row.id].state == "sending"
+            assert live[row.id].lease_until <= now.at + LEASE
+        elif row.state in {State.SUBMITTED, State.UNCONFIRMED}:
+            assert live[row.id].state == ("accepted" if row.state == State.SUBMITTED else "uncertain")
+            if row.poll_at is None:
+                # It waits for a person, after it was looked for long enough.
+                assert row.state == State.UNCONFIRMED
+                assert live[row.id].sent_at + HORIZON <= now.at
+            elif row.poll_at <= now.at:
+                expected.add("poll")
+        elif row.state == State.SUCCEEDED:
+            waiting = [asset for asset in now.assets[row.id] if asset.state == "waiting"]
+            assert waiting, "it succeeded, but there is nothing left to archive"
+            for asset in waiting:
+                wake("archive", asset.not_before)
+        elif row.state == State.ARCHIVED and row.followed_up_at is None:
+            expected.add("follow_up")
+    for row in now.callbacks:
+        wake("ingest", row.not_before)
+    expected |= {"poll" for row in now.second_looks if row.at <= now.at}
+    assert now.due & {"dispatch", "submit", "poll", "archive", "follow_up", "ingest"} == expected
+
+
+PROMISES = (
+    nothing_is_paid_for_more_often_than_a_person_allowed,
+    no_generation_has_two_live_attempts,
+    every_generation_is_where_the_model_says,
+    every_attempt_is_where_the_model_says,
+    every_link_is_where_the_model_says,
+    every_change_is_in_the_history_and_allowed,
+    a_batch_is_told_to_be_complete_when_it_is,
+    what_is_due_is_found_and_nothing_else,
+)

@@ -1,0 +1,345 @@
+"""Workers that are slow or die, a provider that says what it likes when it likes, and a person who decides.
+
+Each step is done to the ledger and told to the model; `test_model` chooses which.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+from tests.clock import FakeClock
+from tests.factories import (
+    LEASE,
+    POLL_AFTER,
+    PROVIDER,
+    delivery,
+    failure,
+    new,
+    progress,
+    stored,
+    success,
+    task_of,
+)  # fmt: skip
+from tests.worker.ledger.model import Model
+from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, Rejected, RequestInvalid, Uncertain
+from worker.generation import Generation, State
+from worker.ledger import Ledger
+from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed
+from worker.ledger.dispatching import Limits
+from worker.ledger.gate import Marker
+from worker.ledger.inbox import StoredCallback
+from worker.ledger.outcomes import News
+from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.tables import UNAPPLIED, callbacks
+from worker.ledger.unclear import Decision, Person
+
+LINKS = 2
+#: few of them meet each other more often
+MOST = 5
+LIMITS = Limits(rate=2, in_flight=3)
+WORDS = ("succeeded", "succeeded", "failed", "timeout", "20", "60")
+REFUSALS: dict[str, tuple[Any, Callable[[Model, str], None]]] = {
+    "not taken": (NotTaken, Model.not_taken),
+    "blocked": (AccountBlocked, Model.not_taken),
+    "rejected": (Rejected, Model.rejected),
+    "unclear": (Uncertain, Model.unclear),
+}
+REPLIES = (
+    *("accepted", "accepted", "accepted", "succeeded", "failed"),
+    *("no clear reply", "slow reply", "slow reply", "dies before the reply"),
+)
+SENT = (*REPLIES, *REFUSALS, "slow", "slow", "slow", "dies before the POST")
+ENDS: dict[str, Callable[[int], Any]] = {
+    "stored": stored,
+    "waiting": lambda index: Postponed(index, "503"),
+    "expired": lambda index: Lost(index, "404"),
+}
+EACH = st.just(["stored"] * LINKS) | st.lists(st.sampled_from([*ENDS, "no time"]), min_size=LINKS, max_size=LINKS)
+
+Item = TypeVar("Item")
+Step = Callable[["World"], None]
+#: what may happen, each as often as it shall be chosen, and when there is a point in it
+STEPS: list[tuple[Step, Callable[["World"], bool]]] = []
+
+
+def step(when: Callable[["World"], bool] = lambda _: True, times: int = 1) -> Callable[[Step], Step]:
+    def register(done: Step) -> Step:
+        STEPS.extend([(done, when)] * times)
+        return done
+
+    return register
+
+
+def one_is(*states: State) -> Callable[["World"], bool]:
+    return lambda world: any(one.state in states for one in world.model.ones.values())
+
+
+class World:
+    def __init__(self, ledger: Ledger, draw: Callable[[Any, str], Any]) -> None:
+        self.ledger = ledger
+        self._draw = draw
+        self.clock = FakeClock()
+        ledger.database.clock = self.clock
+        self.model = Model()
+        #: claims whose worker has not sent its POST yet; whose worker waits for the reply; whose POST was taken
+        self.unsent: list[Claim] = []
+        self.waiting: list[Claim] = []
+        self.taken: list[Claim] = []
+        self.archive_claims: list[ArchiveClaim] = []
+        self.parents: list[Generation] = []
+        #: body of a callback → whose it is, what it says, and of which task
+        self.bodies: dict[bytes, tuple[Claim, str, str]] = {}
+        self.ingesting: list[StoredCallback] = []
+        self.is_blocked = False
+        self.marker: Marker | None = ledger.gates.compare(None)
+
+    # --- we ---
+
+    @step(one_is(State.QUEUED), times=3)
+    def submit(self) -> None:
+        if self.one_of([True, True, False], "dispatch"):
+            went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS)
+            assert not (went and self.model.is_closed)
+        for claim in self.ledger.submissions.claim(self.number(1, 3), LEASE):
+            assert not self.model.is_closed
+            assert self.model.ones[claim.generation.id].state is State.QUEUED
+            assert claim.attempt_id not in self.model.tries
+            self.model.claim(claim.attempt_id, claim.generation.id, self.clock.now)
+            self._send(claim, self.one_of(SENT, "POST"))
+
+    @step(lambda world: len(world.model.ones) < MOST)
+    def create(self) -> None:
+        follow_up = self.flip("follow-up")
+        wanted = [new(follow_up=("upscale1",) if follow_up else ()) for _ in range(self.number(1, 3))]
+        for made in self.ledger.creation.create(wanted, "b" if self.flip("batch") else None):
+            self.model.create(made.id, made.batch_id, wants_follow_up=follow_up)
+
+    @step(lambda world: bool(world.unsent), times=2)
+    def send_late(self) -> None:
+        self._send(self.taken_from(self.unsent), self.one_of([*REFUSALS, *REPLIES], "POST"))
+
+    @step(lambda world: bool(world.unsent or world.waiting))
+    def renew(self) -> None:
+        """Also one whose lease is over, but which nobody has given up yet."""
+        ids = [claim.attempt_id for claim in (*self.unsent, *self.waiting)]
+        self.ledger.submissions.renew(ids, LEASE)
+        self.model.renew(ids, self.clock.now)
+
+    @step(lambda world: bool(world.waiting), times=2)
+    def reply_late(self) -> None:
+        self._reply(self.taken_from(self.waiting), self.one_of(REPLIES, "reply"))
+
+    def _send(self, claim: Claim, how: str) -> None:
+        if how == "slow":
+            self.unsent.append(claim)
+        elif how in REFUSALS:
+            error, told = REFUSALS[how]
+            self.is_blocked = self.is_blocked or error is AccountBlocked
+            self._record(claim, error("no", code="no"))
+            told(self.model, claim.attempt_id)
+        elif how != "dies before the POST":
+            self.model.charges[claim.generation.id] += 1
+            self.taken.append(claim)
+            self._reply(claim, how)
+
+    def _reply(self, claim: Claim, reply: str) -> None:
+        if reply == "slow reply":
+            self.waiting.append(claim)
+        elif reply == "accepted":
+            self._record(claim, task_of(claim))
+            self.model.accepted(claim.attempt_id, task_of(claim))
+        elif reply == "no clear reply":
+            self._record(claim, Uncertain("?", code="time_out"))
+            self.model.unclear(claim.attempt_id)
+        elif reply != "dies before the reply":
+            self._apply(claim, reply, "reply")
+
+    def _record(self, claim: Claim, result: Any) -> None:
+        self.ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
+
+    @step(times=3)
+    def time_passes(self) -> None:
+        self.clock.advance(self.one_of([1, 10, 121, 121, 3600], "seconds"))
+        if self.one_of([True, True, False], "reconcile"):
+            self.ledger.submissions.expire()
+            self.model.leases_end(self.clock.now)
+
+    @step(one_is(State.SUBMITTED, State.UNCONFIRMED, State.FAILED))
+    def poll(self) -> None:
+        for silent in self.ledger.watching.silent(5, POLL_AFTER):
+            assert silent.task_id is not None or silent.state is State.UNCONFIRMED
+            known = [claim for claim in self.taken if claim.attempt_id == silent.attempt_id]
+            if known and self.flip("answers"):
+                self._apply(known[0], self.one_of(WORDS, "word"), "poll" if silent.task_id else "found in the list")
+
+    @step(one_is(State.SUCCEEDED), times=2)
+    def archive(self) -> None:
+        for claim in self.ledger.archiving.claim(self.number(1, 3), LEASE):
+            assert self.model.ones[claim.generation.id].state is State.SUCCEEDED
+            self.model.lend(claim.generation.id, claim.lease, self.clock.now)
+            self.archive_claims.append(claim)
+            if self.flip("in time"):
+                self._archive(claim)
+
+    @step(lambda world: bool(world.archive_claims))
+    def archive_late(self) -> None:
+        """Also by a worker that lost its lease long ago, or did all this before."""
+        self._archive(self.pick(self.archive_claims))
+
+    @step(lambda world: bool(world.archive_claims))
+    def renew_archive_claim(self) -> None:
+        claim = self.pick(self.archive_claims)
+        self.ledger.archiving.renew([claim], LEASE)
+        self.model.renew_links(claim.generation.id, claim.lease, self.clock.now)
+
+    def _archive(self, claim: ArchiveClaim) -> None:
+        each = zip(claim.assets, self._draw(EACH, "ends"), strict=True)
+        results = {asset.index: end for asset, end in each if asset.state == "waiting" and end != "no time"}
+        done = Archived(claim, tuple(ENDS[end](index) for index, end in results.items()), described=True)
+        self.ledger.archiving.record([done])
+        self.model.archived(claim.generation.id, claim.lease, results)
+
+    @step(one_is(State.ARCHIVED))
+    def follow_up(self) -> None:
+        """Also by a worker that looked long ago."""
+        self.parents += self.ledger.following.due(3)
+        if not self.parents:
+            return
+        parent = self.pick(self.parents)
+        facts = {"parent_id": parent.id, "depth": parent.depth + 1, "batch_id": parent.batch_id}
+        children = [new(dedupe=f"{parent.id}/{index}", **facts) for index in range(self.number(0, 2))]
+        created = self.ledger.following.create(parent, children, [])
+        one = self.model.ones[parent.id]
+        assert created == (len(children) if one.wants_follow_up else 0)
+        one.wants_follow_up = False
+        for child in self.ledger.queries.page(limit=created) if created else ():
+            self.model.create(child.id, child.batch_id, wants_follow_up=False)
+
+    # --- the provider ---
+
+    @step(lambda world: bool(world.taken), times=3)
+    def callback(self) -> None:
+        """Early or late, of this attempt or an older one, twice; now and then with the task_id of another."""
+        claim = self.pick(self.taken)
+        word = self.one_of([*WORDS, "?"], "word")
+        task_id = task_of(self.pick(self.taken) if self.number(0, 7) == 7 else claim)
+        body = f"{claim.attempt_id} {word} {task_id}".encode()
+        self.bodies[body] = (claim, word, task_id)
+        self.ledger.inbox.store([delivery(claim.attempt_id, body, body.decode())] * self.number(1, 2))
+        if self.flip("ingest"):
+            self._ingest(self.ledger.inbox.claim(100, LEASE))
+
+    @step(lambda world: bool(world.bodies))
+    def ingest(self) -> None:
+        """By a worker that may hold them for a while, or die."""
+        claimed = self.ledger.inbox.claim(self.number(1, 3), LEASE)
+        if self.flip("in time"):
+            self._ingest(claimed)
+        else:
+            self.ingesting = claimed
+
+    @step(lambda world: bool(world.ingesting))
+    def ingest_late(self) -> None:
+        self._ingest(self.ingesting)
+
+    def _ingest(self, claimed: list[StoredCallback]) -> None:
+        news = []
+        for one in claimed:
+            claim, word, task_id = self.bodies[one.body]
+            if word == "?":
+                news.append(News(claim.attempt_id, CallbackUnreadable("what?"), "callback", callback_id=one.id))
+            else:
+                heard = said(claim, word, task_id=task_id)
+                news.append(News(heard.attempt_id, heard.outcome, "callback", heard.deadlines, one.id))
+                self._hear(claim, word, task_id)
+        self.ledger.outcomes.apply(news)
+
+    def _apply(self, claim: Claim, word: str, cause: str) -> None:
+        self.ledger.outcomes.apply([said(claim, word, cause=cause)])
+        self._hear(claim, word, task_of(claim))
+
+    def _hear(self, claim: Claim, word: str, task_id: str) -> None:
+        self.model.hear(claim.attempt_id, word, task_id, LINKS, int(word) if word.isdigit() else 0)
+
+    # --- a person ---
+
+    @step(one_is(State.QUEUED))
+    def cancel(self) -> None:
+        generation_id = self.one_of(sorted(self.model.ones), "generation")
+        self.ledger.deciding.cancel([generation_id])
+        self.model.cancel(generation_id)
+
+    @step(one_is(State.FAILED, State.EXPIRED), times=2)
+    def retry(self) -> None:
+        generation_id = self.one_of(sorted(self.model.ones), "generation")
+        self.ledger.deciding.retry([generation_id])
+        self.model.retry(generation_id)
+
+    @step(one_is(State.UNCONFIRMED), times=2)
+    def resolve(self) -> None:
+        generation_id = self.one_of(sorted(self.model.ones), "generation")
+        decision = self.one_of(list(Decision), "decision")
+        task_id = None
+        if self.taken and decision is Decision.CHARGED and self.flip("with its task"):
+            task_id = task_of(self.pick(self.taken))
+        with self.ledger.database.read() as connection:
+            unread = connection.exec_driver_sql(f"SELECT attempt_id FROM {callbacks.name} WHERE {UNAPPLIED}")
+            decided = self.model.resolve(generation_id, decision, task_id, unread=set(unread.scalars()))
+        try:
+            self.ledger.unclear.resolve([generation_id], decision, Person("somebody"), task_id)
+        except RequestInvalid:
+            assert not decided
+        else:
+            assert decided
+
+    @step(lambda world: bool(world.bodies))
+    def replay(self) -> None:
+        self.ledger.inbox.replay(range(1000) if self.flip("all") else None)
+
+    @step(lambda world: world.is_blocked)
+    def resume(self) -> None:
+        self.ledger.deciding.resume(PROVIDER)
+        self.is_blocked = False
+
+    @step(lambda world: not world.model.is_closed)
+    def look_at_the_bucket(self) -> None:
+        """Seldom after a restore."""
+        lost = self.number(0, 2) == 2 and self.marker
+        ahead = Marker(lost.ledger, lost.number + 2, lost.changes, lost.at) if lost else self.marker
+        following = self.ledger.gates.compare(ahead)
+        assert (following is None) == bool(lost)
+        self.model.is_closed = bool(lost)
+        self.marker = following or ahead
+
+    @step(lambda world: world.model.is_closed, times=2)
+    def confirm(self) -> None:
+        self.marker = self.ledger.gates.next_marker(self.marker)
+        assert self.ledger.gates.open(self.marker, "somebody")
+        self.model.is_closed = False
+
+    # --- what Hypothesis chooses ---
+
+    def one_of(self, items: Any, what: str) -> Any:
+        return self._draw(st.sampled_from(items), what)
+
+    def pick(self, items: Sequence[Item]) -> Item:
+        """By its place: what is in them is long."""
+        return items[self.number(0, len(items) - 1)]
+
+    def taken_from(self, items: list[Item]) -> Item:
+        return items.pop(self.number(0, len(items) - 1))
+
+    def number(self, least: int, most: int) -> int:
+        return int(self._draw(st.integers(least, most), "number"))
+
+    def flip(self, what: str) -> bool:
+        return bool(self._draw(st.booleans(), what))
+
+
+def said(claim: Claim, word: str, **facts: Any) -> News:
+    if word == "succeeded":
+        return success(claim, links=LINKS, **facts)
+    if word.isdigit():
+        return progress(claim, int(word), **facts)
+    return failure(claim, reason=word, **facts)

@@ -1,0 +1,188 @@
+"""The restore gate: while it is closed nothing is submitted, because this ledger may not know what it has paid for.
+
+A ledger that was restored from a backup does not notice. So each has an id and a number that it raises from time to
+time, and writes both outside of itself (`worker/restore_marker.py`): one that finds a higher number out there than in
+its own table is older than what was written there.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, Row, Table, func, literal, select, text, update
+
+from worker.ledger.changes import Changes
+from worker.ledger.creation import insert_ignoring
+from worker.ledger.database import Database
+from worker.ledger.tables import metadata, transitions
+from worker.ledger.types import CleanText, UtcDateTime
+
+#: how old a comparison may be when something is submitted: a backup that is younger is not noticed
+EVERY = timedelta(seconds=30)
+
+gate = Table(
+    "gate",
+    metadata,
+    # There is one row, made by whoever compares first.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("ledger", CleanText, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    # When somebody tried last to compare; and when nothing spoke against this ledger last.
+    Column("tried_at", UtcDateTime),
+    Column("compared_at", UtcDateTime),
+    Column("closed_at", UtcDateTime),
+    Column("reason", CleanText),
+    Column("opened_at", UtcDateTime),
+    Column("opened_by", CleanText),
+)
+_THE_ROW = gate.c.id == 1
+_ROW = select(gate).where(_THE_ROW)
+_CHANGES = select(func.coalesce(func.max(transitions.c.id), 0))
+#: for the WHERE of those statements that choose what is submitted
+IS_OPEN = text("NOT EXISTS (SELECT 1 FROM gate WHERE gate.id = 1 AND gate.closed_at IS NOT NULL)")
+_OPEN = select(literal(1)).where(IS_OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a ledger has written outside of itself. `changes`: how long its history was, for people to compare."""
+
+    ledger: str
+    number: int
+    changes: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence."""
+
+    ledger: str
+    number: int
+    tried_at: datetime | None
+    compared_at: datetime | None
+    closed_at: datetime | None
+    reason: str | None
+    opened_at: datetime | None
+    opened_by: str | None
+
+    @property
+    def complaint(self) -> str | None:
+        """That it is closed, why, and what to do; None while it is open."""
+        if self.closed_at is None:
+            return None
+        return f"nothing is submitted: {self.reason}; `darkroom reconcile` compares it with the providers"
+
+
+def is_open(connection: Connection) -> bool:
+    return connection.execute(_OPEN).first() is not None
+
+
+class Gates:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def look(self) -> Gate | None:
+        """None before the first comparison."""
+        with self._database.read() as connection:
+            row = connection.execute(_ROW).one_or_none()
+        if row is None:
+            return None
+        return Gate(
+            row.ledger,
+            row.number,
+            row.tried_at,
+            row.compared_at,
+            row.closed_at,
+            row.reason,
+            row.opened_at,
+            row.opened_by,
+        )
+
+    def is_due(self) -> bool:
+        """Whether nobody has compared lately; a ledger from a backup says so, too."""
+        found = self.look()
+        if found is None or found.tried_at is None:
+            return True
+        return not timedelta() <= self._database.clock() - found.tried_at < EVERY
+
+    def compare(self, marker: Marker | None) -> Marker | None:
+        """Close the gate if the marker outside says that this ledger is old or another one; else the one to write.
+
+        None: there is nothing to write now. Once closed it stays so until a person opens it.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            row = _locked(connection)
+            values: dict[str, Any] = {"tried_at": now}
+            following = None
+            if row.closed_at is None and (reason := _contradiction(row.ledger, row.number, marker)):
+                values |= {"closed_at": now, "reason": reason}
+                changes = Changes(connection, now)
+                changes.event("gate.closed", reason=reason)
+                changes.flush()
+            elif row.closed_at is None:
+                values |= {"compared_at": now, "number": row.number + 1}
+                following = Marker(row.ledger, row.number + 1, _length(connection), now)
+            connection.execute(update(gate).where(_THE_ROW).values(**values))
+        return following
+
+    def not_compared(self) -> None:
+        """The marker could not be read: that is tried again later, and closes nothing."""
+        with self._database.write() as connection:
+            _locked(connection)
+            connection.execute(update(gate).where(_THE_ROW).values(tried_at=self._database.clock()))
+
+    def next_marker(self, marker: Marker | None) -> Marker:
+        """The marker that this ledger may write over that one after a person has said so; changes nothing yet."""
+        with self._database.write() as connection:
+            row = _locked(connection)
+            number = max(row.number, marker.number if marker else 0) + 1
+            return Marker(row.ledger, number, _length(connection), self._database.clock())
+
+    def open(self, marker: Marker, by: str) -> bool:
+        """Let submissions go on, after `marker` was written; False if the gate was not closed."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            row = _locked(connection)
+            opened = {"closed_at": None, "reason": None, "opened_at": now, "opened_by": by} if row.closed_at else {}
+            number = max(row.number, marker.number)
+            values = {"number": number, "tried_at": now, "compared_at": now, **opened}
+            connection.execute(update(gate).where(_THE_ROW).values(**values))
+            if opened:
+                changes = Changes(connection, now)
+                changes.event("gate.opened", by=by, reason=row.reason)
+                changes.flush()
+        return bool(opened)
+
+
+def _length(connection: Connection) -> int:
+    length: int = connection.execute(_CHANGES).scalar_one()
+    return length
+
+
+def _locked(connection: Connection) -> Row[Any]:
+    row = connection.execute(_ROW.with_for_update()).one_or_none()
+    if row is None:
+        first = {"id": 1, "ledger": f"ledger_{secrets.token_hex(8)}", "number": 0}
+        connection.execute(insert_ignoring(connection, gate), [first])
+        row = connection.execute(_ROW.with_for_update()).one()
+    return row
+
+
+def _contradiction(ledger: str, number: int, marker: Marker | None) -> str | None:
+    if marker is None:
+        return None
+    written = f"{marker.at:%Y-%m-%d %H:%M:%S} UTC"
+    if marker.ledger != ledger:
+        return (
+            f"the bucket belongs to another ledger ({marker.ledger}, last heard of {written}), "
+            "so this one does not know what was submitted before"
+        )
+    if marker.number > number:
+        return (
+            f"the ledger is older than the bucket says: it was at work until {written} at least, "
+            "and was restored from an earlier backup, so it does not know what was submitted since"
+        )
+    return None
