@@ -10,6 +10,7 @@ poll        poll.py        reconcile                       submitted → succeed
 archive     archive.py     ingest, poll                    succeeded → archived / expired      follow_up
 follow up   follow_up.py   archive                         creates generations                 dispatch
 manifest    manifest.py    reconcile                       -                                   -
+notify      notify.py      reconcile                       -                                   -
 reconcile   reconcile.py   the clock, each second          submitting → unconfirmed            any
 
 One rule makes this safe: a ledger method is one transaction and returns after its commit; a bell is rung only after a

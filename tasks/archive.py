@@ -2,18 +2,19 @@
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 from tasks.asking import fresh_link
 from tasks.storing import keep_download, keep_text
+from worker import stopping
 from worker.archive.sidecar import sidecar
 from worker.bells import ring_if_due
 from worker.celery import app
 from worker.content import inspect
 from worker.deadline import deadline_of
 from worker.download import Download
-from worker.draining import drain
+from worker.draining import LEASE, drain
 from worker.errors import (
     ArchiveError,
     ConfigurationError,
@@ -24,14 +25,14 @@ from worker.errors import (
     QueryFailed,
 )
 from worker.generation import Asset
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, Stored
+from worker.ledger.archive_claims import ArchiveClaim
+from worker.ledger.archiving import Archived, Lost, Postponed, Stored
 from worker.services import Services, services
 
-LEASE = timedelta(seconds=95)
 THREADS = 10
 #: of these threads, so many are kept for links that die soon
 RESERVE = 2
-#: seconds after which a claim gives back the assets that are left, well within its lease
+#: seconds after which a claim gives back the assets that are left, well within the task's time limit
 PATIENCE = 30.0
 #: bytes that are wrong so many times will not get better
 MAX_TRIES = 6
@@ -43,30 +44,55 @@ LARGEST_SET_ASIDE = 16 * 1024 * 1024
 def archive() -> None:
     """Store what succeeded, the links that die first first."""
     here = services()
+    archiving = here.ledger.archiving
     if drain(
-        functools.partial(_claim, here),
+        _claimer(here),
         functools.partial(archive_one, here),
-        here.ledger.archiving.record,
+        archiving.record,
+        renew=lambda claims: archiving.renew(claims, LEASE),
+        give_back=lambda claims: archiving.record([Archived(claim, (), described=False) for claim in claims]),
         threads=THREADS,
     ):
         ring_if_due(here.ledger, "follow_up")
 
 
-def _claim(here: Services, room: int) -> list[ArchiveClaim]:
-    """The most urgent; the last threads are kept free for links that are at risk, however many others wait."""
+def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
+    """Claims for one drain: the most urgent, the last threads kept free for links at risk, however many others wait.
+
+    What may have killed its last worker comes while nothing else is under way here.
+    """
     archiving, at_risk = here.ledger.archiving, here.settings.at_risk
-    common = room - RESERVE
-    claims = archiving.claim(common, LEASE) if common > 0 else []
-    if len(claims) < common:
-        return claims
-    return claims + archiving.claim(room - len(claims), LEASE, at_risk)
+    suspect = False
+
+    def claim(room: int) -> list[ArchiveClaim]:
+        nonlocal suspect
+        idle, common = room == THREADS, room - RESERVE
+        if suspect and not idle:
+            return []
+        claims = archiving.claim(common, LEASE, suspects=idle) if common > 0 else []
+        suspect = any(claim.deaths for claim in claims)
+        if suspect or len(claims) < common:
+            return claims
+        return claims + archiving.claim(room - len(claims), LEASE, at_risk, suspects=False)
+
+    return claim
 
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
     """Fetch and store the waiting assets of one generation; when all lie in the bucket, describe them beside it."""
     started = time.monotonic()
-    waiting = (asset for asset in claim.assets if asset.state == "waiting")
-    results = [_store(here, claim, asset) for asset in waiting if time.monotonic() - started < PATIENCE]
+    waiting = [asset for asset in claim.assets if asset.state == "waiting"]
+    if claim.deaths:
+        # One at a time, so that the one that kills is known.
+        waiting = waiting[:1]
+    if claim.deaths >= MAX_TRIES:
+        error = f"{claim.deaths} workers died or hung while they worked on it; their logs may tell why"
+        return Archived(claim, tuple(Lost(asset.index, error) for asset in waiting), described=False)
+    results = [
+        _store(here, claim, asset)
+        for asset in waiting
+        if time.monotonic() - started < PATIENCE and not stopping.is_asked()
+    ]
     described = False
     try:
         described = _describe(here, claim, results)

@@ -3,13 +3,15 @@
 from worker.bells import ring
 from worker.celery import app
 from worker.providers import PROVIDERS
+from worker.restore_marker import keep_watch
 from worker.services import services
 
 
 @app.task(name="dispatch")
 def dispatch() -> None:
-    """Let waiting generations go, as many as rate and room of their providers allow."""
+    """Let waiting generations go, as many as rate and room of their providers and the budgets allow."""
     here = services()
-    started = sum(here.ledger.dispatching.dispatch(name, here.limits(name)) for name in PROVIDERS)
+    keep_watch(here)
+    started = sum(here.ledger.dispatching.dispatch(name, here.limits(name), here.prices) for name in PROVIDERS)
     if started:
         ring("submit")

@@ -1,5 +1,6 @@
 """Create the generations that should follow a success."""
 
+from worker import stopping
 from worker.bells import ring
 from worker.celery import app
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
@@ -17,7 +18,7 @@ def follow_up() -> None:
     """Create what archived generations ask for: exactly once, however often this runs."""
     here = services()
     created = 0
-    while parents := here.ledger.following.due(BATCH):
+    while not stopping.is_asked() and (parents := here.ledger.following.due(BATCH)):
         created += sum(_create(here, parent) for parent in parents)
     if created:
         ring("dispatch")

@@ -1,14 +1,18 @@
 """Read stored callbacks, decide what they mean, write it down."""
 
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from tasks.asking import ask
+from worker import stopping
 from worker.bells import ring, ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
+from worker.draining import LEASE, renewed
 from worker.errors import CallbackUnreadable, ConfigurationError
 from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
@@ -19,7 +23,6 @@ from worker.services import Services, services
 log = logging.getLogger(__name__)
 
 BATCH = 100
-LEASE = timedelta(seconds=95)
 #: how long a callback waits whose provider has no key here, or cannot be asked to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
 #: more than any request makes: whoever may report on one generation must not fill the ledger
@@ -30,10 +33,12 @@ MOST_LINKS = 64
 def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
-    while callbacks := here.ledger.inbox.claim(BATCH, LEASE):
-        unready = _unready(here, {callback.provider for callback in callbacks})
-        said = {one.id: None if one.provider in unready else _read(here, one) for one in callbacks}
-        confirmed = _confirm(here, callbacks, said)
+    while not stopping.is_asked() and (callbacks := here.ledger.inbox.claim(BATCH, LEASE)):
+        ids = [callback.id for callback in callbacks]
+        with renewed(functools.partial(here.ledger.inbox.renew, ids, LEASE)):
+            unready = _unready(here, {callback.provider for callback in callbacks})
+            said = {one.id: None if one.provider in unready else _read(here, one) for one in callbacks}
+            confirmed = _confirm(here, callbacks, said)
         here.ledger.inbox.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
         apply(here, [news for one in callbacks if (news := _news(here, one, confirmed[one.id])) is not None])
 
@@ -99,7 +104,8 @@ def _news(here: Services, callback: StoredCallback, outcome: Outcome | CallbackU
     if isinstance(outcome, CallbackUnreadable):
         return News(callback.attempt_id, outcome, "callback", callback_id=callback.id)
     provider = here.provider(callback.provider)
-    return news_of(here, provider, callback.attempt_id, outcome, cause="callback", callback_id=callback.id)
+    news = news_of(here, provider, callback.attempt_id, outcome, cause="callback", callback_id=callback.id)
+    return replace(news, ended_at=callback.received_at)
 
 
 def news_of(

@@ -11,7 +11,8 @@ from worker.archive import StoredAsset, Verdict, readable_name
 from worker.content import FileFacts
 from worker.download import Download
 from worker.generation import Generation
-from worker.ledger.archiving import ArchiveClaim, Stored
+from worker.ledger.archive_claims import ArchiveClaim
+from worker.ledger.archiving import Stored
 from worker.provenance import marked
 from worker.services import Services
 

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tasks.ingest import apply, news_of
+from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
-from worker.draining import drain
-from worker.errors import AccountBlocked, ConfigurationError, ProviderError, Rejected, RequestInvalid
+from worker.draining import LEASE, drain
+from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, Rejected, RequestInvalid
 from worker.generation import Generation, GenerationRequest, Outcome
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
 from worker.providers import Mark
+from worker.restore_marker import keep_watch
 from worker.services import Services, services
 
-#: longer than connecting and reading together may last (`worker.providers.http`), and than the task's time limit
-LEASE = timedelta(seconds=95)
 THREADS = 16
 
 
@@ -24,10 +24,12 @@ THREADS = 16
 def submit() -> None:
     """Submit what was dispatched. Each claim is committed before its POST, and its POST is never repeated."""
     here = services()
+    keep_watch(here)
     if drain(
         lambda room: here.ledger.submissions.claim(room, LEASE),
         functools.partial(submit_one, here),
         functools.partial(_record, here),
+        renew=lambda claims: here.ledger.submissions.renew([claim.attempt_id for claim in claims], LEASE),
         threads=THREADS,
     ):
         ring_if_due(here.ledger, "dispatch")
@@ -39,6 +41,7 @@ def submit_one(here: Services, claim: Claim) -> Submitted | News:
     try:
         provider = here.provider(generation.provider)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
+        _refuse_late(here, claim)
         reply = provider.submit(request_of(generation), mark)
         if isinstance(reply, Outcome):
             return news_of(here, provider, claim.attempt_id, reply, cause="reply")
@@ -51,9 +54,22 @@ def submit_one(here: Services, claim: Claim) -> Submitted | News:
         return Submitted(claim.attempt_id, Rejected(str(error), code="request_invalid"))
 
 
+def _refuse_late(here: Services, claim: Claim) -> None:
+    """The last moment at which nothing is sent yet."""
+    if stopping.is_asked():
+        reason = "its worker was told to stop"
+    elif here.clock() >= claim.lease_until:
+        # Frozen, or starved: by now a person may have had it submitted again.
+        reason = "its worker came to it only after its lease had ended"
+    else:
+        return
+    raise NotTaken(f"it was not sent: {reason}", code="not_sent", retry_after=timedelta(seconds=1))
+
+
 def _record(here: Services, results: Sequence[Submitted | News]) -> None:
     if submitted := [result for result in results if isinstance(result, Submitted)]:
-        here.ledger.submissions.record(submitted, here.settings.poll_after)
+        calls_back = here.settings.public_url is not None
+        here.ledger.submissions.record(submitted, here.settings.poll_after, callbacks=calls_back)
     apply(here, [result for result in results if isinstance(result, News)])
 
 

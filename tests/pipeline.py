@@ -42,13 +42,13 @@ class MovableClock:
     """The real time, which a test can push forward."""
 
     def __init__(self) -> None:
-        self._ahead = timedelta()
+        self.ahead = timedelta()
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self._ahead
+        return datetime.now(UTC) + self.ahead
 
     def advance(self, **by: float) -> None:
-        self._ahead += timedelta(**by)
+        self.ahead += timedelta(**by)
 
 
 class Pipeline:
@@ -118,6 +118,7 @@ class Pipeline:
     def objects(self) -> dict[str, bytes]:
         """What lies in the bucket, by key."""
         files = (file for file in (self.bucket / self.here.archive.keys.prefix).rglob("*") if file.is_file())
+        files = (file for file in files if file.parent.name != ".darkroom")
         return {str(file.relative_to(self.bucket)): file.read_bytes() for file in files}
 
     def charges(self) -> int:

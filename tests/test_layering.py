@@ -31,6 +31,7 @@ HOMES = {
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
     "PIL": ["worker/decoding_child.py", "worker/providers/acedata_mask.py"],
+    "yaml": ["worker/price_file.py"],
     "pydantic_settings": ["worker/settings.py"],
 }
 

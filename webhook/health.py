@@ -93,6 +93,9 @@ def dependencies(ledger: Ledger, clock: Clock, reach_broker: Callable[[], None])
         "workers": Dependency(
             partial(_check_workers, ledger, clock), Finding("degraded", "not known while the ledger does not answer")
         ),
+        "submissions": Dependency(
+            partial(_check_gate, ledger), Finding("degraded", "not known while the ledger does not answer")
+        ),
     }
 
 
@@ -114,6 +117,11 @@ def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     if silent:
         return Finding("degraded", f"silent: {', '.join(silent)}; restart what does not come back")
     return OK
+
+
+def _check_gate(ledger: Ledger) -> Finding:
+    gate = ledger.gates.look()
+    return Finding("degraded", gate.complaint) if gate and gate.complaint else OK
 
 
 def blueprint(asked: Mapping[str, Dependency]) -> Blueprint:

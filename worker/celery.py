@@ -9,9 +9,10 @@ from typing import Any
 
 from celery import Celery, Task
 from celery.beat import EmbeddedService, Scheduler
-from celery.signals import setup_logging, worker_before_create_process, worker_ready
+from celery.signals import setup_logging, worker_before_create_process, worker_ready, worker_shutting_down
 from kombu.entity import Queue
 
+from worker import stopping
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.providers import PROVIDERS
 from worker.redaction import configure_logging
@@ -29,6 +30,7 @@ QUEUE_OF = {
     "follow_up": "quick",
     "submit": "submit",
     "poll": "submit",
+    "notify": "submit",
     "archive": "archive",
     "manifest": "archive",
     "ping": "archive",
@@ -46,8 +48,9 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            self._beat()
-            return super().__call__(*args, **kwargs)
+            with stopping.work_given_back_on_sigterm():
+                self._beat()
+                return super().__call__(*args, **kwargs)
         except LedgerUnavailable as error:
             log.warning("%s: left for later: %s", self.name, error)
         except ConfigurationError as error:
@@ -64,7 +67,7 @@ app = Celery(
     "darkroom",
     task_cls=DrainingTask,
     include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
-             "tasks.manifest", "tasks.reconcile"],
+             "tasks.manifest", "tasks.notify", "tasks.reconcile"],
 )  # fmt: skip
 app.conf.update(
     broker_url=load_settings().redis_url,
@@ -77,16 +80,16 @@ app.conf.update(
     task_routes={task: {"queue": queue} for task, queue in QUEUE_OF.items()},
     task_default_queue="quick",
     task_create_missing_queues=False,
-    task_acks_late=True,
-    task_reject_on_worker_lost=True,
+    # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
+    task_acks_late=False,
+    # Or a bell would wait for a busy process while another worker sleeps.
+    worker_disable_prefetch=True,
     worker_prefetch_multiplier=1,
     # A bell that cannot be rung at once is dropped: the clock rings again.
     task_publish_retry=False,
-    # Shorter than every lease in the ledger, so that a stuck task is gone before its work is taken over.
+    # Not before every lease that a drain renews has ended (`worker.draining`).
     task_time_limit=90,
     task_soft_time_limit=75,
-    worker_soft_shutdown_timeout=3.0,
-    worker_enable_soft_shutdown_on_idle=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
     # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
@@ -130,6 +133,11 @@ def _start_clock(sender: Any, **_: Any) -> None:
     if any(queue.name == "control" for queue in sender.task_consumer.queues):
         # The plain scheduler keeps its schedule in memory: one of seconds has nothing worth a file.
         EmbeddedService(app, thread=True, scheduler_cls=Scheduler).start()
+
+
+@worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    stopping.stop()
 
 
 @worker_before_create_process.connect

@@ -20,7 +20,7 @@ from worker.guardian import Guardian
 OnOutput = Callable[[str, str], None]
 
 READY_SECONDS = 30.0
-#: more than Celery's soft shutdown and granian's `--workers-kill-timeout` take, less than the patience of a host (10 s)
+#: more than a worker's stop and granian's `--workers-kill-timeout` take, less than the patience of a host (10 s)
 STOP_SECONDS = 8.0
 #: a child without a readiness check counts as started when it has lived this long
 SETTLED_SECONDS = 1.0
@@ -82,7 +82,7 @@ class _Watched:
         with self._lock:
             self._stopping.set()
             if self._process is not None:
-                # Not the group: a pool process that is told to stop drops the task that its parent would hand back.
+                # Not the group: each child tells those that it has started itself.
                 self._process.terminate()
 
     def stop_by(self, deadline: float) -> None:

@@ -61,8 +61,8 @@ def read(archive: Archive) -> Marker | None:
         return None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ConfigurationError(
-            f'"{archive.keys.marker}" in bucket "{archive.bucket}" is no marker that this version of Darkroom can read: '
-            "use a newer version, or look at who has changed it"
+            f'"{archive.keys.marker}" in bucket "{archive.bucket}" is no marker that this version of Darkroom can '
+            "read: use a newer version, or look at who has changed it"
         ) from error
 
 

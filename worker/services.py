@@ -13,6 +13,7 @@ from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, system_clock
 from worker.ledger.dispatching import Limits
+from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, load_provider, provider_class
 from worker.settings import Settings, load_settings
 from worker.signing import Signer
@@ -27,6 +28,10 @@ class Services:
     @cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.settings.ledger_url, self.clock)
+
+    @cached_property
+    def prices(self) -> Prices | None:
+        return self.settings.prices
 
     @cached_property
     def archive(self) -> Archive:

@@ -1,6 +1,7 @@
 """Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +13,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.archive.keeping import Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.errors import ConfigurationError
+from worker.prices import Prices
+from worker.standard_webhooks import FORM, WebhookSigner
+from worker.subscribers import celery_tasks, patterns, webhooks
+
+
+def _read_by(read: Callable[[str], object]) -> AfterValidator:
+    """The value as it came, once `read` has understood it."""
+
+    def check(value: Any) -> Any:
+        read(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        return value
+
+    return AfterValidator(check)
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -68,7 +82,10 @@ class Settings(BaseSettings):
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: str = ""
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
+    #: minutes after which an unclear submission is looked for no more, and waits for a person
+    darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
+    #: and it is not known yet how long such ones usually take
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
     #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24
     darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
@@ -79,8 +96,19 @@ class Settings(BaseSettings):
     darkroom_provenance: Literal["off", "xmp"] = "off"
     #: bytes that another generation has stored are not stored a second time
     darkroom_deduplicate: bool = False
+    #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
+    darkroom_prices: Path | None = None
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
+
+    # --- subscribers ---
+    #: addresses that get each event as a signed webhook (Standard Webhooks); secret, since they may hold a token
+    darkroom_notify_urls: Annotated[SecretStr, _read_by(webhooks)] | None = None
+    darkroom_notify_secret: Annotated[SecretStr, _read_by(WebhookSigner)] | None = None
+    #: Celery tasks that get each event over the broker, each with its queue: `task@queue`
+    darkroom_notify_tasks: Annotated[str, _read_by(celery_tasks)] = ""
+    #: which kinds of events subscribers get
+    darkroom_notify_events: Annotated[str, _read_by(patterns)] = "*"
 
     # --- providers ---
     acedatacloud_api_token: SecretStr | None = None
@@ -156,6 +184,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Self:
+        if self.darkroom_notify_urls and not self.darkroom_notify_secret:
+            raise ValueError(f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}")
+        return self
+
+    @model_validator(mode="after")
     def _a_kms_key_needs_kms(self) -> Self:
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
             raise ValueError(f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms")
@@ -176,12 +210,26 @@ class Settings(BaseSettings):
         return timedelta(hours=self.darkroom_link_hours)
 
     @property
+    def prices(self) -> Prices | None:
+        """Read anew each time; raises ConfigurationError for a file that cannot be understood."""
+        if self.darkroom_prices is None:
+            return None
+        # Only who has prices pays for YAML, in time and in memory.
+        from worker.price_file import load_prices  # noqa: PLC0415
+
+        return load_prices(self.darkroom_prices)
+
+    @property
     def at_risk(self) -> timedelta:
         return timedelta(hours=self.darkroom_at_risk_hours)
 
     @property
+    def horizon(self) -> timedelta:
+        return timedelta(minutes=self.darkroom_horizon_minutes)
+
+    @property
     def poll_after(self) -> timedelta:
-        """How long a submitted generation may be silent before it is asked for."""
+        """How long a submitted generation may be silent before it is asked for, while nothing better is known."""
         return timedelta(seconds=self.darkroom_poll_seconds if self.public_url else min(5, self.darkroom_poll_seconds))
 
 

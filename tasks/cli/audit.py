@@ -96,7 +96,7 @@ def look_for_orphans(archive: Archive, inventory: Inventory, found: Findings) ->
         kind = archive.keys.kind(listed.key)
         if kind is Kind.REJECTED:
             found.rejected.append(listed.key)
-        elif kind is not Kind.MANIFEST and listed.key not in found.known:
+        elif kind not in {Kind.MANIFEST, Kind.MARKER} and listed.key not in found.known:
             strangers.append(listed.key)
     if strangers:
         found.orphaned = _without_owner(archive, inventory, strangers)

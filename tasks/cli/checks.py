@@ -17,6 +17,8 @@ from tasks.cli.workers import SILENCE
 from worker.errors import ConfigurationError, DarkroomError, QueryFailed
 from worker.generation import State
 from worker.ledger import schema
+from worker.ledger.spending import By
+from worker.prices import as_text
 from worker.providers import PROVIDERS, Provider
 from worker.services import Services
 
@@ -52,7 +54,8 @@ def examine(here: Services) -> Iterator[Finding]:
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)
     yield from _providers(here)
-    for check in (_workers, _pauses, _states, _overdue, _callbacks):
+    yield from _tried("budgets", _budgets, here)
+    for check in (_workers, _pauses, _states, _overdue, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.
         yield from _tried("", check, here)
 
@@ -180,16 +183,46 @@ def _workers(here: Services) -> Iterator[Finding]:
 
 
 def _pauses(here: Services) -> Iterator[Finding]:
+    if (gate := here.ledger.gates.look()) and gate.complaint:
+        yield Finding("restore gate", Verdict.FAIL, gate.complaint)
     now = here.clock()
     for pause in here.ledger.queries.pauses():
         message = f"{pause.provider} is paused for {duration(pause.until - now)}: {pause.reason}; "
         yield Finding("pauses", Verdict.WARN, f"{message}when that is settled, run `darkroom resume {pause.provider}`")
 
 
+def _budgets(here: Services) -> Iterator[Finding]:
+    prices, file = here.prices, here.settings.darkroom_prices
+    if prices is None:
+        return
+    caps = here.ledger.spending.standings(prices)
+    for cap in caps:
+        if cap.waiting:
+            used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
+            message = f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: "
+            until = "" if cap.budget is By.BATCH else ", or wait for the next day (UTC)"
+            advice = f"raise the cap in {file} and restart the workers{until}"
+            yield Finding("budgets", Verdict.WARN, f"{message}{advice}")
+    for name in PROVIDERS:
+        if caps and not prices.knows(name) and _is_set_up(here, name):
+            yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")
+    if not any(cap.waiting for cap in caps):
+        left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
+        yield Finding("budgets", Verdict.OK, left or "prices are known, there is no cap for the day")
+
+
+def _is_set_up(here: Services, name: str) -> bool:
+    try:
+        here.provider(name)
+    except ConfigurationError:
+        return False
+    return True
+
+
 def _states(here: Services) -> Iterator[Finding]:
     counts = here.ledger.queries.counts()
     if unconfirmed := counts.get(State.UNCONFIRMED):
-        advice = "`darkroom list --state unconfirmed` names them; look at the provider whether they were taken"
+        advice = "`darkroom unconfirmed` tells what is known of them, `darkroom resolve` takes what you find out"
         message = f"{unconfirmed} may have been taken and paid for, nobody knows: {advice}"
         yield Finding("unconfirmed", Verdict.WARN, message)
     if expired := counts.get(State.EXPIRED):
@@ -206,8 +239,10 @@ def _overdue(here: Services) -> Iterator[Finding]:
         yield Finding("overdue", Verdict.WARN, f"{message}see what its provider says about it")
 
 
-def _callbacks(here: Services) -> Iterator[Finding]:
-    if aside := len(here.ledger.queries.dead_callbacks(_MANY)):
-        count = f"{aside} or more" if aside == _MANY else str(aside)
-        advice = "`darkroom replay --list` says why, `darkroom replay` applies them again"
-        yield Finding("callbacks", Verdict.WARN, f"{count} could not be applied: {advice}")
+def _dead_letters(here: Services) -> Iterator[Finding]:
+    callbacks, events = here.ledger.queries.dead_callbacks(_MANY), here.ledger.dead_letters.events(_MANY)
+    for kind, number in (("callbacks", len(callbacks)), ("events", len(events))):
+        if number:
+            count = f"{number} or more" if number == _MANY else str(number)
+            advice = "`darkroom dead` says why, `darkroom dead replay` tries them again"
+            yield Finding(kind, Verdict.WARN, f"{count} were given up: {advice}")

@@ -27,7 +27,7 @@ _KEPT: Mapping[State, str] = {
 }
 _NOT_AGAIN: Mapping[State, str] = {
     State.UNCONFIRMED: "the provider may have taken it and charged for it; look there first, "
-    "then add --unconfirmed to pay for it (again)",
+    "then say with `darkroom resolve` what you found out",
     State.ARCHIVED: "it succeeded; submit it anew if you want another one",
     State.CANCELLED: "it was cancelled; submit it anew",
 }
@@ -38,13 +38,11 @@ _STILL_GOING = "it is still going on; there is nothing to try again"
 @click.argument("generation_ids", nargs=-1, metavar="[GENERATION]...")
 @click.option("--failed", is_flag=True, help="All of --batch that failed or expired.")
 @click.option("--batch", metavar="BATCH", help="A batch, by id or name; with --failed.")
-@click.option("--unconfirmed", is_flag=True, help="Also those that may have been paid for: they may be paid twice.")
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context, *, generation_ids: tuple[str, ...], failed: bool, batch: str | None, unconfirmed: bool,
-    as_json: bool,
-) -> None:  # fmt: skip
+    ctx: click.Context, *, generation_ids: tuple[str, ...], failed: bool, batch: str | None, as_json: bool
+) -> None:
     """Try again what failed or expired.
 
     What failed is submitted and paid for again; of what expired only the links are asked for again, which is free. The
@@ -53,10 +51,10 @@ def retry(
     if bool(generation_ids) == failed or failed != (batch is not None):
         raise click.UsageError("give either GENERATIONs, or --failed with --batch")
     with open_ledger() as ledger:
-        states = [State.FAILED, State.EXPIRED, *([State.UNCONFIRMED] if unconfirmed else [])]
+        states = [State.FAILED, State.EXPIRED]
         chosen = list(dict.fromkeys(generation_ids)) or _in_batch(ledger, str(batch), states)
         before = {one.id: one.state for one in ledger.queries.get(chosen)}
-        after = ledger.deciding.retry(chosen, unconfirmed=unconfirmed)
+        after = ledger.deciding.retry(chosen)
         changed = {one: state for one, state in after.items() if state != before[one] and before[one] in states}
         if changed:
             ring("dispatch", "archive")

@@ -86,6 +86,8 @@ def submit(
             batch_name = batch or _batch_name(here.clock(), source, prompts)
         made = here.ledger.creation.create(wanted, batch_name)
         ring("dispatch")
+        if (gate := here.ledger.gates.look()) and gate.complaint:
+            note(f"saved, but {gate.complaint}")
         for generation in made:
             if as_json:
                 print_json(of_generation(generation))

@@ -50,7 +50,7 @@ def _check_before_start() -> None:
         os.environ["DARKROOM_SIGNING_KEYS"] = f"k1:{secrets.token_urlsafe(32)}"
     here = Services(load_settings())
     # Each raises for what it cannot be made of.
-    _ = here.signer, here.ledger
+    _ = here.signer, here.ledger, here.prices
     if os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"):
         broker = examine_broker(here)
         if broker.verdict is Verdict.FAIL:

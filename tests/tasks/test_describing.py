@@ -76,7 +76,7 @@ def test_what_is_tried_again_is_told_in_the_next_manifest(start: Start, moto: Se
     batch_id = batch_of(pipeline, "a fox sandbox:fail")
     pipeline.until_settled()
     (before,) = manifest_of(pipeline, batch_id)
-    pipeline.ledger.deciding.retry([before["id"]], unconfirmed=False)
+    pipeline.ledger.deciding.retry([before["id"]])
     pipeline.ledger.deciding.cancel([before["id"]])
     pipeline.until_settled()
     (after,) = manifest_of(pipeline, batch_id)

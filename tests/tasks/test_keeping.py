@@ -37,7 +37,7 @@ def test_a_picture_lies_where_and_as_the_settings_say(
             folder = f"{tmp_path.name}/acedata/{generation_id}"
             assert asset.key == f"{folder}/imagine-0.png"
             there = {found.key for found in pipeline.here.archive.list(f"{tmp_path.name}/")}
-            assert there == {asset.key, f"{folder}/generation.json"}
+            assert there == {asset.key, f"{folder}/generation.json", pipeline.here.archive.keys.marker}
             picture = bucket.head_object(Bucket=BUCKET, Key=asset.key)
             tags = bucket.get_object_tagging(Bucket=BUCKET, Key=asset.key)["TagSet"]
     finally:

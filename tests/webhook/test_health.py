@@ -39,6 +39,7 @@ def test_all_well_is_200_and_ok(ledger: Ledger, clock: FakeClock) -> None:
         "ledger": {"status": "ok", "detail": ""},
         "broker": {"status": "ok", "detail": ""},
         "workers": {"status": "ok", "detail": ""},
+        "submissions": {"status": "ok", "detail": ""},
     }
 
 

@@ -16,6 +16,7 @@ _SIDECAR_NAME = "generation.json"
 _NO_BATCH = "single"
 _REJECTED = "rejected"
 _MANIFESTS = "manifests"
+_MARKER = ".darkroom/ledger.json"
 _MANIFEST_NAME = "manifest.jsonl"
 
 #: characters; two slugs, a prefix and the rest stay far below what S3 allows a key
@@ -56,6 +57,8 @@ class Kind(StrEnum):
     MANIFEST = "manifest"
     #: bytes that were refused for good
     REJECTED = "rejected"
+    #: by which a ledger that was restored from a backup finds out that it is old
+    MARKER = "marker"
 
 
 class KeyTemplate:
@@ -154,8 +157,15 @@ class Keys:
         """Where the manifest of a batch lies: apart, because the template may spread a batch over many folders."""
         return self._below(f"{_MANIFESTS}/{slug(name)}/{batch_id}/{_MANIFEST_NAME}")
 
+    @property
+    def marker(self) -> str:
+        """Where the marker of the ledger lies, in a folder that no generation has."""
+        return self._below(_MARKER)
+
     def kind(self, key: str) -> Kind:
         """What one of our own keys stands for."""
+        if key == self.marker:
+            return Kind.MARKER
         if key.startswith(self._below(f"{_REJECTED}/")) and key.endswith(".bin"):
             return Kind.REJECTED
         if key.startswith(self._below(f"{_MANIFESTS}/")) and key.endswith(f"/{_MANIFEST_NAME}"):

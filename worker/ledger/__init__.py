@@ -6,15 +6,21 @@ A method returns after its commit; whoever sends a message does it afterwards, n
 from worker.ledger.archiving import Archiving
 from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database, system_clock
+from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.deciding import Deciding
 from worker.ledger.dispatching import Dispatching
 from worker.ledger.following import Following
+from worker.ledger.gate import Gates
 from worker.ledger.inbox import Inbox
 from worker.ledger.inventory import Inventory
 from worker.ledger.manifests import Manifests
+from worker.ledger.notifying import Notifying
 from worker.ledger.outcomes import Outcomes
 from worker.ledger.queries import Queries
+from worker.ledger.rescuing import Rescuing
+from worker.ledger.spending import Spending
 from worker.ledger.submissions import Submissions
+from worker.ledger.unclear import Unclears
 from worker.ledger.watching import Watching
 
 __all__ = ["Ledger"]
@@ -32,11 +38,17 @@ class Ledger:
         self.outcomes = Outcomes(self.database)
         self.archiving = Archiving(self.database)
         self.following = Following(self.database)
+        self.notifying = Notifying(self.database)
         self.watching = Watching(self.database)
         self.deciding = Deciding(self.database)
+        self.unclear = Unclears(self.database)
+        self.rescuing = Rescuing(self.database)
+        self.spending = Spending(self.database)
+        self.dead_letters = DeadLetters(self.database)
         self.queries = Queries(self.database)
         self.manifests = Manifests(self.database)
         self.inventory = Inventory(self.database)
+        self.gates = Gates(self.database)
 
     def close(self) -> None:
         self.database.close()

@@ -1,29 +1,17 @@
-"""Assets on their way into the bucket: what dies first goes first, and one worker at a time holds a generation."""
+"""Assets on their way into the bucket: what became of those that a worker held."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, func, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 
-from worker.generation import Asset, Generation, State
+from worker.generation import State
+from worker.ledger.archive_claims import ArchiveClaim, ArchiveClaims
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
-from worker.ledger.rows import to_asset, to_generation
-from worker.ledger.statements import IDS, LIMIT, NOW, update_row
-from worker.ledger.tables import NEVER, UNSTORED, assets, batches, generations
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveClaim:
-    """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
-
-    generation: Generation
-    batch_name: str | None
-    assets: tuple[Asset, ...]
-    lease: str
+from worker.ledger.statements import IDS, NOW, update_row
+from worker.ledger.tables import UNSTORED, assets
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +56,7 @@ class Archived:
     described: bool
 
 
-_a, _g = assets.c, generations.c
-_DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
-
-_MOST_URGENT = (
-    select(generations)
-    .where(
-        _g.id.in_(
-            select(_a.generation_id)
-            .where(text(UNSTORED), _DUE, _a.deadline <= bindparam("dies_by"))
-            .order_by(_a.deadline)
-            .limit(bindparam("links", type_=Integer))
-        )
-    )
-    .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
-    .limit(LIMIT)
-    # The generation's row is the lock: its assets are never split between two workers.
-    .with_for_update(skip_locked=True, key_share=True)
-)
-_LEND = (
-    update(assets)
-    # Those that wait for another try as well: who works on a generation works on all of it.
-    .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
-    .values(lease=bindparam("token"), not_before=bindparam("until"), tries=_a.tries + 1)
-    .returning(_a.generation_id)
-)
+_a = assets.c
 _GIVE_BACK = (
     update(assets)
     .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
@@ -104,8 +68,6 @@ _AT_RISK = (
     .values(at_risk_at=NOW)
     .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
 )
-_ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
-_BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 _KINDS = (
     select(_a.generation_id, _a.state, func.max(_a.error).label("error"))
     .where(_a.generation_id.in_(IDS))
@@ -113,47 +75,7 @@ _KINDS = (
 )
 
 
-class Archiving:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def claim(self, limit: int, lease: timedelta, within: timedelta | None = None) -> list[ArchiveClaim]:
-        """Take the generations whose links die first, or only those of which one dies `within` that time.
-
-        `lease`: longer than the work on one claim can last.
-        """
-        now = self._database.clock()
-        dies_by = NEVER if within is None else now + within
-        with self._database.write() as connection:
-            # More links than generations, because one has several, and because other workers choose among the same now.
-            free = connection.execute(
-                _MOST_URGENT, {"now": now, "dies_by": dies_by, "links": limit * 16, "limit": limit}
-            )
-            found = {row.id: to_generation(row) for row in free}
-            if not found:
-                return []
-            token = secrets.token_hex(8)
-            lent = {"now": now, "ids": list(found), "token": token, "until": now + lease}
-            held = set(connection.execute(_LEND, lent).scalars())
-            belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
-            for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
-                belongings[row.generation_id].append(to_asset(row))
-            batch_ids = {found[generation_id].batch_id for generation_id in held}
-            names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
-        if not held:
-            # Others took them all between our look and our lock; what they left is still to be looked at.
-            return self.claim(limit, lease, within)
-        return [
-            ArchiveClaim(
-                found[generation_id],
-                names.get(found[generation_id].batch_id),
-                tuple(belongings[generation_id]),
-                token,
-            )
-            for generation_id in found
-            if generation_id in held
-        ]
-
+class Archiving(ArchiveClaims):
     def note_risks(self, within: timedelta) -> int:
         """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
         now = self._database.clock()

@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
+from worker.ledger.settling import settle
 from worker.ledger.statements import IDS, NOW, select_in, update_row
 from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
 from worker.ledger.types import CleanText
+from worker.prices import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {
     State.SUBMITTED: "generation.submitted",
@@ -24,7 +26,7 @@ _EVENT_OF_STATE: Mapping[State, str] = {
 
 _g = generations.c
 _LOCK = (
-    select(_g.id, _g.state, _g.batch_id)
+    select(_g.id, _g.state, _g.batch_id, _g.price)
     .where(_g.id.in_(IDS))
     # In order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a follow-up
     # that is created meanwhile only needs its parent's row to stay.
@@ -65,12 +67,14 @@ class Changes:
         self._events: list[dict[str, Any]] = []
         self._perhaps_complete: set[str] = set()
         self._reopened: set[str] = set()
+        self._priced: set[str] = set()
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
         """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
         rows = select_in(self.connection, _LOCK, sorted(set(generation_ids)))
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
+        self._priced.update(row.id for row in rows if row.price is not None)
         return set(found)
 
     def state(self, generation_id: str) -> State:
@@ -125,10 +129,17 @@ class Changes:
             self.connection.execute(reopened)
         for batch_id in sorted(self._perhaps_complete):
             self._complete_batch(batch_id)
+        self._settle()
         if self._transitions:
             self.connection.execute(transitions.insert(), self._transitions)
         if self._events:
             self.connection.execute(events.insert(), self._events)
+
+    def _settle(self) -> None:
+        """Here and last: whatever was done to these generations and their attempts, their money follows it."""
+        for late in settle(self.connection, self._priced) if self._priced else ():
+            of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
+            self.event("budget.late_charge", **of, amount=as_text(late.price), day=late.day)
 
     def _complete_batch(self, batch_id: str) -> None:
         """Note that a batch is complete: all its generations are final and no follow-up is still to be created."""

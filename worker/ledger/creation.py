@@ -18,6 +18,7 @@ from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import batches, generations, provider_limits
 from worker.ledger.types import storable
+from worker.prices import tier_of
 
 _g = generations.c
 _KNOWN = select(_g.dedupe, _g.id).where(_g.dedupe.in_(IDS))
@@ -138,6 +139,7 @@ def _turns(connection: Connection, providers: set[str]) -> Mapping[str, int]:
 
 
 def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | None, turn: int) -> dict[str, Any]:
+    tier = tier_of(new.request)
     return {
         "id": generation_id,
         "batch_id": batch_id,
@@ -148,6 +150,8 @@ def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | 
         "action": new.request.action,
         "prompt": storable(new.request.prompt),
         "options": dict(new.request.options),
+        "speed": tier.speed,
+        "version": tier.version,
         "follow_up": list(new.follow_up),
         "priority": new.priority,
         "turn": turn,

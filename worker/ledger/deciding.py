@@ -21,26 +21,26 @@ class Deciding:
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
-            _lock_known(changes, generation_ids)
+            lock_known(changes, generation_ids)
             for generation_id in generation_ids:
                 if changes.state(generation_id) is State.QUEUED:
                     changes.move(generation_id, State.CANCELLED, "cancelled by a person", reason="cancelled")
             changes.flush()
         return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
 
-    def retry(self, generation_ids: Sequence[str], *, unconfirmed: bool) -> dict[str, State]:
+    def retry(self, generation_ids: Sequence[str]) -> dict[str, State]:
         """Try again what failed, or fetch again what expired; the state of each afterwards.
 
-        What is UNCONFIRMED may have been paid for, so it is submitted again only with `unconfirmed`.
+        What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
-            _lock_known(changes, generation_ids)
+            lock_known(changes, generation_ids)
             for generation_id in generation_ids:
                 state = changes.state(generation_id)
-                if state is State.FAILED or (state is State.UNCONFIRMED and unconfirmed):
-                    _submit_again(changes, generation_id)
+                if state is State.FAILED:
+                    submit_again(changes, generation_id, "submitted again by a person")
                 elif state is State.EXPIRED:
                     _fetch_again(changes, generation_id)
             changes.flush()
@@ -58,14 +58,14 @@ class Deciding:
             return ended.rowcount == 1
 
 
-def _lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
+def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
     known = changes.lock(generation_ids)
     unknown = [generation_id for generation_id in generation_ids if generation_id not in known]
     if unknown:
         raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")
 
 
-def _submit_again(changes: Changes, generation_id: str) -> None:
+def submit_again(changes: Changes, generation_id: str, cause: str) -> None:
     """The old attempt is given up for good: from now on the database allows a new one."""
     live = select(attempts.c.id).where(attempts.c.generation_id == generation_id, text(LIVE))
     for attempt_id in changes.connection.execute(live).scalars().all():
@@ -73,7 +73,7 @@ def _submit_again(changes: Changes, generation_id: str) -> None:
     changes.move(
         generation_id,
         State.QUEUED,
-        "submitted again by a person",
+        cause,
         dispatched_at=None,
         not_before=None,
         task_id=None,

@@ -8,15 +8,21 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from worker.generation import State
+from worker.ledger.changes import Changes
 from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.gate import is_open
+from worker.ledger.money import let_all_go, reserve
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
 from worker.ledger.tables import IN_FLIGHT, WAITING, generations, provider_limits
 from worker.ledger.types import CleanText
+from worker.prices import Prices
 
 #: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few
 #: that nobody can resolve would stop all others for good
 FORGOTTEN = timedelta(hours=1)
+#: where some in line do not fit their budgets, one call looks so many times at so many more
+_LOOKS, _FURTHER = 10, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +59,47 @@ class Dispatching:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def dispatch(self, provider: str, limits: Limits) -> int:
-        """Let as many waiting generations of this provider go as its limits allow; how many went.
+    def dispatch(self, provider: str, limits: Limits, prices: Prices | None = None) -> int:
+        """Let as many waiting generations of this provider go as its limits and budgets allow; how many went.
 
-        Bucket, room and choice are one transaction, so that two dispatchers never spend the same room.
+        Bucket, room, money and choice are one transaction, so that two dispatchers never spend the same room.
         """
+        went = 0
+        for look in range(_LOOKS):
+            started, held = self._dispatch(provider, limits, prices, further=_FURTHER if look else 0)
+            went += started
+            if not held:
+                break
+        return went
+
+    def _dispatch(self, provider: str, limits: Limits, prices: Prices | None, *, further: int) -> tuple[int, int]:
+        """How many went, and how many were held because their budgets have no room."""
         now = self._database.clock()
+        held = 0
         with self._database.write() as connection:
             bucket = _locked_bucket(connection, provider, limits, now)
             if bucket.paused_until is not None and bucket.paused_until > now:
-                return 0
+                return 0, 0
+            if not is_open(connection):
+                return 0, 0
             elapsed = max(0.0, (now - bucket.refilled_at).total_seconds())
             tokens = min(_burst(limits), bucket.tokens + elapsed * limits.rate)
             room = min(int(tokens), limits.in_flight - _in_flight(connection, provider, now))
-            chosen = _next_in_line(connection, provider, room, now) if room > 0 else []
-            if chosen:
+            chosen: Sequence[Any] = []
+            in_use = prices and prices.digest
+            if prices is None and bucket.prices is not None and not let_all_go(connection, provider):
+                in_use = bucket.prices
+            if room > 0 and prices is not None:
+                changes = Changes(connection, now)
+                chosen, held = reserve(changes, provider, prices, room, further)
+                changes.flush()
+            elif room > 0 and (chosen := _next_in_line(connection, provider, room, now)):
                 connection.execute(_DISPATCH, {"ids": [row.id for row in chosen], "now": now})
             turn = max((row.turn for row in chosen), default=bucket.turn)
             spent = {"tokens": tokens - len(chosen), "refilled_at": now, "turn": max(bucket.turn, turn)}
+            spent["prices"] = in_use
             update_row(connection, provider_limits, {"provider": provider}, **spent)
-        return len(chosen)
+        return len(chosen), held
 
 
 def pause(connection: Connection, provider: str, until: datetime, reason: str) -> datetime | None:

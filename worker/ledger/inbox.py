@@ -57,6 +57,7 @@ _OLDEST = (
 )
 _TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries + 1)
 
+_RENEW = update(callbacks).where(_c.id.in_(IDS), text(UNAPPLIED)).values(not_before=bindparam("until"))
 _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
 
 
@@ -107,6 +108,11 @@ class Inbox:
             StoredCallback(row.id, row.attempt_id, row.provider, row.received_at, row.headers, row.body)
             for row in taken
         ]
+
+    def renew(self, callback_ids: Sequence[int], lease: timedelta) -> None:
+        """Hold claimed callbacks for another `lease`."""
+        with self._database.write() as connection:
+            connection.execute(_RENEW, {"ids": list(callback_ids), "until": self._database.clock() + lease})
 
     def earlier_headers(self, callback: StoredCallback) -> list[Mapping[str, str]]:
         """The headers of other callbacks of the same attempt that came before this one."""

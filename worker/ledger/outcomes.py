@@ -12,6 +12,8 @@ from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.durations import learn
+from worker.ledger.second_looks import is_time_out, look_again
 from worker.ledger.statements import IDS, find_row, select_in, update_row
 from worker.ledger.submissions import settle_attempt, task_id_taken
 from worker.ledger.tables import LIVE_STATES, NEVER, assets, attempts, callbacks, generations
@@ -22,13 +24,17 @@ _OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is known about one attempt. `cause`: callback or poll; `deadlines`: one per link of the outcome."""
+    """What is known about one attempt. `cause`: callback or poll; `deadlines`: one per link of the outcome.
+
+    `ended_at`: when the provider was done, where that is known well enough to learn from.
+    """
 
     attempt_id: str
     outcome: Outcome | CallbackUnreadable
     cause: str
     deadlines: tuple[datetime, ...] = ()
     callback_id: int | None = None
+    ended_at: datetime | None = None
 
 
 class Outcomes:
@@ -58,7 +64,19 @@ class Outcomes:
                     mine = {"id": item.callback_id}
                     update_row(connection, callbacks, mine, applied_at=now, verdict=verdict, error=note)
             changes.flush()
+            learn(connection, _ended(news, verdicts))
         return verdicts
+
+
+def _ended(news: Sequence[News], verdicts: Sequence[str]) -> dict[str, datetime]:
+    return {
+        item.attempt_id: item.ended_at
+        for item, verdict in zip(news, verdicts, strict=True)
+        if verdict == "applied"
+        and item.ended_at is not None
+        and isinstance(item.outcome, Outcome)
+        and item.outcome.status is Status.SUCCEEDED
+    }
 
 
 def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[str, str | None]:
@@ -96,7 +114,8 @@ def _succeeded(
         handle=dict(outcome.parent),
     )
     if not moved:
-        if attempt.state in LIVE_STATES:
+        told = attempt.state == "succeeded" or (attempt.state == "abandoned" and attempt.task_id is not None)
+        if not told:
             # Paid for a second time after a person had it submitted again: somebody must see that.
             settle_attempt(changes.connection, attempt.id, "succeeded", task_id=task_id, settled_at=changes.at)
             changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
@@ -149,6 +168,8 @@ def _failed(
         reason=outcome.reason or "failed",
         message=outcome.message,
     ):
+        if task_id is not None and is_time_out(outcome):
+            look_again(changes.connection, attempt.id, changes.at)
         return "applied", None
     return "ignored", f"the generation is {changes.state(attempt.generation_id)}"
 
@@ -167,6 +188,8 @@ def _in_progress(
             task_id=task_id,
             submitted_at=changes.at,
             poll_at=changes.at,
+            # It may have been looked for often and in vain; from here on it is asked for like any other.
+            polls=0,
             reason=None,
             message=None,
         )

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.dispatching import backoff, pause
+from worker.ledger.durations import Patience, kind_of, patience_with
+from worker.ledger.gate import IS_OPEN
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
 from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
@@ -24,7 +26,7 @@ BLOCKED_FOR = timedelta(minutes=15)
 _g = generations.c
 _DISPATCHED = (
     select(generations)
-    .where(text(DISPATCHED))
+    .where(text(DISPATCHED), IS_OPEN)
     .order_by(_g.dispatched_at, _g.id)
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
@@ -34,7 +36,14 @@ _CLAIM = (
     .where(_g.id.in_(IDS), _g.state == State.QUEUED)
     .values(state=State.SUBMITTING, updated_at=NOW, tries=_g.tries + 1)
 )
-_ATTEMPTS = select(attempts).where(attempts.c.id.in_(IDS))
+# What somebody else has locked is being settled.
+_UNDER_WAY = select(attempts.c.id).where(attempts.c.id.in_(IDS), text(SENDING)).with_for_update(skip_locked=True)
+_RENEW = update(attempts).where(attempts.c.id.in_(_UNDER_WAY)).values(lease_until=bindparam("until"))
+_ATTEMPTS = (
+    select(attempts, _g.operation, _g.speed)
+    .join(generations, _g.id == attempts.c.generation_id)
+    .where(attempts.c.id.in_(IDS))
+)
 _STATES = select(attempts.c.id, attempts.c.state).where(attempts.c.id.in_(IDS))
 
 
@@ -44,6 +53,8 @@ class Claim:
 
     attempt_id: str
     generation: Generation
+    #: nothing may be sent any more from this time on
+    lease_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +70,16 @@ class Submissions:
         self._database = database
 
     def claim(self, limit: int, lease: timedelta) -> list[Claim]:
-        """Take dispatched generations; committed before anything is sent. `lease`: longer than any POST can last."""
-        now = self._database.clock()
+        """Take dispatched generations; committed before anything is sent. `lease`: until its end they are ours."""
         with self._database.write() as connection:
+            # Not earlier: the lease begins when the wait for other writers is over.
+            now = self._database.clock()
             rows = connection.execute(_DISPATCHED, {"limit": limit}).all()
             if not rows:
                 return []
             connection.execute(_CLAIM, {"ids": [row.id for row in rows], "now": now})
-            claims = [Claim(secrets.token_hex(16), to_generation(row)) for row in rows]
-            connection.execute(attempts.insert(), [_attempt(claim, now, lease) for claim in claims])
+            claims = [Claim(secrets.token_hex(16), to_generation(row), now + lease) for row in rows]
+            connection.execute(attempts.insert(), [_attempt(claim, now) for claim in claims])
             changes = Changes(connection, now)
             for claim in claims:
                 generation = claim.generation
@@ -81,10 +93,16 @@ class Submissions:
             changes.flush()
         return claims
 
-    def record(self, results: Sequence[Submitted], poll_after: timedelta) -> None:
-        """Write down how submissions ended. `poll_after`: when a silent one is asked for first.
+    def renew(self, attempt_ids: Sequence[str], lease: timedelta) -> None:
+        """Hold submissions that are still under way for another `lease`; of one that was given up nothing changes."""
+        with self._database.write() as connection:
+            connection.execute(_RENEW, {"ids": list(attempt_ids), "until": self._database.clock() + lease})
 
-        A callback may have said more already; then nothing is changed.
+    def record(self, results: Sequence[Submitted], poll_after: timedelta, *, callbacks: bool = True) -> None:
+        """Write down how submissions ended; of one of which a callback has said more already, nothing is changed.
+
+        `poll_after`: when a silent one is asked for first, until it is known how long such ones usually take;
+        `callbacks`: whether they call back.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -94,9 +112,11 @@ class Submissions:
             changes.lock(row.generation_id for row in by_id.values())
             # Read again: the first look was before the lock.
             states = {row.id: row.state for row in select_in(connection, _STATES, list(by_id))}
+            providers = [row.provider for row in by_id.values()]
+            patience = patience_with(connection, providers, poll_after, callbacks=callbacks)
             for result in results:
                 if states[result.attempt_id] in {"sending", "uncertain"}:
-                    _settle(changes, by_id[result.attempt_id], result.result, poll_after)
+                    _settle(changes, by_id[result.attempt_id], result.result, patience)
             changes.flush()
 
     def expire(self) -> int:
@@ -129,7 +149,7 @@ def settle_attempt(connection: Connection, attempt_id: str, state: str, **values
     update_row(connection, attempts, {"id": attempt_id}, state=state, **values)
 
 
-def _attempt(claim: Claim, now: datetime, lease: timedelta) -> dict[str, Any]:
+def _attempt(claim: Claim, now: datetime) -> dict[str, Any]:
     return {
         "id": claim.attempt_id,
         "generation_id": claim.generation.id,
@@ -137,14 +157,14 @@ def _attempt(claim: Claim, now: datetime, lease: timedelta) -> dict[str, Any]:
         "number": claim.generation.tries + 1,
         "state": "sending",
         "sent_at": now,
-        "lease_until": now + lease,
+        "lease_until": claim.lease_until,
     }
 
 
-def _settle(changes: Changes, attempt: Any, result: str | ProviderError, poll_after: timedelta) -> None:
+def _settle(changes: Changes, attempt: Any, result: str | ProviderError, patience: Patience) -> None:
     """The attempt is settled in any case; its generation moves unless an earlier attempt has brought it further."""
     if isinstance(result, str):
-        _accepted(changes, attempt, storable(result), poll_after)
+        _accepted(changes, attempt, storable(result), changes.at + patience.first(kind_of(attempt)))
     elif isinstance(result, NotTaken):
         _not_taken(changes, attempt, result)
     elif isinstance(result, Rejected):
@@ -154,7 +174,7 @@ def _settle(changes: Changes, attempt: Any, result: str | ProviderError, poll_af
         _unconfirmed(changes, attempt, result.code, str(result))
 
 
-def _accepted(changes: Changes, attempt: Any, task_id: str, poll_after: timedelta) -> None:
+def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -> None:
     if task_id_taken(changes.connection, attempt, task_id):
         message = f"the provider answered with task_id {task_id}, which belongs to another attempt"
         _unconfirmed(changes, attempt, "task_id_taken", message)
@@ -164,7 +184,7 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_after: timedelt
         f"accepted as {task_id}",
         task_id=task_id,
         submitted_at=changes.at,
-        poll_at=changes.at + poll_after,
+        poll_at=poll_at,
         reason=None,
         message=None,
     ):

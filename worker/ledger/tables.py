@@ -60,6 +60,9 @@ generations = Table(
     Column("action", CleanText),
     Column("prompt", CleanText, nullable=False),
     Column("options", Json, nullable=False),
+    # What a price depends on; the price in millionths; `held` names the budget without room for it (money.py).
+    *(Column(name, CleanText) for name in ("speed", "version", "held")),
+    Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
     Column("priority", Integer, nullable=False),
     # The place in line between batches (start-time fair queuing): what is dispatched next is one index away.
@@ -90,7 +93,7 @@ generations = Table(
 
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
-WAITING = "state = 'queued' AND dispatched_at IS NULL"
+WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
 IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
 SILENT = "state IN ('submitted', 'unconfirmed')"
@@ -132,7 +135,7 @@ attempts = Table(
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
     Column("provider", CleanText, nullable=False),
     Column("number", Integer, nullable=False),
-    # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, abandoned
+    # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, charged, abandoned
     Column("state", CleanText, nullable=False),
     Column("task_id", CleanText),
     Column("error", CleanText),
@@ -236,6 +239,7 @@ provider_limits = Table(
     Column("tokens", Float, nullable=False),
     Column("refilled_at", UtcDateTime, nullable=False),
     Column("turn", BigInteger, nullable=False),
+    Column("prices", CleanText),
     Column("paused_until", UtcDateTime),
     Column("pause_reason", CleanText),
 )

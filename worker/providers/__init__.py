@@ -1,16 +1,17 @@
 """What a provider is to Darkroom, and the one list of those we know."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib import import_module
 from typing import ClassVar
 
-from worker.errors import Uncertain
+from worker.errors import RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
+from worker.providers.listing import Listed, ListedTask
 from worker.settings import Settings
 
 
@@ -54,6 +55,8 @@ class Provider(ABC):
     retention: ClassVar[timedelta | None] = None
     #: how long a link lives that `renew` has given, when it does not say so itself
     renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
+    #: whether it lists its tasks, which `find` and `recent` read
+    listed: ClassVar[Listed] = Listed.NO
     #: most task_ids per `fetch`
     fetch_limit: ClassVar[int]
     #: hosts (and their subdomains) that result links may point to
@@ -98,6 +101,10 @@ class Provider(ABC):
     def find(self, mark: Mark) -> Outcome | None:  # noqa: ARG002
         """Look for a task that was submitted with this mark; its outcome has a task_id. Raises QueryFailed."""
         return None
+
+    def recent(self, since: datetime) -> Iterator[ListedTask]:  # noqa: ARG002
+        """Its tasks since then, whoever made them, in any order. Raises RequestInvalid (no list) or QueryFailed."""
+        raise RequestInvalid(f"{self.title} has no list of its tasks, so nobody can tell what else was made there")
 
     def renew(self, link: Link) -> str | None:  # noqa: ARG002
         """A fresh link to the same result, where the provider gives one for the old link. Raises QueryFailed."""

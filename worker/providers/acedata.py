@@ -5,7 +5,7 @@ AceDataCloud/MidjourneyMCP. What surprises: an unknown task is an empty object w
 prompt or an empty balance; without `callback_url` or `async` the reply takes minutes; texts have neither, and no task.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -13,10 +13,11 @@ from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncer
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.providers import Mark, Provider, Submission
 from worker.providers.acedata_mask import as_mask
-from worker.providers.acedata_results import read_record, read_refusal, read_result, read_text
+from worker.providers.acedata_results import read_listed, read_record, read_refusal, read_result, read_text
 from worker.providers.acedata_table import CAPABILITIES, CODES, PATHS, TEXTS
 from worker.providers.capability import understand
 from worker.providers.http import ApiClient, read_key
+from worker.providers.listing import Listed, ListedTask, paged
 from worker.providers.reading import identifier, read_object
 from worker.settings import Settings
 
@@ -39,6 +40,7 @@ class AceDataCloud(Provider):
     capabilities: ClassVar = CAPABILITIES
     prompt_limit = 6000
     fetch_limit = 50
+    listed = Listed.BY_CALLBACK_URL
     result_hosts = frozenset(
         {"acedata.cloud", "storage.fonedis.cc", "cdn.midjourney.com", "cdn.discordapp.com", "media.discordapp.net"}
     )
@@ -103,6 +105,14 @@ class AceDataCloud(Provider):
                 break
             seen += len(records)
         return None
+
+    def recent(self, since: datetime) -> Iterator[ListedTask]:
+        """Without texts: nothing in their records tells those of the ledger from others."""
+
+        def page(_: int, seen: int) -> list[ListedTask | None]:
+            return [read_listed(record) for record in self._list(offset=seen, limit=self.fetch_limit)]
+
+        return paged(page, since, TITLE)
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         operation, action = request.operation, request.action

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.errors import CallbackUnreadable
-from worker.generation import AssetKind, Link, Operation, Outcome, Status
+from worker.generation import AssetKind, Link, Operation, Outcome, Status, operation_of
 from worker.providers.acedata_table import CAPABILITIES, TEXTS
 from worker.providers.http import Refusal
+from worker.providers.listing import ListedTask, marks_of, moment, prompt_of
 from worker.providers.reading import clean_text, identifier, link, percent
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,39 @@ def read_record(record: Any) -> Outcome | None:
     except CallbackUnreadable as error:
         log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
         return Outcome(Status.IN_PROGRESS, task_id)
+
+
+def read_listed(record: Any) -> ListedTask | None:
+    """A record of the list; None for a text, and for what is no task of Midjourney."""
+    outcome = read_record(record)
+    if outcome is None or record.get("type") in TEXTS:
+        return None
+    request = record.get("request")
+    asked: Mapping[str, Any] = request if isinstance(request, dict) else {}
+    action = clean_text(asked.get("action"), 40)
+    operation, action = _operation(record.get("type"), action, asked.get("video_index"))
+    ids = {name: identifier(asked.get(name)) for name in ("image_id", "video_id")} if action else {}
+    return ListedTask(
+        outcome,
+        operation,
+        prompt=prompt_of(asked.get("prompt")),
+        created_at=moment(record.get("created_at")),
+        is_over=bool(record.get("finished_at")),
+        action=action,
+        parent={name: value for name, value in ids.items() if value},
+        marks=marks_of(asked.get("callback_url")),
+    )
+
+
+def _operation(kind: Any, action: str | None, index: Any) -> tuple[Operation, str | None]:
+    """In our words; what is not known here is counted among the pictures that somebody imagined."""
+    if kind == "videos":
+        number = index + 1 if isinstance(index, int) else 1
+        return (Operation.VIDEO_EXTEND, f"extend{number}") if action == "extend" else (Operation.VIDEO, None)
+    if kind == "edits":
+        return Operation.EDIT, None
+    operation = operation_of(action) if action else None
+    return (operation, action) if operation else (Operation.IMAGINE, None)
 
 
 def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: bool = False, kind: Any = None) -> Outcome:

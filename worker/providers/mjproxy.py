@@ -5,7 +5,7 @@ actions and their windows). What surprises: every reply has HTTP status 200 and 
 body; a callback is tried once and may overtake another; relays drop `notifyHook` and `state`, so they are polled.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -15,6 +15,8 @@ from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
 from worker.providers.http import ApiClient, read_key
+from worker.providers.listing import Listed, ListedTask, paged
+from worker.providers.mj_listing import listed_task
 from worker.providers.mj_parameters import (
     BLEND,
     DESCRIBE,
@@ -79,6 +81,7 @@ class MidjourneyProxy(Provider):
     #: what Discord lets the bot's command take
     prompt_limit = 6000
     fetch_limit = 50
+    listed = Listed.BY_STATE
 
     def __init__(self, settings: Settings) -> None:
         url = settings.mjproxy_base_url
@@ -136,6 +139,13 @@ class MidjourneyProxy(Provider):
             if ours and task.get("status") != "MODAL":
                 return read_listed(task)
         return None
+
+    def recent(self, since: datetime) -> Iterator[ListedTask]:
+        def page(number: int, _: int) -> list[ListedTask | None]:
+            # The whole list at once.
+            return [] if number else [listed_task(task, read_listed) for task in self._list("/mj/task/list")]
+
+        return paged(page, since, TITLE)
 
     def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
         wish = understand(self, request)

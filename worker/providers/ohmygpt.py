@@ -5,7 +5,7 @@ callbacks, which no page describes. What surprises: task ids are integers, and `
 itself; a refusal may come with HTTP status 200; `base64Array` is one field repeated.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
 from worker.providers.http import ApiClient, read_key
+from worker.providers.listing import Listed, ListedTask, paged
+from worker.providers.mj_listing import listed_task
 from worker.providers.mj_parameters import (
     BLEND,
     DESCRIBE,
@@ -80,6 +82,7 @@ class OhMyGPT(Provider):
     #: what Discord lets the bot's command take
     prompt_limit = 6000
     fetch_limit = 1
+    listed = Listed.BY_CALLBACK_URL
 
     def __init__(self, settings: Settings) -> None:
         key = read_key(TITLE, self.key_setting, settings.ohmygpt_api_key)
@@ -119,17 +122,27 @@ class OhMyGPT(Provider):
     def find(self, mark: Mark) -> Outcome | None:
         if mark.callback_url is None:
             return None
-        for page in range(1, PAGES + 1):
-            data = self._ask(f"/query-mj-tasks?page={page}&pageSize={PAGE_SIZE}")
-            tasks = data.get("tasks") if isinstance(data, dict) else None
-            if not isinstance(tasks, list):
-                raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
+        for page in range(PAGES):
+            tasks = self._page(page)
             for task in tasks:
                 if isinstance(task, dict) and task.get("webhookUrl") == mark.callback_url:
                     return read_listed(task)
             if not tasks:
                 break
         return None
+
+    def recent(self, since: datetime) -> Iterator[ListedTask]:
+        def page(number: int, _: int) -> list[ListedTask | None]:
+            return [listed_task(task, read_listed) for task in self._page(number)]
+
+        return paged(page, since, TITLE)
+
+    def _page(self, number: int) -> list[Any]:
+        data = self._ask(f"/query-mj-tasks?page={number + 1}&pageSize={PAGE_SIZE}")
+        tasks = data.get("tasks") if isinstance(data, dict) else None
+        if not isinstance(tasks, list):
+            raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
+        return tasks
 
     def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
         wish = understand(self, request)

@@ -1,7 +1,6 @@
-"""`darkroom retry`, `cancel`, `resume` and `replay`: what a person decides, and what cannot be decided any more."""
+"""`darkroom retry`, `cancel` and `resume`: what a person decides, and what cannot be decided any more."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,11 +8,9 @@ import pytest
 from tasks.cli import decide
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
-from worker.errors import AccountBlocked, CallbackUnreadable
+from worker.errors import AccountBlocked
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.inbox import Delivery
-from worker.ledger.outcomes import News
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -76,8 +73,6 @@ def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom
     assert "the provider may have taken it and charged for it" in result.stdout
     assert state_of(ledger, generation_id) is State.UNCONFIRMED
     assert darkroom.bells == []
-    assert darkroom("retry", generation_id, "--unconfirmed").exit_code == 0
-    assert state_of(ledger, generation_id) is State.QUEUED
 
 
 def test_all_that_failed_in_a_batch_is_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -128,8 +123,6 @@ def test_one_unknown_id_changes_nothing_at_all(darkroom: Darkroom, ledger: Ledge
         ("retry", "gen_1", "--failed", "--batch", "animals"),
         ("cancel",),
         ("cancel", "gen_1", "--batch", "animals"),
-        ("replay", "first"),
-        ("replay", "1", "--list"),
     ],
 )
 def test_what_shall_be_decided_must_be_clear(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
@@ -156,40 +149,3 @@ def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:
     result = darkroom("resume", "nobody")
     assert result.exit_code == 1
     assert "there is no provider 'nobody'; there are: acedata" in result.stderr
-
-
-def set_aside(ledger: Ledger, *bodies: bytes) -> list[int]:
-    """Callbacks that nobody could read."""
-    attempt_id = stories.answered(ledger)[1]
-    now = datetime.now(UTC)
-    ledger.inbox.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
-    stored = ledger.inbox.claim(len(bodies), timedelta(minutes=1))
-    ledger.outcomes.apply(
-        [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
-    )
-    return [one.id for one in stored]
-
-
-def test_callbacks_that_were_set_aside_are_listed(darkroom: Darkroom, ledger: Ledger) -> None:
-    (callback_id,) = set_aside(ledger, b"?")
-    (line,) = lines(darkroom("replay", "--list", "--json").stdout)
-    assert (line["callback"], line["verdict"], line["error"]) == (callback_id, "unreadable", "the body is not JSON")
-    assert darkroom("replay", "--list").stdout.rstrip().endswith("unreadable  the body is not JSON")
-    assert darkroom.bells == []
-
-
-def test_callbacks_that_were_set_aside_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None:
-    first, second = set_aside(ledger, b"?", b"!")
-    assert darkroom("replay", str(first)).stdout == f"callback {first} will be applied again\n"
-    assert [one.id for one in ledger.queries.dead_callbacks()] == [second]
-    assert darkroom("replay").exit_code == 0
-    assert ledger.queries.dead_callbacks() == []
-    assert len(ledger.inbox.claim(10, timedelta(minutes=1))) == 2
-    assert darkroom.bells == ["ingest", "ingest"]
-
-
-def test_a_callback_that_does_not_exist_cannot_be_applied(darkroom: Darkroom) -> None:
-    result = darkroom("replay", "7")
-    assert result.exit_code == 1
-    assert result.stdout == "callback 7 does not exist, or waits to be applied already\n"
-    assert darkroom("replay").exit_code == 0

@@ -104,7 +104,7 @@ def test_no_answer_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Led
     (queued,) = stories.queued(ledger, prompt)
     seen = [darkroom("show", one, *more) for one in (failed, queued.id, expired) for more in ((), ("--json",))]
     seen += [darkroom("list", *more) for more in ((), ("--json",))]
-    seen += [darkroom("replay", "--list", *more) for more in ((), ("--json",))]
+    seen += [darkroom("dead", *more) for more in ((), ("--json",))]
     assert all(result.exit_code == 0 for result in seen)
     assert all(stories.SIGNATURE not in result.output for result in seen)
     assert "[redacted]" in seen[1].stdout

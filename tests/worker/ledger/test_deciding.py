@@ -13,9 +13,9 @@ from tests.factories import (
     attempts_of,
     claimed,
     failure,
-    history,
     one,
     queued,
+    resubmit,
     state_of,
     submitted,
     succeeded,
@@ -68,7 +68,7 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
 
 def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
     (known,) = queued(ledger)
-    for verb in (ledger.deciding.cancel, lambda ids: ledger.deciding.retry(ids, unconfirmed=True)):
+    for verb in (ledger.deciding.cancel, ledger.deciding.retry):
         with pytest.raises(NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"):
             verb([known.id, "gen_nobody"])
     assert state_of(ledger, known) is State.QUEUED
@@ -76,7 +76,7 @@ def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
 
 def test_a_failed_generation_is_submitted_again(ledger: Ledger):
     claim = failed(ledger)
-    assert ledger.deciding.retry([claim.generation.id], unconfirmed=False) == {claim.generation.id: State.QUEUED}
+    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.QUEUED}
     found = one(ledger, claim)
     assert (found.task_id, found.progress, found.reason, found.message, found.finished_at) == (None,) * 5
     assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
@@ -85,14 +85,10 @@ def test_a_failed_generation_is_submitted_again(ledger: Ledger):
     assert attempts_of(ledger, claim) == ["failed", "sending"]
 
 
-def test_an_unconfirmed_one_is_submitted_again_only_with_the_flag(ledger: Ledger):
+def test_an_unconfirmed_one_is_not_simply_tried_again(ledger: Ledger):
     claim = unclear(ledger)
-    generation_id = claim.generation.id
-    assert ledger.deciding.retry([generation_id], unconfirmed=False) == {generation_id: State.UNCONFIRMED}
+    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.UNCONFIRMED}
     assert attempts_of(ledger, claim) == ["uncertain"]
-    assert ledger.deciding.retry([generation_id], unconfirmed=True) == {generation_id: State.QUEUED}
-    assert attempts_of(ledger, claim) == ["abandoned"]
-    assert history(ledger, claim)[-2:] == [State.UNCONFIRMED, State.QUEUED]
 
 
 def test_retry_leaves_alone_what_is_under_way_or_done(ledger: Ledger):
@@ -102,26 +98,18 @@ def test_retry_leaves_alone_what_is_under_way_or_done(ledger: Ledger):
         submitted(ledger)[0].generation.id: State.SUBMITTED,
         queued(ledger)[0].id: State.QUEUED,
     }
-    assert ledger.deciding.retry([*expected], unconfirmed=True) == expected
+    assert ledger.deciding.retry([*expected]) == expected
     assert {generation_id: state_of(ledger, generation_id) for generation_id in expected} == expected
 
 
 def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: FakeClock):
     claim = expired(ledger)
     clock.advance(60)
-    ledger.deciding.retry([claim.generation.id], unconfirmed=True)
+    ledger.deciding.retry([claim.generation.id])
     found = one(ledger, claim)
     assert (found.state, found.reason, found.tries) == (State.SUCCEEDED, None, 1)
     (held,) = ledger.archiving.claim(1, LEASE)
     assert [(asset.state, asset.tries, asset.renewals) for asset in held.assets] == [("waiting", 1, 0)]
-
-
-def test_two_persons_at_once_start_one_new_attempt(ledger: Ledger):
-    claim = unclear(ledger)
-    at_once(*[lambda: ledger.deciding.retry([claim.generation.id], unconfirmed=True)] * 4)
-    assert history(ledger, claim).count(State.QUEUED) == 2
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
-    assert len(ledger.submissions.claim(9, LEASE)) == 1
 
 
 def test_cancel_and_claim_at_once_agree(ledger: Ledger):
@@ -137,15 +125,13 @@ def test_many_who_retry_overlapping_lists_never_wait_for_each_other_in_a_circle(
     everything = [claim for pair in claims for claim in pair]
     ledger.outcomes.apply([failure(claim) for claim in everything])
     ids = [claim.generation.id for claim in everything]
-    results = at_once(
-        *[lambda order=order: ledger.deciding.retry(order, unconfirmed=False) for order in [ids, ids[::-1]] * 4]
-    )
+    results = at_once(*[lambda order=order: ledger.deciding.retry(order) for order in [ids, ids[::-1]] * 4])
     assert results == [dict.fromkeys(ids, State.QUEUED)] * 8
 
 
 def test_a_success_still_wins_over_a_cancelled_retry(ledger: Ledger):
     claim = unclear(ledger)
-    ledger.deciding.retry([claim.generation.id], unconfirmed=True)
+    resubmit(ledger, claim)
     ledger.deciding.cancel([claim.generation.id])
     assert ledger.outcomes.apply([success(claim)]) == ["applied"]
     assert state_of(ledger, claim) is State.SUCCEEDED

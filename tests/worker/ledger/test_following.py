@@ -120,7 +120,7 @@ def test_the_last_ones_of_a_batch_that_end_at_the_same_moment_complete_it_once(l
 def test_a_batch_that_a_person_reopens_is_complete_once_more(ledger: Ledger):
     first, second = submitted(ledger, 2, batch="b")
     ledger.outcomes.apply([failure(first), failure(second)])
-    ledger.deciding.retry([first.generation.id], unconfirmed=False)
+    ledger.deciding.retry([first.generation.id])
     assert len(told(ledger, "batch.completed")) == 1
     ledger.deciding.cancel([first.generation.id])
     assert len(told(ledger, "batch.completed")) == 2

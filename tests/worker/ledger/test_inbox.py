@@ -49,6 +49,18 @@ def test_four_readers_at_once_never_take_the_same(ledger: Ledger):
     assert len({callback.id for callback in taken}) == len(taken) == 60
 
 
+def test_a_renewed_callback_stays_with_its_reader(ledger: Ledger, clock: FakeClock):
+    ledger.inbox.store([delivery("a0"), delivery("a1")])
+    slow, done = ledger.inbox.claim(10, LEASE)
+    applied(ledger, done)
+    clock.advance(100)
+    ledger.inbox.renew([slow.id, done.id], LEASE)
+    clock.advance(119)
+    assert ledger.inbox.claim(10, LEASE) == []
+    clock.advance(1)
+    assert [callback.id for callback in ledger.inbox.claim(10, LEASE)] == [slow.id]
+
+
 def test_one_that_was_not_applied_comes_up_again_alone(ledger: Ledger, clock: FakeClock):
     """If it breaks its reader, no other shall suffer with it."""
     ledger.inbox.store([delivery("a0"), delivery("a1")])

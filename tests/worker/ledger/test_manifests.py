@@ -62,7 +62,7 @@ def test_a_batch_that_a_person_reopens_is_due_when_it_is_complete_once_more(ledg
     first, second = submitted(ledger, 2, batch="cats")
     ledger.outcomes.apply([failure(first), failure(second)])
     assert ledger.manifests.record(claim(ledger))
-    ledger.deciding.retry([first.generation.id], unconfirmed=False)
+    ledger.deciding.retry([first.generation.id])
     assert ledger.manifests.claim(LEASE) is None
     ledger.deciding.cancel([first.generation.id])
     assert ledger.manifests.record(claim(ledger))

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select, text
 from tests.clock import FakeClock
 from tests.factories import LEASE, all_stored, submitted, success
 from worker.generation import State
-from worker.ledger import Ledger, archiving
+from worker.ledger import Ledger, archive_claims
 from worker.ledger.archiving import Archived, Lost
 from worker.ledger.statements import LIMIT
 from worker.ledger.tables import UNSTORED, assets, generations
@@ -74,7 +74,7 @@ def test_the_ledger_gives_out_what_dies_first(
 ):
     """The same in steps of two hours, with one picture for 400."""
     if first_come:
-        monkeypatch.setattr(archiving, "_MOST_URGENT", _first_come)
+        monkeypatch.setattr(archive_claims, "_MOST_URGENT", _first_come)
     hours = 0
     while hours < 72 or ledger.watching.is_due("archive"):
         if hours < 72:

@@ -21,6 +21,7 @@ from tests.factories import (
     history,
     one,
     progress,
+    resubmit,
     state_of,
     submitted,
     succeeded,
@@ -51,7 +52,7 @@ def unclear(ledger: Ledger) -> Claim:
 
 def submitted_again(ledger: Ledger, claim: Claim) -> Claim:
     """By a person, who takes the risk of paying twice."""
-    ledger.deciding.retry([claim.generation.id], unconfirmed=True)
+    resubmit(ledger, claim)
     ledger.dispatching.dispatch(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(9, LEASE)
     return second
@@ -269,7 +270,7 @@ def test_what_breaks_in_the_middle_leaves_nothing_behind(ledger: Ledger):
 
 def test_a_late_success_wins_while_the_generation_waits_to_be_submitted_again(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
-    ledger.deciding.retry([claim.generation.id], unconfirmed=True)
+    resubmit(ledger, claim)
     ledger.dispatching.dispatch(PROVIDER, PLENTY)
     assert apply(ledger, success(claim)) == ["applied"]
     # And then nothing more is sent.

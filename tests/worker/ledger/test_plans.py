@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import event, text
 
 from tests.clock import NOON, FakeClock
-from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, queued, submitted, succeeded
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.rescuing import Orphan
 from worker.ledger.tables import generations
 
 #: question, and the indexes that answer it
@@ -22,7 +23,8 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
         lambda ledger: ledger.watching.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_due",
-         "ix_generations_follow_up", "ix_generations_poll", "ix_batches_manifest"},
+         "ix_generations_follow_up", "ix_generations_poll", "ix_batches_manifest", "ix_subscribers_here",
+         "ix_deliveries_waiting"},
     ),
     "dispatch": (
         lambda ledger: ledger.dispatching.dispatch(PROVIDER, PLENTY),
@@ -34,7 +36,18 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_due"}),
     "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
-    "silent": (lambda ledger: ledger.watching.silent(200, POLL_AFTER), {"ix_generations_poll"}),
+    "silent": (
+        lambda ledger: ledger.watching.silent(200, POLL_AFTER),
+        {"ix_generations_poll", "ix_second_looks_due"},
+    ),
+    "unclear": (lambda ledger: ledger.unclear.all(), {"ix_generations_by_state"}),
+    "tasks of others": (
+        lambda ledger: ledger.rescuing.look(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
+        {"ix_generations_in_flight"},
+    ),
+    "subscribers": (lambda ledger: ledger.notifying.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
+    "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
+    "given up": (lambda ledger: ledger.dead_letters.assets(50), {"ix_generations_by_state"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
     "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),

@@ -14,7 +14,7 @@ from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
-HEAD = "0004"
+HEAD = "0008"
 
 
 @pytest.fixture
@@ -82,6 +82,14 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
         connection.execute(text("DROP INDEX ix_batches_manifest"))
         for column in ("manifest_at", "manifest_lease", "manifest_not_before"):
             connection.execute(text(f"ALTER TABLE batches DROP COLUMN {column}"))
+        for table in ("charges", "budgets", "durations", "second_looks", "deliveries", "subscribers", "gate"):
+            connection.execute(text(f"DROP TABLE {table}"))
+        for index in ("held", "waiting"):
+            connection.execute(text(f"DROP INDEX ix_generations_{index}"))
+        connection.execute(text("CREATE INDEX ix_generations_waiting ON generations (id)"))
+        for column in ("speed", "version", "held", "price"):
+            connection.execute(text(f"ALTER TABLE generations DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE provider_limits DROP COLUMN prices"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     assert upgrade(blank.database) == ("0001", HEAD)
@@ -111,7 +119,7 @@ def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
         blank.watching.due()
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
         queued(blank)
-    with pytest.raises(ConfigurationError, match="at revision none, not 0004: run `darkroom db upgrade`"):
+    with pytest.raises(ConfigurationError, match=f"at revision none, not {HEAD}: run `darkroom db upgrade`"):
         check(blank.database)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from tests.clock import NOON, FakeClock
 from tests.factories import (
@@ -20,6 +21,7 @@ from tests.factories import (
     one,
     progress,
     queued,
+    resubmit,
     state_of,
     submitted,
     success,
@@ -30,6 +32,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.submissions import BLOCKED_FOR, Claim, Submitted
+from worker.ledger.tables import attempts
 
 FINAL_WORDS: list[str | ProviderError] = [
     "another-task",
@@ -164,6 +167,43 @@ def test_a_dead_worker_leaves_its_submissions_unconfirmed(ledger: Ledger, clock:
     assert attempts_of(ledger, dead[0]) == ["uncertain"]
 
 
+def test_a_renewed_submission_stays_with_its_worker(ledger: Ledger, clock: FakeClock):
+    slow, dead = claimed(ledger, 2)
+    assert slow.lease_until == NOON + LEASE
+    clock.advance(100)
+    ledger.submissions.renew([slow.attempt_id], LEASE)
+    clock.advance(21)
+    assert ledger.submissions.expire() == 1
+    assert (state_of(ledger, slow), state_of(ledger, dead)) == (State.SUBMITTING, State.UNCONFIRMED)
+    clock.advance(100)
+    assert ledger.submissions.expire() == 1
+
+
+def test_renewing_what_was_given_up_changes_nothing(ledger: Ledger, clock: FakeClock):
+    """As a worker does that was frozen for longer than its lease."""
+    frozen, settled = claimed(ledger, 2)
+    record(ledger, settled, NotTaken("refused", code="refused"))
+    clock.advance(121)
+    ledger.submissions.expire()
+    before = [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)]
+    ledger.submissions.renew([frozen.attempt_id, settled.attempt_id], LEASE)
+    assert [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)] == before
+    assert attempts_of(ledger, frozen) == ["uncertain"]
+
+
+def test_renewing_does_not_wait_for_those_that_are_settled_meanwhile(postgresql_url: str, clock: FakeClock):
+    ledger = Ledger(postgresql_url, clock)
+    busy, slow = claimed(ledger, 2)
+    with ledger.database.write() as connection:
+        connection.execute(select(attempts).where(attempts.c.id == busy.attempt_id).with_for_update())
+        clock.advance(60)
+        ledger.submissions.renew([busy.attempt_id, slow.attempt_id], LEASE)
+    clock.advance(61)
+    assert ledger.submissions.expire() == 1
+    assert (state_of(ledger, busy), state_of(ledger, slow)) == (State.UNCONFIRMED, State.SUBMITTING)
+    ledger.close()
+
+
 def test_a_worker_that_was_only_slow_may_still_say_that_it_was_accepted(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(121)
@@ -207,7 +247,7 @@ def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settle
     for word, settled in zip(FINAL_WORDS, ["abandoned", "rejected", "rejected", "uncertain"], strict=True):
         (first,) = claimed(ledger)
         record(ledger, first, Uncertain("no answer", code="time_out"))
-        ledger.deciding.retry([first.generation.id], unconfirmed=True)
+        resubmit(ledger, first)
         ledger.dispatching.dispatch(PROVIDER, PLENTY)
         (second,) = ledger.submissions.claim(9, LEASE)
         ledger.outcomes.apply([success(first)])
@@ -222,7 +262,7 @@ def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settle
 def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succeeded(ledger: Ledger, clock: FakeClock):
     (first,) = claimed(ledger)
     record(ledger, first, Uncertain("no answer", code="time_out"))
-    ledger.deciding.retry([first.generation.id], unconfirmed=True)
+    resubmit(ledger, first)
     ledger.dispatching.dispatch(PROVIDER, PLENTY)
     ledger.submissions.claim(9, LEASE)
     ledger.outcomes.apply([success(first)])

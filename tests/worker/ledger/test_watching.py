@@ -3,8 +3,6 @@
 from datetime import timedelta
 from itertools import pairwise
 
-import pytest
-
 from tests.clock import NOON, FakeClock
 from tests.factories import (
     LEASE,
@@ -28,7 +26,7 @@ from worker.errors import NotTaken, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.submissions import Submitted
-from worker.ledger.watching import Heartbeat, Silent, _growing
+from worker.ledger.watching import Heartbeat, Silent
 
 
 def silent(ledger: Ledger) -> list[Silent]:
@@ -157,8 +155,3 @@ def test_first_heartbeats_at_once_are_no_trouble(ledger: Ledger):
     results = at_once(*[lambda: ledger.watching.beat("w1", 1)] * 8)
     assert results == [None] * 8
     assert len(ledger.watching.heartbeats()) == 1
-
-
-@pytest.mark.parametrize("polls", [0, 1, 30, 10_000])
-def test_the_intervals_stay_numbers_however_often_it_was_asked(polls: int):
-    assert _growing(POLL_AFTER, polls) <= timedelta(minutes=5)

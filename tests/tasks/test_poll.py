@@ -1,0 +1,113 @@
+"""What the clock asks providers, through the whole flow: what it learns from, and where it stops."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.pipeline import Pipeline, running_pipeline
+from tests.s3 import Server
+from webhook import sandbox
+from worker.errors import QueryFailed
+from worker.generation import State
+from worker.ledger.durations import ENOUGH, durations
+from worker.ledger.tables import generations
+from worker.providers.acedata import AceDataCloud
+
+Start = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def starter(*, callbacks: bool = True) -> Pipeline:
+            pretended = stack.enter_context(sandbox.running(delay=0.2, size=64))
+            pipeline = running_pipeline(
+                monkeypatch,
+                database_url=sqlite_url,
+                sandbox=pretended,
+                server=rclone,
+                folder=tmp_path,
+                callbacks=callbacks,
+            )
+            return stack.enter_context(pipeline)
+
+        yield starter
+
+
+def learned(pipeline: Pipeline) -> dict[tuple[str, str, str], tuple[int, float]]:
+    with pipeline.ledger.database.read() as connection:
+        rows = connection.execute(select(durations)).all()
+    return {(row.provider, row.operation, row.speed): (row.seen, row.mean) for row in rows}
+
+
+@pytest.mark.parametrize("callbacks", [True, False], ids=["callbacks", "no public address"])
+def test_the_usual_time_is_learned_from_what_succeeds(start: Start, callbacks: bool) -> None:
+    pipeline = start(callbacks=callbacks)
+    pipeline.submit("a fox", "an owl", "a boat sandbox:fail", speed="turbo")
+    pipeline.until_settled()
+    ((kind, (seen, mean)),) = learned(pipeline).items()
+    assert (kind, seen) == (("acedata", "imagine", "turbo"), 2)
+    assert 0.1 < mean < 10
+
+
+@pytest.mark.parametrize("callbacks", [True, False], ids=["callbacks", "no public address"])
+def test_what_is_called_back_about_is_given_more_time(start: Start, callbacks: bool) -> None:
+    pipeline = start(callbacks=callbacks)
+    pipeline.submit(*["a fox"] * ENOUGH)
+    pipeline.until_settled()
+    usual = learned(pipeline)["acedata", "imagine", ""][1]
+    (generation_id,) = pipeline.submit("a slow fox sandbox:delay")
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.SUBMITTED)
+    with pipeline.ledger.database.read() as connection:
+        row = connection.execute(select(generations).where(generations.c.id == generation_id)).one()
+    assert ((row.poll_at - row.submitted_at).total_seconds() > usual + 4) is callbacks
+
+
+def test_a_lost_callback_teaches_nothing(start: Start) -> None:
+    """It may have ended long before it was asked for; and each such lesson would make the next question later."""
+    pipeline = start()
+    (generation_id,) = pipeline.submit("a fox sandbox:drop")
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.SUBMITTED)
+    pipeline.clock.advance(seconds=31)
+    pipeline.until(lambda: pipeline.clock.advance(seconds=1) or pipeline.get(generation_id).state is State.ARCHIVED)
+    assert learned(pipeline) == {}
+
+
+def test_a_list_that_was_away_until_the_horizon_is_asked_when_it_is_back(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", "30")
+    pipeline = start()
+    (generation_id,) = pipeline.submit("a green door sandbox:reset sandbox:drop")
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
+    with monkeypatch.context() as outage:
+
+        def away(*_: object, **__: object) -> None:
+            raise QueryFailed("the provider is away", code="connection_refused")
+
+        outage.setattr(AceDataCloud, "_list", away)
+        for _ in range(8):
+            pipeline.clock.advance(minutes=6)
+            pipeline.step("poll")
+    assert pipeline.get(generation_id).state is State.UNCONFIRMED
+    pipeline.clock.advance(minutes=6)
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.ARCHIVED or pipeline.clock.advance(seconds=5))
+    assert pipeline.charges() == 1
+
+
+def test_beyond_the_horizon_nobody_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", "30")
+    pipeline = start(callbacks=False)
+    # Without a callback URL the list cannot show whose it is.
+    (generation_id,) = pipeline.submit("a green door sandbox:reset")
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
+    pipeline.clock.advance(minutes=40)
+    pipeline.step("poll")
+    pipeline.clock.advance(hours=9)
+    assert pipeline.ledger.watching.due() == []
+    assert pipeline.get(generation_id).state is State.UNCONFIRMED
+    assert len(pipeline.sandbox.log("submit")) == 1
