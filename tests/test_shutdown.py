@@ -1,14 +1,16 @@
-"""A worker that is told to stop gives its work back within the 5 seconds that process managers wait."""
+"""What is told to stop gives its work back within the 5 seconds that process managers wait."""
 
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,8 +19,10 @@ import pytest
 import redis
 from sqlalchemy import select, text
 
-from tests.computer import DARKROOM, eventually, family_of, is_alive
+from tests.computer import DARKROOM, Computer, eventually, family_of, is_alive
 from tests.factories import PLENTY, PROVIDER, queued, submitted
+from tests.webhook.receiving import new_attempt, path_of, rows
+from tests.webhook.serving import KEYS
 from worker.celery import app
 from worker.draining import LEASE
 from worker.embedded import procfile_commands
@@ -26,7 +30,7 @@ from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 from worker.ledger.tables import SENDING, assets, attempts
-from worker.servers import Server, broker
+from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
 
@@ -101,7 +105,10 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
     outcome = Outcome(Status.SUCCEEDED, task_id=f"task-{picture.attempt_id[:12]}", links=(link,))
     ledger.outcomes.apply([News(picture.attempt_id, outcome, "test", (datetime(2099, 1, 1, tzinfo=UTC),))])
     made = queued(ledger, 2 * AT_ONCE)
-    with started(server) as broker_process, worker(server, ledger, provider, tmp_path) as process:
+    with (
+        started(server) as broker_process,
+        running("worker", environment(server, ledger, provider), tmp_path) as process,
+    ):
         ledger.dispatching.dispatch(PROVIDER, PLENTY)
         with app.connection_for_write(server.found_by["REDIS_URL"]) as connection:
             for bell in ("submit", "archive"):
@@ -135,6 +142,72 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
     assert held == (None, None)
 
 
+def test_no_process_outlives_the_grace_while_ledger_broker_provider_and_senders_hang(
+    tmp_path: Path, ledger: Ledger, provider: SlowProvider
+) -> None:
+    server = broker(tmp_path / "broker", "secret", {"PATH": os.environ["PATH"]})
+    env = environment(server, ledger, provider)
+    port = int(env["PORT"])
+    queued(ledger, AT_ONCE)
+    with ExitStack() as stack:
+        broker_process = stack.enter_context(started(server))
+        names = ("web", "worker", "clock")
+        processes = [stack.enter_context(running(name, env, tmp_path)) for name in names]
+        eventually(lambda: http_answers(LOOPBACK, port, "/livez") and provider.seen["POST"] == AT_ONCE, seconds=20)
+        lock = stack.enter_context(closing(sqlite3.connect(ledger.database.url.removeprefix("sqlite:///"))))
+        lock.execute("BEGIN IMMEDIATE")
+        # The clock writes every second, so it is the one that SQLite lets wait; the others wait behind it.
+        time.sleep(1.5)
+        half = stack.enter_context(socket.create_connection((LOOPBACK, port)))
+        half.sendall(f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".encode())
+        whole = stack.enter_context(socket.create_connection((LOOPBACK, port), timeout=10))
+        whole.sendall(f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        time.sleep(0.2)
+        broker_process.send_signal(signal.SIGSTOP)
+
+        family = [member for process in processes for member in family_of(process.pid)]
+        began = time.monotonic()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        # Whoever is impatient changes nothing.
+        time.sleep(0.5)
+        for process in processes:
+            os.killpg(process.pid, signal.SIGINT)
+        took = {}
+        for name, process in zip(names, processes, strict=True):
+            process.wait(timeout=20)
+            took[name] = time.monotonic() - began
+        assert max(took.values()) < GRACE, took
+        eventually(lambda: not any(map(is_alive, family)), seconds=1)
+        # Not acknowledged, so it is sent again.
+        with suppress(ConnectionResetError):
+            assert not whole.recv(100).startswith(b"HTTP/1.1 200")
+        broker_process.send_signal(signal.SIGCONT)
+        with redis.Redis.from_url(server.found_by["REDIS_URL"]) as client:
+            left = [json.loads(message)[0]["headers"] for message in client.hvals("darkroom:unacked")]
+        # A bell that the clock could not answer any more; it is worth nothing after two seconds.
+        assert [bell for bell in left if bell["task"] != "reconcile" or not bell["expires"]] == []
+    assert rows(ledger) == []
+
+
+def test_ctrl_c_ends_the_whole_machine_and_leaves_nobody(tmp_path: Path, provider: SlowProvider) -> None:
+    computer = Computer(tmp_path)
+    computer.env |= {"ACEDATACLOUD_BASE_URL": provider.url, "DARKROOM_SIGNING_KEYS": KEYS}
+    with computer.up(stop=signal.SIGINT) as up:
+        assert computer.darkroom("submit", "a fox").returncode == 0
+        eventually(lambda: provider.seen["POST"] == 1, seconds=15)
+        half = socket.create_connection((LOOPBACK, computer.port))
+        half.sendall(f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".encode())
+        again = threading.Timer(0.5, os.kill, (up["pid"], signal.SIGINT))
+        again.start()
+        began = time.monotonic()
+    # The processes have their grace, and after them the servers.
+    assert time.monotonic() - began < GRACE + 2
+    again.join()
+    half.close()
+    assert computer.processes() == []
+
+
 @contextmanager
 def started(server: Server) -> "Iterator[subprocess.Popen[bytes]]":
     child = server.child
@@ -146,22 +219,27 @@ def started(server: Server) -> "Iterator[subprocess.Popen[bytes]]":
             process.kill()
 
 
-@contextmanager
-def worker(server: Server, ledger: Ledger, provider: SlowProvider, folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """The Procfile's worker, in a process group of its own."""
-    env = {
+def environment(server: Server, ledger: Ledger, provider: SlowProvider) -> dict[str, str]:
+    return {
         "PATH": f"{DARKROOM.parent}:{os.environ['PATH']}",
-        "HOME": str(folder),
         "DATABASE_URL": ledger.database.url,
         "ACEDATACLOUD_BASE_URL": provider.url,
         "ACEDATACLOUD_API_TOKEN": "any",
-        "DARKROOM_SIGNING_KEYS": "k1:" + "s" * 32,
-        "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
+        "DARKROOM_SIGNING_KEYS": KEYS,
+        "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
+        "HOST": LOOPBACK,
+        "PORT": str(free_port()),
         **server.found_by,
     }
-    command = ("/bin/sh", "-c", procfile_commands()["worker"])
+
+
+@contextmanager
+def running(name: str, env: dict[str, str], folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process of the Procfile, in a process group of its own; its log is in `folder`."""
+    command = ("/bin/sh", "-c", procfile_commands()[name])
+    env = env | {"HOME": str(folder)}
     with (
-        (folder / "worker.log").open("wb") as log,
+        (folder / f"{name}.log").open("wb") as log,
         subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True) as process,
     ):
         try:

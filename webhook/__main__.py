@@ -17,6 +17,8 @@ from worker.services import services
 
 #: shared by the processes, which takes 70 MB less than importing them in each
 _SHARED = ("webhook.app", "worker.bells")
+#: of one process, idle ones too; more than that wait in the kernel until others are closed
+_CONNECTIONS = 1024
 
 
 def main() -> None:
@@ -38,14 +40,14 @@ def main() -> None:
         address=os.environ.get("HOST") or "0.0.0.0",  # noqa: S104  providers call from outside
         port=int(os.environ.get("PORT") or 8000),
         workers=2,
-        # A client that sends half a body holds a thread until it hangs up; a thread that waits costs little.
-        blocking_threads=128,
-        # Connections, idle ones too.
-        backpressure=1024,
+        # A client that sends half a body holds a thread until it hangs up, and the server has no time limit for that.
+        # So there may be a thread for every connection: a thread that waits costs 100 kB.
+        blocking_threads=_CONNECTIONS,
+        backpressure=_CONNECTIONS,
         # Without it the death of one process would end the server.
         respawn_failed_workers=True,
-        # An open request must not hold up a stop.
-        workers_kill_timeout=5,
+        # Half a body must not hold up a stop: a process manager kills after 5 seconds.
+        workers_kill_timeout=3,
         # A client that drips its headers is let go.
         http1_settings=HTTP1Settings(header_read_timeout=5000),
         log_access=False,

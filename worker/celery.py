@@ -133,6 +133,8 @@ def _start_clock(sender: Any, **_: Any) -> None:
     if any(queue.name == "control" for queue in sender.task_consumer.queues):
         # The plain scheduler keeps its schedule in memory: one of seconds has nothing worth a file.
         EmbeddedService(app, thread=True, scheduler_cls=Scheduler).start()
+        # It has no pool: a ledger that is locked would hold up its stop.
+        stopping.stop_when_signalled()
 
 
 @worker_shutting_down.connect

@@ -19,6 +19,7 @@ GRACE_SECONDS = 2.5
 #: seconds after which the worker ends, whatever it waits for: a frozen broker, a provider that hangs
 LAST_SECONDS = 4.5
 
+_STOP_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
 _DEADLINE = struct.Struct("d")
 # When the time is over (monotonic; 0: nobody asked). Memory that the pool's processes share with the one that forks
 # them: only that one is told to stop.
@@ -31,6 +32,17 @@ def stop() -> None:
     """Tell this process and those that it has forked; they end by themselves, or with this one after LAST_SECONDS."""
     _ask(_of_all)
     threading.Thread(target=_end_at_last, daemon=True).start()
+
+
+def stop_when_signalled() -> None:
+    """Notice a signal to stop at once, in a process whose main thread does the work itself; main thread only.
+
+    Python runs handlers between two steps of the main thread, and a database that waits for a lock is one step.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_stop_on_signal, args=(reader,), daemon=True).start()
 
 
 def is_asked() -> bool:
@@ -73,6 +85,12 @@ def _ask(where: mmap.mmap | bytearray) -> None:
 def _deadline(where: mmap.mmap | bytearray) -> float:
     (deadline,) = _DEADLINE.unpack_from(where)
     return deadline or math.inf
+
+
+def _stop_on_signal(reader: int) -> None:
+    while _STOP_SIGNALS.isdisjoint(os.read(reader, 64)):
+        pass
+    stop()
 
 
 def _end_at_last() -> None:

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -49,26 +48,6 @@ def test_a_broker_that_refuses_does_not_delay_callbacks(server: Served) -> None:
         status, seconds = post(server, path_of(new_attempt()))
         assert status == 200
         assert seconds < 1
-
-
-def test_forty_half_sent_headers_and_bodies_do_not_stop_service(server: Served) -> None:
-    with ExitStack() as halves:
-        for _ in range(40):
-            header = halves.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            header.sendall(b"POST /callbacks/acedata/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-            body = halves.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            start = (
-                f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + '{"task_id": '
-            )
-            body.sendall(start.encode())
-        time.sleep(0.2)
-        for _ in range(4):
-            status, seconds = request(server.port, "GET", "/livez")
-            assert status == 200
-            assert seconds < 1
-            status, seconds = post(server, path_of(new_attempt()))
-            assert status == 200
-            assert seconds < 1
 
 
 def test_a_body_sent_in_pieces_is_kept_whole(server: Served, migrated_file: Path) -> None:
