@@ -6,19 +6,16 @@ bytes with less CPU than requests.
 """
 
 import http.client
-import io
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from worker.address_guard import DEFAULT_PORTS, AddressGuard, Target
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from worker.timed_reader import timed_response
 
 #: a kept connection that was idle longer (seconds) may have been forgotten by a firewall on its way, without a word
 _MAX_IDLE = 30
@@ -134,35 +131,4 @@ class _Connection(http.client.HTTPConnection):
 
     def response_class(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
         """Called by http.client for each response."""
-        response = http.client.HTTPResponse(sock, **options)
-        raw = response.fp.detach()
-        response.fp = io.BufferedReader(_TimedReader(raw, sock, self._read_timeout, self._deadline))
-        return response
-
-
-class _TimedReader(io.RawIOBase):
-    """Gives each read only the time that is left, so status line, headers, chunk sizes and body all end in time."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._timeout = timeout
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("its total time is over")
-        self._sock.settimeout(min(self._timeout, left))
-        try:
-            return self._raw.readinto(buffer)
-        except TimeoutError as error:
-            silence = f"nothing came for {self._timeout:g} seconds"
-            raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+        return timed_response(sock, options, timeout=self._read_timeout, deadline=self._deadline)

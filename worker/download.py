@@ -1,24 +1,21 @@
 """Fetch one result link: from an allowed place, in bounded time and memory, every byte as the server sent it."""
 
 import http.client
-import os
 import ssl
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO
 from urllib.parse import urljoin
 
-import certifi
-
 from worker.address_guard import AddressGuard, Target
 from worker.connections import ConnectionPool
-from worker.errors import ConfigurationError, ContentInvalid, DownloadError, LinkDead, LinkForbidden
+from worker.errors import ContentInvalid, DownloadError, LinkDead, LinkForbidden
 from worker.transfer import MEMORY_PART, Interrupted, Transfer
+from worker.trust import trusted_authorities
 
 _MAX_REDIRECTS = 3
 #: connections that may break within one file, where the server goes on each time
@@ -58,7 +55,7 @@ class Downloader:
         self._limits = limits or Limits()
         self._guard = AddressGuard(allow)
         self._connections = ConnectionPool(
-            self._guard, _tls_context(), connect_timeout=self._limits.connect, read_timeout=self._limits.read
+            self._guard, trusted_authorities(), connect_timeout=self._limits.connect, read_timeout=self._limits.read
         )
         self._headers = {
             "Accept": "*/*",
@@ -149,18 +146,6 @@ def _translated(target: Target) -> Iterator[None]:
         raise DownloadError(f"{target}: {error.strerror or type(error).__name__}") from error
     except http.client.HTTPException as error:
         raise DownloadError(f"{target}: the answer is not proper HTTP ({type(error).__name__})") from error
-
-
-def _tls_context() -> ssl.SSLContext:
-    # The certificates that requests takes for the providers' APIs, so one setting opens both ways.
-    name = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
-    bundle = Path(os.environ[name] if name else certifi.where())
-    try:
-        if bundle.is_dir():
-            return ssl.create_default_context(capath=bundle)
-        return ssl.create_default_context(cafile=bundle)
-    except OSError as error:
-        raise ConfigurationError(f"{name}: cannot read certificates from {bundle}: {error.strerror}") from error
 
 
 def _user_agent() -> str:

@@ -4,8 +4,6 @@ Through `http.client` and not through requests, which cannot end an answer whose
 """
 
 import http.client
-import io
-import os
 import socket
 import ssl
 import time
@@ -13,18 +11,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
-import certifi
-
-from worker.errors import ConfigurationError
 from worker.subscribers import is_private
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from worker.timed_reader import timed_response
+from worker.trust import trusted_authorities
 
 #: seconds to connect to one address of the host, and for one POST from its first byte to the end of the answer's header
 CONNECT_TIMEOUT = 5.0
@@ -87,9 +80,8 @@ class Line:
 
     def _status(self, connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]) -> int:
         deadline = time.monotonic() + PATIENCE
-        connection.response_class = lambda sock, **options: http.client.HTTPResponse(  # type: ignore[assignment]
-            _Bounded(sock, deadline),  # type: ignore[arg-type]
-            **options,
+        connection.response_class = lambda sock, **options: timed_response(  # type: ignore[assignment]
+            sock, options, timeout=PATIENCE, deadline=deadline
         )
         try:
             connection.request("POST", self._target, body, dict(headers))
@@ -112,33 +104,12 @@ class Line:
         connection.auto_open = 0
         sock = _connected(self._host, self._port, plain=not self._is_tls)
         try:
-            connection.sock = _authorities().wrap_socket(sock, server_hostname=self._host) if self._is_tls else sock
+            connection.sock = _tls().wrap_socket(sock, server_hostname=self._host) if self._is_tls else sock
         except BaseException:
             sock.close()
             raise
         connection.sock.settimeout(PATIENCE)
         return connection
-
-
-class _Bounded(io.RawIOBase):
-    """What http.client reads from: each read has only the time that is left."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        return self._sock.recv_into(buffer)
 
 
 def _is_used_up(response: http.client.HTTPResponse) -> bool:
@@ -176,14 +147,8 @@ class _TooOpenError(OSError):
 
 
 @cache
-def _authorities() -> ssl.SSLContext:
-    """Whom requests would trust, so that one setting opens the ways to providers, links and subscribers."""
-    bundle = Path(os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where())
-    options: dict[str, Any] = {"capath" if bundle.is_dir() else "cafile": bundle}
-    try:
-        return ssl.create_default_context(**options)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read certificates from {bundle}: {error.strerror}") from error
+def _tls() -> ssl.SSLContext:
+    return trusted_authorities()
 
 
 #: the first that fits is said: what is special stands before what it is a kind of

@@ -158,9 +158,9 @@ def test_a_certificate_of_an_authority_that_the_setting_names_is_accepted(
 ):
     with Loopback(reply(), tls=tls_server(tmp_path)) as server:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "cert.pem"))
-        posting._authorities.cache_clear()
+        posting._tls.cache_clear()
         try:
             assert post(server.url) is None
         finally:
-            posting._authorities.cache_clear()
+            posting._tls.cache_clear()
     assert len(server.requests) == 1

@@ -1,8 +1,7 @@
 """Events on their way to subscribers: at least once, oldest first, one worker per subscriber at a time."""
 
 import secrets
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, u
 
 from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.event_order import NEWEST, last_settled
 from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, deliveries, subscribers
 from worker.ledger.statements import LIMIT, NOW, update_row
 from worker.ledger.tables import events, generations
@@ -24,8 +24,6 @@ LONGEST_PAUSE = timedelta(minutes=5)
 FIRST_LOOK = timedelta(minutes=5)
 _MOST_AT_FIRST = 10_000
 _CHUNK = 500
-#: seconds for which events that are not committed yet are waited for
-_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +82,8 @@ _CONTENT = (
     .select_from(events.outerjoin(generations, _g.id == _e.generation_id))
     .where(_e.id == bindparam("event_id"))
 )
-_NEWEST = select(func.max(_e.id))
 _CURSOR = select(_s.cursor).where(_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
 _NEWS = select(_e.id, _e.type).where(_e.id > bindparam("after"), _e.id <= bindparam("horizon")).order_by(_e.id)
-#: transactions that may have taken an id for an event and are not committed yet
-_WRITERS = text(
-    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = 'events'::regclass "
-    "AND mode = 'RowExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-)
 
 
 def retry_wait(tries: int) -> timedelta | None:
@@ -124,7 +116,7 @@ class Notifying:
             connection.execute(gone.values(left_at=now))
 
     def claim(self, names: Collection[str], limit: int, lease: timedelta) -> list[NotifyClaim]:
-        """Take those of these subscribers for whom something is due. `lease`: longer than one try can last."""
+        """Take those of these subscribers for whom something is due."""
         now = self._database.clock()
         free = (
             DUE.where(_s.name.in_(names))
@@ -140,9 +132,17 @@ class Notifying:
                 update_row(connection, subscribers, mine, lease=claim.lease, lease_until=now + lease)
         return claims
 
+    def renew(self, claims: Sequence[NotifyClaim], lease: timedelta) -> None:
+        """Hold these claims for another `lease`; one that was released or lost meanwhile changes nothing."""
+        until = self._database.clock() + lease
+        with self._database.write() as connection:
+            for claim in claims:
+                mine = {"name": claim.subscriber, "lease": claim.lease}
+                update_row(connection, subscribers, mine, lease_until=until)
+
     def feed(self, claim: NotifyClaim, is_wanted: Callable[[str], bool]) -> int:
         """Line up the next events that were recorded, those of wanted types; how many were looked at."""
-        horizon = self._horizon()
+        horizon = last_settled(self._database)
         if horizon is None:
             return 0
         now = self._database.clock()
@@ -194,27 +194,10 @@ class Notifying:
         with self._database.write() as connection:
             update_row(connection, subscribers, mine, lease=None, lease_until=None)
 
-    def _horizon(self) -> int | None:
-        """Up to which event none can come any more; None when that is not to be known now.
-
-        PostgreSQL hands out ids before the commit, so an event may become visible after a younger one. Who has taken an
-        id holds a lock on the table until its commit: those who held it after the newest was seen are waited for.
-        """
-        with self._database.read() as connection:
-            newest: int | None = connection.execute(_NEWEST).scalar()
-            if self._database.is_sqlite or newest is None:
-                return newest
-            give_up_at = time.monotonic() + _PATIENCE
-            writers = set(connection.execute(_WRITERS).scalars())
-            while writers and time.monotonic() < give_up_at:
-                time.sleep(0.005)
-                writers &= set(connection.execute(_WRITERS).scalars())
-        return None if writers else newest
-
 
 def _start(connection: Connection, now: datetime) -> int:
     """Where a new subscriber begins."""
-    oldest = (connection.execute(_NEWEST).scalar() or 0) - _MOST_AT_FIRST
+    oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
     before = select(func.max(_e.id)).where(_e.id > oldest, _e.at < now - FIRST_LOOK)
     return connection.execute(before).scalar() or max(oldest, 0)
 

@@ -7,21 +7,17 @@ lose this certainty: the provider may close it, as it does with idle ones, just 
 """
 
 import http.client
-import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util.ssl_ import create_urllib3_context
 
-from worker.errors import ConfigurationError
+from worker.trust import trusted_authorities
 
 #: all that a call through `FreshConnections`, or reading its reply, can raise
 TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
@@ -35,8 +31,7 @@ class FreshConnections(HTTPAdapter):
     """
 
     def __init__(self, *, tls: bool) -> None:
-        # Made once and shared: reading the CA bundle takes 15 ms of CPU.
-        self._tls_context = _trusted_authorities() if tls else None
+        self._tls_context = trusted_authorities() if tls else None
         super().__init__(pool_maxsize=64)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -82,17 +77,6 @@ class _PlainPool(urllib3.HTTPConnectionPool):
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
-
-
-def _trusted_authorities() -> ssl.SSLContext:
-    """What `requests` would trust: the bundle that the environment names, else its own."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
-    context = create_urllib3_context()
-    try:
-        context.load_verify_locations(**{"capath" if Path(bundle).is_dir() else "cafile": bundle})
-    except OSError as error:
-        raise ConfigurationError(f"REQUESTS_CA_BUNDLE: cannot read certificates from {bundle}: {error}") from error
-    return context
 
 
 def diagnose(error: Exception) -> tuple[str, bool]:

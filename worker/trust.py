@@ -1,0 +1,27 @@
+"""Whom the program trusts over TLS: what requests would, so that one setting opens every way out."""
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+import certifi
+
+from worker.errors import ConfigurationError
+
+_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+def trusted_authorities() -> ssl.SSLContext:
+    """A context that demands a certificate of those that the environment names, else of certifi's.
+
+    Reading them takes 15 ms of CPU: made once and shared. Raises ConfigurationError if they cannot be read.
+    """
+    name = next((name for name in _SETTINGS if os.environ.get(name)), None)
+    bundle = Path(os.environ[name] if name else certifi.where())
+    options: dict[str, Any] = {"capath" if bundle.is_dir() else "cafile": bundle}
+    try:
+        return ssl.create_default_context(**options)
+    except OSError as error:
+        where = f"{name}: " if name else ""
+        raise ConfigurationError(f"{where}cannot read certificates from {bundle}: {error.strerror}") from error
