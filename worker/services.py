@@ -14,7 +14,7 @@ from worker.ledger import Ledger
 from worker.ledger.database import Clock, system_clock
 from worker.ledger.dispatching import Limits
 from worker.prices import Prices
-from worker.providers import PROVIDERS, Provider, load_provider, provider_class
+from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
 from worker.settings import Settings, load_settings
 from worker.signing import Signer
 
@@ -23,7 +23,7 @@ class Services:
     def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
         self.settings = settings
         self.clock = clock
-        self._providers: dict[str, Provider] = {}
+        self._providers: dict[tuple[str, str | None], Provider] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -50,16 +50,23 @@ class Services:
             raise ConfigurationError("DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated")
         return Signer(self.settings.darkroom_signing_keys.get_secret_value())
 
-    def provider(self, name: str) -> Provider:
-        """Raises ConfigurationError for a name that nobody has, or a provider without its key."""
+    def provider(self, name: str, account: str | None = None) -> Provider:
+        """As one of its accounts uses it; without an account as the first does, for what is the same for all.
+
+        Raises ConfigurationError for a name that nobody has, or an account without its key.
+        """
         if name not in PROVIDERS:
             raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
-        if name not in self._providers:
-            self._providers[name] = load_provider(name, self.settings)
-        return self._providers[name]
+        if (name, account) not in self._providers:
+            self._providers[name, account] = load_provider(name, self.settings, account)
+        return self._providers[name, account]
+
+    def accounts(self, name: str) -> tuple[str, ...]:
+        """The names of its accounts; one, also where it has no key."""
+        return tuple(account_keys(name, self.settings))
 
     def limits(self, name: str) -> Limits:
-        """How fast this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
+        """How fast each account of this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
         prefix = provider_class(name).prefix
         return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
 
@@ -90,10 +97,11 @@ os.register_at_fork(after_in_child=services.cache_clear)
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """Every secret among the settings, for the log's redaction; of the signing keys and the URLs their secret parts."""
+    """Every secret among the settings, for the log's redaction: each of several keys, and of each its secret part."""
     fields = (getattr(settings, name) for name in type(settings).model_fields)
     secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
-    parts = [key.partition(":")[2] for secret in secrets for key in secret.split(",")]
+    keys = [key.strip() for secret in secrets for key in secret.split(",")]
+    parts = [key.partition(":")[2].strip() for key in keys]
     urls = (urlsplit(url) for url in (settings.database_url, settings.redis_url) if url)
     passwords = [url.password for url in urls] + [os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    return tuple(secret for secret in (*secrets, *parts, *passwords) if secret)
+    return tuple(secret for secret in (*secrets, *keys, *parts, *passwords) if secret)

@@ -1,6 +1,5 @@
 """Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from worker.account_keys import read_keys, read_list
 from worker.archive.keeping import Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.errors import ConfigurationError
 from worker.prices import Prices
+from worker.secret_files import read_secret_file
 from worker.standard_webhooks import FORM, WebhookSigner
 from worker.subscribers import celery_tasks, patterns, webhooks
 
@@ -32,20 +33,10 @@ class SecretFiles(PydanticBaseSettingsSource):
     """`ACEDATACLOUD_API_TOKEN_FILE=/run/secrets/ace` stands for the text of that file."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        if not path:
-            return None, field_name, False
-        try:
-            value = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigurationError(f"{field_name.upper()}_FILE: cannot read {path}: {reason}") from error
-        if not value:
-            raise ConfigurationError(f"{field_name.upper()}_FILE: {path} is empty")
-        return value, field_name, False
+        return read_secret_file(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        values = {name: read_secret_file(name) for name in self.settings_cls.model_fields}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -57,6 +48,7 @@ def _http_url(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+AccountKeys = Annotated[SecretStr, _read_by(read_keys)]
 
 
 class Settings(BaseSettings):
@@ -110,16 +102,16 @@ class Settings(BaseSettings):
     #: which kinds of events subscribers get
     darkroom_notify_events: Annotated[str, _read_by(patterns)] = "*"
 
-    # --- providers ---
-    acedatacloud_api_token: SecretStr | None = None
+    # --- providers: the key of each, or those of several accounts; rate and room hold for each account ---
+    acedatacloud_api_token: AccountKeys | None = None
     acedatacloud_base_url: HttpUrl = "https://api.acedata.cloud"
     #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
     acedatacloud_rate: float = Field(default=10, gt=0, le=1_000_000)
     acedatacloud_in_flight: int = Field(default=100, ge=1)
 
-    kie_api_key: SecretStr | None = None
+    kie_api_key: AccountKeys | None = None
     kie_base_url: HttpUrl = "https://api.kie.ai"
-    kie_webhook_hmac_key: SecretStr | None = None
+    kie_webhook_hmac_key: Annotated[SecretStr, _read_by(read_list)] | None = None
     #: seconds that the timestamp of a signed callback may differ; Kie once documented retries up to 21 minutes later
     kie_webhook_window: float = Field(default=1800, gt=0)
     #: what Kie calls the first picture of four when it is varied: its examples say 1, its schema says 0
@@ -128,7 +120,7 @@ class Settings(BaseSettings):
     kie_rate: float = Field(default=2, gt=0, le=1_000_000)
     kie_in_flight: int = Field(default=100, ge=1)
 
-    ohmygpt_api_key: SecretStr | None = None
+    ohmygpt_api_key: AccountKeys | None = None
     ohmygpt_base_url: HttpUrl = "https://api.ohmygpt.com"
     ohmygpt_encoding: Literal["form", "json"] = "form"
     #: no figures are published
@@ -137,7 +129,7 @@ class Settings(BaseSettings):
 
     #: where the proxy or relay is, without `/mj`; it has no default, since everybody runs their own
     mjproxy_base_url: HttpUrl | None = None
-    mjproxy_api_secret: SecretStr | None = None
+    mjproxy_api_secret: AccountKeys | None = None
     mjproxy_change: Literal["change", "simple-change"] = "change"
     #: hosts besides Discord's that the proxy's result links may point to, separated by commas
     mjproxy_result_hosts: str = ""

@@ -4,22 +4,22 @@ import ipaddress
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from urllib.parse import urlsplit
 
 from redis import Redis, RedisError
 
+from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
 from tasks.cli.connection import require_ledger
+from tasks.cli.finding import Finding, Verdict
 from tasks.cli.style import ago, duration
 from tasks.cli.workers import SILENCE
-from worker.errors import ConfigurationError, DarkroomError, QueryFailed
+from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.spending import By
 from worker.prices import as_text
-from worker.providers import PROVIDERS, Provider
+from worker.providers import PROVIDERS
 from worker.services import Services
 
 #: seconds for one answer of the broker or the receiver
@@ -33,19 +33,6 @@ _RECENT = timedelta(hours=1)
 _MANY = 1000
 
 
-class Verdict(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    check: str
-    verdict: Verdict
-    message: str
-
-
 def examine(here: Services) -> Iterator[Finding]:
     """Everything that Darkroom needs; a part that cannot be asked is one finding and hinders no other."""
     yield from _tried("ledger", _ledger, here)
@@ -53,9 +40,9 @@ def examine(here: Services) -> Iterator[Finding]:
     yield from _tried("bucket", _bucket, here)
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)
-    yield from _providers(here)
+    yield from examine_keys(here)
     yield from _tried("budgets", _budgets, here)
-    for check in (_workers, _pauses, _states, _overdue, _dead_letters):
+    for check in (_workers, _gate, examine_pace, _states, _overdue, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.
         yield from _tried("", check, here)
 
@@ -145,29 +132,6 @@ def _is_private(host: str) -> bool:
         return host == "localhost" or host.endswith((".local", ".internal", ".localhost"))
 
 
-def _providers(here: Services) -> Iterator[Finding]:
-    missing = {}
-    for name in PROVIDERS:
-        try:
-            provider = here.provider(name)
-        except ConfigurationError as error:
-            missing[name] = str(error)
-        else:
-            yield _credit(provider)
-    for name, sentence in missing.items():
-        # One provider is enough.
-        yield Finding(f"provider {name}", Verdict.FAIL if len(missing) == len(PROVIDERS) else Verdict.OK, sentence)
-
-
-def _credit(provider: Provider) -> Finding:
-    check = f"provider {provider.name}"
-    try:
-        credit = provider.credit()
-    except QueryFailed as error:
-        return Finding(check, Verdict.WARN, f"has its key, but does not tell its credit: {error}")
-    return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key, and {credit} left")
-
-
 def _workers(here: Services) -> Iterator[Finding]:
     now = here.clock()
     beats = here.ledger.watching.heartbeats()
@@ -182,13 +146,9 @@ def _workers(here: Services) -> Iterator[Finding]:
         yield Finding("workers", Verdict.FAIL, "no worker is running: start `darkroom up`, or the Procfile's processes")
 
 
-def _pauses(here: Services) -> Iterator[Finding]:
+def _gate(here: Services) -> Iterator[Finding]:
     if (gate := here.ledger.gates.look()) and gate.complaint:
         yield Finding("restore gate", Verdict.FAIL, gate.complaint)
-    now = here.clock()
-    for pause in here.ledger.queries.pauses():
-        message = f"{pause.provider} is paused for {duration(pause.until - now)}: {pause.reason}; "
-        yield Finding("pauses", Verdict.WARN, f"{message}when that is settled, run `darkroom resume {pause.provider}`")
 
 
 def _budgets(here: Services) -> Iterator[Finding]:
@@ -204,19 +164,11 @@ def _budgets(here: Services) -> Iterator[Finding]:
             advice = f"raise the cap in {file} and restart the workers{until}"
             yield Finding("budgets", Verdict.WARN, f"{message}{advice}")
     for name in PROVIDERS:
-        if caps and not prices.knows(name) and _is_set_up(here, name):
+        if caps and not prices.knows(name) and is_set_up(here, name):
             yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")
     if not any(cap.waiting for cap in caps):
         left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
         yield Finding("budgets", Verdict.OK, left or "prices are known, there is no cap for the day")
-
-
-def _is_set_up(here: Services, name: str) -> bool:
-    try:
-        here.provider(name)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def _states(here: Services) -> Iterator[Finding]:

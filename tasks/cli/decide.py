@@ -7,6 +7,7 @@ import click
 from tasks.cli.connection import open_ledger, ring
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.scope import newest_batch
+from worker.account_keys import title_of
 from worker.errors import ConfigurationError
 from worker.generation import State
 from worker.ledger import Ledger
@@ -28,9 +29,14 @@ _KEPT: Mapping[State, str] = {
 _NOT_AGAIN: Mapping[State, str] = {
     State.UNCONFIRMED: "the provider may have taken it and charged for it; look there first, "
     "then say with `darkroom resolve` what you found out",
+    State.FAILED: "it has failed just now; say it once more",
     State.ARCHIVED: "it succeeded; submit it anew if you want another one",
     State.CANCELLED: "it was cancelled; submit it anew",
 }
+_MAY_COME = (
+    "its provider may still deliver it, which is paid for, and is asked for it at {at:%H:%M:%S}; "
+    "--may-pay-twice submits it again now"
+)
 _STILL_GOING = "it is still going on; there is nothing to try again"
 
 
@@ -38,15 +44,20 @@ _STILL_GOING = "it is still going on; there is nothing to try again"
 @click.argument("generation_ids", nargs=-1, metavar="[GENERATION]...")
 @click.option("--failed", is_flag=True, help="All of --batch that failed or expired.")
 @click.option("--batch", metavar="BATCH", help="A batch, by id or name; with --failed.")
+@click.option("--may-pay-twice", is_flag=True, help="Also those that their provider may still deliver.")
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context, *, generation_ids: tuple[str, ...], failed: bool, batch: str | None, as_json: bool
-) -> None:
+    ctx: click.Context, *, generation_ids: tuple[str, ...], failed: bool, batch: str | None, may_pay_twice: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Try again what failed or expired.
 
     What failed is submitted and paid for again; of what expired only the links are asked for again, which is free. The
     exit code is 1 if one of the named generations cannot be tried again.
+
+    What failed because the time was over may still be delivered, and is paid for then. It is left alone until its
+    provider was asked for it again, 10 and 60 minutes after it failed; unless you say --may-pay-twice.
     """
     if bool(generation_ids) == failed or failed != (batch is not None):
         raise click.UsageError("give either GENERATIONs, or --failed with --batch")
@@ -54,8 +65,9 @@ def retry(
         states = [State.FAILED, State.EXPIRED]
         chosen = list(dict.fromkeys(generation_ids)) or _in_batch(ledger, str(batch), states)
         before = {one.id: one.state for one in ledger.queries.get(chosen)}
-        after = ledger.deciding.retry(chosen)
+        after = ledger.deciding.retry(chosen, may_pay_twice=may_pay_twice)
         changed = {one: state for one, state in after.items() if state != before[one] and before[one] in states}
+        awaited = ledger.deciding.awaited([one for one in chosen if one not in changed])
         if changed:
             ring("dispatch", "archive")
 
@@ -63,6 +75,8 @@ def retry(
         if generation_id in changed:
             again = changed[generation_id] is State.QUEUED
             return "queued: it is submitted again" if again else "succeeded: its links are asked for again"
+        if generation_id in awaited:
+            return f"failed: {_MAY_COME.format(at=awaited[generation_id].astimezone())}"
         return f"{after[generation_id]}: {_NOT_AGAIN.get(after[generation_id], _STILL_GOING)}"
 
     ctx.exit(_report(after, changed, told, as_json=as_json))
@@ -94,19 +108,26 @@ def cancel(ctx: click.Context, generation_ids: tuple[str, ...], batch: str | Non
 
 @click.command()
 @click.argument("provider")
+@click.option("--account", metavar="NAME", help="Only this account; else all of the provider.")
 @json_option
-def resume(provider: str, as_json: bool) -> None:
-    """End the pause of a provider."""
+def resume(provider: str, account: str | None, as_json: bool) -> None:
+    """End the pause of a provider.
+
+    And what else slows down its accounts: a shrunken rate, an open circuit breaker.
+    """
     if provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
     with open_ledger() as ledger:
-        ended = ledger.deciding.resume(provider)
-        if ended:
+        resumed = ledger.deciding.resume(provider, account)
+        if resumed:
             ring("dispatch")
     if as_json:
-        print_json({"provider": provider, "resumed": ended})
-    else:
-        click.echo(f"{provider} goes on" if ended else f"{provider} was not paused")
+        print_json({"provider": provider, "resumed": bool(resumed), "accounts": resumed})
+        return
+    for name in resumed:
+        click.echo(f"{title_of(provider, name)} goes on")
+    if not resumed:
+        click.echo(f"{title_of(provider, account) if account else provider} was not paused")
 
 
 def _in_batch(ledger: Ledger, batch: str, states: Sequence[State]) -> list[str]:

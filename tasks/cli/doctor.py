@@ -4,8 +4,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.checks import Finding, Verdict, examine
+from tasks.cli.checks import examine
 from tasks.cli.connection import read_settings
+from tasks.cli.finding import Finding, Verdict
 from tasks.cli.output import json_option, one_line, print_json
 from tasks.cli.style import console
 from worker.errors import ConfigurationError

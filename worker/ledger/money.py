@@ -14,10 +14,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.ledger.changes import Changes
 from worker.ledger.creation import insert_ignoring
+from worker.ledger.line import IN_LINE, Rooms, next_in_line
 from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
 from worker.ledger.settling import add
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
-from worker.ledger.tables import WAITING, batches, generations
+from worker.ledger.tables import batches, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices, Tier, as_text
 
@@ -26,15 +27,11 @@ _MOST_BACK = 1000
 
 _g, _b = generations.c, budgets.c
 _PROVIDER = bindparam("provider", type_=CleanText())
-_IN_LINE = (_g.priority.desc(), _g.turn, _g.id)
-_NEXT = (
-    select(_g.id, _g.turn, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries)
-    .where(_g.provider == _PROVIDER, text(WAITING), _g.not_before.is_(None) | (_g.not_before <= NOW))
-    .order_by(*_IN_LINE)
-    .limit(LIMIT)
-    .with_for_update(skip_locked=True)
+_DISPATCH = (
+    update(generations)
+    .where(_g.id.in_(IDS))
+    .values(dispatched_at=NOW, not_before=None, price=bindparam("at"), account=bindparam("to"))
 )
-_DISPATCH = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, price=bindparam("at"))
 _HOLD = (
     update(generations)
     .where(_g.id.in_(IDS))
@@ -44,7 +41,7 @@ _LET_GO = update(generations).where(_g.id.in_(IDS)).values(held=None, reason=Non
 _HELD_BY = (
     select(_g.id)
     .where(_g.provider == _PROVIDER, text(HELD), _g.held == bindparam("by", type_=CleanText()))
-    .order_by(*_IN_LINE)
+    .order_by(*IN_LINE)
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
@@ -64,37 +61,44 @@ _TOLD = update(budgets).where(_b.scope == bindparam("where", type_=CleanText()))
 _NAMES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
 
-def reserve(changes: Changes, provider: str, prices: Prices, room: int, further: int) -> tuple[list[Any], int]:
-    """Let up to `room` go whose budgets have room, and hold those of the first `room + further` in line that have none.
+def reserve(
+    changes: Changes, provider: str, prices: Prices, rooms: Rooms, further: int
+) -> tuple[list[tuple[Any, str]], int]:
+    """Let those go for which an account and their budgets have room; hold those whose budgets have none.
 
-    Returns the rows that went, and how many were held. The caller holds the provider's bucket.
+    Looks at as many in line as the accounts have room for, and `further` ones. Returns the rows that went, each with
+    its account, and how many were held. The caller holds the provider's accounts.
     """
     connection, now = changes.connection, changes.at
     today = now.astimezone(UTC).date().isoformat()
-    _take_back(connection, provider, prices, today, room)
-    rows = connection.execute(_NEXT, {"provider": provider, "limit": room + further, "now": now}).all()
+    _take_back(connection, provider, prices, today, rooms.total)
+    rows = next_in_line(connection, provider, rooms, further, now)
     costs = [prices.price(provider, row.operation, Tier(row.speed, row.version)) for row in rows]
     purse = _Purse(connection, provider, prices, today)
     purse.open({row.batch_id for row, cost in zip(rows, costs, strict=True) if cost})
-    chosen: list[tuple[Any, int]] = []
+    chosen: list[tuple[Any, int, str]] = []
     held: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
     for row, cost in zip(rows, costs, strict=True):
-        if len(chosen) == room:
+        if not rooms.total:
             break
+        account = rooms.place(row.pinned)
+        if account is None:
+            continue
         full = purse.full(row.batch_id, cost)
         if full is None:
             purse.take(row.batch_id, cost)
-            chosen.append((row, cost))
+            rooms.take(account)
+            chosen.append((row, cost, account))
         else:
             held[full, cost].append(row.id)
     _let_go(connection, chosen, now)
-    _book(connection, provider, today, [(row, cost) for row, cost in chosen if cost])
+    _book(connection, provider, today, [(row, cost) for row, cost, _ in chosen if cost])
     for (scope, cost), ids in held.items():
         marks = {"by": purse.mark(scope, cost), "at": cost, "why": purse.why(scope, cost)}
         connection.execute(_HOLD, {"ids": ids, **marks})
     for scope in sorted({scope for scope, _ in held}):
         purse.tell(changes, scope)
-    return [row for row, _ in chosen], sum(map(len, held.values()))
+    return [(row, account) for row, _, account in chosen], sum(map(len, held.values()))
 
 
 def let_all_go(connection: Connection, provider: str) -> bool:
@@ -204,12 +208,12 @@ def _take_back(connection: Connection, provider: str, prices: Prices, today: str
             connection.execute(_LET_GO, {"ids": connection.execute(_HELD_BY, found).scalars().all()})
 
 
-def _let_go(connection: Connection, chosen: Sequence[tuple[Any, int]], now: datetime) -> None:
-    by_cost: defaultdict[int, list[str]] = defaultdict(list)
-    for row, cost in chosen:
-        by_cost[cost].append(row.id)
-    for cost, ids in by_cost.items():
-        connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": cost or None})
+def _let_go(connection: Connection, chosen: Sequence[tuple[Any, int, str]], now: datetime) -> None:
+    alike: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    for row, cost, account in chosen:
+        alike[cost, account].append(row.id)
+    for (cost, account), ids in alike.items():
+        connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": cost or None, "to": account})
 
 
 def _book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, int]]) -> None:

@@ -21,7 +21,6 @@ from worker.ledger.tables import (
     callbacks,
     events,
     generations,
-    provider_limits,
     transitions,
 )
 from worker.ledger.types import CleanText
@@ -30,6 +29,7 @@ from worker.ledger.types import CleanText
 @dataclass(frozen=True, slots=True)
 class Attempt:
     id: str
+    account: str
     number: int
     state: str
     task_id: str | None
@@ -65,13 +65,6 @@ class Story:
     attempts: tuple[Attempt, ...]
     callbacks: tuple[CallbackNote, ...]
     events: tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    provider: str
-    until: datetime
-    reason: str
 
 
 class Queries:
@@ -133,7 +126,7 @@ class Queries:
         c = callbacks.c
         with self._database.read() as connection:
             tried = [
-                Attempt(row.id, row.number, row.state, row.task_id, row.error, row.sent_at)
+                Attempt(row.id, row.account, row.number, row.state, row.task_id, row.error, row.sent_at)
                 for row in connection.execute(of_attempts)
             ]
             came = connection.execute(
@@ -167,15 +160,6 @@ class Queries:
             query = query.where(generations.c.batch_id == batch_id)
         with self._database.read() as connection:
             return {State(state): count for state, count in connection.execute(query)}
-
-    def pauses(self) -> list[Pause]:
-        """Providers that are paused now, and why."""
-        limits = provider_limits.c
-        query = select(limits.provider, limits.paused_until, limits.pause_reason).where(
-            limits.paused_until > self._database.clock()
-        )
-        with self._database.read() as connection:
-            return [Pause(row.provider, row.paused_until, row.pause_reason) for row in connection.execute(query)]
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
         """Assets that are not stored and whose links die by then, the most urgent first."""

@@ -8,20 +8,18 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected
+from worker.account_keys import DEFAULT_ACCOUNT
+from worker.errors import NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
+from worker.ledger.accounts import Answer, answer_of, backoff, note_answers
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
-from worker.ledger.dispatching import backoff, pause
 from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.gate import IS_OPEN
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
 from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
 from worker.ledger.types import storable
-
-#: a blocked account is tried again by itself after this time; a refused submission costs nothing
-BLOCKED_FOR = timedelta(minutes=15)
 
 _g = generations.c
 _DISPATCHED = (
@@ -53,6 +51,8 @@ class Claim:
 
     attempt_id: str
     generation: Generation
+    #: of its provider: the one that is asked
+    account: str
     #: nothing may be sent any more from this time on
     lease_until: datetime
 
@@ -78,7 +78,7 @@ class Submissions:
             if not rows:
                 return []
             connection.execute(_CLAIM, {"ids": [row.id for row in rows], "now": now})
-            claims = [Claim(secrets.token_hex(16), to_generation(row), now + lease) for row in rows]
+            claims = [_claim(row, now + lease) for row in rows]
             connection.execute(attempts.insert(), [_attempt(claim, now) for claim in claims])
             changes = Changes(connection, now)
             for claim in claims:
@@ -114,9 +114,10 @@ class Submissions:
             states = {row.id: row.state for row in select_in(connection, _STATES, list(by_id))}
             providers = [row.provider for row in by_id.values()]
             patience = patience_with(connection, providers, poll_after, callbacks=callbacks)
-            for result in results:
-                if states[result.attempt_id] in {"sending", "uncertain"}:
-                    _settle(changes, by_id[result.attempt_id], result.result, patience)
+            unsettled = [result for result in results if states[result.attempt_id] in {"sending", "uncertain"}]
+            for result in unsettled:
+                _settle(changes, by_id[result.attempt_id], result.result, patience)
+            note_answers(changes, [(by_id[result.attempt_id], result.result) for result in unsettled])
             changes.flush()
 
     def expire(self) -> int:
@@ -149,11 +150,16 @@ def settle_attempt(connection: Connection, attempt_id: str, state: str, **values
     update_row(connection, attempts, {"id": attempt_id}, state=state, **values)
 
 
+def _claim(row: Any, lease_until: datetime) -> Claim:
+    return Claim(secrets.token_hex(16), to_generation(row), row.account or DEFAULT_ACCOUNT, lease_until)
+
+
 def _attempt(claim: Claim, now: datetime) -> dict[str, Any]:
     return {
         "id": claim.attempt_id,
         "generation_id": claim.generation.id,
         "provider": claim.generation.provider,
+        "account": claim.account,
         "number": claim.generation.tries + 1,
         "state": "sending",
         "sent_at": now,
@@ -183,6 +189,7 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -
         State.SUBMITTED,
         f"accepted as {task_id}",
         task_id=task_id,
+        account=attempt.account,
         submitted_at=changes.at,
         poll_at=poll_at,
         reason=None,
@@ -196,28 +203,22 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -
 
 
 def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
-    connection, now = changes.connection, changes.at
-    blocked = isinstance(error, AccountBlocked)
-    wait = BLOCKED_FOR if blocked else error.retry_after or backoff(attempt.number)
     if changes.state(attempt.generation_id) is State.UNCONFIRMED:
         # Its lease ended meanwhile; from there only a person lets a generation be submitted again.
         return
-    settle_attempt(connection, attempt.id, "rejected", error=str(error), settled_at=now)
+    settle_attempt(changes.connection, attempt.id, "rejected", error=str(error), settled_at=changes.at)
+    # That stops the account, not the generation: another may take it, and this one goes on as soon as it may.
+    is_paused = answer_of(error) in {Answer.BLOCKED, Answer.TOO_MANY}
     changes.move(
         attempt.generation_id,
         State.QUEUED,
         f"not taken: {error.code}",
         dispatched_at=None,
-        # A blocked account stops the provider, not the generation: it goes on as soon as somebody resumes.
-        not_before=None if blocked else now + wait,
+        account=None,
+        not_before=None if is_paused else changes.at + (error.retry_after or backoff(attempt.number)),
         reason=error.code,
         message=str(error),
     )
-    if blocked or error.status == 429:
-        before = pause(connection, attempt.provider, now + wait, str(error))
-        # Told once, not by each of those that were under way.
-        if blocked and (before is None or before < now + BLOCKED_FOR / 2):
-            changes.event("provider.paused", generation_id=attempt.generation_id, provider=attempt.provider)
 
 
 def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> None:

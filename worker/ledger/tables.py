@@ -18,6 +18,7 @@ from sqlalchemy import (
     text,
 )
 
+from worker.account_keys import DEFAULT_ACCOUNT
 from worker.ledger.types import CleanText, Json, UtcDateTime
 
 #: the deadline of what never dies: a text, whose content is already here
@@ -80,6 +81,9 @@ generations = Table(
     # What names the parent at the provider, and what will name this generation for its own follow-ups.
     Column("parent_handle", Json, nullable=False),
     Column("handle", Json, nullable=False),
+    # Where it went; the only account to which it may go. Not NULL: only so PostgreSQL reads the line in its order.
+    Column("account", CleanText),
+    Column("pinned", CleanText, nullable=False, server_default=text("''")),
     Column("not_before", UtcDateTime),
     Column("dispatched_at", UtcDateTime),
     Column("poll_at", UtcDateTime),
@@ -90,6 +94,9 @@ generations = Table(
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
 )
+
+#: `pinned` of what may go to any account of its provider
+ANY_ACCOUNT = ""
 
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
@@ -121,9 +128,9 @@ _g = generations.c
 Index("ix_generations_batch", _g.batch_id, _g.state)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
 Index("ix_generations_parent", _g.parent_id)
-Index("ix_generations_waiting", _g.provider, _g.priority.desc(), _g.turn, _g.id, **_where(WAITING))
+Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority.desc(), _g.turn, _g.id, **_where(WAITING))
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
-Index("ix_generations_in_flight", _g.provider, **_where(IN_FLIGHT))
+Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
 Index("ix_generations_poll", _g.poll_at, **_where(SILENT))
 Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
 
@@ -134,6 +141,7 @@ attempts = Table(
     Column("id", CleanText, primary_key=True),
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
     Column("provider", CleanText, nullable=False),
+    Column("account", CleanText, nullable=False, server_default=DEFAULT_ACCOUNT),
     Column("number", Integer, nullable=False),
     # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, charged, abandoned
     Column("state", CleanText, nullable=False),
@@ -230,19 +238,6 @@ events = Table(
     Column("payload", Json, nullable=False),
 )
 Index("ix_events_generation", events.c.generation_id, events.c.id)
-
-provider_limits = Table(
-    "provider_limits",
-    metadata,
-    Column("provider", CleanText, primary_key=True),
-    # The token bucket lives here and not in Redis, which forgets what it spent when it is flushed.
-    Column("tokens", Float, nullable=False),
-    Column("refilled_at", UtcDateTime, nullable=False),
-    Column("turn", BigInteger, nullable=False),
-    Column("prices", CleanText),
-    Column("paused_until", UtcDateTime),
-    Column("pause_reason", CleanText),
-)
 
 heartbeats = Table(
     "heartbeats",

@@ -8,7 +8,10 @@ from enum import StrEnum
 from importlib import import_module
 from typing import ClassVar
 
-from worker.errors import RequestInvalid, Uncertain
+from pydantic import SecretStr
+
+from worker.account_keys import DEFAULT_ACCOUNT, read_keys
+from worker.errors import ConfigurationError, RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
 from worker.providers.listing import Listed, ListedTask
@@ -55,7 +58,7 @@ class Provider(ABC):
     retention: ClassVar[timedelta | None] = None
     #: how long a link lives that `renew` has given, when it does not say so itself
     renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
-    #: whether it lists its tasks, which `find` and `recent` read
+    #: whether it lists its tasks, which `recent` reads: there a submission whose reply was lost is found
     listed: ClassVar[Listed] = Listed.NO
     #: most task_ids per `fetch`
     fetch_limit: ClassVar[int]
@@ -98,10 +101,6 @@ class Provider(ABC):
             raise Uncertain(message, code="no_task_id")
         return Submission(task_id)
 
-    def find(self, mark: Mark) -> Outcome | None:  # noqa: ARG002
-        """Look for a task that was submitted with this mark; its outcome has a task_id. Raises QueryFailed."""
-        return None
-
     def recent(self, since: datetime) -> Iterator[ListedTask]:  # noqa: ARG002
         """Its tasks since then, whoever made them, in any order. Raises RequestInvalid (no list) or QueryFailed."""
         raise RequestInvalid(f"{self.title} has no list of its tasks, so nobody can tell what else was made there")
@@ -135,6 +134,24 @@ def provider_class(name: str) -> type[Provider]:
     return kind
 
 
-def load_provider(name: str, settings: Settings) -> Provider:
-    """Build the provider from its settings; raises ConfigurationError when its key is missing."""
-    return provider_class(name)(settings)
+def account_keys(name: str, settings: Settings) -> Mapping[str, SecretStr | None]:
+    """The accounts of this provider, each with its key; without any key one account, as some need none."""
+    secret: SecretStr | None = getattr(settings, provider_class(name).key_setting.lower())
+    if secret is None:
+        return {DEFAULT_ACCOUNT: None}
+    return {account: SecretStr(key) for account, key in read_keys(secret.get_secret_value()).items()}
+
+
+def load_provider(name: str, settings: Settings, account: str | None = None) -> Provider:
+    """Build the provider as one of its accounts uses it, the first if none is named.
+
+    Raises ConfigurationError when the account has no key, or another setting is missing.
+    """
+    kind, keys = provider_class(name), account_keys(name, settings)
+    if account is not None and account not in keys:
+        raise ConfigurationError(
+            f"{name} has no key for its account {account}: add it to {kind.key_setting} as `{account}:KEY` "
+            f"(it has: {', '.join(keys)})"
+        )
+    mine = keys[account or next(iter(keys))]
+    return kind(settings.model_copy(update={kind.key_setting.lower(): mine}))

@@ -11,6 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
+from worker.account_keys import read_list
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers import Callback, Mark, Provider, Submission
@@ -59,15 +62,16 @@ class Kie(Provider):
             code_decides=True,
         )
         hmac_key = settings.kie_webhook_hmac_key
-        self._hmac_key = read_key(TITLE, "KIE_WEBHOOK_HMAC_KEY", hmac_key) if hmac_key else None
+        parts = read_list(hmac_key.get_secret_value()) if hmac_key else ()
+        self._hmac_keys = [read_key(TITLE, "KIE_WEBHOOK_HMAC_KEY", SecretStr(part)) for part in parts]
         self._window = timedelta(seconds=settings.kie_webhook_window)
         self._vary_base = settings.kie_vary_base
         # No page names the host of renewed links: DARKROOM_DOWNLOAD_ALLOW takes another one.
         self.result_hosts = frozenset({"aiquickdraw.com", urlsplit(settings.kie_base_url).hostname or ""})
-        if self._hmac_key is None:
+        if not self._hmac_keys:
             self.callback = Callback.UNSIGNED
         # A signature says that the task has ended; what it does not cover is the links.
-        self.must_confirm = self._hmac_key is not None
+        self.must_confirm = bool(self._hmac_keys)
 
     def check(self, request: GenerationRequest) -> None:
         self._post_of(request)
@@ -82,12 +86,12 @@ class Kie(Provider):
 
     def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:
         data = read_object(body)
-        if self._hmac_key is not None:
-            check_signature(self._hmac_key, headers, task_id_of(data), received_at, self._window)
+        if self._hmac_keys:
+            check_signature(self._hmac_keys, headers, task_id_of(data), received_at, self._window)
         return read_callback(data)
 
     def proof(self, headers: Mapping[str, str]) -> str | None:
-        return proof_of(headers) if self._hmac_key is not None else None
+        return proof_of(headers) if self._hmac_keys else None
 
     def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         records = {task_id: self._record(task_id) for task_id in task_ids}

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from worker.errors import CallbackUnreadable
@@ -18,9 +18,9 @@ _SIGNATURE = "X-Webhook-Signature"
 
 
 def check_signature(
-    key: str, headers: Mapping[str, str], task_id: str | None, received_at: datetime, window: timedelta
+    keys: Sequence[str], headers: Mapping[str, str], task_id: str | None, received_at: datetime, window: timedelta
 ) -> None:
-    """Raise CallbackUnreadable unless it was signed with this key, at most `window` before or after it came."""
+    """Raise CallbackUnreadable unless one of these keys has signed it, at most `window` before or after it came."""
     timestamp, signature = headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
     if not timestamp or not signature:
         raise CallbackUnreadable(
@@ -28,7 +28,8 @@ def check_signature(
         )
     if task_id is None:
         raise CallbackUnreadable("it names no task, so its signature proves nothing")
-    if not hmac.compare_digest(_as_bytes(signature), _sign(key, task_id, timestamp)):
+    said = _as_bytes(signature)
+    if not any(hmac.compare_digest(said, _sign(key, task_id, timestamp)) for key in keys):
         raise CallbackUnreadable(
             "its signature is wrong: it is forged, or KIE_WEBHOOK_HMAC_KEY is not the key at kie.ai/settings"
         )

@@ -1,0 +1,80 @@
+"""What `darkroom doctor` looks at in providers and their accounts: keys, credit, pace."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from tasks.cli.finding import Finding, Verdict
+from tasks.cli.style import duration
+from worker.account_keys import DEFAULT_ACCOUNT, title_of
+from worker.errors import ConfigurationError, QueryFailed
+from worker.ledger.standings import Slowed
+from worker.providers import PROVIDERS, Provider, provider_class
+from worker.services import Services
+
+
+def examine_keys(here: Services) -> Iterator[Finding]:
+    """Each account of each provider; one provider is enough."""
+    missing = {}
+    for name in PROVIDERS:
+        for account in here.accounts(name):
+            title = title_of(name, account)
+            try:
+                provider = here.provider(name, account)
+            except ConfigurationError as error:
+                missing[title] = str(error)
+            else:
+                yield _credit(f"provider {title}", provider)
+    for title, sentence in missing.items():
+        verdict = Verdict.OK if any(is_set_up(here, name) for name in PROVIDERS) else Verdict.FAIL
+        yield Finding(f"provider {title}", verdict, sentence)
+
+
+def is_set_up(here: Services, name: str) -> bool:
+    try:
+        here.provider(name)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _credit(check: str, provider: Provider) -> Finding:
+    try:
+        credit = provider.credit()
+    except QueryFailed as error:
+        return Finding(check, Verdict.WARN, f"has its key, but does not tell its credit: {error}")
+    return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key, and {credit} left")
+
+
+def examine_pace(here: Services) -> Iterator[Finding]:
+    """Accounts that take less than they may, and generations of accounts that have no key here."""
+    now = here.clock()
+    for one in here.ledger.accounts.slowed():
+        resume = f"darkroom resume {one.provider}"
+        if one.account != DEFAULT_ACCOUNT:
+            resume += f" --account {one.account}"
+        yield Finding("pauses", Verdict.WARN, f"{title_of(one.provider, one.account)}: {_how(one, now)}; {resume}")
+    known = {name: here.accounts(name) for name in PROVIDERS}
+    for stranded in here.ledger.accounts.stranded(known):
+        if stranded.provider not in PROVIDERS:
+            continue
+        numbers = ((stranded.under_way, "under way"), (stranded.waiting, "that can only go there"))
+        what = " and ".join(f"{number} {where}" for number, where in numbers if number)
+        account = stranded.account
+        setting = provider_class(stranded.provider).key_setting
+        advice = f"add it to {setting} as `{account}:KEY`"
+        message = f"{stranded.provider} has no key here for its account {account}, which has {what}: {advice}"
+        yield Finding("accounts", Verdict.WARN, message)
+
+
+def _how(one: Slowed, now: datetime) -> str:
+    """All that holds it back, the worst first; the end says how to go on at once."""
+    found = []
+    if one.paused_until is not None:
+        found.append(f"paused for {duration(one.paused_until - now)}: {one.reason}")
+    if one.open_until is not None:
+        found.append(f"circuit open for {duration(one.open_until - now)} after {one.failures} failures in a row")
+    elif one.is_open:
+        found.append(f"circuit half open after {one.failures} failures in a row: the next submission tries it")
+    if one.factor < 1:
+        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after it had too many requests")
+    return "; ".join(found)

@@ -1,0 +1,188 @@
+"""Two accounts of one provider, from the prompt to the bucket: who pays, who is asked, and what if one fails."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tasks import submit as submitting
+from tasks.cli import cli
+from tests.pipeline import Pipeline, running_pipeline
+from tests.s3 import Server
+from webhook import sandbox
+from worker.generation import GenerationRequest, Operation, State
+from worker.ledger.pacing import FAILURES
+from worker.providers import PROVIDERS, Mark, Submission, provider_class
+
+Start = Callable[..., Pipeline]
+KEYS = "studio:key-of-the-studio,shop:key-of-the-shop"
+STUDIO, SHOP = "key-of-the-studio", "key-of-the-shop"
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
+    """Start everything with two accounts at each provider; options of the sandbox as keywords."""
+    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
+    for name in PROVIDERS:
+        monkeypatch.setenv(provider_class(name).key_setting, KEYS)
+    with ExitStack() as stack:
+
+        def starter(*, callbacks: bool = True, **options: object) -> Pipeline:
+            pretended = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
+            pipeline = running_pipeline(
+                monkeypatch,
+                database_url=database_url,
+                sandbox=pretended,
+                server=rclone,
+                folder=tmp_path,
+                callbacks=callbacks,
+            )
+            return stack.enter_context(pipeline)
+
+        yield starter
+
+
+def paid(pipeline: Pipeline) -> Counter[str]:
+    return Counter(line["key"] for line in pipeline.sandbox.bill()["lines"])
+
+
+def darkroom(*arguments: str) -> Result:
+    before = dict(os.environ)
+    try:
+        return CliRunner().invoke(cli, arguments, prog_name="darkroom")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_both_pay_and_each_is_asked_about_its_own(start: Start, provider: str) -> None:
+    """The sandbox shows a task to the key only that has paid for it."""
+    pipeline = start(callbacks=False)
+    pipeline.submit(*"abcdef", provider=provider)
+    pipeline.until_settled()
+    assert {one.state for one in pipeline.all()} == {State.ARCHIVED}
+    assert paid(pipeline) == {STUDIO: 3, SHOP: 3}
+
+
+def test_callbacks_are_confirmed_by_the_account_that_was_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_CONFIRM", "always")
+    pipeline = start()
+    pipeline.submit(*"abcd")
+    pipeline.until_settled()
+    assert {one.state for one in pipeline.all()} == {State.ARCHIVED}
+    assert {entry["key"] for entry in pipeline.sandbox.log("query")} == {STUDIO, SHOP}
+
+
+def test_follow_ups_are_paid_by_the_account_of_their_parent(start: Start) -> None:
+    pipeline = start()
+    pipeline.submit("a", "b", follow_up=("upscale1",))
+    pipeline.until_settled()
+    made = pipeline.all()
+    assert [one.state for one in made] == [State.ARCHIVED] * 4
+    account_of = {one.id: one.account for one in made}
+    assert all(one.account == account_of[one.parent_id] for one in made if one.parent_id)
+    assert paid(pipeline) == {STUDIO: 2, SHOP: 2}
+
+
+@pytest.mark.parametrize("trouble", ["used-up", "invalid", "too_many"])
+def test_what_one_account_does_not_take_the_other_does(start: Start, trouble: str) -> None:
+    pipeline = start()
+    pipeline.sandbox.set_keys({SHOP: trouble})
+    pipeline.submit(*"abcdef")
+    pipeline.until_settled()
+    assert {one.state for one in pipeline.all()} == {State.ARCHIVED}
+    assert paid(pipeline) == {STUDIO: 6}
+    if trouble != "too_many":
+        (slowed,) = pipeline.ledger.accounts.slowed()
+        assert (slowed.account, slowed.reason is not None) == ("shop", True)
+        pipeline.sandbox.set_keys({})
+        assert darkroom("resume", "acedata", "--account", "shop").output == "acedata, account shop goes on\n"
+        pipeline.submit(*"gh")
+        pipeline.until_settled()
+        assert paid(pipeline) == {STUDIO: 7, SHOP: 1}
+
+
+@pytest.mark.parametrize("fault", ["error_before", "unavailable"])
+def test_a_broken_provider_makes_few_unclear_submissions_and_not_thousands(start: Start, fault: str) -> None:
+    pipeline = start(faults={fault: 1})
+    pipeline.submit(*map(str, range(200)))
+    pipeline.answer_bells()
+    pipeline.step("reconcile")
+    pipeline.answer_bells()
+    per_account = Counter(entry["key"] for entry in pipeline.sandbox.log("submit"))
+    assert all(number <= FAILURES + submitting.THREADS for number in per_account.values()), per_account
+    assert sum(one.state is State.QUEUED for one in pipeline.all()) >= 200 - 2 * (FAILURES + submitting.THREADS)
+    assert [one.is_open for one in pipeline.ledger.accounts.slowed()] == [True, True]
+
+    pipeline.sandbox.set_faults({})
+    pipeline.clock.advance(seconds=31)
+    pipeline.until(lambda: not pipeline.ledger.accounts.slowed())
+    pipeline.until(lambda: all(one.state is not State.QUEUED for one in pipeline.all()))
+
+
+@pytest.mark.parametrize("provider", ["acedata", "ohmygpt", "mjproxy"])
+def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str) -> None:
+    pipeline = start(callbacks=False)
+    tasks = {}
+    for account in ("studio", "shop"):
+        mark = Mark("0123456789abcdef" * 2, None)
+        request = GenerationRequest(Operation.IMAGINE, f"a boat of the {account}")
+        reply = pipeline.here.provider(provider, account).submit(request, mark)
+        assert isinstance(reply, Submission)
+        tasks[reply.task_id] = account
+    result = darkroom("rescue", "--provider", provider, "--since", "24h", "--json")
+    assert result.exit_code == 0, result.output
+    pipeline.until_settled()
+    assert {one.task_id: (one.account, one.state) for one in pipeline.all()} == {
+        task_id: (account, State.ARCHIVED) for task_id, account in tasks.items()
+    }
+
+
+def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: Start) -> None:
+    pipeline = start(callbacks=False)
+    mark = Mark("0123456789abcdef" * 2, None)
+    pipeline.here.provider("acedata", "shop").submit(GenerationRequest(Operation.IMAGINE, "a boat"), mark)
+    pipeline.sandbox.set_keys({STUDIO: "invalid"})
+    result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
+    assert result.exit_code == 1
+    assert "not everything was looked at: acedata, account studio: " in result.output
+    assert [one.account for one in pipeline.all()] == ["shop"]
+
+
+def test_both_lists_are_compared_with_a_ledger_that_may_be_old(start: Start) -> None:
+    pipeline = start(callbacks=False)
+    pipeline.submit(*"abcd")
+    pipeline.until_settled()
+    document = json.loads(darkroom("reconcile", "--json").stdout)
+    told = [
+        (one["account"], one["tasks"], one["known"]) for one in document["providers"] if one["provider"] == "acedata"
+    ]
+    assert told == [("studio", 2, 2), ("shop", 2, 2)]
+
+
+def test_the_account_is_shown_and_a_pause_and_a_lost_key_are_told(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = start()
+    pipeline.sandbox.set_keys({STUDIO: "used-up"})
+    ids = pipeline.submit(*"abcd", follow_up=("upscale1",))
+    pipeline.until_settled()
+    assert "to account shop" in darkroom("show", ids[0]).output
+    assert json.loads(darkroom("show", ids[0], "--json").stdout)["attempts"][-1]["account"] == "shop"
+    told = darkroom("doctor", "--json").stdout
+    assert "acedata, account studio: paused for " in told
+    assert "darkroom resume acedata --account studio" in told
+
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:key-of-the-studio")
+    pipeline.ledger.deciding.resume("acedata")
+    pipeline.submit("waits", follow_up=())
+    with pipeline.ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE generations SET pinned = 'shop' WHERE state = 'queued'")
+    told = darkroom("doctor", "--json").stdout
+    assert "acedata has no key here for its account shop, which has 1 that can only go there" in told

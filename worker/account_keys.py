@@ -1,0 +1,50 @@
+"""The keys of a provider: one, or several accounts with a key each, such as `studio:KEY1,shop:KEY2`."""
+
+import re
+from collections.abc import Mapping
+
+#: the account of a key without a name
+DEFAULT_ACCOUNT = "default"
+
+_NAMED = re.compile(r"([a-z0-9][a-z0-9-]*):(.*)", re.DOTALL)
+
+
+def read_keys(setting: str) -> Mapping[str, str]:
+    """Name of each account → its key; raises ValueError, whose text shows no key."""
+    pieces = [piece.strip() for piece in setting.split(",")]
+    named = [_NAMED.fullmatch(piece) for piece in pieces]
+    if len(pieces) == 1 and named[0] is None:
+        if not pieces[0]:
+            raise ValueError("it holds no key")
+        return {DEFAULT_ACCOUNT: pieces[0]}
+    keys: dict[str, str] = {}
+    for number, (piece, match) in enumerate(zip(pieces, named, strict=True), start=1):
+        place = f"key {number} of {len(pieces)}"
+        if not piece:
+            raise ValueError(f"{place} is empty: is there a comma too many?")
+        if match is None:
+            raise ValueError(
+                f"{place} has no name: write several as `studio:KEY1,shop:KEY2`, names in small letters, digits and -"
+            )
+        name, key = match[1], match[2].strip()
+        if not key:
+            raise ValueError(f"{place} is empty: its name {name} stands alone")
+        if name in keys:
+            raise ValueError(f"two accounts are named {name}: give each its own name")
+        if key in keys.values():
+            raise ValueError(f"{name} has the key of another account: each account needs its own")
+        keys[name] = key
+    return keys
+
+
+def read_list(setting: str) -> tuple[str, ...]:
+    """Keys without names, separated by commas, all of which are accepted; raises ValueError for an empty one."""
+    keys = tuple(key.strip() for key in setting.split(","))
+    if not all(keys):
+        raise ValueError("one of its keys is empty: is there a comma too many?")
+    return keys
+
+
+def title_of(provider: str, account: str) -> str:
+    """What a person calls it: only who has several keys is told of accounts."""
+    return provider if account == DEFAULT_ACCOUNT else f"{provider}, account {account}"

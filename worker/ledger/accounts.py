@@ -1,0 +1,174 @@
+"""What the answers of a provider do to the pace of the account that was asked: pause, shrunken rate, breaker."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text, update
+
+from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
+from worker.generation import iso
+from worker.ledger.changes import Changes
+from worker.ledger.creation import insert_ignoring
+from worker.ledger.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for
+from worker.ledger.pacing_tables import accounts
+from worker.ledger.statements import IDS, find_row, update_row
+from worker.ledger.tables import DISPATCHED, generations
+from worker.ledger.types import CleanText
+
+#: a blocked account is tried again by itself after this time; a refused submission costs nothing
+BLOCKED_FOR = timedelta(minutes=15)
+#: nothing was sent, so it tells nothing about the provider
+_UNSENT = {"not_sent", "not_configured"}
+#: "too many requests" in the words of providers that do not say it as HTTP status
+_TOO_MANY = {"429", "too_many_requests", "rate_limited"}
+
+_a, _g = accounts.c, generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_LOCKED = (
+    select(accounts).where(_a.provider == _PROVIDER, _a.account.in_(IDS)).order_by(_a.account).with_for_update()
+)  # fmt: skip
+_WAIT_FOR_WORKER = (
+    select(_g.id)
+    .where(_g.provider == _PROVIDER, _g.account == bindparam("to", type_=CleanText()), text(DISPATCHED))
+    .with_for_update(skip_locked=True)
+)
+_RECALL = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=None, account=None)
+#: what a breaker that is closed says
+CLOSED: Mapping[str, Any] = {"failures": 0, "openings": 0, "open_until": None, "probe": None}
+FULL_RATE: Mapping[str, Any] = {"factor": 1.0, "shrunk_at": None}
+
+
+class Answer(Enum):
+    CLEAR = auto()
+    TOO_MANY = auto()
+    BLOCKED = auto()
+    FAILURE = auto()
+    NOTHING = auto()
+
+
+def answer_of(result: str | ProviderError) -> Answer:
+    """What the end of a submission says about the account and its provider, whatever became of the request."""
+    if isinstance(result, str):
+        return Answer.CLEAR
+    if isinstance(result, AccountBlocked):
+        return Answer.BLOCKED
+    if isinstance(result, NotTaken):
+        if result.status == 429 or result.code in _TOO_MANY:
+            return Answer.TOO_MANY
+        if result.code in _UNSENT:
+            return Answer.NOTHING
+        # "The queue is full" is a clear answer; no answer at all, or a gateway's, is none.
+        return Answer.FAILURE if result.status is None or result.status >= 500 else Answer.CLEAR
+    return Answer.FAILURE if isinstance(result, Uncertain) else Answer.CLEAR
+
+
+def backoff(tries: int) -> timedelta:
+    """1, 2, 4, 8, 16, then 30 seconds after the n-th try.
+
+    What spares a provider in trouble is the account's pace; who waits longer is only late when the trouble is over.
+    """
+    # Bounded before the power is taken: after days of tries it would be no number any more.
+    return timedelta(seconds=min(2 ** min(max(tries - 1, 0), 9), 30))
+
+
+def locked_accounts(
+    connection: Connection, provider: str, names: Collection[str], limits: Limits, now: Any
+) -> Sequence[Account]:
+    """Their rows, in order of name, as everybody locks them; made where they are missing."""
+    mine = {"provider": provider, "ids": list(names)}
+    rows = connection.execute(_LOCKED, mine).all()
+    if len(rows) < len(set(names)):
+        full = {"provider": provider, "tokens": burst(limits), "refilled_at": now, **FULL_RATE, **CLOSED}
+        missing = sorted(set(names) - {row.account for row in rows})
+        connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
+        rows = connection.execute(_LOCKED, mine).all()
+    return rows
+
+
+def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
+    """Change the pace of the accounts that gave these answers: (row of the attempt, how its submission ended)."""
+    by_account: defaultdict[tuple[str, str], list[tuple[Any, str | ProviderError]]] = defaultdict(list)
+    for attempt, result in answers:
+        by_account[attempt.provider, attempt.account].append((attempt, result))
+    # In order, as everybody locks them.
+    for (provider, account), those in sorted(by_account.items(), key=lambda item: item[0]):
+        row = find_row(changes.connection, accounts, provider=provider, account=account)
+        all_clear = all(answer_of(result) is Answer.CLEAR for _, result in those)
+        if row is None or (all_clear and not row.failures and row.open_until is None):
+            # The usual case, without a lock.
+            continue
+        _Pace(changes, provider, account).note(those)
+
+
+class _Pace:
+    """One account, locked."""
+
+    def __init__(self, changes: Changes, provider: str, account: str) -> None:
+        self._changes = changes
+        self._mine = {"provider": provider, "account": account}
+        self._row = changes.connection.execute(_LOCKED, {"provider": provider, "ids": [account]}).one()
+
+    def note(self, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
+        for attempt, result in answers:
+            match answer_of(result):
+                case Answer.CLEAR:
+                    self._set(**CLOSED)
+                case Answer.TOO_MANY:
+                    self._set(**CLOSED)
+                    self._slow_down(attempt, result)
+                case Answer.BLOCKED:
+                    self._block(attempt, result)
+                case Answer.FAILURE:
+                    self._fail(attempt)
+        now = self._changes.at
+        if any(until is not None and until > now for until in (self._row.paused_until, self._row.open_until)):
+            self._recall()
+
+    def _set(self, **values: Any) -> None:
+        if any(getattr(self._row, name) != value for name, value in values.items()):
+            update_row(self._changes.connection, accounts, self._mine, **values)
+            self._row = find_row(self._changes.connection, accounts, **self._mine)
+
+    def _slow_down(self, attempt: Any, error: Any) -> None:
+        """Once for each pause: those that were under way say the same."""
+        now, row = self._changes.at, self._row
+        if row.paused_until is None or row.paused_until <= now:
+            self._set(factor=max(SMALLEST, factor_of(row, now) / 2), tokens=0.0, refilled_at=now)
+        self._pause(error.retry_after or backoff(attempt.number), str(error))
+        self._set(shrunk_at=self._row.paused_until)
+
+    def _block(self, attempt: Any, error: Any) -> None:
+        before, now = self._row.paused_until, self._changes.at
+        self._pause(BLOCKED_FOR, str(error))
+        # Told once, not by each of those that were under way.
+        if before is None or before < now + BLOCKED_FOR / 2:
+            facts = {"reason": str(error), "until": iso(self._row.paused_until)}
+            self._changes.event("provider.paused", generation_id=attempt.generation_id, **self._mine, **facts)
+
+    def _pause(self, wait: timedelta, reason: str) -> None:
+        until = self._changes.at + wait
+        if self._row.paused_until is None or self._row.paused_until < until:
+            self._set(paused_until=until, pause_reason=reason)
+
+    def _fail(self, attempt: Any) -> None:
+        self._set(failures=self._row.failures + 1)
+        row = self._row
+        is_closed = row.open_until is None
+        # While it is open, only the one that tries counts: the others were under way before.
+        is_probe = not is_closed and row.probe == attempt.generation_id
+        if is_probe or (is_closed and row.failures >= FAILURES):
+            until = self._changes.at + open_for(row.openings + 1)
+            self._set(openings=row.openings + 1, open_until=until, probe=None)
+            facts = {"failures": row.failures, "until": iso(until)}
+            self._changes.event("provider.circuit_opened", **self._mine, **facts)
+
+    def _recall(self) -> None:
+        """Back to the line with what no worker has taken yet: it may go to another account."""
+        mine = {"provider": self._mine["provider"], "to": self._mine["account"]}
+        ids = self._changes.connection.execute(_WAIT_FOR_WORKER, mine).scalars().all()
+        if ids:
+            self._changes.lock(ids)
+            self._changes.connection.execute(_RECALL, {"ids": ids})

@@ -1,0 +1,76 @@
+"""How much an account may take now: token bucket, room in flight, pause, shrunken rate and circuit breaker."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+#: "too many requests" halves the rate, but never below this part of it
+SMALLEST = 1 / 64
+#: the time in which a shrunken rate grows back
+REGROWTH = timedelta(minutes=5)
+#: so many failures in a row open the breaker
+FAILURES = 5
+_FIRST_OPENING, _LONGEST_OPENING = timedelta(seconds=30), timedelta(minutes=5)
+#: if nothing is heard of the submission that tries it for so long, another one goes
+PROBE_PATIENCE = timedelta(seconds=90)
+
+Account = Any  # a row of `accounts`
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each account. `rate`: new submissions per second; `in_flight`: submissions under way at once."""
+
+    rate: float
+    in_flight: int
+
+
+def factor_of(account: Account, now: datetime) -> float:
+    """The part of its rate that it has now."""
+    if account.shrunk_at is None:
+        return 1.0
+    since: timedelta = now - account.shrunk_at
+    grown = max(timedelta(), since) / REGROWTH
+    return min(1.0, float(account.factor) + (1 - float(account.factor)) * grown)
+
+
+def burst(limits: Limits, factor: float = 1.0) -> float:
+    return max(1.0, limits.rate * factor)
+
+
+def tokens_of(account: Account, limits: Limits, now: datetime) -> float:
+    factor = factor_of(account, now)
+    elapsed = max(0.0, (now - account.refilled_at).total_seconds())
+    filled: float = account.tokens + elapsed * limits.rate * factor
+    return min(burst(limits, factor), filled)
+
+
+def room_of(account: Account, limits: Limits, in_flight: int, now: datetime) -> int:
+    """How many may go to it now."""
+    for closed_until in (account.paused_until, account.open_until):
+        if closed_until is not None and closed_until > now:
+            return 0
+    room = max(0, min(int(tokens_of(account, limits, now)), limits.in_flight - in_flight))
+    # The breaker is half open: one shows whether the provider works again.
+    return min(1, room) if account.open_until is not None else room
+
+
+def is_slowed(account: Account, now: datetime) -> bool:
+    is_paused = account.paused_until is not None and account.paused_until > now
+    return is_paused or account.open_until is not None or factor_of(account, now) < 1
+
+
+def spent(account: Account, limits: Limits, generation_ids: list[str], now: datetime) -> Mapping[str, Any]:
+    """What changes in its row when these go to it."""
+    # Never back: a machine whose clock is late would let the others fill it a second time.
+    filled_at = max(account.refilled_at, now)
+    values = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
+    probing = {"probe": generation_ids[0], "open_until": now + PROBE_PATIENCE}
+    return values | probing if account.open_until is not None else values
+
+
+def open_for(openings: int) -> timedelta:
+    """How long the breaker stays open, the n-th time in a row."""
+    longer: int = 2 ** min(openings - 1, 9)
+    return min(_FIRST_OPENING * longer, _LONGEST_OPENING)

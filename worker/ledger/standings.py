@@ -1,0 +1,107 @@
+"""How the accounts of the providers stand, and which of them was asked about what."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, text, update
+
+from worker.ledger.accounts import CLOSED
+from worker.ledger.database import Database
+from worker.ledger.pacing import factor_of, is_slowed
+from worker.ledger.pacing_tables import accounts
+from worker.ledger.statements import IDS, select_in
+from worker.ledger.tables import ANY_ACCOUNT, IN_FLIGHT, WAITING, attempts, generations
+
+_a, _g = accounts.c, generations.c
+_OF_ATTEMPTS = select(attempts.c.id, attempts.c.provider, attempts.c.account).where(attempts.c.id.in_(IDS))
+_UNDER_WAY = (
+    select(_g.provider, _g.account, func.count().label("number"))
+    .where(text(f"({IN_FLIGHT})"), _g.account.is_not(None))
+    .group_by(_g.provider, _g.account)
+)
+_PINNED = (
+    select(_g.provider, _g.pinned.label("account"), func.count().label("number"))
+    .where(text(WAITING), _g.pinned != ANY_ACCOUNT)
+    .group_by(_g.provider, _g.pinned)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slowed:
+    """An account that takes less than it may. `factor`: the part of its rate that it has now."""
+
+    provider: str
+    account: str
+    factor: float
+    failures: int
+    paused_until: datetime | None
+    reason: str | None
+    is_open: bool
+    open_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Generations of an account: `under_way` there, or `waiting` because only it may take them."""
+
+    provider: str
+    account: str
+    under_way: int
+    waiting: int
+
+
+class Standings:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def slowed(self) -> list[Slowed]:
+        """Accounts that are paused, shrunken, or whose breaker is open; a time that is over is None."""
+        now = self._database.clock()
+        with self._database.read() as connection:
+            rows = connection.execute(select(accounts).order_by(_a.provider, _a.account)).all()
+        return [
+            Slowed(
+                row.provider,
+                row.account,
+                factor_of(row, now),
+                row.failures,
+                paused_until=_ahead(row.paused_until, now),
+                reason=row.pause_reason if _ahead(row.paused_until, now) else None,
+                is_open=row.open_until is not None,
+                open_until=_ahead(row.open_until, now),
+            )
+            for row in rows
+            if is_slowed(row, now)
+        ]
+
+    def stranded(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
+        """What belongs to accounts that are not among the `known` ones of its provider; one pass over what waits."""
+        found: dict[tuple[str, str], list[int]] = {}
+        with self._database.read() as connection:
+            for place, query in enumerate((_UNDER_WAY, _PINNED)):
+                for row in connection.execute(query):
+                    found.setdefault((row.provider, row.account), [0, 0])[place] = row.number
+        return [
+            Stranded(provider, account, *numbers)
+            for (provider, account), numbers in sorted(found.items())
+            if account not in known.get(provider, ())
+        ]
+
+    def of_attempts(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
+        """The account that was asked by each attempt that exists."""
+        with self._database.read() as connection:
+            return {row.id: row.account for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
+
+    def answered(self, attempt_ids: Sequence[str]) -> None:
+        """Their provider works: close the breakers of the accounts that were asked."""
+        with self._database.write() as connection:
+            asked = {(row.provider, row.account) for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
+            for provider, account in sorted(asked):
+                failing = (_a.failures > 0) | _a.open_until.is_not(None)
+                mine = (_a.provider == provider, _a.account == account, failing)
+                connection.execute(update(accounts).where(*mine).values(**CLOSED))
+
+
+def _ahead(moment: datetime | None, now: datetime) -> datetime | None:
+    return moment if moment is not None and moment > now else None
