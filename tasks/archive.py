@@ -157,7 +157,7 @@ def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Po
         return Lost(asset.index, dead)
     try:
         fresh = fresh_link(here, claim.generation, asset)
-    except QueryFailed as error:
+    except (QueryFailed, ConfigurationError) as error:
         return Postponed(asset.index, f"{dead}; and the provider could not be asked for a fresh link: {error}")
     if fresh is None:
         return Lost(asset.index, f"{dead}; the provider gives no other link")

@@ -47,7 +47,7 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
     """Another link to the same result, and how long it lives unless it says so itself. Raises QueryFailed."""
     if generation.task_id is None:
         return None
-    provider = here.provider(generation.provider)
+    provider = here.provider(generation.provider, generation.account)
     outcome = provider.fetch([generation.task_id]).get(generation.task_id)
     links = outcome.links if outcome is not None and outcome.status is Status.SUCCEEDED else ()
     url, lives = (links[asset.index].url if asset.index < len(links) else None), here.retention(provider)

@@ -1,20 +1,24 @@
 """What the providers' lists say about a ledger that may not know everything: read, and nothing is changed."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
+from tasks.adopting import has_result, orphan_of
 from worker.errors import ConfigurationError, QueryFailed
-from worker.generation import GenerationRequest, State
+from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.ledger.rescuing import Orphan, Place
+from worker.ledger.rescuing import Place
 from worker.providers import PROVIDERS, Provider
 from worker.providers.listing import Listed, ListedTask
 from worker.services import Services
 
 #: tasks that are looked up at once; generations that are
 PAGE, WAITING_PAGE = 100, 1000
+#: between the clock of a provider and ours
+_EARLIER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Found:
 class Unknown:
     """A task that is not in the ledger. `is_ours`: by its mark, some Darkroom has sent it.
 
-    `perhaps`: generations that wait to be submitted, and have its prompt.
+    `perhaps`: generations that wait to be submitted and wish for the same; of ours, the one that it is taken to be.
     """
 
     task_id: str
@@ -40,38 +44,46 @@ class Unknown:
 
 @dataclass(slots=True)
 class Compared:
-    """One provider. `tasks`: those in its list; `known`: of these, in the ledger; `trouble`: why it is not known."""
+    """One account. `tasks`: those in its list; `known`: of these, in the ledger; `trouble`: why it is not known.
+
+    `ours`: those that the ledger does not know and should, because a Darkroom has sent them; `waiting`: of these, by
+    task_id, which generation it is that still waits to be submitted.
+    """
 
     provider: str
+    account: str
     has_list: bool
     tasks: int = 0
     known: int = 0
     found: list[Found] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
+    ours: list[ListedTask] = field(default_factory=list)
+    waiting: dict[str, str] = field(default_factory=dict)
     trouble: str | None = None
 
 
 def compare(here: Services, since: datetime) -> Iterator[Compared]:
-    """Each provider that is set up; to one that is not, nothing can be submitted."""
+    """Each account of each provider that is set up; to one that is not, nothing can be submitted."""
     for name in PROVIDERS:
-        try:
-            provider = here.provider(name)
-        except ConfigurationError:
-            continue
-        compared = Compared(name, provider.listed is not Listed.NO)
-        if compared.has_list:
+        for account in here.accounts(name):
             try:
-                _compare(here.ledger, provider, since, compared)
-            except QueryFailed as error:
-                compared.trouble = str(error)
-        yield compared
+                provider = here.provider(name, account)
+            except ConfigurationError:
+                continue
+            compared = Compared(name, account, provider.listed is not Listed.NO)
+            if compared.has_list:
+                try:
+                    _compare(here.ledger, provider, since, compared)
+                except QueryFailed as error:
+                    compared.trouble = str(error)
+            yield compared
 
 
 def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Compared) -> None:
-    waiting = _waiting(ledger, provider.name)
+    waiting = _Waiting(ledger, provider.name)
     tasks = provider.recent(since)
     while page := list(islice(tasks, PAGE)):
-        placed = ledger.rescuing.look(provider.name, [_orphan(task) for task in page])
+        placed = ledger.rescuing.look(provider.name, [orphan_of(task) for task in page], compared.account)
         owners = [one.generation_id for one in placed if one.place is Place.MARKED and one.generation_id]
         states = {one.id: one.state for one in ledger.queries.get(owners)} if owners else {}
         compared.tasks += len(page)
@@ -81,26 +93,46 @@ def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Comp
                 compared.known += 1
             elif one.place is Place.MARKED and one.generation_id:
                 compared.found.append(Found(task_id, one.generation_id, states[one.generation_id]))
+                compared.ours.append(task)
             else:
-                perhaps = waiting.get(_words(task.prompt), ()) if task.prompt else ()
-                compared.unknown.append(Unknown(task_id, task.attempt_id is not None, tuple(perhaps)))
+                alike, is_ours = waiting.like(task), task.attempt_id is not None
+                if is_ours and alike:
+                    waiting.take(alike[0])
+                    compared.waiting[task_id] = alike[0].id
+                if is_ours and (alike or has_result(task)):
+                    compared.ours.append(task)
+                perhaps = [other.id for other in (alike[:1] if is_ours else alike)]
+                compared.unknown.append(Unknown(task_id, is_ours, tuple(perhaps)))
 
 
-def _orphan(task: ListedTask) -> Orphan:
-    request = GenerationRequest(task.operation, task.prompt, action=task.action, parent=task.parent)
-    return Orphan(str(task.outcome.task_id), request, task.created_at, task.attempt_id, bool(task.marks))
+class _Waiting:
+    """Generations that wait to be submitted to one provider."""
 
+    def __init__(self, ledger: Ledger, provider: str) -> None:
+        self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
+        before = None
+        while page := ledger.queries.page(state=State.QUEUED, limit=WAITING_PAGE, before=before):
+            before = page[-1].id
+            for one in page:
+                if one.provider == provider:
+                    self._by_wish[one.operation, one.action, _words(one.prompt)].append(one)
 
-def _waiting(ledger: Ledger, provider: str) -> Mapping[str, list[str]]:
-    """Words of a prompt → generations that wait with it."""
-    found: dict[str, list[str]] = {}
-    before = None
-    while page := ledger.queries.page(state=State.QUEUED, limit=WAITING_PAGE, before=before):
-        before = page[-1].id
-        for one in page:
-            if one.provider == provider and one.prompt:
-                found.setdefault(_words(one.prompt), []).append(one.id)
-    return found
+    def like(self, task: ListedTask) -> list[Generation]:
+        """Those that wish for what this task has made, the oldest first."""
+        if not task.prompt and not task.parent:
+            # It does not tell what it was made of.
+            return []
+        alike = self._by_wish[task.operation, task.action, _words(task.prompt)][::-1]
+        return [
+            one
+            for one in alike
+            if task.parent.items() <= one.parent_handle.items()
+            and (task.created_at is None or one.created_at - _EARLIER <= task.created_at)
+        ]
+
+    def take(self, one: Generation) -> None:
+        """It is found, and no other task is it."""
+        self._by_wish[one.operation, one.action, _words(one.prompt)].remove(one)
 
 
 def _words(prompt: str) -> str:

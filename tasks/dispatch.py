@@ -9,9 +9,12 @@ from worker.services import services
 
 @app.task(name="dispatch")
 def dispatch() -> None:
-    """Let waiting generations go, as many as rate and room of their providers and the budgets allow."""
+    """Let waiting generations go, as many as the accounts of their providers and the budgets allow."""
     here = services()
     keep_watch(here)
-    started = sum(here.ledger.dispatching.dispatch(name, here.limits(name), here.prices) for name in PROVIDERS)
+    started = sum(
+        here.ledger.dispatching.dispatch(name, here.limits(name), here.prices, here.accounts(name))
+        for name in PROVIDERS
+    )
     if started:
         ring("submit")

@@ -74,16 +74,32 @@ def _confirm(
 ) -> dict[int, Outcome | CallbackUnreadable | None]:
     """What the callbacks say, in the provider's own words where they are not believed; None: it cannot be asked now."""
     final: dict[int, Outcome | CallbackUnreadable | None] = dict(said)
-    doubted: dict[str, dict[int, str]] = defaultdict(dict)
+    doubted: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
     for callback in callbacks:
         outcome = said[callback.id]
         if isinstance(outcome, Outcome) and _is_doubted(here, here.provider(callback.provider), outcome):
             if outcome.task_id is None:
                 final[callback.id] = CallbackUnreadable("it names no task_id, so it cannot be confirmed")
             else:
-                doubted[callback.provider][callback.id] = outcome.task_id
-    for name, task_ids in doubted.items():
-        answers = ask(here.provider(name), list(dict.fromkeys(task_ids.values())))
+                doubted[callback.provider][callback.id] = (callback.attempt_id, outcome.task_id)
+    for name, asked in doubted.items():
+        final |= _asked(here, name, asked)
+    return final
+
+
+def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) -> dict[int, Outcome | None]:
+    """What the provider says of these, by callback: (attempt, task_id); None: it cannot be asked now."""
+    account_of = here.ledger.accounts.of_attempts([attempt_id for attempt_id, _ in doubted.values()])
+    final: dict[int, Outcome | None] = dict.fromkeys(doubted)
+    by_account: dict[str | None, dict[int, str]] = defaultdict(dict)
+    for callback_id, (attempt_id, task_id) in doubted.items():
+        by_account[account_of.get(attempt_id)][callback_id] = task_id
+    for account, task_ids in by_account.items():
+        try:
+            answers = ask(here.provider(name, account), list(dict.fromkeys(task_ids.values())))
+        except ConfigurationError as error:
+            log.error("callbacks wait: %s", error)  # noqa: TRY400  a person's mistake needs no traceback
+            continue
         for callback_id, task_id in task_ids.items():
             unknown = Outcome(Status.IN_PROGRESS, task_id) if task_id in answers.unknown else None
             final[callback_id] = answers.outcomes.get(task_id, unknown)

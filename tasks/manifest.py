@@ -1,15 +1,16 @@
 """When a batch is complete, list all its generations in one file in the bucket."""
 
+import functools
 import hashlib
 import logging
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
 from worker.archive.sidecar import manifest_line
 from worker.celery import app
+from worker.draining import LEASE, renewed
 from worker.errors import ArchiveError
 from worker.ledger.inventory import PAGE
 from worker.ledger.manifests import BatchClaim
@@ -17,8 +18,6 @@ from worker.services import Services, services
 
 log = logging.getLogger(__name__)
 
-#: also how long a manifest that could not be written waits
-LEASE = timedelta(seconds=95)
 #: seconds after which no further manifest is begun, so that other kinds of work get their turn
 SLICE = 10.0
 #: bytes that are kept in memory
@@ -32,7 +31,8 @@ def manifest() -> None:
     closing = time.monotonic() + SLICE
     while time.monotonic() < closing and (claim := here.ledger.manifests.claim(LEASE)) is not None:
         try:
-            write(here, claim)
+            with renewed(functools.partial(here.ledger.manifests.renew, claim, LEASE)):
+                write(here, claim)
         except ArchiveError as error:
             # The next one would meet the same trouble.
             log.warning("the manifest of batch %s is left for later: %s", claim.id, error)

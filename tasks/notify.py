@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 from kombu.entity import Queue
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 
 from worker.bells import ring_if_due
 from worker.celery import app
+from worker.draining import LEASE, renewed
 from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
 from worker.posting import Line, Refusal
 from worker.redaction import redact
@@ -22,8 +22,6 @@ from worker.services import Services, services
 from worker.standard_webhooks import WebhookSigner
 from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
 
-#: longer than one try (`worker.posting`) and writing it down; renewed with each event
-LEASE = timedelta(seconds=45)
 #: how many subscribers one worker serves at once, and for how long before others get their turn
 THREADS = 8
 SLICE_SECONDS = 10.0
@@ -39,7 +37,9 @@ def notify() -> None:
     claims = here.ledger.notifying.claim(known, THREADS, LEASE)
     if not claims:
         return
-    with ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
+    # One try may last longer than the lease.
+    held = renewed(lambda: here.ledger.notifying.renew(claims, LEASE))
+    with held, ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
         served = [pool.submit(serve, here, known[claim.subscriber], claim) for claim in claims]
     for one in served:
         one.result()

@@ -1,9 +1,10 @@
 """Ask providers about generations that are silent: a lost callback is a non-event."""
 
+import functools
 import logging
-import random
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import timedelta
@@ -11,11 +12,13 @@ from datetime import timedelta
 from tasks.asking import PATIENCE, ask
 from tasks.ingest import apply, news_of
 from worker.celery import app
+from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Outcome, State, Status
 from worker.ledger.outcomes import News
 from worker.ledger.watching import Silent
-from worker.providers import Mark, Provider
+from worker.providers import Provider
+from worker.providers.listing import Listed
 from worker.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,11 @@ BATCH = 200
 #: a task may be invisible for a while after it was submitted; one that is unknown for so long is gone, and a success
 #: that comes later all the same is kept
 UNKNOWN_AFTER = timedelta(hours=1)
+#: between the clock of a provider and ours
+EARLIER = timedelta(minutes=5)
+#: what is to be written down, and those of which nothing was answered
+Answered = tuple[list[News], list[Silent]]
+Question = Callable[[Services, str, str, list[Silent]], Answered]
 _UNKNOWN = "the provider has no such task, or no result of it, an hour after it took it"
 
 
@@ -31,36 +39,51 @@ _UNKNOWN = "the provider has no such task, or no result of it, an hour after it 
 def poll() -> None:
     """Take those that are due and ask: by task_id, or unconfirmed ones by what marks them as ours."""
     here = services()
-    by_provider: dict[str, list[Silent]] = defaultdict(list)
-    for silent in here.ledger.watching.silent(BATCH, here.settings.poll_after, here.settings.horizon):
-        by_provider[silent.provider].append(silent)
+    silent = here.ledger.watching.silent(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
+    if silent:
+        with renewed(functools.partial(here.ledger.watching.renew, silent, LEASE)):
+            unanswered = _ask_all(here, silent)
+        here.ledger.watching.asked(silent, unanswered)
+
+
+def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:
+    """Ask, and write down what is answered; those of which nothing was answered."""
+    by_question: dict[tuple[Question, str, str], list[Silent]] = defaultdict(list)
+    for one in silent:
+        by_question[_found if one.task_id is None else _fetched, one.provider, one.account].append(one)
+    unanswered: list[Silent] = []
     # At the same time: none waits for another that is slow, or suffers from one that lost its key.
-    with ThreadPoolExecutor(2 * len(by_provider) or 1, thread_name_prefix="poll") as pool:
-        questions = [
-            pool.submit(question, here, name, silent_ones)
-            for name, silent_ones in by_provider.items()
-            for question in (_fetched, _found)
-        ]
-        for answered in as_completed(questions):
+    with ThreadPoolExecutor(len(by_question), thread_name_prefix="poll") as pool:
+        asked = {
+            pool.submit(question, here, name, account, those): those
+            for (question, name, account), those in by_question.items()
+        }
+        for answered in as_completed(asked):
             error = answered.exception()
             if error is None:
-                apply(here, answered.result())
+                news, mute = answered.result()
+                apply(here, news)
             else:
+                mute = asked[answered]
                 # A person's mistake needs no traceback.
                 log.error("cannot ask: %s", error, exc_info=None if isinstance(error, ConfigurationError) else error)
+            unanswered += mute
+    return unanswered
 
 
-def _fetched(here: Services, name: str, silent: list[Silent]) -> list[News]:
-    provider = here.provider(name)
-    by_task = {one.task_id: one for one in silent if one.task_id is not None}
+def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> Answered:
+    provider = here.provider(name, account)
+    by_task = {str(one.task_id): one for one in silent}
     answers = ask(provider, list(by_task))
     outcomes = dict(answers.outcomes)
     for task_id in answers.unknown:
         if here.clock() - by_task[task_id].sent_at > UNKNOWN_AFTER:
             outcomes[task_id] = Outcome(Status.FAILED, task_id, reason="unknown_task", message=_UNKNOWN)
-    return [
+    news = [
         _news(here, provider, by_task[task_id], outcome) for task_id, outcome in outcomes.items() if task_id in by_task
     ]
+    answered = outcomes.keys() | answers.unknown
+    return news, [one for task_id, one in by_task.items() if task_id not in answered]
 
 
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:
@@ -70,22 +93,26 @@ def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> 
     return replace(news, ended_at=here.clock()) if is_polled else news
 
 
-def _found(here: Services, name: str, silent: list[Silent]) -> list[News]:
-    provider, news = here.provider(name), []
-    lost = [one for one in silent if one.task_id is None]
-    # They come due together: in another order each time, or the last would never have their turn.
-    random.shuffle(lost)
+def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Answered:
+    """Read the list once for all of them, back to the oldest, however many tasks came after it."""
+    provider = here.provider(name, account)
+    if provider.listed is Listed.NO:
+        return [], []
+    waiting = {one.attempt_id: one for one in silent}
+    owners = {mark: one for one in waiting for mark in (one, here.callback_url(name, one))}
+    news: list[News] = []
     give_up_at = time.monotonic() + PATIENCE
-    for number, one in enumerate(lost):
-        if time.monotonic() > give_up_at:
-            here.ledger.watching.unanswered(lost[number:])
-            break
-        try:
-            outcome = provider.find(Mark(one.attempt_id, here.callback_url(one.provider, one.attempt_id)))
-        except QueryFailed as error:
-            log.warning("%s did not answer: %s", provider.name, error)
-            here.ledger.watching.unanswered(lost[number:])
-            break
-        if outcome is not None:
-            news.append(news_of(here, provider, one.attempt_id, outcome, cause="found in the provider's list"))
-    return news
+    tasks = provider.recent(min(one.sent_at for one in silent) - EARLIER)
+    try:
+        while waiting and time.monotonic() < give_up_at:
+            task = next(tasks, None)
+            if task is None:
+                return news, []
+            attempt_id = next((owners[mark] for mark in task.marks if mark in owners), None)
+            if attempt_id in waiting:
+                del waiting[attempt_id]
+                cause = "found in the provider's list"
+                news.append(news_of(here, provider, attempt_id, task.outcome, cause=cause))
+    except QueryFailed as error:
+        log.warning("%s did not answer: %s", provider.name, error)
+    return news, list(waiting.values())

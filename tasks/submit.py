@@ -39,7 +39,7 @@ def submit_one(here: Services, claim: Claim) -> Submitted | News:
     """One POST; whatever happens becomes the attempt's result, or its outcome where the reply is one (texts)."""
     generation = claim.generation
     try:
-        provider = here.provider(generation.provider)
+        provider = here.provider(generation.provider, claim.account)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
         _refuse_late(here, claim)
         reply = provider.submit(request_of(generation), mark)
@@ -70,7 +70,9 @@ def _record(here: Services, results: Sequence[Submitted | News]) -> None:
     if submitted := [result for result in results if isinstance(result, Submitted)]:
         calls_back = here.settings.public_url is not None
         here.ledger.submissions.record(submitted, here.settings.poll_after, callbacks=calls_back)
-    apply(here, [result for result in results if isinstance(result, News)])
+    if news := [result for result in results if isinstance(result, News)]:
+        here.ledger.accounts.answered([one.attempt_id for one in news])
+        apply(here, news)
 
 
 def request_of(generation: Generation) -> GenerationRequest:

@@ -4,59 +4,37 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import select
 
-from tests.crashing import CRASHED, Step, crash, frozen
-from tests.pipeline import Pipeline, running_pipeline, sha256
+from tests.broker import running_broker
+from tests.crash_steps import ARCHIVE, FOLLOW_UP, INGEST, MANIFEST, NOTIFY, POLL, RECONCILE, SUBMIT
+from tests.crashing import CRASHED, crash, frozen, unheard
+from tests.factories import failure, submitted
+from tests.pipeline import Pipeline, celery_app, running_pipeline, sha256
 from tests.postgres import Postgres
 from tests.s3 import Server
+from tests.tasks.subscribing import task_subscriber, webhook_subscriber
 from webhook import sandbox
 from worker.draining import LEASE
-from worker.generation import State
+from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
+from worker.ledger.creation import NewGeneration
+from worker.ledger.notifying import FIRST_LOOK
 from worker.ledger.schema import upgrade
+from worker.ledger.tables import events
 from worker.ledger.unclear import Decision, Person
+from worker.services import services
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 
-OUTCOMES, FLUSH = "worker.ledger.outcomes", ("worker.ledger.changes", "Changes.flush")
-SUBMISSIONS, INBOX = "worker.ledger.submissions", "worker.ledger.inbox"
-ARCHIVING, FOLLOWING = "worker.ledger.archiving", "worker.ledger.following"
-ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
-
-SUBMIT = {
-    "before its claim": Step("before", SUBMISSIONS, "Submissions.claim"),
-    "its claim written but not committed": Step("after", *FLUSH),
-    "claimed and nothing sent": Step("after", SUBMISSIONS, "Submissions.claim"),
-    "right before the POST": Step("before", ACEDATA, "AceDataCloud.submit"),
-    "the reply not read": Step("after", "worker.providers.connection", "FreshConnections.send"),
-    "the reply not recorded": Step("after", ACEDATA, "AceDataCloud.submit"),
-    "its record not committed": Step("after", SUBMISSIONS, "_settle"),
-    "its record committed": Step("after", SUBMISSIONS, "Submissions.record"),
-}
-INGEST = {
-    "before its claim": Step("before", INBOX, "Inbox.claim"),
-    "claimed": Step("after", INBOX, "Inbox.claim"),
-    "the callback read": Step("after", ACEDATA, "AceDataCloud.parse_callback"),
-    "its outcome not committed": Step("after", OUTCOMES, "_apply"),
-    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
-}
-ARCHIVE = {
-    "before its claim": Step("before", ARCHIVING, "Archiving.claim"),
-    "claimed": Step("after", ARCHIVING, "Archiving.claim"),
-    "downloaded": Step("after", "tasks.archive", "inspect"),
-    "stored": Step("after", BUCKET, "S3Archive.store"),
-    "described": Step("after", BUCKET, "S3Archive.overwrite"),
-    "its record not committed": Step("after", ARCHIVING, "_finish"),
-    "its record committed": Step("after", ARCHIVING, "Archiving.record"),
-}
-FOLLOW_UP = {
-    "before its look": Step("before", FOLLOWING, "Following.due"),
-    "its parent found": Step("after", FOLLOWING, "Following.due"),
-    "the children not committed": Step("after", *FLUSH),
-    "the children committed": Step("after", FOLLOWING, "Following.create"),
-}
 #: claimed, and nobody knows whether it was sent: only a person may submit it again
 NEVER_SENT = ("claimed and nothing sent", "right before the POST")
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_broker(tmp_path_factory.mktemp("queue")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -79,6 +57,8 @@ def pipeline(
         running_pipeline(patch, database_url=url, sandbox=provider, server=rclone, folder=folder) as running,
     ):
         yield running
+        # Those that came after a subscriber's.
+        services().close()
     if request.param == "postgresql":
         server.drop("crashes")
 
@@ -120,6 +100,74 @@ def test_follow_up_dies(pipeline: Pipeline, step: str) -> None:
     pipeline.step("archive")
     assert crash(pipeline, "follow_up", FOLLOW_UP[step]) == CRASHED
     ends_well(pipeline, generation_id)
+
+
+@pytest.mark.parametrize("step", POLL)
+def test_poll_dies(pipeline: Pipeline, step: str) -> None:
+    """At its fourth question, so that the next one is further away than a lease."""
+    (generation_id,) = pipeline.submit("a lost house sandbox:drop")
+    pipeline.step("dispatch")
+    pipeline.step("submit")
+    for _ in range(3):
+        pipeline.clock.advance(minutes=3)
+        pipeline.ledger.watching.asked(pipeline.ledger.watching.silent(9, LEASE, pipeline.here.settings.poll_after))
+    pipeline.clock.advance(minutes=3)
+    assert crash(pipeline, "poll", POLL[step]) == CRASHED
+    recover(pipeline, lambda: pipeline.get(generation_id).state is State.ARCHIVED)
+    assert charges(pipeline, generation_id) == 1
+
+
+@pytest.mark.parametrize("step", RECONCILE)
+def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
+    generation_id = started(pipeline, "dispatch")
+    assert crash(pipeline, "submit", SUBMIT["the reply not recorded"]) == CRASHED
+    pipeline.clock.advance(seconds=AFTER_THE_LEASE)
+    assert crash(pipeline, "reconcile", RECONCILE[step]) == CRASHED
+    ends_well(pipeline, generation_id)
+
+
+@pytest.mark.parametrize("step", MANIFEST)
+def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
+    wanted = [NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt)) for prompt in ("a fox", "an owl")]
+    made = pipeline.ledger.creation.create(wanted, f"animals {step}")
+    pipeline.until(lambda: all(pipeline.get(one.id).state is State.ARCHIVED for one in made))
+    pipeline.bells.clear()
+    assert crash(pipeline, "manifest", MANIFEST[step]) == CRASHED
+    recover(pipeline, lambda: "manifest" not in pipeline.ledger.watching.due())
+    key = pipeline.here.archive.keys.manifest(str(made[0].batch_id), f"animals {step}")
+    assert len((pipeline.bucket / key).read_text().splitlines()) == 2
+
+
+@pytest.fixture(params=[webhook_subscriber, task_subscriber])
+def taken(
+    request: pytest.FixtureRequest, pipeline: Pipeline, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], list[str]]]:
+    """The ids of what a new subscriber has got, who is told of nothing that happened before."""
+    send_task = type(celery_app).send_task.__get__(celery_app)
+    monkeypatch.setattr(celery_app, "send_task", unheard(send_task, pipeline.bells.append))
+    monkeypatch.setattr(celery_app.conf, "broker_url", redis_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    pipeline.clock.advance(seconds=FIRST_LOOK.total_seconds() + 1)
+    with request.param(monkeypatch, redis_url) as ids:
+        services.cache_clear()
+        pipeline.step("reconcile")
+        yield ids
+        services().close()
+    services.cache_clear()
+
+
+@pytest.mark.parametrize("step", NOTIFY)
+def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: str) -> None:
+    claims = submitted(pipeline.ledger, 2)
+    pipeline.ledger.outcomes.apply([failure(claim) for claim in claims])
+    assert crash(pipeline, "notify", NOTIFY[step]) == CRASHED
+    recover(pipeline, lambda: "notify" not in pipeline.ledger.watching.due())
+    with pipeline.ledger.database.read() as connection:
+        mine = select(events.c.id).where(events.c.generation_id.in_([claim.generation.id for claim in claims]))
+        told = connection.execute(mine).scalars().all()
+    # One that comes twice has the same id.
+    assert sorted(int(one.split("_")[1]) for one in set(taken())) == sorted(told)
+    assert len(told) == 4
 
 
 def test_a_submission_that_was_sent_before_its_worker_froze_is_recorded_when_it_wakes(pipeline: Pipeline) -> None:

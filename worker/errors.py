@@ -64,7 +64,7 @@ class NotTaken(ProviderError):
 
 
 class AccountBlocked(NotTaken):
-    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the provider is paused."""
+    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the account is paused."""
 
 
 class Rejected(ProviderError):

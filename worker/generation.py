@@ -167,6 +167,8 @@ class Generation:
     updated_at: datetime
     submitted_at: datetime | None
     finished_at: datetime | None
+    #: of the provider: where it went
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ def keep_watch(here: Services) -> None:
             _in_time(lambda: write(archive, following))
         except (ArchiveError, ConfigurationError, TimeoutError) as error:
             log.warning("the ledger's marker is not written now: %s", error)
+    elif (gate := here.ledger.gates.look()) is not None and gate.complaint:
+        log.error("%s", gate.complaint)
 
 
 def read(archive: Archive) -> Marker | None:

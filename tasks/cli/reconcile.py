@@ -1,18 +1,18 @@
 """`darkroom reconcile`: is the ledger what it was? If not, a person lets submissions go on after this comparison."""
 
-import os
-import pwd
-import socket
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import click
 
+from tasks.adopting import adopt
 from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.reconcile_report import Report, document, lines
 from tasks.cli.span import read_span
-from tasks.comparing import compare
+from tasks.cli.who import who
+from tasks.comparing import PAGE, compare
+from worker.account_keys import title_of
 from worker.errors import ArchiveError, ConfigurationError
 from worker.generation import State
 from worker.ledger.gate import Gate
@@ -30,22 +30,26 @@ _MOST_CALLBACKS = 1000
 @click.command()
 @click.option("--since", callback=read_span, metavar="SPAN", help="How far back, such as 90m or 3d; else 24h, or since "
               "the ledger was in order.")  # fmt: skip
-@click.option("--confirm", is_flag=True, help="Let submissions go on, after this comparison.")
+@click.option("--confirm", is_flag=True, help="Take in what is found, and let submissions go on.")
 @json_option
 def reconcile(since: timedelta | None, confirm: bool, as_json: bool) -> None:
     """Compare the ledger with the bucket and the providers' lists.
 
     When the ledger was restored from a backup, nothing is submitted until you have looked at what this finds and have
-    said --confirm. Nothing else is changed here, and nothing is charged.
+    said --confirm. That takes in what a Darkroom has sent meanwhile, so that it is not paid for again. Without it
+    nothing is changed.
     """
     with open_services() as here:
         keep_watch(here)
         report = _report(here, since)
         stopped, obstacle = report.is_stopped, _obstacle(report)
         if confirm and stopped and obstacle is None:
+            # While nothing is submitted yet: what is found in the line is not submitted again.
+            adopted = _adopted(here, report)
             _open(here, report)
-            report = replace(report, gate=here.ledger.gates.look(), opened=True)
-            ring("dispatch")
+            queued = here.ledger.queries.counts().get(State.QUEUED, 0)
+            report = replace(report, gate=here.ledger.gates.look(), opened=True, adopted=adopted, queued=queued)
+            ring("dispatch", "archive", "poll")
     if as_json:
         print_json(document(report))
     else:
@@ -90,23 +94,28 @@ def _obstacle(report: Report) -> str | None:
         return f"the bucket cannot be asked: {report.no_marker}"
     silent = [one for one in report.compared if one.trouble]
     if silent:
-        names = ", ".join(one.provider for one in silent)
+        names = "; ".join(title_of(one.provider, one.account) for one in silent)
         return f"{names} could not be compared: try again, or take its key away so that nothing is submitted there"
     return None
+
+
+def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
+    """Take in what a Darkroom has sent and this ledger does not know; task_id and generation of each."""
+    adopted = []
+    for one in report.compared:
+        for start in range(0, len(one.ours), PAGE):
+            page = one.ours[start : start + PAGE]
+            done = adopt(here, (one.provider, one.account), page, one.waiting, cause="found in the provider's list")
+            adopted += [
+                (str(task.outcome.task_id), str(place.generation_id))
+                for task, (place, is_new) in zip(page, done, strict=True)
+                if is_new
+            ]
+    return adopted
 
 
 def _open(here: Services, report: Report) -> None:
     # First the bucket: if the ledger then stays closed, this is simply done again.
     following = here.ledger.gates.next_marker(report.marker)
     write(here.archive, following)
-    here.ledger.gates.open(following, _who())
-
-
-def _who() -> str:
-    """Of the operating system; LOGNAME could be anybody's."""
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        # Containers often run under a number that nobody has.
-        name = f"uid {os.getuid()}"
-    return f"{name} on {socket.gethostname()}"
+    here.ledger.gates.open(following, who())

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.cli.output import secrets_hidden
 from tasks.comparing import Compared
+from worker.account_keys import title_of
 from worker.generation import State, iso
 from worker.ledger.gate import Gate, Marker
 
@@ -16,7 +17,10 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions."""
+    """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions.
+
+    `adopted`: (task_id, generation) of what was taken in.
+    """
 
     gate: Gate | None
     marker: Marker | None
@@ -26,6 +30,7 @@ class Report:
     callbacks: Sequence[int]
     queued: int
     opened: bool = False
+    adopted: Sequence[tuple[str, str]] = ()
 
     @property
     def is_stopped(self) -> bool:
@@ -41,6 +46,10 @@ def lines(report: Report) -> Iterator[str]:
     if report.callbacks:
         count = len(report.callbacks)
         yield f"callbacks: {count} for submissions that this ledger does not know; `darkroom dead` shows them"
+    for task_id, generation_id in report.adopted[:_SHOWN]:
+        yield f"taken in: task {task_id} is {generation_id}"
+    if len(report.adopted) > _SHOWN:
+        yield f"taken in: {len(report.adopted) - _SHOWN} more"
     yield f"{report.queued} still to be submitted"
     gate = report.gate
     if report.opened and gate is not None:
@@ -50,18 +59,19 @@ def lines(report: Report) -> Iterator[str]:
     else:
         yield f"submissions are stopped since {gate.closed_at:%Y-%m-%d %H:%M} UTC: {gate.reason}"
         yield (
-            "what to do: `darkroom cancel` what was made already, `darkroom rescue` what is unknown here and wanted, "
-            "then `darkroom reconcile --confirm`: whatever still waits is submitted and paid for"
+            "what to do: `darkroom cancel` what was made where no list tells, then `darkroom reconcile --confirm`: it "
+            "takes in what a Darkroom has sent, and whatever still waits is submitted and paid for"
         )
 
 
 def _of_provider(one: Compared) -> Iterator[str]:
+    title = title_of(one.provider, one.account)
     if not one.has_list:
-        yield f"{one.provider}: not known, it has no list of its tasks; see on its website what was made there"
+        yield f"{title}: not known, it has no list of its tasks; see on its website what was made there"
     elif one.trouble:
-        yield f"{one.provider}: not known, {one.trouble}"
+        yield f"{title}: not known, {one.trouble}"
     else:
-        yield f"{one.provider}: {one.tasks} tasks, {one.known} of them known under their task_id"
+        yield f"{title}: {one.tasks} tasks, {one.known} of them known under their task_id"
     for found in one.found[:_SHOWN]:
         danger = ": cancel it, or it is paid for again" if found.state is State.QUEUED else ""
         yield f"  found: task {found.task_id} is {found.generation_id}, {found.state}{danger}"
@@ -70,7 +80,8 @@ def _of_provider(one: Compared) -> Iterator[str]:
         if unknown:
             yield f"  unknown: {len(unknown)} {what}: {_ids([task.task_id for task in unknown])}"
         for task in [task for task in unknown if task.perhaps][:_SHOWN]:
-            yield f"    task {task.task_id} has the prompt of {_ids(task.perhaps)}, still to be submitted"
+            what_it_is = "is taken to be" if is_ours else "has the prompt of"
+            yield f"    task {task.task_id} {what_it_is} {_ids(task.perhaps)}, still to be submitted"
 
 
 def _ids(ids: Sequence[str]) -> str:
@@ -93,6 +104,7 @@ def document(report: Report) -> dict[str, Any]:
         "since": iso(report.since),
         "providers": [_as_json(one) for one in report.compared],
         "unknown_callbacks": list(report.callbacks),
+        "adopted": [{"task_id": task_id, "generation": one} for task_id, one in report.adopted],
         "queued": report.queued,
     }
 
@@ -100,6 +112,7 @@ def document(report: Report) -> dict[str, Any]:
 def _as_json(one: Compared) -> dict[str, Any]:
     return {
         "provider": one.provider,
+        "account": one.account,
         "has_list": one.has_list,
         "error": secrets_hidden(one.trouble),
         "tasks": one.tasks,

@@ -50,6 +50,7 @@ def of_story(story: Story) -> dict[str, Any]:
         "attempts": [
             {
                 "id": attempt.id,
+                "account": attempt.account,
                 "number": attempt.number,
                 "state": attempt.state,
                 "task_id": attempt.task_id,

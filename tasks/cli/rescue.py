@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 import click
 
+from tasks.adopting import adopt, has_result, orphan_of
 from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.span import read_span
-from worker.generation import GenerationRequest, Status
-from worker.ledger.rescuing import Orphan, Place, Placed
+from worker.account_keys import title_of
+from worker.errors import DarkroomError, QueryFailed
+from worker.generation import Status
+from worker.ledger.rescuing import Place, Placed
 from worker.providers.listing import ListedTask
 from worker.services import Services
 
@@ -31,57 +34,55 @@ def rescue(name: str, since: timedelta, dry_run: bool, as_json: bool) -> None:
     """
     told: Counter[str] = Counter()
     with open_services() as here:
-        tasks = here.provider(name).recent(here.clock() - since)
-        while page := list(islice(tasks, PAGE)):
-            placed = here.ledger.rescuing.look(name, [_orphan(task) for task in page])
-            done = [_would(task, place) for task, place in zip(page, placed, strict=True)]
-            if not dry_run and any(done):
-                placed, done = _take(here, name, page, placed, done)
-                ring("archive", "poll")
-            for task, place, taken in zip(page, placed, done, strict=True):
-                told["known" if place.place is Place.KNOWN else "taken" if taken else "left"] += 1
-                if place.place is not Place.KNOWN:
-                    _tell(task, place, taken, dry_run=dry_run, as_json=as_json)
+        # An unknown provider, or one without its key, is told as that.
+        here.provider(name)
+        troubles = []
+        for account in here.accounts(name):
+            try:
+                told += _rescue(here, name, account, here.clock() - since, dry_run=dry_run, as_json=as_json)
+            except QueryFailed as error:
+                # The other accounts have their own lists.
+                troubles.append(f"{title_of(name, account)}: {error}")
     note(
         f"{told['taken']} {'would be ' if dry_run else ''}taken, {told['left']} left, "
         f"{told['known']} in the ledger already"
     )
+    if troubles:
+        raise DarkroomError("not everything was looked at: " + "; ".join(troubles))
 
 
-def _orphan(task: ListedTask) -> Orphan:
-    request = GenerationRequest(task.operation, task.prompt, action=task.action, parent=task.parent)
-    return Orphan(str(task.outcome.task_id), request, task.created_at, task.attempt_id, bool(task.marks))
+def _rescue(here: Services, name: str, account: str, since: datetime, *, dry_run: bool, as_json: bool) -> Counter[str]:
+    """One account; how many were known, taken and left."""
+    told: Counter[str] = Counter()
+    tasks = here.provider(name, account).recent(since)
+    while page := list(islice(tasks, PAGE)):
+        placed = here.ledger.rescuing.look(name, [orphan_of(task) for task in page], account)
+        done = [_would(task, place) for task, place in zip(page, placed, strict=True)]
+        if not dry_run and any(done):
+            placed, done = _take(here, (name, account), page, placed, done)
+            ring("archive", "poll")
+        for task, place, taken in zip(page, placed, done, strict=True):
+            told["known" if place.place is Place.KNOWN else "taken" if taken else "left"] += 1
+            if place.place is not Place.KNOWN:
+                _tell(task, place, taken, dry_run=dry_run, as_json=as_json)
+    return told
 
 
 def _would(task: ListedTask, place: Placed) -> bool:
     """Whether it is taken: what failed elsewhere left nothing to archive, of our own it is news."""
-    status = task.outcome.status
-    has_result = status is Status.SUCCEEDED or (status is Status.IN_PROGRESS and not task.is_over)
-    return place.place is Place.MARKED or (place.place is Place.NEW and has_result)
+    return place.place is Place.MARKED or (place.place is Place.NEW and has_result(task))
 
 
 def _take(
-    here: Services, name: str, page: Sequence[ListedTask], placed: Sequence[Placed], chosen: Sequence[bool]
+    here: Services, whose: tuple[str, str], page: Sequence[ListedTask], placed: Sequence[Placed], chosen: Sequence[bool]
 ) -> tuple[list[Placed], list[bool]]:
-    """Write down those that are chosen, with what their provider says of them; where each is now, and which changed."""
-    # Celery reads the settings when it is imported, so not before they are complete.
-    from tasks.ingest import news_of  # noqa: PLC0415
-
+    """Write down those that are chosen; where each is now, and which changed."""
+    after = [(one, False) for one in placed]
     indexes = [index for index, is_chosen in enumerate(chosen) if is_chosen]
-    adopted = here.ledger.rescuing.adopt(name, [_orphan(page[index]) for index in indexes])
-    after = dict(enumerate(placed)) | dict(zip(indexes, adopted, strict=True))
-    provider = here.provider(name)
-    told = [index for index in indexes if after[index].attempt_id is not None]
-    verdicts = here.ledger.outcomes.apply(
-        [news_of(here, provider, str(after[index].attempt_id), page[index].outcome, cause="rescued") for index in told]
-    )
-    # One that was new is taken even if there is no news of it yet.
-    done = {
-        index
-        for index, verdict in zip(told, verdicts, strict=True)
-        if verdict == "applied" or after[index].place is Place.NEW
-    }
-    return list(after.values()), [index in done for index in after]
+    adopted = adopt(here, whose, [page[index] for index in indexes], cause="rescued")
+    for index, one in zip(indexes, adopted, strict=True):
+        after[index] = one
+    return [place for place, _ in after], [is_taken for _, is_taken in after]
 
 
 def _tell(task: ListedTask, place: Placed, taken: bool, *, dry_run: bool, as_json: bool) -> None:

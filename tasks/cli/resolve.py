@@ -1,12 +1,10 @@
 """`darkroom resolve`: what a person has found out about submissions that nobody else could tell of."""
 
-import os
-import pwd
-
 import click
 
 from tasks.cli.connection import open_ledger, open_services, ring
 from tasks.cli.output import json_option, print_json
+from tasks.cli.who import who
 from worker.errors import NotFound
 from worker.ledger import Ledger
 from worker.ledger.unclear import Decision, Person
@@ -40,7 +38,7 @@ def resolve(
     decision = Decision.CHARGED if charged else Decision.NOT_CHARGED if not_charged else Decision.RESUBMIT
     if task_id is not None and (decision is not Decision.CHARGED or len(generation_ids) > 1 or not task_id.strip()):
         raise click.UsageError("--task-id goes with --charged and one GENERATION")
-    chosen, person = list(dict.fromkeys(generation_ids)), Person(_user(), " ".join(why.split()))
+    chosen, person = list(dict.fromkeys(generation_ids)), Person(who(), " ".join(why.split()))
     if task_id is None:
         with open_ledger() as ledger:
             _resolve(ledger, chosen, decision, person)
@@ -65,15 +63,6 @@ def _resolve(ledger: Ledger, ids: list[str], decision: Decision, person: Person,
 def _check_task(here: Services, generation_id: str, task_id: str) -> None:
     """Raise NotFound for a task that the provider does not know: adopted, it would soon be a failure."""
     (generation,) = here.ledger.queries.get([generation_id])
-    provider = here.provider(generation.provider)
+    provider = here.provider(generation.provider, generation.account)
     if task_id not in provider.fetch([task_id]):
         raise NotFound(f"{provider.title} knows no task {task_id}: copy its id again; nothing was changed")
-
-
-def _user() -> str:
-    """Of the operating system; LOGNAME could be anybody's."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        # Containers often run under a number that nobody has.
-        return f"uid {os.getuid()}"

@@ -13,6 +13,7 @@ from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option, links_hidden, one_line, print_json, secrets_hidden
 from tasks.cli.record import of_story
 from tasks.cli.style import MARK, console, duration, size, state_text, what
+from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Asset, Generation
 from worker.ledger.queries import Story
 
@@ -91,6 +92,9 @@ def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
     for move in story.transitions:
         mark, style = MARK[move.to_state]
         yield move.at, Text.assemble((f"{mark} {move.to_state}", style), f"  {_hidden(move.cause)}")
+    for attempt in story.attempts:
+        if attempt.account != DEFAULT_ACCOUNT:
+            yield attempt.sent_at, Text(f"↗ attempt {attempt.number} to account {attempt.account}")
     for callback in story.callbacks:
         verdict = callback.verdict or "waits to be applied"
         error = f": {_hidden(callback.error)}" if callback.error else ""

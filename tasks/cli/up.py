@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import click
 
-from tasks.cli.checks import Verdict, examine_broker
+from tasks.cli.checks import examine_broker
 from tasks.cli.connection import data_folder, use_environment
+from tasks.cli.finding import Verdict
 from tasks.cli.output import json_option, note, print_json
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import ConfigurationError

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+from redis import Redis
+
 from tests.worker.test_standard_webhooks import SECRET, verify
 
 
@@ -76,3 +79,21 @@ def subscriber(answer: Callable[[int], int] = lambda _: 204) -> Iterator[Subscri
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def webhook_subscriber(environment: pytest.MonkeyPatch, _redis_url: str) -> Iterator[Callable[[], list[str]]]:
+    """The only one, by DARKROOM_NOTIFY_URLS; the ids of what came so far."""
+    with subscriber() as listening:
+        environment.setenv("DARKROOM_NOTIFY_URLS", listening.url)
+        environment.setenv("DARKROOM_NOTIFY_SECRET", SECRET)
+        yield lambda: [one.id for one in listening.received]
+
+
+@contextmanager
+def task_subscriber(environment: pytest.MonkeyPatch, redis_url: str) -> Iterator[Callable[[], list[str]]]:
+    """The same for a task of another Celery application, whose queue nobody serves now."""
+    environment.setenv("DARKROOM_NOTIFY_TASKS", "shop.on_event@shop")
+    with Redis.from_url(redis_url) as queue:
+        queue.delete("shop")
+        yield lambda: [json.loads(message)["headers"]["id"] for message in queue.lrange("shop", 0, -1)]

@@ -16,6 +16,7 @@ from celery import Celery
 import worker.services
 from tasks.notify import notify
 from tasks.reconcile import reconcile
+from tests.broker import running_broker
 from tests.clock import NOON, FakeClock
 from tests.computer import eventually
 from tests.factories import archived, failure, submitted
@@ -23,7 +24,6 @@ from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
 from worker import posting
 from worker.celery import app
-from worker.servers import broker
 from worker.services import Services, services
 
 ROOT = Path(__file__).parents[2]
@@ -256,14 +256,8 @@ def test_a_subscriber_may_leave_while_it_is_served(
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    server = broker(tmp_path / "broker", "secret", {"PATH": os.environ["PATH"]})
-    child = server.child
-    with subprocess.Popen(child.argv, cwd=child.cwd, env=child.env, stdout=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: child.ready is None or child.ready(), seconds=10)
-            yield server.found_by["REDIS_URL"]
-        finally:
-            process.kill()
+    with running_broker(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

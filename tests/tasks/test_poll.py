@@ -111,3 +111,30 @@ def test_beyond_the_horizon_nobody_is_asked(start: Start, monkeypatch: pytest.Mo
     assert pipeline.ledger.watching.due() == []
     assert pipeline.get(generation_id).state is State.UNCONFIRMED
     assert len(pipeline.sandbox.log("submit")) == 1
+
+
+def test_unclear_submissions_are_found_however_many_came_after_them_and_the_list_is_read_once_for_all(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = []
+    read = AceDataCloud._list
+
+    def counted(provider: AceDataCloud, **filters: object) -> list[object]:
+        if "offset" in filters:
+            pages.append(filters["offset"])
+        return read(provider, **filters)
+
+    monkeypatch.setattr(AceDataCloud, "fetch_limit", 2)
+    monkeypatch.setattr(AceDataCloud, "_list", counted)
+    pipeline = start()
+    lost = pipeline.submit("an owl sandbox:reset sandbox:drop", "a fox sandbox:reset sandbox:drop")
+    pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in lost))
+    pipeline.submit(*["a boat"] * 12)
+    pipeline.until(lambda: pipeline.ledger.queries.counts().get(State.ARCHIVED, 0) == 12)
+    pages.clear()
+    pipeline.clock.advance(seconds=30)
+    pipeline.step("poll")
+
+    assert pages == [0, 2, 4, 6, 8, 10, 12]
+    pipeline.until_settled()
+    assert [pipeline.get(one).state for one in lost] == [State.ARCHIVED] * 2

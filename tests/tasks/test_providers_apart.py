@@ -14,7 +14,7 @@ from tests.s3 import Server
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Outcome, State
 from worker.ledger.inbox import MAX_TRIES
-from worker.providers import Mark, Provider
+from worker.providers import Provider
 from worker.providers.acedata import AceDataCloud
 from worker.providers.kie import Kie
 
@@ -41,10 +41,10 @@ def _submitted(pipeline: Pipeline, provider: str) -> str:
 def lose_key(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     ready = pipeline.here.provider
 
-    def provider(name: str) -> Provider:
+    def provider(name: str, account: str | None = None) -> Provider:
         if name == lost:
             raise ConfigurationError(f"the key of {name} is not set")
-        return ready(name)
+        return ready(name, account)
 
     monkeypatch.setattr(pipeline.here, "provider", provider)
 
@@ -86,30 +86,11 @@ def test_a_provider_that_is_slow_to_answer_keeps_no_other_waiting(
     assert in_time == [True]
 
 
-def test_each_unclear_submission_has_its_turn_although_the_provider_answers_no_question_to_the_end(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked_for = set()
-
-    def find(_: AceDataCloud, mark: Mark) -> Outcome | None:
-        looked_for.add(mark.attempt_id)
-        raise QueryFailed("too many questions", code="too_many_requests", status=429)
-
-    monkeypatch.setattr(AceDataCloud, "find", find)
-    ids = pipeline.submit(*[f"a red door {number} sandbox:reset sandbox:drop" for number in range(3)])
-    pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in ids))
-    for _ in range(40):
-        pipeline.clock.advance(seconds=301)
-        pipeline.step("poll")
-
-    assert len(looked_for) == 3
-
-
 def test_lost_submissions_are_not_looked_for_beyond_the_time_of_a_task(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poll, "PATIENCE", -1)
-    monkeypatch.setattr(AceDataCloud, "find", lambda *_: pytest.fail("looked for one more"))
+    monkeypatch.setattr(AceDataCloud, "_list", lambda *_, **__: pytest.fail("read the list"))
     (generation_id,) = pipeline.submit("a red door sandbox:reset sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
     pipeline.clock.advance(seconds=301)

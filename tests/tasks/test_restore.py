@@ -123,10 +123,11 @@ def test_whichever_wakes_first_looks_at_the_bucket(start: Start, tmp_path: Path,
     assert pipeline.charges() == 1
 
 
-def test_everybody_says_so_in_one_sentence(restored: Pipeline) -> None:
+def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     restored.clock.advance(seconds=31)
     restored.step("reconcile")
     sentence = "the ledger is older than the bucket says"
+    assert f"nothing is submitted: {sentence}" in caplog.text
 
     submitted = darkroom("submit", "a green toad")
     assert submitted.exit_code == 0
@@ -156,7 +157,7 @@ def test_what_the_ledger_forgot_is_found_in_the_list_and_taken_over_instead_of_m
 
     told = darkroom("reconcile").stdout
     assert f"unknown: 1 sent by a Darkroom, unknown to this ledger: {unknown['task_id']}" in told
-    assert f"task {unknown['task_id']} has the prompt of {waits.id}, still to be submitted" in told
+    assert f"task {unknown['task_id']} is taken to be {waits.id}, still to be submitted" in told
     assert "kie: not known, it has no list of its tasks" in told
 
     darkroom("cancel", waits.id)
@@ -172,13 +173,18 @@ def test_what_the_ledger_forgot_is_found_in_the_list_and_taken_over_instead_of_m
     assert restored.charges() == 3
 
 
-def test_confirming_lets_what_waits_be_submitted(restored: Pipeline) -> None:
+def test_what_was_made_meanwhile_is_taken_in_and_what_waits_is_submitted(restored: Pipeline) -> None:
+    made = restored.all()[1].id
+    # It waits with the same words, and was wished for only after the restore.
+    (wish,) = restored.submit("a blue owl")
     result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 0
-    assert "submissions go on: confirmed by " in result.stdout
+    assert f" is {made}\n1 still to be submitted\nsubmissions go on: confirmed by " in result.stdout
     restored.bells.append("dispatch")
     restored.until_settled()
     assert restored.charges() == 3
+    assert {restored.get(one).state for one in (made, wish)} == {State.ARCHIVED}
+    assert restored.path(made).count(State.ARCHIVED) == 1
     # And stays so: the marker in the bucket is this ledger's own now.
     restored.clock.advance(seconds=31)
     restored.step("reconcile")

@@ -19,6 +19,7 @@ from worker.ledger.outcomes import Outcomes
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
 from worker.ledger.spending import Spending
+from worker.ledger.standings import Standings
 from worker.ledger.submissions import Submissions
 from worker.ledger.unclear import Unclears
 from worker.ledger.watching import Watching
@@ -33,6 +34,7 @@ class Ledger:
         self.database = Database(url, clock)
         self.creation = Creation(self.database)
         self.dispatching = Dispatching(self.database)
+        self.accounts = Standings(self.database)
         self.submissions = Submissions(self.database)
         self.inbox = Inbox(self.database)
         self.outcomes = Outcomes(self.database)

@@ -14,14 +14,16 @@ from worker.errors import RequestInvalid
 from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Database
+from worker.ledger.pacing_tables import provider_limits
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import batches, generations, provider_limits
+from worker.ledger.tables import ANY_ACCOUNT, batches, generations
 from worker.ledger.types import storable
 from worker.prices import tier_of
 
 _g = generations.c
 _KNOWN = select(_g.dedupe, _g.id).where(_g.dedupe.in_(IDS))
+_PARENTS = select(_g.id, _g.provider, _g.account).where(_g.id.in_(IDS))
 _THESE = select(generations).where(_g.id.in_(IDS))
 _NOTHING_YET: Mapping[str, None] = dict.fromkeys(_g.keys())
 
@@ -95,6 +97,7 @@ def insert_generations(
     if not wanted:
         return []
     turns = _turns(connection, {new.provider for new in wanted})
+    pinned = _accounts_of_parents(connection, wanted)
     # Sorted, because ids of the same millisecond are not: a batch is listed in the order in which it was written.
     new_ids = sorted(new_id("gen") for _ in wanted)
     rows = []
@@ -102,7 +105,10 @@ def insert_generations(
         # A batch lines up behind itself, not behind the other batches: fair between them whenever each began.
         place = position if batch_id else 1
         turn = turns.get(new.provider, 0) + place
-        rows.append(_row(generation_id, new, changes.at, new.batch_id or batch_id, turn))
+        row = _row(generation_id, new, changes.at, new.batch_id or batch_id, turn)
+        # What names a task of its parent is only understood by the account that has this task.
+        row["pinned"] = pinned.get((new.parent_id, new.provider), ANY_ACCOUNT) if new.request.parent else ANY_ACCOUNT
+        rows.append(row)
     # In order of key, so that two who write the same keys never wait for each other in a circle.
     in_order = sorted(rows, key=lambda row: row["dedupe"] or "")
     connection.execute(insert_ignoring(connection, generations), in_order)
@@ -129,6 +135,14 @@ def _owners(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[s
 
 def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generation]:
     return {row.id: to_generation(row) for row in select_in(connection, _THESE, list(ids))}
+
+
+def _accounts_of_parents(
+    connection: Connection, wanted: Sequence[NewGeneration]
+) -> Mapping[tuple[str | None, str], str]:
+    parents = sorted({new.parent_id for new in wanted if new.parent_id and new.request.parent})
+    found = select_in(connection, _PARENTS, parents)
+    return {(row.id, row.provider): row.account for row in found if row.account is not None}
 
 
 def _turns(connection: Connection, providers: set[str]) -> Mapping[str, int]:

@@ -1,15 +1,21 @@
 """What a person decides: cancel, try again, go on after a pause."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select, text, update
 
 from worker.errors import NotFound
 from worker.generation import State
+from worker.ledger.accounts import CLOSED, FULL_RATE
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
+from worker.ledger.pacing import is_slowed
+from worker.ledger.pacing_tables import accounts
+from worker.ledger.second_looks import awaited
+from worker.ledger.statements import update_row
 from worker.ledger.submissions import settle_attempt
-from worker.ledger.tables import LIVE, assets, attempts, provider_limits
+from worker.ledger.tables import LIVE, assets, attempts
 
 
 class Deciding:
@@ -28,34 +34,43 @@ class Deciding:
             changes.flush()
         return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
 
-    def retry(self, generation_ids: Sequence[str]) -> dict[str, State]:
+    def awaited(self, generation_ids: Sequence[str]) -> dict[str, datetime]:
+        """Those that failed because the time was over and may still be delivered; when each is looked at next."""
+        with self._database.read() as connection:
+            return awaited(connection, generation_ids)
+
+    def retry(self, generation_ids: Sequence[str], *, may_pay_twice: bool = False) -> dict[str, State]:
         """Try again what failed, or fetch again what expired; the state of each afterwards.
 
-        What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that.
+        What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that. So may be what its provider may
+        still deliver (`awaited`): it is left unless that risk is taken.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
             lock_known(changes, generation_ids)
+            left = () if may_pay_twice else awaited(connection, generation_ids)
             for generation_id in generation_ids:
                 state = changes.state(generation_id)
-                if state is State.FAILED:
+                if state is State.FAILED and generation_id not in left:
                     submit_again(changes, generation_id, "submitted again by a person")
                 elif state is State.EXPIRED:
                     _fetch_again(changes, generation_id)
             changes.flush()
         return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
 
-    def resume(self, provider: str) -> bool:
-        """End a provider's pause; False when it was not paused."""
+    def resume(self, provider: str, account: str | None = None) -> list[str]:
+        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any."""
         now = self._database.clock()
         with self._database.write() as connection:
-            ended = connection.execute(
-                update(provider_limits)
-                .where(provider_limits.c.provider == provider, provider_limits.c.paused_until > now)
-                .values(paused_until=None, pause_reason=None)
-            )
-            return ended.rowcount == 1
+            mine = select(accounts).where(accounts.c.provider == provider).order_by(accounts.c.account)
+            if account is not None:
+                mine = mine.where(accounts.c.account == account)
+            slowed = [row.account for row in connection.execute(mine.with_for_update()) if is_slowed(row, now)]
+            for name in slowed:
+                free = {"paused_until": None, "pause_reason": None, **FULL_RATE, **CLOSED}
+                update_row(connection, accounts, {"provider": provider, "account": name}, **free)
+        return slowed
 
 
 def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
@@ -75,6 +90,7 @@ def submit_again(changes: Changes, generation_id: str, cause: str) -> None:
         State.QUEUED,
         cause,
         dispatched_at=None,
+        account=None,
         not_before=None,
         task_id=None,
         progress=None,

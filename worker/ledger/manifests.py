@@ -51,6 +51,12 @@ class Manifests:
             connection.execute(_LEND, {"batch": row.id, "token": token, "until": now + lease})
         return BatchClaim(row.id, row.name, token)
 
+    def renew(self, claim: BatchClaim, lease: timedelta) -> None:
+        """Hold it for another `lease`; what others took over, or nobody needs any more, stays as it is."""
+        mine = update(batches).where(_b.id == claim.id, _b.manifest_lease == claim.lease)
+        with self._database.write() as connection:
+            connection.execute(mine.values(manifest_not_before=self._database.clock() + lease))
+
     def generation_ids(self, batch_id: str) -> list[str]:
         """All of a batch, oldest first."""
         query = select(generations.c.id).where(generations.c.batch_id == batch_id).order_by(generations.c.id)

@@ -107,6 +107,7 @@ def _succeeded(
         State.SUCCEEDED,
         item.cause if source is not State.FAILED else f"{item.cause}: success after failure",
         task_id=task_id,
+        account=attempt.account,
         progress=100,
         reason=None,
         message=None,
@@ -186,6 +187,7 @@ def _in_progress(
             State.SUBMITTED,
             f"{item.cause}: in progress",
             task_id=task_id,
+            account=attempt.account,
             submitted_at=changes.at,
             poll_at=changes.at,
             # It may have been looked for often and in vain; from here on it is asked for like any other.

@@ -1,7 +1,7 @@
 """Tasks that a provider has and the ledger has not: written down as generations that were submitted elsewhere."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
 
+from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import GenerationRequest, State
 from worker.ledger.changes import Changes
 from worker.ledger.creation import NewGeneration, insert_generations
@@ -22,13 +23,14 @@ _EARLIER, _LATER = timedelta(minutes=5), timedelta(minutes=15)
 
 _a, _g = attempts.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
+_ACCOUNT = bindparam("account", type_=CleanText())
 _BY_TASK = select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS))
 _BY_ID = select(_a.id, _a.task_id, _a.generation_id, _a.provider).where(_a.id.in_(IDS))
 _WITHOUT_TASK = (
     select(_a.generation_id, _a.sent_at)
     .join(generations, _g.id == _a.generation_id)
     .where(text(f"({IN_FLIGHT.replace('state', 'generations.state')})"), _g.provider == _PROVIDER)
-    .where(_a.state.in_(("sending", "uncertain")), _a.task_id.is_(None))
+    .where(_a.state.in_(("sending", "uncertain")), _a.task_id.is_(None), _a.account == _ACCOUNT)
 )
 
 
@@ -67,20 +69,35 @@ class Rescuing:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def look(self, provider: str, orphans: Sequence[Orphan]) -> list[Placed]:
-        """What `adopt` would do; changes nothing."""
+    def look(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:
+        """What `adopt` would do; changes nothing. `account`: of the provider, whose list had them."""
         with self._database.read() as connection:
-            return _place(connection, provider, orphans)
+            return _place(connection, provider, account, orphans)
 
-    def adopt(self, provider: str, orphans: Sequence[Orphan]) -> list[Placed]:
+    def adopt(
+        self,
+        provider: str,
+        orphans: Sequence[Orphan],
+        account: str = DEFAULT_ACCOUNT,
+        waiting: Mapping[str, str] | None = None,
+    ) -> list[Placed]:
         """Write down those that are NEW, as submitted, with an attempt that the provider took; harmless when repeated.
 
-        Nothing is sent and nothing is reserved for them. Their outcomes are applied afterwards.
+        `waiting`: task_id → the generation in the line that this task is: it is not submitted any more. Nothing is sent
+        and nothing is reserved for them. Their outcomes are applied afterwards.
         """
+        owners = waiting or {}
         with self._database.write() as connection:
-            placed = _place(connection, provider, orphans)
+            placed = _place(connection, provider, account, orphans)
             chosen = [(index, orphans[index]) for index, one in enumerate(placed) if one.place is Place.NEW]
             changes = Changes(connection, self._database.clock())
+            known = changes.lock(owners[orphan.task_id] for _, orphan in chosen if orphan.task_id in owners)
+            for index, orphan in chosen[:]:
+                owner = owners.get(orphan.task_id)
+                if owner in known and changes.state(str(owner)) is State.QUEUED:
+                    attempt_id = _submitted(changes, str(owner), (provider, account), orphan)
+                    placed[index] = Placed(Place.NEW, owner, attempt_id)
+                    chosen.remove((index, orphan))
             wanted = [
                 NewGeneration(provider, orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
                 for _, orphan in chosen
@@ -91,20 +108,20 @@ class Rescuing:
                     # Somebody else has rescued it meanwhile.
                     placed[index] = Placed(Place.KNOWN, generation.id)
                     continue
-                attempt_id = _submitted(changes, generation.id, provider, orphan)
+                attempt_id = _submitted(changes, generation.id, (provider, account), orphan)
                 placed[index] = Placed(Place.NEW, generation.id, attempt_id)
             changes.flush()
         return placed
 
 
-def _place(connection: Connection, provider: str, orphans: Sequence[Orphan]) -> list[Placed]:
+def _place(connection: Connection, provider: str, account: str, orphans: Sequence[Orphan]) -> list[Placed]:
     task_ids = [orphan.task_id for orphan in orphans]
     known = connection.execute(_BY_TASK, {"provider": provider, "ids": task_ids})
     owners = {row.task_id: row.generation_id for row in known}
     named = {
         row.id: row for row in select_in(connection, _BY_ID, [one.attempt_id for one in orphans if one.attempt_id])
     }
-    unclear = connection.execute(_WITHOUT_TASK, {"provider": provider}).all()
+    unclear = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
     seen: set[str] = set()
     placed = []
     for orphan in orphans:
@@ -128,29 +145,33 @@ def _perhaps(orphan: Orphan, unclear: Sequence[Any]) -> str | None:
     return next((row.generation_id for row in near), None)
 
 
-def _submitted(changes: Changes, generation_id: str, provider: str, orphan: Orphan) -> str:
+def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orphan: Orphan) -> str:
+    provider, account = whose
     sent_at = orphan.created_at or changes.at
     # With the id that its callbacks name, they find it; unless a second task carries the same.
     taken = changes.connection.execute(select(_a.id).where(_a.id == orphan.attempt_id)).first()
     attempt_id = secrets.token_hex(16) if orphan.attempt_id is None or taken else orphan.attempt_id
+    number = changes.connection.execute(select(_g.tries).where(_g.id == generation_id)).scalar_one() + 1
     changes.connection.execute(
         attempts.insert().values(
             id=attempt_id,
             generation_id=generation_id,
             provider=provider,
-            number=1,
+            account=account,
+            number=number,
             state="accepted",
             task_id=orphan.task_id,
             sent_at=sent_at,
             lease_until=sent_at,
         )
     )
-    changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=1)
+    changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=number)
     changes.move(
         generation_id,
         State.SUBMITTED,
         f"rescued as {orphan.task_id}",
         task_id=orphan.task_id,
+        account=account,
         submitted_at=sent_at,
         poll_at=changes.at,
     )

@@ -34,6 +34,7 @@ def to_generation(row: Row) -> Generation:
         updated_at=row.updated_at,
         submitted_at=row.submitted_at,
         finished_at=row.finished_at,
+        account=row.account,
     )
 
 

@@ -1,14 +1,15 @@
 """What failed only because somebody lost patience is looked at again: the picture may have come after all."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Table, delete, select, update
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Table, delete, func, select, update
 
 from worker.generation import Outcome, State
 from worker.ledger.creation import insert_ignoring
-from worker.ledger.statements import IDS, NOW
+from worker.ledger.statements import IDS, NOW, select_in
 from worker.ledger.tables import attempts, generations, metadata
 from worker.ledger.types import CleanText, UtcDateTime
 
@@ -35,6 +36,14 @@ _WORDS = re.compile(r"time[ _-]?out|timed[ _-]?out|超时", re.IGNORECASE)
 _WAITING = frozenset({State.FAILED, State.QUEUED, State.CANCELLED})
 
 
+_AWAITED = (
+    select(_a.generation_id, func.min(_s.at).label("at"))
+    .join(attempts, _a.id == _s.attempt_id)
+    .where(_a.generation_id.in_(IDS), _a.state == "failed")
+    .group_by(_a.generation_id)
+)
+
+
 def is_time_out(outcome: Outcome) -> bool:
     """Whether a failure says that the time was over, and not that anything went wrong."""
     return outcome.reason in _CODES or _WORDS.search(f"{outcome.reason} {outcome.message}") is not None
@@ -45,12 +54,17 @@ def look_again(connection: Connection, attempt_id: str, failed_at: datetime) -> 
     connection.execute(insert_ignoring(connection, second_looks), [row])
 
 
-def take_due(connection: Connection, now: datetime, limit: int) -> list[Any]:
-    """Those to look at now, with the columns of `Silent`; the last look is also the last of its row."""
+def awaited(connection: Connection, generation_ids: Sequence[str]) -> dict[str, datetime]:
+    """Those that their provider may still deliver, and when each is looked at next."""
+    return {row.generation_id: row.at for row in select_in(connection, _AWAITED, generation_ids)}
+
+
+def hold_due(connection: Connection, now: datetime, limit: int, until: datetime) -> list[Any]:
+    """Those to look at now, held `until` then, with the columns of `Silent` and when each has failed."""
     due = connection.execute(
         select(
-            _s.attempt_id, _s.looks, _a.provider, _a.task_id, _a.sent_at, _a.state.label("attempt"),
-            _g.id.label("generation_id"), _g.state,
+            _s.attempt_id, _s.looks, _a.provider, _a.account, _a.task_id, _a.sent_at, _a.settled_at,
+            _a.state.label("attempt"), _g.id.label("generation_id"), _g.state,
         )
         .join(attempts, _a.id == _s.attempt_id)
         .join(generations, _g.id == _a.generation_id)
@@ -60,11 +74,23 @@ def take_due(connection: Connection, now: datetime, limit: int) -> list[Any]:
         .with_for_update(skip_locked=True, of=second_looks)
     ).all()  # fmt: skip
     useful = [row for row in due if row.attempt == "failed" and row.state in _WAITING and row.task_id]
-    again = [row.attempt_id for row in useful if row.looks + 1 < len(LOOKS)]
-    over = [row.attempt_id for row in due if row.attempt_id not in again]
-    if again:
-        later = {"looks": _s.looks + 1, "at": now + LOOKS[1] - LOOKS[0]}
-        connection.execute(update(second_looks).where(_s.attempt_id.in_(IDS)).values(later), {"ids": again})
+    held = [row.attempt_id for row in useful]
+    over = [row.attempt_id for row in due if row.attempt_id not in held]
+    if held:
+        hold = update(second_looks).where(_s.attempt_id.in_(IDS)).values(at=until, looks=_s.looks + 1)
+        connection.execute(hold, {"ids": held})
     if over:
         connection.execute(delete(second_looks).where(_s.attempt_id.in_(IDS)), {"ids": over})
     return useful
+
+
+def next_look(failed_at: datetime, now: datetime) -> datetime | None:
+    """None: the one that is taken now is the last."""
+    return next((failed_at + after for after in LOOKS if failed_at + after > now), None)
+
+
+def set_next_look(connection: Connection, attempt_id: str, looks: int, at: datetime | None) -> None:
+    """Unless somebody else looks by now; None: no more."""
+    mine = (_s.attempt_id == attempt_id, _s.looks == looks)
+    next_one = delete(second_looks) if at is None else update(second_looks).values(at=at)
+    connection.execute(next_one.where(*mine))

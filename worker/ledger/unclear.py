@@ -126,6 +126,7 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
             State.SUBMITTED,
             cause,
             task_id=task_id,
+            account=attempt.account,
             submitted_at=changes.at,
             poll_at=changes.at,
             polls=0,

@@ -1,10 +1,10 @@
 """What reconcile looks for: silent generations, forgotten work, and workers that stopped."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, exists, select, text, update
 
 from worker.generation import State
 from worker.ledger.creation import insert_ignoring
@@ -12,7 +12,7 @@ from worker.ledger.database import Database
 from worker.ledger.durations import kind_of, patience_with
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
-from worker.ledger.second_looks import DUE, take_due
+from worker.ledger.second_looks import DUE, hold_due, next_look, set_next_look
 from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.ledger.tables import (
     DISPATCHED,
@@ -30,11 +30,11 @@ from worker.ledger.tables import (
     generations,
     heartbeats,
 )
-from worker.ledger.types import UtcDateTime
+from worker.ledger.types import CleanText, UtcDateTime
 
 #: how long after its submission an unclear one is asked for at the most, while its provider does not answer
 LAST_QUESTION = timedelta(hours=24)
-_UNANSWERED = timedelta(minutes=5)
+_UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
 
 _g, _a, _b, _c = generations.c, assets.c, batches.c, callbacks.c
 #: kind of work (name of its task) → a row of it that is due now
@@ -64,17 +64,23 @@ _SILENT = (
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
-_LIVE = select(attempts.c.id, attempts.c.generation_id, attempts.c.task_id, attempts.c.sent_at).where(
-    text(LIVE), attempts.c.generation_id.in_(IDS)
+_LIVE = select(
+    attempts.c.id, attempts.c.generation_id, attempts.c.account, attempts.c.task_id, attempts.c.sent_at
+).where(text(LIVE), attempts.c.generation_id.in_(IDS))
+_HOLD = (
+    update(generations)
+    .where(_g.id.in_(IDS))
+    .values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_g.polls + 1)
 )
+# Nothing of one that has gone on meanwhile, or that somebody else asks for by now.
 _ASKED = (
     update(generations)
-    .where(_g.id == bindparam("generation_id"))
-    .values(poll_at=bindparam("next", type_=UtcDateTime()), polls=_g.polls + 1)
-)
-_AGAIN = (
-    update(generations)
-    .where(_g.id.in_(IDS), _g.state == State.UNCONFIRMED, _g.poll_at.is_(None))
+    .where(
+        _g.id == bindparam("generation"),
+        _g.state == bindparam("was", type_=CleanText()),
+        _g.polls == bindparam("asked"),
+        exists().where(text(LIVE), attempts.c.id == bindparam("attempt", type_=CleanText())),
+    )
     .values(poll_at=bindparam("next", type_=UtcDateTime()))
 )
 
@@ -83,15 +89,19 @@ _AGAIN = (
 class Silent:
     """A generation to ask its provider about; without `task_id` it can only be found by its callback URL.
 
-    One that is FAILED has failed because the time was over, and is looked at again.
+    One that is FAILED has failed because the time was over, and is looked at again. `asked`: how often it was asked
+    for, this time included; `next_at`: when it is asked for next, if ever.
     """
 
     generation_id: str
     attempt_id: str
     provider: str
+    account: str
     state: State
     task_id: str | None
     sent_at: datetime
+    asked: int
+    next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +131,13 @@ class Watching:
         with self._database.read() as connection:
             return any(connection.execute(query, now).first() for query in _DUE[kind])
 
-    def silent(self, limit: int, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)) -> list[Silent]:
+    def silent(
+        self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)
+    ) -> list[Silent]:
         """Take generations that are due to be asked for: submitted, unconfirmed, and those for a second look.
 
-        The next time is set at once (`Patience.next`), so that two clocks never ask twice; for an unconfirmed one there
-        is none after `horizon` from its submission.
+        They are held for `lease`, and asked for again after it unless `asked` has set their next time
+        (`Patience.next`). For an unconfirmed one there is none after `horizon` from its submission.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -133,30 +145,71 @@ class Watching:
             live = connection.execute(_LIVE, {"ids": [row.id for row in rows]}) if rows else ()
             attempt_of = {row.generation_id: row for row in live}
             patience = patience_with(connection, [row.provider for row in rows], poll_after)
-            found, later = [], []
+            found = []
             for row in rows:
-                next_at: datetime | None = now + patience.next(kind_of(row), row.polls)
-                if (attempt := attempt_of.get(row.id)) is not None:
-                    state = State(row.state)
-                    found.append(Silent(row.id, attempt.id, row.provider, state, attempt.task_id, attempt.sent_at))
-                    if state is State.UNCONFIRMED:
-                        end = attempt.sent_at + horizon
-                        next_at = min(next_at, end) if now < end else None
-                later.append({"generation_id": row.id, "next": next_at})
-            if later:
-                connection.execute(_ASKED, later)
-            looks = take_due(connection, now, limit - len(found))
+                if (attempt := attempt_of.get(row.id)) is None:
+                    continue
+                state, next_at = State(row.state), now + patience.next(kind_of(row), row.polls)
+                end = attempt.sent_at + horizon if state is State.UNCONFIRMED else None
+                found.append(
+                    Silent(
+                        row.id,
+                        attempt.id,
+                        row.provider,
+                        attempt.account,
+                        state,
+                        attempt.task_id,
+                        attempt.sent_at,
+                        row.polls + 1,
+                        next_at if end is None else min(next_at, end) if now < end else None,
+                    )
+                )
+            if rows:
+                connection.execute(_HOLD, {"ids": [row.id for row in rows], "until": now + lease})
+            looks = hold_due(connection, now, limit - len(found), now + lease)
         return found + [
-            Silent(row.generation_id, row.attempt_id, row.provider, State.FAILED, row.task_id, row.sent_at)
+            Silent(
+                row.generation_id,
+                row.attempt_id,
+                row.provider,
+                row.account,
+                State.FAILED,
+                row.task_id,
+                row.sent_at,
+                row.looks + 1,
+                next_look(row.settled_at, now),
+            )
             for row in looks
         ]
 
-    def unanswered(self, silent: Sequence[Silent]) -> None:
-        """Their provider did not answer: for unconfirmed ones beyond their horizon that was not the last question."""
+    def renew(self, silent: Sequence[Silent], lease: timedelta) -> None:
+        """Hold them for another `lease`."""
+        until = self._database.clock() + lease
+        self._set_next(dict.fromkeys(silent, until))
+
+    def asked(self, silent: Sequence[Silent], unanswered: Collection[Silent] = ()) -> None:
+        """They were asked for; set the next time of those of which nothing new was told.
+
+        `unanswered`: their provider said nothing, so this was not the last question for them; and what is unconfirmed
+        is looked for again soon, because it could be known already.
+        """
         now = self._database.clock()
-        young = [one.generation_id for one in silent if now < one.sent_at + LAST_QUESTION]
+        times = {one: one.next_at for one in silent}
+        for one in unanswered:
+            if one.next_at is None:
+                times[one] = now + _UNANSWERED if now < one.sent_at + LAST_QUESTION else None
+            elif one.state is State.UNCONFIRMED:
+                times[one] = min(one.next_at, now + _UNANSWERED_SOON)
+        self._set_next(times)
+
+    def _set_next(self, times: Mapping[Silent, datetime | None]) -> None:
         with self._database.write() as connection:
-            connection.execute(_AGAIN, {"ids": young, "next": now + _UNANSWERED})
+            for one, at in times.items():
+                if one.state is State.FAILED:
+                    set_next_look(connection, one.attempt_id, one.asked, at)
+                else:
+                    mine = {"generation": one.generation_id, "attempt": one.attempt_id, "was": one.state}
+                    connection.execute(_ASKED, {**mine, "asked": one.asked, "next": at})
 
     def beat(self, worker: str, pid: int) -> None:
         """Note that this worker executes tasks."""

@@ -26,9 +26,6 @@ TITLE = "Ace Data Cloud"
 #: seconds to wait for a text, which is made before the reply begins
 TEXT_PATIENCE = 35.0
 
-#: `find` reads the newest tasks only: the one it looks for was submitted minutes ago
-PAGES = 4
-
 
 class AceDataCloud(Provider):
     """Ace Data Cloud (platform.acedata.cloud). Raises ConfigurationError if its API token is missing."""
@@ -90,21 +87,6 @@ class AceDataCloud(Provider):
             return {}
         read = [read_record(record) for record in records]
         return {found.task_id: found for found in read if found and found.task_id and found.task_id in task_ids}
-
-    def find(self, mark: Mark) -> Outcome | None:
-        if mark.callback_url is None:
-            return None
-        seen = 0
-        for _ in range(PAGES):
-            records = self._list(offset=seen, limit=self.fetch_limit)
-            for record in records:
-                request = record.get("request") if isinstance(record, dict) else None
-                if isinstance(request, dict) and request.get("callback_url") == mark.callback_url:
-                    return read_record(record)
-            if not records:
-                break
-            seen += len(records)
-        return None
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
         """Without texts: nothing in their records tells those of the ledger from others."""

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from worker.deadline import deadline_of
@@ -31,10 +31,6 @@ _STATUS: Mapping[str, Status] = {
     "SUCCESS": Status.SUCCEEDED,
     **dict.fromkeys(("FAILURE", "FAILED", "CANCEL"), Status.FAILED),
 }
-#: the proxy gives a task up after five minutes, while Discord may still be drawing it
-_TIMED_OUT = re.compile(r"超时|timed?[ -]?out", re.IGNORECASE)
-#: for so long after its end such a failure is not believed: a success may come, and it is paid for
-LATE = timedelta(minutes=30)
 _NUMBER = re.compile(r"^[ \t]*(?:[0-9]\ufe0f?\u20e3|[0-9]{1,2}[.)][ \t])", re.MULTILINE)
 _PROGRESS = re.compile(r"([0-9]{1,3})(?:\.[0-9]+)?%?")
 
@@ -75,9 +71,6 @@ def read_task(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome:
     progress = _progress(task.get("progress"))
     if status is Status.FAILED:
         message = clean_text(_first(task, ("failReason", "fail_reason", "message")))
-        ended = _moment(_first(task, ("finishTime", "finish_time")))
-        if _TIMED_OUT.search(message or "") and ended is not None and at - ended < LATE:
-            return Outcome(Status.IN_PROGRESS, task_id, progress)
         reason = "cancelled" if word.upper() == "CANCEL" else "failed"
         return Outcome(Status.FAILED, task_id, progress, reason=reason, message=message)
     if status is not Status.SUCCEEDED:
@@ -106,17 +99,6 @@ def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcom
 
 def _first(task: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((task[name] for name in names if task.get(name) not in (None, "")), None)
-
-
-def _moment(value: Any) -> datetime | None:
-    """Milliseconds since 1970 at the proxy, ISO 8601 at OhMyGPT."""
-    try:
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return datetime.fromtimestamp(value / 1000, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
 
 
 def _progress(value: Any) -> int | None:

@@ -130,16 +130,6 @@ class MidjourneyProxy(Provider):
         read = [read_listed(task) for task in tasks]
         return {found.task_id: found for found in read if found and found.task_id and found.task_id in task_ids}
 
-    def find(self, mark: Mark) -> Outcome | None:
-        for task in self._list("/mj/task/list"):
-            properties = task.get("properties")
-            hook = properties.get("notifyHook") if isinstance(properties, dict) else None
-            ours = task.get("state") == mark.attempt_id or (hook is not None and hook == mark.callback_url)
-            # One whose window was not filled in was never begun.
-            if ours and task.get("status") != "MODAL":
-                return read_listed(task)
-        return None
-
     def recent(self, since: datetime) -> Iterator[ListedTask]:
         def page(number: int, _: int) -> list[ListedTask | None]:
             # The whole list at once.

@@ -44,8 +44,7 @@ from worker.settings import Settings
 
 ROOT = "/api/v1/ai/draw/mj"
 
-#: pages of `find`, and tasks on each: no more are documented
-PAGES = 10
+#: tasks on a page of the list: no more are documented
 PAGE_SIZE = 20
 
 _SPEED = {"speed": one_of("relax", "fast").as_field("type", {"relax": "NORMAL", "fast": "FAST"})}
@@ -118,18 +117,6 @@ class OhMyGPT(Provider):
             if outcome is not None and outcome.task_id == task_id:
                 found[task_id] = outcome
         return found
-
-    def find(self, mark: Mark) -> Outcome | None:
-        if mark.callback_url is None:
-            return None
-        for page in range(PAGES):
-            tasks = self._page(page)
-            for task in tasks:
-                if isinstance(task, dict) and task.get("webhookUrl") == mark.callback_url:
-                    return read_listed(task)
-            if not tasks:
-                break
-        return None
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
         def page(number: int, _: int) -> list[ListedTask | None]:

@@ -46,6 +46,14 @@ def failed(ledger: Ledger, **wanted: object) -> str:
     return answered(ledger, error, **wanted)[0]
 
 
+def timed_out(ledger: Ledger, **wanted: object) -> str:
+    """One that failed because its provider gave it up, and may deliver it yet."""
+    generation_id, attempt_id = answered(ledger, **wanted)
+    outcome = Outcome(Status.FAILED, "task-1", reason="timeout", message="no result for ten minutes")
+    assert ledger.outcomes.apply([News(attempt_id, outcome, "callback")]) == ["applied"]
+    return generation_id
+
+
 def unconfirmed(ledger: Ledger, **wanted: object) -> str:
     return answered(ledger, Uncertain("no answer came in time", code="read_timeout"), **wanted)[0]
 

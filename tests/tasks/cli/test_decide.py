@@ -75,6 +75,19 @@ def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom
     assert darkroom.bells == []
 
 
+def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom: Darkroom, ledger: Ledger) -> None:
+    failed, awaited = stories.failed(ledger, batch="animals"), stories.timed_out(ledger, batch="animals")
+    (at,) = ledger.deciding.awaited([failed, awaited]).values()
+    result = darkroom("retry", "--failed", "--batch", "animals")
+    assert result.exit_code == 1
+    assert f"{failed} queued: it is submitted again" in result.stdout
+    assert f"{awaited} is failed: its provider may still deliver it, which is paid for, and is " in result.stdout
+    assert f"asked for it at {at.astimezone():%H:%M:%S}; --may-pay-twice submits it again now\n" in result.stdout
+    assert state_of(ledger, awaited) is State.FAILED
+    result = darkroom("retry", awaited, "--may-pay-twice")
+    assert (result.exit_code, state_of(ledger, awaited)) == (0, State.QUEUED)
+
+
 def test_all_that_failed_in_a_batch_is_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
     failed = stories.failed(ledger, batch="animals")
     unclear = stories.unconfirmed(ledger, batch="animals")
@@ -138,11 +151,13 @@ def test_an_unknown_batch_is_told(darkroom: Darkroom, arguments: tuple[str, ...]
 
 def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
-    assert ledger.queries.pauses()
+    assert ledger.accounts.slowed()
     assert darkroom("resume", "acedata").stdout == "acedata goes on\n"
-    assert ledger.queries.pauses() == []
+    assert ledger.accounts.slowed() == []
     assert darkroom.bells == ["dispatch"]
-    assert darkroom("resume", "acedata", "--json").stdout == '{"provider": "acedata", "resumed": false}\n'
+    told = json.loads(darkroom("resume", "acedata", "--json").stdout)
+    assert told == {"provider": "acedata", "resumed": False, "accounts": []}
+    assert darkroom("resume", "acedata", "--account", "shop").stdout == "acedata, account shop was not paused\n"
 
 
 def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from webhook import sandbox
-from worker.errors import AccountBlocked
+from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
 
 KEYS = "k1:0123456789abcdef0123456789abcdef"
@@ -234,3 +234,37 @@ def test_a_data_folder_that_cannot_be_made_is_told(
     result = darkroom("db", "upgrade")
     assert result.exit_code == 1
     assert "set DARKROOM_DATA to a folder that can be written" in result.stderr
+
+
+def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_on(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
+    # An hour ahead, so that it does not matter how long this takes.
+    later = ledger.database.clock() + timedelta(hours=1)
+    ledger.database.clock = lambda: later
+    for _ in range(5):
+        stories.answered(ledger, Uncertain("no clear answer", code="http_500", status=500))
+    assert findings(darkroom)["pauses"] == (
+        "warn",
+        "acedata: circuit open for 1.0 h after 5 failures in a row; darkroom resume acedata",
+    )
+    ledger.deciding.resume("acedata")
+    stories.answered(ledger, NotTaken("slower", code="busy", status=429))
+    _, message = findings(darkroom)["pauses"]
+    assert message == (
+        "acedata: paused for 1.0 h: slower (code busy, HTTP 429); "
+        "slowed down to 50 % of its rate after it had too many requests; darkroom resume acedata"
+    )
+
+
+def test_an_account_without_its_key_is_told_with_what_it_holds(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stories.submitted(ledger, "task-1")
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:some-key,shop:other-key")
+    found = findings(darkroom)
+    assert found["provider acedata, account studio"][1].startswith("has its key")
+    assert found["provider acedata, account shop"][1].startswith("has its key")
+    advice = "add it to ACEDATACLOUD_API_TOKEN as `default:KEY`"
+    message = f"acedata has no key here for its account default, which has 1 under way: {advice}"
+    assert found["accounts"] == ("warn", message)

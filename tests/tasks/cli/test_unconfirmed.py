@@ -3,19 +3,21 @@
 import json
 import os
 import pwd
+import socket
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tasks.cli import resolve as command
+from tasks.cli.who import who
+from tests.factories import ask
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from tests.worker.providers.loopback import Loopback, reply
 from worker.generation import State
 from worker.ledger import Ledger
 
-ME = pwd.getpwuid(os.getuid()).pw_name
+ME = f"{pwd.getpwuid(os.getuid()).pw_name} on {socket.gethostname()}"
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -43,7 +45,7 @@ def test_what_is_known_of_each_is_one_line(darkroom: Darkroom, ledger: Ledger, m
     ledger.database.clock = lambda: now - timedelta(minutes=20)
     generation_id = stories.unconfirmed(ledger)
     ledger.database.clock = lambda: now - timedelta(minutes=10)
-    ledger.watching.silent(9, timedelta(minutes=30))
+    ask(ledger, 9, timedelta(minutes=30))
     result = darkroom("unconfirmed")
     assert result.stdout.startswith(
         f"{generation_id}  acedata  sent 20 min ago; no callback; looked for in the list once"
@@ -59,7 +61,7 @@ def test_what_is_known_of_each_is_one_line(darkroom: Darkroom, ledger: Ledger, m
 
 def test_without_a_callback_url_its_list_is_of_no_use(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.unconfirmed(ledger)
-    ledger.watching.silent(9, timedelta(minutes=30))
+    ask(ledger, 9, timedelta(minutes=30))
     assert "no list that would show it" in darkroom("unconfirmed").stdout
     (record,) = lines(darkroom("unconfirmed", "--json").stdout)
     assert (record["listed"], record["asked"], record["asked_again_at"]) == ("no", 0, None)
@@ -176,4 +178,4 @@ def test_a_task_that_cannot_be_seen_there_is_not_adopted(
 
 def test_who_has_only_a_number_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
-    assert command._user() == "uid 4000000"
+    assert who().startswith("uid 4000000 on ")

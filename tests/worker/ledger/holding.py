@@ -10,9 +10,11 @@ from sqlalchemy import bindparam, func, select
 
 from tests.factories import LEASE
 from tests.worker.ledger.model import LIVE, Model
+from tests.worker.ledger.purses import THREE_A_DAY, totals
 from worker.generation import TRANSITIONS, State
 from worker.ledger import Ledger
-from worker.ledger.second_looks import second_looks
+from worker.ledger.money_tables import budgets
+from worker.ledger.second_looks import LOOKS, second_looks
 from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
 
 #: the longest that anything waits by itself: a lease, a growing wait, the pause between two questions
@@ -51,11 +53,13 @@ class Look:
     states_before: dict[str, State]
     completions: dict[str, int]
     due: set[str]
+    money: dict[str, int]
+    budgets: Sequence[Any]
 
 
 _g, _a, _c, _t = generations.c, attempts.c, callbacks.c, transitions.c
 _GENERATIONS = select(
-    _g.id, _g.state, _g.progress, _g.dispatched_at, _g.not_before, _g.poll_at, _g.followed_up_at
+    _g.id, _g.state, _g.account, _g.progress, _g.dispatched_at, _g.not_before, _g.poll_at, _g.followed_up_at
 )  # fmt: skip
 _ATTEMPTS = select(_a.id, _a.generation_id, _a.state, _a.task_id, _a.sent_at, _a.lease_until)
 _ASSETS = select(assets.c.generation_id, assets.c.state, assets.c.not_before, assets.c.key).order_by(assets.c.index)
@@ -63,6 +67,8 @@ _UNAPPLIED = select(_c.attempt_id, _c.not_before).where(_c.applied_at.is_(None))
 _MOVES = (
     select(_t.id, _t.generation_id, _t["from"], _t.to, _t.cause).where(_t.id > bindparam("last")).order_by(_t.id)
 )  # fmt: skip
+_b = budgets.c
+_BUDGETS = select(_b.scope, (_b.reserved + _b.possible + _b.spent).label("counted"))
 _COMPLETIONS = (
     select(events.c.batch_id, func.count()).where(events.c.type == "batch.completed").group_by(events.c.batch_id)
 )
@@ -83,11 +89,14 @@ def look(ledger: Ledger, seen: Seen) -> Look:
             attempts=connection.execute(_ATTEMPTS).all(),
             assets=belongings,
             callbacks=connection.execute(_UNAPPLIED).all(),
-            second_looks=connection.execute(select(second_looks.c.at)).all(),
+            second_looks=connection.execute(select(second_looks.c.at, second_looks.c.attempt_id)).all(),
             moves=moves,
             states_before=before,
             completions={row[0]: row[1] for row in connection.execute(_COMPLETIONS)},
             due=set(ledger.watching.due()),
+            # Each budget is the sum of its charges, or this fails.
+            money=totals(ledger),
+            budgets=connection.execute(_BUDGETS).all(),
         )
 
 
@@ -113,6 +122,14 @@ def every_attempt_is_where_the_model_says(now: Look, model: Model) -> None:
     assert {row.id: (row.state, row.task_id) for row in now.attempts} == {
         name: (attempt.state, attempt.task_id) for name, attempt in model.tries.items()
     }
+
+
+def only_what_waits_or_never_went_has_no_account(now: Look, _: Model) -> None:
+    for row in now.generations:
+        if row.state == State.QUEUED:
+            assert (row.account is None) == (row.dispatched_at is None)
+        elif row.state != State.CANCELLED:
+            assert row.account is not None
 
 
 def every_link_is_where_the_model_says(now: Look, model: Model) -> None:
@@ -162,8 +179,8 @@ def what_is_due_is_found_and_nothing_else(now: Look, _: Model) -> None:
                 # It waits for a person, after it was looked for long enough.
                 assert row.state == State.UNCONFIRMED
                 assert live[row.id].sent_at + HORIZON <= now.at
-            elif row.poll_at <= now.at:
-                expected.add("poll")
+            else:
+                wake("poll", row.poll_at)
         elif row.state == State.SUCCEEDED:
             waiting = [asset for asset in now.assets[row.id] if asset.state == "waiting"]
             assert waiting, "it succeeded, but there is nothing left to archive"
@@ -177,11 +194,27 @@ def what_is_due_is_found_and_nothing_else(now: Look, _: Model) -> None:
     assert now.due & {"dispatch", "submit", "poll", "archive", "follow_up", "ingest"} == expected
 
 
+def what_may_still_be_delivered_is_looked_at_again(now: Look, model: Model) -> None:
+    looked_at = {row.attempt_id for row in now.second_looks}
+    latest = {attempt.of: (name, attempt) for name, attempt in model.tries.items()}
+    for generation_id, (name, attempt) in latest.items():
+        timed_out_at = attempt.timed_out_at if model.ones[generation_id].state is State.FAILED else None
+        if timed_out_at is not None and attempt.state == "failed" and now.at < timed_out_at + LOOKS[0]:
+            assert name in looked_at
+
+
+def no_cap_is_exceeded(now: Look, _: Model) -> None:
+    assert all(row.counted <= THREE_A_DAY.caps.day for row in now.budgets)
+
+
 PROMISES = (
+    what_may_still_be_delivered_is_looked_at_again,
+    no_cap_is_exceeded,
     nothing_is_paid_for_more_often_than_a_person_allowed,
     no_generation_has_two_live_attempts,
     every_generation_is_where_the_model_says,
     every_attempt_is_where_the_model_says,
+    only_what_waits_or_never_went_has_no_account,
     every_link_is_where_the_model_says,
     every_change_is_in_the_history_and_allowed,
     a_batch_is_told_to_be_complete_when_it_is,

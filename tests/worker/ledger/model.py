@@ -45,6 +45,8 @@ class Try:
     lease_until: datetime
     state: str = "sending"
     task_id: str | None = None
+    #: when it failed because the time was over, which may not be the end
+    timed_out_at: datetime | None = None
 
 
 class Model:
@@ -115,7 +117,7 @@ class Model:
 
     # --- what a callback or a poll said ---
 
-    def hear(self, attempt_id: str, word: str, task_id: str, links: int, percent: int) -> None:
+    def hear(self, attempt_id: str, word: str, task_id: str, links: int, percent: int, now: datetime) -> None:
         attempt = self.tries[attempt_id]
         one = self.ones[attempt.of]
         if attempt.task_id not in {None, task_id} or (attempt.task_id is None and self._taken(attempt_id, task_id)):
@@ -126,6 +128,7 @@ class Model:
             attempt.state, attempt.task_id = "failed", task_id
             if one.state in {SUBMITTING, SUBMITTED, UNCONFIRMED}:
                 one.state = FAILED
+                attempt.timed_out_at = now if word == "timeout" else None
         elif attempt.state in LIVE:
             if one.state in {SUBMITTING, UNCONFIRMED}:
                 one.state, attempt.state, attempt.task_id = SUBMITTED, "accepted", task_id
@@ -141,6 +144,20 @@ class Model:
         one.state, one.progress = SUCCEEDED, 100
         one.links = [Link() for _ in range(links)]
         attempt.state, attempt.task_id = "succeeded", task_id
+
+    # --- what the provider's list has ---
+
+    def place(self, attempt_id: str | None, task_id: str) -> str:
+        """Where a task belongs that carries the mark of this attempt."""
+        if any(attempt.task_id == task_id for attempt in self.tries.values()):
+            return "known"
+        mine = self.tries.get(attempt_id or "")
+        return "marked" if mine is not None and mine.task_id is None else "new"
+
+    def found_new(self, generation_id: str, attempt_id: str, task_id: str, now: datetime) -> None:
+        """It is this generation, whether it is in the line or was not known at all."""
+        self.ones.setdefault(generation_id, One(None, wants_follow_up=False)).state = SUBMITTED
+        self.tries[attempt_id] = Try(generation_id, now, "accepted", task_id)
 
     # --- into the bucket ---
 
@@ -175,9 +192,9 @@ class Model:
         if one.state is QUEUED:
             one.state = CANCELLED
 
-    def retry(self, generation_id: str) -> None:
+    def retry(self, generation_id: str, *, is_awaited: bool) -> None:
         one = self.ones[generation_id]
-        if one.state is FAILED:
+        if one.state is FAILED and not is_awaited:
             self._submit_again(generation_id)
         elif one.state is EXPIRED:
             one.state = SUCCEEDED

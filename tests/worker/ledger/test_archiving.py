@@ -121,8 +121,8 @@ def test_what_is_postponed_waits_longer_each_time(ledger: Ledger, clock: FakeClo
     assert waits == [0, 2, 4, 8]
 
 
-def test_the_waits_stay_numbers_however_long_the_bucket_is_away():
-    assert [retry_wait(tries).total_seconds() for tries in (1, 8, 9, 5000)] == [2, 256, 300, 300]
+def test_after_an_outage_of_minutes_the_wait_is_short_and_after_one_of_days_still_a_number():
+    assert [retry_wait(tries).total_seconds() for tries in (1, 4, 5, 11, 12, 5000)] == [2, 16, 30, 30, 300, 300]
 
 
 def test_a_generation_is_worked_on_whole_even_if_its_assets_wait_for_different_times(ledger: Ledger, clock: FakeClock):

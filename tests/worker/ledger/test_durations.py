@@ -15,6 +15,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    ask,
     at_once,
     claimed,
     failure,
@@ -61,7 +62,7 @@ def asked(ledger: Ledger, clock: FakeClock, minutes: int, **facts: object) -> li
     began, moments = clock.now, []
     while clock.now < began + timedelta(minutes=minutes):
         clock.advance(1)
-        if ledger.watching.silent(100, POLL_AFTER):
+        if ask(ledger):
             moments.append((clock.now - began).total_seconds())
     return moments
 
@@ -185,4 +186,4 @@ def test_what_was_accepted_together_is_asked_for_at_its_own_time(ledger: Ledger,
     assert ledger.submissions.claim(9, LEASE) == []
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim)) for claim in made], POLL_AFTER)
     clock.advance(26)
-    assert [one.attempt_id for one in ledger.watching.silent(9, POLL_AFTER)] == [made[0].attempt_id]
+    assert [one.attempt_id for one in ask(ledger)] == [made[0].attempt_id]

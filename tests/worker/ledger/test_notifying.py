@@ -325,7 +325,7 @@ def test_an_event_that_is_committed_after_a_younger_one_is_not_passed_over(
     postgresql_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ):
     """SQLite has one writer at a time, PostgreSQL hands out the ids before the commit."""
-    monkeypatch.setattr("worker.ledger.notifying._PATIENCE", 0.05)
+    monkeypatch.setattr("worker.ledger.event_order._PATIENCE", 0.05)
     ledger = Ledger(postgresql_url, clock)
     ledger.notifying.register(["a"])
     with ledger.database.write() as connection:

@@ -37,7 +37,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (
-        lambda ledger: ledger.watching.silent(200, POLL_AFTER),
+        lambda ledger: ledger.watching.silent(200, LEASE, POLL_AFTER),
         {"ix_generations_poll", "ix_second_looks_due"},
     ),
     "unclear": (lambda ledger: ledger.unclear.all(), {"ix_generations_by_state"}),

@@ -11,18 +11,21 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    ask,
     at_once,
     claimed,
     delivery,
     new,
     one,
+    queued,
+    state_of,
     submitted,
     succeeded,
     success,
     task_of,
 )
 from worker.errors import Uncertain
-from worker.generation import State, Status
+from worker.generation import Generation, GenerationRequest, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Place, Placed
@@ -64,7 +67,7 @@ def test_nothing_of_it_is_ever_submitted(ledger: Ledger):
 
 def test_its_outcome_is_applied_like_any_other_and_it_is_polled_until_then(ledger: Ledger):
     (placed,) = adopt(ledger, ELSEWHERE)
-    (silent,) = ledger.watching.silent(9, POLL_AFTER)
+    (silent,) = ask(ledger)
     assert (silent.attempt_id, silent.task_id) == (placed.attempt_id, "their-task")
     good = success(claimed(ledger)[0], task_id="their-task")
     assert ledger.outcomes.apply([replace(good, attempt_id=str(placed.attempt_id))]) == ["applied"]
@@ -148,3 +151,32 @@ def test_two_tasks_that_carry_one_mark_are_both_kept(ledger: Ledger):
     (placed,) = adopt(ledger, second)
     assert placed.place is Place.NEW
     assert placed.attempt_id != claim.attempt_id
+
+
+def test_a_task_that_is_a_waiting_generation_is_taken_for_it_and_not_submitted_again(ledger: Ledger, clock: FakeClock):
+    """After a restore from a backup that was made before its submission."""
+    (generation,) = queued(ledger, batch="animals")
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    mark = "ab" * 16
+    task = Orphan("made-already", generation_request(generation), NOON, mark, marked=True)
+    for _ in range(2):
+        ledger.rescuing.adopt(PROVIDER, [task], waiting={"made-already": generation.id})
+    found = one(ledger, generation)
+    assert (found.state, found.task_id, found.tries) == (State.SUBMITTED, "made-already", 1)
+    assert [attempt.id for attempt in ledger.queries.story(generation.id).attempts] == [mark]
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.submissions.claim(9, LEASE) == []
+    assert len(ledger.queries.page(limit=9)) == 1
+
+
+def test_one_that_was_cancelled_meanwhile_stays_so_and_its_task_is_another_generation(ledger: Ledger):
+    (generation,) = queued(ledger)
+    ledger.deciding.cancel([generation.id])
+    task = Orphan("made-already", generation_request(generation), NOON, "ab" * 16, marked=True)
+    (placed,) = ledger.rescuing.adopt(PROVIDER, [task], waiting={"made-already": generation.id})
+    assert placed.generation_id != generation.id
+    assert state_of(ledger, generation) is State.CANCELLED
+
+
+def generation_request(generation: Generation) -> GenerationRequest:
+    return GenerationRequest(generation.operation, generation.prompt)

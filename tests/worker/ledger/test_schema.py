@@ -1,6 +1,7 @@
 """Migrations: from nothing to the tables of `tables.py`, harmless when repeated, clear when they cannot help."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from tests.factories import at_once, queued, succeeded
+from tests.factories import archived, at_once, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
-HEAD = "0008"
+HEAD = "0009"
 
 
 @pytest.fixture
@@ -90,11 +91,49 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
         for column in ("speed", "version", "held", "price"):
             connection.execute(text(f"ALTER TABLE generations DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE provider_limits DROP COLUMN prices"))
+        undo_accounts(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     assert upgrade(blank.database) == ("0001", HEAD)
     (asset,) = blank.queries.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.state, asset.content) == ("waiting", None)
+
+
+def undo_accounts(connection: Connection) -> None:
+    """Back to one account per provider: revision 0008."""
+    connection.execute(text("DROP TABLE accounts"))
+    connection.execute(text("DROP INDEX IF EXISTS ix_generations_waiting"))
+    connection.execute(text("CREATE INDEX ix_generations_waiting ON generations (id)"))
+    connection.execute(text("DROP INDEX ix_generations_in_flight"))
+    connection.execute(text("CREATE INDEX ix_generations_in_flight ON generations (id)"))
+    for column in ("account", "pinned"):
+        connection.execute(text(f"ALTER TABLE generations DROP COLUMN {column}"))
+    connection.execute(text("ALTER TABLE attempts DROP COLUMN account"))
+    moment = "timestamp" if connection.dialect.name == "sqlite" else "timestamptz"
+    for column in ("tokens float NOT NULL DEFAULT 1", f"refilled_at {moment} NOT NULL DEFAULT '2026-01-01 00:00:00'",
+                   f"paused_until {moment}", "pause_reason text"):  # fmt: skip
+        connection.execute(text(f"ALTER TABLE provider_limits ADD COLUMN {column}"))
+
+
+def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_way(blank: Ledger):
+    upgrade(blank.database)
+    (under_way,) = submitted(blank)
+    (parent,) = archived(blank)
+    child = new(parent_id=parent)
+    (follow_up,) = blank.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
+    (waits,) = queued(blank)
+    with blank.database.write() as connection:
+        undo_accounts(connection)
+        paused = "UPDATE provider_limits SET paused_until = '2126-01-01 00:00:00', pause_reason = 'no money'"
+        connection.execute(text(paused))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
+
+    assert upgrade(blank.database) == ("0008", HEAD)
+    assert [(it.account, it.reason) for it in blank.accounts.slowed()] == [("default", "no money")]
+    whose = [one(blank, it).account for it in (under_way, parent, waits, follow_up)]
+    assert whose == ["default", "default", None, None]
+    assert blank.accounts.of_attempts([under_way.attempt_id]) == {under_way.attempt_id: "default"}
+    assert [(it.account, it.waiting, it.under_way) for it in blank.accounts.stranded({})] == [("default", 1, 1)]
 
 
 def test_four_upgrades_at_once_are_one(blank: Ledger):

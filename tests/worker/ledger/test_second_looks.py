@@ -5,7 +5,19 @@ from datetime import timedelta
 import pytest
 
 from tests.clock import FakeClock
-from tests.factories import POLL_AFTER, at_once, claimed, failure, flat, state_of, submitted, success, task_of
+from tests.factories import (
+    LEASE,
+    POLL_AFTER,
+    ask,
+    at_once,
+    claimed,
+    failure,
+    flat,
+    state_of,
+    submitted,
+    success,
+    task_of,
+)
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.second_looks import is_time_out
@@ -21,7 +33,7 @@ def timed_out(ledger: Ledger) -> Claim:
 
 
 def looks(ledger: Ledger) -> list[Silent]:
-    return ledger.watching.silent(100, POLL_AFTER)
+    return ask(ledger)
 
 
 def test_it_is_looked_at_after_ten_and_after_sixty_minutes_and_no_more(ledger: Ledger, clock: FakeClock):
@@ -62,9 +74,46 @@ def test_without_a_task_id_there_is_nothing_to_look_at(ledger: Ledger, clock: Fa
     assert ledger.watching.due() == []
 
 
-def test_one_that_a_person_has_submitted_again_is_not_looked_at(ledger: Ledger, clock: FakeClock):
+def test_it_is_not_submitted_again_before_the_last_look(ledger: Ledger, clock: FakeClock):
     claim = timed_out(ledger)
-    ledger.deciding.retry([claim.generation.id])
+    ids = [claim.generation.id]
+    for minutes in (0, 10, 50):
+        clock.advance(minutes=minutes)
+        assert ledger.deciding.retry(ids) == {ids[0]: State.FAILED}
+        assert ledger.deciding.awaited(ids).keys() == {ids[0]}
+        looks(ledger)
+    assert ledger.deciding.awaited(ids) == {}
+    assert ledger.deciding.retry(ids) == {ids[0]: State.QUEUED}
+
+
+def test_a_look_whose_worker_died_is_taken_again_after_its_lease(ledger: Ledger, clock: FakeClock):
+    timed_out(ledger)
+    clock.advance(minutes=10)
+    (held,) = ledger.watching.silent(100, LEASE, POLL_AFTER)
+    ledger.watching.renew([held], LEASE)
+    clock.advance(LEASE.total_seconds())
+    (again,) = ledger.watching.silent(100, LEASE, POLL_AFTER)
+    assert (again.attempt_id, again.next_at) == (held.attempt_id, held.next_at)
+    ledger.watching.asked([held])
+    assert ledger.deciding.awaited([held.generation_id]).popitem()[1] == clock.now + LEASE
+
+
+def test_a_look_that_was_not_answered_is_not_the_last(ledger: Ledger, clock: FakeClock):
+    timed_out(ledger)
+    clock.advance(hours=2)
+    for _ in range(3):
+        silent = ledger.watching.silent(100, LEASE, POLL_AFTER)
+        assert len(silent) == 1
+        ledger.watching.asked(silent, unanswered=silent)
+        clock.advance(minutes=5)
+    assert len(looks(ledger)) == 1
+    clock.advance(hours=2)
+    assert looks(ledger) == []
+
+
+def test_one_that_a_person_has_submitted_again_is_looked_at_all_the_same(ledger: Ledger, clock: FakeClock):
+    claim = timed_out(ledger)
+    ledger.deciding.retry([claim.generation.id], may_pay_twice=True)
     clock.advance(minutes=10)
     assert [one.attempt_id for one in looks(ledger)] == [claim.attempt_id]
     assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]

@@ -30,8 +30,9 @@ from tests.factories import (
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.accounts import BLOCKED_FOR
 from worker.ledger.changes import Changes
-from worker.ledger.submissions import BLOCKED_FOR, Claim, Submitted
+from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts
 
 FINAL_WORDS: list[str | ProviderError] = [

@@ -11,6 +11,7 @@ from tests.factories import (
     POLL_AFTER,
     PROVIDER,
     archived,
+    ask,
     at_once,
     attempts_of,
     claimed,
@@ -56,7 +57,7 @@ def asked(ledger: Ledger, clock: FakeClock, hours: int) -> list[float]:
     began, moments = clock.now, []
     while clock.now < began + timedelta(hours=hours):
         clock.advance(30)
-        if ledger.watching.silent(100, POLL_AFTER, HORIZON):
+        if ask(ledger, horizon=HORIZON):
             moments.append((clock.now - began) / timedelta(minutes=1))
     return moments
 
@@ -75,7 +76,7 @@ def test_it_is_looked_for_until_the_horizon_and_once_more_at_it(ledger: Ledger, 
 def test_a_machine_that_slept_beyond_the_horizon_still_looks_once(ledger: Ledger, clock: FakeClock):
     unclear(ledger)
     clock.advance(hours=9)
-    assert len(ledger.watching.silent(100, POLL_AFTER, HORIZON)) == 1
+    assert len(ask(ledger, horizon=HORIZON)) == 1
     assert asked(ledger, clock, 1) == []
 
 
@@ -84,21 +85,21 @@ def test_a_provider_that_did_not_answer_is_asked_again_for_a_day_at_the_most(led
     clock.advance(hours=2)
     questions = 0
     while clock.now < NOON + timedelta(hours=30):
-        if silent := ledger.watching.silent(100, POLL_AFTER, HORIZON):
+        if silent := ledger.watching.silent(100, LEASE, POLL_AFTER, HORIZON):
             questions += 1
-            ledger.watching.unanswered(silent)
+            ledger.watching.asked(silent, unanswered=silent)
         clock.advance(minutes=5)
     assert questions == (24 - 2) * 12 + 1
     assert ledger.watching.due() == []
 
 
-def test_an_answer_that_is_missing_before_the_horizon_changes_nothing(ledger: Ledger, clock: FakeClock):
+def test_an_answer_that_is_missing_before_the_horizon_is_asked_for_again_soon(ledger: Ledger, clock: FakeClock):
     unclear(ledger)
     clock.advance(5)
-    silent = ledger.watching.silent(100, POLL_AFTER, HORIZON)
-    before = ledger.unclear.all()
-    ledger.watching.unanswered(silent)
-    assert ledger.unclear.all() == before
+    silent = ledger.watching.silent(100, LEASE, POLL_AFTER, HORIZON)
+    ledger.watching.asked(silent, unanswered=silent)
+    (known,) = ledger.unclear.all()
+    assert known.asked_again_at == clock.now + timedelta(seconds=30)
 
 
 def test_its_callback_resolves_it_beyond_the_horizon_too(ledger: Ledger, clock: FakeClock):
@@ -112,9 +113,9 @@ def test_one_that_is_found_is_asked_for_like_any_other(ledger: Ledger, clock: Fa
     claim = unclear(ledger)
     asked(ledger, clock, 1)
     assert ledger.outcomes.apply([progress(claim, 10)]) == ["applied"]
-    assert len(ledger.watching.silent(100, POLL_AFTER)) == 1
+    assert len(ask(ledger)) == 1
     clock.advance(POLL_AFTER.total_seconds())
-    assert len(ledger.watching.silent(100, POLL_AFTER)) == 1
+    assert len(ask(ledger)) == 1
 
 
 # --- what is known
@@ -129,7 +130,7 @@ def test_what_is_known_of_each_is_told_and_of_nothing_else(ledger: Ledger, clock
     (first,) = ledger.inbox.claim(1, LEASE)
     ledger.outcomes.apply([News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)])
     clock.advance(5)
-    ledger.watching.silent(100, POLL_AFTER, HORIZON)
+    ask(ledger, horizon=HORIZON)
     (known,) = ledger.unclear.all()
     assert (known.generation.id, known.attempt_id, known.sent_at) == (claim.generation.id, claim.attempt_id, NOON)
     assert (known.error, known.asked) == ("no answer (code time_out)", 1)
@@ -147,7 +148,7 @@ def test_a_task_that_was_found_by_a_person_is_asked_for_at_once(ledger: Ledger, 
     resolve(ledger, claim, Decision.CHARGED, task_id=task_of(claim))
     found = one(ledger, claim)
     assert (found.state, found.task_id, found.reason, found.message) == (State.SUBMITTED, task_of(claim), None, None)
-    (silent,) = ledger.watching.silent(100, POLL_AFTER, HORIZON)
+    (silent,) = ask(ledger, horizon=HORIZON)
     assert (silent.attempt_id, silent.task_id) == (claim.attempt_id, task_of(claim))
     assert ledger.outcomes.apply([success(claim)]) == ["applied"]
 

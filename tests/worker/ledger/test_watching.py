@@ -11,6 +11,7 @@ from tests.factories import (
     PROVIDER,
     all_stored,
     archived,
+    ask,
     at_once,
     claimed,
     delivery,
@@ -29,16 +30,12 @@ from worker.ledger.submissions import Submitted
 from worker.ledger.watching import Heartbeat, Silent
 
 
-def silent(ledger: Ledger) -> list[Silent]:
-    return ledger.watching.silent(100, POLL_AFTER)
-
-
 def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):
     submitted(ledger)
     began, asked = clock.now, []
     while clock.now < began + timedelta(minutes=30):
         clock.advance(2)
-        if silent(ledger):
+        if ask(ledger):
             asked.append((clock.now - began).total_seconds())
     gaps = [round(later - earlier) for earlier, later in pairwise(asked)]
     assert asked[0] == 60
@@ -50,11 +47,11 @@ def test_an_interval_that_is_long_from_the_start_does_not_shrink(ledger: Ledger,
     submitted(ledger)
     hour = timedelta(hours=1)
     clock.advance(minutes=1)
-    assert len(ledger.watching.silent(100, hour)) == 1
+    assert len(ask(ledger, 100, hour)) == 1
     clock.advance(minutes=59)
-    assert ledger.watching.silent(100, hour) == []
+    assert ask(ledger, 100, hour) == []
     clock.advance(minutes=1)
-    assert len(ledger.watching.silent(100, hour)) == 1
+    assert len(ask(ledger, 100, hour)) == 1
 
 
 def test_what_is_asked_for_is_named_by_its_live_attempt(ledger: Ledger, clock: FakeClock):
@@ -64,13 +61,15 @@ def test_what_is_asked_for_is_named_by_its_live_attempt(ledger: Ledger, clock: F
         POLL_AFTER,
     )
     clock.advance(60)
-    by_id = {one.generation_id: one for one in silent(ledger)}
+    next_at = clock.now + POLL_AFTER
+    by_id = {one.generation_id: one for one in ask(ledger)}
     assert by_id == {
         known.generation.id: Silent(
-            known.generation.id, known.attempt_id, PROVIDER, State.SUBMITTED, task_of(known), NOON
+            known.generation.id, known.attempt_id, PROVIDER, "default", State.SUBMITTED, task_of(known), NOON, 1,
+            next_at,
         ),
         unknown.generation.id: Silent(
-            unknown.generation.id, unknown.attempt_id, PROVIDER, State.UNCONFIRMED, None, NOON
+            unknown.generation.id, unknown.attempt_id, PROVIDER, "default", State.UNCONFIRMED, None, NOON, 1, next_at
         ),
     }  # fmt: skip
 
@@ -81,20 +80,62 @@ def test_the_longest_due_are_asked_for_first_and_only_so_many(ledger: Ledger, cl
         claims += submitted(ledger)
         clock.advance(1)
     clock.advance(60)
-    assert [one.attempt_id for one in ledger.watching.silent(3, POLL_AFTER)] == [c.attempt_id for c in claims[:3]]
+    assert [one.attempt_id for one in ask(ledger, 3)] == [c.attempt_id for c in claims[:3]]
+
+
+def test_a_question_whose_worker_died_is_asked_again_after_its_lease(ledger: Ledger, clock: FakeClock):
+    submitted(ledger)
+    clock.advance(hours=1)
+    (held,) = ledger.watching.silent(100, LEASE, hours(1))
+    assert held.next_at == clock.now + hours(1)
+    clock.advance(LEASE.total_seconds() - 1)
+    assert ledger.watching.silent(100, LEASE, hours(1)) == []
+    ledger.watching.renew([held], LEASE)
+    clock.advance(LEASE.total_seconds() - 1)
+    assert ledger.watching.silent(100, LEASE, hours(1)) == []
+    clock.advance(1)
+    (again,) = ledger.watching.silent(100, LEASE, hours(1))
+    assert (again.attempt_id, again.asked) == (held.attempt_id, 2)
+
+
+def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Ledger, clock: FakeClock):
+    (claim,) = submitted(ledger)
+    clock.advance(60)
+    (late,) = ledger.watching.silent(100, LEASE, hours(9))
+    clock.advance(LEASE.total_seconds())
+    assert len(ledger.watching.silent(100, LEASE, POLL_AFTER)) == 1
+    ledger.watching.asked([late])
+    ledger.watching.renew([late], hours(9))
+    clock.advance(LEASE.total_seconds())
+    assert "poll" in ledger.watching.due()
+    ledger.outcomes.apply([failure(claim)])
+    ledger.deciding.retry([claim.generation.id])
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    (second,) = ledger.submissions.claim(1, LEASE)
+    ledger.submissions.record([Submitted(second.attempt_id, task_of(second))], POLL_AFTER)
+    clock.advance(60)
+    assert [one.attempt_id for one in ledger.watching.silent(100, LEASE, POLL_AFTER)] == [second.attempt_id]
+    # The first of this attempt, as `late` was of the other.
+    ledger.watching.asked([late])
+    clock.advance(LEASE.total_seconds())
+    assert "poll" in ledger.watching.due()
+
+
+def hours(count: int) -> timedelta:
+    return timedelta(hours=count)
 
 
 def test_what_ended_is_not_asked_for(ledger: Ledger, clock: FakeClock):
     won, lost = submitted(ledger, 2)
     ledger.outcomes.apply([success(won), failure(lost)])
     clock.advance(hours=1)
-    assert silent(ledger) == []
+    assert ask(ledger) == []
 
 
 def test_four_clocks_at_once_never_ask_for_the_same(ledger: Ledger, clock: FakeClock):
     submitted(ledger, 60)
     clock.advance(60)
-    taken = flat(at_once(*[lambda: [one for _ in range(8) for one in ledger.watching.silent(4, POLL_AFTER)]] * 4))
+    taken = flat(at_once(*[lambda: [one for _ in range(8) for one in ask(ledger, 4)]] * 4))
     assert len({one.generation_id for one in taken}) == len(taken) == 60
 
 
@@ -114,7 +155,7 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     assert watching.due() == []
     clock.advance(60)
     assert watching.due() == ["poll"]
-    silent(ledger)
+    ask(ledger)
     assert watching.due() == []
     ledger.inbox.store([delivery(claim.attempt_id)])
     assert watching.due() == ["ingest"]

@@ -22,6 +22,7 @@ from tests.factories import (
     task_of,
 )  # fmt: skip
 from tests.worker.ledger.model import Model
+from tests.worker.ledger.purses import THREE_A_DAY
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, Rejected, RequestInvalid, Uncertain
 from worker.generation import Generation, State
 from worker.ledger import Ledger
@@ -30,9 +31,11 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.gate import Marker
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
+from worker.ledger.rescuing import Orphan, Placed
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import UNAPPLIED, callbacks
 from worker.ledger.unclear import Decision, Person
+from worker.ledger.watching import Silent
 
 LINKS = 2
 #: few of them meet each other more often
@@ -91,6 +94,7 @@ class World:
         #: body of a callback → whose it is, what it says, and of which task
         self.bodies: dict[bytes, tuple[Claim, str, str]] = {}
         self.ingesting: list[StoredCallback] = []
+        self.asking: Sequence[Silent] = ()
         self.is_blocked = False
         self.marker: Marker | None = ledger.gates.compare(None)
 
@@ -99,7 +103,9 @@ class World:
     @step(one_is(State.QUEUED), times=3)
     def submit(self) -> None:
         if self.one_of([True, True, False], "dispatch"):
-            went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS)
+            accounts = self.one_of([("default",), ("default", "shop")], "accounts")
+            prices = self.one_of([None, THREE_A_DAY], "prices")
+            went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, prices, accounts)
             assert not (went and self.model.is_closed)
         for claim in self.ledger.submissions.claim(self.number(1, 3), LEASE):
             assert not self.model.is_closed
@@ -167,11 +173,58 @@ class World:
 
     @step(one_is(State.SUBMITTED, State.UNCONFIRMED, State.FAILED))
     def poll(self) -> None:
-        for silent in self.ledger.watching.silent(5, POLL_AFTER):
-            assert silent.task_id is not None or silent.state is State.UNCONFIRMED
-            known = [claim for claim in self.taken if claim.attempt_id == silent.attempt_id]
+        silent = self.ledger.watching.silent(5, LEASE, POLL_AFTER)
+        if self.one_of([True, True, False], "in time"):
+            self._ask(silent)
+        else:
+            self.asking = silent
+
+    @step(lambda world: bool(world.asking))
+    def poll_late(self) -> None:
+        """Also by a worker that was given up long ago."""
+        self._ask(self.asking)
+
+    def _ask(self, silent: Sequence[Silent]) -> None:
+        unanswered = []
+        for one in silent:
+            assert one.task_id is not None or one.state is State.UNCONFIRMED
+            known = [claim for claim in self.taken if claim.attempt_id == one.attempt_id]
             if known and self.flip("answers"):
-                self._apply(known[0], self.one_of(WORDS, "word"), "poll" if silent.task_id else "found in the list")
+                self._apply(known[0], self.one_of(WORDS, "word"), "poll" if one.task_id else "found in the list")
+            elif self.flip("no answer"):
+                unanswered.append(one)
+        self.ledger.watching.asked(silent, unanswered)
+
+    @step(lambda world: bool(world.taken) and len(world.model.ones) < MOST)
+    def rescue(self) -> None:
+        """What the provider's list has, and what something else has made there."""
+        claim = self.pick(self.taken)
+        name = f"elsewhere-{self.number(0, 1)}" if self.number(0, 3) == 0 else task_of(claim)
+        mark = None if name.startswith("elsewhere") else claim.attempt_id
+        orphan = Orphan(name, new().request, None, mark, marked=True)
+        place = self.model.place(mark, name)
+        (placed,) = self.ledger.rescuing.adopt(PROVIDER, [orphan])
+        assert placed.place == place
+        if place == "new":
+            self._found_new(placed, name)
+        elif place == "marked":
+            self._apply(claim, self.one_of(WORDS, "word"), "rescued")
+
+    @step(lambda world: world.model.is_closed and one_is(State.QUEUED)(world))
+    def find_one_that_waits(self) -> None:
+        """After a restore: it was submitted, and paid for, before."""
+        waiting = self.one_of(sorted(name for name, one in self.model.ones.items() if one.state is State.QUEUED), "one")
+        name = f"meanwhile-{waiting}-{len(self.model.tries)}"
+        orphan = Orphan(name, new().request, None, None, marked=True)
+        (placed,) = self.ledger.rescuing.adopt(PROVIDER, [orphan], waiting={name: waiting})
+        assert placed.generation_id == waiting
+        self._found_new(placed, name)
+        self.model.charges[waiting] += 1
+
+    def _found_new(self, placed: Placed, task_id: str) -> None:
+        if placed.generation_id not in self.model.ones:
+            self.model.create(str(placed.generation_id), None, wants_follow_up=False)
+        self.model.found_new(str(placed.generation_id), str(placed.attempt_id), task_id, self.clock.now)
 
     @step(one_is(State.SUCCEEDED), times=2)
     def archive(self) -> None:
@@ -260,7 +313,8 @@ class World:
         self._hear(claim, word, task_of(claim))
 
     def _hear(self, claim: Claim, word: str, task_id: str) -> None:
-        self.model.hear(claim.attempt_id, word, task_id, LINKS, int(word) if word.isdigit() else 0)
+        percent = int(word) if word.isdigit() else 0
+        self.model.hear(claim.attempt_id, word, task_id, LINKS, percent, self.clock.now)
 
     # --- a person ---
 
@@ -273,8 +327,10 @@ class World:
     @step(one_is(State.FAILED, State.EXPIRED), times=2)
     def retry(self) -> None:
         generation_id = self.one_of(sorted(self.model.ones), "generation")
-        self.ledger.deciding.retry([generation_id])
-        self.model.retry(generation_id)
+        risk = self.flip("may pay twice")
+        is_awaited = bool(self.ledger.deciding.awaited([generation_id]))
+        self.ledger.deciding.retry([generation_id], may_pay_twice=risk)
+        self.model.retry(generation_id, is_awaited=is_awaited and not risk)
 
     @step(one_is(State.UNCONFIRMED), times=2)
     def resolve(self) -> None:

@@ -1,0 +1,49 @@
+"""Tasks of a provider's list, taken into the ledger with what the provider says of them."""
+
+from collections.abc import Mapping, Sequence
+
+from worker.generation import GenerationRequest, Status
+from worker.ledger.rescuing import Orphan, Place, Placed
+from worker.providers.listing import ListedTask
+from worker.services import Services
+
+
+def orphan_of(task: ListedTask) -> Orphan:
+    request = GenerationRequest(task.operation, task.prompt, action=task.action, parent=task.parent)
+    return Orphan(str(task.outcome.task_id), request, task.created_at, task.attempt_id, bool(task.marks))
+
+
+def has_result(task: ListedTask) -> bool:
+    """Or will have: what failed, or cannot be read, left nothing to archive."""
+    status = task.outcome.status
+    return status is Status.SUCCEEDED or (status is Status.IN_PROGRESS and not task.is_over)
+
+
+def adopt(
+    here: Services,
+    whose: tuple[str, str],
+    tasks: Sequence[ListedTask],
+    waiting: Mapping[str, str] | None = None,
+    *,
+    cause: str,
+) -> list[tuple[Placed, bool]]:
+    """Where each is now, and whether anything changed; nothing is sent. `whose`: provider and account.
+
+    `waiting`: task_id → the generation that waits to be submitted and is this task already.
+    """
+    # Celery reads the settings when it is imported, so not before they are complete.
+    from tasks.ingest import news_of  # noqa: PLC0415
+
+    name, account = whose
+    provider = here.provider(name, account)
+    adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting)
+    told = [(index, one.attempt_id) for index, one in enumerate(adopted) if one.attempt_id is not None]
+    verdicts = here.ledger.outcomes.apply(
+        [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]
+    )
+    applied = {index for (index, _), verdict in zip(told, verdicts, strict=True) if verdict == "applied"}
+    # One that was new is taken even if there is no news of it yet.
+    return [
+        (one, index in applied or (one.place is Place.NEW and one.attempt_id is not None))
+        for index, one in enumerate(adopted)
+    ]

@@ -1,0 +1,76 @@
+"""The named steps of each task at which its worker may die."""
+
+from tests.crashing import Step
+
+OUTCOMES, FLUSH = "worker.ledger.outcomes", ("worker.ledger.changes", "Changes.flush")
+SUBMISSIONS, INBOX = "worker.ledger.submissions", "worker.ledger.inbox"
+ARCHIVING, FOLLOWING = "worker.ledger.archiving", "worker.ledger.following"
+ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
+
+SUBMIT = {
+    "before its claim": Step("before", SUBMISSIONS, "Submissions.claim"),
+    "its claim written but not committed": Step("after", *FLUSH),
+    "claimed and nothing sent": Step("after", SUBMISSIONS, "Submissions.claim"),
+    "right before the POST": Step("before", ACEDATA, "AceDataCloud.submit"),
+    "the reply not read": Step("after", "worker.providers.connection", "FreshConnections.send"),
+    "the reply not recorded": Step("after", ACEDATA, "AceDataCloud.submit"),
+    "its record not committed": Step("after", SUBMISSIONS, "_settle"),
+    "its record committed": Step("after", SUBMISSIONS, "Submissions.record"),
+}
+INGEST = {
+    "before its claim": Step("before", INBOX, "Inbox.claim"),
+    "claimed": Step("after", INBOX, "Inbox.claim"),
+    "the callback read": Step("after", ACEDATA, "AceDataCloud.parse_callback"),
+    "its outcome not committed": Step("after", OUTCOMES, "_apply"),
+    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
+}
+ARCHIVE = {
+    "before its claim": Step("before", ARCHIVING, "Archiving.claim"),
+    "claimed": Step("after", ARCHIVING, "Archiving.claim"),
+    "downloaded": Step("after", "tasks.archive", "inspect"),
+    "stored": Step("after", BUCKET, "S3Archive.store"),
+    "described": Step("after", BUCKET, "S3Archive.overwrite"),
+    "its record not committed": Step("after", ARCHIVING, "_finish"),
+    "its record committed": Step("after", ARCHIVING, "Archiving.record"),
+}
+FOLLOW_UP = {
+    "before its look": Step("before", FOLLOWING, "Following.due"),
+    "its parent found": Step("after", FOLLOWING, "Following.due"),
+    "the children not committed": Step("after", *FLUSH),
+    "the children committed": Step("after", FOLLOWING, "Following.create"),
+}
+NOTIFYING = "worker.ledger.notifying"
+#: `turn`s as for the first delivery: nothing lined up yet, lined up and taken, recorded and the next one taken
+NOTIFY = {
+    "before its claim": Step("before", NOTIFYING, "Notifying.claim"),
+    "claimed": Step("after", NOTIFYING, "Notifying.claim"),
+    "the events lined up": Step("after", NOTIFYING, "Notifying.feed"),
+    "an event taken and not sent": Step("after", NOTIFYING, "Notifying.step", turn=2),
+    "sent and not recorded": Step("before", "tasks.notify", "Handed"),
+    "its record not committed": Step("after", NOTIFYING, "_note"),
+    "its record committed": Step("after", NOTIFYING, "Notifying.step", turn=3),
+    "before its release": Step("before", NOTIFYING, "Notifying.release"),
+}
+WATCHING = "worker.ledger.watching"
+POLL = {
+    "before its claim": Step("before", WATCHING, "Watching.silent"),
+    "claimed and nobody asked": Step("after", WATCHING, "Watching.silent"),
+    "the answer not applied": Step("after", ACEDATA, "AceDataCloud.fetch"),
+    "its outcome not committed": Step("after", OUTCOMES, "_apply"),
+    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
+    "the next question noted": Step("after", WATCHING, "Watching.asked"),
+}
+MANIFESTS = "worker.ledger.manifests"
+MANIFEST = {
+    "before its claim": Step("before", MANIFESTS, "Manifests.claim"),
+    "claimed": Step("after", MANIFESTS, "Manifests.claim"),
+    "written and not recorded": Step("after", BUCKET, "S3Archive.store"),
+    "its record committed": Step("after", MANIFESTS, "Manifests.record"),
+}
+RECONCILE = {
+    "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.expire"),
+    "the dead found and not committed": Step("after", *FLUSH),
+    "the dead found": Step("after", SUBMISSIONS, "Submissions.expire"),
+    "before the bells": Step("before", "tasks.reconcile", "ring"),
+    "the bells rung": Step("after", "tasks.reconcile", "ring"),
+}
