@@ -16,6 +16,7 @@ from worker.ledger.inbox import Delivery
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision, Person
+from worker.ledger.watching import Silent
 
 PROVIDER = "acedata"
 LEASE = timedelta(seconds=120)
@@ -60,6 +61,13 @@ def archived(ledger: Ledger, count: int = 1, **facts: Any) -> list[str]:
     ids = [claim.generation.id for claim in succeeded(ledger, count, **facts)]
     ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(count, LEASE)])
     return ids
+
+
+def ask(ledger: Ledger, limit: int = 100, poll_after: timedelta = POLL_AFTER, **facts: Any) -> list[Silent]:
+    """Ask for those that are silent, and hear nothing new."""
+    silent = ledger.watching.silent(limit, LEASE, poll_after, **facts)
+    ledger.watching.asked(silent)
+    return silent
 
 
 def resubmit(ledger: Ledger, claim: Claim) -> None:

@@ -1,12 +1,10 @@
 """A PostgreSQL server for one test run: its own folder, a Unix socket and nothing else, gone when the run ends."""
 
-import ctypes
 import importlib.util
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import make_url
 
-_PR_SET_PDEATHSIG = 1
+from worker.guardian import Guardian
 
 
 class Postgres:
@@ -54,8 +52,49 @@ def bundled_binaries() -> Path | None:
     return Path(str(wheel.origin)).parent / "pginstall18" / "bin" if wheel else None
 
 
+class OwnServer(Postgres):
+    """One that this process has started in `folder`, and may restart; it does not outlive the process."""
+
+    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+        super().__init__(f"postgresql://postgres@/postgres?host={folder}")
+        options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off"]
+        settings = [f"-c{option}" for option in options]
+        self._command = [str(binaries / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
+        self._folder, self._user = folder, user
+        self._guardian = Guardian()
+        self._start()
+
+    def restart(self) -> None:
+        """As after a crash: every client is cut, and what was committed is read from the log."""
+        self._end(signal.SIGQUIT)
+        self._start()
+
+    def stop(self) -> None:
+        # "fast shutdown": clients are cut, nothing is waited for
+        self._end(signal.SIGINT)
+        self._guardian.close()
+
+    def _start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                self._guardian.command(self._command),
+                user=self._user,
+                cwd=self._folder,
+                stdin=self._guardian.pipe,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        _wait_until_ready(self, self._server, self._folder / "log")
+
+    def _end(self, how: signal.Signals) -> None:
+        self._server.send_signal(how)
+        self._server.wait(timeout=30)
+        self._guardian.forget(self._server.pid)
+
+
 @contextmanager
-def running_server(binaries: Path) -> Iterator[Postgres]:
+def running_server(binaries: Path) -> Iterator[OwnServer]:
     folder = Path(tempfile.mkdtemp(prefix="darkroom-pg-"))
     # PostgreSQL refuses to run as root.
     user = "nobody" if os.geteuid() == 0 else None
@@ -64,24 +103,11 @@ def running_server(binaries: Path) -> Iterator[Postgres]:
     try:
         _run(binaries / "initdb", "-D", folder / "data", "-U", "postgres", "--auth=trust", "--no-sync",
              "--encoding=UTF8", "--locale=C", user=user, folder=folder)  # fmt: skip
-        options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off"]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [binaries / "postgres", "-D", folder / "data", "-k", folder, *(f"-c{option}" for option in options)],
-                user=user,
-                cwd=folder,
-                stdout=log,
-                stderr=log,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  one system call, before any thread of ours exists
-            )
+        server = OwnServer(binaries, folder, user)
         try:
-            postgres = Postgres(f"postgresql://postgres@/postgres?host={folder}")
-            _wait_until_ready(postgres, server, folder / "log")
-            yield postgres
+            yield server
         finally:
-            # "fast shutdown": clients are cut, nothing is waited for
-            server.send_signal(signal.SIGINT)
-            server.wait(timeout=30)
+            server.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -102,9 +128,3 @@ def _wait_until_ready(postgres: Postgres, server: "subprocess.Popen[bytes]", log
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}") from error
             time.sleep(0.02)
-
-
-def _die_with_parent() -> None:
-    """Leave no server behind when the test run itself is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -32,7 +32,7 @@ class Sandbox:
         self.url = f"http://{host}:{self._server.server_port}"
 
     def bill(self) -> dict[str, Any]:
-        """`{"charges": N, "lines": [...]}`; refunded lines are not counted in `charges`."""
+        """`{"charges": N, "lines": [...]}`; refunded lines are not counted in `charges`, each line names its key."""
         return self._studio.journal.bill()
 
     def log(self, kind: str | None = None) -> list[dict[str, Any]]:
@@ -42,6 +42,10 @@ class Sandbox:
     def set_faults(self, faults: dict[str, float]) -> None:
         """Replace the knobs; raises `webhook.sandbox.faults.FaultsInvalid`."""
         self._studio.faults.replace(faults)
+
+    def set_keys(self, troubles: dict[str, str]) -> None:
+        """Let these keys be answered with `invalid`, `used-up` or `too_many`, and all others as usual."""
+        self._studio.keys.replace(troubles)
 
     def served(self, link: str) -> list[dict[str, Any]]:
         """The log entries of the downloads of this link or path, whatever its signature was."""

@@ -23,6 +23,7 @@ def create_app(studio: Studio) -> Flask:
     app = Flask(__name__, static_folder=None)
     # The documented order of the fields is easier to compare by eye.
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.before_request(studio.keys.look)
     dialects = [dialect(studio) for dialect in DIALECTS]
     for dialect in dialects:
         app.register_blueprint(dialect.blueprint)

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from webhook.sandbox.faults import ANSWERS, COURSE, FaultsInvalid, fault_words
+from webhook.sandbox.keys import asking_key
 from webhook.sandbox.server import Hangup
 from webhook.sandbox.studio import HANG, Studio
 from webhook.sandbox.task import Failure, Task
@@ -73,7 +74,9 @@ class Dialect(ABC, Generic[T]):
                 response = given if isinstance(given, Response) else jsonify(given)
             except Refusal as refusal:
                 response = self.error(refusal)
-            self.studio.journal.note("query", provider=self.name, path=path, status=response.status_code)
+            self.studio.journal.note(
+                "query", provider=self.name, path=path, key=asking_key(), status=response.status_code
+            )
             return response
 
         self._add(method, path, view)
@@ -93,13 +96,13 @@ class Dialect(ABC, Generic[T]):
             words = fault_words(text)
         except FaultsInvalid as error:
             raise self.bad_request(f"prompt: {error}") from error
-        if knob := self.studio.faults.refusal(text, words):
+        if knob := self.studio.keys.trouble() or self.studio.faults.refusal(text, words):
             facts["fault"] = knob
             raise self.fault(knob)
         return words | self.studio.faults.draw((*ANSWERS, *COURSE))
 
     def _submit(self, make: Callable[[Facts], T]) -> Response:
-        facts: Facts = {"provider": self.name, "received_at": time.time()}
+        facts: Facts = {"provider": self.name, "key": asking_key(), "received_at": time.time()}
         try:
             task = make(facts)
             facts["task_id"] = task.id

@@ -20,6 +20,7 @@ class Charge:
     action: str
     callback_url: str | None
     at: float
+    key: str | None = None
     amount: int = 1
     refunded: bool = False
 

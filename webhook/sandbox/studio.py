@@ -11,6 +11,7 @@ from typing import TypeVar
 from webhook.sandbox.callbacks import Callbacks
 from webhook.sandbox.faults import Faults
 from webhook.sandbox.journal import Charge, Journal
+from webhook.sandbox.keys import Keys, asking_key
 from webhook.sandbox.links import Links
 from webhook.sandbox.task import File, Task
 from webhook.sandbox.timer import Timer
@@ -43,6 +44,7 @@ class Studio:
         self.options = options
         self.journal = Journal()
         self.faults = Faults(options.faults, options.seed)
+        self.keys = Keys()
         self.links = Links(options.link_life)
         self.callbacks = Callbacks(self.journal)
         self.stopping = threading.Event()
@@ -65,12 +67,13 @@ class Studio:
 
     def accept(self, task: Task) -> None:
         """From here on it is charged and takes its course."""
+        task.key = asking_key()
         with self._changed:
             self._tasks[task] = None
             self._by_name.update(((type(task), name), task) for name in (task.id, *task.names))
             self._files.update((file.path, (task, file)) for file in (*task.files, *task.previews))
         self.journal.charge(
-            Charge(task.dialect.name, task.id, task.prompt, task.action, task.callback_url, task.created_at)
+            Charge(task.dialect.name, task.id, task.prompt, task.action, task.callback_url, task.created_at, task.key)
         )
         if "early" in task.knobs:
             self._finish(task)
@@ -155,19 +158,19 @@ class Studio:
     # --- questions ---
 
     def find(self, kind: type[T], name: str) -> T | None:
-        """The task of this dialect with this id or other name."""
+        """The task of this dialect with this id or other name, if it belongs to the key that asks."""
         with self._changed:
             task = self._by_name.get((kind, name))
-        return task if isinstance(task, kind) else None
+        return task if isinstance(task, kind) and _may_see(task) else None
 
     def find_file(self, path: str) -> tuple[Task, File] | None:
         with self._changed:
             return self._files.get(path)
 
     def recent(self, kind: type[T], offset: int, limit: int) -> list[T]:
-        """Newest first; `Task` stands for those of all dialects."""
+        """Those of the key that asks, newest first; `Task` stands for those of all dialects."""
         with self._changed:
-            found = (task for task in reversed(self._tasks) if isinstance(task, kind))
+            found = (task for task in reversed(self._tasks) if isinstance(task, kind) and _may_see(task))
             return list(itertools.islice(found, offset, offset + limit))
 
     def side(self, task: Task) -> int:
@@ -214,3 +217,7 @@ class Studio:
             self._changed.notify_all()
         self._timer.stop()
         self.callbacks.stop()
+
+
+def _may_see(task: Task) -> bool:
+    return asking_key() in {None, task.key}

@@ -57,6 +57,8 @@ class Task:
     streams: bool = False
     created_at: float = field(default_factory=time.time)
 
+    #: of the account that pays
+    key: str | None = None
     progress: int = 0
     finished_at: float | None = None
     failure: Failure | None = None

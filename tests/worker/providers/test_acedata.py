@@ -472,46 +472,27 @@ def test_a_batch_without_a_list_is_a_failed_query():
         fetch("t1", "t2", reply={"items": {"t1": {}}})
 
 
-# --- how a lost submission is found
-
-
-def listed(*pages: list, url: str = CALLBACK_URL) -> tuple[Outcome | None, list[dict]]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        for page in pages:
-            mock.post(TASKS_URL, json={"items": page, "count": len(page)})
-        return ace().find(Mark("a1", url)), sent(mock)
+# --- the list, in which a lost submission is found
 
 
 def with_callback(task_id: str, url: str) -> dict:
-    return {"id": task_id, "request": {"callback_url": url}}
+    return {"id": task_id, "type": "imagine", "request": {"callback_url": url}}
 
 
-STRANGERS = [None, 5, {}, {"id": "a"}, {"id": "b", "request": 5}, with_callback("c", f"{CALLBACK_URL}x")]
+STRANGERS = [None, 5, {}, with_callback("c", f"{CALLBACK_URL}x")]
 
 
-def test_a_lost_submission_is_found_by_its_callback_url():
-    outcome, questions = listed(STRANGERS, [with_callback("t9", CALLBACK_URL)])
+def test_a_lost_submission_is_in_the_list_with_its_callback_url():
+    with responses.RequestsMock() as mock:
+        for page in (STRANGERS, [with_callback("t9", CALLBACK_URL)], []):
+            mock.post(TASKS_URL, json={"items": page, "count": len(page)})
+        found = {task.marks: task.outcome for task in ace().recent(NOW)}
 
-    assert outcome == Outcome(Status.IN_PROGRESS, "t9")
-    assert questions == [
-        {"action": "retrieve_batch", "offset": 0, "limit": 50},
-        {"action": "retrieve_batch", "offset": len(STRANGERS), "limit": 50},
-    ]
-
-
-def test_a_submission_that_is_not_listed_is_not_found():
-    assert listed(STRANGERS, [])[0] is None
-
-
-def test_without_a_callback_url_there_is_nothing_to_look_for():
-    assert ace().find(POLLED) is None
-
-
-def test_the_search_ends_after_a_few_pages():
-    outcome, questions = listed(*[STRANGERS] * 20)
-
-    assert outcome is None
-    assert len(questions) == 4
+        assert found[CALLBACK_URL,] == Outcome(Status.IN_PROGRESS, "t9")
+        assert sent(mock) == [
+            {"action": "retrieve_batch", "offset": offset, "limit": 50}
+            for offset in (0, len(STRANGERS), len(STRANGERS) + 1)
+        ]
 
 
 # --- what is declared

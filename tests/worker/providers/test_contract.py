@@ -270,6 +270,6 @@ def test_a_question_that_fails_is_a_failed_query(name, behaviour):
     with Loopback(behaviour) as server:
         with pytest.raises(QueryFailed):
             provider(name, server.url).fetch(["a"])
-        if DIALECTS[name].finds:
+        if DIALECTS[name].lists:
             with pytest.raises(QueryFailed):
-                provider(name, server.url).find(MARK)
+                list(provider(name, server.url).recent(NOW))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import responses
+from pydantic import ValidationError
 
 from tests.worker.providers.test_kie import LINK, RESULT, ROOT, kie, payload
-from worker.errors import ConfigurationError, QueryFailed
+from worker.errors import QueryFailed
 from worker.generation import AssetKind, Link, Outcome, Status
 from worker.providers import Callback
 from worker.providers.kie import Kie
@@ -103,7 +104,7 @@ def test_its_callbacks_are_signed_when_there_is_a_key():
 
 
 def test_a_blank_key_does_not_pass_for_none():
-    with pytest.raises(ConfigurationError, match="KIE_WEBHOOK_HMAC_KEY"):
+    with pytest.raises(ValidationError, match="kie_webhook_hmac_key"):
         kie(kie_webhook_hmac_key="  ")
 
 

@@ -48,6 +48,16 @@ def test_a_good_signature_is_believed():
     assert parse(headers()).status is Status.FAILED
 
 
+@pytest.mark.parametrize("other", ["whk_of_the_shop", "whk_of_the_archive"])
+def test_each_of_several_keys_is_believed(other):
+    vendor = Kie(Settings(kie_api_key="tok", kie_webhook_hmac_key=f"whk_of_the_shop, {KEY},whk_of_the_archive"))
+    body = json.dumps({"code": 500, "data": {"taskId": "t1", "resultUrls": []}}).encode()
+    for key in (KEY, other):
+        assert vendor.parse_callback(headers(signature(key=key)), body, NOW).task_id == "t1"
+    with pytest.raises(CallbackUnreadable, match="its signature is wrong"):
+        vendor.parse_callback(headers(signature(key="whk_of_nobody")), body, NOW)
+
+
 @pytest.mark.parametrize(
     "body",
     [

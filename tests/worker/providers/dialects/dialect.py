@@ -36,8 +36,8 @@ class Dialect:
     words: tuple[str, ...]
     #: the task_id in the JSON of a callback
     task_id_of: Callable[[Any], Any] = lambda body: body["task_id"]
-    #: whether a submission can be found by its mark
-    finds: bool = True
+    #: whether there is a list, in which a submission can be found by its mark
+    lists: bool = True
     #: callbacks that must be put before a person, although their name says something else
     unreadable: frozenset[str] = field(default_factory=frozenset)
     #: the least that each operation takes: for a follow-up one of its actions, with a parent that does for all of them

@@ -52,7 +52,7 @@ DIALECT = Dialect(
         *("successFlag", "resultInfoJson", "errorCode", "errorMessage", "completeTime"),
     ),
     task_id_of=lambda body: body["data"]["taskId"],
-    finds=False,
+    lists=False,
     examples={
         one.operation: one
         for one in (

@@ -1,0 +1,23 @@
+"""A real broker of a test's own."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.computer import eventually
+from worker.servers import broker
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[str]:
+    """Its URL; it keeps its files below `folder`."""
+    server = broker(folder / "broker", "secret", {"PATH": os.environ["PATH"]})
+    child = server.child
+    with subprocess.Popen(child.argv, cwd=child.cwd, env=child.env, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: child.ready is None or child.ready(), seconds=10)
+            yield server.found_by["REDIS_URL"]
+        finally:
+            process.kill()
