@@ -95,6 +95,13 @@ class Pipeline:
             self.step("reconcile")
             time.sleep(0.02)
 
+    def until_called_back(self, generation_id: str, seconds: float = 20) -> None:
+        """Wait for the provider, and do nothing meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not self.story(generation_id).callbacks:
+            assert time.monotonic() < deadline, "the provider did not call back"
+            time.sleep(0.01)
+
     def until_settled(self, seconds: float = 20) -> None:
         """Until every generation is final and every follow-up was created."""
         self.until(lambda: all(one.state in DONE for one in self.all()) and not self.ledger.watching.due(), seconds)

@@ -1,6 +1,5 @@
 """A worker dies at each step of each task: nothing is lost, nothing is paid twice, and all comes to its end."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -78,7 +77,7 @@ def test_submit_dies(pipeline: Pipeline, step: str) -> None:
 @pytest.mark.parametrize("step", INGEST)
 def test_ingest_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
-    called_back(pipeline, generation_id)
+    pipeline.until_called_back(generation_id)
     assert crash(pipeline, "ingest", INGEST[step]) == CRASHED
     ends_well(pipeline, generation_id)
 
@@ -86,7 +85,7 @@ def test_ingest_dies(pipeline: Pipeline, step: str) -> None:
 @pytest.mark.parametrize("step", ARCHIVE)
 def test_archive_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
-    called_back(pipeline, generation_id)
+    pipeline.until_called_back(generation_id)
     pipeline.step("ingest")
     assert crash(pipeline, "archive", ARCHIVE[step]) == CRASHED
     ends_well(pipeline, generation_id)
@@ -95,7 +94,7 @@ def test_archive_dies(pipeline: Pipeline, step: str) -> None:
 @pytest.mark.parametrize("step", FOLLOW_UP)
 def test_follow_up_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
-    called_back(pipeline, generation_id)
+    pipeline.until_called_back(generation_id)
     pipeline.step("ingest")
     pipeline.step("archive")
     assert crash(pipeline, "follow_up", FOLLOW_UP[step]) == CRASHED
@@ -193,7 +192,7 @@ def test_a_submission_that_was_not_sent_before_its_worker_froze_is_not_sent_when
 
 def test_a_frozen_archiver_changes_nothing_after_another_has_taken_over(pipeline: Pipeline) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
-    called_back(pipeline, generation_id)
+    pipeline.until_called_back(generation_id)
     pipeline.step("ingest")
     with frozen(pipeline, "archive", ARCHIVE["downloaded"], AFTER_THE_LEASE):
         pipeline.step("archive")
@@ -210,13 +209,6 @@ def started(pipeline: Pipeline, *tasks: str) -> str:
         pipeline.step(task)
     pipeline.bells.clear()
     return generation_id
-
-
-def called_back(pipeline: Pipeline, generation_id: str) -> None:
-    deadline = time.monotonic() + 10
-    while not pipeline.story(generation_id).callbacks:
-        assert time.monotonic() < deadline, "the provider did not call back"
-        time.sleep(0.01)
 
 
 def recover(pipeline: Pipeline, done: Callable[[], bool]) -> None:

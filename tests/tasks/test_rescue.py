@@ -110,9 +110,11 @@ def test_what_is_still_drawn_is_taken_and_asked_for(start: Start, provider: str)
 
 @pytest.mark.parametrize("provider", LISTED)
 def test_one_that_the_ledger_forgot_is_found_by_its_callback_again(start: Start, provider: str) -> None:
-    pipeline = start(delay=0.5)
+    pipeline = start(delay=2)
     elsewhere(pipeline, provider, "a forgotten boat", pipeline.here.callback_url(provider, ATTEMPT))
     (told,) = rescue(provider)
+    pipeline.until_called_back(told["generation"])
+    pipeline.step("ingest")
     pipeline.until_settled()
     assert [move.cause for move in pipeline.story(told["generation"]).transitions][3] == "callback"
     assert [attempt.id for attempt in pipeline.story(told["generation"]).attempts] == [ATTEMPT]

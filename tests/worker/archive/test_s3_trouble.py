@@ -113,7 +113,10 @@ def test_an_endpoint_that_is_no_address_is_refused_at_once(open_at: Callable[...
 
 
 def test_a_bucket_in_another_region_names_the_region(monkeypatch: pytest.MonkeyPatch):
-    with mock_aws():
+    aws = mock_aws()
+    # Not as a context: that would empty the buckets of the moto server in this process.
+    aws.start(reset=False)
+    try:
         boto3.client("s3", region_name="eu-west-1").create_bucket(
             Bucket="far", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
         )
@@ -121,6 +124,8 @@ def test_a_bucket_in_another_region_names_the_region(monkeypatch: pytest.MonkeyP
             S3Archive("far").check()
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         S3Archive("far").check()
+    finally:
+        aws.stop(remove_data=False)
 
 
 def test_a_put_to_another_region_is_not_redirected(open_at: Callable[..., S3Archive]):
