@@ -1,107 +1,139 @@
 """Three witnesses compared: the provider's bill, the ledger, and the bytes in the bucket."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.generation import FINAL, Generation, State
+from sqlalchemy import select
+
+from tests.chaos.findings import Findings
+from worker.generation import FINAL, State
 from worker.ledger import Ledger
-from worker.ledger.queries import Story
+from worker.ledger.tables import assets, attempts, generations
+
+Bill = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """How a run has ended. `complaints` says of everything that is wrong what it is."""
+@dataclass
+class Record:
+    """What the ledger says of one generation; `assets` are rows of the table of that name."""
 
-    generations: int
-    charges: int
-    paid_twice: int
-    lost_generations: int
-    lost_assets: int
-    unconfirmed: int
-    final: int
-    complaints: tuple[str, ...]
-
-    @property
-    def nothing_is_wrong(self) -> bool:
-        return self.paid_twice == self.lost_generations == self.lost_assets == 0
+    id: str
+    key: str | None
+    state: State
+    task_id: str | None
+    follow_ups: int
+    attempts: set[str] = field(default_factory=set)
+    assets: list[Any] = field(default_factory=list)
+    children: int = 0
 
 
-def is_settled(ledger: Ledger, bill: Mapping[str, Any]) -> bool:
-    """Whether nothing more will happen. One that is unconfirmed and on the bill is still to be found."""
-    counts = ledger.queries.counts()
-    if counts.keys() - FINAL - {State.UNCONFIRMED} or set(ledger.watching.due()) - {"poll"}:
-        return False
-    unclear = [ledger.queries.story(one.id) for one in ledger.queries.page(state=State.UNCONFIRMED, limit=1000)]
-    billed = {_attempt_of(line) for line in bill["lines"]}
-    return not any(attempt.id in billed for story in unclear for attempt in story.attempts)
-
-
-def audit(ledger: Ledger, bill: Mapping[str, Any], downloads: list[Mapping[str, Any]], bucket: Path) -> Findings:
-    stories = [ledger.queries.story(one.id) for one in _all(ledger)]
-    owners = {attempt.id: story.generation.id for story in stories for attempt in story.attempts}
-    charged = Counter(owners.get(_attempt_of(line), "?") for line in bill["lines"] if not line["refunded"])
-    served: dict[str, set[str]] = {}
-    for entry in downloads:
-        if entry["status"] == 200 and not entry["fault"]:
-            served.setdefault(entry["task_id"], set()).add(entry["sha256"])
-    twice = [f"{one} was paid {count} times" for one, count in charged.items() if one != "?" and count > 1]
-    lost = [f"the ledger does not know who caused {charged['?']} charges"] * charged["?"]
-    lost += [complaint for story in stories for complaint in _lost_generations(story)]
-    assets = [
+def audit(
+    ledger: Ledger, wishes: AbstractSet[str], bill: Bill, downloads: Iterable[Mapping[str, Any]], bucket: Path
+) -> Findings:
+    """`wishes` are the keys of the generations that were created, and for which the ledger has given its word."""
+    records = read(ledger)
+    owners = {attempt: record.id for record in records for attempt in record.attempts}
+    paid = Counter(owners.get(attempt_of(line), "?") for line in bill["lines"] if not line["refunded"])
+    served = served_to(downloads)
+    twice = [f"{one} was paid {count} times" for one, count in paid.items() if one != "?" and count > 1]
+    lost = [f"{key} was created, and the ledger has forgotten it" for key in wishes - {one.key for one in records}]
+    lost += [f"the ledger does not know who caused {paid['?']} charges"] * paid["?"]
+    lost += [complaint for record in records for complaint in _lost_generations(record)]
+    missing = [
         complaint
-        for story in stories
-        if charged[story.generation.id]
-        for complaint in _lost_assets(story, served.get(str(story.generation.task_id), set()), bucket)
+        for record in records
+        for complaint in _lost_assets(record, served[record.task_id], bucket, is_paid=paid[record.id] > 0)
     ]
-    states = Counter(story.generation.state for story in stories)
+    states = Counter(record.state for record in records)
+    unclear = [
+        f"{record.id} is unconfirmed, and the bill has it"
+        for record in records
+        if record.state is State.UNCONFIRMED and paid[record.id]
+    ]
     return Findings(
-        generations=len(stories),
-        charges=int(bill["charges"]),
+        generations=len(records),
+        charges=sum(paid.values()),
         paid_twice=len(twice),
         lost_generations=len(lost),
-        lost_assets=len(assets),
+        lost_assets=len(missing),
         unconfirmed=states[State.UNCONFIRMED],
+        unconfirmed_charged=len(unclear),
         final=sum(states[state] for state in FINAL),
-        complaints=(*twice, *lost, *assets),
+        complaints=(*twice, *lost, *missing, *unclear),
     )
 
 
-def _lost_generations(story: Story) -> Iterator[str]:
-    one = story.generation
-    if one.state not in {*FINAL, State.UNCONFIRMED}:
-        yield f"{one.id} is still {one.state}"
-    if one.state is State.ARCHIVED and len(story.children) != len(one.follow_up):
-        yield f"{one.id} wants {len(one.follow_up)} follow-ups and has {len(story.children)}"
+def is_settled(ledger: Ledger, wishes: AbstractSet[str], ask_bill: Callable[[], Bill]) -> bool:
+    """Whether nothing more will happen. One that is unconfirmed and on the bill is still to be found."""
+    counts = ledger.queries.counts()
+    if sum(counts.values()) < len(wishes) or counts.keys() - FINAL - {State.UNCONFIRMED}:
+        return False
+    if set(ledger.watching.due()) - {"poll"}:
+        return False
+    unclear = {one.attempt_id for one in ledger.unclear.all()}
+    return not unclear or unclear.isdisjoint(attempt_of(line) for line in ask_bill()["lines"])
 
 
-def _lost_assets(story: Story, served: set[str], bucket: Path) -> Iterator[str]:
-    """What was paid for must lie in the bucket, byte for byte as the provider has served it."""
-    one = story.generation
-    if one.state is not State.ARCHIVED:
-        yield f"{one.id} was paid for and is {one.state}"
-        return
-    for asset in story.assets:
-        file = bucket / str(asset.key)
-        if asset.key is None or not file.is_file():
-            yield f"{one.id}: asset {asset.index} is not in the bucket"
-        elif (found := hashlib.sha256(file.read_bytes()).hexdigest()) != asset.sha256:
-            yield f"{one.id}: asset {asset.index} has other bytes than the ledger says"
-        elif found not in served:
-            yield f"{one.id}: asset {asset.index} is not what the provider has served"
+def read(ledger: Ledger) -> list[Record]:
+    """All at once: one question per generation would take longer than the run."""
+    with ledger.database.read() as connection:
+        found = {
+            row.id: Record(row.id, row.key, State(row.state), row.task_id, len(row.follow_up))
+            for row in connection.execute(select(generations))
+        }
+        for row in connection.execute(select(generations.c.parent_id).where(generations.c.parent_id.is_not(None))):
+            found[row.parent_id].children += 1
+        for row in connection.execute(select(attempts.c.id, attempts.c.generation_id)):
+            found[row.generation_id].attempts.add(row.id)
+        for row in connection.execute(select(assets)):
+            found[row.generation_id].assets.append(row)
+    return list(found.values())
 
 
-def _attempt_of(line: Mapping[str, Any]) -> str:
+def attempt_of(line: Mapping[str, Any]) -> str:
     """`/callbacks/<provider>/<attempt>/<token>`"""
-    return urlsplit(line["callback_url"]).path.split("/")[3]
+    return urlsplit(str(line["callback_url"])).path.split("/")[3]
 
 
-def _all(ledger: Ledger) -> Iterator[Generation]:
-    before = None
-    while page := ledger.queries.page(limit=500, before=before):
-        yield from page
-        before = page[-1].id
+def served_to(downloads: Iterable[Mapping[str, Any]]) -> defaultdict[str | None, set[str]]:
+    """The hashes of what the provider has served whole, by task_id."""
+    served: defaultdict[str | None, set[str]] = defaultdict(set)
+    for entry in downloads:
+        if entry["status"] == 200 and not entry["fault"]:
+            served[entry["task_id"]].add(entry["sha256"])
+    return served
+
+
+def _lost_generations(record: Record) -> Iterator[str]:
+    if record.state not in {*FINAL, State.UNCONFIRMED}:
+        yield f"{record.id} is still {record.state}"
+    if record.state is State.ARCHIVED and record.children != record.follow_ups:
+        yield f"{record.id} wants {record.follow_ups} follow-ups and has {record.children}"
+
+
+def _lost_assets(record: Record, served: set[str], bucket: Path, *, is_paid: bool) -> Iterator[str]:
+    """What was paid for must lie in the bucket, byte for byte as the provider has served it."""
+    if record.state is State.ARCHIVED:
+        if not record.assets:
+            yield f"{record.id} is archived without any asset"
+        for asset in record.assets:
+            if wrong := wrong_bytes(bucket, asset.key, asset.sha256, served):
+                yield f"{record.id}: asset {asset.index} {wrong}"
+    elif is_paid and record.state in FINAL:
+        yield f"{record.id} was paid for and is {record.state}"
+
+
+def wrong_bytes(bucket: Path, key: str | None, sha256: str | None, served: set[str]) -> str | None:
+    """What is wrong with an object, if anything; `sha256`: the hash that somebody has written down for it."""
+    if key is None or not (bucket / key).is_file():
+        return "is not in the bucket"
+    found = hashlib.sha256((bucket / key).read_bytes()).hexdigest()
+    if sha256 is not None and found != sha256:
+        return "has other bytes than were written down"
+    return None if found in served else "is not what the provider has served"

@@ -1,0 +1,85 @@
+"""What is asked for: steadily while the faults strike, again and again until somebody gives his word for it."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from worker.errors import LedgerUnavailable
+from worker.generation import GenerationRequest, Operation
+from worker.ledger import Ledger
+from worker.ledger.creation import NewGeneration
+
+#: each so many-th generation asks for a follow-up
+FOLLOWED = 6
+#: seconds between two orders, and until one that was refused is repeated
+PAUSE = 2.0
+#: as many as one order has at the most
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    name: str
+    prompt: str
+    follow_up: tuple[str, ...] = ()
+
+
+def wishes(count: int, *, tiny: bool = False) -> list[Wish]:
+    """`tiny` as the pretend provider understands it: a picture of a few bytes."""
+    return [
+        Wish(f"chaos-{number}", f"{'tiny: ' if tiny else ''}chaos {number}",
+             () if tiny or number % FOLLOWED else ("upscale1",))
+        for number in range(count)
+    ]  # fmt: skip
+
+
+class Order(threading.Thread):
+    """Hands over all `wanted` in groups within `seconds`; `hand_over` raises one of `refusals` when it must wait."""
+
+    def __init__(
+        self,
+        wanted: Sequence[Wish],
+        seconds: float,
+        hand_over: Callable[[Sequence[Wish]], None],
+        refusals: tuple[type[Exception], ...],
+    ) -> None:
+        super().__init__(daemon=True)
+        size = max(1, min(_MOST, round(len(wanted) * PAUSE / max(seconds, PAUSE))))
+        self._groups = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        self._seconds, self._hand_over, self._refusals = seconds, hand_over, refusals
+        #: of those for which somebody has given his word
+        self.names: set[str] = set()
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        started = time.monotonic()
+        try:
+            for number, group in enumerate(self._groups):
+                time.sleep(max(0.0, started + self._seconds * number / len(self._groups) - time.monotonic()))
+                self._insist(group)
+        except Exception as error:
+            self.error = error
+
+    def _insist(self, group: Sequence[Wish]) -> None:
+        while True:
+            try:
+                self._hand_over(group)
+            except self._refusals:
+                time.sleep(PAUSE)
+            else:
+                self.names |= {wish.name for wish in group}
+                return
+
+
+def order_from_ledger(ledger: Ledger, wanted: Sequence[Wish], seconds: float) -> Order:
+    def create(group: Sequence[Wish]) -> None:
+        # With a key, so that it may be repeated when nobody knows whether it was written down; without a bell.
+        new = [
+            NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, wish.prompt), key=wish.name,
+                          dedupe=wish.name, follow_up=wish.follow_up)
+            for wish in group
+        ]  # fmt: skip
+        ledger.creation.create(new, "chaos")
+
+    return Order(wanted, seconds, create, (LedgerUnavailable,))

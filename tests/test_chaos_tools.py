@@ -1,0 +1,93 @@
+"""The tools of the chaos suite do what they say: the gate before the S3 server, and the command line."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.chaos.__main__ import main
+from tests.chaos.gate import Gate, Mode, gate
+
+
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def opened() -> Iterator[Gate]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            with gate(server.server_port) as opened:
+                yield opened
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def put(connection: http.client.HTTPConnection, body: bytes = b"a picture") -> tuple[int, bytes]:
+    connection.request("PUT", "/bucket/key", body)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_an_open_gate_lets_everything_through(opened: Gate):
+    connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=10)
+    assert put(connection) == put(connection) == (200, b"a picture")
+    assert opened.met == {Mode.REFUSING: 0, Mode.HANGING: 0}
+    connection.close()
+
+
+def test_a_gate_that_refuses_answers_503_also_to_those_who_were_connected(opened: Gate):
+    kept = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=10)
+    assert put(kept)[0] == 200
+    opened.set(Mode.REFUSING)
+    with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+        put(kept)
+    kept.close()
+    assert put(kept)[0] == 503
+    assert opened.met[Mode.REFUSING] == 1
+    opened.set(Mode.OPEN)
+    kept.close()
+    assert put(kept)[0] == 200
+    kept.close()
+
+
+def test_a_gate_that_hangs_answers_when_it_is_opened_again(opened: Gate):
+    connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=0.3)
+    opened.set(Mode.HANGING)
+    connection.request("PUT", "/bucket/key", b"a picture")
+    with pytest.raises(TimeoutError):
+        connection.getresponse()
+    connection.close()
+    waiting = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=10)
+    waiting.request("PUT", "/bucket/key", b"a picture")
+    opened.set(Mode.OPEN)
+    answer = waiting.getresponse()
+    assert (answer.status, answer.read()) == (200, b"a picture")
+    assert opened.met[Mode.HANGING] >= 1
+    waiting.close()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--faults", "none"], ["--faults", "0"], ["--database", "mysql"], ["--seeds", "1"], ["more"]]
+)
+def test_wrong_flags_are_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "usage: python -m tests.chaos" in capsys.readouterr().err
