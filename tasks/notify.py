@@ -12,6 +12,7 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
 from worker.draining import LEASE, renewed
@@ -54,7 +55,7 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     handed: Handed | None = None
     with _sender(here, subscriber) as send:
         while True:
-            goes_on = time.monotonic() < ends
+            goes_on = time.monotonic() < ends and not stopping.is_asked()
             delivery = notifying.step(claim, LEASE, handed, more=goes_on)
             handed = None
             if delivery is not None:

@@ -36,7 +36,10 @@ class Services:
     @cached_property
     def archive(self) -> Archive:
         if self.settings.s3_bucket is None:
-            raise ConfigurationError("S3_BUCKET is not set: name the bucket that keeps the pictures")
+            raise ConfigurationError(
+                "S3_BUCKET is not set: name the bucket that keeps the pictures, "
+                "or start `darkroom up`, which brings its own"
+            )
         keys = Keys(self.settings.s3_prefix, self.settings.s3_key_template)
         return open_archive(self.settings.s3_bucket, keys, self.settings.s3_keeping)
 

@@ -22,7 +22,7 @@ from tests.computer import eventually
 from tests.factories import archived, failure, submitted
 from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
-from worker import posting
+from worker import posting, stopping
 from worker.celery import app
 from worker.services import Services, services
 
@@ -95,6 +95,20 @@ def test_every_event_arrives_signed_and_in_order(here: Services, subscribe: Subs
     notify()
     reconcile()
     assert (len(one.received), bells) == (8, [])
+
+
+def test_a_worker_that_was_told_to_stop_leaves_the_next_event_to_others_at_once(
+    here: Services, subscribe: Subscribe, bells: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    (one,) = subscribe()
+    archived(here.ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr(stopping, "is_asked", lambda: len(one.received) == 2)
+        notify()
+    assert one.types == FLOW[:2]
+    assert "notify" in here.ledger.watching.due()
+    notify()
+    assert one.types == FLOW
 
 
 def test_an_event_says_what_when_and_about_which_generation(here: Services, subscribe: Subscribe, bells: list[str]):

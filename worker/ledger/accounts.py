@@ -11,10 +11,9 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import iso
 from worker.ledger.changes import Changes
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for
 from worker.ledger.pacing_tables import accounts
-from worker.ledger.statements import IDS, find_row, update_row
+from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
 from worker.ledger.tables import DISPATCHED, generations
 from worker.ledger.types import CleanText
 
@@ -27,9 +26,8 @@ _TOO_MANY = {"429", "too_many_requests", "rate_limited"}
 
 _a, _g = accounts.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
-_LOCKED = (
-    select(accounts).where(_a.provider == _PROVIDER, _a.account.in_(IDS)).order_by(_a.account).with_for_update()
-)  # fmt: skip
+_THESE = select(accounts).where(_a.provider == _PROVIDER, _a.account.in_(IDS)).order_by(_a.account)
+_LOCKED = _THESE.with_for_update()
 _WAIT_FOR_WORKER = (
     select(_g.id)
     .where(_g.provider == _PROVIDER, _g.account == bindparam("to", type_=CleanText()), text(DISPATCHED))
@@ -77,7 +75,7 @@ def backoff(tries: int) -> timedelta:
 def locked_accounts(
     connection: Connection, provider: str, names: Collection[str], limits: Limits, now: Any
 ) -> Sequence[Account]:
-    """Their rows, in order of name, as everybody locks them; made where they are missing."""
+    """Their rows, locked by one statement, as everybody does; made where they are missing."""
     mine = {"provider": provider, "ids": list(names)}
     rows = connection.execute(_LOCKED, mine).all()
     if len(rows) < len(set(names)):
@@ -90,26 +88,31 @@ def locked_accounts(
 
 def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
     """Change the pace of the accounts that gave these answers: (row of the attempt, how its submission ended)."""
-    by_account: defaultdict[tuple[str, str], list[tuple[Any, str | ProviderError]]] = defaultdict(list)
+    by_provider: defaultdict[str, defaultdict[str, list[tuple[Any, str | ProviderError]]]]
+    by_provider = defaultdict(lambda: defaultdict(list))
     for attempt, result in answers:
-        by_account[attempt.provider, attempt.account].append((attempt, result))
-    # In order, as everybody locks them.
-    for (provider, account), those in sorted(by_account.items(), key=lambda item: item[0]):
-        row = find_row(changes.connection, accounts, provider=provider, account=account)
-        all_clear = all(answer_of(result) is Answer.CLEAR for _, result in those)
-        if row is None or (all_clear and not row.failures and row.open_until is None):
-            # The usual case, without a lock.
-            continue
-        _Pace(changes, provider, account).note(those)
+        by_provider[attempt.provider][attempt.account].append((attempt, result))
+    for provider, those in sorted(by_provider.items()):
+        found = changes.connection.execute(_THESE, {"provider": provider, "ids": list(those)})
+        # The usual case is without a lock.
+        touched = [row.account for row in found if not _is_untouched(row, those[row.account])]
+        # All by one statement, as dispatch does: databases and Python do not agree on the order of names.
+        for row in changes.connection.execute(_LOCKED, {"provider": provider, "ids": touched}).all() if touched else ():
+            _Pace(changes, row).note(those[row.account])
+
+
+def _is_untouched(row: Account, answers: Sequence[tuple[Any, str | ProviderError]]) -> bool:
+    is_well = not row.failures and row.open_until is None
+    return is_well and all(answer_of(result) is Answer.CLEAR for _, result in answers)
 
 
 class _Pace:
     """One account, locked."""
 
-    def __init__(self, changes: Changes, provider: str, account: str) -> None:
+    def __init__(self, changes: Changes, row: Account) -> None:
         self._changes = changes
-        self._mine = {"provider": provider, "account": account}
-        self._row = changes.connection.execute(_LOCKED, {"provider": provider, "ids": [account]}).one()
+        self._mine = {"provider": row.provider, "account": row.account}
+        self._row = row
 
     def note(self, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
         for attempt, result in answers:

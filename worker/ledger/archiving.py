@@ -62,9 +62,15 @@ _GIVE_BACK = (
     .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
     .values(lease=None, not_before=None, tries=_a.tries - 1)
 )
+# What a worker has locked is being recorded; if it is not stored then, it is told of a second later.
+_RISKY = (
+    select(_a.id)
+    .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
+    .with_for_update(skip_locked=True)
+)
 _AT_RISK = (
     update(assets)
-    .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
+    .where(_a.id.in_(_RISKY))
     .values(at_risk_at=NOW)
     .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
 )

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.errors import RequestInvalid
 from worker.generation import Generation, GenerationRequest, State
@@ -16,7 +15,7 @@ from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Database
 from worker.ledger.pacing_tables import provider_limits
 from worker.ledger.rows import to_generation
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS, insert_ignoring, select_in
 from worker.ledger.tables import ANY_ACCOUNT, batches, generations
 from worker.ledger.types import storable
 from worker.prices import tier_of
@@ -41,12 +40,6 @@ class NewGeneration:
     parent_id: str | None = None
     depth: int = 0
     batch_id: str | None = None
-
-
-def insert_ignoring(connection: Connection, table: Any) -> Any:
-    """An INSERT that leaves rows alone which are there already; both databases say it in the same words."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
 
 
 class Creation:

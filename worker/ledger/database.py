@@ -20,6 +20,8 @@ BUSY_SECONDS = 10
 
 #: how both drivers say that the tables are not (yet) those that this version expects
 _NOT_UPGRADED = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
+#: PostgreSQL's name of what two transactions may write at once, though each looked before; the next look tells
+_RACE = "uq_attempts_provider_task_id"
 
 
 class Clock(Protocol):
@@ -114,6 +116,8 @@ def translated_errors() -> Iterator[None]:
             raise
         raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
     except DBAPIError as error:
+        if _RACE in str(error.orig):
+            raise LedgerUnavailable("another attempt was given the same task_id at the same moment") from error
         if error.connection_invalidated:
             raise LedgerUnavailable(f"the connection to the ledger was lost: {_first_line(error)}") from error
         if type(error) is DatabaseError:

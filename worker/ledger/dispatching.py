@@ -11,7 +11,6 @@ from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import State
 from worker.ledger.accounts import locked_accounts
 from worker.ledger.changes import Changes
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
 from worker.ledger.gate import is_open
 from worker.ledger.line import Rooms, next_in_line
@@ -19,8 +18,8 @@ from worker.ledger.money import let_all_go, reserve
 from worker.ledger.pacing import Account, Limits, room_of, spent
 from worker.ledger.pacing_tables import accounts as accounts_table
 from worker.ledger.pacing_tables import provider_limits
-from worker.ledger.statements import IDS, NOW, update_row
-from worker.ledger.tables import IN_FLIGHT, generations
+from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
+from worker.ledger.tables import DISPATCHED, IN_FLIGHT, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices
 
@@ -44,6 +43,8 @@ _IN_FLIGHT = (
     )
     .group_by(_g.account)
 )
+# Of those that try whether a provider works again: one that was cancelled, or whose worker died, shows nothing.
+_PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"(state = 'submitting' OR ({DISPATCHED}))"))
 _DISPATCH = (
     update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, account=bindparam("to"))
 )
@@ -114,7 +115,14 @@ def _locked_turn(connection: Connection, provider: str) -> Row[Any]:
 def _rooms(connection: Connection, provider: str, accounts: Sequence[Account], limits: Limits, now: datetime) -> Rooms:
     found = connection.execute(_IN_FLIGHT, {"provider": provider, "since": now - FORGOTTEN})
     in_flight: Mapping[str | None, int] = {row.account: row.number for row in found}
-    return Rooms({one.account: room_of(one, limits, in_flight.get(one.account, 0), now) for one in accounts})
+    ids = [one.probe for one in accounts if one.probe is not None]
+    probes = connection.execute(_PROBES, {"ids": ids}).scalars().all() if ids else ()
+    return Rooms(
+        {
+            one.account: room_of(one, limits, in_flight.get(one.account, 0), now, is_probed=one.probe in probes)
+            for one in accounts
+        }
+    )
 
 
 def _let_go(connection: Connection, provider: str, rooms: Rooms, now: datetime) -> list[tuple[Any, str]]:

@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Float, Integer, Table, bindparam, select
 
-from worker.ledger.creation import insert_ignoring
-from worker.ledger.statements import IDS, select_in, update_row
+from worker.ledger.statements import IDS, insert_ignoring, select_in, update_row
 from worker.ledger.tables import attempts, generations, metadata
 from worker.ledger.types import CleanText
 

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, Integer, Row, Table, func, literal, select, text, update
 
 from worker.ledger.changes import Changes
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
+from worker.ledger.statements import insert_ignoring
 from worker.ledger.tables import metadata, transitions
 from worker.ledger.types import CleanText, UtcDateTime
 

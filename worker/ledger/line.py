@@ -14,7 +14,7 @@ from worker.ledger.types import CleanText
 _g = generations.c
 IN_LINE = (_g.priority.desc(), _g.turn, _g.id)
 _NEXT = (
-    select(_g.id, _g.priority, _g.turn, _g.pinned, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries)
+    select(_g.id, _g.priority, _g.turn, _g.pinned, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries, _g.price)
     .where(
         _g.provider == bindparam("provider", type_=CleanText()),
         _g.pinned == bindparam("to", type_=CleanText()),

@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.ledger.changes import Changes
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.line import IN_LINE, Rooms, next_in_line
 from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
 from worker.ledger.settling import add
-from worker.ledger.statements import IDS, LIMIT, NOW, select_in
+from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_into, select_in
 from worker.ledger.tables import batches, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices, Tier, as_text
@@ -75,7 +73,7 @@ def reserve(
     rows = next_in_line(connection, provider, rooms, further, now)
     costs = [prices.price(provider, row.operation, Tier(row.speed, row.version)) for row in rows]
     purse = _Purse(connection, provider, prices, today)
-    purse.open({row.batch_id for row, cost in zip(rows, costs, strict=True) if cost})
+    purse.open({row.batch_id for row, cost in zip(rows, costs, strict=True) if _is_counted(row, cost)})
     chosen: list[tuple[Any, int, str]] = []
     held: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
     for row, cost in zip(rows, costs, strict=True):
@@ -92,7 +90,7 @@ def reserve(
         else:
             held[full, cost].append(row.id)
     _let_go(connection, chosen, now)
-    _book(connection, provider, today, [(row, cost) for row, cost, _ in chosen if cost])
+    _book(connection, provider, today, [(row, cost) for row, cost, _ in chosen if _is_counted(row, cost)])
     for (scope, cost), ids in held.items():
         marks = {"by": purse.mark(scope, cost), "at": cost, "why": purse.why(scope, cost)}
         connection.execute(_HOLD, {"ids": ids, **marks})
@@ -208,12 +206,17 @@ def _take_back(connection: Connection, provider: str, prices: Prices, today: str
             connection.execute(_LET_GO, {"ids": connection.execute(_HELD_BY, found).scalars().all()})
 
 
+def _is_counted(row: Any, cost: int) -> bool:
+    """Also what costs nothing now but did before: a charge of an earlier attempt may still have to be settled."""
+    return cost > 0 or row.price is not None
+
+
 def _let_go(connection: Connection, chosen: Sequence[tuple[Any, int, str]], now: datetime) -> None:
-    alike: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    alike: defaultdict[tuple[int | None, str], list[str]] = defaultdict(list)
     for row, cost, account in chosen:
-        alike[cost, account].append(row.id)
-    for (cost, account), ids in alike.items():
-        connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": cost or None, "to": account})
+        alike[cost if _is_counted(row, cost) else None, account].append(row.id)
+    for (price, account), ids in alike.items():
+        connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": price, "to": account})
 
 
 def _book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, int]]) -> None:
@@ -232,7 +235,7 @@ def _book(connection: Connection, provider: str, today: str, priced: Sequence[tu
         }
         for row, cost in priced
     ]
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(charges)
+    insert = insert_into(connection, charges)
     # One that was dispatched before, but never claimed, was given back and is reserved anew.
     again = {name: insert.excluded[name] for name in ("day", "price", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)

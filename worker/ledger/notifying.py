@@ -8,11 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
 
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
 from worker.ledger.event_order import NEWEST, last_settled
 from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, deliveries, subscribers
-from worker.ledger.statements import LIMIT, NOW, update_row
+from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
 from worker.ledger.tables import events, generations
 from worker.ledger.types import CleanText
 

@@ -10,11 +10,10 @@ from sqlalchemy import select, update
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger.changes import Changes
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
 from worker.ledger.durations import learn
 from worker.ledger.second_looks import is_time_out, look_again
-from worker.ledger.statements import IDS, find_row, select_in, update_row
+from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
 from worker.ledger.submissions import settle_attempt, task_id_taken
 from worker.ledger.tables import LIVE_STATES, NEVER, assets, attempts, callbacks, generations
 from worker.ledger.types import storable

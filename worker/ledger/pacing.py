@@ -46,11 +46,13 @@ def tokens_of(account: Account, limits: Limits, now: datetime) -> float:
     return min(burst(limits, factor), filled)
 
 
-def room_of(account: Account, limits: Limits, in_flight: int, now: datetime) -> int:
-    """How many may go to it now."""
-    for closed_until in (account.paused_until, account.open_until):
-        if closed_until is not None and closed_until > now:
-            return 0
+def room_of(account: Account, limits: Limits, in_flight: int, now: datetime, *, is_probed: bool = True) -> int:
+    """How many may go to it now. `is_probed`: the submission that tries it, if there is one, is still under way."""
+    if account.paused_until is not None and account.paused_until > now:
+        return 0
+    waits = account.probe is None or is_probed
+    if waits and account.open_until is not None and account.open_until > now:
+        return 0
     room = max(0, min(int(tokens_of(account, limits, now)), limits.in_flight - in_flight))
     # The breaker is half open: one shows whether the provider works again.
     return min(1, room) if account.open_until is not None else room

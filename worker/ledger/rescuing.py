@@ -26,11 +26,13 @@ _PROVIDER = bindparam("provider", type_=CleanText())
 _ACCOUNT = bindparam("account", type_=CleanText())
 _BY_TASK = select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS))
 _BY_ID = select(_a.id, _a.task_id, _a.generation_id, _a.provider).where(_a.id.in_(IDS))
-_WITHOUT_TASK = (
-    select(_a.generation_id, _a.sent_at)
-    .join(generations, _g.id == _a.generation_id)
-    .where(text(f"({IN_FLIGHT.replace('state', 'generations.state')})"), _g.provider == _PROVIDER)
-    .where(_a.state.in_(("sending", "uncertain")), _a.task_id.is_(None), _a.account == _ACCOUNT)
+# The condition on the state stands alone, because both tables have such a column.
+_UNDER_WAY = select(_g.id).where(text(f"({IN_FLIGHT})"), _g.provider == _PROVIDER)
+_WITHOUT_TASK = select(_a.generation_id, _a.sent_at).where(
+    _a.generation_id.in_(_UNDER_WAY),
+    _a.state.in_(("sending", "uncertain")),
+    _a.task_id.is_(None),
+    _a.account == _ACCOUNT,
 )
 
 

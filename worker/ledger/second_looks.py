@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Table, delete, func, select, update
 
 from worker.generation import Outcome, State
-from worker.ledger.creation import insert_ignoring
-from worker.ledger.statements import IDS, NOW, select_in
+from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
 from worker.ledger.tables import attempts, generations, metadata
 from worker.ledger.types import CleanText, UtcDateTime
 

@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 
-from worker.ledger.accounts import CLOSED
+from worker.ledger.accounts import note_answers
+from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.pacing import factor_of, is_slowed
 from worker.ledger.pacing_tables import accounts
@@ -96,11 +97,10 @@ class Standings:
     def answered(self, attempt_ids: Sequence[str]) -> None:
         """Their provider works: close the breakers of the accounts that were asked."""
         with self._database.write() as connection:
-            asked = {(row.provider, row.account) for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
-            for provider, account in sorted(asked):
-                failing = (_a.failures > 0) | _a.open_until.is_not(None)
-                mine = (_a.provider == provider, _a.account == account, failing)
-                connection.execute(update(accounts).where(*mine).values(**CLOSED))
+            changes = Changes(connection, self._database.clock())
+            asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)
+            note_answers(changes, [(attempt, "answered") for attempt in asked])
+            changes.flush()
 
 
 def _ahead(moment: datetime | None, now: datetime) -> datetime | None:

@@ -1,10 +1,11 @@
-"""Statements that are built once: SQLAlchemy takes longer to build one than to run it."""
+"""What the statements of the ledger are made of; built once, because SQLAlchemy takes longer to build than to run."""
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Integer, Select, Table, Update, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.ledger.types import UtcDateTime
 
@@ -19,6 +20,17 @@ def select_in(connection: Connection, statement: Select[Any], ids: Sequence[Any]
     """The rows of a statement that says `… in (IDS)`, however many: databases limit what one statement may carry."""
     chunks = (ids[start : start + 5000] for start in range(0, len(ids), 5000))
     return [row for chunk in chunks for row in connection.execute(statement, {"ids": chunk})]
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """An INSERT that may say what happens to rows which are there already; both databases say it in the same words."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def insert_ignoring(connection: Connection, table: Table) -> Any:
+    """An INSERT that leaves rows alone which are there already."""
+    return insert_into(connection, table).on_conflict_do_nothing()
 
 
 def update_row(connection: Connection, table: Table, where: dict[str, Any], **values: Any) -> int:

@@ -117,7 +117,9 @@ class Submissions:
             unsettled = [result for result in results if states[result.attempt_id] in {"sending", "uncertain"}]
             for result in unsettled:
                 _settle(changes, by_id[result.attempt_id], result.result, patience)
-            note_answers(changes, [(by_id[result.attempt_id], result.result) for result in unsettled])
+            # A reply that its callback outran still shows that the provider answers.
+            heard = [it for it in results if it in unsettled or isinstance(it.result, str)]
+            note_answers(changes, [(by_id[it.attempt_id], it.result) for it in heard])
             changes.flush()
 
     def expire(self) -> int:

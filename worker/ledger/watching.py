@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, exists, select, text, update
 
 from worker.generation import State
-from worker.ledger.creation import insert_ignoring
 from worker.ledger.database import Database
 from worker.ledger.durations import kind_of, patience_with
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
 from worker.ledger.second_looks import DUE, hold_due, next_look, set_next_look
-from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import (
     DISPATCHED,
     FOLLOW_UP_DUE,
@@ -203,13 +202,24 @@ class Watching:
         self._set_next(times)
 
     def _set_next(self, times: Mapping[Silent, datetime | None]) -> None:
+        asked = [
+            {
+                "generation": one.generation_id,
+                "attempt": one.attempt_id,
+                "was": one.state,
+                "asked": one.asked,
+                "next": at,
+            }
+            # In order of id, as everybody locks them.
+            for one, at in sorted(times.items(), key=lambda item: item[0].generation_id)
+            if one.state is not State.FAILED
+        ]
         with self._database.write() as connection:
+            if asked:
+                connection.execute(_ASKED, asked)
             for one, at in times.items():
                 if one.state is State.FAILED:
                     set_next_look(connection, one.attempt_id, one.asked, at)
-                else:
-                    mine = {"generation": one.generation_id, "attempt": one.attempt_id, "was": one.state}
-                    connection.execute(_ASKED, {**mine, "asked": one.asked, "next": at})
 
     def beat(self, worker: str, pid: int) -> None:
         """Note that this worker executes tasks."""

@@ -24,6 +24,7 @@ from tests.factories import (
     queued,
     state_of,
     success,
+    task_of,
 )  # fmt: skip
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State, iso
@@ -323,6 +324,31 @@ def test_a_probe_of_which_nothing_is_heard_is_followed_by_another(ledger: Ledger
     assert sum(go(ledger, accounts=("shop",)).values()) == 1
 
 
+@pytest.mark.parametrize("end", ["cancelled", "not sent", "worker died", "called back to the line"])
+def test_a_probe_that_shows_nothing_is_followed_by_another_at_once(ledger: Ledger, clock: FakeClock, end: str) -> None:
+    queued(ledger, 6)
+    *failing, straggler = going(ledger, accounts=("shop",))
+    answer(ledger, failing, SILENT)
+    clock.advance(30)
+    first, _ = queued(ledger, 2)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, None, ("shop",)) == 1
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, None, ("shop",)) == 0
+    if end == "cancelled":
+        ledger.deciding.cancel([first.id])
+    elif end == "called back to the line":
+        answer(ledger, [straggler], SILENT)
+    else:
+        probe = ledger.submissions.claim(1, timedelta(seconds=5))
+        assert go(ledger, accounts=("shop",)) == {}
+        if end == "not sent":
+            answer(ledger, probe, NotTaken("its worker was told to stop", code="not_sent"))
+        else:
+            clock.advance(6)
+            ledger.submissions.expire()
+    assert go(ledger, accounts=("shop",)) == {"shop": 1}
+    assert go(ledger, accounts=("shop",)) == {}
+
+
 def test_those_that_were_under_way_before_do_not_open_it_again(ledger: Ledger, clock: FakeClock) -> None:
     queued(ledger, 10)
     claims = going(ledger, accounts=("shop",))
@@ -342,6 +368,16 @@ def test_a_text_that_came_with_the_reply_closes_it_too(ledger: Ledger, clock: Fa
     queued(ledger)
     (probe,) = going(ledger, accounts=("shop",))
     ledger.accounts.answered([probe.attempt_id])
+    assert ledger.accounts.slowed() == []
+
+
+def test_a_reply_that_its_callback_outran_closes_it_too(ledger: Ledger, clock: FakeClock) -> None:
+    broken(ledger)
+    clock.advance(30)
+    queued(ledger)
+    (probe,) = going(ledger, accounts=("shop",))
+    ledger.outcomes.apply([success(probe)])
+    answer(ledger, [probe], task_of(probe))
     assert ledger.accounts.slowed() == []
 
 

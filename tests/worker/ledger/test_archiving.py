@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.clock import NOON, FakeClock
 from tests.factories import (
@@ -223,6 +223,19 @@ def test_a_link_at_risk_is_told_of_once(ledger: Ledger, clock: FakeClock):
     assert [asset.generation_id for asset in ledger.queries.at_risk(clock() + timedelta(hours=2))] == [
         claim.generation.id
     ]
+
+
+def test_who_tells_of_risks_never_waits_for_who_records(postgresql_url: str, clock: FakeClock):
+    ledger = Ledger(postgresql_url, clock)
+    recorded, other = succeeded(ledger, 2)
+    clock.advance(hours=23)
+    with ledger.database.write() as connection:
+        mine = select(assets).where(assets.c.generation_id == recorded.generation.id)
+        connection.execute(mine.with_for_update())
+        assert ledger.archiving.note_risks(timedelta(hours=2)) == 1
+    assert ledger.archiving.note_risks(timedelta(hours=2)) == 1
+    assert [events_of(ledger, claim).count("asset.at_risk") for claim in (recorded, other)] == [1, 1]
+    ledger.close()
 
 
 def test_what_is_stored_is_not_at_risk(ledger: Ledger, clock: FakeClock):

@@ -16,6 +16,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatching import Limits
+from worker.ledger.money_tables import COUNTED
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision, Person
 from worker.prices import Caps, Prices, Rule
@@ -294,6 +295,27 @@ def test_what_was_reserved_is_settled_when_there_are_no_prices_any_more(ledger: 
     go(ledger, None)
     ledger.outcomes.apply([success(first), failure(second)])
     assert totals(ledger) == {"spent": 1, "released": 1}
+
+
+def test_a_success_after_failure_is_booked_although_the_second_try_costs_nothing(ledger: Ledger):
+    (claim,) = sent(ledger)
+    ledger.outcomes.apply([failure(claim)])
+    submit_again(ledger, claim)
+    assert go(ledger, Prices()) == 1
+    ledger.outcomes.apply([success(claim)])
+    assert (totals(ledger)["late"], totals(ledger).get("reserved", 0)) == (1, 0)
+
+
+def test_what_was_taken_back_and_costs_nothing_now_reserves_nothing(ledger: Ledger, clock: FakeClock):
+    first, second = queued(ledger, 2)
+    assert go(ledger) == 2
+    (claim,) = ledger.submissions.claim(1, LEASE)
+    reply(ledger, claim, NotTaken("slower", code="busy", status=429))
+    ledger.deciding.cancel([claim.generation.id])
+    clock.advance(minutes=5)
+    assert go(ledger, Prices()) == 1
+    assert {one.generation.id for one in claims(ledger)} == {first.id, second.id} - {claim.generation.id}
+    assert sum(totals(ledger).get(state, 0) for state in COUNTED) == 0
 
 
 def test_a_held_generation_can_be_cancelled(ledger: Ledger):

@@ -1,10 +1,12 @@
 """The only dangerous step: one attempt, one POST, and every way in which it can end."""
 
+import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 
 from tests.clock import NOON, FakeClock
 from tests.factories import (
@@ -27,7 +29,7 @@ from tests.factories import (
     success,
     task_of,
 )
-from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
+from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.accounts import BLOCKED_FOR
@@ -270,6 +272,28 @@ def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succee
     clock.advance(hours=1)
     assert [ledger.submissions.expire() for _ in range(2)] == [1, 0]
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUCCEEDED, ["succeeded", "uncertain"])
+
+
+def test_two_that_write_down_one_task_id_at_the_same_moment_lose_neither_reply(postgresql_url: str, clock: FakeClock):
+    ledger = Ledger(postgresql_url, clock)
+    first, second, third = claimed(ledger, 3)
+    replies = [Submitted(second.attempt_id, "one-task"), Submitted(third.attempt_id, task_of(third))]
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.write() as connection:
+            mine = update(attempts).where(attempts.c.id == first.attempt_id)
+            connection.execute(mine.values(state="accepted", task_id="one-task"))
+            recorded = pool.submit(ledger.submissions.record, replies, POLL_AFTER)
+            waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            give_up_at = time.monotonic() + 10
+            while not connection.execute(waiting).first() and time.monotonic() < give_up_at:
+                time.sleep(0.01)
+        # A drain then tries again.
+        with pytest.raises(LedgerUnavailable, match="at the same moment"):
+            recorded.result()
+    ledger.submissions.record(replies, POLL_AFTER)
+    assert [state_of(ledger, claim) for claim in (second, third)] == [State.UNCONFIRMED, State.SUBMITTED]
+    assert one(ledger, second).reason == "task_id_taken"
+    ledger.close()
 
 
 def test_an_attempt_that_is_settled_at_the_last_moment_does_not_expire(

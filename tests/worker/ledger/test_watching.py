@@ -1,7 +1,11 @@
 """What the clock finds: silent generations, forgotten work, and workers that stopped."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
+
+from sqlalchemy import select, text
 
 from tests.clock import NOON, FakeClock
 from tests.factories import (
@@ -27,6 +31,7 @@ from worker.errors import NotTaken, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.submissions import Submitted
+from worker.ledger.tables import generations
 from worker.ledger.watching import Heartbeat, Silent
 
 
@@ -123,6 +128,26 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
 
 def hours(count: int) -> timedelta:
     return timedelta(hours=count)
+
+
+def test_questions_are_noted_in_the_order_in_which_everybody_locks(postgresql_url: str, clock: FakeClock):
+    ledger = Ledger(postgresql_url, clock)
+    first, last = sorted(claim.generation.id for claim in submitted(ledger, 2))
+    clock.advance(minutes=1)
+    silent = sorted(ledger.watching.silent(9, LEASE, POLL_AFTER), key=lambda one: one.generation_id, reverse=True)
+    row = select(generations.c.id).with_for_update(nowait=True)
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.write() as connection:
+            connection.execute(row.where(generations.c.id == first)).one()
+            noted = pool.submit(ledger.watching.asked, silent)
+            waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            give_up_at = time.monotonic() + 10
+            while not connection.execute(waiting).first() and time.monotonic() < give_up_at:
+                time.sleep(0.01)
+            # Who waits for the first one holds none behind it.
+            assert connection.execute(row.where(generations.c.id == last)).one()
+        noted.result()
+    ledger.close()
 
 
 def test_what_ended_is_not_asked_for(ledger: Ledger, clock: FakeClock):
