@@ -52,7 +52,8 @@ def examine_pace(here: Services) -> Iterator[Finding]:
         resume = f"darkroom resume {one.provider}"
         if one.account != DEFAULT_ACCOUNT:
             resume += f" --account {one.account}"
-        yield Finding("pauses", Verdict.WARN, f"{title_of(one.provider, one.account)}: {_how(one, now)}; {resume}")
+        advice = f"it tries again by itself, `{resume}` lets it do so at once"
+        yield Finding("pauses", Verdict.WARN, f"{title_of(one.provider, one.account)}: {_how(one, now)}; {advice}")
     known = {name: here.accounts(name) for name in PROVIDERS}
     for stranded in here.ledger.accounts.stranded(known):
         if stranded.provider not in PROVIDERS:

@@ -31,6 +31,8 @@ _OVERDUE = timedelta(hours=1)
 #: a worker that was heard in this time and is silent now was probably not stopped on purpose
 _RECENT = timedelta(hours=1)
 _MANY = 1000
+#: what the Procfile calls the process that finds forgotten work
+_CLOCK = "clock@"
 
 
 def examine(here: Services) -> Iterator[Finding]:
@@ -140,8 +142,12 @@ def _workers(here: Services) -> Iterator[Finding]:
         if SILENCE < now - beat.seen_at <= _RECENT:
             message = f"{beat.worker} was heard {ago(beat.seen_at, now)}: restart it, if it was not stopped on purpose"
             yield Finding("workers", Verdict.WARN, message)
-    if alive:
-        yield Finding("workers", Verdict.OK, f"{', '.join(beat.worker for beat in alive)} at work")
+    names = [beat.worker for beat in alive]
+    if names and all(name.startswith(_CLOCK) for name in names):
+        message = f"only {', '.join(names)} at work, which submits and archives nothing: start the Procfile's `worker`"
+        yield Finding("workers", Verdict.FAIL, message)
+    elif names:
+        yield Finding("workers", Verdict.OK, f"{', '.join(names)} at work")
     else:
         yield Finding("workers", Verdict.FAIL, "no worker is running: start `darkroom up`, or the Procfile's processes")
 

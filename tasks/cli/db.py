@@ -17,7 +17,10 @@ def db() -> None:
 @db.command()
 @json_option
 def upgrade(as_json: bool) -> None:
-    """Bring the tables to the form that this version needs; doing it again changes nothing."""
+    """Bring the tables to the form that this version needs.
+
+    Doing it again changes nothing.
+    """
     settings = read_settings()
     if settings.database_url is None:
         data = settings.darkroom_data.absolute()

@@ -71,15 +71,20 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
         return
     with open_ledger() as ledger:
         letters = _letters(ledger, kind)
+    wide_id = max((len(letter.id) for _, letter in letters), default=0)
+    wide_what = max((len(letter.what) for _, letter in letters), default=0)
     for name, letter in letters:
         error = secrets_hidden(letter.error)
         if as_json:
             print_json({"id": letter.id, "kind": name, "at": iso(letter.at), **letter.facts, "error": error})
         else:
             at = f"{letter.at.astimezone():%Y-%m-%d %H:%M:%S}"
-            click.echo(f"{letter.id}  {at}  {one_line(letter.what)}  {one_line(error or '')}".rstrip())
+            what = one_line(letter.what).ljust(wide_what)
+            click.echo(f"{letter.id.ljust(wide_id)}  {at}  {what}  {one_line(error or '')}".rstrip())
     if not letters:
         note("nothing was given up")
+    elif not as_json:
+        note("when the cause is mended: darkroom dead replay ID, or --all")
 
 
 @dead.command()

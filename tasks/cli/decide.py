@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger, ring
+from tasks.cli.connection import open_ledger, read_settings, ring
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.scope import newest_batch
 from worker.account_keys import title_of
@@ -12,7 +12,7 @@ from worker.errors import ConfigurationError
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.queries import Queries
-from worker.providers import PROVIDERS
+from worker.providers import PROVIDERS, account_keys
 
 PAGE = 1000
 
@@ -119,6 +119,8 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
     with open_ledger() as ledger:
         resumed = ledger.deciding.resume(provider, account)
+        if not resumed and account is not None:
+            _require_account(provider, account)
         if resumed:
             ring("dispatch")
     if as_json:
@@ -128,6 +130,13 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         click.echo(f"{title_of(provider, name)} goes on")
     if not resumed:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")
+
+
+def _require_account(provider: str, account: str) -> None:
+    """Raise ConfigurationError for one that is not set up: a slip of the pen would look like an account that works."""
+    known = account_keys(provider, read_settings())
+    if account not in known:
+        raise ConfigurationError(f"{provider} has no account {account!r} here; there are: {', '.join(known)}")
 
 
 def _in_batch(ledger: Ledger, batch: str, states: Sequence[State]) -> list[str]:

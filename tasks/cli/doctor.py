@@ -34,7 +34,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     else:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
+        # Names of accounts would take the room of the sentences.
+        table.add_column(max_width=24)
         table.add_column(overflow="fold")
         for finding in findings:
             verdict = Text(finding.verdict, style=_STYLE[finding.verdict])

@@ -32,12 +32,15 @@ _MOST_CALLBACKS = 1000
               "the ledger was in order.")  # fmt: skip
 @click.option("--confirm", is_flag=True, help="Take in what is found, and let submissions go on.")
 @json_option
-def reconcile(since: timedelta | None, confirm: bool, as_json: bool) -> None:
+@click.pass_context
+def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_json: bool) -> None:
     """Compare the ledger with the bucket and the providers' lists.
 
     When the ledger was restored from a backup, nothing is submitted until you have looked at what this finds and have
     said --confirm. That takes in what a Darkroom has sent meanwhile, so that it is not paid for again. Without it
     nothing is changed.
+
+    The exit code is 1 while submissions are stopped, and when something could not be compared.
     """
     with open_services() as here:
         keep_watch(here)
@@ -59,6 +62,7 @@ def reconcile(since: timedelta | None, confirm: bool, as_json: bool) -> None:
         note("there was nothing to confirm")
     elif confirm and obstacle is not None:
         raise ConfigurationError(f"submissions stay stopped: {obstacle}")
+    ctx.exit(1 if report.is_stopped or _obstacle(report) else 0)
 
 
 def _report(here: Services, since: timedelta | None) -> Report:

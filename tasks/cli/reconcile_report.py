@@ -58,10 +58,22 @@ def lines(report: Report) -> Iterator[str]:
         yield "submissions are not stopped"
     else:
         yield f"submissions are stopped since {gate.closed_at:%Y-%m-%d %H:%M} UTC: {gate.reason}"
-        yield (
-            "what to do: `darkroom cancel` what was made where no list tells, then `darkroom reconcile --confirm`: it "
-            "takes in what a Darkroom has sent, and whatever still waits is submitted and paid for"
-        )
+        yield f"what to do: {_advice(report)}"
+
+
+def _advice(report: Report) -> str:
+    """What comes before --confirm, where something must, and what --confirm does."""
+    confirm = (
+        "`darkroom reconcile --confirm` takes in what a Darkroom has sent, lets submissions go on, and whatever still "
+        "waits is submitted and paid for"
+    )
+    without = ", ".join(title_of(one.provider, one.account) for one in report.compared if not one.has_list)
+    if not without or not report.queued:
+        return confirm
+    return (
+        f"see on the website of {without} what was made there, and `darkroom cancel` of that what still waits here; "
+        f"then {confirm}"
+    )
 
 
 def _of_provider(one: Compared) -> Iterator[str]:
@@ -71,7 +83,7 @@ def _of_provider(one: Compared) -> Iterator[str]:
     elif one.trouble:
         yield f"{title}: not known, {one.trouble}"
     else:
-        yield f"{title}: {one.tasks} tasks, {one.known} of them known under their task_id"
+        yield f"{title}: {one.tasks} {'task' if one.tasks == 1 else 'tasks'}, {one.known} of them in the ledger"
     for found in one.found[:_SHOWN]:
         danger = ": cancel it, or it is paid for again" if found.state is State.QUEUED else ""
         yield f"  found: task {found.task_id} is {found.generation_id}, {found.state}{danger}"

@@ -5,6 +5,7 @@ import click
 from tasks.cli.connection import open_ledger, open_services, ring
 from tasks.cli.output import json_option, print_json
 from tasks.cli.who import who
+from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
 from worker.ledger import Ledger
 from worker.ledger.unclear import Decision, Person
@@ -65,4 +66,7 @@ def _check_task(here: Services, generation_id: str, task_id: str) -> None:
     (generation,) = here.ledger.queries.get([generation_id])
     provider = here.provider(generation.provider, generation.account)
     if task_id not in provider.fetch([task_id]):
-        raise NotFound(f"{provider.title} knows no task {task_id}: copy its id again; nothing was changed")
+        account = generation.account or DEFAULT_ACCOUNT
+        # Each account knows its own tasks and no others.
+        whose = "" if account == DEFAULT_ACCOUNT else f" of its account {account}"
+        raise NotFound(f"{provider.title} knows no task {task_id}{whose}: copy its id again; nothing was changed")

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import click
 
+#: more would lead to a day before all calendars
+_LONGEST = timedelta(days=3650)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -15,4 +17,7 @@ def read_span(_: click.Context, __: click.Parameter, given: str | None) -> timed
     found = re.fullmatch(r"([0-9]{1,6})([mhd])", given)
     if not found:
         raise click.BadParameter(f"{given!r} is not a time span such as 90m, 2h or 3d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    span = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    if span > _LONGEST:
+        raise click.BadParameter(f"{given!r} is too long: {_LONGEST.days}d is the most")
+    return span

@@ -44,6 +44,11 @@ def prompt_text(generation: Generation) -> str:
     return f"{what(generation)} · {prompt}" if prompt else what(generation)
 
 
+def cut(text: str, width: int = 100) -> str:
+    """Its beginning, where the whole would hide the lines around it."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def size(number: int | None) -> str:
     """Bytes as a person reads them, in powers of ten."""
     if number is None:

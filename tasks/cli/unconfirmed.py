@@ -7,6 +7,7 @@ import click
 
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import iso
 from worker.ledger.unclear import Unclear
@@ -35,7 +36,7 @@ def unconfirmed(provider: str | None, as_json: bool) -> None:
         if as_json:
             print_json(facts)
         else:
-            click.echo(_line(one, facts, now))
+            click.echo(_lines(one, facts, now, settings.horizon))
     if not found:
         note("there is none")
     elif not as_json:
@@ -49,6 +50,7 @@ def _facts(one: Unclear, now: datetime, horizon: timedelta, *, calls_back: bool)
     return {
         "id": generation.id,
         "provider": generation.provider,
+        "account": generation.account,
         "operation": generation.operation,
         "action": generation.action,
         "prompt": links_hidden(generation.prompt),
@@ -73,18 +75,32 @@ def _listed(provider: str, *, calls_back: bool) -> Listed:
     return Listed.NO if listed is Listed.BY_CALLBACK_URL and not calls_back else listed
 
 
-def _line(one: Unclear, facts: dict[str, Any], now: datetime) -> str:
+def _lines(one: Unclear, facts: dict[str, Any], now: datetime, horizon: timedelta) -> str:
     # Only people need what makes numbers readable.
-    from tasks.cli.style import duration  # noqa: PLC0415
+    from tasks.cli.style import cut, duration, prompt_text  # noqa: PLC0415
 
+    over = one.sent_at + horizon
     came = f"callbacks: {', '.join(one.callbacks)}" if one.callbacks else "no callback"
     if facts["listed"] is Listed.NO:
         looked = "no list that would show it"
     else:
         times = "once" if one.asked == 1 else f"{one.asked} times"
-        again = one.asked_again_at
-        until = f"again in {duration(max(again - now, timedelta()))}" if again else "no more"
-        looked = f"looked for in the list {times}, {until}"
-    error = redact(one.error or one.generation.message or "")
-    sent = f"sent {duration(now - one.sent_at)} ago"
-    return one_line(f"{one.generation.id}  {one.generation.provider}  {sent}; {came}; {looked}; {error}")
+        looked = f"looked for in the list {times}, {_until(one.asked_again_at, now)}"
+    due = f"leave it until {over.astimezone():%Y-%m-%d %H:%M}" if now < over else "it is yours to decide now"
+    generation = one.generation
+    whose = title_of(generation.provider, generation.account or DEFAULT_ACCOUNT)
+    lines = [
+        f"{generation.id}  {whose}  sent {duration(now - one.sent_at)} ago",
+        cut(prompt_text(generation)),
+        f"{came}; {looked}; {due}",
+        redact(one.error or generation.message or ""),
+    ]
+    return "\n  ".join(one_line(line) for line in lines if line)
+
+
+def _until(again: datetime | None, now: datetime) -> str:
+    from tasks.cli.style import duration  # noqa: PLC0415
+
+    if again is None:
+        return "no more"
+    return f"again in {duration(again - now)}" if again > now else "again now"

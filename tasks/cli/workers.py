@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from worker.ledger import Ledger
 from worker.ledger.watching import Heartbeat
 
-#: several times the longest pause between two heartbeats of an idle worker (`ping`, each 20 seconds)
+#: several times the longest pause between two heartbeats of an idle worker (`ping`, each 10 seconds to one of them)
 SILENCE = timedelta(seconds=75)
 
 

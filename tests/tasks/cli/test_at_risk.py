@@ -32,3 +32,13 @@ def test_a_wrong_span_is_explained(darkroom: Darkroom, ledger: Ledger, span: str
     result = darkroom("at-risk", "--within", span)
     assert result.exit_code == 2
     assert "is not a time span such as 90m, 2h or 3d" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("at-risk", "--within"), ("spend", "--since"), ("reconcile", "--since"), ("rescue", "--provider=kie", "--since")],
+)
+def test_a_span_that_is_longer_than_all_history_is_refused(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
+    result = darkroom(*arguments, "999999d")
+    assert result.exit_code == 2
+    assert "'999999d' is too long: 3650d is the most" in result.stderr

@@ -73,7 +73,9 @@ def test_everything_that_was_given_up_stands_in_one_list(darkroom: Darkroom, led
     assert listed(darkroom, "--kind", "assets") == assets
     output = darkroom("dead").stdout.splitlines()
     assert [line.split()[0] for line in output] == [callback, *assets, event]
-    assert output[0].endswith("unreadable  the body is not JSON")
+    assert output[0].endswith("unreadable            the body is not JSON")
+    assert len({line.index(f"  {datetime.now(UTC):%Y}-") for line in output}) == 1, "the columns stand below each other"
+    assert "darkroom dead replay ID" in darkroom("dead").stderr
     assert "its bytes lie under pictures/rejected/" in output[1]
     assert "generation.submitted  it answers with https://cdn" in output[3]
     assert darkroom.bells == []

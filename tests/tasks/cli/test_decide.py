@@ -157,7 +157,19 @@ def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     assert darkroom.bells == ["dispatch"]
     told = json.loads(darkroom("resume", "acedata", "--json").stdout)
     assert told == {"provider": "acedata", "resumed": False, "accounts": []}
-    assert darkroom("resume", "acedata", "--account", "shop").stdout == "acedata, account shop was not paused\n"
+    assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata was not paused\n"
+
+
+def test_an_unknown_account_is_no_account_that_works(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:KEY1,shop:KEY2")
+    result = darkroom("resume", "acedata", "--account", "sutdio")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "darkroom: acedata has no account 'sutdio' here; there are: studio, shop\n"
+    # One whose key was taken away may still be paused.
+    stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
+    assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata goes on\n"
 
 
 def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:

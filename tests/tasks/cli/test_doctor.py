@@ -60,7 +60,10 @@ def test_a_machine_at_rest_is_told_what_is_missing(darkroom: Darkroom) -> None:
     assert found["ledger"] == ("ok", "SQLite, its tables are up to date")
     assert found["broker"][0] == "fail"
     assert "start `darkroom up`" in found["broker"][1]
-    assert found["bucket"] == ("fail", "S3_BUCKET is not set: name the bucket that keeps the pictures")
+    assert found["bucket"] == (
+        "fail",
+        "S3_BUCKET is not set: name the bucket that keeps the pictures, or start `darkroom up`, which brings its own",
+    )
     assert found["signing keys"][0] == "ok"
     assert found["public URL"][0] == "ok"
     assert found["provider acedata"] == ("ok", "has its key")
@@ -127,6 +130,15 @@ def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Da
 def test_a_worker_that_was_heard_lately_is_at_work(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.watching.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "worker@here at work")
+
+
+def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
+    ledger.watching.beat("clock@here", 1)
+    verdict, message = findings(darkroom)["workers"]
+    assert verdict == "fail"
+    assert "only clock@here at work, which submits and archives nothing" in message
+    ledger.watching.beat("worker@here", 1)
+    assert findings(darkroom)["workers"] == ("ok", "clock@here, worker@here at work")
 
 
 def test_a_worker_that_fell_silent_is_told(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -246,14 +258,18 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
         stories.answered(ledger, Uncertain("no clear answer", code="http_500", status=500))
     assert findings(darkroom)["pauses"] == (
         "warn",
-        "acedata: circuit open for 1.0 h after 5 failures in a row; darkroom resume acedata",
+        (
+            "acedata: circuit open for 1.0 h after 5 failures in a row; "
+            "it tries again by itself, `darkroom resume acedata` lets it do so at once"
+        ),
     )
     ledger.deciding.resume("acedata")
     stories.answered(ledger, NotTaken("slower", code="busy", status=429))
     _, message = findings(darkroom)["pauses"]
     assert message == (
         "acedata: paused for 1.0 h: slower (code busy, HTTP 429); "
-        "slowed down to 50 % of its rate after it had too many requests; darkroom resume acedata"
+        "slowed down to 50 % of its rate after it had too many requests; "
+        "it tries again by itself, `darkroom resume acedata` lets it do so at once"
     )
 
 

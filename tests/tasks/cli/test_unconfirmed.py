@@ -14,8 +14,11 @@ from tests.factories import ask
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from tests.worker.providers.loopback import Loopback, reply
-from worker.generation import State
+from worker.errors import Uncertain
+from worker.generation import Generation, State
 from worker.ledger import Ledger
+from worker.ledger.dispatching import Limits
+from worker.ledger.submissions import Submitted
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} on {socket.gethostname()}"
 
@@ -38,7 +41,9 @@ def test_without_any_it_says_so(darkroom: Darkroom, ledger: Ledger) -> None:
     assert darkroom("unconfirmed", "--json").stdout == ""
 
 
-def test_what_is_known_of_each_is_one_line(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_of_each_is_told_to_people_and_programs(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://studio.test")
     monkeypatch.setenv("DARKROOM_SIGNING_KEYS", "k1:" + "s" * 32)
     now = ledger.database.clock()
@@ -47,12 +52,16 @@ def test_what_is_known_of_each_is_one_line(darkroom: Darkroom, ledger: Ledger, m
     ledger.database.clock = lambda: now - timedelta(minutes=10)
     ask(ledger, 9, timedelta(minutes=30))
     result = darkroom("unconfirmed")
-    assert result.stdout.startswith(
-        f"{generation_id}  acedata  sent 20 min ago; no callback; looked for in the list once"
-    )
-    assert "no answer came in time (code read_timeout)" in result.stdout
+    due = (now + timedelta(minutes=40)).astimezone()
+    assert result.stdout.splitlines() == [
+        f"{generation_id}  acedata  sent 20 min ago",
+        "  a fox",
+        f"  no callback; looked for in the list once, again in 20 min; leave it until {due:%Y-%m-%d %H:%M}",
+        "  no answer came in time (code read_timeout)",
+    ]
     assert "darkroom resolve ID --charged|--not-charged|--resubmit" in result.stderr
     (record,) = lines(darkroom("unconfirmed", "--json").stdout)
+    assert (record["account"], record["prompt"]) == ("default", "a fox")
     assert (record["id"], record["reason"], record["listed"]) == (generation_id, "read_timeout", "by callback URL")
     assert (record["asked"], record["horizon"], record["callbacks"]) == (1, "before", [])
     assert 1200 <= record["seconds"] < 1260
@@ -74,6 +83,27 @@ def test_the_horizon_is_a_setting(darkroom: Darkroom, ledger: Ledger, monkeypatc
     for minutes, side in (("30", "before"), ("10", "after")):
         monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", minutes)
         assert lines(darkroom("unconfirmed", "--json").stdout)[0]["horizon"] == side
+        assert ("it is yours to decide now" in darkroom("unconfirmed").stdout) == (side == "after")
+
+
+def unconfirmed_of(ledger: Ledger, account: str, prompt: str) -> Generation:
+    (generation,) = stories.queued(ledger, prompt)
+    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), accounts=(account,))
+    (claim,) = ledger.submissions.claim(1, stories.MINUTE)
+    unclear = Uncertain("no answer came in time", code="read_timeout")
+    ledger.submissions.record([Submitted(claim.attempt_id, unclear)], stories.MINUTE)
+    return generation
+
+
+def test_a_long_prompt_is_told_by_its_beginning_and_whose_history_has_it(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation = unconfirmed_of(ledger, "shop", "a harbour " * 50)
+    heading, prompt, *_ = darkroom("unconfirmed").stdout.splitlines()
+    assert heading.startswith(f"{generation.id}  acedata, account shop  sent ")
+    assert prompt.startswith("  a harbour a harbour")
+    assert prompt.endswith("…")
+    assert len(prompt) == 102
+    (record,) = lines(darkroom("unconfirmed", "--json").stdout)
+    assert (record["account"], record["prompt"]) == ("shop", generation.prompt)
 
 
 def test_only_those_of_a_provider_are_told(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -174,6 +204,17 @@ def test_a_task_that_cannot_be_seen_there_is_not_adopted(
     assert result.exit_code == 1
     assert words in result.stderr
     assert state_of(ledger, generation_id) is State.UNCONFIRMED
+
+
+def test_an_account_that_does_not_know_the_task_is_named(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation_id = unconfirmed_of(ledger, "shop", "a fox").id
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:KEY1,shop:KEY2")
+    with Loopback(reply(200, {})) as provider:
+        monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
+        result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
+    assert "Ace Data Cloud knows no task found-1 of its account shop: copy its id again" in result.stderr
 
 
 def test_who_has_only_a_number_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
