@@ -116,8 +116,8 @@ class Settings(BaseSettings):
     kie_webhook_window: float = Field(default=1800, gt=0)
     #: what Kie calls the first picture of four when it is varied: its examples say 1, its schema says 0
     kie_vary_base: Literal[0, 1] = 1
-    #: documented: 20 new requests in 10 seconds, about 100 under way
-    kie_rate: float = Field(default=2, gt=0, le=1_000_000)
+    #: documented: 20 new requests in 10 seconds, about 100 under way; after a rest, one or two go at once
+    kie_rate: float = Field(default=1.8, gt=0, le=1_000_000)
     kie_in_flight: int = Field(default=100, ge=1)
 
     ohmygpt_api_key: AccountKeys | None = None

@@ -24,6 +24,7 @@ from worker.ledger import Ledger
 from worker.ledger.accounts import backoff
 from worker.ledger.dispatching import Limits
 from worker.ledger.submissions import Submitted
+from worker.settings import Settings
 
 
 def dispatched(ledger: Ledger, limits: Limits = PLENTY) -> list[str]:
@@ -41,6 +42,18 @@ def test_the_rate_holds_and_refills_with_the_clock(ledger: Ledger, clock: FakeCl
     clock.advance(3600)
     went.append(ledger.dispatching.dispatch(PROVIDER, limits))
     assert went == [10, 0, 0, 5, 10]
+
+
+def test_kies_default_never_comes_to_more_than_20_in_any_10_seconds(ledger: Ledger, clock: FakeClock):
+    """Also after a rest, when the bucket is full. More is refused there, and costs half of the rate for a while."""
+    queued(ledger, 100)
+    rate = Settings.model_fields["kie_rate"].default
+    went = []
+    for _ in range(80):
+        went.append(ledger.dispatching.dispatch(PROVIDER, Limits(rate, in_flight=1000)))
+        clock.advance(0.25)
+    windows = [sum(went[start : start + 40]) for start in range(40)]
+    assert 18 <= max(windows) <= 20
 
 
 def test_a_slow_rate_lets_one_go_now_and_then(ledger: Ledger, clock: FakeClock):

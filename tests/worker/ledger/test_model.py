@@ -101,6 +101,6 @@ def profile(examples: int) -> settings:
 
 
 TestOnSqlite = OnSqlite.TestCase
-TestOnSqlite.settings = profile(90)
+TestOnSqlite.settings = profile(50)
 TestOnPostgresql = OnPostgresql.TestCase
 TestOnPostgresql.settings = profile(8)
