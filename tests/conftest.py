@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,18 @@ def postgresql_url(postgres: Postgres, migrated_database: str) -> str:
     """A ledger with its tables and no rows."""
     postgres.empty(migrated_database, [table.name for table in reversed(metadata.sorted_tables)])
     return postgres.url(migrated_database)
+
+
+@pytest.fixture
+def start(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: s3.Server, tmp_path: Path
+) -> Iterator[Callable[..., Any]]:
+    """Start the whole flow in this process (`tests.pipeline.starting`)."""
+    # It imports everything, which most tests do without.
+    from tests.pipeline import starting  # noqa: PLC0415
+
+    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
+        yield starter
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -163,6 +163,7 @@ def running_pipeline(
     receiver = make_server("127.0.0.1", 0, _later, threaded=True)
     environment = {
         "DATABASE_URL": database_url,
+        "DARKROOM_DATA": str(folder),
         "S3_BUCKET": s3.BUCKET,
         "S3_PREFIX": folder.name,
         "AWS_ENDPOINT_URL": server.endpoint,

@@ -3,15 +3,12 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.pipeline import Pipeline, Start, sha256, starting
-from tests.s3 import Server
+from tests.pipeline import Pipeline, Start, sha256
 from worker.generation import Operation, State
 from worker.providers import PROVIDERS, provider_class
 from worker.providers.listing import Listed
@@ -33,12 +30,6 @@ def _picture() -> str:
 
 
 FILE = _picture()
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
-        yield starter
 
 
 def whole(pipeline: Pipeline, generation_id: str) -> list[bytes]:

@@ -13,12 +13,6 @@ from worker.generation import State
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
-        yield starter
-
-
-@pytest.fixture
 def start_on(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
     """On both databases, for the stories in which more than the ledger's own tests could differ."""
     with starting(monkeypatch, database_url, rclone, tmp_path) as starter:

@@ -1,63 +1,29 @@
 """Two accounts of one provider, from the prompt to the bucket: who pays, who is asked, and what if one fails."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from tasks import submit as submitting
-from tasks.cli import cli
-from tests.pipeline import Pipeline, running_pipeline
-from tests.s3 import Server
-from webhook import sandbox
+from tests.commands import darkroom
+from tests.pipeline import Pipeline, Start
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.pacing import FAILURES
 from worker.providers import PROVIDERS, Mark, Submission, provider_class
 
-Start = Callable[..., Pipeline]
 KEYS = "studio:key-of-the-studio,shop:key-of-the-shop"
 STUDIO, SHOP = "key-of-the-studio", "key-of-the-shop"
 
 
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, database_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    """Start everything with two accounts at each provider; options of the sandbox as keywords."""
-    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
+@pytest.fixture(autouse=True)
+def two_accounts_each(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROVIDERS:
         monkeypatch.setenv(provider_class(name).key_setting, KEYS)
-    with ExitStack() as stack:
-
-        def starter(*, callbacks: bool = True, **options: object) -> Pipeline:
-            pretended = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
-            pipeline = running_pipeline(
-                monkeypatch,
-                database_url=database_url,
-                sandbox=pretended,
-                server=rclone,
-                folder=tmp_path,
-                callbacks=callbacks,
-            )
-            return stack.enter_context(pipeline)
-
-        yield starter
 
 
 def paid(pipeline: Pipeline) -> Counter[str]:
     return Counter(line["key"] for line in pipeline.sandbox.bill()["lines"])
-
-
-def darkroom(*arguments: str) -> Result:
-    before = dict(os.environ)
-    try:
-        return CliRunner().invoke(cli, arguments, prog_name="darkroom")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -9,19 +9,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from tests.pipeline import Pipeline, Start, sha256, starting
+from tests.pipeline import Pipeline, Start, sha256
 from tests.s3 import BUCKET, Server
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.inventory import PAGE
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
-        yield starter
 
 
 def batch_of(pipeline: Pipeline, *prompts: str, name: str = "cats", **facts: object) -> str:

@@ -1,41 +1,14 @@
 """What the clock asks providers, through the whole flow: what it learns from, and where it stops."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
 import pytest
 from sqlalchemy import select
 
-from tests.pipeline import Pipeline, running_pipeline
-from tests.s3 import Server
-from webhook import sandbox
+from tests.pipeline import Pipeline, Start
 from worker.errors import QueryFailed
 from worker.generation import State
 from worker.ledger.durations import ENOUGH, durations
 from worker.ledger.tables import generations
 from worker.providers.acedata import AceDataCloud
-
-Start = Callable[..., Pipeline]
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def starter(*, callbacks: bool = True) -> Pipeline:
-            pretended = stack.enter_context(sandbox.running(delay=0.2, size=64))
-            pipeline = running_pipeline(
-                monkeypatch,
-                database_url=sqlite_url,
-                sandbox=pretended,
-                server=rclone,
-                folder=tmp_path,
-                callbacks=callbacks,
-            )
-            return stack.enter_context(pipeline)
-
-        yield starter
 
 
 def learned(pipeline: Pipeline) -> dict[tuple[str, str, str], tuple[int, float]]:
@@ -46,7 +19,7 @@ def learned(pipeline: Pipeline) -> dict[tuple[str, str, str], tuple[int, float]]
 
 @pytest.mark.parametrize("callbacks", [True, False], ids=["callbacks", "no public address"])
 def test_the_usual_time_is_learned_from_what_succeeds(start: Start, callbacks: bool) -> None:
-    pipeline = start(callbacks=callbacks)
+    pipeline = start(callbacks=callbacks, delay=0.2)
     pipeline.submit("a fox", "an owl", "a boat sandbox:fail", speed="turbo")
     pipeline.until_settled()
     ((kind, (seen, mean)),) = learned(pipeline).items()
@@ -56,7 +29,7 @@ def test_the_usual_time_is_learned_from_what_succeeds(start: Start, callbacks: b
 
 @pytest.mark.parametrize("callbacks", [True, False], ids=["callbacks", "no public address"])
 def test_what_is_called_back_about_is_given_more_time(start: Start, callbacks: bool) -> None:
-    pipeline = start(callbacks=callbacks)
+    pipeline = start(callbacks=callbacks, delay=0.2)
     pipeline.submit(*["a fox"] * ENOUGH)
     pipeline.until_settled()
     usual = learned(pipeline)["acedata", "imagine", ""][1]
@@ -69,7 +42,7 @@ def test_what_is_called_back_about_is_given_more_time(start: Start, callbacks: b
 
 def test_a_lost_callback_teaches_nothing(start: Start) -> None:
     """It may have ended long before it was asked for; and each such lesson would make the next question later."""
-    pipeline = start()
+    pipeline = start(delay=0.2)
     (generation_id,) = pipeline.submit("a fox sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.SUBMITTED)
     pipeline.clock.advance(seconds=31)
@@ -81,7 +54,7 @@ def test_a_list_that_was_away_until_the_horizon_is_asked_when_it_is_back(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", "30")
-    pipeline = start()
+    pipeline = start(delay=0.2)
     (generation_id,) = pipeline.submit("a green door sandbox:reset sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
     with monkeypatch.context() as outage:
@@ -101,7 +74,7 @@ def test_a_list_that_was_away_until_the_horizon_is_asked_when_it_is_back(
 
 def test_beyond_the_horizon_nobody_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", "30")
-    pipeline = start(callbacks=False)
+    pipeline = start(callbacks=False, delay=0.2)
     # Without a callback URL the list cannot show whose it is.
     (generation_id,) = pipeline.submit("a green door sandbox:reset")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
@@ -126,7 +99,7 @@ def test_unclear_submissions_are_found_however_many_came_after_them_and_the_list
 
     monkeypatch.setattr(AceDataCloud, "fetch_limit", 2)
     monkeypatch.setattr(AceDataCloud, "_list", counted)
-    pipeline = start()
+    pipeline = start(delay=0.2)
     lost = pipeline.submit("an owl sandbox:reset sandbox:drop", "a fox sandbox:reset sandbox:drop")
     pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in lost))
     pipeline.submit(*["a boat"] * 12)

@@ -1,22 +1,14 @@
 """`darkroom verify --repair`: the recorded bytes are put back where they can still be had, and never any others."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline import Pipeline, Start, sha256, starting
-from tests.s3 import BUCKET, Server
+from tests.pipeline import Pipeline, Start, sha256
+from tests.s3 import BUCKET
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Asset, Operation
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
-    with starting(monkeypatch, sqlite_url, rclone, tmp_path) as starter:
-        yield starter
 
 
 def archived(pipeline: Pipeline, prompt: str = "a lighthouse", **facts: object) -> Asset:

@@ -1,58 +1,17 @@
 """`darkroom rescue` from the provider's list to the bucket, and second looks: what nobody called back about is kept."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from tasks.cli import cli
-from tests.pipeline import Pipeline, running_pipeline
-from tests.s3 import Server
-from webhook import sandbox
+from tests.commands import darkroom
+from tests.pipeline import Pipeline, Start
 from worker.generation import GenerationRequest, Operation, State, Status
 from worker.providers import Mark, Submission
 
-Start = Callable[..., Pipeline]
 LISTED = ("acedata", "ohmygpt", "mjproxy")
 ATTEMPT = "0123456789abcdef" * 2
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    """Start everything; options of the sandbox as keywords."""
-    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
-    with ExitStack() as stack:
-
-        def starter(*, callbacks: bool = True, **options: object) -> Pipeline:
-            pretended = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
-            pipeline = running_pipeline(
-                monkeypatch,
-                database_url=sqlite_url,
-                sandbox=pretended,
-                server=rclone,
-                folder=tmp_path,
-                callbacks=callbacks,
-            )
-            return stack.enter_context(pipeline)
-
-        yield starter
-
-
-def darkroom(*arguments: str) -> Result:
-    before = dict(os.environ)
-    try:
-        result = CliRunner().invoke(cli, arguments, prog_name="darkroom")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    return result
 
 
 def rescue(provider: str, *more: str) -> list[dict[str, Any]]:
