@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from worker.generation import GenerationRequest, Status
 from worker.ledger.rescuing import Orphan, Place, Placed
+from worker.prices import Prices
 from worker.providers.listing import ListedTask
 from worker.services import Services
 
@@ -26,17 +27,19 @@ def adopt(
     waiting: Mapping[str, str] | None = None,
     *,
     cause: str,
+    prices: Prices | None = None,
 ) -> list[tuple[Placed, bool]]:
     """Where each is now, and whether anything changed; nothing is sent. `whose`: provider and account.
 
-    `waiting`: task_id → the generation that waits to be submitted and is this task already.
+    `waiting`: task_id → the generation that waits to be submitted and is this task already. `prices`: of what this
+    ledger has paid for; without, they count in no budget.
     """
     # Celery reads the settings when it is imported, so not before they are complete.
     from tasks.ingest import news_of  # noqa: PLC0415
 
     name, account = whose
     provider = here.provider(name, account)
-    adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting)
+    adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting, prices)
     told = [(index, one.attempt_id) for index, one in enumerate(adopted) if one.attempt_id is not None]
     verdicts = here.ledger.outcomes.apply(
         [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]

@@ -1,7 +1,8 @@
 """The marker of the ledger in the bucket, by which a ledger that was restored from a backup finds out that it is old.
 
 Asked for before something is submitted and by the clock, every `EVERY` at most. A bucket that is away, or slow, stops
-nothing: the comparison is made up for when it is back, because a ledger's number does not rise without one.
+nothing where a ledger is at work: the comparison is made up for when it is back, because a ledger's number does not
+rise without one. A ledger that was not at work before waits for it.
 """
 
 import json
@@ -38,6 +39,7 @@ def keep_watch(here: Services) -> None:
     except (ArchiveError, ConfigurationError, TimeoutError) as error:
         log.warning("whether the ledger was restored from a backup is not known now: %s", error)
         here.ledger.gates.not_compared()
+        _tell(here)
         return
     following = here.ledger.gates.compare(marker)
     if following is not None:
@@ -45,8 +47,8 @@ def keep_watch(here: Services) -> None:
             _in_time(lambda: write(archive, following))
         except (ArchiveError, ConfigurationError, TimeoutError) as error:
             log.warning("the ledger's marker is not written now: %s", error)
-    elif (gate := here.ledger.gates.look()) is not None and gate.complaint:
-        log.error("%s", gate.complaint)
+    else:
+        _tell(here)
 
 
 def read(archive: Archive) -> Marker | None:
@@ -79,6 +81,11 @@ def write(archive: Archive, marker: Marker) -> None:
     }
     content = f"{json.dumps(document, indent=2)}\n".encode()
     archive.overwrite(archive.keys.marker, content, content_type="application/json", metadata={})
+
+
+def _tell(here: Services) -> None:
+    if (gate := here.ledger.gates.look()) is not None and gate.complaint:
+        log.error("%s", gate.complaint)
 
 
 def _parsed(content: bytes) -> Marker:

@@ -1,52 +1,18 @@
 """A ledger is restored from yesterday's copy: what was paid for meanwhile is not paid for again."""
 
 import json
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from tasks.cli import cli
-from tests.pipeline import Pipeline, running_pipeline
-from tests.s3 import Server
-from webhook import sandbox
+from tests.commands import darkroom
+from tests.pipeline import Pipeline, Start
 from webhook.health import _check_gate
+from worker.errors import ArchiveError
 from worker.generation import State
-
-Start = Callable[[], Pipeline]
-
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, tmp_path: Path) -> Iterator[Start]:
-    monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
-    with ExitStack() as stack:
-
-        def starter() -> Pipeline:
-            pretended = stack.enter_context(sandbox.running(delay=0.05, size=64))
-            return stack.enter_context(
-                running_pipeline(
-                    monkeypatch, database_url=sqlite_url, sandbox=pretended, server=rclone, folder=tmp_path
-                )
-            )
-
-        yield starter
-
-
-def darkroom(*arguments: str) -> Result:
-    before = dict(os.environ)
-    try:
-        result = CliRunner().invoke(cli, arguments, prog_name="darkroom")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    return result
 
 
 def document(*arguments: str) -> dict[str, Any]:
@@ -145,6 +111,44 @@ def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.Lo
     assert "then `darkroom reconcile --confirm`" in looked.stdout
 
 
+def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
+    restored: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(_: object) -> None:
+        raise ArchiveError("it answers 503")
+
+    pipeline = restored
+    pipeline.clock.advance(hours=1)
+    sentence = "the ledger has not been at work since "
+    with monkeypatch.context() as patch:
+        for place in ("worker.restore_marker.read", "tasks.cli.reconcile.read"):
+            patch.setattr(place, away)
+        pipeline.step("dispatch")
+        pipeline.step("submit")
+        pipeline.answer_bells()
+        assert pipeline.all()[1].state is State.QUEUED
+        assert f"nothing is submitted: {sentence}" in caplog.text
+        (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
+        assert found["verdict"] == "fail"
+        assert sentence in found["message"]
+        finding = _check_gate(pipeline.ledger)
+        assert finding.status == "degraded"
+        assert "it goes on by itself when the bucket answers" in finding.detail
+        assert document()["goes_on_by_itself"]
+        looked = darkroom("reconcile", "--confirm")
+        assert looked.exit_code == 1
+        assert "bucket: not known, it answers 503" in looked.stdout
+        assert "what to do: see why the bucket does not answer; submissions go on by themselves" in looked.stdout
+        assert "submissions stay stopped: the bucket cannot be asked" in looked.stderr
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("reconcile")
+    pipeline.answer_bells()
+    found = document()
+    assert "the ledger is older than the bucket says" in found["reason"]
+    assert (found["stopped"], found["goes_on_by_itself"]) == (True, False)
+    assert pipeline.charges() == 2
+
+
 def test_what_the_ledger_forgot_is_found_in_the_list_and_taken_over_instead_of_made_again(restored: Pipeline) -> None:
     found = document()
     waits = restored.all()[1]
@@ -194,6 +198,20 @@ def test_what_was_made_meanwhile_is_taken_in_and_what_waits_is_submitted(restore
     assert again.exit_code == 0
     assert "submissions are not stopped" in again.stdout
     assert "there was nothing to confirm" in again.stderr
+
+
+def test_what_is_taken_in_was_paid_for_and_counts(
+    restored: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "prices.yaml"
+    file.write_text("prices: [{provider: acedata, operation: imagine, price: 0.5}]\ncaps: {day: 0.25}\n")
+    monkeypatch.setenv("DARKROOM_PRICES", str(file))
+    made = restored.all()[1].id
+    assert document("--confirm")["opened"]
+    restored.until(lambda: restored.get(made).state is State.ARCHIVED)
+    spent = json.loads(darkroom("spend", "--json").stdout)
+    (day,), (cap,) = spent["rows"], spent["caps"]
+    assert (day["known"], cap["used"], cap["left"]) == ("0.50", "0.50", "0.00")
 
 
 def test_what_cannot_be_compared_keeps_it_closed(restored: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,6 +104,33 @@ def test_a_bucket_that_is_away_is_asked_once_in_half_a_minute(
     found = ledger.gates.look()
     assert found is not None
     assert found.complaint is None
+
+
+def test_a_restored_ledger_waits_for_a_bucket_that_is_away_and_is_then_stopped(
+    archive: S3Archive, ledger: Ledger, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep_watch(here(ledger, archive))
+    mine = read(archive)
+    assert mine is not None
+    write(archive, replace(mine, number=40))
+    clock.advance(hours=8)
+    keep_watch(here(ledger, Trouble(ArchiveError("503"))))
+    assert "nothing is submitted: the ledger has not been at work since 2026-11-21 12:00:00 UTC" in caplog.text
+    clock.advance(30)
+    keep_watch(here(ledger, archive))
+    assert "the ledger is older than the bucket says" in caplog.text
+
+
+def test_one_that_slept_goes_on_when_the_bucket_answers(archive: S3Archive, ledger: Ledger, clock: FakeClock) -> None:
+    keep_watch(here(ledger, archive))
+    clock.advance(hours=8)
+    keep_watch(here(ledger, Trouble(ArchiveError("503"))))
+    clock.advance(30)
+    keep_watch(here(ledger, archive))
+    found, marker = ledger.gates.look(), read(archive)
+    assert found is not None
+    assert marker is not None
+    assert (found.complaint, marker.number) == (None, 2)
 
 
 def test_a_bucket_that_hangs_is_not_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

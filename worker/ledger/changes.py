@@ -77,6 +77,10 @@ class Changes:
         self._priced.update(row.id for row in rows if row.price is not None)
         return set(found)
 
+    def has_price(self, generation_ids: Iterable[str]) -> None:
+        """They had none when they were locked."""
+        self._priced.update(generation_ids)
+
     def state(self, generation_id: str) -> State:
         return self._states[generation_id][0]
 

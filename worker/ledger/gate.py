@@ -2,7 +2,8 @@
 
 A ledger that was restored from a backup does not notice. So each has an id and a number that it raises from time to
 time, and writes both outside of itself (`worker/restore_marker.py`): one that finds a higher number out there than in
-its own table is older than what was written there.
+its own table is older than what was written there. While the bucket cannot be asked, one that was not at work for a
+while may be such a ledger, and waits for its answer.
 """
 
 import secrets
@@ -20,6 +21,11 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 #: how old a comparison may be when something is submitted: a backup that is younger is not noticed
 EVERY = timedelta(seconds=30)
+#: a ledger at work tries every `EVERY`, whether or not the bucket answers: one that did not for so long was stopped, or
+#: comes from a backup
+ASLEEP = timedelta(minutes=10)
+#: who has opened a gate that no person had to open
+_ITSELF = "a comparison with the bucket"
 
 gate = Table(
     "gate",
@@ -35,6 +41,8 @@ gate = Table(
     Column("reason", CleanText),
     Column("opened_at", UtcDateTime),
     Column("opened_by", CleanText),
+    # Set while it is closed only because the bucket cannot be asked: since when this ledger was not at work.
+    Column("idle_since", UtcDateTime),
 )
 _THE_ROW = gate.c.id == 1
 _ROW = select(gate).where(_THE_ROW)
@@ -56,7 +64,10 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence."""
+    """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence.
+
+    `idle_since`: it is closed until the bucket can be asked, and then opens by itself if nothing speaks against it.
+    """
 
     ledger: str
     number: int
@@ -66,13 +77,18 @@ class Gate:
     reason: str | None
     opened_at: datetime | None
     opened_by: str | None
+    idle_since: datetime | None
 
     @property
     def complaint(self) -> str | None:
         """That it is closed, why, and what to do; None while it is open."""
         if self.closed_at is None:
             return None
-        return f"nothing is submitted: {self.reason}; `darkroom reconcile` compares it with the providers"
+        if self.idle_since is not None:
+            what_next = "it goes on by itself when the bucket answers, and `darkroom reconcile` says why it does not"
+        else:
+            what_next = "`darkroom reconcile` compares it with the providers"
+        return f"nothing is submitted: {self.reason}; {what_next}"
 
 
 def is_open(connection: Connection) -> bool:
@@ -98,6 +114,7 @@ class Gates:
             row.reason,
             row.opened_at,
             row.opened_by,
+            row.idle_since,
         )
 
     def is_due(self) -> bool:
@@ -110,29 +127,48 @@ class Gates:
     def compare(self, marker: Marker | None) -> Marker | None:
         """Close the gate if the marker outside says that this ledger is old or another one; else the one to write.
 
-        None: there is nothing to write now. Once closed it stays so until a person opens it.
+        None: there is nothing to write now. Closed by a contradiction it stays so until a person opens it; closed
+        because the bucket could not be asked, it is opened here if nothing speaks against this ledger.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             row = _locked(connection)
             values: dict[str, Any] = {"tried_at": now}
             following = None
-            if row.closed_at is None and (reason := _contradiction(row.ledger, row.number, marker)):
-                values |= {"closed_at": now, "reason": reason}
+            if row.closed_at is None or row.idle_since is not None:
                 changes = Changes(connection, now)
-                changes.event("gate.closed", reason=reason)
+                if reason := _contradiction(row.ledger, row.number, marker):
+                    values |= {"closed_at": row.closed_at or now, "reason": reason, "idle_since": None}
+                    changes.event("gate.closed", reason=reason)
+                else:
+                    values |= {"compared_at": now, "number": row.number + 1}
+                    following = Marker(row.ledger, row.number + 1, _length(connection), now)
+                    if row.closed_at is not None:
+                        values |= _opened(now, _ITSELF)
+                        changes.event("gate.opened", by=_ITSELF, reason=row.reason)
                 changes.flush()
-            elif row.closed_at is None:
-                values |= {"compared_at": now, "number": row.number + 1}
-                following = Marker(row.ledger, row.number + 1, _length(connection), now)
             connection.execute(update(gate).where(_THE_ROW).values(**values))
         return following
 
     def not_compared(self) -> None:
-        """The marker could not be read: that is tried again later, and closes nothing."""
+        """The marker could not be read: tried again later, and no reason to stop a ledger that is new or at work.
+
+        One that was not at work for `ASLEEP` is closed until the bucket answers: it may come from a backup.
+        """
+        now = self._database.clock()
         with self._database.write() as connection:
-            _locked(connection)
-            connection.execute(update(gate).where(_THE_ROW).values(tried_at=self._database.clock()))
+            row = _locked(connection)
+            values: dict[str, Any] = {"tried_at": now}
+            if row.closed_at is None and row.tried_at is not None and now - row.tried_at > ASLEEP:
+                reason = (
+                    f"the ledger has not been at work since {row.tried_at:%Y-%m-%d %H:%M:%S} UTC, and the bucket "
+                    "cannot be asked whether it was restored from a backup"
+                )
+                values |= {"closed_at": now, "reason": reason, "idle_since": row.tried_at}
+                changes = Changes(connection, now)
+                changes.event("gate.closed", reason=reason)
+                changes.flush()
+            connection.execute(update(gate).where(_THE_ROW).values(**values))
 
     def next_marker(self, marker: Marker | None) -> Marker:
         """The marker that this ledger may write over that one after a person has said so; changes nothing yet."""
@@ -146,7 +182,7 @@ class Gates:
         now = self._database.clock()
         with self._database.write() as connection:
             row = _locked(connection)
-            opened = {"closed_at": None, "reason": None, "opened_at": now, "opened_by": by} if row.closed_at else {}
+            opened = _opened(now, by) if row.closed_at else {}
             number = max(row.number, marker.number)
             values = {"number": number, "tried_at": now, "compared_at": now, **opened}
             connection.execute(update(gate).where(_THE_ROW).values(**values))
@@ -160,6 +196,10 @@ class Gates:
 def _length(connection: Connection) -> int:
     length: int = connection.execute(_CHANGES).scalar_one()
     return length
+
+
+def _opened(now: datetime, by: str) -> dict[str, Any]:
+    return {"closed_at": None, "reason": None, "idle_since": None, "opened_at": now, "opened_by": by}
 
 
 def _locked(connection: Connection) -> Row[Any]:

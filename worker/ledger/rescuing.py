@@ -11,12 +11,14 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import GenerationRequest, State
+from worker.ledger.booking import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Database
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import IN_FLIGHT, attempts, generations
 from worker.ledger.types import CleanText
+from worker.prices import Prices
 
 #: between the clocks of a provider and of a worker, and between a POST and the task that it makes
 _EARLIER, _LATER = timedelta(minutes=5), timedelta(minutes=15)
@@ -82,11 +84,13 @@ class Rescuing:
         orphans: Sequence[Orphan],
         account: str = DEFAULT_ACCOUNT,
         waiting: Mapping[str, str] | None = None,
+        prices: Prices | None = None,
     ) -> list[Placed]:
         """Write down those that are NEW, as submitted, with an attempt that the provider took; harmless when repeated.
 
-        `waiting`: task_id → the generation in the line that this task is: it is not submitted any more. Nothing is sent
-        and nothing is reserved for them. Their outcomes are applied afterwards.
+        `waiting`: task_id → the generation in the line that this task is: it is not submitted any more. `prices`: of
+        those that are NEW, which this ledger has paid for; without, they count in no budget. Nothing is sent. Their
+        outcomes are applied afterwards.
         """
         owners = waiting or {}
         with self._database.write() as connection:
@@ -112,6 +116,9 @@ class Rescuing:
                     continue
                 attempt_id = _submitted(changes, generation.id, (provider, account), orphan)
                 placed[index] = Placed(Place.NEW, generation.id, attempt_id)
+            if prices is not None:
+                ours = [one.generation_id for one in placed if one.place is Place.NEW and one.generation_id]
+                book_sent(changes, prices, ours)
             changes.flush()
         return placed
 
@@ -176,6 +183,10 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         account=account,
         submitted_at=sent_at,
         poll_at=changes.at,
+        # If it waited for money: it does not any more.
+        held=None,
+        reason=None,
+        message=None,
     )
     changes.event("generation.rescued", generation_id=generation_id, provider=provider, task_id=orphan.task_id)
     return attempt_id

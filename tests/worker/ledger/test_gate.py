@@ -113,6 +113,69 @@ def test_a_bucket_that_is_away_closes_nothing_and_hides_nothing(ledger: Ledger, 
     assert "is older than the bucket says" in complaint(ledger)
 
 
+def asleep(ledger: Ledger, clock: FakeClock) -> Marker:
+    """The marker of a ledger that was stopped for a night, or restored, and finds the bucket away."""
+    marker = advanced(ledger)
+    clock.advance(minutes=10, seconds=1)
+    ledger.gates.not_compared()
+    return marker
+
+
+def test_one_that_was_not_at_work_waits_for_a_bucket_that_is_away(ledger: Ledger, clock: FakeClock) -> None:
+    queued(ledger)
+    asleep(ledger, clock)
+    assert complaint(ledger) == (
+        "nothing is submitted: the ledger has not been at work since 2026-11-21 12:00:00 UTC, and the bucket cannot be "
+        "asked whether it was restored from a backup; it goes on by itself when the bucket answers, and "
+        "`darkroom reconcile` says why it does not"
+    )
+    assert goes_out(ledger) == 0
+    # However long, and told once.
+    for _ in range(3):
+        clock.advance(minutes=20)
+        ledger.gates.not_compared()
+    assert goes_out(ledger) == 0
+    assert "since 2026-11-21 12:00:00 UTC" in complaint(ledger)
+    assert [name for name, _ in events(ledger)] == ["gate.closed"]
+
+
+def test_ten_minutes_are_no_sleep_and_a_clock_that_was_set_back_is_none(ledger: Ledger, clock: FakeClock) -> None:
+    advanced(ledger)
+    for step in (600, -3600):
+        clock.advance(step)
+        ledger.gates.not_compared()
+        assert complaint(ledger) == ""
+
+
+def test_it_opens_by_itself_when_the_bucket_says_nothing_against_it(ledger: Ledger, clock: FakeClock) -> None:
+    queued(ledger)
+    marker = asleep(ledger, clock)
+    clock.advance(30)
+    assert advanced(ledger, marker).number == 2
+    found = ledger.gates.look()
+    assert found is not None
+    assert (found.complaint, found.idle_since, found.opened_at) == (None, None, clock.now)
+    assert found.opened_by == "a comparison with the bucket"
+    assert [name for name, _ in events(ledger)] == ["gate.closed", "gate.opened"]
+    assert goes_out(ledger) == 1
+
+
+def test_when_the_bucket_speaks_against_it_only_a_person_opens_it(ledger: Ledger, clock: FakeClock) -> None:
+    marker = asleep(ledger, clock)
+    stopped_at = clock.now
+    for _ in range(2):
+        clock.advance(30)
+        assert ledger.gates.compare(replace(marker, number=7)) is None
+        assert ledger.gates.compare(marker) is None
+        ledger.gates.not_compared()
+    assert "is older than the bucket says" in complaint(ledger)
+    found = ledger.gates.look()
+    assert found is not None
+    assert (found.closed_at, found.idle_since) == (stopped_at, None)
+    assert [name for name, _ in events(ledger)] == ["gate.closed", "gate.closed"]
+    assert ledger.gates.open(ledger.gates.next_marker(marker), "ann on tower")
+
+
 def test_it_is_compared_every_half_minute_and_at_once_after_a_restore(ledger: Ledger, clock: FakeClock) -> None:
     assert ledger.gates.is_due()
     marker = advanced(ledger)

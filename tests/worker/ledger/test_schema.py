@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from tests.factories import archived, at_once, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
@@ -15,7 +15,7 @@ from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
-HEAD = "0009"
+HEAD = "0010"
 
 
 @pytest.fixture
@@ -101,6 +101,8 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 def undo_accounts(connection: Connection) -> None:
     """Back to one account per provider: revision 0008."""
+    if inspect(connection).has_table("gate"):
+        connection.execute(text("ALTER TABLE gate DROP COLUMN idle_since"))
     connection.execute(text("DROP TABLE accounts"))
     connection.execute(text("DROP INDEX IF EXISTS ix_generations_waiting"))
     connection.execute(text("CREATE INDEX ix_generations_waiting ON generations (id)"))

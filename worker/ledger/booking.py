@@ -1,0 +1,57 @@
+"""Charges for what this ledger has sent before it was restored, and has forgotten: it was paid for, so it counts."""
+
+from collections.abc import Collection
+from datetime import UTC
+
+from sqlalchemy import bindparam, select, update
+
+from worker.ledger.changes import Changes
+from worker.ledger.money_tables import COUNTED, RELEASED, budgets, charges, scopes
+from worker.ledger.statements import IDS, insert_ignoring, insert_into, select_in
+from worker.ledger.tables import attempts, generations
+from worker.ledger.types import CleanText
+from worker.prices import Prices, Tier
+
+_a, _g = attempts.c, generations.c
+_SENT = (
+    select(_g.id, _g.provider, _g.operation, _g.speed, _g.version, _g.batch_id, _a.number, _a.sent_at)
+    .join(attempts, (_a.generation_id == _g.id) & (_a.number == _g.tries))
+    .where(_g.id.in_(IDS))
+)
+_PRICED = update(generations).where(_g.id == bindparam("of", type_=CleanText())).values(price=bindparam("at"))
+
+
+def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str]) -> None:
+    """Book the last attempts of these on the day (UTC) on which they were sent, whether or not a cap has room.
+
+    What is reserved for one of them already stays as it is. `Changes.flush` settles them with the others.
+    """
+    rows = [
+        {
+            "generation_id": row.id,
+            "number": row.number,
+            "provider": row.provider,
+            "operation": row.operation,
+            "batch_id": row.batch_id,
+            "day": row.sent_at.astimezone(UTC).date().isoformat(),
+            "price": price,
+            # Counted nowhere yet: settling brings it to what its attempt says, and its budgets with it.
+            "state": RELEASED,
+        }
+        for row in select_in(changes.connection, _SENT, sorted(generation_ids))
+        if (price := prices.price(row.provider, row.operation, Tier(row.speed, row.version)))
+    ]
+    if not rows:
+        return
+    keys = {scope for row in rows for scope in scopes(row["day"], row["provider"], row["batch_id"])}
+    empty = [{"scope": key, **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
+    insert = insert_into(changes.connection, charges)
+    # One that was dispatched before the backup, but never claimed, was given back, and went later.
+    again = {name: insert.excluded[name] for name in ("day", "price")}
+    instead = insert.on_conflict_do_update(
+        index_elements=["generation_id", "number"], set_=again, where=charges.c.state == RELEASED
+    )
+    changes.connection.execute(instead, rows)
+    changes.connection.execute(insert_ignoring(changes.connection, budgets), empty)
+    changes.connection.execute(_PRICED, [{"of": row["generation_id"], "at": row["price"]} for row in rows])
+    changes.has_price(row["generation_id"] for row in rows)
