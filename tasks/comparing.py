@@ -1,12 +1,12 @@
 """What the providers' lists say about a ledger that may not know everything: read, and nothing is changed."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 from tasks.adopting import has_result, orphan_of
+from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
 from worker.ledger import Ledger
@@ -17,6 +17,8 @@ from worker.services import Services
 
 #: tasks that are looked up at once; generations that are
 PAGE, WAITING_PAGE = 100, 1000
+#: how a list is read in pages: whose it is, its tasks, how many at once
+Pages = Callable[[str, Iterator[ListedTask], int], Iterator[list[ListedTask]]]
 #: between the clock of a provider and ours
 _EARLIER = timedelta(minutes=5)
 
@@ -62,7 +64,7 @@ class Compared:
     trouble: str | None = None
 
 
-def compare(here: Services, since: datetime) -> Iterator[Compared]:
+def compare(here: Services, since: datetime, pages: Pages) -> Iterator[Compared]:
     """Each account of each provider that is set up; to one that is not, nothing can be submitted."""
     for name in PROVIDERS:
         for account in here.accounts(name):
@@ -73,16 +75,16 @@ def compare(here: Services, since: datetime) -> Iterator[Compared]:
             compared = Compared(name, account, provider.listed is not Listed.NO)
             if compared.has_list:
                 try:
-                    _compare(here.ledger, provider, since, compared)
+                    _compare(here.ledger, provider, since, compared, pages)
                 except QueryFailed as error:
                     compared.trouble = str(error)
             yield compared
 
 
-def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Compared) -> None:
+def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Compared, pages: Pages) -> None:
     waiting = _Waiting(ledger, provider.name)
-    tasks = provider.recent(since)
-    while page := list(islice(tasks, PAGE)):
+    title = title_of(provider.name, compared.account)
+    for page in pages(title, provider.recent(since), PAGE):
         placed = ledger.rescuing.look(provider.name, [orphan_of(task) for task in page], compared.account)
         owners = [one.generation_id for one in placed if one.place is Place.MARKED and one.generation_id]
         states = {one.id: one.state for one in ledger.queries.get(owners)} if owners else {}

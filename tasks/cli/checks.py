@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from redis import Redis, RedisError
@@ -21,6 +22,7 @@ from worker.ledger.spending import By
 from worker.prices import as_text
 from worker.providers import PROVIDERS
 from worker.services import Services
+from worker.subscribers import is_wanted, patterns
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
@@ -44,7 +46,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield _public_url(here)
     yield from examine_keys(here)
     yield from _tried("budgets", _budgets, here)
-    for check in (_workers, _gate, examine_pace, _states, _overdue, _dead_letters):
+    for check in (_workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.
         yield from _tried("", check, here)
 
@@ -197,10 +199,22 @@ def _overdue(here: Services) -> Iterator[Finding]:
         yield Finding("overdue", Verdict.WARN, f"{message}see what its provider says about it")
 
 
+def _subscribers(here: Services) -> Iterator[Finding]:
+    now = here.clock()
+    wanted = partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
+    for one in here.ledger.notifying.troubled(wanted):
+        waiting = "1 event waits" if one.waiting == 1 else f"{one.waiting} events wait"
+        failed = "its last try failed" if one.failures == 1 else f"its last {one.failures} tries failed"
+        again = f"in {duration(one.tried_at - now)}" if one.tried_at and one.tried_at > now else "now"
+        message = f"{waiting} for {one.subscriber}, the oldest for {duration(now - one.since)}; {failed}"
+        advice = f"the next is {again}; see to it: an event is given up after ten tries over 14 hours"
+        yield Finding("subscribers", Verdict.WARN, f"{message}: {one.error or 'it gave no reason'}; {advice}")
+
+
 def _dead_letters(here: Services) -> Iterator[Finding]:
     callbacks, events = here.ledger.queries.dead_callbacks(_MANY), here.ledger.dead_letters.events(_MANY)
     for kind, number in (("callbacks", len(callbacks)), ("events", len(events))):
         if number:
             count = f"{number} or more" if number == _MANY else str(number)
-            advice = "`darkroom dead` says why, `darkroom dead replay` tries them again"
+            advice = "`darkroom dead` says why, `dead replay` tries them again, `dead dismiss` takes them off the list"
             yield Finding(kind, Verdict.WARN, f"{count} were given up: {advice}")

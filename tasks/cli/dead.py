@@ -1,4 +1,4 @@
-"""`darkroom dead`: all that was given up, in one place, and once more after a fix."""
+"""`darkroom dead`: all that was given up, in one place, and once more after a fix, or taken off the list."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +10,11 @@ import click
 
 from tasks.cli.connection import open_ledger, ring
 from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
-from worker.errors import NotFound
+from tasks.cli.who import who
+from worker.errors import NotFound, RequestInvalid
 from worker.generation import State, iso
 from worker.ledger import Ledger
+from worker.ledger.unclear import Person
 
 #: more than anybody looks through
 ALL = 100_000
@@ -31,7 +33,12 @@ class Letter:
 
 def _callbacks(ledger: Ledger) -> Iterator[Letter]:
     for one in ledger.queries.dead_callbacks(ALL):
-        facts = {"attempt": one.attempt_id, "verdict": one.verdict, "bytes": one.bytes}
+        facts = {
+            "attempt": one.attempt_id,
+            "generation": one.generation_id,
+            "verdict": one.verdict,
+            "bytes": one.bytes,
+        }
         yield Letter(f"callback:{one.id}", one.received_at, str(one.verdict), one.error, facts)
 
 
@@ -52,6 +59,8 @@ KINDS: dict[str, Callable[[Ledger], Iterator[Letter]]] = {
     "assets": _assets,
     "events": _events,
 }
+#: kinds that can be taken off the list; an asset stands for its generation, which stays expired
+DISMISSED = ("callbacks", "events")
 kind_option = click.option("--kind", type=click.Choice(list(KINDS)), help="Only these.")
 
 
@@ -63,7 +72,7 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     """List what was given up, and why.
 
     Callbacks that nobody understood, assets whose link died or whose bytes are wrong, events that a subscriber did not
-    take. `darkroom dead replay` applies them again.
+    take. `darkroom dead replay` applies them again, `darkroom dead dismiss` takes them off the list.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:
@@ -80,11 +89,14 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
         else:
             at = f"{letter.at.astimezone():%Y-%m-%d %H:%M:%S}"
             what = one_line(letter.what).ljust(wide_what)
-            click.echo(f"{letter.id.ljust(wide_id)}  {at}  {what}  {one_line(error or '')}".rstrip())
+            # Nothing else in the line of a callback tells what it was about.
+            whose = letter.facts["generation"] if name == "callbacks" else None
+            error = f"{error or ''}{f'; it came for {whose}' if whose else ''}"
+            click.echo(f"{letter.id.ljust(wide_id)}  {at}  {what}  {one_line(error)}".rstrip())
     if not letters:
         note("nothing was given up")
     elif not as_json:
-        note("when the cause is mended: darkroom dead replay ID, or --all")
+        note("when the cause is mended: darkroom dead replay ID, or --all; what nobody can mend: darkroom dead dismiss")
 
 
 @dead.command()
@@ -101,12 +113,7 @@ def replay(
     Callbacks are read again, assets asked for and archived, events delivered. None of it costs anything, and repeating
     it does no harm. The exit code is 1 if one of the IDs could not be applied.
     """
-    if bool(letter_ids) == everything or (kind and not everything):
-        raise click.UsageError("give either IDs, or --all, which may have a --kind")
-    wrong = next((one for one in letter_ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
-    if wrong is not None:
-        raise click.UsageError(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0 or "
-                               "event:57/subscriber")  # fmt: skip
+    _check(letter_ids, everything=everything, kind=kind)
     with open_ledger() as ledger:
         chosen = list(dict.fromkeys(letter_ids or (letter.id for _, letter in _letters(ledger, kind))))
         bells, done = _replay_all(ledger, chosen, as_json=as_json)
@@ -115,6 +122,50 @@ def replay(
     if not chosen:
         note("nothing was given up")
     ctx.exit(0 if done == len(chosen) else 1)
+
+
+@dead.command()
+@click.argument("letter_ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="All callbacks and events of the list, or those of --kind.")
+@click.option("--kind", type=click.Choice(DISMISSED), help="Only these.")
+@click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
+@json_option
+def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, why: str, as_json: bool) -> None:
+    """Take callbacks and events off the list that nobody can ever apply.
+
+    All of them or none: a wrong ID changes nothing. Nothing is deleted: `darkroom show` still tells of them, with your
+    name, and `darkroom dead replay ID` takes it back. Assets stay, as long as their generation is expired.
+    """
+    _check(letter_ids, everything=everything, kind=kind)
+    person = Person(who(), " ".join(why.split()))
+    with open_ledger() as ledger:
+        letters = (letter.id for one in DISMISSED if kind in {None, one} for letter in KINDS[one](ledger))
+        chosen = list(dict.fromkeys(letter_ids or letters))
+        callbacks = [int(match["number"]) for one in chosen if (match := _CALLBACK.fullmatch(one))]
+        events = [(int(match["number"]), match["subscriber"]) for one in chosen if (match := _EVENT.fullmatch(one))]
+        if asset := next((one for one in chosen if _ASSET.fullmatch(one)), None):
+            raise RequestInvalid(
+                f"{asset} cannot be dismissed: its generation stays expired, and `darkroom dead replay` or `darkroom "
+                "retry` asks for it again; nothing was changed"
+            )
+        ledger.dead_letters.dismiss(callbacks, events, person)
+    for letter_id in chosen:
+        if as_json:
+            facts = {"done": True, "by": person.name, "why": person.why}
+            print_json({"id": letter_id, **facts, "message": "dismissed"})
+        else:
+            click.echo(f"{letter_id} dismissed")
+    if not chosen:
+        note("there is nothing to dismiss")
+
+
+def _check(letter_ids: Sequence[str], *, everything: bool, kind: str | None) -> None:
+    if bool(letter_ids) == everything or (kind and not everything):
+        raise click.UsageError("give either IDs, or --all, which may have a --kind")
+    wrong = next((one for one in letter_ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
+    if wrong is not None:
+        raise click.UsageError(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0 or "
+                               "event:57/subscriber")  # fmt: skip
 
 
 def _letters(ledger: Ledger, kind: str | None) -> list[tuple[str, Letter]]:
@@ -171,9 +222,12 @@ def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     return False, "was not given up, or does not exist"
 
 
+_CALLBACK = re.compile(r"callback:(?P<number>\d{1,18})")
+_ASSET = re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})")
+_EVENT = re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)")
 #: the form of an ID, which step of the flow goes on with it, and what to do
 _REPLAYS: list[tuple[re.Pattern[str], str, Callable[[Ledger, re.Match[str]], tuple[bool, str]]]] = [
-    (re.compile(r"callback:(?P<number>\d{1,18})"), "ingest", _callback_again),
-    (re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})"), "archive", _asset_again),
-    (re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)"), "notify", _event_again),
+    (_CALLBACK, "ingest", _callback_again),
+    (_ASSET, "archive", _asset_again),
+    (_EVENT, "notify", _event_again),
 ]

@@ -8,6 +8,7 @@ import click
 from tasks.adopting import adopt
 from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, one_line, print_json
+from tasks.cli.reading import pages
 from tasks.cli.reconcile_report import Report, document, lines
 from tasks.cli.span import read_span
 from tasks.cli.who import who
@@ -79,7 +80,7 @@ def _report(here: Services, since: timedelta | None) -> Report:
         marker=marker,
         no_marker=no_marker,
         since=start,
-        compared=list(compare(here, start)),
+        compared=list(compare(here, start, pages)),
         callbacks=[one.id for one in aside if one.verdict == "orphan" and one.received_at >= start],
         queued=here.ledger.queries.counts().get(State.QUEUED, 0),
     )
@@ -106,10 +107,14 @@ def _obstacle(report: Report) -> str | None:
 def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
     """Take in what a Darkroom has sent and this ledger does not know; task_id and generation of each."""
     adopted = []
+    cause = "found in the provider's list"
+    # What a Darkroom has sent was paid for, whatever the caps say.
+    prices = here.prices
     for one in report.compared:
         for start in range(0, len(one.ours), PAGE):
             page = one.ours[start : start + PAGE]
-            done = adopt(here, (one.provider, one.account), page, one.waiting, cause="found in the provider's list")
+            whose = one.provider, one.account
+            done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
             adopted += [
                 (str(task.outcome.task_id), str(place.generation_id))
                 for task, (place, is_new) in zip(page, done, strict=True)

@@ -63,6 +63,11 @@ def lines(report: Report) -> Iterator[str]:
 
 def _advice(report: Report) -> str:
     """What comes before --confirm, where something must, and what --confirm does."""
+    if report.gate is not None and report.gate.idle_since is not None:
+        return (
+            "see why the bucket does not answer; submissions go on by themselves within a minute after it does, unless "
+            "it says that this ledger is old"
+        )
     confirm = (
         "`darkroom reconcile --confirm` takes in what a Darkroom has sent, lets submissions go on, and whatever still "
         "waits is submitted and paid for"
@@ -107,6 +112,7 @@ def document(report: Report) -> dict[str, Any]:
         "stopped": report.is_stopped,
         "reason": gate and gate.reason,
         "stopped_at": iso(gate.closed_at) if gate else None,
+        "goes_on_by_itself": gate is not None and gate.idle_since is not None,
         "opened": report.opened,
         "opened_at": iso(gate.opened_at) if gate else None,
         "opened_by": gate and gate.opened_by,

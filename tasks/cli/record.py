@@ -74,6 +74,17 @@ def of_story(story: Story) -> dict[str, Any]:
             {"at": iso(event.at), "type": event.type, "payload": secrets_hidden(event.payload)}
             for event in story.events
         ],
+        "undelivered": [
+            {
+                "event": one.event_id,
+                "type": one.type,
+                "subscriber": one.subscriber,
+                "state": one.state,
+                "tries": one.tries,
+                "error": secrets_hidden(one.error),
+            }
+            for one in story.undelivered
+        ],
     }
 
 

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 
 import click
 
 from tasks.adopting import adopt, has_result, orphan_of
 from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, one_line, print_json
+from tasks.cli.reading import pages
 from tasks.cli.span import read_span
 from worker.account_keys import title_of
 from worker.errors import DarkroomError, QueryFailed
@@ -54,8 +54,7 @@ def rescue(name: str, since: timedelta, dry_run: bool, as_json: bool) -> None:
 def _rescue(here: Services, name: str, account: str, since: datetime, *, dry_run: bool, as_json: bool) -> Counter[str]:
     """One account; how many were known, taken and left."""
     told: Counter[str] = Counter()
-    tasks = here.provider(name, account).recent(since)
-    while page := list(islice(tasks, PAGE)):
+    for page in pages(title_of(name, account), here.provider(name, account).recent(since), PAGE):
         placed = here.ledger.rescuing.look(name, [orphan_of(task) for task in page], account)
         done = [_would(task, place) for task, place in zip(page, placed, strict=True)]
         if not dry_run and any(done):

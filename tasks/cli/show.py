@@ -14,7 +14,7 @@ from tasks.cli.output import json_option, links_hidden, one_line, print_json, se
 from tasks.cli.record import of_story
 from tasks.cli.style import MARK, console, duration, size, state_text, what
 from worker.account_keys import DEFAULT_ACCOUNT
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, State, iso
 from worker.ledger.queries import Story
 
 #: what the moves between states tell already
@@ -33,18 +33,19 @@ def show(generation_id: str, as_json: bool) -> None:
     """Tell everything about one generation."""
     with open_ledger() as ledger:
         story = ledger.queries.story(generation_id)
+        asked_again_at = ledger.deciding.awaited([generation_id]).get(generation_id)
     if as_json:
-        print_json(of_story(story))
+        print_json({**of_story(story), "asked_again_at": iso(asked_again_at)})
         return
     screen = console()
     screen.width = min(screen.width, _WIDTH)
-    _print_heading(screen, story.generation)
+    _print_heading(screen, story.generation, asked_again_at)
     _print_timeline(screen, story)
     _print_assets(screen, story.assets)
     _print_relatives(screen, story)
 
 
-def _print_heading(screen: Console, generation: Generation) -> None:
+def _print_heading(screen: Console, generation: Generation, asked_again_at: datetime | None) -> None:
     heading = Table.grid(expand=True)
     heading.add_column(no_wrap=True)
     heading.add_column(justify="right", no_wrap=True)
@@ -64,10 +65,18 @@ def _print_heading(screen: Console, generation: Generation) -> None:
             ("priority", generation.priority or None),
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
+            ("awaited", _awaited(generation, asked_again_at)),
         )
         if value
     ]
     _print_pairs(screen, facts)
+
+
+def _awaited(generation: Generation, asked_again_at: datetime | None) -> str | None:
+    if generation.state is not State.FAILED or asked_again_at is None:
+        return None
+    at = f"{asked_again_at.astimezone():%H:%M:%S}"
+    return f"its provider may still deliver it, and is asked for it at {at}; `darkroom retry` waits for that"
 
 
 def _print_timeline(screen: Console, story: Story) -> None:
@@ -93,8 +102,12 @@ def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
         mark, style = MARK[move.to_state]
         yield move.at, Text.assemble((f"{mark} {move.to_state}", style), f"  {_hidden(move.cause)}")
     for attempt in story.attempts:
-        if attempt.account != DEFAULT_ACCOUNT:
-            yield attempt.sent_at, Text(f"↗ attempt {attempt.number} to account {attempt.account}")
+        # What the generation itself says stands in the heading.
+        error = attempt.error if attempt.error != story.generation.message else None
+        if error or attempt.account != DEFAULT_ACCOUNT:
+            account = f" to account {attempt.account}" if attempt.account != DEFAULT_ACCOUNT else ""
+            end = f", {attempt.state}: {_hidden(error)}" if error else ""
+            yield attempt.sent_at, Text(f"↗ attempt {attempt.number}{account}{end}")
     for callback in story.callbacks:
         verdict = callback.verdict or "waits to be applied"
         error = f": {_hidden(callback.error)}" if callback.error else ""
@@ -103,6 +116,9 @@ def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
         if not event.type.startswith(_TOLD):
             payload = "  ".join(_hidden(str(value)) for name, value in event.payload.items() if name not in _LONG)
             yield event.at, Text.assemble((f"· {event.type}  {payload}", _DIM))
+    for one in story.undelivered:
+        end = f"{'given up' if one.state == 'dead' else one.state}: {_hidden(one.error or '')}"
+        yield one.at, Text(f"✗ event {one.event_id}, {one.type}, for {one.subscriber}, {end}")
 
 
 def _print_assets(screen: Console, assets: tuple[Asset, ...]) -> None:

@@ -130,7 +130,7 @@ def test_what_shall_be_rescued_must_be_clear(start: Start, arguments: tuple[str,
 
 
 def test_a_success_that_came_after_a_time_out_without_a_callback_is_kept(start: Start) -> None:
-    pipeline = start(callbacks=False, delay=1.5)
+    pipeline = start(callbacks=False, delay=2.5)
     (generation_id,) = pipeline.submit("a slow snail proxy:java proxy:late-success", provider="mjproxy")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.FAILED)
     task_id = str(pipeline.get(generation_id).task_id)
@@ -140,3 +140,13 @@ def test_a_success_that_came_after_a_time_out_without_a_callback_is_kept(start: 
     pipeline.clock.advance(minutes=10)
     pipeline.until(lambda: pipeline.get(generation_id).state is State.ARCHIVED)
     assert "poll: success after failure" in [move.cause for move in pipeline.story(generation_id).transitions]
+
+
+def test_while_lists_are_read_it_is_told_how_far_that_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = start()
+    elsewhere(pipeline, "acedata", "a boat of others", "http://127.0.0.1:1/hook")
+    monkeypatch.setattr("tasks.cli.reading._PAUSE", 0)
+    for command in (("rescue", "--provider", "acedata", "--since", "24h", "--dry-run"), ("reconcile",)):
+        result = darkroom(*command, "--json")
+        assert "reading the list of acedata: 1 so far\n" in result.stderr
+        assert "reading" not in result.stdout

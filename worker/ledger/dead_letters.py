@@ -1,22 +1,29 @@
-"""What the program gave up and a person may let it try again: assets and events (callbacks: `queries`, `inbox`)."""
+"""What the program gave up and a person may let it try again, or dismiss (callbacks also: `queries`, `inbox`)."""
 
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import literal_column, select, text
+from sqlalchemy import Column, Connection, Update, bindparam, func, literal_column, select, text, update
 
+from worker.errors import NotFound
 from worker.generation import Asset, State
 from worker.ledger.database import Database
 from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
 from worker.ledger.rows import to_asset
-from worker.ledger.statements import update_row
-from worker.ledger.tables import BY_STATE, assets, events, generations
+from worker.ledger.statements import IDS, select_in, update_row
+from worker.ledger.tables import BY_STATE, SET_ASIDE, assets, callbacks, events, generations
 from worker.ledger.types import CleanText
+from worker.ledger.unclear import Person
+
+_CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """An event that a subscriber did not take, however often it was tried."""
+    """An event that a subscriber did not take, however often it was tried. `state`: dead or dismissed."""
 
     event_id: int
     subscriber: str
@@ -25,9 +32,19 @@ class Undelivered:
     at: datetime
     tries: int
     error: str | None
+    state: str
 
 
 _d, _e, _a, _g = deliveries.c, events.c, assets.c, generations.c
+_c, _s = callbacks.c, subscribers.c
+_FACTS = (_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries, _d.error, _d.state)
+_OF_GENERATION = (
+    select(*_FACTS)
+    .join_from(deliveries, events, _e.id == _d.event_id)
+    # Whoever it is: but the index of deliveries begins with the subscriber.
+    .where(_d.subscriber.in_(select(_s.name)), _d.event_id.in_(IDS), _d.state.in_(["dead", "dismissed"]))
+    .order_by(_e.id, _d.subscriber)
+)
 # The condition on the state stands alone, because both tables have such a column.
 _EXPIRED = select(_g.id).where(literal_column(BY_STATE, CleanText) == State.EXPIRED)
 _ASSETS = (
@@ -49,7 +66,7 @@ class DeadLetters:
     def events(self, limit: int) -> list[Undelivered]:
         """Events that were given up, by subscriber, each the newest first."""
         query = (
-            select(_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries, _d.error)
+            select(*_FACTS)
             .join_from(deliveries, events, _e.id == _d.event_id)
             .where(text(UNDELIVERABLE))
             .order_by(_d.subscriber, _d.event_id.desc())
@@ -61,10 +78,63 @@ class DeadLetters:
     def replay_event(self, event_id: int, subscriber: str) -> bool:
         """Deliver an event once more, from the first try; False when it was not given up."""
         now = self._database.clock()
-        dead = {"subscriber": subscriber, "event_id": event_id, "state": "dead"}
+        mine = {"subscriber": subscriber, "event_id": event_id}
+        again = {"tries": 0, "not_before": now, "error": None}
         with self._database.write() as connection:
-            if update_row(connection, deliveries, dead, state="waiting", tries=0, not_before=now, error=None) != 1:
+            changed = [
+                update_row(connection, deliveries, {**mine, "state": state}, **again, state="waiting")
+                for state in ("dead", "dismissed")
+            ]
+            if not any(changed):
                 return False
             # Who replays has mended something: no waiting for the end of a pause.
             update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
         return True
+
+    def dismiss(self, callback_ids: Sequence[int], undelivered: Sequence[tuple[int, str]], person: Person) -> None:
+        """Take callbacks and events (each with its subscriber) out of the list: all of them, or none.
+
+        Nothing is deleted, and who did it and why is written behind the error. Raises NotFound for one that is not in
+        the list.
+        """
+        by_subscriber: defaultdict[str, list[int]] = defaultdict(list)
+        for event_id, subscriber in undelivered:
+            by_subscriber[subscriber].append(event_id)
+        said = f"(dismissed by {person.name}{f': {person.why}' if person.why else ''})"
+        with self._database.write() as connection:
+            found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
+            _require(callback_ids, select_in(connection, found, callback_ids), "callback")
+            change = update(callbacks).where(_c.id.in_(IDS)).values(verdict="dismissed", error=_and_said(_c.error))
+            _in_chunks(connection, change, callback_ids, said)
+            for subscriber, ids in sorted(by_subscriber.items()):
+                dead = (_d.subscriber == subscriber, text(UNDELIVERABLE), _d.event_id.in_(IDS))
+                found = select(_d.event_id).where(*dead).order_by(_d.event_id).with_for_update()
+                _require(ids, select_in(connection, found, ids), "event", f" for {subscriber}")
+                change = update(deliveries).where(*dead).values(state="dismissed", error=_and_said(_d.error))
+                _in_chunks(connection, change, ids, said)
+
+
+def undelivered_of(connection: Connection, generation_id: str) -> list[Undelivered]:
+    """The events of a generation that were given up, also those that were dismissed."""
+    ids = connection.execute(select(_e.id).where(_e.generation_id == generation_id)).scalars().all()
+    return [Undelivered(*row) for row in select_in(connection, _OF_GENERATION, ids)]
+
+
+def _require(wanted: Sequence[int], rows: Collection[Any], kind: str, whose: str = "") -> None:
+    known = {row[0] for row in rows}
+    missing = next((one for one in wanted if one not in known), None)
+    if missing is not None:
+        raise NotFound(
+            f"there is no {kind} {missing}{whose} among what was given up; see `darkroom dead`; nothing was changed"
+        )
+
+
+def _and_said(error: Column[Any]) -> Any:
+    """What was written there before, and behind it what is said now."""
+    # A blank, because it may end with a link.
+    return func.coalesce(error + " ", "") + bindparam("said", type_=CleanText())
+
+
+def _in_chunks(connection: Connection, statement: Update, ids: Sequence[int], said: str) -> None:
+    for start in range(0, len(ids), _CHUNK):
+        connection.execute(statement, {"ids": ids[start : start + _CHUNK], "said": said})

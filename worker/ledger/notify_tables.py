@@ -32,7 +32,7 @@ deliveries = Table(
     metadata,
     Column("subscriber", CleanText, ForeignKey("subscribers.name"), primary_key=True),
     Column("event_id", BigInteger, ForeignKey("events.id"), primary_key=True, autoincrement=False),
-    # waiting, delivered, dead
+    # waiting, delivered, dead, dismissed
     Column("state", CleanText, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("not_before", UtcDateTime),

@@ -13,6 +13,7 @@ from worker.ledger.event_order import NEWEST, last_settled
 from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, deliveries, subscribers
 from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
 from worker.ledger.tables import events, generations
+from worker.ledger.troubled import Troubled, find_troubled
 from worker.ledger.types import CleanText
 
 #: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
@@ -192,6 +193,11 @@ class Notifying:
         mine = {"name": claim.subscriber, "lease": claim.lease}
         with self._database.write() as connection:
             update_row(connection, subscribers, mine, lease=None, lease_until=None)
+
+    def troubled(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:
+        """Subscribers whose last delivery failed, and for whom events of wanted types wait."""
+        with self._database.read() as connection:
+            return find_troubled(connection, is_wanted, retry_wait)
 
 
 def _start(connection: Connection, now: datetime) -> int:

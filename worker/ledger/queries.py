@@ -9,6 +9,7 @@ from sqlalchemy import func, literal_column, select, text
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
 from worker.ledger.database import Database
+from worker.ledger.dead_letters import Undelivered, undelivered_of
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import (
@@ -45,6 +46,7 @@ class CallbackNote:
     verdict: str | None
     error: str | None
     bytes: int
+    generation_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Story:
     attempts: tuple[Attempt, ...]
     callbacks: tuple[CallbackNote, ...]
     events: tuple[Event, ...]
+    undelivered: tuple[Undelivered, ...]
 
 
 class Queries:
@@ -135,12 +138,14 @@ class Queries:
                 .order_by(c.id)
             )
             notes = [
-                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size) for row in came
+                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size, generation_id)
+                for row in came
             ]
             happened = connection.execute(
                 select(events).where(events.c.generation_id == generation_id).order_by(events.c.id)
             )
             told = [Event(row.at, row.type, row.payload) for row in happened]
+            refused = undelivered_of(connection, generation_id)
             born = select(generations.c.id).where(generations.c.parent_id == generation_id)
             children = connection.execute(born.order_by(generations.c.id)).scalars().all()
         return Story(
@@ -151,6 +156,7 @@ class Queries:
             tuple(tried),
             tuple(notes),
             tuple(told),
+            tuple(refused),
         )
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:
@@ -171,14 +177,13 @@ class Queries:
     def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
         c = callbacks.c
+        size = func.length(c.body).label("size")
         query = (
-            select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, func.length(c.body).label("size"))
+            select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, size, attempts.c.generation_id)
+            .join_from(callbacks, attempts, attempts.c.id == c.attempt_id, isouter=True)
             .where(text(SET_ASIDE))
             .order_by(c.id.desc())
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [
-                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size)
-                for row in connection.execute(query)
-            ]
+            return [CallbackNote(*row) for row in connection.execute(query)]

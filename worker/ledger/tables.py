@@ -170,7 +170,7 @@ callbacks = Table(
     Column("body", LargeBinary, nullable=False),
     Column("digest", CleanText, nullable=False),
     Column("applied_at", UtcDateTime),
-    # applied, ignored, mismatch, unreadable, orphan, poison
+    # applied, ignored, mismatch, unreadable, orphan, poison, dismissed
     Column("verdict", CleanText),
     Column("error", CleanText),
     Column("tries", Integer, nullable=False, server_default="0"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.cli.who import who
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
@@ -73,7 +74,8 @@ def test_everything_that_was_given_up_stands_in_one_list(darkroom: Darkroom, led
     assert listed(darkroom, "--kind", "assets") == assets
     output = darkroom("dead").stdout.splitlines()
     assert [line.split()[0] for line in output] == [callback, *assets, event]
-    assert output[0].endswith("unreadable            the body is not JSON")
+    (first, *_) = lines(darkroom("dead", "--json").stdout)
+    assert output[0].endswith(f"unreadable            the body is not JSON; it came for {first['generation']}")
     assert len({line.index(f"  {datetime.now(UTC):%Y}-") for line in output}) == 1, "the columns stand below each other"
     assert "darkroom dead replay ID" in darkroom("dead").stderr
     assert "its bytes lie under pictures/rejected/" in output[1]
@@ -87,7 +89,7 @@ def test_programs_get_what_each_kind_has_besides(darkroom: Darkroom, ledger: Led
     undelivered(ledger)
     callback, asset, _, event = lines(darkroom("dead", "--json").stdout)
     common = {"id", "kind", "at", "error"}
-    assert set(callback) == common | {"attempt", "verdict", "bytes"}
+    assert set(callback) == common | {"attempt", "generation", "verdict", "bytes"}
     assert set(asset) == common | {"generation", "index", "type"}
     assert set(event) == common | {"type", "generation", "subscriber", "tries"}
     assert [one["kind"] for one in (callback, asset, event)] == ["callbacks", "assets", "events"]
@@ -216,5 +218,84 @@ def test_the_doctor_knows_of_dead_letters(darkroom: Darkroom, ledger: Ledger, mo
     for kind in ("callbacks", "events"):
         assert found[kind]["verdict"] == "warn"
         assert found[kind]["message"] == (
-            "1 were given up: `darkroom dead` says why, `darkroom dead replay` tries them again"
+            "1 were given up: `darkroom dead` says why, `dead replay` tries them again, `dead dismiss` takes them off "
+            "the list"
         )
+
+
+def test_what_nobody_can_ever_apply_is_taken_off_the_list_and_still_told_of(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    (callback,) = set_aside(ledger, b"?")
+    generation_id = lines(darkroom("dead", "--json").stdout)[0]["generation"]
+    event = undelivered(ledger)
+    result = darkroom("dead", "dismiss", callback, event, "--why", "a  scanner\nsent it")
+    assert (result.exit_code, result.stdout) == (0, f"{callback} dismissed\n{event} dismissed\n")
+    assert listed(darkroom) == []
+    checks = {one["check"] for one in json.loads(darkroom("doctor", "--json").stdout)["checks"]}
+    assert not checks & {"callbacks", "events"}
+    told = json.loads(darkroom("show", generation_id, "--json").stdout)
+    (came,), (refused,) = told["callbacks"], told["undelivered"]
+    assert (came["verdict"], refused["state"]) == ("dismissed", "dismissed")
+    said = f" (dismissed by {who()}: a scanner sent it)"
+    assert came["error"] == f"the body is not JSON{said}"
+    assert refused["error"].endswith(said)
+    shown = " ".join(darkroom("show", generation_id).stdout.split())
+    assert f"dismissed: the body is not JSON{said}" in shown
+    assert "generation.submitted, for billing.on_event, dismissed: it answers with" in shown
+    assert darkroom.bells == []
+
+
+def test_all_callbacks_and_events_or_those_of_one_kind_are_dismissed_and_assets_stay(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
+    callbacks, assets, event = set_aside(ledger, b"?", b"!"), given_up(ledger), undelivered(ledger)
+    done = lines(darkroom("dead", "dismiss", "--all", "--kind", "callbacks", "--json").stdout)
+    assert [(one["id"], one["done"], one["by"]) for one in done] == [(one, True, who()) for one in callbacks[::-1]]
+    assert darkroom("dead", "dismiss", "--all").stdout == f"{event} dismissed\n"
+    assert listed(darkroom) == assets
+    again = darkroom("dead", "dismiss", "--all")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "there is nothing to dismiss\n")
+
+
+def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger: Ledger) -> None:
+    (callback,), event = set_aside(ledger, b"?"), undelivered(ledger)
+    darkroom("dead", "dismiss", "--all")
+    assert darkroom("dead", "replay", callback, event).exit_code == 0
+    assert len(ledger.inbox.claim(10, MINUTE)) == 1
+    assert ledger.watching.is_due("notify")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            "callback:99",
+            "there is no callback 99 among what was given up; see `darkroom dead`; nothing was changed",
+        ),
+        ("event:57/nobody", "there is no event 57 for nobody among what was given up"),
+        ("asset:gen_1/0", "asset:gen_1/0 cannot be dismissed: its generation stays expired"),
+    ],
+)
+def test_one_wrong_id_dismisses_nothing(darkroom: Darkroom, ledger: Ledger, wrong: str, sentence: str) -> None:
+    (callback,), event = set_aside(ledger, b"?"), undelivered(ledger)
+    result = darkroom("dead", "dismiss", callback, event, wrong)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert sentence in result.stderr
+    assert listed(darkroom) == [callback, event]
+
+
+@pytest.mark.parametrize("arguments", [(), ("callback:1", "--all"), ("callback:x",), ("--all", "--kind", "assets")])
+def test_what_shall_be_dismissed_must_be_clear(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
+    assert darkroom("dead", "dismiss", *arguments).exit_code == 2
+
+
+def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkroom: Darkroom, ledger: Ledger) -> None:
+    ledger.inbox.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
+    (stored,) = ledger.inbox.claim(1, MINUTE)
+    outcome = Outcome(Status.SUCCEEDED, "task-1")
+    assert ledger.outcomes.apply([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
+    (letter,) = lines(darkroom("dead", "--json").stdout)
+    assert letter["generation"] is None
+    assert darkroom("dead").stdout.endswith("orphan  the ledger knows no such attempt\n")

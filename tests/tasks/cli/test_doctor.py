@@ -17,6 +17,8 @@ from tests.tasks.cli.conftest import Darkroom
 from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
+from worker.ledger.notifying import Handed
+from worker.subscribers import webhooks
 
 KEYS = "k1:0123456789abcdef0123456789abcdef"
 
@@ -284,3 +286,29 @@ def test_an_account_without_its_key_is_told_with_what_it_holds(
     advice = "add it to ACEDATACLOUD_API_TOKEN as `default:KEY`"
     message = f"acedata has no key here for its account default, which has 1 under way: {advice}"
     assert found["accounts"] == ("warn", message)
+
+
+def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (webhook,) = webhooks("https://hooks.example.com/some-secret-path?token=abcdefabcdefabcdef")
+    monkeypatch.setenv("DARKROOM_NOTIFY_EVENTS", "generation.*")
+    # An hour ahead, so that it does not matter how long this takes.
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now + timedelta(hours=1)
+    ledger.notifying.register([webhook.name, "billing.on_event"])
+    stories.submitted(ledger)
+    assert "subscribers" not in findings(darkroom)
+    (claim,) = ledger.notifying.claim([webhook.name], 1, stories.MINUTE)
+    ledger.notifying.feed(claim, lambda _: True)
+    delivery = ledger.notifying.step(claim, stories.MINUTE)
+    assert delivery is not None
+    ledger.notifying.step(claim, stories.MINUTE, Handed(delivery, "it answers with HTTP 503"))
+    stories.submitted(ledger, "task-2")
+    verdict, message = findings(darkroom)["subscribers"]
+    assert verdict == "warn"
+    assert message == (
+        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: it answers with HTTP 503; the "
+        "next is in 1.0 h; see to it: an event is given up after ten tries over 14 hours"
+    )
+    assert "some-secret-path" not in message

@@ -1,7 +1,7 @@
 """`darkroom list` and `darkroom show`: the same facts for people and for programs, and never a secret."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from worker.ledger.outcomes import News
 
 #: what programs may rely on
 FACTS = {"id", "state", "provider", "operation", "prompt", "task_id", "parent", "reason", "assets", "transitions"}
-STORY = FACTS | {"action", "depth", "batch", "message", "children", "attempts", "callbacks", "events"}
+STORY = FACTS | {"action", "depth", "batch", "message", "children", "attempts", "callbacks", "events", "undelivered"}
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -162,3 +162,26 @@ def test_the_results_are_shown_with_their_keys(darkroom: Darkroom, ledger: Ledge
     assert "1024 x 768, 1.2 MB, image/png" in output
     assert f"2026/11/21/single/{generation_id}/0.png" in output
     assert "upscale1, upscale2, reroll" in output
+
+
+def test_the_errors_of_earlier_attempts_are_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.failed(ledger)
+    before = " ".join(darkroom("show", generation_id).stdout.split())
+    assert before.count("is not allowed") == 1, "the heading has it already"
+    ledger.deciding.retry([generation_id])
+    shown = " ".join(darkroom("show", generation_id).stdout.split())
+    assert "attempt 1, rejected: the picture https://cdn" in shown
+    assert "is not allowed" in shown
+    assert stories.SIGNATURE not in shown
+
+
+def test_when_its_provider_is_asked_again_is_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.timed_out(ledger)
+    (at,) = ledger.deciding.awaited([generation_id]).values()
+    shown = " ".join(darkroom("show", generation_id).stdout.split())
+    assert f"its provider may still deliver it, and is asked for it at {at.astimezone():%H:%M:%S}" in shown
+    told = json.loads(darkroom("show", generation_id, "--json").stdout)["asked_again_at"]
+    assert abs(datetime.fromisoformat(told) - at) < timedelta(milliseconds=1)
+    final = stories.failed(ledger)
+    assert "may still deliver" not in darkroom("show", final).stdout
+    assert json.loads(darkroom("show", final, "--json").stdout)["asked_again_at"] is None

@@ -15,6 +15,7 @@ from tests.factories import archived, at_once, flat
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.notifying import FIRST_LOOK, WAITS, EventDelivery, Handed, NotifyClaim, pause_after, retry_wait
+from worker.ledger.troubled import Troubled
 
 LEASE = timedelta(seconds=45)
 REFUSED = "it answers with HTTP 503"
@@ -371,3 +372,55 @@ def test_waits_grow_from_seconds_to_hours_and_end(tries: int):
 def test_the_waits_last_for_half_a_day_to_a_day():
     assert timedelta(hours=12) < sum(WAITS, timedelta()) < timedelta(hours=24)
     assert all(later <= earlier * 6 for earlier, later in pairwise(WAITS))
+
+
+def troubled(ledger: Ledger) -> list[Troubled]:
+    return ledger.notifying.troubled(lambda kind: kind != "unwanted")
+
+
+def test_a_subscriber_in_trouble_is_known_with_all_that_waits_for_it(ledger: Ledger, clock: FakeClock):
+    ledger.notifying.register(["a", "b"])
+    happen(ledger, "one")
+    first = clock.now
+    assert troubled(ledger) == [], "nothing has failed"
+    (mine,) = claim(ledger, "a")
+    deliver(ledger, mine, take=lambda _: REFUSED)
+    clock.advance(1)
+    happen(ledger, "two", "unwanted", "three")
+    assert troubled(ledger) == [Troubled("a", 1, 3, first, REFUSED, first + pause_after(1))]
+    clock.advance(60)
+    (mine,) = claim(ledger, "a")
+    deliver(ledger, mine, take=lambda _: "another reason")
+    assert troubled(ledger) == [Troubled("a", 2, 3, first, "another reason", clock.now + pause_after(2))]
+    clock.advance(12)
+    (mine,) = claim(ledger, "a")
+    # Its first event waits longer than the pause, so the error of the second is the last one.
+    deliver(ledger, mine, take=lambda one: f"not {one.type}")
+    (seen,) = troubled(ledger)
+    assert (seen.failures, seen.error) == (3, "not two")
+    clock.advance(3600)
+    deliver_all(ledger)
+    assert troubled(ledger) == []
+
+
+def test_when_only_one_that_failed_waits_it_is_tried_after_its_own_wait(ledger: Ledger, clock: FakeClock):
+    happen(ledger, "one")
+    for _ in range(2):
+        deliver_all(ledger, take=lambda _: REFUSED)
+        clock.advance(10)
+    tried = clock.now - timedelta(seconds=10)
+    assert [one.tried_at for one in troubled(ledger)] == [tried + WAITS[1]]
+
+
+def test_who_wants_no_more_is_in_trouble_only_while_something_waits(ledger: Ledger):
+    happen(ledger, "one")
+    (mine,) = claim(ledger)
+    ledger.notifying.feed(mine, lambda _: True)
+    delivery = ledger.notifying.step(mine, LEASE)
+    assert delivery is not None
+    ledger.notifying.step(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
+    assert troubled(ledger) == []
+    happen(ledger, "two")
+    assert [(one.waiting, one.error) for one in troubled(ledger)] == [(1, "it wants no more (HTTP 410)")]
+    ledger.notifying.register([])
+    assert troubled(ledger) == []

@@ -15,6 +15,7 @@ from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
 from worker.ledger.tables import generations
 
@@ -46,6 +47,14 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_generations_in_flight"},
     ),
     "subscribers": (lambda ledger: ledger.notifying.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
+    "subscribers in trouble": (
+        lambda ledger: ledger.notifying.troubled(lambda _: True),
+        {"ix_subscribers_here", "ix_deliveries_waiting"},
+    ),
+    "one story": (
+        lambda ledger: ledger.queries.story(ledger.queries.page(limit=20)[-1].id),
+        {"ix_events_generation", "ix_transitions_generation", "ix_attempts_generation"},
+    ),
     "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
     "given up": (lambda ledger: ledger.dead_letters.assets(50), {"ix_generations_by_state"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
@@ -78,6 +87,15 @@ def plans(ledger: Ledger, verb: Callable[[Ledger], Any]) -> str:
     return "\n".join(lines)
 
 
+def fail_delivery(ledger: Ledger) -> None:
+    ledger.notifying.register(["a"])
+    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
+    ledger.notifying.feed(mine, lambda _: True)
+    delivery = ledger.notifying.step(mine, LEASE)
+    assert delivery is not None
+    ledger.notifying.step(mine, LEASE, Handed(delivery, "it answers with HTTP 503"))
+
+
 @pytest.mark.parametrize("search", SEARCHES)
 def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str):
     # Some of everything, so that the later steps of each verb are planned as well.
@@ -87,6 +105,7 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
     submitted(ledger, 2)
     queued(ledger, 2)
     ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    fail_delivery(ledger)
     queued(ledger)
     clock.advance(hours=1)
     verb, indexes = SEARCHES[search]
