@@ -19,7 +19,7 @@ up: .venv/.runtime ## one machine against real providers (deploy/env.example)
 	@$(BIN)/darkroom up
 
 test: .venv/.dev ## the tests, offline; TEST_FLAGS="-k archive"
-	$(BIN)/pytest -n 2 --dist worksteal $(TEST_FLAGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
 
 lint: .venv/.dev ## style and types
 	$(BIN)/ruff check .

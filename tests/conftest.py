@@ -7,10 +7,12 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from tests import s3
 from tests.clock import FakeClock
@@ -54,6 +56,14 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_of_aws_are_read_once() -> Iterator[None]:
+    """Each session of boto3 reads those of S3 anew, 0.1 s of CPU; a process has one session, a test run hundreds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", staticmethod(cache(JSONFileLoader().load_file)))
+        yield
 
 
 @pytest.fixture(autouse=True)

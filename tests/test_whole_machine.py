@@ -112,7 +112,10 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
     assert set(made) == RECORD
     assert set(parent) == RECORD | {"assets", "transitions"}
     assert (child["parent"], child["action"]) == (parent["id"], "upscale1")
-    assert set(story) == RECORD | {"assets", "transitions", "children", "attempts", "callbacks", "events"}
+    assert set(story) == RECORD | {"assets", "transitions", "children", "attempts", "callbacks", "events"} | {
+        "undelivered",
+        "asked_again_at",
+    }
     assert set(story["assets"][0]) == ASSET
     assert [move["to"] for move in story["transitions"]] == [
         "queued",

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ _SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 def trusted_authorities() -> ssl.SSLContext:
     """A context that demands a certificate of those that the environment names, else of certifi's.
 
-    Reading them takes 15 ms of CPU: made once and shared. Raises ConfigurationError if they cannot be read.
+    Shared by all who ask. Raises ConfigurationError if they cannot be read.
     """
     name = next((name for name in _SETTINGS if os.environ.get(name)), None)
-    bundle = Path(os.environ[name] if name else certifi.where())
+    return _context(name, Path(os.environ[name] if name else certifi.where()))
+
+
+# Reading them takes 15 ms of CPU.
+@cache
+def _context(name: str | None, bundle: Path) -> ssl.SSLContext:
     options: dict[str, Any] = {"capath" if bundle.is_dir() else "cafile": bundle}
     try:
         return ssl.create_default_context(**options)

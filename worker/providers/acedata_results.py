@@ -55,12 +55,12 @@ def read_record(record: Any) -> Outcome | None:
 def read_listed(record: Any) -> ListedTask | None:
     """A record of the list; None for a text, and for what is no task of Midjourney."""
     outcome = read_record(record)
-    if outcome is None or record.get("type") in TEXTS:
+    if outcome is None or (kind := clean_text(record.get("type"), 40)) in TEXTS:
         return None
     request = record.get("request")
     asked: Mapping[str, Any] = request if isinstance(request, dict) else {}
     action = clean_text(asked.get("action"), 40)
-    operation, action = _operation(record.get("type"), action, asked.get("video_index"))
+    operation, action = _operation(kind, action, asked.get("video_index"))
     ids = {name: identifier(asked.get(name)) for name in ("image_id", "video_id")} if action else {}
     return ListedTask(
         outcome,
@@ -74,7 +74,7 @@ def read_listed(record: Any) -> ListedTask | None:
     )
 
 
-def _operation(kind: Any, action: str | None, index: Any) -> tuple[Operation, str | None]:
+def _operation(kind: str | None, action: str | None, index: Any) -> tuple[Operation, str | None]:
     """In our words; what is not known here is counted among the pictures that somebody imagined."""
     if kind == "videos":
         number = index + 1 if isinstance(index, int) else 1

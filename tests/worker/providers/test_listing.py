@@ -12,6 +12,7 @@ from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import QueryFailed, RequestInvalid
 from worker.generation import Operation, Outcome, Status
 from worker.providers import PROVIDERS, listing
+from worker.providers.acedata_results import read_listed
 from worker.providers.listing import Listed, ListedTask, moment, paged
 
 ATTEMPT = "0123456789abcdef" * 2
@@ -158,3 +159,10 @@ def test_a_list_of_midjourneys_bot_tells_what_was_asked_for(name: str):
     assert (third.operation, third.prompt) == (Operation.DESCRIBE, "")
     assert (fourth.operation, fourth.attempt_id) == (Operation.VARIATION, ATTEMPT)
     assert (fifth.operation, fifth.is_over) == (Operation.IMAGINE, False)
+
+
+@pytest.mark.parametrize("kind", [["imagine"], {"a": 1}, 7, None, "audios"])
+def test_a_kind_that_ace_data_cloud_never_had_is_counted_among_the_pictures(kind: Any):
+    listed = read_listed({"id": "1", "type": kind, "request": {"prompt": "a cat"}, "created_at": 1720364607.967})
+    assert listed is not None
+    assert (listed.operation, listed.prompt) == (Operation.IMAGINE, "a cat")
