@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count, repeat
 from pathlib import Path
@@ -153,7 +153,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     arguments = parser.parse_args()
     result = run(arguments.database, arguments.seconds)
-    if arguments.json:
+    show(result, as_json=arguments.json)
+
+
+def show(result: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
         json.dump(result, sys.stdout, indent=1)
         print()
         return

@@ -7,13 +7,11 @@ timed from the moment when it should have been sent. Every one that was answered
 """
 
 import argparse
-import json
 import queue
 import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,7 +22,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from tests.bench.receiver import deliveries, durable_postgres
+from tests.bench.receiver import deliveries, durable_postgres, show
 from tests.webhook.dripping import Drippers
 from tests.webhook.serving import served, valkey
 from worker.ledger.database import Database
@@ -169,12 +167,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     arguments = parser.parse_args()
     result = run(arguments.database, arguments.seconds, arguments.drippers)
-    if arguments.json:
-        json.dump(result, sys.stdout, indent=1)
-        print()
-        return
-    for name, value in result.items():
-        print(f"{name:26} {value}")
+    show(result, as_json=arguments.json)
 
 
 if __name__ == "__main__":
