@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("webhook", "tasks", "worker")
 FOLDERS = {*PACKAGES, "tests", "deploy"}
-MOST_LINES = 250
+MOST_LINES = 400
 
 #: webhook → tasks → worker
 MAY_IMPORT = {"webhook": {"tasks", "worker"}, "tasks": {"worker"}, "worker": set()}
