@@ -14,7 +14,7 @@ from tasks.ingest import apply, news_of
 from worker.celery import app
 from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed
-from worker.generation import Outcome, State, Status
+from worker.generation import Outcome, Status
 from worker.ledger.outcomes import News
 from worker.ledger.watching import Silent
 from worker.providers import Provider
@@ -89,7 +89,7 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:
     news = news_of(here, provider, one.attempt_id, outcome, cause="poll")
     # It has ended about now if it is polled from the start; if a callback was lost, perhaps long ago.
-    is_polled = here.settings.public_url is None and one.state is State.SUBMITTED
+    is_polled = here.settings.public_url is None and one.state == "accepted"
     return replace(news, ended_at=here.clock()) if is_polled else news
 
 

@@ -169,7 +169,6 @@ def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | 
         "actions": [],
         "parent_handle": dict(new.request.parent),
         "handle": {},
-        "polls": 0,
         "followed_up_at": None if new.follow_up else now,
         "created_at": now,
         "updated_at": now,

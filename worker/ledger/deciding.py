@@ -84,7 +84,9 @@ def submit_again(changes: Changes, generation_id: str, cause: str) -> None:
     """The old attempt is given up for good: from now on the database allows a new one."""
     live = select(attempts.c.id).where(attempts.c.generation_id == generation_id, text(LIVE))
     for attempt_id in changes.connection.execute(live).scalars().all():
-        settle_attempt(changes.connection, attempt_id, "abandoned", settled_at=changes.at)
+        # Its outcome is still asked for: it may have been paid for, and its picture may yet come.
+        facts = {"settled_at": changes.at, "poll_at": changes.at, "polls": 0}
+        settle_attempt(changes.connection, attempt_id, "abandoned", **facts)
     changes.move(
         generation_id,
         State.QUEUED,
@@ -94,7 +96,6 @@ def submit_again(changes: Changes, generation_id: str, cause: str) -> None:
         not_before=None,
         task_id=None,
         progress=None,
-        polls=0,
         finished_at=None,
         reason=None,
         message=None,

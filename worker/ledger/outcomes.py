@@ -12,7 +12,7 @@ from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.durations import learn
-from worker.ledger.second_looks import is_time_out, look_again
+from worker.ledger.second_looks import LOOKS, is_time_out
 from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
 from worker.ledger.submissions import settle_attempt, task_id_taken
 from worker.ledger.tables import LIVE_STATES, NEVER, assets, attempts, callbacks, generations
@@ -89,7 +89,7 @@ def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[str, str | N
         return "mismatch", f"task_id {task_id} belongs to another attempt"
     if outcome.status is Status.SUCCEEDED:
         return _succeeded(changes, attempt, task_id, item, outcome)
-    if attempt.state not in LIVE_STATES:
+    if attempt.state not in {*LIVE_STATES, "abandoned"}:
         return "ignored", f"the attempt is {attempt.state}"
     if outcome.status is Status.FAILED:
         return _failed(changes, attempt, task_id, item, outcome)
@@ -114,8 +114,7 @@ def _succeeded(
         handle=dict(outcome.parent),
     )
     if not moved:
-        told = attempt.state == "succeeded" or (attempt.state == "abandoned" and attempt.task_id is not None)
-        if not told:
+        if attempt.state != "succeeded":
             # Paid for a second time after a person had it submitted again: somebody must see that.
             settle_attempt(changes.connection, attempt.id, "succeeded", task_id=task_id, settled_at=changes.at)
             changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
@@ -157,10 +156,12 @@ def _asset(
 def _failed(
     changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
 ) -> tuple[str, str | None]:
-    settle_attempt(
-        changes.connection, attempt.id, "failed", task_id=task_id, error=outcome.message, settled_at=changes.at
-    )
-    if changes.move(
+    facts = {"task_id": task_id, "error": outcome.message, "settled_at": changes.at}
+    # Its picture may have come after all.
+    look_at = changes.at + LOOKS[0] if task_id is not None and is_time_out(outcome) else None
+    settle_attempt(changes.connection, attempt.id, "failed", poll_at=look_at, **facts)
+    # One that a person had submitted again takes its generation nowhere.
+    if attempt.state in LIVE_STATES and changes.move(
         attempt.generation_id,
         State.FAILED,
         item.cause,
@@ -168,8 +169,6 @@ def _failed(
         reason=outcome.reason or "failed",
         message=outcome.message,
     ):
-        if task_id is not None and is_time_out(outcome):
-            look_again(changes.connection, attempt.id, changes.at)
         return "applied", None
     return "ignored", f"the generation is {changes.state(attempt.generation_id)}"
 
@@ -178,24 +177,25 @@ def _in_progress(
     changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
 ) -> tuple[str, str | None]:
     """Progress proves that the task exists; it never takes a generation back."""
-    generation_id = attempt.generation_id
+    generation_id, is_live = attempt.generation_id, attempt.state in LIVE_STATES
     applied = False
-    if task_id is not None and changes.state(generation_id) in {State.SUBMITTING, State.UNCONFIRMED}:
-        applied = changes.move(
+    if task_id is not None and attempt.task_id is None:
+        # It may have been looked for often and in vain; from here on it is asked for like any other.
+        facts = {"task_id": task_id, "poll_at": changes.at, "polls": 0}
+        settle_attempt(changes.connection, attempt.id, "accepted" if is_live else attempt.state, **facts)
+        applied = True
+    if is_live and task_id is not None and changes.state(generation_id) in {State.SUBMITTING, State.UNCONFIRMED}:
+        changes.move(
             generation_id,
             State.SUBMITTED,
             f"{item.cause}: in progress",
             task_id=task_id,
             account=attempt.account,
             submitted_at=changes.at,
-            poll_at=changes.at,
-            # It may have been looked for often and in vain; from here on it is asked for like any other.
-            polls=0,
             reason=None,
             message=None,
         )
-        settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id)
-    if outcome.progress is not None and changes.state(generation_id) is State.SUBMITTED:
+    if is_live and outcome.progress is not None and changes.state(generation_id) is State.SUBMITTED:
         g = generations.c
         # Callbacks overtake each other, so it only grows.
         further = changes.connection.execute(

@@ -172,6 +172,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
             task_id=orphan.task_id,
             sent_at=sent_at,
             lease_until=sent_at,
+            poll_at=changes.at,
         )
     )
     changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=number)
@@ -182,7 +183,6 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         task_id=orphan.task_id,
         account=account,
         submitted_at=sent_at,
-        poll_at=changes.at,
         # If it waited for money: it does not any more.
         held=None,
         reason=None,

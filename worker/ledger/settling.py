@@ -27,7 +27,7 @@ _OF_ATTEMPT: Mapping[str, str] = {
 
 _c, _a, _g = charges.c, attempts.c, generations.c
 _CHARGES = (
-    select(charges, _a.state.label("attempt"), _a.task_id, _g.state.label("generation"), _g.dispatched_at)
+    select(charges, _a.state.label("attempt"), _g.state.label("generation"), _g.dispatched_at)
     .join(generations, _g.id == _c.generation_id)
     .outerjoin(attempts, (_a.generation_id == _c.generation_id) & (_a.number == _c.number))
     .where(_c.generation_id.in_(IDS))
@@ -88,9 +88,5 @@ def _becomes(row: Any) -> str:
     if row.attempt is None:
         # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED
-    if row.attempt == "abandoned":
-        # With a task_id the provider took it, but an earlier attempt had succeeded meanwhile; without one nobody knows.
-        state = POSSIBLE if row.task_id is None else SPENT
-    else:
-        state = _OF_ATTEMPT.get(row.attempt, POSSIBLE)
+    state = _OF_ATTEMPT.get(row.attempt, POSSIBLE)
     return LATE if state == SPENT and row.state in {RELEASED, LATE} else state

@@ -18,7 +18,7 @@ from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.gate import IS_OPEN
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
-from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
+from worker.ledger.tables import DISPATCHED, LIVE_STATES, SENDING, attempts, generations
 from worker.ledger.types import storable
 
 _g = generations.c
@@ -43,6 +43,8 @@ _ATTEMPTS = (
     .where(attempts.c.id.in_(IDS))
 )
 _STATES = select(attempts.c.id, attempts.c.state).where(attempts.c.id.in_(IDS))
+#: states in which the reply to a submission still tells something
+_UNSETTLED = frozenset({"sending", "uncertain", "abandoned"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,10 @@ class Submissions:
             states = {row.id: row.state for row in select_in(connection, _STATES, list(by_id))}
             providers = [row.provider for row in by_id.values()]
             patience = patience_with(connection, providers, poll_after, callbacks=callbacks)
-            unsettled = [result for result in results if states[result.attempt_id] in {"sending", "uncertain"}]
+            unsettled = [result for result in results if states[result.attempt_id] in _UNSETTLED]
             for result in unsettled:
-                _settle(changes, by_id[result.attempt_id], result.result, patience)
+                settle = _settle_replaced if states[result.attempt_id] == "abandoned" else _settle
+                settle(changes, by_id[result.attempt_id], result.result, patience)
             # A reply that its callback outran still shows that the provider answers.
             heard = [it for it in results if it in unsettled or isinstance(it.result, str)]
             note_answers(changes, [(by_id[it.attempt_id], it.result) for it in heard])
@@ -139,16 +142,17 @@ class Submissions:
             for row in overdue:
                 # Only if it is still under way: the first look was before the lock.
                 mine = update(attempts).where(attempts.c.id == row.id, text(SENDING))
-                if connection.execute(mine.values(state="uncertain", error=lost)).rowcount == 1:
+                if connection.execute(mine.values(state="uncertain", error=lost, poll_at=now)).rowcount == 1:
                     expired += 1
-                    changes.move(
-                        row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost, poll_at=now
-                    )
+                    changes.move(row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
             changes.flush()
         return expired
 
 
 def settle_attempt(connection: Connection, attempt_id: str, state: str, **values: Any) -> None:
+    """Set the state of an attempt. Once its outcome is known it is asked for no more, unless `poll_at` says when."""
+    if state not in LIVE_STATES:
+        values.setdefault("poll_at", None)
     update_row(connection, attempts, {"id": attempt_id}, state=state, **values)
 
 
@@ -186,22 +190,31 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -
     if task_id_taken(changes.connection, attempt, task_id):
         message = f"the provider answered with task_id {task_id}, which belongs to another attempt"
         _unconfirmed(changes, attempt, "task_id_taken", message)
-    elif changes.move(
+        return
+    # Where an earlier attempt succeeded meanwhile the generation stays as it is. Whether this one is paid for as well
+    # shows its outcome.
+    settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id, poll_at=poll_at)
+    changes.move(
         attempt.generation_id,
         State.SUBMITTED,
         f"accepted as {task_id}",
         task_id=task_id,
         account=attempt.account,
         submitted_at=changes.at,
-        poll_at=poll_at,
         reason=None,
         message=None,
-    ):
-        settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id)
-    else:
-        # A late success of an earlier attempt came while this one was under way.
-        settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, settled_at=changes.at)
-        changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
+    )
+
+
+def _settle_replaced(changes: Changes, attempt: Any, result: str | ProviderError, patience: Patience) -> None:
+    """The late reply to an attempt that a person had submitted again: its generation does not follow it any more."""
+    if isinstance(result, str):
+        task_id = storable(result)
+        if not task_id_taken(changes.connection, attempt, task_id):
+            poll_at = changes.at + patience.first(kind_of(attempt))
+            settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at)
+    elif isinstance(result, NotTaken | Rejected):
+        settle_attempt(changes.connection, attempt.id, "rejected", error=str(result), settled_at=changes.at)
 
 
 def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
@@ -224,15 +237,9 @@ def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
 
 
 def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> None:
-    settle_attempt(changes.connection, attempt.id, "uncertain", error=message)
-    changes.move(
-        attempt.generation_id,
-        State.UNCONFIRMED,
-        f"unclear: {code}",
-        reason=code,
-        message=message,
-        poll_at=changes.at + timedelta(seconds=5),
-    )
+    poll_at = changes.at + timedelta(seconds=5)
+    settle_attempt(changes.connection, attempt.id, "uncertain", error=message, poll_at=poll_at)
+    changes.move(attempt.generation_id, State.UNCONFIRMED, f"unclear: {code}", reason=code, message=message)
 
 
 def task_id_taken(connection: Connection, attempt: Any, task_id: str) -> bool:

@@ -86,8 +86,6 @@ generations = Table(
     Column("pinned", CleanText, nullable=False, server_default=text("''")),
     Column("not_before", UtcDateTime),
     Column("dispatched_at", UtcDateTime),
-    Column("poll_at", UtcDateTime),
-    Column("polls", Integer, nullable=False),
     Column("followed_up_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -103,11 +101,11 @@ ANY_ACCOUNT = ""
 WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
 IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
-SILENT = "state IN ('submitted', 'unconfirmed')"
 FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
 LIVE_STATES = ("sending", "accepted", "uncertain")
 LIVE = f"state IN {LIVE_STATES}"
 SENDING = "state = 'sending'"
+POLLED = "poll_at IS NOT NULL"
 UNAPPLIED = "applied_at IS NULL"
 SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
 UNSTORED = "state = 'waiting'"
@@ -131,7 +129,6 @@ Index("ix_generations_parent", _g.parent_id)
 Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority.desc(), _g.turn, _g.id, **_where(WAITING))
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
-Index("ix_generations_poll", _g.poll_at, **_where(SILENT))
 Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
 
 attempts = Table(
@@ -150,12 +147,19 @@ attempts = Table(
     Column("sent_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime, nullable=False),
     Column("settled_at", UtcDateTime),
+    # When it is asked for next, whatever has become of its generation: as long as its outcome is not known and its
+    # provider may tell. And how often it was.
+    Column("poll_at", UtcDateTime),
+    Column("polls", Integer, nullable=False, server_default="0"),
+    # Tasks in its provider's list, one of which may be it; a person decides.
+    Column("candidates", Json),
     UniqueConstraint("provider", "task_id"),
 )
 # The double-payment lock: whatever the code does, the database refuses a second live attempt.
 Index("uq_attempts_live", attempts.c.generation_id, unique=True, **_where(LIVE))
 Index("ix_attempts_generation", attempts.c.generation_id, attempts.c.number)
 Index("ix_attempts_sending", attempts.c.lease_until, **_where(SENDING))
+Index("ix_attempts_poll", attempts.c.poll_at, **_where(POLLED))
 
 callbacks = Table(
     "callbacks",

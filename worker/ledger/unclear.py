@@ -66,7 +66,7 @@ class Unclears:
             for row in select_in(connection, _CALLBACKS, [attempt.id for attempt in live.values()]):
                 came[row.attempt_id].append(row.verdict or "not applied yet")
         return [
-            Unclear(to_generation(row), attempt.id, attempt.sent_at, attempt.error, row.polls, row.poll_at,
+            Unclear(to_generation(row), attempt.id, attempt.sent_at, attempt.error, attempt.polls, attempt.poll_at,
                     tuple(came[attempt.id]))
             for row in rows
             if (attempt := live.get(row.id)) is not None
@@ -120,7 +120,7 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
     elif task_id_taken(changes.connection, attempt, task_id):
         raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
     else:
-        settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id)
+        settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id, poll_at=changes.at, polls=0)
         changes.move(
             generation_id,
             State.SUBMITTED,
@@ -128,8 +128,6 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
             task_id=task_id,
             account=attempt.account,
             submitted_at=changes.at,
-            poll_at=changes.at,
-            polls=0,
             reason=None,
             message=None,
         )

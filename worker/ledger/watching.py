@@ -3,21 +3,20 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import bindparam, exists, select, text, update
+from sqlalchemy import bindparam, select, text, update
 
-from worker.generation import State
 from worker.ledger.database import Database
-from worker.ledger.durations import kind_of, patience_with
+from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
-from worker.ledger.second_looks import DUE, hold_due, next_look, set_next_look
+from worker.ledger.second_looks import next_look
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import (
     DISPATCHED,
     FOLLOW_UP_DUE,
-    LIVE,
-    SILENT,
+    POLLED,
     UNAPPLIED,
     UNDESCRIBED,
     UNSTORED,
@@ -35,7 +34,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 LAST_QUESTION = timedelta(hours=24)
 _UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
 
-_g, _a, _b, _c = generations.c, assets.c, batches.c, callbacks.c
+_g, _a, _b, _c, _t = generations.c, assets.c, batches.c, callbacks.c, attempts.c
 #: kind of work (name of its task) → a row of it that is due now
 _DUE = {
     kind: [query.limit(1) for query in queries]
@@ -49,7 +48,7 @@ _DUE = {
         "submit": [select(_g.id).where(text(DISPATCHED))],
         "archive": [select(_a.id).where(text(UNSTORED), _a.not_before.is_(None) | (_a.not_before <= NOW))],
         "follow_up": [select(_g.id).where(text(FOLLOW_UP_DUE))],
-        "poll": [select(_g.id).where(text(SILENT), _g.poll_at <= NOW), DUE],
+        "poll": [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
         "notify": [NOTIFY_DUE],
         "manifest": [
             select(_b.id).where(text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW))
@@ -57,46 +56,47 @@ _DUE = {
     }.items()
 }
 _SILENT = (
-    select(_g.id, _g.provider, _g.operation, _g.speed, _g.state, _g.polls)
-    .where(text(SILENT), _g.poll_at <= NOW)
-    .order_by(_g.poll_at)
+    select(
+        *(_t[name] for name in ("id", "generation_id", "provider", "account", "state", "task_id", "sent_at")),
+        *(_t.settled_at, _t.polls, _g.operation, _g.speed),
+    )
+    .join(generations, _g.id == _t.generation_id)
+    .where(text(POLLED), _t.poll_at <= NOW)
+    .order_by(_t.poll_at)
     .limit(LIMIT)
-    .with_for_update(skip_locked=True)
+    # What somebody else has locked is being settled.
+    .with_for_update(skip_locked=True, of=attempts)
 )
-_LIVE = select(
-    attempts.c.id, attempts.c.generation_id, attempts.c.account, attempts.c.task_id, attempts.c.sent_at
-).where(text(LIVE), attempts.c.generation_id.in_(IDS))
 _HOLD = (
-    update(generations)
-    .where(_g.id.in_(IDS))
-    .values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_g.polls + 1)
+    update(attempts).where(_t.id.in_(IDS)).values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_t.polls + 1)
 )
 # Nothing of one that has gone on meanwhile, or that somebody else asks for by now.
-_ASKED = (
-    update(generations)
+_MINE = (
+    select(_t.id)
     .where(
-        _g.id == bindparam("generation"),
-        _g.state == bindparam("was", type_=CleanText()),
-        _g.polls == bindparam("asked"),
-        exists().where(text(LIVE), attempts.c.id == bindparam("attempt", type_=CleanText())),
+        _t.id == bindparam("attempt", type_=CleanText()),
+        _t.state == bindparam("was", type_=CleanText()),
+        _t.polls == bindparam("asked"),
+        text(POLLED),
     )
-    .values(poll_at=bindparam("next", type_=UtcDateTime()))
+    .with_for_update(skip_locked=True)
 )
+_ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
 
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A generation to ask its provider about; without `task_id` it can only be found by its callback URL.
+    """An attempt to ask its provider about, wherever its generation is; without `task_id` it is looked for in the list.
 
-    One that is FAILED has failed because the time was over, and is looked at again. `asked`: how often it was asked
-    for, this time included; `next_at`: when it is asked for next, if ever.
+    `state`: of the attempt. One that `failed` did so because the time was over, and is looked at again. `asked`: how
+    often it was asked for, this time included; `next_at`: when it is asked for next, if ever.
     """
 
     generation_id: str
     attempt_id: str
     provider: str
     account: str
-    state: State
+    state: str
     task_id: str | None
     sent_at: datetime
     asked: int
@@ -133,52 +133,30 @@ class Watching:
     def silent(
         self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)
     ) -> list[Silent]:
-        """Take generations that are due to be asked for: submitted, unconfirmed, and those for a second look.
+        """Take attempts that are due to be asked for: silent ones, unclear ones, and those for a second look.
 
         They are held for `lease`, and asked for again after it unless `asked` has set their next time
-        (`Patience.next`). For an unconfirmed one there is none after `horizon` from its submission.
+        (`Patience.next`). One without a task_id is looked for until `horizon` after it was sent or replaced.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             rows = connection.execute(_SILENT, {"limit": limit, "now": now}).all()
-            live = connection.execute(_LIVE, {"ids": [row.id for row in rows]}) if rows else ()
-            attempt_of = {row.generation_id: row for row in live}
             patience = patience_with(connection, [row.provider for row in rows], poll_after)
-            found = []
-            for row in rows:
-                if (attempt := attempt_of.get(row.id)) is None:
-                    continue
-                state, next_at = State(row.state), now + patience.next(kind_of(row), row.polls)
-                end = attempt.sent_at + horizon if state is State.UNCONFIRMED else None
-                found.append(
-                    Silent(
-                        row.id,
-                        attempt.id,
-                        row.provider,
-                        attempt.account,
-                        state,
-                        attempt.task_id,
-                        attempt.sent_at,
-                        row.polls + 1,
-                        next_at if end is None else min(next_at, end) if now < end else None,
-                    )
-                )
             if rows:
                 connection.execute(_HOLD, {"ids": [row.id for row in rows], "until": now + lease})
-            looks = hold_due(connection, now, limit - len(found), now + lease)
-        return found + [
+        return [
             Silent(
                 row.generation_id,
-                row.attempt_id,
+                row.id,
                 row.provider,
                 row.account,
-                State.FAILED,
+                row.state,
                 row.task_id,
                 row.sent_at,
-                row.looks + 1,
-                next_look(row.settled_at, now),
+                row.polls + 1,
+                _next(row, now, patience, horizon),
             )
-            for row in looks
+            for row in rows
         ]
 
     def renew(self, silent: Sequence[Silent], lease: timedelta) -> None:
@@ -197,29 +175,17 @@ class Watching:
         for one in unanswered:
             if one.next_at is None:
                 times[one] = now + _UNANSWERED if now < one.sent_at + LAST_QUESTION else None
-            elif one.state is State.UNCONFIRMED:
+            elif one.task_id is None:
                 times[one] = min(one.next_at, now + _UNANSWERED_SOON)
         self._set_next(times)
 
     def _set_next(self, times: Mapping[Silent, datetime | None]) -> None:
         asked = [
-            {
-                "generation": one.generation_id,
-                "attempt": one.attempt_id,
-                "was": one.state,
-                "asked": one.asked,
-                "next": at,
-            }
-            # In order of id, as everybody locks them.
-            for one, at in sorted(times.items(), key=lambda item: item[0].generation_id)
-            if one.state is not State.FAILED
+            {"attempt": one.attempt_id, "was": one.state, "asked": one.asked, "next": at} for one, at in times.items()
         ]
-        with self._database.write() as connection:
-            if asked:
+        if asked:
+            with self._database.write() as connection:
                 connection.execute(_ASKED, asked)
-            for one, at in times.items():
-                if one.state is State.FAILED:
-                    set_next_look(connection, one.attempt_id, one.asked, at)
 
     def beat(self, worker: str, pid: int) -> None:
         """Note that this worker executes tasks."""
@@ -239,3 +205,13 @@ class Watching:
         """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read."""
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()
+
+
+def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
+    if row.state == "failed":
+        return next_look(row.settled_at, now)
+    next_at = now + patience.next(kind_of(row), row.polls)
+    if row.task_id is not None:
+        return next_at
+    end = (row.settled_at or row.sent_at) + horizon
+    return min(next_at, end) if now < end else None

@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import bindparam, func, select
 
 from tests.factories import LEASE
-from tests.worker.ledger.model import LIVE, Model
+from tests.worker.ledger.model import LIVE, OPEN, Model
 from tests.worker.ledger.purses import THREE_A_DAY, totals
 from worker.generation import TRANSITIONS, State
 from worker.ledger import Ledger
 from worker.ledger.money_tables import budgets
-from worker.ledger.second_looks import LOOKS, second_looks
+from worker.ledger.second_looks import LOOKS
 from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
 
 #: the longest that anything waits by itself: a lease, a growing wait, the pause between two questions
@@ -47,7 +47,6 @@ class Look:
     assets: dict[str, list[Any]]
     #: that nobody has applied
     callbacks: Sequence[Any]
-    second_looks: Sequence[Any]
     #: since the last look: generation, from, to, cause
     moves: list[tuple[str, State | None, State, str]]
     states_before: dict[str, State]
@@ -59,9 +58,11 @@ class Look:
 
 _g, _a, _c, _t = generations.c, attempts.c, callbacks.c, transitions.c
 _GENERATIONS = select(
-    _g.id, _g.state, _g.account, _g.progress, _g.dispatched_at, _g.not_before, _g.poll_at, _g.followed_up_at
+    _g.id, _g.state, _g.account, _g.progress, _g.dispatched_at, _g.not_before, _g.followed_up_at
 )  # fmt: skip
-_ATTEMPTS = select(_a.id, _a.generation_id, _a.state, _a.task_id, _a.sent_at, _a.lease_until)
+_ATTEMPTS = select(
+    _a.id, _a.generation_id, _a.state, _a.task_id, _a.sent_at, _a.lease_until, _a.settled_at, _a.poll_at
+)  # fmt: skip
 _ASSETS = select(assets.c.generation_id, assets.c.state, assets.c.not_before, assets.c.key).order_by(assets.c.index)
 _UNAPPLIED = select(_c.attempt_id, _c.not_before).where(_c.applied_at.is_(None))
 _MOVES = (
@@ -89,7 +90,6 @@ def look(ledger: Ledger, seen: Seen) -> Look:
             attempts=connection.execute(_ATTEMPTS).all(),
             assets=belongings,
             callbacks=connection.execute(_UNAPPLIED).all(),
-            second_looks=connection.execute(select(second_looks.c.at, second_looks.c.attempt_id)).all(),
             moves=moves,
             states_before=before,
             completions={row[0]: row[1] for row in connection.execute(_COMPLETIONS)},
@@ -175,12 +175,6 @@ def what_is_due_is_found_and_nothing_else(now: Look, _: Model) -> None:
             assert live[row.id].lease_until <= now.at + LEASE
         elif row.state in {State.SUBMITTED, State.UNCONFIRMED}:
             assert live[row.id].state == ("accepted" if row.state == State.SUBMITTED else "uncertain")
-            if row.poll_at is None:
-                # It waits for a person, after it was looked for long enough.
-                assert row.state == State.UNCONFIRMED
-                assert live[row.id].sent_at + HORIZON <= now.at
-            else:
-                wake("poll", row.poll_at)
         elif row.state == State.SUCCEEDED:
             waiting = [asset for asset in now.assets[row.id] if asset.state == "waiting"]
             assert waiting, "it succeeded, but there is nothing left to archive"
@@ -190,17 +184,24 @@ def what_is_due_is_found_and_nothing_else(now: Look, _: Model) -> None:
             expected.add("follow_up")
     for row in now.callbacks:
         wake("ingest", row.not_before)
-    expected |= {"poll" for row in now.second_looks if row.at <= now.at}
+    expected |= {"poll" for row in now.attempts if row.poll_at is not None and row.poll_at <= now.at}
     assert now.due & {"dispatch", "submit", "poll", "archive", "follow_up", "ingest"} == expected
 
 
-def what_may_still_be_delivered_is_looked_at_again(now: Look, model: Model) -> None:
-    looked_at = {row.attempt_id for row in now.second_looks}
-    latest = {attempt.of: (name, attempt) for name, attempt in model.tries.items()}
-    for generation_id, (name, attempt) in latest.items():
-        timed_out_at = attempt.timed_out_at if model.ones[generation_id].state is State.FAILED else None
-        if timed_out_at is not None and attempt.state == "failed" and now.at < timed_out_at + LOOKS[0]:
-            assert name in looked_at
+def every_attempt_is_asked_for_until_its_outcome_is_known(now: Look, model: Model) -> None:
+    """Whatever its generation does meanwhile: another attempt may have brought it on."""
+    for row in now.attempts:
+        timed_out_at = model.tries[row.id].timed_out_at
+        if row.state == "sending":
+            # Found by its lease, which `expire` looks at.
+            assert row.lease_until <= now.at + LEASE
+        elif row.state in OPEN and (row.task_id or now.at < (row.settled_at or row.sent_at) + HORIZON):
+            assert row.poll_at is not None
+            assert row.poll_at <= now.at + LONGEST_WAIT
+        elif row.state == "failed" and timed_out_at is not None and now.at < timed_out_at + LOOKS[0]:
+            assert row.poll_at is not None
+        elif row.state not in OPEN and row.state != "failed":
+            assert row.poll_at is None
 
 
 def no_cap_is_exceeded(now: Look, _: Model) -> None:
@@ -208,7 +209,7 @@ def no_cap_is_exceeded(now: Look, _: Model) -> None:
 
 
 PROMISES = (
-    what_may_still_be_delivered_is_looked_at_again,
+    every_attempt_is_asked_for_until_its_outcome_is_known,
     no_cap_is_exceeded,
     nothing_is_paid_for_more_often_than_a_person_allowed,
     no_generation_has_two_live_attempts,

@@ -17,6 +17,8 @@ SUCCEEDED, ARCHIVED, EXPIRED, FAILED, CANCELLED = (
     State.SUCCEEDED, State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED,
 )  # fmt: skip
 LIVE = {"sending", "accepted", "uncertain"}
+#: states in which the outcome is not known
+OPEN = {*LIVE, "abandoned"}
 
 
 @dataclass
@@ -82,30 +84,33 @@ class Model:
             return
         if self._taken(attempt_id, task_id):
             self.unclear(attempt_id)
-        elif one.state in {SUBMITTING, UNCONFIRMED}:
-            one.state, attempt.state, attempt.task_id = SUBMITTED, "accepted", task_id
+        elif attempt.state == "abandoned":
+            attempt.task_id = task_id
         else:
-            attempt.state, attempt.task_id = "abandoned", task_id
+            attempt.state, attempt.task_id = "accepted", task_id
+            if one.state in {SUBMITTING, UNCONFIRMED}:
+                one.state = SUBMITTED
 
     def not_taken(self, attempt_id: str) -> None:
         attempt, one = self._unsettled(attempt_id)
-        # Once it is unconfirmed, only a person says that it may be submitted again.
-        if attempt is None or one is None or one.state is UNCONFIRMED:
+        if attempt is None or one is None:
             return
-        attempt.state = "rejected"
-        if one.state is SUBMITTING:
-            one.state = QUEUED
+        # Once it is unconfirmed, only a person says that it may be submitted again.
+        if one.state is not UNCONFIRMED or attempt.state == "abandoned":
+            if one.state is SUBMITTING and attempt.state != "abandoned":
+                one.state = QUEUED
+            attempt.state = "rejected"
 
     def rejected(self, attempt_id: str) -> None:
         attempt, one = self._unsettled(attempt_id)
         if attempt is not None and one is not None:
-            attempt.state = "rejected"
-            if one.state in {SUBMITTING, UNCONFIRMED}:
+            if one.state in {SUBMITTING, UNCONFIRMED} and attempt.state != "abandoned":
                 one.state = FAILED
+            attempt.state = "rejected"
 
     def unclear(self, attempt_id: str) -> None:
         attempt, one = self._unsettled(attempt_id)
-        if attempt is not None and one is not None:
+        if attempt is not None and one is not None and attempt.state != "abandoned":
             attempt.state = "uncertain"
             if one.state is SUBMITTING:
                 one.state = UNCONFIRMED
@@ -124,22 +129,24 @@ class Model:
             return
         if word == "succeeded":
             self._succeeded(attempt, one, task_id, links)
-        elif attempt.state in LIVE and word in {"failed", "timeout"}:
-            attempt.state, attempt.task_id = "failed", task_id
-            if one.state in {SUBMITTING, SUBMITTED, UNCONFIRMED}:
+        elif attempt.state in OPEN and word in {"failed", "timeout"}:
+            if one.state in {SUBMITTING, SUBMITTED, UNCONFIRMED} and attempt.state in LIVE:
                 one.state = FAILED
-                attempt.timed_out_at = now if word == "timeout" else None
-        elif attempt.state in LIVE:
-            if one.state in {SUBMITTING, UNCONFIRMED}:
-                one.state, attempt.state, attempt.task_id = SUBMITTED, "accepted", task_id
-            if one.state is SUBMITTED:
-                one.progress = max(one.progress or 0, percent)
+            attempt.state, attempt.task_id = "failed", task_id
+            attempt.timed_out_at = now if word == "timeout" else None
+        elif attempt.state in OPEN:
+            attempt.task_id = task_id
+            if attempt.state in LIVE:
+                attempt.state = "accepted"
+                if one.state in {SUBMITTING, UNCONFIRMED}:
+                    one.state = SUBMITTED
+                if one.state is SUBMITTED:
+                    one.progress = max(one.progress or 0, percent)
 
     def _succeeded(self, attempt: Try, one: One, task_id: str, links: int) -> None:
         """Paid for, so it is kept wherever the generation waits; only what is here already stays as it is."""
         if one.state in {SUCCEEDED, ARCHIVED, EXPIRED}:
-            if attempt.state != "abandoned" or attempt.task_id is None:
-                attempt.state, attempt.task_id = "succeeded", task_id
+            attempt.state, attempt.task_id = "succeeded", task_id
             return
         one.state, one.progress = SUCCEEDED, 100
         one.links = [Link() for _ in range(links)]
@@ -244,7 +251,7 @@ class Model:
 
     def _unsettled(self, attempt_id: str) -> tuple[Try | None, One | None]:
         attempt = self.tries[attempt_id]
-        if attempt.state not in {"sending", "uncertain"}:
+        if attempt.state not in {"sending", "uncertain", "abandoned"}:
             return None, None
         return attempt, self.ones[attempt.of]
 

@@ -281,14 +281,15 @@ def test_a_late_success_wins_while_the_generation_waits_to_be_submitted_again(le
     assert one(ledger, claim).tries == 1
 
 
-def test_a_given_up_attempt_says_nothing_but_success(ledger: Ledger):
+def test_only_a_success_of_a_replaced_attempt_moves_its_generation(ledger: Ledger):
     first = unclear(ledger)
     second = submitted_again(ledger, first)
-    assert apply(ledger, progress(first, 50), failure(first)) == ["ignored", "ignored"]
+    assert apply(ledger, progress(first, 50), progress(first, 60)) == ["applied", "ignored"]
     reply(ledger, second)
     assert (one(ledger, first).state, one(ledger, first).task_id) == (State.SUBMITTED, task_of(second))
+    assert (one(ledger, first).progress, attempts_of(ledger, first)) == (None, ["abandoned", "accepted"])
     assert apply(ledger, failure(first)) == ["ignored"]
-    assert attempts_of(ledger, first) == ["abandoned", "accepted"]
+    assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUBMITTED, ["failed", "accepted"])
 
 
 def test_paid_twice_is_told_once(ledger: Ledger):

@@ -24,7 +24,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
         lambda ledger: ledger.watching.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_due",
-         "ix_generations_follow_up", "ix_generations_poll", "ix_batches_manifest", "ix_subscribers_here",
+         "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
          "ix_deliveries_waiting"},
     ),
     "dispatch": (
@@ -39,7 +39,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (
         lambda ledger: ledger.watching.silent(200, LEASE, POLL_AFTER),
-        {"ix_generations_poll", "ix_second_looks_due"},
+        {"ix_attempts_poll"},
     ),
     "unclear": (lambda ledger: ledger.unclear.all(), {"ix_generations_by_state"}),
     "tasks of others": (

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
-from tests.factories import archived, at_once, new, one, queued, submitted, succeeded
+from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
-from worker.ledger.tables import metadata
+from worker.ledger.tables import attempts, metadata
 
-HEAD = "0010"
+HEAD = "0012"
 
 
 @pytest.fixture
@@ -75,6 +76,7 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     upgrade(blank.database)
     (claim,) = succeeded(blank)
     with blank.database.write() as connection:
+        undo_polling(connection)
         connection.execute(text("ALTER TABLE assets DROP COLUMN content"))
         connection.execute(text("ALTER TABLE assets DROP COLUMN at_risk_at"))
         connection.execute(text("ALTER TABLE assets DROP COLUMN seconds"))
@@ -83,7 +85,8 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
         connection.execute(text("DROP INDEX ix_batches_manifest"))
         for column in ("manifest_at", "manifest_lease", "manifest_not_before"):
             connection.execute(text(f"ALTER TABLE batches DROP COLUMN {column}"))
-        for table in ("charges", "budgets", "durations", "second_looks", "deliveries", "subscribers", "gate"):
+        connection.execute(text("DROP TABLE second_looks"))
+        for table in ("charges", "budgets", "durations", "deliveries", "subscribers", "gate"):
             connection.execute(text(f"DROP TABLE {table}"))
         for index in ("held", "waiting"):
             connection.execute(text(f"DROP INDEX ix_generations_{index}"))
@@ -97,6 +100,19 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     assert upgrade(blank.database) == ("0001", HEAD)
     (asset,) = blank.queries.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.state, asset.content) == ("waiting", None)
+
+
+def undo_polling(connection: Connection) -> None:
+    """Back to what is asked for by its generation: revision 0010."""
+    moment = "timestamp" if connection.dialect.name == "sqlite" else "timestamptz"
+    connection.execute(text("DROP INDEX ix_attempts_poll"))
+    for column in (f"poll_at {moment}", "polls integer NOT NULL DEFAULT 0"):
+        connection.execute(text(f"ALTER TABLE generations ADD COLUMN {column}"))
+    connection.execute(text("CREATE INDEX ix_generations_poll ON generations (poll_at)"))
+    looks = f"attempt_id text PRIMARY KEY, at {moment} NOT NULL, looks integer NOT NULL"
+    connection.execute(text(f"CREATE TABLE second_looks ({looks})"))
+    for column in ("poll_at", "polls", "candidates"):
+        connection.execute(text(f"ALTER TABLE attempts DROP COLUMN {column}"))
 
 
 def undo_accounts(connection: Connection) -> None:
@@ -125,6 +141,7 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
     (follow_up,) = blank.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
     (waits,) = queued(blank)
     with blank.database.write() as connection:
+        undo_polling(connection)
         undo_accounts(connection)
         paused = "UPDATE provider_limits SET paused_until = '2126-01-01 00:00:00', pause_reason = 'no money'"
         connection.execute(text(paused))
@@ -136,6 +153,29 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
     assert whose == ["default", "default", None, None]
     assert blank.accounts.of_attempts([under_way.attempt_id]) == {under_way.attempt_id: "default"}
     assert [(it.account, it.waiting, it.under_way) for it in blank.accounts.stranded({})] == [("default", 1, 1)]
+
+
+def test_an_upgrade_takes_over_who_is_asked_for_and_asks_for_those_that_were_forgotten(blank: Ledger):
+    upgrade(blank.database)
+    usual, timed_out, forgotten = submitted(blank, 3)
+    blank.outcomes.apply([failure(timed_out, reason="timeout")])
+    soon, later = datetime(2126, 1, 1, tzinfo=UTC), datetime(2126, 1, 2, tzinfo=UTC)
+    with blank.database.write() as connection:
+        undo_polling(connection)
+        connection.execute(text("UPDATE generations SET poll_at = '2126-01-01 00:00:00', polls = 3"))
+        look = "INSERT INTO second_looks VALUES (:attempt, '2126-01-02 00:00:00', 1)"
+        connection.execute(text(look), {"attempt": timed_out.attempt_id})
+        gone_on = text("UPDATE generations SET state = 'archived' WHERE id = :mine")
+        connection.execute(gone_on, {"mine": forgotten.generation.id})
+        connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+    assert upgrade(blank.database) == ("0010", HEAD)
+    with blank.database.read() as connection:
+        rows = {row.id: (row.poll_at, row.polls) for row in connection.execute(select(attempts))}
+    assert rows == {
+        usual.attempt_id: (soon, 3),
+        timed_out.attempt_id: (later, 1),
+        forgotten.attempt_id: (forgotten.lease_until - LEASE, 0),
+    }
 
 
 def test_four_upgrades_at_once_are_one(blank: Ledger):

@@ -187,7 +187,7 @@ class World:
     def _ask(self, silent: Sequence[Silent]) -> None:
         unanswered = []
         for one in silent:
-            assert one.task_id is not None or one.state is State.UNCONFIRMED
+            assert one.task_id is not None or one.state in {"uncertain", "abandoned"}
             known = [claim for claim in self.taken if claim.attempt_id == one.attempt_id]
             if known and self.flip("answers"):
                 self._apply(known[0], self.one_of(WORDS, "word"), "poll" if one.task_id else "found in the list")
