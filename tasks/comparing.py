@@ -3,14 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tasks.adopting import has_result, orphan_of
 from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.ledger.rescuing import Place
+from worker.ledger.rescuing import EARLIER, Place
 from worker.providers import PROVIDERS, Provider
 from worker.providers.listing import Listed, ListedTask
 from worker.services import Services
@@ -19,8 +19,6 @@ from worker.services import Services
 PAGE, WAITING_PAGE = 100, 1000
 #: how a list is read in pages: whose it is, its tasks, how many at once
 Pages = Callable[[str, Iterator[ListedTask], int], Iterator[list[ListedTask]]]
-#: between the clock of a provider and ours
-_EARLIER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class _Waiting:
             one
             for one in alike
             if task.parent.items() <= one.parent_handle.items()
-            and (task.created_at is None or one.created_at - _EARLIER <= task.created_at)
+            and (task.created_at is None or one.created_at - EARLIER <= task.created_at)
         ]
 
     def take(self, one: Generation) -> None:

@@ -11,14 +11,17 @@ from datetime import timedelta
 
 from tasks.asking import PATIENCE, ask
 from tasks.ingest import apply, news_of
+from tasks.matching import Matches, match
+from tasks.submit import request_of
 from worker.celery import app
 from worker.draining import LEASE, renewed
-from worker.errors import ConfigurationError, QueryFailed
+from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
 from worker.ledger.outcomes import News
+from worker.ledger.rescuing import EARLIER, WithoutTask
 from worker.ledger.watching import Silent
 from worker.providers import Provider
-from worker.providers.listing import Listed
+from worker.providers.listing import Listed, ListedTask, Shown
 from worker.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -27,8 +30,6 @@ BATCH = 200
 #: a task may be invisible for a while after it was submitted; one that is unknown for so long is gone, and a success
 #: that comes later all the same is kept
 UNKNOWN_AFTER = timedelta(hours=1)
-#: between the clock of a provider and ours
-EARLIER = timedelta(minutes=5)
 #: what is to be written down, and those of which nothing was answered
 Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
@@ -48,15 +49,17 @@ def poll() -> None:
 
 def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:
     """Ask, and write down what is answered; those of which nothing was answered."""
-    by_question: dict[tuple[Question, str, str], list[Silent]] = defaultdict(list)
+    by_question: dict[tuple[Question, str, str, bool], list[Silent]] = defaultdict(list)
     for one in silent:
-        by_question[_found if one.task_id is None else _fetched, one.provider, one.account].append(one)
+        # A list that goes back to an attempt which a person replaced late may be too long for the others.
+        is_old = here.clock() - one.sent_at > here.settings.horizon
+        by_question[_found if one.task_id is None else _fetched, one.provider, one.account, is_old].append(one)
     unanswered: list[Silent] = []
     # At the same time: none waits for another that is slow, or suffers from one that lost its key.
     with ThreadPoolExecutor(len(by_question), thread_name_prefix="poll") as pool:
         asked = {
             pool.submit(question, here, name, account, those): those
-            for (question, name, account), those in by_question.items()
+            for (question, name, account, _), those in by_question.items()
         }
         for answered in as_completed(asked):
             error = answered.exception()
@@ -100,19 +103,57 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         return [], []
     waiting = {one.attempt_id: one for one in silent}
     owners = {mark: one for one in waiting for mark in (one, here.callback_url(name, one))}
+    # Without a callback URL nothing in the list carries a mark of ours: it must be read to its end.
+    by_request = here.settings.public_url is None and bool(provider.shown)
+    tasks: list[ListedTask] = []
     news: list[News] = []
     give_up_at = time.monotonic() + PATIENCE
-    tasks = provider.recent(min(one.sent_at for one in silent) - EARLIER)
     try:
-        while waiting and time.monotonic() < give_up_at:
-            task = next(tasks, None)
-            if task is None:
-                return news, []
+        for task in provider.recent(min(one.sent_at for one in silent) - EARLIER):
+            if by_request:
+                tasks.append(task)
             attempt_id = next((owners[mark] for mark in task.marks if mark in owners), None)
             if attempt_id in waiting:
                 del waiting[attempt_id]
-                cause = "found in the provider's list"
-                news.append(news_of(here, provider, attempt_id, task.outcome, cause=cause))
+                news.append(_listed(here, provider, attempt_id, task, provider.listed))
+            if time.monotonic() >= give_up_at or not (waiting or by_request):
+                return news, list(waiting.values())
     except QueryFailed as error:
         log.warning("%s did not answer: %s", provider.name, error)
-    return news, list(waiting.values())
+        return news, list(waiting.values())
+    matches = _matched(here, provider, account, tasks) if by_request else Matches()
+    news += [_listed(here, provider, one, task, Listed.BY_REQUEST) for one, task in matches.found.items()]
+    return news, [one for one in waiting.values() if one.attempt_id in matches.later]
+
+
+def _listed(here: Services, provider: Provider, attempt_id: str, task: ListedTask, by: Listed) -> News:
+    return news_of(here, provider, attempt_id, task.outcome, cause=f"found in the provider's list {by}")
+
+
+def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask]) -> Matches:
+    """Of submissions without a mark, those whose requests the list shows."""
+    rescuing = here.ledger.rescuing
+    marked = [task for task in tasks if task.marks]
+    known = rescuing.known(
+        provider.name,
+        account,
+        [str(task.outcome.task_id) for task in tasks],
+        [task.attempt_id for task in marked if task.attempt_id],
+    )
+    unknown = [task for task in tasks if not task.marks and task.outcome.task_id not in known.task_ids]
+    requests = {one.attempt_id: shown for one in known.without_task if (shown := _shown(provider, one)) is not None}
+    is_shared = any(task.attempt_id not in known.attempt_ids for task in marked)
+    matches = match(known.without_task, requests, unknown, is_shared=is_shared)
+    before = {one.attempt_id: one.candidates for one in known.without_task}
+    changed = {one: found for one, found in matches.candidates.items() if found != before[one]}
+    if changed:
+        rescuing.note_candidates(changed)
+    return matches
+
+
+def _shown(provider: Provider, one: WithoutTask) -> Shown | None:
+    try:
+        return provider.shown_request(request_of(one.generation))
+    except RequestInvalid:
+        # What it can do has changed since.
+        return None

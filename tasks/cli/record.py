@@ -56,6 +56,7 @@ def of_story(story: Story) -> dict[str, Any]:
                 "task_id": attempt.task_id,
                 "error": secrets_hidden(attempt.error),
                 "sent_at": iso(attempt.sent_at),
+                "perhaps": attempt.candidates,
             }
             for attempt in story.attempts
         ],

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasks.cli.candidates import perhaps
 from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option, links_hidden, one_line, print_json, secrets_hidden
 from tasks.cli.record import of_story
@@ -39,13 +40,14 @@ def show(generation_id: str, as_json: bool) -> None:
         return
     screen = console()
     screen.width = min(screen.width, _WIDTH)
-    _print_heading(screen, story.generation, asked_again_at)
+    _print_heading(screen, story, asked_again_at)
     _print_timeline(screen, story)
     _print_assets(screen, story.assets)
     _print_relatives(screen, story)
 
 
-def _print_heading(screen: Console, generation: Generation, asked_again_at: datetime | None) -> None:
+def _print_heading(screen: Console, story: Story, asked_again_at: datetime | None) -> None:
+    generation = story.generation
     heading = Table.grid(expand=True)
     heading.add_column(no_wrap=True)
     heading.add_column(justify="right", no_wrap=True)
@@ -66,6 +68,7 @@ def _print_heading(screen: Console, generation: Generation, asked_again_at: date
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
             ("awaited", _awaited(generation, asked_again_at)),
+            ("perhaps", _perhaps(story)),
         )
         if value
     ]
@@ -77,6 +80,12 @@ def _awaited(generation: Generation, asked_again_at: datetime | None) -> str | N
         return None
     at = f"{asked_again_at.astimezone():%H:%M:%S}"
     return f"its provider may still deliver it, and is asked for it at {at}; `darkroom retry` waits for that"
+
+
+def _perhaps(story: Story) -> str | None:
+    if story.generation.state is not State.UNCONFIRMED:
+        return None
+    return perhaps(story.generation.id, [task_id for attempt in story.attempts for task_id in attempt.candidates])
 
 
 def _print_timeline(screen: Console, story: Story) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from tasks.cli.candidates import perhaps
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
 from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
-from worker.generation import iso
+from worker.generation import Operation, iso
 from worker.ledger.unclear import Unclear
 from worker.providers import PROVIDERS, provider_class
 from worker.providers.listing import Listed
@@ -45,7 +46,7 @@ def unconfirmed(provider: str | None, as_json: bool) -> None:
 
 def _facts(one: Unclear, now: datetime, horizon: timedelta, *, calls_back: bool) -> dict[str, Any]:
     generation = one.generation
-    listed = _listed(generation.provider, calls_back=calls_back)
+    listed = _listed(generation.provider, generation.operation, calls_back=calls_back)
     over = one.sent_at + horizon
     return {
         "id": generation.id,
@@ -64,15 +65,20 @@ def _facts(one: Unclear, now: datetime, horizon: timedelta, *, calls_back: bool)
         "listed": listed,
         "asked": one.asked if listed is not Listed.NO else 0,
         "asked_again_at": iso(one.asked_again_at) if listed is not Listed.NO else None,
+        "perhaps": one.candidates,
         "horizon_at": iso(over),
         "horizon": "before" if now < over else "after",
     }
 
 
-def _listed(provider: str, *, calls_back: bool) -> Listed:
-    """By what the provider's list would show it; without a callback URL a list that tells by it is of no use."""
-    listed = provider_class(provider).listed if provider in PROVIDERS else Listed.NO
-    return Listed.NO if listed is Listed.BY_CALLBACK_URL and not calls_back else listed
+def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
+    """By what the provider's list would show it; without a callback URL, by the request if the list shows that."""
+    if provider not in PROVIDERS:
+        return Listed.NO
+    kind = provider_class(provider)
+    if calls_back or kind.listed is not Listed.BY_CALLBACK_URL:
+        return kind.listed
+    return Listed.BY_REQUEST if operation in kind.shown else Listed.NO
 
 
 def _lines(one: Unclear, facts: dict[str, Any], now: datetime, horizon: timedelta) -> str:
@@ -94,6 +100,7 @@ def _lines(one: Unclear, facts: dict[str, Any], now: datetime, horizon: timedelt
         cut(prompt_text(generation)),
         f"{came}; {looked}; {due}",
         redact(one.error or generation.message or ""),
+        f"perhaps {candidates}" if (candidates := perhaps(generation.id, one.candidates)) else "",
     ]
     return "\n  ".join(one_line(line) for line in lines if line)
 

@@ -76,8 +76,7 @@ def test_a_list_that_was_away_until_the_horizon_is_asked_when_it_is_back(
 def test_beyond_the_horizon_nobody_is_asked(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", "30")
     pipeline = start(callbacks=False, delay=0.2)
-    # Without a callback URL the list cannot show whose it is.
-    (generation_id,) = pipeline.submit("a green door sandbox:reset")
+    (generation_id,) = pipeline.submit("a green door sandbox:error_before")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
     pipeline.clock.advance(minutes=40)
     pipeline.step("poll")

@@ -36,6 +36,8 @@ class Attempt:
     task_id: str | None
     error: str | None
     sent_at: datetime
+    #: while its own task is not known: tasks in the provider's list, one of which may be it
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,16 @@ class Queries:
         c = callbacks.c
         with self._database.read() as connection:
             tried = [
-                Attempt(row.id, row.account, row.number, row.state, row.task_id, row.error, row.sent_at)
+                Attempt(
+                    row.id,
+                    row.account,
+                    row.number,
+                    row.state,
+                    row.task_id,
+                    row.error,
+                    row.sent_at,
+                    tuple(row.candidates or ()) if row.state in {"uncertain", "abandoned"} and not row.task_id else (),
+                )
                 for row in connection.execute(of_attempts)
             ]
             came = connection.execute(

@@ -7,21 +7,22 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text, union, update
 
 from worker.account_keys import DEFAULT_ACCOUNT
-from worker.generation import GenerationRequest, State
+from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.booking import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Database
+from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import IN_FLIGHT, attempts, generations
-from worker.ledger.types import CleanText
+from worker.ledger.tables import IN_FLIGHT, POLLED, attempts, generations
+from worker.ledger.types import CleanText, Json
 from worker.prices import Prices
 
 #: between the clocks of a provider and of a worker, and between a POST and the task that it makes
-_EARLIER, _LATER = timedelta(minutes=5), timedelta(minutes=15)
+EARLIER, LATER = timedelta(minutes=5), timedelta(minutes=15)
 
 _a, _g = attempts.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
@@ -30,12 +31,22 @@ _BY_TASK = select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, 
 _BY_ID = select(_a.id, _a.task_id, _a.generation_id, _a.provider).where(_a.id.in_(IDS))
 # The condition on the state stands alone, because both tables have such a column.
 _UNDER_WAY = select(_g.id).where(text(f"({IN_FLIGHT})"), _g.provider == _PROVIDER)
-_WITHOUT_TASK = select(_a.generation_id, _a.sent_at).where(
-    _a.generation_id.in_(_UNDER_WAY),
-    _a.state.in_(("sending", "uncertain")),
-    _a.task_id.is_(None),
-    _a.account == _ACCOUNT,
+_OF_ACCOUNT = select(_a.id, _a.generation_id, _a.state, _a.sent_at, _a.candidates).where(
+    _a.provider == _PROVIDER, _a.account == _ACCOUNT, _a.task_id.is_(None)
 )
+# Also those that are only looked for any more: another attempt has brought their generation on.
+_WITHOUT_TASK = union(
+    _OF_ACCOUNT.where(_a.generation_id.in_(_UNDER_WAY), _a.state.in_(("sending", "uncertain"))),
+    _OF_ACCOUNT.where(text(POLLED)),
+)
+_GENERATIONS = select(generations).where(_g.id.in_(IDS))
+_UNSETTLED = (
+    select(_a.id)
+    .where(_a.id == bindparam("attempt", type_=CleanText()), _a.task_id.is_(None))
+    # What somebody else has locked is being settled.
+    .with_for_update(skip_locked=True)
+)
+_NOTE = update(attempts).where(_a.id.in_(_UNSETTLED)).values(candidates=bindparam("found", type_=Json()))
 
 
 class Place(StrEnum):
@@ -69,9 +80,59 @@ class Placed:
     attempt_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutTask:
+    """A submission whose task_id is not known; `is_sending`: its reply may still come.
+
+    `candidates`: the task_ids of which a person may find that one is its own.
+    """
+
+    attempt_id: str
+    generation: Generation
+    sent_at: datetime
+    is_sending: bool
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of these task_ids and marks, and its attempts that have no task_id yet."""
+
+    task_ids: frozenset[str]
+    attempt_ids: frozenset[str]
+    without_task: tuple[WithoutTask, ...]
+
+
 class Rescuing:
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def known(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
+        """What is known of these tasks and marks, and which submissions to this account have no task yet."""
+        with self._database.read() as connection:
+            rows = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
+            owners = select_in(connection, _GENERATIONS, sorted({row.generation_id for row in rows}))
+            generation_of = {row.id: to_generation(row) for row in owners}
+            return Known(
+                frozenset(row.task_id for row in select_in(connection, _BY_TASK, task_ids, provider=provider)),
+                frozenset(row.id for row in select_in(connection, _BY_ID, attempt_ids)),
+                tuple(
+                    WithoutTask(
+                        row.id,
+                        generation_of[row.generation_id],
+                        row.sent_at,
+                        row.state == "sending",
+                        tuple(row.candidates or ()),
+                    )
+                    for row in rows
+                ),
+            )
+
+    def note_candidates(self, candidates: Mapping[str, Sequence[str]]) -> None:
+        """Keep, by attempt, the task_ids of which a person may find that one is its own."""
+        rows = [{"attempt": attempt_id, "found": list(found) or None} for attempt_id, found in candidates.items()]
+        with self._database.write() as connection:
+            connection.execute(_NOTE, rows)
 
     def look(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:
         """What `adopt` would do; changes nothing. `account`: of the provider, whose list had them."""
@@ -125,7 +186,7 @@ class Rescuing:
 
 def _place(connection: Connection, provider: str, account: str, orphans: Sequence[Orphan]) -> list[Placed]:
     task_ids = [orphan.task_id for orphan in orphans]
-    known = connection.execute(_BY_TASK, {"provider": provider, "ids": task_ids})
+    known = select_in(connection, _BY_TASK, task_ids, provider=provider)
     owners = {row.task_id: row.generation_id for row in known}
     named = {
         row.id: row for row in select_in(connection, _BY_ID, [one.attempt_id for one in orphans if one.attempt_id])
@@ -150,7 +211,7 @@ def _place(connection: Connection, provider: str, account: str, orphans: Sequenc
 def _perhaps(orphan: Orphan, unclear: Sequence[Any]) -> str | None:
     """The submission without a task_id whose task this may be, by its time."""
     made = orphan.created_at
-    near = (row for row in unclear if made is None or row.sent_at - _EARLIER <= made <= row.sent_at + _LATER)
+    near = (row for row in unclear if made is None or row.sent_at - EARLIER <= made <= row.sent_at + LATER)
     return next((row.generation_id for row in near), None)
 
 

@@ -16,10 +16,10 @@ NOW = bindparam("now", type_=UtcDateTime())
 LIMIT = bindparam("limit", type_=Integer)
 
 
-def select_in(connection: Connection, statement: Select[Any], ids: Sequence[Any]) -> list[Any]:
+def select_in(connection: Connection, statement: Select[Any], ids: Sequence[Any], **others: Any) -> list[Any]:
     """The rows of a statement that says `… in (IDS)`, however many: databases limit what one statement may carry."""
     chunks = (ids[start : start + 5000] for start in range(0, len(ids), 5000))
-    return [row for chunk in chunks for row in connection.execute(statement, {"ids": chunk})]
+    return [row for chunk in chunks for row in connection.execute(statement, {"ids": chunk, **others})]
 
 
 def insert_into(connection: Connection, table: Table) -> Any:

@@ -41,7 +41,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """One that is unconfirmed: `asked`, how often it was due to be looked for; `callbacks`, the verdict on each."""
+    """One that is unconfirmed: `asked`, how often it was due to be looked for; `callbacks`, the verdict on each.
+
+    `candidates`: tasks in the provider's list, one of which may be it.
+    """
 
     generation: Generation
     attempt_id: str
@@ -50,6 +53,7 @@ class Unclear:
     asked: int
     asked_again_at: datetime | None
     callbacks: tuple[str, ...]
+    candidates: tuple[str, ...]
 
 
 class Unclears:
@@ -67,7 +71,7 @@ class Unclears:
                 came[row.attempt_id].append(row.verdict or "not applied yet")
         return [
             Unclear(to_generation(row), attempt.id, attempt.sent_at, attempt.error, attempt.polls, attempt.poll_at,
-                    tuple(came[attempt.id]))
+                    tuple(came[attempt.id]), tuple(attempt.candidates or ()))
             for row in rows
             if (attempt := live.get(row.id)) is not None
         ]  # fmt: skip

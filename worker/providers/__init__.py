@@ -14,7 +14,7 @@ from worker.account_keys import DEFAULT_ACCOUNT, read_keys
 from worker.errors import ConfigurationError, RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
-from worker.providers.listing import Listed, ListedTask
+from worker.providers.listing import Listed, ListedTask, Shown
 from worker.settings import Settings
 
 
@@ -60,6 +60,8 @@ class Provider(ABC):
     renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
     #: whether it lists its tasks, which `recent` reads: there a submission whose reply was lost is found
     listed: ClassVar[Listed] = Listed.NO
+    #: the operations whose requests its list shows, so that a submission without a mark is found too
+    shown: ClassVar[frozenset[Operation]] = frozenset()
     #: most task_ids per `fetch`
     fetch_limit: ClassVar[int]
     #: hosts (and their subdomains) that result links may point to
@@ -104,6 +106,10 @@ class Provider(ABC):
     def recent(self, since: datetime) -> Iterator[ListedTask]:  # noqa: ARG002
         """Its tasks since then, whoever made them, in any order. Raises RequestInvalid (no list) or QueryFailed."""
         raise RequestInvalid(f"{self.title} has no list of its tasks, so nobody can tell what else was made there")
+
+    def shown_request(self, request: GenerationRequest) -> Shown | None:  # noqa: ARG002
+        """What its list shows of this request (`ListedTask.request`); None where it does not show requests."""
+        return None
 
     def renew(self, link: Link) -> str | None:  # noqa: ARG002
         """A fresh link to the same result, where the provider gives one for the old link. Raises QueryFailed."""

@@ -13,11 +13,18 @@ from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncer
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.providers import Mark, Provider, Submission
 from worker.providers.acedata_mask import as_mask
-from worker.providers.acedata_results import read_listed, read_record, read_refusal, read_result, read_text
-from worker.providers.acedata_table import CAPABILITIES, CODES, PATHS, TEXTS
+from worker.providers.acedata_results import (
+    read_listed,
+    read_record,
+    read_refusal,
+    read_result,
+    read_text,
+    shown_fields,
+)
+from worker.providers.acedata_table import CAPABILITIES, CODES, IMAGINE, PATHS, TEXTS
 from worker.providers.capability import understand
 from worker.providers.http import ApiClient, read_key
-from worker.providers.listing import Listed, ListedTask, paged
+from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.reading import identifier, read_object
 from worker.settings import Settings
 
@@ -38,6 +45,7 @@ class AceDataCloud(Provider):
     prompt_limit = 6000
     fetch_limit = 50
     listed = Listed.BY_CALLBACK_URL
+    shown = frozenset(CAPABILITIES) - TEXTS.keys()
     result_hosts = frozenset(
         {"acedata.cloud", "storage.fonedis.cc", "cdn.midjourney.com", "cdn.discordapp.com", "media.discordapp.net"}
     )
@@ -64,7 +72,7 @@ class AceDataCloud(Provider):
                 raise Uncertain(f"{TITLE} answered without the text, which may have been charged", code="no_text")
             return Outcome(Status.SUCCEEDED, text=text)
         answer_at_once = {"callback_url": mark.callback_url} if mark.callback_url else {"async": True}
-        reply = self._api.post_once(PATHS.get(operation, "/midjourney/imagine"), body | answer_at_once)
+        reply = self._api.post_once(PATHS.get(operation, IMAGINE), body | answer_at_once)
         task_id = identifier(reply.get("task_id")) if isinstance(reply, dict) else None
         return self._taken(task_id, "task_id")
 
@@ -95,6 +103,11 @@ class AceDataCloud(Provider):
             return [read_listed(record) for record in self._list(offset=seen, limit=self.fetch_limit)]
 
         return paged(page, since, TITLE)
+
+    def shown_request(self, request: GenerationRequest) -> Shown | None:
+        if request.operation in TEXTS:
+            return None
+        return shown_fields(PATHS.get(request.operation, IMAGINE).rpartition("/")[2], self._body(request))
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         operation, action = request.operation, request.action

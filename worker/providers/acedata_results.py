@@ -11,9 +11,9 @@ from typing import Any
 
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Link, Operation, Outcome, Status, operation_of
-from worker.providers.acedata_table import CAPABILITIES, TEXTS
+from worker.providers.acedata_table import CAPABILITIES, DEFAULTS, FIELDS, TEXTS
 from worker.providers.http import Refusal
-from worker.providers.listing import ListedTask, marks_of, moment, prompt_of
+from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt_of, shown
 from worker.providers.reading import clean_text, identifier, link, percent
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,19 @@ def read_listed(record: Any) -> ListedTask | None:
         action=action,
         parent={name: value for name, value in ids.items() if value},
         marks=marks_of(asked.get("callback_url")),
+        request=shown_fields(kind or "", asked),
     )
+
+
+def shown_fields(kind: str, fields: Mapping[str, Any]) -> Shown:
+    """A request as the `request` of its record shows it: `kind` is the last part of its path.
+
+    The vendor's example has bookkeeping of its own beside the fields that were sent, and defaults filled in.
+    """
+    said = {name: value for name in FIELDS if (value := fields.get(name)) and value != DEFAULTS.get(name)}
+    # What was sent is never an object or a list.
+    plain = {name: value if isinstance(value, str | int | float) else "?" for name, value in said.items()}
+    return shown({"type": kind, **plain})
 
 
 def _operation(kind: str | None, action: str | None, index: Any) -> tuple[Operation, str | None]:

@@ -6,6 +6,7 @@ Wire facts: the vendor's API reference (AceDataCloud/Docs, openapi/midjourney.js
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected
 from worker.generation import Operation
@@ -108,12 +109,21 @@ CAPABILITIES: Mapping[Operation, Capability] = {
     Operation.SEED: Capability(prompt=Prompt.UNUSED, actions=("seed",)),
 }
 
-#: where a request goes; all others to `/midjourney/imagine`
+IMAGINE = "/midjourney/imagine"
+#: where a request goes; all others to IMAGINE
 PATHS: Mapping[Operation, str] = {
     Operation.EDIT: "/midjourney/edits",
     Operation.VIDEO: "/midjourney/videos",
     Operation.VIDEO_EXTEND: "/midjourney/videos",
 }
+
+#: the documented fields of all requests but the texts', without those that say where the result goes
+FIELDS = frozenset(
+    {"prompt", "action", "image_id", "video_id", "video_index"}
+    | {option.field for capability in CAPABILITIES.values() for option in capability.options.values() if option.field}
+)
+#: what is meant where such a field is missing; all others are off
+DEFAULTS: Mapping[str, Any] = {"action": "generate", "mode": "fast", "timeout": 480, "quality": "1"}
 
 #: the field of the reply that is the whole result; these answer at once, without a task
 TEXTS: Mapping[Operation, str] = {

@@ -1,5 +1,6 @@
 """A provider's own list of its tasks, also of those that were made elsewhere or that the ledger has forgotten."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,27 @@ class Listed(StrEnum):
     NO = "no"
     BY_CALLBACK_URL = "by callback URL"
     BY_STATE = "by state"
+    #: of a submission that carried no callback URL
+    BY_REQUEST = "by its request"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a provider's list shows of a request: the same text for the same request. `is_all`: it hides nothing."""
+
+    text: str
+    is_all: bool = True
+
+
+def shown(fields: Mapping[str, Any], *, is_all: bool = True) -> Shown:
+    return Shown(json.dumps(fields, sort_keys=True, ensure_ascii=False), is_all)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedTask:
     """`outcome` has a task_id. `marks`: what its submitter sent to know it again (callback URL, state).
+
+    `request`: what the list shows of it, to compare with `Provider.shown_request`.
 
     `is_over`: the provider is done with it, although its outcome may say that it is in progress: nobody can use it.
     """
@@ -41,6 +58,7 @@ class ListedTask:
     action: str | None = None
     parent: Mapping[str, str] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
+    request: Shown | None = None
 
     @property
     def attempt_id(self) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.generation import Operation, Outcome
-from worker.providers.listing import ListedTask, marks_of, moment, prompt_of
+from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt_of
 
 _OPERATIONS: Mapping[str, Operation] = {
     **{
@@ -26,8 +26,15 @@ _OPERATIONS: Mapping[str, Operation] = {
 _WITHOUT_PROMPT = frozenset({Operation.DESCRIBE, Operation.BLEND})
 
 
-def listed_task(task: Any, read: Callable[[Mapping[str, Any]], Outcome | None]) -> ListedTask | None:
-    """A task of the list; None for what is none, or whose window was never filled in. `read`: the vendor's reader."""
+def listed_task(
+    task: Any,
+    read: Callable[[Mapping[str, Any]], Outcome | None],
+    show: Callable[[Mapping[str, Any]], Shown | None] = lambda _: None,
+) -> ListedTask | None:
+    """A task of the list; None for what is none, or whose window was never filled in.
+
+    `read`, `show`: how this vendor writes outcomes and requests.
+    """
     if not isinstance(task, dict) or task.get("status") == "MODAL":
         return None
     outcome = read(task)
@@ -44,4 +51,5 @@ def listed_task(task: Any, read: Callable[[Mapping[str, Any]], Outcome | None]) 
         created_at=moment(task.get("submitTime") or task.get("submit_time")),
         is_over=moment(task.get("finishTime") or task.get("finish_time")) is not None,
         marks=marks_of(task.get("state"), hook, task.get("webhookUrl")),
+        request=show(task),
     )

@@ -15,7 +15,7 @@ from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
 from worker.providers.http import ApiClient, read_key
-from worker.providers.listing import Listed, ListedTask, paged
+from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.mj_listing import listed_task
 from worker.providers.mj_parameters import (
     BLEND,
@@ -32,11 +32,13 @@ from worker.providers.mj_parameters import (
 from worker.providers.mj_tasks import DISCORD_HOSTS, read_body
 from worker.providers.ohmygpt_results import (
     CODES,
+    DEFAULT_POOL,
     TITLE,
     UNKNOWN_TASK,
     read_callback,
     read_listed,
     read_refusal,
+    shown_imagine,
 )
 from worker.providers.options import one_of, picture
 from worker.providers.reading import identifier
@@ -82,6 +84,8 @@ class OhMyGPT(Provider):
     prompt_limit = 6000
     fetch_limit = 1
     listed = Listed.BY_CALLBACK_URL
+    #: of the others the list shows neither pictures nor buttons
+    shown = frozenset({Operation.IMAGINE})
 
     def __init__(self, settings: Settings) -> None:
         key = read_key(TITLE, self.key_setting, settings.ohmygpt_api_key)
@@ -120,9 +124,17 @@ class OhMyGPT(Provider):
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
         def page(number: int, _: int) -> list[ListedTask | None]:
-            return [listed_task(task, read_listed) for task in self._page(number)]
+            return [listed_task(task, read_listed, shown_imagine) for task in self._page(number)]
 
         return paged(page, since, TITLE)
+
+    def shown_request(self, request: GenerationRequest) -> Shown | None:
+        if request.operation not in self.shown:
+            return None
+        _, body = self._post_of(request)
+        as_listed = {"action": "IMAGINE", "prompt": body["prompt"], "taskType": body.get("type", DEFAULT_POOL)}
+        # Which pictures came as files the list does not show.
+        return shown_imagine(as_listed, is_all="base64Array" not in body)
 
     def _page(self, number: int) -> list[Any]:
         data = self._ask(f"/query-mj-tasks?page={number + 1}&pageSize={PAGE_SIZE}")

@@ -13,6 +13,7 @@ from typing import Any
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Outcome
 from worker.providers.http import Refusal
+from worker.providers.listing import Shown, shown
 from worker.providers.mj_parameters import PAN, UPSCALE, VARIATION, ZOOM
 from worker.providers.mj_tasks import Fields, read_record, read_task
 
@@ -37,6 +38,8 @@ _MEANINGS = (
 # where it points to or how long it lives: it serves when the first has died, if DARKROOM_DOWNLOAD_ALLOW names its host.
 _FIELDS = Fields(TITLE, task_id=("taskId",), images=("imageDcUrl", "imageS3Url"), buttons="actions")
 
+#: `taskType` of a request that names no `type`
+DEFAULT_POOL = "FAST"
 #: without those whose window this API cannot fill in
 _ACTIONS = frozenset({*UPSCALE, *VARIATION, *PAN, *ZOOM, "reroll", "variation_region"})
 
@@ -50,6 +53,14 @@ def read_listed(task: Mapping[str, Any]) -> Outcome | None:
     """A task that was asked for; None if it has no id."""
     outcome = read_record(task, _FIELDS, datetime.now(UTC))
     return _completed(task, outcome) if outcome else None
+
+
+def shown_imagine(task: Mapping[str, Any], *, is_all: bool = True) -> Shown | None:
+    """What the list shows of the request for an imagine; None for any other task."""
+    prompt, pool = task.get("prompt"), task.get("taskType")
+    if task.get("action") != "IMAGINE" or not isinstance(prompt, str) or not isinstance(pool, str):
+        return None
+    return shown({"prompt": prompt.strip(), "taskType": pool}, is_all=is_all)
 
 
 def _completed(task: Mapping[str, Any], outcome: Outcome) -> Outcome:

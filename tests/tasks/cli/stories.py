@@ -18,10 +18,14 @@ LINK = f"https://cdn.discordapp.com/attachments/1/2/fox.png?ex=66aa&is=66bb&hm={
 
 
 def queued(
-    ledger: Ledger, *prompts: str, batch: str | None = None, follow_up: tuple[str, ...] = ()
+    ledger: Ledger,
+    *prompts: str,
+    batch: str | None = None,
+    follow_up: tuple[str, ...] = (),
+    operation: Operation = Operation.IMAGINE,
 ) -> list[Generation]:
     wanted = [
-        NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt), follow_up=follow_up)
+        NewGeneration("acedata", GenerationRequest(operation, prompt), follow_up=follow_up)
         for prompt in prompts or ("a fox",)
     ]
     return ledger.creation.create(wanted, batch)

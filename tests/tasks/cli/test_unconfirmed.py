@@ -15,10 +15,11 @@ from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import Uncertain
-from worker.generation import Generation, State
+from worker.generation import Generation, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.dispatching import Limits
 from worker.ledger.submissions import Submitted
+from worker.ledger.unclear import Decision, Person
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} on {socket.gethostname()}"
 
@@ -68,12 +69,38 @@ def test_what_is_known_of_each_is_told_to_people_and_programs(
     assert record["asked_again_at"] is not None
 
 
-def test_without_a_callback_url_its_list_is_of_no_use(darkroom: Darkroom, ledger: Ledger) -> None:
+def test_without_a_callback_url_it_is_looked_for_by_its_request(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.unconfirmed(ledger)
+    ask(ledger, 9, timedelta(minutes=30))
+    assert "looked for in the list" in darkroom("unconfirmed").stdout
+    (record,) = lines(darkroom("unconfirmed", "--json").stdout)
+    assert (record["listed"], record["perhaps"]) == ("by its request", [])
+
+
+def test_what_no_list_shows_is_not_said_to_be_looked_for(darkroom: Darkroom, ledger: Ledger) -> None:
+    stories.unconfirmed(ledger, operation=Operation.TRANSLATE)
     ask(ledger, 9, timedelta(minutes=30))
     assert "no list that would show it" in darkroom("unconfirmed").stdout
     (record,) = lines(darkroom("unconfirmed", "--json").stdout)
     assert (record["listed"], record["asked"], record["asked_again_at"]) == ("no", 0, None)
+
+
+def test_tasks_that_may_be_it_are_named_with_what_to_do(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.unconfirmed(ledger)
+    (attempt,) = ledger.queries.story(generation_id).attempts
+    ledger.rescuing.note_candidates({attempt.id: ["t1", "t2"]})
+    advice = (
+        "one of the tasks t1, t2: the same request was sent at that time, but somebody else may have sent it "
+        f"too; if it is yours: darkroom resolve {generation_id} --charged --task-id t1"
+    )
+    assert f"  perhaps {advice}" in darkroom("unconfirmed").stdout
+    (record,) = lines(darkroom("unconfirmed", "--json").stdout)
+    assert record["perhaps"] == ["t1", "t2"]
+    assert " ".join(darkroom("show", generation_id).stdout.split()).count(advice) == 1
+    (record,) = lines(darkroom("show", generation_id, "--json").stdout)
+    assert record["attempts"][0]["perhaps"] == ["t1", "t2"]
+    ledger.unclear.resolve([generation_id], Decision.CHARGED, Person("somebody"), "t2")
+    assert "perhaps" not in darkroom("show", generation_id).stdout
 
 
 def test_the_horizon_is_a_setting(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
