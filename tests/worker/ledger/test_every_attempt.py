@@ -131,7 +131,7 @@ def test_it_is_looked_for_also_when_the_person_decided_after_the_horizon(ledger:
     reply(ledger, first, UNCLEAR)
     asked_for(ledger, clock, timedelta(hours=5))
     resubmit(ledger, first)
-    assert first.attempt_id in asked_for(ledger, clock, timedelta(hours=1))
+    assert asked_for(ledger, clock, timedelta(hours=1)).count(first.attempt_id) > 3
     assert asked_for(ledger, clock, timedelta(hours=2)) == []
 
 
