@@ -89,11 +89,11 @@ class Model:
 
     def not_taken(self, attempt_id: str) -> None:
         attempt, one = self._unsettled(attempt_id)
-        # Once it is unconfirmed, only a person says that it may be submitted again.
-        if attempt is None or one is None or one.state is UNCONFIRMED:
+        if attempt is None or one is None:
             return
         attempt.state = "rejected"
-        if one.state is SUBMITTING:
+        # Also when its lease is over: as long as the attempt is live, no person has decided.
+        if one.state in {SUBMITTING, UNCONFIRMED}:
             one.state = QUEUED
 
     def rejected(self, attempt_id: str) -> None:
