@@ -267,12 +267,46 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
     assert totals(ledger) == {"reserved": 2, "released": 1}
 
 
+def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
+    heard, recorded = claimed(ledger, 2)
+    ledger.outcomes.apply([success(heard)])
+    record(ledger, recorded, "t1")
+    ledger.submissions.give_back_unsent()
+    assert [state_of(ledger, claim) for claim in (heard, recorded)] == [State.SUCCEEDED, State.SUBMITTED]
+    assert [*attempts_of(ledger, heard), *attempts_of(ledger, recorded)] == ["succeeded", "accepted"]
+
+
 def test_what_was_not_sent_is_queued_again_also_when_it_was_taken_for_lost(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(121)
     assert ledger.submissions.expire() == 1
     ledger.submissions.give_back_unsent()
     assert (state_of(ledger, claim), one(ledger, claim).reason) == (State.QUEUED, "not_sent")
+
+
+@pytest.mark.parametrize("verb", ["claim", "renew", "record"])
+def test_a_claim_that_got_no_answer_is_settled_by_the_next_transaction(
+    postgresql_url: str, clock: FakeClock, verb: str
+):
+    """While others are under way the task goes on, and a lease is short."""
+    with CuttingProxy(postgresql_url) as proxy:
+        ledger = Ledger(proxy.url, clock)
+        (busy,) = claimed(ledger)
+        queued(ledger)
+        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        proxy.arm(Cut.COMMITTED)
+        with pytest.raises(LedgerUnavailable):
+            ledger.submissions.claim(9, LEASE)
+        assert ledger.queries.counts() == {State.SUBMITTING: 2}
+        {
+            "claim": lambda: ledger.submissions.claim(9, LEASE),
+            "renew": lambda: ledger.submissions.renew([busy.attempt_id], LEASE),
+            "record": lambda: record(ledger, busy, Uncertain("no answer", code="time_out")),
+        }[verb]()
+        assert ledger.queries.counts()[State.QUEUED] == 1
+        # What is under way stays so.
+        assert ledger.submissions.begin(busy.attempt_id) == (verb != "record")
+        ledger.close()
 
 
 def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql_url: str, clock: FakeClock):
