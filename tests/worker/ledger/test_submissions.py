@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from tests.clock import NOON, FakeClock
 from tests.cutting_proxy import Cut, CuttingProxy
@@ -282,6 +282,21 @@ def test_what_was_not_sent_is_queued_again_also_when_it_was_taken_for_lost(ledge
     assert ledger.submissions.expire() == 1
     ledger.submissions.give_back_unsent()
     assert (state_of(ledger, claim), one(ledger, claim).reason) == (State.QUEUED, "not_sent")
+
+
+def test_a_claim_for_which_the_disk_has_no_room_leaves_nothing_behind(sqlite_url: str, clock: FakeClock):
+    ledger = Ledger(sqlite_url, clock)
+    queued(ledger, 200)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    most = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]
+    event.listen(ledger.database.engine, "begin", lambda connection: connection.exec_driver_sql(most[0]))
+    with pytest.raises(LedgerUnavailable, match="full"):
+        ledger.submissions.claim(200, LEASE)
+    del most[0]
+    ledger.submissions.give_back_unsent()
+    assert len(ledger.submissions.claim(200, LEASE)) == 200
+    assert {len(ledger.queries.story(one.id).attempts) for one in ledger.queries.page(limit=200)} == {1}
+    ledger.close()
 
 
 @pytest.mark.parametrize("verb", ["claim", "renew", "record"])
