@@ -8,7 +8,7 @@ from tasks.ingest import apply, news_of
 from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
-from worker.draining import LEASE, drain
+from worker.draining import LEASE, drain, patiently
 from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, Rejected, RequestInvalid
 from worker.generation import Generation, GenerationRequest, Outcome
 from worker.ledger.outcomes import News
@@ -25,13 +25,19 @@ def submit() -> None:
     """Submit what was dispatched. Each claim is committed before its POST, and its POST is never repeated."""
     here = services()
     keep_watch(here)
-    if drain(
-        lambda room: here.ledger.submissions.claim(room, LEASE),
-        functools.partial(submit_one, here),
-        functools.partial(_record, here),
-        renew=lambda claims: here.ledger.submissions.renew([claim.attempt_id for claim in claims], LEASE),
-        threads=THREADS,
-    ):
+    submissions = here.ledger.submissions
+    try:
+        done = drain(
+            lambda room: submissions.claim(room, LEASE),
+            functools.partial(submit_one, here),
+            functools.partial(_record, here),
+            renew=lambda claims: submissions.renew([claim.attempt_id for claim in claims], LEASE),
+            threads=THREADS,
+        )
+    finally:
+        # Whatever came in between, also a COMMIT without an answer: what was not sent is no person's business.
+        patiently(submissions.give_back_unsent)
+    if done:
         ring_if_due(here.ledger, "dispatch")
 
 
@@ -61,6 +67,8 @@ def _refuse_late(here: Services, claim: Claim) -> None:
     elif here.clock() >= claim.lease_until:
         # Frozen, or starved: by now a person may have had it submitted again.
         reason = "its worker came to it only after its lease had ended"
+    elif not here.ledger.submissions.begin(claim.attempt_id):
+        reason = "its claim was given back"
     else:
         return
     raise NotTaken(f"it was not sent: {reason}", code="not_sent", retry_after=timedelta(seconds=1))

@@ -1,5 +1,6 @@
 """A woken worker goes on until nothing is due: many rows per message, many waits at once, few commits."""
 
+import functools
 import logging
 import threading
 import time
@@ -55,6 +56,7 @@ def drain(
     closing = time.monotonic() + seconds
     claim_again_at = 0.0
     exhausted = False
+    trouble: Exception | None = None
     with _UnderWay(work, renew, threads) as under_way:
         while True:
             now = time.monotonic()
@@ -62,20 +64,26 @@ def drain(
             # One row per commit would cost more than the work: while much is under way, claim in groups.
             worth_it = not under_way or now >= claim_again_at or (free >= threads // 2 and not exhausted)
             if free and worth_it and now < closing and not stopping.is_asked():
+                items: Sequence[Item] = ()
                 try:
                     items = claim(free)
-                except LedgerUnavailable:
+                    under_way.start(items)
+                except Exception as error:
                     if not under_way:
                         raise
                     # What is under way is still to be written down.
-                    closing, items = now, []
-                under_way.start(items)
+                    closing = now
+                    trouble = None if isinstance(error, LedgerUnavailable) else error
                 exhausted = len(items) < free
                 claim_again_at = now + _GROUPING
             if not under_way:
+                if trouble is not None:
+                    raise trouble
                 return finished
             done = under_way.take_ended()
-            _record_patiently(record, _results(done))
+            if results := _results(done):
+                # What a provider answered to a POST cannot be had a second time.
+                patiently(functools.partial(record, results), f"{len(results)} results")
             finished += len(done)
             if stopping.seconds_left() <= 0:
                 if under_way and give_back is not None:
@@ -109,10 +117,15 @@ class _UnderWay(Generic[Item, Result]):
         return [item for item, _ in self._started.values()]
 
     def start(self, items: Sequence[Item]) -> None:
-        for item in items:
-            future = self._pool.submit(self._work, item)
-            self._started[future] = (item, time.monotonic())
-            future.add_done_callback(self._ended.put)
+        try:
+            for item in items:
+                future = self._pool.submit(self._work, item)
+                self._started[future] = (item, time.monotonic())
+                future.add_done_callback(self._ended.put)
+        except RuntimeError:
+            # The system gives no more threads. What waits for one of those that run would come too late, unrecorded.
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
     def take_ended(self) -> list[Future[Result]]:
         """Those that ended: none after a while, or the first and what ends soon after it."""
@@ -163,23 +176,24 @@ def _renew_if_possible(renew: Callable[[], None]) -> None:
         log.warning("claims could not be renewed: %s", error)
 
 
-def _record_patiently(record: Callable[[Sequence[Result]], None], results: Sequence[Result]) -> None:
-    """A ledger that is away is waited for: what a provider answered to a POST cannot be had a second time."""
+def patiently(write: Callable[[], None], what: str = "what was claimed and not sent") -> None:
+    """Wait for a ledger that is away: what only this process knows is lost with it. Raises LedgerUnavailable."""
     give_up_at = time.monotonic() + _PATIENCE
-    while results:
+    while True:
         try:
-            return record(results)
-        except LedgerUnavailable:
+            return write()
+        except LedgerUnavailable as error:
             if time.monotonic() > give_up_at:
                 raise
-            log.warning("the ledger is away; %d results wait for it", len(results))
+            log.warning("the ledger is away; %s must wait: %s", what, error)
             time.sleep(_RETRY_SECONDS)
-    return None
 
 
 def _results(done: Sequence[Future[Result]]) -> list[Result]:
     results = []
     for future in done:
+        if future.cancelled():
+            continue
         error = future.exception()
         if error is None:
             results.append(future.result())

@@ -15,7 +15,7 @@ class State(StrEnum):
     SUBMITTING = "submitting"
     #: the provider took it; its task_id is known
     SUBMITTED = "submitted"
-    #: nobody knows whether the provider took it; never submitted again by the program
+    #: nobody knows whether the provider took it; not submitted again while nobody does
     UNCONFIRMED = "unconfirmed"
     #: the provider is done and paid; the links are known, the bytes are not ours yet
     SUCCEEDED = "succeeded"
@@ -39,7 +39,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     # The callback may outrun the reply to the submission.
     State.SUBMITTING: frozenset({State.QUEUED, State.SUBMITTED, State.UNCONFIRMED, State.SUCCEEDED, State.FAILED}),
     State.SUBMITTED: frozenset({State.SUCCEEDED, State.FAILED}),
-    # Back to QUEUED only by a person.
+    # Back to QUEUED by a person, or by the very worker that claimed it and knows that it was not taken.
     State.UNCONFIRMED: frozenset({State.SUBMITTED, State.SUCCEEDED, State.FAILED, State.QUEUED}),
     State.SUCCEEDED: frozenset({State.ARCHIVED, State.EXPIRED}),
     # A person may ask for the links again; that costs nothing.

@@ -4,13 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
 
 from worker import draining, stopping
 from worker.draining import renewed
-from worker.errors import LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerUnavailable
 
 #: nothing in most of these tests takes so long that its claim must be renewed
 drain = partial(draining.drain, renew=lambda _items: pytest.fail("nothing is slow here"))
@@ -120,23 +122,53 @@ def test_an_item_that_breaks_is_left_to_its_lease(caplog: pytest.LogCaptureFixtu
     assert "KeyError" in caplog.text
 
 
-def test_what_is_under_way_is_recorded_though_the_next_claim_fails():
-    """A POST that was answered must not be forgotten because the ledger was away for a moment."""
+@pytest.mark.parametrize("error", [LedgerUnavailable("away"), ConfigurationError("old")], ids=str)
+def test_what_is_under_way_is_recorded_though_the_next_claim_fails(error: Exception):
+    """A POST that was answered must not be forgotten because the ledger was away for a moment, or is being upgraded."""
     work = Work(3)
-    ledger_was_away = threading.Event()
+    claim_failed = threading.Event()
 
     def claim(room: int) -> Sequence[int]:
         if work.rooms:
-            ledger_was_away.set()
-            raise LedgerUnavailable("away")
+            claim_failed.set()
+            raise error
         return work.claim(room)
 
     def wait(number: int) -> int:
-        assert ledger_was_away.wait(10)
+        assert claim_failed.wait(10)
         return number
 
-    assert drain(claim, wait, work.record, threads=4) == 3
+    with nullcontext() if isinstance(error, LedgerUnavailable) else pytest.raises(ConfigurationError):
+        assert drain(claim, wait, work.record, threads=4) == 3
     assert sorted(work.recorded) == [0, 1, 2]
+
+
+def test_what_gets_no_thread_is_never_begun_and_the_others_are_recorded(monkeypatch: pytest.MonkeyPatch):
+    """As in a container with a limit of processes: begun later, it would be sent and its result lost."""
+    work = Work(4)
+    start, end = threading.Thread.start, ThreadPoolExecutor.shutdown
+    begun: list[int] = []
+    closed = threading.Event()
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "drain_2":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def close(pool: ThreadPoolExecutor, **how: bool) -> None:
+        end(pool, **how)
+        closed.set()
+
+    def wait(number: int) -> int:
+        begun.append(number)
+        assert closed.wait(10)
+        return number
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", close)
+    with pytest.raises(RuntimeError, match="thread"):
+        drain(work.claim, wait, work.record, threads=4)
+    assert sorted(begun) == sorted(work.recorded) == [0, 1]
 
 
 def test_a_ledger_that_is_away_at_once_is_told():

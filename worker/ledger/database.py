@@ -81,8 +81,19 @@ class Database:
         `alone`: it is one statement, which the database commits by itself, in a third of the round trips.
         """
         engine = self._alone if alone else self._writer
-        with translated_errors(), self.gate(), engine.begin() as connection:
-            yield connection
+        is_complete = False
+        try:
+            with translated_errors(), self.gate(), engine.begin() as connection:
+                yield connection
+                is_complete = True
+        except LedgerUnavailable as error:
+            cause = error.__cause__
+            if is_complete and isinstance(cause, DBAPIError) and cause.connection_invalidated:
+                # Nobody may conclude that nothing has happened.
+                raise LedgerUnavailable(
+                    f"{error}; what was to be written may have been written all the same"
+                ) from cause
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

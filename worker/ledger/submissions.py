@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from worker.account_keys import DEFAULT_ACCOUNT
-from worker.errors import NotTaken, ProviderError, Rejected
+from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
 from worker.ledger.accounts import Answer, answer_of, backoff, note_answers
 from worker.ledger.changes import Changes
@@ -20,6 +21,7 @@ from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
 from worker.ledger.tables import DISPATCHED, LIVE_STATES, SENDING, attempts, generations
 from worker.ledger.types import storable
+from worker.ledger.unsent import Unsent
 
 _g = generations.c
 _DISPATCHED = (
@@ -43,8 +45,12 @@ _ATTEMPTS = (
     .where(attempts.c.id.in_(IDS))
 )
 _STATES = select(attempts.c.id, attempts.c.state).where(attempts.c.id.in_(IDS))
-#: states in which the reply to a submission still tells something
+_THESE = select(_g.id).where(_g.id.in_(IDS))
+# What is locked may belong to a claim whose COMMIT is still under way.
+_FREE = _THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True)
+#: states of an attempt of which nobody knows yet how it ended
 _UNSETTLED = frozenset({"sending", "uncertain", "abandoned"})
+_NOT_SENT = NotTaken("it was not sent: its claim was given back", code="not_sent", retry_after=timedelta(seconds=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +76,32 @@ class Submitted:
 class Submissions:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._unsent = Unsent()
 
     def claim(self, limit: int, lease: timedelta) -> list[Claim]:
-        """Take dispatched generations; committed before anything is sent. `lease`: until its end they are ours."""
+        """Take dispatched generations; committed before anything is sent. `lease`: until its end they are ours.
+
+        What raises may have been committed all the same: `give_back_unsent` puts it back.
+        """
+        self._settle_given_up()
+        claims: list[Claim] = []
+        try:
+            self._claim(claims, limit, lease)
+        except BaseException:
+            self._unsent.give_up([claim.attempt_id for claim in claims])
+            raise
+        return claims
+
+    def _claim(self, claims: list[Claim], limit: int, lease: timedelta) -> None:
         with self._database.write() as connection:
             # Not earlier: the lease begins when the wait for other writers is over.
             now = self._database.clock()
             rows = connection.execute(_DISPATCHED, {"limit": limit}).all()
             if not rows:
-                return []
+                return
             connection.execute(_CLAIM, {"ids": [row.id for row in rows], "now": now})
-            claims = [_claim(row, now + lease) for row in rows]
+            claims += [_claim(row, now + lease) for row in rows]
+            self._unsent.claim({claim.attempt_id: claim.generation.id for claim in claims})
             connection.execute(attempts.insert(), [_attempt(claim, now) for claim in claims])
             changes = Changes(connection, now)
             for claim in claims:
@@ -93,12 +114,53 @@ class Submissions:
                     f"attempt {generation.tries + 1}",
                 )
             changes.flush()
-        return claims
+
+    def begin(self, attempt_id: str) -> bool:
+        """Whether its POST may go out now: True once, for what this process has claimed and not given back."""
+        return self._unsent.begin(attempt_id)
+
+    def give_back_unsent(self) -> None:
+        """Queue again what this process has claimed and not begun to send; harmless when repeated.
+
+        Raises LedgerUnavailable while a claim may still be committed.
+        """
+        self._unsent.give_up()
+        if not self._settle_not_sent():
+            raise LedgerUnavailable("a claim whose COMMIT got no answer is still under way")
+
+    def _settle_given_up(self) -> None:
+        """Soon, while its lease lasts; but it holds up nothing else."""
+        with suppress(LedgerUnavailable):
+            self._settle_not_sent()
+
+    def _settle_not_sent(self) -> bool:
+        """Whether nothing is left of what was given up.
+
+        Also of one whose lease has ended, as long as its attempt is the live one: nobody has decided about it then.
+        """
+        generation_of = self._unsent.given_up()
+        if not generation_of:
+            return True
+        with self._database.write() as connection:
+            ids = sorted(generation_of.values())
+            free = {row.id for row in select_in(connection, _FREE, ids)}
+            locked = {row.id for row in select_in(connection, _THESE, ids)} - free
+            ended = [one for one, generation_id in generation_of.items() if generation_id not in locked]
+            changes = Changes(connection, self._database.clock())
+            changes.lock(free)
+            for attempt in select_in(connection, _ATTEMPTS, ended):
+                if attempt.state in _UNSETTLED:
+                    settle = _reject if attempt.state == "abandoned" else _not_taken
+                    settle(changes, attempt, _NOT_SENT)
+            changes.flush()
+        self._unsent.settled(ended)
+        return len(ended) == len(generation_of)
 
     def renew(self, attempt_ids: Sequence[str], lease: timedelta) -> None:
         """Hold submissions that are still under way for another `lease`; of one that was given up nothing changes."""
         with self._database.write() as connection:
             connection.execute(_RENEW, {"ids": list(attempt_ids), "until": self._database.clock() + lease})
+        self._settle_given_up()
 
     def record(self, results: Sequence[Submitted], poll_after: timedelta, *, callbacks: bool = True) -> None:
         """Write down how submissions ended; of one of which a callback has said more already, nothing is changed.
@@ -124,6 +186,8 @@ class Submissions:
             heard = [it for it in results if it in unsettled or isinstance(it.result, str)]
             note_answers(changes, [(by_id[it.attempt_id], it.result) for it in heard])
             changes.flush()
+        self._unsent.settled(by_id)
+        self._settle_given_up()
 
     def expire(self) -> int:
         """Attempts whose worker died with the POST under way: nobody knows, so they become UNCONFIRMED."""
@@ -180,7 +244,7 @@ def _settle(changes: Changes, attempt: Any, result: str | ProviderError, patienc
     elif isinstance(result, NotTaken):
         _not_taken(changes, attempt, result)
     elif isinstance(result, Rejected):
-        settle_attempt(changes.connection, attempt.id, "rejected", error=str(result), settled_at=changes.at)
+        _reject(changes, attempt, result)
         changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
     else:
         _unconfirmed(changes, attempt, result.code, str(result))
@@ -214,14 +278,17 @@ def _settle_replaced(changes: Changes, attempt: Any, result: str | ProviderError
             poll_at = changes.at + patience.first(kind_of(attempt))
             settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at)
     elif isinstance(result, NotTaken | Rejected):
-        settle_attempt(changes.connection, attempt.id, "rejected", error=str(result), settled_at=changes.at)
+        _reject(changes, attempt, result)
+
+
+def _reject(changes: Changes, attempt: Any, error: ProviderError) -> None:
+    settle_attempt(changes.connection, attempt.id, "rejected", error=str(error), settled_at=changes.at)
 
 
 def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
-    if changes.state(attempt.generation_id) is State.UNCONFIRMED:
-        # Its lease ended meanwhile; from there only a person lets a generation be submitted again.
-        return
-    settle_attempt(changes.connection, attempt.id, "rejected", error=str(error), settled_at=changes.at)
+    # Also when its lease ended meanwhile: its attempt is still live, so no person has decided, and there is nothing to
+    # find out, because its own worker knows.
+    _reject(changes, attempt, error)
     # That stops the account, not the generation: another may take it, and this one goes on as soon as it may.
     is_paused = answer_of(error) in {Answer.BLOCKED, Answer.TOO_MANY}
     changes.move(

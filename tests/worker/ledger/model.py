@@ -95,11 +95,10 @@ class Model:
         attempt, one = self._unsettled(attempt_id)
         if attempt is None or one is None:
             return
-        # Once it is unconfirmed, only a person says that it may be submitted again.
-        if one.state is not UNCONFIRMED or attempt.state == "abandoned":
-            if one.state is SUBMITTING and attempt.state != "abandoned":
-                one.state = QUEUED
-            attempt.state = "rejected"
+        # Also when its lease is over: as long as the attempt is live, no person has decided.
+        if one.state in {SUBMITTING, UNCONFIRMED} and attempt.state != "abandoned":
+            one.state = QUEUED
+        attempt.state = "rejected"
 
     def rejected(self, attempt_id: str) -> None:
         attempt, one = self._unsettled(attempt_id)

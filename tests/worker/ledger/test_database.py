@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, TextClause, select, text, update
 
 from tests.clock import FakeClock
+from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import at_once, queued
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
@@ -233,3 +234,18 @@ def test_after_a_fork_the_child_opens_its_own_connections(sqlite_url: str, tmp_p
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert len(ledger.queries.page()) == 2
     ledger.close()
+
+
+def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postgresql_url: str, clock: FakeClock):
+    with CuttingProxy(postgresql_url) as proxy:
+        ledger = Ledger(proxy.url, clock)
+        ledger.watching.ping()
+        proxy.arm(Cut.COMMITTED)
+        with pytest.raises(LedgerUnavailable, match="may have been written all the same"):
+            queued(ledger)
+        proxy.arm(Cut.LOST, "INSERT INTO generations")
+        with pytest.raises(LedgerUnavailable) as caught:
+            queued(ledger)
+        assert "may have been" not in str(caught.value)
+        assert len(ledger.queries.page()) == 1
+        ledger.close()

@@ -180,3 +180,14 @@ def test_a_claim_that_nobody_asks_for_yet_is_left_to_its_lease(ledger: Ledger, c
     clock.advance(LEASE.total_seconds() + 1)
     ledger.submissions.expire()
     assert [one.attempt_id for one in ask(ledger)] == [claim.attempt_id]
+
+
+def test_one_that_was_never_sent_and_that_a_person_replaced_leaves_the_second_alone(ledger: Ledger, clock: FakeClock):
+    (first,) = claimed(ledger)
+    clock.advance(LEASE.total_seconds() + 1)
+    ledger.submissions.expire()
+    resubmit(ledger, first)
+    second = go(ledger)
+    assert ledger.submissions.begin(second.attempt_id)
+    ledger.submissions.give_back_unsent()
+    assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUBMITTING, ["rejected", "sending"])

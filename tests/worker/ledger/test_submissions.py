@@ -6,14 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from tests.clock import NOON, FakeClock
+from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import (
     LEASE,
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    ask,
     at_once,
     attempts_of,
     claimed,
@@ -29,6 +31,7 @@ from tests.factories import (
     success,
     task_of,
 )
+from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
@@ -36,6 +39,7 @@ from worker.ledger.accounts import BLOCKED_FOR
 from worker.ledger.changes import Changes
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts
+from worker.ledger.unclear import Decision, Person
 
 FINAL_WORDS: list[str | ProviderError] = [
     "another-task",
@@ -216,13 +220,140 @@ def test_a_worker_that_was_only_slow_may_still_say_that_it_was_accepted(ledger: 
     assert attempts_of(ledger, claim) == ["accepted"]
 
 
-def test_a_slow_worker_cannot_bring_an_unconfirmed_one_back_into_the_queue(ledger: Ledger, clock: FakeClock):
+def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, clock: FakeClock):
+    """Nobody is asked what the program knows."""
     (claim,) = claimed(ledger)
     clock.advance(121)
     ledger.submissions.expire()
+    ask(ledger)
     record(ledger, claim, NotTaken("refused", code="refused"))
-    assert state_of(ledger, claim) is State.UNCONFIRMED
-    assert attempts_of(ledger, claim) == ["uncertain"]
+    assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.QUEUED, ["rejected"])
+    clock.advance(1)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    (again,) = ledger.submissions.claim(9, LEASE)
+    record(ledger, again, "t1")
+    # It is asked for as often as one that was never unclear.
+    clock.advance(POLL_AFTER.total_seconds())
+    assert [silent.asked for silent in ask(ledger)] == [1]
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+def test_a_slow_worker_changes_nothing_once_a_person_has_decided(ledger: Ledger, clock: FakeClock, decision: Decision):
+    (claim,) = claimed(ledger)
+    clock.advance(121)
+    ledger.submissions.expire()
+    ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+    before = ledger.queries.story(claim.generation.id)
+    record(ledger, claim, NotTaken("refused", code="refused"))
+    after = ledger.queries.story(claim.generation.id)
+    assert (after.generation, after.transitions) == (before.generation, before.transitions)
+    # Of one that was replaced, it says that it cost nothing.
+    assert (after.attempts == before.attempts) is (decision is not Decision.RESUBMIT)
+
+
+def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledger, clock: FakeClock):
+    queued(ledger, 2)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    begun, left = ledger.submissions.claim(9, LEASE)
+    assert ledger.submissions.begin(begun.attempt_id)
+    ledger.submissions.give_back_unsent()
+    assert [state_of(ledger, one) for one in (begun, left)] == [State.SUBMITTING, State.QUEUED]
+    assert attempts_of(ledger, left) == ["rejected"]
+    assert totals(ledger) == {"reserved": 1, "released": 1}
+    # Its thread comes too late, and the one that has begun does not begin again.
+    assert not ledger.submissions.begin(left.attempt_id)
+    assert not ledger.submissions.begin(begun.attempt_id)
+    clock.advance(1)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP) == 1
+    (again,) = ledger.submissions.claim(9, LEASE)
+    assert ledger.submissions.begin(again.attempt_id)
+    assert totals(ledger) == {"reserved": 2, "released": 1}
+
+
+def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
+    heard, recorded = claimed(ledger, 2)
+    ledger.outcomes.apply([success(heard)])
+    record(ledger, recorded, "t1")
+    ledger.submissions.give_back_unsent()
+    assert [state_of(ledger, claim) for claim in (heard, recorded)] == [State.SUCCEEDED, State.SUBMITTED]
+    assert [*attempts_of(ledger, heard), *attempts_of(ledger, recorded)] == ["succeeded", "accepted"]
+
+
+def test_what_was_not_sent_is_queued_again_also_when_it_was_taken_for_lost(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    clock.advance(121)
+    assert ledger.submissions.expire() == 1
+    ledger.submissions.give_back_unsent()
+    assert (state_of(ledger, claim), one(ledger, claim).reason) == (State.QUEUED, "not_sent")
+
+
+def test_a_claim_for_which_the_disk_has_no_room_leaves_nothing_behind(sqlite_url: str, clock: FakeClock):
+    ledger = Ledger(sqlite_url, clock)
+    queued(ledger, 200)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    most = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]
+    event.listen(ledger.database.engine, "begin", lambda connection: connection.exec_driver_sql(most[0]))
+    with pytest.raises(LedgerUnavailable, match="full"):
+        ledger.submissions.claim(200, LEASE)
+    del most[0]
+    ledger.submissions.give_back_unsent()
+    assert len(ledger.submissions.claim(200, LEASE)) == 200
+    assert {len(ledger.queries.story(one.id).attempts) for one in ledger.queries.page(limit=200)} == {1}
+    ledger.close()
+
+
+@pytest.mark.parametrize("verb", ["claim", "renew", "record"])
+def test_a_claim_that_got_no_answer_is_settled_by_the_next_transaction(
+    postgresql_url: str, clock: FakeClock, verb: str
+):
+    """While others are under way the task goes on, and a lease is short."""
+    with CuttingProxy(postgresql_url) as proxy:
+        ledger = Ledger(proxy.url, clock)
+        (busy,) = claimed(ledger)
+        queued(ledger)
+        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        proxy.arm(Cut.COMMITTED)
+        with pytest.raises(LedgerUnavailable):
+            ledger.submissions.claim(9, LEASE)
+        assert ledger.queries.counts() == {State.SUBMITTING: 2}
+        {
+            "claim": lambda: ledger.submissions.claim(9, LEASE),
+            "renew": lambda: ledger.submissions.renew([busy.attempt_id], LEASE),
+            "record": lambda: record(ledger, busy, Uncertain("no answer", code="time_out")),
+        }[verb]()
+        assert ledger.queries.counts()[State.QUEUED] == 1
+        # What is under way stays so.
+        assert ledger.submissions.begin(busy.attempt_id) == (verb != "record")
+        ledger.close()
+
+
+def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql_url: str, clock: FakeClock):
+    """Its COMMIT comes to the server long after the connection was lost: by then, nobody may have forgotten it."""
+    direct = Ledger(postgresql_url, clock)
+    generations = queued(direct, 3)
+    direct.dispatching.dispatch(PROVIDER, PLENTY)
+    with CuttingProxy(postgresql_url) as proxy:
+        ledger = Ledger(proxy.url, clock)
+        ledger.watching.ping()
+        proxy.arm(Cut.LATE)
+        with pytest.raises(LedgerUnavailable):
+            ledger.submissions.claim(2, LEASE)
+        with pytest.raises(LedgerUnavailable, match="still under way"):
+            ledger.submissions.give_back_unsent()
+        # It holds up no other.
+        (other,) = ledger.submissions.claim(9, LEASE)
+        assert ledger.submissions.begin(other.attempt_id)
+        proxy.release()
+        give_up_at = time.monotonic() + 30
+        while direct.queries.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+        record(ledger, other, "t1")
+        assert direct.queries.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
+        ledger.submissions.give_back_unsent()
+        ledger.close()
+    tried = [attempt.state for one in generations for attempt in direct.queries.story(one.id).attempts]
+    assert sorted(tried) == ["accepted", "rejected", "rejected"]
+    direct.close()
 
 
 @pytest.mark.parametrize("word", FINAL_WORDS, ids=lambda word: type(word).__name__)

@@ -125,6 +125,13 @@ class World:
     def send_late(self) -> None:
         self._send(self.taken_from(self.unsent), self.one_of([*REFUSALS, *REPLIES], "POST"))
 
+    @step(lambda world: bool(world.unsent))
+    def give_back(self) -> None:
+        """As its task does when it ends; one that is sent late all the same finds out."""
+        self.ledger.submissions.give_back_unsent()
+        for claim in self.unsent:
+            self.model.not_taken(claim.attempt_id)
+
     @step(lambda world: bool(world.unsent or world.waiting))
     def renew(self) -> None:
         """Also one whose lease is over, but which nobody has given up yet."""
@@ -144,6 +151,10 @@ class World:
             self.is_blocked = self.is_blocked or error is AccountBlocked
             self._record(claim, error("no", code="no"))
             told(self.model, claim.attempt_id)
+        elif not self.ledger.submissions.begin(claim.attempt_id):
+            self._record(claim, NotTaken("it was given back", code="not_sent"))
+            self.model.not_taken(claim.attempt_id)
+        # What its process knew died with it: to the others it has begun.
         elif how != "dies before the POST":
             self.model.charges[claim.generation.id] += 1
             self.taken.append(claim)

@@ -1,0 +1,313 @@
+"""What the callers of the ledger do, one verb after the other, and what each does when the ledger was away just then.
+
+Together the stories use every verb that writes; `test_cut_commits` cuts the connection at each of them in turn.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from tests.clock import FakeClock
+from tests.factories import (
+    LEASE,
+    PLENTY,
+    POLL_AFTER,
+    PROVIDER,
+    all_stored,
+    delivery,
+    failure,
+    new,
+    success,
+    task_of,
+)  # fmt: skip
+from tests.worker.ledger.purses import NO_CAP, totals
+from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
+from worker.ledger import Ledger
+from worker.ledger.archiving import ArchiveClaim, Archived, Lost
+from worker.ledger.gate import ASLEEP, Marker
+from worker.ledger.inbox import StoredCallback
+from worker.ledger.notifying import Handed, NotifyClaim
+from worker.ledger.outcomes import News
+from worker.ledger.rescuing import Orphan
+from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.tables import assets, attempts, callbacks, events, generations
+from worker.ledger.unclear import Decision, Person
+
+SHOP = "shop"
+SOMEBODY = Person("somebody")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What must be the same whether or not a connection was lost on the way."""
+
+    #: prompt and state; and of attempts that may have been sent
+    generations: Counter[tuple[str, str]]
+    attempts: Counter[tuple[str, str]]
+    assets: Counter[str]
+    #: verdicts
+    callbacks: Counter[str]
+    #: type and prompt
+    events: Counter[tuple[str, str | None]]
+    #: state of the charges → amount
+    money: Mapping[str, int]
+    #: prompt → how often it was sent
+    posts: Counter[str]
+    untold: frozenset[int]
+    due: frozenset[str]
+
+
+class Process:
+    """One process that works with a ledger; `around` is entered with the name of each verb, and may cut its COMMIT."""
+
+    def __init__(self, ledger: Ledger, clock: FakeClock, around: Callable[[str], AbstractContextManager[None]]) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self._around = around
+        self.posts: Counter[str] = Counter()
+        #: ids of the events that the subscriber has
+        self.told: set[int] = set()
+
+    # --- how callers go on when the ledger was away ---
+
+    def do(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        """Call a verb of the ledger: `part.verb`."""
+        part, _, name = verb.partition(".")
+        with self._around(verb):
+            return getattr(getattr(self.ledger, part), name)(*arguments, **options)
+
+    def repeat(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        """As a drain does with results, the clock in the next second, a provider with a callback that got 503."""
+        try:
+            return self.do(verb, *arguments, **options)
+        except LedgerUnavailable:
+            return self.do(verb, *arguments, **options)
+
+    def come_again(self, verb: str, *arguments: Any, **options: Any) -> Any:
+        """As tasks that claim: the next one comes when the lease is over."""
+        try:
+            return self.do(verb, *arguments, **options)
+        except LedgerUnavailable:
+            self.a_lease_later()
+            return self.do(verb, *arguments, **options)
+
+    def try_once(self, verb: str, *arguments: Any, **options: Any) -> None:
+        """What nobody repeats: another one comes, or it was of use only then."""
+        with suppress(LedgerUnavailable):
+            self.do(verb, *arguments, **options)
+
+    def command(self, verb: str, *arguments: Any, **options: Any) -> None:
+        """A person says it once more, and may hear that there is nothing left to do."""
+        try:
+            self.do(verb, *arguments, **options)
+        except LedgerUnavailable:
+            with suppress(DarkroomError):
+                self.do(verb, *arguments, **options)
+
+    def a_lease_later(self) -> None:
+        self.clock.advance(LEASE.total_seconds() + 1)
+        self.ledger.submissions.expire()
+
+    # --- the steps of the flow ---
+
+    def submit(self, *, in_vain: bool = False) -> dict[str, Claim]:
+        """Send all that waits, once each; by prompt. `in_vain`: the first task gets no thread to send anything."""
+        claims: list[Claim] = []
+        while self.ledger.watching.is_due("dispatch") or self.ledger.watching.is_due("submit"):
+            self.repeat("dispatching.dispatch", PROVIDER, PLENTY, NO_CAP)
+            try:
+                claims += self.do("submissions.claim", 9, LEASE)
+            except LedgerUnavailable:
+                pass
+            finally:
+                # As each task ends: of what it has not begun by then.
+                for claim in () if in_vain else claims:
+                    self.posts[claim.generation.prompt] += self.ledger.submissions.begin(claim.attempt_id)
+                self.repeat("submissions.give_back_unsent")
+                in_vain = False
+                self.clock.advance(1)
+        self.try_once("submissions.renew", [claim.attempt_id for claim in claims], LEASE)
+        return {claim.generation.prompt: claim for claim in claims}
+
+    def accept(self, *claims: Claim) -> None:
+        self.repeat("submissions.record", [Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
+
+    def ingest(self, news_of: Callable[[StoredCallback], News]) -> None:
+        while found := self.come_again("inbox.claim", 9, LEASE):
+            self.try_once("inbox.renew", [one.id for one in found], LEASE)
+            self.repeat("outcomes.apply", [replace(news_of(one), callback_id=one.id) for one in found])
+
+    def poll(self) -> None:
+        """Everything has succeeded that is asked for."""
+        while silent := self.come_again("watching.silent", 9, LEASE, POLL_AFTER):
+            self.try_once("watching.renew", silent, LEASE)
+            self.repeat("outcomes.apply", [success(one, task_id=one.task_id, cause="poll") for one in silent])
+            self.try_once("watching.asked", silent)
+
+    def look_in_vain(self, candidates: Sequence[str]) -> None:
+        """For longer than the horizon; somebody else's tasks may be what is looked for."""
+        self.clock.advance(hours=2)
+        while silent := self.come_again("watching.silent", 9, LEASE, POLL_AFTER):
+            self.try_once("rescuing.note_candidates", {one.attempt_id: candidates for one in silent})
+            self.try_once("watching.asked", silent)
+            self.a_lease_later()
+
+    def archive(self, work: Callable[[ArchiveClaim], Archived] = all_stored) -> None:
+        while claims := self.come_again("archiving.claim", 9, LEASE):
+            self.try_once("archiving.renew", claims, LEASE)
+            self.repeat("archiving.record", [work(claim) for claim in claims])
+
+    def follow_up(self) -> None:
+        while parents := self.ledger.following.due(9):
+            for parent in parents:
+                child = new(f"{parent.prompt}, larger", parent_id=parent.id, batch_id=parent.batch_id)
+                # Found again by the next task.
+                self.try_once("following.create", parent, [child], ["zoom is not offered"])
+
+    def describe(self) -> None:
+        while claim := self.come_again("manifests.claim", LEASE):
+            self.try_once("manifests.renew", claim, LEASE)
+            try:
+                self.do("manifests.record", claim)
+            except LedgerUnavailable:
+                self.a_lease_later()
+
+    def notify(self, error: str | None = None) -> None:
+        """Hand over what is due; with an `error`, the subscriber refuses the first one for good."""
+        while claims := self.come_again("notifying.claim", [SHOP], 9, LEASE):
+            self.try_once("notifying.renew", claims, LEASE)
+            try:
+                self._serve(claims[0], error)
+            except LedgerUnavailable:
+                self.a_lease_later()
+            if error:
+                return
+
+    def _serve(self, claim: NotifyClaim, error: str | None) -> None:
+        handed = None
+        while True:
+            event = self.do("notifying.step", claim, LEASE, handed)
+            handed = None
+            if event is not None:
+                handed = Handed(event, error, final=error is not None)
+                self.told |= set() if error else {event.event_id}
+            elif not self.do("notifying.feed", claim, lambda _: True):
+                break
+        self.do("notifying.release", claim)
+
+    def ending(self) -> Ending:
+        g, a, e = generations.c, attempts.c, events.c
+        with self.ledger.database.read() as connection:
+            prompts = {row.id: row.prompt for row in connection.execute(select(g.id, g.prompt))}
+            happened = connection.execute(select(e.id, e.type, e.generation_id)).all()
+            tried = connection.execute(select(a.generation_id, a.state, a.error)).all()
+            states = connection.execute(select(g.prompt, g.state)).all()
+            kept = connection.execute(select(assets.c.state)).scalars().all()
+            verdicts = connection.execute(select(callbacks.c.verdict)).scalars().all()
+        sent = [row for row in tried if "not_sent" not in (row.error or "")]
+        return Ending(
+            generations=Counter((row.prompt, row.state) for row in states),
+            attempts=Counter((prompts[row.generation_id], row.state) for row in sent),
+            assets=Counter(kept),
+            # Read a second time, it says nothing new.
+            callbacks=Counter("applied" if verdict == "ignored" else str(verdict) for verdict in verdicts),
+            # A repair that nobody could note is no second repair.
+            events=Counter((row.type, prompts.get(row.generation_id)) for row in happened if row.type != REPAIRED),
+            money={state: amount for state, amount in totals(self.ledger).items() if state != "released"},
+            posts=self.posts,
+            untold=frozenset({row.id for row in happened} - self.told),
+            due=frozenset(self.ledger.watching.due()),
+        )
+
+
+REPAIRED = "asset.repaired"
+
+
+def a_batch_goes_its_way(process: Process) -> None:
+    process.repeat("notifying.register", [SHOP])
+    process.try_once("watching.beat", "quick@host", 4711)
+    wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
+    process.repeat("creation.create", wanted, "animals")
+    sent = process.submit(in_vain=True)
+    process.accept(*sent.values())
+    process.repeat("accounts.answered", [claim.attempt_id for claim in sent.values()])
+    process.repeat("inbox.store", [delivery(sent["fox"].attempt_id)])
+    found = process.come_again("inbox.claim", 9, LEASE)
+    process.try_once("inbox.postpone", [one.id for one in found], timedelta(seconds=30))
+    process.a_lease_later()
+    process.ingest(lambda _: success(sent["fox"]))
+    # The callback of the other one was lost.
+    process.poll()
+    process.repeat("archiving.note_risks", timedelta(hours=48))
+    process.archive()
+    process.follow_up()
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("outcomes.apply", [success(claim)])
+    process.archive()
+    process.describe()
+    process.notify()
+
+
+def people_decide(process: Process) -> None:
+    process.repeat("notifying.register", [SHOP])
+    prompts = ("cancelled", "failed", "lost", "expired", "blocked")
+    made = process.repeat("creation.create", [new(prompt, key=prompt) for prompt in prompts])
+    ids = {one.prompt: one.id for one in made}
+    process.command("deciding.cancel", [ids["cancelled"]])
+    sent = process.submit()
+    process.accept(sent["failed"], sent["expired"])
+    blocked = AccountBlocked("the balance is empty", code="used_up")
+    process.repeat("submissions.record", [Submitted(sent["blocked"].attempt_id, blocked)], POLL_AFTER)
+    process.command("deciding.resume", PROVIDER)
+    process.repeat("outcomes.apply", [failure(sent["failed"]), success(sent["expired"])])
+    process.command("deciding.retry", [ids["failed"]])
+    process.archive(lambda claim: Archived(claim, (Lost(0, "404"),), described=False))
+    process.command("deciding.retry", [ids["expired"]])
+    process.archive()
+    # Its worker has died.
+    process.clock.advance(LEASE.total_seconds() + 1)
+    process.repeat("submissions.expire")
+    process.command("unclear.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
+    again = process.submit()
+    process.accept(*again.values())
+    process.repeat("outcomes.apply", [success(claim) for claim in again.values()])
+    process.archive()
+    process.look_in_vain(["task-of-somebody"])
+    process.repeat("inbox.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
+    unreadable = CallbackUnreadable("what?")
+    process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
+    process.command("inbox.replay")
+    process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
+    process.command("dead_letters.dismiss", [process.ledger.queries.dead_callbacks()[0].id], [], SOMEBODY)
+    while not (dead := process.ledger.dead_letters.events(9)):
+        process.notify(error="410")
+    process.command("dead_letters.replay_event", dead[0].event_id, SHOP)
+    process.notify()
+
+
+def a_ledger_is_restored(process: Process) -> None:
+    process.repeat("notifying.register", [SHOP])
+    marker: Marker = process.repeat("gates.compare", None)
+    process.clock.advance(ASLEEP.total_seconds() + 1)
+    process.repeat("gates.not_compared")
+    process.repeat("gates.compare", marker)
+    newer = replace(marker, number=marker.number + 9)
+    process.repeat("gates.compare", newer)
+    process.command("gates.open", process.repeat("gates.next_marker", newer), "somebody")
+    orphan = Orphan("task-of-before", new("rescued").request, None, None, marked=True)
+    process.repeat("rescuing.adopt", PROVIDER, [orphan], prices=NO_CAP)
+    process.poll()
+    process.archive()
+    (rescued,) = process.ledger.queries.page()
+    (asset,) = process.ledger.queries.assets_of([rescued.id])[rescued.id]
+    process.try_once("inventory.note_repair", asset, "changed")
+    process.notify()
+
+
+STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored)
