@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
 
+#: what the names of our queues begin with in the broker
+KEY_PREFIX = "darkroom:"
 #: which queue carries which task; the worker of the clock serves `control` and helps with `quick`
 QUEUE_OF = {
     "dispatch": "quick",
@@ -104,7 +106,7 @@ app.conf.update(
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "global_keyprefix": "darkroom:",
+        "global_keyprefix": KEY_PREFIX,
     },
     worker_max_tasks_per_child=500,
     worker_max_memory_per_child=300_000,
