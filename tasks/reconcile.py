@@ -1,10 +1,24 @@
 """On a clock: find work that was forgotten, submissions whose worker died, links that die soon."""
 
-from worker.bells import ring
-from worker.celery import app
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from celery.signals import worker_ready
+
+from worker import stopping
+from worker.bells import drop_stale, ring
+from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later
 from worker.restore_marker import keep_watch
 from worker.services import services
 from worker.subscribers import named_by
+
+log = logging.getLogger(__name__)
+
+#: seconds between two passes
+PAUSE = 1.0
 
 
 @app.task(name="reconcile")
@@ -19,3 +33,39 @@ def reconcile() -> None:
         ring(*due)
     # Last, because a bucket that hangs is waited for.
     keep_watch(here)
+
+
+@worker_ready.connect
+def start(sender: Any, **_: Any) -> None:
+    """The worker that serves `control` is the clock, in a thread of its own: its main thread works on `quick`."""
+    if any(queue.name == "control" for queue in sender.task_consumer.queues):
+        # Before two threads ask for them, so that both get the same.
+        services()
+        DrainingTask.shows_life = False
+        threading.Thread(target=keep_time, args=(sender.hostname,), name="clock", daemon=True).start()
+        # It has no pool: a ledger that is locked would hold up its stop.
+        stopping.stop_when_signalled()
+    drop_stale()
+
+
+def keep_time(worker: str) -> None:
+    """Make a pass each second until the worker stops, whatever the clock on the wall says; none is made up for.
+
+    Called here, not sent to a queue: what was forgotten is found although the broker is away, or a task takes long.
+    """
+    beat_at = time.monotonic()
+    while not stopping.is_asked():
+        is_beat = time.monotonic() >= beat_at
+        if is_beat:
+            beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        try:
+            if is_beat:
+                ring("ping")
+            with left_for_later("reconcile"):
+                reconcile.run()
+                if is_beat:
+                    # After the pass, so that a clock whose passes fail or hang is not said to be at work.
+                    services().ledger.watching.beat(worker, os.getpid())
+        except Exception:
+            log.exception("a pass has failed; the next one tries again")
+        time.sleep(PAUSE)

@@ -182,7 +182,7 @@ def running_pipeline(
     monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
     services.cache_clear()
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
-    monkeypatch.setattr(celery_app, "send_task", lambda name, **_: pipeline.bells.append(name))
+    monkeypatch.setattr("worker.bells.send", pipeline.bells.extend)
     receiver.app = create_app(pipeline.here)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from tests.broker import running_broker
 from tests.crash_steps import ARCHIVE, FOLLOW_UP, INGEST, MANIFEST, NOTIFY, POLL, RECONCILE, SUBMIT
-from tests.crashing import CRASHED, crash, frozen, unheard
+from tests.crashing import CRASHED, crash, frozen
 from tests.factories import failure, submitted
 from tests.pipeline import Pipeline, celery_app, running_pipeline, sha256
 from tests.postgres import Postgres
@@ -142,8 +142,6 @@ def taken(
     request: pytest.FixtureRequest, pipeline: Pipeline, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], list[str]]]:
     """The ids of what a new subscriber has got, who is told of nothing that happened before."""
-    send_task = type(celery_app).send_task.__get__(celery_app)
-    monkeypatch.setattr(celery_app, "send_task", unheard(send_task, pipeline.bells.append))
     monkeypatch.setattr(celery_app.conf, "broker_url", redis_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
     pipeline.clock.advance(seconds=FIRST_LOOK.total_seconds() + 1)

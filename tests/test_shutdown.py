@@ -21,11 +21,11 @@ from sqlalchemy import select, text
 
 from tests.computer import DARKROOM, Computer, eventually, family_of, is_alive
 from tests.factories import PLENTY, PROVIDER, queued, submitted
+from tests.procfile import running
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import KEYS
 from worker.celery import app
 from worker.draining import LEASE
-from worker.embedded import procfile_commands
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
@@ -184,9 +184,7 @@ def test_no_process_outlives_the_grace_while_ledger_broker_provider_and_senders_
             assert not whole.recv(100).startswith(b"HTTP/1.1 200")
         broker_process.send_signal(signal.SIGCONT)
         with redis.Redis.from_url(server.found_by["REDIS_URL"]) as client:
-            left = [json.loads(message)[0]["headers"] for message in client.hvals("darkroom:unacked")]
-        # A bell that the clock could not answer any more; it is worth nothing after two seconds.
-        assert [bell for bell in left if bell["task"] != "reconcile" or not bell["expires"]] == []
+            assert client.hlen("darkroom:unacked") == 0
     assert rows(ledger) == []
 
 
@@ -231,19 +229,3 @@ def environment(server: Server, ledger: Ledger, provider: SlowProvider) -> dict[
         "PORT": str(free_port()),
         **server.found_by,
     }
-
-
-@contextmanager
-def running(name: str, env: dict[str, str], folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process of the Procfile, in a process group of its own; its log is in `folder`."""
-    command = ("/bin/sh", "-c", procfile_commands()[name])
-    env = env | {"HOME": str(folder)}
-    with (
-        (folder / f"{name}.log").open("wb") as log,
-        subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True) as process,
-    ):
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)

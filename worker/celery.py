@@ -4,12 +4,13 @@ import gc
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from celery import Celery, Task
-from celery.beat import EmbeddedService, Scheduler
-from celery.signals import setup_logging, worker_before_create_process, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 from kombu.entity import Queue
 
 from worker import stopping
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
 
+#: what the names of our queues begin with in the broker
+KEY_PREFIX = "darkroom:"
 #: which queue carries which task; the worker of the clock serves `control` and helps with `quick`
 QUEUE_OF = {
     "dispatch": "quick",
@@ -34,6 +37,7 @@ QUEUE_OF = {
     "archive": "archive",
     "manifest": "archive",
     "ping": "archive",
+    # Nobody sends it: the clock calls it itself.
     "reconcile": "control",
 }
 
@@ -44,23 +48,31 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
     Nothing is retried by Celery: what is still due is found by `reconcile`.
     """
 
+    #: False in the process of the clock, which lives as long as its passes do
+    shows_life = True
     _beaten_at = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            with stopping.work_given_back_on_sigterm():
-                self._beat()
-                return super().__call__(*args, **kwargs)
-        except LedgerUnavailable as error:
-            log.warning("%s: left for later: %s", self.name, error)
-        except ConfigurationError as error:
-            log.error("%s: cannot work: %s", self.name, error)  # noqa: TRY400  a person's mistake needs no traceback
+        with left_for_later(self.name), stopping.work_given_back_on_sigterm():
+            self._beat()
+            return super().__call__(*args, **kwargs)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
+        if DrainingTask.shows_life and now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
             DrainingTask._beaten_at = now
             services().ledger.watching.beat(self.request.hostname or "unknown", os.getppid())
+
+
+@contextmanager
+def left_for_later(name: str) -> Iterator[None]:
+    """Tell why the block could not do its work, in a sentence: a ledger that is away, a setting that is wrong."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        log.warning("%s: left for later: %s", name, error)
+    except ConfigurationError as error:
+        log.error("%s: cannot work: %s", name, error)  # noqa: TRY400  a person's mistake needs no traceback
 
 
 app = Celery(
@@ -104,15 +116,11 @@ app.conf.update(
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "global_keyprefix": "darkroom:",
+        "global_keyprefix": KEY_PREFIX,
     },
     worker_max_tasks_per_child=500,
     worker_max_memory_per_child=300_000,
     worker_send_task_events=False,
-    beat_schedule={
-        "reconcile": {"task": "reconcile", "schedule": 1.0, "options": {"expires": 2}},
-        "ping": {"task": "ping", "schedule": 10.0, "options": {"expires": 10}},
-    },
 )
 
 
@@ -125,16 +133,6 @@ def ping() -> None:
 def _configure_logging(**_: Any) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, secret_values(settings))
-
-
-@worker_ready.connect
-def _start_clock(sender: Any, **_: Any) -> None:
-    """The worker that serves `control` is the clock: it beats in a thread, which saves a whole process."""
-    if any(queue.name == "control" for queue in sender.task_consumer.queues):
-        # The plain scheduler keeps its schedule in memory: one of seconds has nothing worth a file.
-        EmbeddedService(app, thread=True, scheduler_cls=Scheduler).start()
-        # It has no pool: a ledger that is locked would hold up its stop.
-        stopping.stop_when_signalled()
 
 
 @worker_shutting_down.connect

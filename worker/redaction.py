@@ -34,7 +34,6 @@ _CHATTY = (
     "boto3",
     "botocore",
     "celery.app.trace",
-    "celery.beat",
     "celery.worker.strategy",
     "kombu",
     "urllib3",

@@ -13,6 +13,7 @@ from redis import Redis, RedisError
 from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
 from tasks.cli.connection import require_ledger
 from tasks.cli.finding import Finding, Verdict
+from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import ago, duration
 from tasks.cli.workers import SILENCE
 from worker.errors import DarkroomError
@@ -40,7 +41,10 @@ _CLOCK = "clock@"
 def examine(here: Services) -> Iterator[Finding]:
     """Everything that Darkroom needs; a part that cannot be asked is one finding and hinders no other."""
     yield from _tried("ledger", _ledger, here)
-    yield examine_broker(here)
+    broker = examine_broker(here)
+    yield broker
+    if broker.verdict is not Verdict.FAIL:
+        yield from examine_queues()
     yield from _tried("bucket", _bucket, here)
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)

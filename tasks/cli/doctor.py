@@ -26,11 +26,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """
     findings = _findings()
     if as_json:
-        checks = [
-            {"check": finding.check, "verdict": finding.verdict, "message": redact(finding.message)}
-            for finding in findings
-        ]
-        print_json({"ok": all(finding.verdict is not Verdict.FAIL for finding in findings), "checks": checks})
+        ok = all(finding.verdict is not Verdict.FAIL for finding in findings)
+        print_json({"ok": ok, "checks": [_record(finding) for finding in findings]})
     else:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)
@@ -42,6 +39,11 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
             table.add_row(verdict, finding.check, Text(one_line(redact(finding.message))))
         console().print(table)
     ctx.exit(1 if any(finding.verdict is Verdict.FAIL for finding in findings) else 0)
+
+
+def _record(finding: Finding) -> dict[str, object]:
+    numbers = {"numbers": finding.numbers} if finding.numbers else {}
+    return {"check": finding.check, "verdict": finding.verdict, "message": redact(finding.message), **numbers}
 
 
 def _findings() -> list[Finding]:

@@ -1,6 +1,7 @@
 """What `darkroom doctor` has found: one sentence that says how it is, and what to do about it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -12,6 +13,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """`numbers`: what the sentence counts, for programs."""
+
     check: str
     verdict: Verdict
     message: str
+    numbers: Mapping[str, int] = field(default_factory=dict)

@@ -37,7 +37,7 @@ Subscribe = Callable[..., list[Subscriber]]
 @pytest.fixture
 def bells(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rung: list[str] = []
-    monkeypatch.setattr(app, "send_task", lambda name, **_: rung.append(name))
+    monkeypatch.setattr("worker.bells.send", rung.extend)
     return rung
 
 
