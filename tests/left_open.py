@@ -39,7 +39,7 @@ def left_open() -> list[str]:
     opened, began = _opened[:], time.monotonic()
     _opened.clear()
     collections = 0
-    while (still := [one for one in opened if _is_open(one[0])]) and (waited := time.monotonic() - began) < PATIENCE:
+    while (still := [one for one in opened if is_open(one[0])]) and (waited := time.monotonic() - began) < PATIENCE:
         time.sleep(0.01)
         # It takes long in a process that has imported everything.
         if waited > collections + 0.2:
@@ -48,7 +48,7 @@ def left_open() -> list[str]:
     return [f"{one!r}, opened at\n{_ours(stack)}" for one, stack in still]
 
 
-def _is_open(one: Any) -> bool:
+def is_open(one: Any) -> bool:
     decoder = decoding._decoder._child
     if decoder is not None and one is decoder.link:
         # The one of this process, which lives as long.

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, TextClause, select, text, update
 
 from tests.clock import FakeClock
 from tests.factories import at_once, queued
+from tests.left_open import is_open
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger import database as module
@@ -233,3 +234,13 @@ def test_after_a_fork_the_child_opens_its_own_connections(sqlite_url: str, tmp_p
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert len(ledger.queries.page()) == 2
     ledger.close()
+
+
+def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(ledger: Ledger):
+    with ledger.database.read() as connection:
+        used = connection.connection.dbapi_connection
+        ledger.close()
+        connection.exec_driver_sql("SELECT 1")
+        assert is_open(used)
+    assert not is_open(used)
+    assert ledger.queries.page() == [], "it opens another"
