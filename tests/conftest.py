@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from tests import s3
+from tests import left_open, s3
 from tests.clock import FakeClock
 from tests.postgres import Postgres, bundled_binaries, running_server
 from worker.ledger import Ledger
@@ -64,6 +64,15 @@ def descriptions_of_aws_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", staticmethod(cache(JSONFileLoader().load_file)))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_is_closed() -> Iterator[None]:
+    """What tests open is closed by whoever opened it, on every Python and not only where a warning says so."""
+    left_open.watch()
+    yield
+    found = left_open.left_open()
+    assert not found, "not closed:\n" + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)

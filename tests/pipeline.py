@@ -20,7 +20,7 @@ import pytest
 from werkzeug.serving import make_server
 
 import worker.services
-from tests import s3
+from tests import process_services, s3
 from webhook import sandbox
 from webhook.app import create_app
 from webhook.sandbox import Sandbox
@@ -180,7 +180,7 @@ def running_pipeline(
         monkeypatch.setenv(name, value)
     clock = MovableClock()
     monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
-    services.cache_clear()
+    process_services.forget()
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
     monkeypatch.setattr("worker.bells.send", pipeline.bells.extend)
     receiver.app = create_app(pipeline.here)
@@ -193,7 +193,7 @@ def running_pipeline(
         thread.join()
         receiver.server_close()
         pipeline.here.close()
-        services.cache_clear()
+        process_services.forget()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import select
 
+from tests import process_services
 from tests.broker import running_broker
 from tests.crash_steps import ARCHIVE, FOLLOW_UP, INGEST, MANIFEST, NOTIFY, POLL, RECONCILE, SUBMIT
 from tests.crashing import CRASHED, crash, frozen
@@ -22,7 +23,6 @@ from worker.ledger.notifying import FIRST_LOOK
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import events
 from worker.ledger.unclear import Decision, Person
-from worker.services import services
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 
@@ -56,8 +56,6 @@ def pipeline(
         running_pipeline(patch, database_url=url, sandbox=provider, server=rclone, folder=folder) as running,
     ):
         yield running
-        # Those that came after a subscriber's.
-        services().close()
     if request.param == "postgresql":
         server.drop("crashes")
 
@@ -146,11 +144,10 @@ def taken(
     monkeypatch.setenv("REDIS_URL", redis_url)
     pipeline.clock.advance(seconds=FIRST_LOOK.total_seconds() + 1)
     with request.param(monkeypatch, redis_url) as ids:
-        services.cache_clear()
+        process_services.forget()
         pipeline.step("reconcile")
         yield ids
-        services().close()
-    services.cache_clear()
+        process_services.forget()
 
 
 @pytest.mark.parametrize("step", NOTIFY)

@@ -48,13 +48,21 @@ def name_of(path: Path) -> str:
 
 
 @cache
-def imports(path: Path) -> tuple[tuple[str, int], ...]:
-    """Every module that a file imports, also inside of functions, and the line."""
-    return tuple(_imports(path))
+def imports(path: Path, *, at_run_time: bool = False) -> tuple[tuple[str, int], ...]:
+    """Every module that a file imports, also inside of functions, and the line.
+
+    `at_run_time`: without those that only the type checker reads.
+    """
+    return tuple(_imports(path, at_run_time=at_run_time))
 
 
-def _imports(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _imports(path: Path, *, at_run_time: bool) -> Iterator[tuple[str, int]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    unread = {child for block in blocks for child in ast.walk(block)} if at_run_time else set()
+    for node in ast.walk(tree):
+        if node in unread:
+            continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -82,6 +82,7 @@ def provider() -> Iterator[SlowProvider]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield server
+    server.told.set()
     server.over.set()
     server.shutdown()
     thread.join()

@@ -2,7 +2,8 @@
 
 import os
 from datetime import timedelta
-from functools import cache, cached_property
+from functools import cache
+from threading import Lock
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, system_clock
 from worker.ledger.dispatching import Limits
+from worker.locked_cached_property import locked_cached_property
 from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
 from worker.settings import Settings, load_settings
@@ -24,16 +26,17 @@ class Services:
         self.settings = settings
         self.clock = clock
         self._providers: dict[tuple[str, str | None], Provider] = {}
+        self._loading = Lock()
 
-    @cached_property
+    @locked_cached_property
     def ledger(self) -> Ledger:
         return Ledger(self.settings.ledger_url, self.clock)
 
-    @cached_property
+    @locked_cached_property
     def prices(self) -> Prices | None:
         return self.settings.prices
 
-    @cached_property
+    @locked_cached_property
     def archive(self) -> Archive:
         if self.settings.s3_bucket is None:
             raise ConfigurationError(
@@ -43,11 +46,11 @@ class Services:
         keys = Keys(self.settings.s3_prefix, self.settings.s3_key_template)
         return open_archive(self.settings.s3_bucket, keys, self.settings.s3_keeping)
 
-    @cached_property
+    @locked_cached_property
     def downloader(self) -> Downloader:
         return Downloader(self.settings.darkroom_download_allow)
 
-    @cached_property
+    @locked_cached_property
     def signer(self) -> Signer:
         if self.settings.darkroom_signing_keys is None:
             raise ConfigurationError("DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated")
@@ -60,9 +63,10 @@ class Services:
         """
         if name not in PROVIDERS:
             raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
-        if (name, account) not in self._providers:
-            self._providers[name, account] = load_provider(name, self.settings, account)
-        return self._providers[name, account]
+        with self._loading:
+            if (name, account) not in self._providers:
+                self._providers[name, account] = load_provider(name, self.settings, account)
+            return self._providers[name, account]
 
     def accounts(self, name: str) -> tuple[str, ...]:
         """The names of its accounts; one, also where it has no key."""

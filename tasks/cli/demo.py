@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,10 @@ from tasks.cli.scope import BatchScope
 from worker.data_folder import folder_errors, write_private
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import DarkroomError
+from worker.ledger import Ledger
 from worker.processes import Child
 from worker.providers import PROVIDERS, provider_class
 from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
-from worker.services import Services
 from worker.settings import load_settings, provider_prefixes
 from worker.stop_signals import StopSignals
 
@@ -128,28 +129,31 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 
 
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
-    here = Services(load_settings())
-    made = here.ledger.creation.create(wishes(), BATCH)
-    ring("dispatch")
-    note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
+    with closing(Ledger(load_settings().ledger_url)) as ledger:
+        made = ledger.creation.create(wishes(), BATCH)
+        ring("dispatch")
+        note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
+        scope = BatchScope(ledger, BATCH)
+        _follow(ledger, scope, signals, log, limit)
+        generations = sorted(scope.all(), key=lambda one: one.id)
+        assets = ledger.queries.assets_of([one.id for one in generations])
+    return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
+
+
+def _follow(ledger: Ledger, scope: BatchScope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
     started = time.monotonic()
 
     def is_over() -> bool:
         return signals.received() or (limit is not None and time.monotonic() - started > limit)
 
-    scope = BatchScope(here.ledger, BATCH)
     try:
-        follow(here.ledger, scope, interrupted=is_over)
+        follow(ledger, scope, interrupted=is_over)
     except KeyboardInterrupt:
         if signals.received():
             raise
         raise DarkroomError(
             f"after {limit:g} s not everything was done; the last lines of {log.path}:\n{log.last_lines()}"
         ) from None
-    generations = sorted(scope.all(), key=lambda one: one.id)
-    assets = here.ledger.queries.assets_of([one.id for one in generations])
-    here.close()
-    return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
 
 
 def _charges(sandbox: str) -> Mapping[str, int]:

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import closing
 
 import click
 
@@ -49,23 +50,23 @@ def _check_before_start() -> None:
     if not os.environ.get("DARKROOM_SIGNING_KEYS") and not os.environ.get("DARKROOM_SIGNING_KEYS_FILE"):
         # The folder brings its own, but only when it is used; until then any will do to read the settings.
         os.environ["DARKROOM_SIGNING_KEYS"] = f"k1:{secrets.token_urlsafe(32)}"
-    here = Services(load_settings())
-    # Each raises for what it cannot be made of.
-    _ = here.signer, here.ledger, here.prices
-    if os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"):
-        broker = examine_broker(here)
-        if broker.verdict is Verdict.FAIL:
-            raise ConfigurationError(f"REDIS_URL: the broker {broker.message.removeprefix('REDIS_URL: ')}")
-    missing = []
-    for name in PROVIDERS:
-        try:
-            here.provider(name)
-        except ConfigurationError as error:
-            missing.append(str(error))
-    if len(missing) == len(PROVIDERS):
-        raise ConfigurationError("; ".join(missing))
-    if here.settings.s3_bucket is not None:
-        here.archive.check()
+    with closing(Services(load_settings())) as here:
+        # Each raises for what it cannot be made of.
+        _ = here.signer, here.ledger, here.prices
+        if os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"):
+            broker = examine_broker(here)
+            if broker.verdict is Verdict.FAIL:
+                raise ConfigurationError(f"REDIS_URL: the broker {broker.message.removeprefix('REDIS_URL: ')}")
+        missing = []
+        for name in PROVIDERS:
+            try:
+                here.provider(name)
+            except ConfigurationError as error:
+                missing.append(str(error))
+        if len(missing) == len(PROVIDERS):
+            raise ConfigurationError("; ".join(missing))
+        if here.settings.s3_bucket is not None:
+            here.archive.check()
 
 
 def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as_json: bool) -> None:

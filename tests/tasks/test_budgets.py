@@ -1,24 +1,26 @@
 """The step that lets generations go keeps to the file that DARKROOM_PRICES names."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.dispatch import dispatch
+from tests import process_services
 from tests.factories import queued
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.services import services
 
 
 @pytest.fixture
-def prices(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def prices(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     file = tmp_path / "prices.yaml"
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
     monkeypatch.setenv("DARKROOM_PRICES", str(file))
     monkeypatch.setattr("tasks.dispatch.ring", lambda *_: True)
-    monkeypatch.setattr("tasks.dispatch.services", services.__wrapped__)
-    return file
+    process_services.forget()
+    yield file
+    process_services.forget()
 
 
 def test_only_what_the_budget_has_room_for_goes(sqlite_url: str, prices: Path):

@@ -16,6 +16,7 @@ from celery import Celery
 import worker.services
 from tasks.notify import notify
 from tasks.reconcile import reconcile
+from tests import process_services
 from tests.broker import running_broker
 from tests.clock import NOON, FakeClock
 from tests.computer import eventually
@@ -47,10 +48,9 @@ def here(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, clock: FakeClock) -> 
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
     monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", SECRET)
     monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
-    services.cache_clear()
+    process_services.forget()
     yield LateServices()
-    services().close()
-    services.cache_clear()
+    process_services.forget()
 
 
 class LateServices:
@@ -66,7 +66,7 @@ def subscribe(monkeypatch: pytest.MonkeyPatch, here: Services) -> Iterator[Subsc
         def start(*answers: Callable[[int], int]) -> list[Subscriber]:
             started = [running.enter_context(subscriber(answer)) for answer in answers or (lambda _: 204,)]
             monkeypatch.setenv("DARKROOM_NOTIFY_URLS", ",".join(one.url for one in started))
-            services.cache_clear()
+            process_services.forget()
             reconcile()
             return started
 
@@ -262,7 +262,7 @@ def test_a_subscriber_may_leave_while_it_is_served(
     subscribe()
     archived(here.ledger)
     monkeypatch.delenv("DARKROOM_NOTIFY_URLS")
-    services.cache_clear()
+    process_services.forget()
     notify()
     reconcile()
     assert "notify" not in services().ledger.watching.due()

@@ -51,6 +51,7 @@ class Callbacks:
     def stop(self) -> None:
         for _ in range(THREADS):
             self._waiting.put(None)
+        self._http.clear()
 
     def _work(self) -> None:
         while (call := self._waiting.get()) is not None:

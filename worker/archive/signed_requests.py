@@ -4,7 +4,6 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -17,6 +16,7 @@ from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
 from worker.archive.client import ATTEMPTS, transport
+from worker.locked_cached_property import locked_cached_property
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -87,7 +87,7 @@ class SignedRequests:
     def close(self) -> None:
         self._http.clear()
 
-    @cached_property
+    @locked_cached_property
     def _credentials(self) -> Credentials:
         # On first use: a client without credentials is told so there, as it is by every other verb.
         found = self._session.get_credentials()
@@ -95,7 +95,7 @@ class SignedRequests:
             raise NoCredentialsError
         return found
 
-    @cached_property
+    @locked_cached_property
     def _base(self) -> str:
         # boto3 decides how the bucket is addressed; what it says for one key holds for all of them.
         probe = self._client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": "k"})

@@ -109,7 +109,12 @@ class Database:
         self.engine.dispose(close=False)
 
     def close(self) -> None:
+        """Close all connections, also those that a thread still works with, when it gives them back."""
+        pool = self.engine.pool
         self.engine.dispose()
+        event.listen(pool, "checkin", lambda _, entry: entry.close())
+        # Those that came back before somebody listened.
+        pool.dispose()
 
 
 @contextmanager

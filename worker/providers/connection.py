@@ -54,9 +54,16 @@ def _connecting(connection: HTTPConnection) -> Iterator[None]:
         raise _NothingSent(connection, str(error)) from error
 
 
+class _LastResponse(http.client.HTTPResponse):
+    """Ends its connection, also if the provider ignores our `Connection: close`: none is used again or left open."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.will_close = True
+
+
 class _PlainConnection(HTTPConnection):
-    #: makes the pool connect anew, also if the provider ignores our `Connection: close`
-    is_connected = False
+    response_class = _LastResponse
 
     def connect(self) -> None:
         with _connecting(self):
@@ -64,7 +71,7 @@ class _PlainConnection(HTTPConnection):
 
 
 class _TlsConnection(HTTPSConnection):
-    is_connected = False
+    response_class = _LastResponse
 
     def connect(self) -> None:
         with _connecting(self):

@@ -1,6 +1,7 @@
 """Two S3 servers on loopback: rclone, which checks signatures, and moto, which honours conditions."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     host, port = server.get_host_and_port()
     found = Server("moto", f"http://{host}:{port}")
-    archive_of(found, tmp_path_factory.mktemp("home"))._client.create_bucket(Bucket=BUCKET)
+    with closing(archive_of(found, tmp_path_factory.mktemp("home"))) as archive:
+        archive._client.create_bucket(Bucket=BUCKET)
     try:
         yield found
     finally:
@@ -41,18 +43,20 @@ def server(request: pytest.FixtureRequest) -> Server:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture(scope="session")
-def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> S3Archive:
+@pytest.fixture(scope="module")
+def archive(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Archive]:
     """The server's archive, one for all tests as it is one for all of a process."""
-    return archive_of(server, tmp_path_factory.mktemp("home"))
+    with closing(archive_of(server, tmp_path_factory.mktemp("home"))) as archive:
+        yield archive
 
 
 @pytest.fixture
-def open_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., S3Archive]:
+def open_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., S3Archive]]:
     """Make an archive as a process does: its server named by the environment."""
+    with ExitStack() as opened:
 
-    def open_archive(endpoint: str, bucket: str = BUCKET, keeping: Keeping | None = None) -> S3Archive:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        return S3Archive(bucket, Keys(), keeping)
+        def open_archive(endpoint: str, bucket: str = BUCKET, keeping: Keeping | None = None) -> S3Archive:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+            return opened.enter_context(closing(S3Archive(bucket, Keys(), keeping)))
 
-    return open_archive
+        yield open_archive

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -186,6 +187,6 @@ def test_an_archive_may_be_given_its_client(archive: S3Archive, key: str):
 
 def test_a_process_opens_its_bucket_by_name(server: Server, monkeypatch: pytest.MonkeyPatch, key: str):
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    archive = open_archive(BUCKET, Keys("studio"), Keeping())
-    archive.check()
+    with closing(open_archive(BUCKET, Keys("studio"), Keeping())) as archive:
+        archive.check()
     assert (archive.bucket, archive.keys.prefix) == (BUCKET, "studio")

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, TextClause, select, text, update
 from tests.clock import FakeClock
 from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import at_once, queued
+from tests.left_open import is_open
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger import database as module
@@ -249,3 +250,13 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         assert "may have been" not in str(caught.value)
         assert len(ledger.queries.page()) == 1
         ledger.close()
+
+
+def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(ledger: Ledger):
+    with ledger.database.read() as connection:
+        used = connection.connection.dbapi_connection
+        ledger.close()
+        connection.exec_driver_sql("SELECT 1")
+        assert is_open(used)
+    assert not is_open(used)
+    assert ledger.queries.page() == [], "it opens another"

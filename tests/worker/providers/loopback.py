@@ -26,6 +26,8 @@ class Loopback:
         self.connections = 0
         self.requests: list[bytes] = []
         self.stopping = threading.Event()
+        #: set when a client ends a connection that was kept open for it
+        self.was_left = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -112,7 +114,8 @@ def kept_open(body: Any) -> Behaviour:
 
     def behave(server: Loopback, connection: socket.socket) -> None:
         answer(server, connection)
-        server.read_request(connection)
+        if not server.read_request(connection):
+            server.was_left.set()
 
     return behave
 

@@ -324,6 +324,14 @@ def test_a_connection_that_the_provider_kept_open_is_not_used_again():
     assert server.connections == 2
 
 
+def test_a_connection_that_the_provider_kept_open_is_closed_with_its_reply():
+    with Loopback(kept_open({"id": 1})) as server:
+        api = client(server.url)
+
+        assert api.post_once("/submit", PAYLOAD) == {"id": 1}
+        assert server.was_left.wait(10)
+
+
 def test_sixteen_threads_share_one_client():
     with Loopback(reply(200, {"id": 1})) as server:
         api = client(server.url)
