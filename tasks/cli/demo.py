@@ -130,8 +130,8 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
     here = Services(load_settings())
     made = here.ledger.creation.create(wishes(), BATCH)
-    ring("dispatch")
     note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
+    ring("dispatch")
     started = time.monotonic()
 
     def is_over() -> bool:
