@@ -56,10 +56,10 @@ def read_broker_url(url: str) -> BrokerUrl:
     """Raises ValueError with a sentence that shows no part of the URL which may be a password."""
     found = _SCHEME.match(url)
     if found is None:
-        raise ValueError(f"this is not the URL of a broker; there are {_FORMS}")
+        raise ValueError(f"this is not the URL of a broker; write {_FORMS}")
     scheme = _SAME.get(found[1].lower(), found[1].lower())
     if scheme not in _QUERY:
-        raise ValueError(f"{found[1]}:// is no broker that Darkroom can use, which is Redis or Valkey: {_FORMS}")
+        raise ValueError(f"{found[1]}:// is not supported: the broker is Redis or Valkey; write {_FORMS}")
     try:
         parts = urlsplit(url)
         username, password = parts.username, parts.password
@@ -174,8 +174,8 @@ def _tls(query: Mapping[str, str]) -> dict[str, Any]:
 
 def _unreadable(scheme: str) -> str:
     return (
-        f"this {scheme}:// URL cannot be read; in a password write %2F for /, %23 for #, %3F for ?, %40 for @. "
-        f"There are {_FORMS}"
+        f"this {scheme}:// URL cannot be read; it looks like {_FORMS}; in a password write %2F for /, %23 for #, "
+        "%3F for ?, %40 for @"
     )
 
 

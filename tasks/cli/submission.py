@@ -94,14 +94,14 @@ class Submission:
     def _how_to_go_on(self) -> str:
         look = "`darkroom list` shows what was"
         if self.id is None:
-            return f"it may have been written, {look}. The same command completes it: its keys make nothing twice"
+            return f"it may have been written, {look}. The same command completes it: its keys create nothing twice"
         if self.note is None:
-            how = f"The same command with `--submission {self.id}` completes it and makes nothing twice"
+            how = f"The same command with `--submission {self.id}` completes it and creates nothing twice"
         else:
             hours = f"{KEPT.total_seconds() / 3600:g} hours"
             how = (
-                f"The same command completes it within {hours} and makes nothing twice; with `--submission {self.id}` "
-                "also later and on other machines"
+                f"The same command completes it within {hours} and creates nothing twice; with "
+                f"`--submission {self.id}` also later, and with another data folder"
             )
         return f"it may have been written, {look}. {how}"
 
@@ -122,8 +122,8 @@ def begun(
     digest = _digest(here.settings, wanted, batch)
     if given_id is not None and digest_in(given_id) != digest:
         raise RequestInvalid(
-            f"--submission {given_id} was another one: repeat it with exactly the same prompts, file, options and "
-            "ledger, or leave --submission away; nothing was written"
+            f"--submission {given_id} asked for something else: repeat it with exactly the same prompts, file, options "
+            "and ledger, or leave --submission out; nothing was written"
         )
     if given_id is not None:
         kept, submission_id = hold_note(data, given_id), given_id
@@ -153,8 +153,10 @@ def _interrupted(data: Path, digest: str, *, anew: bool) -> Note | None:
     found = interrupted_note(data, digest)
     if found:
         began = told_time(found.began_at)
-        note(f"this completes the submission of {began}, which was interrupted: nothing is made twice; --new makes a "
-             "second one")  # fmt: skip
+        note(
+            f"completing the submission of {began}, which was interrupted: nothing is created twice (--new submits a "
+            "second one)"
+        )
     return found
 
 
@@ -162,8 +164,10 @@ def _written_note(data: Path, submission_id: str) -> Note | None:
     try:
         return write_note(data, submission_id)
     except OSError as error:
-        note(f"{data}: {error.strerror}; if this is interrupted, repeat it with `--submission {submission_id}`, or set "
-             "DARKROOM_DATA to a folder that can be written, which remembers it for you")  # fmt: skip
+        note(
+            f"no note of this submission can be kept ({data}: {error.strerror}): if it is interrupted, repeat the "
+            f"command with `--submission {submission_id}`; or set DARKROOM_DATA to a folder that can be written"
+        )
         return None
 
 

@@ -88,7 +88,8 @@ def interrupted_note(data: Path, digest: str) -> Note | None:
         except OSError as error:
             raise ConfigurationError(
                 f"the same was submitted at {told_time(_began_at(path))}, and whether that was interrupted cannot be "
-                f"seen: {path}: {error.strerror}. To complete it: --submission {path.name}; to make a second one: --new"
+                f"seen: {path}: {error.strerror}. To complete it: --submission {path.name}; to submit a second one: "
+                "--new"
             ) from error
         if descriptor is not None:
             return Note(path, descriptor)

@@ -1,5 +1,6 @@
 """`darkroom submit`: all is checked, then written down in one transaction, then told; then the workers are woken."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,8 +19,8 @@ from tasks.cli.scope import BatchScope, FamilyScope
 from tasks.cli.submission import begun
 from tasks.cli.submission_note import digest_in
 from tasks.cli.wishes import Defaults, from_entries, on_parent
-from worker.errors import LedgerUnavailable, RequestInvalid
-from worker.generation import Operation
+from worker.errors import DarkroomError, LedgerUnavailable, RequestInvalid
+from worker.generation import Generation, Operation
 from worker.providers import PROVIDERS
 from worker.services import Services
 
@@ -29,7 +30,7 @@ _STDIN_NAME = "standard input"
 
 def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     if given is not None and digest_in(given) is None:
-        raise click.BadParameter(f"{given!r} is not the ID of a submission, such as an error of this command names")
+        raise click.BadParameter(f"{given!r} is not the ID of a submission, as errors of this command name it")
     return given
 
 
@@ -68,13 +69,13 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
 @click.option("--batch", metavar="NAME", help="The name of the batch; else the file's name or the time.")
 @click.option("--parent", metavar="GENERATION", help="An archived generation to work on further, with --action.")
 @click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions that it offers.")
-@click.option("--new", "anew", is_flag=True, help="Not what was interrupted: a second one of the same.")
+@click.option("--new", "anew", is_flag=True, help="Submit a second one, where the same was interrupted.")
 @click.option(
     "--submission",
     "submission_id",
     callback=_read_submission,
     metavar="ID",
-    help="Complete this submission, which an error told of.",
+    help="Complete this submission, which an error named; the rest of the command must be the same.",
 )
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option
@@ -89,7 +90,7 @@ def submit(
     Or for videos and texts, with --operation; some need no PROMPT. Prints their ids. Many prompts, or a file, make one
     batch. A PROMPT of - reads a file from standard input. Nothing is written before everything was checked, and nothing
     is lost once the ids are printed. If it is interrupted before, the same command completes it within 24 hours and
-    makes nothing twice.
+    creates nothing twice.
     """
     _refuse_contradictions(
         prompts, source=source, operation=operation, key=key, batch=batch, parent=parent, action=action
@@ -107,11 +108,7 @@ def submit(
         batch_name = named or (f"{here.clock():%Y-%m-%d-%H%M%S}" if _are_many(source, prompts) else None)
         with begun(here, wanted, named, given_id=submission_id, anew=anew) as submission:
             made = submission.write(batch_name)
-            for generation in made:
-                if as_json:
-                    print_json(of_generation(generation))
-                else:
-                    click.echo(generation.id)
+            _print(made, as_json=as_json)
             submission.forget()
         batch_id = next((generation.batch_id for generation in made if generation.batch_id), None)
         if batch_id:
@@ -175,6 +172,22 @@ def _file_stem(source: BinaryIO | None) -> str | None:
 def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
     """One single prompt needs no batch."""
     return source is not None or len(prompts) > 1 or STDIN in prompts
+
+
+def _print(made: Sequence[Generation], *, as_json: bool) -> None:
+    try:
+        for generation in made:
+            if as_json:
+                print_json(of_generation(generation))
+            else:
+                click.echo(generation.id)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # click knows what that means
+            raise
+        raise DarkroomError(
+            f"saved, but the ids cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "
+            "command, which creates nothing twice"
+        ) from error
 
 
 def _tell_if_stopped(here: Services) -> None:

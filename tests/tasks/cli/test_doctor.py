@@ -229,7 +229,7 @@ def test_a_redis_url_that_is_none_is_told(darkroom: Darkroom, monkeypatch: pytes
     monkeypatch.setenv("REDIS_URL", "amqp://guest:hunter2hunter2@localhost")
     ((told, message),) = findings(darkroom).values()
     assert told == "fail"
-    assert message.startswith("REDIS_URL: amqp:// is no broker that Darkroom can use")
+    assert message.startswith("REDIS_URL: amqp:// is not supported: the broker is Redis or Valkey")
     assert "hunter2" not in message
 
 

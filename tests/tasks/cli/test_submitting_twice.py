@@ -22,7 +22,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 
-COMPLETES = "this completes the submission of "
+COMPLETES = "completing the submission of "
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_without_a_folder_for_notes_the_error_names_the_submission_that_complete
     option = re.search(r"`(--submission \S+)`", error)
     assert option
     assert option[1] in warned
-    assert "Not a directory; if this is interrupted, repeat it with" in warned
+    assert "Not a directory): if it is interrupted, repeat the command with" in warned
 
     proxy.on_commit = lambda: Fate.PASSED
     again = through("submit", "a fox", "an owl", *option[1].split())
@@ -176,7 +176,7 @@ def test_keys_of_their_own_need_no_note(
     impatient(monkeypatch)
     proxy.on_commit = lambda: Fate.LOST_AFTER
     result = through("submit", "a fox", "--key", "fox")
-    assert result.stderr.rstrip().endswith("The same command completes it: its keys make nothing twice")
+    assert result.stderr.rstrip().endswith("The same command completes it: its keys create nothing twice")
     assert notes(through) == []
     proxy.on_commit = lambda: Fate.PASSED
     assert through("submit", "a fox", "--key", "fox").stdout.split() == [one.id for one in server_ledger.queries.page()]
@@ -397,7 +397,7 @@ def test_a_note_that_cannot_be_opened_is_told_with_both_ways_out(
     refused = darkroom("submit", "a fox")
     assert refused.exit_code == 1
     assert "whether that was interrupted cannot be seen" in refused.stderr
-    assert f"To complete it: --submission {name}; to make a second one: --new" in refused.stderr
+    assert f"To complete it: --submission {name}; to submit a second one: --new" in refused.stderr
     assert ledger.queries.page() == []
     assert darkroom("submit", "a fox", "--submission", name).exit_code == 0
     assert darkroom("submit", "a fox", "--new").exit_code == 0
@@ -410,7 +410,7 @@ def test_a_submission_is_completed_by_its_id_and_by_nothing_else(
     name = interrupt(darkroom, monkeypatch, "a fox")
     other = darkroom("submit", "a cat", "--submission", name)
     assert other.exit_code == 1
-    assert "was another one: repeat it with exactly the same prompts" in other.stderr
+    assert "asked for something else: repeat it with exactly the same prompts" in other.stderr
     assert ledger.queries.page() == []
     first, second = (darkroom("submit", "a fox", "--submission", name) for _ in range(2))
     assert first.stdout == second.stdout != ""
@@ -443,9 +443,8 @@ def test_a_full_disk_is_a_folder_without_room_for_notes(
     monkeypatch.setattr("tasks.cli.submission_note.tempfile.mkstemp", full)
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
-    assert result.stderr.startswith(
-        f"{darkroom.data}: No space left on device; if this is interrupted, repeat it with `--sub"
-    )
+    told = f"no note of this submission can be kept ({darkroom.data}: No space left on device): if it is interrupted"
+    assert result.stderr.startswith(told)
     assert len(ledger.queries.page()) == 1
 
 
@@ -484,6 +483,23 @@ def test_the_error_of_a_note_has_the_words_of_the_system(tmp_path: Path) -> None
     note.mkdir()
     with pytest.raises(ConfigurationError, match="Is a directory"):
         submission_note.interrupted_note(tmp_path, digest)
+
+
+def test_ids_that_cannot_be_printed_are_told_again(darkroom: Darkroom, ledger: Ledger) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [DARKROOM, "submit", "a fox"],
+            cwd=darkroom.data,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 1
+    assert process.stderr.startswith("darkroom: saved, but the ids cannot be printed: No space left on device; ")
+    again = darkroom("submit", "a fox")
+    assert again.stderr.startswith(COMPLETES)
+    assert again.stdout.split() == [one.id for one in ledger.queries.page()]
 
 
 def test_json_says_the_same_ids_again(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
