@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from kombu.entity import Queue
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from worker import stopping
 from worker.bells import ring_if_due
@@ -113,7 +111,7 @@ def _call(connection: Any, subscriber: CeleryTask, delivery: EventDelivery) -> R
             connection=connection,
             ignore_result=True,
         )
-    except (OperationalError, RedisError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
         return Refusal(f"the broker did not take it: {redact(str(error))}")
     return None
 

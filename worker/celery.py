@@ -14,6 +14,7 @@ from celery.signals import setup_logging, worker_before_create_process, worker_s
 from kombu.entity import Queue
 
 from worker import stopping
+from worker.broker_url import celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.providers import PROVIDERS
 from worker.redaction import configure_logging
@@ -81,8 +82,10 @@ app = Celery(
     include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
              "tasks.manifest", "tasks.notify", "tasks.reconcile"],
 )  # fmt: skip
+_broker = celery_broker(load_settings().redis_url)
 app.conf.update(
-    broker_url=load_settings().redis_url,
+    broker_url=_broker.url,
+    broker_use_ssl=_broker.use_ssl,
     result_backend=None,
     task_ignore_result=True,
     task_store_errors_even_if_ignored=False,
@@ -117,6 +120,7 @@ app.conf.update(
         "socket_keepalive": True,
         "health_check_interval": 10,
         "global_keyprefix": KEY_PREFIX,
+        **_broker.transport_options,
     },
     worker_max_tasks_per_child=500,
     worker_max_memory_per_child=300_000,

@@ -23,6 +23,10 @@ class LedgerUnavailable(DarkroomError):
     """The database cannot be reached or is busy for too long; the caller may try again."""
 
 
+class CommitUnknown(LedgerUnavailable):
+    """The connection broke at the commit: what should be written may have been written."""
+
+
 # --- what providers do ---
 
 

@@ -17,7 +17,7 @@ _PATTERNS = (
     ),
     # the signature of a link: Discord, S3, Google, Azure, and what looks like a key
     (
-        re.compile(r"([?&](?:ex|is|hm|se|sig|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|[A-Za-z_-]*(?:token|key|secret|signature))=)"
+        re.compile(r"([?&](?:ex|is|hm|se|sig|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|[A-Za-z_-]*(?:token|key|secret|signature|password))=)"
                    r"[^&\s\"'<>]+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),

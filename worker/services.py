@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from worker.archive import Archive, Keys, open_archive
+from worker.broker_url import read_broker_url
 from worker.download import Downloader
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
@@ -109,6 +110,6 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
     secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
     keys = [key.strip() for secret in secrets for key in secret.split(",")]
     parts = [key.partition(":")[2].strip() for key in keys]
-    urls = (urlsplit(url) for url in (settings.database_url, settings.redis_url) if url)
-    passwords = [url.password for url in urls] + [os.environ.get("AWS_SECRET_ACCESS_KEY")]
+    passwords = [urlsplit(settings.database_url or "").password, os.environ.get("AWS_SECRET_ACCESS_KEY")]
+    passwords += read_broker_url(settings.redis_url).secrets
     return tuple(secret for secret in (*secrets, *keys, *parts, *passwords) if secret)

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.account_keys import read_keys, read_list
 from worker.archive.keeping import Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
+from worker.broker_url import read_broker_url
 from worker.errors import ConfigurationError
 from worker.prices import Prices
 from worker.secret_files import read_secret_file
@@ -57,7 +58,7 @@ class Settings(BaseSettings):
 
     # --- standard names ---
     database_url: str | None = None
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: Annotated[str, _read_by(read_broker_url)] = "redis://127.0.0.1:6379/0"
     s3_bucket: str | None = None
     s3_prefix: str = ""
     s3_key_template: str = DEFAULT_TEMPLATE

@@ -1,6 +1,7 @@
 """What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
 
 import ipaddress
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-from redis import Redis, RedisError
+from redis import RedisError
 
 from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
 from tasks.cli.connection import require_ledger
@@ -16,6 +17,7 @@ from tasks.cli.finding import Finding, Verdict
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import ago, duration
 from tasks.cli.workers import SILENCE
+from worker.broker_url import redis_client
 from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
@@ -34,6 +36,8 @@ _OVERDUE = timedelta(hours=1)
 #: a worker that was heard in this time and is silent now was probably not stopped on purpose
 _RECENT = timedelta(hours=1)
 _MANY = 1000
+#: how redis-py writes the sentinels that it has asked, before it says what each of them answered
+_CLIENTS = re.compile(r"<redis\.client\.Redis\(.*?\)>\)>\)> - ")
 #: what the Procfile calls the process that finds forgotten work
 _CLOCK = "clock@"
 
@@ -73,15 +77,12 @@ def _ledger(here: Services) -> Iterator[Finding]:
 
 def examine_broker(here: Services) -> Finding:
     try:
-        with Redis.from_url(
-            here.settings.redis_url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE
-        ) as redis:
+        with redis_client(here.settings.redis_url, _PATIENCE) as redis:
             server, memory = redis.info("server"), redis.info("memory")
     except (RedisError, OSError) as error:
         advice = "start `darkroom up`, which brings its own, or set REDIS_URL to one that is running"
-        return Finding("broker", Verdict.FAIL, f"does not answer: {str(error).rstrip('.')}; {advice}")
-    except ValueError as error:
-        return Finding("broker", Verdict.FAIL, f"REDIS_URL: {error}")
+        reason = _CLIENTS.sub("", str(error)).rstrip(".")
+        return Finding("broker", Verdict.FAIL, f"does not answer: {reason}; {advice}")
     version = str(server["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_BROKER:
         return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")

@@ -90,12 +90,14 @@ def open_services() -> "Iterator[Services]":
 
 
 def ring(*kinds: str) -> bool:
-    """Wake the workers; a broker that is away loses nothing and is only told to the person."""
+    """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
     # Celery reads the settings when it is imported, so not before they are complete.
     from worker.bells import ring as ring_bell  # noqa: PLC0415
 
     logging.getLogger("worker.bells").setLevel(logging.ERROR)
     if ring_bell(*kinds):
         return True
-    note("saved, but the broker is away: it starts when the broker is back")
+    note(
+        "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
+    )
     return False

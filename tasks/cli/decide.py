@@ -68,8 +68,6 @@ def retry(
         after = ledger.deciding.retry(chosen, may_pay_twice=may_pay_twice)
         changed = {one: state for one, state in after.items() if state != before[one] and before[one] in states}
         awaited = ledger.deciding.awaited([one for one in chosen if one not in changed])
-        if changed:
-            ring("dispatch", "archive")
 
     def told(generation_id: str) -> str:
         if generation_id in changed:
@@ -79,7 +77,10 @@ def retry(
             return f"failed: {_MAY_COME.format(at=awaited[generation_id].astimezone())}"
         return f"{after[generation_id]}: {_NOT_AGAIN.get(after[generation_id], _STILL_GOING)}"
 
-    ctx.exit(_report(after, changed, told, as_json=as_json))
+    exit_code = _report(after, changed, told, as_json=as_json)
+    if changed:
+        ring("dispatch", "archive")
+    ctx.exit(exit_code)
 
 
 @click.command()
@@ -121,15 +122,15 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         resumed = ledger.deciding.resume(provider, account)
         if not resumed and account is not None:
             _require_account(provider, account)
-        if resumed:
-            ring("dispatch")
     if as_json:
         print_json({"provider": provider, "resumed": bool(resumed), "accounts": resumed})
-        return
-    for name in resumed:
-        click.echo(f"{title_of(provider, name)} goes on")
-    if not resumed:
+    elif not resumed:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")
+    else:
+        for name in resumed:
+            click.echo(f"{title_of(provider, name)} goes on")
+    if resumed:
+        ring("dispatch")
 
 
 def _require_account(provider: str, account: str) -> None:

@@ -131,8 +131,8 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
     with closing(Ledger(load_settings().ledger_url)) as ledger:
         made = ledger.creation.create(wishes(), BATCH)
-        ring("dispatch")
         note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
+        ring("dispatch")
         scope = BatchScope(ledger, BATCH)
         _follow(ledger, scope, signals, log, limit)
         generations = sorted(scope.all(), key=lambda one: one.id)

@@ -53,12 +53,13 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
             _open(here, report)
             queued = here.ledger.queries.counts().get(State.QUEUED, 0)
             report = replace(report, gate=here.ledger.gates.look(), opened=True, adopted=adopted, queued=queued)
-            ring("dispatch", "archive", "poll")
     if as_json:
         print_json(document(report))
     else:
         for line in lines(report):
             click.echo(one_line(redact(line)))
+    if report.opened:
+        ring("dispatch", "archive", "poll")
     if confirm and not stopped:
         note("there was nothing to confirm")
     elif confirm and obstacle is not None:

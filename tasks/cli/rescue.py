@@ -59,11 +59,12 @@ def _rescue(here: Services, name: str, account: str, since: datetime, *, dry_run
         done = [_would(task, place) for task, place in zip(page, placed, strict=True)]
         if not dry_run and any(done):
             placed, done = _take(here, (name, account), page, placed, done)
-            ring("archive", "poll")
         for task, place, taken in zip(page, placed, done, strict=True):
             told["known" if place.place is Place.KNOWN else "taken" if taken else "left"] += 1
             if place.place is not Place.KNOWN:
                 _tell(task, place, taken, dry_run=dry_run, as_json=as_json)
+        if not dry_run and any(done):
+            ring("archive", "poll")
     return told
 
 

@@ -7,7 +7,6 @@ from tasks.cli.output import json_option, print_json
 from tasks.cli.who import who
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
-from worker.ledger import Ledger
 from worker.ledger.unclear import Decision, Person
 from worker.services import Services
 
@@ -42,11 +41,11 @@ def resolve(
     chosen, person = list(dict.fromkeys(generation_ids)), Person(who(), " ".join(why.split()))
     if task_id is None:
         with open_ledger() as ledger:
-            _resolve(ledger, chosen, decision, person)
+            ledger.unclear.resolve(chosen, decision, person)
     else:
         with open_services() as here:
             _check_task(here, chosen[0], task_id)
-            _resolve(here.ledger, chosen, decision, person, task_id)
+            here.ledger.unclear.resolve(chosen, decision, person, task_id)
     message = _DONE[decision] if task_id is None else f"submitted: it is task {task_id}, which is asked for now"
     for generation_id in chosen:
         if as_json:
@@ -54,10 +53,6 @@ def resolve(
             print_json({"id": generation_id, **facts, "message": message})
         else:
             click.echo(f"{generation_id} {message}")
-
-
-def _resolve(ledger: Ledger, ids: list[str], decision: Decision, person: Person, task_id: str | None = None) -> None:
-    ledger.unclear.resolve(ids, decision, person, task_id)
     ring(*(["poll"] if task_id else []), "dispatch")
 
 

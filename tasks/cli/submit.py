@@ -1,8 +1,9 @@
-"""`darkroom submit`: everything is checked first, then written down in one transaction, then the workers are woken."""
+"""`darkroom submit`: all is checked, then written down in one transaction, then told; then the workers are woken."""
 
+import errno
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,13 +16,22 @@ from tasks.cli.progress import follow
 from tasks.cli.prompt_file import Entry, read_entries
 from tasks.cli.record import of_generation
 from tasks.cli.scope import BatchScope, FamilyScope
+from tasks.cli.submission import begun
+from tasks.cli.submission_note import digest_in
 from tasks.cli.wishes import Defaults, from_entries, on_parent
-from worker.errors import RequestInvalid
-from worker.generation import Operation
+from worker.errors import DarkroomError, LedgerUnavailable, RequestInvalid
+from worker.generation import Generation, Operation
 from worker.providers import PROVIDERS
+from worker.services import Services
 
 STDIN = "-"
 _STDIN_NAME = "standard input"
+
+
+def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    if given is not None and digest_in(given) is None:
+        raise click.BadParameter(f"{given!r} is not the ID of a submission, as errors of this command name it")
+    return given
 
 
 @click.command()
@@ -59,43 +69,52 @@ _STDIN_NAME = "standard input"
 @click.option("--batch", metavar="NAME", help="The name of the batch; else the file's name or the time.")
 @click.option("--parent", metavar="GENERATION", help="An archived generation to work on further, with --action.")
 @click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions that it offers.")
+@click.option("--new", "anew", is_flag=True, help="Submit a second one, where the same was interrupted.")
+@click.option(
+    "--submission",
+    "submission_id",
+    callback=_read_submission,
+    metavar="ID",
+    help="Complete this submission, which an error named; the rest of the command must be the same.",
+)
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option
 @click.pass_context
 def submit(
     ctx: click.Context, *, prompts: tuple[str, ...], source: BinaryIO | None, provider: str, operation: str | None,
     options: dict[str, Any], follow_up: str, priority: int, key: str | None, batch: str | None, parent: str | None,
-    action: str | None, then_watch: bool, as_json: bool,
+    action: str | None, anew: bool, submission_id: str | None, then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Ask for pictures: one prompt, many, or a file of them.
 
     Or for videos and texts, with --operation; some need no PROMPT. Prints their ids. Many prompts, or a file, make one
     batch. A PROMPT of - reads a file from standard input. Nothing is written before everything was checked, and nothing
-    is lost once the ids are printed.
+    is lost once the ids are printed. If it is interrupted before, the same command completes it within 24 hours and
+    creates nothing twice.
     """
     _refuse_contradictions(
         prompts, source=source, operation=operation, key=key, batch=batch, parent=parent, action=action
     )
+    if anew and submission_id is not None:
+        raise click.UsageError("give either --new or --submission")
     defaults = Defaults(provider, Operation(operation or Operation.IMAGINE), options, follow_up, priority)
     with open_services() as here:
         if parent is not None and action is not None:
             prompt = prompts[0].strip() if prompts else None
-            wanted, batch_name = [on_parent(here, parent, action, defaults, prompt=prompt, key=key)], None
+            wanted, named = [on_parent(here, parent, action, defaults, prompt=prompt, key=key)], None
         else:
             wanted = from_entries(here, _entries(prompts, source, key), defaults)
-            batch_name = batch or _batch_name(here.clock(), source, prompts)
-        made = here.ledger.creation.create(wanted, batch_name)
-        ring("dispatch")
-        if (gate := here.ledger.gates.look()) and gate.complaint:
-            note(f"saved, but {gate.complaint}")
-        for generation in made:
-            if as_json:
-                print_json(of_generation(generation))
-            else:
-                click.echo(generation.id)
+            named = batch or _file_stem(source)
+        batch_name = named or (f"{here.clock():%Y-%m-%d-%H%M%S}" if _are_many(source, prompts) else None)
+        with begun(here, wanted, named, given_id=submission_id, anew=anew) as submission:
+            made = submission.write(batch_name)
+            _print(made, as_json=as_json)
+            submission.forget()
         batch_id = next((generation.batch_id for generation in made if generation.batch_id), None)
         if batch_id:
             note(f"{len(made)} in {batch_id}; follow them with `darkroom watch {batch_id}`")
+        _tell_if_stopped(here)
+        ring("dispatch")
         if then_watch:
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
             ids = [generation.id for generation in made]
@@ -146,13 +165,36 @@ def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None) -
     return entries
 
 
-def _batch_name(now: datetime, source: BinaryIO | None, prompts: Sequence[str]) -> str | None:
-    """The file's name, else the time; one single prompt needs no batch."""
-    if source is not None and _name(source) != _STDIN_NAME:
-        return Path(source.name).stem
-    if source is None and len(prompts) <= 1 and STDIN not in prompts:
-        return None
-    return f"{now:%Y-%m-%d-%H%M%S}"
+def _file_stem(source: BinaryIO | None) -> str | None:
+    return None if source is None or _name(source) == _STDIN_NAME else Path(source.name).stem
+
+
+def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
+    """One single prompt needs no batch."""
+    return source is not None or len(prompts) > 1 or STDIN in prompts
+
+
+def _print(made: Sequence[Generation], *, as_json: bool) -> None:
+    try:
+        for generation in made:
+            if as_json:
+                print_json(of_generation(generation))
+            else:
+                click.echo(generation.id)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # click knows what that means
+            raise
+        raise DarkroomError(
+            f"saved, but the ids cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "
+            "command, which creates nothing twice"
+        ) from error
+
+
+def _tell_if_stopped(here: Services) -> None:
+    # All is saved and told: a ledger that is away now makes no failure of it.
+    with suppress(LedgerUnavailable):
+        if (gate := here.ledger.gates.look()) and gate.complaint:
+            note(f"saved, but {gate.complaint}")
 
 
 def _name(source: BinaryIO) -> str:

@@ -56,7 +56,7 @@ def _check_before_start() -> None:
         if os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"):
             broker = examine_broker(here)
             if broker.verdict is Verdict.FAIL:
-                raise ConfigurationError(f"REDIS_URL: the broker {broker.message.removeprefix('REDIS_URL: ')}")
+                raise ConfigurationError(f"REDIS_URL: the broker {broker.message}")
         missing = []
         for name in PROVIDERS:
             try:

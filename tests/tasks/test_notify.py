@@ -313,6 +313,24 @@ def test_a_task_of_another_application_gets_the_event_by_its_name(
     theirs.close()
 
 
+def test_an_error_that_nobody_expected_of_the_broker_is_tried_again_later(
+    here: Services, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event")
+    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
+    reconcile()
+    archived(here.ledger)
+
+    def nonsense(*_: object, **__: object) -> None:
+        raise KeyError("nobody expects it")
+
+    monkeypatch.setattr(app, "send_task", nonsense)
+    notify()
+    (waiting,) = here.ledger.notifying.troubled(lambda _: True)
+    assert (waiting.subscriber, waiting.failures) == ("billing.on_event", 1)
+    assert waiting.error == "the broker did not take it: 'nobody expects it'"
+
+
 def test_a_broker_that_is_away_is_tried_again_later(
     here: Services, monkeypatch: pytest.MonkeyPatch, our_broker: Callable[[str], None], clock: FakeClock
 ):

@@ -49,24 +49,22 @@ class Creation:
     def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
         """Write all of them down, or none; those whose `dedupe` is known come back as they are.
 
-        `batch` names a new batch for them. Raises RequestInvalid when a key stands for another request already.
+        `batch` names a new batch for those that are not. Raises RequestInvalid when a key stands for another request
+        already, and CommitUnknown: where each has a `dedupe`, repeating it then does no harm.
         """
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
             batch_id = None
-            if batch is not None and not _all_known(connection, wanted):
+            if batch is not None:
                 batch_id = new_id("batch")
                 connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
             made = insert_generations(connection, changes, wanted, batch_id)
+            if batch_id is not None and all(one.batch_id != batch_id for one in made):
+                # All are known, which only the insert itself can tell: it waits for others who write the same keys.
+                connection.execute(batches.delete().where(batches.c.id == batch_id))
             changes.flush()
         return made
-
-
-def _all_known(connection: Connection, wanted: Sequence[NewGeneration]) -> bool:
-    names = {storable(new.dedupe) for new in wanted if new.dedupe}
-    known = select_in(connection, _KNOWN, list(names))
-    return all(new.dedupe for new in wanted) and len(known) == len(names)
 
 
 def _compare(new: NewGeneration, known: Generation) -> None:
@@ -75,7 +73,8 @@ def _compare(new: NewGeneration, known: Generation) -> None:
     asked = (new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options))
     if asked != (known.provider, known.operation, known.action, known.prompt, known.options):
         raise RequestInvalid(
-            f"the key {new.key!r} already belongs to {known.id}, which asks for something else; use another key"
+            f"the key {new.key or new.dedupe!r} already belongs to {known.id}, which asks for something else; use "
+            "another key"
         )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
@@ -79,20 +79,17 @@ class Database:
         """One durable transaction; committed when the block ends, rolled back when it raises.
 
         `alone`: it is one statement, which the database commits by itself, in a third of the round trips.
+        Raises CommitUnknown where a failure leaves open whether it was committed.
         """
         engine = self._alone if alone else self._writer
-        is_complete = False
+        is_committing = alone
         try:
             with translated_errors(), self.gate(), engine.begin() as connection:
                 yield connection
-                is_complete = True
+                is_committing = True
         except LedgerUnavailable as error:
-            cause = error.__cause__
-            if is_complete and isinstance(cause, DBAPIError) and cause.connection_invalidated:
-                # Nobody may conclude that nothing has happened.
-                raise LedgerUnavailable(
-                    f"{error}; what was to be written may have been written all the same"
-                ) from cause
+            if is_committing:
+                raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
             raise
 
     @contextmanager

@@ -205,7 +205,7 @@ def broker_that_says(monkeypatch: pytest.MonkeyPatch, version: str, policy: str)
         "server": {"redis_version": version},
         "memory": {"maxmemory_policy": policy},
     }
-    monkeypatch.setattr("tasks.cli.checks.Redis.info", lambda _, section: answers[section])
+    monkeypatch.setattr("redis.Redis.info", lambda _, section: answers[section])
 
 
 @pytest.mark.parametrize(
@@ -226,8 +226,11 @@ def test_the_broker_is_examined(
 
 
 def test_a_redis_url_that_is_none_is_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "amqp://guest@localhost")
-    assert findings(darkroom)["broker"][0] == "fail"
+    monkeypatch.setenv("REDIS_URL", "amqp://guest:hunter2hunter2@localhost")
+    ((told, message),) = findings(darkroom).values()
+    assert told == "fail"
+    assert message.startswith("REDIS_URL: amqp:// is not supported: the broker is Redis or Valkey")
+    assert "hunter2" not in message
 
 
 def test_the_tables_are_made_and_a_second_time_changes_nothing(

@@ -11,6 +11,10 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Operation, State
 from worker.ledger import Ledger
 
+NOT_WOKEN = (
+    "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
+)
+
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
@@ -98,7 +102,7 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
     darkroom.broker_is_there = False
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
-    assert result.stderr == "saved, but the broker is away: it starts when the broker is back\n"
+    assert result.stderr == f"{NOT_WOKEN}\n"
     assert len(ledger.queries.page()) == 1
 
 

@@ -17,7 +17,7 @@ from tests.clock import FakeClock
 from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import at_once, queued
 from tests.left_open import is_open
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger import database as module
 from worker.ledger.database import Database, system_clock
@@ -242,7 +242,7 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         ledger = Ledger(proxy.url, clock)
         ledger.watching.ping()
         proxy.arm(Cut.COMMITTED)
-        with pytest.raises(LedgerUnavailable, match="may have been written all the same"):
+        with pytest.raises(CommitUnknown, match="what was being saved may have been saved"):
             queued(ledger)
         proxy.arm(Cut.LOST, "INSERT INTO generations")
         with pytest.raises(LedgerUnavailable) as caught:
