@@ -11,7 +11,7 @@ from worker.archive import Archive, Keys, open_archive
 from worker.download import Downloader
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.database import Clock, system_clock
+from worker.ledger.database import Clock
 from worker.ledger.dispatching import Limits
 from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
@@ -20,14 +20,19 @@ from worker.signing import Signer
 
 
 class Services:
-    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock
+        self._clock = clock
         self._providers: dict[tuple[str, str | None], Provider] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.settings.ledger_url, self.clock)
+        return Ledger(self.settings.ledger_url, self._clock)
+
+    @property
+    def clock(self) -> Clock:
+        """The ledger's: whatever is compared with its times, or is to be right on a machine whose own clock is not."""
+        return self.ledger.database.clock
 
     @cached_property
     def prices(self) -> Prices | None:

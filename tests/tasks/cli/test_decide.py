@@ -156,7 +156,7 @@ def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     assert ledger.accounts.slowed() == []
     assert darkroom.bells == ["dispatch"]
     told = json.loads(darkroom("resume", "acedata", "--json").stdout)
-    assert told == {"provider": "acedata", "resumed": False, "accounts": []}
+    assert told == {"provider": "acedata", "resumed": False, "accounts": [], "clock_was_ahead": []}
     assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata was not paused\n"
 
 

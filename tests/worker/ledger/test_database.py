@@ -18,7 +18,8 @@ from tests.factories import at_once, queued
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger import database as module
-from worker.ledger.database import Database, system_clock
+from worker.ledger.database import Database
+from worker.ledger.server_clock import system_clock
 from worker.ledger.tables import heartbeats
 
 
