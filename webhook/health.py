@@ -81,7 +81,7 @@ def dependencies(
 ) -> Mapping[str, Dependency]:
     """`broker_error` says how far this machine's clock is ahead of the broker's, and raises when that does not answer.
 
-    Clocks that differ are told and refuse no callback: each is compared with the ledger's own time.
+    A clock that differs degrades, and refuses no callback: what comes is stamped with the ledger's own time.
     """
 
     def check_broker() -> Finding:

@@ -1,7 +1,6 @@
 """Whether the clock of this machine agrees with those of the ledger's database and of the broker.
 
-Where the database is a server, work does not depend on the machine's own clock. What it signs for S3 does, and the
-broker's messages, and what people read in logs.
+Where the database is a server, work does not depend on the machine's own clock; logs and signatures for S3 do.
 """
 
 from datetime import UTC, datetime, timedelta

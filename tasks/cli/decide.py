@@ -129,7 +129,9 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
                     "clock_was_ahead": [name for name, until in resumed.items() if until]})  # fmt: skip
         return
     for name, until in resumed.items():
-        held = f": a clock that was ahead had stopped it until {until.astimezone():%Y-%m-%d %H:%M}" if until else ""
+        held = (
+            f": a clock that was ahead would have stopped it until {until.astimezone():%Y-%m-%d %H:%M}" if until else ""
+        )
         click.echo(f"{title_of(provider, name)} goes on{held}")
     if not resumed:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")

@@ -18,7 +18,7 @@ _FIRST = 3
 #: how long whoever needs the time first waits for the server, and how long a server that did not answer is left alone
 _PATIENCE, _PAUSE = timedelta(seconds=2), timedelta(seconds=10)
 
-# Linux stops CLOCK_MONOTONIC while the machine sleeps; other systems that stop it have no clock that goes on.
+# CLOCK_MONOTONIC stops while a Linux machine sleeps.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

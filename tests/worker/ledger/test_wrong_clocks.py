@@ -111,6 +111,13 @@ def test_lists_are_in_the_order_in_which_it_was_submitted_wherever(machines: tup
     assert [one.id for one in machines[0].queries.page()] == made[::-1]
 
 
+def test_ids_tell_the_ledgers_time_and_within_it_the_order(ledger: Ledger, clock: FakeClock):
+    made = [queued(ledger)[0].id for _ in range(20)]
+    clock.advance(hours=-1)
+    before = queued(ledger)[0].id
+    assert [one.id for one in ledger.queries.page()] == [*made[::-1], before]
+
+
 def test_a_worker_counts_as_alive_wherever_it_runs(machines: tuple[Ledger, Ledger]):
     here, there = machines
     here.watching.beat("here", 1)
