@@ -25,7 +25,7 @@ from worker.ledger.tables import metadata
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
-pytestmark = pytest.mark.timeout(3600 if LONG else 120)
+pytestmark = pytest.mark.timeout(3600 if LONG else 300)
 
 
 class Machine(RuleBasedStateMachine):
