@@ -29,7 +29,7 @@ def reconcile() -> None:
     ledger.submissions.expire()
     ledger.archiving.note_risks(here.settings.at_risk)
     ledger.notifying.register([one.name for one in named_by(here.settings)])
-    if due := ledger.watching.due():
+    if due := ledger.watching.due(here.settings.poll_after):
         ring(*due)
     # Last, because a bucket that hangs is waited for.
     keep_watch(here)

@@ -10,6 +10,7 @@ from webhook.bell import Bell
 from webhook.callbacks import Callbacks
 from webhook.committing import GroupCommit
 from webhook.errors import answer
+from worker.clocks import broker_error
 from worker.errors import ConfigurationError
 from worker.redaction import configure_logging
 from worker.services import Services, secret_values
@@ -35,15 +36,10 @@ def create_app(services: Services | None = None) -> Flask:
 def _build(services: Services) -> Flask:
     # Not above: the Celery application reads the settings when it is imported, and a wrong one must become a sentence.
     from worker.bells import ring  # noqa: PLC0415
-    from worker.celery import app as celery  # noqa: PLC0415
-
-    def reach_broker() -> None:
-        with celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=0)
 
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    app.register_blueprint(health.blueprint(health.dependencies(services.ledger, services.clock, reach_broker)))
+    app.register_blueprint(health.blueprint(health.dependencies(services.ledger, services.clock, broker_error)))
 
     bell = Bell(lambda: ring("ingest"))
     group = GroupCommit(services.ledger.inbox.store)

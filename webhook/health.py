@@ -12,6 +12,7 @@ from typing import Literal
 
 from flask import Blueprint, Response, jsonify
 
+from worker.clocks import complaint
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -75,12 +76,17 @@ class Dependency:
         asked.set_result(finding)
 
 
-def dependencies(ledger: Ledger, clock: Clock, reach_broker: Callable[[], None]) -> Mapping[str, Dependency]:
-    """`reach_broker` raises when the broker cannot be spoken to."""
+def dependencies(
+    ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None]
+) -> Mapping[str, Dependency]:
+    """`broker_error` says how far this machine's clock is ahead of the broker's, and raises when that does not answer.
+
+    A clock that differs degrades, and refuses no callback: what comes is stamped with the ledger's own time.
+    """
 
     def check_broker() -> Finding:
-        reach_broker()
-        return OK
+        wrong = complaint("broker", broker_error())
+        return Finding("degraded", wrong) if wrong else OK
 
     return {
         "ledger": Dependency(
@@ -104,12 +110,13 @@ def _check_ledger(ledger: Ledger) -> Finding:
         ledger.watching.ping()
     except ConfigurationError as error:
         return Finding("unavailable", str(error))
-    return OK
+    wrong = complaint("database", ledger.database.local_error)
+    return Finding("degraded", wrong) if wrong else OK
 
 
 def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     now = clock()
-    silence = {beat.worker: now - beat.seen_at for beat in ledger.watching.heartbeats()}
+    silence = {beat.worker: beat.silence(now) for beat in ledger.watching.heartbeats()}
     known = {worker: quiet for worker, quiet in silence.items() if quiet < GONE_AFTER}
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")

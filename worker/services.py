@@ -13,7 +13,7 @@ from worker.broker_url import read_broker_url
 from worker.download import Downloader
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.database import Clock, system_clock
+from worker.ledger.database import Clock
 from worker.ledger.dispatching import Limits
 from worker.locked_cached_property import locked_cached_property
 from worker.prices import Prices
@@ -23,15 +23,20 @@ from worker.signing import Signer
 
 
 class Services:
-    def __init__(self, settings: Settings, clock: Clock = system_clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = clock
+        self._clock = clock
         self._providers: dict[tuple[str, str | None], Provider] = {}
         self._loading = Lock()
 
     @locked_cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.settings.ledger_url, self.clock)
+        return Ledger(self.settings.ledger_url, self._clock)
+
+    @property
+    def clock(self) -> Clock:
+        """The ledger's: whatever is compared with its times, or is to be right on a machine whose own clock is not."""
+        return self.ledger.database.clock
 
     @locked_cached_property
     def prices(self) -> Prices | None:

@@ -5,19 +5,22 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
+from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
 from tasks.cli.connection import require_ledger
 from tasks.cli.finding import Finding, Verdict
 from tasks.cli.queue_checks import examine_queues
-from tasks.cli.style import ago, duration
+from tasks.cli.style import duration
 from tasks.cli.workers import SILENCE
 from worker.broker_url import redis_client
+from worker.clocks import broker_error, complaint
 from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
@@ -54,7 +57,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield _public_url(here)
     yield from examine_keys(here)
     yield from _tried("budgets", _budgets, here)
-    for check in (_workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):
+    for check in (_clocks, _workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.
         yield from _tried("", check, here)
 
@@ -141,13 +144,25 @@ def _is_private(host: str) -> bool:
         return host == "localhost" or host.endswith((".local", ".internal", ".localhost"))
 
 
+def _clocks(here: Services) -> Iterator[Finding]:
+    # The database's is measured when something is asked.
+    here.ledger.watching.ping()
+    errors: dict[str, timedelta | None] = {"database": here.ledger.database.local_error}
+    # A broker that does not answer has its own finding.
+    with suppress(OperationalError, RedisError, OSError):
+        errors["broker"] = broker_error()
+    for whose, error in errors.items():
+        if wrong := complaint(whose, error):
+            yield Finding("clocks", Verdict.WARN, wrong)
+
+
 def _workers(here: Services) -> Iterator[Finding]:
     now = here.clock()
     beats = here.ledger.watching.heartbeats()
-    alive = [beat for beat in beats if now - beat.seen_at <= SILENCE]
+    alive = [beat for beat in beats if beat.silence(now) <= SILENCE]
     for beat in beats:
-        if SILENCE < now - beat.seen_at <= _RECENT:
-            message = f"{beat.worker} was heard {ago(beat.seen_at, now)}: restart it, if it was not stopped on purpose"
+        if SILENCE < (silence := beat.silence(now)) <= _RECENT:
+            message = f"{beat.worker} was heard {duration(silence)} ago: restart it, if it was not stopped on purpose"
             yield Finding("workers", Verdict.WARN, message)
     names = [beat.worker for beat in alive]
     if names and all(name.startswith(_CLOCK) for name in names):

@@ -114,7 +114,8 @@ def cancel(ctx: click.Context, generation_ids: tuple[str, ...], batch: str | Non
 def resume(provider: str, account: str | None, as_json: bool) -> None:
     """End the pause of a provider.
 
-    And what else slows down its accounts: a shrunken rate, an open circuit breaker.
+    And what else slows down its accounts: a shrunken rate, an open circuit breaker, a token bucket that was filled
+    while the clock was ahead.
     """
     if provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
@@ -123,12 +124,18 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         if not resumed and account is not None:
             _require_account(provider, account)
     if as_json:
-        print_json({"provider": provider, "resumed": bool(resumed), "accounts": resumed})
+        print_json({"provider": provider, "resumed": bool(resumed), "accounts": list(resumed),
+                    "clock_was_ahead": [name for name, until in resumed.items() if until]})  # fmt: skip
     elif not resumed:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")
     else:
-        for name in resumed:
-            click.echo(f"{title_of(provider, name)} goes on")
+        for name, until in resumed.items():
+            held = (
+                f": a clock that was ahead would have stopped it until {until.astimezone():%Y-%m-%d %H:%M}"
+                if until
+                else ""
+            )
+            click.echo(f"{title_of(provider, name)} goes on{held}")
     if resumed:
         ring("dispatch")
 

@@ -1,7 +1,7 @@
 """One look for all commands: colours of states, numbers that people read, a console that fits."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from rich.console import Console
 from rich.text import Text
@@ -58,10 +58,6 @@ def size(number: int | None) -> str:
     if number < 1_000_000:
         return f"{number / 1000:.0f} kB"
     return f"{number / 1_000_000:.1f} MB"
-
-
-def ago(moment: datetime, now: datetime) -> str:
-    return f"{duration(now - moment)} ago"
 
 
 def duration(time: timedelta) -> str:

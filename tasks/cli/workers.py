@@ -1,6 +1,6 @@
 """Which workers execute tasks, as far as the ledger knows."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from worker.ledger import Ledger
 from worker.ledger.watching import Heartbeat
@@ -11,5 +11,5 @@ SILENCE = timedelta(seconds=75)
 
 def alive(ledger: Ledger) -> list[Heartbeat]:
     """Those that were heard lately."""
-    oldest = datetime.now(UTC) - SILENCE
-    return [beat for beat in ledger.watching.heartbeats() if beat.seen_at >= oldest]
+    now = ledger.database.clock()
+    return [beat for beat in ledger.watching.heartbeats() if beat.silence(now) <= SILENCE]

@@ -25,6 +25,7 @@ from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
 from worker import posting, stopping
 from worker.celery import app
+from worker.ledger.server_clock import system_clock
 from worker.services import Services, services
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +223,7 @@ def test_a_killed_worker_delivers_again_under_the_same_id(
         eventually(lambda: len(one.received) == 1, seconds=20)
         doomed.kill()
     # The clock of the killed process was the real one.
-    clock.now = worker.services.system_clock()
+    clock.now = system_clock()
     notify()
     assert one.types == FLOW[:1], "its lease still holds"
     clock.advance(60)

@@ -1,19 +1,22 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.clock import FakeClock
+from tests.machines import machine
 from webhook import health
 from worker.ledger import Ledger
+from worker.ledger.database import Clock
 
 
-def client(ledger: Ledger, clock: FakeClock, reach_broker: Callable[[], None] = lambda: None) -> FlaskClient:
+def client(ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None] = lambda: None) -> FlaskClient:
     app = Flask("health")
-    app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, reach_broker)))
+    app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, broker_error)))
     return app.test_client()
 
 
@@ -137,3 +140,23 @@ def test_a_dependency_is_asked_again_when_its_answer_is_old(
     time.sleep(0.06)
     probed.get("/readyz")
     assert len(asked) == 2
+
+
+def test_a_machine_with_a_wrong_clock_says_so_and_goes_on_keeping_callbacks(postgresql_url: str) -> None:
+    ledger = machine(postgresql_url, timedelta(minutes=10))
+    ledger.watching.beat("worker@host", 7)
+    answer = client(ledger, ledger.database.clock, lambda: timedelta(minutes=10)).get("/readyz")
+    assert (answer.status_code, answer.json["status"]) == (200, "degraded")
+    for name in ("database", "broker"):
+        found = answer.json["ledger" if name == "database" else name]
+        assert found["status"] == "degraded"
+        assert f"s ahead of the {name}'s: let NTP set both" in found["detail"]
+    assert answer.json["workers"]["status"] == "ok"
+    ledger.close()
+
+
+def test_a_worker_that_was_heard_in_the_future_has_not_been_heard_since(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.watching.beat("worker@host", 7)
+    clock.advance(minutes=-10)
+    workers = client(ledger, clock).get("/readyz").json["workers"]
+    assert "worker@host for 600 s" in workers["detail"]

@@ -5,7 +5,7 @@ A method returns after its commit; whoever sends a message does it afterwards, n
 
 from worker.ledger.archiving import Archiving
 from worker.ledger.creation import Creation
-from worker.ledger.database import Clock, Database, system_clock
+from worker.ledger.database import Clock, Database
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.deciding import Deciding
 from worker.ledger.dispatching import Dispatching
@@ -30,7 +30,7 @@ __all__ = ["Ledger"]
 class Ledger:
     """One part for each step of the flow (`tasks/__init__.py`)."""
 
-    def __init__(self, url: str, clock: Clock = system_clock) -> None:
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)
         self.creation = Creation(self.database)
         self.dispatching = Dispatching(self.database)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import iso
 from worker.ledger.changes import Changes
-from worker.ledger.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for
+from worker.ledger.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
 from worker.ledger.tables import DISPATCHED, generations
@@ -63,13 +63,16 @@ def answer_of(result: str | ProviderError) -> Answer:
     return Answer.FAILURE if isinstance(result, Uncertain) else Answer.CLEAR
 
 
+LONGEST_BACKOFF = timedelta(seconds=30)
+
+
 def backoff(tries: int) -> timedelta:
     """1, 2, 4, 8, 16, then 30 seconds after the n-th try.
 
     What spares a provider in trouble is the account's pace; who waits longer is only late when the trouble is over.
     """
     # Bounded before the power is taken: after days of tries it would be no number any more.
-    return timedelta(seconds=min(2 ** min(max(tries - 1, 0), 9), 30))
+    return min(timedelta(seconds=2 ** min(max(tries - 1, 0), 9)), LONGEST_BACKOFF)
 
 
 def locked_accounts(
@@ -83,7 +86,10 @@ def locked_accounts(
         missing = sorted(set(names) - {row.account for row in rows})
         connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
         rows = connection.execute(_LOCKED, mine).all()
-    return rows
+    wrong = {row.account: values for row in rows if (values := put_right(row, now))}
+    for account, values in wrong.items():
+        update_row(connection, accounts, {"provider": provider, "account": account}, **values)
+    return connection.execute(_LOCKED, mine).all() if wrong else rows
 
 
 def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:

@@ -167,9 +167,12 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
     return True
 
 
+LONGEST_RETRY_WAIT = timedelta(minutes=5)
+
+
 def retry_wait(tries: int) -> timedelta:
     """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on 5 minutes.
 
     So an outage of some minutes costs half a minute more, and what fails all day is left alone.
     """
-    return timedelta(seconds=min(2**tries, 30) if tries < 12 else 300)
+    return timedelta(seconds=min(2**tries, 30)) if tries < 12 else LONGEST_RETRY_WAIT

@@ -1,7 +1,7 @@
 """The one place where a generation changes its state."""
 
+import itertools
 import secrets
-import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -51,9 +51,12 @@ _NO_MANIFEST: Mapping[str, None] = dict.fromkeys(("manifest_at", "manifest_lease
 _OUTDATE_MANIFEST = update(batches).where(batches.c.id == _BATCH).values(_NO_MANIFEST)
 
 
-def new_id(prefix: str) -> str:
-    """A sortable id like UUIDv7: 48 bits of milliseconds, then 80 random bits."""
-    return f"{prefix}_{int(time.time() * 1000):012x}{secrets.token_hex(10)}"
+_ids_made = itertools.count()
+
+
+def new_id(prefix: str, at: datetime) -> str:
+    """A sortable id like UUIDv7: 48 bits of milliseconds, 32 that count those of this process, and 48 random ones."""
+    return f"{prefix}_{int(at.timestamp() * 1000):012x}{next(_ids_made) & 0xFFFF_FFFF:08x}{secrets.token_hex(6)}"
 
 
 class Changes:

@@ -57,7 +57,7 @@ class Creation:
             changes = Changes(connection, now)
             batch_id = None
             if batch is not None:
-                batch_id = new_id("batch")
+                batch_id = new_id("batch", now)
                 connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
             made = insert_generations(connection, changes, wanted, batch_id)
             if batch_id is not None and all(one.batch_id != batch_id for one in made):
@@ -90,8 +90,7 @@ def insert_generations(
         return []
     turns = _turns(connection, {new.provider for new in wanted})
     pinned = _accounts_of_parents(connection, wanted)
-    # Sorted, because ids of the same millisecond are not: a batch is listed in the order in which it was written.
-    new_ids = sorted(new_id("gen") for _ in wanted)
+    new_ids = [new_id("gen", changes.at) for _ in wanted]
     rows = []
     for position, (generation_id, new) in enumerate(zip(new_ids, wanted, strict=True), start=1):
         # A batch lines up behind itself, not behind the other batches: fair between them whenever each began.

@@ -4,8 +4,8 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
+from worker.ledger.server_clock import ServerClock, system_clock
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
@@ -27,10 +28,6 @@ _RACE = "uq_attempts_provider_task_id"
 class Clock(Protocol):
     def __call__(self) -> datetime:
         """Now, as an aware UTC time."""
-
-
-def system_clock() -> datetime:
-    return datetime.now(UTC)
 
 
 class WriteGate:
@@ -61,13 +58,17 @@ class WriteGate:
 
 
 class Database:
-    """Transactions on the ledger; every failure of the server is raised as LedgerUnavailable."""
+    """Transactions on the ledger; every failure of the server is raised as LedgerUnavailable.
 
-    def __init__(self, url: str, clock: Clock = system_clock) -> None:
-        self.clock = clock
+    `clock` is what every time in the ledger comes from and is compared with. Without one it is that of the PostgreSQL
+    server, which all machines share; or this machine's own, which all share who use its SQLite file.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.url = _checked(url)
         self.engine = _create_engine(self.url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.clock = clock or (system_clock if self.is_sqlite else _server_clock(self.engine))
         self._gate = WriteGate(Path(str(self.engine.url.database))) if self.is_sqlite else None
         self._writer = self.engine.execution_options(write=True)
         # PostgreSQL has a word for it; on SQLite it is enough not to begin (`_begin_sqlite`).
@@ -96,6 +97,11 @@ class Database:
     def read(self) -> Iterator[Connection]:
         with translated_errors(), self.engine.connect() as connection:
             yield connection
+
+    @property
+    def local_error(self) -> timedelta:
+        """How far this machine's own clock is ahead of the ledger's; zero where they are one."""
+        return self.clock.local_error if isinstance(self.clock, ServerClock) else timedelta()
 
     def gate(self) -> AbstractContextManager[None]:
         """Where the writers of a SQLite file queue; PostgreSQL needs none."""
@@ -183,6 +189,33 @@ def _create_engine(url: str) -> Engine:
             "options": "-c statement_timeout=10s -c lock_timeout=3s -c synchronous_commit=on -c timezone=UTC",
         },
     )
+
+
+def _server_clock(engine: Engine) -> ServerClock:
+    def connect() -> None:
+        engine.connect().close()
+
+    clock = ServerClock(connect)
+
+    def measure(connection: Any, *_: object) -> None:
+        # On a connection that somebody is about to use, so that no other has to be opened.
+        if clock.is_due:
+            with suppress(engine.dialect.loaded_dbapi.Error):  # which whoever uses it meets again
+                clock.measure(lambda: _time_of(connection))
+
+    event.listen(engine, "connect", lambda *_: clock.expect_another_server())
+    event.listen(engine, "checkout", measure)
+    return clock
+
+
+def _time_of(connection: Any) -> datetime:
+    # Outside of any transaction: one round trip, and nothing is left open.
+    connection.autocommit = True
+    try:
+        row: tuple[datetime] = connection.execute("SELECT clock_timestamp()").fetchone()
+    finally:
+        connection.autocommit = False
+    return row[0]
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

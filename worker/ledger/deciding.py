@@ -10,7 +10,7 @@ from worker.generation import State
 from worker.ledger.accounts import CLOSED, FULL_RATE
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
-from worker.ledger.pacing import is_slowed
+from worker.ledger.pacing import is_slowed, put_right
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.second_looks import awaited
 from worker.ledger.statements import update_row
@@ -59,18 +59,24 @@ class Deciding:
             changes.flush()
         return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
 
-    def resume(self, provider: str, account: str | None = None) -> list[str]:
-        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any."""
+    def resume(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
+        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
+
+        Also a bucket that a wrong clock has filled in the future; then until when it would have given nothing.
+        """
         now = self._database.clock()
         with self._database.write() as connection:
             mine = select(accounts).where(accounts.c.provider == provider).order_by(accounts.c.account)
             if account is not None:
                 mine = mine.where(accounts.c.account == account)
-            slowed = [row.account for row in connection.execute(mine.with_for_update()) if is_slowed(row, now)]
-            for name in slowed:
-                free = {"paused_until": None, "pause_reason": None, **FULL_RATE, **CLOSED}
-                update_row(connection, accounts, {"provider": provider, "account": name}, **free)
-        return slowed
+            resumed = {}
+            for row in connection.execute(mine.with_for_update()).all():
+                wrong = put_right(row, now)
+                if wrong or is_slowed(row, now):
+                    free = {**wrong, "paused_until": None, "pause_reason": None, **FULL_RATE, **CLOSED}
+                    update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
+                    resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
+        return resumed
 
 
 def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:

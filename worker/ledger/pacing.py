@@ -14,6 +14,10 @@ FAILURES = 5
 _FIRST_OPENING, _LONGEST_OPENING = timedelta(seconds=30), timedelta(minutes=5)
 #: if nothing is heard of the submission that tries it for so long, another one goes
 PROBE_PATIENCE = timedelta(seconds=90)
+#: no provider's word stops its account for longer
+LONGEST_PAUSE = timedelta(hours=1)
+#: how far the clocks of two machines may differ without one of them being wrong
+SLACK = timedelta(seconds=5)
 
 Account = Any  # a row of `accounts`
 
@@ -70,6 +74,22 @@ def spent(account: Account, limits: Limits, generation_ids: list[str], now: date
     values = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
     probing = {"probe": generation_ids[0], "open_until": now + PROBE_PATIENCE}
     return values | probing if account.open_until is not None else values
+
+
+def put_right(account: Account, now: datetime) -> Mapping[str, Any]:
+    """What must change in its row because it is further ahead than it can mean: a clock that was wrong has written it.
+
+    What is ahead by less stays, or a bucket would be filled twice by machines whose clocks differ a little.
+    """
+    latest = {
+        "refilled_at": now + SLACK,
+        "paused_until": now + LONGEST_PAUSE,
+        # A shrunken rate grows from the end of the pause.
+        "shrunk_at": now + LONGEST_PAUSE,
+        "open_until": now + _LONGEST_OPENING,
+    }
+    ahead = [name for name, at in latest.items() if (moment := getattr(account, name)) is not None and moment > at]
+    return {name: now if name == "refilled_at" else latest[name] for name in ahead}
 
 
 def open_for(openings: int) -> timedelta:

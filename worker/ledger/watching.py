@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from worker.ledger.database import Database
 from worker.ledger.durations import Patience, kind_of, patience_with
+from worker.ledger.future_times import pull_back
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
 from worker.ledger.second_looks import next_look
@@ -33,6 +34,8 @@ from worker.ledger.types import CleanText, UtcDateTime
 #: how long after its submission an unclear one is asked for at the most, while its provider does not answer
 LAST_QUESTION = timedelta(hours=24)
 _UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
+#: how often what a wrong clock has written is looked for
+_PUT_RIGHT_EVERY = timedelta(minutes=1)
 
 _g, _a, _b, _c, _t = generations.c, assets.c, batches.c, callbacks.c, attempts.c
 #: kind of work (name of its task) → a row of it that is due now
@@ -109,14 +112,27 @@ class Heartbeat:
     pid: int
     seen_at: datetime
 
+    def silence(self, now: datetime) -> timedelta:
+        """Also of one from the future: under the right clock this worker has not been heard since."""
+        return abs(now - self.seen_at)
+
 
 class Watching:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._put_right_at: datetime | None = None
 
-    def due(self) -> list[str]:
-        """The kinds of work (names of tasks) of which something is due now; a few index look-ups."""
-        now = {"now": self._database.clock()}
+    def due(self, poll_after: timedelta = timedelta(days=1)) -> list[str]:
+        """The kinds of work (names of tasks) of which something is due now; a few index look-ups.
+
+        Each minute, and when the clock was set back, what is further ahead than it can mean is pulled back before.
+        `poll_after`: as in `silent`.
+        """
+        at = self._database.clock()
+        if self._put_right_at is None or not timedelta() <= at - self._put_right_at < _PUT_RIGHT_EVERY:
+            pull_back(self._database, at, poll_after)
+            self._put_right_at = at
+        now = {"now": at}
         with self._database.read() as connection:
             return [
                 kind

@@ -203,7 +203,7 @@ def _read_reply(response: requests.Response) -> _Reply:
         problem = "empty_reply" if body == b"" else "unreadable_reply"
     except TRANSPORT_ERRORS as error:
         problem = diagnose(error)[0]
-    return _Reply(response.status_code, data, problem, _retry_after(response.headers.get("Retry-After")))
+    return _Reply(response.status_code, data, problem, _retry_after(response.headers))
 
 
 def _read_body(response: requests.Response) -> bytes:
@@ -217,16 +217,23 @@ def _read_body(response: requests.Response) -> bytes:
     return bytes(body)
 
 
-def _retry_after(value: str | None) -> timedelta | None:
+def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
     """The wait that `Retry-After` asks for, in seconds or as a date (RFC 9110)."""
+    value = headers.get("Retry-After")
     if value is None:
         return None
     try:
         if value.strip().isdecimal():
             wait = timedelta(seconds=int(value))
         else:
-            moment = parsedate_to_datetime(value)
-            wait = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)
+            # By the clock of who says so, where that is told: ours may be wrong.
+            now = headers.get("Date")
+            wait = _moment(value) - (_moment(now) if now else datetime.now(UTC))
     except (ValueError, OverflowError):
         return None
     return min(max(wait, timedelta(0)), LONGEST_WAIT)
+
+
+def _moment(date: str) -> datetime:
+    moment = parsedate_to_datetime(date)
+    return moment.replace(tzinfo=moment.tzinfo or UTC)

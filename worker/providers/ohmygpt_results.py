@@ -51,6 +51,7 @@ def read_callback(task: Mapping[str, Any], received_at: datetime) -> Outcome:
 
 def read_listed(task: Mapping[str, Any]) -> Outcome | None:
     """A task that was asked for; None if it has no id."""
+    # Compared only with dates in the links themselves.
     outcome = read_record(task, _FIELDS, datetime.now(UTC))
     return _completed(task, outcome) if outcome else None
 

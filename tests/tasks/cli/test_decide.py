@@ -1,6 +1,7 @@
 """`darkroom retry`, `cancel` and `resume`: what a person decides, and what cannot be decided any more."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.errors import AccountBlocked
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.dispatching import Limits
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -156,8 +158,20 @@ def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     assert ledger.accounts.slowed() == []
     assert darkroom.bells == ["dispatch"]
     told = json.loads(darkroom("resume", "acedata", "--json").stdout)
-    assert told == {"provider": "acedata", "resumed": False, "accounts": []}
+    assert told == {"provider": "acedata", "resumed": False, "accounts": [], "clock_was_ahead": []}
     assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata was not paused\n"
+
+
+def test_a_bucket_that_a_wrong_clock_has_filled_is_mended_and_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now + timedelta(days=365)
+    stories.queued(ledger)
+    assert ledger.dispatching.dispatch("acedata", Limits(1, 10)) == 1
+    until = f"{(now + timedelta(days=365)).astimezone():%Y-%m-%d %H:%M}"
+    told = darkroom("resume", "acedata").stdout
+    assert told == f"acedata goes on: a clock that was ahead would have stopped it until {until}\n"
+    assert darkroom.bells == ["dispatch"]
+    assert darkroom("resume", "acedata").stdout == "acedata was not paused\n"
 
 
 def test_an_unknown_account_is_no_account_that_works(

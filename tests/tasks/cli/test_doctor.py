@@ -18,6 +18,7 @@ from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.notifying import Handed
+from worker.ledger.server_clock import ServerClock, system_clock
 from worker.subscribers import webhooks
 
 KEYS = "k1:0123456789abcdef0123456789abcdef"
@@ -315,3 +316,26 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
         "next is in 1.0 h; see to it: an event is given up after ten tries over 14 hours"
     )
     assert "some-secret-path" not in message
+
+
+def test_a_machine_whose_clock_differs_is_told_by_how_much_and_from_whose(
+    darkroom: Darkroom, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    assert "clocks" not in findings(darkroom)
+    wrong = timedelta(minutes=10)
+    monkeypatch.setitem(ServerClock.__init__.__kwdefaults__, "wall", lambda: system_clock() - wrong)
+    monkeypatch.setattr("tasks.cli.checks.broker_error", lambda: wrong)
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    told = [one["message"] for one in document["checks"] if one["check"] == "clocks"]
+    assert [message.partition(":")[0].replace("599", "600").replace("601", "600") for message in told] == [
+        "this machine's clock is 600 s behind the database's",
+        "this machine's clock is 600 s ahead of the broker's",
+    ]
+
+
+def test_a_worker_of_the_future_is_not_at_work(darkroom: Darkroom, ledger: Ledger) -> None:
+    now = ledger.database.clock()
+    ledger.database.clock = lambda: now + timedelta(minutes=10)
+    ledger.watching.beat("worker@host", 7)
+    assert findings(darkroom)["workers"][0] == "fail"

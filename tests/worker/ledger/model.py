@@ -119,6 +119,15 @@ class Model:
             if attempt.state == "sending" and attempt.lease_until < now:
                 self.unclear(attempt_id)
 
+    def clock_is_set(self, now: datetime) -> None:
+        """Whoever holds something holds it for one lease more at the most."""
+        for attempt in self.tries.values():
+            attempt.lease_until = min(attempt.lease_until, now + LEASE)
+            # What was looked at again under the other time is not looked at once more.
+            attempt.timed_out_at = None
+        for link in (link for one in self.ones.values() for link in one.links if link.free_at):
+            link.free_at = min(link.free_at, now + LEASE)
+
     # --- what a callback or a poll said ---
 
     def hear(self, attempt_id: str, word: str, task_id: str, links: int, percent: int, now: datetime) -> None:

@@ -235,8 +235,8 @@ def test_an_empty_account_stops_alone_and_is_told_once(ledger: Ledger, clock: Fa
         "until": iso(clock.now + timedelta(minutes=15)),
     }
     assert go(ledger) == {"studio": 3}
-    assert ledger.deciding.resume(PROVIDER, "studio") == []
-    assert ledger.deciding.resume(PROVIDER, "shop") == ["shop"]
+    assert ledger.deciding.resume(PROVIDER, "studio") == {}
+    assert ledger.deciding.resume(PROVIDER, "shop") == {"shop": None}
     queued(ledger, 2)
     assert "shop" in go(ledger)
 
@@ -387,9 +387,9 @@ def test_a_person_ends_pause_breaker_and_shrunken_rate_at_once(ledger: Ledger) -
     first, second = going(ledger, accounts=("studio",))
     answer(ledger, [first], too_many(60))
     answer(ledger, [second], EMPTY)
-    assert ledger.deciding.resume(PROVIDER) == ["shop", "studio"]
+    assert list(ledger.deciding.resume(PROVIDER)) == ["shop", "studio"]
     assert ledger.accounts.slowed() == []
-    assert ledger.deciding.resume(PROVIDER) == []
+    assert ledger.deciding.resume(PROVIDER) == {}
 
 
 def test_what_belongs_to_an_account_without_a_key_is_found(ledger: Ledger) -> None:

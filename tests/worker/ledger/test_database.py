@@ -20,7 +20,8 @@ from tests.left_open import is_open
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger import database as module
-from worker.ledger.database import Database, system_clock
+from worker.ledger.database import Database
+from worker.ledger.server_clock import system_clock
 from worker.ledger.tables import heartbeats
 
 

@@ -25,21 +25,21 @@ from worker.ledger.tables import metadata
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
-pytestmark = pytest.mark.timeout(3600 if LONG else 120)
+pytestmark = pytest.mark.timeout(3600 if LONG else 300)
 
 
 class Machine(RuleBasedStateMachine):
-    ledger: ClassVar[Ledger]
+    ledgers: ClassVar[tuple[Ledger, Ledger]]
     numbers: ClassVar[Iterator[int]]
 
     @initialize(data=st.data())
     def begin(self, data: Any) -> None:
         Machine.numbers = count()
-        with self.ledger.database.write() as connection:
+        with self.ledgers[0].database.write() as connection:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
         self.seen = holding.Seen()
-        self.world = World(self.ledger, data.draw)
+        self.world = World(self.ledgers, data.draw)
         self.world.create()
         self.world.submit()
 
@@ -47,15 +47,20 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def something_happens(self, data: Any) -> None:
         self.world._draw = data.draw
+        self.world.choose_machine()
         possible = [done for done, when in STEPS if when(self.world)]
         data.draw(st.sampled_from(possible), "what happens")(self.world)
 
     @invariant()
     def all_promises_are_kept(self) -> None:
         self.world.model.look_at_batches()
-        now = holding.look(self.ledger, self.seen)
+        now = holding.look(self.world.ledger, self.seen)
         for promise in holding.PROMISES:
             promise(now, self.world.model)
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.goes_on()
 
 
 class OnSqlite(Machine):
@@ -70,7 +75,7 @@ class OnPostgresql(Machine):
 def same_names_each_time() -> Iterator[None]:
     """The same example must take the same course each time, and the random part of an id decides who goes first."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.ledger.creation.new_id", lambda prefix: f"{prefix}_{next(Machine.numbers):09}")
+        patch.setattr("worker.ledger.creation.new_id", lambda prefix, _: f"{prefix}_{next(Machine.numbers):09}")
         yield
 
 
@@ -79,14 +84,17 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """One database for all examples: emptying it is much quicker than making it."""
     if request.cls is TestOnSqlite:
         path = shutil.copy(request.getfixturevalue("migrated_file"), tmp_path_factory.mktemp("model"))
-        OnSqlite.ledger = ledger = Ledger(f"sqlite:///{path}")
-        # No machine fails while this runs, and waiting for the disk is half of the time.
-        event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous=OFF"))
+        OnSqlite.ledgers = ledgers = (Ledger(f"sqlite:///{path}"), Ledger(f"sqlite:///{path}"))
+        for ledger in ledgers:
+            # No machine fails while this runs, and waiting for the disk is half of the time.
+            event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous=OFF"))
     else:
         postgres: Postgres = request.getfixturevalue("postgres")
-        OnPostgresql.ledger = ledger = Ledger(postgres.url(request.getfixturevalue("migrated_database")))
+        url = postgres.url(request.getfixturevalue("migrated_database"))
+        OnPostgresql.ledgers = ledgers = (Ledger(url), Ledger(url))
     yield
-    ledger.close()
+    for ledger in ledgers:
+        ledger.close()
 
 
 def profile(examples: int) -> settings:

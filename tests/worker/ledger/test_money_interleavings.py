@@ -157,7 +157,7 @@ def the_same_ids_each_time() -> Iterator[None]:
     random_id = "worker.ledger.creation.new_id"
     with pytest.MonkeyPatch.context() as patch:
         Money.numbers = count()
-        patch.setattr(random_id, lambda prefix: f"{prefix}_{next(Money.numbers):09}")
+        patch.setattr(random_id, lambda prefix, _: f"{prefix}_{next(Money.numbers):09}")
         yield
 
 

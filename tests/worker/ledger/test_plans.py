@@ -25,7 +25,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.watching.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_due",
          "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
-         "ix_deliveries_waiting"},
+         "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
     ),
     "dispatch": (
         lambda ledger: ledger.dispatching.dispatch(PROVIDER, PLENTY),

@@ -4,11 +4,12 @@ Each step is done to the ledger and told to the model; `test_model` chooses whic
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from tests.clock import FakeClock
+from tests.clock import NOON, FakeClock
 from tests.factories import (
     LEASE,
     POLL_AFTER,
@@ -32,6 +33,7 @@ from worker.ledger.gate import Marker
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Placed
+from worker.ledger.server_clock import ServerClock
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import UNAPPLIED, callbacks
 from worker.ledger.unclear import Decision, Person
@@ -79,11 +81,20 @@ def one_is(*states: State) -> Callable[["World"], bool]:
 
 
 class World:
-    def __init__(self, ledger: Ledger, draw: Callable[[Any, str], Any]) -> None:
-        self.ledger = ledger
+    """On two machines, of which each does what falls to it.
+
+    Those that share a server have own clocks, which are wrong and are set by people; those that share a file are two
+    processes of one machine, whose clock is.
+    """
+
+    def __init__(self, ledgers: Sequence[Ledger], draw: Callable[[Any, str], Any]) -> None:
+        self.ledgers = ledgers
+        self.ledger = ledger = ledgers[0]
         self._draw = draw
         self.clock = FakeClock()
-        ledger.database.clock = self.clock
+        self.wrong_by = [timedelta(minutes=10), timedelta(minutes=-10)]
+        for number, one in enumerate(ledgers):
+            one.database.clock = self.clock if ledger.database.is_sqlite else self._server_clock(number)
         self.model = Model()
         #: claims whose worker has not sent its POST yet; whose worker waits for the reply; whose POST was taken
         self.unsent: list[Claim] = []
@@ -97,6 +108,39 @@ class World:
         self.asking: Sequence[Silent] = ()
         self.is_blocked = False
         self.marker: Marker | None = ledger.gates.compare(None)
+
+    def _server_clock(self, number: int) -> ServerClock:
+        clock = ServerClock(
+            lambda: clock.measure(self.clock),
+            wall=lambda: self.clock.now + self.wrong_by[number],
+            steady=lambda: self.clock.now - NOON,
+        )
+        return clock
+
+    def choose_machine(self) -> None:
+        self.ledger = self.ledgers[self.number(0, len(self.ledgers) - 1)]
+        clock = self.ledger.database.clock
+        if isinstance(clock, ServerClock) and clock.is_due:
+            clock.measure(self.clock)
+
+    @step()
+    def somebody_sets_a_clock(self) -> None:
+        by = self.one_of([timedelta(minutes=-10), timedelta(minutes=10), timedelta(days=-1)], "by")
+        if self.ledger.database.is_sqlite:
+            self.clock.now += by
+            self.ledger.watching.due(POLL_AFTER)
+            self.model.clock_is_set(self.clock.now)
+        else:
+            self.wrong_by[self.ledgers.index(self.ledger)] += by
+
+    def goes_on(self) -> None:
+        """What waits goes as soon as every pause is over; there is room, for nobody answers for what is under way."""
+        while self.ledger.submissions.claim(100, LEASE):
+            pass
+        self.clock.advance(hours=2)
+        accounts = ("default", "shop")
+        went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
+        assert went or self.model.is_closed or "dispatch" not in self.ledger.watching.due(POLL_AFTER)
 
     # --- we ---
 

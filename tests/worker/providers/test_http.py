@@ -311,6 +311,18 @@ def test_retry_after_may_be_a_date():
     assert timedelta(seconds=50) < error.retry_after <= timedelta(seconds=60)
 
 
+def test_retry_after_a_date_is_counted_by_the_clock_of_who_says_it():
+    """A machine whose own clock is ten minutes ahead would not wait at all."""
+    theirs = datetime.now(UTC) - timedelta(minutes=10)
+    dates = {"Date": theirs, "Retry-After": theirs + timedelta(seconds=60)}
+    headers = {name: format_datetime(moment, usegmt=True) for name, moment in dates.items()}
+    with Loopback(reply(429, {}, headers)) as server:
+        error = submit(server.url)
+
+    assert isinstance(error, NotTaken)
+    assert error.retry_after == timedelta(seconds=60)
+
+
 # --- connections ------------------------------------------------------------------------------------------------------
 
 

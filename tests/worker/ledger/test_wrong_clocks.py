@@ -1,0 +1,374 @@
+"""Clocks that are wrong stop nothing for longer than a lease, and take no work away from who does it.
+
+On PostgreSQL machines have wrong clocks of their own; a SQLite file has one clock, which may be wrong until it is put
+right. What older versions have written under wrong clocks may lie in either, so both are tried with a clock that jumps.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text, update
+
+from tests.clock import FakeClock
+from tests.computer import eventually
+from tests.factories import (
+    LEASE,
+    PLENTY,
+    POLL_AFTER,
+    PROVIDER,
+    all_stored,
+    archived,
+    claimed,
+    delivery,
+    failure,
+    queued,
+    state_of,
+    submitted,
+    succeeded,
+    task_of,
+)  # fmt: skip
+from tests.machines import machine
+from worker import draining
+from worker.errors import AccountBlocked, NotTaken
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.accounts import BLOCKED_FOR
+from worker.ledger.archiving import Archived, Postponed
+from worker.ledger.dispatching import Limits
+from worker.ledger.future_times import LONGEST_LEASE
+from worker.ledger.pacing import LONGEST_PAUSE
+from worker.ledger.submissions import Submitted
+from worker.ledger.tables import generations
+from worker.providers import http
+
+AHEAD = (timedelta(minutes=10), timedelta(days=365))
+SLOW, FAST = Limits(rate=2, in_flight=1000), Limits(rate=20, in_flight=1000)
+
+
+# --- machines whose own clocks differ ---
+
+
+@pytest.fixture(params=[(10, 0), (0, 10), (-10, 10)], ids=str)
+def machines(request: pytest.FixtureRequest, postgresql_url: str) -> Iterator[tuple[Ledger, Ledger]]:
+    """Two, whose clocks are so many minutes ahead."""
+    both = tuple(machine(postgresql_url, timedelta(minutes=ahead)) for ahead in request.param)
+    yield both
+    for one in both:
+        one.close()
+
+
+def test_no_machine_takes_what_another_one_submits(machines: tuple[Ledger, Ledger]):
+    for here, there in (machines, machines[::-1]):
+        taken, refused = claimed(here, 2)
+        assert there.submissions.expire() == 0
+        results = (task_of(taken), NotTaken("429 too many", code="429", status=429))
+        here.submissions.record(
+            [Submitted(one.attempt_id, end) for one, end in zip((taken, refused), results, strict=True)], POLL_AFTER
+        )
+        assert (state_of(here, taken), state_of(here, refused)) == (State.SUBMITTED, State.QUEUED)
+        assert there.unclear.all() == []
+        here.deciding.cancel([refused.generation.id])
+        here.deciding.resume(PROVIDER)
+
+
+def test_no_machine_stops_the_dispatch_of_another_one(machines: tuple[Ledger, Ledger]):
+    for here, there in (machines, machines[::-1]):
+
+        def all_went(there: Ledger = there) -> bool:
+            there.dispatching.dispatch(PROVIDER, FAST)
+            return not there.watching.is_due("dispatch")
+
+        queued(here, 30)
+        assert here.dispatching.dispatch(PROVIDER, FAST) > 0
+        eventually(all_went, 30)
+
+
+def test_no_machine_throws_the_downloads_of_another_one_away(machines: tuple[Ledger, Ledger]):
+    for here, there in (machines, machines[::-1]):
+        succeeded(here, 4)
+        mine = here.archiving.claim(4, LEASE)
+        assert len(mine) == 4
+        assert there.archiving.claim(4, LEASE) == []
+        here.archiving.record([all_stored(claim) for claim in mine])
+        assert {state_of(here, claim.generation) for claim in mine} == {State.ARCHIVED}
+
+
+def test_no_machine_lets_another_one_compare_with_the_bucket_again_and_again(machines: tuple[Ledger, Ledger]):
+    here, there = machines
+    for one, other in (machines, machines[::-1]):
+        one.gates.compare(None)
+        assert not other.gates.is_due()
+    there.gates.compare(None)
+    here.gates.not_compared()
+    gate = there.gates.look()
+    assert gate is not None
+    assert gate.closed_at is None
+
+
+def test_lists_are_in_the_order_in_which_it_was_submitted_wherever(machines: tuple[Ledger, Ledger]):
+    made = [queued(one)[0].id for one in machines * 3]
+    assert [one.id for one in machines[0].queries.page()] == made[::-1]
+
+
+def test_ids_tell_the_ledgers_time_and_within_it_the_order(ledger: Ledger, clock: FakeClock):
+    made = [queued(ledger)[0].id for _ in range(20)]
+    clock.advance(hours=-1)
+    before = queued(ledger)[0].id
+    assert [one.id for one in ledger.queries.page()] == [*made[::-1], before]
+
+
+def test_a_worker_counts_as_alive_wherever_it_runs(machines: tuple[Ledger, Ledger]):
+    here, there = machines
+    here.watching.beat("here", 1)
+    (beat,) = there.watching.heartbeats()
+    assert beat.silence(there.database.clock()) < timedelta(seconds=20)
+
+
+# --- a clock that was ahead, and is put right ---
+
+
+@pytest.fixture(params=AHEAD, ids=str)
+def ahead(request: pytest.FixtureRequest, clock: FakeClock) -> timedelta:
+    """The clock is ahead by so much from the beginning."""
+    found: timedelta = request.param
+    clock.now += found
+    return found
+
+
+def test_dispatch_goes_on_at_once_and_no_faster(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    queued(ledger, 300)
+    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 2
+    clock.now -= ahead
+    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 0
+    for _ in range(5):
+        clock.advance(1)
+        assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 2
+
+
+def test_a_person_mends_the_bucket_and_is_told(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    queued(ledger, 3)
+    ledger.dispatching.dispatch(PROVIDER, SLOW)
+    until = clock.now
+    clock.now -= ahead
+    assert ledger.deciding.resume(PROVIDER) == {"default": until}
+    assert ledger.deciding.resume(PROVIDER) == {}
+    clock.advance(1)
+    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 1
+
+
+def test_a_pause_ends_within_its_longest(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    (claim,) = claimed(ledger)
+    blocked = AccountBlocked("the balance is used up", code="used_up", status=402)
+    ledger.submissions.record([Submitted(claim.attempt_id, blocked)], POLL_AFTER)
+    clock.now -= ahead
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    clock.advance(seconds=(max(LONGEST_PAUSE, BLOCKED_FOR)).total_seconds())
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+
+
+def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
+    ledger: Ledger, clock: FakeClock, ahead: timedelta
+):
+    """Whoever holds it may live; if so, it goes on, and its results are kept."""
+    succeeded(ledger, batch="b")
+    (download,) = ledger.archiving.claim(1, LEASE)
+    archived(ledger, batch="c")
+    manifest = ledger.manifests.claim(LEASE)
+    ledger.notifying.register(["a"])
+    (subscriber,) = ledger.notifying.claim(["a"], 1, LEASE)
+    (post,) = claimed(ledger)
+    ledger.inbox.store([delivery(post.attempt_id)])
+    (callback,) = ledger.inbox.claim(1, LEASE)
+    assert manifest is not None
+    clock.now -= ahead
+    ledger.watching.due()
+
+    def taken() -> tuple[int, int, bool, int, int]:
+        return (
+            ledger.submissions.expire(),
+            len(ledger.archiving.claim(9, LEASE)),
+            ledger.manifests.claim(LEASE) is not None,
+            len(ledger.notifying.claim(["a"], 9, LEASE)),
+            len(ledger.inbox.claim(9, LEASE)),
+        )
+
+    assert taken() == (0, 0, False, 0, 0)
+    clock.advance(seconds=LONGEST_LEASE.total_seconds() - 1)
+    assert taken() == (0, 0, False, 0, 0)
+    clock.advance(2)
+    assert taken() == (1, 1, True, 1, 1)
+    assert (subscriber.subscriber, callback.attempt_id) == ("a", post.attempt_id)
+    assert download.generation.id == ledger.queries.page(batch="b")[0].id
+
+
+def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    succeeded(ledger)
+    downloads = ledger.archiving.claim(1, LEASE)
+    (post,) = claimed(ledger)
+    clock.now -= ahead
+    ledger.watching.due()
+    for _ in range(30):
+        clock.advance(10)
+        ledger.archiving.renew(downloads, LEASE)
+        ledger.submissions.renew([post.attempt_id], LEASE)
+        assert ledger.submissions.expire() == 0
+        assert ledger.archiving.claim(1, LEASE) == []
+    ledger.archiving.record([all_stored(claim) for claim in downloads])
+    assert state_of(ledger, downloads[0].generation) is State.ARCHIVED
+
+
+def test_what_waits_for_another_try_is_due_within_its_longest_wait(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    succeeded(ledger)
+    ledger.archiving.record(
+        [Archived(one, (Postponed(0, "503"),), described=False) for one in ledger.archiving.claim(1, LEASE)]
+    )
+    (again,) = claimed(ledger)
+    refused = NotTaken("the queue is full", code="full", status=400)
+    ledger.submissions.record([Submitted(again.attempt_id, refused)], POLL_AFTER)
+    submitted(ledger)
+    clock.now -= ahead
+    ledger.watching.due(POLL_AFTER)
+    clock.advance(30)
+    assert ledger.watching.is_due("dispatch")
+    clock.advance(minutes=5)
+    assert ledger.watching.is_due("archive")
+    clock.advance(minutes=10)
+    assert ledger.watching.is_due("poll")
+
+
+def test_a_failure_that_may_be_none_is_looked_at_again_within_the_hour(ledger: Ledger, clock: FakeClock):
+    clock.now += AHEAD[1]
+    (claim,) = submitted(ledger)
+    ledger.outcomes.apply([failure(claim, reason="timeout")])
+    clock.now -= AHEAD[1]
+    ledger.watching.due()
+    clock.advance(hours=1)
+    assert ledger.watching.is_due("poll")
+
+
+def test_subscribers_are_told_at_once(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    ledger.notifying.register(["a"])
+    submitted(ledger)
+    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
+    assert ledger.notifying.feed(mine, lambda _: True)
+    ledger.notifying.release(mine)
+    clock.now -= ahead
+    ledger.watching.due()
+    clock.advance(5)
+    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
+    assert ledger.notifying.step(mine, LEASE)
+
+
+def test_a_failed_subscriber_is_tried_again_within_minutes(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    ledger.notifying.register(["a"])
+    with ledger.database.write() as connection:
+        connection.execute(text("UPDATE subscribers SET not_before = :at"), {"at": _stored(ledger, clock)})
+    submitted(ledger)
+    clock.now -= ahead
+    ledger.watching.due()
+    assert ledger.notifying.claim(["a"], 1, LEASE) == []
+    clock.advance(minutes=5)
+    assert len(ledger.notifying.claim(["a"], 1, LEASE)) == 1
+
+
+def _stored(ledger: Ledger, clock: FakeClock) -> object:
+    return f"{clock.now:%Y-%m-%d %H:%M:%S.%f}" if ledger.database.is_sqlite else clock.now
+
+
+def test_room_that_is_held_by_what_nobody_answers_is_free_an_hour_later(
+    ledger: Ledger, clock: FakeClock, ahead: timedelta
+):
+    submitted(ledger)
+    queued(ledger)
+    clock.now -= ahead
+    ledger.watching.due()
+    one = Limits(rate=100, in_flight=1)
+    assert ledger.dispatching.dispatch(PROVIDER, one) == 0
+    clock.advance(minutes=61)
+    assert ledger.dispatching.dispatch(PROVIDER, one) == 1
+
+
+def test_a_dead_worker_does_not_live_in_the_future(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    ledger.watching.beat("w", 1)
+    clock.now -= ahead
+    (beat,) = ledger.watching.heartbeats()
+    assert beat.silence(clock.now) == ahead
+    ledger.watching.beat("w", 1)
+    (beat,) = ledger.watching.heartbeats()
+    assert beat.silence(clock.now) == timedelta()
+
+
+def test_the_gate_compares_once_and_then_keeps_its_pace(ledger: Ledger, clock: FakeClock, ahead: timedelta):
+    ledger.gates.compare(None)
+    clock.now -= ahead
+    assert ledger.gates.is_due()
+    ledger.gates.not_compared()
+    assert not ledger.gates.is_due()
+
+
+def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_each_minute(
+    ledger: Ledger, clock: FakeClock
+):
+    ledger.watching.due()
+    for ahead, looks in ((3600, False), (0, False), (61, True), (-120, True)):
+        (made,) = queued(ledger)
+        with ledger.database.write() as connection:
+            far = update(generations).where(generations.c.id == made.id).values(not_before=clock.now + AHEAD[1])
+            connection.execute(far)
+        if ahead != 3600:
+            clock.advance(ahead)
+        ledger.watching.due()
+        with ledger.database.read() as connection:
+            found = select(generations.c.not_before).where(generations.c.id == made.id)
+            pulled = connection.execute(found).scalar_one() <= clock.now + LONGEST_PAUSE
+        assert pulled == looks
+
+
+def test_what_is_not_further_ahead_than_it_may_be_stays(ledger: Ledger, clock: FakeClock):
+    succeeded(ledger)
+    ledger.archiving.claim(1, LEASE)
+    submitted(ledger)
+    claimed(ledger)
+    before = _all_times(ledger)
+    ledger.watching.due(POLL_AFTER)
+    assert _all_times(ledger) == before
+
+
+def test_the_settings_may_have_silent_ones_asked_for_later_than_is_ever_learned(ledger: Ledger, clock: FakeClock):
+    hours = timedelta(hours=3)
+    (claim,) = claimed(ledger)
+    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], hours)
+    ledger.watching.due(hours)
+    clock.advance(hours=2)
+    assert not ledger.watching.is_due("poll")
+    clock.advance(hours=1)
+    assert ledger.watching.is_due("poll")
+
+
+def _all_times(ledger: Ledger) -> list[object]:
+    with ledger.database.read() as connection:
+        return [
+            connection.exec_driver_sql(f"SELECT {columns} FROM {table} ORDER BY id").all()
+            for table, columns in {
+                "generations": "not_before, dispatched_at, poll_at",
+                "attempts": "lease_until",
+                "assets": "not_before",
+            }.items()
+        ]
+
+
+def test_a_bucket_is_not_filled_twice_by_clocks_that_differ_by_little(ledger: Ledger, clock: FakeClock):
+    queued(ledger, 100)
+    went = 0
+    for step in range(20):
+        clock.advance(4 if step % 2 else -4)
+        went += ledger.dispatching.dispatch(PROVIDER, SLOW)
+    assert went == 2 + 2, "the four seconds were there once"
+
+
+def test_no_wait_that_the_program_sets_is_longer_than_what_counts_as_wrong():
+    assert draining.LEASE <= LONGEST_LEASE
+    assert LEASE <= LONGEST_LEASE
+    assert http.LONGEST_WAIT <= LONGEST_PAUSE
+    assert BLOCKED_FOR <= LONGEST_PAUSE

@@ -1,0 +1,121 @@
+"""The database server's time, told without asking it each time: this machine's steady clock and a measured offset.
+
+All machines share one database, so its clock is the one that they agree on, however wrong their own ones are.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+log = logging.getLogger(__name__)
+
+#: how old a measurement may be
+EVERY = timedelta(minutes=1)
+#: how often the server is asked at first: the answers after the first one are quicker, and so more exact
+_FIRST = 3
+#: how long whoever needs the time first waits for the server, and how long a server that did not answer is left alone
+_PATIENCE, _PAUSE = timedelta(seconds=2), timedelta(seconds=10)
+
+# CLOCK_MONOTONIC stops while a Linux machine sleeps.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def system_clock() -> datetime:
+    """Now, as this machine has it: right if somebody keeps it right."""
+    return datetime.now(UTC)
+
+
+def steady_clock() -> timedelta:
+    """Since some moment; nobody can set it."""
+    return timedelta(microseconds=time.clock_gettime_ns(_STEADY) // 1000)
+
+
+class ServerClock:
+    """Until the server has answered once, it tells this machine's own time.
+
+    `connect` opens a connection, on which `measure` is called; it runs in a thread of its own, and may hang or raise.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], object],
+        *,
+        wall: Callable[[], datetime] = system_clock,
+        steady: Callable[[], timedelta] = steady_clock,
+    ) -> None:
+        self._connect = connect
+        self.wall = wall
+        self.steady = steady
+        #: the server's time at zero of the steady clock
+        self._zero: datetime | None = None
+        self._next_at: timedelta | None = None
+        self._lock = threading.Lock()
+        self._asking: threading.Thread | None = None
+        self._asked_at = -_PAUSE
+        self._answered = threading.Event()
+
+    def __call__(self) -> datetime:
+        if self._zero is None:
+            self._wait_for_first()
+        return self.wall() if self._zero is None else self._zero + self.steady()
+
+    @property
+    def local_error(self) -> timedelta:
+        """How far this machine's own clock is ahead of the server's; zero while that is not known."""
+        return timedelta() if self._zero is None else self.wall() - (self._zero + self.steady())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to measure again."""
+        return self._next_at is None or self.steady() >= self._next_at
+
+    def expect_another_server(self) -> None:
+        """Measure soon: a new connection may lead to a server with another clock, after a fail-over."""
+        self._next_at = None
+
+    def measure(self, ask: Callable[[], datetime]) -> None:
+        """Ask the server for its time, in one round trip, and believe it as far as the round trip's length allows."""
+        # Before it asks: other threads need not ask as well.
+        self._next_at = self.steady() + EVERY
+        try:
+            for _ in range(_FIRST if self._zero is None else 1):
+                before = self.steady()
+                told = ask().astimezone(UTC)
+                self._learn(told - self.steady(), told - before)
+        except BaseException:
+            self._next_at = None
+            raise
+
+    def _learn(self, earliest: datetime, latest: datetime) -> None:
+        """The server's time at zero is between these, because it was read between question and answer.
+
+        An estimate that is possible stays as it is; one that is not moves just as far as it must. So an answer that
+        was under way for long moves it little, and no accident of the network can make the time go back.
+        """
+        with self._lock:
+            if self._zero is None:
+                self._zero = earliest + (latest - earliest) / 2
+            else:
+                self._zero = min(max(self._zero, earliest), latest)
+
+    def _wait_for_first(self) -> None:
+        with self._lock:
+            now = self.steady()
+            is_asked = self._asking is not None and self._asking.is_alive()
+            if not is_asked and now - self._asked_at >= _PAUSE:
+                self._asked_at = now
+                self._answered.clear()
+                self._asking = threading.Thread(target=self._ask, name="server-clock", daemon=True)
+                self._asking.start()
+            left = self._asked_at + _PATIENCE - now
+        self._answered.wait(max(left, timedelta()).total_seconds())
+
+    def _ask(self) -> None:
+        try:
+            self._connect()
+        except Exception as error:  # noqa: BLE001  whoever uses the ledger next is told
+            log.debug("the database does not tell its time: %s", error)
+        finally:
+            self._answered.set()
