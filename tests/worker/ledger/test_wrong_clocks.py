@@ -351,8 +351,8 @@ def _all_times(ledger: Ledger) -> list[object]:
         return [
             connection.exec_driver_sql(f"SELECT {columns} FROM {table} ORDER BY id").all()
             for table, columns in {
-                "generations": "not_before, dispatched_at, poll_at",
-                "attempts": "lease_until",
+                "generations": "not_before, dispatched_at",
+                "attempts": "lease_until, poll_at",
                 "assets": "not_before",
             }.items()
         ]

@@ -98,6 +98,8 @@ class World:
         self.model = Model()
         #: claims whose worker has not sent its POST yet; whose worker waits for the reply; whose POST was taken
         self.unsent: list[Claim] = []
+        #: by attempt: who claimed it, and alone knows whether it was sent
+        self.machines: dict[str, Ledger] = {}
         self.waiting: list[Claim] = []
         self.taken: list[Claim] = []
         self.archive_claims: list[ArchiveClaim] = []
@@ -156,6 +158,7 @@ class World:
             assert self.model.ones[claim.generation.id].state is State.QUEUED
             assert claim.attempt_id not in self.model.tries
             self.model.claim(claim.attempt_id, claim.generation.id, self.clock.now)
+            self.machines[claim.attempt_id] = self.ledger
             self._send(claim, self.one_of(SENT, "POST"))
 
     @step(lambda world: len(world.model.ones) < MOST)
@@ -174,7 +177,8 @@ class World:
         """As its task does when it ends; one that is sent late all the same finds out."""
         self.ledger.submissions.give_back_unsent()
         for claim in self.unsent:
-            self.model.not_taken(claim.attempt_id)
+            if self.machines[claim.attempt_id] is self.ledger:
+                self.model.not_taken(claim.attempt_id)
 
     @step(lambda world: bool(world.unsent or world.waiting))
     def renew(self) -> None:
@@ -188,6 +192,7 @@ class World:
         self._reply(self.taken_from(self.waiting), self.one_of(REPLIES, "reply"))
 
     def _send(self, claim: Claim, how: str) -> None:
+        self.ledger = self.machines[claim.attempt_id]
         if how == "slow":
             self.unsent.append(claim)
         elif how in REFUSALS:
