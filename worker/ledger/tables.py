@@ -66,7 +66,7 @@ generations = Table(
     Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
     Column("priority", Integer, nullable=False),
-    # The place in line between batches (start-time fair queuing): what is dispatched next is one index away.
+    # The place within its flow (`flows`): what is dispatched next is one index away.
     Column("turn", BigInteger, nullable=False),
     Column("key", CleanText),
     # What makes a repeated creation harmless: the caller's key, or parent and action of a follow-up.
@@ -97,6 +97,8 @@ generations = Table(
 
 #: `pinned` of what may go to any account of its provider
 ANY_ACCOUNT = ""
+#: the flow that a generation belongs to: its batch, or all that belong to none
+FLOW = "coalesce(batch_id, '')"
 
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
@@ -128,7 +130,7 @@ _g = generations.c
 Index("ix_generations_batch", _g.batch_id, _g.state)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
 Index("ix_generations_parent", _g.parent_id)
-Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority.desc(), _g.turn, _g.id, **_where(WAITING))
+Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, **_where(WAITING))
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
 Index("ix_generations_poll", _g.poll_at, **_where(SILENT))

@@ -15,7 +15,7 @@ from worker.ledger import Ledger
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
-HEAD = "0010"
+HEAD = "0011"
 
 
 @pytest.fixture
