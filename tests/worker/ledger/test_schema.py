@@ -9,9 +9,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
-from tests.factories import archived, at_once, new, one, queued, submitted, succeeded
+from tests.factories import LEASE, archived, at_once, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
+from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
@@ -103,6 +104,7 @@ def undo_accounts(connection: Connection) -> None:
     """Back to one account per provider: revision 0008."""
     if inspect(connection).has_table("gate"):
         connection.execute(text("ALTER TABLE gate DROP COLUMN idle_since"))
+    connection.execute(text("DROP TABLE flows"))
     connection.execute(text("DROP TABLE accounts"))
     connection.execute(text("DROP INDEX IF EXISTS ix_generations_waiting"))
     connection.execute(text("CREATE INDEX ix_generations_waiting ON generations (id)"))
@@ -115,6 +117,24 @@ def undo_accounts(connection: Connection) -> None:
     for column in ("tokens float NOT NULL DEFAULT 1", f"refilled_at {moment} NOT NULL DEFAULT '2026-01-01 00:00:00'",
                    f"paused_until {moment}", "pause_reason text"):  # fmt: skip
         connection.execute(text(f"ALTER TABLE provider_limits ADD COLUMN {column}"))
+
+
+def test_after_an_upgrade_what_waits_takes_turns(blank: Ledger):
+    upgrade(blank.database)
+    batch, singles = queued(blank, 3, batch="b"), queued(blank, 3)
+    with blank.database.write() as connection:
+        connection.execute(text("DROP TABLE flows"))
+        # As they were lined up: the singles one after the other, some time after the batch.
+        for turn, single in enumerate(singles, start=40):
+            connection.execute(text(f"UPDATE generations SET turn = {turn} WHERE id = '{single.id}'"))
+        connection.execute(text("UPDATE generations SET held = 'day 12345678 1' WHERE id = :id"), {"id": batch[0].id})
+        connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+
+    assert upgrade(blank.database) == ("0010", HEAD)
+    (later,) = queued(blank)
+    assert blank.dispatching.dispatch("acedata", Limits(7, 100)) == 6
+    went = [claim.generation.id for claim in blank.submissions.claim(100, LEASE)]
+    assert [one for one in went if one not in {it.id for it in batch}] == [*(it.id for it in singles), later.id]
 
 
 def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_way(blank: Ledger):
