@@ -174,6 +174,14 @@ def _record_patiently(record: Callable[[Sequence[Result]], None], results: Seque
                 raise
             log.warning("the ledger is away; %d results wait for it", len(results))
             time.sleep(_RETRY_SECONDS)
+        except Exception:
+            if len(results) == 1:
+                log.exception("a result cannot be written down; its work is left to its lease")
+                return None
+            # One of them is in the way of all: each by itself.
+            for result in results:
+                _record_patiently(record, [result])
+            return None
     return None
 
 

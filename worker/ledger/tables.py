@@ -89,6 +89,10 @@ generations = Table(
     Column("poll_at", UtcDateTime),
     Column("polls", Integer, nullable=False),
     Column("followed_up_at", UtcDateTime),
+    # How often its follow-ups could not be created, why not the last time, and when that is tried again.
+    Column("follow_up_tries", Integer, nullable=False, server_default="0"),
+    Column("follow_up_error", CleanText),
+    Column("follow_up_not_before", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("submitted_at", UtcDateTime),
@@ -107,6 +111,8 @@ DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
 IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
 SILENT = "state IN ('submitted', 'unconfirmed')"
 FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+#: given up: it counts as followed up, and a person may let it be tried again
+FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
 LIVE_STATES = ("sending", "accepted", "uncertain")
 LIVE = f"state IN {LIVE_STATES}"
 SENDING = "state = 'sending'"
@@ -135,6 +141,7 @@ Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
 Index("ix_generations_poll", _g.poll_at, **_where(SILENT))
 Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
+Index("ix_generations_follow_up_refused", _g.id, **_where(FOLLOW_UP_REFUSED))
 
 attempts = Table(
     "attempts",

@@ -9,13 +9,13 @@ from sqlalchemy import bindparam, exists, select, text, update
 from worker.generation import State
 from worker.ledger.database import Database
 from worker.ledger.durations import kind_of, patience_with
+from worker.ledger.following import DUE as FOLLOW_UPS_DUE
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
 from worker.ledger.second_looks import DUE, hold_due, next_look, set_next_look
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import (
     DISPATCHED,
-    FOLLOW_UP_DUE,
     LIVE,
     SILENT,
     UNAPPLIED,
@@ -48,7 +48,7 @@ _DUE = {
         ],
         "submit": [select(_g.id).where(text(DISPATCHED))],
         "archive": [select(_a.id).where(text(UNSTORED), _a.not_before.is_(None) | (_a.not_before <= NOW))],
-        "follow_up": [select(_g.id).where(text(FOLLOW_UP_DUE))],
+        "follow_up": [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
         "poll": [select(_g.id).where(text(SILENT), _g.poll_at <= NOW), DUE],
         "notify": [NOTIFY_DUE],
         "manifest": [

@@ -16,7 +16,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import metadata
 
-HEAD = "0011"
+HEAD = "0013"
 
 
 @pytest.fixture
@@ -100,8 +100,15 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     assert (asset.state, asset.content) == ("waiting", None)
 
 
+def undo_follow_up_tries(connection: Connection) -> None:
+    connection.execute(text("DROP INDEX ix_generations_follow_up_refused"))
+    for column in ("tries", "error", "not_before"):
+        connection.execute(text(f"ALTER TABLE generations DROP COLUMN follow_up_{column}"))
+
+
 def undo_accounts(connection: Connection) -> None:
     """Back to one account per provider: revision 0008."""
+    undo_follow_up_tries(connection)
     if inspect(connection).has_table("gate"):
         connection.execute(text("ALTER TABLE gate DROP COLUMN idle_since"))
     connection.execute(text("DROP TABLE flows"))
@@ -123,6 +130,7 @@ def test_after_an_upgrade_what_waits_takes_turns(blank: Ledger):
     upgrade(blank.database)
     batch, singles = queued(blank, 3, batch="b"), queued(blank, 3)
     with blank.database.write() as connection:
+        undo_follow_up_tries(connection)
         connection.execute(text("DROP TABLE flows"))
         # As they were lined up: the singles one after the other, some time after the batch.
         for turn, single in enumerate(singles, start=40):
