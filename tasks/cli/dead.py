@@ -119,8 +119,8 @@ def replay(
     """Apply them again, after what stood in the way is mended.
 
     Callbacks are read again, assets asked for and archived, events delivered: that costs nothing, and repeating it does
-    no harm. Follow-ups are created, once, and paid for like any other. The exit code is 1 if one of the IDs could not be
-    applied.
+    no harm. Follow-ups are created, once, and paid for like any other. The exit code is 1 if one of the IDs could not
+    be applied.
     """
     _check(letter_ids, everything=everything, kind=kind)
     with open_ledger() as ledger:
