@@ -34,14 +34,14 @@ _f, _g = flows.c, generations.c
 _KEY = tuple_(_f.provider, _f.priority, _f.flow, _f.pinned)
 _MINE = {name: bindparam(f"of_{name}", type_=_f[name].type) for name in Flow._fields}
 _IS_MINE = [_f[name] == value for name, value in _MINE.items()]
-# It keeps others from deleting them until this transaction ends; from nothing else, and it waits for nothing else.
+# It keeps others from deleting them, or letting them sleep, until this transaction ends; and it does not wait for who
+# gives them their turns.
 _KEPT = (
     select(*[_f[name] for name in Flow._fields], _f.asleep_since)
     .where(_KEY.in_(IDS))
     .order_by(*[_f[name] for name in Flow._fields])
     .with_for_update(read=True, key_share=True)
 )
-_WAKE = update(flows).where(*_IS_MINE).values(asleep_since=None)
 # With the turn of the same flow at another account, or behind all who wait: what is new has no claim to earlier ones.
 _others = flows.alias("others")
 _TURN = func.coalesce(
@@ -51,7 +51,8 @@ _TURN = func.coalesce(
     select(provider_limits.c.turn).where(provider_limits.c.provider == _MINE["provider"]).scalar_subquery(),
     0,
 )
-_NEW = select(*_MINE.values(), _TURN)
+_NEW = {**_MINE, "turn": _TURN}
+_WAKE = update(flows).where(*_IS_MINE).values(asleep_since=None, turn=_TURN)
 _EMPTY = select(literal(1)).where(
     _g.provider == _MINE["provider"],
     _g.pinned == _MINE["pinned"],
@@ -101,8 +102,7 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
         # Again for those that are new: somebody else may make the same ones, and delete them.
         keys = [key for key in keys if key not in found]
         if keys:
-            new = insert_ignoring(connection, flows).values({**_MINE, "turn": _TURN})
-            connection.execute(new, [_named(key) for key in keys])
+            connection.execute(insert_ignoring(connection, flows).values(_NEW), [_named(key) for key in keys])
 
 
 def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) -> None:

@@ -44,9 +44,11 @@ _ROWS = (
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
+# Not those that sleep: who wakes one may be waiting for the budgets that dispatch holds.
 _SERVED = (
     update(flows)
     .where(
+        text(AWAKE),
         _f.provider == bindparam("whose", type_=CleanText()),
         _f.priority == bindparam("of"),
         _f.flow == bindparam("named", type_=CleanText()),
