@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.following import MAX_TRIES as FOLLOW_UP_TRIES
 from worker.ledger.inbox import MAX_TRIES as CALLBACK_TRIES
+from worker.ledger.tables import metadata
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
 
@@ -243,3 +245,22 @@ def test_follow_ups_that_were_given_up_can_be_dismissed(start: Start, monkeypatc
     assert darkroom("dead").stdout == ""
     assert "never mind" in darkroom("show", parent).stdout
     assert darkroom("dead", "dismiss", f"follow-up:{parent}").exit_code == 1
+
+
+def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypatch: Patch) -> None:
+    pipeline = start()
+    made = pipeline.submit("first", "second")
+    pipeline.until_settled()
+    tasks = list(pipeline.here.provider("acedata").recent(pipeline.clock() - timedelta(hours=1)))
+    with pipeline.ledger.database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    # As a ledger that knows none of them; but the first one's key stands for something else.
+    key = f"rescue/acedata/{tasks[0].outcome.task_id}"
+    request = GenerationRequest(Operation.IMAGINE, "something else")
+    pipeline.ledger.creation.create([NewGeneration("acedata", request, dedupe=key)])
+    result = darkroom("rescue", "--provider", "acedata", "--since", "1h", "--json")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(told) == len(made), result.output
+    assert [one["taken"] for one in told] == [False, True]
+    assert "left: it cannot be written down: RequestInvalid" in told[0]["message"]
