@@ -1,12 +1,17 @@
 """Tasks of a provider's list, taken into the ledger with what the provider says of them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
+from worker.errors import LedgerUnavailable
 from worker.generation import GenerationRequest, Status
 from worker.ledger.rescuing import Orphan, Place, Placed
 from worker.prices import Prices
 from worker.providers.listing import ListedTask
+from worker.redaction import described
 from worker.services import Services
+
+log = logging.getLogger(__name__)
 
 
 def orphan_of(task: ListedTask) -> Orphan:
@@ -31,6 +36,8 @@ def adopt(
 ) -> list[tuple[Placed, bool]]:
     """Where each is now, and whether anything changed; nothing is sent. `whose`: provider and account.
 
+    One that cannot be written down is REFUSED, and keeps no other from it.
+
     `waiting`: task_id → the generation that waits to be submitted and is this task already. `prices`: of what this
     ledger has paid for; without, they count in no budget.
     """
@@ -39,7 +46,16 @@ def adopt(
 
     name, account = whose
     provider = here.provider(name, account)
-    adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting, prices)
+    try:
+        adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting, prices)
+    except LedgerUnavailable:
+        raise
+    except Exception as error:
+        if len(tasks) > 1:
+            alone = (adopt(here, whose, [task], waiting, cause=cause, prices=prices) for task in tasks)
+            return [placed for one in alone for placed in one]
+        log.exception("task %s cannot be taken in", tasks[0].outcome.task_id)
+        return [(Placed(Place.REFUSED, error=described(error)), False)]
     told = [(index, one.attempt_id) for index, one in enumerate(adopted) if one.attempt_id is not None]
     verdicts = here.ledger.outcomes.apply(
         [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]

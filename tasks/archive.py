@@ -1,6 +1,7 @@
 """Download each asset, store it, write down where; then the generation is done."""
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +28,10 @@ from worker.errors import (
 from worker.generation import Asset
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import Archived, Lost, Postponed, Stored
+from worker.redaction import described
 from worker.services import Services, services
+
+log = logging.getLogger(__name__)
 
 THREADS = 10
 #: of these threads, so many are kept for links that die soon
@@ -93,17 +97,34 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
         for asset in waiting
         if time.monotonic() - started < PATIENCE and not stopping.is_asked()
     ]
-    described = False
+    is_described = False
     try:
-        described = _describe(here, claim, results)
+        is_described = _describe(here, claim, results)
     except (ArchiveError, ConfigurationError) as error:
-        # Left waiting, so that the generation is claimed again; storing the same bytes again is harmless.
-        last = results.pop()
-        results.append(Postponed(last.index, f"the sidecar could not be written: {error}"))
-    return Archived(claim, tuple(results), described)
+        _wait_for_sidecar(results, str(error))
+    except Exception as error:
+        log.exception("the sidecar of %s cannot be written", claim.generation.id)
+        _wait_for_sidecar(results, described(error))
+    return Archived(claim, tuple(results), is_described)
+
+
+def _wait_for_sidecar(results: list[Stored | Postponed | Lost], why: str) -> None:
+    """Leave the last one waiting, so that the generation is claimed again; storing the same bytes again is harmless."""
+    last = results.pop()
+    results.append(Postponed(last.index, f"the sidecar could not be written: {why}"))
 
 
 def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
+    try:
+        return _stored(here, claim, asset)
+    except Exception as error:
+        # Of which nobody has thought: as if its bytes were wrong.
+        log.exception("asset %d of %s cannot be archived", asset.index, claim.generation.id)
+        why = f"it cannot be archived: {described(error)}"
+        return Lost(asset.index, why) if asset.tries >= MAX_TRIES else Postponed(asset.index, why)
+
+
+def _stored(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
     try:
         if asset.content is not None:
             return keep_text(here, claim, asset.index, asset.content)

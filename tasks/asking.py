@@ -36,10 +36,9 @@ def ask(provider: Provider, task_ids: Sequence[str]) -> Answers:
     outcomes: dict[str, Outcome] = {}
     unknown: set[str] = set()
     with ThreadPoolExecutor(min(THREADS, len(pages) or 1), thread_name_prefix="ask") as pool:
-        for page, found in zip(pages, pool.map(lambda page: _page(provider, page, give_up_at), pages), strict=True):
-            if found is not None:
-                outcomes |= found
-                unknown |= set(page) - found.keys()
+        for found, answered in pool.map(lambda page: _page(provider, page, give_up_at), pages):
+            outcomes |= found
+            unknown |= answered - found.keys()
     return Answers(outcomes, frozenset(unknown))
 
 
@@ -56,11 +55,24 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
     return None if url is None or url == asset.url else (url, lives)
 
 
-def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> dict[str, Outcome] | None:
+def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> tuple[dict[str, Outcome], set[str]]:
+    """What is said of them, and of which the provider has answered at all."""
     if time.monotonic() > give_up_at:
-        return None
+        return {}, set()
     try:
-        return provider.fetch(task_ids)
+        return provider.fetch(task_ids), set(task_ids)
     except QueryFailed as error:
         log.warning("%s did not answer: %s", provider.name, error)
-        return None
+    except Exception:
+        if len(task_ids) == 1:
+            log.exception("the answer of %s about task %s cannot be read", provider.name, task_ids[0])
+            return {}, set()
+        # One of them breaks its reader: each by itself.
+        outcomes: dict[str, Outcome] = {}
+        answered: set[str] = set()
+        for task_id in task_ids:
+            said, about = _page(provider, [task_id], give_up_at)
+            outcomes |= said
+            answered |= about
+        return outcomes, answered
+    return {}, set()

@@ -1,10 +1,16 @@
 """Start what may start now."""
 
+import logging
+
 from worker.bells import ring
 from worker.celery import app
+from worker.errors import LedgerUnavailable
+from worker.prices import Prices
 from worker.providers import PROVIDERS
 from worker.restore_marker import keep_watch
-from worker.services import services
+from worker.services import Services, services
+
+log = logging.getLogger(__name__)
 
 
 @app.task(name="dispatch")
@@ -12,9 +18,17 @@ def dispatch() -> None:
     """Let waiting generations go, as many as the accounts of their providers and the budgets allow."""
     here = services()
     keep_watch(here)
-    started = sum(
-        here.ledger.dispatching.dispatch(name, here.limits(name), here.prices, here.accounts(name))
-        for name in PROVIDERS
-    )
-    if started:
+    prices = here.prices
+    if sum(_dispatch(here, name, prices) for name in PROVIDERS):
         ring("submit")
+
+
+def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
+    try:
+        return here.ledger.dispatching.dispatch(name, here.limits(name), prices, here.accounts(name))
+    except LedgerUnavailable as error:
+        # Perhaps only of this provider's rows: somebody else may hold them.
+        log.warning("nothing is dispatched to %s now: %s", name, error)
+    except Exception:
+        log.exception("nothing is dispatched to %s, the other providers go on", name)
+    return 0

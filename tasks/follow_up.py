@@ -1,14 +1,20 @@
 """Create the generations that should follow a success."""
 
+import logging
+
 from worker import stopping
 from worker.bells import ring
 from worker.celery import app
+from worker.errors import LedgerUnavailable
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.creation import NewGeneration
 from worker.providers import provider_class
 from worker.providers.capability import Prompt
 from worker.recipe import FollowUp, expand
+from worker.redaction import described
 from worker.services import Services, services
+
+log = logging.getLogger(__name__)
 
 BATCH = 50
 
@@ -25,6 +31,18 @@ def follow_up() -> None:
 
 
 def _create(here: Services, parent: Generation) -> int:
+    """How many; none of a parent that cannot be followed up now, which holds up no other."""
+    try:
+        return _create_all(here, parent)
+    except LedgerUnavailable:
+        raise
+    except Exception as error:
+        log.exception("the follow-ups of %s cannot be created", parent.id)
+        here.ledger.following.failed(parent, described(error))
+        return 0
+
+
+def _create_all(here: Services, parent: Generation) -> int:
     settings = here.settings
     if parent.depth >= settings.darkroom_max_depth:
         return here.ledger.following.create(parent, [], [f"depth {parent.depth} is as deep as follow-ups may go"])

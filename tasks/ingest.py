@@ -3,9 +3,10 @@
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from tasks.asking import ask
 from worker import stopping
@@ -13,12 +14,15 @@ from worker.bells import ring, ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
 from worker.draining import LEASE, renewed
-from worker.errors import CallbackUnreadable, ConfigurationError
+from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable
 from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.providers import PROVIDERS, Callback, Provider
+from worker.redaction import described
 from worker.services import Services, services
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +41,31 @@ def ingest() -> None:
         ids = [callback.id for callback in callbacks]
         with renewed(functools.partial(here.ledger.inbox.renew, ids, LEASE)):
             unready = _unready(here, {callback.provider for callback in callbacks})
-            said = {one.id: None if one.provider in unready else _read(here, one) for one in callbacks}
-            confirmed = _confirm(here, callbacks, said)
+            said, broken = _each(callbacks, functools.partial(_read_if_ready, here, unready))
+            readable = [one for one in callbacks if one.id in said]
+            confirmed = _confirm(here, readable, said)
+            news, unspoken = _each(readable, functools.partial(_news, here, confirmed))
+        if broken := broken | unspoken:
+            here.ledger.inbox.broke(broken)
         here.ledger.inbox.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
-        apply(here, [news for one in callbacks if (news := _news(here, one, confirmed[one.id])) is not None])
+        apply(here, [one for one in news.values() if one is not None])
+
+
+def _each(
+    callbacks: Sequence[StoredCallback], read: Callable[[StoredCallback], T]
+) -> tuple[dict[int, T], dict[int, str]]:
+    """What each is read as, by its id, and why others cannot be: one that breaks its reader holds up no other."""
+    found: dict[int, T] = {}
+    broken: dict[int, str] = {}
+    for one in callbacks:
+        try:
+            found[one.id] = read(one)
+        except LedgerUnavailable:
+            raise
+        except Exception as error:
+            log.exception("callback %d cannot be read", one.id)
+            broken[one.id] = described(error)
+    return found, broken
 
 
 def _unready(here: Services, names: set[str]) -> set[str]:
@@ -52,7 +77,14 @@ def _unready(here: Services, names: set[str]) -> set[str]:
         except ConfigurationError as error:
             log.error("callbacks of %s wait: %s", name, error)  # noqa: TRY400  a person's mistake needs no traceback
             unready.add(name)
+        except Exception:
+            log.exception("callbacks of %s wait", name)
+            unready.add(name)
     return unready
+
+
+def _read_if_ready(here: Services, unready: set[str], callback: StoredCallback) -> Outcome | CallbackUnreadable | None:
+    return None if callback.provider in unready else _read(here, callback)
 
 
 def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreadable:
@@ -100,6 +132,9 @@ def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) ->
         except ConfigurationError as error:
             log.error("callbacks wait: %s", error)  # noqa: TRY400  a person's mistake needs no traceback
             continue
+        except Exception:
+            log.exception("callbacks of %s wait", name)
+            continue
         for callback_id, task_id in task_ids.items():
             unknown = Outcome(Status.IN_PROGRESS, task_id) if task_id in answers.unknown else None
             final[callback_id] = answers.outcomes.get(task_id, unknown)
@@ -114,7 +149,10 @@ def _is_doubted(here: Services, provider: Provider, outcome: Outcome) -> bool:
     return wanted and outcome.status is Status.SUCCEEDED
 
 
-def _news(here: Services, callback: StoredCallback, outcome: Outcome | CallbackUnreadable | None) -> News | None:
+def _news(
+    here: Services, confirmed: Mapping[int, Outcome | CallbackUnreadable | None], callback: StoredCallback
+) -> News | None:
+    outcome = confirmed[callback.id]
     if outcome is None:
         return None
     if isinstance(outcome, CallbackUnreadable):
@@ -141,10 +179,9 @@ def apply(here: Services, news: list[News]) -> None:
     """Write outcomes down and wake those who go on with them."""
     if not news:
         return
-    verdicts = here.ledger.outcomes.apply(news)
     ended = {
         item.outcome.status
-        for item, verdict in zip(news, verdicts, strict=True)
+        for item, verdict in _verdicts(here, news)
         if verdict == "applied" and isinstance(item.outcome, Outcome)
     }
     if Status.SUCCEEDED in ended:
@@ -152,3 +189,18 @@ def apply(here: Services, news: list[News]) -> None:
     if ended - {Status.IN_PROGRESS}:
         # Room at the provider is free again.
         ring_if_due(here.ledger, "dispatch")
+
+
+def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
+    """All in one transaction; if one of them cannot be written down, each in its own."""
+    try:
+        return list(zip(news, here.ledger.outcomes.apply(news), strict=True))
+    except LedgerUnavailable:
+        raise
+    except Exception as error:
+        if len(news) > 1:
+            return [found for one in news for found in _verdicts(here, [one])]
+        log.exception("what is known of attempt %s cannot be written down", news[0].attempt_id)
+        if (callback_id := news[0].callback_id) is not None:
+            here.ledger.inbox.broke({callback_id: described(error)})
+        return []

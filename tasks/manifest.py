@@ -11,7 +11,7 @@ from typing import IO
 from worker.archive.sidecar import manifest_line
 from worker.celery import app
 from worker.draining import LEASE, renewed
-from worker.errors import ArchiveError
+from worker.errors import ArchiveError, LedgerUnavailable
 from worker.ledger.inventory import PAGE
 from worker.ledger.manifests import BatchClaim
 from worker.services import Services, services
@@ -37,7 +37,13 @@ def manifest() -> None:
             # The next one would meet the same trouble.
             log.warning("the manifest of batch %s is left for later: %s", claim.id, error)
             return
-        here.ledger.manifests.record(claim)
+        except LedgerUnavailable:
+            raise
+        except Exception:
+            # Due again after its lease; the others are written meanwhile.
+            log.exception("the manifest of batch %s cannot be written", claim.id)
+        else:
+            here.ledger.manifests.record(claim)
 
 
 def write(here: Services, claim: BatchClaim) -> str:

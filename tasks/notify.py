@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,12 @@ from worker.celery import app
 from worker.draining import LEASE, renewed
 from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
 from worker.posting import Line, Refusal
-from worker.redaction import redact
+from worker.redaction import described, redact
 from worker.services import Services, services
 from worker.standard_webhooks import WebhookSigner
 from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
+
+log = logging.getLogger(__name__)
 
 #: how many subscribers one worker serves at once, and for how long before others get their turn
 THREADS = 8
@@ -40,8 +43,9 @@ def notify() -> None:
     held = renewed(lambda: here.ledger.notifying.renew(claims, LEASE))
     with held, ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
         served = [pool.submit(serve, here, known[claim.subscriber], claim) for claim in claims]
-    for one in served:
-        one.result()
+    for claim, one in zip(claims, served, strict=True):
+        if (error := one.exception()) is not None:
+            log.error("events wait for %s", claim.subscriber, exc_info=error)
     ring_if_due(here.ledger, "notify")
 
 
@@ -57,11 +61,20 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
             delivery = notifying.step(claim, LEASE, handed, more=goes_on)
             handed = None
             if delivery is not None:
-                refusal = send(delivery)
+                refusal = _sent(send, delivery)
                 handed = Handed(delivery, refusal.reason, refusal.final) if refusal else Handed(delivery)
             elif not goes_on or not notifying.feed(claim, wanted):
                 break
     notifying.release(claim)
+
+
+def _sent(send: Send, delivery: EventDelivery) -> Refusal | None:
+    try:
+        return send(delivery)
+    except Exception as error:
+        # A try like any other that failed: an event that can never be sent is given up like one that nobody takes.
+        log.exception("event %d cannot be sent", delivery.event_id)
+        return Refusal(f"it could not be sent: {described(error)}")
 
 
 def message_id(delivery: EventDelivery) -> str:

@@ -82,10 +82,14 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
     for task_id in answers.unknown:
         if here.clock() - by_task[task_id].sent_at > UNKNOWN_AFTER:
             outcomes[task_id] = Outcome(Status.FAILED, task_id, reason="unknown_task", message=_UNKNOWN)
-    news = [
-        _news(here, provider, by_task[task_id], outcome) for task_id, outcome in outcomes.items() if task_id in by_task
-    ]
+    news = []
     answered = outcomes.keys() | answers.unknown
+    for task_id in outcomes.keys() & by_task.keys():
+        try:
+            news.append(_news(here, provider, by_task[task_id], outcomes[task_id]))
+        except Exception:
+            log.exception("what %s says about task %s cannot be used", name, task_id)
+            answered.discard(task_id)
     return news, [one for task_id, one in by_task.items() if task_id not in answered]
 
 
@@ -120,6 +124,10 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
                 return news, list(waiting.values())
     except QueryFailed as error:
         log.warning("%s did not answer: %s", provider.name, error)
+        return news, list(waiting.values())
+    except Exception:
+        # What was found before it is kept.
+        log.exception("the list of %s cannot be read to its end", provider.name)
         return news, list(waiting.values())
     matches = _matched(here, provider, account, tasks) if by_request else Matches()
     news += [_listed(here, provider, one, task, Listed.BY_REQUEST) for one, task in matches.found.items()]

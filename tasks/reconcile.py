@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery.signals import worker_ready
@@ -11,8 +12,9 @@ from celery.signals import worker_ready
 from worker import stopping
 from worker.bells import drop_stale, ring
 from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later
+from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.restore_marker import keep_watch
-from worker.services import services
+from worker.services import Services, services
 from worker.subscribers import named_by
 
 log = logging.getLogger(__name__)
@@ -22,17 +24,53 @@ PAUSE = 1.0
 
 
 @app.task(name="reconcile")
-def reconcile() -> None:
-    """Ring for all work that is due, and tell which links die soon; two clocks may do this at once."""
+def reconcile() -> bool:
+    """Ring for all work that is due, and tell which links die soon; two clocks may do this at once.
+
+    False when a part has failed for another reason than a ledger that is away.
+    """
     here = services()
-    ledger = here.ledger
-    ledger.submissions.expire()
-    ledger.archiving.note_risks(here.settings.at_risk)
-    ledger.notifying.register([one.name for one in named_by(here.settings)])
-    if due := ledger.watching.due(here.settings.poll_after):
+    is_well = True
+    for part in PARTS:
+        try:
+            part(here)
+        except LedgerUnavailable as error:
+            # Perhaps only rows that somebody else holds: the other parts may find theirs.
+            log.warning("%s is left for the next time: %s", part.__name__, error)
+        except ConfigurationError as error:
+            log.error("%s cannot work: %s", part.__name__, error)  # noqa: TRY400  a person's mistake needs no traceback
+            is_well = False
+        except Exception:
+            log.exception("%s failed, the other parts go on", part.__name__)
+            is_well = False
+    return is_well
+
+
+def give_up_lost_submissions(here: Services) -> None:
+    here.ledger.submissions.expire()
+
+
+def tell_of_risks(here: Services) -> None:
+    here.ledger.archiving.note_risks(here.settings.at_risk)
+
+
+def register_subscribers(here: Services) -> None:
+    here.ledger.notifying.register([one.name for one in named_by(here.settings)])
+
+
+def ring_for_what_is_due(here: Services) -> None:
+    if due := here.ledger.watching.due(here.settings.poll_after):
         ring(*due)
-    # Last, because a bucket that hangs is waited for.
-    keep_watch(here)
+
+
+#: `keep_watch` is last, because a bucket that hangs is waited for
+PARTS: tuple[Callable[[Services], object], ...] = (
+    give_up_lost_submissions,
+    tell_of_risks,
+    register_subscribers,
+    ring_for_what_is_due,
+    keep_watch,
+)
 
 
 @worker_ready.connect
@@ -62,8 +100,8 @@ def keep_time(worker: str) -> None:
             if is_beat:
                 ring("ping")
             with left_for_later("reconcile"):
-                reconcile.run()
-                if is_beat:
+                is_well = reconcile.run()
+                if is_beat and is_well:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.
                     services().ledger.watching.beat(worker, os.getpid())
         except Exception:

@@ -1,6 +1,7 @@
 """Claim generations, call the provider once for each, write down what it said."""
 
 import functools
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -9,13 +10,25 @@ from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
 from worker.draining import LEASE, drain, patiently
-from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, Rejected, RequestInvalid
+from worker.errors import (
+    AccountBlocked,
+    ConfigurationError,
+    NotTaken,
+    ProviderError,
+    Rejected,
+    RequestInvalid,
+    Uncertain,
+)
 from worker.generation import Generation, GenerationRequest, Outcome
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
 from worker.providers import Mark
+from worker.providers.http import posts_begun
+from worker.redaction import described
 from worker.restore_marker import keep_watch
 from worker.services import Services, services
+
+log = logging.getLogger(__name__)
 
 THREADS = 16
 
@@ -43,6 +56,19 @@ def submit() -> None:
 
 def submit_one(here: Services, claim: Claim) -> Submitted | News:
     """One POST; whatever happens becomes the attempt's result, or its outcome where the reply is one (texts)."""
+    before = posts_begun()
+    try:
+        return _submit(here, claim)
+    except Exception as error:
+        # Of which nobody has thought: what counts is whether it may have been paid for.
+        log.exception("%s cannot be submitted", claim.generation.id)
+        what = f"{claim.generation.provider} could not be asked as it should be: {described(error)}"
+        if posts_begun() == before:
+            return Submitted(claim.attempt_id, Rejected(f"nothing was sent, {what}", code="not_translated"))
+        return Submitted(claim.attempt_id, Uncertain(f"it was sent, but {what}", code="unexpected"))
+
+
+def _submit(here: Services, claim: Claim) -> Submitted | News:
     generation = claim.generation
     try:
         provider = here.provider(generation.provider, claim.account)

@@ -82,8 +82,7 @@ def drain(
                 return finished
             done = under_way.take_ended()
             if results := _results(done):
-                # What a provider answered to a POST cannot be had a second time.
-                patiently(functools.partial(record, results), f"{len(results)} results")
+                _record(record, results)
             finished += len(done)
             if stopping.seconds_left() <= 0:
                 if under_way and give_back is not None:
@@ -174,6 +173,21 @@ def _renew_if_possible(renew: Callable[[], None]) -> None:
         renew()
     except LedgerUnavailable as error:
         log.warning("claims could not be renewed: %s", error)
+
+
+def _record(record: Callable[[Sequence[Result]], None], results: Sequence[Result]) -> None:
+    """What a provider answered to a POST cannot be had a second time. Raises LedgerUnavailable."""
+    try:
+        patiently(functools.partial(record, results), f"{len(results)} results")
+    except LedgerUnavailable:
+        raise
+    except Exception:
+        if len(results) == 1:
+            log.exception("a result cannot be written down; its work is left to its lease")
+            return
+        # One of them is in the way of all: each by itself.
+        for result in results:
+            _record(record, [result])
 
 
 def patiently(write: Callable[[], None], what: str = "what was claimed and not sent") -> None:

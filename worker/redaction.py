@@ -85,3 +85,8 @@ def configure_logging(level: str, secrets: tuple[str, ...] = ()) -> None:
     # They tell each request at INFO, which is our DEBUG.
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel("WARNING" if level != "DEBUG" else "INFO")
+
+
+def described(error: BaseException) -> str:
+    """An error of which nobody has thought, for a place where a person looks: its kind and what it says."""
+    return redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

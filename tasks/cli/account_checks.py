@@ -54,6 +54,10 @@ def examine_pace(here: Services) -> Iterator[Finding]:
             resume += f" --account {one.account}"
         advice = f"it tries again by itself, `{resume}` lets it do so at once"
         yield Finding("pauses", Verdict.WARN, f"{title_of(one.provider, one.account)}: {_how(one, now)}; {advice}")
+    for name, number in here.ledger.accounts.open_at_others(PROVIDERS).items():
+        message = f"this version knows no provider {name}, which {number} generations wait for or were submitted to"
+        advice = "use a version that has it, or `darkroom cancel` those that wait"
+        yield Finding("providers", Verdict.WARN, f"{message}: {advice}")
     known = {name: here.accounts(name) for name in PROVIDERS}
     for stranded in here.ledger.accounts.stranded(known):
         if stranded.provider not in PROVIDERS:

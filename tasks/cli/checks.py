@@ -233,7 +233,9 @@ def _subscribers(here: Services) -> Iterator[Finding]:
 
 def _dead_letters(here: Services) -> Iterator[Finding]:
     callbacks, events = here.ledger.queries.dead_callbacks(_MANY), here.ledger.dead_letters.events(_MANY)
-    for kind, number in (("callbacks", len(callbacks)), ("events", len(events))):
+    follow_ups = here.ledger.following.refused(_MANY)
+    for kind, found in (("callbacks", callbacks), ("events", events), ("follow-ups", follow_ups)):
+        number = len(found)
         if number:
             count = f"{number} or more" if number == _MANY else str(number)
             advice = "`darkroom dead` says why, `dead replay` tries them again, `dead dismiss` takes them off the list"

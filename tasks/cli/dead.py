@@ -54,13 +54,20 @@ def _events(ledger: Ledger) -> Iterator[Letter]:
         yield Letter(f"event:{one.event_id}/{one.subscriber}", one.at, one.type, one.error, facts)
 
 
+def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
+    for one in ledger.following.refused(ALL):
+        what = ", ".join(one.follow_up)
+        yield Letter(f"follow-up:{one.generation_id}", one.at, what, one.error, {"generation": one.generation_id})
+
+
 KINDS: dict[str, Callable[[Ledger], Iterator[Letter]]] = {
     "callbacks": _callbacks,
     "assets": _assets,
     "events": _events,
+    "follow-ups": _follow_ups,
 }
 #: kinds that can be taken off the list; an asset stands for its generation, which stays expired
-DISMISSED = ("callbacks", "events")
+DISMISSED = ("callbacks", "events", "follow-ups")
 kind_option = click.option("--kind", type=click.Choice(list(KINDS)), help="Only these.")
 
 
@@ -72,7 +79,8 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     """List what was given up, and why.
 
     Callbacks that nobody understood, assets whose link died or whose bytes are wrong, events that a subscriber did not
-    take. `darkroom dead replay` applies them again, `darkroom dead dismiss` takes them off the list.
+    take, follow-ups that could not be created. `darkroom dead replay` applies them again, `darkroom dead dismiss` takes
+    them off the list.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:
@@ -110,8 +118,9 @@ def replay(
 ) -> None:
     """Apply them again, after what stood in the way is mended.
 
-    Callbacks are read again, assets asked for and archived, events delivered. None of it costs anything, and repeating
-    it does no harm. The exit code is 1 if one of the IDs could not be applied.
+    Callbacks are read again, assets asked for and archived, events delivered: that costs nothing, and repeating it does
+    no harm. Follow-ups are created, once, and paid for like any other. The exit code is 1 if one of the IDs could not
+    be applied.
     """
     _check(letter_ids, everything=everything, kind=kind)
     with open_ledger() as ledger:
@@ -126,12 +135,12 @@ def replay(
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All callbacks and events of the list, or those of --kind.")
+@click.option("--all", "everything", is_flag=True, help="All of the list but assets, or those of --kind.")
 @click.option("--kind", type=click.Choice(DISMISSED), help="Only these.")
 @click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
 @json_option
 def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, why: str, as_json: bool) -> None:
-    """Take callbacks and events off the list that nobody can ever apply.
+    """Take callbacks, events and follow-ups off the list that nobody can ever apply.
 
     All of them or none: a wrong ID changes nothing. Nothing is deleted: `darkroom show` still tells of them, with your
     name, and `darkroom dead replay ID` takes it back. Assets stay, as long as their generation is expired.
@@ -148,7 +157,8 @@ def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, 
                 f"{asset} cannot be dismissed: its generation stays expired, and `darkroom dead replay` or `darkroom "
                 "retry` asks for it again; nothing was changed"
             )
-        ledger.dead_letters.dismiss(callbacks, events, person)
+        follow_ups = [match["generation"] for one in chosen if (match := _FOLLOW_UP.fullmatch(one))]
+        ledger.dead_letters.dismiss(callbacks, events, person, follow_ups)
     for letter_id in chosen:
         if as_json:
             facts = {"done": True, "by": person.name, "why": person.why}
@@ -164,8 +174,8 @@ def _check(letter_ids: Sequence[str], *, everything: bool, kind: str | None) -> 
         raise click.UsageError("give either IDs, or --all, which may have a --kind")
     wrong = next((one for one in letter_ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
     if wrong is not None:
-        raise click.UsageError(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0 or "
-                               "event:57/subscriber")  # fmt: skip
+        raise click.UsageError(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0, "
+                               "event:57/subscriber or follow-up:gen_1")  # fmt: skip
 
 
 def _letters(ledger: Ledger, kind: str | None) -> list[tuple[str, Letter]]:
@@ -222,12 +232,20 @@ def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     return False, "was not given up, or does not exist"
 
 
+def _follow_up_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    if ledger.following.retry(match["generation"]):
+        return True, "will be created again"
+    return False, "was not given up, or does not exist"
+
+
 _CALLBACK = re.compile(r"callback:(?P<number>\d{1,18})")
 _ASSET = re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})")
 _EVENT = re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)")
+_FOLLOW_UP = re.compile(r"follow-up:(?P<generation>\w+)")
 #: the form of an ID, which step of the flow goes on with it, and what to do
 _REPLAYS: list[tuple[re.Pattern[str], str, Callable[[Ledger, re.Match[str]], tuple[bool, str]]]] = [
     (_CALLBACK, "ingest", _callback_again),
     (_ASSET, "archive", _asset_again),
     (_EVENT, "notify", _event_again),
+    (_FOLLOW_UP, "follow_up", _follow_up_again),
 ]

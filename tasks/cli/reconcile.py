@@ -14,9 +14,10 @@ from tasks.cli.span import read_span
 from tasks.cli.who import who
 from tasks.comparing import PAGE, compare
 from worker.account_keys import title_of
-from worker.errors import ArchiveError, ConfigurationError
+from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State
 from worker.ledger.gate import Gate
+from worker.ledger.rescuing import Place
 from worker.redaction import redact
 from worker.restore_marker import keep_watch, read, write
 from worker.services import Services
@@ -116,6 +117,11 @@ def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
             page = one.ours[start : start + PAGE]
             whose = one.provider, one.account
             done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
+            for task, (place, _) in zip(page, done, strict=True):
+                if place.place is Place.REFUSED:
+                    # What this ledger does not know it would pay for once more.
+                    what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be written down ({place.error})"
+                    raise DarkroomError(f"{what}, so nothing is submitted yet")
             adopted += [
                 (str(task.outcome.task_id), str(place.generation_id))
                 for task, (place, is_new) in zip(page, done, strict=True)

@@ -103,6 +103,8 @@ def _message(task: ListedTask, place: Placed, taken: bool, *, dry_run: bool) -> 
             f"left: it may be {place.generation_id}, which was sent at that time and whose task is not known; if so: "
             f"darkroom resolve {place.generation_id} --charged --task-id {task.outcome.task_id}"
         )
+    if place.place is Place.REFUSED:
+        return f"left: it cannot be written down: {place.error}"
     if taken:
         return "would be taken" if dry_run else f"taken as {place.generation_id}"
     return (

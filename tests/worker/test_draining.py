@@ -122,6 +122,20 @@ def test_an_item_that_breaks_is_left_to_its_lease(caplog: pytest.LogCaptureFixtu
     assert "KeyError" in caplog.text
 
 
+def test_a_result_that_cannot_be_recorded_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture):
+    work = Work(5)
+
+    def breaks(numbers: Sequence[int]) -> None:
+        if 3 in numbers:
+            raise KeyError("3")
+        work.record(numbers)
+
+    with caplog.at_level(logging.ERROR):
+        drain(work.claim, work.work, breaks, threads=5)
+    assert sorted(work.recorded) == [0, 1, 2, 4]
+    assert "a result cannot be written down" in caplog.text
+
+
 @pytest.mark.parametrize("error", [LedgerUnavailable("away"), ConfigurationError("old")], ids=str)
 def test_what_is_under_way_is_recorded_though_the_next_claim_fails(error: Exception):
     """A POST that was answered must not be forgotten because the ledger was away for a moment, or is being upgraded."""

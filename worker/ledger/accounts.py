@@ -181,3 +181,4 @@ class _Pace:
         if ids:
             self._changes.lock(ids)
             self._changes.connection.execute(_RECALL, {"ids": ids})
+            self._changes.line_up(ids)

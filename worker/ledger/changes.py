@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
+from worker.ledger.flows import Flow, flow_of, line_up
 from worker.ledger.settling import settle
 from worker.ledger.statements import IDS, NOW, select_in, update_row
 from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
@@ -26,7 +27,7 @@ _EVENT_OF_STATE: Mapping[State, str] = {
 
 _g = generations.c
 _LOCK = (
-    select(_g.id, _g.state, _g.batch_id, _g.price)
+    select(_g.id, _g.state, _g.batch_id, _g.price, _g.provider, _g.priority, _g.pinned)
     .where(_g.id.in_(IDS))
     # In order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a follow-up
     # that is created meanwhile only needs its parent's row to stay.
@@ -71,6 +72,8 @@ class Changes:
         self._perhaps_complete: set[str] = set()
         self._reopened: set[str] = set()
         self._priced: set[str] = set()
+        self._flows: dict[str, Flow] = {}
+        self._lined_up: set[Flow] = set()
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
         """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
@@ -78,6 +81,7 @@ class Changes:
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
         self._priced.update(row.id for row in rows if row.price is not None)
+        self._flows.update((row.id, flow_of(row)) for row in rows)
         return set(found)
 
     def has_price(self, generation_ids: Iterable[str]) -> None:
@@ -110,6 +114,12 @@ class Changes:
             self.event(_EVENT_OF_STATE[to], generation_id=generation_id, batch_id=batch_id)
         if to in FINAL:
             self.look_at_batch(batch_id)
+        if to is State.QUEUED and source is not None:
+            self.line_up([generation_id])
+
+    def line_up(self, generation_ids: Iterable[str]) -> None:
+        """Those that were locked wait again; noted by `flush`."""
+        self._lined_up.update(self._flows[generation_id] for generation_id in generation_ids)
 
     def event(
         self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: Any
@@ -130,6 +140,7 @@ class Changes:
             self._reopened.add(batch_id)
 
     def flush(self) -> None:
+        line_up(self.connection, self._lined_up)
         # In order of id, like the generations before them.
         for batch_id in sorted(self._reopened):
             reopened = update(batches).where(batches.c.id == batch_id).values(completed_at=None, **_NO_MANIFEST)

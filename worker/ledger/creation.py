@@ -13,7 +13,7 @@ from worker.errors import RequestInvalid
 from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Database
-from worker.ledger.pacing_tables import provider_limits
+from worker.ledger.flows import Flow, line_up
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, insert_ignoring, select_in
 from worker.ledger.tables import ANY_ACCOUNT, batches, generations
@@ -22,7 +22,7 @@ from worker.prices import tier_of
 
 _g = generations.c
 _KNOWN = select(_g.dedupe, _g.id).where(_g.dedupe.in_(IDS))
-_PARENTS = select(_g.id, _g.provider, _g.account).where(_g.id.in_(IDS))
+_PARENTS = select(_g.id, _g.provider, _g.account, _g.turn).where(_g.id.in_(IDS))
 _THESE = select(generations).where(_g.id.in_(IDS))
 _NOTHING_YET: Mapping[str, None] = dict.fromkeys(_g.keys())
 
@@ -88,18 +88,19 @@ def insert_generations(
     """Insert those that are new; all of them, in the order of `wanted`. Raises RequestInvalid as `create` does."""
     if not wanted:
         return []
-    turns = _turns(connection, {new.provider for new in wanted})
-    pinned = _accounts_of_parents(connection, wanted)
+    parents = _parents(connection, wanted)
     new_ids = [new_id("gen", changes.at) for _ in wanted]
     rows = []
     for position, (generation_id, new) in enumerate(zip(new_ids, wanted, strict=True), start=1):
-        # A batch lines up behind itself, not behind the other batches: fair between them whenever each began.
-        place = position if batch_id else 1
-        turn = turns.get(new.provider, 0) + place
-        row = _row(generation_id, new, changes.at, new.batch_id or batch_id, turn)
+        parent = parents.get(new.parent_id)
+        row = _row(generation_id, new, changes.at, new.batch_id or batch_id)
+        # What follows goes before what its parent was ahead of; single ones go in the order in which they came.
+        row["turn"] = position if batch_id else parent.turn if parent is not None and new.batch_id else 0
         # What names a task of its parent is only understood by the account that has this task.
-        row["pinned"] = pinned.get((new.parent_id, new.provider), ANY_ACCOUNT) if new.request.parent else ANY_ACCOUNT
+        binding = parent if new.request.parent and parent and parent.provider == new.provider else None
+        row["pinned"] = (binding and binding.account) or ANY_ACCOUNT
         rows.append(row)
+    line_up(connection, {Flow(it["provider"], it["priority"], it["batch_id"] or "", it["pinned"]) for it in rows})
     # In order of key, so that two who write the same keys never wait for each other in a circle.
     in_order = sorted(rows, key=lambda row: row["dedupe"] or "")
     connection.execute(insert_ignoring(connection, generations), in_order)
@@ -128,22 +129,12 @@ def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generatio
     return {row.id: to_generation(row) for row in select_in(connection, _THESE, list(ids))}
 
 
-def _accounts_of_parents(
-    connection: Connection, wanted: Sequence[NewGeneration]
-) -> Mapping[tuple[str | None, str], str]:
-    parents = sorted({new.parent_id for new in wanted if new.parent_id and new.request.parent})
-    found = select_in(connection, _PARENTS, parents)
-    return {(row.id, row.provider): row.account for row in found if row.account is not None}
+def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, Any]:
+    ids = sorted({new.parent_id for new in wanted if new.parent_id})
+    return {row.id: row for row in select_in(connection, _PARENTS, ids)}
 
 
-def _turns(connection: Connection, providers: set[str]) -> Mapping[str, int]:
-    rows = connection.execute(
-        select(provider_limits.c.provider, provider_limits.c.turn).where(provider_limits.c.provider.in_(providers))
-    )
-    return {row.provider: row.turn for row in rows}
-
-
-def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | None, turn: int) -> dict[str, Any]:
+def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | None) -> dict[str, Any]:
     tier = tier_of(new.request)
     return {
         "id": generation_id,
@@ -159,7 +150,6 @@ def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | 
         "version": tier.version,
         "follow_up": list(new.follow_up),
         "priority": new.priority,
-        "turn": turn,
         "key": new.key,
         "dedupe": new.dedupe and storable(new.dedupe),
         "state": State.QUEUED,

@@ -10,7 +10,9 @@ from sqlalchemy import Column, Connection, Update, bindparam, func, literal_colu
 
 from worker.errors import NotFound
 from worker.generation import Asset, State
+from worker.ledger.changes import Changes
 from worker.ledger.database import Database
+from worker.ledger.following import dismiss_refused
 from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
 from worker.ledger.rows import to_asset
 from worker.ledger.statements import IDS, select_in, update_row
@@ -91,8 +93,14 @@ class DeadLetters:
             update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
         return True
 
-    def dismiss(self, callback_ids: Sequence[int], undelivered: Sequence[tuple[int, str]], person: Person) -> None:
-        """Take callbacks and events (each with its subscriber) out of the list: all of them, or none.
+    def dismiss(
+        self,
+        callback_ids: Sequence[int],
+        undelivered: Sequence[tuple[int, str]],
+        person: Person,
+        follow_ups_of: Sequence[str] = (),
+    ) -> None:
+        """Take callbacks, events (each with its subscriber) and follow-ups out of the list: all of them, or none.
 
         Nothing is deleted, and who did it and why is written behind the error. Raises NotFound for one that is not in
         the list.
@@ -102,6 +110,11 @@ class DeadLetters:
             by_subscriber[subscriber].append(event_id)
         said = f"(dismissed by {person.name}{f': {person.why}' if person.why else ''})"
         with self._database.write() as connection:
+            changes = Changes(connection, self._database.clock())
+            for generation_id in sorted(follow_ups_of):
+                known = [(generation_id,)] if dismiss_refused(changes, generation_id, person) else []
+                _require([generation_id], known, "follow-up of")
+            changes.flush()
             found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
             _require(callback_ids, select_in(connection, found, callback_ids), "callback")
             change = update(callbacks).where(_c.id.in_(IDS)).values(verdict="dismissed", error=_and_said(_c.error))
@@ -120,7 +133,7 @@ def undelivered_of(connection: Connection, generation_id: str) -> list[Undeliver
     return [Undelivered(*row) for row in select_in(connection, _OF_GENERATION, ids)]
 
 
-def _require(wanted: Sequence[int], rows: Collection[Any], kind: str, whose: str = "") -> None:
+def _require(wanted: Sequence[int | str], rows: Collection[Any], kind: str, whose: str = "") -> None:
     known = {row[0] for row in rows}
     missing = next((one for one in wanted if one not in known), None)
     if missing is not None:

@@ -12,14 +12,15 @@ from worker.generation import State
 from worker.ledger.accounts import locked_accounts
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
+from worker.ledger.flows import Flow, find_strays, line_up
 from worker.ledger.gate import is_open
-from worker.ledger.line import Rooms, next_in_line
-from worker.ledger.money import let_all_go, reserve
+from worker.ledger.line import Line, Rooms
+from worker.ledger.money import let_all_go, reserve, take_back
 from worker.ledger.pacing import Account, Limits, room_of, spent
 from worker.ledger.pacing_tables import accounts as accounts_table
 from worker.ledger.pacing_tables import provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
-from worker.ledger.tables import DISPATCHED, IN_FLIGHT, generations
+from worker.ledger.tables import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices
 
@@ -67,40 +68,51 @@ class Dispatching:
         """
         went = 0
         for look in range(_LOOKS):
-            started, held = self._dispatch(provider, limits, prices, accounts, further=_FURTHER if look else 0)
+            started, has_more, strays = self._dispatch(
+                provider, limits, prices, accounts, further=_FURTHER if look else 0
+            )
             went += started
-            if not held:
+            if strays:
+                with self._database.write() as connection:
+                    line_up(connection, strays)
+            elif not has_more:
                 break
         return went
 
     def _dispatch(
         self, provider: str, limits: Limits, prices: Prices | None, names: Collection[str], *, further: int
-    ) -> tuple[int, int]:
-        """How many went, and how many were held because their budgets have no room."""
+    ) -> tuple[int, bool, Sequence[Flow]]:
+        """How many went; whether another look may find more; and what nobody has put into the line."""
         now = self._database.clock()
         held = 0
         with self._database.write() as connection:
             limit = _locked_turn(connection, provider)
             accounts = locked_accounts(connection, provider, names, limits, now)
             if not is_open(connection):
-                return 0, 0
+                return 0, False, ()
             rooms = _rooms(connection, provider, accounts, limits, now)
-            chosen: Sequence[tuple[Any, str]] = []
+            most = rooms.total + further
             in_use = prices and prices.digest
             if prices is None and limit.prices is not None and not let_all_go(connection, provider):
                 in_use = limit.prices
-            if rooms.total and prices is not None:
+            if prices is not None and rooms.total:
+                take_back(connection, provider, prices, rooms.total, now)
+            line = Line(connection, provider, limit.turn, rooms, further=further, now=now)
+            if prices is not None and rooms.total:
                 changes = Changes(connection, now)
-                chosen, held = reserve(changes, provider, prices, rooms, further)
+                chosen, held = reserve(changes, provider, prices, line, most)
                 changes.flush()
-            elif rooms.total:
-                chosen = _let_go(connection, provider, rooms, now)
-            turn = max((row.turn for row, _ in chosen), default=limit.turn)
-            state = {"turn": max(limit.turn, turn), "prices": in_use}
+            else:
+                chosen = _let_go(connection, line, now)
+            line.close()
+            state = {"turn": line.turn, "prices": in_use}
             if state != {"turn": limit.turn, "prices": limit.prices}:
                 update_row(connection, provider_limits, {"provider": provider}, **state)
             _spend(connection, accounts, limits, chosen, now)
-        return len(chosen), held
+            has_more = held > 0 or line.is_cut
+            reached = [ANY_ACCOUNT, *rooms.free] if rooms.total and not has_more else []
+            strays = find_strays(connection, provider, reached) if reached else []
+        return len(chosen), has_more, strays
 
 
 def _locked_turn(connection: Connection, provider: str) -> Row[Any]:
@@ -125,15 +137,14 @@ def _rooms(connection: Connection, provider: str, accounts: Sequence[Account], l
     )
 
 
-def _let_go(connection: Connection, provider: str, rooms: Rooms, now: datetime) -> list[tuple[Any, str]]:
+def _let_go(connection: Connection, line: Line, now: datetime) -> list[tuple[Any, str]]:
     chosen = []
     going: defaultdict[str, list[str]] = defaultdict(list)
-    for row in next_in_line(connection, provider, rooms, 0, now):
-        account = rooms.place(row.pinned)
-        if account is not None:
-            rooms.take(account)
-            chosen.append((row, account))
-            going[account].append(row.id)
+    while (found := line.next()) is not None:
+        row, account = found
+        line.take(row, account)
+        chosen.append(found)
+        going[account].append(row.id)
     for account, ids in going.items():
         connection.execute(_DISPATCH, {"ids": ids, "now": now, "to": account})
     return chosen

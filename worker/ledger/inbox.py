@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 
 from worker.ledger.database import Database
 from worker.ledger.statements import IDS, LIMIT, NOW
@@ -58,6 +58,8 @@ _OLDEST = (
 _TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries + 1)
 
 _RENEW = update(callbacks).where(_c.id.in_(IDS), text(UNAPPLIED)).values(not_before=bindparam("until"))
+_GIVEN_UP = f"not applied after {MAX_TRIES} tries" + func.coalesce(": " + _c.error, "")
+_BROKE = update(callbacks).where(_c.id == bindparam("of"), text(UNAPPLIED)).values(error=bindparam("why"))
 _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
 
 
@@ -95,9 +97,7 @@ class Inbox:
             poison = [row.id for row in rows if row.tries >= MAX_TRIES]
             if poison:
                 connection.execute(
-                    update(callbacks)
-                    .where(c.id.in_(poison))
-                    .values(applied_at=now, verdict="poison", error=f"not applied after {MAX_TRIES} tries")
+                    update(callbacks).where(c.id.in_(poison)).values(applied_at=now, verdict="poison", error=_GIVEN_UP)
                 )
             taken = [row for row in rows if row.tries < MAX_TRIES]
             # One that was tried before goes alone: if it breaks its reader, no other suffers with it.
@@ -126,6 +126,11 @@ class Inbox:
             later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
             with self._database.write() as connection:
                 connection.execute(_POSTPONE, later)
+
+    def broke(self, errors: Mapping[int, str]) -> None:
+        """Note why claimed callbacks could not be applied; each comes up again after its lease, and was tried once."""
+        with self._database.write() as connection:
+            connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:
         """Let callbacks be applied again: these, or every one that was set aside; how many."""

@@ -1,29 +1,59 @@
-"""Who is next in line, and to which account: the oldest turn first, what is pinned only to its own account."""
+"""Who is next in line, and to which account: the flows take turns, what is pinned goes only to its own account."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from heapq import merge
+from heapq import heapify, heappop, heapreplace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text, tuple_, update
 
+from worker.ledger.flows import Flow, stand_down
+from worker.ledger.pacing_tables import AWAKE, flows
 from worker.ledger.statements import LIMIT, NOW
-from worker.ledger.tables import ANY_ACCOUNT, WAITING, generations
+from worker.ledger.tables import ANY_ACCOUNT, FLOW, WAITING, generations
 from worker.ledger.types import CleanText
 
-_g = generations.c
-IN_LINE = (_g.priority.desc(), _g.turn, _g.id)
-_NEXT = (
-    select(_g.id, _g.priority, _g.turn, _g.pinned, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries, _g.price)
+#: so many flows at least are read at once
+_PAGE = 20
+
+_f, _g = flows.c, generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_TO = bindparam("to", type_=CleanText())
+# By priority, and within one by turn.
+_FLOWS = (
+    select(_f.priority, _f.turn, _f.flow)
+    .where(_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
+    .order_by(_f.priority.desc(), _f.turn, _f.flow)
+    .limit(LIMIT)
+    .offset(bindparam("offset"))
+)
+_ROWS = (
+    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries, _g.price)
     .where(
-        _g.provider == bindparam("provider", type_=CleanText()),
-        _g.pinned == bindparam("to", type_=CleanText()),
+        _g.provider == _PROVIDER,
+        _g.pinned == _TO,
+        _g.priority == bindparam("priority"),
+        text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
         text(WAITING),
         _g.not_before.is_(None) | (_g.not_before <= NOW),
+        tuple_(_g.turn, _g.id) > tuple_(bindparam("after", type_=_g.turn.type), bindparam("id", type_=CleanText())),
     )
-    .order_by(*IN_LINE)
+    .order_by(_g.turn, _g.id)
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
+)
+# Not those that sleep: who wakes one may be waiting for the budgets that dispatch holds.
+_SERVED = (
+    update(flows)
+    .where(
+        text(AWAKE),
+        _f.provider == bindparam("whose", type_=CleanText()),
+        _f.priority == bindparam("of"),
+        _f.flow == bindparam("named", type_=CleanText()),
+    )
+    .values(turn=bindparam("served"))
 )
 
 
@@ -48,14 +78,140 @@ class Rooms:
         self.free[account] -= 1
 
 
-def next_in_line(connection: Connection, provider: str, rooms: Rooms, further: int, now: datetime) -> Sequence[Any]:
-    """Locked rows: more than have room, because each account has its own look, and `further` ones behind them.
+@dataclass(slots=True)
+class _Queue:
+    """What waits of one flow and may go to the same accounts, read `size` at a time."""
+
+    size: int
+    rows: deque[Any] = field(default_factory=deque)
+    last: tuple[int, str] = (-1, "")
+    has_more: bool = True
+
+
+@dataclass(slots=True)
+class _Flow:
+    turn: int
+    queues: dict[str, _Queue] = field(default_factory=dict)
+
+
+class Line:
+    """Those that wait, one after the other, while their accounts have room; each is taken or left before the next.
 
     One look for what may go anywhere and one for each account with room: what is pinned to another is never read.
     """
-    limits = {ANY_ACCOUNT: rooms.total} | rooms.free if rooms.total else {}
-    found = [
-        connection.execute(_NEXT, {"provider": provider, "to": to, "limit": limit + further, "now": now}).all()
-        for to, limit in limits.items()
-    ]
-    return list(merge(*found, key=lambda row: (-row.priority, row.turn, row.id)))
+
+    def __init__(
+        self, connection: Connection, provider: str, turn: int, rooms: Rooms, *, further: int, now: datetime
+    ) -> None:
+        """`turn`: of the one that was dispatched last; `further`: how many more may be looked at than have room."""
+        #: of the one that was taken last
+        self.turn = turn
+        #: more could go, but was not read
+        self.is_cut = False
+        self._connection = connection
+        self._provider = provider
+        self._now = now
+        self._rooms = rooms
+        # By what they are ordered by: the higher priority has the lower rank.
+        self._flows: dict[tuple[int, str], _Flow] = {}
+        self._served: dict[tuple[int, str], int] = {}
+        self._barren: list[Flow] = []
+        #: to which accounts → the last flow that was read, where there are others behind it
+        self._ends: dict[str, tuple[int, int, str]] = {}
+        for pinned, room in ({ANY_ACCOUNT: rooms.total} | rooms.free if rooms.total else {}).items():
+            self._read(pinned, room, further)
+        self._heap = [(rank, flow.turn, name) for (rank, name), flow in self._flows.items()]
+        heapify(self._heap)
+
+    def ready(self) -> list[Any]:
+        """What was read for a start."""
+        return [row for flow in self._flows.values() for queue in flow.queues.values() for row in queue.rows]
+
+    def next(self) -> tuple[Any, str] | None:
+        """The row that is next, locked, and the account for it; None when nobody can go, or has been read."""
+        while self._heap:
+            first = self._heap[0]
+            if any(end < first and self._rooms.place(pinned) for pinned, end in self._ends.items()):
+                self.cut()
+            elif (found := self._first_of(first[0], first[2])) is not None:
+                return found
+            else:
+                heappop(self._heap)
+        return None
+
+    def take(self, row: Any, account: str) -> None:
+        """It goes, and its flow is the last one now."""
+        self._rooms.take(account)
+        self.leave(row)
+        rank, _, name = self._heap[0]
+        self.turn += 1
+        self._served[rank, name] = self.turn
+        heapreplace(self._heap, (rank, self.turn, name))
+
+    def leave(self, row: Any) -> None:
+        """It does not go, and its flow is still the next one."""
+        rank, _, name = self._heap[0]
+        self._flows[rank, name].queues[row.pinned].rows.popleft()
+
+    def cut(self) -> None:
+        """Nobody else goes now."""
+        self.is_cut = True
+        self._heap.clear()
+
+    def close(self) -> None:
+        """Write down who had a turn, and who has nothing in the line any more."""
+        served = [
+            {"whose": self._provider, "of": -rank, "named": name, "served": turn}
+            for (rank, name), turn in sorted(self._served.items(), key=lambda item: (-item[0][0], item[0][1]))
+        ]
+        if served:
+            self._connection.execute(_SERVED, served)
+        stand_down(self._connection, self._barren, self._now)
+
+    def _read(self, pinned: str, room: int, further: int) -> None:
+        """As many flows as there is room for, because each may have one turn; and of each its share."""
+        offset = found = 0
+        while True:
+            limit = max(room - found, _PAGE)
+            here = {"provider": self._provider, "to": pinned, "limit": limit, "offset": offset}
+            page = self._connection.execute(_FLOWS, here).all()
+            size = -(-(room + further) // (min(len(page), room) or 1))
+            for row in page:
+                if found == room:
+                    return
+                queue = _Queue(size)
+                self._fill(queue, pinned, row.priority, row.flow)
+                if not queue.rows:
+                    self._barren.append(Flow(self._provider, row.priority, row.flow, pinned))
+                    continue
+                found += 1
+                flow = self._flows.setdefault((-row.priority, row.flow), _Flow(row.turn))
+                flow.turn = max(flow.turn, row.turn)
+                flow.queues[pinned] = queue
+                self._ends[pinned] = (-row.priority, row.turn, row.flow)
+            offset += len(page)
+            if len(page) < limit:
+                self._ends.pop(pinned, None)
+                return
+
+    def _fill(self, queue: _Queue, pinned: str, priority: int, name: str) -> None:
+        after, last_id = queue.last
+        whose = {"provider": self._provider, "to": pinned, "priority": priority, "flow": name}
+        which = {"now": self._now, "after": after, "id": last_id, "limit": queue.size}
+        rows = self._connection.execute(_ROWS, whose | which).all()
+        queue.rows.extend(rows)
+        queue.has_more = len(rows) == queue.size
+        if rows:
+            queue.last = (rows[-1].turn, rows[-1].id)
+
+    def _first_of(self, rank: int, name: str) -> tuple[Any, str] | None:
+        found = []
+        for pinned, queue in self._flows[rank, name].queues.items():
+            account = self._rooms.place(pinned)
+            if account is None:
+                continue
+            if not queue.rows and queue.has_more:
+                self._fill(queue, pinned, -rank, name)
+            if queue.rows:
+                found.append((queue.rows[0], account))
+        return min(found, key=lambda one: (one[0].turn, one[0].id), default=None)

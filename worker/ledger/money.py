@@ -4,19 +4,21 @@ What is held leaves the line, so that it hinders nobody behind it and is not loo
 the budget, the prices that were in use and the price: all that are alike in this come back, or not, together.
 """
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, literal_column, select, text, update
 
 from worker.ledger.changes import Changes
-from worker.ledger.line import IN_LINE, Rooms, next_in_line
+from worker.ledger.flows import flow_of, line_up
+from worker.ledger.line import Line
 from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
 from worker.ledger.settling import add
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_into, select_in
-from worker.ledger.tables import batches, generations
+from worker.ledger.tables import FLOW, batches, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices, Tier, as_text
 
@@ -36,14 +38,23 @@ _HOLD = (
     .values(held=bindparam("by"), price=bindparam("at"), reason="budget", message=bindparam("why"))
 )
 _LET_GO = update(generations).where(_g.id.in_(IDS)).values(held=None, reason=None, message=None)
+_LINES_UP = (_g.id, _g.provider, _g.priority, _g.batch_id, _g.pinned)
+_BY = bindparam("by", type_=CleanText())
 _HELD_BY = (
-    select(_g.id)
-    .where(_g.provider == _PROVIDER, text(HELD), _g.held == bindparam("by", type_=CleanText()))
-    .order_by(*IN_LINE)
+    select(*_LINES_UP)
+    .where(
+        _g.provider == _PROVIDER,
+        text(HELD),
+        _g.held == _BY,
+        text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
+    )
+    .order_by(_g.priority.desc(), _g.turn, _g.id)
     .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
-_ALL_HELD = select(_g.id).where(_g.provider == _PROVIDER, text(HELD)).limit(LIMIT).with_for_update(skip_locked=True)
+_ALL_HELD = (
+    select(*_LINES_UP).where(_g.provider == _PROVIDER, text(HELD)).limit(LIMIT).with_for_update(skip_locked=True)
+)
 # Each value once, by a jump through the index to the next one: there may be very many generations and few values.
 _FIRST = (
     select(func.min(_g.held).label("held")).where(_g.provider == _PROVIDER, text(HELD)).cte("found", recursive=True)
@@ -53,6 +64,13 @@ _NEXT_VALUE = (
 )
 _FOUND = _FIRST.union_all(select(_NEXT_VALUE).where(_FIRST.c.held.is_not(None)))
 _VALUES = select(_FOUND.c.held).where(_FOUND.c.held.is_not(None))
+# In the same way, each flow of which something is held by one of them.
+_FLOW = literal_column(FLOW, CleanText())
+_IS_HELD_BY = (_g.provider == _PROVIDER, text(HELD), _g.held == _BY)
+_FIRST_FLOW = select(func.min(_FLOW).label("flow")).where(*_IS_HELD_BY).cte("flows_held", recursive=True)
+_NEXT_FLOW = select(func.min(_FLOW)).where(*_IS_HELD_BY, _FIRST_FLOW.c.flow < _FLOW).scalar_subquery()
+_FOUND_FLOWS = _FIRST_FLOW.union_all(select(_NEXT_FLOW).where(_FIRST_FLOW.c.flow.is_not(None)))
+_FLOWS = select(_FOUND_FLOWS.c.flow).where(_FOUND_FLOWS.c.flow.is_not(None))
 _BUDGETS = select(budgets).where(_b.scope.in_(IDS)).order_by(_b.scope)
 _LOCKED_BUDGETS = _BUDGETS.with_for_update()
 _TOLD = update(budgets).where(_b.scope == bindparam("where", type_=CleanText())).values(told=bindparam("today"))
@@ -60,34 +78,37 @@ _NAMES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
 
 def reserve(
-    changes: Changes, provider: str, prices: Prices, rooms: Rooms, further: int
+    changes: Changes, provider: str, prices: Prices, line: Line, most: int
 ) -> tuple[list[tuple[Any, str]], int]:
     """Let those go for which an account and their budgets have room; hold those whose budgets have none.
 
-    Looks at as many in line as the accounts have room for, and `further` ones. Returns the rows that went, each with
-    its account, and how many were held. The caller holds the provider's accounts.
+    Looks at `most` in line. Returns the rows that went, each with its account, and how many were held. The caller holds
+    the provider's accounts.
     """
     connection, now = changes.connection, changes.at
     today = now.astimezone(UTC).date().isoformat()
-    _take_back(connection, provider, prices, today, rooms.total)
-    rows = next_in_line(connection, provider, rooms, further, now)
-    costs = [prices.price(provider, row.operation, Tier(row.speed, row.version)) for row in rows]
+
+    def price_of(row: Any) -> int:
+        return prices.price(provider, row.operation, Tier(row.speed, row.version))
+
     purse = _Purse(connection, provider, prices, today)
-    purse.open({row.batch_id for row, cost in zip(rows, costs, strict=True) if _is_counted(row, cost)})
+    purse.open({row.batch_id for row in line.ready() if _is_counted(row, price_of(row))})
     chosen: list[tuple[Any, int, str]] = []
     held: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-    for row, cost in zip(rows, costs, strict=True):
-        if not rooms.total:
+    for _ in range(most):
+        if (found := line.next()) is None:
             break
-        account = rooms.place(row.pinned)
-        if account is None:
-            continue
-        full = purse.full(row.batch_id, cost)
-        if full is None:
+        row, account = found
+        cost = price_of(row)
+        if _is_counted(row, cost) and not purse.is_open(row.batch_id):
+            # Budgets are locked once, all together; the next look begins with this one.
+            line.cut()
+        elif (full := purse.full(row.batch_id, cost)) is None:
             purse.take(row.batch_id, cost)
-            rooms.take(account)
+            line.take(row, account)
             chosen.append((row, cost, account))
         else:
+            line.leave(row)
             held[full, cost].append(row.id)
     _let_go(connection, chosen, now)
     _book(connection, provider, today, [(row, cost) for row, cost, _ in chosen if _is_counted(row, cost)])
@@ -102,8 +123,11 @@ def reserve(
 def let_all_go(connection: Connection, provider: str) -> bool:
     """Put everything that was held back into the line, as there are no prices any more; False if some are left."""
     everything = {"provider": provider, "limit": _MOST_BACK}
-    while ids := connection.execute(_ALL_HELD, everything).scalars().all():
-        connection.execute(_LET_GO, {"ids": ids})
+    back: list[Any] = []
+    while rows := connection.execute(_ALL_HELD, everything).all():
+        connection.execute(_LET_GO, {"ids": [row.id for row in rows]})
+        back += rows
+    line_up(connection, {flow_of(row) for row in back})
     return connection.execute(_VALUES, {"provider": provider}).first() is None
 
 
@@ -137,6 +161,9 @@ class _Purse:
         ids = [batch_id for batch_id in batch_ids if batch_id] if caps.batch is not None or caps.batches else []
         names = select_in(self._connection, _NAMES, ids)
         self._caps = days | {row.id: caps.of_batch(row.name) for row in names}
+
+    def is_open(self, batch_id: str | None) -> bool:
+        return all(scope in self._used for scope in self._scopes(batch_id))
 
     def room(self, batch_id: str | None) -> int | None:
         """The least that is left in one of its budgets; None: as much as you like."""
@@ -186,8 +213,12 @@ class _Purse:
         return {self._today: "day", f"{self._today} {self._provider}": "provider"}.get(scope, scope)
 
 
-def _take_back(connection: Connection, provider: str, prices: Prices, today: str, room: int) -> None:
-    """Put back into the line as many as their budgets have room for now, or whose prices may have changed."""
+def take_back(connection: Connection, provider: str, prices: Prices, room: int, now: datetime) -> None:
+    """Put back into the line what its budget has room for now, or whose price may have changed.
+
+    As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
+    """
+    today = now.astimezone(UTC).date().isoformat()
     values = connection.execute(_VALUES, {"provider": provider}).scalars().all()
     if not values:
         return
@@ -196,14 +227,31 @@ def _take_back(connection: Connection, provider: str, prices: Prices, today: str
     purse = _Purse(connection, provider, prices, today)
     # Only a hint, so nothing is locked: what comes back is looked at again, like all in the line.
     purse.open({None, *batch_of.values()}, locked=False)
+    back: list[Any] = []
     for value, (kind, digest, price) in kinds.items():
         left = purse.room(batch_of[kind])
         fitting = room if left is None else min(room, left // int(price))
         if digest != prices.digest:
             fitting = _MOST_BACK
         if fitting > 0:
-            found = {"provider": provider, "by": value, "limit": fitting}
-            connection.execute(_LET_GO, {"ids": connection.execute(_HELD_BY, found).scalars().all()})
+            back += _some_of_each(connection, provider, value, fitting)
+    if back:
+        connection.execute(_LET_GO, {"ids": [row.id for row in back]})
+        line_up(connection, {flow_of(row) for row in back})
+
+
+def _some_of_each(connection: Connection, provider: str, value: str, fitting: int) -> list[Any]:
+    """Locked rows that are held by `value`: so many `fitting` ones of each flow, but not very many at once."""
+    mine = {"provider": provider, "by": value}
+    names = list(connection.execute(_FLOWS, mine).scalars())
+    # By chance, so that none is left out each time.
+    random.shuffle(names)
+    found: list[Any] = []
+    for name in names:
+        if len(found) >= _MOST_BACK:
+            break
+        found += connection.execute(_HELD_BY, {**mine, "flow": name, "limit": fitting}).all()
+    return found
 
 
 def _is_counted(row: Any, cost: int) -> bool:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
-from worker.ledger.tables import generations, metadata
+from worker.ledger.tables import FLOW, generations, metadata
 from worker.ledger.types import CleanText
 
 RESERVED, POSSIBLE, SPENT, LATE, RELEASED = "reserved", "possible", "spent", "late", "released"
@@ -17,6 +17,7 @@ Index(
     "ix_generations_held",
     _g.provider,
     _g.held,
+    text(FLOW),
     _g.priority.desc(),
     _g.turn,
     _g.id,

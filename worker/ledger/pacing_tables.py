@@ -1,6 +1,6 @@
 """The tables of pace: what a provider's accounts may still take, shared by all machines."""
 
-from sqlalchemy import BigInteger, Column, Float, Integer, Table
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, text
 
 from worker.ledger.tables import metadata
 from worker.ledger.types import CleanText, UtcDateTime
@@ -10,8 +10,36 @@ provider_limits = Table(
     metadata,
     # Locked by whoever dispatches at this provider.
     Column("provider", CleanText, primary_key=True),
+    # How many were dispatched: the virtual time of its flows.
     Column("turn", BigInteger, nullable=False),
     Column("prices", CleanText),
+)
+
+flows = Table(
+    "flows",
+    metadata,
+    Column("provider", CleanText, primary_key=True),
+    Column("priority", Integer, primary_key=True),
+    # The id of a batch; empty for all that belong to none.
+    Column("flow", CleanText, primary_key=True),
+    # As in `generations`: a row for each account to which something of this flow must go.
+    Column("pinned", CleanText, primary_key=True),
+    # When one of it was dispatched last: the flow with the smallest turn is next.
+    Column("turn", BigInteger, nullable=False),
+    # Set while nothing of it waits and something is held: it keeps its turn, and is not looked at.
+    Column("asleep_since", UtcDateTime),
+)
+#: the condition of a partial index, as text (see `tables.py`)
+AWAKE = "asleep_since IS NULL"
+Index(
+    "ix_flows_awake",
+    flows.c.provider,
+    flows.c.pinned,
+    flows.c.priority.desc(),
+    flows.c.turn,
+    flows.c.flow,
+    sqlite_where=text(AWAKE),
+    postgresql_where=text(AWAKE),
 )
 
 accounts = Table(

@@ -58,6 +58,8 @@ class Place(StrEnum):
     MARKED = "marked"
     #: it says nothing of whose it is, and may be a submission whose reply is missing
     DOUBTFUL = "doubtful"
+    #: it cannot be written down
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,12 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a task belongs. Without `attempt_id` its outcome has no place in the ledger (yet)."""
+    """Where a task belongs. Without `attempt_id` its outcome has no place in the ledger (yet). `error`: if REFUSED."""
 
     place: Place
     generation_id: str | None = None
     attempt_id: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

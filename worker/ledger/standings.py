@@ -1,5 +1,6 @@
 """How the accounts of the providers stand, and which of them was asked about what."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from sqlalchemy import func, select, text
 from worker.ledger.accounts import note_answers
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
+from worker.ledger.money_tables import HELD
 from worker.ledger.pacing import factor_of, is_slowed
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.statements import IDS, select_in
@@ -26,6 +28,11 @@ _PINNED = (
     .where(text(WAITING), _g.pinned != ANY_ACCOUNT)
     .group_by(_g.provider, _g.pinned)
 )
+
+_OPEN = [
+    select(_g.provider, func.count().label("number")).where(text(f"({where})")).group_by(_g.provider)
+    for where in (WAITING, HELD, IN_FLIGHT)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,14 @@ class Standings:
             for (provider, account), numbers in sorted(found.items())
             if account not in known.get(provider, ())
         ]
+
+    def open_at_others(self, known: Collection[str]) -> dict[str, int]:
+        """How many generations wait for, or are at, each provider that is not `known`; one pass over them."""
+        numbers: Counter[str] = Counter()
+        with self._database.read() as connection:
+            for query in _OPEN:
+                numbers.update({row.provider: row.number for row in connection.execute(query)})
+        return {name: number for name, number in sorted(numbers.items()) if name not in known}
 
     def of_attempts(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
         """The account that was asked by each attempt that exists."""

@@ -66,7 +66,7 @@ generations = Table(
     Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
     Column("priority", Integer, nullable=False),
-    # The place in line between batches (start-time fair queuing): what is dispatched next is one index away.
+    # The place within its flow (`flows`): what is dispatched next is one index away.
     Column("turn", BigInteger, nullable=False),
     Column("key", CleanText),
     # What makes a repeated creation harmless: the caller's key, or parent and action of a follow-up.
@@ -87,6 +87,10 @@ generations = Table(
     Column("not_before", UtcDateTime),
     Column("dispatched_at", UtcDateTime),
     Column("followed_up_at", UtcDateTime),
+    # How often its follow-ups could not be created, why not the last time, and when that is tried again.
+    Column("follow_up_tries", Integer, nullable=False, server_default="0"),
+    Column("follow_up_error", CleanText),
+    Column("follow_up_not_before", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("submitted_at", UtcDateTime),
@@ -95,6 +99,8 @@ generations = Table(
 
 #: `pinned` of what may go to any account of its provider
 ANY_ACCOUNT = ""
+#: the flow that a generation belongs to: its batch, or all that belong to none
+FLOW = "coalesce(batch_id, '')"
 
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
@@ -102,6 +108,8 @@ WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
 IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
 FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+#: given up: it counts as followed up, and a person may let it be tried again
+FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
 LIVE_STATES = ("sending", "accepted", "uncertain")
 LIVE = f"state IN {LIVE_STATES}"
 SENDING = "state = 'sending'"
@@ -126,10 +134,11 @@ _g = generations.c
 Index("ix_generations_batch", _g.batch_id, _g.state)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
 Index("ix_generations_parent", _g.parent_id)
-Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority.desc(), _g.turn, _g.id, **_where(WAITING))
+Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, **_where(WAITING))
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
 Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
+Index("ix_generations_follow_up_refused", _g.id, **_where(FOLLOW_UP_REFUSED))
 
 attempts = Table(
     "attempts",

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from worker.ledger.database import Database
 from worker.ledger.durations import Patience, kind_of, patience_with
+from worker.ledger.following import DUE as FOLLOW_UPS_DUE
 from worker.ledger.future_times import pull_back
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
@@ -16,7 +17,6 @@ from worker.ledger.second_looks import next_look
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import (
     DISPATCHED,
-    FOLLOW_UP_DUE,
     POLLED,
     UNAPPLIED,
     UNDESCRIBED,
@@ -50,7 +50,7 @@ _DUE = {
         ],
         "submit": [select(_g.id).where(text(DISPATCHED))],
         "archive": [select(_a.id).where(text(UNSTORED), _a.not_before.is_(None) | (_a.not_before <= NOW))],
-        "follow_up": [select(_g.id).where(text(FOLLOW_UP_DUE))],
+        "follow_up": [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
         "poll": [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
         "notify": [NOTIFY_DUE],
         "manifest": [

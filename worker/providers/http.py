@@ -1,6 +1,7 @@
 """HTTP to providers: the one place where a failed call or a refusing reply becomes one of our errors."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from pydantic import SecretStr
 from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
 from worker.providers.connection import TRANSPORT_ERRORS, FreshConnections, diagnose
 from worker.providers.reading import clean_text, read_json
+
+#: how many submissions this thread has begun to send
+_posts = threading.local()
 
 #: seconds to connect, and for each wait on the reply
 CONNECT_TIMEOUT = 5.0
@@ -32,6 +36,11 @@ _SAYS: Mapping[type[ProviderError], str] = {
     Uncertain: "gave no clear answer, so it may have taken the request",
     QueryFailed: "did not answer a question",
 }
+
+
+def posts_begun() -> int:
+    """How many submissions this thread has begun to send: where it is as before, certainly nothing was sent."""
+    return getattr(_posts, "begun", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class ApiClient:
         AccountBlocked, Rejected or Uncertain.
         """
         try:
-            reply = self._send("POST", path, payload, patience)
+            reply = self._send("POST", path, payload, patience, is_submission=True)
         except TRANSPORT_ERRORS as error:
             code, sent = diagnose(error)
             if sent:
@@ -122,7 +131,15 @@ class ApiClient:
             raise failure
         return reply.data
 
-    def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, patience: float | None = None) -> _Reply:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, Any] | None,
+        patience: float | None = None,
+        *,
+        is_submission: bool = False,
+    ) -> _Reply:
         headers, body = dict(self._headers), None
         if payload is not None and self._form:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -131,6 +148,8 @@ class ApiClient:
             headers["Content-Type"] = "application/json"
             body = json.dumps(payload, allow_nan=False).encode()
         request = requests.Request(method, self._base_url + path, headers=headers, data=body).prepare()
+        if is_submission:
+            _posts.begun = posts_begun() + 1
         response = self._adapter.send(request, stream=True, timeout=(CONNECT_TIMEOUT, patience or READ_TIMEOUT))
         try:
             return _read_reply(response)

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import event
 
+from tests.factories import PROVIDER
 from tests.postgres import Postgres
 from tests.worker.ledger import holding
 from tests.worker.ledger.world import STEPS, World
 from worker.ledger import Ledger
-from worker.ledger.tables import metadata
+from worker.ledger.flows import find_strays
+from worker.ledger.tables import ANY_ACCOUNT, metadata
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
@@ -54,6 +56,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def all_promises_are_kept(self) -> None:
         self.world.model.look_at_batches()
+        with self.world.ledger.database.read() as connection:
+            assert find_strays(connection, PROVIDER, [ANY_ACCOUNT, "default", "shop"]) == [], "not in the line"
         now = holding.look(self.world.ledger, self.seen)
         for promise in holding.PROMISES:
             promise(now, self.world.model)

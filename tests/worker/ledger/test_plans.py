@@ -29,7 +29,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "dispatch": (
         lambda ledger: ledger.dispatching.dispatch(PROVIDER, PLENTY),
-        {"ix_generations_in_flight", "ix_generations_waiting"},
+        {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
     "dead workers": (lambda ledger: ledger.submissions.expire(), {"ix_attempts_sending"}),
@@ -57,6 +57,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
     "given up": (lambda ledger: ledger.dead_letters.assets(50), {"ix_generations_by_state"}),
+    "follow-ups given up": (lambda ledger: ledger.following.refused(50), {"ix_generations_follow_up_refused"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
     "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, inspect, select, text
 from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
+from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0012"
+HEAD = "0013"
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     upgrade(blank.database)
     (claim,) = succeeded(blank)
     with blank.database.write() as connection:
-        undo_polling(connection)
+        back_to_0010(connection)
         connection.execute(text("ALTER TABLE assets DROP COLUMN content"))
         connection.execute(text("ALTER TABLE assets DROP COLUMN at_risk_at"))
         connection.execute(text("ALTER TABLE assets DROP COLUMN seconds"))
@@ -102,8 +103,11 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     assert (asset.state, asset.content) == ("waiting", None)
 
 
-def undo_polling(connection: Connection) -> None:
-    """Back to what is asked for by its generation: revision 0010."""
+def back_to_0010(connection: Connection) -> None:
+    """No flows, what is asked for belongs to its generation, and follow-ups are tried for ever."""
+    connection.execute(text("DROP INDEX ix_generations_follow_up_refused"))
+    for column in ("tries", "error", "not_before"):
+        connection.execute(text(f"ALTER TABLE generations DROP COLUMN follow_up_{column}"))
     moment = "timestamp" if connection.dialect.name == "sqlite" else "timestamptz"
     connection.execute(text("DROP INDEX ix_attempts_poll"))
     for column in (f"poll_at {moment}", "polls integer NOT NULL DEFAULT 0"):
@@ -113,10 +117,12 @@ def undo_polling(connection: Connection) -> None:
     connection.execute(text(f"CREATE TABLE second_looks ({looks})"))
     for column in ("poll_at", "polls", "candidates"):
         connection.execute(text(f"ALTER TABLE attempts DROP COLUMN {column}"))
+    connection.execute(text("DROP TABLE flows"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
 
 
 def undo_accounts(connection: Connection) -> None:
-    """Back to one account per provider: revision 0008."""
+    """Back to one account per provider: from revision 0010 to 0008."""
     if inspect(connection).has_table("gate"):
         connection.execute(text("ALTER TABLE gate DROP COLUMN idle_since"))
     connection.execute(text("DROP TABLE accounts"))
@@ -133,6 +139,23 @@ def undo_accounts(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE provider_limits ADD COLUMN {column}"))
 
 
+def test_after_an_upgrade_what_waits_takes_turns(blank: Ledger):
+    upgrade(blank.database)
+    batch, singles = queued(blank, 3, batch="b"), queued(blank, 3)
+    with blank.database.write() as connection:
+        back_to_0010(connection)
+        # As they were lined up: the singles one after the other, some time after the batch.
+        for turn, single in enumerate(singles, start=40):
+            connection.execute(text(f"UPDATE generations SET turn = {turn} WHERE id = '{single.id}'"))
+        connection.execute(text("UPDATE generations SET held = 'day 12345678 1' WHERE id = :id"), {"id": batch[0].id})
+
+    assert upgrade(blank.database) == ("0010", HEAD)
+    (later,) = queued(blank)
+    assert blank.dispatching.dispatch("acedata", Limits(7, 100)) == 6
+    went = [claim.generation.id for claim in blank.submissions.claim(100, LEASE)]
+    assert [one for one in went if one not in {it.id for it in batch}] == [*(it.id for it in singles), later.id]
+
+
 def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_way(blank: Ledger):
     upgrade(blank.database)
     (under_way,) = submitted(blank)
@@ -141,7 +164,7 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
     (follow_up,) = blank.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
     (waits,) = queued(blank)
     with blank.database.write() as connection:
-        undo_polling(connection)
+        back_to_0010(connection)
         undo_accounts(connection)
         paused = "UPDATE provider_limits SET paused_until = '2126-01-01 00:00:00', pause_reason = 'no money'"
         connection.execute(text(paused))
@@ -161,13 +184,12 @@ def test_an_upgrade_takes_over_who_is_asked_for_and_asks_for_those_that_were_for
     blank.outcomes.apply([failure(timed_out, reason="timeout")])
     soon, later = datetime(2126, 1, 1, tzinfo=UTC), datetime(2126, 1, 2, tzinfo=UTC)
     with blank.database.write() as connection:
-        undo_polling(connection)
+        back_to_0010(connection)
         connection.execute(text("UPDATE generations SET poll_at = '2126-01-01 00:00:00', polls = 3"))
         look = "INSERT INTO second_looks VALUES (:attempt, '2126-01-02 00:00:00', 1)"
         connection.execute(text(look), {"attempt": timed_out.attempt_id})
         gone_on = text("UPDATE generations SET state = 'archived' WHERE id = :mine")
         connection.execute(gone_on, {"mine": forgotten.generation.id})
-        connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
     assert upgrade(blank.database) == ("0010", HEAD)
     with blank.database.read() as connection:
         rows = {row.id: (row.poll_at, row.polls) for row in connection.execute(select(attempts))}

@@ -142,6 +142,9 @@ class World:
         self.clock.advance(hours=2)
         accounts = ("default", "shop")
         went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
+        # An empty bucket that a clock had filled ahead begins to fill only now.
+        self.clock.advance(1)
+        went += self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
         assert went or self.model.is_closed or "dispatch" not in self.ledger.watching.due(POLL_AFTER)
 
     # --- we ---

@@ -66,9 +66,12 @@ def test_a_missing_key_is_named(name):
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_the_callback_url_is_sent_and_the_task_id_comes_back(name):
+    before = http.posts_begun()
     with Loopback(reply(200, DIALECTS[name].taken)) as server:
         submission = provider(name, server.url).submit(IMAGINE, MARK)
 
+    # By this an error that nobody has thought of is told from one before anything was sent.
+    assert http.posts_begun() == before + 1
     assert submission == Submission(DIALECTS[name].task_id)
     assert [body[DIALECTS[name].callback_field] for body in server.bodies] == [CALLBACK_URL]
 

@@ -9,7 +9,7 @@ POLLED = "poll_at IS NOT NULL"
 LIVE = "state IN ('sending', 'accepted', 'uncertain')"
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 
 def upgrade() -> None:

@@ -1,0 +1,128 @@
+"""Which flows have something that waits. A flow is a batch, or all that belong to none, at one provider and priority.
+
+Flows take turns: next is the one of which nothing was dispatched for longest. So none saves up turns while nothing of
+it may go, and none loses any. Whoever puts a generation into the line calls `line_up` in the same transaction.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, literal, select, text, tuple_, update
+
+from worker.ledger.pacing_tables import AWAKE, flows, provider_limits
+from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
+from worker.ledger.tables import FLOW, WAITING, generations
+from worker.ledger.types import CleanText
+
+
+class Flow(NamedTuple):
+    """The key of a row of `flows`, in the order in which everybody locks them."""
+
+    provider: str
+    priority: int
+    flow: str
+    pinned: str
+
+
+def flow_of(row: Any) -> Flow:
+    """Where this row of `generations` lines up."""
+    return Flow(row.provider, row.priority, row.batch_id or "", row.pinned)
+
+
+_f, _g = flows.c, generations.c
+_KEY = tuple_(_f.provider, _f.priority, _f.flow, _f.pinned)
+_MINE = {name: bindparam(f"of_{name}", type_=_f[name].type) for name in Flow._fields}
+_IS_MINE = [_f[name] == value for name, value in _MINE.items()]
+# It keeps others from deleting them, or letting them sleep, until this transaction ends; and it does not wait for who
+# gives them their turns.
+_KEPT = (
+    select(*[_f[name] for name in Flow._fields], _f.asleep_since)
+    .where(_KEY.in_(IDS))
+    .order_by(*[_f[name] for name in Flow._fields])
+    .with_for_update(read=True, key_share=True)
+)
+# With the turn of the same flow at another account, or behind all who wait: what is new has no claim to earlier ones.
+_others = flows.alias("others")
+_TURN = func.coalesce(
+    select(func.max(_others.c.turn))
+    .where(*[_others.c[name] == _MINE[name] for name in ("provider", "priority", "flow")])
+    .scalar_subquery(),
+    select(provider_limits.c.turn).where(provider_limits.c.provider == _MINE["provider"]).scalar_subquery(),
+    0,
+)
+_NEW = {**_MINE, "turn": _TURN}
+_WAKE = update(flows).where(*_IS_MINE).values(asleep_since=None, turn=_TURN)
+_EMPTY = select(literal(1)).where(
+    _g.provider == _MINE["provider"],
+    _g.pinned == _MINE["pinned"],
+    _g.priority == _MINE["priority"],
+    text(f"{FLOW} = :of_flow").bindparams(bindparam("of_flow", type_=CleanText())),
+    text(WAITING),
+).limit(1)  # fmt: skip
+_LOCK = select(literal(1)).where(*_IS_MINE).with_for_update(skip_locked=True)
+_HELD = (
+    select(literal(1))
+    .where(_g.batch_id == bindparam("of_flow", type_=CleanText()), text("state = 'queued' AND held IS NOT NULL"))
+    .limit(1)
+)
+_SLEEP = update(flows).where(*_IS_MINE).values(asleep_since=NOW)
+_DELETE = delete(flows).where(*_IS_MINE)
+_STRAY = (
+    select(_g.provider, _g.priority, _g.batch_id, _g.pinned)
+    .distinct()
+    .where(
+        _g.provider == bindparam("provider", type_=CleanText()),
+        _g.pinned.in_(IDS),
+        text(WAITING),
+        ~select(literal(1))
+        .where(
+            _f.provider == _g.provider,
+            _f.priority == _g.priority,
+            _f.flow == text(FLOW),
+            _f.pinned == _g.pinned,
+            text(AWAKE),
+        )
+        .correlate(generations)
+        .exists(),
+    )
+)
+
+
+def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
+    """Let these flows have their turns, because something of them waits, or will when this transaction ends.
+
+    Once per transaction, so that two of them never wait for each other in a circle.
+    """
+    keys = sorted(set(wanted))
+    while keys:
+        found = {Flow(*row[:-1]): row.asleep_since for row in select_in(connection, _KEPT, keys)}
+        if asleep := [key for key, since in found.items() if since is not None]:
+            connection.execute(_WAKE, [_named(key) for key in sorted(asleep)])
+        # Again for those that are new: somebody else may make the same ones, and delete them.
+        keys = [key for key in keys if key not in found]
+        if keys:
+            connection.execute(insert_ignoring(connection, flows).values(_NEW), [_named(key) for key in keys])
+
+
+def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) -> None:
+    """Take those of which nothing waits any more out of the line, unless somebody is just lining them up."""
+    for key in sorted(barren):
+        mine = _named(key)
+        if connection.execute(_EMPTY, mine).first() or not connection.execute(_LOCK, mine).first():
+            continue
+        # Again, now that nobody can line it up before this transaction ends.
+        if connection.execute(_EMPTY, mine).first():
+            continue
+        # Single ones are one flow for ever; the flow of a batch goes with it.
+        keeps_turn = not key.flow or connection.execute(_HELD, mine).first()
+        connection.execute(_SLEEP if keeps_turn else _DELETE, mine | {"now": now} if keeps_turn else mine)
+
+
+def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:
+    """Flows of which something waits and nobody has said so, as an earlier version of the program does not."""
+    return [flow_of(row) for row in connection.execute(_STRAY, {"provider": provider, "ids": accounts})]
+
+
+def _named(key: Flow) -> dict[str, Any]:
+    return {f"of_{name}": value for name, value in key._asdict().items()}
