@@ -21,7 +21,7 @@ HOMES = {
     "flask": ["webhook/*"],
     "werkzeug": ["webhook/*"],
     "granian": ["webhook/*"],
-    "celery": ["worker/celery.py", "tasks/*"],
+    "celery": ["worker/celery.py", "worker/bells.py", "tasks/*"],
     "sqlalchemy": ["worker/ledger/*"],
     "alembic": ["worker/ledger/*"],
     "psycopg": ["worker/ledger/*"],
