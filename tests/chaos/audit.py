@@ -27,6 +27,7 @@ class Record:
     key: str | None
     state: State
     task_id: str | None
+    reason: str | None
     follow_ups: int
     attempts: set[str] = field(default_factory=set)
     assets: list[Any] = field(default_factory=list)
@@ -66,6 +67,7 @@ def audit(
         unconfirmed_charged=len(unclear),
         final=sum(states[state] for state in FINAL),
         complaints=(*twice, *lost, *missing, *unclear),
+        reasons=Counter(str(record.reason) for record in records if record.state is State.UNCONFIRMED),
     )
 
 
@@ -84,7 +86,7 @@ def read(ledger: Ledger) -> list[Record]:
     """All at once: one question per generation would take longer than the run."""
     with ledger.database.read() as connection:
         found = {
-            row.id: Record(row.id, row.key, State(row.state), row.task_id, len(row.follow_up))
+            row.id: Record(row.id, row.key, State(row.state), row.task_id, row.reason, len(row.follow_up))
             for row in connection.execute(select(generations))
         }
         for row in connection.execute(select(generations.c.parent_id).where(generations.c.parent_id.is_not(None))):

@@ -1,13 +1,15 @@
 """How a run has ended: what is counted, and what must hold."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """`complaints` say of everything that is wrong what it is.
 
-    `charges` were made and not refunded; `unconfirmed_charged`: unconfirmed, although the provider could tell.
+    `charges` were made and not refunded; `unconfirmed_charged`: unconfirmed, although the provider could tell;
+    `reasons`: how many are unconfirmed for which reason.
     """
 
     generations: int
@@ -19,6 +21,7 @@ class Findings:
     unconfirmed_charged: int
     final: int
     complaints: tuple[str, ...] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def nothing_is_wrong(self) -> bool:

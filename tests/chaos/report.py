@@ -27,6 +27,7 @@ def document(wanted: Run, result: Result) -> dict[str, Any]:
         "seed": wanted.seed,
         **faults,
         **_facts(result.findings, result.seconds),
+        "unconfirmed_because": dict(sorted(result.findings.reasons.items())),
         "seconds": round(result.duration, 1),
         "holds": result.is_good,
         "faults_by_name": dict(sorted(result.faults_by_name.items())),
@@ -44,6 +45,7 @@ def table(wanted: Run, result: Result) -> str:
         f"{label:<34}{facts[name]:>10}" + (f"{naive[name]:>14}" if naive else "") for name, label in _ROWS.items()
     ]
     for title, counts in (
+        ("unconfirmed because of", facts["unconfirmed_because"]),
         ("fault", facts["faults_by_name"]),
         ("requests that met a fault", facts["requests_by_fault"]),
     ):
@@ -59,5 +61,5 @@ def complaints(result: Result) -> list[str]:
 
 def _facts(findings: Findings, seconds: float) -> dict[str, Any]:
     facts = asdict(findings)
-    del facts["complaints"]
+    del facts["complaints"], facts["reasons"]
     return {**facts, "seconds_after_last_fault": round(seconds, 1)}
