@@ -99,7 +99,7 @@ class FamilyScope:
         story = self._ledger.queries.story(parent.id) if parent.follow_up else None
         if story is None:
             self._followed.add(parent.id)
-        elif story.children or any(event.type == "follow_up.refused" for event in story.events):
+        elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
             self._followed.add(parent.id)
             self._known.update((one.id, one) for one in self._ledger.queries.get(story.children))
 

@@ -16,6 +16,7 @@ from worker.ledger.inventory import Inventory
 from worker.ledger.manifests import Manifests
 from worker.ledger.notifying import Notifying
 from worker.ledger.outcomes import Outcomes
+from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
 from worker.ledger.spending import Spending
@@ -51,6 +52,7 @@ class Ledger:
         self.manifests = Manifests(self.database)
         self.inventory = Inventory(self.database)
         self.gates = Gates(self.database)
+        self.pruning = Pruning(self.database)
 
     def close(self) -> None:
         self.database.close()
