@@ -12,7 +12,7 @@ PAGE = 1000
 
 #: which are shown when not all can be: those that change soon, then those that a person must look at
 _INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
-                State.QUEUED, State.ARCHIVED, State.CANCELLED)  # fmt: skip
+                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
 
 
 class Scope(Protocol):

@@ -8,6 +8,7 @@ from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.deciding import Deciding
+from worker.ledger.deleting import Deleting
 from worker.ledger.dispatching import Dispatching
 from worker.ledger.following import Following
 from worker.ledger.gate import Gates
@@ -44,6 +45,7 @@ class Ledger:
         self.notifying = Notifying(self.database)
         self.watching = Watching(self.database)
         self.deciding = Deciding(self.database)
+        self.deleting = Deleting(self.database)
         self.unclear = Unclears(self.database)
         self.rescuing = Rescuing(self.database)
         self.spending = Spending(self.database)

@@ -213,7 +213,7 @@ assets = Table(
     Column("deadline", UtcDateTime, nullable=False),
     # When somebody was told that the deadline is near.
     Column("at_risk_at", UtcDateTime),
-    # waiting, stored, expired
+    # waiting, stored, expired; deleted: with a key as long as its object is (or may be) still in the bucket
     Column("state", CleanText, nullable=False),
     Column("lease", CleanText),
     Column("not_before", UtcDateTime),

@@ -136,7 +136,7 @@ def test_what_is_ours_beside_the_results_is_not_orphaned_and_need_not_be_read(
     kept(ledger, archive, 2)
     put(archive, f"{archive.keys.prefix}/holiday.png", b"pixels")
     read: list[str] = []
-    monkeypatch.setattr(audit, "_described", lambda _, key: read.append(key))
+    monkeypatch.setattr(audit, "described", lambda _, key: read.append(key))
     put(archive, archive.keys.manifest("batch_1", "cats"), b"{}\n")
     put(archive, archive.keys.rejected("gen_1", 0), b"<html>")
     document = verified(darkroom, exit_code=1)

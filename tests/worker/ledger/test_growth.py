@@ -26,7 +26,7 @@ from worker.ledger.sizes import ledger_size
 from worker.ledger.submissions import Submitted
 
 SHOP = "webhook:shop"
-COUNT = 200
+COUNT = 400
 PICTURES = 4
 #: bytes of each generation
 MOST = {"sqlite": 5000, "postgresql": 6000}
