@@ -96,6 +96,7 @@ def test_once_more_changes_nothing(ledger: Ledger):
 
 
 def test_what_is_still_under_way_is_left_and_says_what_to_do(ledger: Ledger):
+    (stored,) = archived(ledger)
     (sending,) = claimed(ledger)
     (sent,) = submitted(ledger)
     (unclear,) = claimed(ledger)
@@ -103,7 +104,6 @@ def test_what_is_still_under_way_is_left_and_says_what_to_do(ledger: Ledger):
     (done,) = succeeded(ledger)
     (late,) = submitted(ledger)
     ledger.outcomes.apply([failure(late, reason="timeout")])
-    (stored,) = archived(ledger)
     waiting = queued(ledger)[0].id
     ids = [*(claim.generation.id for claim in (sending, sent, unclear, done, late)), waiting, stored]
     before = ledger.queries.get(ids[:-1])
