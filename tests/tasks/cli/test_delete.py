@@ -1,8 +1,6 @@
 """`darkroom delete`: told first, done with --yes, begun again where the bucket went away."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,25 +9,10 @@ from tests import s3
 from tests.kept import kept
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
-from worker.archive import Keys
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError
 from worker.generation import State
 from worker.ledger import Ledger
-
-
-@pytest.fixture
-def archive(
-    darkroom: Darkroom, rclone: s3.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[S3Archive]:
-    """The bucket of `darkroom`."""
-    s3.only_test_servers(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", rclone.endpoint)
-    monkeypatch.setenv("S3_BUCKET", s3.BUCKET)
-    monkeypatch.setenv("S3_PREFIX", tmp_path.name)
-    found = S3Archive(s3.BUCKET, Keys(tmp_path.name))
-    yield found
-    found.close()
 
 
 def objects(archive: S3Archive) -> set[str]:

@@ -75,6 +75,15 @@ def tell(ledger: Ledger, *names: str, error: str | None = None, most: int = 999)
     return told
 
 
+def line_up(ledger: Ledger) -> None:
+    """Events that wait to be delivered."""
+    tell(ledger, "shop")
+    archived(ledger)
+    (claim,) = ledger.notifying.claim(["shop"], 9, LEASE)
+    ledger.notifying.feed(claim, lambda _: True)
+    ledger.notifying.release(claim)
+
+
 def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: FakeClock):
     applied(ledger, None, None, None, CallbackUnreadable("what?"))
     clock.advance(days=29)
@@ -135,11 +144,7 @@ def test_events_go_when_all_who_are_subscribed_were_told(ledger: Ledger, clock: 
 
 
 def test_events_of_which_somebody_is_not_told_yet_stay(ledger: Ledger, clock: FakeClock):
-    tell(ledger, "shop")
-    archived(ledger)
-    (claim,) = ledger.notifying.claim(["shop"], 9, LEASE)
-    ledger.notifying.feed(claim, lambda _: True)
-    ledger.notifying.release(claim)
+    line_up(ledger)
     clock.advance(days=31)
     before = rows(ledger, events)
     assert prune(ledger).keys() <= {"assets"}
@@ -147,11 +152,7 @@ def test_events_of_which_somebody_is_not_told_yet_stay(ledger: Ledger, clock: Fa
 
 
 def test_who_left_long_ago_holds_nothing_up(ledger: Ledger, clock: FakeClock):
-    tell(ledger, "shop")
-    archived(ledger)
-    (claim,) = ledger.notifying.claim(["shop"], 9, LEASE)
-    ledger.notifying.feed(claim, lambda _: True)
-    ledger.notifying.release(claim)
+    line_up(ledger)
     ledger.notifying.register([])
     clock.advance(days=29)
     archived(ledger)
