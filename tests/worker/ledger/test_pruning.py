@@ -94,6 +94,10 @@ def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: Fak
     assert rows(ledger, callbacks) == 3
     (dead,) = ledger.queries.dead_callbacks()
     assert dead.verdict == "unreadable"
+    clock.advance(days=400)
+    prune(ledger)
+    # The newest, so that nothing else gets its number; and the one that was given up.
+    assert rows(ledger, callbacks) == 2
 
 
 def test_one_that_waits_is_kept_however_old_it_is(ledger: Ledger, clock: FakeClock):
