@@ -15,7 +15,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5
-#: different bodies that one attempt keeps; its outcome is not among those that are refused for good: it is asked for
+#: different bodies that one attempt keeps; when another one comes, its provider is asked how the attempt ended
 MOST_BODIES = 50
 #: how long after the end of an attempt its callbacks are kept; a provider repeats them for hours at the most
 LATEST = timedelta(hours=48)
@@ -130,11 +130,10 @@ class Inbox:
         lost = {(one.attempt_id, one.digest) for one in deliveries} - {(row.attempt_id, row.digest) for row in rows}
         if lost:
             soon = self._database.clock() + _ASKED_WITHIN
-            numbers = Counter(attempt_id for attempt_id, _ in lost)
-            with self._database.write() as connection:
-                connection.execute(
-                    _REFUSED, [{"of": one, "more": number, "soon": soon} for one, number in sorted(numbers.items())]
-                )
+            for one, number in Counter(attempt_id for attempt_id, _ in lost).items():
+                # Each by itself: together they could wait in a circle with those who settle the same attempts.
+                with self._database.write(alone=True) as connection:
+                    connection.execute(_REFUSED, {"of": one, "more": number, "soon": soon})
         return len(lost)
 
     def _time(self, moment: datetime) -> object:
