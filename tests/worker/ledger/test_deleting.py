@@ -31,6 +31,7 @@ from worker.errors import NotFound, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
+from worker.ledger.rescuing import Orphan, Place
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import metadata
 from worker.ledger.unclear import Person
@@ -185,3 +186,11 @@ def test_follow_ups_that_stay_are_told(ledger: Ledger):
     (child,) = queued(ledger, parent_id=parent, depth=1)
     assert ledger.deleting.children([parent]) == [child.id]
     assert ledger.deleting.children([parent, child.id]) == []
+
+
+def test_its_task_is_still_known_and_not_rescued_as_a_new_one(ledger: Ledger):
+    (claim,) = succeeded(ledger)
+    ledger.archiving.record([all_stored(lent) for lent in ledger.archiving.claim(1, LEASE)])
+    ledger.deleting.delete([claim.generation.id], SOMEBODY)
+    (placed,) = ledger.rescuing.look(PROVIDER, [Orphan(task_of(claim), new().request, None, None, marked=True)])
+    assert placed.place is Place.KNOWN
