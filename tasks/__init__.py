@@ -13,6 +13,7 @@ archive     archive.py     submit, ingest, poll          succeeded → archived 
 follow up   follow_up.py   archive                       creates generations                           dispatch
 manifest    manifest.py    reconcile                     -                                             -
 notify      notify.py      reconcile                     -                                             notify
+prune       prune.py       the clock, each hour          - (deletes what is kept no longer)               -
 reconcile   reconcile.py   the clock, each second        submitting → unconfirmed                      any
 
 A success is kept wherever its generation waits meanwhile: all moves are `TRANSITIONS` in `worker/generation.py`. What

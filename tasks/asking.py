@@ -50,7 +50,7 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
     outcome = provider.fetch([generation.task_id]).get(generation.task_id)
     links = outcome.links if outcome is not None and outcome.status is Status.SUCCEEDED else ()
     url, lives = (links[asset.index].url if asset.index < len(links) else None), here.retention(provider)
-    if url is None or url == asset.url:
+    if asset.url and (url is None or url == asset.url):
         url, lives = provider.renew(Link(asset.url, asset.kind)), provider.renewed_retention
     return None if url is None or url == asset.url else (url, lives)
 

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: seconds between two passes
 PAUSE = 1.0
+#: seconds between two looks for what is kept no longer
+PRUNE_SECONDS = 3600.0
 
 
 @app.task(name="reconcile")
@@ -91,7 +93,7 @@ def keep_time(worker: str) -> None:
 
     Called here, not sent to a queue: what was forgotten is found although the broker is away, or a task takes long.
     """
-    beat_at = time.monotonic()
+    beat_at = prune_at = time.monotonic()
     while not stopping.is_asked():
         is_beat = time.monotonic() >= beat_at
         if is_beat:
@@ -99,6 +101,9 @@ def keep_time(worker: str) -> None:
         try:
             if is_beat:
                 ring("ping")
+            if time.monotonic() >= prune_at:
+                prune_at = time.monotonic() + PRUNE_SECONDS
+                ring("prune")
             with left_for_later("reconcile"):
                 is_well = reconcile.run()
                 if is_beat and is_well:

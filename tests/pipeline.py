@@ -25,7 +25,7 @@ from webhook import sandbox
 from webhook.app import create_app
 from webhook.sandbox import Sandbox
 from worker.celery import app as celery_app
-from worker.generation import Asset, Generation, GenerationRequest, Operation, State
+from worker.generation import FINAL, Asset, Generation, GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.queries import Story
 from worker.providers import PROVIDERS, http, provider_class
@@ -35,7 +35,7 @@ from worker.settings import provider_prefixes
 celery_app.loader.import_default_modules()
 
 KEYS = tuple(provider_class(name).key_setting for name in PROVIDERS)
-DONE = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
+DONE = FINAL
 
 
 class MovableClock:

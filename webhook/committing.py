@@ -35,7 +35,7 @@ class GroupCommit:
     A commit costs the same for one row as for thirty, and writers in many threads would only wait for each other.
     """
 
-    def __init__(self, store: Callable[[Sequence[Delivery]], None], *, patience: float = PATIENCE) -> None:
+    def __init__(self, store: Callable[[Sequence[Delivery]], object], *, patience: float = PATIENCE) -> None:
         self._store = store
         self._patience = patience
         self._queue: SimpleQueue[_Waiting] = SimpleQueue()

@@ -37,6 +37,7 @@ QUEUE_OF = {
     "notify": "submit",
     "archive": "archive",
     "manifest": "archive",
+    "prune": "archive",
     "ping": "archive",
     # Nobody sends it: the clock calls it itself.
     "reconcile": "control",
@@ -80,7 +81,7 @@ app = Celery(
     "darkroom",
     task_cls=DrainingTask,
     include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
-             "tasks.manifest", "tasks.notify", "tasks.reconcile"],
+             "tasks.manifest", "tasks.notify", "tasks.prune", "tasks.reconcile"],
 )  # fmt: skip
 _broker = celery_broker(load_settings().redis_url)
 app.conf.update(

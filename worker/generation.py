@@ -27,9 +27,11 @@ class State(StrEnum):
     FAILED = "failed"
     #: taken back before it was submitted
     CANCELLED = "cancelled"
+    #: withdrawn: what remains says that it was there, what it cost and what its results hashed to
+    DELETED = "deleted"
 
 
-FINAL = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED})
+FINAL = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED, State.DELETED})
 OPEN = frozenset(State) - FINAL
 
 #: Every move that the ledger allows. Whoever finds the generation in another state came too late and changes nothing.
@@ -43,11 +45,13 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.UNCONFIRMED: frozenset({State.SUBMITTED, State.SUCCEEDED, State.FAILED, State.QUEUED}),
     State.SUCCEEDED: frozenset({State.ARCHIVED, State.EXPIRED}),
     # A person may ask for the links again; that costs nothing.
-    State.EXPIRED: frozenset({State.SUCCEEDED}),
+    State.EXPIRED: frozenset({State.SUCCEEDED, State.DELETED}),
     # Back to QUEUED only by a person; a success after a time-out wins (midjourney-proxy does that).
-    State.FAILED: frozenset({State.SUCCEEDED, State.QUEUED}),
-    State.CANCELLED: frozenset({State.SUCCEEDED}),
-    State.ARCHIVED: frozenset(),
+    State.FAILED: frozenset({State.SUCCEEDED, State.QUEUED, State.DELETED}),
+    State.CANCELLED: frozenset({State.SUCCEEDED, State.DELETED}),
+    State.ARCHIVED: frozenset({State.DELETED}),
+    # Whatever comes after it must not bring anything of it back.
+    State.DELETED: frozenset(),
 }
 
 

@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     darkroom_deduplicate: bool = False
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
     darkroom_prices: Path | None = None
+    #: days for which applied callbacks, told events and dead links are kept; 0 keeps them for ever
+    darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
     darkroom_max_depth: int = Field(default=3, ge=0)
     darkroom_max_follow_ups: int = Field(default=16, ge=0)
 
@@ -215,6 +217,11 @@ class Settings(BaseSettings):
     @property
     def at_risk(self) -> timedelta:
         return timedelta(hours=self.darkroom_at_risk_hours)
+
+    @property
+    def keep(self) -> timedelta | None:
+        """How long what nobody needs any more is kept; None: for ever."""
+        return timedelta(days=self.darkroom_keep_days) if self.darkroom_keep_days else None
 
     @property
     def horizon(self) -> timedelta:

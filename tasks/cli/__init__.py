@@ -32,6 +32,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dead": ("tasks.cli.dead:dead", "List what was given up, and why"),
     "rescue": ("tasks.cli.rescue:rescue", "Archive tasks that were made elsewhere"),
     "reconcile": ("tasks.cli.reconcile:reconcile", "Compare the ledger with the bucket and the providers' lists"),
+    "delete": ("tasks.cli.delete:delete", "Delete what a client withdraws"),
+    "prune": ("tasks.cli.prune:prune", "Delete what is kept no longer"),
     "db": ("tasks.cli.db:db", "Look after the ledger's tables"),
     "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
 }

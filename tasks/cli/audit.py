@@ -110,12 +110,12 @@ def _without_owner(archive: Archive, inventory: Inventory, strangers: list[str])
     # The sidecar of a duplicate lies beside nothing.
     sidecars = [key for key in left if archive.keys.kind(key) is Kind.SIDECAR]
     with ThreadPoolExecutor(THREADS) as pool:
-        owners = dict(zip(sidecars, pool.map(partial(_described, archive), sidecars), strict=True))
+        owners = dict(zip(sidecars, pool.map(partial(described, archive), sidecars), strict=True))
     existing = inventory.existing(sorted({owner for owner in owners.values() if owner}))
     return [key for key in left if owners.get(key) not in existing]
 
 
-def _described(archive: Archive, key: str) -> str | None:
+def described(archive: Archive, key: str) -> str | None:
     """The id of the generation that a sidecar describes; None if it is none."""
     body = b""
     with suppress(NotFound, ValueError, AttributeError), archive.read(key) as pieces:

@@ -2,11 +2,13 @@
 
 import click
 
-from tasks.cli.connection import read_settings
-from tasks.cli.output import json_option, print_json
+from tasks.cli.connection import open_ledger, read_settings
+from tasks.cli.output import json_option, note, print_json
+from tasks.cli.style import size as in_bytes
 from worker.data_folder import folder_errors
 from worker.ledger.database import Database
 from worker.ledger.schema import upgrade as upgrade_ledger
+from worker.ledger.sizes import ledger_size
 
 
 @click.group()
@@ -37,3 +39,22 @@ def upgrade(as_json: bool) -> None:
         click.echo(f"the ledger is at revision {after} already")
     else:
         click.echo(f"the ledger went from revision {before or 'none'} to {after}")
+
+
+@db.command()
+@json_option
+def size(as_json: bool) -> None:
+    """Tell how many rows each table has, and how much room it takes with its indexes.
+
+    Every row is counted, which takes minutes in a large ledger and holds up nobody.
+    """
+    with open_ledger() as ledger:
+        whole = ledger_size(ledger.database)
+    if as_json:
+        tables = {one.name: {"rows": one.rows, "bytes": one.bytes} for one in whole.tables}
+        print_json({"bytes": whole.bytes, "free": whole.free, "tables": tables})
+        return
+    for one in sorted(whole.tables, key=lambda table: (-(table.bytes or 0), -table.rows, table.name)):
+        click.echo(f"{one.name:<18}{one.rows:>14,} rows{in_bytes(one.bytes) if one.bytes is not None else '':>14}")
+    free = f", of which {in_bytes(whole.free)} are ready for new rows" if whole.free else ""
+    note(f"{in_bytes(whole.bytes)} in all{free}")

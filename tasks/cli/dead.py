@@ -142,8 +142,9 @@ def replay(
 def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, why: str, as_json: bool) -> None:
     """Take callbacks, events and follow-ups off the list that nobody can ever apply.
 
-    All of them or none: a wrong ID changes nothing. Nothing is deleted: `darkroom show` still tells of them, with your
-    name, and `darkroom dead replay ID` takes it back. Assets stay, as long as their generation is expired.
+    All of them or none: a wrong ID changes nothing. `darkroom show` still tells of them, with your name, and `darkroom
+    dead replay ID` takes it back, for the DARKROOM_KEEP_DAYS for which all is kept that is done with. Assets stay, as
+    long as their generation is expired.
     """
     _check(letter_ids, everything=everything, kind=kind)
     person = Person(who(), " ".join(why.split()))
@@ -204,7 +205,7 @@ def _replay_all(ledger: Ledger, letter_ids: Sequence[str], *, as_json: bool) -> 
 def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if ledger.inbox.replay([int(match["number"])]) == 1:
         return True, "will be applied again"
-    return False, "does not exist, or waits to be applied already"
+    return False, "does not exist (it may have been pruned), or waits to be applied already"
 
 
 def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
@@ -229,7 +230,7 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
 def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if ledger.dead_letters.replay_event(int(match["number"]), match["subscriber"]):
         return True, "will be delivered again"
-    return False, "was not given up, or does not exist"
+    return False, "was not given up, or does not exist (it may have been pruned)"
 
 
 def _follow_up_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:

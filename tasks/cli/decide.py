@@ -25,6 +25,7 @@ _KEPT: Mapping[State, str] = {
     State.ARCHIVED: "it is done; there is nothing to take back",
     State.EXPIRED: "it is over; there is nothing to take back",
     State.FAILED: "it is over; there is nothing to take back",
+    State.DELETED: "it was deleted; there is nothing to take back",
 }
 _NOT_AGAIN: Mapping[State, str] = {
     State.UNCONFIRMED: "the provider may have taken it and charged for it; look there first, "
@@ -32,6 +33,7 @@ _NOT_AGAIN: Mapping[State, str] = {
     State.FAILED: "it has failed just now; say it once more",
     State.ARCHIVED: "it succeeded; submit it anew if you want another one",
     State.CANCELLED: "it was cancelled; submit it anew",
+    State.DELETED: "it was deleted, and nobody knows any more what was wished for",
 }
 _MAY_COME = (
     "its provider may still deliver it, which is paid for, and is asked for it at {at:%H:%M:%S}; "

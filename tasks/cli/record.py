@@ -57,6 +57,7 @@ def of_story(story: Story) -> dict[str, Any]:
                 "error": secrets_hidden(attempt.error),
                 "sent_at": iso(attempt.sent_at),
                 "perhaps": attempt.candidates,
+                "callbacks_refused": attempt.callbacks_refused,
             }
             for attempt in story.attempts
         ],
@@ -86,6 +87,7 @@ def of_story(story: Story) -> dict[str, Any]:
             }
             for one in story.undelivered
         ],
+        "pruned_before": {kind: iso(at) for kind, at in story.pruned_before.items()},
     }
 
 

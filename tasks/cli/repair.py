@@ -45,6 +45,8 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
 def _fetch(
     here: Services, generation: Generation, asset: Asset, url: str, store: Callable[[IO[bytes]], StoredAsset]
 ) -> None:
+    if not url:
+        raise LinkDead("its link was pruned")
     with here.downloader.fetch(url, hosts=here.provider(generation.provider).result_hosts) as download:
         if download.sha256 == asset.sha256:
             store(download.file)

@@ -12,7 +12,7 @@ PAGE = 1000
 
 #: which are shown when not all can be: those that change soon, then those that a person must look at
 _INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
-                State.QUEUED, State.ARCHIVED, State.CANCELLED)  # fmt: skip
+                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
 
 
 class Scope(Protocol):
@@ -99,7 +99,7 @@ class FamilyScope:
         story = self._ledger.queries.story(parent.id) if parent.follow_up else None
         if story is None:
             self._followed.add(parent.id)
-        elif story.children or any(event.type == "follow_up.refused" for event in story.events):
+        elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
             self._followed.add(parent.id)
             self._known.update((one.id, one) for one in self._ledger.queries.get(story.children))
 

@@ -69,6 +69,8 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("message", secrets_hidden(generation.message)),
             ("awaited", _awaited(generation, asked_again_at)),
             ("perhaps", _perhaps(story)),
+            ("refused", _refused(story)),
+            ("pruned", _pruned(story)),
         )
         if value
     ]
@@ -86,6 +88,15 @@ def _perhaps(story: Story) -> str | None:
     if story.generation.state is not State.UNCONFIRMED:
         return None
     return perhaps(story.generation.id, [task_id for attempt in story.attempts for task_id in attempt.candidates])
+
+
+def _refused(story: Story) -> str | None:
+    count = sum(attempt.callbacks_refused for attempt in story.attempts)
+    return f"{count} callbacks more, too many or too late to be kept" if count else None
+
+
+def _pruned(story: Story) -> str | None:
+    return ", ".join(f"{kind} from before {at.astimezone():%Y-%m-%d}" for kind, at in story.pruned_before.items())
 
 
 def _print_timeline(screen: Console, story: Story) -> None:

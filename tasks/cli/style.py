@@ -19,6 +19,7 @@ MARK = {
     State.EXPIRED: ("✗", "bold red"),
     State.FAILED: ("✗", "red"),
     State.CANCELLED: ("-", "bright_black"),
+    State.DELETED: ("-", "bright_black"),
 }
 
 

@@ -94,3 +94,12 @@ def test_a_text_comes_out_of_the_ledger(start: Start, tmp_path: Path) -> None:
     broken(pipeline, asset, "changed")
     assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.key]
     assert json.loads(pipeline.objects()[str(asset.key)]) == asset.content
+
+
+def test_a_link_that_was_pruned_is_asked_for_anew(start: Start, tmp_path: Path) -> None:
+    pipeline = start()
+    asset = archived(pipeline)
+    with_url(pipeline, asset, "")
+    broken(pipeline, asset, "missing")
+    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.key]
+    assert sha256(pipeline.objects()[str(asset.key)]) == asset.sha256

@@ -17,6 +17,7 @@ from tests.webhook.conftest import receiver
 from tests.webhook.receiving import deliver, new_attempt, path_of, rows, until
 from webhook.callbacks import LARGEST_BODY
 from worker.ledger import Ledger
+from worker.ledger.inbox import MOST_BODIES
 from worker.redaction import RedactingFormatter
 
 UNREACHABLE = ["sqlite:////nowhere/ledger.sqlite3", "postgresql://darkroom@127.0.0.1:1/darkroom"]
@@ -49,6 +50,13 @@ def test_two_bodies_for_one_attempt_are_two_rows(app: Flask, ledger: Ledger) -> 
     deliver(app, path, b"progress")
     deliver(app, path, b"success")
     assert [row.body for row in rows(ledger)] == [b"progress", b"success"]
+
+
+def test_what_is_too_much_for_one_attempt_is_answered_and_not_kept(app: Flask, ledger: Ledger) -> None:
+    path = path_of(new_attempt())
+    answers = [deliver(app, path, f"progress {number}".encode()) for number in range(MOST_BODIES + 5)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(rows(ledger)) == MOST_BODIES
 
 
 def test_sixteen_deliveries_at_once_are_all_kept(app: Flask, ledger: Ledger) -> None:

@@ -45,6 +45,12 @@ class Archive(Protocol):
     def url(self, key: str, *, expires: timedelta = ...) -> str:
         """A link that anybody can fetch the object with until it expires, at most 7 days; a secret, never stored."""
 
+    def delete(self, key: str, sha256: str | None = None) -> None:
+        """Delete the object, or only these bytes; what is not there is deleted already.
+
+        A bucket with versions keeps the old ones.
+        """
+
     def verify(self, key: str, sha256: str) -> Verdict:
         """Read the object again and compare its hash."""
 

@@ -6,6 +6,7 @@ from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 
 _GRANT = (
     "allow these credentials s3:GetObject, s3:PutObject, s3:PutObjectTagging, s3:AbortMultipartUpload and s3:ListBucket"
+    " (and s3:DeleteObject for `darkroom delete --objects`)"
 )
 _REGION = "the bucket is in another region, so set AWS_DEFAULT_REGION to that"
 _ENCRYPTION = "correct S3_SSE_KMS_KEY_ID, and let these credentials use that key"

@@ -97,6 +97,14 @@ class S3Archive:
         with self._errors(key):
             return self._client.generate_presigned_url("get_object", params, int(expires.total_seconds()))
 
+    def delete(self, key: str, sha256: str | None = None) -> None:
+        with self._errors(key):
+            if sha256 is not None and self._known_hash(key) != sha256:
+                return
+            response = self._requests.send("DELETE", key)
+            if response.status not in {200, 204, 404}:
+                raise refusal(response, "DeleteObject")
+
     def verify(self, key: str, sha256: str) -> Verdict:
         try:
             there = self._read_hash(key)

@@ -8,6 +8,7 @@ from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.deciding import Deciding
+from worker.ledger.deleting import Deleting
 from worker.ledger.dispatching import Dispatching
 from worker.ledger.following import Following
 from worker.ledger.gate import Gates
@@ -16,6 +17,7 @@ from worker.ledger.inventory import Inventory
 from worker.ledger.manifests import Manifests
 from worker.ledger.notifying import Notifying
 from worker.ledger.outcomes import Outcomes
+from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
 from worker.ledger.spending import Spending
@@ -43,6 +45,7 @@ class Ledger:
         self.notifying = Notifying(self.database)
         self.watching = Watching(self.database)
         self.deciding = Deciding(self.database)
+        self.deleting = Deleting(self.database)
         self.unclear = Unclears(self.database)
         self.rescuing = Rescuing(self.database)
         self.spending = Spending(self.database)
@@ -51,6 +54,7 @@ class Ledger:
         self.manifests = Manifests(self.database)
         self.inventory = Inventory(self.database)
         self.gates = Gates(self.database)
+        self.pruning = Pruning(self.database)
 
     def close(self) -> None:
         self.database.close()

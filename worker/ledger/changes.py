@@ -23,6 +23,7 @@ _EVENT_OF_STATE: Mapping[State, str] = {
     State.UNCONFIRMED: "generation.unconfirmed",
     State.ARCHIVED: "generation.archived",
     State.EXPIRED: "generation.expired",
+    State.DELETED: "generation.deleted",
 }
 
 _g = generations.c
@@ -96,7 +97,7 @@ class Changes:
         source, batch_id = self._states[generation_id]
         if to not in TRANSITIONS[source]:
             return False
-        if to in FINAL or to is State.SUCCEEDED:
+        if to is not State.DELETED and (to in FINAL or to is State.SUCCEEDED):
             values.setdefault("finished_at", self.at)
         at_source = {"id": generation_id, "state": source}
         if update_row(self.connection, generations, at_source, state=to, updated_at=self.at, **values) != 1:

@@ -38,13 +38,12 @@ class Undelivered:
 
 
 _d, _e, _a, _g = deliveries.c, events.c, assets.c, generations.c
-_c, _s = callbacks.c, subscribers.c
+_c = callbacks.c
 _FACTS = (_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries, _d.error, _d.state)
 _OF_GENERATION = (
     select(*_FACTS)
     .join_from(deliveries, events, _e.id == _d.event_id)
-    # Whoever it is: but the index of deliveries begins with the subscriber.
-    .where(_d.subscriber.in_(select(_s.name)), _d.event_id.in_(IDS), _d.state.in_(["dead", "dismissed"]))
+    .where(_d.event_id.in_(IDS), _d.state.in_(["dead", "dismissed"]))
     .order_by(_e.id, _d.subscriber)
 )
 # The condition on the state stands alone, because both tables have such a column.
@@ -81,7 +80,7 @@ class DeadLetters:
         """Deliver an event once more, from the first try; False when it was not given up."""
         now = self._database.clock()
         mine = {"subscriber": subscriber, "event_id": event_id}
-        again = {"tries": 0, "not_before": now, "error": None}
+        again = {"tries": 0, "not_before": now, "delivered_at": None, "error": None}
         with self._database.write() as connection:
             changed = [
                 update_row(connection, deliveries, {**mine, "state": state}, **again, state="waiting")
@@ -102,28 +101,31 @@ class DeadLetters:
     ) -> None:
         """Take callbacks, events (each with its subscriber) and follow-ups out of the list: all of them, or none.
 
-        Nothing is deleted, and who did it and why is written behind the error. Raises NotFound for one that is not in
-        the list.
+        Who did it and why is written behind the error; from now on they are kept as long as what was applied. Raises
+        NotFound for one that is not in the list.
         """
         by_subscriber: defaultdict[str, list[int]] = defaultdict(list)
         for event_id, subscriber in undelivered:
             by_subscriber[subscriber].append(event_id)
         said = f"(dismissed by {person.name}{f': {person.why}' if person.why else ''})"
         with self._database.write() as connection:
-            changes = Changes(connection, self._database.clock())
+            now = self._database.clock()
+            changes = Changes(connection, now)
             for generation_id in sorted(follow_ups_of):
                 known = [(generation_id,)] if dismiss_refused(changes, generation_id, person) else []
                 _require([generation_id], known, "follow-up of")
             changes.flush()
             found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
             _require(callback_ids, select_in(connection, found, callback_ids), "callback")
-            change = update(callbacks).where(_c.id.in_(IDS)).values(verdict="dismissed", error=_and_said(_c.error))
+            values = {"verdict": "dismissed", "applied_at": now, "error": _and_said(_c.error)}
+            change = update(callbacks).where(_c.id.in_(IDS)).values(values)
             _in_chunks(connection, change, callback_ids, said)
             for subscriber, ids in sorted(by_subscriber.items()):
                 dead = (_d.subscriber == subscriber, text(UNDELIVERABLE), _d.event_id.in_(IDS))
                 found = select(_d.event_id).where(*dead).order_by(_d.event_id).with_for_update()
                 _require(ids, select_in(connection, found, ids), "event", f" for {subscriber}")
-                change = update(deliveries).where(*dead).values(state="dismissed", error=_and_said(_d.error))
+                values = {"state": "dismissed", "delivered_at": now, "error": _and_said(_d.error)}
+                change = update(deliveries).where(*dead).values(values)
                 _in_chunks(connection, change, ids, said)
 
 

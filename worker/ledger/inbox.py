@@ -1,27 +1,43 @@
 """Callbacks as they came: raw bytes first, meaning later."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import Integer, bindparam, case, func, select, text, update
 
 from worker.ledger.database import Database
-from worker.ledger.statements import IDS, LIMIT, NOW
-from worker.ledger.tables import SET_ASIDE, UNAPPLIED, callbacks
+from worker.ledger.statements import IDS, LIMIT, NOW, select_in
+from worker.ledger.tables import SET_ASIDE, UNAPPLIED, attempts, callbacks
+from worker.ledger.types import CleanText, UtcDateTime
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5
+#: different bodies that one attempt keeps; when another one comes, its provider is asked how the attempt ended
+MOST_BODIES = 50
+#: how long after the end of an attempt its callbacks are kept; a provider repeats them for hours at the most
+LATEST = timedelta(hours=48)
+#: when an attempt is asked for at the latest, if a callback was refused that may have told how it ended
+_ASKED_WITHIN = timedelta(minutes=1)
 
 
 # One statement for all rows, in the driver's own words: sent one by one, each row lets go of the interpreter lock, and
 # a busy receiver waits to get it back while the write lock is held.
+# Whoever has one callback URL must not be able to fill the disk. `before`: bodies of its attempt among these rows.
 _INSERT = (
     "INSERT INTO callbacks (attempt_id, provider, received_at, remote_address, headers, body, digest) "
-    "VALUES {rows} ON CONFLICT DO NOTHING"
+    "WITH came (attempt_id, provider, received_at, remote_address, headers, body, digest, before) AS (VALUES {rows}) "
+    "SELECT attempt_id, provider, received_at, remote_address, headers, body, digest FROM came "
+    "WHERE before + (SELECT count(*) FROM (SELECT 1 FROM callbacks AS kept WHERE kept.attempt_id = came.attempt_id "
+    "LIMIT {most}) AS few) < {most} "
+    "AND NOT EXISTS (SELECT 1 FROM attempts AS ended WHERE ended.id = came.attempt_id AND ended.settled_at < {end} "
+    "AND ended.state IN ('rejected', 'failed', 'succeeded', 'charged')) ON CONFLICT DO NOTHING"
 )
-_ROW = "(%s,%s,%s,%s,%s,%s,%s)"
+# PostgreSQL takes what it cannot tell for text.
+_ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
+_SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,16 @@ _TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("unt
 _RENEW = update(callbacks).where(_c.id.in_(IDS), text(UNAPPLIED)).values(not_before=bindparam("until"))
 _GIVEN_UP = f"not applied after {MAX_TRIES} tries" + func.coalesce(": " + _c.error, "")
 _BROKE = update(callbacks).where(_c.id == bindparam("of"), text(UNAPPLIED)).values(error=bindparam("why"))
+_KNOWN = select(_c.attempt_id, _c.digest).where(_c.attempt_id.in_(IDS))
+_t = attempts.c
+_REFUSED = (
+    update(attempts)
+    .where(_t.id == bindparam("of", type_=CleanText()))
+    .values(
+        callbacks_refused=_t.callbacks_refused + bindparam("more", type_=Integer),
+        poll_at=case((_t.poll_at > bindparam("soon", type_=UtcDateTime()), bindparam("soon")), else_=_t.poll_at),
+    )
+)
 _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
 
 
@@ -67,26 +93,53 @@ class Inbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def store(self, deliveries: Sequence[Delivery]) -> None:
-        """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once."""
+    def store(self, deliveries: Sequence[Delivery]) -> int:
+        """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once.
+
+        An attempt keeps `MOST_BODIES`, and none that comes `LATEST` after its end. How many were refused for that; they
+        are counted with their attempt, and nobody needs to send them again.
+        """
         if not deliveries:
-            return
-        is_sqlite = self._database.is_sqlite
+            return 0
+        row = _SQLITE_ROW if self._database.is_sqlite else _ROW
         values: list[object] = []
+        seen: Counter[str] = Counter()
         for delivery in deliveries:
-            received_at = delivery.received_at.astimezone(UTC)
             values += (
                 delivery.attempt_id,
                 delivery.provider,
-                received_at.strftime("%Y-%m-%d %H:%M:%S.%f") if is_sqlite else received_at,
+                self._time(delivery.received_at),
                 delivery.remote_address,
                 json.dumps(dict(delivery.headers), separators=(",", ":")),
                 delivery.body,
                 delivery.digest,
+                seen[delivery.attempt_id],
             )
-        row = _ROW.replace("%s", "?") if is_sqlite else _ROW
+            seen[delivery.attempt_id] += 1
+        rows = ",".join([row] * len(deliveries))
+        statement = _INSERT.format(rows=rows, most=MOST_BODIES, end="?" if self._database.is_sqlite else "%s")
+        values.append(self._time(self._database.clock() - LATEST))
         with self._database.write(alone=True) as connection:
-            connection.exec_driver_sql(_INSERT.format(rows=",".join([row] * len(deliveries))), tuple(values))
+            kept = connection.exec_driver_sql(statement, tuple(values)).rowcount
+        return self._count_refused(deliveries) if kept < len(deliveries) else 0
+
+    def _count_refused(self, deliveries: Sequence[Delivery]) -> int:
+        """Most of what was not kept just now was there already."""
+        with self._database.read() as connection:
+            rows = select_in(connection, _KNOWN, list({one.attempt_id for one in deliveries}))
+        lost = {(one.attempt_id, one.digest) for one in deliveries} - {(row.attempt_id, row.digest) for row in rows}
+        if lost:
+            soon = self._database.clock() + _ASKED_WITHIN
+            for one, number in Counter(attempt_id for attempt_id, _ in lost).items():
+                # Each by itself: together they could wait in a circle with those who settle the same attempts.
+                with self._database.write(alone=True) as connection:
+                    connection.execute(_REFUSED, {"of": one, "more": number, "soon": soon})
+        return len(lost)
+
+    def _time(self, moment: datetime) -> object:
+        """As the driver takes it."""
+        utc = moment.astimezone(UTC)
+        return utc.strftime("%Y-%m-%d %H:%M:%S.%f") if self._database.is_sqlite else utc
 
     def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
         """Take callbacks that nobody has applied, oldest first; they come up again if they are not applied in time."""

@@ -36,12 +36,14 @@ deliveries = Table(
     Column("state", CleanText, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("not_before", UtcDateTime),
+    # When it was taken, or dismissed.
     Column("delivered_at", UtcDateTime),
     Column("error", CleanText),
 )
 for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliveries_dead", UNDELIVERABLE)):
     _columns = (deliveries.c.subscriber, deliveries.c.event_id)
     Index(_name, *_columns, sqlite_where=text(_condition), postgresql_where=text(_condition))
+Index("ix_deliveries_event", deliveries.c.event_id)
 
 #: the same condition where another table has a column of that name
 IS_UNDELIVERED = deliveries.c.state == literal_column("'waiting'")

@@ -10,6 +10,7 @@ from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
 from worker.ledger.database import Database
 from worker.ledger.dead_letters import Undelivered, undelivered_of
+from worker.ledger.pruning import pruned_before
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import (
@@ -38,6 +39,8 @@ class Attempt:
     sent_at: datetime
     #: while its own task is not known: tasks in the provider's list, one of which may be it
     candidates: tuple[str, ...] = ()
+    #: callbacks that came for it and were not kept
+    callbacks_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Story:
     callbacks: tuple[CallbackNote, ...]
     events: tuple[Event, ...]
     undelivered: tuple[Undelivered, ...]
+    #: of which of these (callbacks, events) some may have been deleted, because they are from before that time
+    pruned_before: Mapping[str, datetime]
 
 
 class Queries:
@@ -140,6 +145,7 @@ class Queries:
                     row.error,
                     row.sent_at,
                     tuple(row.candidates or ()) if row.state in {"uncertain", "abandoned"} and not row.task_id else (),
+                    row.callbacks_refused,
                 )
                 for row in connection.execute(of_attempts)
             ]
@@ -158,6 +164,7 @@ class Queries:
             told = [Event(row.at, row.type, row.payload) for row in happened]
             refused = undelivered_of(connection, generation_id)
             born = select(generations.c.id).where(generations.c.parent_id == generation_id)
+            pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}
             children = connection.execute(born.order_by(generations.c.id)).scalars().all()
         return Story(
             generation,
@@ -168,6 +175,7 @@ class Queries:
             tuple(notes),
             tuple(told),
             tuple(refused),
+            pruned,
         )
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:

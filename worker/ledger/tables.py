@@ -116,8 +116,12 @@ SENDING = "state = 'sending'"
 POLLED = "poll_at IS NOT NULL"
 UNAPPLIED = "applied_at IS NULL"
 SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
+#: callbacks that nobody reads again
+DONE_WITH = "verdict IN ('applied', 'ignored', 'dismissed')"
 UNSTORED = "state = 'waiting'"
 STORED = "state = 'stored'"
+#: assets in the bucket whose link is still known
+LINKED = "state = 'stored' AND url <> ''"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
 
 # For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
@@ -162,6 +166,8 @@ attempts = Table(
     Column("polls", Integer, nullable=False, server_default="0"),
     # Tasks in its provider's list, one of which may be it; a person decides.
     Column("candidates", Json),
+    # How many callbacks came for it that were not kept (`inbox.py`).
+    Column("callbacks_refused", Integer, nullable=False, server_default="0"),
     UniqueConstraint("provider", "task_id"),
 )
 # The double-payment lock: whatever the code does, the database refuses a second live attempt.
@@ -192,6 +198,7 @@ callbacks = Table(
 )
 Index("ix_callbacks_due", callbacks.c.id, **_where(UNAPPLIED))
 Index("ix_callbacks_set_aside", callbacks.c.id, **_where(SET_ASIDE))
+Index("ix_callbacks_done_with", callbacks.c.applied_at, **_where(DONE_WITH))
 
 assets = Table(
     "assets",
@@ -200,13 +207,13 @@ assets = Table(
     Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
     Column("index", Integer, nullable=False),
     Column("kind", CleanText, nullable=False),
-    # Empty for a text, whose content came with the outcome.
+    # Empty for a text, whose content came with the outcome, and once it is pruned.
     Column("url", CleanText, nullable=False),
     Column("content", Json),
     Column("deadline", UtcDateTime, nullable=False),
     # When somebody was told that the deadline is near.
     Column("at_risk_at", UtcDateTime),
-    # waiting, stored, expired
+    # waiting, stored, expired; deleted: with a key as long as its object is (or may be) still in the bucket
     Column("state", CleanText, nullable=False),
     Column("lease", CleanText),
     Column("not_before", UtcDateTime),
@@ -227,6 +234,7 @@ assets = Table(
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
 Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
+Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
 
 transitions = Table(
     "transitions",
@@ -258,4 +266,12 @@ heartbeats = Table(
     Column("worker", CleanText, primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+)
+
+# Up to when rows of this kind were deleted, so that what is not there any more can be told from what never was.
+prunes = Table(
+    "prunes",
+    metadata,
+    Column("kind", CleanText, primary_key=True),
+    Column("before", UtcDateTime, nullable=False),
 )

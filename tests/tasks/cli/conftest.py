@@ -10,6 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tasks.cli import cli
+from tests import s3
+from worker.archive import Keys
+from worker.archive.s3 import S3Archive
 from worker.ledger import Ledger
 
 
@@ -54,3 +57,17 @@ def ledger(sqlite_url: str) -> Iterator[Ledger]:
     ledger = Ledger(sqlite_url)
     yield ledger
     ledger.close()
+
+
+@pytest.fixture
+def archive(
+    darkroom: Darkroom, rclone: s3.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[S3Archive]:
+    """The bucket of `darkroom`, to break what lies there."""
+    s3.only_test_servers(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", rclone.endpoint)
+    monkeypatch.setenv("S3_BUCKET", s3.BUCKET)
+    monkeypatch.setenv("S3_PREFIX", tmp_path.name)
+    found = S3Archive(s3.BUCKET, Keys(tmp_path.name))
+    yield found
+    found.close()

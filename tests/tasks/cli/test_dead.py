@@ -171,9 +171,9 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
 @pytest.mark.parametrize(
     ("letter_id", "sentence"),
     [
-        ("callback:7", "does not exist, or waits to be applied already"),
+        ("callback:7", "does not exist (it may have been pruned), or waits to be applied already"),
         ("asset:gen_unknown/0", "belongs to no generation that the ledger knows"),
-        ("event:7/nobody", "was not given up, or does not exist"),
+        ("event:7/nobody", "was not given up, or does not exist (it may have been pruned)"),
     ],
 )
 def test_what_nobody_knows_is_told(darkroom: Darkroom, letter_id: str, sentence: str) -> None:

@@ -1,7 +1,6 @@
 """`darkroom verify`: what is missing, changed or unknown is named, and nothing else."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from tests import s3
 from tests.factories import LEASE, one, succeeded
 from tests.kept import kept
 from tests.tasks.cli.conftest import Darkroom
-from worker.archive import Keys
 from worker.archive.s3 import S3Archive
 from worker.archive.sidecar import sidecar
 from worker.errors import ArchiveError
@@ -20,20 +18,6 @@ from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Stored
 
 NOTHING = {"checked": 0, "missing": [], "changed": [], "orphaned": [], "unread": {}, "rejected": []}
-
-
-@pytest.fixture
-def archive(
-    darkroom: Darkroom, rclone: s3.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[S3Archive]:
-    """The bucket of `darkroom`, to break what lies there."""
-    s3.only_test_servers(monkeypatch, tmp_path)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", rclone.endpoint)
-    monkeypatch.setenv("S3_BUCKET", s3.BUCKET)
-    monkeypatch.setenv("S3_PREFIX", tmp_path.name)
-    found = S3Archive(s3.BUCKET, Keys(tmp_path.name))
-    yield found
-    found.close()
 
 
 def put(archive: S3Archive, key: str, content: bytes) -> None:
@@ -136,7 +120,7 @@ def test_what_is_ours_beside_the_results_is_not_orphaned_and_need_not_be_read(
     kept(ledger, archive, 2)
     put(archive, f"{archive.keys.prefix}/holiday.png", b"pixels")
     read: list[str] = []
-    monkeypatch.setattr(audit, "_described", lambda _, key: read.append(key))
+    monkeypatch.setattr(audit, "described", lambda _, key: read.append(key))
     put(archive, archive.keys.manifest("batch_1", "cats"), b"{}\n")
     put(archive, archive.keys.rejected("gen_1", 0), b"<html>")
     document = verified(darkroom, exit_code=1)

@@ -326,4 +326,25 @@ def a_ledger_is_restored(process: Process) -> None:
     process.notify()
 
 
-STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored)
+def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
+    process.repeat("notifying.register", [SHOP])
+    process.try_once("watching.beat", "quick@host", 4711)
+    process.repeat("creation.create", [new("fox", key="a")])
+    sent = process.submit()
+    process.accept(*sent.values())
+    process.repeat("inbox.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
+    process.ingest(lambda _: success(sent["fox"]))
+    process.archive()
+    process.notify()
+    (fox,) = process.ledger.queries.page()
+    process.command("deleting.delete", [fox.id], SOMEBODY)
+    (asset,) = process.ledger.queries.assets_of([fox.id])[fox.id]
+    process.repeat("deleting.objects_are_gone", [asset.id])
+    process.notify()
+    process.clock.advance(days=40)
+    before = process.clock() - timedelta(days=30)
+    for verb in ("callbacks", "links", "events", "heartbeats"):
+        process.repeat(f"pruning.{verb}", before)
+
+
+STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored, what_was_withdrawn_or_is_old_goes)

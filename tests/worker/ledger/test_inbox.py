@@ -1,12 +1,29 @@
 """Stored callbacks: kept once, claimed by one, tried a few times, and played again when a person asks."""
 
 import pytest
+from sqlalchemy import update
 
 from tests.clock import NOON, FakeClock
-from tests.factories import LEASE, at_once, claimed, delivery, flat, success
+from tests.factories import (
+    LEASE,
+    POLL_AFTER,
+    at_once,
+    claimed,
+    delivery,
+    failure,
+    flat,
+    resubmit,
+    submitted,
+    succeeded,
+    success,
+    task_of,
+)
+from worker.errors import Uncertain
 from worker.ledger import Ledger
-from worker.ledger.inbox import MAX_TRIES, StoredCallback
+from worker.ledger.inbox import LATEST, MAX_TRIES, MOST_BODIES, StoredCallback
 from worker.ledger.outcomes import News
+from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.tables import attempts
 
 
 def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:
@@ -30,7 +47,7 @@ def test_the_same_body_for_the_same_attempt_is_kept_once(ledger: Ledger):
 
 def test_sixteen_deliveries_at_once_are_kept_once(ledger: Ledger):
     results = at_once(*[lambda: ledger.inbox.store([delivery("a1"), delivery("a2")])] * 16)
-    assert results == [None] * 16
+    assert results == [0] * 16
     assert len(ledger.inbox.claim(10, LEASE)) == 2
 
 
@@ -110,3 +127,67 @@ def test_what_came_earlier_for_the_same_attempt_is_remembered_by_its_headers(led
     assert second.received_at == NOON
     assert ledger.inbox.earlier_headers(second) == [{"X-Webhook-Signature": "first"}]
     assert ledger.inbox.earlier_headers(first) == []
+
+
+def refused(ledger: Ledger, claim: Claim) -> tuple[int, int]:
+    """How many callbacks of this one are kept, and how many were not."""
+    story = ledger.queries.story(claim.generation.id)
+    return len(story.callbacks), sum(attempt.callbacks_refused for attempt in story.attempts)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 64])
+def test_an_attempt_keeps_fifty_bodies_and_counts_the_others(ledger: Ledger, at_a_time: int):
+    claim, other = submitted(ledger, 2)
+    bodies = [delivery(claim.attempt_id, digest=f"d{number}") for number in range(MOST_BODIES + 20)]
+    groups = [bodies[start : start + at_a_time] for start in range(0, len(bodies), at_a_time)]
+    assert sum(ledger.inbox.store(group) for group in groups) == 20
+    assert refused(ledger, claim) == (MOST_BODIES, 20)
+    # Those that are there already come again, and the other one has room of its own.
+    assert ledger.inbox.store([bodies[0], bodies[-1], delivery(other.attempt_id)]) == 1
+    assert refused(ledger, claim) == (MOST_BODIES, 21)
+    assert refused(ledger, other) == (1, 0)
+
+
+def test_many_deliveries_of_an_attempt_that_nobody_knows_are_bounded_too(ledger: Ledger):
+    assert ledger.inbox.store([delivery("a0", digest=f"d{number}") for number in range(60)]) == 10
+    assert len(ledger.inbox.claim(100, LEASE)) == MOST_BODIES
+
+
+def test_an_attempt_whose_callback_was_refused_is_asked_for_within_a_minute(ledger: Ledger, clock: FakeClock):
+    """What was refused may have said how it ended."""
+    (claim,) = submitted(ledger)
+    ledger.watching.asked(ledger.watching.silent(9, LEASE, POLL_AFTER))
+    ledger.inbox.store([delivery(claim.attempt_id, digest=f"d{number}") for number in range(MOST_BODIES)])
+    later = POLL_AFTER * 100
+    assert not ledger.watching.silent(9, LEASE, later)
+    with ledger.database.write() as connection:
+        connection.execute(update(attempts).values(poll_at=clock() + later))
+    clock.advance(1)
+    ledger.inbox.store([delivery(claim.attempt_id, digest="the outcome")])
+    clock.advance(59)
+    assert not ledger.watching.silent(9, LEASE, later)
+    clock.advance(2)
+    (asked,) = ledger.watching.silent(9, LEASE, later)
+    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
+    assert asked.task_id == task_of(claim)
+
+
+def test_two_days_after_the_end_of_an_attempt_nothing_is_kept(ledger: Ledger, clock: FakeClock):
+    (done,), (failed,), (open_one,) = succeeded(ledger), submitted(ledger), submitted(ledger)
+    ledger.outcomes.apply([failure(failed)])
+    clock.advance(LATEST.total_seconds())
+    for number, late in ((1, 0), (2, 1)):
+        for claim in (done, failed):
+            assert ledger.inbox.store([delivery(claim.attempt_id, digest=f"d{number}")]) == late
+            assert refused(ledger, claim) == (1, late)
+        assert ledger.inbox.store([delivery(open_one.attempt_id, digest=f"d{number}")]) == 0
+        clock.advance(1)
+
+
+def test_what_was_given_up_and_may_have_been_paid_for_has_no_end(ledger: Ledger, clock: FakeClock):
+    (claim,) = claimed(ledger)
+    ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("?", code="time_out"))], POLL_AFTER)
+    resubmit(ledger, claim)
+    clock.advance(days=30)
+    assert ledger.inbox.store([delivery(claim.attempt_id)]) == 0
+    assert refused(ledger, claim) == (1, 0)

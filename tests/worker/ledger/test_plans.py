@@ -6,6 +6,7 @@ would cost a pass over the whole table, every second, and no other test would no
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
 from worker.ledger.tables import generations
 
+LATER = NOON + timedelta(hours=1)
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
@@ -58,6 +60,9 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
     "given up": (lambda ledger: ledger.dead_letters.assets(50), {"ix_generations_by_state"}),
     "follow-ups given up": (lambda ledger: ledger.following.refused(50), {"ix_generations_follow_up_refused"}),
+    "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
+    "links that are old": (lambda ledger: ledger.pruning.links(NOON), {"ix_assets_linked"}),
+    "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
     "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),

@@ -17,7 +17,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0013"
+HEAD = "0015"
 
 
 @pytest.fixture
@@ -104,7 +104,11 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 
 def back_to_0010(connection: Connection) -> None:
-    """No flows, what is asked for belongs to its generation, and follow-ups are tried for ever."""
+    """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
+    connection.execute(text("DROP TABLE prunes"))
+    for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
+        connection.execute(text(f"DROP INDEX ix_{index}"))
+    connection.execute(text("ALTER TABLE attempts DROP COLUMN callbacks_refused"))
     connection.execute(text("DROP INDEX ix_generations_follow_up_refused"))
     for column in ("tries", "error", "not_before"):
         connection.execute(text(f"ALTER TABLE generations DROP COLUMN follow_up_{column}"))

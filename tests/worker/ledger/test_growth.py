@@ -1,0 +1,122 @@
+"""How many bytes a generation takes in the ledger for good: each column and index of it is paid for a million times."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, text
+
+from tasks.prune import bites
+from tests.clock import FakeClock
+from tests.factories import LEASE, POLL_AFTER
+from tests.worker.ledger.purses import NO_CAP
+from worker.generation import GenerationRequest, Link, Operation, Outcome, Status
+from worker.ledger import Ledger
+from worker.ledger.archiving import Archived, Stored
+from worker.ledger.creation import NewGeneration
+from worker.ledger.dispatching import Limits
+from worker.ledger.inbox import Delivery, StoredCallback
+from worker.ledger.notifying import Handed
+from worker.ledger.outcomes import News
+from worker.ledger.sizes import ledger_size
+from worker.ledger.submissions import Submitted
+
+SHOP = "webhook:shop"
+COUNT = 400
+PICTURES = 4
+#: bytes of each generation
+MOST = {"sqlite": 5000, "postgresql": 6000}
+
+
+@pytest.fixture
+def ledger(database_url: str, clock: FakeClock) -> Iterator[Ledger]:
+    ledger = Ledger(database_url, clock)
+    yield ledger
+    ledger.close()
+
+
+def body(attempt_id: str, state: str) -> bytes:
+    """As long as one of Kie's."""
+    return json.dumps({"code": 200, "data": {"taskId": attempt_id, "state": state, "pad": "x" * 900}}).encode()
+
+
+def come(ledger: Ledger, attempt_id: str, state: str) -> Delivery:
+    content = body(attempt_id, state)
+    headers = {"Content-Type": "application/json", "User-Agent": "okhttp/4"}
+    digest = hashlib.sha256(content).hexdigest()
+    return Delivery(attempt_id, "kie", ledger.database.clock(), "10.0.0.1", headers, content, digest)
+
+
+def read(ledger: Ledger, callback: StoredCallback) -> News:
+    task_id = f"task{callback.attempt_id}"
+    if b"success" not in callback.body:
+        return News(callback.attempt_id, Outcome(Status.IN_PROGRESS, task_id, progress=50), "callback", (), callback.id)
+    links = tuple(
+        Link(f"https://tempfile.example/m/{callback.attempt_id}_{index}.jpeg?ex=691f00aa&is=691eaf2a&hm={'0' * 64}")
+        for index in range(PICTURES)
+    )
+    deadlines = (ledger.database.clock() + timedelta(hours=24),) * PICTURES
+    outcome = Outcome(Status.SUCCEEDED, task_id, links=links)
+    return News(callback.attempt_id, outcome, "callback", deadlines, callback.id)
+
+
+def go_their_way(ledger: Ledger, count: int) -> None:
+    """With key and price, two callbacks, four pictures each, and one subscriber who is told."""
+    ledger.notifying.register([SHOP])
+    prompt = "a lighthouse in the fog, number {}, cinematic, 35mm --ar 16:9"
+    requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
+    wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
+    ledger.creation.create(wanted, "lighthouses")
+    ledger.dispatching.dispatch("kie", Limits(10**6, 10**6), NO_CAP)
+    claims = ledger.submissions.claim(count, LEASE)
+    assert len(claims) == count
+    ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)
+    ledger.inbox.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
+    while found := ledger.inbox.claim(200, LEASE):
+        ledger.outcomes.apply([read(ledger, one) for one in found])
+    while lent := ledger.archiving.claim(100, LEASE):
+        ledger.archiving.record([
+            Archived(claim, tuple(
+                Stored(asset.index, f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
+                       hashlib.sha256(f"{claim.generation.id}{asset.index}".encode()).hexdigest(), 1_500_000,
+                       "image/png", 1024, 1024)
+                for asset in claim.assets
+            ), described=True)
+            for claim in lent
+        ])  # fmt: skip
+    (mine,) = ledger.notifying.claim([SHOP], 1, LEASE)
+    handed = None
+    while (event := ledger.notifying.step(mine, LEASE, handed)) or ledger.notifying.feed(mine, lambda _: True):
+        handed = Handed(event) if event else None
+    ledger.notifying.release(mine)
+
+
+def compact(ledger: Ledger) -> int:
+    """Bytes of all tables without what is free in them."""
+    if ledger.database.is_sqlite:
+        engine = create_engine(ledger.database.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("VACUUM"))
+        engine.dispose()
+    else:
+        url = ledger.database.url.replace("postgresql+psycopg", "postgresql")
+        with closing(psycopg.connect(url, autocommit=True)) as connection:
+            connection.execute("VACUUM FULL")
+    return sum(table.bytes or 0 for table in ledger_size(ledger.database).tables)
+
+
+def test_after_a_month_a_generation_with_four_pictures_is_small(ledger: Ledger, clock: FakeClock):
+    empty = compact(ledger)
+    go_their_way(ledger, COUNT)
+    assert ledger.queries.counts() == {"archived": COUNT}
+    before = (compact(ledger) - empty) / COUNT
+    clock.advance(days=40)
+    for _ in bites(ledger, clock() - timedelta(days=30)):
+        pass
+    after = (compact(ledger) - empty) / COUNT
+    assert after <= MOST["sqlite" if ledger.database.is_sqlite else "postgresql"]
+    assert after < 0.6 * before
