@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
+from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
-
-#: how both drivers say that the tables are not (yet) those that this version expects
-_NOT_UPGRADED = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
-#: PostgreSQL's name of what two transactions may write at once, though each looked before; the next look tells
-_RACE = "uq_attempts_provider_task_id"
 
 
 class Clock(Protocol):
@@ -67,6 +62,7 @@ class Database:
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.url = _checked(url)
         self.engine = _create_engine(self.url)
+        event.listen(self.engine, "handle_error", forget_spoilt)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.clock = clock or (system_clock if self.is_sqlite else _server_clock(self.engine))
         self._gate = WriteGate(Path(str(self.engine.url.database))) if self.is_sqlite else None
@@ -118,34 +114,6 @@ class Database:
         event.listen(pool, "checkin", lambda _, entry: entry.close())
         # Those that came back before somebody listened.
         pool.dispose()
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LedgerUnavailable(f"the ledger cannot be opened: {error.strerror}: {error.filename}") from error
-    except PoolTimeout as error:
-        raise LedgerUnavailable("no connection to the ledger was free in time") from error
-    except (OperationalError, ProgrammingError) as error:
-        if any(sign in f"{type(error.orig).__name__}: {error.orig}" for sign in _NOT_UPGRADED):
-            raise ConfigurationError("the ledger's tables are missing or old: run `darkroom db upgrade`") from error
-        if isinstance(error, ProgrammingError):
-            raise
-        raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
-    except DBAPIError as error:
-        if _RACE in str(error.orig):
-            raise LedgerUnavailable("another attempt was given the same task_id at the same moment") from error
-        if error.connection_invalidated:
-            raise LedgerUnavailable(f"the connection to the ledger was lost: {_first_line(error)}") from error
-        if type(error) is DatabaseError:
-            raise ConfigurationError(f"the ledger cannot be used: {_first_line(error)}; check DATABASE_URL") from error
-        raise
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().partition("\n")[0]
 
 
 def _checked(url: str) -> str:

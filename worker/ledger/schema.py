@@ -9,7 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger.database import BUSY_SECONDS, Database, translated_errors
+from worker.ledger.database import BUSY_SECONDS, Database
+from worker.ledger.database_errors import translated_errors
 
 #: any number of our own: who holds PostgreSQL's advisory lock of this number migrates
 _MIGRATION_LOCK = 20261121
