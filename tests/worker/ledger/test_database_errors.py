@@ -52,7 +52,10 @@ def test_each_sqlstate_has_its_meaning_and_only_a_spoilt_connection_is_replaced(
     server: Ledger, state: str, meaning: type[Exception]
 ):
     before = pid_of(server)
-    with pytest.raises(meaning, match=r"odd|tables are missing or old") as caught, server.database.write() as connection:
+    with (
+        pytest.raises(meaning, match=r"odd|tables are missing or old") as caught,
+        server.database.write() as connection,
+    ):
         connection.execute(text(f"DO $$BEGIN RAISE 'odd' USING ERRCODE = '{state}'; END$$"))
     assert type(caught.value) in {LedgerUnavailable, LedgerUnfit} or issubclass(meaning, DBAPIError)
     assert (pid_of(server) == before) is (state not in SPOILT.split())
