@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,23 +40,21 @@ def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[
     belongs to a newer version of Darkroom.
     """
     engine = _engine(database)
-    first: str | None = None
-    steps = 0
+    step = partial(_patiently, partial(_step, database, engine), say)
     try:
-        while True:
-            before, after, head = _patiently(lambda: _step(database, engine), say)
-            first = first if steps else before
-            steps += 1
-            if after == head:
-                return first, head
+        before, after, head = step()
+        while after != head:
+            _, after, head = step()
     except LedgerUnavailable as error:
         raise ConfigurationError(f"{error}; check DATABASE_URL and DARKROOM_DATA") from error
+    else:
+        return before, head
     finally:
         engine.dispose()
 
 
 def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, str]:
-    """Run one migration, if one is missing; the revision before and after, and the newest."""
+    """Run the first migration that is missing, in a new ledger all; the revision before and after, and the newest."""
     with translated_errors(), database.gate(), engine.begin() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
@@ -66,8 +65,9 @@ def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, s
             return before, before, head
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "+1")
-        return before, _revisions(connection)[0], head
+        # In a new ledger nobody is waiting.
+        command.upgrade(config, "head" if before is None else "+1")
+        return before, MigrationContext.configure(connection).get_current_revision(), head
 
 
 def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
@@ -85,7 +85,7 @@ def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
                     "the ledger's tables are in use for too long, by a backup or an open transaction (pg_stat_activity "
                     "shows it): run `darkroom db upgrade` again when it is over; what it did so far stays"
                 ) from error
-            say(f"somebody uses the ledger's tables, perhaps a backup: trying again for another {left:.0f} s")
+            say(f"the ledger's tables are in use, perhaps by a backup: trying again for another {left:.0f} s")
             time.sleep(_PAUSE_SECONDS)
 
 

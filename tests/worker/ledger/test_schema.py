@@ -204,8 +204,7 @@ def test_an_upgrade_takes_over_who_is_asked_for_and_asks_for_those_that_were_for
 
 def test_four_upgrades_at_once_are_one(blank: Ledger):
     results = at_once(*[lambda: upgrade(blank.database)] * 4)
-    befores, afters = zip(*results, strict=True)
-    assert (befores.count(None), set(afters)) == (1, {HEAD})
+    assert sorted(results, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
     check(blank.database)
 
 
@@ -225,7 +224,7 @@ def test_an_upgrade_waits_for_a_backup_without_keeping_others_from_the_tables(
             backup.execute(text("SELECT 1 FROM generations"))
             upgrading = pool.submit(upgrade, blank.database, told.put)
             for _ in range(3):
-                assert "perhaps a backup" in told.get(timeout=60)
+                assert "perhaps by a backup" in told.get(timeout=60)
                 with blank.database.read() as connection:
                     assert connection.execute(text("SELECT id FROM generations")).scalar_one() == made.id
         assert upgrading.result(60) == ("0010", HEAD)
