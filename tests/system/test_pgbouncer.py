@@ -41,19 +41,6 @@ def url(bounced: Postgres, migrated_database: str, postgresql_url: str) -> str:
     return bounced.url(migrated_database)
 
 
-@pytest.fixture
-def opened() -> Iterator[Callable[[str], Ledger]]:
-    ledgers: list[Ledger] = []
-
-    def open_ledger(url: str) -> Ledger:
-        ledgers.append(Ledger(url))
-        return ledgers[-1]
-
-    yield open_ledger
-    for ledger in ledgers:
-        ledger.close()
-
-
 def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened: Callable[[str], Ledger]):
     """Each statement often enough to be prepared, where that is not left off."""
 

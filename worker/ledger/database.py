@@ -32,8 +32,8 @@ class WriteGate:
     """Queues the writers of one SQLite file, across threads and processes.
 
     SQLite itself lets a second writer sleep and try again, which makes single writers wait for most of a second under
-    load; the kernel's file lock wakes the next one at once. The lock dies with its process, and its file names
-    that.
+    load; the kernel's file lock wakes the next one at once. The lock dies with its process, whose number its
+    file holds.
     """
 
     def __init__(self, database: Path) -> None:
@@ -76,7 +76,8 @@ class WriteGate:
                 wait.start()
                 self._waiter = wait
                 wait.join(left)
-        os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
+        with suppress(OSError):  # of a disk that is full: it is for a person only
+            os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
 
 
 def _is_locked(descriptor: int) -> bool:

@@ -20,7 +20,7 @@ _LATER_CLASSES = {"08", "25", "40", "53", "55", "57", "58", "72", "F0", "XX"}
 _SPOILT = {"25006", "26000", "42P05", "0A000"}
 #: a table, column, index, schema or function is not there (yet)
 _NOT_UPGRADED = {"42P01", "42703", "42704", "42883", "42P10", "3F000"}
-_MISSING_IN_SQLITE = ("no such table", "no such column", "no such index", "ON CONFLICT clause does not match")
+_MISSING_IN_SQLITE = ("no such table", "no such column", "has no column named", "ON CONFLICT clause does not match")
 _UPGRADE = "the ledger's tables are missing or old: run `darkroom db upgrade`"
 #: the user, the database or somebody's trigger does not let us
 _PERSON_CLASSES = {"0P", "28", "3D", "P0"}

@@ -110,6 +110,8 @@ def test_what_was_prepared_before_an_upgrade_works_on_another_connection(
         ("PRAGMA max_page_count = 1", "CREATE TABLE odd AS SELECT zeroblob(1000000)", LedgerUnavailable),
         ("SELECT 1", "SELECT odd FROM heartbeats", LedgerUnfit),
         ("SELECT 1", "SELECT * FROM odd", LedgerUnfit),
+        ("SELECT 1", "INSERT INTO heartbeats (odd) VALUES (1)", LedgerUnfit),
+        ("SELECT 1", "INSERT INTO heartbeats (worker) VALUES ('w') ON CONFLICT (pid) DO NOTHING", LedgerUnfit),
         ("SELECT 1", "SELECT FROM", DBAPIError),
         ("SELECT 1", "INSERT INTO heartbeats (worker) VALUES ('w')", DBAPIError),
     ],

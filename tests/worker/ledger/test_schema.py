@@ -29,20 +29,6 @@ def blank(blank_database_url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-@pytest.fixture
-def opened() -> Iterator[Callable[[str], Ledger]]:
-    """Open ledgers that are closed at the end."""
-    ledgers: list[Ledger] = []
-
-    def open_ledger(url: str) -> Ledger:
-        ledgers.append(Ledger(url))
-        return ledgers[-1]
-
-    yield open_ledger
-    for ledger in ledgers:
-        ledger.close()
-
-
 def indexes(connection: Connection) -> dict[str, str]:
     """Every index with all that it says, conditions and directions too: Alembic does not compare those."""
     if connection.dialect.name == "sqlite":
