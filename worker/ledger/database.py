@@ -32,8 +32,7 @@ class WriteGate:
     """Queues the writers of one SQLite file, across threads and processes.
 
     SQLite itself lets a second writer sleep and try again, which makes single writers wait for most of a second under
-    load; the kernel's file lock wakes the next one at once. The lock dies with its process, whose number its
-    file holds.
+    load; the kernel's file lock wakes the next one at once. The lock dies with its process, whose number is in it.
     """
 
     def __init__(self, database: Path) -> None:
@@ -89,7 +88,7 @@ def _is_locked(descriptor: int) -> bool:
 
 
 class Database:
-    """Transactions on the ledger; every failure of the server is raised as LedgerUnavailable.
+    """Transactions on the ledger; what its server says is raised as `database_errors` translates it.
 
     `clock` is what every time in the ledger comes from and is compared with. Without one it is that of the PostgreSQL
     server, which all machines share; or this machine's own, which all share who use its SQLite file.
