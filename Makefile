@@ -9,7 +9,7 @@ CHAOS_FLAGS ?=
 BENCH_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-python lint chaos bench lock clean
+.PHONY: help demo up test test-system test-python lint chaos bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ up: $(VENV)/.runtime ## one machine against real providers (deploy/env.example)
 
 test: $(VENV)/.dev ## the tests, offline; TEST_FLAGS="-k archive"
 	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
+
+test-system: $(VENV)/.dev ## the tests that need programs of the distribution (pgbouncer), which it installs as root
+	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq pgbouncer; \
+		else echo "pgbouncer is missing: install it (apt-get install pgbouncer), then run this again" >&2; exit 1; fi; } >&2
+	$(BIN)/pytest -m system tests/system $(TEST_FLAGS)
 
 test-python: ## the tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \

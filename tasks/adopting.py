@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status
 from worker.ledger.rescuing import Orphan, Place, Placed
 from worker.prices import Prices
@@ -48,7 +48,7 @@ def adopt(
     provider = here.provider(name, account)
     try:
         adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting, prices)
-    except LedgerUnavailable:
+    except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
         if len(tasks) > 1:

@@ -5,7 +5,7 @@ import logging
 from worker import stopping
 from worker.bells import ring
 from worker.celery import app
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.creation import NewGeneration
 from worker.providers import provider_class
@@ -34,7 +34,7 @@ def _create(here: Services, parent: Generation) -> int:
     """How many; none of a parent that cannot be followed up now, which holds up no other."""
     try:
         return _create_all(here, parent)
-    except LedgerUnavailable:
+    except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
         log.exception("the follow-ups of %s cannot be created", parent.id)

@@ -14,7 +14,7 @@ from worker.bells import ring, ring_if_due
 from worker.celery import app
 from worker.deadline import deadline_of
 from worker.draining import LEASE, renewed
-from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable
+from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
@@ -60,7 +60,7 @@ def _each(
     for one in callbacks:
         try:
             found[one.id] = read(one)
-        except LedgerUnavailable:
+        except (LedgerUnavailable, LedgerUnfit):
             raise
         except Exception as error:
             log.exception("callback %d cannot be read", one.id)
@@ -195,7 +195,7 @@ def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
     """All in one transaction; if one of them cannot be written down, each in its own."""
     try:
         return list(zip(news, here.ledger.outcomes.apply(news), strict=True))
-    except LedgerUnavailable:
+    except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
         if len(news) > 1:

@@ -11,7 +11,7 @@ from typing import IO
 from worker.archive.sidecar import manifest_line
 from worker.celery import app
 from worker.draining import LEASE, renewed
-from worker.errors import ArchiveError, LedgerUnavailable
+from worker.errors import ArchiveError, LedgerUnavailable, LedgerUnfit
 from worker.ledger.inventory import PAGE
 from worker.ledger.manifests import BatchClaim
 from worker.services import Services, services
@@ -37,7 +37,7 @@ def manifest() -> None:
             # The next one would meet the same trouble.
             log.warning("the manifest of batch %s is left for later: %s", claim.id, error)
             return
-        except LedgerUnavailable:
+        except (LedgerUnavailable, LedgerUnfit):
             raise
         except Exception:
             # Due again after its lease; the others are written meanwhile.

@@ -181,6 +181,20 @@ def ledger(database_url: str, clock: FakeClock) -> Iterator[Ledger]:
     ledger.close()
 
 
+@pytest.fixture
+def opened() -> Iterator[Callable[[str], Ledger]]:
+    """Open ledgers that are closed at the end."""
+    ledgers: list[Ledger] = []
+
+    def open_ledger(url: str) -> Ledger:
+        ledgers.append(Ledger(url))
+        return ledgers[-1]
+
+    yield open_ledger
+    for ledger in ledgers:
+        ledger.close()
+
+
 @pytest.fixture(scope="session")
 def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3.Server]:
     """A real S3 server with the bucket `s3.BUCKET`."""

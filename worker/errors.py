@@ -19,6 +19,13 @@ class NotFound(DarkroomError):
     """Nothing has that id."""
 
 
+class LedgerUnfit(ConfigurationError):
+    """The database answers, and cannot be used as it is: tables missing or old, a right not granted.
+
+    No row is to blame for it, and where an upgrade is under way it is over soon.
+    """
+
+
 class LedgerUnavailable(DarkroomError):
     """The database cannot be reached or is busy for too long; the caller may try again."""
 

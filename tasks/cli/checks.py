@@ -75,6 +75,9 @@ def _ledger(here: Services) -> Iterator[Finding]:
     here.ledger.watching.ping()
     schema.check(here.ledger.database)
     kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
+    if here.ledger.database.is_pooled:
+        # It works, and costs a round trip in each transaction, which somebody who looks for speed should know.
+        kind = "PostgreSQL through a pooler (one more round trip for each transaction)"
     yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
 
 

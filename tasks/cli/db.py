@@ -1,5 +1,7 @@
 """`darkroom db`: the ledger's tables."""
 
+from functools import partial
+
 import click
 
 from tasks.cli.connection import open_ledger, read_settings
@@ -30,7 +32,7 @@ def upgrade(as_json: bool) -> None:
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.ledger_url)
     try:
-        before, after = upgrade_ledger(database)
+        before, after = upgrade_ledger(database, partial(click.echo, err=True))
     finally:
         database.close()
     if as_json:

@@ -1,12 +1,14 @@
 """In each step of the flow: a first row that raises does not keep the second from being done, and is told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import select, text
 
 from tasks import archive, follow_up, manifest, notify, poll
 from tests.commands import darkroom
@@ -17,7 +19,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.following import MAX_TRIES as FOLLOW_UP_TRIES
 from worker.ledger.inbox import MAX_TRIES as CALLBACK_TRIES
-from worker.ledger.tables import metadata
+from worker.ledger.tables import callbacks, metadata
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
 
@@ -203,6 +205,42 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
     assert (troubled.failures, troubled.error) == (
         1, "it could not be sent: KeyError: 'what nobody has thought of'",
     )  # fmt: skip
+
+
+@contextmanager
+def not_upgraded(pipeline: Pipeline, table: str) -> Iterator[None]:
+    """As in the minutes in which new workers run on old tables."""
+    with pipeline.ledger.database.write() as connection:
+        connection.execute(text(f"ALTER TABLE {table} RENAME TO later"))
+    yield
+    with pipeline.ledger.database.write() as connection:
+        connection.execute(text(f"ALTER TABLE later RENAME TO {table}"))
+
+
+def test_no_callback_is_blamed_for_tables_that_are_not_upgraded(start: Start) -> None:
+    pipeline = start()
+    made = called_back(pipeline)
+    with not_upgraded(pipeline, "transitions"):
+        pipeline.step("ingest")
+    with pipeline.ledger.database.read() as connection:
+        assert set(connection.execute(select(callbacks.c.error)).scalars()) == {None}
+    pipeline.clock.advance(seconds=31)
+    pipeline.step("ingest")
+    assert [pipeline.get(one).state for one in made] == [State.SUCCEEDED] * 2
+
+
+def test_no_follow_up_is_given_up_for_tables_that_are_not_upgraded(start: Start) -> None:
+    pipeline = start()
+    (parent,) = pipeline.submit("a fox", follow_up=("upscale1",))
+    pipeline.step("dispatch")
+    pipeline.step("submit")
+    with not_upgraded(pipeline, "flows"):
+        pipeline.until(lambda: pipeline.get(parent).state is State.ARCHIVED)
+        for _ in range(FOLLOW_UP_TRIES):
+            pipeline.clock.advance(minutes=10)
+            pipeline.step("follow_up")
+    assert darkroom("dead").stdout == ""
+    pipeline.until(lambda: len(pipeline.all()) == 2)
 
 
 def test_an_error_after_the_post_leaves_it_to_be_found(start: Start, monkeypatch: Patch) -> None:

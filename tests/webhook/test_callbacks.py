@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.clock import NOON, FakeClock
 from tests.factories import at_once
+from tests.postgres import Postgres, read_only
 from tests.webhook.conftest import receiver
 from tests.webhook.receiving import deliver, new_attempt, path_of, rows, until
 from webhook.callbacks import LARGEST_BODY
@@ -241,7 +242,39 @@ def test_without_tables_a_callback_is_503(blank_database_url: str, bells: list[s
     ledger.close()
 
 
-def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_line_without_the_token(
+#: of a row alone, of a right, of a server that became a standby, of a server in trouble, and of a trigger
+@pytest.mark.parametrize("state", ["22P02", "23514", "42501", "25006", "XX000", "0A000", "P0001", "54000"])
+def test_whatever_the_database_says_a_callback_is_503(
+    postgres: Postgres, migrated_database: str, postgresql_url: str, bells: list[str], clock: FakeClock, state: str
+) -> None:
+    raised = f"CREATE FUNCTION odd() RETURNS trigger AS $$BEGIN RAISE 'odd' USING ERRCODE = '{state}'; END$$"
+    trigger = "CREATE TRIGGER odd BEFORE INSERT ON callbacks EXECUTE FUNCTION odd()"
+    ledger = Ledger(postgresql_url, clock)
+    app, path = receiver(ledger, clock), path_of(new_attempt())
+    postgres.execute(f"{raised} LANGUAGE plpgsql; {trigger}", migrated_database)
+    try:
+        answer = deliver(app, path)
+    finally:
+        postgres.execute("DROP FUNCTION odd CASCADE", migrated_database)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert deliver(app, path).status_code == 200
+    ledger.close()
+
+
+def test_a_server_that_is_read_only_for_a_while_gives_503_and_then_the_same_receiver_keeps_callbacks(
+    postgres: Postgres, migrated_database: str, postgresql_url: str, bells: list[str], clock: FakeClock
+) -> None:
+    """As one that lost its rank in a fail-over: the connections that are open stay read-only."""
+    ledger = Ledger(postgresql_url, clock)
+    app, path = receiver(ledger, clock), path_of(new_attempt())
+    with read_only(postgres, migrated_database):
+        answer = deliver(app, path)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert deliver(app, path).status_code == 200
+    ledger.close()
+
+
+def test_an_unexpected_error_is_a_503_that_tells_nothing_and_a_log_line_without_the_token(
     app: Flask, ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = path_of(new_attempt())
@@ -253,7 +286,7 @@ def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_line_without_
     with caplog.at_level(logging.ERROR):
         answer = deliver(receiver(ledger, FakeClock()), path)
 
-    assert (answer.status_code, answer.json) == (500, {"title": "Internal Server Error", "status": 500})
+    assert (answer.status_code, answer.json) == (503, {"title": "Service Unavailable", "status": 503})
     (record,) = caplog.records
     line = RedactingFormatter().format(record)
     assert "RuntimeError: broken at" in line

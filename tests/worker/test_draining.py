@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import pytest
@@ -122,6 +122,13 @@ def test_an_item_that_breaks_is_left_to_its_lease(caplog: pytest.LogCaptureFixtu
     assert "KeyError" in caplog.text
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(draining, "_PATIENCE", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_result_that_cannot_be_recorded_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture):
     work = Work(5)
 
@@ -194,30 +201,101 @@ def test_a_ledger_that_is_away_at_once_is_told():
         drain(claim, work.work, work.record, threads=4)
 
 
-def test_results_wait_for_a_ledger_that_is_away(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "error", [LedgerUnavailable("away"), ConfigurationError("no such column"), ValueError("odd")], ids=repr
+)
+def test_results_wait_whatever_keeps_them_from_being_recorded(monkeypatch: pytest.MonkeyPatch, error: Exception):
+    """As in a rolling upgrade, whose new column comes in a moment."""
     monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
     work = Work(8)
-    refusals = iter(range(5))
+    refusals = iter(range(20))
 
     def record(numbers: Sequence[int]) -> None:
         if next(refusals, None) is not None:
-            raise LedgerUnavailable("away")
+            raise error
         work.record(numbers)
 
     assert drain(work.claim, work.work, record, threads=4) == 8
     assert sorted(work.recorded) == list(range(8))
 
 
-def test_results_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(draining, "_PATIENCE", 0.05)
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", [LedgerUnavailable("away"), ConfigurationError("no such column")], ids=repr)
+def test_results_do_not_wait_for_ever(error: Exception):
     work = Work(8)
 
     def record(_numbers: Sequence[int]) -> None:
-        raise LedgerUnavailable("away")
+        raise error
+
+    with pytest.raises(type(error)):
+        drain(work.claim, work.work, record, threads=4)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", [LedgerUnavailable("away"), ConfigurationError("old"), ValueError("odd")], ids=repr)
+def test_nothing_more_is_paid_for_while_nothing_can_be_recorded(error: Exception):
+    work = Work(100)
+
+    def record(_numbers: Sequence[int]) -> None:
+        raise error
+
+    with suppress(type(error)):
+        drain(work.claim, work.work, record, threads=4)
+    assert len(work.due) >= 92
+
+
+def test_each_result_is_kept_as_long_as_any_other(monkeypatch: pytest.MonkeyPatch):
+    """Also one that comes when others have waited for most of their time."""
+    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(draining, "_PATIENCE", 0.3)
+    work = Work(2)
+    tries: list[float] = []
+
+    def last_comes_late(number: int) -> int:
+        if number == 1:
+            time.sleep(0.2)
+        return number
+
+    def record(numbers: Sequence[int]) -> None:
+        tries.append(time.monotonic())
+        if tries[-1] - tries[0] < 0.4:
+            raise LedgerUnavailable("away")
+        work.record(numbers)
 
     with pytest.raises(LedgerUnavailable):
-        drain(work.claim, work.work, record, threads=4)
+        drain(work.claim, last_comes_late, record, threads=2)
+    assert work.recorded == [1]
+
+
+def test_a_result_whose_row_is_held_by_somebody_keeps_no_other_from_being_recorded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    work = Work(30)
+    let_go = threading.Event()
+
+    def record(numbers: Sequence[int]) -> None:
+        if 0 in numbers and not let_go.is_set():
+            raise LedgerUnavailable("lock timeout")
+        work.record(numbers)
+        if len(work.recorded) == 29:
+            let_go.set()
+
+    assert drain(work.claim, work.work, record, threads=4) == 30
+    assert work.recorded[-1] == 0
+
+
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_the_ledger(
+    told_to_stop: threading.Event, caplog: pytest.LogCaptureFixture
+):
+    work = Work(1)
+
+    def record(_numbers: Sequence[int]) -> None:
+        told_to_stop.set()
+        raise LedgerUnavailable("away")
+
+    began = time.monotonic()
+    assert drain(work.claim, work.work, record, threads=4) == 1
+    assert time.monotonic() - began < 10
+    assert "left to their leases: 1" in caplog.text
 
 
 def test_results_are_recorded_in_groups():

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
@@ -10,19 +11,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
+from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
+from worker.ledger.sessions import CONNECT_ARGS, Sessions
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
-
-#: how both drivers say that the tables are not (yet) those that this version expects
-_NOT_UPGRADED = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
-#: PostgreSQL's name of what two transactions may write at once, though each looked before; the next look tells
-_RACE = "uq_attempts_provider_task_id"
+_POLL_SECONDS = 0.005
 
 
 class Clock(Protocol):
@@ -34,12 +32,13 @@ class WriteGate:
     """Queues the writers of one SQLite file, across threads and processes.
 
     SQLite itself lets a second writer sleep and try again, which makes single writers wait for most of a second under
-    load; the kernel's file lock wakes the next one at once. The lock dies with its process.
+    load; the kernel's file lock wakes the next one at once. The lock dies with its process, whose number is in it.
     """
 
     def __init__(self, database: Path) -> None:
         self._path = f"{database}.lock"
         self._thread_lock = threading.Lock()
+        self._waiter = threading.Thread()
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -49,16 +48,47 @@ class WriteGate:
             # Opened each time: a descriptor that crossed a fork would share its lock with the other process.
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self._lock(descriptor)
                 yield
             finally:
                 os.close(descriptor)
         finally:
             self._thread_lock.release()
 
+    def _lock(self, descriptor: int) -> None:
+        """Raises LedgerUnavailable when another process has it for too long: one that is frozen never lets go."""
+        give_up_at = time.monotonic() + BUSY_SECONDS
+        while not _is_locked(descriptor):
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+                raise LedgerUnavailable(
+                    f"the ledger was busy for more than {BUSY_SECONDS} seconds: process {holder} is writing; "
+                    "if it is stopped, let it go on (kill -CONT) or end it"
+                )
+            if self._waiter.is_alive():
+                # It was given up, and gives the lock back at once, for its descriptor is closed. No second such thread.
+                self._waiter.join(min(left, _POLL_SECONDS))
+            else:
+                # The kernel lets only a thread wait that nothing can wake.
+                wait = threading.Thread(target=fcntl.flock, args=(descriptor, fcntl.LOCK_EX), name="gate", daemon=True)
+                wait.start()
+                self._waiter = wait
+                wait.join(left)
+        with suppress(OSError):  # of a disk that is full: it is for a person only
+            os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
 
 class Database:
-    """Transactions on the ledger; every failure of the server is raised as LedgerUnavailable.
+    """Transactions on the ledger; what its server says is raised as `database_errors` translates it.
 
     `clock` is what every time in the ledger comes from and is compared with. Without one it is that of the PostgreSQL
     server, which all machines share; or this machine's own, which all share who use its SQLite file.
@@ -67,7 +97,9 @@ class Database:
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.url = _checked(url)
         self.engine = _create_engine(self.url)
+        event.listen(self.engine, "handle_error", forget_spoilt)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._sessions = None if self.is_sqlite else Sessions(self.engine)
         self.clock = clock or (system_clock if self.is_sqlite else _server_clock(self.engine))
         self._gate = WriteGate(Path(str(self.engine.url.database))) if self.is_sqlite else None
         self._writer = self.engine.execution_options(write=True)
@@ -79,13 +111,14 @@ class Database:
     def write(self, *, alone: bool = False) -> Iterator[Connection]:
         """One durable transaction; committed when the block ends, rolled back when it raises.
 
-        `alone`: it is one statement, which the database commits by itself, in a third of the round trips.
+        `alone`: it is one statement, which the database commits by itself, in a third of the round trips, unless a
+        pooler stands before it.
         Raises CommitUnknown where a failure leaves open whether it was committed.
         """
-        engine = self._alone if alone else self._writer
-        is_committing = alone
+        is_committing = False
         try:
-            with translated_errors(), self.gate(), engine.begin() as connection:
+            with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
+                is_committing = alone
                 yield connection
                 is_committing = True
         except LedgerUnavailable as error:
@@ -103,6 +136,16 @@ class Database:
         """How far this machine's own clock is ahead of the ledger's; zero where they are one."""
         return self.clock.local_error if isinstance(self.clock, ServerClock) else timedelta()
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler as PgBouncer stands before the server. Raises LedgerUnavailable if none was reached yet."""
+        with translated_errors():
+            return self._sessions is not None and self._sessions.is_pooled
+
+    def _engine(self, *, alone: bool) -> Engine:
+        # Through a pooler time-outs hold for a transaction, so there must be one.
+        return self._alone if alone and not self.is_pooled else self._writer
+
     def gate(self) -> AbstractContextManager[None]:
         """Where the writers of a SQLite file queue; PostgreSQL needs none."""
         return nullcontext() if self._gate is None else self._gate()
@@ -118,34 +161,6 @@ class Database:
         event.listen(pool, "checkin", lambda _, entry: entry.close())
         # Those that came back before somebody listened.
         pool.dispose()
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LedgerUnavailable(f"the ledger cannot be opened: {error.strerror}: {error.filename}") from error
-    except PoolTimeout as error:
-        raise LedgerUnavailable("no connection to the ledger was free in time") from error
-    except (OperationalError, ProgrammingError) as error:
-        if any(sign in f"{type(error.orig).__name__}: {error.orig}" for sign in _NOT_UPGRADED):
-            raise ConfigurationError("the ledger's tables are missing or old: run `darkroom db upgrade`") from error
-        if isinstance(error, ProgrammingError):
-            raise
-        raise LedgerUnavailable(f"the ledger cannot be used now: {_first_line(error)}") from error
-    except DBAPIError as error:
-        if _RACE in str(error.orig):
-            raise LedgerUnavailable("another attempt was given the same task_id at the same moment") from error
-        if error.connection_invalidated:
-            raise LedgerUnavailable(f"the connection to the ledger was lost: {_first_line(error)}") from error
-        if type(error) is DatabaseError:
-            raise ConfigurationError(f"the ledger cannot be used: {_first_line(error)}; check DATABASE_URL") from error
-        raise
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().partition("\n")[0]
 
 
 def _checked(url: str) -> str:
@@ -184,10 +199,7 @@ def _create_engine(url: str) -> Engine:
         pool_pre_ping=True,
         pool_size=8,
         max_overflow=32,
-        connect_args={
-            "connect_timeout": 5,
-            "options": "-c statement_timeout=10s -c lock_timeout=3s -c synchronous_commit=on -c timezone=UTC",
-        },
+        connect_args=CONNECT_ARGS,
     )
 
 

@@ -1,6 +1,11 @@
 """Bring the ledger's tables to the newest form, and say when they are not."""
 
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -9,27 +14,79 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger.database import BUSY_SECONDS, Database, translated_errors
+from worker.ledger.database import BUSY_SECONDS, Database
+from worker.ledger.database_errors import sqlstate, translated_errors
+from worker.ledger.sessions import CONNECT_ARGS
+
+log = logging.getLogger(__name__)
 
 #: any number of our own: who holds PostgreSQL's advisory lock of this number migrates
 _MIGRATION_LOCK = 20261121
+#: lock_not_available, deadlock_detected
+_IN_USE = {"55P03", "40P01"}
+#: how long a migration waits for a lock, with all others behind it, who give up after 3; how long these are then alone
+_LOCK_SECONDS, _PAUSE_SECONDS = 2, 2.0
+#: how long one migration is tried
+PATIENCE_SECONDS = 600
+
+Step = TypeVar("Step")
 
 
-def upgrade(database: Database) -> tuple[str | None, str]:
-    """Run the migrations that are missing, all or none; the revision before and after.
+def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[str | None, str]:
+    """Run the migrations that are missing, each in a transaction of its own; the revision before and after.
 
-    Several may do this at once. Raises ConfigurationError when the ledger cannot be opened or belongs to a newer
-    version of Darkroom.
+    Several may do this at once. On PostgreSQL a table that somebody uses is waited for without being in the way of
+    others, which `say` is told. Raises ConfigurationError when the ledger cannot be opened, is in use for too long, or
+    belongs to a newer version of Darkroom.
     """
+    engine = _engine(database)
+    step = partial(_patiently, partial(_step, database, engine), say)
     try:
-        engine = _engine(database)
-        try:
-            with translated_errors(), database.gate(), engine.begin() as connection:
-                return _upgrade(connection)
-        finally:
-            engine.dispose()
+        before, after, head = step()
+        while after != head:
+            _, after, head = step()
     except LedgerUnavailable as error:
         raise ConfigurationError(f"{error}; check DATABASE_URL and DARKROOM_DATA") from error
+    else:
+        return before, head
+    finally:
+        engine.dispose()
+
+
+def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, str]:
+    """Run the first migration that is missing, in a new ledger all; the revision before and after, and the newest."""
+    with translated_errors(), database.gate(), engine.begin() as connection:
+        if not database.is_sqlite:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+            # Held to the end of the transaction; through a pooler, there is nothing else that it could be held to.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        before, head = _revisions(connection)
+        if before == head:
+            return before, before, head
+        config = _config()
+        config.attributes["connection"] = connection
+        # In a new ledger nobody is waiting.
+        command.upgrade(config, "head" if before is None else "+1")
+        return before, MigrationContext.configure(connection).get_current_revision(), head
+
+
+def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
+    """Try again while others use the tables: whoever waits for a lock makes all others wait behind it."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return step()
+        except LedgerUnavailable as error:
+            left = give_up_at - time.monotonic()
+            if sqlstate(error) not in _IN_USE:
+                raise
+            if left <= 0:
+                raise ConfigurationError(
+                    "the ledger's tables are in use for too long, by a backup or an open transaction (pg_stat_activity "
+                    "shows it): run `darkroom db upgrade` again when it is over; what it did so far stays"
+                ) from error
+            say(f"the ledger's tables are in use, perhaps by a backup: trying again for another {left:.0f} s")
+            time.sleep(_PAUSE_SECONDS)
 
 
 def check(database: Database) -> None:
@@ -58,22 +115,13 @@ def _revisions(connection: Connection) -> tuple[str | None, str]:
     return current, str(scripts.get_current_head())
 
 
-def _upgrade(connection: Connection) -> tuple[str | None, str]:
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-    before, head = _revisions(connection)
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-    return before, head
-
-
 def _engine(database: Database) -> Engine:
     """One of its own: a migration may take longer than a query, and SQLite checks no foreign keys while tables move."""
     if not database.is_sqlite:
-        return create_engine(database.url, hide_parameters=True, connect_args={"connect_timeout": 5})
-    connect_args = {"timeout": BUSY_SECONDS, "isolation_level": None}
-    engine = create_engine(database.url, hide_parameters=True, connect_args=connect_args)
+        connect_args = {**CONNECT_ARGS, "prepare_threshold": None}
+        return create_engine(database.url, hide_parameters=True, connect_args=connect_args)
+    sqlite_args = {"timeout": BUSY_SECONDS, "isolation_level": None}
+    engine = create_engine(database.url, hide_parameters=True, connect_args=sqlite_args)
     # Here, behind the gate: several that change the mode at once get in each other's way.
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
     # Python's own transaction handling commits each table by itself: a migration that stops half-way could not go on.

@@ -6,8 +6,11 @@ import os
 import signal
 import sqlite3
 import threading
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -17,12 +20,21 @@ from tests.clock import FakeClock
 from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import at_once, queued
 from tests.left_open import is_open
+from tests.webhook.receiving import until
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
-from worker.ledger import Ledger
+from worker.ledger import Ledger, sessions
 from worker.ledger import database as module
 from worker.ledger.database import Database
 from worker.ledger.server_clock import system_clock
 from worker.ledger.tables import heartbeats
+
+ENDS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "15s",
+    "synchronous_commit": "on",
+    "TimeZone": "UTC",
+}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +168,25 @@ def test_a_writer_does_not_wait_for_ever(sqlite_url: str, monkeypatch: pytest.Mo
     ledger.close()
 
 
+def test_a_writer_does_not_wait_for_a_frozen_process_for_ever_and_names_it(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.2)
+    ledger = Ledger(sqlite_url)
+    process = frozen(_freeze_while_writing, sqlite_url)
+    try:
+        for _ in range(3):
+            with pytest.raises(LedgerUnavailable, match=f"busy .* process {process.pid} is writing"):
+                queued(ledger)
+        assert sum(thread.name == "gate" for thread in threading.enumerate()) == 1
+        assert ledger.queries.page() == []
+    finally:
+        process.kill()
+        process.join()
+    assert len(queued(ledger)) == 1
+    ledger.close()
+
+
 def test_postgresql_gives_up_on_a_row_that_is_held_too_long(postgresql_url: str):
     ledger = Ledger(postgresql_url)
     (made,) = queued(ledger)
@@ -164,6 +195,59 @@ def test_postgresql_gives_up_on_a_row_that_is_held_too_long(postgresql_url: str)
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
             ledger.deciding.cancel([made.id])
     ledger.close()
+
+
+def test_no_wait_on_postgresql_is_without_end(postgresql_url: str):
+    ledger = Ledger(postgresql_url)
+    assert not ledger.database.is_pooled
+    for begin in (ledger.database.write, ledger.database.read, partial(ledger.database.write, alone=True)):
+        with begin() as connection:
+            held = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in ENDS}
+            assert held == ENDS
+            options = connection.connection.dbapi_connection.info.get_parameters()  # type: ignore[union-attr]
+        assert options["tcp_user_timeout"] == "15000"
+        assert [options[f"keepalives_{what}"] for what in ("idle", "interval", "count")] == ["5", "2", "3"]
+    ledger.close()
+
+
+def test_a_process_that_is_frozen_in_a_transaction_stops_the_others_for_seconds_only(postgresql_url: str):
+    """The server ends its session, with whatever it has locked."""
+    ledger = Ledger(postgresql_url)
+    (made,) = queued(ledger)
+    process = frozen(_freeze_with_a_row, postgresql_url)
+    try:
+        until(lambda: _is_cancelled(ledger, made.id), 60)
+    finally:
+        process.kill()
+        process.join()
+        ledger.close()
+
+
+def frozen(target: Callable[[str], None], url: str) -> SpawnProcess:
+    """A process that has stopped itself in `target`."""
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(url,))
+    process.start()
+    _, status = os.waitpid(process.pid or 0, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), status
+    return process
+
+
+def _freeze_with_a_row(url: str) -> None:
+    sessions._SET_UP = sessions._SET_UP.replace("'15s'", "'1s'")
+    with Database(url).write() as connection:
+        connection.execute(text("SELECT id FROM generations FOR UPDATE"))
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _freeze_while_writing(url: str) -> None:
+    with Database(url).write():
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _is_cancelled(ledger: Ledger, generation_id: str) -> bool:
+    with suppress(LedgerUnavailable):
+        return len(ledger.deciding.cancel([generation_id])) == 1
+    return False
 
 
 def test_a_restart_of_the_server_interrupts_only_what_is_under_way(postgresql_url: str):

@@ -1,9 +1,11 @@
 """Migrations: from nothing to the tables of `tables.py`, harmless when repeated, clear when they cannot help."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +14,7 @@ from sqlalchemy import Connection, inspect, select, text
 
 from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger import Ledger
+from worker.ledger import Ledger, schema
 from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
@@ -25,20 +27,6 @@ def blank(blank_database_url: str) -> Iterator[Ledger]:
     ledger = Ledger(blank_database_url)
     yield ledger
     ledger.close()
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[[str], Ledger]]:
-    """Open ledgers that are closed at the end."""
-    ledgers: list[Ledger] = []
-
-    def open_ledger(url: str) -> Ledger:
-        ledgers.append(Ledger(url))
-        return ledgers[-1]
-
-    yield open_ledger
-    for ledger in ledgers:
-        ledger.close()
 
 
 def indexes(connection: Connection) -> dict[str, str]:
@@ -208,6 +196,43 @@ def test_four_upgrades_at_once_are_one(blank: Ledger):
     results = at_once(*[lambda: upgrade(blank.database)] * 4)
     assert sorted(results, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
     check(blank.database)
+
+
+@pytest.mark.parametrize("blank_database_url", ["postgresql"], indirect=True)
+def test_an_upgrade_waits_for_a_backup_without_keeping_others_from_the_tables(
+    blank: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(schema, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(schema, "_PAUSE_SECONDS", 0.1)
+    upgrade(blank.database)
+    (made,) = queued(blank)
+    with blank.database.write() as connection:
+        back_to_0010(connection)
+    told: SimpleQueue[str] = SimpleQueue()
+    with ThreadPoolExecutor() as pool:
+        with blank.database.read() as backup:
+            backup.execute(text("SELECT 1 FROM generations"))
+            upgrading = pool.submit(upgrade, blank.database, told.put)
+            for _ in range(3):
+                assert "perhaps by a backup" in told.get(timeout=60)
+                with blank.database.read() as connection:
+                    assert connection.execute(text("SELECT id FROM generations")).scalar_one() == made.id
+        assert upgrading.result(60) == ("0010", HEAD)
+
+
+@pytest.mark.parametrize("blank_database_url", ["postgresql"], indirect=True)
+def test_an_upgrade_does_not_wait_for_ever_and_keeps_what_it_did(blank: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(schema, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(schema, "PATIENCE_SECONDS", 0)
+    upgrade(blank.database)
+    with blank.database.write() as connection:
+        back_to_0010(connection)
+    with blank.database.read() as backup:
+        # The first of the three migrations leaves that table alone.
+        backup.execute(text("SELECT 1 FROM attempts"))
+        with pytest.raises(ConfigurationError, match=r"in use for too long.*run `darkroom db upgrade` again"):
+            upgrade(blank.database)
+    assert upgrade(blank.database) == ("0011", HEAD)
 
 
 def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank: Ledger):

@@ -1,0 +1,1 @@
+"""What needs a program of the distribution beside it; `make test-system`, not a part of `make test`."""

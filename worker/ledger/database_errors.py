@@ -1,0 +1,104 @@
+"""What an error of the database means: may the same work later, or must a person act, or is it about these rows alone?
+
+Decided by the SQLSTATE of PostgreSQL and the result code of SQLite, whatever class the driver made of them. A list
+of classes, not of errors: what nobody has met yet falls on the right side.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit
+
+#: the same may work later: connection lost, read-only, deadlock, no memory or room, locked, shutting down, internal
+_LATER_CLASSES = {"08", "25", "40", "53", "55", "57", "58", "72", "F0", "XX"}
+#: the same works on another connection: the server is a standby now, a pooler or an upgrade took away what was prepared
+_SPOILT = {"25006", "26000", "42P05", "0A000"}
+#: a table, column, index, schema or function is not there (yet)
+_NOT_UPGRADED = {"42P01", "42703", "42704", "42883", "42P10", "3F000"}
+_MISSING_IN_SQLITE = ("no such table", "no such column", "has no column named", "ON CONFLICT clause does not match")
+_UPGRADE = "the ledger's tables are missing or old: run `darkroom db upgrade`"
+#: the user, the database or somebody's trigger does not let us
+_PERSON_CLASSES = {"0P", "28", "3D", "P0"}
+_NO_RIGHT = "42501"
+
+_LATER_IN_SQLITE = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERNAL, sqlite3.SQLITE_PERM,
+}  # fmt: skip
+_PERSON_IN_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_AUTH}
+
+#: what two transactions may write at once, though each looked before; the next look tells
+_RACE = "uq_attempts_provider_task_id"
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise LedgerUnavailable for what may work later and LedgerUnfit for what only a person can mend.
+
+    What is left is the fault of the statement or of its rows, and passes as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger cannot be opened: {error.strerror}: {error.filename}") from error
+    except PoolTimeout as error:
+        raise LedgerUnavailable("no connection to the ledger was free in time") from error
+    except DBAPIError as error:
+        translated = _translated(error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """PostgreSQL's five characters, of the driver's error or of what was made of it; None where it said nothing."""
+    while error is not None:
+        if found := getattr(error, "sqlstate", None):
+            return str(found)
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
+
+
+def forget_spoilt(context: ExceptionContext) -> None:
+    """Close a connection, and those that are as old, where only another one can help."""
+    if sqlstate(context.original_exception) in _SPOILT:
+        context.is_disconnect = True
+
+
+def _translated(error: DBAPIError) -> LedgerUnavailable | ConfigurationError | None:
+    line = str(error.orig).strip().partition("\n")[0]
+    if _RACE in str(error.orig):
+        return LedgerUnavailable("another attempt was given the same task_id at the same moment")
+    state = sqlstate(error.orig)
+    if state is None:
+        return _without_sqlstate(error, line)
+    if state in _NOT_UPGRADED:
+        return LedgerUnfit(_UPGRADE)
+    if state == _NO_RIGHT or state[:2] in _PERSON_CLASSES:
+        advice = "grant that right to its user" if state == _NO_RIGHT else "check DATABASE_URL"
+        return LedgerUnfit(f"the ledger cannot be used: {line}; {advice}")
+    if state in _SPOILT or state[:2] in _LATER_CLASSES:
+        return LedgerUnavailable(f"the ledger cannot be used now: {line}")
+    return None
+
+
+def _without_sqlstate(error: DBAPIError, line: str) -> LedgerUnavailable | ConfigurationError | None:
+    """SQLite's, or of a connection to PostgreSQL that was refused or lost."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    # The rest of the number says more than anybody here wants to know.
+    primary = None if code is None else code & 0xFF
+    if any(sign in line for sign in _MISSING_IN_SQLITE):
+        return LedgerUnfit(_UPGRADE)
+    if primary in _PERSON_IN_SQLITE or (primary is None and type(error) is DatabaseError):
+        return LedgerUnfit(f"the ledger cannot be used: {line}; check DATABASE_URL")
+    if primary in _LATER_IN_SQLITE or (primary is None and isinstance(error, OperationalError)):
+        return LedgerUnavailable(f"the ledger cannot be used now: {line}")
+    if error.connection_invalidated:
+        return LedgerUnavailable(f"the connection to the ledger was lost: {line}")
+    return None

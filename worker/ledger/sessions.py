@@ -1,0 +1,74 @@
+"""How a connection to PostgreSQL is set up, so that no wait on it is without end: directly, and through a pooler.
+
+A pooler as PgBouncer lends a server's session for one transaction. So nothing may be set when the connection starts
+(it refuses `options`), nothing for the session (the next transaction has another one), and nothing may be prepared.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+#: for connections that nobody closes: a machine that vanished answers nothing, and is given up after some 15 seconds
+CONNECT_ARGS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+_SETTINGS = {
+    "statement_timeout": "10s",
+    "lock_timeout": "3s",
+    # A process that is frozen in a transaction must not keep its locks from all others.
+    "idle_in_transaction_session_timeout": "15s",
+    # Whoever was told that a row is durable relies on it.
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+}
+
+
+def _set(*, local: bool) -> str:
+    return ", ".join(f"set_config('{name}', '{value}', {local})" for name, value in _SETTINGS.items())
+
+
+# Whoever gives one client the sessions of many must give out numbers of its own for cancelling, so the number that came
+# with the connection is not the session's. One round trip to learn it, and to set what the session keeps.
+_SET_UP = f"SELECT CASE WHEN pg_backend_pid() = {{pid}} THEN concat({_set(local=False)}) END"
+_SET_LOCAL = f"SELECT {_set(local=True)}"
+_POOLED = "is_pooled"
+
+
+class Sessions:
+    """Sets up each connection of an engine when it is opened, and each transaction where a pooler is noticed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_pooled: bool | None = None
+        event.listen(engine, "connect", self._set_up)
+        event.listen(engine, "begin", _begin)
+
+    @property
+    def is_pooled(self) -> bool:
+        """As it was with the last connection; opens the first one."""
+        if self._is_pooled is None:
+            self._engine.connect().close()
+        return bool(self._is_pooled)
+
+    def _set_up(self, connection: Any, entry: Any) -> None:
+        connection.autocommit = True
+        try:
+            (kept,) = connection.execute(_SET_UP.format(pid=connection.info.backend_pid)).fetchone()
+            connection.autocommit = False
+        except BaseException:
+            # The pool does not know it yet.
+            connection.close()
+            raise
+        self._is_pooled = entry.info[_POOLED] = kept is None
+        if self._is_pooled:
+            connection.prepare_threshold = None
+
+
+def _begin(connection: Connection) -> None:
+    if connection.info[_POOLED]:
+        connection.exec_driver_sql(_SET_LOCAL)
