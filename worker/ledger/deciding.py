@@ -1,21 +1,24 @@
 """What a person decides: cancel, try again, go on after a pause."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import select, text, update
 
-from worker.errors import NotFound
+from worker.errors import CommitUnknown, LedgerUnavailable, NotFound
 from worker.generation import State
 from worker.ledger.accounts import CLOSED, FULL_RATE
+from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.pacing import is_slowed, put_right
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.second_looks import awaited
-from worker.ledger.statements import update_row
+from worker.ledger.statements import IDS, select_in, update_row
 from worker.ledger.submissions import settle_attempt
-from worker.ledger.tables import LIVE, assets, attempts
+from worker.ledger.tables import LIVE, assets, attempts, generations
+
+_EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
 
 
 class Deciding:
@@ -23,16 +26,17 @@ class Deciding:
         self._database = database
 
     def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
-        """Take back what was not submitted yet; the state of each afterwards. Raises NotFound and does nothing."""
-        now = self._database.clock()
-        with self._database.write() as connection:
-            changes = Changes(connection, now)
-            lock_known(changes, generation_ids)
-            for generation_id in generation_ids:
+        """Take back what was not submitted yet; the state of each afterwards.
+
+        Raises NotFound and does nothing; and LedgerUnavailable, which says how many were decided before.
+        """
+
+        def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
+            for generation_id in ids:
                 if changes.state(generation_id) is State.QUEUED:
                     changes.move(generation_id, State.CANCELLED, "cancelled by a person", reason="cancelled")
-            changes.flush()
-        return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
+
+        return self._in_bites(generation_ids, cancel_queued)
 
     def awaited(self, generation_ids: Sequence[str]) -> dict[str, datetime]:
         """Those that failed because the time was over and may still be delivered; when each is looked at next."""
@@ -43,21 +47,19 @@ class Deciding:
         """Try again what failed, or fetch again what expired; the state of each afterwards.
 
         What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that. So may be what its provider may
-        still deliver (`awaited`): it is left unless that risk is taken.
+        still deliver (`awaited`): it is left unless that risk is taken. Raises as `cancel` does.
         """
-        now = self._database.clock()
-        with self._database.write() as connection:
-            changes = Changes(connection, now)
-            lock_known(changes, generation_ids)
-            left = () if may_pay_twice else awaited(connection, generation_ids)
-            for generation_id in generation_ids:
+
+        def start_again(changes: Changes, ids: Sequence[str]) -> None:
+            left = () if may_pay_twice else awaited(changes.connection, ids)
+            for generation_id in ids:
                 state = changes.state(generation_id)
                 if state is State.FAILED and generation_id not in left:
                     submit_again(changes, generation_id, "submitted again by a person")
                 elif state is State.EXPIRED:
                     _fetch_again(changes, generation_id)
-            changes.flush()
-        return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
+
+        return self._in_bites(generation_ids, start_again)
 
     def resume(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
         """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
@@ -78,9 +80,38 @@ class Deciding:
                     resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
         return resumed
 
+    def _in_bites(
+        self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]
+    ) -> dict[str, State]:
+        """Each generation is decided by itself, so nobody has to wait for all of them."""
+        with self._database.read() as connection:
+            _require(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
+        after: dict[str, State] = {}
+        for some, _ in in_bites(self._database, generation_ids):
+            try:
+                with self._database.write() as connection:
+                    changes = Changes(connection, self._database.clock())
+                    lock_known(changes, some)
+                    decide(changes, some)
+                    changes.flush()
+            except LedgerUnavailable as error:
+                raise _incomplete(error, len(after), len(generation_ids)) from error
+            after.update((generation_id, changes.state(generation_id)) for generation_id in some)
+        return after
+
+
+def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
+    if not done:
+        return error
+    kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
+    return kind(f"{error}; {done} of {all_of_them} are done: the same command does the rest, and none of these again")
+
 
 def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
-    known = changes.lock(generation_ids)
+    _require(generation_ids, changes.lock(generation_ids))
+
+
+def _require(generation_ids: Sequence[str], known: Collection[str]) -> None:
     unknown = [generation_id for generation_id in generation_ids if generation_id not in known]
     if unknown:
         raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, literal, select, tex
 
 from worker.ledger.pacing_tables import AWAKE, flows, provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
-from worker.ledger.tables import FLOW, WAITING, generations
+from worker.ledger.tables import FLOW, UNFINISHED, WAITING, batches, generations
 from worker.ledger.types import CleanText
 
 
@@ -75,6 +75,7 @@ _STRAY = (
         _g.provider == bindparam("provider", type_=CleanText()),
         _g.pinned.in_(IDS),
         text(WAITING),
+        _g.batch_id.is_(None) | _g.batch_id.not_in(select(batches.c.id).where(text(UNFINISHED))),
         ~select(literal(1))
         .where(
             _f.provider == _g.provider,

@@ -17,7 +17,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0013"
+HEAD = "0014"
 
 
 @pytest.fixture
@@ -105,6 +105,10 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 def back_to_0010(connection: Connection) -> None:
     """No flows, what is asked for belongs to its generation, and follow-ups are tried for ever."""
+    for index in ("uq_batches_unfinished", "ix_batches_incomplete"):
+        connection.execute(text(f"DROP INDEX {index}"))
+    for column in ("unfinished", "unfinished_at"):
+        connection.execute(text(f"ALTER TABLE batches DROP COLUMN {column}"))
     connection.execute(text("DROP INDEX ix_generations_follow_up_refused"))
     for column in ("tries", "error", "not_before"):
         connection.execute(text(f"ALTER TABLE generations DROP COLUMN follow_up_{column}"))
