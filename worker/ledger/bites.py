@@ -7,9 +7,9 @@ from typing import TypeVar
 from worker.ledger.database import Database
 
 #: rows in the first transaction, and in any of the others
-FIRST, LEAST, MOST = 250, 25, 1000
+FIRST, LEAST, MOST = 100, 25, 500
 #: seconds that one of them should take, with the wait for those who write before it
-SECONDS = 0.1
+SECONDS = 0.05
 #: seconds between two of them on SQLite, which has one writer: without, the next could begin before anybody else wakes
 PAUSE = 0.05
 

@@ -19,6 +19,12 @@ from worker.ledger.submissions import settle_attempt
 from worker.ledger.tables import LIVE, assets, attempts, generations
 
 _EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
+_LIVE_OF = select(attempts.c.id).where(attempts.c.generation_id.in_(IDS), text(LIVE))
+_WAIT_AGAIN = (
+    update(assets)
+    .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
+    .values(state="waiting", not_before=None, tries=0, renewals=0)
+)
 
 
 class Deciding:
@@ -32,9 +38,8 @@ class Deciding:
         """
 
         def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
-            for generation_id in ids:
-                if changes.state(generation_id) is State.QUEUED:
-                    changes.move(generation_id, State.CANCELLED, "cancelled by a person", reason="cancelled")
+            queued = [one for one in ids if changes.state(one) is State.QUEUED]
+            changes.move_all(queued, State.CANCELLED, "cancelled by a person", reason="cancelled")
 
         return self._in_bites(generation_ids, cancel_queued)
 
@@ -52,12 +57,9 @@ class Deciding:
 
         def start_again(changes: Changes, ids: Sequence[str]) -> None:
             left = () if may_pay_twice else awaited(changes.connection, ids)
-            for generation_id in ids:
-                state = changes.state(generation_id)
-                if state is State.FAILED and generation_id not in left:
-                    submit_again(changes, generation_id, "submitted again by a person")
-                elif state is State.EXPIRED:
-                    _fetch_again(changes, generation_id)
+            failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
+            submit_again(changes, failed, "submitted again by a person")
+            _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
 
         return self._in_bites(generation_ids, start_again)
 
@@ -117,34 +119,21 @@ def _require(generation_ids: Sequence[str], known: Collection[str]) -> None:
         raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")
 
 
-def submit_again(changes: Changes, generation_id: str, cause: str) -> None:
-    """The old attempt is given up for good: from now on the database allows a new one."""
-    live = select(attempts.c.id).where(attempts.c.generation_id == generation_id, text(LIVE))
-    for attempt_id in changes.connection.execute(live).scalars().all():
+def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:
+    """The old attempts are given up for good: from now on the database allows new ones."""
+    for attempt in select_in(changes.connection, _LIVE_OF, generation_ids):
         # Its outcome is still asked for: it may have been paid for, and its picture may yet come.
         facts = {"settled_at": changes.at, "poll_at": changes.at, "polls": 0}
-        settle_attempt(changes.connection, attempt_id, "abandoned", **facts)
-    changes.move(
-        generation_id,
-        State.QUEUED,
-        cause,
-        dispatched_at=None,
-        account=None,
-        not_before=None,
-        task_id=None,
-        progress=None,
-        finished_at=None,
-        reason=None,
-        message=None,
-    )
-    changes.reopen_batch_of(generation_id)
+        settle_attempt(changes.connection, attempt.id, "abandoned", **facts)
+    anew = ("dispatched_at", "account", "not_before", "task_id", "progress", "finished_at", "reason", "message")
+    changes.move_all(generation_ids, State.QUEUED, cause, **dict.fromkeys(anew))
+    for generation_id in generation_ids:
+        changes.reopen_batch_of(generation_id)
 
 
-def _fetch_again(changes: Changes, generation_id: str) -> None:
-    changes.connection.execute(
-        update(assets)
-        .where(assets.c.generation_id == generation_id, assets.c.state == "expired")
-        .values(state="waiting", not_before=None, tries=0, renewals=0)
-    )
-    changes.move(generation_id, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
-    changes.reopen_batch_of(generation_id)
+def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:
+    if generation_ids:
+        changes.connection.execute(_WAIT_AGAIN, {"ids": generation_ids})
+    changes.move_all(generation_ids, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
+    for generation_id in generation_ids:
+        changes.reopen_batch_of(generation_id)
