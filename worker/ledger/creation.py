@@ -79,16 +79,15 @@ class Creation:
         RequestInvalid when a key stands for another request already, and CommitUnknown: where each has a `dedupe`,
         repeating it then does no harm.
         """
-        for tried in range(1, _TRIES + 1):
+        is_large = batch is not None and len(wanted) > bites.FIRST
+        for left in reversed(range(_TRIES)):
             try:
-                if batch is not None and len(wanted) > bites.FIRST:
-                    return self._in_bites(wanted, batch)
-                return self._at_once(wanted, batch)
+                return self._in_bites(wanted, str(batch)) if is_large else self._at_once(wanted, batch)
             except BatchGone:
-                if tried == _TRIES:
+                if not left:
                     raise
             except BeingWritten as error:
-                if not remove_stalled(self._database, error.batch_id) or tried == _TRIES:
+                if not remove_stalled(self._database, error.batch_id) or not left:
                     raise
         raise AssertionError
 
