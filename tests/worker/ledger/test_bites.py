@@ -17,7 +17,7 @@ from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import PLENTY, PROVIDER, at_once, delivery, failure, flat, new, one, queued, submitted
 from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInvalid
 from worker.generation import Generation, State
-from worker.ledger import Ledger, bites, creation
+from worker.ledger import Ledger, bites, creation, unfinished
 from worker.ledger.creation import NewGeneration
 from worker.ledger.database import Database
 from worker.ledger.pacing_tables import flows
@@ -338,11 +338,17 @@ def test_who_needs_the_keys_of_an_unfinished_batch_waits_and_takes_over_what_sta
     assert (rows(ledger), rows(ledger, batches)) == (21, 1)
 
 
-def test_who_lives_and_was_given_up_begins_once_more(ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("in_one_pass", "passes"), [(1000, 2), (1000, 1), (4, 1)], ids=["gone", "emptied", "in part"])
+def test_who_lives_and_was_given_up_begins_once_more(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, in_one_pass: int, passes: int
+):
+    monkeypatch.setattr(unfinished, "_IN_ONE_PASS", in_one_pass)
+
     def sweep() -> None:
         clock.now += ABANDONED
-        ledger.creation.remove_abandoned()
-        assert rows(ledger) == 0
+        for _ in range(passes):
+            ledger.creation.remove_abandoned()
+        assert rows(ledger) < 2 * BITE
 
     between_two_transactions(monkeypatch, sweep)
     made = ledger.creation.create(many(), "big")
