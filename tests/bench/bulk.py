@@ -153,9 +153,10 @@ def run(database: str, count: int = COUNT) -> dict[str, object]:
                         connection.execute(text(statement))
             started = time.perf_counter()
             with called_back(server.port) as callbacks:
-                subprocess.run(
-                    [sys.executable, "-c", _ENTRY, *arguments], env=env, stdout=subprocess.DEVNULL, check=True
-                )
+                run_it = [sys.executable, "-c", _ENTRY, *arguments]
+                ended = subprocess.run(run_it, env=env, capture_output=True, check=False)
+            if ended.returncode:
+                raise SystemExit(f"darkroom {name} has failed: {ended.stderr.decode()}")
             took = time.perf_counter() - started
             hold = float((folder / "hold").read_text())
             rounds[name] = [round(took, 1), round(callbacks.longest * 1000), round(hold * 1000)]
