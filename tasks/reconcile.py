@@ -56,6 +56,10 @@ def tell_of_risks(here: Services) -> None:
     here.ledger.archiving.note_risks(here.settings.at_risk)
 
 
+def remove_abandoned_batches(here: Services) -> None:
+    here.ledger.creation.remove_abandoned()
+
+
 def register_subscribers(here: Services) -> None:
     here.ledger.notifying.register([one.name for one in named_by(here.settings)])
 
@@ -69,6 +73,7 @@ def ring_for_what_is_due(here: Services) -> None:
 PARTS: tuple[Callable[[Services], object], ...] = (
     give_up_lost_submissions,
     tell_of_risks,
+    remove_abandoned_batches,
     register_subscribers,
     ring_for_what_is_due,
     keep_watch,

@@ -81,7 +81,7 @@ class Submission:
                     self.forget()
                 raise
             if not is_told and resumes - started > _LONG:
-                note(redact(f"the ledger does not answer ({reason}): trying again for {PATIENCE:g} s"))
+                note(redact(f"the ledger cannot take it now ({reason}): trying again for {PATIENCE:g} s"))
                 is_told = True
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""`darkroom submit`: all is checked, then written down in one transaction, then told; then the workers are woken."""
+"""`darkroom submit`: all is checked, then written down, all or nothing, then told; then the workers are woken."""
 
 import errno
 import sys

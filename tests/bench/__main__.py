@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tests.bench import generations, receiver, siege, startup, verify
+from tests.bench import bulk, generations, receiver, siege, startup, verify
 from tests.bench.machine import machine
 
 
@@ -93,7 +93,29 @@ def p10() -> Iterator[Row]:
             yield Row("P10", what, measured, "ms", goal, goal, at_least=False, detail=detail)
 
 
-BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"P1": p1, "P3": p3, "P7": p7, "P8": p8, "P9": p9, "P10": p10}
+def p11() -> Iterator[Row]:
+    for database in ("sqlite", "postgresql"):
+        found = bulk.run(database)
+        rounds = found["rounds"]
+        assert isinstance(rounds, dict)
+        detail = ", ".join(f"{name} {seconds} s" for name, (seconds, *_) in rounds.items())
+        for figure, goal, what in (
+            ("callback_ms", bulk.GOAL_CALLBACK_MS, "callback while 50,000 are decided, max"),
+            ("hold_ms", bulk.GOAL_HOLD_MS[database], "transaction that decides, max"),
+        ):
+            measured, more = float(str(found[figure])), f"{detail}; {found['refused']} callbacks refused"
+            yield Row("P11", f"{what}, {database}", measured, "ms", goal, goal, at_least=False, detail=more)
+
+
+BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
+    "P1": p1,
+    "P3": p3,
+    "P7": p7,
+    "P8": p8,
+    "P9": p9,
+    "P10": p10,
+    "P11": p11,
+}
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -43,6 +44,7 @@ _COMPLETE_BATCH = (
     .where(
         batches.c.id == _BATCH,
         batches.c.completed_at.is_(None),
+        batches.c.unfinished.is_(None),
         ~_IN_BATCH.where(_g.state.in_(OPEN)).exists(),
         ~_IN_BATCH.where(text(FOLLOW_UP_DUE)).exists(),
     )
@@ -104,6 +106,23 @@ class Changes:
             return False
         self.record(generation_id, batch_id, source, to, cause)
         return True
+
+    def move_all(self, generation_ids: Iterable[str], to: State, cause: str, **values: Any) -> None:
+        """Move those of them whose state allows it, in one statement for each state that they are in."""
+        sources: defaultdict[State, list[str]] = defaultdict(list)
+        for generation_id in generation_ids:
+            sources[self.state(generation_id)].append(generation_id)
+        if to in FINAL or to is State.SUCCEEDED:
+            values.setdefault("finished_at", self.at)
+        for source, ids in sources.items():
+            if to not in TRANSITIONS[source]:
+                continue
+            mine = update(generations).where(_g.id.in_(IDS), _g.state == source).returning(_g.id)
+            moving = mine.values(state=to, updated_at=self.at, **values)
+            moved = set(self.connection.execute(moving, {"ids": ids}).scalars())
+            for generation_id in ids:
+                if generation_id in moved:
+                    self.record(generation_id, self._states[generation_id][1], source, to, cause)
 
     def record(self, generation_id: str, batch_id: str | None, source: State | None, to: State, cause: str) -> None:
         """Note a move that a bulk statement has made."""

@@ -1,21 +1,30 @@
 """What a person decides: cancel, try again, go on after a pause."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import select, text, update
 
-from worker.errors import NotFound
+from worker.errors import CommitUnknown, LedgerUnavailable, NotFound
 from worker.generation import State
 from worker.ledger.accounts import CLOSED, FULL_RATE
+from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.pacing import is_slowed, put_right
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.second_looks import awaited
-from worker.ledger.statements import update_row
+from worker.ledger.statements import IDS, select_in, update_row
 from worker.ledger.submissions import settle_attempt
-from worker.ledger.tables import LIVE, assets, attempts
+from worker.ledger.tables import LIVE, assets, attempts, generations
+
+_EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
+_LIVE_OF = select(attempts.c.id).where(attempts.c.generation_id.in_(IDS), text(LIVE))
+_WAIT_AGAIN = (
+    update(assets)
+    .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
+    .values(state="waiting", not_before=None, tries=0, renewals=0)
+)
 
 
 class Deciding:
@@ -23,16 +32,16 @@ class Deciding:
         self._database = database
 
     def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
-        """Take back what was not submitted yet; the state of each afterwards. Raises NotFound and does nothing."""
-        now = self._database.clock()
-        with self._database.write() as connection:
-            changes = Changes(connection, now)
-            lock_known(changes, generation_ids)
-            for generation_id in generation_ids:
-                if changes.state(generation_id) is State.QUEUED:
-                    changes.move(generation_id, State.CANCELLED, "cancelled by a person", reason="cancelled")
-            changes.flush()
-        return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
+        """Take back what was not submitted yet; the state of each afterwards.
+
+        Raises NotFound and does nothing; and LedgerUnavailable, which says how many were decided before.
+        """
+
+        def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
+            queued = [one for one in ids if changes.state(one) is State.QUEUED]
+            changes.move_all(queued, State.CANCELLED, "cancelled by a person", reason="cancelled")
+
+        return self._in_bites(generation_ids, cancel_queued)
 
     def awaited(self, generation_ids: Sequence[str]) -> dict[str, datetime]:
         """Those that failed because the time was over and may still be delivered; when each is looked at next."""
@@ -43,21 +52,16 @@ class Deciding:
         """Try again what failed, or fetch again what expired; the state of each afterwards.
 
         What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that. So may be what its provider may
-        still deliver (`awaited`): it is left unless that risk is taken.
+        still deliver (`awaited`): it is left unless that risk is taken. Raises as `cancel` does.
         """
-        now = self._database.clock()
-        with self._database.write() as connection:
-            changes = Changes(connection, now)
-            lock_known(changes, generation_ids)
-            left = () if may_pay_twice else awaited(connection, generation_ids)
-            for generation_id in generation_ids:
-                state = changes.state(generation_id)
-                if state is State.FAILED and generation_id not in left:
-                    submit_again(changes, generation_id, "submitted again by a person")
-                elif state is State.EXPIRED:
-                    _fetch_again(changes, generation_id)
-            changes.flush()
-        return {generation_id: changes.state(generation_id) for generation_id in generation_ids}
+
+        def start_again(changes: Changes, ids: Sequence[str]) -> None:
+            left = () if may_pay_twice else awaited(changes.connection, ids)
+            failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
+            submit_again(changes, failed, "submitted again by a person")
+            _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
+
+        return self._in_bites(generation_ids, start_again)
 
     def resume(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
         """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
@@ -78,42 +82,58 @@ class Deciding:
                     resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
         return resumed
 
+    def _in_bites(
+        self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]
+    ) -> dict[str, State]:
+        """Each generation is decided by itself, so nobody has to wait for all of them."""
+        with self._database.read() as connection:
+            _require(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
+        after: dict[str, State] = {}
+        for some, _ in in_bites(self._database, generation_ids):
+            try:
+                with self._database.write() as connection:
+                    changes = Changes(connection, self._database.clock())
+                    lock_known(changes, some)
+                    decide(changes, some)
+                    changes.flush()
+            except LedgerUnavailable as error:
+                raise _incomplete(error, len(after), len(generation_ids)) from error
+            after.update((generation_id, changes.state(generation_id)) for generation_id in some)
+        return after
+
+
+def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
+    if not done:
+        return error
+    kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
+    return kind(f"{error}; {done} of {all_of_them} are done: the same command does the rest, and none of these again")
+
 
 def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
-    known = changes.lock(generation_ids)
+    _require(generation_ids, changes.lock(generation_ids))
+
+
+def _require(generation_ids: Sequence[str], known: Collection[str]) -> None:
     unknown = [generation_id for generation_id in generation_ids if generation_id not in known]
     if unknown:
         raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")
 
 
-def submit_again(changes: Changes, generation_id: str, cause: str) -> None:
-    """The old attempt is given up for good: from now on the database allows a new one."""
-    live = select(attempts.c.id).where(attempts.c.generation_id == generation_id, text(LIVE))
-    for attempt_id in changes.connection.execute(live).scalars().all():
+def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:
+    """The old attempts are given up for good: from now on the database allows new ones."""
+    for attempt in select_in(changes.connection, _LIVE_OF, generation_ids):
         # Its outcome is still asked for: it may have been paid for, and its picture may yet come.
         facts = {"settled_at": changes.at, "poll_at": changes.at, "polls": 0}
-        settle_attempt(changes.connection, attempt_id, "abandoned", **facts)
-    changes.move(
-        generation_id,
-        State.QUEUED,
-        cause,
-        dispatched_at=None,
-        account=None,
-        not_before=None,
-        task_id=None,
-        progress=None,
-        finished_at=None,
-        reason=None,
-        message=None,
-    )
-    changes.reopen_batch_of(generation_id)
+        settle_attempt(changes.connection, attempt.id, "abandoned", **facts)
+    anew = ("dispatched_at", "account", "not_before", "task_id", "progress", "finished_at", "reason", "message")
+    changes.move_all(generation_ids, State.QUEUED, cause, **dict.fromkeys(anew))
+    for generation_id in generation_ids:
+        changes.reopen_batch_of(generation_id)
 
 
-def _fetch_again(changes: Changes, generation_id: str) -> None:
-    changes.connection.execute(
-        update(assets)
-        .where(assets.c.generation_id == generation_id, assets.c.state == "expired")
-        .values(state="waiting", not_before=None, tries=0, renewals=0)
-    )
-    changes.move(generation_id, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
-    changes.reopen_batch_of(generation_id)
+def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:
+    if generation_ids:
+        changes.connection.execute(_WAIT_AGAIN, {"ids": generation_ids})
+    changes.move_all(generation_ids, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
+    for generation_id in generation_ids:
+        changes.reopen_batch_of(generation_id)

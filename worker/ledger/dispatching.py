@@ -15,7 +15,7 @@ from worker.ledger.database import Database
 from worker.ledger.flows import Flow, find_strays, line_up
 from worker.ledger.gate import is_open
 from worker.ledger.line import Line, Rooms
-from worker.ledger.money import let_all_go, reserve, take_back
+from worker.ledger.money import let_some_go, reserve, take_back
 from worker.ledger.pacing import Account, Limits, room_of, spent
 from worker.ledger.pacing_tables import accounts as accounts_table
 from worker.ledger.pacing_tables import provider_limits
@@ -29,7 +29,9 @@ __all__ = ["Dispatching", "Limits"]
 #: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few
 #: that nobody can resolve would stop all others for good
 FORGOTTEN = timedelta(hours=1)
-#: where some in line do not fit their budgets, one call looks so many times at so many more
+#: at most so many go in one transaction: others wait for it, and one statement names them all
+MOST_AT_ONCE = 1000
+#: where more may go, or some do not fit their budgets, one call looks so many times, then at so many more
 _LOOKS, _FURTHER = 10, 500
 
 _g = generations.c
@@ -93,7 +95,8 @@ class Dispatching:
             rooms = _rooms(connection, provider, accounts, limits, now)
             most = rooms.total + further
             in_use = prices and prices.digest
-            if prices is None and limit.prices is not None and not let_all_go(connection, provider):
+            are_back = prices is not None or limit.prices is None or let_some_go(connection, provider)
+            if not are_back:
                 in_use = limit.prices
             if prices is not None and rooms.total:
                 take_back(connection, provider, prices, rooms.total, now)
@@ -109,7 +112,7 @@ class Dispatching:
             if state != {"turn": limit.turn, "prices": limit.prices}:
                 update_row(connection, provider_limits, {"provider": provider}, **state)
             _spend(connection, accounts, limits, chosen, now)
-            has_more = held > 0 or line.is_cut
+            has_more = held > 0 or line.is_cut or not are_back or rooms.are_used_up
             reached = [ANY_ACCOUNT, *rooms.free] if rooms.total and not has_more else []
             strays = find_strays(connection, provider, reached) if reached else []
         return len(chosen), has_more, strays
@@ -133,7 +136,8 @@ def _rooms(connection: Connection, provider: str, accounts: Sequence[Account], l
         {
             one.account: room_of(one, limits, in_flight.get(one.account, 0), now, is_probed=one.probe in probes)
             for one in accounts
-        }
+        },
+        MOST_AT_ONCE,
     )
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, bindparam, delete, func, literal, select, tex
 
 from worker.ledger.pacing_tables import AWAKE, flows, provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
-from worker.ledger.tables import FLOW, WAITING, generations
+from worker.ledger.tables import FLOW, UNFINISHED, WAITING, batches, generations
 from worker.ledger.types import CleanText
+from worker.ledger.unfinished import unfinished
 
 
 class Flow(NamedTuple):
@@ -75,6 +76,7 @@ _STRAY = (
         _g.provider == bindparam("provider", type_=CleanText()),
         _g.pinned.in_(IDS),
         text(WAITING),
+        ~select(literal(1)).select_from(batches).where(text(UNFINISHED)).exists(),
         ~select(literal(1))
         .where(
             _f.provider == _g.provider,
@@ -120,7 +122,12 @@ def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) 
 
 
 def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:
-    """Flows of which something waits and nobody has said so, as an earlier version of the program does not."""
+    """Flows of which something waits and nobody has said so, as an earlier version of the program does not.
+
+    None while a batch is unfinished: what waits there is no stray, and to tell the two apart would mean to read it all.
+    """
+    if unfinished(connection):
+        return []
     return [flow_of(row) for row in connection.execute(_STRAY, {"provider": provider, "ids": accounts})]
 
 

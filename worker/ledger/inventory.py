@@ -11,14 +11,16 @@ from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.rows import to_asset, to_generation
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS, LIMIT, select_in
 from worker.ledger.tables import BY_STATE, STORED, assets, batches, generations
 from worker.ledger.types import CleanText
 
-#: rows read at once
+#: rows read at once, and keys
 PAGE = 500
+_KEYS_PAGE = 10_000
 
 _a, _g = assets.c, generations.c
+_KEYS = select(_a.id, _a.key).where(text(STORED), _a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
 _FIRST_COPY = (
     select(_a.key, _a.bytes, _a.content_type)
     .where(text(STORED), _a.sha256 == bindparam("sha256"))
@@ -64,10 +66,18 @@ class Inventory:
         """So many stored assets, chosen at random, or all if there are not more."""
         return self._page(select(assets).where(text(STORED)).order_by(func.random()).limit(number))
 
-    def known(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys under which an asset is stored; one pass over the assets for each few thousand keys."""
-        with self._database.read() as connection:
-            return {row.key for row in select_in(connection, select(_a.key).where(_a.key.in_(IDS)), keys)}
+    def known(self, keys: Collection[str]) -> set[str]:
+        """Those of the keys under which an asset is stored; one pass over the assets, however many keys there are."""
+        wanted = set(keys)
+        found: set[str] = set()
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(_KEYS, {"after": after, "limit": _KEYS_PAGE}).all()
+            if not rows:
+                return found
+            found.update(row.key for row in rows if row.key in wanted)
+            after = rows[-1].id
 
     def existing(self, generation_ids: Sequence[str]) -> set[str]:
         """Those of the ids that generations have."""

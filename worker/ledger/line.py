@@ -58,14 +58,21 @@ _SERVED = (
 
 
 class Rooms:
-    """How many more may go to each account of one provider."""
+    """How many more may go to each account of one provider; not more than `most` in all."""
 
-    def __init__(self, free: Mapping[str, int]) -> None:
-        self.free = {account: room for account, room in free.items() if room > 0}
+    def __init__(self, free: Mapping[str, int], most: int) -> None:
+        share = max(1, most // (len(free) or 1))
+        self.free = {account: min(room, share) for account, room in free.items() if room > 0}
+        self._cut = [account for account, room in free.items() if room > share]
 
     @property
     def total(self) -> int:
         return sum(self.free.values())
+
+    @property
+    def are_used_up(self) -> bool:
+        """An account has more room than it was given here."""
+        return any(not self.free[account] for account in self._cut)
 
     def place(self, pinned: str) -> str | None:
         """The account for the next one: its own, or that with the most room; None if there is no room for it."""

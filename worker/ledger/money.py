@@ -120,13 +120,10 @@ def reserve(
     return [(row, account) for row, _, account in chosen], sum(map(len, held.values()))
 
 
-def let_all_go(connection: Connection, provider: str) -> bool:
-    """Put everything that was held back into the line, as there are no prices any more; False if some are left."""
-    everything = {"provider": provider, "limit": _MOST_BACK}
-    back: list[Any] = []
-    while rows := connection.execute(_ALL_HELD, everything).all():
-        connection.execute(_LET_GO, {"ids": [row.id for row in rows]})
-        back += rows
+def let_some_go(connection: Connection, provider: str) -> bool:
+    """Put what was held back into the line, as there are no prices any more; False if some are left."""
+    back = connection.execute(_ALL_HELD, {"provider": provider, "limit": _MOST_BACK}).all()
+    connection.execute(_LET_GO, {"ids": [row.id for row in back]})
     line_up(connection, {flow_of(row) for row in back})
     return connection.execute(_VALUES, {"provider": provider}).first() is None
 

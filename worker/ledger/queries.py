@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, literal_column, select, text
+from sqlalchemy import Select, func, literal_column, select, text
 
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
@@ -26,6 +27,7 @@ from worker.ledger.tables import (
     transitions,
 )
 from worker.ledger.types import CleanText
+from worker.ledger.unfinished import unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,14 @@ class Queries:
     def page(
         self, *, state: State | None = None, batch: str | None = None, limit: int = 50, before: str | None = None
     ) -> list[Generation]:
-        """The newest first; `before` an id continues after it. `batch`: an id or a name."""
+        """The newest first; `before` an id continues after it. `batch`: an id or a name. None of unfinished batches."""
         query = select(generations).order_by(generations.c.id.desc()).limit(limit)
         if state is not None:
             query = query.where(literal_column(BY_STATE, CleanText) == state)
         if before is not None:
             query = query.where(generations.c.id < before)
         with self._database.read() as connection:
+            query = _without(unfinished(connection), query)
             if batch is not None:
                 named = connection.execute(
                     select(batches.c.id).where((batches.c.id == batch) | (batches.c.name == batch))
@@ -184,6 +187,7 @@ class Queries:
         if batch_id is not None:
             query = query.where(generations.c.batch_id == batch_id)
         with self._database.read() as connection:
+            query = _without(unfinished(connection), query)
             return {State(state): count for state, count in connection.execute(query)}
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
@@ -206,3 +210,9 @@ class Queries:
         )
         with self._database.read() as connection:
             return [CallbackNote(*row) for row in connection.execute(query)]
+
+
+def _without(batch_ids: Sequence[str], query: Select[Any]) -> Select[Any]:
+    if not batch_ids:
+        return query
+    return query.where(generations.c.batch_id.is_(None) | generations.c.batch_id.not_in(batch_ids))

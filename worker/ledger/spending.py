@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 
 from worker.ledger.database import Database
 from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
-from worker.ledger.tables import batches, generations
+from worker.ledger.tables import INCOMPLETE, batches, generations
 from worker.prices import Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
@@ -82,11 +82,13 @@ class Spending:
         today = self._database.clock().astimezone(UTC).date().isoformat()
         caps = prices.caps
         with self._database.read() as connection:
-            days = connection.execute(select(_b.scope, _USED).where(_b.scope.startswith(today))).all()
+            # By their names: what is found by how it begins is found by reading all, where a collation is in use.
+            scopes_of_today = [today, *(f"{today} {name}" for name in caps.providers)]
+            days = connection.execute(select(_b.scope, _USED).where(_b.scope.in_(scopes_of_today))).all()
             used = {row[0]: int(row[1]) for row in days}
             waiting = _waiting(connection)
             is_open = select(batches.c.id, batches.c.name, _USED).where(
-                batches.c.id == _b.scope, batches.c.completed_at.is_(None)
+                batches.c.id == _b.scope, text(f"batches.{INCOMPLETE}")
             )
             running = connection.execute(is_open).all() if caps.batch is not None or caps.batches else []
         found = []

@@ -47,6 +47,9 @@ batches = Table(
     Column("manifest_at", UtcDateTime),
     Column("manifest_lease", CleanText),
     Column("manifest_not_before", UtcDateTime),
+    # While it is being written down (`unfinished.py`): what tells its request from others, and when that went on last.
+    Column("unfinished", CleanText),
+    Column("unfinished_at", UtcDateTime),
 )
 
 generations = Table(
@@ -123,6 +126,8 @@ STORED = "state = 'stored'"
 #: assets in the bucket whose link is still known
 LINKED = "state = 'stored' AND url <> ''"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
+UNFINISHED = "unfinished IS NOT NULL"
+INCOMPLETE = "completed_at IS NULL"
 
 # For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
 # work above, and read every generation of that state to find the few that are due.
@@ -134,6 +139,9 @@ def _where(condition: str) -> Any:
 
 
 Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
+Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
+# Two who write the same request write the same batch.
+Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(UNFINISHED))
 _g = generations.c
 Index("ix_generations_batch", _g.batch_id, _g.state)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)

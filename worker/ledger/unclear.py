@@ -113,7 +113,7 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
     facts = {"decision": decision, "by": person.name, "why": person.why, "task_id": task_id}
     changes.event("generation.resolved", generation_id=generation_id, attempt=attempt.id, **facts)
     if decision is Decision.RESUBMIT:
-        submit_again(changes, generation_id, cause)
+        submit_again(changes, [generation_id], cause)
     elif decision is Decision.NOT_CHARGED:
         settle_attempt(changes.connection, attempt.id, "rejected", settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="not_charged", message=cause)

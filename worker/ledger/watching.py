@@ -13,10 +13,12 @@ from worker.ledger.following import DUE as FOLLOW_UPS_DUE
 from worker.ledger.future_times import pull_back
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
+from worker.ledger.pacing_tables import AWAKE, flows
 from worker.ledger.second_looks import next_look
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import (
     DISPATCHED,
+    FLOW,
     POLLED,
     UNAPPLIED,
     UNDESCRIBED,
@@ -37,7 +39,26 @@ _UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
 #: how often what a wrong clock has written is looked for
 _PUT_RIGHT_EVERY = timedelta(minutes=1)
 
-_g, _a, _b, _c, _t = generations.c, assets.c, batches.c, callbacks.c, attempts.c
+_g, _a, _b, _c, _t, _f = generations.c, assets.c, batches.c, callbacks.c, attempts.c, flows.c
+# Of flows in the line: nothing waits yet of a batch that is still being written down.
+_IN_LINE = (
+    select(_f.flow)
+    .where(
+        text(AWAKE),
+        select(_g.id)
+        .where(
+            _g.provider == _f.provider,
+            _g.pinned == _f.pinned,
+            _g.priority == _f.priority,
+            text(f"{FLOW} = flows.flow"),
+            text(WAITING),
+            _g.not_before.is_(None) | (_g.not_before <= NOW),
+        )
+        .correlate(flows)
+        .exists(),
+    )
+    .order_by(_f.provider, _f.pinned, _f.priority.desc(), _f.turn, _f.flow)
+)
 #: kind of work (name of its task) → a row of it that is due now
 _DUE = {
     kind: [query.limit(1) for query in queries]
@@ -45,7 +66,7 @@ _DUE = {
         "ingest": [select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))],
         # What is held by a budget, too: a new day or a higher cap makes room without a word.
         "dispatch": [
-            select(_g.id).where(text(WAITING), _g.not_before.is_(None) | (_g.not_before <= NOW)),
+            _IN_LINE,
             select(_g.id).where(text(HELD)),
         ],
         "submit": [select(_g.id).where(text(DISPATCHED))],

@@ -131,7 +131,7 @@ def test_who_waits_long_is_told_why(darkroom: Darkroom, monkeypatch: pytest.Monk
     monkeypatch.setattr("tasks.cli.submission.PATIENCE", 2)
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1:1/ledger")
     told, _ = darkroom("submit", "a fox").stderr.splitlines()
-    assert told.startswith("the ledger does not answer (the ledger cannot be used now: ")
+    assert told.startswith("the ledger cannot take it now (the ledger cannot be used now: ")
     assert told.endswith("): trying again for 2 s")
 
 

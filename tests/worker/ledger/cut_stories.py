@@ -35,7 +35,7 @@ from worker.ledger.notifying import Handed, NotifyClaim
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan
 from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import assets, attempts, callbacks, events, generations
+from worker.ledger.tables import assets, attempts, batches, callbacks, events, generations
 from worker.ledger.unclear import Decision, Person
 
 SHOP = "shop"
@@ -273,6 +273,11 @@ def a_batch_goes_its_way(process: Process) -> None:
 def people_decide(process: Process) -> None:
     process.repeat("notifying.register", [SHOP])
     prompts = ("cancelled", "failed", "lost", "expired", "blocked")
+    with process.ledger.database.write() as connection:
+        long_ago = process.clock.now - timedelta(hours=1)
+        left = {"id": "batch_left", "name": "left", "created_at": long_ago}
+        connection.execute(batches.insert().values(left | {"unfinished": "request", "unfinished_at": long_ago}))
+    process.repeat("creation.remove_abandoned")
     made = process.repeat("creation.create", [new(prompt, key=prompt) for prompt in prompts])
     ids = {one.prompt: one.id for one in made}
     process.command("deciding.cancel", [ids["cancelled"]])

@@ -1,6 +1,10 @@
 """Who goes next: rate, room, pauses, priority, and fairness between batches."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
 
 from tests.clock import FakeClock
 from tests.factories import (
@@ -20,7 +24,7 @@ from tests.factories import (
 )
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.generation import State
-from worker.ledger import Ledger
+from worker.ledger import Ledger, dispatching
 from worker.ledger.accounts import backoff
 from worker.ledger.dispatching import Limits
 from worker.ledger.submissions import Submitted
@@ -219,3 +223,28 @@ def test_submitted_ones_count_as_under_way(ledger: Ledger):
     queued(ledger, 5)
     assert ledger.dispatching.dispatch(PROVIDER, Limits(100, 4)) == 1
     assert one(ledger, claims[0]).state is State.SUBMITTED
+
+
+@pytest.mark.parametrize("accounts", [("default",), ("default", "shop", "studio")])
+def test_very_many_go_a_few_at_a_time_however_much_room_there_is(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, accounts: tuple[str, ...]
+):
+    """PostgreSQL refuses a statement of more than 65,535 values, and others wait for each transaction."""
+    monkeypatch.setattr(dispatching, "MOST_AT_ONCE", 12)
+    queued(ledger, 30)
+    went: list[int] = []
+
+    def note(_connection: Connection) -> None:
+        went.append(0)
+
+    def count(_connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE generations SET"):
+            went[-1] += cursor.rowcount
+
+    event.listen(ledger.database.engine, "begin", note)
+    event.listen(ledger.database.engine, "after_cursor_execute", count)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, accounts=accounts) == 30
+    event.remove(ledger.database.engine, "begin", note)
+    event.remove(ledger.database.engine, "after_cursor_execute", count)
+    assert [number for number in went if number] == [12, 12, 6]
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, accounts=accounts) == 0

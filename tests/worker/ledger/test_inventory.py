@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, archived, failure, one, stored, submitted, succeeded
@@ -60,6 +61,24 @@ def test_the_first_copy_of_some_bytes_is_found_and_nothing_that_is_not_stored(le
     assert (copy.key, copy.bytes, copy.content_type) == ("pictures/0.png", 1234, "image/png")
     assert ledger.inventory.first_copy("cd" * 32) is None
     assert ledger.inventory.known(["pictures/1.png", "pictures/9.png"]) == {"pictures/1.png"}
+
+
+def test_any_number_of_keys_is_looked_up_in_one_pass(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inventory, "_KEYS_PAGE", 2)
+    for number in range(5):
+        (claim,) = (succeeded(ledger), ledger.archiving.claim(1, LEASE))[1]
+        ledger.archiving.record([Archived(claim, (replace(stored(), key=f"pictures/{number}.png"),), described=True)])
+    succeeded(ledger)
+    reads: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        reads.extend([statement] if statement.startswith("SELECT") else [])
+
+    event.listen(ledger.database.engine, "before_cursor_execute", note)
+    known = ledger.inventory.known([f"pictures/{number}.png" for number in range(3, 12_000)])
+    event.remove(ledger.database.engine, "before_cursor_execute", note)
+    assert known == {"pictures/3.png", "pictures/4.png"}
+    assert len(reads) == 4
 
 
 def test_what_is_on_its_way_is_told_with_the_name_of_its_batch(ledger: Ledger):

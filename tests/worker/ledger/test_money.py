@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, one, queued, state_of, success
@@ -13,7 +14,7 @@ from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held,
 from tests.worker.ledger.test_plans import plans
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger import Ledger
+from worker.ledger import Ledger, money
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatching import Limits
 from worker.ledger.money_tables import COUNTED
@@ -288,6 +289,27 @@ def test_without_prices_what_was_held_goes(ledger: Ledger):
     assert go(ledger, None) == 2
     assert held(ledger) == []
     assert go(ledger, None) == 0
+
+
+def test_very_many_that_were_held_come_back_a_few_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(money, "_MOST_BACK", 4)
+    queued(ledger, 15)
+    assert go(ledger, Prices(EVERY, Caps(day=1))) == 1
+    went: list[int] = []
+
+    def note(_connection: Connection) -> None:
+        went.append(0)
+
+    def count(_connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE generations SET held"):
+            went[-1] += cursor.rowcount
+
+    event.listen(ledger.database.engine, "begin", note)
+    event.listen(ledger.database.engine, "after_cursor_execute", count)
+    assert go(ledger, None) == 14
+    event.remove(ledger.database.engine, "begin", note)
+    event.remove(ledger.database.engine, "after_cursor_execute", count)
+    assert ([number for number in went if number], held(ledger)) == ([4, 4, 4, 2], [])
 
 
 def test_what_was_reserved_is_settled_when_there_are_no_prices_any_more(ledger: Ledger):

@@ -19,6 +19,7 @@ from worker.ledger import Ledger
 from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
 from worker.ledger.tables import generations
+from worker.prices import Caps, Prices, Rule
 
 LATER = NOON + timedelta(hours=1)
 #: question, and the indexes that answer it
@@ -65,6 +66,10 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
+    "budgets": (
+        lambda ledger: ledger.spending.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
+        {"ix_batches_incomplete", "ix_generations_held"},
+    ),
     "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),
     "one state": (lambda ledger: ledger.queries.page(state=State.FAILED), {"ix_generations_by_state"}),
     "one batch": (lambda ledger: ledger.queries.counts("batch_1"), {"ix_generations_batch"}),

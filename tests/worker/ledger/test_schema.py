@@ -97,6 +97,10 @@ def back_to_0010(connection: Connection) -> None:
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
     connection.execute(text("ALTER TABLE attempts DROP COLUMN callbacks_refused"))
+    for index in ("uq_batches_unfinished", "ix_batches_incomplete"):
+        connection.execute(text(f"DROP INDEX {index}"))
+    for column in ("unfinished", "unfinished_at"):
+        connection.execute(text(f"ALTER TABLE batches DROP COLUMN {column}"))
     connection.execute(text("DROP INDEX ix_generations_follow_up_refused"))
     for column in ("tries", "error", "not_before"):
         connection.execute(text(f"ALTER TABLE generations DROP COLUMN follow_up_{column}"))
