@@ -7,6 +7,7 @@ else may have sent the same request nothing is decided, and the tasks are candid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
 from worker.providers.listing import ListedTask, Shown
@@ -26,19 +27,23 @@ def match(
     requests: Mapping[str, Shown],
     tasks: Sequence[ListedTask],
     *,
+    since: datetime,
     is_shared: bool,
 ) -> Matches:
     """`requests`: what the list would show of each submission, by attempt; `tasks`: those of which nobody knows whose.
 
-    `is_shared`: others use the same account.
+    `since`: how far back the list was read. `is_shared`: others use the same account.
     """
     matches = Matches()
     alike: defaultdict[str, list[WithoutTask]] = defaultdict(list)
     for one in submissions:
-        if request := requests.get(one.attempt_id):
+        # Not all tasks of an earlier one were read: it would take another one's, which could not take its own then.
+        is_covered = one.is_sending or one.sent_at - EARLIER >= since
+        if is_covered and (request := requests.get(one.attempt_id)):
             alike[request.text].append(one)
     made: defaultdict[str, list[ListedTask]] = defaultdict(list)
-    for task in tasks:
+    # Each once: while somebody submits, a task moves on to the next page and is read again.
+    for task in {task.outcome.task_id: task for task in tasks}.values():
         if task.request is not None:
             made[task.request.text].append(task)
     for text, group in alike.items():
