@@ -7,7 +7,7 @@ from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, tuple_, update
+from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, update
 
 from worker.ledger.flows import Flow, stand_down
 from worker.ledger.pacing_tables import AWAKE, flows
@@ -21,10 +21,27 @@ _PAGE = 20
 _f, _g = flows.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
 _TO = bindparam("to", type_=CleanText())
-# By priority, and within one by turn.
+# The first of a flow that waits, in the words and the order of its index (SQLite would not use it for a bare column).
+_WAITS = (
+    select(literal(1))
+    .where(
+        _g.provider == _f.provider,
+        _g.pinned == _f.pinned,
+        _g.priority == _f.priority,
+        text(f"{FLOW} = flows.flow || ''"),
+        text(WAITING),
+    )
+    .order_by(_g.turn, _g.id)
+    .limit(1)
+    .correlate(flows)
+)
+_IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scalar_subquery().is_not(None)
+_IS_EMPTY = _WAITS.scalar_subquery().is_(None)
+# By priority, and within one by turn. The database steps over those of which all wait for a time of their own: there
+# may be thousands, and accounts and budgets are locked meanwhile.
 _FLOWS = (
     select(_f.priority, _f.turn, _f.flow)
-    .where(_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
+    .where(_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE), _IS_READY | _IS_EMPTY)
     .order_by(_f.priority.desc(), _f.turn, _f.flow)
     .limit(LIMIT)
     .offset(bindparam("offset"))
@@ -173,7 +190,7 @@ class Line:
         offset = found = 0
         while True:
             limit = max(room - found, _PAGE)
-            here = {"provider": self._provider, "to": pinned, "limit": limit, "offset": offset}
+            here = {"provider": self._provider, "to": pinned, "now": self._now, "limit": limit, "offset": offset}
             page = self._connection.execute(_FLOWS, here).all()
             size = -(-(room + further) // (min(len(page), room) or 1))
             for row in page:
