@@ -100,11 +100,13 @@ def insert_generations(
         binding = parent if new.request.parent and parent and parent.provider == new.provider else None
         row["pinned"] = (binding and binding.account) or ANY_ACCOUNT
         rows.append(row)
-    line_up(connection, {Flow(it["provider"], it["priority"], it["batch_id"] or "", it["pinned"]) for it in rows})
     # In order of key, so that two who write the same keys never wait for each other in a circle.
     in_order = sorted(rows, key=lambda row: row["dedupe"] or "")
     connection.execute(insert_ignoring(connection, generations), in_order)
     owners = _owners(connection, rows)
+    # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
+    new_rows = [row for row in rows if owners.get(row["dedupe"], row["id"]) == row["id"]]
+    line_up(connection, {Flow(it["provider"], it["priority"], it["batch_id"] or "", it["pinned"]) for it in new_rows})
     made: dict[str, Generation] = {}
     known = _others(connection, set(owners.values()) - set(new_ids))
     for row, new in zip(rows, wanted, strict=True):
