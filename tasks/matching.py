@@ -8,9 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 
 from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
 from worker.providers.listing import ListedTask, Shown
+
+#: of one submission
+MOST_CANDIDATES = 20
 
 
 @dataclass(slots=True)
@@ -78,7 +82,10 @@ def _pairs(group: Sequence[WithoutTask], tasks: Sequence[ListedTask]) -> dict[st
 
 
 def _near(one: WithoutTask, tasks: Sequence[ListedTask]) -> tuple[str, ...]:
-    return tuple(str(task.outcome.task_id) for task in tasks if task.created_at is None or _fits(one, task))
+    """Those that were made nearest to its time, and no more than a person can look at."""
+    possible = (task for task in tasks if task.created_at is None or _fits(one, task))
+    found = nsmallest(MOST_CANDIDATES, possible, key=lambda task: abs((task.created_at or one.sent_at) - one.sent_at))
+    return tuple(str(task.outcome.task_id) for task in found)
 
 
 def _fits(one: WithoutTask, task: ListedTask) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.matching import match
+from tasks.matching import MOST_CANDIDATES, match
 from tests.clock import NOON
 from worker.generation import Generation, Operation, Outcome, Status
 from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
@@ -89,6 +89,14 @@ def test_while_an_identical_one_is_being_sent_it_is_looked_for_later():
     both = [submission("a"), submission("b", is_sending=True)]
     matches = match(both, dict.fromkeys("ab", Shown("a cat")), [task("1")], since=LONG_AGO, is_shared=False)
     assert (matches.found, matches.candidates, matches.later) == ({}, {}, {"a", "b"})
+
+
+def test_of_very_many_that_it_may_be_the_nearest_are_kept():
+    """Thousands of identical ones would otherwise be noted with each of thousands of tasks."""
+    many = [task(str(number), number / 10) for number in range(-40, 100)]
+    matches = match([submission("a")], {"a": Shown("a cat")}, many, since=LONG_AGO, is_shared=False)
+    nearest = sorted(map(str, range(-40, 100)), key=lambda name: abs(int(name)))[:MOST_CANDIDATES]
+    assert sorted(matches.candidates["a"]) == sorted(nearest)
 
 
 def test_what_was_candidate_and_is_gone_is_none_any_more():
