@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -225,6 +225,19 @@ def test_flows_that_are_over_are_forgotten(ledger: Ledger, clock: FakeClock):
         assert connection.execute(select(func.count()).select_from(flows)).scalar_one() <= 2
 
 
+@contextmanager
+def statements_of(ledger: Ledger) -> Iterator[list[str]]:
+    """Those that it sends while the block runs."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(ledger.database.engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(ledger.database.engine, "before_cursor_execute", note)
+
+
 def test_flows_that_all_wait_for_a_time_of_their_own_cost_no_statement_each(ledger: Ledger, clock: FakeClock):
     """There may be thousands of them, and whoever dispatches holds the accounts meanwhile."""
     for number in range(60):
@@ -233,18 +246,26 @@ def test_flows_that_all_wait_for_a_time_of_their_own_cost_no_statement_each(ledg
     claims = ledger.submissions.claim(1000, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, FULL) for claim in claims], POLL_AFTER)
     queued(ledger, batch="last")
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    event.listen(ledger.database.engine, "before_cursor_execute", note)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
-    event.remove(ledger.database.engine, "before_cursor_execute", note)
+    with statements_of(ledger) as statements:
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
     assert len(statements) < 60
     clock.advance(3)
     assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 120
+
+
+def test_after_a_great_cancellation_each_dispatch_clears_a_part_away(ledger: Ledger):
+    """All at once would take longer than a task may, and the next one would begin anew."""
+    made = [queued(ledger, batch=f"b{number}")[0].id for number in range(200)]
+    queued(ledger, batch="last")
+    ledger.deciding.cancel(made)
+    with statements_of(ledger) as statements:
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert len(statements) < 400
+    for _ in range(4):
+        all_go(ledger)
+    with ledger.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(flows)).scalar_one() == 0
 
 
 def test_creators_and_dispatchers_at_once_leave_nobody_behind(ledger: Ledger):
