@@ -122,11 +122,11 @@ class Submissions:
     def give_back_unsent(self) -> None:
         """Queue again what this process has claimed and not begun to send; harmless when repeated.
 
-        Raises LedgerUnavailable while a claim may still be committed.
+        Raises LedgerUnavailable while one of them is locked: its claim may still be committed.
         """
         self._unsent.give_up()
         if not self._settle_not_sent():
-            raise LedgerUnavailable("a claim whose COMMIT got no answer is still under way")
+            raise LedgerUnavailable("what was claimed and not sent is locked, perhaps by its own claim")
 
     def _settle_given_up(self) -> None:
         """Soon, while its lease lasts; but it holds up nothing else."""
