@@ -106,7 +106,6 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
     if provider.listed is Listed.NO:
         return [], []
     waiting = {one.attempt_id: one for one in silent}
-    owners = {mark: one for one in waiting for mark in (one, here.callback_url(name, one))}
     # Without a callback URL nothing in the list carries a mark of ours: it must be read to its end.
     by_request = here.settings.public_url is None and bool(provider.shown)
     tasks: list[ListedTask] = []
@@ -117,7 +116,8 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         for task in provider.recent(since):
             if by_request:
                 tasks.append(task)
-            attempt_id = next((owners[mark] for mark in task.marks if mark in owners), None)
+            # By the id in its mark: address and key of the callback URL may have changed since it was sent.
+            attempt_id = task.attempt_id
             if attempt_id in waiting:
                 del waiting[attempt_id]
                 news.append(_listed(here, provider, attempt_id, task, provider.listed))
