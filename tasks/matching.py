@@ -7,9 +7,14 @@ else may have sent the same request nothing is decided, and the tasks are candid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from heapq import nsmallest
 
 from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
 from worker.providers.listing import ListedTask, Shown
+
+#: of one submission
+MOST_CANDIDATES = 20
 
 
 @dataclass(slots=True)
@@ -26,19 +31,23 @@ def match(
     requests: Mapping[str, Shown],
     tasks: Sequence[ListedTask],
     *,
+    since: datetime,
     is_shared: bool,
 ) -> Matches:
     """`requests`: what the list would show of each submission, by attempt; `tasks`: those of which nobody knows whose.
 
-    `is_shared`: others use the same account.
+    `since`: how far back the list was read. `is_shared`: others use the same account.
     """
     matches = Matches()
     alike: defaultdict[str, list[WithoutTask]] = defaultdict(list)
     for one in submissions:
-        if request := requests.get(one.attempt_id):
+        # Not all tasks of an earlier one were read: it would take another one's, which could not take its own then.
+        is_covered = one.is_sending or one.sent_at - EARLIER >= since
+        if is_covered and (request := requests.get(one.attempt_id)):
             alike[request.text].append(one)
     made: defaultdict[str, list[ListedTask]] = defaultdict(list)
-    for task in tasks:
+    # Each once: while somebody submits, a task moves on to the next page and is read again.
+    for task in {task.outcome.task_id: task for task in tasks}.values():
         if task.request is not None:
             made[task.request.text].append(task)
     for text, group in alike.items():
@@ -73,7 +82,10 @@ def _pairs(group: Sequence[WithoutTask], tasks: Sequence[ListedTask]) -> dict[st
 
 
 def _near(one: WithoutTask, tasks: Sequence[ListedTask]) -> tuple[str, ...]:
-    return tuple(str(task.outcome.task_id) for task in tasks if task.created_at is None or _fits(one, task))
+    """Those that were made nearest to its time, and no more than a person can look at."""
+    possible = (task for task in tasks if task.created_at is None or _fits(one, task))
+    found = nsmallest(MOST_CANDIDATES, possible, key=lambda task: abs((task.created_at or one.sent_at) - one.sent_at))
+    return tuple(str(task.outcome.task_id) for task in found)
 
 
 def _fits(one: WithoutTask, task: ListedTask) -> bool:

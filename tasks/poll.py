@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tasks.asking import PATIENCE, ask
 from tasks.ingest import apply, news_of
@@ -106,21 +106,25 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
     if provider.listed is Listed.NO:
         return [], []
     waiting = {one.attempt_id: one for one in silent}
-    owners = {mark: one for one in waiting for mark in (one, here.callback_url(name, one))}
     # Without a callback URL nothing in the list carries a mark of ours: it must be read to its end.
     by_request = here.settings.public_url is None and bool(provider.shown)
     tasks: list[ListedTask] = []
     news: list[News] = []
+    since = min(one.sent_at for one in silent) - EARLIER
     give_up_at = time.monotonic() + PATIENCE
     try:
-        for task in provider.recent(min(one.sent_at for one in silent) - EARLIER):
+        for task in provider.recent(since):
             if by_request:
                 tasks.append(task)
-            attempt_id = next((owners[mark] for mark in task.marks if mark in owners), None)
+            # By the id in its mark: address and key of the callback URL may have changed since it was sent.
+            attempt_id = task.attempt_id
             if attempt_id in waiting:
                 del waiting[attempt_id]
                 news.append(_listed(here, provider, attempt_id, task, provider.listed))
-            if time.monotonic() >= give_up_at or not (waiting or by_request):
+            if not (waiting or by_request):
+                return news, []
+            if time.monotonic() >= give_up_at:
+                log.warning("%s: its list is too long to be read to its end in %g s", provider.name, PATIENCE)
                 return news, list(waiting.values())
     except QueryFailed as error:
         log.warning("%s did not answer: %s", provider.name, error)
@@ -129,7 +133,7 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         # What was found before it is kept.
         log.exception("the list of %s cannot be read to its end", provider.name)
         return news, list(waiting.values())
-    matches = _matched(here, provider, account, tasks) if by_request else Matches()
+    matches = _matched(here, provider, account, tasks, since) if by_request else Matches()
     news += [_listed(here, provider, one, task, Listed.BY_REQUEST) for one, task in matches.found.items()]
     return news, [one for one in waiting.values() if one.attempt_id in matches.later]
 
@@ -138,7 +142,7 @@ def _listed(here: Services, provider: Provider, attempt_id: str, task: ListedTas
     return news_of(here, provider, attempt_id, task.outcome, cause=f"found in the provider's list {by}")
 
 
-def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask]) -> Matches:
+def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask], since: datetime) -> Matches:
     """Of submissions without a mark, those whose requests the list shows."""
     rescuing = here.ledger.rescuing
     marked = [task for task in tasks if task.marks]
@@ -151,7 +155,7 @@ def _matched(here: Services, provider: Provider, account: str, tasks: list[Liste
     unknown = [task for task in tasks if not task.marks and task.outcome.task_id not in known.task_ids]
     requests = {one.attempt_id: shown for one in known.without_task if (shown := _shown(provider, one)) is not None}
     is_shared = any(task.attempt_id not in known.attempt_ids for task in marked)
-    matches = match(known.without_task, requests, unknown, is_shared=is_shared)
+    matches = match(known.without_task, requests, unknown, since=since, is_shared=is_shared)
     before = {one.attempt_id: one.candidates for one in known.without_task}
     changed = {one: found for one, found in matches.candidates.items() if found != before[one]}
     if changed:

@@ -92,9 +92,9 @@ class Submission:
             self.note.remove()
 
     def _how_to_go_on(self) -> str:
-        look = "`darkroom list` shows what was"
+        look = "`darkroom list` shows whether it was"
         if self.id is None:
-            return f"it may have been written, {look}. The same command completes it: its keys create nothing twice"
+            return f"it may have been written; {look}. The same command completes it: its keys create nothing twice"
         if self.note is None:
             how = f"The same command with `--submission {self.id}` completes it and creates nothing twice"
         else:
@@ -103,7 +103,7 @@ class Submission:
                 f"The same command completes it within {hours} and creates nothing twice; with "
                 f"`--submission {self.id}` also later, and with another data folder"
             )
-        return f"it may have been written, {look}. {how}"
+        return f"it may have been written; {look}. {how}"
 
 
 @contextmanager

@@ -1,17 +1,18 @@
 """Submissions without a mark and the tasks of a list: which is which, and when nobody can tell."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.matching import match
+from tasks.matching import MOST_CANDIDATES, match
 from tests.clock import NOON
 from worker.generation import Generation, Operation, Outcome, Status
 from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
 from worker.providers.listing import ListedTask, Shown
 
+LONG_AGO = NOON - timedelta(days=1)
 GENERATION = object.__new__(Generation)
 
 
@@ -25,9 +26,11 @@ def task(name: str, minute: float | None = 0, request: str = "a cat") -> ListedT
     return ListedTask(outcome, Operation.IMAGINE, request, at, is_over=False, request=Shown(request))
 
 
-def found(submissions: list[WithoutTask], tasks: list[ListedTask], **facts: bool) -> dict[str, str | None]:
+def found(
+    submissions: list[WithoutTask], tasks: list[ListedTask], *, since: datetime = LONG_AGO, is_shared: bool = False
+) -> dict[str, str | None]:
     requests = {one.attempt_id: Shown("a cat") for one in submissions}
-    matches = match(submissions, requests, tasks, is_shared=facts.get("is_shared", False))
+    matches = match(submissions, requests, tasks, since=since, is_shared=is_shared)
     return {name: one.outcome.task_id for name, one in matches.found.items()}
 
 
@@ -42,7 +45,7 @@ def test_of_identical_ones_as_many_are_found_as_there_are_tasks():
 
 def test_a_task_too_many_is_somebody_elses_so_nothing_is_decided():
     one, tasks = submission("a"), [task("1"), task("2")]
-    matches = match([one], {"a": Shown("a cat")}, tasks, is_shared=False)
+    matches = match([one], {"a": Shown("a cat")}, tasks, since=LONG_AGO, is_shared=False)
     assert (matches.found, matches.candidates) == ({}, {"a": ("1", "2")})
 
 
@@ -54,25 +57,50 @@ def test_on_an_account_that_others_use_nothing_is_decided():
     assert found([submission("a")], [task("1")], is_shared=True) == {}
 
 
+def test_a_task_that_was_read_twice_is_one_task():
+    """While somebody submits, the last of a page becomes the first of the next one."""
+    assert found([submission("a")], [task("1"), task("1")]) == {"a": "1"}
+
+
+def test_one_whose_own_tasks_were_not_all_read_takes_no_other_ones():
+    """Its own task is older than what was read, and only fits itself."""
+    early, late = submission("early", 0), submission("late", 10)
+    assert found([early, late], [task("2", 11)], since=NOON + timedelta(minutes=5)) == {"late": "2"}
+    assert found([early], [task("1", 1)]) == {"early": "1"}
+
+
+def test_one_that_is_being_sent_counts_however_far_the_list_was_read():
+    both = [submission("a", 10), submission("b", is_sending=True)]
+    assert found(both, [task("1", 10)], since=NOON + timedelta(minutes=5)) == {}
+
+
 def test_a_task_without_a_time_may_be_anybodys():
-    matches = match([submission("a")], {"a": Shown("a cat")}, [task("1", None)], is_shared=False)
+    matches = match([submission("a")], {"a": Shown("a cat")}, [task("1", None)], since=LONG_AGO, is_shared=False)
     assert (matches.found, matches.candidates) == ({}, {"a": ("1",)})
 
 
 def test_what_the_list_does_not_show_whole_may_be_another_request():
     requests = {"a": Shown("a cat"), "b": Shown("a cat", is_all=False)}
-    matches = match([submission("a"), submission("b")], requests, [task("1")], is_shared=False)
+    matches = match([submission("a"), submission("b")], requests, [task("1")], since=LONG_AGO, is_shared=False)
     assert (matches.found, matches.candidates) == ({}, {"a": ("1",), "b": ("1",)})
 
 
 def test_while_an_identical_one_is_being_sent_it_is_looked_for_later():
     both = [submission("a"), submission("b", is_sending=True)]
-    matches = match(both, dict.fromkeys("ab", Shown("a cat")), [task("1")], is_shared=False)
+    matches = match(both, dict.fromkeys("ab", Shown("a cat")), [task("1")], since=LONG_AGO, is_shared=False)
     assert (matches.found, matches.candidates, matches.later) == ({}, {}, {"a", "b"})
 
 
+def test_of_very_many_that_it_may_be_the_nearest_are_kept():
+    """Thousands of identical ones would otherwise be noted with each of thousands of tasks."""
+    many = [task(str(number), number / 10) for number in range(-40, 100)]
+    matches = match([submission("a")], {"a": Shown("a cat")}, many, since=LONG_AGO, is_shared=False)
+    nearest = sorted(map(str, range(-40, 100)), key=lambda name: abs(int(name)))[:MOST_CANDIDATES]
+    assert sorted(matches.candidates["a"]) == sorted(nearest)
+
+
 def test_what_was_candidate_and_is_gone_is_none_any_more():
-    matches = match([submission("a")], {"a": Shown("a cat")}, [], is_shared=True)
+    matches = match([submission("a")], {"a": Shown("a cat")}, [], since=LONG_AGO, is_shared=True)
     assert matches.candidates == {"a": ()}
 
 
@@ -89,7 +117,7 @@ def test_no_task_is_given_twice_and_each_was_made_in_its_submissions_time(
     submissions = [submission(str(number), minute) for number, (_, minute) in enumerate(sent)]
     requests = {str(number): Shown(request) for number, (request, _) in enumerate(sent)}
     tasks = [task(str(number), minute, request) for number, (request, minute) in enumerate(made)]
-    matches = match(submissions, requests, tasks, is_shared=False)
+    matches = match(submissions, requests, tasks, since=LONG_AGO, is_shared=False)
     times = {one.attempt_id: one.sent_at for one in submissions}
     assert max(Counter(one.outcome.task_id for one in matches.found.values()).values(), default=1) == 1
     for name, one in matches.found.items():

@@ -9,6 +9,8 @@ from worker.generation import State
 from worker.ledger.durations import ENOUGH, durations
 from worker.ledger.tables import attempts
 from worker.providers.acedata import AceDataCloud
+from worker.services import Services
+from worker.signing import Signer
 
 
 def learned(pipeline: Pipeline) -> dict[tuple[str, str, str], tuple[int, float]]:
@@ -69,6 +71,20 @@ def test_a_list_that_was_away_until_the_horizon_is_asked_when_it_is_back(
             pipeline.step("poll")
     assert pipeline.get(generation_id).state is State.UNCONFIRMED
     pipeline.clock.advance(minutes=6)
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.ARCHIVED or pipeline.clock.advance(seconds=5))
+    assert pipeline.charges() == 1
+
+
+def test_an_unclear_one_is_found_although_address_and_signing_key_have_changed_since(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = start(delay=0.2)
+    (generation_id,) = pipeline.submit("a green door sandbox:reset sandbox:drop")
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
+    moved = Signer("k2:" + "t" * 32)
+    monkeypatch.setattr(
+        Services, "callback_url", lambda _, name, attempt_id: moved.callback_url("https://new.test", name, attempt_id)
+    )
     pipeline.until(lambda: pipeline.get(generation_id).state is State.ARCHIVED or pipeline.clock.advance(seconds=5))
     assert pipeline.charges() == 1
 

@@ -125,10 +125,9 @@ class Creation:
                     if begun is None:
                         begin(connection, batch_id, batch, request, now)
                     go_on(connection, batch_id, request, self._database.clock())
-                    if is_last:
-                        line_up(connection, {_flow_of(row) for row, _ in left})
                     found = _insert(connection, changes, bite, batch_id)
                     if is_last:
+                        line_up(connection, {_flow_of(row) for row, _ in left})
                         finish(connection, batch_id, request, batch)
                     changes.flush()
                 begun = batch_id
@@ -163,8 +162,9 @@ def insert_generations(
     if not wanted:
         return []
     rows = _rows(wanted, _parents(connection, wanted), changes.at, batch_id)
-    line_up(connection, {_flow_of(row) for row in rows})
     made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
+    # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
+    line_up(connection, {_flow_of(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
     return [made[row["dedupe"] or row["id"]] for row in rows]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, literal, select, text, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
-from worker.ledger.pacing_tables import AWAKE, flows, provider_limits
+from worker.ledger.pacing_tables import flows, provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
 from worker.ledger.tables import FLOW, UNFINISHED, WAITING, batches, generations
 from worker.ledger.types import CleanText
@@ -69,24 +69,21 @@ _HELD = (
 )
 _SLEEP = update(flows).where(*_IS_MINE).values(asleep_since=NOW)
 _DELETE = delete(flows).where(*_IS_MINE)
+# A join by the whole key, and only then what sleeps: for a condition on that in the join PostgreSQL takes the index of
+# those that are awake, and compares each with each.
+_IS_ITS_OWN = and_(
+    _f.provider == _g.provider, _f.priority == _g.priority, text(f"flows.flow = {FLOW}"), _f.pinned == _g.pinned
+)
 _STRAY = (
     select(_g.provider, _g.priority, _g.batch_id, _g.pinned)
     .distinct()
+    .outerjoin_from(generations, flows, _IS_ITS_OWN)
     .where(
         _g.provider == bindparam("provider", type_=CleanText()),
         _g.pinned.in_(IDS),
         text(WAITING),
         ~select(literal(1)).select_from(batches).where(text(UNFINISHED)).exists(),
-        ~select(literal(1))
-        .where(
-            _f.provider == _g.provider,
-            _f.priority == _g.priority,
-            _f.flow == text(FLOW),
-            _f.pinned == _g.pinned,
-            text(AWAKE),
-        )
-        .correlate(generations)
-        .exists(),
+        _f.provider.is_(None) | _f.asleep_since.is_not(None),
     )
 )
 

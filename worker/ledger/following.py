@@ -18,6 +18,8 @@ from worker.ledger.unclear import Person
 #: after so many tries a parent whose follow-ups cannot be created is set aside for a person
 MAX_TRIES = 5
 _FIRST_WAIT = timedelta(seconds=10)
+#: between two tries
+LONGEST_WAIT = _FIRST_WAIT * 2 ** (MAX_TRIES - 1)
 
 _g = generations.c
 DUE = select(generations).where(

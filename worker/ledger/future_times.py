@@ -15,12 +15,14 @@ from worker.ledger.accounts import LONGEST_BACKOFF
 from worker.ledger.archiving import LONGEST_RETRY_WAIT
 from worker.ledger.database import Database
 from worker.ledger.durations import LONGEST as LONGEST_SILENCE
+from worker.ledger.following import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
 from worker.ledger.notify_tables import SUBSCRIBED, UNDELIVERED, deliveries, subscribers
 from worker.ledger.notifying import LONGEST_PAUSE as LONGEST_REST
 from worker.ledger.notifying import WAITS
 from worker.ledger.pacing import LONGEST_PAUSE, SLACK
 from worker.ledger.second_looks import LOOKS
 from worker.ledger.tables import (
+    FOLLOW_UP_DUE,
     IN_FLIGHT,
     POLLED,
     SENDING,
@@ -70,6 +72,7 @@ _KINDS = (
     _kind(LONGEST_PAUSE, _g.not_before, text(WAITING)),
     _kind(LONGEST_BACKOFF, _g.not_before, text(WAITING), _written_ahead),
     _kind(SLACK, _g.dispatched_at, text(f"({IN_FLIGHT})")),
+    _kind(LONGEST_FOLLOW_UP_WAIT, _g.follow_up_not_before, text(FOLLOW_UP_DUE)),
     _kind(LONGEST_LEASE, attempts.c.lease_until, text(SENDING)),
     _kind(LONGEST_LEASE, callbacks.c.not_before, text(UNAPPLIED)),
     _kind(LONGEST_LEASE, _a.not_before, text(UNSTORED), _a.lease.is_not(None)),

@@ -7,7 +7,7 @@ from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, tuple_, update
+from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, update
 
 from worker.ledger.flows import Flow, stand_down
 from worker.ledger.pacing_tables import AWAKE, flows
@@ -17,18 +17,38 @@ from worker.ledger.types import CleanText
 
 #: so many flows at least are read at once
 _PAGE = 20
+#: so many of which nothing waits any more are stood down at once: after a great cancellation a dispatch must end, too
+_MOST_BARREN = 50
 
 _f, _g = flows.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
 _TO = bindparam("to", type_=CleanText())
-# By priority, and within one by turn.
+# The first of a flow that waits, in the words and the order of its index (SQLite would not use it for a bare column).
+_WAITS = (
+    select(literal(1))
+    .where(
+        _g.provider == _f.provider,
+        _g.pinned == _f.pinned,
+        _g.priority == _f.priority,
+        text(f"{FLOW} = flows.flow || ''"),
+        text(WAITING),
+    )
+    .order_by(_g.turn, _g.id)
+    .limit(1)
+    .correlate(flows)
+)
+_IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scalar_subquery().is_not(None)
+_IS_MINE = (_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
+# By priority, and within one by turn. The database steps over those of which nothing may go now: there may be
+# thousands, and accounts and budgets are locked meanwhile.
 _FLOWS = (
     select(_f.priority, _f.turn, _f.flow)
-    .where(_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
+    .where(*_IS_MINE, _IS_READY)
     .order_by(_f.priority.desc(), _f.turn, _f.flow)
     .limit(LIMIT)
     .offset(bindparam("offset"))
 )
+_BARREN = select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT)
 _ROWS = (
     select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries, _g.price)
     .where(
@@ -177,11 +197,14 @@ class Line:
 
     def _read(self, pinned: str, room: int, further: int) -> None:
         """As many flows as there is room for, because each may have one turn; and of each its share."""
+        here = {"provider": self._provider, "to": pinned}
+        barren = self._connection.execute(_BARREN, here | {"limit": _MOST_BARREN})
+        self._barren += [Flow(self._provider, row.priority, row.flow, pinned) for row in barren]
         offset = found = 0
         while True:
             limit = max(room - found, _PAGE)
-            here = {"provider": self._provider, "to": pinned, "limit": limit, "offset": offset}
-            page = self._connection.execute(_FLOWS, here).all()
+            which = {"now": self._now, "limit": limit, "offset": offset}
+            page = self._connection.execute(_FLOWS, here | which).all()
             size = -(-(room + further) // (min(len(page), room) or 1))
             for row in page:
                 if found == room:
@@ -189,7 +212,6 @@ class Line:
                 queue = _Queue(size)
                 self._fill(queue, pinned, row.priority, row.flow)
                 if not queue.rows:
-                    self._barren.append(Flow(self._provider, row.priority, row.flow, pinned))
                     continue
                 found += 1
                 flow = self._flows.setdefault((-row.priority, row.flow), _Flow(row.turn))

@@ -122,11 +122,11 @@ class Submissions:
     def give_back_unsent(self) -> None:
         """Queue again what this process has claimed and not begun to send; harmless when repeated.
 
-        Raises LedgerUnavailable while a claim may still be committed.
+        Raises LedgerUnavailable while one of them is locked: its claim may still be committed.
         """
         self._unsent.give_up()
         if not self._settle_not_sent():
-            raise LedgerUnavailable("a claim whose COMMIT got no answer is still under way")
+            raise LedgerUnavailable("what was claimed and not sent is locked, perhaps by its own claim")
 
     def _settle_given_up(self) -> None:
         """Soon, while its lease lasts; but it holds up nothing else."""
@@ -257,7 +257,8 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -
         return
     # Where an earlier attempt succeeded meanwhile the generation stays as it is. Whether this one is paid for as well
     # shows its outcome.
-    settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id, poll_at=poll_at)
+    # It may have been looked for often and in vain; from here on it is asked for like any other.
+    settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id, poll_at=poll_at, polls=0)
     changes.move(
         attempt.generation_id,
         State.SUBMITTED,
@@ -276,7 +277,8 @@ def _settle_replaced(changes: Changes, attempt: Any, result: str | ProviderError
         task_id = storable(result)
         if not task_id_taken(changes.connection, attempt, task_id):
             poll_at = changes.at + patience.first(kind_of(attempt))
-            settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at)
+            # And whoever looks for it just now, in vain, does not make that the last question.
+            settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at, polls=0)
     elif isinstance(result, NotTaken | Rejected):
         _reject(changes, attempt, result)
 

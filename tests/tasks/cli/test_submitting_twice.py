@@ -99,7 +99,7 @@ def test_a_ledger_that_stays_away_may_have_written_it_and_the_same_command_compl
     assert (result.exit_code, result.stdout, through.bells) == (1, "", [])
     sentence = result.stderr.splitlines()[-1]
     assert sentence.startswith("darkroom: the ledger cannot be used now: ")
-    assert "it may have been written, `darkroom list` shows what was. The same command completes it" in sentence
+    assert "it may have been written; `darkroom list` shows whether it was. The same command completes it" in sentence
     written = {one.id for one in server_ledger.queries.page()}
     assert written
 

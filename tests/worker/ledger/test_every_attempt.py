@@ -167,6 +167,18 @@ def test_the_late_reply_to_a_replaced_one_settles_it_and_leaves_its_generation(
     assert [one.task_id for one in ask(ledger)] == expected[asked]
 
 
+def test_a_last_look_in_vain_is_not_the_last_question_for_a_task_that_is_known_meanwhile(
+    ledger: Ledger, clock: FakeClock
+):
+    first = replaced(ledger)
+    clock.advance(minutes=61)
+    (silent,) = ledger.watching.silent(9, LEASE, POLL_AFTER)
+    assert silent.next_at is None
+    reply(ledger, first)
+    ledger.watching.asked([silent])
+    assert first.attempt_id in asked_for(ledger, clock, timedelta(hours=1))
+
+
 def test_a_task_of_another_attempt_is_not_taken_from_it(ledger: Ledger):
     (other,) = submitted(ledger)
     first = replaced(ledger)

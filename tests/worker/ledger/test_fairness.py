@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,17 +14,19 @@ from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text
 
 from tests.clock import FakeClock
+from tests.computer import eventually
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import AccountBlocked, NotTaken, Rejected
 from worker.generation import Generation, State
 from worker.ledger import Ledger
+from worker.ledger.changes import Changes
 from worker.ledger.dispatching import Limits
 from worker.ledger.flows import find_strays
 from worker.ledger.line import Line
 from worker.ledger.money_tables import budgets
 from worker.ledger.pacing_tables import flows
-from worker.ledger.submissions import Submitted
+from worker.ledger.submissions import Submitted, settle_attempt
 from worker.ledger.tables import ANY_ACCOUNT, generations, metadata
 from worker.prices import Caps, Prices
 
@@ -221,6 +225,49 @@ def test_flows_that_are_over_are_forgotten(ledger: Ledger, clock: FakeClock):
         assert connection.execute(select(func.count()).select_from(flows)).scalar_one() <= 2
 
 
+@contextmanager
+def statements_of(ledger: Ledger) -> Iterator[list[str]]:
+    """Those that it sends while the block runs."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(ledger.database.engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(ledger.database.engine, "before_cursor_execute", note)
+
+
+def test_flows_that_all_wait_for_a_time_of_their_own_cost_no_statement_each(ledger: Ledger, clock: FakeClock):
+    """There may be thousands of them, and whoever dispatches holds the accounts meanwhile."""
+    for number in range(60):
+        queued(ledger, 2, batch=f"b{number}")
+    all_go(ledger)
+    claims = ledger.submissions.claim(1000, LEASE)
+    ledger.submissions.record([Submitted(claim.attempt_id, FULL) for claim in claims], POLL_AFTER)
+    queued(ledger, batch="last")
+    with statements_of(ledger) as statements:
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert len(statements) < 60
+    clock.advance(3)
+    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 120
+
+
+def test_after_a_great_cancellation_each_dispatch_clears_a_part_away(ledger: Ledger):
+    """All at once would take longer than a task may, and the next one would begin anew."""
+    made = [queued(ledger, batch=f"b{number}")[0].id for number in range(200)]
+    queued(ledger, batch="last")
+    ledger.deciding.cancel(made)
+    with statements_of(ledger) as statements:
+        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert len(statements) < 400
+    for _ in range(4):
+        all_go(ledger)
+    with ledger.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(flows)).scalar_one() == 0
+
+
 def test_creators_and_dispatchers_at_once_leave_nobody_behind(ledger: Ledger):
     """The flow of single ones empties and fills all the time; also in batches that others add to."""
     (parent,) = queued(ledger, batch="b")
@@ -237,6 +284,43 @@ def test_creators_and_dispatchers_at_once_leave_nobody_behind(ledger: Ledger):
     made = flat(at_once(create, create, dispatch, dispatch))
     all_go(ledger)
     assert len(ledger.submissions.claim(1000, LEASE)) == len(made) + 1
+
+
+@pytest.fixture
+def both(postgresql_url: str) -> Iterator[tuple[Ledger, Ledger]]:
+    """Two processes with one ledger."""
+    with closing(Ledger(postgresql_url)) as one, closing(Ledger(postgresql_url)) as other:
+        yield one, other
+
+
+def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_in_a_circle(
+    both: tuple[Ledger, Ledger],
+):
+    """An INSERT that finds its key there waits for whoever changes that row, and that one may have to wake its flow."""
+    ledger, other = both
+    (made,) = queued(ledger, key="fox")
+    for _ in range(2):
+        all_go(ledger)
+    (claim,) = ledger.submissions.claim(1, LEASE)
+    waits = text("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+    def is_waited_for() -> bool:
+        with other.database.read() as connection:
+            return connection.execute(waits).first() is not None
+
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.write() as connection:
+            assert connection.execute(select(flows.c.asleep_since)).scalar_one() is not None
+            changes = Changes(connection, ledger.database.clock())
+            changes.lock([made.id])
+            settle_attempt(connection, claim.attempt_id, "rejected")
+            assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
+            repeated = pool.submit(other.creation.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
+            eventually(is_waited_for, 30)
+            changes.flush()
+        assert repeated.result()[0].id == made.id
+    all_go(ledger)
+    assert len(ledger.submissions.claim(9, LEASE)) == 2
 
 
 # --- any history ---

@@ -338,7 +338,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
         proxy.arm(Cut.LATE)
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(2, LEASE)
-        with pytest.raises(LedgerUnavailable, match="still under way"):
+        with pytest.raises(LedgerUnavailable, match="by its own claim"):
             ledger.submissions.give_back_unsent()
         # It holds up no other.
         (other,) = ledger.submissions.claim(9, LEASE)

@@ -32,14 +32,15 @@ from tests.machines import machine
 from worker import draining
 from worker.errors import AccountBlocked, NotTaken
 from worker.generation import State
-from worker.ledger import Ledger
+from worker.ledger import Ledger, future_times
 from worker.ledger.accounts import BLOCKED_FOR
 from worker.ledger.archiving import Archived, Postponed
 from worker.ledger.dispatching import Limits
 from worker.ledger.future_times import LONGEST_LEASE
 from worker.ledger.pacing import LONGEST_PAUSE
 from worker.ledger.submissions import Submitted
-from worker.ledger.tables import generations
+from worker.ledger.tables import generations, metadata
+from worker.ledger.types import UtcDateTime
 from worker.providers import http
 
 AHEAD = (timedelta(minutes=10), timedelta(days=365))
@@ -235,6 +236,44 @@ def test_what_waits_for_another_try_is_due_within_its_longest_wait(ledger: Ledge
     assert ledger.watching.is_due("archive")
     clock.advance(minutes=10)
     assert ledger.watching.is_due("poll")
+
+
+def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
+    ledger: Ledger, clock: FakeClock, ahead: timedelta
+):
+    archived(ledger, follow_up=("upscale1",))
+    (parent,) = ledger.following.due(1)
+    ledger.following.failed(parent, "KeyError: 'zoom'")
+    clock.now -= ahead
+    ledger.watching.due()
+    assert not ledger.watching.is_due("follow_up")
+    clock.advance(minutes=3)
+    assert ledger.watching.is_due("follow_up")
+
+
+#: when something was, or when it ends whatever the clock says; what dispatch or the gate puts right itself
+NOT_WAITED_FOR = {
+    "accounts.open_until", "accounts.paused_until", "accounts.refilled_at", "accounts.shrunk_at", "assets.at_risk_at",
+    "assets.deadline", "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at",
+    "batches.manifest_at", "callbacks.applied_at", "callbacks.received_at", "deliveries.delivered_at", "events.at",
+    "flows.asleep_since", "generations.created_at", "generations.finished_at", "generations.followed_up_at",
+    "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
+    "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
+    "subscribers.left_at", "transitions.at",
+}  # fmt: skip
+
+
+def test_every_time_that_is_waited_for_is_pulled_back():
+    """A new column belongs into `future_times`, or above."""
+    known = {str(column) for kind in future_times._KINDS for column in kind.pull._values}
+    times = {
+        str(column)
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, UtcDateTime)
+    }
+    assert known & NOT_WAITED_FOR == set()
+    assert times - known == NOT_WAITED_FOR
 
 
 def test_a_failure_that_may_be_none_is_looked_at_again_within_the_hour(ledger: Ledger, clock: FakeClock):
