@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 from botocore.loaders import JSONFileLoader
+from hypothesis import HealthCheck, settings
 
 from tests import left_open, s3
 from tests.clock import FakeClock
+from tests.patience import FACTOR
 from tests.postgres import Postgres, bundled_binaries, running_server
 from worker.ledger import Ledger
 from worker.ledger.schema import upgrade
@@ -30,6 +33,15 @@ for _name in list(os.environ):
         or _name.lower().endswith("_proxy")
     ):
         del os.environ[_name]
+
+#: seconds until a test is taken to hang, which no busy machine makes of one that does not
+os.environ.setdefault("PYTEST_TIMEOUT", str(300 * FACTOR))
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,6 +68,21 @@ def _is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_are_not_ignored() -> Iterator[None]:
+    """What `nohup` and a script's `&` ignore, every process that a test starts would ignore too.
+
+    A handler is not inherited over an exec, and this one leaves the run as deaf as whoever started it wanted it.
+    """
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session", autouse=True)

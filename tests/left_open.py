@@ -17,6 +17,7 @@ import psycopg
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from tests.patience import patient
 from worker import decoding
 
 #: seconds for the other end of a connection, which a thread of a server closes when it notices
@@ -39,7 +40,10 @@ def left_open() -> list[str]:
     opened, began = _opened[:], time.monotonic()
     _opened.clear()
     collections = 0
-    while (still := [one for one in opened if is_open(one[0])]) and (waited := time.monotonic() - began) < PATIENCE:
+    while still := [one for one in opened if is_open(one[0])]:
+        waited = time.monotonic() - began
+        if waited > PATIENCE and waited > patient(PATIENCE):
+            break
         time.sleep(0.01)
         # It takes long in a process that has imported everything.
         if waited > collections + 0.2:

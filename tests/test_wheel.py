@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from tests.test_layering import PACKAGES, ROOT, files, imports, name_of
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(scope="module")

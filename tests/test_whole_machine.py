@@ -13,11 +13,12 @@ import pytest
 
 from tests import s3
 from tests.computer import Computer, PeakMemory, eventually, family_of
+from tests.patience import patient
 from webhook import sandbox
 from worker.providers import PROVIDERS
 from worker.servers import broker, free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.processes
 
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
@@ -35,7 +36,7 @@ def computer(tmp_path: Path) -> Iterator[Computer]:
     computer = Computer(home)
     yield computer
     # A moment for what a test that has failed left to the guardian.
-    _, orphans = psutil.wait_procs(computer.processes(), timeout=2)
+    _, orphans = psutil.wait_procs(computer.processes(), timeout=patient(2))
     for orphan in orphans:
         orphan.kill()
     assert orphans == []

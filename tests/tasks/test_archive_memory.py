@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import claimed
+from tests.patience import patient
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.films import sandbox_film
@@ -95,7 +96,9 @@ def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_me
                 for number, claim in enumerate(claims)
             ]
         )
-        done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER], capture_output=True, text=True, timeout=patient(100), check=False
+        )
 
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

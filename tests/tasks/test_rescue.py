@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.commands import darkroom
+from tests.patience import patient
 from tests.pipeline import Pipeline, Start
 from worker.generation import GenerationRequest, Operation, State, Status
 from worker.providers import Mark, Submission
@@ -130,7 +131,7 @@ def test_what_shall_be_rescued_must_be_clear(start: Start, arguments: tuple[str,
 
 
 def test_a_success_that_came_after_a_time_out_without_a_callback_is_kept(start: Start) -> None:
-    pipeline = start(callbacks=False, delay=2.5)
+    pipeline = start(callbacks=False, delay=patient(2.5))
     (generation_id,) = pipeline.submit("a slow snail proxy:java proxy:late-success", provider="mjproxy")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.FAILED)
     task_id = str(pipeline.get(generation_id).task_id)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from tests.patience import patient
 from worker import decoding, decoding_child
 from worker.decoding import Decoder, Limits, decode
 from worker.errors import ContentInvalid, DownloadError
@@ -256,7 +257,7 @@ def test_a_forked_process_starts_its_own_child_and_leaves_the_other_alone():
         "check(decoding._decoder)\n"
         "assert child_of(decoding._decoder).pid == mine.pid\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=patient(60))
     assert inherited.is_running()
 
 
@@ -269,7 +270,7 @@ def test_threads_that_fork_meanwhile_leave_no_lock_behind():
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + patient(30)
     while not condition():
         assert time.monotonic() < end
         threading.Event().wait(0.005)
