@@ -186,7 +186,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def blank_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Both kinds, one after the other: without tables."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'blank.sqlite3'}"
+        file = tmp_path / "blank.sqlite3"
+        file.touch()
+        yield f"sqlite:///{file}"
         return
     server: Postgres = request.getfixturevalue("postgres")
     name = f"darkroom_{secrets.token_hex(6)}"

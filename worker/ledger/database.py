@@ -84,6 +84,9 @@ class Database:
         """
         engine = self._alone if alone else self._writer
         is_committing = alone
+        if self.is_sqlite:
+            # Before the gate, which is a file beside it.
+            _require_file(Path(str(self.engine.url.database)))
         try:
             with translated_errors(), self.gate(), engine.begin() as connection:
                 yield connection
@@ -144,6 +147,19 @@ def translated_errors() -> Iterator[None]:
         raise
 
 
+def missing_file(url: str) -> Path | None:
+    """The SQLite file that the URL names, if it is not there; raises ConfigurationError for no URL of ours."""
+    parsed = make_url(_checked(url))
+    file = Path(str(parsed.database))
+    return file if parsed.drivername == "sqlite" and not file.exists() else None
+
+
+def _require_file(file: Path) -> None:
+    # SQLite makes an empty file of whatever it is asked to open. Only `schema.upgrade` may, on an engine of its own.
+    if file.parent.is_dir() and not file.exists():
+        raise ConfigurationError("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
+
+
 def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().partition("\n")[0]
 
@@ -174,8 +190,10 @@ def _create_engine(url: str) -> Engine:
             max_overflow=32,
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
+        event.listen(engine, "do_connect", lambda *_: _require_file(file))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        file = Path(str(engine.url.database))
         return engine
     return create_engine(
         url,
