@@ -17,6 +17,7 @@ from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 
 from tests import left_open, s3
+from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
 from tests.postgres import Postgres, bundled_binaries, running_server
@@ -83,6 +84,19 @@ def signals_are_not_ignored() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ledgers_are_cheap() -> Iterator[None]:
+    with cheap_ledgers():
+        yield
+
+
+@pytest.fixture
+def durable() -> Iterator[None]:
+    """Ledgers of this test wait for the disk."""
+    with durable_ledgers():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -207,6 +207,7 @@ def test_writers_of_one_file_queue_at_the_gate(sqlite_url: str):
     ledger.close()
 
 
+@pytest.mark.usefixtures("durable")
 def test_acknowledged_writes_survive_a_power_cut(ledger: Ledger):
     with ledger.database.write() as connection:
         if ledger.database.is_sqlite:
