@@ -192,7 +192,7 @@ def running_pipeline(
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
     monkeypatch.setattr("worker.bells.send", pipeline.bells.extend)
     receiver.app = create_app(pipeline.here)
-    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield pipeline

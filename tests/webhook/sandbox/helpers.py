@@ -129,7 +129,7 @@ def receiving(seconds: float = 0, statuses: tuple[int, ...] = ()) -> Iterator[Re
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         receiver = Receiver(f"http://127.0.0.1:{server.server_port}/callbacks/acedata/a1/token")
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield receiver
         server.shutdown()
