@@ -214,7 +214,7 @@ def test_an_empty_account_pauses_the_provider_and_fails_nothing(
 
 
 def test_a_worker_that_died_with_the_post_under_way_leaves_a_generation_to_its_callback(start_on: Start) -> None:
-    pipeline = start_on(delay=0.5)
+    pipeline = start_on(delay=patient(0.5))
     (generation_id,) = pipeline.submit("a broken bridge")
     pipeline.step("dispatch")
     (claim,) = pipeline.ledger.submissions.claim(1, LEASE)

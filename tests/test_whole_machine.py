@@ -132,7 +132,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
 
 
 def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> None:
-    with sandbox.running(delay=3, size=64) as provider:
+    with sandbox.running(delay=patient(3), size=64) as provider:
         computer.env |= {
             "ACEDATACLOUD_BASE_URL": provider.url,
             "ACEDATACLOUD_IN_FLIGHT": "3",

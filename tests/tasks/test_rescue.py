@@ -59,7 +59,7 @@ def test_what_was_made_elsewhere_is_archived_and_nothing_is_charged(start: Start
 
 @pytest.mark.parametrize("provider", LISTED)
 def test_what_is_still_drawn_is_taken_and_asked_for(start: Start, provider: str) -> None:
-    pipeline = start(callbacks=False, delay=0.6)
+    pipeline = start(callbacks=False, delay=patient(0.6))
     elsewhere(pipeline, provider, "a slow boat")
     (told,) = rescue(provider)
     assert pipeline.get(told["generation"]).state is State.SUBMITTED
@@ -70,7 +70,7 @@ def test_what_is_still_drawn_is_taken_and_asked_for(start: Start, provider: str)
 
 @pytest.mark.parametrize("provider", LISTED)
 def test_one_that_the_ledger_forgot_is_found_by_its_callback_again(start: Start, provider: str) -> None:
-    pipeline = start(delay=2)
+    pipeline = start(delay=patient(2))
     elsewhere(pipeline, provider, "a forgotten boat", pipeline.here.callback_url(provider, ATTEMPT))
     (told,) = rescue(provider)
     pipeline.until_called_back(told["generation"])

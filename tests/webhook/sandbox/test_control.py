@@ -91,7 +91,7 @@ def test_reset_forgets_everything_but_the_knobs(sandbox: Sandbox, client: Client
 
 
 def test_reset_stops_what_is_under_way(http: urllib3.PoolManager, receiver: Receiver):
-    with running(delay=0.1) as sandbox:
+    with running(delay=patient(0.1)) as sandbox:
         client = Client(sandbox.url, http)
         client.made("tiny: forgotten sandbox:fail", callback_url=receiver.url)
         client.post("/sandbox/reset", {})
