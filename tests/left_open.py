@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,7 +23,8 @@ from worker import decoding
 
 #: seconds for the other end of a connection, which a thread of a server closes when it notices
 PATIENCE = 10
-_OURS = ("/tests/", "/worker/", "/tasks/", "/webhook/")
+_ROOT = Path(__file__).parents[1]
+_OURS = tuple(str(_ROOT / part) + "/" for part in ("tests", "worker", "tasks", "webhook"))
 
 _opened: list[tuple[Any, traceback.StackSummary]] = []
 _watching = threading.Event()
@@ -73,7 +75,7 @@ def _remember(one: Any) -> None:
 
 def _ours(stack: traceback.StackSummary) -> str:
     """Our own frames of it, the innermost last; all of a server's thread, which has none."""
-    ours = [frame for frame in stack if frame.filename != __file__ and any(part in frame.filename for part in _OURS)]
+    ours = [frame for frame in stack if frame.filename != __file__ and frame.filename.startswith(_OURS)]
     return "".join(traceback.format_list((ours or stack)[:8][::-1]))
 
 
