@@ -5,7 +5,6 @@ import logging
 import os
 import secrets
 import shutil
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -18,7 +17,7 @@ from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from werkzeug.routing import Rule
 
-from tests import left_open, s3
+from tests import left_open, s3, signals
 from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
@@ -85,17 +84,8 @@ def _is_loopback(host: str) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_not_ignored() -> Iterator[None]:
-    """What `nohup` and a script's `&` ignore, every process that a test starts would ignore too.
-
-    A handler is not inherited over an exec, and this one leaves the run as deaf as whoever started it wanted it.
-    """
-    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, lambda *_: None)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+    with signals.not_ignored():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

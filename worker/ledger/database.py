@@ -190,10 +190,10 @@ def _create_engine(url: str) -> Engine:
             max_overflow=32,
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
+        file = Path(str(engine.url.database))
         event.listen(engine, "do_connect", lambda *_: _require_file(file))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        file = Path(str(engine.url.database))
         return engine
     return create_engine(
         url,
