@@ -7,6 +7,8 @@ TEST_FLAGS ?=
 PYTHONS ?=
 CHAOS_FLAGS ?=
 BENCH_FLAGS ?=
+# Without it each process that a test starts, and each run, compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-system test-python lint chaos bench lock clean

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sysconfig
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Self
 import psutil
 import pytest
 
+from tests.patience import patient, wait_for
 from worker.servers import free_port
 
 DARKROOM = Path(sysconfig.get_path("scripts")) / "darkroom"
@@ -45,7 +45,7 @@ class Computer:
             cwd=self.home,
             capture_output=True,
             text=True,
-            timeout=seconds,
+            timeout=patient(seconds),
             check=False,
         )
 
@@ -75,7 +75,7 @@ class Computer:
             yield json.loads(said) | {"pid": process.pid}
             family = family_of(process.pid)
             process.send_signal(stop)
-            assert process.wait(timeout=10) == 0, log.read_text()
+            assert process.wait(timeout=patient(10)) == 0, log.read_text()
             assert [one for one in family if is_alive(one)] == []
         finally:
             process.kill()
@@ -141,8 +141,5 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def eventually(holds: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"did not come true within {seconds:g} s")
-        time.sleep(0.1)
+    if not wait_for(holds, seconds, pause=0.1):
+        pytest.fail(f"did not come true within {seconds:g} s and what a busy machine gets more")

@@ -11,11 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import create_loader
+from hypothesis import HealthCheck, settings
+from werkzeug.routing import Rule
 
-from tests import left_open, s3
+from tests import left_open, s3, signals
+from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
+from tests.patience import FACTOR
 from tests.postgres import Postgres, bundled_binaries, running_server
 from worker.ledger import Ledger
 from worker.ledger.schema import upgrade
@@ -30,6 +35,25 @@ for _name in list(os.environ):
         or _name.lower().endswith("_proxy")
     ):
         del os.environ[_name]
+
+#: seconds until a test is taken to hang, which no busy machine makes of one that does not
+os.environ.setdefault("PYTEST_TIMEOUT", str(300 * FACTOR))
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("tests")
+
+
+#: those without real processes whose tests take longest all the same
+LONG = {"test_crash_points.py", "test_fairness.py", "test_model.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files with long tests first: at the end nobody waits for one, and long ones mostly wait themselves."""
+    long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("processes")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,10 +83,46 @@ def _is_loopback(host: str) -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def signals_are_not_ignored() -> Iterator[None]:
+    with signals.not_ignored():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ledgers_are_cheap() -> Iterator[None]:
+    with cheap_ledgers():
+        yield
+
+
+@pytest.fixture
+def durable() -> Iterator[None]:
+    """Ledgers of this test wait for the disk."""
+    with durable_ledgers():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def routes_are_compiled_once() -> Iterator[None]:
+    """Each sandbox is an application of its own with the same routes, which take most of the time to make it."""
+    compiled: dict[Any, Any] = {}
+    compile_one = Rule._compile_builder
+
+    def kept(rule: Rule, append_unknown: bool = True) -> Any:
+        key = (*rule._trace, repr(rule.defaults), append_unknown)
+        if key not in compiled:
+            compiled[key] = compile_one(rule, append_unknown)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", kept)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def descriptions_of_aws_are_read_once() -> Iterator[None]:
     """Each session of boto3 reads those of S3 anew, 0.1 s of CPU; a process has one session, a test run hundreds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", staticmethod(cache(JSONFileLoader().load_file)))
+        patch.setattr(botocore.session, "create_loader", cache(create_loader))
         yield
 
 
@@ -159,7 +219,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def blank_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Both kinds, one after the other: without tables."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'blank.sqlite3'}"
+        file = tmp_path / "blank.sqlite3"
+        file.touch()
+        yield f"sqlite:///{file}"
         return
     server: Postgres = request.getfixturevalue("postgres")
     name = f"darkroom_{secrets.token_hex(6)}"

@@ -8,7 +8,6 @@ import itertools
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import psutil
 
 import worker.bells
 import worker.services
+from tests.patience import patient, wait_for
 from tests.pipeline import MovableClock, Pipeline, celery_app
 from worker.services import Services, services
 
@@ -73,10 +73,8 @@ def frozen(pipeline: Pipeline, task: str, step: Step, seconds: float) -> Any:
     """
     process = _start(pipeline, task, step, frozen_for=seconds)
     suspended = psutil.Process(process.pid)
-    deadline = time.monotonic() + 30
-    while suspended.status() != psutil.STATUS_STOPPED:
-        assert time.monotonic() < deadline, "it never came to the step"
-        time.sleep(0.01)
+    came_there = wait_for(lambda: suspended.status() == psutil.STATUS_STOPPED, seconds=30)
+    assert came_there, "it never came to the step"
     try:
         pipeline.clock.advance(seconds=seconds)
         yield
@@ -86,7 +84,7 @@ def frozen(pipeline: Pipeline, task: str, step: Step, seconds: float) -> Any:
 
 
 def _end_of(process: Any) -> int | None:
-    process.join(30)
+    process.join(patient(30))
     process.kill()
     return process.exitcode
 

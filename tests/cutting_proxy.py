@@ -12,6 +12,8 @@ from typing import Self
 
 from sqlalchemy import URL, make_url
 
+from tests.patience import patient
+
 #: requests that come before the protocol itself, and are answered with one byte: SSL and GSSAPI encryption
 _BEFORE_START = {80877103, 80877104}
 _LENGTH = struct.Struct("!i")
@@ -105,7 +107,7 @@ class CuttingProxy:
         if cut is Cut.LATE:
             client.shutdown(socket.SHUT_RDWR)
             self.has_cut.set()
-            self._released.wait(60)
+            self._released.wait(patient(60))
         if cut is not Cut.LOST:
             server.sendall(data)
             # ReadyForQuery: it is done.

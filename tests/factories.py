@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any, TypeVar
 
 from tests.clock import NOON
+from tests.patience import patient
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Stored
@@ -143,7 +144,7 @@ def at_once(*calls: Callable[[], Result]) -> list[Result | Exception]:
     barrier = Barrier(len(calls))
 
     def run(call: Callable[[], Result]) -> Result | Exception:
-        barrier.wait(10)
+        barrier.wait(patient(10))
         try:
             return call()
         except Exception as error:

@@ -11,17 +11,20 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from tests.patience import patient
 from worker import decoding
 
 #: seconds for the other end of a connection, which a thread of a server closes when it notices
 PATIENCE = 10
-_OURS = ("/tests/", "/worker/", "/tasks/", "/webhook/")
+_ROOT = Path(__file__).parents[1]
+_OURS = tuple(str(_ROOT / part) + "/" for part in ("tests", "worker", "tasks", "webhook"))
 
 _opened: list[tuple[Any, traceback.StackSummary]] = []
 _watching = threading.Event()
@@ -39,7 +42,10 @@ def left_open() -> list[str]:
     opened, began = _opened[:], time.monotonic()
     _opened.clear()
     collections = 0
-    while (still := [one for one in opened if is_open(one[0])]) and (waited := time.monotonic() - began) < PATIENCE:
+    while still := [one for one in opened if is_open(one[0])]:
+        waited = time.monotonic() - began
+        if waited > PATIENCE and waited > patient(PATIENCE):
+            break
         time.sleep(0.01)
         # It takes long in a process that has imported everything.
         if waited > collections + 0.2:
@@ -69,7 +75,7 @@ def _remember(one: Any) -> None:
 
 def _ours(stack: traceback.StackSummary) -> str:
     """Our own frames of it, the innermost last; all of a server's thread, which has none."""
-    ours = [frame for frame in stack if frame.filename != __file__ and any(part in frame.filename for part in _OURS)]
+    ours = [frame for frame in stack if frame.filename != __file__ and frame.filename.startswith(_OURS)]
     return "".join(traceback.format_list((ours or stack)[:8][::-1]))
 
 

@@ -7,7 +7,6 @@ and so hide a bell that is rung before its commit.
 import hashlib
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from werkzeug.serving import make_server
 
 import worker.services
 from tests import process_services, s3
+from tests.patience import patient, wait_for
 from webhook import sandbox
 from webhook.app import create_app
 from webhook.sandbox import Sandbox
@@ -87,20 +87,20 @@ class Pipeline:
 
     def until(self, done: Callable[[], bool], seconds: float = 20) -> None:
         """Let worker and clock go on until `done`."""
-        deadline = time.monotonic() + seconds
-        while not done():
-            if time.monotonic() > deadline:
-                pytest.fail(f"not done after {seconds} s: {[self.brief(one) for one in self.all()]}")
+
+        def done_after_another_round() -> bool:
+            if done():
+                return True
             self.answer_bells()
             self.step("reconcile")
-            time.sleep(0.02)
+            return False
+
+        if not wait_for(done_after_another_round, seconds, pause=0.02):
+            pytest.fail(f"not done after {seconds} s: {[self.brief(one) for one in self.all()]}")
 
     def until_called_back(self, generation_id: str, seconds: float = 20) -> None:
         """Wait for the provider, and do nothing meanwhile."""
-        deadline = time.monotonic() + seconds
-        while not self.story(generation_id).callbacks:
-            assert time.monotonic() < deadline, "the provider did not call back"
-            time.sleep(0.01)
+        assert wait_for(lambda: self.story(generation_id).callbacks, seconds), "the provider did not call back"
 
     def until_settled(self, seconds: float = 20) -> None:
         """Until every generation is final and every follow-up was created."""
@@ -144,6 +144,14 @@ class Pipeline:
 Start = Callable[..., Pipeline]
 
 
+@contextmanager
+def soon_without_answer() -> Iterator[float]:
+    """A submission that hangs does so for these seconds; whoever is answered has the real time-out outside of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "READ_TIMEOUT", patient(0.3))
+        yield http.READ_TIMEOUT
+
+
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -184,7 +192,7 @@ def running_pipeline(
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
     monkeypatch.setattr("worker.bells.send", pipeline.bells.extend)
     receiver.app = create_app(pipeline.here)
-    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield pipeline
@@ -205,8 +213,6 @@ def starting(monkeypatch: pytest.MonkeyPatch, database_url: str, server: s3.Serv
             for name in [name for name in options if name.isupper()]:
                 monkeypatch.setenv(name, options.pop(name))
             provider = stack.enter_context(sandbox.running(**{"delay": 0.05, "size": 64, **options}))
-            # Faults that leave the submission hanging must not make the test wait for the real time-out.
-            monkeypatch.setattr(http, "READ_TIMEOUT", 1.0)
             return stack.enter_context(
                 running_pipeline(
                     monkeypatch,

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import make_url
 
+from tests.patience import patient
 from worker.guardian import Guardian
 
 
@@ -99,7 +100,7 @@ class OwnServer(Postgres):
 
     def _end(self, how: signal.Signals) -> None:
         self._server.send_signal(how)
-        self._server.wait(timeout=30)
+        self._server.wait(timeout=patient(30))
         self._guardian.forget(self._server.pid)
 
 
@@ -130,7 +131,7 @@ def _run(*command: object, user: str | None, folder: Path) -> None:
 
 
 def _wait_until_ready(postgres: Postgres, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while True:
         try:
             return postgres.execute("SELECT 1")

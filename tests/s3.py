@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import sysconfig
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.patience import patient, wait_for
 
 BUCKET = "photos"
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "example-secret"
@@ -56,13 +57,12 @@ def rclone_server(home: Path) -> Iterator[Server]:
         yield Server("rclone", _address(log, process), folder)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=patient(10))
 
 
 def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
-            return found[0]
-        time.sleep(0.02)
+    address = re.compile(r"http://127\.0\.0\.1:\d+")
+    wait_for(lambda: process.poll() is not None or address.search(log.read_text()), seconds=20)
+    if found := address.search(log.read_text()):
+        return found[0]
     pytest.fail(f"rclone did not start: {log.read_text()}")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.chaos.__main__ import main
 from tests.chaos.gate import Gate, Mode, gate
+from tests.patience import patient
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -46,14 +47,14 @@ def put(connection: http.client.HTTPConnection, body: bytes = b"a picture") -> t
 
 
 def test_an_open_gate_lets_everything_through(opened: Gate):
-    connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=patient(10))
     assert put(connection) == put(connection) == (200, b"a picture")
     assert opened.met == {Mode.REFUSING: 0, Mode.HANGING: 0}
     connection.close()
 
 
 def test_a_gate_that_refuses_answers_503_also_to_those_who_were_connected(opened: Gate):
-    kept = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=10)
+    kept = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=patient(10))
     assert put(kept)[0] == 200
     opened.set(Mode.REFUSING)
     with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
@@ -74,7 +75,7 @@ def test_a_gate_that_hangs_answers_when_it_is_opened_again(opened: Gate):
     with pytest.raises(TimeoutError):
         connection.getresponse()
     connection.close()
-    waiting = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=10)
+    waiting = http.client.HTTPConnection("127.0.0.1", opened.port, timeout=patient(10))
     waiting.request("PUT", "/bucket/key", b"a picture")
     opened.set(Mode.OPEN)
     answer = waiting.getresponse()

@@ -15,6 +15,7 @@ from tests import s3
 from tests.broker import running_broker
 from tests.computer import DARKROOM, eventually
 from tests.factories import PLENTY, PROVIDER, archived, delivery, queued, submitted, task_of
+from tests.patience import patient
 from tests.procfile import running
 from tests.test_whole_machine import bucket_of
 from webhook import sandbox
@@ -25,7 +26,7 @@ from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.processes
 
 #: how long ago all work became due: for every clock of these tests
 LONG_AGO = timedelta(hours=2)
@@ -165,11 +166,11 @@ def test_a_worker_that_comes_back_begins_real_work_within_five_seconds(
     eventually(lambda: "ready." in machines.log("worker"), seconds=PATIENCE)
     ready_at = time.monotonic()
     eventually(lambda: machines.ledger.queries.get([one.id])[0].state is not State.QUEUED, seconds=PATIENCE)
-    assert time.monotonic() - ready_at < 5
+    assert time.monotonic() - ready_at < patient(5)
 
 
 def until_done(machines: Machines, undone: Callable[[], set[str]]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patient(PATIENCE)
     while left := undone():
         logs = "\n".join(machines.log(name)[-1000:] for name in ("worker", "clock"))
         assert time.monotonic() < deadline, f"not done: {left}\n{logs}"

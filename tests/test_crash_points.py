@@ -10,6 +10,7 @@ from tests.broker import running_broker
 from tests.crash_steps import ARCHIVE, FOLLOW_UP, INGEST, MANIFEST, NOTIFY, POLL, RECONCILE, SUBMIT
 from tests.crashing import CRASHED, crash, frozen
 from tests.factories import failure, submitted
+from tests.patience import wait_for
 from tests.pipeline import Pipeline, celery_app, running_pipeline, sha256
 from tests.postgres import Postgres
 from tests.s3 import Server
@@ -105,6 +106,8 @@ def test_poll_dies(pipeline: Pipeline, step: str) -> None:
     (generation_id,) = pipeline.submit("a lost house sandbox:drop")
     pipeline.step("dispatch")
     pipeline.step("submit")
+    task_id = pipeline.get(generation_id).task_id
+    assert wait_for(lambda: any(entry["task_id"] == task_id for entry in pipeline.sandbox.log("callback")), seconds=20)
     for _ in range(3):
         pipeline.clock.advance(minutes=3)
         pipeline.ledger.watching.asked(pipeline.ledger.watching.silent(9, LEASE, pipeline.here.settings.poll_after))

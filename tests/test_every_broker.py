@@ -12,12 +12,13 @@ from urllib.parse import quote
 import pytest
 
 from tests.computer import Computer, eventually
+from tests.patience import patient
 from tests.worker.providers.test_http import tls_server
 from webhook import sandbox
 from worker.broker_url import redis_client
 from worker.servers import LOOPBACK, broker, free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.processes
 
 PASSWORD, OF_THE_SENTINEL = "pa;ss/wo#rd", "of-the-sentinel"
 LOGIN = f":{quote(PASSWORD, safe='')}"
@@ -34,7 +35,7 @@ def program(folder: Path, name: str, *lines: str, more: tuple[str, ...] = ()) ->
         yield
     finally:
         process.kill()
-        process.wait(timeout=20)
+        process.wait(timeout=patient(20))
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def _tls_relay(folder: Path, port: int) -> Iterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=20)
+        asyncio.run_coroutine_threadsafe(end(), loop).result(timeout=patient(20))
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

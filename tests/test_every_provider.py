@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.patience import patient
 from tests.pipeline import Pipeline, Start, sha256
 from worker.generation import Operation, State
 from worker.providers import PROVIDERS, provider_class
@@ -71,7 +72,7 @@ def test_a_silent_provider_is_asked(start: Start, provider: str, callbacks: bool
 @pytest.mark.parametrize("provider", OTHERS)
 @pytest.mark.parametrize("fault", ["error_after", "reset", "garbled", "no_task_id"])
 def test_an_unclear_submission_is_found_by_its_callback(start: Start, provider: str, fault: str) -> None:
-    pipeline = start(delay=0.5)
+    pipeline = start(delay=patient(0.5))
     (generation_id,) = pipeline.submit(f"a red door sandbox:{fault}", provider=provider)
     pipeline.until_settled()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tasks.submit import LEASE, submit_one
-from tests.pipeline import Start, sha256, starting
+from tests.patience import patient
+from tests.pipeline import Start, sha256, soon_without_answer, starting
 from tests.s3 import Server
 from worker.generation import State
 
@@ -130,9 +131,11 @@ def test_a_lost_callback_is_a_non_event(start: Start) -> None:
 
 @pytest.mark.parametrize("fault", ["error_after", "hang", "reset", "garbled", "no_task_id"])
 def test_a_submission_that_was_taken_but_not_answered_is_never_repeated(start: Start, fault: str) -> None:
-    pipeline = start(delay=1.5)
-    (generation_id,) = pipeline.submit(f"a red door sandbox:{fault}")
-    pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
+    with soon_without_answer() as seconds:
+        # Long after the reply is missed.
+        pipeline = start(delay=seconds + patient(0.7))
+        (generation_id,) = pipeline.submit(f"a red door sandbox:{fault}")
+        pipeline.until(lambda: State.UNCONFIRMED in pipeline.path(generation_id))
     pipeline.until_settled()
 
     # Its own callback has found it.
@@ -211,7 +214,7 @@ def test_an_empty_account_pauses_the_provider_and_fails_nothing(
 
 
 def test_a_worker_that_died_with_the_post_under_way_leaves_a_generation_to_its_callback(start_on: Start) -> None:
-    pipeline = start_on(delay=0.5)
+    pipeline = start_on(delay=patient(0.5))
     (generation_id,) = pipeline.submit("a broken bridge")
     pipeline.step("dispatch")
     (claim,) = pipeline.ledger.submissions.claim(1, LEASE)

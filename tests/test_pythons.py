@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
 from tests.test_layering import ROOT
 
 OTHER = "3.12" if sys.version_info[:2] != (3, 12) else "3.13"
@@ -15,7 +16,7 @@ OWN = "{}.{}".format(*sys.version_info)
 def found(tmp_path: Path, *arguments: str, path: str = "") -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / ".ci" / "pythons.py"), *arguments]
     env = {"PATH": path, "HOME": str(tmp_path)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=patient(60))
 
 
 def python(folder: Path, version: str, answer: str) -> Path:

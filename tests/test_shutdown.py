@@ -21,6 +21,7 @@ from sqlalchemy import select, text
 
 from tests.computer import DARKROOM, Computer, eventually, family_of, is_alive
 from tests.factories import PLENTY, PROVIDER, queued, submitted
+from tests.patience import patient
 from tests.procfile import running
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import KEYS
@@ -32,7 +33,7 @@ from worker.ledger.outcomes import News
 from worker.ledger.tables import SENDING, assets, attempts
 from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.processes
 
 #: as many POSTs as one process of a worker sends at once
 AT_ONCE = 16
@@ -127,8 +128,8 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
         tell = os.killpg if state_of_broker == "answers" else os.kill
         tell(process.pid, signal.SIGTERM)
         provider.told.set()
-        assert process.wait(timeout=10) == 0, (tmp_path / "worker.log").read_text()
-        assert time.monotonic() - began < GRACE
+        assert process.wait(timeout=patient(10)) == 0, (tmp_path / "worker.log").read_text()
+        assert time.monotonic() - began < patient(GRACE)
         eventually(lambda: not any(map(is_alive, family)), seconds=1)
         if state_of_broker == "answers":
             with redis.Redis.from_url(server.found_by["REDIS_URL"]) as client:
@@ -161,7 +162,7 @@ def test_no_process_outlives_the_grace_while_ledger_broker_provider_and_senders_
         time.sleep(1.5)
         half = stack.enter_context(socket.create_connection((LOOPBACK, port)))
         half.sendall(f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".encode())
-        whole = stack.enter_context(socket.create_connection((LOOPBACK, port), timeout=10))
+        whole = stack.enter_context(socket.create_connection((LOOPBACK, port), timeout=patient(10)))
         whole.sendall(f"POST {path_of(new_attempt())} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}".encode())
         time.sleep(0.2)
         broker_process.send_signal(signal.SIGSTOP)
@@ -176,7 +177,7 @@ def test_no_process_outlives_the_grace_while_ledger_broker_provider_and_senders_
             os.killpg(process.pid, signal.SIGINT)
         took = {}
         for name, process in zip(names, processes, strict=True):
-            process.wait(timeout=20)
+            process.wait(timeout=patient(20))
             took[name] = time.monotonic() - began
         assert max(took.values()) < GRACE, took
         eventually(lambda: not any(map(is_alive, family)), seconds=1)
@@ -201,7 +202,7 @@ def test_ctrl_c_ends_the_whole_machine_and_leaves_nobody(tmp_path: Path, provide
         again.start()
         began = time.monotonic()
     # The processes have their grace, and after them the servers.
-    assert time.monotonic() - began < GRACE + 2
+    assert time.monotonic() - began < patient(GRACE + 2)
     again.join()
     half.close()
     assert computer.processes() == []

@@ -15,9 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.patience import patient
 from tests.test_layering import PACKAGES, ROOT, files, imports, name_of
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,13 @@ def run(*command: object, cwd: Path | None = None, timeout: float = 120) -> str:
     """What it says on standard output; with nothing of the environment but PATH and HOME."""
     env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(cwd or Path.home())}
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=patient(timeout),
+        check=False,
     )
     assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
     return done.stdout

@@ -13,11 +13,12 @@ import pytest
 
 from tests import s3
 from tests.computer import Computer, PeakMemory, eventually, family_of
+from tests.patience import patient
 from webhook import sandbox
 from worker.providers import PROVIDERS
 from worker.servers import broker, free_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.processes
 
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
@@ -35,7 +36,7 @@ def computer(tmp_path: Path) -> Iterator[Computer]:
     computer = Computer(home)
     yield computer
     # A moment for what a test that has failed left to the guardian.
-    _, orphans = psutil.wait_procs(computer.processes(), timeout=2)
+    _, orphans = psutil.wait_procs(computer.processes(), timeout=patient(2))
     for orphan in orphans:
         orphan.kill()
     assert orphans == []
@@ -131,7 +132,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
 
 
 def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> None:
-    with sandbox.running(delay=3, size=64) as provider:
+    with sandbox.running(delay=patient(3), size=64) as provider:
         computer.env |= {
             "ACEDATACLOUD_BASE_URL": provider.url,
             "ACEDATACLOUD_IN_FLIGHT": "3",

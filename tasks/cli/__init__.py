@@ -43,7 +43,8 @@ class LateGroup(click.Group):
     """Imports a command when it is called, and is the one place where an error becomes a sentence and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(COMMANDS)
+        # `list` is the command's module here, once that is imported.
+        return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:

@@ -13,6 +13,7 @@ from worker.data_folder import read_values
 from worker.embedded import attach
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
+from worker.ledger.database import missing_file
 from worker.settings import Settings, load_settings, provider_prefixes
 
 if TYPE_CHECKING:
@@ -54,8 +55,13 @@ def read_settings() -> Settings:
 
 
 def require_ledger(settings: Settings) -> None:
-    """Raise ConfigurationError where SQLite would make an empty ledger just to be asked a question."""
-    if settings.database_url is None and not (settings.darkroom_data / "ledger.sqlite3").exists():
+    """Raise ConfigurationError where there is no SQLite file, before anything is made for a command that needs it."""
+    missing = missing_file(settings.ledger_url)
+    if missing is not None and settings.database_url is not None:
+        raise ConfigurationError(
+            f"DATABASE_URL names {missing}, which is not there: run `darkroom db upgrade`, or correct it"
+        )
+    if missing is not None:
         raise ConfigurationError(
             f"there is no ledger in {settings.darkroom_data.absolute()} yet: start `darkroom up`, "
             "run `darkroom db upgrade`, or set DARKROOM_DATA or DATABASE_URL to where it is"

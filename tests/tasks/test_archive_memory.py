@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.factories import claimed
+from tests.patience import patient
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.films import sandbox_film
@@ -29,13 +30,18 @@ FILMS = 10
 #: archives everything in a process of its own, as a pool process does; its memory before, and at most meanwhile
 WORKER = """
 import json, re
+from functools import partial
 from pathlib import Path
 from tasks.archive import archive
+from tests.patience import patient
+from worker import decoding, download
 from worker.services import services
 
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
+download.Limits = partial(download.Limits, connect=patient(5), read=patient(10), total=patient(60))
+decoding._decoder._limits = decoding.Limits(wall=patient(20))
 here = services()
 here.ledger.watching.ping()
 here.archive.check()
@@ -95,7 +101,9 @@ def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_me
                 for number, claim in enumerate(claims)
             ]
         )
-        done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER], capture_output=True, text=True, timeout=patient(100), check=False
+        )
 
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])

@@ -1,11 +1,13 @@
 """Without a public address the provider's list shows no mark of ours: an unclear submission is found by its request."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import requests
 
-from tests.pipeline import Pipeline, Start
+from tests.patience import patient
+from tests.pipeline import Pipeline, Start, soon_without_answer
 from worker.generation import Operation, State
 from worker.ledger.unclear import Decision, Person
 
@@ -16,7 +18,8 @@ def unclear(pipeline: Pipeline, *prompts: str, fault: str = "reset", **facts: An
     """Submitted, and the reply is lost."""
     pipeline.sandbox.set_faults({fault: 1})
     ids = pipeline.submit(*prompts, **facts)
-    pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in ids))
+    with soon_without_answer() if fault == "hang" else nullcontext():
+        pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in ids))
     pipeline.sandbox.set_faults({})
     return ids
 
@@ -99,7 +102,9 @@ def elsewhere(pipeline: Pipeline, prompt: str, **fields: Any) -> str:
     body = {"action": "generate", "prompt": prompt, "async": True, **fields}
     token = {"Authorization": "Bearer token-of-the-tests"}
     with requests.Session() as session:
-        reply = session.post(f"{pipeline.sandbox.url}/midjourney/imagine", json=body, headers=token, timeout=10)
+        reply = session.post(
+            f"{pipeline.sandbox.url}/midjourney/imagine", json=body, headers=token, timeout=patient(10)
+        )
         return str(reply.json()["task_id"])
 
 

@@ -21,6 +21,7 @@ from tests.broker import running_broker
 from tests.clock import NOON, FakeClock
 from tests.computer import eventually
 from tests.factories import archived, failure, submitted
+from tests.patience import patient
 from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
 from worker import posting, stopping
@@ -165,10 +166,10 @@ def test_what_was_refused_comes_again_under_the_same_id_with_a_new_signature(
 def test_a_subscriber_that_hangs_holds_up_no_other(
     here: Services, subscribe: Subscribe, bells: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(posting, "PATIENCE", 0.3)
+    monkeypatch.setattr(posting, "PATIENCE", patient(0.3))
 
     def hang(_number: int) -> int:
-        hanging.stopping.wait(10)
+        hanging.stopping.wait(patient(10))
         return 204
 
     hanging, fine = subscribe(hang, lambda _: 204)
@@ -181,11 +182,11 @@ def test_a_subscriber_that_hangs_holds_up_no_other(
 def test_an_answer_that_comes_too_late_is_none_and_its_event_comes_again(
     here: Services, subscribe: Subscribe, bells: list[str], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(posting, "PATIENCE", 0.3)
+    monkeypatch.setattr(posting, "PATIENCE", patient(0.3))
 
     def late(number: int) -> int:
         if number == 0:
-            one.stopping.wait(0.6)
+            one.stopping.wait(2 * posting.PATIENCE)
         return 204
 
     (one,) = subscribe(late)
@@ -302,7 +303,7 @@ def test_a_task_of_another_application_gets_the_event_by_its_name(
     with theirs.connection_for_read() as connection:
         for queue, task in (("celery", "billing.on_event"), ("search", "search.index")):
             taken = connection.SimpleQueue(queue)
-            messages = [taken.get(timeout=5) for _ in FLOW]
+            messages = [taken.get(timeout=patient(5)) for _ in FLOW]
             for message in messages:
                 message.ack()
             assert {message.headers["task"] for message in messages} == {task}

@@ -9,6 +9,7 @@ import pytest
 import urllib3
 
 from tasks import poll
+from tests.patience import patient
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from worker.errors import ConfigurationError, QueryFailed
@@ -70,7 +71,7 @@ def test_a_provider_that_is_slow_to_answer_keeps_no_other_waiting(
     fetch = AceDataCloud.fetch
 
     def slow(_: Kie, task_ids: Collection[str]) -> dict[str, Outcome]:
-        in_time.append(asked.wait(2))
+        in_time.append(asked.wait(patient(2)))
         raise QueryFailed("away", code="read_timeout")
 
     def quick(provider: AceDataCloud, task_ids: Collection[str]) -> dict[str, Outcome]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.commands import darkroom
+from tests.patience import patient, wait_for
 from tests.pipeline import Pipeline, Start
 from worker.generation import GenerationRequest, Operation, State, Status
 from worker.providers import Mark, Submission
@@ -58,7 +59,7 @@ def test_what_was_made_elsewhere_is_archived_and_nothing_is_charged(start: Start
 
 @pytest.mark.parametrize("provider", LISTED)
 def test_what_is_still_drawn_is_taken_and_asked_for(start: Start, provider: str) -> None:
-    pipeline = start(callbacks=False, delay=0.6)
+    pipeline = start(callbacks=False, delay=patient(0.6))
     elsewhere(pipeline, provider, "a slow boat")
     (told,) = rescue(provider)
     assert pipeline.get(told["generation"]).state is State.SUBMITTED
@@ -69,7 +70,7 @@ def test_what_is_still_drawn_is_taken_and_asked_for(start: Start, provider: str)
 
 @pytest.mark.parametrize("provider", LISTED)
 def test_one_that_the_ledger_forgot_is_found_by_its_callback_again(start: Start, provider: str) -> None:
-    pipeline = start(delay=2)
+    pipeline = start(delay=patient(2))
     elsewhere(pipeline, provider, "a forgotten boat", pipeline.here.callback_url(provider, ATTEMPT))
     (told,) = rescue(provider)
     pipeline.until_called_back(told["generation"])
@@ -130,11 +131,19 @@ def test_what_shall_be_rescued_must_be_clear(start: Start, arguments: tuple[str,
 
 
 def test_a_success_that_came_after_a_time_out_without_a_callback_is_kept(start: Start) -> None:
-    pipeline = start(callbacks=False, delay=2.5)
+    pipeline = start(callbacks=False, delay=patient(2.5))
     (generation_id,) = pipeline.submit("a slow snail proxy:java proxy:late-success", provider="mjproxy")
-    pipeline.until(lambda: pipeline.get(generation_id).state is State.FAILED)
+    pipeline.until(lambda: pipeline.get(generation_id).task_id is not None)
     task_id = str(pipeline.get(generation_id).task_id)
-    pipeline.until(lambda: pipeline.here.provider("mjproxy").fetch([task_id])[task_id].status is Status.SUCCEEDED)
+
+    def shown() -> Status:
+        return pipeline.here.provider("mjproxy").fetch([task_id])[task_id].status
+
+    assert wait_for(lambda: shown() is Status.FAILED, seconds=20)
+    pipeline.clock.advance(minutes=1)
+    pipeline.step("poll")
+    assert pipeline.get(generation_id).state is State.FAILED
+    pipeline.until(lambda: shown() is Status.SUCCEEDED)
     assert pipeline.get(generation_id).state is State.FAILED
 
     pipeline.clock.advance(minutes=10)

@@ -1,13 +1,13 @@
 """Callbacks for the receiver, and what the ledger keeps of them."""
 
 import secrets
-import time
 from collections.abc import Callable, Sequence
 
 from flask import Flask
 from sqlalchemy import Row, select
 from werkzeug.test import TestResponse
 
+from tests.patience import wait_for
 from tests.webhook.serving import KEYS
 from worker.ledger import Ledger
 from worker.ledger.tables import callbacks
@@ -37,7 +37,4 @@ def rows(ledger: Ledger) -> Sequence[Row[tuple[object, ...]]]:
 
 
 def until(done: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it does not come to pass"
-        time.sleep(0.002)
+    assert wait_for(done, seconds, pause=0.002), "it does not come to pass"

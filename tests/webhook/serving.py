@@ -4,7 +4,6 @@ import os
 import secrets
 import subprocess
 import sysconfig
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.patience import patient, wait_for
 from worker.embedded import procfile_commands
 from worker.servers import LOOPBACK, broker, free_port, http_answers
 
@@ -60,7 +60,7 @@ def served(
         yield server
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=patient(20))
 
 
 @contextmanager
@@ -76,12 +76,9 @@ def valkey(folder: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         yield server.found_by["REDIS_URL"], process
     finally:
         process.kill()
-        process.wait(timeout=20)
+        process.wait(timeout=patient(20))
 
 
 def _wait(ready: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the server did not start")
-        time.sleep(0.05)
+    if not wait_for(ready, seconds, pause=0.05):
+        raise TimeoutError("the server did not start")

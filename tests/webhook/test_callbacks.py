@@ -7,7 +7,7 @@ from shutil import copy
 
 import pytest
 from flask import Flask
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
@@ -180,7 +180,7 @@ def test_a_body_that_breaks_off_is_not_kept(app: Flask, ledger: Ledger) -> None:
 @example(body='{"prompt": "ü"}'.encode("utf-16"))
 @example(body="\ud800".encode("utf-8", "surrogatepass"))
 @example(body=b"[" * 100_000 + b"]" * 100_000)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_whatever_the_bytes_they_are_kept_one_for_one(app: Flask, ledger: Ledger, body: bytes) -> None:
     attempt = new_attempt()
     assert deliver(app, path_of(attempt), body).status_code == 200

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.factories import at_once, delivery
+from tests.patience import patient
 from tests.webhook.receiving import until
 from webhook.committing import GROUP, GroupCommit
 from worker.errors import ConfigurationError, LedgerUnavailable
@@ -22,7 +23,7 @@ class SlowStore:
 
     def __call__(self, deliveries: Sequence[Delivery]) -> None:
         self.entered.release()
-        assert self.let_through.acquire(timeout=10)
+        assert self.let_through.acquire(timeout=patient(10))
         self.groups.append([one.attempt_id for one in deliveries])
 
 
@@ -41,12 +42,12 @@ def test_those_who_wait_during_a_commit_share_the_next_one(pool: ThreadPoolExecu
     until(lambda: commit._queue.qsize() == 15)
 
     store.let_through.release()
-    first.result(10)
+    first.result(patient(10))
     assert not any(other.done() for other in others)
 
     store.let_through.release()
     for other in others:
-        other.result(10)
+        other.result(patient(10))
     assert [len(group) for group in store.groups] == [1, 15]
 
 
@@ -60,7 +61,7 @@ def test_a_group_is_never_larger_than_its_limit(pool: ThreadPoolExecutor) -> Non
     for _ in range(3):
         store.let_through.release()
     for one in waiting:
-        one.result(10)
+        one.result(patient(10))
     assert [len(group) for group in store.groups] == [1, GROUP, 1]
 
 
@@ -102,7 +103,7 @@ def test_after_its_patience_a_delivery_is_refused_and_is_not_stored_later(pool: 
     late = pool.submit(commit.keep, delivery("late"))
     for refused in (stuck, late):
         with pytest.raises(LedgerUnavailable, match="did not answer within"):
-            refused.result(10)
+            refused.result(patient(10))
 
     for _ in range(2):
         store.let_through.release()

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from tests.clock import FakeClock
 from tests.machines import machine
+from tests.patience import patient
 from webhook import health
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -67,7 +68,7 @@ def test_a_broker_that_is_frozen_delays_the_answer_for_less_than_a_second(
     for _ in range(2):
         started = time.monotonic()
         answer = asked.get("/readyz")
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < patient(1)
         assert (answer.status_code, answer.json["broker"]["status"]) == (200, "degraded")
 
 
@@ -78,7 +79,7 @@ def test_a_ledger_that_is_frozen_is_503_within_a_second(
     monkeypatch.setattr(ledger.watching, "heartbeats", lambda: release.wait(30) and [])
     started = time.monotonic()
     answer = client(ledger, clock, lambda: release.wait(30) and None).get("/readyz")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < patient(1)
     assert (answer.status_code, answer.json["status"]) == (503, "unavailable")
 
 

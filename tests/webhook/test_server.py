@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import patient
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import KEYS, Served, served, valkey
 from worker.ledger import Ledger
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.processes
 def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, float]:
     """The status, and the seconds that it took."""
     started = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patient(10))
     try:
         connection.request(method, path, body, headers)
         with connection.getresponse() as response:
@@ -47,12 +48,12 @@ def test_a_broker_that_refuses_does_not_delay_callbacks(server: Served) -> None:
     for _ in range(5):
         status, seconds = post(server, path_of(new_attempt()))
         assert status == 200
-        assert seconds < 1
+        assert seconds < patient(1)
 
 
 def test_a_body_sent_in_pieces_is_kept_whole(server: Served, migrated_file: Path) -> None:
     attempt = new_attempt()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=patient(10)) as connection:
         head = f"POST {path_of(attempt)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         for piece in (head.encode(), b'4\r\n{"a"\r\n', b"4\r\n: 1}\r\n", b"0\r\n\r\n"):
             connection.sendall(piece)
@@ -84,10 +85,10 @@ def test_a_frozen_broker_delays_neither_callbacks_nor_readyz(tmp_path: Path, sql
             for _ in range(20):
                 status, seconds = post(server, path_of(new_attempt()))
                 assert status == 200
-                assert seconds < 1
+                assert seconds < patient(1)
             status, seconds = request(server.port, "GET", "/readyz")
             assert status == 200
-            assert seconds < 1
+            assert seconds < patient(1)
         finally:
             broker.send_signal(signal.SIGCONT)
 
@@ -136,7 +137,7 @@ def test_a_stop_under_load_answers_what_it_has_taken(sqlite_url: str) -> None:
     answers: list[int] = []
     with served(sqlite_url) as server:
         # Connections that stand already: a new one is refused, as it should be.
-        connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(8)]
+        connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=patient(10)) for _ in range(8)]
         for connection in connections:
             connection.connect()
         time.sleep(0.1)

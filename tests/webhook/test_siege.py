@@ -9,12 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import patient
 from tests.webhook.dripping import Drippers
 from tests.webhook.receiving import new_attempt, path_of, rows, until
 from tests.webhook.serving import Served, served, valkey
 from worker.ledger import Ledger
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.processes
 
 CALLBACKS = 50
 
@@ -47,7 +48,7 @@ def test_clients_that_drip_and_a_frozen_broker_keep_no_callback_from_being_store
 
 def post(server: Served, attempt: str) -> int:
     """The status: of a callback on a connection of its own, as providers send it."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=patient(10))
     try:
         connection.request("POST", path_of(attempt), b"{}")
         with connection.getresponse() as response:

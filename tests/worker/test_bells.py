@@ -11,6 +11,7 @@ from redis import Redis
 
 from tests.broker import running_broker
 from tests.factories import at_once
+from tests.patience import patient
 from worker.bells import MOST_WAITING, SHARES, Waiting, drop_stale, ring, waiting
 from worker.celery import QUEUE_OF, app
 
@@ -92,7 +93,7 @@ def test_a_wake_up_is_a_message_like_every_other_and_does_not_expire(broker: Red
     with app.connection_for_read() as connection:
         ring("poll")
         taken = connection.SimpleQueue(app.amqp.queues["submit"])
-        assert taken.get(timeout=5).payload == [[], {}, {}]
+        assert taken.get(timeout=patient(5)).payload == [[], {}, {}]
         taken.close()
 
 

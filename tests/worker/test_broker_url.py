@@ -4,7 +4,7 @@ from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu import Connection
 
@@ -81,7 +81,6 @@ def test_any_other_is_refused_by_name_without_its_password(
         assert str(told.value) == f"REDIS_URL: {refused.value}"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=20))
 @example("a;b/c@d:e?f#g", "%2F")
 def test_a_password_of_any_signs_arrives_whole_wherever_it_is_written(password: str, user: str) -> None:
@@ -96,7 +95,6 @@ def test_a_password_of_any_signs_arrives_whole_wherever_it_is_written(password: 
                 assert (one.userid, one.password, one.virtual_host) == (user or None, password or None, "1")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_whatever_it_is_it_is_understood_or_refused_with_a_sentence(text: str) -> None:
     for url in (text, f"redis://{text}", f"unix://{text}", f"sentinel://{text}?master=m", f"rediss://host?{text}"):

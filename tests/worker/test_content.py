@@ -153,7 +153,7 @@ def test_a_webp_that_is_rubbish_behind_its_header_is_refused_by_the_decoder(body
     assert "does not decode" in refusal(body[:start] + b"\xff" * (len(body) - start))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from([JPEG, WEBP, LOSSLESS]), st.randoms(use_true_random=False))
 def test_flipped_bits_never_raise_anything_but_content_invalid(body, chance: random.Random):
     """Many a flipped bit gives another picture that decodes as well: that is what Content-Length and hashes are for."""

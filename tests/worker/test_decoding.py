@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
+from tests.patience import patient
 from worker import decoding, decoding_child
 from worker.decoding import Decoder, Limits, decode
 from worker.errors import ContentInvalid, DownloadError
@@ -29,7 +31,11 @@ def encoded(kind: str, size: tuple[int, int], **options: object) -> bytes:
 
 
 SMALL = encoded("JPEG", (64, 48))
-LARGE = encoded("JPEG", (4000, 3000), quality=10)
+
+
+@cache
+def large() -> bytes:
+    return encoded("JPEG", (4000, 3000), quality=10)
 
 
 def slow_jpeg() -> bytes:
@@ -113,7 +119,7 @@ def test_an_image_whose_decoder_is_killed_is_tried_again_with_the_next(start):
     child = child_of(decoder)
     child.suspend()
     with ThreadPoolExecutor(1) as pool:
-        checked = pool.submit(check, decoder, LARGE, (4000, 3000))
+        checked = pool.submit(check, decoder, large(), (4000, 3000))
         _until(lambda: decoder._child.images == 2)
         child.kill()
         checked.result()
@@ -137,7 +143,7 @@ def test_a_decoder_that_hangs_is_killed_after_its_time_and_the_next_image_works(
     decoder._child._limits = replace(LIMITS, wall=0.5)
     child = child_of(decoder)
     child.suspend()
-    for body in (SMALL, LARGE):
+    for body in (SMALL, large()):
         with pytest.raises(ContentInvalid, match=r"does not decode within 0\.5 s"):
             check(decoder, body, (64, 48))
         assert not child.is_running()
@@ -161,7 +167,7 @@ def test_time_to_compute_is_counted_anew_for_each_image(start):
     child = child_of(decoder)
     (first, _), used = child.rlimit(psutil.RLIMIT_CPU), 0.0
     while used < 1.1:
-        check(decoder, LARGE, (4000, 3000))
+        check(decoder, large(), (4000, 3000))
         used = sum(child.cpu_times()[:2])
     check(decoder)
     assert child.rlimit(psutil.RLIMIT_CPU)[0] > first
@@ -214,7 +220,7 @@ def test_the_child_knows_no_secret_holds_no_file_and_may_do_little(start, monkey
 def test_the_child_stays_small(start):
     decoder = start()
     for _ in range(5):
-        check(decoder, LARGE, (4000, 3000))
+        check(decoder, large(), (4000, 3000))
     assert child_of(decoder).memory_full_info().pss < 35_000_000
 
 
@@ -256,7 +262,7 @@ def test_a_forked_process_starts_its_own_child_and_leaves_the_other_alone():
         "check(decoding._decoder)\n"
         "assert child_of(decoding._decoder).pid == mine.pid\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=patient(60))
     assert inherited.is_running()
 
 
@@ -269,7 +275,7 @@ def test_threads_that_fork_meanwhile_leave_no_lock_behind():
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + patient(30)
     while not condition():
         assert time.monotonic() < end
         threading.Event().wait(0.005)

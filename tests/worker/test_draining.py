@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from tests.patience import patient
 from worker import draining, stopping
 from worker.draining import renewed
 from worker.errors import ConfigurationError, LedgerUnavailable
@@ -76,7 +77,7 @@ def test_a_slow_item_does_not_hold_up_the_others():
 
     def one_is_slow(number: int) -> int:
         if number == 0:
-            assert slow.wait(10)
+            assert slow.wait(patient(10))
         return number
 
     def record(numbers: Sequence[int]) -> None:
@@ -156,7 +157,7 @@ def test_what_is_under_way_is_recorded_though_the_next_claim_fails(error: Except
         return work.claim(room)
 
     def wait(number: int) -> int:
-        assert claim_failed.wait(10)
+        assert claim_failed.wait(patient(10))
         return number
 
     with nullcontext() if isinstance(error, LedgerUnavailable) else pytest.raises(ConfigurationError):
@@ -182,7 +183,7 @@ def test_what_gets_no_thread_is_never_begun_and_the_others_are_recorded(monkeypa
 
     def wait(number: int) -> int:
         begun.append(number)
-        assert closed.wait(10)
+        assert closed.wait(patient(10))
         return number
 
     monkeypatch.setattr(threading.Thread, "start", refused)
@@ -348,7 +349,7 @@ def test_what_is_not_done_in_time_is_given_back_and_not_waited_for(told_to_stop:
     try:
         began = time.monotonic()
         assert drain(work.claim, hang, work.record, threads=4, give_back=given_back.extend) == 1
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < patient(2)
         assert (work.recorded, given_back) == ([0], [1, 2])
     finally:
         end.set()
@@ -376,7 +377,7 @@ def test_the_claims_of_slow_work_are_renewed_until_it_must_be_taken_for_hanging(
     assert drain(work.claim, one_hangs, work.record, threads=4, renew=renew) == 4
     assert len(renewals) > 2
     assert all(numbers == [0] for _, numbers in renewals)
-    assert renewals[-1][0] < 0.7
+    assert renewals[-1][0] < patient(0.7)
 
 
 def test_work_without_a_drain_is_renewed_while_it_lasts(monkeypatch: pytest.MonkeyPatch):
@@ -390,7 +391,7 @@ def test_work_without_a_drain_is_renewed_while_it_lasts(monkeypatch: pytest.Monk
             twice.set()
 
     with renewed(renew):
-        assert twice.wait(5)
+        assert twice.wait(patient(5))
     before = len(renewals)
     time.sleep(0.05)
     assert len(renewals) == before

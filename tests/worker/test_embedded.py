@@ -22,6 +22,7 @@ import pytest
 import redis
 from botocore.exceptions import ClientError
 
+from tests.patience import patient, wait_for
 from worker import servers
 from worker.embedded import Embedded, attach, embedded, procfile_commands
 from worker.errors import ConfigurationError
@@ -94,10 +95,7 @@ def running_of(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def gone_within(processes: list[psutil.Process], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while running_of(processes) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not running_of(processes)
+    return wait_for(lambda: not running_of(processes), seconds, pause=0.02)
 
 
 def fake_server(folder: Path, name: str, version: str) -> None:
@@ -139,7 +137,7 @@ def test_a_broker_that_is_killed_comes_back_at_the_same_address(data: Path, env:
         client.set("key", "value")
         first = client.info()["process_id"]
         os.kill(first, signal.SIGKILL)
-        deadline = time.monotonic() + 8
+        deadline = time.monotonic() + patient(8)
         while time.monotonic() < deadline:
             try:
                 again = client.info()["process_id"]
@@ -488,7 +486,7 @@ def test_a_stop_signal_ends_everything_and_takes_the_address_away(
 ) -> None:
     with other_process(data, env) as (parent, started):
         parent.send_signal(number)
-        assert parent.wait(timeout=10) == 0
+        assert parent.wait(timeout=patient(10)) == 0
         assert gone_within(started, seconds=0.5)
     assert not (data / "running.json").exists()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import patient, wait_for
 from worker.errors import ConfigurationError
 from worker.processes import Child, Supervisor, next_pause, print_line
 from worker.stop_signals import StopSignals
@@ -45,12 +46,7 @@ def shell(name: str, script: str, ready: Callable[[], bool] | None = None) -> Ch
 
 
 def eventually(holds: Callable[[], object], seconds: float = 8) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
+    return bool(wait_for(holds, seconds, pause=0.02))
 
 
 def alive(pid: int) -> bool:
@@ -148,7 +144,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(output: Output, 
         deaf = f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.1; done"
         supervisor.start(shell("deaf", deaf, lambda: pid.exists() and bool(pid.read_text())))
         started = time.monotonic()
-    assert 0.5 <= time.monotonic() - started < 3
+    assert 0.5 <= time.monotonic() - started < patient(3)
     assert not alive(int(pid.read_text()))
     assert output.of("deaf") == ["-- did not stop in time and is killed --"]
 
@@ -163,7 +159,7 @@ def test_stages_stop_in_reverse_and_the_children_of_one_stage_together(output: O
         supervisor.start(slow("broker"))
         supervisor.start(slow("worker"), slow("clock"))
         started = time.monotonic()
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < patient(1.5)
     stopped = [name for name, line in output if line == "stopped"]
     assert sorted(stopped[:2]) == ["clock", "worker"]
     assert stopped[2:] == ["broker"]
@@ -286,7 +282,7 @@ def parent(tmp_path: Path) -> Iterator[Parent]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_signal_leaves_no_child(parent: Parent, number: signal.Signals) -> None:
     parent.process.send_signal(number)
-    assert parent.process.communicate(timeout=5)[0] == "stopped\n"
+    assert parent.process.communicate(timeout=patient(5))[0] == "stopped\n"
     assert not [pid for pid in parent.children if alive(pid)]
 
 
@@ -294,7 +290,7 @@ def test_impatient_signals_do_not_disturb_the_stopping(parent: Parent) -> None:
     for _ in range(5):
         parent.process.send_signal(signal.SIGINT)
         time.sleep(0.1)
-    assert parent.process.communicate(timeout=5)[0] == "stopped\n"
+    assert parent.process.communicate(timeout=patient(5))[0] == "stopped\n"
     assert parent.process.returncode == 0
     assert not [pid for pid in parent.children if alive(pid)]
 

@@ -66,7 +66,7 @@ def check(body: bytes, kind: str) -> bytes:
     return result
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(list(TYPES)),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -130,7 +130,7 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def start(self) -> None:
-        threading.Thread(target=self.serve_forever, args=(0.05,), name="sandbox-server", daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), name="sandbox-server", daemon=True).start()
 
     def stop(self) -> None:
         """Answer nothing any more; connections under way are cut."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
+from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.ledger.sessions import CONNECT_ARGS, Sessions
@@ -116,6 +116,9 @@ class Database:
         Raises CommitUnknown where a failure leaves open whether it was committed.
         """
         is_committing = False
+        if self.is_sqlite:
+            # Before the gate, which is a file beside it.
+            _require_file(Path(str(self.engine.url.database)))
         try:
             with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
                 is_committing = alone
@@ -163,6 +166,19 @@ class Database:
         pool.dispose()
 
 
+def missing_file(url: str) -> Path | None:
+    """The SQLite file that the URL names, if it is not there; raises ConfigurationError for no URL of ours."""
+    parsed = make_url(_checked(url))
+    file = Path(str(parsed.database))
+    return file if parsed.drivername == "sqlite" and not file.exists() else None
+
+
+def _require_file(file: Path) -> None:
+    # SQLite makes an empty file of whatever it is asked to open. Only `schema.upgrade` may, on an engine of its own.
+    if file.parent.is_dir() and not file.exists():
+        raise LedgerUnfit("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
+
+
 def _checked(url: str) -> str:
     """The URL with the driver that we ship; raises ConfigurationError for what is no database URL of ours."""
     try:
@@ -189,6 +205,8 @@ def _create_engine(url: str) -> Engine:
             max_overflow=32,
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
+        file = Path(str(engine.url.database))
+        event.listen(engine, "do_connect", lambda *_: _require_file(file))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from tasks import cli
+from tests.patience import patient
 from tests.tasks.cli.conftest import Darkroom
 
 LATE = ("celery", "boto3", "sqlalchemy", "rich", "pydantic", "requests", "redis", "PIL", "kombu", "alembic")
@@ -17,7 +18,9 @@ LATE = ("celery", "boto3", "sqlalchemy", "rich", "pydantic", "requests", "redis"
 def modules_after(statement: str) -> set[str]:
     """The top-level modules that a fresh interpreter has loaded after a statement."""
     program = f"import sys; {statement}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=patient(60)
+    )
     return set(done.stdout.splitlines()[-1].split())
 
 

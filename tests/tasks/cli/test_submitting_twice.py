@@ -11,12 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.cli import submission_note
 from tests.commit_proxy import CommitProxy, Fate, commit_proxy
 from tests.computer import DARKROOM, eventually
+from tests.patience import patient
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import ConfigurationError
@@ -269,7 +270,7 @@ def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_
         eventually(lambda: len(server_ledger.queries.page()) == 1, seconds=60)
         process.send_signal(signal.SIGINT)
         proxy.close()  # what waits for the server notices only with it
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=patient(60))
     finally:
         process.kill()
         process.communicate()
@@ -354,7 +355,7 @@ def test_the_same_command_twice_at_once_is_two_submissions(
     try:
         eventually(lambda: len([name for name in notes(through) if name.startswith("sub_")]) == 2, seconds=60)
         proxy.is_open.set()
-        outputs = [process.communicate(timeout=60) for process in running]
+        outputs = [process.communicate(timeout=patient(60)) for process in running]
     finally:
         for process in running:
             process.kill()
@@ -452,7 +453,7 @@ _NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs
 _NAMES |= st.from_regex(r"sub_[0-9a-f]{28}_[0-9a-f]{16}", fullmatch=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(names=st.lists(_NAMES, max_size=4))
 def test_whatever_lies_in_the_folder_a_note_is_written_found_and_removed(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]

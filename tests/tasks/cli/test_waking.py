@@ -14,6 +14,7 @@ from click.testing import Result
 
 from tests.commands import darkroom as run
 from tests.computer import DARKROOM
+from tests.patience import patient
 from tests.pipeline import Start
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
@@ -107,7 +108,7 @@ def test_ids_are_there_while_a_broker_that_hangs_is_waited_for(darkroom: Darkroo
             with connection:
                 assert process.poll() is None
             silent.close()
-            _, told = process.communicate(timeout=60)
+            _, told = process.communicate(timeout=patient(60))
         finally:
             process.kill()
             process.communicate()

@@ -15,6 +15,8 @@ from typing import Any
 import urllib3
 from PIL import Image
 
+from tests.patience import patient, wait_for
+
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 TOKEN = {"Authorization": "Bearer anything"}
 
@@ -34,10 +36,8 @@ def shape(value: Any) -> Any:
 
 def until(ask: Callable[[], Any], seconds: float = 5) -> Any:
     """Ask again until the answer is true."""
-    end = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
+    answer = wait_for(ask, seconds, pause=0.005)
+    assert answer, "it did not happen in time"
     return answer
 
 
@@ -67,7 +67,7 @@ class Client:
 
     def get(self, path_or_link: str) -> urllib3.BaseHTTPResponse:
         link = path_or_link if path_or_link.startswith("http") else self.url + path_or_link
-        return self.http.request("GET", link, retries=False, timeout=8)
+        return self.http.request("GET", link, retries=False, timeout=patient(8))
 
     def imagine(self, prompt: str = "tiny: a fox", **fields: Any) -> urllib3.BaseHTTPResponse:
         return self.post("/midjourney/imagine", {"prompt": prompt} | fields)
@@ -129,7 +129,7 @@ def receiving(seconds: float = 0, statuses: tuple[int, ...] = ()) -> Iterator[Re
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         receiver = Receiver(f"http://127.0.0.1:{server.server_port}/callbacks/acedata/a1/token")
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield receiver
         server.shutdown()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import TOKEN, Client, until
 
 CAT = "https://example.com/cat.jpg"
@@ -21,7 +22,9 @@ class KieClient:
 
     def get(self, path: str, token: str = TOKEN["Authorization"], **query: str) -> dict[str, Any]:
         url = f"{self.client.url}/api/v1/{path}?{urlencode(query)}"
-        answer = self.client.http.request("GET", url, headers={"Authorization": token}, retries=False, timeout=8)
+        answer = self.client.http.request(
+            "GET", url, headers={"Authorization": token}, retries=False, timeout=patient(8)
+        )
         assert answer.status == 200, answer.data
         return answer.json()
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import Client, until
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
@@ -33,7 +34,7 @@ class ProxyClient(Client):
     def get(self, path_or_link: str, **headers: str) -> Any:
         link = path_or_link if path_or_link.startswith("http") else self.url + path_or_link
         headers = {"mj-api-secret": "anything"} | headers
-        return self.http.request("GET", link, headers=headers, retries=False, timeout=8)
+        return self.http.request("GET", link, headers=headers, retries=False, timeout=patient(8))
 
     def finished(self, task_id: str) -> dict[str, Any]:
         return until(lambda: task if (task := self.task(task_id))["status"] in ENDED else None)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import TOKEN, Client, until
 
 PREFIX = "/api/v1/ai/draw/mj/"
@@ -16,7 +17,9 @@ class OhMyGptClient(Client):
         """As documented: form-encoded, lists as a repeated field."""
         data = body if isinstance(body, str) else urlencode({"model": "midjourney"} | body, doseq=True)
         headers = TOKEN | {"Content-Type": "application/x-www-form-urlencoded"} | headers
-        return self.http.request("POST", self.url + PREFIX + path, body=data, headers=headers, retries=False, timeout=8)
+        return self.http.request(
+            "POST", self.url + PREFIX + path, body=data, headers=headers, retries=False, timeout=patient(8)
+        )
 
     def told(self, path: str, **fields: Any) -> dict[str, Any]:
         answer = self.form(path, fields)

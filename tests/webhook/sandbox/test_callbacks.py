@@ -3,6 +3,7 @@ import time
 import pytest
 import urllib3
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import Client, Receiver, payload, receiving, shape, until
 from webhook.sandbox import Sandbox, running
 
@@ -37,10 +38,10 @@ def test_a_failure_is_called_back_in_the_documented_shape_and_refunded(
 
 
 def test_the_callback_comes_after_the_delay(http: urllib3.PoolManager, receiver: Receiver):
-    with running(delay=0.3) as sandbox:
+    with running(delay=patient(0.3)) as sandbox:
         began = time.monotonic()
         Client(sandbox.url, http).made(callback_url=receiver.url)
-        assert time.monotonic() - began < 0.25
+        assert receiver.bodies == []
         receiver.first()
         assert time.monotonic() - began >= 0.3
 
@@ -65,7 +66,7 @@ def test_progress_stays_in_order_however_slow_the_receiver_is(client: Client):
 
 
 def test_intermediate_pictures_are_shown_until_the_generation_is_done(http: urllib3.PoolManager, receiver: Receiver):
-    with running(delay=1, size=256) as sandbox:
+    with running(delay=patient(0.6), size=256) as sandbox:
         client = Client(sandbox.url, http)
         body = {"prompt": "a fox", "callback_url": receiver.url}
         client.post("/midjourney/imagine", body, Accept="application/x-ndjson")

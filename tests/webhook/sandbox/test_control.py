@@ -3,6 +3,7 @@ import threading
 import pytest
 import urllib3
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import Client, Receiver
 from webhook.sandbox import Sandbox, running
 
@@ -90,7 +91,7 @@ def test_reset_forgets_everything_but_the_knobs(sandbox: Sandbox, client: Client
 
 
 def test_reset_stops_what_is_under_way(http: urllib3.PoolManager, receiver: Receiver):
-    with running(delay=0.1) as sandbox:
+    with running(delay=patient(0.1)) as sandbox:
         client = Client(sandbox.url, http)
         client.made("tiny: forgotten sandbox:fail", callback_url=receiver.url)
         client.post("/sandbox/reset", {})
@@ -105,7 +106,7 @@ def test_a_stopped_sandbox_leaves_no_threads_and_no_listener(http: urllib3.PoolM
         Client(sandbox.url, http).made(callback_url="http://127.0.0.1:9/")
     for thread in threading.enumerate():
         if thread.name.startswith("sandbox"):
-            thread.join(2)
+            thread.join(patient(2))
     assert threading.active_count() <= before
     with pytest.raises(urllib3.exceptions.NewConnectionError):
         Client(sandbox.url, http).get("/livez")

@@ -4,6 +4,7 @@ import av
 import pytest
 import urllib3
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import Client, Receiver, mask, open_picture, payload, shape, until
 from webhook.sandbox import Sandbox, running
 
@@ -165,7 +166,7 @@ def test_bare_links_that_are_dead_for_ever_stay_dead(client: Client):
 
 
 def test_nothing_is_there_before_it_is_finished(http: urllib3.PoolManager, receiver: Receiver):
-    with running(delay=0.5, size=64) as sandbox:
+    with running(delay=patient(0.5), size=64) as sandbox:
         client = Client(sandbox.url, http)
         made(client, "edits", EDIT | {"split_images": True, "callback_url": receiver.url})
         job = client.get("/sandbox/tasks").json()[0]

@@ -5,6 +5,7 @@ import json
 import pytest
 import urllib3
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import TOKEN, Client, Receiver, receiving, until
 from tests.webhook.sandbox.kie_client import KieClient
 from webhook.sandbox import Sandbox
@@ -42,7 +43,7 @@ def test_an_answer_goes_wrong_although_it_was_accepted(sandbox: Sandbox, client:
     body = {"taskType": "mj_txt2img", "prompt": f"tiny: x sandbox:{knob}", "callBackUrl": receiver.url}
     url = f"{client.url}/api/v1/mj/generate"
     try:
-        answer = client.http.request("POST", url, json=body, headers=TOKEN, retries=False, timeout=0.5)
+        answer = client.http.request("POST", url, json=body, headers=TOKEN, retries=False, timeout=patient(0.5))
     except (urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.ProtocolError) as error:
         told = type(error).__name__
     else:

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 import urllib3
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.webhook.sandbox.helpers import TOKEN, Receiver, open_picture, payload, shape, until
@@ -237,6 +237,6 @@ def test_every_change_is_posted_as_the_whole_task(sandbox: Sandbox, proxy: Proxy
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
     ),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_the_fields_hold_is_answered_with_a_code(proxy: ProxyClient, path: str, body: dict[str, object]):
     assert proxy.submit(path, **body).json()["code"] in {1, 3, 4, 22}

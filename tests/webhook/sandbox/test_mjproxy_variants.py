@@ -5,6 +5,7 @@ import json
 import pytest
 import urllib3
 
+from tests.patience import patient
 from tests.webhook.sandbox.helpers import Receiver, payload, shape, until
 from tests.webhook.sandbox.mjproxy_client import ProxyClient, custom_id
 from webhook.sandbox import Sandbox, running
@@ -50,7 +51,7 @@ def test_a_success_can_follow_a_failure_by_time_out(proxy: ProxyClient, receiver
 
 
 def test_a_query_sees_the_time_out_as_well(http: urllib3.PoolManager):
-    with running(delay=0.4) as sandbox:
+    with running(delay=patient(0.4)) as sandbox:
         proxy = ProxyClient(sandbox.url, http)
         task_id = proxy.made(prompt="tiny: a fox proxy:late-success")
         assert proxy.finished(task_id)["status"] == "FAILURE"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.webhook.sandbox.helpers import PAYLOADS, Receiver, open_picture, payload, shape, until
@@ -239,7 +239,7 @@ def test_every_fourth_task_is_posted_in_an_envelope(omg: OhMyGptClient, receiver
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
     ),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_the_fields_hold_is_answered_in_the_envelope(omg: OhMyGptClient, path: str, body: dict[str, object]):
     for fields in itertools.chain([body], [body | {"model": "midjourney"}]):
         assert omg.post(PREFIX + path, fields).json()["statusCode"] in {200, 400}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import patient
 from webhook.sandbox.server import LARGEST_BODY, Server
 
 
@@ -24,7 +25,7 @@ def serving(body: Iterable[bytes], *headers: tuple[str, str]) -> Iterator[tuple[
 
 def spoken(address: tuple[str, int], text: bytes) -> bytes:
     """Everything that comes back until the server closes the connection."""
-    with closing(socket.create_connection(address, timeout=3)) as connection:
+    with closing(socket.create_connection(address, timeout=patient(3))) as connection:
         connection.sendall(text)
         answer = b""
         while piece := connection.recv(65536):

@@ -20,6 +20,7 @@ from tests.clock import FakeClock
 from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import at_once, queued
 from tests.left_open import is_open
+from tests.patience import patient
 from tests.webhook.receiving import until
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger, sessions
@@ -110,7 +111,7 @@ def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(patient(60))
     assert [process.exitcode for process in processes] == [0] * 4
     assert ledger.watching.heartbeats()[0].pid == 800
     ledger.close()
@@ -153,11 +154,11 @@ def test_a_writer_does_not_wait_for_ever(sqlite_url: str, monkeypatch: pytest.Mo
     def hold() -> None:
         with ledger.database.write():
             held.set()
-            done.wait(10)
+            done.wait(patient(10))
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    held.wait(patient(10))
     try:
         with pytest.raises(LedgerUnavailable, match="busy"):
             queued(ledger)
@@ -285,11 +286,12 @@ def test_writers_of_one_file_queue_at_the_gate(sqlite_url: str):
         writer.join(0.2)
         assert writer.is_alive()
         assert ledger.queries.page() == []
-    writer.join(10)
+    writer.join(patient(10))
     assert len(ledger.queries.page()) == 1
     ledger.close()
 
 
+@pytest.mark.usefixtures("durable")
 def test_acknowledged_writes_survive_a_power_cut(ledger: Ledger):
     with ledger.database.write() as connection:
         if ledger.database.is_sqlite:

@@ -452,7 +452,6 @@ class History:
         return int(self._draw(st.integers(least, most)))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("kind", "examples"), [("sqlite", 60), ("postgresql", 10)])
 def test_between_two_of_one_flow_each_other_goes_once_whatever_has_happened(
     request: pytest.FixtureRequest, clock: FakeClock, turns: list[Any], kind: str, examples: int
@@ -462,7 +461,7 @@ def test_between_two_of_one_flow_each_other_goes_once_whatever_has_happened(
         # No machine fails while this runs, and waiting for the disk is half of the time.
         event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous=OFF"))
 
-    @settings(max_examples=examples, deadline=None, phases=(Phase.reuse, Phase.generate),
+    @settings(max_examples=examples, phases=(Phase.reuse, Phase.generate),
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(st.data())
     def whatever_happens(data: Any) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories import (
@@ -119,7 +119,7 @@ def test_a_worker_and_a_page_of_nasty_names(ledger: Ledger):
     assert ledger.deciding.resume(NASTY) == {}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(words=st.text(st.characters()), more=st.dictionaries(st.text(), st.text() | st.none() | st.integers()))
 def test_any_text_at_all(ledger: Ledger, words: str, more: dict):
     (made,) = ledger.creation.create([new(words, options=more)])

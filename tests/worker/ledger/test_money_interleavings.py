@@ -162,9 +162,7 @@ def the_same_ids_each_time() -> Iterator[None]:
 
 
 TestMoney = Money.TestCase
-TestMoney.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestMoney.settings = settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 
 
 def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):

@@ -38,7 +38,7 @@ STEPS = st.lists(
 LIMITS = st.builds(Limits, rate=st.sampled_from((0.5, 2, 3)), in_flight=st.integers(1, 4))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, limits=LIMITS)
 def test_no_account_gets_more_than_its_rate_and_room(ledger: Ledger, steps: list, limits: Limits) -> None:
     _empty(ledger)

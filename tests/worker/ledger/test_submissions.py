@@ -31,6 +31,7 @@ from tests.factories import (
     success,
     task_of,
 )
+from tests.patience import patient
 from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
@@ -344,7 +345,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
         (other,) = ledger.submissions.claim(9, LEASE)
         assert ledger.submissions.begin(other.attempt_id)
         proxy.release()
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + patient(30)
         while direct.queries.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
             time.sleep(0.01)
         record(ledger, other, "t1")
@@ -416,7 +417,7 @@ def test_two_that_write_down_one_task_id_at_the_same_moment_lose_neither_reply(p
             connection.execute(mine.values(state="accepted", task_id="one-task"))
             recorded = pool.submit(ledger.submissions.record, replies, POLL_AFTER)
             waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
-            give_up_at = time.monotonic() + 10
+            give_up_at = time.monotonic() + patient(10)
             while not connection.execute(waiting).first() and time.monotonic() < give_up_at:
                 time.sleep(0.01)
         # A drain then tries again.

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
+from tests.patience import patient
+
 Behaviour = Callable[["Loopback", socket.socket], None]
 
 
@@ -44,7 +46,7 @@ class Loopback:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(patient(5))
 
     @property
     def bodies(self) -> list[Any]:

@@ -58,7 +58,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner, max_size=4),
     max_leaves=12,
 )
-quickly = settings(deadline=None, max_examples=100)
+quickly = settings(max_examples=100)
 every_provider = pytest.mark.parametrize("name", DIALECTS)
 
 
@@ -140,14 +140,14 @@ def test_no_bytes_break_the_parser(name, body):
 
 
 @every_provider
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(value=VALUES, encoding=st.sampled_from(("utf-8", "utf-8-sig", "utf-16", "utf-32")))
 def test_no_json_breaks_the_parser(name, value, encoding):
     parse(name, json.dumps(value, ensure_ascii=False).encode(encoding, "surrogatepass"))
 
 
 @every_provider
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_change_of_a_real_callback_breaks_the_parser(name, data):
     parse(name, json.dumps(changed(data, data.draw(st.sampled_from(CALLBACKS[name])))).encode())
@@ -190,7 +190,7 @@ def test_hostile_callbacks_do_not_break_the_parser(name, body):
 
 
 @every_provider
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_reply_to_a_question_breaks_it(name, data):
     real, task_ids = data.draw(st.sampled_from(RECORDS[name]))
@@ -248,7 +248,7 @@ def requests_to(draw: st.DrawFn, name: str) -> GenerationRequest:
 
 
 @every_provider
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_request_is_refused_in_a_sentence_or_sent_once(name, data):
     request = data.draw(requests_to(name))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.patience import patient
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import refused_port
 from tests.worker.providers.operations import FILE, every_option
@@ -97,7 +98,7 @@ def made(vendor: Provider, wanted: Iterable[GenerationRequest]) -> list[Outcome]
 
 
 def finished(vendor: Provider, task_id: str) -> Outcome:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patient(10)
     while (outcome := vendor.fetch([task_id]).get(task_id)) is None or outcome.status is Status.IN_PROGRESS:
         assert time.monotonic() < deadline, f"{task_id} has no end"
         time.sleep(0.01)

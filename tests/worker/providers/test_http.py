@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
+from tests.patience import patient
 from tests.worker.providers.loopback import (
     Loopback,
     drip,
@@ -191,7 +192,7 @@ def test_who_works_before_it_answers_is_waited_for_longer(monkeypatch):
         connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"id":1}')
 
     with Loopback(answers_late) as server:
-        assert client(server.url).post_once("/submit", PAYLOAD, patience=5) == {"id": 1}
+        assert client(server.url).post_once("/submit", PAYLOAD, patience=patient(5)) == {"id": 1}
         assert submit(server.url).code == "read_timeout"
 
 
@@ -341,7 +342,7 @@ def test_a_connection_that_the_provider_kept_open_is_closed_with_its_reply():
         api = client(server.url)
 
         assert api.post_once("/submit", PAYLOAD) == {"id": 1}
-        assert server.was_left.wait(10)
+        assert server.was_left.wait(patient(10))
 
 
 def test_sixteen_threads_share_one_client():

@@ -1,0 +1,108 @@
+"""Where no ledger is, no command leaves one behind, or anything else, except those that are there to make it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tasks.cli import cli
+from tests.tasks.cli.conftest import Darkroom
+from worker.errors import ConfigurationError
+from worker.ledger import Ledger
+
+MAKE_IT = {"demo", "up", "db upgrade"}
+#: what each of the others is called with here; a new command needs its line
+ARGUMENTS = {
+    "submit": ("a fox",),
+    "list": (),
+    "show": ("gen_1",),
+    "watch": (),
+    "at-risk": (),
+    "verify": (),
+    "spend": (),
+    "retry": ("gen_1",),
+    "unconfirmed": (),
+    "resolve": ("gen_1", "--not-charged"),
+    "cancel": ("gen_1",),
+    "resume": ("acedata",),
+    "dead": (),
+    "dead replay": ("--all",),
+    "dead dismiss": ("--all",),
+    "rescue": ("--provider", "acedata", "--since", "1h"),
+    "reconcile": (),
+}
+#: they have something to say without it
+WORK_WITHOUT = {"providers", "doctor"}
+
+
+def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield prefix + name
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix}{name} ")
+
+
+@pytest.fixture(params=["data folder", "no data folder", "DATABASE_URL"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the ledger would be; there is nothing in it, or not even the folder."""
+    folder = tmp_path / "place"
+    monkeypatch.setenv("DARKROOM_DATA", str(folder))
+    if request.param == "data folder":
+        folder.mkdir()
+    elif request.param == "DATABASE_URL":
+        (folder / "elsewhere").mkdir(parents=True)
+        monkeypatch.setenv("DATABASE_URL", f"sqlite:///{folder / 'elsewhere' / 'ledger.sqlite3'}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "a-token-of-the-tests")
+    return folder
+
+
+@pytest.fixture
+def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
+    command = Darkroom(place)
+    monkeypatch.setattr("worker.bells.ring", command.ring)
+    return command
+
+
+def test_every_command_has_its_place_here() -> None:
+    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_command_that_needs_a_ledger_says_so_in_one_sentence_and_makes_nothing(
+    darkroom: Darkroom, place: Path, name: str
+) -> None:
+    before = sorted(place.parent.rglob("*"))
+    result = darkroom(*name.split(), *ARGUMENTS[name], "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    if (place / "elsewhere").exists():
+        sentence = f"DATABASE_URL names {place}/elsewhere/ledger.sqlite3, which is not there: run `darkroom db upgrade`"
+    else:
+        sentence = f"there is no ledger in {place} yet: start `darkroom up`"
+    assert result.stderr.startswith(f"darkroom: {sentence}")
+    assert result.stderr.count("\n") == 1
+    assert sorted(place.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", sorted(WORK_WITHOUT))
+def test_a_command_that_works_without_it_makes_none_either(darkroom: Darkroom, place: Path, name: str) -> None:
+    before = sorted(place.parent.rglob("*"))
+    result = darkroom(name, "--json")
+    assert result.exit_code == (1 if name == "doctor" else 0)
+    assert "Traceback" not in result.stderr
+    assert ("run `darkroom db upgrade`" in result.stdout) == (name == "doctor")
+    assert sorted(place.parent.rglob("*")) == before
+
+
+def test_whoever_opens_it_without_a_look_makes_none_either(tmp_path: Path) -> None:
+    """As workers and the receiver do, which start before the release command has run."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
+    for use in (ledger.queries.page, lambda: ledger.watching.beat("worker@host", 7)):
+        with pytest.raises(ConfigurationError, match="file is not there: run `darkroom db upgrade`"):
+            use()
+    ledger.close()
+    assert list(tmp_path.iterdir()) == []
