@@ -13,7 +13,7 @@ from celery import Celery, Task
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 from kombu.entity import Queue
 
-from worker import stopping
+from worker import stopping, watchdog
 from worker.broker_url import celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.providers import PROVIDERS
@@ -24,6 +24,11 @@ from worker.settings import load_settings
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
+#: seconds after which a pool's parent kills the process of a task
+_TASK_SECONDS = 90
+#: seconds after which a process ends itself: of one without a pool, and of one whose parent is busy with a broker that
+#: is away, nobody else ends the task
+_LAST_SECONDS = _TASK_SECONDS + 5
 
 #: what the names of our queues begin with in the broker
 KEY_PREFIX = "darkroom:"
@@ -54,7 +59,11 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
     _beaten_at = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with left_for_later(self.name), stopping.work_given_back_on_sigterm():
+        with (
+            watchdog.limit(f"the task {self.name}", _LAST_SECONDS),
+            left_for_later(self.name),
+            stopping.work_given_back_on_sigterm(),
+        ):
             self._beat()
             return super().__call__(*args, **kwargs)
 
@@ -103,7 +112,7 @@ app.conf.update(
     # A bell that cannot be rung at once is dropped: the clock rings again.
     task_publish_retry=False,
     # Not before every lease that a drain renews has ended (`worker.draining`).
-    task_time_limit=90,
+    task_time_limit=_TASK_SECONDS,
     task_soft_time_limit=75,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
