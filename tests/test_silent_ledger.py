@@ -4,7 +4,6 @@ New connections work. Whoever waits on an old one is ended and started again, or
 """
 
 import http.client
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,20 +14,16 @@ import pytest
 from tests.broker import running_broker
 from tests.computer import DARKROOM, eventually
 from tests.cutting_proxy import CuttingProxy
+from tests.procfile import prepared
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import served
-from worker.embedded import procfile_commands
 from worker.ledger import Ledger
 from worker.processes import Child, Supervisor
 from worker.servers import LOOPBACK
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
 
-#: what the Procfile calls `celery`, with a shorter patience
-_IMPATIENT = (
-    "import tasks.reconcile, worker.celery; tasks.reconcile.HANGS_AFTER = worker.celery._LAST_SECONDS = 3; "
-    "from celery.__main__ import main; main()"
-)
+_IMPATIENT = "import tasks.reconcile, worker.celery; tasks.reconcile.HANGS_AFTER = worker.celery._LAST_SECONDS = 3"
 #: seconds until a process is there and at work, however busy the machine is
 PATIENCE = 40
 
@@ -54,7 +49,7 @@ def test_a_clock_whose_ledger_falls_silent_is_started_again_and_works(
         return next((beat.pid for beat in ledger.watching.heartbeats()), None)
 
     said: list[str] = []
-    command = procfile_commands()["clock"].replace("exec celery", f"exec '{sys.executable}' -c '{_IMPATIENT}'")
+    command = prepared("clock", _IMPATIENT)
     env = {"PATH": f"{DARKROOM.parent}:/usr/bin:/bin", "DATABASE_URL": proxy.url, "HOME": str(tmp_path)}
     with running_broker(tmp_path) as url, Supervisor(lambda _, line: said.append(line)) as supervisor:
         supervisor.start(Child("clock", ("/bin/sh", "-c", command), env | {"REDIS_URL": url}))

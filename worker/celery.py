@@ -5,11 +5,11 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, bootsteps
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 from kombu.entity import Queue
 
@@ -29,6 +29,8 @@ _TASK_SECONDS = 90
 #: seconds after which a process ends itself: of one without a pool, and of one whose parent is busy with a broker that
 #: is away, nobody else ends the task
 _LAST_SECONDS = _TASK_SECONDS + 5
+#: seconds after which an event loop hangs; without a pool it also works on the tasks
+_LOOP_SECONDS = _LAST_SECONDS + 25
 
 #: what the names of our queues begin with in the broker
 KEY_PREFIX = "darkroom:"
@@ -135,6 +137,30 @@ app.conf.update(
     worker_max_memory_per_child=300_000,
     worker_send_task_events=False,
 )
+
+
+class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Ends a worker whose event loop hangs: it would begin no task, and end none whose time is over.
+
+    There is no loop, and nothing is watched, while the broker is away: each attempt to reach it has its own limit.
+    """
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._watch = ExitStack()
+
+    def start(self, consumer: Any) -> None:
+        goes_on = self._watch.enter_context(watchdog.limit("a turn of the event loop", _LOOP_SECONDS))
+        # Celery forgets it when the connection is lost.
+        consumer.timer.call_repeatedly(1.0, goes_on)
+
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002
+        self._watch.close()
+
+
+app.steps["consumer"].add(WatchedLoop)
 
 
 @app.task(name="ping")

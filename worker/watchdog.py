@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -24,19 +24,20 @@ _LAST_WORDS_SECONDS = 2.0
 
 
 @contextmanager
-def limit(what: str, seconds: float) -> Iterator[None]:
-    """End this process if the block takes longer; time in which the whole process was stopped does not count.
+def limit(what: str, seconds: float) -> Iterator[Callable[[], None]]:
+    """End this process if the block takes longer, or so long after the last call of what the block gets.
 
-    Only for work that another process may take up wherever it was left.
+    Time in which the whole process was stopped does not count. Only for work that another process may take up wherever
+    it was left.
     """
-    over = threading.Event()
+    over, goes_on = threading.Event(), threading.Event()
     # One for each block: nothing is left of it after a fork, and none can wait for another.
     watcher = threading.Thread(
-        target=_watch, args=(what, seconds, over, threading.get_ident()), name="watchdog", daemon=True
+        target=_watch, args=(what, seconds, over, goes_on, threading.get_ident()), name="watchdog", daemon=True
     )
     watcher.start()
     try:
-        yield
+        yield goes_on.set
     finally:
         over.set()
 
@@ -51,12 +52,15 @@ def end_process(why: str) -> NoReturn:
     os._exit(EXIT_CODE)
 
 
-def _watch(what: str, seconds: float, over: threading.Event, thread: int) -> None:
+def _watch(what: str, seconds: float, over: threading.Event, goes_on: threading.Event, thread: int) -> None:
     # Looks are counted, not time: a process that was stopped, or whose machine slept, goes on where it was, and the
     # answer to a paid POST that it is about to write down must not be lost.
-    for _ in range(max(1, round(seconds / _LOOK_SECONDS))):
+    looks = 0
+    while looks < seconds / _LOOK_SECONDS:
         if over.wait(_LOOK_SECONDS):
             return
+        looks = 0 if goes_on.is_set() else looks + 1
+        goes_on.clear()
     end_process(f"{what} did not come to an end within {seconds:g} s; it waits in\n{_place(thread)}")
 
 

@@ -51,6 +51,18 @@ with watchdog.limit("outer", 60):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_work_that_tells_that_it_goes_on_may_take_as_long_as_it_likes() -> None:
+    done = run("""
+with watchdog.limit("the event loop", 2) as goes_on:
+    for _ in range(40):
+        time.sleep(0.1)
+        goes_on()
+    print("4 seconds")
+    time.sleep(3600)
+""")
+    assert (done.returncode, done.stdout) == (1, "4 seconds\n")
+
+
 def test_another_thread_that_goes_on_saves_nobody() -> None:
     done = run("""
 import threading
