@@ -19,7 +19,7 @@ from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import served
 from worker.ledger import Ledger
 from worker.processes import Child, Supervisor
-from worker.servers import LOOPBACK
+from worker.servers import LOOPBACK, http_answers
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
 
@@ -88,6 +88,9 @@ def test_the_receiver_keeps_callbacks_within_thirty_seconds_of_its_ledgers_silen
         # So many that each process has had some, and so a connection.
         before, after = ([new_attempt() for _ in range(24)] for _ in range(2))
         assert set(pool.map(deliver, before)) == {200}
+        # And more of them, which wait in its pool for whoever comes next.
+        for _ in range(24):
+            http_answers(LOOPBACK, server.port, "/readyz")
         proxy.silence()
         began = time.monotonic()
         assert max(pool.map(deliver_until_kept, after)) - began < 30
