@@ -47,9 +47,11 @@ def end_process(why: str) -> NoReturn:
     # In a thread, because a log that nobody reads, or its lock, is one more wait that only the other side can end.
     words = ("this process ends, to be started again: %s", why)
     saying = threading.Thread(target=log.critical, args=words, daemon=True)
-    saying.start()
-    saying.join(_LAST_WORDS_SECONDS)
-    os._exit(EXIT_CODE)
+    try:
+        saying.start()
+        saying.join(_LAST_WORDS_SECONDS)
+    finally:
+        os._exit(EXIT_CODE)
 
 
 def _watch(what: str, seconds: float, over: threading.Event, goes_on: threading.Event, thread: int) -> None:

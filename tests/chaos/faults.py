@@ -19,8 +19,8 @@ from tests.chaos.plan import Fault, Planned
 FROZEN_SECONDS = 35
 #: seconds: longer than PostgreSQL keeps a transaction in which nothing happens, and than a writer of SQLite waits
 STOPPED_SECONDS = 20
-#: seconds in which a process begins a transaction
-_SEARCH_SECONDS = 20
+#: seconds in which a process begins a transaction, also one that waits on a connection which fell silent
+_SEARCH_SECONDS = SILENT_SECONDS
 #: seconds for which a provider or the S3 server does wrong
 WINDOW_SECONDS = 3.0
 
@@ -62,7 +62,7 @@ def stop_in_transaction(machine: Machine, luck: float, *, find: Callable[[Machin
                 process.resume()
         # Not in step with anything that comes each second.
         time.sleep(0.013)
-    raise TimeoutError(f"no transaction was met within {_SEARCH_SECONDS} s")
+    raise TimeoutError(f"no transaction was met within {_SEARCH_SECONDS:g} s")
 
 
 def silence_database(machine: Machine, _: float) -> None:
