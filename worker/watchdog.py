@@ -1,7 +1,7 @@
 """Ends a process in which something waits for what never comes: its supervisor starts it again, with new connections.
 
 No library bounds every wait. A connection whose other end has vanished, or a proxy that passes nothing on any more, may
-keep a thread waiting for hours, and Python cannot interrupt one that waits in C.
+keep a thread waiting for hours, and no thread can interrupt another.
 """
 
 import logging
