@@ -82,7 +82,7 @@ with watchdog.limit("busy", 60):
 
 def test_time_in_which_the_process_was_stopped_does_not_count() -> None:
     script = """
-with watchdog.limit("a paid POST", 2):
+with watchdog.limit("a paid POST", 4):
     print("begun", flush=True)
     sys.stdin.readline()
 """
@@ -93,10 +93,12 @@ with watchdog.limit("a paid POST", 2):
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
         os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(3)
+        time.sleep(5)
+        os.kill(process.pid, signal.SIGCONT)
+        # The watchdog has looked before the answer comes.
+        time.sleep(0.5)
         process.stdin.write("the answer\n")
         process.stdin.flush()
-        os.kill(process.pid, signal.SIGCONT)
         assert process.wait(PATIENCE) == 0
 
 
