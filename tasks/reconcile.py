@@ -9,7 +9,7 @@ from typing import Any
 
 from celery.signals import worker_ready
 
-from worker import stopping
+from worker import stopping, watchdog
 from worker.bells import drop_stale, ring
 from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later
 from worker.errors import ConfigurationError, LedgerUnavailable
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 PAUSE = 1.0
 #: seconds between two looks for what is kept no longer
 PRUNE_SECONDS = 3600.0
+#: seconds after which a part of a pass hangs. Not all parts together: while the database is locked, each of them waits
+#: for as long as a writer may, and a clock that starts again would only wait again
+HANGS_AFTER = 60.0
 
 
 @app.task(name="reconcile")
@@ -35,7 +38,8 @@ def reconcile() -> bool:
     is_well = True
     for part in PARTS:
         try:
-            part(here)
+            with watchdog.limit(f"the clock ({part.__name__})", HANGS_AFTER):
+                part(here)
         except LedgerUnavailable as error:
             # Perhaps only rows that somebody else holds: the other parts may find theirs.
             log.warning("%s is left for the next time: %s", part.__name__, error)
@@ -105,15 +109,18 @@ def keep_time(worker: str) -> None:
             beat_at = time.monotonic() + HEARTBEAT_SECONDS
         try:
             if is_beat:
-                ring("ping")
+                with watchdog.limit("the clock (ping)", HANGS_AFTER):
+                    ring("ping")
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_SECONDS
-                ring("prune")
+                with watchdog.limit("the clock (prune)", HANGS_AFTER):
+                    ring("prune")
             with left_for_later("reconcile"):
                 is_well = reconcile.run()
                 if is_beat and is_well:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.
-                    services().ledger.watching.beat(worker, os.getpid())
+                    with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
+                        services().ledger.watching.beat(worker, os.getpid())
         except Exception:
             log.exception("a pass has failed; the next one tries again")
         time.sleep(PAUSE)

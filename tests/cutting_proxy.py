@@ -1,4 +1,7 @@
-"""A proxy before PostgreSQL that cuts a connection at a chosen statement, whose outcome its client then cannot know."""
+"""A proxy before PostgreSQL that cuts a connection at a chosen statement, whose outcome its client then cannot know.
+
+Or it passes nothing on any more and closes nothing, as after a fail-over of which nobody told the clients.
+"""
 
 import select
 import socket
@@ -37,6 +40,8 @@ class CuttingProxy:
         self._released = threading.Event()
         #: whether what was armed has happened
         self.has_cut = threading.Event()
+        self._silences = 0
+        self._over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -56,6 +61,10 @@ class CuttingProxy:
     def release(self) -> None:
         self._released.set()
 
+    def silence(self) -> None:
+        """From now on pass nothing on those connections that there are, and close none of them; new ones work."""
+        self._silences += 1
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
@@ -64,6 +73,7 @@ class CuttingProxy:
         self, _type: type[BaseException] | None, _error: BaseException | None, _: TracebackType | None
     ) -> None:
         self.release()
+        self._over.set()
         # Only this wakes a thread that waits in accept().
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -76,11 +86,15 @@ class CuttingProxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, _connected(self._target) as server, suppress(OSError):
+        silences = self._silences
+        with suppress(OSError), client, _connected(self._target) as server:
             requests, answers = _Messages(starts=True), _Messages()
             while True:
                 for ready in select.select([client, server], [], [])[0]:
                     data = ready.recv(65536)
+                    if self._silences > silences:
+                        self._over.wait()
+                        return
                     if not data:
                         return
                     if ready is server:

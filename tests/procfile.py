@@ -1,8 +1,10 @@
 """The processes of the Procfile, one by one."""
 
 import os
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,13 +13,15 @@ from worker.embedded import procfile_commands
 
 
 @contextmanager
-def running(name: str, env: Mapping[str, str], folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process of the Procfile, in a process group of its own; its log is in `folder`."""
-    command = ("/bin/sh", "-c", procfile_commands()[name])
+def running(
+    name: str, env: Mapping[str, str], folder: Path, command: str | None = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process of the Procfile, or another `command`, in a process group of its own; its log is in `folder`."""
+    argv = ("/bin/sh", "-c", command or procfile_commands()[name])
     with (
         (folder / f"{name}.log").open("wb") as log,
         subprocess.Popen(
-            command, env={**env, "HOME": str(folder)}, stdout=log, stderr=log, start_new_session=True
+            argv, env={**env, "HOME": str(folder)}, stdout=log, stderr=log, start_new_session=True
         ) as process,
     ):
         try:
@@ -25,3 +29,9 @@ def running(name: str, env: Mapping[str, str], folder: Path) -> "Iterator[subpro
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def prepared(name: str, script: str) -> str:
+    """The command line of a process of Celery that executes `script` first: to shorten its patience, or to hurt it."""
+    whole = f"{script}\nfrom celery.__main__ import main\nmain()"
+    return procfile_commands()[name].replace("celery", f"{sys.executable} -c {shlex.quote(whole)}", 1)

@@ -1,13 +1,18 @@
 """The tools of the chaos suite do what they say: the gate before the S3 server, and the command line."""
 
 import http.client
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import main
+from tests.chaos.__main__ import DATABASES, main
+from tests.chaos.databases import database
 from tests.chaos.gate import Gate, Mode, gate
 from tests.patience import patient
 
@@ -92,3 +97,37 @@ def test_wrong_flags_are_a_usage_error(arguments: list[str], capsys: pytest.Capt
         main(arguments)
     assert end.value.code == 2
     assert "usage: python -m tests.chaos" in capsys.readouterr().err
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", DATABASES)
+def test_a_process_that_is_stopped_inside_a_transaction_is_told_from_another(kind: str, tmp_path: Path):
+    script = """
+import sys
+from sqlalchemy import text
+from worker.ledger import Ledger
+ledger = Ledger(sys.argv[1])
+for _ in range(2):
+    with ledger.database.write() as connection:
+        connection.execute(text("SELECT 1"))
+        print("inside", flush=True)
+        sys.stdin.readline()
+    print("outside", flush=True)
+    sys.stdin.readline()
+"""
+    with (
+        database(kind, tmp_path) as hurt,
+        subprocess.Popen(
+            (sys.executable, "-c", script, hurt.url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        for _ in range(2):
+            for where in ("inside", "outside"):
+                assert process.stdout.readline() == f"{where}\n"
+                process.send_signal(signal.SIGSTOP)
+                assert hurt.holds_transaction(process.pid) is (where == "inside")
+                process.send_signal(signal.SIGCONT)
+                process.stdin.write("\n")
+                process.stdin.flush()

@@ -42,7 +42,8 @@ def _build(services: Services) -> Flask:
     app.register_blueprint(health.blueprint(health.dependencies(services.ledger, services.clock, broker_error)))
 
     bell = Bell(lambda: ring("ingest"))
-    group = GroupCommit(services.ledger.inbox.store)
+    # A ledger that was closed opens new connections when it is used again.
+    group = GroupCommit(services.ledger.inbox.store, services.ledger.close)
     callbacks = Callbacks(services.signer, services.clock, group.keep, bell.press)
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/callbacks": callbacks})  # type: ignore[method-assign]
     return app

@@ -1,11 +1,13 @@
 """Group commit: deliveries that wait at the same moment are stored in one transaction and answered after it."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
+from worker import watchdog
 from worker.errors import DarkroomError, LedgerUnavailable
 from worker.ledger.inbox import Delivery
 from worker.redaction import described
@@ -18,6 +20,10 @@ GROUP = 64
 LINGER = 0.001
 #: seconds until a delivery is refused; the provider with the least patience hangs up after 15
 PATIENCE = 10.0
+#: seconds after which a store hangs: more than all time-outs of the database, which end it where the server lives
+HANGS_AFTER = 15.0
+#: how many writers may hang at once; with one more, the process ends and is started again by its server
+MOST_HANGING = 3
 
 
 class _Waiting:
@@ -30,49 +36,33 @@ class _Waiting:
         self.answer: SimpleQueue[Exception | None] = SimpleQueue()
 
 
-class GroupCommit:
-    """Hands deliveries to one writer thread, which `store`s them in groups.
+class _Writer(threading.Thread):
+    """Stores group after group, until somebody else has taken its place."""
 
-    A commit costs the same for one row as for thirty, and writers in many threads would only wait for each other.
-    """
-
-    def __init__(self, store: Callable[[Sequence[Delivery]], object], *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        queue: SimpleQueue[_Waiting],
+        store: Callable[[Sequence[Delivery]], object],
+        prepare: Callable[[], None] | None,
+    ) -> None:
+        # A daemon: at its end the server waits for its requests, and so for every commit they wait for.
+        super().__init__(name="group-commit", daemon=True)
+        self._queue = queue
         self._store = store
-        self._patience = patience
-        self._queue: SimpleQueue[_Waiting] = SimpleQueue()
-        self._starting = threading.Lock()
-        self._writer: threading.Thread | None = None
+        self._prepare = prepare
+        #: since when (monotonic) it waits for the ledger
+        self.busy_since = time.monotonic()
+        self.is_replaced = False
 
-    def keep(self, delivery: Delivery) -> None:
-        """Return when the delivery is durable.
-
-        Raises LedgerUnavailable when it is not kept, whatever the database says: it shall be sent again.
-        """
-        if self._writer is None:
-            self._start()
-        waiting = _Waiting(delivery)
-        self._queue.put(waiting)
-        try:
-            error = waiting.answer.get(timeout=self._patience)
-        except Empty:
-            waiting.delivery = None
-            raise LedgerUnavailable(f"the ledger did not answer within {self._patience:g} seconds") from None
-        if error is not None:
-            # An exception of its own for each: the one of the group is shared with other threads.
-            why = error if isinstance(error, DarkroomError) else described(error)
-            raise LedgerUnavailable(f"the callback was not kept: {why}") from error
-
-    def _start(self) -> None:
-        # Not in __init__: a thread does not outlive a fork of the server.
-        with self._starting:
-            if self._writer is None:
-                # A daemon: at its end the server waits for its requests, and so for every commit they wait for.
-                self._writer = threading.Thread(target=self._write_for_ever, name="group-commit", daemon=True)
-                self._writer.start()
-
-    def _write_for_ever(self) -> None:
+    def run(self) -> None:
+        if self._prepare is not None:
+            try:
+                self._prepare()
+            except Exception:
+                log.exception("the connections to the ledger could not be closed")
+        self.busy_since = math.inf
         company = False
-        while True:
+        while not self.is_replaced:
             group = self._next_group(LINGER if company else 0)
             self._write(group)
             company = len(group) > 1
@@ -93,6 +83,7 @@ class GroupCommit:
         deliveries = [waiting.delivery for waiting in group if waiting.delivery is not None]
         try:
             if deliveries:
+                self.busy_since = time.monotonic()
                 self._store(deliveries)
         except DarkroomError as trouble:
             error = trouble
@@ -105,5 +96,90 @@ class GroupCommit:
                 return
             log.exception("a callback cannot be stored")
             error = trouble
+        finally:
+            self.busy_since = math.inf
         for waiting in group:
             waiting.answer.put(error)
+
+
+class GroupCommit:
+    """Hands deliveries to one writer thread, which `store`s them in groups.
+
+    A commit costs the same for one row as for thirty, and writers in many threads would only wait for each other. A
+    writer whose store hangs is replaced by another one, after `reconnect`. Should the old one ever come back, it stores
+    what is known by then, and nobody waits for its answer.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[Sequence[Delivery]], object],
+        reconnect: Callable[[], None],
+        *,
+        patience: float = PATIENCE,
+        hangs_after: float = HANGS_AFTER,
+    ) -> None:
+        self._store = store
+        self._reconnect = reconnect
+        self._patience = patience
+        self._hangs_after = hangs_after
+        self._queue: SimpleQueue[_Waiting] = SimpleQueue()
+        self._starting = threading.Lock()
+        self._writer: _Writer | None = None
+        self._hanging: list[_Writer] = []
+
+    def keep(self, delivery: Delivery) -> None:
+        """Return when the delivery is durable.
+
+        Raises LedgerUnavailable when it is not kept, whatever the database says: it shall be sent again.
+        """
+        waiting = _Waiting(delivery)
+        self._queue.put(waiting)
+        error = self._answer(waiting)
+        if error is not None:
+            # An exception of its own for each: the one of the group is shared with other threads.
+            why = error if isinstance(error, DarkroomError) else described(error)
+            raise LedgerUnavailable(f"the callback was not kept: {why}") from error
+
+    def _answer(self, waiting: _Waiting) -> Exception | None:
+        """What has become of it. Whoever waits also looks after the writer: while nobody does, no writer is needed."""
+        give_up_at = time.monotonic() + self._patience
+        while True:
+            writer = self._writer or self._replace(None)
+            now = time.monotonic()
+            hangs_at = min(writer.busy_since, now) + self._hangs_after
+            if now >= hangs_at:
+                self._replace(writer)
+                continue
+            try:
+                return waiting.answer.get(timeout=max(0.0, min(give_up_at, hangs_at) - now))
+            except Empty:
+                if time.monotonic() >= give_up_at:
+                    waiting.delivery = None
+                    raise LedgerUnavailable(f"the ledger did not answer within {self._patience:g} seconds") from None
+
+    def _replace(self, writer: _Writer | None) -> _Writer:
+        """The writer that takes the place of this one; None: the first, which is started when it is needed.
+
+        Not in __init__: a thread does not outlive a fork of the server.
+        """
+        with self._starting:
+            if self._writer is writer:
+                if writer is not None:
+                    self._leave(writer)
+                self._writer = _Writer(self._queue, self._store, self._reconnect if writer else None)
+                self._writer.start()
+            assert self._writer is not None  # noqa: S101  a fact for the type checker
+            return self._writer
+
+    def _leave(self, writer: _Writer) -> None:
+        writer.is_replaced = True
+        self._hanging = [*(one for one in self._hanging if one.is_alive()), writer]
+        if len(self._hanging) > MOST_HANGING:
+            watchdog.end_process(f"{len(self._hanging)} writers of callbacks wait for a ledger that does not answer")
+        log.error(
+            "the ledger has not answered for %g seconds: another writer keeps callbacks, with a new connection "
+            "(%d of at most %d hang)",
+            self._hangs_after,
+            len(self._hanging),
+            MOST_HANGING,
+        )

@@ -12,6 +12,7 @@ from typing import Literal
 
 from flask import Blueprint, Response, jsonify
 
+from worker import watchdog
 from worker.clocks import complaint
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 KEPT = 2.0
 #: seconds that /readyz waits for its dependencies; most probes give up after one
 PATIENCE = 0.8
+#: seconds after which a check hangs, and another one is made
+HANGS_AFTER = 15.0
+#: how many checks of one dependency may hang at once; with one more, the process ends and is started again
+MOST_HANGING = 3
 
 SILENT_AFTER = timedelta(seconds=90)
 #: a worker that was silent for so long was taken away on purpose, like a container that was replaced
@@ -43,22 +48,39 @@ OK = Finding("ok")
 class Dependency:
     """Asked in a thread of its own: no time-out of any library bounds what a frozen server can cost."""
 
-    def __init__(self, check: Callable[[], Finding], otherwise: Finding) -> None:
-        """`otherwise` is the finding when `check` raises or has not come to an end in time."""
+    def __init__(
+        self, check: Callable[[], Finding], otherwise: Finding, reconnect: Callable[[], None] | None = None
+    ) -> None:
+        """`otherwise` is the finding when `check` raises or has not come to an end in time.
+
+        `reconnect` is called before the check that follows one that hangs.
+        """
         self._check = check
         self._otherwise = otherwise
+        self._reconnect = reconnect
+        self._hanging: list[Future[Finding]] = []
         self._lock = threading.Lock()
         self._asked: Future[Finding] = Future()
         self._asked.set_result(otherwise)
         self._asked_at = -KEPT
 
     def ask(self) -> None:
-        """Start a check, unless one is under way or the last one is young."""
+        """Start a check, unless one is under way and does not hang, or the last one is young."""
         with self._lock:
-            if self._asked.done() and time.monotonic() - self._asked_at >= KEPT:
+            age = time.monotonic() - self._asked_at
+            hangs = not self._asked.done()
+            if age >= (HANGS_AFTER if hangs else KEPT):
+                if hangs:
+                    self._leave()
                 self._asked = Future()
                 self._asked_at = time.monotonic()
-                threading.Thread(target=self._answer, args=(self._asked,), name="readyz", daemon=True).start()
+                prepare = self._reconnect if hangs else None
+                threading.Thread(target=self._answer, args=(self._asked, prepare), name="readyz", daemon=True).start()
+
+    def _leave(self) -> None:
+        self._hanging = [*(one for one in self._hanging if not one.done()), self._asked]
+        if len(self._hanging) > MOST_HANGING:
+            watchdog.end_process(f"{len(self._hanging)} checks of /readyz wait for an answer that does not come")
 
     def finding(self) -> Finding:
         """What the latest check says, at most PATIENCE seconds after it was started."""
@@ -67,9 +89,11 @@ class Dependency:
         except TimeoutError:
             return self._otherwise
 
-    def _answer(self, asked: Future[Finding]) -> None:
+    def _answer(self, asked: Future[Finding], prepare: Callable[[], None] | None) -> None:
         finding = self._otherwise
         try:
+            if prepare is not None:
+                prepare()
             finding = self._check()
         except Exception as error:  # noqa: BLE001  whatever it is, the dependency is not well
             log.warning("not ready: %s", error)
@@ -81,7 +105,8 @@ def dependencies(
 ) -> Mapping[str, Dependency]:
     """`broker_error` says how far this machine's clock is ahead of the broker's, and raises when that does not answer.
 
-    A clock that differs degrades, and refuses no callback: what comes is stamped with the ledger's own time.
+    A clock that differs degrades, and refuses no callback: what comes is stamped with the ledger's own time. A ledger
+    that does not answer is closed, so that the next question goes over a new connection.
     """
 
     def check_broker() -> Finding:
@@ -92,15 +117,20 @@ def dependencies(
         "ledger": Dependency(
             partial(_check_ledger, ledger),
             Finding("unavailable", "the ledger does not answer: callbacks get a 503 until it does"),
+            ledger.close,
         ),
         "broker": Dependency(
             check_broker, Finding("degraded", "the broker does not answer: callbacks are kept and wait for it")
         ),
         "workers": Dependency(
-            partial(_check_workers, ledger, clock), Finding("degraded", "not known while the ledger does not answer")
+            partial(_check_workers, ledger, clock),
+            Finding("degraded", "not known while the ledger does not answer"),
+            ledger.close,
         ),
         "submissions": Dependency(
-            partial(_check_gate, ledger), Finding("degraded", "not known while the ledger does not answer")
+            partial(_check_gate, ledger),
+            Finding("degraded", "not known while the ledger does not answer"),
+            ledger.close,
         ),
     }
 

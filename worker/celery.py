@@ -5,15 +5,15 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, bootsteps
 from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
 from kombu.entity import Queue
 
-from worker import stopping
+from worker import stopping, watchdog
 from worker.broker_url import celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.providers import PROVIDERS
@@ -24,6 +24,13 @@ from worker.settings import load_settings
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
+#: seconds after which a pool's parent kills the process of a task
+_TASK_SECONDS = 90
+#: seconds after which a process ends itself: of one without a pool, and of one whose parent is busy with a broker that
+#: is away, nobody else ends the task
+_LAST_SECONDS = _TASK_SECONDS + 5
+#: seconds after which an event loop hangs; without a pool it also works on the tasks
+_LOOP_SECONDS = _LAST_SECONDS + 25
 
 #: what the names of our queues begin with in the broker
 KEY_PREFIX = "darkroom:"
@@ -55,7 +62,11 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
     _beaten_at = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with left_for_later(self.name), stopping.work_given_back_on_sigterm():
+        with (
+            watchdog.limit(f"the task {self.name}", _LAST_SECONDS),
+            left_for_later(self.name),
+            stopping.work_given_back_on_sigterm(),
+        ):
             self._beat()
             return super().__call__(*args, **kwargs)
 
@@ -104,7 +115,7 @@ app.conf.update(
     # A bell that cannot be rung at once is dropped: the clock rings again.
     task_publish_retry=False,
     # Not before every lease that a drain renews has ended (`worker.draining`).
-    task_time_limit=90,
+    task_time_limit=_TASK_SECONDS,
     task_soft_time_limit=75,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
@@ -127,6 +138,30 @@ app.conf.update(
     worker_max_memory_per_child=300_000,
     worker_send_task_events=False,
 )
+
+
+class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Ends a worker whose event loop hangs: it would begin no task, and end none whose time is over.
+
+    There is no loop, and nothing is watched, while the broker is away: each attempt to reach it has its own limit.
+    """
+
+    requires = ("celery.worker.consumer.connection:Connection",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._watch = ExitStack()
+
+    def start(self, consumer: Any) -> None:
+        goes_on = self._watch.enter_context(watchdog.limit("a turn of the event loop", _LOOP_SECONDS))
+        # Celery forgets it when the connection is lost.
+        consumer.timer.call_repeatedly(1.0, goes_on)
+
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002
+        self._watch.close()
+
+
+app.steps["consumer"].add(WatchedLoop)
 
 
 @app.task(name="ping")

@@ -10,13 +10,17 @@ from functools import partial
 import psutil
 import redis
 
-from tests.chaos.databases import LOCKED_SECONDS
+from tests.chaos.databases import LOCKED_SECONDS, SILENT_SECONDS
 from tests.chaos.gate import Mode
 from tests.chaos.machine import Machine
 from tests.chaos.plan import Fault, Planned
 
 #: seconds: longer than any client of ours waits for the broker
 FROZEN_SECONDS = 35
+#: seconds: longer than PostgreSQL keeps a transaction in which nothing happens, and than a writer of SQLite waits
+STOPPED_SECONDS = 20
+#: seconds in which a process begins a transaction, also one that waits on a connection which fell silent
+_SEARCH_SECONDS = SILENT_SECONDS
 #: seconds for which a provider or the S3 server does wrong
 WINDOW_SECONDS = 3.0
 
@@ -38,6 +42,31 @@ def kill_child(machine: Machine, luck: float, *, name: str) -> None:
     for children in machine.children(name):
         with suppress(psutil.NoSuchProcess):
             children[int(luck * len(children))].kill()
+
+
+def stop_in_transaction(machine: Machine, luck: float, *, find: Callable[[Machine], Sequence[psutil.Process]]) -> None:
+    """As when its machine is paused at the worst moment; it goes on afterwards as if nothing had been."""
+    give_up_at = time.monotonic() + _SEARCH_SECONDS
+    turn = int(luck * 100)
+    while time.monotonic() < give_up_at:
+        turn += 1
+        with suppress(psutil.NoSuchProcess):
+            processes = find(machine)
+            process = processes[turn % len(processes)]
+            process.suspend()
+            try:
+                if machine.database.holds_transaction(process.pid):
+                    time.sleep(STOPPED_SECONDS)
+                    return
+            finally:
+                process.resume()
+        # Not in step with anything that comes each second.
+        time.sleep(0.013)
+    raise TimeoutError(f"no transaction was met within {_SEARCH_SECONDS:g} s")
+
+
+def silence_database(machine: Machine, _: float) -> None:
+    machine.database.fall_silent()
 
 
 def flush_broker(machine: Machine, _: float) -> None:
@@ -77,6 +106,8 @@ def hurt_provider(machine: Machine, _: float, **knobs: float) -> None:
 
 
 _BACK, _WINDOW = 5.0, WINDOW_SECONDS + 1
+# The search takes a moment, unless connections are silent: then nothing is lost if another fault comes in between.
+_STOPPED = STOPPED_SECONDS + 20
 # Of the submissions in a window some go well, or the circuit breaker would keep all others out of the next ones.
 _LOST_BROKER = (Fault("the broker is killed and comes back empty", "broker", _BACK), lose_broker)
 _KILLED_WORKERS = (
@@ -92,6 +123,11 @@ STRIKES: Mapping[Fault, Strike] = dict([
     _LOST_BROKER,
     (Fault(f"the broker is frozen for {FROZEN_SECONDS} s", "broker", FROZEN_SECONDS + 2, often=1), freeze_broker),
     (Fault("the database is restarted or locked", "database", LOCKED_SECONDS + 8, often=2), hurt_database),
+    (Fault("connections to the database fall silent", "connections", SILENT_SECONDS, often=1), silence_database),
+    (Fault("a process of the worker is stopped inside a transaction", "worker", _STOPPED, often=1),
+     partial(stop_in_transaction, find=lambda machine: machine.children("worker")[0])),
+    (Fault("the clock is stopped inside a transaction", "clock", _STOPPED, often=1),
+     partial(stop_in_transaction, find=lambda machine: machine.processes("clock"))),
     (Fault("the S3 server answers 503", "bucket", _WINDOW), partial(hurt_bucket, mode=Mode.REFUSING)),
     (Fault("the S3 server hangs", "bucket", _WINDOW), partial(hurt_bucket, mode=Mode.HANGING)),
     (Fault("the provider answers 429", "provider", _WINDOW), partial(hurt_provider, too_many=1)),

@@ -94,7 +94,7 @@ def carry_out(wanted: Run, folder: Path) -> Result:
                 **settings,
             )
         )
-        ledger = Ledger(ledger_database.url)
+        ledger = Ledger(ledger_database.direct_url)
         stack.callback(ledger.close)
         orders = [order_from_ledger(ledger, asked, seconds)]
         if wanted.naive:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from flask.testing import FlaskClient
 from tests.clock import FakeClock
 from tests.machines import machine
 from tests.patience import patient
+from tests.webhook.receiving import until
 from webhook import health
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -161,3 +164,42 @@ def test_a_worker_that_was_heard_in_the_future_has_not_been_heard_since(ledger: 
     clock.advance(minutes=-10)
     workers = client(ledger, clock).get("/readyz").json["workers"]
     assert "worker@host for 600 s" in workers["detail"]
+
+
+def test_a_check_that_hangs_does_not_speak_for_a_dependency_that_is_back(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "KEPT", 0.01)
+    monkeypatch.setattr(health, "PATIENCE", 0.2)
+    monkeypatch.setattr(health, "HANGS_AFTER", 0.5)
+    reconnected = threading.Event()
+
+    def check() -> health.Finding:
+        if not reconnected.is_set():
+            release.wait(30)
+        return health.OK
+
+    away = health.Finding("unavailable")
+    dependency = health.Dependency(check, away, reconnected.set)
+    dependency.ask()
+    assert dependency.finding() == away
+    assert not reconnected.is_set()
+    time.sleep(0.5)
+    dependency.ask()
+    until(lambda: dependency.finding() == health.OK)
+
+
+@pytest.mark.processes
+def test_a_process_with_more_checks_that_hang_than_it_may_have_ends_to_be_started_again() -> None:
+    script = """
+import threading, time
+from webhook import health
+health.HANGS_AFTER = health.PATIENCE = 0.1
+dependency = health.Dependency(lambda: threading.Event().wait() and None, health.Finding("unavailable"))
+while True:
+    dependency.ask()
+    print(dependency.finding().status, flush=True)
+"""
+    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "4 checks of /readyz wait for an answer that does not come" in done.stderr
