@@ -115,6 +115,8 @@ for _ in range(2):
     print("outside", flush=True)
     sys.stdin.readline()
 """
+    if kind == "sqlite":
+        (tmp_path / "ledger.sqlite3").touch()
     with (
         database(kind, tmp_path) as hurt,
         subprocess.Popen(

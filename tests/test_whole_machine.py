@@ -116,6 +116,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
     assert set(story) == RECORD | {"assets", "transitions", "children", "attempts", "callbacks", "events"} | {
         "undelivered",
         "asked_again_at",
+        "pruned_before",
     }
     assert set(story["assets"][0]) == ASSET
     assert [move["to"] for move in story["transitions"]] == [

@@ -24,8 +24,9 @@ def test_every_open_state_can_end():
         assert TRANSITIONS[state], state
 
 
-def test_what_is_archived_stays_archived():
-    assert TRANSITIONS[State.ARCHIVED] == frozenset()
+def test_what_is_archived_stays_archived_until_a_person_deletes_it():
+    assert TRANSITIONS[State.ARCHIVED] == {State.DELETED}
+    assert TRANSITIONS[State.DELETED] == frozenset()
 
 
 def test_no_state_moves_to_itself():
@@ -38,9 +39,9 @@ def test_submitting_is_entered_only_from_the_queue():
 
 
 def test_a_success_is_kept_wherever_the_generation_waits():
-    """It was paid for. Only what has its assets already takes no other."""
+    """It was paid for. Only what has its assets already takes no other, and what a client has withdrawn."""
     takes = {state for state, to in TRANSITIONS.items() if State.SUCCEEDED in to}
-    assert takes == set(State) - {State.SUCCEEDED, State.ARCHIVED}
+    assert takes == set(State) - {State.SUCCEEDED, State.ARCHIVED, State.DELETED}
 
 
 @pytest.mark.parametrize(

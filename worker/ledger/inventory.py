@@ -20,7 +20,8 @@ PAGE = 500
 _KEYS_PAGE = 10_000
 
 _a, _g = assets.c, generations.c
-_KEYS = select(_a.id, _a.key).where(text(STORED), _a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
+# Also of what a client has withdrawn, whose object was left where it is.
+_KEYS = select(_a.id, _a.key).where(_a.key.is_not(None), _a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
 _FIRST_COPY = (
     select(_a.key, _a.bytes, _a.content_type)
     .where(text(STORED), _a.sha256 == bindparam("sha256"))
@@ -67,7 +68,7 @@ class Inventory:
         return self._page(select(assets).where(text(STORED)).order_by(func.random()).limit(number))
 
     def known(self, keys: Collection[str]) -> set[str]:
-        """Those of the keys under which an asset is stored; one pass over the assets, however many keys there are."""
+        """Those of the keys that an asset has; one pass over the assets, however many keys there are."""
         wanted = set(keys)
         found: set[str] = set()
         after = 0

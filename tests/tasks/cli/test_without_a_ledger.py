@@ -31,6 +31,9 @@ ARGUMENTS = {
     "dead dismiss": ("--all",),
     "rescue": ("--provider", "acedata", "--since", "1h"),
     "reconcile": (),
+    "delete": ("gen_1",),
+    "prune": (),
+    "db size": (),
 }
 #: they have something to say without it
 WORK_WITHOUT = {"providers", "doctor"}

@@ -255,11 +255,12 @@ def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
 NOT_WAITED_FOR = {
     "accounts.open_until", "accounts.paused_until", "accounts.refilled_at", "accounts.shrunk_at", "assets.at_risk_at",
     "assets.deadline", "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at",
+    "batches.unfinished_at",
     "batches.manifest_at", "callbacks.applied_at", "callbacks.received_at", "deliveries.delivered_at", "events.at",
     "flows.asleep_since", "generations.created_at", "generations.finished_at", "generations.followed_up_at",
     "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",
     "gate.compared_at", "gate.idle_since", "gate.opened_at", "gate.tried_at",
-    "subscribers.left_at", "transitions.at",
+    "prunes.before", "subscribers.left_at", "transitions.at",
 }  # fmt: skip
 
 
