@@ -99,7 +99,7 @@ class Dispatching:
             if not are_back:
                 in_use = limit.prices
             if prices is not None and rooms.total:
-                take_back(connection, provider, prices, rooms.total, now)
+                take_back(connection, provider, prices, rooms, now)
             line = Line(connection, provider, limit.turn, rooms, further=further, now=now)
             if prices is not None and rooms.total:
                 changes = Changes(connection, now)

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select, text
 
 from worker.ledger.changes import Changes
 from worker.ledger.flows import flow_of, line_up
-from worker.ledger.line import Line
+from worker.ledger.line import Line, Rooms
 from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
 from worker.ledger.settling import add
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_into, select_in
-from worker.ledger.tables import FLOW, batches, generations
+from worker.ledger.tables import ANY_ACCOUNT, FLOW, batches, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices, Tier, as_text
 
@@ -46,6 +46,7 @@ _HELD_BY = (
         _g.provider == _PROVIDER,
         text(HELD),
         _g.held == _BY,
+        _g.pinned == bindparam("to", type_=CleanText()),
         text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
     )
     .order_by(_g.priority.desc(), _g.turn, _g.id)
@@ -210,7 +211,7 @@ class _Purse:
         return {self._today: "day", f"{self._today} {self._provider}": "provider"}.get(scope, scope)
 
 
-def take_back(connection: Connection, provider: str, prices: Prices, room: int, now: datetime) -> None:
+def take_back(connection: Connection, provider: str, prices: Prices, rooms: Rooms, now: datetime) -> None:
     """Put back into the line what its budget has room for now, or whose price may have changed.
 
     As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
@@ -227,18 +228,19 @@ def take_back(connection: Connection, provider: str, prices: Prices, room: int, 
     back: list[Any] = []
     for value, (kind, digest, price) in kinds.items():
         left = purse.room(batch_of[kind])
-        fitting = room if left is None else min(room, left // int(price))
-        if digest != prices.digest:
-            fitting = _MOST_BACK
+        fitting = _MOST_BACK if left is None or digest != prices.digest else left // int(price)
         if fitting > 0:
-            back += _some_of_each(connection, provider, value, fitting)
+            back += _some_of_each(connection, provider, value, rooms, fitting)
     if back:
         connection.execute(_LET_GO, {"ids": [row.id for row in back]})
         line_up(connection, {flow_of(row) for row in back})
 
 
-def _some_of_each(connection: Connection, provider: str, value: str, fitting: int) -> list[Any]:
-    """Locked rows that are held by `value`: so many `fitting` ones of each flow, but not very many at once."""
+def _some_of_each(connection: Connection, provider: str, value: str, rooms: Rooms, fitting: int) -> list[Any]:
+    """Locked rows that are held by `value`: of each flow so many `fitting` ones as may go, but not very many at once.
+
+    What is pinned to an account without room stays: the others of its flow would wait behind it.
+    """
     mine = {"provider": provider, "by": value}
     names = list(connection.execute(_FLOWS, mine).scalars())
     # By chance, so that none is left out each time.
@@ -247,7 +249,9 @@ def _some_of_each(connection: Connection, provider: str, value: str, fitting: in
     for name in names:
         if len(found) >= _MOST_BACK:
             break
-        found += connection.execute(_HELD_BY, {**mine, "flow": name, "limit": fitting}).all()
+        for pinned, room in {ANY_ACCOUNT: rooms.total, **rooms.free}.items():
+            of_flow = {**mine, "flow": name, "to": pinned, "limit": min(fitting, room)}
+            found += connection.execute(_HELD_BY, of_flow).all()
     return found
 
 

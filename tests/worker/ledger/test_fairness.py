@@ -323,6 +323,22 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
     assert len(ledger.submissions.claim(9, LEASE)) == 2
 
 
+def test_what_is_held_and_belongs_to_an_account_without_room_keeps_no_other_of_its_flow_back(
+    ledger: Ledger, clock: FakeClock
+):
+    (parent,) = queued(ledger)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
+    child = new(parent_id=parent.id)
+    ledger.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
+    queued(ledger, 3)
+    clock.advance(1)
+    used = sum(totals(ledger).values())
+    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=used)), ["default", "shop"])
+    clock.advance(1)
+    # There is room in the budget now, and only at the account to which the first five may not go.
+    assert ledger.dispatching.dispatch(PROVIDER, Limits(rate=2, in_flight=10), Prices(EVERY), ["default"]) == 2
+
+
 # --- any history ---
 
 
