@@ -1,6 +1,7 @@
 """`darkroom submit`: all is checked, then written down, all or nothing, then told; then the workers are woken."""
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -184,6 +185,8 @@ def _print(made: Sequence[Generation], *, as_json: bool) -> None:
     except OSError as error:
         if error.errno == errno.EPIPE:  # click knows what that means
             raise
+        # Or Python tries once more to write what is left of it at its end, and ends with a code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise DarkroomError(
             f"saved, but the ids cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "
             "command, which creates nothing twice"

@@ -233,7 +233,7 @@ for number in range(2 * MOST_HANGING + 2):
         print(error)
     time.sleep(0.2)
 """
-    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run((sys.executable, "-u", "-c", script), capture_output=True, text=True, timeout=60, check=False)
     lived = done.stdout.count("did not answer")
     assert done.returncode == 1
     assert "4 writers of callbacks wait for a ledger that does not answer" in done.stderr

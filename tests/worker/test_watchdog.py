@@ -20,7 +20,7 @@ logging.basicConfig()
 
 
 def run(script: str) -> "subprocess.CompletedProcess[str]":
-    command = (sys.executable, "-c", _BEGIN + script)
+    command = (sys.executable, "-u", "-c", _BEGIN + script)
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
@@ -87,7 +87,7 @@ with watchdog.limit("a paid POST", 4):
     sys.stdin.readline()
 """
     with subprocess.Popen(
-        (sys.executable, "-c", _BEGIN + script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        (sys.executable, "-u", "-c", _BEGIN + script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin
         assert process.stdout
@@ -114,7 +114,7 @@ except BlockingIOError:
 with watchdog.limit("hanging", 1):
     time.sleep(3600)
 """
-    command = (sys.executable, "-c", _BEGIN + script)
+    command = (sys.executable, "-u", "-c", _BEGIN + script)
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         assert process.wait(PATIENCE) == 1
 

@@ -491,6 +491,8 @@ def test_ids_that_cannot_be_printed_are_told_again(darkroom: Darkroom, ledger: L
         process = subprocess.run(
             [DARKROOM, "submit", "a fox"],
             cwd=darkroom.data,
+            # As for people: what is written waits in a buffer.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -52,7 +52,8 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "subscribers": (lambda ledger: ledger.notifying.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
     "subscribers in trouble": (
         lambda ledger: ledger.notifying.troubled(lambda _: True),
-        {"ix_subscribers_here", "ix_deliveries_waiting"},
+        # For the deliveries PostgreSQL takes either of two indexes that begin with the subscriber.
+        {"ix_subscribers_here"},
     ),
     "one story": (
         lambda ledger: ledger.queries.story(ledger.queries.page(limit=20)[-1].id),
