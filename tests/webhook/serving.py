@@ -27,6 +27,14 @@ class Served:
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
 
+    def accepted(self) -> int:
+        """How many open connections the processes have taken from the kernel."""
+        return sum(
+            each.status == psutil.CONN_ESTABLISHED and each.laddr.port == self.port
+            for worker in self.workers()
+            for each in worker.net_connections("tcp")
+        )
+
 
 @contextmanager
 def served(

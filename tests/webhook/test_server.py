@@ -7,13 +7,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.patience import patient
-from tests.webhook.receiving import new_attempt, path_of, rows
+from tests.webhook.receiving import new_attempt, path_of, rows, until
 from tests.webhook.serving import KEYS, Served, served, valkey
 from worker.ledger import Ledger
 
@@ -135,19 +136,21 @@ def test_what_was_acknowledged_is_there_after_kill_9(database_url: str) -> None:
 def test_a_stop_under_load_answers_what_it_has_taken(sqlite_url: str) -> None:
     """SIGTERM is how a new release begins: no sender may lose a callback over it."""
     answers: list[int] = []
-    with served(sqlite_url) as server:
-        # Connections that stand already: a new one is refused, as it should be.
-        connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=patient(10)) for _ in range(8)]
+    with served(sqlite_url) as server, ExitStack() as stack:
+        connections = [
+            stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=patient(10))))
+            for _ in range(8)
+        ]
         for connection in connections:
             connection.connect()
-        time.sleep(0.1)
+        # What still waits in the kernel is refused by a stop, as a new connection is.
+        until(lambda: server.accepted() == 8)
         for connection in connections:
             connection.request("POST", path_of(new_attempt()), b"{}")
         server.process.terminate()
         for connection in connections:
             with connection.getresponse() as response:
                 answers.append(response.status)
-            connection.close()
     assert answers == [200] * 8
     ledger = Ledger(sqlite_url)
     assert len(rows(ledger)) == 8
