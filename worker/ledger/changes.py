@@ -27,6 +27,9 @@ _EVENT_OF_STATE: Mapping[State, str] = {
     State.DELETED: "generation.deleted",
 }
 
+#: a deleted one keeps the time at which it finished
+_FINISHING = (FINAL | {State.SUCCEEDED}) - {State.DELETED}
+
 _g = generations.c
 _LOCK = (
     select(_g.id, _g.state, _g.batch_id, _g.price, _g.provider, _g.priority, _g.pinned)
@@ -99,7 +102,7 @@ class Changes:
         source, batch_id = self._states[generation_id]
         if to not in TRANSITIONS[source]:
             return False
-        if to is not State.DELETED and (to in FINAL or to is State.SUCCEEDED):
+        if to in _FINISHING:
             values.setdefault("finished_at", self.at)
         at_source = {"id": generation_id, "state": source}
         if update_row(self.connection, generations, at_source, state=to, updated_at=self.at, **values) != 1:
@@ -112,7 +115,7 @@ class Changes:
         sources: defaultdict[State, list[str]] = defaultdict(list)
         for generation_id in generation_ids:
             sources[self.state(generation_id)].append(generation_id)
-        if to in FINAL or to is State.SUCCEEDED:
+        if to in _FINISHING:
             values.setdefault("finished_at", self.at)
         for source, ids in sources.items():
             if to not in TRANSITIONS[source]:
