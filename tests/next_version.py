@@ -9,9 +9,11 @@ from sqlalchemy import text
 from worker.ledger import Ledger, schema
 
 NEXT = "9999"
+ADD_COLUMN = 'op.add_column("generations", sa.Column("mood", sa.Text(), nullable=True))'
 _MIGRATION = f"""
 import sqlalchemy as sa
 from alembic import op
+from worker.ledger.building import create_index
 
 revision = {NEXT!r}
 down_revision = {{head!r}}
@@ -19,17 +21,19 @@ oldest_code = {{oldest!r}}
 
 
 def upgrade():
-    op.add_column("generations", sa.Column("mood", sa.Text(), nullable=True))
+    {{statement}}
 """
 
 
-def upgrade_by_next_version(ledger: Ledger, folder: Path, oldest_code: str) -> None:
+def upgrade_by_next_version(ledger: Ledger, folder: Path, oldest_code: str, statement: str = ADD_COLUMN) -> None:
     """Run one migration more than this version has; `oldest_code` is what that one states."""
     migrations = folder / "migrations"
     own = Path(schema.__file__).parent / "migrations"
     shutil.copytree(own, migrations, ignore=shutil.ignore_patterns("__pycache__"))
     head = max(file.name[:4] for file in (own / "versions").glob("[0-9]*.py"))
-    (migrations / "versions" / f"{NEXT}_next.py").write_text(_MIGRATION.format(head=head, oldest=oldest_code))
+    (migrations / "versions" / f"{NEXT}_next.py").write_text(
+        _MIGRATION.format(head=head, oldest=oldest_code, statement=statement)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "__file__", str(folder / "schema.py"))
         assert schema.upgrade(ledger.database)[1] == NEXT
