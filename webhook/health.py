@@ -138,12 +138,11 @@ def dependencies(
 def _check_ledger(ledger: Ledger) -> Finding:
     try:
         ledger.watching.ping()
+        objection = ledger.watching.objection()
     except ConfigurationError as error:
         return Finding("unavailable", str(error))
-    if objection := ledger.watching.objection():
-        # Not unavailable: callbacks are kept all the same.
-        return Finding("degraded", str(objection))
-    wrong = complaint("database", ledger.database.local_error)
+    # Not unavailable: callbacks are kept all the same.
+    wrong = str(objection) if objection else complaint("database", ledger.database.local_error)
     return Finding("degraded", wrong) if wrong else OK
 
 

@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
+from tasks.notify import serve
 from tasks.reconcile import reconcile
 from tests import process_services
-from tests.factories import PROVIDER, archived, claimed, delivery, queued, submitted, succeeded
+from tests.factories import LEASE, PROVIDER, archived, claimed, delivery, queued, submitted, succeeded
 from tests.next_version import NEXT, need
 from worker.celery import QUEUE_OF, app
-from worker.ledger import Ledger
+from worker.ledger import Ledger, compatibility
+from worker.ledger.compatibility import REVISION
 from worker.ledger.dispatching import Limits
 from worker.ledger.server_clock import system_clock
 from worker.services import services
+from worker.subscribers import Webhook
 
 SUBSCRIBER = "https://shop.example/hook"
 
@@ -26,6 +28,7 @@ def ledger(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]
     monkeypatch.setenv("DARKROOM_NOTIFY_URLS", SUBSCRIBER)
     monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     monkeypatch.setattr("worker.celery._told_at", float("-inf"))
+    monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
     monkeypatch.setattr("worker.bells.send", lambda _: None)
     process_services.forget()
     yield services().ledger
@@ -41,7 +44,8 @@ def make_everything_due(ledger: Ledger) -> set[str]:
     succeeded(ledger)
     (late,) = submitted(ledger)
     ledger.inbox.store([delivery(late.attempt_id)])
-    claimed(ledger)
+    (lost,) = claimed(ledger)
+    ledger.submissions.begin(lost.attempt_id)
     queued(ledger, 2)
     ledger.dispatching.dispatch(PROVIDER, Limits(1, 1000))
     ledger.database.clock = system_clock
@@ -55,18 +59,27 @@ def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, c
     # Or each would ask the bucket first.
     ledger.gates.compare(None)
     need(ledger, NEXT)
-    process_services.forget()
     with caplog.at_level(logging.WARNING):
         app.loader.import_default_modules()
         for name in QUEUE_OF:
             app.tasks[name]()
     assert [record.levelname for record in caplog.records if "too old for its ledger" in record.message] == ["ERROR"]
     assert len(caplog.records) == 1
-    with closing(Ledger(ledger.database.url)) as now:
-        # They would write down whatever they do.
-        assert (set(now.watching.due()), now.queries.counts()) == (due, counts)
+    need(ledger, REVISION)
+    # They would write down whatever they do.
+    assert (set(ledger.watching.due()), ledger.queries.counts()) == (due, counts)
 
 
 def test_its_clock_is_not_said_to_hang(ledger: Ledger):
     need(ledger, NEXT)
     assert reconcile.run()
+
+
+def test_a_subscriber_is_left_to_newer_workers_at_once(ledger: Ledger):
+    ledger.notifying.register([SUBSCRIBER])
+    submitted(ledger)
+    (claim,) = ledger.notifying.claim([SUBSCRIBER], 1, LEASE)
+    need(ledger, NEXT)
+    serve(services(), Webhook(SUBSCRIBER, SUBSCRIBER), claim)
+    need(ledger, REVISION)
+    assert len(ledger.notifying.claim([SUBSCRIBER], 1, LEASE)) == 1

@@ -112,13 +112,19 @@ def _config() -> Config:
 
 
 def _revisions(connection: Connection) -> tuple[str | None, str]:
-    """The revision that the ledger is at, and that of this version."""
+    """The revision that the ledger is at, and that of this version; raises ConfigurationError for one of no version."""
+    scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
-    return current, str(ScriptDirectory.from_config(_config()).get_current_head())
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current <= REVISION and current not in known:
+        raise ConfigurationError(
+            f"the ledger is at revision {current}, which no version of Darkroom has: check DATABASE_URL"
+        )
+    return current, str(scripts.get_current_head())
 
 
 def _is_newer(connection: Connection, current: str) -> bool:
-    """Whether this version does not know that revision; raises VersionTooOld when it must not work with it."""
+    """Whether that revision is newer than this version; raises VersionTooOld when it must not work with it."""
     if current <= REVISION:
         return False
     if objection := objection_to(REVISION, oldest_code(connection)):
