@@ -242,11 +242,11 @@ def test_an_upgrade_does_not_wait_for_ever_and_keeps_what_it_did(blank: Ledger, 
 
 
 def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank: Ledger):
-    with blank.database.write() as connection:
+    with blank.database.write(under_way=True) as connection:
         connection.execute(text("CREATE TABLE transitions (id INTEGER)"))
     with pytest.raises(Exception, match="transitions"):
         upgrade(blank.database)
-    with blank.database.write() as connection:
+    with blank.database.write(under_way=True) as connection:
         connection.execute(text("DROP TABLE transitions"))
     assert upgrade(blank.database) == (None, HEAD)
     assert blank.watching.due() == []
