@@ -137,8 +137,7 @@ def dependencies(
 
 def _check_ledger(ledger: Ledger) -> Finding:
     try:
-        ledger.watching.ping()
-        objection = ledger.watching.objection()
+        objection = ledger.watching.ping()
     except ConfigurationError as error:
         return Finding("unavailable", str(error))
     # Not unavailable: callbacks are kept all the same.

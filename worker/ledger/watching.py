@@ -243,15 +243,14 @@ class Watching:
             rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
             return [Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest) for row in rows]
 
-    def objection(self) -> VersionTooOld | None:
-        """Why this version must not begin anything on this ledger; None when it may."""
-        with self._database.read() as connection:
-            return self._database.objection(connection)
+    def ping(self) -> VersionTooOld | None:
+        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read.
 
-    def ping(self) -> None:
-        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read."""
+        What is returned says why this version must not begin anything on it; None when it may.
+        """
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()
+            return self._database.objection(connection)
 
 
 def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
