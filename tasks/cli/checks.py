@@ -73,12 +73,15 @@ def _tried(name: str, check: Callable[[Services], Iterator[Finding]], here: Serv
 def _ledger(here: Services) -> Iterator[Finding]:
     require_ledger(here.settings)
     here.ledger.watching.ping()
-    schema.check(here.ledger.database)
+    otherwise = schema.check(here.ledger.database)
     kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
     if here.ledger.database.is_pooled:
         # It works, and costs a round trip in each transaction, which somebody who looks for speed should know.
         kind = "PostgreSQL through a pooler (one more round trip for each transaction)"
-    yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
+    if otherwise:
+        yield Finding("ledger", Verdict.WARN, f"{kind}; {otherwise}: use the newer version here too")
+    else:
+        yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
 
 
 def examine_broker(here: Services) -> Finding:
@@ -167,7 +170,12 @@ def _workers(here: Services) -> Iterator[Finding]:
         if SILENCE < (silence := beat.silence(now)) <= _RECENT:
             message = f"{beat.worker} was heard {duration(silence)} ago: restart it, if it was not stopped on purpose"
             yield Finding("workers", Verdict.WARN, message)
-    names = [beat.worker for beat in alive]
+    if old := [beat.worker for beat in alive if beat.is_too_old]:
+        message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
+        yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
+    names = [beat.worker for beat in alive if not beat.is_too_old]
+    if old and not names:
+        return
     if names and all(name.startswith(_CLOCK) for name in names):
         message = f"only {', '.join(names)} at work, which submits and archives nothing: start the Procfile's `worker`"
         yield Finding("workers", Verdict.FAIL, message)

@@ -1,1 +1,1 @@
-"""What needs a program of the distribution beside it; `make test-system`, not a part of `make test`."""
+"""What needs a program of the distribution or the history; `make test-system`, not a part of `make test`."""

@@ -274,6 +274,8 @@ heartbeats = Table(
     Column("worker", CleanText, primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # Of its code; what is older than 0016 does not say so.
+    Column("revision", CleanText, nullable=False, server_default="0015"),
 )
 
 # Up to when rows of this kind were deleted, so that what is not there any more can be told from what never was.

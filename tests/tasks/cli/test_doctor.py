@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.next_version import NEXT, upgrade_by_next_version
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
+from worker.ledger.compatibility import REVISION
 from worker.ledger.notifying import Handed
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.subscribers import webhooks
@@ -100,6 +102,30 @@ def test_tables_of_another_version_are_told(darkroom: Darkroom) -> None:
     verdict, message = findings(darkroom)["ledger"]
     assert verdict == "fail"
     assert "revision 0000" in message
+
+
+def test_a_ledger_that_is_newer_and_compatible_is_told(
+    darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    upgrade_by_next_version(ledger, tmp_path_factory.mktemp("next"), REVISION)
+    verdict, message = findings(darkroom)["ledger"]
+    assert (verdict, f"revision {NEXT}, newer than this version's {REVISION}" in message) == ("warn", True)
+
+
+def test_a_version_that_is_too_old_for_the_ledger_is_told_and_no_command_writes_with_it(
+    darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ledger.watching.beat("worker@old", 1)
+    upgrade_by_next_version(ledger, tmp_path_factory.mktemp("next"), NEXT)
+    sentence = f"this version of Darkroom is too old for its ledger (it has revision {REVISION}, and {NEXT} or newer"
+    found = findings(darkroom)
+    assert (found["ledger"][0], found["ledger"][1][: len(sentence)]) == ("fail", sentence)
+    assert found["workers"][0] == "fail"
+    assert "worker@old at work with a version that is too old for the ledger" in found["workers"][1]
+    for command in (["submit", "a fox"], ["db", "upgrade"], ["resume", "acedata"]):
+        result = darkroom(*command)
+        assert (result.exit_code, result.stderr.startswith(f"darkroom: {sentence}")) == (1, True), result.stderr
+    assert darkroom("list").exit_code == 0
 
 
 def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:

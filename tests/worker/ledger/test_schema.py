@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0015"
+HEAD = "0016"
 
 
 @pytest.fixture
@@ -93,6 +93,8 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 def back_to_0010(connection: Connection) -> None:
     """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
+    connection.execute(text("ALTER TABLE alembic_version DROP COLUMN oldest_code"))
+    connection.execute(text("ALTER TABLE heartbeats DROP COLUMN revision"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
@@ -240,11 +242,11 @@ def test_an_upgrade_does_not_wait_for_ever_and_keeps_what_it_did(blank: Ledger, 
 
 
 def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank: Ledger):
-    with blank.database.write() as connection:
+    with blank.database.write(under_way=True) as connection:
         connection.execute(text("CREATE TABLE transitions (id INTEGER)"))
     with pytest.raises(Exception, match="transitions"):
         upgrade(blank.database)
-    with blank.database.write() as connection:
+    with blank.database.write(under_way=True) as connection:
         connection.execute(text("DROP TABLE transitions"))
     assert upgrade(blank.database) == (None, HEAD)
     assert blank.watching.due() == []
@@ -268,15 +270,6 @@ def test_an_older_ledger_says_what_to_do(ledger: Ledger):
     finally:
         with ledger.database.write() as connection:
             connection.execute(text("ALTER TABLE heartbeats ADD COLUMN pid INTEGER NOT NULL DEFAULT 0"))
-
-
-def test_a_newer_ledger_is_left_alone(blank: Ledger):
-    upgrade(blank.database)
-    with blank.database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
-    for verb in (upgrade, check):
-        with pytest.raises(ConfigurationError, match="revision 0999, which this version of Darkroom does not know"):
-            verb(blank.database)
 
 
 @pytest.mark.parametrize(
