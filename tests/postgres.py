@@ -83,7 +83,8 @@ class OwnServer(Postgres):
 
     def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
         super().__init__(f"postgresql://postgres@/postgres?host={folder}")
-        options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off", "jit=off"]
+        options = ["listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=200", "autovacuum=off",
+                   "jit=off", "io_method=sync", "wal_level=minimal", "max_wal_senders=0"]  # fmt: skip
         settings = [f"-c{option}" for option in options]
         self._command = [str(binaries / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
         self._folder, self._user = folder, user
