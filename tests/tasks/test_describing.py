@@ -118,7 +118,7 @@ def test_a_picture_is_marked_and_both_hashes_are_told(start: Start) -> None:
     sidecar = json.loads(objects[pipeline.here.archive.keys.sidecar(pipeline.get(generation_id), None)])
     (told,) = sidecar["assets"]
     assert (told["sha256"], told["source_sha256"]) == (asset.sha256, asset.source_sha256)
-    assert told["bytes"] == len(stored)
+    assert (told["bytes"], told["verified"]) == (len(stored), "checksum")
 
 
 def another_of_the_same(pipeline: Pipeline, first: str) -> str:
