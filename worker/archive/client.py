@@ -10,16 +10,20 @@ from botocore.config import Config
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.archive.keeping import Addressing
+from worker.timed_reader import TimedConnection
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 #: tries of one request
 ATTEMPTS = 3
-#: seconds
+#: seconds to connect, and for the header of a reply and each wait on its body
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 3, 15
+#: seconds for the body of a reply, and bytes that earn it one more
+_BODY_TIMEOUT, _LEAST_RATE = 5, 16 * 1024
 _CONNECTIONS = 20
 #: bytes sent at once, which must leave within the connect timeout on a slow line too
 _BLOCK = 64 * 1024
@@ -78,6 +82,29 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
     }
     proxies = ProxyConfiguration(proxies=get_environ_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)
-    if not proxy:
-        return urllib3.PoolManager(**options)
-    return urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
+    if proxy:
+        options["proxy_headers"] = proxies.proxy_headers_for(proxy)
+    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+    return manager
+
+
+class _StoreConnection(TimedConnection):
+    body_timeout = _BODY_TIMEOUT
+    rate = _LEAST_RATE
+
+
+class _PlainConnection(_StoreConnection, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_StoreConnection, HTTPSConnection):
+    pass
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
