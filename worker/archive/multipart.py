@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from worker.archive.extras import Extras
 from worker.archive.keeping import Extra, Upload
 from worker.archive.objects import StoredAsset, Verified
-from worker.archive.puts import base64_of, etag_of, is_answer_of_a_store, md5_of, verified
+from worker.archive.puts import base64_of, etag_of, hashes_of, is_answer_of_a_store, verified
 from worker.archive.signed_requests import NOTHING, Body, SignedRequests, refusal
 from worker.errors import ArchiveError
 
@@ -113,7 +113,7 @@ class _Parts:
         how = None
         if self._with_checksums and is_answer_of_a_store(response):
             how = Verified.CHECKSUM
-        elif etag_of(response) == md5_of(part, part.size):
+        elif etag_of(response) == hashes_of(part)[0]:
             how = Verified.ETAG
         self._sent.append(_Sent(etag, digest.hexdigest(), how))
 

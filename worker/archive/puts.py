@@ -31,8 +31,12 @@ def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *,
     if with_checksum and is_answer_of_a_store(response):
         return Verified.CHECKSUM
     asset = upload.asset
-    checksum = None if with_checksum else base64_of(asset.sha256)
-    return verified(requests, asset, checksum=checksum, md5=md5_of(file, asset.bytes), told=response)
+    md5, sha256 = hashes_of(file)
+    # A store that takes a checksum would have refused them.
+    if sha256 != asset.sha256:
+        raise ArchiveError(f'The bytes for "{asset.key}" changed while they were being stored')
+    checksum = None if with_checksum else base64_of(sha256)
+    return verified(requests, asset, checksum=checksum, md5=md5, told=response)
 
 
 def send(
@@ -117,14 +121,14 @@ def reading(requests: SignedRequests, key: str) -> Iterator[Iterator[bytes] | No
         response.close()
 
 
-def md5_of(file: Body, size: int) -> str:
-    """What most stores give as the ETag; of the first `size` bytes."""
-    digest = hashlib.md5(usedforsecurity=False)
+def hashes_of(file: Body) -> tuple[str, str]:
+    """MD5, which most stores give as the ETag, and SHA-256 of a file."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     file.seek(0)
-    while size > 0 and (piece := file.read(min(_PIECE, size))):
-        digest.update(piece)
-        size -= len(piece)
-    return digest.hexdigest()
+    while piece := file.read(_PIECE):
+        md5.update(piece)
+        sha256.update(piece)
+    return md5.hexdigest(), sha256.hexdigest()
 
 
 def etag_of(response: urllib3.BaseHTTPResponse) -> str:

@@ -50,6 +50,7 @@ class SignedRequests:
     def __init__(self, session: Session, addresses: Addresses) -> None:
         self._session, self._addresses = session, addresses
         self._http = transport(addresses.client.meta.endpoint_url, session)
+        self._has_asked_why = False
 
     def send(
         self,
@@ -105,8 +106,9 @@ class SignedRequests:
     def _is_elsewhere(self, response: urllib3.BaseHTTPResponse, method: str, base: str) -> bool:
         """Whether addresses begin otherwise by now, perhaps because this refusal says that the store wants it so."""
         if self._addresses.may_change:
-            if method == "HEAD":
+            if method == "HEAD" and not self._has_asked_why:
                 # Its answer has no body that could say so.
+                self._has_asked_why = True
                 self.send("GET", "", query=ONE_KEY)
             else:
                 told = refusal(response, method).response["Error"]

@@ -1,6 +1,7 @@
 """Stores with manners of their own: what they refuse is left out, and nothing counts as stored that is not there."""
 
 import dataclasses
+import io
 import socket
 import time
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from tests.s3 import BUCKET
 from tests.worker.archive.answers import Answer, answering
 from tests.worker.archive.flavours import B2, CEPH, FLAVOURS, MINIO, MUTE, OSS, R2, Manners, store_with
 from tests.worker.archive.storing import PIXELS, digest, store
-from worker.archive import Keeping, Verdict, Verified
+from worker.archive import Keeping, Keys, Verdict, Verified, open_archive
 from worker.archive.keeping import Extra
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError
+from worker.settings import load_settings
 
 KEY = "2026/11/28/single/gen_1/0.png"
 #: in three parts, for `small_parts`
@@ -186,6 +188,11 @@ def test_an_object_that_broke_on_its_way_does_not_count_as_stored(open_at: Open,
             archive.overwrite("generation.json", b"{'a'}", content_type="a/b", metadata={})
 
 
+def test_bytes_that_changed_on_our_side_do_not_count_as_stored_either(open_at: Open):
+    with store_with(CEPH) as bucket, pytest.raises(ArchiveError, match="changed while they were being stored"):
+        store(open_at(bucket.endpoint), KEY, PIXELS, io.BytesIO(PIXELS.swapcase()))
+
+
 @pytest.mark.parametrize("headers", [{}, {"ETag": '"page"'}])
 def test_a_page_of_somebody_on_the_way_does_not_count_as_stored(open_at: Open, headers: dict[str, str]):
     with (
@@ -260,7 +267,8 @@ def test_a_store_that_cannot_be_addressed_as_it_wants_names_the_setting(
 def test_the_setting_puts_the_bucket_into_the_host_at_once(monkeypatch: pytest.MonkeyPatch, names: None):
     with store_with(OSS) as bucket:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://oss.test:{bucket.server_port}")
-        archive = S3Archive(BUCKET, addressing="virtual")
+        monkeypatch.setenv("S3_ADDRESSING", "virtual")
+        archive = open_archive(BUCKET, Keys(), Keeping(), load_settings().s3_addressing)
         archive.check()
         assert [status for *_, status in bucket.log] == [200]
         assert not any("S3_ADDRESSING" in told for told in archive.probe())
