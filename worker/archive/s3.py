@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _WANTS_VIRTUAL = (
-    "wants its name in the host of an address: set S3_ADDRESSING=virtual, which every process finds out by itself until"
-    " then, but for links that are made before"
+    "takes no address with its name in the path: set S3_ADDRESSING=virtual; until then each process learns it from one"
+    " refusal, and links that it makes before do not work"
 )
 
 
