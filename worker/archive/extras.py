@@ -53,7 +53,7 @@ class Extras:
         self._in_vain: dict[frozenset[Extra], float] = {}
         self._lock = threading.Lock()
         #: held by the one thread that finds out; the others wait for what it finds
-        self._guessing = threading.RLock()
+        self._guessing = threading.Lock()
 
     def attempt(self, wanted: Collection[Extra], send: Callable[[frozenset[Extra]], Result]) -> Result:
         """What `send` gives with as many of the wanted extras as the store takes; raises its first ClientError."""
@@ -64,9 +64,9 @@ class Extras:
             if not asked or not _may_mean_an_extra(error):
                 raise
             with self._guessing:
-                if self._worth_asking(frozenset(wanted))[0] != asked:
-                    return self.attempt(wanted, send)
-                return self._without_some(asked, back, send, error)
+                if self._worth_asking(frozenset(wanted))[0] == asked:
+                    return self._without_some(asked, back, send, error)
+            return self.attempt(wanted, send)
         with self._lock:
             self.doubtful -= asked
         return result
