@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.account_keys import read_keys, read_list
-from worker.archive.keeping import Keeping
+from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
 from worker.errors import ConfigurationError
@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     s3_bucket: str | None = None
     s3_prefix: str = ""
     s3_key_template: str = DEFAULT_TEMPLATE
+    s3_addressing: Addressing = "auto"
     s3_sse: Literal["none", "AES256", "aws:kms"] = "none"
     s3_sse_kms_key_id: str | None = None
     s3_storage_class: str | None = Field(default=None, pattern=r"^[A-Z_]+$")

@@ -1,5 +1,6 @@
 """What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
 
+import http.client
 import ipaddress
 import re
 import urllib.error
@@ -29,6 +30,7 @@ from worker.prices import as_text
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.subscribers import is_wanted, patterns
+from worker.timed_reader import TimedConnection, TimedTlsConnection
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
@@ -125,8 +127,7 @@ def _public_url(here: Services) -> Finding:
         return Finding("public URL", Verdict.OK, "PUBLIC_URL is not set: results are asked for, which takes longer")
     asked = f"{url}/livez"
     try:
-        # The settings let only http:// and https:// through.
-        with urllib.request.urlopen(asked, timeout=_PATIENCE) as answer:  # noqa: S310
+        with _opener().open(asked, timeout=_PATIENCE) as answer:
             arrived = answer.url
     except urllib.error.HTTPError as error:
         message = f"{asked} answers with status {error.code}: let {url} lead to the receiver"
@@ -141,6 +142,20 @@ def _public_url(here: Services) -> Finding:
     if _is_private(str(urlsplit(url).hostname)):
         return Finding("public URL", Verdict.WARN, f"{url} is a private address: only programs near can call it")
     return Finding("public URL", Verdict.OK, f"{asked} answers")
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens http:// and https:// links whose answers, with each redirect, end in time."""
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, asked: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(TimedConnection, asked)
+
+    class Tls(urllib.request.HTTPSHandler):
+        def https_open(self, asked: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(TimedTlsConnection, asked)
+
+    return urllib.request.build_opener(Plain, Tls)
 
 
 def _is_private(host: str) -> bool:

@@ -27,6 +27,8 @@ class Stored:
     seconds: float | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
+    #: what has shown that the bytes are there; for the sidecar, not recorded here
+    verified: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import pytest
 from tests.next_version import NEXT, upgrade_by_next_version
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from tests.worker.providers.loopback import Loopback, drip_header
 from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
@@ -220,6 +221,16 @@ def test_a_public_url_where_nobody_listens_is_told(darkroom: Darkroom, monkeypat
     verdict, message = findings(darkroom)["public URL"]
     assert verdict == "fail"
     assert "http://127.0.0.1:1/livez cannot be reached from here" in message
+
+
+def test_a_public_url_that_drips_its_answer_is_given_up(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.cli.checks._PATIENCE", 0.2)
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", KEYS)
+    with Loopback(drip_header) as server:
+        monkeypatch.setenv("PUBLIC_URL", server.url)
+        verdict, message = findings(darkroom)["public URL"]
+    assert verdict == "fail"
+    assert "cannot be reached from here: its total time is over" in message
 
 
 def test_signing_keys_that_are_too_short_are_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
