@@ -42,6 +42,7 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
         first_day = (ledger.database.clock().astimezone(UTC) - since).date()
         rows = ledger.spending.totals(By(by), first_day)
         caps = ledger.spending.standings(prices) if prices else []
+        assumed = ledger.spending.assumed(first_day)
     total = Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in ("known", "late", "possible",
                                                                                          "reserved")))  # fmt: skip
     if as_json:
@@ -52,6 +53,9 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
             "rows": [{"key": row.key, "name": row.name, **_amounts(row)} for row in rows],
             "total": _amounts(total),
             "caps": [_cap(cap) for cap in caps],
+            "assumed": [
+                {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)} for one in assumed
+            ],
         })  # fmt: skip
         return
     if prices is None:
@@ -60,6 +64,11 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
         _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
     else:
         note(f"nothing was spent since {first_day}")
+    for one in assumed:
+        note(
+            f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor of "
+            f"{', '.join(one.extras)}, as the price file had none"
+        )
     if prices and caps:
         _print_caps(prices, caps)
 

@@ -57,6 +57,15 @@ class Standing:
         return max(0, self.cap - self.used)
 
 
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """An amount for which the factors of these extras were assumed, as no price file gave them."""
+
+    provider: str
+    extras: tuple[str, ...]
+    amount: int
+
+
 class Spending:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,6 +85,17 @@ class Spending:
             names = _names(connection) if by is By.BATCH and amounts else {}
         found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
         return sorted(found, key=lambda one: (0 if by is By.DAY else -one.total, one.key or ""))
+
+    def assumed(self, since: date) -> list[Assumed]:
+        """Of what was dispatched on that day or later; the largest first."""
+        query = (
+            select(_c.provider, _c.assumed, func.sum(_c.price).label("amount"))
+            .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED), _c.assumed.is_not(None))
+            .group_by(_c.provider, _c.assumed)
+        )
+        with self._database.read() as connection:
+            found = [Assumed(row.provider, tuple(row.assumed), int(row.amount)) for row in connection.execute(query)]
+        return sorted(found, key=lambda one: (-one.amount, one.provider, one.extras))
 
     def standings(self, prices: Prices) -> list[Standing]:
         """Every cap that counts now: of today, of each provider today, and of the batches that are not complete."""

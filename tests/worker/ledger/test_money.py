@@ -20,7 +20,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.money_tables import COUNTED
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision, Person
-from worker.prices import Caps, Prices, Rule
+from worker.prices import MILLION, Caps, Prices, Rule
 
 
 def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:
@@ -369,6 +369,24 @@ def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
     ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4321}
+
+
+def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_written(ledger: Ledger):
+    """That one has not said which options there are: they are read off the request, wherever it says them."""
+    prices = Prices((Rule(1),), factors=(Rule(4 * MILLION, version="8", extras=frozenset({"hd"})),))
+    options = {"version": "8", "hd": True}
+    requests = [
+        GenerationRequest(Operation.IMAGINE, "a fox", options),
+        GenerationRequest(Operation.IMAGINE, "a fox --hd --v 8"),
+        GenerationRequest(Operation.IMAGINE, "a fox --q 4", options),
+    ]
+    made = ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
+    with ledger.database.write() as connection:
+        connection.execute(text("UPDATE generations SET extras = NULL WHERE id <> :id"), {"id": made[0].id})
+    go(ledger, prices)
+    assert totals(ledger) == {"reserved": 4 + 4 + 16}
+    (assumed,) = ledger.spending.assumed(ledger.database.clock().date())
+    assert (assumed.provider, assumed.extras, assumed.amount) == (PROVIDER, ("quality=4",), 16)
 
 
 def test_what_is_held_is_found_through_its_own_index_and_settled_through_keys(ledger: Ledger):
