@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from functools import cached_property
 
+from worker.budget_days import day_of
 from worker.generation import GenerationRequest
 from worker.surcharges import extras_of, highest_known, read_speed, read_version
 
@@ -64,7 +66,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most that may be spent: on one day (UTC), on one day at a provider, in a batch (others by their name)."""
+    """The most that may be spent: on one day, on one day at a provider, in a batch (others by their name)."""
 
     day: int | None = None
     providers: Mapping[str, int] = field(default_factory=dict)
@@ -81,6 +83,12 @@ class Prices:
     caps: Caps = Caps()
     currency: str = "USD"
     factors: tuple[Rule, ...] = ()
+    #: whose days are those of the caps
+    zone: tzinfo = UTC
+
+    def day_of(self, moment: datetime) -> str:
+        """The day of the caps on which this is, such as 2026-11-21."""
+        return day_of(moment, self.zone)
 
     def price(self, provider: str, operation: str, tier: Tier) -> int:
         return self.quote(provider, operation, tier).amount

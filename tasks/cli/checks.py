@@ -192,7 +192,7 @@ def _budgets(here: Services) -> Iterator[Finding]:
         if cap.waiting:
             used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
             message = f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: "
-            until = "" if cap.budget is By.BATCH else ", or wait for the next day (UTC)"
+            until = "" if cap.budget is By.BATCH else f", or wait for the next day ({prices.zone})"
             advice = f"raise the cap in {file} and restart the workers{until}"
             yield Finding("budgets", Verdict.WARN, f"{message}{advice}")
     for name in filter(partial(is_set_up, here), PROVIDERS):

@@ -1,7 +1,6 @@
 """Charges for what this ledger has sent before it was restored, and has forgotten: it was paid for, so it counts."""
 
 from collections.abc import Collection
-from datetime import UTC
 
 from sqlalchemy import bindparam, select, update
 
@@ -23,7 +22,7 @@ _PRICED = update(generations).where(_g.id == bindparam("of", type_=CleanText()))
 
 
 def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str]) -> None:
-    """Book the last attempts of these on the day (UTC) on which they were sent, whether or not a cap has room.
+    """Book the last attempts of these on the day on which they were sent, whether or not a cap has room.
 
     What is reserved for one of them already stays as it is. `Changes.flush` settles them with the others.
     """
@@ -34,7 +33,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
             "provider": row.provider,
             "operation": row.operation,
             "batch_id": row.batch_id,
-            "day": row.sent_at.astimezone(UTC).date().isoformat(),
+            "day": prices.day_of(row.sent_at),
             "price": quote.amount,
             "assumed": quote.assumed or None,
             # Counted nowhere yet: settling brings it to what its attempt says, and its budgets with it.

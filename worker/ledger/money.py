@@ -7,7 +7,7 @@ the budget, the prices that were in use and the price: all that are alike in thi
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, text, update
@@ -88,7 +88,7 @@ def reserve(
     the provider's accounts.
     """
     connection, now = changes.connection, changes.at
-    today = now.astimezone(UTC).date().isoformat()
+    today = prices.day_of(now)
 
     def quote_of(row: Any) -> Quote:
         return prices.quote(provider, row.operation, tier_of_row(row))
@@ -218,7 +218,7 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
 
     As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
     """
-    today = now.astimezone(UTC).date().isoformat()
+    today = prices.day_of(now)
     values = connection.execute(_VALUES, {"provider": provider}).scalars().all()
     if not values:
         return

@@ -34,7 +34,8 @@ charges = Table(
     Column("provider", CleanText, nullable=False),
     Column("operation", CleanText, nullable=False),
     Column("batch_id", CleanText),
-    # Of the dispatch, UTC, such as 2026-11-21: all that becomes of it is booked there.
+    # Of the dispatch, in the time zone that was set then, such as 2026-11-21. All that becomes of it is booked there:
+    # a change of the zone neither loses nor repeats it.
     Column("day", CleanText, nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("state", CleanText, nullable=False),

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import date
 from enum import StrEnum
 
 from sqlalchemy import Connection, func, select, text
@@ -71,7 +71,7 @@ class Spending:
         self._database = database
 
     def totals(self, by: By, since: date) -> list[Spent]:
-        """What was dispatched on that day (UTC) or later; days in their order, else the most expensive first."""
+        """What was dispatched on that day or later; days in their order, else the most expensive first."""
         key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
         query = (
             select(key.label("key"), _c.state, func.sum(_c.price).label("amount"))
@@ -99,7 +99,7 @@ class Spending:
 
     def standings(self, prices: Prices) -> list[Standing]:
         """Every cap that counts now: of today, of each provider today, and of the batches that are not complete."""
-        today = self._database.clock().astimezone(UTC).date().isoformat()
+        today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
             # By their names: what is found by how it begins is found by reading all, where a collation is in use.
