@@ -28,7 +28,8 @@ _HIGHEST = {"hd": 4, "quality=2": 2, "quality=4": 4, "style_reference": 4, "mood
 _FREE_BEFORE_8 = {"style_reference", "moodboard"}
 _OLD = re.compile(r"niji.*|8\.1|[1-7](\.[0-9]+)?")
 
-_TEXTS = {Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED}
+#: what brings no picture
+TEXTS = {Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED}
 _FLAGS = {"hd": "hd", "sref": "style_reference", "profile": "moodboard"}
 _OPTIONS = {**{name: name for name in SWITCHES}, "style_images": "style_reference"}
 _LINK = re.compile(r"(?<!\S)https?://", re.IGNORECASE)
@@ -47,7 +48,7 @@ def extras_of(request: GenerationRequest, version: str | None) -> tuple[str, ...
 
     `version`: that of the request, if it says one.
     """
-    if request.operation in _TEXTS:
+    if request.operation in TEXTS:
         return ()
     options, flags = request.options, flags_of(request.prompt)
     found = {_OPTIONS[name] for name, value in options.items() if name in _OPTIONS and _is_on(value)}

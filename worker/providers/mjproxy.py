@@ -43,6 +43,7 @@ from worker.providers.mjproxy_results import (
     read_relay,
     task_of_reply,
 )
+from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.options import SPEED, picture
 from worker.settings import Settings
 
@@ -78,6 +79,7 @@ class MidjourneyProxy(Provider):
         Operation.BLEND: Capability(BLEND, Prompt.UNUSED, needs=frozenset({"images"})),
         Operation.DESCRIBE: Capability(DESCRIBE, Prompt.UNUSED, needs=frozenset({"images"})),
     }
+    versions = MIDJOURNEY
     #: what Discord lets the bot's command take
     prompt_limit = 6000
     fetch_limit = 50

@@ -57,13 +57,13 @@ def test_an_imagine_sends_prompt_pictures_and_our_mark():
     request = GenerationRequest(
         Operation.IMAGINE,
         "a cat",
-        {"images": ["https://a.test/1.png", FILE], "speed": "turbo", "version": "8.1", "chaos": 5},
+        {"images": ["https://a.test/1.png", FILE], "speed": "turbo", "version": "8.2", "chaos": 5},
     )
 
     assert submitted(request)[1] == [
         (
             "/mj/submit/imagine",
-            {"prompt": "https://a.test/1.png a cat --chaos 5 --v 8.1 --turbo", "base64Array": [FILE]},
+            {"prompt": "https://a.test/1.png a cat --chaos 5 --v 8.2 --turbo", "base64Array": [FILE]},
         )
     ]
 
