@@ -18,11 +18,10 @@ from worker.generation import Operation
 from worker.prices import MILLION, Caps, Prices, Rule
 from worker.prompt_flags import plain_version
 from worker.providers import PROVIDERS
-from worker.surcharges import LEVELS, SWITCHES, highest_known
+from worker.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 
 _AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
-_SPEEDS = ("relax", "fast", "turbo")
 _NAMES = ("provider", "operation", "speed", "version")
 _EXTRAS = (*SWITCHES, "quality")
 #: in millionths: what the columns of the ledger hold, with room for thousands of them in one budget
@@ -76,7 +75,7 @@ class _File:
         readers: Mapping[str, Callable[[yaml.Node], str]] = {
             "provider": lambda word: self._one_of(word, PROVIDERS, "provider"),
             "operation": lambda word: self._one_of(word, [one.value for one in Operation], "operation"),
-            "speed": lambda word: self._one_of(word, _SPEEDS, "speed"),
+            "speed": lambda word: self._one_of(word, SPEEDS, "speed"),
             "version": lambda word: plain_version(self._text(word)),
         }
         words = {name: readers[name](parts[name]) for name in _NAMES if name in parts}

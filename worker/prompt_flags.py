@@ -21,8 +21,8 @@ def flags_of(prompt: str) -> list[tuple[str, str]]:
 
 def without_switches(prompt: str, names: Collection[str]) -> str:
     """The prompt without these parameters, which take no value."""
-    switch = rf"(?<!\S)(?:--|\N{{EM DASH}})(?:{'|'.join(names)})(?!\S)"
-    return " ".join(re.sub(switch, " ", prompt, flags=re.IGNORECASE).split()) if flags_of(prompt) else prompt
+    switch = rf"(?:^|\s+)(?:--|\N{{EM DASH}})(?:{'|'.join(names)})(?!\S)"
+    return re.sub(switch, "", prompt, flags=re.IGNORECASE).strip()
 
 
 def plain_version(text: str) -> str:

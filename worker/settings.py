@@ -138,6 +138,9 @@ class Settings(BaseSettings):
     mjproxy_base_url: HttpUrl | None = None
     mjproxy_api_secret: AccountKeys | None = None
     mjproxy_change: Literal["change", "simple-change"] = "change"
+    #: how an imagine's speed is chosen: by `--turbo` in the prompt; or, at relays that bill by it, by the path
+    #: (`/mj-turbo/mj/…`) or by the field `accountFilter`
+    mjproxy_speed: Literal["flag", "path", "filter"] = "flag"
     #: hosts besides Discord's that the proxy's result links may point to, separated by commas
     mjproxy_result_hosts: str = ""
     #: the proxy's own defaults: three at once and ten that wait

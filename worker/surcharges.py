@@ -19,6 +19,7 @@ from typing import Any
 from worker.generation import GenerationRequest, Operation
 from worker.prompt_flags import flags_of, plain_version
 
+SPEEDS = ("relax", "fast", "turbo")
 #: extras that are there or not; `quality` is the one that has values
 SWITCHES = ("hd", "style_reference", "moodboard")
 #: of `quality`; 1 is what is meant without it, and no extra
@@ -106,5 +107,5 @@ def read_speed(request: GenerationRequest) -> str | None:
     """From the option `speed`, else from the prompt (`--turbo`)."""
     speed = request.options.get("speed")
     if speed is None:
-        speed = next((name for name, _ in flags_of(request.prompt) if name in {"relax", "fast", "turbo"}), None)
+        speed = next((name for name, _ in flags_of(request.prompt) if name in SPEEDS), None)
     return "".join(speed.lower().split()) if isinstance(speed, str) else None

@@ -70,6 +70,8 @@ class Provider(ABC):
     #: hosts (and their subdomains) that result links may point to
     result_hosts: frozenset[str]
     callback: Callback = Callback.UNSIGNED
+    #: what whoever relies on it should know of its future
+    notice: ClassVar[str | None] = None
     #: whether a callback only says that there is news, which is then taken from `fetch`
     must_confirm: bool = False
 

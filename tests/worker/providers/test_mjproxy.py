@@ -81,6 +81,31 @@ def test_a_speed_that_the_prompt_names_already_is_refused(flag):
         proxy().check(GenerationRequest(Operation.IMAGINE, f"a cat {flag}", {"speed": "fast"}))
 
 
+@pytest.mark.parametrize(
+    ("setting", "path", "body"),
+    [
+        ("flag", "/mj/submit/imagine", {"prompt": "a cat --v 7 --turbo"}),
+        ("path", "/mj-turbo/mj/submit/imagine", {"prompt": "a cat --v 7"}),
+        ("filter", "/mj/submit/imagine", {"prompt": "a cat --v 7", "accountFilter": {"modes": ["TURBO"]}}),
+    ],
+)
+@pytest.mark.parametrize("prompt", ["a cat", "a cat --v 7 --turbo"])
+def test_the_speed_is_said_where_the_relay_reads_it_wherever_the_request_says_it(setting, path, body, prompt):
+    options = {} if "--" in prompt else {"speed": "turbo", "version": "7"}
+    request = GenerationRequest(Operation.IMAGINE, prompt, options)
+
+    assert submitted(request, mjproxy_speed=setting)[1] == [(path, body)]
+
+
+@pytest.mark.parametrize("setting", ["path", "filter"])
+def test_without_a_speed_the_relay_has_its_way(setting):
+    request = GenerationRequest(Operation.IMAGINE, "a cat\non a mat --turbofox", {})
+
+    assert submitted(request, mjproxy_speed=setting)[1] == [
+        ("/mj/submit/imagine", {"prompt": "a cat\non a mat --turbofox"})
+    ]
+
+
 def test_a_blend_and_a_description_send_files():
     blend = GenerationRequest(Operation.BLEND, "", {"images": [FILE, FILE], "aspect_ratio": "3:2"})
     describe = GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]})
