@@ -105,8 +105,8 @@ class Prices:
         first, *others = fitting
         found = self._multiplied(first, asked, tier)
         named = (rule for rule in others if rule.extras.intersection(found.assumed))
-        amounts = (found.amount, *(self._multiplied(rule, asked, tier).amount for rule in named))
-        return Quote(max(amounts), found.assumed)
+        amount = max(found.amount, *(self._multiplied(rule, asked, tier).amount for rule in named), 0)
+        return Quote(amount, found.assumed if amount else ())
 
     def knows(self, provider: str) -> bool:
         """Whether anything has a price there."""
@@ -122,7 +122,7 @@ class Prices:
 
     def _multiplied(self, rule: Rule, asked: tuple[str | None, ...], tier: Tier) -> Quote:
         amount, scale, assumed = rule.price, 1, []
-        for extra in tier.extras if amount else ():
+        for extra in tier.extras:
             if extra in rule.extras:
                 continue
             factor, is_assumed = self._factor(extra, asked, tier)

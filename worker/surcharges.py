@@ -49,7 +49,8 @@ def extras_of(request: GenerationRequest, version: str | None) -> tuple[str, ...
 
     `version`: that of the request, if it says one.
     """
-    if request.operation in TEXTS:
+    if request.operation in TEXTS or request.operation is Operation.UPSCALE:
+        # Nothing is drawn anew, although the prompt of the parent comes with it.
         return ()
     options, flags = request.options, flags_of(request.prompt)
     found = {_OPTIONS[name] for name, value in options.items() if name in _OPTIONS and _is_on(value)}

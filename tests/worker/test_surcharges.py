@@ -51,8 +51,9 @@ def test_an_option_counts_wherever_the_request_says_it(options: dict[str, object
     assert extras(prompt, **options) == found
 
 
-def test_a_text_has_no_picture_that_could_cost_more():
-    assert extras("a fox --hd --q 4", Operation.SHORTEN) == ()
+def test_what_draws_no_picture_costs_no_more():
+    assert [extras("a fox --hd", one) for one in (Operation.SHORTEN, Operation.UPSCALE)] == [(), ()]
+    assert extras("a fox --hd", Operation.VARIATION) == (HD,)
 
 
 @pytest.mark.parametrize("written", ["8.1", "v8.1", "V 8.1", 8.1, "version 8.1", " 8.1 "])
@@ -119,6 +120,14 @@ def test_a_higher_price_for_an_option_is_not_hidden_by_one_that_says_more_of_som
     assert Prices(rules).quote("acedata", "imagine", Tier("turbo", None, (HD,))) == Quote(900_000, (HD,))
 
 
+def test_what_is_free_stays_free_unless_a_price_names_the_option():
+    free = Rule(0, "acedata", "imagine", "relax")
+    tier = Tier("relax", None, (HD,))
+    assert Prices((free, PRICE)).quote("acedata", "imagine", tier) == Quote(0)
+    dear = Rule(900_000, "acedata", extras=frozenset({HD}))
+    assert Prices((free, dear)).quote("acedata", "imagine", tier) == Quote(900_000, (HD,))
+
+
 def test_a_part_of_a_millionth_is_rounded_up():
     factor = Rule(1_400_001, extras=frozenset({HD}))
     assert Prices((Rule(1),), factors=(factor,)).price("acedata", "imagine", Tier(None, None, (HD,))) == 2
@@ -151,7 +160,7 @@ def fits(rule: Rule, tier: Tier) -> bool:
 
 
 @given(st.lists(PRICES, max_size=4), st.lists(FACTORS, max_size=4), TIERS)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_what_is_reserved_is_never_less_than_any_price_of_the_file(rules: list[Rule], factors: list[Rule], tier: Tier):
     """By a slow way of its own: each price that may be meant, times each factor that may be meant."""
     found = Prices(tuple(rules), factors=tuple(factors)).quote("acedata", "imagine", tier)
