@@ -8,6 +8,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, text, update
@@ -90,8 +91,11 @@ def reserve(
     connection, now = changes.connection, changes.at
     today = prices.day_of(now)
 
+    # Most that waits is alike, and budgets are locked meanwhile.
+    quoted = cache(partial(prices.quote, provider))
+
     def quote_of(row: Any) -> Quote:
-        return prices.quote(provider, row.operation, tier_of_row(row))
+        return quoted(row.operation, tier_of_row(row))
 
     purse = _Purse(connection, provider, prices, today)
     purse.open({row.batch_id for row in line.ready() if _is_counted(row, quote_of(row).amount)})
