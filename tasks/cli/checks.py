@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
+from tasks.cli.assumed import assumed_at
 from tasks.cli.connection import require_ledger
 from tasks.cli.finding import Finding, Verdict
 from tasks.cli.queue_checks import examine_queues
@@ -214,12 +215,14 @@ def _budgets(here: Services) -> Iterator[Finding]:
         if cap.waiting:
             used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
             message = f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: "
-            until = "" if cap.budget is By.BATCH else ", or wait for the next day (UTC)"
+            until = "" if cap.budget is By.BATCH else f", or wait for the next day ({prices.zone})"
             advice = f"raise the cap in {file} and restart the workers{until}"
             yield Finding("budgets", Verdict.WARN, f"{message}{advice}")
-    for name in PROVIDERS:
-        if caps and not prices.knows(name) and is_set_up(here, name):
+    for name in filter(partial(is_set_up, here), PROVIDERS):
+        if caps and not prices.knows(name):
             yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")
+        if prices.knows(name) and (missing := assumed_at(name, prices, file)):
+            yield Finding("prices", Verdict.WARN, missing)
     if not any(cap.waiting for cap in caps):
         left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
         yield Finding("budgets", Verdict.OK, left or "prices are known, there is no cap for the day")

@@ -66,6 +66,8 @@ generations = Table(
     Column("options", Json, nullable=False),
     # What a price depends on; the price in millionths; `held` names the budget without room for it (money.py).
     *(Column(name, CleanText) for name in ("speed", "version", "held")),
+    # None where a version of the program wrote it that did not know them (`tiers.py`).
+    Column("extras", Json),
     Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
     Column("priority", Integer, nullable=False),

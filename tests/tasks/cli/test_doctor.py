@@ -146,12 +146,17 @@ def test_the_credit_is_told_where_it_can_be_asked(
     with sandbox.running() as vendor:
         monkeypatch.setenv("KIE_API_KEY", key)
         monkeypatch.setenv("KIE_BASE_URL", vendor.url)
-        told, message = findings(darkroom)["provider kie"]
+        found = findings(darkroom)
+    told, message = found["provider kie"]
     assert told == verdict
     assert message.startswith(words)
+    verdict, message = found["notices"]
+    assert verdict == "warn"
+    assert message.startswith("kie: its Midjourney pages have moved to Kie's old documentation (old-docs.kie.ai)")
 
 
 def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Darkroom) -> None:
+    assert "notices" not in findings(darkroom)
     verdict, message = findings(darkroom)["provider mjproxy"]
     assert verdict == "ok"
     assert message.startswith("MJPROXY_BASE_URL is not set")

@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0016"
+HEAD = "0020"
 
 
 @pytest.fixture
@@ -95,6 +95,8 @@ def back_to_0010(connection: Connection) -> None:
     """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
     connection.execute(text("ALTER TABLE alembic_version DROP COLUMN oldest_code"))
     connection.execute(text("ALTER TABLE heartbeats DROP COLUMN revision"))
+    connection.execute(text("ALTER TABLE generations DROP COLUMN extras"))
+    connection.execute(text("ALTER TABLE charges DROP COLUMN assumed"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
