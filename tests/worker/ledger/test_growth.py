@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -33,10 +32,8 @@ MOST = {"sqlite": 5000, "postgresql": 6000}
 
 
 @pytest.fixture
-def ledger(database_url: str, clock: FakeClock) -> Iterator[Ledger]:
-    ledger = Ledger(database_url, clock)
-    yield ledger
-    ledger.close()
+def ledger(fresh_ledger: Ledger) -> Ledger:
+    return fresh_ledger
 
 
 def body(attempt_id: str, state: str) -> bytes:
