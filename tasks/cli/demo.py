@@ -147,7 +147,7 @@ def _follow(ledger: Ledger, scope: BatchScope, signals: StopSignals, log: Proces
         return signals.received() or (limit is not None and time.monotonic() - started > limit)
 
     try:
-        follow(ledger, scope, interrupted=is_over)
+        follow(scope, interrupted=is_over)
     except KeyboardInterrupt:
         if signals.received():
             raise

@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0015"
+HEAD = "0017"
 
 
 @pytest.fixture
@@ -29,14 +29,16 @@ def blank(blank_database_url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def indexes(connection: Connection) -> dict[str, str]:
-    """Every index with all that it says, conditions and directions too: Alembic does not compare those."""
+def not_compared(connection: Connection) -> dict[str, str]:
+    """What Alembic does not compare: every index with all that it says, and triggers with their functions."""
     if connection.dialect.name == "sqlite":
-        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        query = "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
     else:
-        query = (
-            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-        )
+        query = """
+            SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+            UNION SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+            UNION SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        """
     return {name: " ".join(sql.split()) for name, sql in connection.execute(text(query))}
 
 
@@ -46,11 +48,12 @@ def test_the_migrations_make_the_tables_that_the_program_expects(blank: Ledger):
     with blank.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
-        migrated = indexes(connection)
+        migrated = not_compared(connection)
     with blank.database.write() as connection:
         metadata.drop_all(connection)
         metadata.create_all(connection)
-        assert indexes(connection) == migrated
+        assert not_compared(connection) == migrated
+        assert {"count_added", "count_moved", "count_removed"} <= migrated.keys()
 
 
 def test_a_second_upgrade_changes_nothing(blank: Ledger):
@@ -92,7 +95,14 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 
 def back_to_0010(connection: Connection) -> None:
-    """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
+    """Nothing is counted or pruned, no flows, follow-ups are tried for ever, a generation is asked for."""
+    for name in ("added", "moved", "removed"):
+        on_table = "" if connection.dialect.name == "sqlite" else " ON generations"
+        connection.execute(text(f"DROP TRIGGER count_{name}{on_table}"))
+    for table in ("generation_counts", "generation_deltas"):
+        connection.execute(text(f"DROP TABLE {table}"))
+    for index in ("generations_finished", "batches_name"):
+        connection.execute(text(f"DROP INDEX ix_{index}"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))

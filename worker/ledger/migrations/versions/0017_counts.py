@@ -1,0 +1,87 @@
+"""Generations are counted by triggers, and lists of a batch or of a time read no others"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from worker.ledger.types import CleanText
+
+revision = "0017"
+down_revision = "0015"
+oldest_code = "0015"
+
+_UPSERT = "ON CONFLICT (batch_id, state) DO UPDATE SET number = number + 1;"
+_PLUS = f"""
+  INSERT INTO generation_counts (batch_id, state, number) VALUES ('', NEW.state, 1) {_UPSERT}
+  INSERT INTO generation_counts (batch_id, state, number)
+    SELECT NEW.batch_id, NEW.state, 1 WHERE NEW.batch_id IS NOT NULL {_UPSERT}"""
+_MINE = "batch_id IN ('', OLD.batch_id) AND state = OLD.state"
+_MINUS = f"""
+  UPDATE generation_counts SET number = number - 1 WHERE {_MINE};
+  DELETE FROM generation_counts WHERE {_MINE} AND number = 0;"""
+_IS_MOVED = "OLD.state IS NOT NEW.state OR OLD.batch_id IS NOT NEW.batch_id"
+_TRIGGERS = {
+    "sqlite": (
+        f"CREATE TRIGGER count_added AFTER INSERT ON generations BEGIN{_PLUS}\nEND",
+        f"CREATE TRIGGER count_removed AFTER DELETE ON generations BEGIN{_MINUS}\nEND",
+        f"CREATE TRIGGER count_moved AFTER UPDATE OF state, batch_id ON generations WHEN {_IS_MOVED} "
+        f"BEGIN{_MINUS}{_PLUS}\nEND",
+    ),
+    "postgresql": (
+        """CREATE OR REPLACE FUNCTION count_generations() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO generation_deltas (batch_id, state, number)
+      SELECT batch_id, state, count(*) FROM added GROUP BY batch_id, state;
+  ELSIF TG_OP = 'DELETE' THEN
+    INSERT INTO generation_deltas (batch_id, state, number)
+      SELECT batch_id, state, -count(*) FROM removed GROUP BY batch_id, state;
+  ELSE
+    INSERT INTO generation_deltas (batch_id, state, number)
+      SELECT batch_id, state, sum(number) FROM (
+        SELECT batch_id, state, 1 AS number FROM added UNION ALL SELECT batch_id, state, -1 FROM removed
+      ) AS moved GROUP BY batch_id, state HAVING sum(number) <> 0;
+  END IF;
+  RETURN NULL;
+END $$""",
+        "CREATE TRIGGER count_added AFTER INSERT ON generations REFERENCING NEW TABLE AS added "
+        "FOR EACH STATEMENT EXECUTE FUNCTION count_generations()",
+        "CREATE TRIGGER count_removed AFTER DELETE ON generations REFERENCING OLD TABLE AS removed "
+        "FOR EACH STATEMENT EXECUTE FUNCTION count_generations()",
+        "CREATE TRIGGER count_moved AFTER UPDATE ON generations REFERENCING NEW TABLE AS added OLD TABLE AS removed "
+        "FOR EACH STATEMENT EXECUTE FUNCTION count_generations()",
+    ),
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "generation_counts",
+        sa.Column("batch_id", CleanText(), nullable=False),
+        sa.Column("state", CleanText(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id", "state", name=op.f("pk_generation_counts")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "generation_deltas",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("batch_id", CleanText(), nullable=True),
+        sa.Column("state", CleanText(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_generation_deltas")),
+    )
+    # The triggers first: from then on nobody changes a state before this is committed, or they count it.
+    for statement in _TRIGGERS[op.get_bind().dialect.name]:
+        op.execute(statement)
+    op.execute("INSERT INTO generation_counts SELECT '', state, count(*) FROM generations GROUP BY state")
+    op.execute(
+        "INSERT INTO generation_counts SELECT batch_id, state, count(*) FROM generations "
+        "WHERE batch_id IS NOT NULL GROUP BY batch_id, state"
+    )
+    op.drop_index("ix_generations_batch", "generations")
+    op.create_index("ix_generations_batch", "generations", ["batch_id", "state", "id"])
+    op.create_index("ix_batches_name", "batches", ["name", "id"])
+    where = sa.text("state IN ('succeeded', 'expired', 'archived')")
+    op.create_index(
+        "ix_generations_finished", "generations", ["finished_at"], sqlite_where=where, postgresql_where=where
+    )
