@@ -119,7 +119,7 @@ class FamilyScope:
                 self._look_for_children(one)
         return list(self._known.values())
 
-    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:  # noqa: ARG002  these few are always read
         changed = [one for one in self.all() if self._seen.get(one.id, (None, 0))[0] != one.updated_at]
         histories = self._ledger.queries.transitions_of([one.id for one in changed])
         told = []

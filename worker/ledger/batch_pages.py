@@ -9,7 +9,7 @@ from functools import cache
 from heapq import nlargest
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, text, union_all
+from sqlalchemy import Connection, Select, bindparam, select, union_all
 
 from worker.generation import Generation, State
 from worker.ledger.rows import to_generation
@@ -20,18 +20,15 @@ from worker.ledger.types import CleanText
 _b, _g = batches.c, generations.c
 _BATCH = bindparam("batch", type_=CleanText())
 _IS_WHOLE = _b.unfinished.is_(None)
-_BATCHES = (
-    select(_b.id)
-    .where(_b.id == _BATCH, _IS_WHOLE)
-    .union(select(_b.id).where(_b.name == _BATCH, _IS_WHOLE))
-    .order_by(text("id DESC"))
-)
+_OF_ID = select(_b.id).where(_b.id == _BATCH, _IS_WHOLE)
+_OF_NAME = select(_b.id).where(_b.name == _BATCH, _IS_WHOLE).order_by(_b.id.desc())
 _THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
 
 
 def batches_of(connection: Connection, batch: str) -> Sequence[str]:
     """The ids of all batches of that id or name, the newest first."""
-    return connection.execute(_BATCHES, {"batch": batch}).scalars().all()
+    found = {one for query in (_OF_ID, _OF_NAME) for one in connection.execute(query, {"batch": batch}).scalars()}
+    return sorted(found, reverse=True)
 
 
 def page_of_batches(

@@ -1,6 +1,7 @@
 """Generations per state: what the triggers have counted (`count_tables.py`), read and folded."""
 
 from collections import Counter
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, literal, literal_column, select, text, union_all
 
@@ -20,11 +21,11 @@ _BATCH = bindparam("batch", type_=CleanText())
 _HIDDEN = select(batches.c.id).where(text(UNFINISHED))
 
 
-def _sums(*parts: Select[tuple[str, int]]) -> Select[tuple[str, int]]:
+def _sums(*parts: Select[Any]) -> Select[Any]:
     """One statement, so that nothing is folded between two looks: it would be counted twice, or not at all."""
     found = union_all(*parts).subquery()
     total = func.sum(found.c.number)
-    return select(found.c.state, total).group_by(found.c.state).having(total != 0)
+    return select(found.c.state, total.label("total")).group_by(found.c.state).having(total != 0)
 
 
 _OF_ALL = _sums(
@@ -72,9 +73,9 @@ def _fold(connection: Connection) -> int:
             sums[batch_id, state] += number
     # In order, so that two folds never wait for each other in a circle.
     changed = [
-        {"batch_id": batch_id, "state": state, "number": number}
-        for (batch_id, state), number in sorted(sums.items())
-        if number
+        {"batch_id": batch_id, "state": state, "number": sums[batch_id, state]}
+        for batch_id, state in sorted(sums)
+        if sums[batch_id, state]
     ]
     if changed:
         adding = insert_into(connection, generation_counts)
@@ -87,4 +88,4 @@ def _fold(connection: Connection) -> int:
 def counts(connection: Connection, batch_id: str | None = None) -> dict[State, int]:
     """Generations per state, of all or of one batch; none of what an unfinished batch has."""
     found = connection.execute(_OF_ALL if batch_id is None else _OF_BATCH, {"batch": batch_id})
-    return {State(state): int(number) for state, number in found}
+    return {State(row.state): int(row.total) for row in found}

@@ -154,9 +154,7 @@ class Queries:
             while rows := connection.execute(_MOVES, {"after": after, "last": last, "limit": _MOVES_PAGE}).all():
                 ids = sorted({row.generation_id for row in rows})
                 moved = {
-                    row.id: to_generation(row)
-                    for row in select_in(connection, _THESE, ids)
-                    if row.batch_id == batch_id
+                    row.id: to_generation(row) for row in select_in(connection, _THESE, ids) if row.batch_id == batch_id
                 }
                 found += [(_to_move(row), moved[row.generation_id]) for row in rows if row.generation_id in moved]
                 after = rows[-1].id

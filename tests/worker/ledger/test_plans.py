@@ -15,13 +15,15 @@ from sqlalchemy import event, text
 from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
-from worker.ledger import Ledger
+from worker.ledger import Ledger, batch_pages
+from worker.ledger.inventory import Extent
 from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
+from worker.ledger.spending import By
 from worker.ledger.tables import generations
 from worker.prices import Caps, Prices, Rule
 
-LATER = NOON + timedelta(hours=1)
+LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
@@ -73,8 +75,41 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),
     "one state": (lambda ledger: ledger.queries.page(state=State.FAILED), {"ix_generations_by_state"}),
-    "one batch": (lambda ledger: ledger.queries.counts("batch_1"), {"ix_generations_batch"}),
+    "one batch": (lambda ledger: ledger.queries.page(batch=batch_of(ledger), limit=1000), {"ix_generations_batch"}),
+    "one batch, next page": (
+        lambda ledger: ledger.queries.page(batch="b", before="gen_~"),
+        {"ix_generations_batch", "ix_batches_name"},
+    ),
+    "one batch, one state": (
+        lambda ledger: ledger.queries.page(batch="b", state=State.FAILED),
+        {"ix_generations_batch", "ix_batches_name"},
+    ),
+    "newest batch": (lambda ledger: ledger.queries.newest_batch("b"), {"ix_batches_name"}),
+    "counts": (lambda ledger: (ledger.queries.counts(), ledger.queries.counts(batch_of(ledger))), set()),
+    "moves": (lambda ledger: ledger.queries.moves(batch_of(ledger), 0, 10**6), set()),
+    "last moves": (lambda ledger: ledger.queries.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),
+    "stored assets of a batch": (
+        lambda ledger: list(ledger.inventory.pages(Extent(batch_id=batch_of(ledger)))),
+        {"ix_generations_batch"},
+    ),
+    "stored assets since": (
+        lambda ledger: list(ledger.inventory.pages(Extent(since=TOMORROW))),
+        {"ix_generations_finished"},
+    ),
+    "number of stored assets": (
+        lambda ledger: [ledger.inventory.count(it) for it in (Extent(batch_of(ledger)), Extent(since=TOMORROW))],
+        {"ix_generations_batch", "ix_generations_finished"},
+    ),
+    "other providers": (
+        lambda ledger: (ledger.accounts.open_at_others([PROVIDER]), ledger.accounts.stranded({PROVIDER: ["default"]})),
+        {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
+    ),
+    "spending": (lambda ledger: [ledger.spending.totals(by, NOON.date()) for by in By], {"ix_charges_day"}),
 }  # fmt: skip
+
+
+def batch_of(ledger: Ledger) -> str:
+    return str(ledger.queries.newest_batch("b"))
 
 
 def plans(ledger: Ledger, verb: Callable[[Ledger], Any]) -> str:
@@ -123,7 +158,42 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
     verb, indexes = SEARCHES[search]
     seen = plans(ledger, verb)
     assert indexes <= set(re.findall(r"\bix_\w+", seen)), seen
-    assert not re.search(r"Seq Scan|SCAN \w+$", seen, re.MULTILINE), seen
+    # What is folded each second is read from end to end.
+    assert not re.search(
+        r"Seq Scan on (?!generation_deltas)|SCAN (?!generation_deltas|anon_)\w+$", seen, re.MULTILINE
+    ), seen
+
+
+PAGES: dict[str, Callable[[Ledger], Any]] = {
+    "all": lambda ledger: ledger.queries.page(before="gen_~"),
+    "one state": lambda ledger: ledger.queries.page(state=State.FAILED, before="gen_~"),
+    "one batch": lambda ledger: ledger.queries.page(batch="none"),
+    "one batch, one state": lambda ledger: ledger.queries.page(batch="none", state=State.FAILED),
+    "batches of a name": lambda ledger: ledger.queries.newest_batch("none"),
+    "a state of one batch": lambda ledger: batch_ids(ledger, state=State.FAILED),
+    "all states of one batch": lambda ledger: batch_ids(ledger, state=None),
+    "stored assets": lambda ledger: next(ledger.inventory.pages(Extent()), None),
+    "stored assets of a batch": lambda ledger: next(ledger.inventory.pages(Extent("none")), None),
+    "moves": lambda ledger: ledger.queries.moves("none", 0, 10**6),
+    "at risk": lambda ledger: ledger.queries.at_risk(NOON),
+    "dead callbacks": lambda ledger: ledger.queries.dead_callbacks(),
+    "follow-ups given up": lambda ledger: ledger.following.refused(50),
+    "unconfirmed": lambda ledger: ledger.unclear.all(),
+}
+
+
+def batch_ids(ledger: Ledger, state: State | None) -> None:
+    query = batch_pages._ids(is_of_state=state is not None, is_continued=True)
+    with ledger.database.read() as connection:
+        connection.execute(query, {"batch": "b", "state": state, "before": "gen_~", "limit": 7})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_read_in_the_order_of_their_index(ledger: Ledger, page: str):
+    """Or the first would cost as much as all of them together."""
+    queued(ledger, batch="b")
+    seen = plans(ledger, PAGES[page])
+    assert not re.search(r"USE TEMP B-TREE FOR ORDER BY|(?<!Incremental )Sort  \(", seen), seen
 
 
 def test_a_hundred_times_more_generations_do_not_make_the_clock_slower(sqlite_url: str, clock: FakeClock):

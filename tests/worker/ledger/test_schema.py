@@ -29,17 +29,26 @@ def blank(blank_database_url: str) -> Iterator[Ledger]:
     ledger.close()
 
 
-def not_compared(connection: Connection) -> dict[str, str]:
-    """What Alembic does not compare: every index with all that it says, and triggers with their functions."""
+def indexes(connection: Connection) -> dict[str, str]:
+    """Every index with all that it says, conditions and directions too: Alembic does not compare those."""
     if connection.dialect.name == "sqlite":
-        query = "SELECT name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
     else:
-        query = """
-            SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
-            UNION SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-            UNION SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-        """
+        query = (
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+        )
     return {name: " ".join(sql.split()) for name, sql in connection.execute(text(query))}
+
+
+def triggers(connection: Connection) -> set[str]:
+    """A table that a migration copies, because SQLite cannot change it otherwise, loses its own."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    names = (
+        "name FROM sqlite_master WHERE type = 'trigger'"
+        if is_sqlite
+        else "tgname FROM pg_trigger WHERE NOT tgisinternal"
+    )
+    return set(connection.execute(text(f"SELECT {names}")).scalars())
 
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")
@@ -48,12 +57,12 @@ def test_the_migrations_make_the_tables_that_the_program_expects(blank: Ledger):
     with blank.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
-        migrated = not_compared(connection)
+        migrated = indexes(connection)
+        assert triggers(connection) == {"count_added", "count_moved", "count_removed"}
     with blank.database.write() as connection:
         metadata.drop_all(connection)
         metadata.create_all(connection)
-        assert not_compared(connection) == migrated
-        assert {"count_added", "count_moved", "count_removed"} <= migrated.keys()
+        assert indexes(connection) == migrated
 
 
 def test_a_second_upgrade_changes_nothing(blank: Ledger):

@@ -9,25 +9,31 @@ revision = "0017"
 down_revision = "0015"
 oldest_code = "0015"
 
-_UPSERT = "ON CONFLICT (batch_id, state) DO UPDATE SET number = number + 1;"
-_PLUS = f"""
-  INSERT INTO generation_counts (batch_id, state, number) VALUES ('', NEW.state, 1) {_UPSERT}
+_SQLITE = (
+    """CREATE TRIGGER count_added AFTER INSERT ON generations
+BEGIN
   INSERT INTO generation_counts (batch_id, state, number)
-    SELECT NEW.batch_id, NEW.state, 1 WHERE NEW.batch_id IS NOT NULL {_UPSERT}"""
-_MINE = "batch_id IN ('', OLD.batch_id) AND state = OLD.state"
-_MINUS = f"""
-  UPDATE generation_counts SET number = number - 1 WHERE {_MINE};
-  DELETE FROM generation_counts WHERE {_MINE} AND number = 0;"""
-_IS_MOVED = "OLD.state IS NOT NEW.state OR OLD.batch_id IS NOT NEW.batch_id"
-_TRIGGERS = {
-    "sqlite": (
-        f"CREATE TRIGGER count_added AFTER INSERT ON generations BEGIN{_PLUS}\nEND",
-        f"CREATE TRIGGER count_removed AFTER DELETE ON generations BEGIN{_MINUS}\nEND",
-        f"CREATE TRIGGER count_moved AFTER UPDATE OF state, batch_id ON generations WHEN {_IS_MOVED} "
-        f"BEGIN{_MINUS}{_PLUS}\nEND",
-    ),
-    "postgresql": (
-        """CREATE OR REPLACE FUNCTION count_generations() RETURNS trigger LANGUAGE plpgsql AS $$
+    SELECT '', NEW.state, 1 UNION SELECT NEW.batch_id, NEW.state, 1 WHERE NEW.batch_id IS NOT NULL
+    ON CONFLICT (batch_id, state) DO UPDATE SET number = number + 1;
+END""",
+    """CREATE TRIGGER count_removed AFTER DELETE ON generations
+BEGIN
+  UPDATE generation_counts SET number = number - 1 WHERE batch_id IN ('', OLD.batch_id) AND state = OLD.state;
+  DELETE FROM generation_counts WHERE batch_id IN ('', OLD.batch_id) AND state = OLD.state AND number = 0;
+END""",
+    """CREATE TRIGGER count_moved AFTER UPDATE OF state, batch_id ON generations
+WHEN OLD.state IS NOT NEW.state OR OLD.batch_id IS NOT NEW.batch_id
+BEGIN
+  UPDATE generation_counts SET number = number - 1 WHERE batch_id IN ('', OLD.batch_id) AND state = OLD.state;
+  DELETE FROM generation_counts WHERE batch_id IN ('', OLD.batch_id) AND state = OLD.state AND number = 0;
+  INSERT INTO generation_counts (batch_id, state, number)
+    SELECT '', NEW.state, 1 UNION SELECT NEW.batch_id, NEW.state, 1 WHERE NEW.batch_id IS NOT NULL
+    ON CONFLICT (batch_id, state) DO UPDATE SET number = number + 1;
+END""",
+)
+# Once for each statement, with all the rows that it has changed: many in few rows.
+_POSTGRESQL = (
+    """CREATE OR REPLACE FUNCTION count_generations() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'INSERT' THEN
     INSERT INTO generation_deltas (batch_id, state, number)
@@ -43,14 +49,13 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$""",
-        "CREATE TRIGGER count_added AFTER INSERT ON generations REFERENCING NEW TABLE AS added "
-        "FOR EACH STATEMENT EXECUTE FUNCTION count_generations()",
-        "CREATE TRIGGER count_removed AFTER DELETE ON generations REFERENCING OLD TABLE AS removed "
-        "FOR EACH STATEMENT EXECUTE FUNCTION count_generations()",
-        "CREATE TRIGGER count_moved AFTER UPDATE ON generations REFERENCING NEW TABLE AS added OLD TABLE AS removed "
-        "FOR EACH STATEMENT EXECUTE FUNCTION count_generations()",
-    ),
-}
+    """CREATE TRIGGER count_added AFTER INSERT ON generations REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION count_generations()""",
+    """CREATE TRIGGER count_removed AFTER DELETE ON generations REFERENCING OLD TABLE AS removed
+FOR EACH STATEMENT EXECUTE FUNCTION count_generations()""",
+    """CREATE TRIGGER count_moved AFTER UPDATE ON generations REFERENCING NEW TABLE AS added OLD TABLE AS removed
+FOR EACH STATEMENT EXECUTE FUNCTION count_generations()""",
+)
 
 
 def upgrade() -> None:
@@ -71,7 +76,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_generation_deltas")),
     )
     # The triggers first: from then on nobody changes a state before this is committed, or they count it.
-    for statement in _TRIGGERS[op.get_bind().dialect.name]:
+    for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
         op.execute(statement)
     op.execute("INSERT INTO generation_counts SELECT '', state, count(*) FROM generations GROUP BY state")
     op.execute(
