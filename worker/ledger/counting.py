@@ -81,7 +81,7 @@ def _fold(connection: Connection) -> int:
         adding = insert_into(connection, generation_counts)
         total = {"number": _n.number + literal_column("excluded.number")}
         connection.execute(adding.on_conflict_do_update(index_elements=[_n.batch_id, _n.state], set_=total), changed)
-        connection.execute(_EMPTY, {"ids": sorted({row["batch_id"] for row in changed})})
+        connection.execute(_EMPTY, {"ids": sorted({batch_id for batch_id, _ in sums})})
     return len(rows)
 
 

@@ -246,6 +246,7 @@ assets = Table(
     UniqueConstraint("generation_id", "index"),
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
+Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORED))
 Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
 Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
 

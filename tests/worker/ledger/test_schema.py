@@ -110,7 +110,7 @@ def back_to_0010(connection: Connection) -> None:
         connection.execute(text(f"DROP TRIGGER count_{name}{on_table}"))
     for table in ("generation_counts", "generation_deltas"):
         connection.execute(text(f"DROP TABLE {table}"))
-    for index in ("generations_finished", "batches_name"):
+    for index in ("generations_finished", "batches_name", "assets_free"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):

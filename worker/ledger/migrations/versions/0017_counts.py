@@ -1,4 +1,4 @@
-"""Generations are counted by triggers, and lists of a batch or of a time read no others"""
+"""Generations are counted by triggers; lists of a batch or of a time, and who looks for assets, read no others"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -90,3 +90,5 @@ def upgrade() -> None:
     op.create_index(
         "ix_generations_finished", "generations", ["finished_at"], sqlite_where=where, postgresql_where=where
     )
+    where = sa.text("state = 'waiting'")
+    op.create_index("ix_assets_free", "assets", ["not_before", "deadline"], sqlite_where=where, postgresql_where=where)
