@@ -91,6 +91,7 @@ def _statements(sql: Sql, count: int) -> Iterator[tuple[int, str]]:
     series, attempt = sql.series, sql.attempt
     generation, half = sql.generation.format(i="i"), sql.generation.format(i="(i + 1) / 2")
     now, ago, ago_half = (sql.ago.format(n=n) for n in ("0", f"{count} - i", f"{count} - (i + 1) / 2"))
+    ended_ago = sql.ago.format(n=f"{ended} - i")
     batch = f"""CASE WHEN i <= {OLD} THEN 'batch_old' WHEN i <= {OLD + big} THEN 'batch_big'
         ELSE 'batch_q' || (i / 5000) END"""
     yield (
@@ -111,7 +112,7 @@ def _statements(sql: Sql, count: int) -> Iterator[tuple[int, str]]:
                 WHEN i % 100 = 7 THEN 'failed' WHEN i % 100 = 8 THEN 'cancelled' ELSE 'archived' END,
             CASE WHEN i <= {taken} THEN 'task' || i END, CASE WHEN i <= {done} THEN 1 ELSE 0 END,
             '["upscale1", "upscale2"]', '{{}}', '{{"image_id": "x"}}', CASE WHEN i <= {done} THEN 'default' END, '',
-            {ago}, {ago}, {ago}, {ago}, CASE WHEN i <= {ended} THEN {ago} END
+            {ago}, {ago}, {ago}, {ago}, CASE WHEN i <= {ended} THEN {ended_ago} END
         FROM {series}""",
     )
     yield (
@@ -125,7 +126,8 @@ def _statements(sql: Sql, count: int) -> Iterator[tuple[int, str]]:
         f"""
         INSERT INTO attempts (id, generation_id, provider, number, state, task_id, sent_at, lease_until, settled_at)
         SELECT {attempt}, {generation}, 'kie', 1, CASE WHEN i > {taken} THEN 'uncertain'
-            WHEN i > {ended} THEN 'accepted' ELSE 'succeeded' END, CASE WHEN i <= {taken} THEN 'task' || i END, {ago}, {ago}, {ago} FROM {series}""",
+            WHEN i > {ended} THEN 'accepted' ELSE 'succeeded' END,
+            CASE WHEN i <= {taken} THEN 'task' || i END, {ago}, {ago}, {ago} FROM {series}""",
     )
     yield (
         ended,

@@ -1,7 +1,7 @@
 """What lies in the bucket as far as the ledger knows, for those who compare the two."""
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,9 +37,10 @@ _BATCH = bindparam("batch", type_=CleanText())
 _AT = bindparam("at", type_=UtcDateTime())
 _AFTER = bindparam("after", type_=CleanText())
 _STORED = select(assets).where(text(STORED))
-_STORED_OF = _STORED.where(_a.generation_id.in_(IDS))
+_STORED_OF = _STORED.where(_a.generation_id.in_(IDS)).order_by(_a.id)
+_PAGE = _STORED.where(_a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
 _OF_BATCH = (
-    select(_g.id)
+    select(_g.id, _g.finished_at)
     .where(_g.batch_id == _BATCH, _g.state == bindparam("state", type_=CleanText()), _g.id > _AFTER)
     .order_by(_g.id)
     .limit(LIMIT)
@@ -52,9 +53,7 @@ _SINCE = (
     .limit(LIMIT)
 )
 _COUNT = select(func.count()).select_from(assets).where(text(STORED))
-# The conditions on the states stand apart, because both tables have such a column.
-_COUNT_OF_BATCH = _COUNT.where(_a.generation_id.in_(select(_g.id).where(_g.batch_id == _BATCH)))
-_COUNT_SINCE = _COUNT.where(_a.generation_id.in_(select(_g.id).where(text(WITH_RESULTS), _g.finished_at >= _AT)))
+_COUNT_OF = _COUNT.where(_a.generation_id.in_(IDS))
 _random = random.SystemRandom()
 
 
@@ -81,48 +80,35 @@ class Inventory:
 
     def count(self, extent: Extent) -> int:
         """How many assets are stored; of a large ledger as a whole only how many there are at the most."""
+        if extent != Extent():
+            return sum(self._number(_COUNT_OF, ids=ids) for ids in self._generations(extent))
         with self._database.read() as connection:
-            if extent.batch_id is None and extent.since is None:
-                first, last = _ends(connection)
-                if last - first >= _COUNTED:
-                    return last - first + 1
-            return int(connection.execute(_counting(extent), _facts(extent)).scalar_one())
+            first, last = _ends(connection)
+        return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
 
     def pages(self, extent: Extent) -> Iterator[list[Asset]]:
         """Stored assets, each at least once, a page at a time; each page is a transaction of its own."""
+        if extent != Extent():
+            yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
+            return
+        after = 0
+        while page := self._page(_PAGE, after=after, limit=PAGE):
+            yield page
+            after = page[-1].id
+
+    def _generations(self, extent: Extent) -> Iterator[list[str]]:
+        """The ids of those that may have stored assets, a page at a time."""
+        starts: list[dict[str, Any]] = [{"at": extent.since}]
         if extent.batch_id is not None:
             # A generation goes from the first of these states to the others, never back.
-            for state in (State.SUCCEEDED, State.EXPIRED, State.ARCHIVED):
-                facts = {"batch": extent.batch_id, "state": state}
-                yield from self._pages_of(_OF_BATCH, facts, lambda row: {"after": row.id}, {"after": ""})
-        elif extent.since is not None:
-            start = {"at": extent.since, "after": ""}
-            yield from self._pages_of(_SINCE, {}, lambda row: {"at": row.finished_at, "after": row.id}, start)
-        else:
-            after = 0
-            while page := self._page(_STORED.where(_a.id > after).order_by(_a.id).limit(PAGE)):
-                yield page
-                after = page[-1].id
-
-    def _pages_of(
-        self,
-        generations_of: Select[Any],
-        facts: Mapping[str, Any],
-        place: Callable[[Row[Any]], dict[str, Any]],
-        start: dict[str, Any],
-    ) -> Iterator[list[Asset]]:
-        """The stored assets of these generations; `place`: where the page behind a row begins."""
-        while True:
-            with self._database.read() as connection:
-                limit = {"limit": max(1, PAGE // 4)}
-                rows = connection.execute(generations_of, {**facts, **start, **limit}).all()
-                if not rows:
-                    return
-                found = connection.execute(_STORED_OF.order_by(_a.id), {"ids": [row.id for row in rows]})
-                page = [to_asset(row) for row in found]
-            if page:
-                yield page
-            start = place(rows[-1])
+            states = (State.SUCCEEDED, State.EXPIRED, State.ARCHIVED)
+            starts = [{"batch": extent.batch_id, "state": state} for state in states]
+        query = _SINCE if extent.batch_id is None else _OF_BATCH
+        for start in starts:
+            place = {**start, "after": "", "limit": max(1, PAGE // 4)}
+            while rows := self._rows(query, **place):
+                yield [row.id for row in rows]
+                place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
 
     def sample(self, number: int) -> list[Asset]:
         """So many stored assets, chosen at random, or all if there are not more."""
@@ -190,22 +176,18 @@ class Inventory:
             changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)
             changes.flush()
 
-    def _page(self, query: Select[Any]) -> list[Asset]:
+    def _rows(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
         with self._database.read() as connection:
-            return [to_asset(row) for row in connection.execute(query)]
+            return connection.execute(query, values).all()
+
+    def _page(self, query: Select[Any], **values: Any) -> list[Asset]:
+        return [to_asset(row) for row in self._rows(query, **values)]
+
+    def _number(self, query: Select[Any], **values: Any) -> int:
+        return int(self._rows(query, **values)[0][0])
 
 
 def _ends(connection: Connection) -> tuple[int, int]:
     """The first and the last id of all assets."""
     first, last = (connection.execute(select(end(_a.id))).scalar() for end in (func.min, func.max))
     return first or 0, last or -1
-
-
-def _counting(extent: Extent) -> Select[Any]:
-    if extent.batch_id is not None:
-        return _COUNT_OF_BATCH
-    return _COUNT if extent.since is None else _COUNT_SINCE
-
-
-def _facts(extent: Extent) -> dict[str, Any]:
-    return {"batch": extent.batch_id, "at": extent.since}

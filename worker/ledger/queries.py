@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, literal_column, select, text
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, text, tuple_
 
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
@@ -91,8 +91,9 @@ class Story:
 
 #: moves that one statement reads
 _MOVES_PAGE = 1000
-_t = transitions.c
-_THESE = select(generations).where(generations.c.id.in_(IDS))
+_t, _g = transitions.c, generations.c
+_by_state: ColumnElement[str] = literal_column(BY_STATE, CleanText)
+_THESE = select(generations).where(_g.id.in_(IDS))
 _HISTORIES = select(transitions).where(_t.generation_id.in_(IDS)).order_by(_t.id)
 _MOVES = (
     select(transitions)
@@ -123,13 +124,20 @@ class Queries:
         with self._database.read() as connection:
             if batch is not None:
                 return page_of_batches(connection, batch, state, limit, before)
-            query = select(generations).order_by(generations.c.id.desc()).limit(limit)
-            if state is not None:
-                query = query.where(literal_column(BY_STATE, CleanText) == state)
-            if before is not None:
-                query = query.where(generations.c.id < before)
+            query = select(generations).limit(limit)
+            if state is not None and not self._database.is_sqlite:
+                # Told in which state all are, PostgreSQL would look for them among the newest, where none may be.
+                query = query.where(_by_state >= state, _by_state <= state).order_by(_by_state.desc(), _g.id.desc())
+                if before is not None:
+                    query = query.where(tuple_(_by_state, _g.id) < tuple_(state, before))
+            else:
+                query = query.order_by(_g.id.desc())
+                if state is not None:
+                    query = query.where(_by_state == state)
+                if before is not None:
+                    query = query.where(_g.id < before)
             if hidden := unfinished(connection):
-                query = query.where(generations.c.batch_id.is_(None) | generations.c.batch_id.not_in(hidden))
+                query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
             return [to_generation(row) for row in connection.execute(query)]
 
     def newest_batch(self, batch: str) -> str | None:

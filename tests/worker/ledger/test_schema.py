@@ -75,7 +75,7 @@ def test_a_second_upgrade_changes_nothing(blank: Ledger):
 
 def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     upgrade(blank.database)
-    (claim,) = succeeded(blank)
+    (claim,) = succeeded(blank, batch="b")
     with blank.database.write() as connection:
         back_to_0010(connection)
         connection.execute(text("ALTER TABLE assets DROP COLUMN content"))
@@ -101,6 +101,7 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
     assert upgrade(blank.database) == ("0001", HEAD)
     (asset,) = blank.queries.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.state, asset.content) == ("waiting", None)
+    assert blank.queries.counts() == blank.queries.counts(claim.generation.batch_id) == {"succeeded": 1}
 
 
 def back_to_0010(connection: Connection) -> None:
