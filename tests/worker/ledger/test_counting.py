@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
+from tasks import reconcile
 from tests.clock import FakeClock
 from tests.factories import (
     LEASE,
@@ -210,3 +212,12 @@ def test_a_new_generation_that_is_there_already_is_not_counted_again(ledger: Led
     for _ in range(2):
         ledger.creation.create([new(key="a"), new(key="a")])
     assert ledger.queries.counts() == {State.QUEUED: 1}
+
+
+def test_the_sweep_folds(ledger: Ledger):
+    queued(ledger, 2)
+    (fold,) = [part for part in reconcile.PARTS if part is reconcile.fold_counts]
+    fold(SimpleNamespace(ledger=ledger))
+    with ledger.database.read() as connection:
+        assert _rows(connection, generation_deltas) == 0
+    assert ledger.queries.counts() == {State.QUEUED: 2}
