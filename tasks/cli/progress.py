@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import click
 from rich.console import Group, RenderableType
@@ -16,25 +15,24 @@ from tasks.cli import record
 from tasks.cli.output import one_line, print_json
 from tasks.cli.scope import Scope
 from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
-from worker.generation import Generation, State, Transition
-from worker.ledger import Ledger
+from worker.generation import Generation, State
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
 _PAUSE = 0.25
 _PAUSE_FACTOR = 4
 
 
-def follow(
-    ledger: Ledger, scope: Scope, *, as_json: bool = False, interrupted: Callable[[], bool] = lambda: False
-) -> bool:
+def follow(scope: Scope, *, as_json: bool = False, interrupted: Callable[[], bool] = lambda: False) -> bool:
     """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt."""
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
-        for generation, move in _changes(ledger, scope, interrupted):
-            if as_json:
-                print_json({**record.of_generation(generation), **record.of_transition(move), "state": move.to_state})
-            else:
-                click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
+        for is_last in _looks(scope, interrupted):
+            for generation, move in scope.moves(is_last=is_last):
+                if as_json:
+                    moved = {**record.of_transition(move), "state": move.to_state}
+                    print_json({**record.of_generation(generation), **moved})
+                else:
+                    click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
     else:
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
             before = None
@@ -48,13 +46,13 @@ def follow(
     return counts.get(State.ARCHIVED, 0) == sum(counts.values())
 
 
-def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[None]:
-    """Once for each look at the scope, the last time when it is done."""
+def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
+    """Once for each look at the scope: whether it is the last one, because it is done."""
     done = False
     while not done:
         started = time.monotonic()
         done = scope.is_done()
-        yield
+        yield done
         if not done:
             _wait(max(_PAUSE, (time.monotonic() - started) * _PAUSE_FACTOR), interrupted)
 
@@ -65,21 +63,6 @@ def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
         if interrupted():
             raise KeyboardInterrupt
         time.sleep(0.05)
-
-
-def _changes(ledger: Ledger, scope: Scope, interrupted: Callable[[], bool]) -> Iterator[tuple[Generation, Transition]]:
-    """Where each generation stands, and then each move, in the order in which they happened."""
-    seen: dict[str, tuple[datetime, int]] = {}
-    for _ in _looks(scope, interrupted):
-        changed = [one for one in scope.all() if seen.get(one.id, (None, 0))[0] != one.updated_at]
-        histories = ledger.queries.transitions_of([one.id for one in changed])
-        moves = []
-        for one in changed:
-            history = histories[one.id]
-            known = seen[one.id][1] if one.id in seen else len(history) - 1
-            moves += [(one, move) for move in history[known:]]
-            seen[one.id] = (one.updated_at, len(history))
-        yield from sorted(moves, key=lambda pair: pair[1].at)
 
 
 @dataclass(frozen=True, slots=True)

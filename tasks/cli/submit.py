@@ -123,7 +123,7 @@ def submit(
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
             ids = [generation.id for generation in made]
             scope = BatchScope(here.ledger, str(batch_id)) if whole_batch else FamilyScope(here.ledger, ids)
-            ctx.exit(0 if follow(here.ledger, scope, as_json=as_json) else 1)
+            ctx.exit(0 if follow(scope, as_json=as_json) else 1)
 
 
 def _refuse_contradictions(

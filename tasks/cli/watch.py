@@ -26,7 +26,7 @@ def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
         scope = _scope(ledger, names)
         if not scope.is_done() and not alive(ledger):
             note("no worker is running, so nothing will change before one is started: `darkroom up`")
-        ctx.exit(0 if follow(ledger, scope, as_json=as_json) else 1)
+        ctx.exit(0 if follow(scope, as_json=as_json) else 1)
 
 
 def _scope(ledger: Ledger, names: Sequence[str]) -> Scope:

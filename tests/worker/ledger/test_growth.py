@@ -90,6 +90,8 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     while (event := ledger.notifying.step(mine, LEASE, handed)) or ledger.notifying.feed(mine, lambda _: True):
         handed = Handed(event) if event else None
     ledger.notifying.release(mine)
+    # As the sweep does each second.
+    ledger.counting.fold()
 
 
 def compact(ledger: Ledger) -> int:
