@@ -5,11 +5,13 @@ HOST and PORT say where it listens. An access log would hold the tokens of callb
 
 import gc
 import os
+import resource
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from worker.errors import ConfigurationError
@@ -18,7 +20,14 @@ from worker.services import services
 #: shared by the processes, which takes 70 MB less than importing them in each
 _SHARED = ("webhook.app", "worker.bells")
 #: of one process, idle ones too; more than that wait in the kernel until others are closed
-_CONNECTIONS = 1024
+_CONNECTIONS = 4096
+#: requests of one process at once, each in a thread: half a body holds one until its sender hangs up, for the server has
+#: no time limit for bodies; a thread that waits costs 100 kB
+_THREADS = 1024
+#: of one process, for all that is no connection of a client: ledger, broker, logs
+_OTHER_FILES = 100
+#: bytes of a request's header, and of what is read ahead of a body
+_BUFFER = 64 * 1024
 
 
 def main() -> None:
@@ -39,19 +48,28 @@ def main() -> None:
         interface=Interfaces.WSGI,
         address=os.environ.get("HOST") or "0.0.0.0",  # noqa: S104  providers call from outside
         port=int(os.environ.get("PORT") or 8000),
+        # No other mode has a time limit for a client that is silent, or that begins with HTTP/2 and never goes on.
+        http=HTTPModes.http1,
         workers=2,
-        # A client that sends half a body holds a thread until it hangs up, and the server has no time limit for that.
-        # So there may be a thread for every connection: a thread that waits costs 100 kB.
-        blocking_threads=_CONNECTIONS,
-        backpressure=_CONNECTIONS,
+        blocking_threads=_THREADS,
+        backpressure=max(1, min(_CONNECTIONS, _open_files() - _OTHER_FILES)),
         # Without it the death of one process would end the server.
         respawn_failed_workers=True,
         # Half a body must not hold up a stop: a process manager kills after 5 seconds.
         workers_kill_timeout=3,
-        # A client that drips its headers is let go.
-        http1_settings=HTTP1Settings(header_read_timeout=5000),
+        # A client that drips its headers, or sends none, is let go.
+        http1_settings=HTTP1Settings(header_read_timeout=5000, max_buffer_size=_BUFFER),
         log_access=False,
     ).serve()
+
+
+def _open_files() -> int:
+    """How many files a process may have open, after that was raised as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS calls it unlimited, and takes no such number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return _CONNECTIONS + _OTHER_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 if __name__ == "__main__":
