@@ -21,8 +21,8 @@ from worker.services import services
 _SHARED = ("webhook.app", "worker.bells")
 #: of one process, idle ones too; more than that wait in the kernel until others are closed
 _CONNECTIONS = 4096
-#: requests of one process at once, each in a thread: half a body holds one until its sender hangs up, for the server has
-#: no time limit for bodies; a thread that waits costs 100 kB
+#: requests of one process at once, each in a thread: half a body holds one until its sender hangs up, for the server
+#: has no time limit for bodies; a thread that waits costs 100 kB
 _THREADS = 1024
 #: of one process, for all that is no connection of a client: ledger, broker, logs
 _OTHER_FILES = 100
