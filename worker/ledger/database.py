@@ -17,6 +17,7 @@ from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, 
 from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.ledger.sessions import CONNECT_ARGS, Sessions
+from worker.private_files import open_private, require_private
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
@@ -46,7 +47,7 @@ class WriteGate:
             raise LedgerUnavailable(f"the ledger was busy for more than {BUSY_SECONDS} seconds")
         try:
             # Opened each time: a descriptor that crossed a fork would share its lock with the other process.
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 self._lock(descriptor)
                 yield
@@ -153,6 +154,14 @@ class Database:
         """Where the writers of a SQLite file queue; PostgreSQL needs none."""
         return nullcontext() if self._gate is None else self._gate()
 
+    def make_file(self) -> None:
+        """Make the SQLite file, for its owner alone, if it is not there; what lies beside it gets the same mode."""
+        if self.is_sqlite:
+            file = Path(str(self.engine.url.database))
+            with translated_errors():
+                os.close(open_private(file, os.O_RDWR | os.O_CREAT))
+            _require_our_file(file)
+
     def dispose(self) -> None:
         """Forget all connections: after a fork they belong to the parent."""
         self.engine.dispose(close=False)
@@ -177,6 +186,15 @@ def _require_file(file: Path) -> None:
     # SQLite makes an empty file of whatever it is asked to open. Only `schema.upgrade` may, on an engine of its own.
     if file.parent.is_dir() and not file.exists():
         raise LedgerUnfit("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
+
+
+def _require_our_file(file: Path) -> None:
+    _require_file(file)
+    for end in ("", "-wal", "-shm"):
+        try:
+            require_private(file.with_name(f"{file.name}{end}"))
+        except OSError as error:
+            raise LedgerUnfit(f"the ledger cannot be opened: {error.filename}: {error.strerror}") from error
 
 
 def _checked(url: str) -> str:
@@ -206,7 +224,7 @@ def _create_engine(url: str) -> Engine:
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
         file = Path(str(engine.url.database))
-        event.listen(engine, "do_connect", lambda *_: _require_file(file))
+        event.listen(engine, "do_connect", lambda *_: _require_our_file(file))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
