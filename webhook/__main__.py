@@ -16,6 +16,7 @@ from granian.http import HTTP1Settings
 
 from worker.errors import ConfigurationError
 from worker.least_secrets import receiver_environment
+from worker.redaction import redact
 from worker.services import services
 
 #: shared by the processes, which takes 70 MB less than importing them in each
@@ -42,7 +43,7 @@ def main() -> None:
         # Each raises for what it cannot be made of; a process that cannot start would be started again and again.
         _ = here.signer, here.ledger
     except ConfigurationError as error:
-        sys.exit(f"the receiver cannot start: {error}")
+        sys.exit(redact(f"the receiver cannot start: {error}"))
     # The garbage collector would copy the shared pages by touching them.
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ from webhook.committing import GroupCommit
 from webhook.errors import answer
 from worker.clocks import broker_error
 from worker.errors import ConfigurationError
-from worker.redaction import configure_logging
+from worker.redaction import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
@@ -39,7 +39,7 @@ def create_app(services: Services | None = None) -> Flask:
         configure_logging(services.settings.log_level, secret_values(services.settings))
         return _build(services)
     except ConfigurationError as error:
-        sys.exit(f"the receiver cannot start: {error}")
+        sys.exit(redact(f"the receiver cannot start: {error}"))
 
 
 def _build(services: Services) -> Flask:

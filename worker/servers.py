@@ -118,6 +118,7 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
         "AWS_ACCESS_KEY_ID": BUCKET,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_SESSION_TOKEN": "",
+        "AWS_SESSION_TOKEN_FILE": "",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",  # the one that boto3 reads
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",

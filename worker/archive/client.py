@@ -10,6 +10,8 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
+from worker.secret_files import bucket_credentials
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -38,6 +40,11 @@ def connect(session: Session) -> "S3Client":
         response_checksum_validation="when_required",  # we hash what we read ourselves
     )
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
+    credentials = bucket_credentials()
+    key_id, secret = credentials.get("AWS_ACCESS_KEY_ID"), credentials.get("AWS_SECRET_ACCESS_KEY")
+    if key_id and secret and any(os.environ.get(f"{name}_FILE") for name in credentials):
+        # From files, which boto3 does not know.
+        session.set_credentials(key_id, secret, credentials.get("AWS_SESSION_TOKEN"))
     return boto3.Session(botocore_session=session).client("s3", region_name=region, config=config)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.generation import Asset, Generation, iso
-from worker.redaction import redact, shorten_files
+from worker.redaction import redact, shorten_files, signatures_cut
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
 SCHEMA = 2
@@ -19,7 +19,7 @@ _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
-    The same facts always give the same bytes. Links lose everything that is a signature.
+    The same facts always give the same bytes. Links that are signed lose their query, also in prompt and options.
     """
     document = {
         "schema": SCHEMA,
@@ -32,8 +32,8 @@ def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "task_id": generation.task_id,
         "operation": generation.operation,
         "action": generation.action,
-        "prompt": generation.prompt,
-        "options": shorten_files(generation.options),
+        "prompt": signatures_cut(generation.prompt),
+        "options": signatures_cut(shorten_files(generation.options)),
         "priority": generation.priority,
         "created_at": iso(generation.created_at),
         "submitted_at": iso(generation.submitted_at),
@@ -60,7 +60,7 @@ def manifest_line(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "task_id": generation.task_id,
         "operation": generation.operation,
         "action": generation.action,
-        "prompt": generation.prompt,
+        "prompt": signatures_cut(generation.prompt),
         "created_at": iso(generation.created_at),
         "finished_at": iso(generation.finished_at),
         "assets": [

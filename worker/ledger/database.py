@@ -1,7 +1,9 @@
 """One database, SQLite or PostgreSQL: connections, transactions, and which of its errors mean "try again later"."""
 
 import fcntl
+import itertools
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -173,6 +175,18 @@ class Database:
         event.listen(pool, "checkin", lambda _, entry: entry.close())
         # Those that came back before somebody listened.
         pool.dispose()
+
+
+def passwords_in(url: str) -> tuple[str, ...]:
+    """What is secret in a database's URL, read and as it is written; none of what is no database URL of ours."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return ()
+    in_query = (parsed.query.get(name) for name in ("password", "sslpassword"))
+    read = [one for one in (parsed.password, *in_query) if isinstance(one, str)]
+    written = re.findall(r"://[^:/]*:([^@]*)@|[?&](?:ssl)?password=([^&]*)", url)
+    return tuple(filter(None, [*read, *itertools.chain.from_iterable(written)]))
 
 
 def missing_file(url: str) -> Path | None:
