@@ -7,7 +7,6 @@ import gc
 import os
 import resource
 import sys
-from contextlib import suppress
 from importlib import import_module
 
 from granian import Granian
@@ -70,11 +69,14 @@ def main() -> None:
 
 def _open_files() -> int:
     """How many files a process may have open, after that was raised as far as it goes."""
+    enough = _CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS calls it unlimited, and takes no such number
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    return _CONNECTIONS + _OTHER_FILES if soft == resource.RLIM_INFINITY else soft
+    if soft == resource.RLIM_INFINITY:
+        return enough
+    # macOS calls the hard one unlimited, and takes no such number.
+    most = max(soft, enough if hard == resource.RLIM_INFINITY else hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 if __name__ == "__main__":
