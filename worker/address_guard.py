@@ -14,8 +14,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import quote
 
 from worker.download_allow import LABEL, Allowed
-from worker.download_allow import SETTING as _SETTING
-from worker.errors import LinkForbidden
+from worker.errors import ConfigurationError, LinkForbidden
+
+_SETTING = "DARKROOM_DOWNLOAD_ALLOW"
 
 # Own lists instead of `ipaddress.is_global`, whose answers for multicast and NAT64 changed between Python versions.
 # From IANA's special-purpose registries; those that are globally reachable (such as AS112) are left out.
@@ -91,7 +92,10 @@ class AddressGuard:
     """
 
     def __init__(self, allow: str = "") -> None:
-        self._allowed = Allowed(allow)
+        try:
+            self._allowed = Allowed(allow)
+        except ValueError as error:
+            raise ConfigurationError(f"{_SETTING}: {error}") from error
 
     def admit(self, url: str, hosts: Collection[str]) -> Target:
         """Split a link that leads to one of `hosts` or their subdomains, or to what `allow` names.

@@ -10,12 +10,8 @@ from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, NamedTuple
 
-from worker.errors import ConfigurationError
-
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList
-
-SETTING = "DARKROOM_DOWNLOAD_ALLOW"
 
 LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # A last label that is a number makes the resolver read the whole name as an IPv4 address (127.1, 0x7f000001).
@@ -56,7 +52,7 @@ class _Network(NamedTuple):
 
 
 class Allowed:
-    """The setting, read. Raises ConfigurationError with the entry that cannot be used, and what to write instead."""
+    """The setting, read. Raises ValueError with the entry that cannot be used, and what to write instead."""
 
     def __init__(self, setting: str) -> None:
         self._names: list[_Name] = []
@@ -133,5 +129,5 @@ def _is_named(host: str, allowed: str) -> bool:
     return host == allowed or ("." in allowed and host.endswith(f".{allowed}"))
 
 
-def _refused(entry: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"{SETTING}: {entry!r} {why}")
+def _refused(entry: str, why: str) -> ValueError:
+    return ValueError(f"{entry!r} {why}")

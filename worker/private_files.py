@@ -46,11 +46,12 @@ def require_private(path: Path) -> None:
 
 def make_private_folder(path: Path) -> None:
     """With the folders above that are missing; one that is there stays as it is, whoever owns it."""
-    if path.is_dir():
-        return
-    if path.parent != path:
+    try:
+        path.mkdir(mode=_FOLDER, exist_ok=True)
+    except FileNotFoundError:
+        # `parents` of mkdir would make them for everybody to read.
         make_private_folder(path.parent)
-    path.mkdir(mode=_FOLDER, exist_ok=True)
+        path.mkdir(mode=_FOLDER, exist_ok=True)
 
 
 def _require_owner(path: str | os.PathLike[str], found: os.stat_result) -> None:

@@ -14,9 +14,10 @@ from worker.account_keys import read_keys, read_list
 from worker.archive.keeping import Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
+from worker.download_allow import Allowed
 from worker.errors import ConfigurationError
 from worker.prices import Prices
-from worker.secret_files import read_secret_file
+from worker.secret_files import bucket_credentials, read_secret_file
 from worker.standard_webhooks import FORM, WebhookSigner
 from worker.subscribers import celery_tasks, patterns, webhooks
 
@@ -74,7 +75,7 @@ class Settings(BaseSettings):
     # --- Darkroom's own ---
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
-    darkroom_download_allow: str = ""
+    darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: minutes after which an unclear submission is looked for no more, and waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
@@ -253,6 +254,8 @@ def _holds_secret(annotation: Any) -> bool:
 
 def load_settings() -> Settings:
     """Read the environment; raises ConfigurationError with one line per wrong setting."""
+    # Those of the bucket are read by others, later, where a wrong file would be no sentence.
+    bucket_credentials()
     try:
         return Settings()
     except ValidationError as error:

@@ -160,7 +160,7 @@ class Database:
         """Make the SQLite file, for its owner alone, if it is not there; what lies beside it gets the same mode."""
         if self.is_sqlite:
             file = Path(str(self.engine.url.database))
-            with translated_errors():
+            with translated_errors(), suppress(IsADirectoryError):  # SQLite says it
                 os.close(open_private(file, os.O_RDWR | os.O_CREAT))
             _require_our_file(file)
 
