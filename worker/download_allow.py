@@ -87,6 +87,13 @@ class Allowed:
         )
 
 
+def check_hosts(setting: str) -> None:
+    """Raise ValueError where one of a provider's result hosts, separated by commas, would be anybody's."""
+    for host in (part.strip().lower() for part in setting.split(",")):
+        if _NAME.fullmatch(host):
+            _check_name(host, host, None)
+
+
 @cache
 def _public_suffixes() -> "PublicSuffixList":
     # Only who names hosts pays for the list.

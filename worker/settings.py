@@ -14,7 +14,7 @@ from worker.account_keys import read_keys, read_list
 from worker.archive.keeping import Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
-from worker.download_allow import Allowed
+from worker.download_allow import Allowed, check_hosts
 from worker.errors import ConfigurationError
 from worker.prices import Prices
 from worker.secret_files import bucket_credentials, read_secret_file
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     mjproxy_api_secret: AccountKeys | None = None
     mjproxy_change: Literal["change", "simple-change"] = "change"
     #: hosts besides Discord's that the proxy's result links may point to, separated by commas
-    mjproxy_result_hosts: str = ""
+    mjproxy_result_hosts: Annotated[str, _read_by(check_hosts)] = ""
     #: the proxy's own defaults: three at once and ten that wait
     mjproxy_rate: float = Field(default=2, gt=0, le=1_000_000)
     mjproxy_in_flight: int = Field(default=13, ge=1)
