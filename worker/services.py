@@ -1,10 +1,10 @@
 """What the steps of the flow work with, built from the settings on first use, once per process."""
 
 import os
+import re
 from datetime import timedelta
 from functools import cache
 from threading import Lock
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -13,11 +13,12 @@ from worker.broker_url import read_broker_url
 from worker.download import Downloader
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.database import Clock
+from worker.ledger.database import Clock, passwords_in
 from worker.ledger.dispatching import Limits
 from worker.locked_cached_property import locked_cached_property
 from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
+from worker.secret_files import bucket_credentials
 from worker.settings import Settings, load_settings
 from worker.signing import Signer
 
@@ -109,12 +110,20 @@ def services() -> Services:
 os.register_at_fork(after_in_child=services.cache_clear)
 
 
+#: what a variable is called that holds a secret of a library: PGPASSWORD, AWS_SESSION_TOKEN
+_SECRET_VARIABLE = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:SECRET|ACCESS|PRIVATE|API)_KEY)$")
+
+
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """Every secret among the settings, for the log's redaction: each of several keys, and of each its secret part."""
+    """Every secret of the settings and of the environment, for the log's redaction.
+
+    Of several keys each, and of each its secret part. Raises ConfigurationError for a file that cannot be read.
+    """
     fields = (getattr(settings, name) for name in type(settings).model_fields)
     secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
     keys = [key.strip() for secret in secrets for key in secret.split(",")]
     parts = [key.partition(":")[2].strip() for key in keys]
-    passwords = [urlsplit(settings.database_url or "").password, os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    passwords += read_broker_url(settings.redis_url).secrets
-    return tuple(secret for secret in (*secrets, *keys, *parts, *passwords) if secret)
+    passwords = [*passwords_in(settings.database_url or ""), *read_broker_url(settings.redis_url).secrets]
+    variables = [value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name.upper())]
+    bucket = [value for name, value in bucket_credentials().items() if name != "AWS_ACCESS_KEY_ID"]
+    return tuple(filter(None, (*secrets, *keys, *parts, *passwords, *variables, *bucket)))

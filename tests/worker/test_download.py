@@ -468,7 +468,7 @@ def test_the_certificate_is_verified_for_the_name_in_the_link_and_not_for_the_ad
     asked_for = []
     certified.sni_callback = lambda _socket, name, _context: asked_for.append(name)
     body = os.urandom(2 * 1024 * 1024)
-    with serving(ok(body), certified) as server, new_downloader("test,127.0.0.1") as downloader:
+    with serving(ok(body), certified) as server, new_downloader("cdn.test,other.test,127.0.0.1") as downloader:
         for _ in range(2):
             assert fetch(downloader, f"https://cdn.test:{server.port}/a.png") == body
         assert server.connections == 1

@@ -13,6 +13,7 @@ from botocore.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.archive.keeping import Addressing
+from worker.secret_files import bucket_credentials
 from worker.timed_reader import TimedConnection
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Addresses:
 
     def __init__(self, session: Session, bucket: str, addressing: Addressing, client: "S3Client | None") -> None:
         self._session, self._bucket = session, bucket
+        credentials = bucket_credentials()
+        key_id, secret = credentials.get("AWS_ACCESS_KEY_ID"), credentials.get("AWS_SECRET_ACCESS_KEY")
+        if key_id and secret and any(os.environ.get(f"{name}_FILE") for name in credentials):
+            # From files, which boto3 does not know.
+            session.set_credentials(key_id, secret, credentials.get("AWS_SESSION_TOKEN"))
         self._boto3 = boto3.Session(botocore_session=session)
         configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
         elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.generation import Asset, Generation, iso
-from worker.redaction import redact, shorten_files
+from worker.redaction import redact, shorten_files, signatures_cut
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
 SCHEMA = 3
@@ -23,7 +23,7 @@ def sidecar(
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
     `verified`: by index, what has shown that the bytes are in the bucket, where that is known. The same facts always
-    give the same bytes. Links lose everything that is a signature.
+    give the same bytes. Links that are signed lose their query, also in prompt and options.
     """
     document = {
         "schema": SCHEMA,
@@ -36,8 +36,8 @@ def sidecar(
         "task_id": generation.task_id,
         "operation": generation.operation,
         "action": generation.action,
-        "prompt": generation.prompt,
-        "options": shorten_files(generation.options),
+        "prompt": signatures_cut(generation.prompt),
+        "options": signatures_cut(shorten_files(generation.options)),
         "priority": generation.priority,
         "created_at": iso(generation.created_at),
         "submitted_at": iso(generation.submitted_at),
@@ -69,7 +69,7 @@ def manifest_line(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "task_id": generation.task_id,
         "operation": generation.operation,
         "action": generation.action,
-        "prompt": generation.prompt,
+        "prompt": signatures_cut(generation.prompt),
         "created_at": iso(generation.created_at),
         "finished_at": iso(generation.finished_at),
         "assets": [

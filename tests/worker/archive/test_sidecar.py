@@ -191,6 +191,15 @@ def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
     assert described(generation, ASSET)["options"] == {"images": ["data:image/png;base64,… (6 kB)", "https://a/b.png"]}
 
 
+def test_a_signed_link_in_what_the_user_wrote_loses_its_query_in_sidecar_and_manifest():
+    signed = "https://cdn.discordapp.com/a/b.png?ex=66&hm=SECRET"
+    wanted = replace(GENERATION, prompt=f"{signed} a cat", options={"images": [signed, "https://x.example/c.png?w=1"]})
+    document = json.loads(sidecar(wanted, [ASSET]))
+    assert document["prompt"] == "https://cdn.discordapp.com/a/b.png a cat"
+    assert document["options"] == {"images": ["https://cdn.discordapp.com/a/b.png", "https://x.example/c.png?w=1"]}
+    assert json.loads(manifest_line(wanted, [ASSET]))["prompt"] == document["prompt"]
+
+
 def test_other_languages_stay_readable():
     assert "猫".encode() in sidecar(GENERATION, [])
 
