@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,17 +10,19 @@ from worker.generation import Asset, Generation, iso
 from worker.redaction import redact, shorten_files
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
-SCHEMA = 2
+SCHEMA = 3
 #: of `manifest.schema.json`
 MANIFEST_SCHEMA = 1
 
+_NONE: Mapping[int, str] = MappingProxyType({})
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 
 
-def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
+def sidecar(generation: Generation, assets: Sequence[Asset], remarks: Mapping[int, str] = _NONE) -> bytes:
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
-    The same facts always give the same bytes. Links lose everything that is a signature.
+    `remarks`: what is odd about assets that are whole all the same, by index. The same facts always give the same
+    bytes. Links lose everything that is a signature.
     """
     document = {
         "schema": SCHEMA,
@@ -39,7 +42,12 @@ def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "submitted_at": iso(generation.submitted_at),
         "finished_at": iso(generation.finished_at),
         "assets": [
-            {**_facts(asset), "source": _unsigned(asset.url), "source_sha256": asset.source_sha256 or asset.sha256}
+            {
+                **_facts(asset),
+                "source": _unsigned(asset.url),
+                "source_sha256": asset.source_sha256 or asset.sha256,
+                "remark": remarks.get(asset.index),
+            }
             for asset in sorted(assets, key=lambda asset: asset.index)
         ],
     }

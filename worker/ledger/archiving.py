@@ -27,6 +27,8 @@ class Stored:
     seconds: float | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
+    #: what is odd about a file that is whole all the same; it is told, and not kept
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         }
         event = "asset.archived"
         payload |= {"key": result.key, "sha256": result.sha256}
+        if result.remark is not None:
+            payload |= {"remark": result.remark}
     elif isinstance(result, Lost):
         values = {"state": "expired", "error": result.error}
         event = "asset.expired"

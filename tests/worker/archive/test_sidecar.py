@@ -76,7 +76,7 @@ def listed(generation: Generation, *assets: Asset) -> dict:
 
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
     assert described(GENERATION, ASSET) == {
-        "schema": 2,
+        "schema": 3,
         "id": "gen_1",
         "custom_key": "My Cat",
         "batch": "batch_1",
@@ -105,9 +105,16 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
                 "seconds": None,
                 "source": "https://cdn.discordapp.com/attachments/1/2/cat.png",
                 "source_sha256": "ab" * 32,
+                "remark": None,
             }
         ],
     }
+
+
+def test_the_sidecar_says_what_is_odd_about_an_asset():
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], {1: "1 byte follows after its end"}))
+    schema("sidecar").validate(found)
+    assert [one["remark"] for one in found["assets"]] == [None, "1 byte follows after its end"]
 
 
 def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():
