@@ -163,6 +163,15 @@ class AddressGuard:
                 return connection
         raise failure
 
+    def check_literal(self, target: Target) -> None:
+        """Refuse a forbidden address as host, where a proxy connects and resolves names. Raises LinkForbidden."""
+        try:
+            address = ipaddress.ip_address(target.host)
+        except ValueError:
+            return
+        if not self._may_connect(address):
+            raise LinkForbidden(f"{target}: no download may go to this address")
+
     def _is_allowed(self, host: str) -> bool:
         try:
             address = ipaddress.ip_address(host)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from worker.archive import Archive, Keys, open_archive
 from worker.broker_url import read_broker_url
 from worker.download import Downloader
+from worker.egress import proxy_secrets
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -116,5 +117,5 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
     keys = [key.strip() for secret in secrets for key in secret.split(",")]
     parts = [key.partition(":")[2].strip() for key in keys]
     passwords = [urlsplit(settings.database_url or "").password, os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    passwords += read_broker_url(settings.redis_url).secrets
+    passwords += [*read_broker_url(settings.redis_url).secrets, *proxy_secrets()]
     return tuple(secret for secret in (*secrets, *keys, *parts, *passwords) if secret)

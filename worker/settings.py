@@ -13,6 +13,7 @@ from worker.account_keys import read_keys, read_list
 from worker.archive.keeping import Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
+from worker.egress import proxies
 from worker.errors import ConfigurationError
 from worker.prices import Prices
 from worker.secret_files import read_secret_file
@@ -241,6 +242,7 @@ def provider_prefixes() -> tuple[str, ...]:
 
 def load_settings() -> Settings:
     """Read the environment; raises ConfigurationError with one line per wrong setting."""
+    proxies()
     try:
         return Settings()
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import urllib3
@@ -9,6 +10,8 @@ from botocore.config import Config
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
+
+from worker.egress import is_reached_directly
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,6 +39,8 @@ def connect(session: Session) -> "S3Client":
         # A store of one's own seldom has a host name for each bucket.
         s3={"addressing_style": configured or ("path" if elsewhere else "auto")},
         response_checksum_validation="when_required",  # we hash what we read ourselves
+        # None: those of the environment.
+        proxies=_proxies(elsewhere) if elsewhere else None,
     )
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
     return boto3.Session(botocore_session=session).client("s3", region_name=region, config=config)
@@ -50,8 +55,14 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
         "blocksize": _BLOCK,
         "ca_certs": ca_bundle or get_cert_path(True),
     }
-    proxies = ProxyConfiguration(proxies=get_environ_proxies(endpoint))
+    proxies = ProxyConfiguration(proxies=_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)
     if not proxy:
         return urllib3.PoolManager(**options)
     return urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
+
+
+def _proxies(endpoint: str) -> dict[str, str]:
+    """Those of the environment, but none for a store of one's own in a private network."""
+    is_amazon = (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return {} if not is_amazon and is_reached_directly(endpoint) else get_environ_proxies(endpoint)
