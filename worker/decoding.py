@@ -92,11 +92,11 @@ class Decoder:
                 return size
             # The next one starts another.
             asked, self._child = self._child, None
+            self._slow[image.fingerprint] = None
+            if len(self._slow) > _MOST_REMEMBERED:
+                del self._slow[next(iter(self._slow))]
         finally:
             self._turn.release()
-        self._slow[image.fingerprint] = None
-        if len(self._slow) > _MOST_REMEMBERED:
-            self._slow.pop(next(iter(self._slow)), None)
         return self._slowly(image, asked)
 
     def _quickly(self, image: "_Image") -> tuple[int, int] | None:
