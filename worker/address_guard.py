@@ -153,6 +153,15 @@ class AddressGuard:
                 return connection
         raise failure
 
+    def check_literal(self, target: Target) -> None:
+        """Refuse a forbidden address as host, where a proxy connects and resolves names. Raises LinkForbidden."""
+        try:
+            address = ipaddress.ip_address(target.host)
+        except ValueError:
+            return
+        if not self._may_connect(address, target.port):
+            raise LinkForbidden(f"{target}: no download may go to this address")
+
     def _may_connect(self, address: IPv4Address | IPv6Address, port: int = 443) -> bool:
         if self._allowed.opens(address, port):
             return True

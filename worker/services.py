@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from worker.archive import Archive, Keys, open_archive
 from worker.broker_url import read_broker_url
 from worker.download import Downloader
+from worker.egress import proxy_secrets
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, passwords_in
@@ -126,4 +127,4 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
     passwords = [*passwords_in(settings.database_url or ""), *read_broker_url(settings.redis_url).secrets]
     variables = [value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name.upper())]
     bucket = [value for name, value in bucket_credentials().items() if name != "AWS_ACCESS_KEY_ID"]
-    return tuple(filter(None, (*secrets, *keys, *parts, *passwords, *variables, *bucket)))
+    return tuple(filter(None, (*secrets, *keys, *parts, *passwords, *variables, *bucket, *proxy_secrets())))

@@ -17,6 +17,7 @@ from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
 from worker.budget_days import read_zone
 from worker.download_allow import Allowed, check_hosts
+from worker.egress import proxies
 from worker.errors import ConfigurationError
 from worker.prices import Prices
 from worker.secret_files import bucket_credentials, read_secret_file
@@ -268,6 +269,7 @@ def load_settings() -> Settings:
     """Read the environment; raises ConfigurationError with one line per wrong setting."""
     # Those of the bucket are read by others, later, where a wrong file would be no sentence.
     bucket_credentials()
+    proxies()
     try:
         return Settings()
     except ValidationError as error:

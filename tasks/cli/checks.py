@@ -17,6 +17,7 @@ from redis import RedisError
 from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
 from tasks.cli.assumed import assumed_at
 from tasks.cli.connection import require_ledger
+from tasks.cli.egress_checks import examine_proxies
 from tasks.cli.finding import Finding, Verdict
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import duration
@@ -58,6 +59,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield from _tried("bucket", _bucket, here)
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)
+    yield from examine_proxies(here)
     yield from examine_keys(here)
     yield from _tried("budgets", _budgets, here)
     for check in (_clocks, _workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):

@@ -187,9 +187,7 @@ def test_the_link_goes_over_the_wire_as_it_is_and_with_no_other_header():
     assert headers == {"Host": f"127.0.0.1:{server.port}", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-def test_proxy_variables_netrc_and_cookies_play_no_part(monkeypatch, tmp_path):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+def test_netrc_and_cookies_play_no_part(monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password something\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))

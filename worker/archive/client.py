@@ -3,6 +3,7 @@
 import os
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import urllib3
@@ -13,6 +14,7 @@ from botocore.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.archive.keeping import Addressing
+from worker.egress import is_reached_directly
 from worker.secret_files import bucket_credentials
 from worker.timed_reader import TimedConnection
 
@@ -86,7 +88,7 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
         "blocksize": _BLOCK,
         "ca_certs": ca_bundle or get_cert_path(True),
     }
-    proxies = ProxyConfiguration(proxies=get_environ_proxies(endpoint))
+    proxies = ProxyConfiguration(proxies=_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)
     if proxy:
         options["proxy_headers"] = proxies.proxy_headers_for(proxy)
@@ -114,3 +116,9 @@ class _PlainPool(urllib3.HTTPConnectionPool):
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+
+
+def _proxies(endpoint: str) -> dict[str, str]:
+    """Those of the environment, but none for a store of one's own in a private network."""
+    is_amazon = (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return {} if not is_amazon and is_reached_directly(endpoint) else get_environ_proxies(endpoint)

@@ -107,6 +107,7 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
                 "source": "https://cdn.discordapp.com/attachments/1/2/cat.png",
                 "source_sha256": "ab" * 32,
                 "verified": None,
+                "remark": None,
             }
         ],
     }
@@ -117,6 +118,13 @@ def test_the_sidecar_says_what_has_shown_that_the_bytes_are_there(how: Verified)
     found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], {1: how}))
     schema("sidecar").validate(found)
     assert [one["verified"] for one in found["assets"]] == [None, how]
+
+
+def test_the_sidecar_says_what_is_odd_about_an_asset():
+    remarks = {1: "1 byte follows after its end"}
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], remarks=remarks))
+    schema("sidecar").validate(found)
+    assert [one["remark"] for one in found["assets"]] == [None, "1 byte follows after its end"]
 
 
 def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():
