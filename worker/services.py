@@ -20,7 +20,7 @@ from worker.locked_cached_property import locked_cached_property
 from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
 from worker.secret_files import bucket_credentials
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, provider_prefixes
 from worker.signing import Signer
 
 
@@ -84,6 +84,12 @@ class Services:
         """How fast each account of this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
         prefix = provider_class(name).prefix
         return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
+
+    @property
+    def limit_settings(self) -> dict[str, float]:
+        """All settings of `limits`, by name: one account is used by all workers, who must not differ about it."""
+        names = [f"{prefix}_{which}" for prefix in provider_prefixes() for which in ("RATE", "IN_FLIGHT")]
+        return {name: getattr(self.settings, name.lower()) for name in names}
 
     def retention(self, provider: Provider) -> timedelta:
         """How long a link of this provider lives that does not say so itself."""

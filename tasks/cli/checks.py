@@ -5,7 +5,7 @@ import ipaddress
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -28,6 +28,7 @@ from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.spending import By
+from worker.ledger.watching import Heartbeat
 from worker.prices import as_text
 from worker.providers import PROVIDERS
 from worker.services import Services
@@ -191,6 +192,7 @@ def _workers(here: Services) -> Iterator[Finding]:
     if old := [beat.worker for beat in alive if beat.is_too_old]:
         message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
         yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
+    yield from _different_limits(alive)
     names = [beat.worker for beat in alive if not beat.is_too_old]
     if old and not names:
         return
@@ -201,6 +203,15 @@ def _workers(here: Services) -> Iterator[Finding]:
         yield Finding("workers", Verdict.OK, f"{', '.join(names)} at work")
     else:
         yield Finding("workers", Verdict.FAIL, "no worker is running: start `darkroom up`, or the Procfile's processes")
+
+
+def _different_limits(beats: Iterable[Heartbeat]) -> Iterator[Finding]:
+    """Whoever is set to more uses the same account as fast as that says."""
+    for name in sorted({name for beat in beats for name in beat.limits}):
+        values = {beat.worker: beat.limits[name] for beat in beats if name in beat.limits}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{value:g} for {worker}" for worker, value in values.items())
+            yield Finding("workers", Verdict.WARN, f"{name} is {told}: set the same for all, the largest counts")
 
 
 def _gate(here: Services) -> Iterator[Finding]:

@@ -105,6 +105,15 @@ def test_tables_of_another_version_are_told(darkroom: Darkroom) -> None:
     assert "revision 0000" in message
 
 
+def test_workers_that_are_set_to_different_rates_are_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    ledger.watching.beat("worker@a", 1, {"KIE_RATE": 1.8, "KIE_IN_FLIGHT": 100})
+    ledger.watching.beat("worker@b", 1, {"KIE_RATE": 5, "KIE_IN_FLIGHT": 100})
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    found = [one for one in document["checks"] if one["check"] == "workers"]
+    assert [one["verdict"] for one in found] == ["warn", "ok"]
+    assert found[0]["message"].startswith("KIE_RATE is 1.8 for worker@a, 5 for worker@b: set the same for all")
+
+
 def test_a_ledger_that_is_newer_and_compatible_is_told(
     darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
