@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from tasks.asking import fresh_link
 from tasks.storing import keep_download, keep_text
@@ -22,12 +23,12 @@ from worker.errors import (
     ContentInvalid,
     DownloadError,
     LinkDead,
-    LinkForbidden,
     QueryFailed,
 )
-from worker.generation import Asset
+from worker.generation import Asset, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Archived, Lost, Postponed, Stored
+from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, Stored
+from worker.providers import end_is_proven
 from worker.redaction import described
 from worker.services import Services, services
 
@@ -38,8 +39,16 @@ THREADS = 10
 RESERVE = 2
 #: seconds after which a claim gives back the assets that are left, well within the task's time limit
 PATIENCE = 30.0
-#: bytes that are wrong so many times will not get better
+#: workers in a row that may die over an asset
 MAX_TRIES = 6
+#: fresh links that a provider gives for one asset at the most, each of which was dead as well
+MAX_RENEWALS = 8
+#: tries after which the provider is asked for a fresh link although the link may still live: at once, and then, by
+#: the waits between them, after about a minute, five minutes, an hour, and some days
+ASKED_AT = frozenset({1, 6, 13, 20, 40})
+#: however far away the end of a link is
+MOST_PATIENT = timedelta(days=365)
+_DIED = "workers died or hung while they worked on it; their logs may tell why"
 #: of such bytes, so many at most are kept for a look
 LARGEST_SET_ASIDE = 16 * 1024 * 1024
 
@@ -86,12 +95,14 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
     """Fetch and store the waiting assets of one generation; when all lie in the bucket, describe them beside it."""
     started = time.monotonic()
     waiting = [asset for asset in claim.assets if asset.state == "waiting"]
+    # What has killed workers comes when nothing else of its generation is left to be done.
+    waiting = [asset for asset in waiting if asset.reason != Trouble.WORKER_DIED] or waiting
     if claim.deaths:
         # One at a time, so that the one that kills is known.
         waiting = waiting[:1]
-    if claim.deaths >= MAX_TRIES:
-        error = f"{claim.deaths} workers died or hung while they worked on it; their logs may tell why"
-        return Archived(claim, tuple(Lost(asset.index, error) for asset in waiting), described=False)
+    if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
+        given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
+        return Archived(claim, tuple(given_back), described=False)
     results = [
         _store(here, claim, asset)
         for asset in waiting
@@ -111,17 +122,16 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 def _wait_for_sidecar(results: list[Stored | Postponed | Lost], why: str) -> None:
     """Leave the last one waiting, so that the generation is claimed again; storing the same bytes again is harmless."""
     last = results.pop()
-    results.append(Postponed(last.index, f"the sidecar could not be written: {why}"))
+    results.append(Postponed(last.index, f"the sidecar could not be written: {why}", reason=Trouble.STORE))
 
 
 def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
     try:
         return _stored(here, claim, asset)
     except Exception as error:
-        # Of which nobody has thought: as if its bytes were wrong.
+        # Of which nobody has thought.
         log.exception("asset %d of %s cannot be archived", asset.index, claim.generation.id)
-        why = f"it cannot be archived: {described(error)}"
-        return Lost(asset.index, why) if asset.tries >= MAX_TRIES else Postponed(asset.index, why)
+        return _put_off(here, claim, asset, f"it cannot be archived: {described(error)}", Trouble.UNEXPECTED)
 
 
 def _stored(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
@@ -131,14 +141,26 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postp
         return _fetch_and_put(here, claim, asset)
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
-    except LinkForbidden as error:
-        return Lost(asset.index, str(error))
-    except ContentInvalid as error:
-        final = asset.tries >= MAX_TRIES
-        return Lost(asset.index, str(error)) if final else Postponed(asset.index, str(error))
-    except (DownloadError, ArchiveError, ConfigurationError) as error:
-        # A wrong setting too may be mended before the link dies.
-        return Postponed(asset.index, str(error))
+    except DownloadError as error:
+        return _put_off(here, claim, asset, str(error), error.trouble)
+    except ArchiveError as error:
+        # The link is well: it is no reason to give up.
+        return Postponed(asset.index, str(error), reason=Trouble.STORE)
+    except ConfigurationError as error:
+        return Postponed(asset.index, str(error), reason=Trouble.SETTING)
+
+
+def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reason: Trouble) -> Postponed | Lost:
+    """Tried again later, unless it was tried for as long as the settings say and its link may be over by now."""
+    generation = claim.generation
+    since = generation.finished_at or generation.created_at
+    patience = here.settings.give_up_after
+    if here.clock() <= max(since + patience, min(asset.deadline, since + MOST_PATIENT)):
+        return Postponed(asset.index, error, reason=reason)
+    why = (
+        f"given up after {patience / timedelta(days=1):g} days of tries (DARKROOM_GIVE_UP_DAYS); the last one: {error}"
+    )
+    return Lost(asset.index, why, Trouble.UNREACHABLE)
 
 
 def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
@@ -148,7 +170,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
         try:
             facts = inspect(download.file, asset.kind)
         except ContentInvalid as error:
-            if asset.tries < MAX_TRIES:
+            if asset.tries < PATIENT_TRIES:
                 raise
             raise ContentInvalid(f"{error}{_set_aside(here, claim, asset, download)}") from error
         return keep_download(here, claim, asset.index, download, facts)
@@ -173,18 +195,24 @@ def _set_aside(here: Services, claim: ArchiveClaim, asset: Asset, download: Down
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
-    """Ask the provider once more for the task: it may give a fresh link for the same picture."""
-    if claim.generation.task_id is None or asset.renewals > 0:
-        return Lost(asset.index, dead)
-    try:
-        fresh = fresh_link(here, claim.generation, asset)
-    except (QueryFailed, ConfigurationError) as error:
-        return Postponed(asset.index, f"{dead}; and the provider could not be asked for a fresh link: {error}")
-    if fresh is None:
-        return Lost(asset.index, f"{dead}; the provider gives no other link")
-    url, lives = fresh
-    deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
-    return Postponed(asset.index, dead, url, deadline)
+    """Ask the provider for the task now and then: it may give a fresh link for the same picture."""
+    generation = claim.generation
+    is_over = asset.deadline <= here.clock() and end_is_proven(generation.provider, asset)
+    fresh = None
+    if generation.task_id is not None and asset.renewals < MAX_RENEWALS and (is_over or asset.tries in ASKED_AT):
+        try:
+            fresh = fresh_link(here, generation, asset)
+        except (QueryFailed, ConfigurationError) as error:
+            dead = f"{dead}; and the provider could not be asked for a fresh link: {error}"
+            return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)
+        dead = dead if fresh else f"{dead}; the provider gives no other link"
+    if fresh is not None:
+        url, lives = fresh
+        deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
+        return Postponed(asset.index, dead, url, deadline, Trouble.NOT_FOUND)
+    if is_over:
+        return Lost(asset.index, f"{dead}; its life was over at {asset.deadline:%Y-%m-%d %H:%M} UTC")
+    return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)
 
 
 def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postponed | Lost]) -> bool:

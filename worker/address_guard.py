@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import quote
 
-from worker.errors import ConfigurationError, LinkForbidden
+from worker.errors import AddressForbidden, ConfigurationError, LinkForbidden
 
 _SETTING = "DARKROOM_DOWNLOAD_ALLOW"
 
@@ -51,6 +51,13 @@ _FORBIDDEN_V6 = tuple(
         "2002::/16",  # 6to4 carries an IPv4 address
         "3fff::/20",
     )
+)
+
+#: what resolvers of some networks give for every name, in place of its real address
+_ANSWERS_OF_NETWORKS = (
+    ("a proxy with fake addresses (Clash fake-ip and its like)", IPv4Network("198.18.0.0/15")),
+    ("an overlay network or a carrier's own (Tailscale, WARP, CGNAT)", IPv4Network("100.64.0.0/10")),
+    ("DNS64 (a network with IPv6 only)", IPv6Network("64:ff9b::/96")),
 )
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -139,13 +146,16 @@ class AddressGuard:
         """A TCP connection to a checked address of the target.
 
         `timeout` (seconds) is for each address, `deadline` (of the monotonic clock) for all of them. Raises
-        LinkForbidden before any connection if a single one of its addresses is forbidden, OSError if none answers.
+        AddressForbidden before any connection if a single one of its addresses is forbidden, OSError if none answers.
         How long the resolution of a name takes at most is the system's setting (resolv.conf).
         """
         addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         for *_, address in addresses:
-            if not self._may_connect(ipaddress.ip_address(address[0])):
-                raise LinkForbidden(f"{target}: its host has the address {address[0]}, where no download may go")
+            found = ipaddress.ip_address(address[0])
+            if not self._may_connect(found):
+                raise AddressForbidden(
+                    f"{target}: its host has the address {found}, where no download may go: {remedy_for(found)}"
+                )
         failure: OSError = TimeoutError("its total time is over")
         for family, kind, protocol, _, address in addresses:
             patience = min(timeout, deadline - time.monotonic())
@@ -176,6 +186,16 @@ class AddressGuard:
         if isinstance(address, IPv4Address):
             return not any(address in network for network in _FORBIDDEN_V4)
         return address in _GLOBAL_V6 and not any(address in network for network in _FORBIDDEN_V6)
+
+
+def remedy_for(address: IPv4Address | IPv6Address) -> str:
+    """What to do where a resolver gives this forbidden address for the host of a result link."""
+    if address.is_unspecified:
+        return "a blocklist in the resolver's way says so; take the host off it"
+    for what, network in _ANSWERS_OF_NETWORKS:
+        if address in network:
+            return f"that is an answer of {what}; if this network is meant to give such, {_SETTING}={network} allows it"
+    return f"if the files do lie there, {_SETTING}={address} allows it; else mend what the resolver answers"
 
 
 def _is_within(host: str, domains: Collection[str]) -> bool:

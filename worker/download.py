@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 from worker.address_guard import AddressGuard, Target
 from worker.connections import ConnectionPool
-from worker.errors import ContentInvalid, DownloadError, LinkDead, LinkForbidden
+from worker.errors import ContentInvalid, DownloadError, LinkBlocked, LinkDead, LinkForbidden
 from worker.transfer import MEMORY_PART, Interrupted, Transfer
 from worker.trust import trusted_authorities
 
@@ -22,6 +22,10 @@ _MAX_REDIRECTS = 3
 _MAX_INTERRUPTIONS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEAD = frozenset({403, 404, 410})
+#: with which firewalls refuse
+_REFUSALS = frozenset({401, 403, 406, 429, 503})
+#: bytes of a refusal that are looked at
+_PAGE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,8 @@ class Downloader:
     def fetch(self, url: str, hosts: Collection[str]) -> Iterator[Download]:
         """Download a link to one of `hosts` (or their subdomains) into a temporary file.
 
-        Raises LinkForbidden, LinkDead (403, 404, 410), ContentInvalid (too large, cut off, compressed) or DownloadError
-        (what may pass). Their texts never contain the query of the link.
+        Raises LinkForbidden, LinkDead (403, 404, 410), LinkBlocked, ContentInvalid (too large, cut off, compressed) or
+        DownloadError (what may pass). Their texts never contain the query of the link.
         """
         deadline = time.monotonic() + self._limits.total
         target = self._guard.admit(url, hosts)
@@ -92,7 +96,7 @@ class Downloader:
                 try:
                     target = self._guard.admit(location, hosts)
                 except LinkForbidden as error:
-                    raise LinkForbidden(f"{target} redirects to a forbidden place: {error}") from error
+                    raise type(error)(f"{target} redirects to a forbidden place: {error}") from error
             file.seek(0)
             yield Download(file, transfer.sha256, transfer.received, transfer.declared_type)
 
@@ -115,14 +119,27 @@ class Downloader:
 
 
 def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) -> None:
+    if response.status in _REFUSALS and _is_firewall(response):
+        raise LinkBlocked(
+            f"{target}: HTTP {response.status} from a firewall, which says nothing about the file: let the address of "
+            "this network through there, if you can"
+        )
     if response.status in _DEAD:
-        raise LinkDead(f"{target}: HTTP {response.status}: the link has expired or the file is gone")
+        raise LinkDead(f"{target}: HTTP {response.status}: there is no file behind the link (yet, or any more)")
     if response.status != 200 and not (rest and response.status == 206):
         raise DownloadError(f"{target}: HTTP {response.status} instead of the file")
     for header, plain in (("Content-Encoding", "identity"), ("Transfer-Encoding", "chunked")):
         encoding = response.getheader(header, plain)
         if encoding.lower() != plain:
             raise ContentInvalid(f"{target}: came with {header} {encoding[:40]!r}; only plain bytes are accepted")
+
+
+def _is_firewall(response: http.client.HTTPResponse) -> bool:
+    """Whether a refusal is a page that asks for a browser (Cloudflare and its like), and no word of the file's host."""
+    if response.getheader("cf-mitigated"):
+        return True
+    said = response.read(_PAGE).lstrip().lower()
+    return said.startswith((b"<!doctype html", b"<html", b"error code: 10"))
 
 
 def _redirected(target: Target, location: str) -> str:

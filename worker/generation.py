@@ -96,6 +96,46 @@ class AssetKind(StrEnum):
     TEXT = "text"
 
 
+class Trouble(StrEnum):
+    """Why an asset is not stored. The last two are ends; with each of the others it is tried again by itself."""
+
+    #: 404, 410 or 403: the file is not there (yet), or not any more
+    NOT_FOUND = "not_found"
+    #: a firewall answered in place of the file
+    BLOCKED = "blocked"
+    #: the link leads to a host that no setting and no provider names
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    #: the resolver gave an address where no download may go
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    NO_ANSWER = "no_answer"
+    TOO_SLOW = "too_slow"
+    #: bytes came that are not the whole and harmless file that they claim to be
+    BAD_CONTENT = "bad_content"
+    #: the bucket did not take it
+    STORE = "store"
+    SETTING = "setting"
+    #: workers died or hung while they worked on it
+    WORKER_DIED = "worker_died"
+    UNEXPECTED = "unexpected"
+    #: the link itself, or what its provider documents, says that it is over, and it gives nothing any more
+    LINK_DEAD = "link_dead"
+    #: tried for DARKROOM_GIVE_UP_DAYS
+    UNREACHABLE = "unreachable"
+
+
+#: what a changed setting or another network may mend, so that all of it is tried at once after a restart
+MENDED_BY_RESTART = (
+    Trouble.BLOCKED,
+    Trouble.HOST_NOT_ALLOWED,
+    Trouble.ADDRESS_NOT_ALLOWED,
+    Trouble.NO_ANSWER,
+    Trouble.STORE,
+    Trouble.SETTING,
+)
+#: what stays until a person acts, and is told of at once
+FOR_A_PERSON = (Trouble.HOST_NOT_ALLOWED, Trouble.ADDRESS_NOT_ALLOWED, Trouble.SETTING)
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What a provider is asked to do.
@@ -197,6 +237,9 @@ class Asset:
     seconds: float | None
     error: str | None
     content: Mapping[str, Any] | None = None
+    #: why it is not stored (`Trouble`), and when it is tried next
+    reason: str | None = None
+    not_before: datetime | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
 

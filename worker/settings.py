@@ -80,8 +80,11 @@ class Settings(BaseSettings):
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
     #: and it is not known yet how long such ones usually take
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
-    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24
+    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24.
+    #: A guess: it says which go first, and ends nothing
     darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
+    #: days for which an asset is tried again and again whose link does not prove that it is over
+    darkroom_give_up_days: float = Field(default=15, gt=0, le=3650)
     #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
     #: that are kept free for it
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
@@ -213,6 +216,10 @@ class Settings(BaseSettings):
         from worker.price_file import load_prices  # noqa: PLC0415
 
         return load_prices(self.darkroom_prices)
+
+    @property
+    def give_up_after(self) -> timedelta:
+        return timedelta(days=self.darkroom_give_up_days)
 
     @property
     def at_risk(self) -> timedelta:

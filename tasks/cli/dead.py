@@ -223,6 +223,7 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
         return True, "will be asked for and archived again"
     if asset.state == "waiting":
         # Perhaps for the sake of another asset of this generation: they are asked for together.
+        ledger.deciding.retry([generation.id])
         return True, "is being archived again already"
     return False, f"was not given up: it is {asset.state}, its generation {generation.state}"
 

@@ -17,7 +17,7 @@ import pytest
 from tests.patience import patient
 from worker import connections
 from worker.download import Downloader, Limits
-from worker.errors import ConfigurationError, ContentInvalid, DownloadError, LinkDead, LinkForbidden
+from worker.errors import ConfigurationError, ContentInvalid, DownloadError, LinkBlocked, LinkDead, LinkForbidden
 from worker.transfer import MEMORY_PART
 
 Answer = bytes | Iterable[bytes]
@@ -330,6 +330,14 @@ def test_a_link_that_redirects_for_ever_is_given_up():
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_dead_link_is_told_from_a_passing_trouble(status):
     assert f"HTTP {status}" in refused(LinkDead, reply(f"{status} Gone"))
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "503 Busy"])
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Just a moment...</title>", b"error code: 1010", b"\n<html>"])
+def test_a_firewall_that_answers_in_place_of_the_file_says_nothing_about_the_file(status, page):
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(page)}\r\n\r\n".encode() + page
+    assert f"HTTP {status[:3]} from a firewall" in refused(LinkBlocked, answer)
+    assert "from a firewall" in refused(LinkBlocked, reply(status, "cf-mitigated: challenge"))
 
 
 @pytest.mark.parametrize("status", [204, 206, 300, 304, 401, 429, 500, 503])

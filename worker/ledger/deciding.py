@@ -16,14 +16,19 @@ from worker.ledger.pacing_tables import accounts
 from worker.ledger.second_looks import awaited
 from worker.ledger.statements import IDS, select_in, update_row
 from worker.ledger.submissions import settle_attempt
-from worker.ledger.tables import LIVE, assets, attempts, generations
+from worker.ledger.tables import LIVE, UNSTORED, assets, attempts, generations
 
 _EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
 _LIVE_OF = select(attempts.c.id).where(attempts.c.generation_id.in_(IDS), text(LIVE))
 _WAIT_AGAIN = (
     update(assets)
     .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
-    .values(state="waiting", not_before=None, tries=0, renewals=0)
+    .values(state="waiting", not_before=None, tries=0, renewals=0, reason=None)
+)
+_TRY_NOW = (
+    update(assets)
+    .where(assets.c.generation_id.in_(IDS), text(UNSTORED), assets.c.lease.is_(None))
+    .values(not_before=None)
 )
 
 
@@ -51,6 +56,7 @@ class Deciding:
     def retry(self, generation_ids: Sequence[str], *, may_pay_twice: bool = False) -> dict[str, State]:
         """Try again what failed, or fetch again what expired; the state of each afterwards.
 
+        What is still to be stored, and waits after a failed try, is tried now.
         What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that. So may be what its provider may
         still deliver (`awaited`): it is left unless that risk is taken. Raises as `cancel` does.
         """
@@ -59,6 +65,8 @@ class Deciding:
             left = () if may_pay_twice else awaited(changes.connection, ids)
             failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
             submit_again(changes, failed, "submitted again by a person")
+            waiting = [one for one in ids if changes.state(one) is State.SUCCEEDED]
+            changes.connection.execute(_TRY_NOW, {"ids": waiting})
             _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
 
         return self._in_bites(generation_ids, start_again)

@@ -58,5 +58,7 @@ def to_asset(row: Row) -> Asset:
         seconds=row.seconds,
         error=row.error,
         content=row.content,
+        reason=row.reason,
+        not_before=row.not_before,
         source_sha256=row.source_sha256,
     )

@@ -227,6 +227,8 @@ assets = Table(
     Column("not_before", UtcDateTime),
     Column("tries", Integer, nullable=False),
     Column("renewals", Integer, nullable=False),
+    # Why it is not stored: a word for programs (`worker.generation.Trouble`), and a sentence with the remedy.
+    Column("reason", CleanText),
     Column("error", CleanText),
     Column("key", CleanText),
     Column("sha256", CleanText),

@@ -11,8 +11,9 @@ from typing import ClassVar
 from pydantic import SecretStr
 
 from worker.account_keys import DEFAULT_ACCOUNT, read_keys
+from worker.deadline import is_told
 from worker.errors import ConfigurationError, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Link, Operation, Outcome
+from worker.generation import Asset, GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.settings import Settings
@@ -131,6 +132,11 @@ PROVIDERS: Mapping[str, str] = {
     "ohmygpt": "worker.providers.ohmygpt:OhMyGPT",
     "mjproxy": "worker.providers.mjproxy:MidjourneyProxy",
 }
+
+
+def end_is_proven(provider: str, asset: Asset) -> bool:
+    """Whether the deadline of its link is no guess: the link itself names it, or the provider's pages do."""
+    return is_told(asset.url, asset.deadline) or provider_class(provider).retention is not None
 
 
 def provider_class(name: str) -> type[Provider]:

@@ -290,6 +290,7 @@ def people_decide(process: Process) -> None:
     process.command("deciding.retry", [ids["failed"]])
     process.archive(lambda claim: Archived(claim, (Lost(0, "404"),), described=False))
     process.command("deciding.retry", [ids["expired"]])
+    process.try_once("archiving.look_again")
     process.archive()
     # Its worker has died.
     process.clock.advance(LEASE.total_seconds() + 1)

@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0015"
+HEAD = "0018"
 
 
 @pytest.fixture
@@ -92,7 +92,8 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 
 def back_to_0010(connection: Connection) -> None:
-    """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
+    """No flows, what is asked for is its generation, follow-ups are tried for ever, nothing is pruned or refused."""
+    connection.execute(text("ALTER TABLE assets DROP COLUMN reason"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
