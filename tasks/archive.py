@@ -3,11 +3,12 @@
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from tasks.asking import fresh_link
+from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.storing import keep_download, keep_text
 from worker import stopping
 from worker.archive.sidecar import sidecar
@@ -15,7 +16,6 @@ from worker.bells import ring_if_due
 from worker.celery import app
 from worker.content import inspect
 from worker.deadline import deadline_of
-from worker.download import Download
 from worker.draining import LEASE, drain
 from worker.errors import (
     ArchiveError,
@@ -49,8 +49,6 @@ ASKED_AT = frozenset({1, 6, 13, 20, 40})
 #: however far away the end of a link is
 MOST_PATIENT = timedelta(days=365)
 _DIED = "workers died or hung while they worked on it; their logs may tell why"
-#: of such bytes, so many at most are kept for a look
-LARGEST_SET_ASIDE = 16 * 1024 * 1024
 
 
 @app.task(name="archive")
@@ -61,7 +59,7 @@ def archive() -> None:
     if drain(
         _claimer(here),
         functools.partial(archive_one, here),
-        archiving.record,
+        functools.partial(_record, here),
         renew=lambda claims: archiving.renew(claims, LEASE),
         give_back=lambda claims: archiving.record([Archived(claim, (), described=False) for claim in claims]),
         threads=THREADS,
@@ -163,8 +161,10 @@ def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reas
     return Lost(asset.index, why, Trouble.UNREACHABLE)
 
 
-def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
+def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
     generation = claim.generation
+    if asset.accepted is not None and (taken := keep_accepted(here, claim, asset)) is not None:
+        return taken
     hosts = here.provider(generation.provider).result_hosts
     with here.downloader.fetch(asset.url, hosts=hosts) as download:
         try:
@@ -172,26 +172,21 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
         except ContentInvalid as error:
             if asset.tries < PATIENT_TRIES:
                 raise
-            raise ContentInvalid(f"{error}{_set_aside(here, claim, asset, download)}") from error
+            said = f" (it came with Content-Encoding {download.coding!r})" if download.coding else ""
+            refused, where = set_aside(here, claim, asset, download, f"{error}{said}")
+            result = _put_off(here, claim, asset, f"{error}{said}; {where}", error.trouble)
+            return replace(result, refused=refused)
         return keep_download(here, claim, asset.index, download, facts)
 
 
-def _set_aside(here: Services, claim: ArchiveClaim, asset: Asset, download: Download) -> str:
-    """Keep bytes that were refused for good where a person can look at them; a word on where they are."""
-    if download.bytes > LARGEST_SET_ASIDE:
-        return f"; its {download.bytes:,} bytes are too many to be kept aside"
-    key = here.archive.keys.rejected(claim.generation.id, asset.index)
-    download.file.seek(0)
-    try:
-        here.archive.overwrite(
-            key,
-            download.file.read(),
-            content_type="application/octet-stream",
-            metadata={"generation-id": claim.generation.id},
-        )
-    except ArchiveError as error:
-        return f"; its bytes could not be kept aside: {error}"
-    return f"; its bytes lie under {key}"
+def _record(here: Services, done: Sequence[Archived]) -> None:
+    """Write down what was done; what lay aside of it is not needed any more then."""
+    here.ledger.archiving.record(done)
+    for one in done:
+        stored = {result.index for result in one.results if isinstance(result, Stored)}
+        for asset in one.claim.assets:
+            if asset.index in stored and asset.refused is not None:
+                forget_refused(here, asset)
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
@@ -242,4 +237,5 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         height=stored.height,
         seconds=stored.seconds,
         source_sha256=stored.source_sha256,
+        accepted=asset.accepted if stored.accepted else None,
     )

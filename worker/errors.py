@@ -110,6 +110,8 @@ class LinkDead(DownloadError):
     """There is no file behind the link: not yet, or not any more. Later, or a fresh link, may help."""
 
     trouble = Trouble.NOT_FOUND
+    #: whether the server said 403, as it also does to those whom it does not like
+    is_forbidden = False
 
 
 class LinkBlocked(DownloadError):

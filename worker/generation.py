@@ -216,6 +216,26 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Bytes that came for an asset and were refused; they lie aside in the bucket. `type`: what the server said."""
+
+    bytes: int
+    sha256: str
+    type: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A person had a look at refused bytes, and has them archived as they are."""
+
+    by: str
+    at: datetime
+    #: why they had been refused
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One result. `url` is a secret while it lives: show it only through `worker.redaction`; a text has `content`."""
 
@@ -240,6 +260,8 @@ class Asset:
     #: why it is not stored (`Trouble`), and when it is tried next
     reason: str | None = None
     not_before: datetime | None = None
+    refused: Refused | None = None
+    accepted: Accepted | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
 

@@ -54,7 +54,7 @@ class Services:
 
     @locked_cached_property
     def downloader(self) -> Downloader:
-        return Downloader(self.settings.darkroom_download_allow)
+        return Downloader(self.settings.darkroom_download_allow, user_agent=self.settings.darkroom_user_agent)
 
     @locked_cached_property
     def signer(self) -> Signer:

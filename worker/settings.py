@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: str = ""
+    #: how downloads introduce themselves; a server that refuses them with 403 is asked once more as a browser
+    darkroom_user_agent: str | None = Field(default=None, pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$")
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: minutes after which an unclear submission is looked for no more, and waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
@@ -90,6 +92,8 @@ class Settings(BaseSettings):
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
     #: a statement in the file itself that a model made it; xmp changes the bytes of pictures, not their pixels
     darkroom_provenance: Literal["off", "xmp"] = "off"
+    #: gigabytes of refused bytes that are kept in the bucket for a look and `darkroom accept`; more are not kept
+    darkroom_rejected_gb: float = Field(default=5, ge=0, le=100_000)
     #: bytes that another generation has stored are not stored a second time
     darkroom_deduplicate: bool = False
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price

@@ -9,7 +9,7 @@ from worker.generation import Asset, Generation, iso
 from worker.redaction import redact, shorten_files
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
-SCHEMA = 2
+SCHEMA = 3
 #: of `manifest.schema.json`
 MANIFEST_SCHEMA = 1
 
@@ -39,7 +39,12 @@ def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "submitted_at": iso(generation.submitted_at),
         "finished_at": iso(generation.finished_at),
         "assets": [
-            {**_facts(asset), "source": _unsigned(asset.url), "source_sha256": asset.source_sha256 or asset.sha256}
+            {
+                **_facts(asset),
+                "source": _unsigned(asset.url),
+                "source_sha256": asset.source_sha256 or asset.sha256,
+                "accepted": _accepted(asset),
+            }
             for asset in sorted(assets, key=lambda asset: asset.index)
         ],
     }
@@ -84,6 +89,11 @@ def _facts(asset: Asset) -> dict[str, Any]:
         "height": asset.height,
         "seconds": asset.seconds,
     }
+
+
+def _accepted(asset: Asset) -> dict[str, Any] | None:
+    one = asset.accepted
+    return None if one is None else {"by": one.by, "at": iso(one.at), "refused": redact(one.why)}
 
 
 def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:

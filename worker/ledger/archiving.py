@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select, text, update
 
-from worker.generation import MENDED_BY_RESTART, State, Trouble
+from worker.generation import MENDED_BY_RESTART, Refused, State, Trouble
 from worker.ledger.archive_claims import ArchiveClaim, ArchiveClaims
 from worker.ledger.changes import Changes
 from worker.ledger.statements import IDS, NOW, update_row
-from worker.ledger.tables import UNSTORED, assets
+from worker.ledger.tables import REFUSED, UNSTORED, assets
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Stored:
     seconds: float | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
+    #: whether they are bytes that had been refused, as a person has accepted them
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Postponed:
     url: str | None = None
     deadline: datetime | None = None
     reason: Trouble = Trouble.UNEXPECTED
+    #: what came this time, was refused and lies aside now
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Lost:
     index: int
     error: str
     reason: Trouble = Trouble.LINK_DEAD
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ _KINDS = (
     .where(_a.generation_id.in_(IDS))
     .group_by(_a.generation_id, _a.state, _a.reason)
 )
+_REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
 _LOOK_AGAIN = (
     update(assets)
     .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
@@ -97,6 +103,11 @@ class Archiving(ArchiveClaims):
         """Let all be tried at once that a changed setting may have mended; how many."""
         with self._database.write() as connection:
             return connection.execute(_LOOK_AGAIN, {"now": self._database.clock()}).rowcount
+
+    def refused_bytes(self) -> int:
+        """How much lies aside in the bucket, of bytes that were refused."""
+        with self._database.read() as connection:
+            return int(connection.execute(_REFUSED_BYTES).scalar() or 0)
 
     def note_risks(self, within: timedelta) -> int:
         """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
@@ -163,8 +174,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             "height": result.height,
             "seconds": result.seconds,
             "source_sha256": result.source_sha256,
-            "reason": None,
-            "error": None,
+            **dict.fromkeys(("reason", "error", "refused_bytes", "refused_sha256", "refused_type")),
+            **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
         }
         event = "asset.archived"
         payload |= {"key": result.key, "sha256": result.sha256}
@@ -183,6 +194,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             wait = FIRST_WAIT
         values["not_before"] = changes.at + wait
         event = None
+    if not isinstance(result, Stored) and result.refused is not None:
+        values |= {f"refused_{name}": getattr(result.refused, name) for name in ("bytes", "sha256", "type", "why")}
     mine = {"generation_id": generation.id, "index": result.index, "state": "waiting", "lease": claim.lease}
     if update_row(changes.connection, assets, mine, **{"lease": None, **values}) != 1:
         return False

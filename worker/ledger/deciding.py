@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import select, text, update
 
-from worker.errors import CommitUnknown, LedgerUnavailable, NotFound
+from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInvalid
 from worker.generation import State
 from worker.ledger.accounts import CLOSED, FULL_RATE
 from worker.ledger.bites import in_bites
@@ -13,6 +13,7 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.pacing import is_slowed, put_right
 from worker.ledger.pacing_tables import accounts
+from worker.ledger.rows import to_asset
 from worker.ledger.second_looks import awaited
 from worker.ledger.statements import IDS, select_in, update_row
 from worker.ledger.submissions import settle_attempt
@@ -70,6 +71,35 @@ class Deciding:
             _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
 
         return self._in_bites(generation_ids, start_again)
+
+    def accept(self, generation_id: str, indexes: Collection[int], by: str, why: str = "") -> None:
+        """Have refused bytes archived as they are: the archive step does it. Repeating it changes nothing.
+
+        Raises NotFound, or RequestInvalid for an asset that has no such bytes, and does nothing.
+        """
+        with self._database.write() as connection:
+            changes = Changes(connection, self._database.clock())
+            lock_known(changes, [generation_id])
+            mine = select(assets).where(assets.c.generation_id == generation_id).with_for_update()
+            found = {asset.index: asset for asset in map(to_asset, connection.execute(mine))}
+            for index in indexes:
+                asset = found.get(index)
+                if asset is not None and asset.accepted is not None:
+                    continue
+                if asset is None or asset.refused is None or asset.state not in {"waiting", "expired"}:
+                    raise RequestInvalid(
+                        f"no refused bytes are kept of asset {index} of {generation_id}; "
+                        f"`darkroom show {generation_id}` tells what it has; nothing was changed"
+                    )
+                facts = {"accepted_by": by, "accepted_at": changes.at, "state": "waiting", "tries": 0, "reason": None}
+                update_row(connection, assets, {"id": asset.id}, **facts)
+                told = {"by": by, "why": why, "refused": asset.refused.why}
+                changes.event("asset.accepted", generation_id=generation_id, batch_id=None, index=index, **told)
+            # One that a worker has at this moment comes again when its lease is over, or its result is written.
+            connection.execute(_TRY_NOW, {"ids": [generation_id]})
+            if changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None):
+                changes.reopen_batch_of(generation_id)
+            changes.flush()
 
     def resume(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
         """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.

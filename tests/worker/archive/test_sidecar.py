@@ -76,7 +76,7 @@ def listed(generation: Generation, *assets: Asset) -> dict:
 
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
     assert described(GENERATION, ASSET) == {
-        "schema": 2,
+        "schema": 3,
         "id": "gen_1",
         "custom_key": "My Cat",
         "batch": "batch_1",
@@ -105,6 +105,7 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
                 "seconds": None,
                 "source": "https://cdn.discordapp.com/attachments/1/2/cat.png",
                 "source_sha256": "ab" * 32,
+                "accepted": None,
             }
         ],
     }

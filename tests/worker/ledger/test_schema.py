@@ -93,7 +93,11 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 def back_to_0010(connection: Connection) -> None:
     """No flows, what is asked for is its generation, follow-ups are tried for ever, nothing is pruned or refused."""
-    connection.execute(text("ALTER TABLE assets DROP COLUMN reason"))
+    connection.execute(text("DROP INDEX ix_assets_refused"))
+    for column in ("reason", *(f"refused_{what}" for what in ("bytes", "sha256", "type", "why"))):
+        connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))
+    for column in ("by", "at"):
+        connection.execute(text(f"ALTER TABLE assets DROP COLUMN accepted_{column}"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
