@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from tasks.asking import fresh_link
+from tasks.asking import fresh_link, hosts_of
+from tasks.long_downloads import LongDownloads, Turn
 from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.storing import keep_download, keep_text
 from worker import stopping
@@ -24,6 +25,7 @@ from worker.errors import (
     DownloadError,
     LinkDead,
     QueryFailed,
+    SetDown,
 )
 from worker.generation import Asset, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
@@ -48,6 +50,8 @@ MAX_RENEWALS = 8
 ASKED_AT = frozenset({1, 6, 13, 20, 40})
 #: however far away the end of a link is
 MOST_PATIENT = timedelta(days=365)
+#: a quarter of the threads, so that nothing slow holds up what is quick
+LONG = LongDownloads(THREADS // 4)
 _DIED = "workers died or hung while they worked on it; their logs may tell why"
 
 
@@ -63,6 +67,7 @@ def archive() -> None:
         renew=lambda claims: archiving.renew(claims, LEASE),
         give_back=lambda claims: archiving.record([Archived(claim, (), described=False) for claim in claims]),
         threads=THREADS,
+        takes_long=LONG.holds,
     ):
         ring_if_due(here.ledger, "follow_up")
 
@@ -91,6 +96,11 @@ def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
     """Fetch and store the waiting assets of one generation; when all lie in the bucket, describe them beside it."""
+    with LONG.turn(claim) as turn:
+        return _archive(here, claim, turn)
+
+
+def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     started = time.monotonic()
     waiting = [asset for asset in claim.assets if asset.state == "waiting"]
     # What has killed workers comes when nothing else of its generation is left to be done.
@@ -101,11 +111,13 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
     if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
         given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
         return Archived(claim, tuple(given_back), described=False)
-    results = [
-        _store(here, claim, asset)
-        for asset in waiting
-        if time.monotonic() - started < PATIENCE and not stopping.is_asked()
-    ]
+    results: list[Stored | Postponed | Lost] = []
+    for asset in waiting:
+        if time.monotonic() - started >= PATIENCE or stopping.is_asked():
+            break
+        result = _store(here, claim, asset, turn)
+        if result is not None:
+            results.append(result)
     is_described = False
     try:
         is_described = _describe(here, claim, results)
@@ -123,29 +135,37 @@ def _wait_for_sidecar(results: list[Stored | Postponed | Lost], why: str) -> Non
     results.append(Postponed(last.index, f"the sidecar could not be written: {why}", reason=Trouble.STORE))
 
 
-def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
+def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
     try:
-        return _stored(here, claim, asset)
+        return _stored(here, claim, asset, turn)
     except Exception as error:
         # Of which nobody has thought.
         log.exception("asset %d of %s cannot be archived", asset.index, claim.generation.id)
         return _put_off(here, claim, asset, f"it cannot be archived: {described(error)}", Trouble.UNEXPECTED)
 
 
-def _stored(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
+def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
+    """None when the worker is to stop, and others are to take it."""
     try:
         if asset.content is not None:
             return keep_text(here, claim, asset.index, asset.content)
-        return _fetch_and_put(here, claim, asset)
+        return _fetch_and_put(here, claim, asset, turn)
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
+    except SetDown as error:
+        return None if stopping.is_asked() else _set_down(here, claim, asset, error)
     except DownloadError as error:
         return _put_off(here, claim, asset, str(error), error.trouble)
-    except ArchiveError as error:
+    except (ArchiveError, ConfigurationError) as error:
         # The link is well: it is no reason to give up.
-        return Postponed(asset.index, str(error), reason=Trouble.STORE)
-    except ConfigurationError as error:
-        return Postponed(asset.index, str(error), reason=Trouble.SETTING)
+        reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
+        return Postponed(asset.index, str(error), reason=reason)
+
+
+def _set_down(here: Services, claim: ArchiveClaim, asset: Asset, error: SetDown) -> Postponed | Lost:
+    """What goes on with the rest was no try that failed."""
+    result = _put_off(here, claim, asset, str(error), error.trouble)
+    return replace(result, goes_on=True) if isinstance(result, Postponed) and error.can_resume else result
 
 
 def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reason: Trouble) -> Postponed | Lost:
@@ -161,12 +181,11 @@ def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reas
     return Lost(asset.index, why, Trouble.UNREACHABLE)
 
 
-def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
+def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost:
     generation = claim.generation
     if asset.accepted is not None and (taken := keep_accepted(here, claim, asset)) is not None:
         return taken
-    hosts = here.provider(generation.provider).result_hosts
-    with here.downloader.fetch(asset.url, hosts=hosts) as download:
+    with here.downloader.fetch(asset.url, hosts_of(here, generation, asset), turn.may_go_on) as download:
         try:
             facts = inspect(download.file, asset.kind)
         except ContentInvalid as error:

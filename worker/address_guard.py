@@ -9,9 +9,10 @@ import re
 import socket
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from worker.errors import AddressForbidden, ConfigurationError, LinkForbidden
 
@@ -60,6 +61,13 @@ _ANSWERS_OF_NETWORKS = (
     ("DNS64 (a network with IPv6 only)", IPv6Network("64:ff9b::/96")),
 )
 
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+#: never reached unless a setting names it: what tells a cloud's machines their secrets, and neighbours on the link
+_METADATA: tuple[IPv4Network | IPv6Network, ...] = (
+    *(IPv4Network(text) for text in ("169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24", "100.100.100.200/32")),
+    *(IPv6Network(text) for text in ("fe80::/10", "fd00:ec2::/32", "::ffff:0:0/96", *map(str, _NAT64))),
+)
+
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # A last label that is a number makes the resolver read the whole name as an IPv4 address (127.1, 0x7f000001).
 _NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d){_LABEL}", re.ASCII)
@@ -81,6 +89,8 @@ class Target:
     port: int
     #: path and query as they go over the wire
     path: str
+    #: whether its origin is one that the operator wrote, in whose private network it may be
+    is_named: bool = False
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -118,6 +128,9 @@ class AddressGuard:
     def admit(self, url: str, hosts: Collection[str]) -> Target:
         """Split a link that leads to one of `hosts` or their subdomains, or to what `allow` names.
 
+        One of `hosts` may be an origin, as `origin_of` writes it, that the operator has named: then its scheme and port
+        are allowed, and an address in a private network.
+
         The path and query stay as they are, byte for byte, because they are signed; only what HTTP cannot carry
         (blanks, non-ASCII) is percent-encoded. Raises LinkForbidden.
         """
@@ -130,14 +143,14 @@ class AddressGuard:
         path = quote(parts["path"] or "/", safe=_PRINTABLE_ASCII)
         port = int(parts["port"] or DEFAULT_PORTS[scheme])
         target = Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
+        if _origin(scheme, host, port) in hosts:
+            return replace(target, is_named=True)
         if self._is_allowed(host):
             if not 0 < port < 65536:
                 raise LinkForbidden(f"{target}: there is no port {port}")
             return target
         if not _is_within(host, hosts):
-            raise LinkForbidden(
-                f"{target}: its host is none of the provider's; if it is to be trusted, add it to {_SETTING}"
-            )
+            raise LinkForbidden(f"{target}: its host is none of the provider's; {_remedy_for_host(host)}")
         if scheme != "https" or port != DEFAULT_PORTS["https"]:
             raise LinkForbidden(f"{target}: only https on port 443 is allowed, unless {_SETTING} names the host")
         return target
@@ -149,13 +162,11 @@ class AddressGuard:
         AddressForbidden before any connection if a single one of its addresses is forbidden, OSError if none answers.
         How long the resolution of a name takes at most is the system's setting (resolv.conf).
         """
-        addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        for *_, address in addresses:
-            found = ipaddress.ip_address(address[0])
-            if not self._may_connect(found):
-                raise AddressForbidden(
-                    f"{target}: its host has the address {found}, where no download may go: {remedy_for(found)}"
-                )
+        addresses, refused = self._resolve(target)
+        if refused:
+            raise AddressForbidden(
+                f"{target}: its host has the address {refused[0]}, where no download may go: {remedy_for(refused[0])}"
+            )
         failure: OSError = TimeoutError("its total time is over")
         for family, kind, protocol, _, address in addresses:
             patience = min(timeout, deadline - time.monotonic())
@@ -173,6 +184,25 @@ class AddressGuard:
                 return connection
         raise failure
 
+    def refused_addresses(self, host: str) -> "list[IPv4Address | IPv6Address]":
+        """The addresses of a host, as it resolves here and now, for which a download from it would be refused.
+
+        Raises OSError for one that cannot be resolved.
+        """
+        return self._resolve(Target("https", host, DEFAULT_PORTS["https"], "/"))[1]
+
+    def _resolve(self, target: Target) -> "tuple[list[Any], list[IPv4Address | IPv6Address]]":
+        """What `getaddrinfo` gives for it, and the addresses among it that are forbidden.
+
+        DNS64 adds translated addresses to good ones: those are left out if there are others.
+        """
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        read = [ipaddress.ip_address(answer[4][0]) for answer in found]
+        refused = [one for one in read if not self._may_connect(one, is_named=target.is_named)]
+        if refused and len(refused) < len(read) and all(_is_translated(one) for one in refused):
+            return [answer for answer, one in zip(found, read, strict=True) if one not in refused], []
+        return found, refused
+
     def _is_allowed(self, host: str) -> bool:
         try:
             address = ipaddress.ip_address(host)
@@ -180,12 +210,40 @@ class AddressGuard:
             return _is_within(host, self._names)
         return any(address in network for network in self._networks)
 
-    def _may_connect(self, address: IPv4Address | IPv6Address) -> bool:
-        if any(address in network for network in self._networks):
+    def _may_connect(self, address: IPv4Address | IPv6Address, *, is_named: bool = False) -> bool:
+        if is_named and not any(address in network for network in _METADATA):
             return True
+        if any(address in network for network in self._networks):
+            # What is translated must be allowed itself.
+            inner = IPv4Address(int(address) & 0xFFFF_FFFF)
+            return not _is_translated(address) or self._may_connect(inner)
         if isinstance(address, IPv4Address):
             return not any(address in network for network in _FORBIDDEN_V4)
         return address in _GLOBAL_V6 and not any(address in network for network in _FORBIDDEN_V6)
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an address that the operator wrote, as `AddressGuard.admit` knows it."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return _origin(scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[scheme])
+
+
+def _origin(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://{host}:{port}"
+
+
+def _is_translated(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in _NAT64)
+
+
+def _remedy_for_host(host: str) -> str:
+    if host in {"localhost", "::1"} or host.startswith("127."):
+        return (
+            "it is the machine that wrote the link: let the relay write its public address into its links (new-api "
+            f"calls it ServerAddress), or, if it runs on this machine, set {_SETTING}=localhost,127.0.0.1,::1"
+        )
+    return f"if it is to be trusted, add it to {_SETTING} (a midjourney-proxy's rather to MJPROXY_RESULT_HOSTS)"
 
 
 def remedy_for(address: IPv4Address | IPv6Address) -> str:

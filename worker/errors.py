@@ -106,6 +106,19 @@ class DownloadError(DarkroomError):
     trouble: ClassVar[Trouble] = Trouble.NO_ANSWER
 
 
+class TooSlow(DownloadError):
+    """It stalled, or its bytes come more slowly than is waited for."""
+
+    trouble = Trouble.TOO_SLOW
+
+
+class SetDown(TooSlow):
+    """It takes long, and made room for others."""
+
+    #: whether the next try in this process goes on with the rest
+    can_resume = False
+
+
 class LinkDead(DownloadError):
     """There is no file behind the link: not yet, or not any more. Later, or a fresh link, may help."""
 

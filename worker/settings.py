@@ -43,7 +43,7 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError(f"{value!r} is not an http:// or https:// address")
     return value.rstrip("/")
 
@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: str = ""
+    #: seconds without a single byte after which a download is broken off, and bytes per second that it must bring on
+    #: average once a minute is over
+    darkroom_stall_seconds: float = Field(default=30, ge=1, le=30)
+    darkroom_least_bytes_per_second: float = Field(default=100, ge=0)
     #: how downloads introduce themselves; a server that refuses them with 403 is asked once more as a browser
     darkroom_user_agent: str | None = Field(default=None, pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$")
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"

@@ -2,8 +2,10 @@
 
 import http.client
 import io
+import math
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,26 +13,40 @@ if TYPE_CHECKING:
 
 
 def timed_response(
-    sock: socket.socket, options: dict[str, Any], *, timeout: float, deadline: float
+    sock: socket.socket,
+    options: dict[str, Any],
+    *,
+    timeout: float,
+    deadline: float = math.inf,
+    watch: Callable[[int], None] | None = None,
 ) -> http.client.HTTPResponse:
     """What http.client reads an answer with; each read ends after `timeout` seconds, and all of them at `deadline`.
 
-    `deadline`: of the monotonic clock. Too late is TimeoutError.
+    `deadline`: of the monotonic clock. Too late is TimeoutError. `watch` is told how many bytes each read has brought,
+    and may end it all by raising.
     """
     response = http.client.HTTPResponse(sock, **options)
     raw = response.fp.detach()
-    response.fp = io.BufferedReader(_TimedReader(raw, sock, timeout, deadline))
+    response.fp = io.BufferedReader(_TimedReader(raw, sock, timeout, deadline, watch))
     return response
 
 
 class _TimedReader(io.RawIOBase):
     """Gives each read only the time that is left, so status line, headers, chunk sizes and body all end in time."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float) -> None:
+    def __init__(
+        self,
+        raw: io.RawIOBase,
+        sock: socket.socket,
+        timeout: float,
+        deadline: float,
+        watch: Callable[[int], None] | None,
+    ) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout = timeout
         self._deadline = deadline
+        self._watch = watch
 
     def readable(self) -> bool:
         return True
@@ -41,10 +57,13 @@ class _TimedReader(io.RawIOBase):
             raise TimeoutError("its total time is over")
         self._sock.settimeout(min(self._timeout, left))
         try:
-            return self._raw.readinto(buffer)
+            count = self._raw.readinto(buffer)
         except TimeoutError as error:
             silence = f"nothing came for {self._timeout:g} seconds"
             raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
+        if self._watch is not None and count:
+            self._watch(count)
+        return count
 
     def close(self) -> None:
         self._raw.close()

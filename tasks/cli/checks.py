@@ -16,6 +16,7 @@ from redis import RedisError
 from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
 from tasks.cli.connection import require_ledger
 from tasks.cli.finding import Finding, Verdict
+from tasks.cli.host_checks import examine_hosts
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import duration
 from tasks.cli.workers import SILENCE
@@ -56,6 +57,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)
     yield from examine_keys(here)
+    yield from _tried("result hosts", examine_hosts, here)
     yield from _tried("budgets", _budgets, here)
     for check in (_clocks, _workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.

@@ -132,3 +132,20 @@ def test_the_provider_is_asked_for_a_fresh_link_a_few_times_only(pipeline: Pipel
         for _ in range(45):
             go_on(pipeline, hours=6)
     assert 3 <= len(pipeline.sandbox.log("query")) <= 5
+
+
+def test_a_fresh_link_may_lead_to_another_host_for_its_own_asset_only(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = "https://renewed.example/a.png?sig=1"
+    provider = pipeline.here.provider("acedata")
+    monkeypatch.setattr(type(provider), "renew", lambda *_: fresh)
+    with serving(reply("404 Not Found")) as server:
+        one = succeeded(pipeline, f"http://127.0.0.1:{server.port}/a.png")
+        go_on(pipeline)
+    assert asset_of(pipeline, one).url == fresh
+    other = succeeded(pipeline, fresh)
+    go_on(pipeline, seconds=3)
+    # No such name: it was looked for, which a forbidden host is not.
+    assert asset_of(pipeline, one).reason == "no_answer"
+    assert asset_of(pipeline, other).reason == "host_not_allowed"

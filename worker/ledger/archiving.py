@@ -42,6 +42,8 @@ class Postponed:
     reason: Trouble = Trouble.UNEXPECTED
     #: what came this time, was refused and lies aside now
     refused: Refused | None = None
+    #: it was no failure, and goes on soon
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,10 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
     else:
         asset = next(asset for asset in claim.assets if asset.index == result.index)
         values = {"reason": result.reason, "error": result.error}
-        if result.url is None:
+        if result.goes_on:
+            values["tries"] = asset.tries - 1
+            wait = FIRST_WAIT
+        elif result.url is None:
             age = changes.at - (generation.finished_at or generation.created_at)
             wait = retry_wait(asset.tries, age, asset.deadline - changes.at, result.reason)
         else:

@@ -65,7 +65,7 @@ class Provider(ABC):
     shown: ClassVar[frozenset[Operation]] = frozenset()
     #: most task_ids per `fetch`
     fetch_limit: ClassVar[int]
-    #: hosts (and their subdomains) that result links may point to
+    #: hosts (and their subdomains) that result links may point to, and origins that the operator has named
     result_hosts: frozenset[str]
     callback: Callback = Callback.UNSIGNED
     #: whether a callback only says that there is news, which is then taken from `fetch`
