@@ -65,7 +65,7 @@ _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 #: never reached unless a setting names it: what tells a cloud's machines their secrets, and neighbours on the link
 _METADATA: tuple[IPv4Network | IPv6Network, ...] = (
     *(IPv4Network(text) for text in ("169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24", "100.100.100.200/32")),
-    *(IPv6Network(text) for text in ("fe80::/10", "fd00:ec2::/32", "::ffff:0:0/96", *map(str, _NAT64))),
+    *(IPv6Network(text) for text in ("fe80::/10", "fd00:ec2::/32", "::ffff:0:0/96")),
 )
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -194,12 +194,12 @@ class AddressGuard:
     def _resolve(self, target: Target) -> "tuple[list[Any], list[IPv4Address | IPv6Address]]":
         """What `getaddrinfo` gives for it, and the addresses among it that are forbidden.
 
-        DNS64 adds translated addresses to good ones: those are left out if there are others.
+        DNS64 adds the translations of good addresses: those are left out if there are others.
         """
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         read = [ipaddress.ip_address(answer[4][0]) for answer in found]
         refused = [one for one in read if not self._may_connect(one, is_named=target.is_named)]
-        if refused and len(refused) < len(read) and all(_is_translated(one) for one in refused):
+        if refused and len(refused) < len(read) and all(self._translates_a_good_one(one) for one in refused):
             return [answer for answer, one in zip(found, read, strict=True) if one not in refused], []
         return found, refused
 
@@ -211,15 +211,16 @@ class AddressGuard:
         return any(address in network for network in self._networks)
 
     def _may_connect(self, address: IPv4Address | IPv6Address, *, is_named: bool = False) -> bool:
-        if is_named and not any(address in network for network in _METADATA):
+        if is_named and not _is_translated(address) and not any(address in network for network in _METADATA):
             return True
         if any(address in network for network in self._networks):
-            # What is translated must be allowed itself.
-            inner = IPv4Address(int(address) & 0xFFFF_FFFF)
-            return not _is_translated(address) or self._may_connect(inner)
+            return not _is_translated(address) or self._translates_a_good_one(address)
         if isinstance(address, IPv4Address):
             return not any(address in network for network in _FORBIDDEN_V4)
         return address in _GLOBAL_V6 and not any(address in network for network in _FORBIDDEN_V6)
+
+    def _translates_a_good_one(self, address: IPv4Address | IPv6Address) -> bool:
+        return _is_translated(address) and self._may_connect(IPv4Address(int(address) & 0xFFFF_FFFF))
 
 
 def origin_of(url: str) -> str:
@@ -250,6 +251,8 @@ def remedy_for(address: IPv4Address | IPv6Address) -> str:
     """What to do where a resolver gives this forbidden address for the host of a result link."""
     if address.is_unspecified:
         return "a blocklist in the resolver's way says so; take the host off it"
+    if any(address in network for network in _METADATA):
+        return "no file of a provider lies there: mend what the resolver answers"
     for what, network in _ANSWERS_OF_NETWORKS:
         if address in network:
             return f"that is an answer of {what}; if this network is meant to give such, {_SETTING}={network} allows it"

@@ -22,8 +22,8 @@ def timed_response(
 ) -> http.client.HTTPResponse:
     """What http.client reads an answer with; each read ends after `timeout` seconds, and all of them at `deadline`.
 
-    `deadline`: of the monotonic clock. Too late is TimeoutError. `watch` is told how many bytes each read has brought,
-    and may end it all by raising.
+    `deadline`: of the monotonic clock. Too late is TimeoutError. `watch` is told before each read how many bytes the
+    last one has brought, and may end it all by raising.
     """
     response = http.client.HTTPResponse(sock, **options)
     raw = response.fp.detach()
@@ -47,11 +47,14 @@ class _TimedReader(io.RawIOBase):
         self._timeout = timeout
         self._deadline = deadline
         self._watch = watch
+        self._brought = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        if self._watch is not None:
+            self._watch(self._brought)
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("its total time is over")
@@ -61,8 +64,7 @@ class _TimedReader(io.RawIOBase):
         except TimeoutError as error:
             silence = f"nothing came for {self._timeout:g} seconds"
             raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
-        if self._watch is not None and count:
-            self._watch(count)
+        self._brought = count or 0
         return count
 
     def close(self) -> None:

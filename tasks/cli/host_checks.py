@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
 
 from tasks.cli.account_checks import is_set_up
 from tasks.cli.finding import Finding, Verdict
@@ -20,8 +21,10 @@ Addresses = list[IPv4Address | IPv6Address]
 def examine_hosts(here: Services) -> Iterator[Finding]:
     """Resolve the hosts that results come from, and tell of those whose downloads would be refused, once per reason."""
     providers = [name for name in PROVIDERS if is_set_up(here, name)]
+    known = {host for name in providers for host in here.provider(name).result_hosts}
     # An origin that the operator has named is reached whatever its address.
-    hosts = sorted({host for name in providers for host in here.provider(name).result_hosts if "://" not in host})
+    named = {urlsplit(host).hostname for host in known if "://" in host}
+    hosts = sorted(host for host in known - named if "://" not in host)
     if not hosts:
         return
     guard = AddressGuard(here.settings.darkroom_download_allow)
@@ -34,9 +37,9 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
     for host, addresses in answered.items():
         if addresses:
             refused.setdefault(remedy_for(addresses[0]), []).append(f"{host} ({addresses[0]})")
-    for remedy, named in refused.items():
-        message = f"no download may go to {', '.join(named)}: {remedy}"
-        yield Finding(_CHECK, Verdict.FAIL, message, {"refused": len(named)})
+    for remedy, several in refused.items():
+        message = f"no download may go to {', '.join(several)}: {remedy}"
+        yield Finding(_CHECK, Verdict.FAIL, message, {"refused": len(several)})
     if not answered:
         yield Finding(
             _CHECK, Verdict.WARN, f"none of {len(hosts)} could be resolved, such as {hosts[0]}: is there DNS?"

@@ -220,6 +220,7 @@ def test_a_translated_address_that_is_allowed_leads_to_no_private_one():
         ("100.100.1.2", "DARKROOM_DOWNLOAD_ALLOW=100.64.0.0/10 allows it"),
         ("0.0.0.0", "take the host off it"),
         ("10.11.12.13", "DARKROOM_DOWNLOAD_ALLOW=10.11.12.13 allows it"),
+        ("169.254.169.254", "no file of a provider lies there"),
     ],
 )
 def test_the_remedy_is_the_narrowest_setting(address, remedy, resolver):
