@@ -22,6 +22,7 @@ _MAX_REDIRECTS = 3
 _MAX_INTERRUPTIONS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DEAD = frozenset({403, 404, 410})
+_FORBIDDEN = frozenset({401, 403, 406})
 #: with which firewalls refuse
 _REFUSALS = frozenset({401, 403, 406, 429, 503})
 #: what some firewalls want (cdn.midjourney.com, Cloudflare's rule 1010)
@@ -133,7 +134,7 @@ class Downloader:
                 continue
             except (LinkBlocked, LinkDead) as error:
                 # A firewall may only want a browser, and does not always say so.
-                if as_browser or not (isinstance(error, LinkBlocked) or error.is_forbidden):
+                if as_browser or not error.is_forbidden:
                     raise
                 as_browser = True
                 continue
@@ -191,14 +192,16 @@ class _NotNow(Exception):
 
 
 def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) -> None:
+    error: DownloadError | None = None
     if response.status in _REFUSALS and _is_firewall(response):
-        raise LinkBlocked(
+        error = LinkBlocked(
             f"{target}: HTTP {response.status} from a firewall, which says nothing about the file and does not let a "
             "browser's User-Agent pass either: set DARKROOM_USER_AGENT to one that it likes, or use another network"
         )
-    if response.status in _DEAD:
+    elif response.status in _DEAD:
         error = LinkDead(f"{target}: HTTP {response.status}: there is no file behind the link (yet, or any more)")
-        error.is_forbidden = response.status == 403
+    if error is not None:
+        error.is_forbidden = response.status in _FORBIDDEN
         raise error
     if response.status != 200 and not (rest and response.status == 206):
         raise DownloadError(f"{target}: HTTP {response.status} instead of the file")

@@ -104,6 +104,8 @@ class DownloadError(DarkroomError):
     """A result link did not give its bytes; trying again later may help."""
 
     trouble: ClassVar[Trouble] = Trouble.NO_ANSWER
+    #: whether the server refused us, as it also does with those whom it takes for programs
+    is_forbidden = False
 
 
 class TooSlow(DownloadError):
@@ -123,8 +125,6 @@ class LinkDead(DownloadError):
     """There is no file behind the link: not yet, or not any more. Later, or a fresh link, may help."""
 
     trouble = Trouble.NOT_FOUND
-    #: whether the server said 403, as it also does to those whom it does not like
-    is_forbidden = False
 
 
 class LinkBlocked(DownloadError):

@@ -370,7 +370,8 @@ def test_plain_bytes_are_plain_whatever_coding_the_server_names(coding):
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "gzip, aws-chunked", "deflate", "identity,gzip,utf-8"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_gzip_and_deflate_are_undone(coding, chunked):
-    body = os.urandom(400_000) + bytes(3_000_000)
+    # So that parts end with the last byte that was read, too.
+    body = os.urandom(400_000) + bytes(64 * 65536 - 400_000)
     coded = zlib.compress(body) if coding == "deflate" else gzip.compress(body) + gzip.compress(b"more") + bytes(100)
     body += b"" if coding == "deflate" else b"more"
     answer = ok(coded, f"Content-Encoding: {coding}", 'ETag: "v1"', "Accept-Ranges: bytes")
@@ -415,6 +416,13 @@ def test_who_is_refused_as_a_program_asks_once_more_as_a_browser_and_remembers_t
         assert len(server.requests) == 2
         assert fetch(downloader, link(server)) == BODY
         assert len(server.requests) == 3
+
+
+def test_who_is_told_to_wait_does_not_ask_once_more():
+    with serving(reply("429 Too Many Requests", "cf-mitigated: challenge")) as server, new_downloader() as downloader:
+        with pytest.raises(LinkBlocked):
+            fetch(downloader, link(server))
+        assert len(server.requests) == 1
 
 
 def test_the_user_agent_is_as_set():

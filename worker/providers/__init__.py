@@ -136,7 +136,8 @@ PROVIDERS: Mapping[str, str] = {
 
 def end_is_proven(provider: str, asset: Asset) -> bool:
     """Whether the deadline of its link is no guess: the link itself names it, or the provider's pages do."""
-    return is_told(asset.url, asset.deadline) or provider_class(provider).retention is not None
+    documented = provider in PROVIDERS and provider_class(provider).retention is not None
+    return documented or is_told(asset.url, asset.deadline)
 
 
 def provider_class(name: str) -> type[Provider]:
