@@ -40,7 +40,7 @@ THREADS = 10
 #: of these threads, so many are kept for links that die soon
 RESERVE = 2
 #: seconds after which a claim gives back the assets that are left, well within the task's time limit
-PATIENCE = 30.0
+PATIENCE = 20.0
 #: workers in a row that may die over an asset
 MAX_TRIES = 6
 #: fresh links that a provider gives for one asset at the most, each of which was dead as well
@@ -115,6 +115,7 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     for asset in waiting:
         if time.monotonic() - started >= PATIENCE or stopping.is_asked():
             break
+        turn.begin()
         result = _store(here, claim, asset, turn)
         if result is not None:
             results.append(result)

@@ -10,6 +10,8 @@ from worker.ledger.archive_claims import ArchiveClaim
 
 #: seconds after which a download needs one of the few places; with a stall it ends well within a task's time limit
 SLICE = 20.0
+#: seconds that each download of a claim has at least
+LEAST = 10.0
 #: seconds after which it makes room for others all the same
 LONGEST = 900.0
 
@@ -52,11 +54,18 @@ class Turn:
         self.name = name
         self._places = places
         self._began = time.monotonic()
+        self._until = self._began + SLICE
+
+    def begin(self) -> None:
+        """Another download of this claim begins."""
+        self._until = max(self._began + SLICE, time.monotonic() + LEAST)
 
     def may_go_on(self) -> bool:
         """What is short may still end while the worker stops; what takes long may not."""
-        seconds = time.monotonic() - self._began
-        return seconds < SLICE or (seconds < LONGEST and not stopping.is_asked() and self._places.take(self.name))
+        now = time.monotonic()
+        if now < self._until:
+            return True
+        return now < self._began + LONGEST and not stopping.is_asked() and self._places.take(self.name)
 
 
 def _name(claim: ArchiveClaim) -> tuple[str, str]:

@@ -21,6 +21,7 @@ _MAX_REDIRECTS = 3
 #: connections that may break within one file, where the server goes on each time
 _MAX_INTERRUPTIONS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_SUCH_RANGE = 416
 _DEAD = frozenset({403, 404, 410})
 _FORBIDDEN = frozenset({401, 403, 406})
 #: with which firewalls refuse
@@ -160,6 +161,9 @@ class Downloader:
         with _translated(target), self._connections.get(target, headers, pace) as response:
             if response.status in _REDIRECTS:
                 return _redirected(target, response.getheader("Location", ""))
+            if response.status == _NO_SUCH_RANGE and "Range" in headers:
+                transfer.forget_version()
+                raise Interrupted
             _check(target, response, rest="Range" in headers)
             try:
                 transfer.receive(response)

@@ -102,8 +102,12 @@ class Transfer:
         found = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range", ""))
         is_next = found is not None and (int(found[1]), int(found[2])) == (self._came, self._total)
         if not is_next or response.getheader("ETag") != self._version:
-            self._version = None
+            self.forget_version()
             raise Interrupted
+
+    def forget_version(self) -> None:
+        """The server has another one by now, or cannot go on after all: it begins anew."""
+        self._version = None
 
     def _take(self, piece: bytes) -> None:
         self._came += len(piece)

@@ -23,7 +23,16 @@ def test_only_so_many_claims_may_take_long(ledger: Ledger, monkeypatch: pytest.M
         with places.turn(third) as three:
             assert three.may_go_on()
             assert not places.holds(third)
+            monkeypatch.setattr(long_downloads, "LEAST", 60.0)
+            monkeypatch.setattr(long_downloads, "SLICE", -60.0)
+            three.begin()
+            # Another asset of the same claim has its own moment.
+            assert three.may_go_on()
+            assert not places.holds(third)
             monkeypatch.setattr(long_downloads, "SLICE", 0.0)
+            monkeypatch.setattr(long_downloads, "LEAST", 0.0)
+            for turn in (one, two, three):
+                turn.begin()
             assert one.may_go_on()
             assert two.may_go_on()
             assert not three.may_go_on()

@@ -129,6 +129,22 @@ def test_a_rest_of_another_place_or_version_is_not_taken_and_it_begins_anew(cont
     assert asked == [False, True, False]
 
 
+def test_a_server_that_has_no_such_rest_is_asked_for_the_whole():
+    asked = []
+
+    def answer(request: bytes) -> Iterable[bytes]:
+        asked.append(b"Range:" in request)
+        if asked[-1]:
+            yield b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\n\r\n"
+        else:
+            yield f'HTTP/1.1 200 OK\r\nContent-Length: {WHOLE}\r\nAccept-Ranges: bytes\r\nETag: "v1"\r\n\r\n'.encode()
+            yield BODY if len(asked) > 1 else BODY[:100_000]
+
+    with serving(answer) as server, new_downloader() as downloader:
+        assert fetch(downloader, link(server)) == BODY
+    assert asked == [False, True, False]
+
+
 def test_a_link_that_dies_in_the_middle_is_dead():
     def answer(request: bytes) -> Iterable[bytes]:
         if b"Range:" in request:
