@@ -260,8 +260,9 @@ def test_bytes_that_are_not_a_whole_picture_never_reach_the_bucket(start: Start,
     pipeline.until(lambda: bool(pipeline.assets(generation_id)) and bool(pipeline.assets(generation_id)[0].error))
 
     assert pipeline.get(generation_id).state is State.SUCCEEDED
-    pipeline.until(lambda: pipeline.clock.advance(minutes=5) or pipeline.get(generation_id).state is State.EXPIRED)
-    # What was refused for good lies aside for a person.
+    pipeline.until(lambda: pipeline.clock.advance(days=2) or pipeline.get(generation_id).state is State.EXPIRED)
+    assert pipeline.get(generation_id).reason == "unreachable"
+    # What was refused lies aside for a person.
     assert all("/rejected/" in key for key in pipeline.objects())
 
 

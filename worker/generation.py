@@ -123,14 +123,16 @@ class Trouble(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-#: what a changed setting or another network may mend, so that all of it is tried at once after a restart
+#: what a changed setting, another network or a newer version may mend: all of it is tried at once after a restart
 MENDED_BY_RESTART = (
     Trouble.BLOCKED,
     Trouble.HOST_NOT_ALLOWED,
     Trouble.ADDRESS_NOT_ALLOWED,
     Trouble.NO_ANSWER,
+    Trouble.BAD_CONTENT,
     Trouble.STORE,
     Trouble.SETTING,
+    Trouble.UNEXPECTED,
 )
 #: what stays until a person acts, and is told of at once
 FOR_A_PERSON = (Trouble.HOST_NOT_ALLOWED, Trouble.ADDRESS_NOT_ALLOWED, Trouble.SETTING)

@@ -211,7 +211,7 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
 
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_RETRY_WAIT = timedelta(hours=6)
-_LATER_WAIT = timedelta(minutes=5)
+LATER_WAIT = timedelta(minutes=5)
 #: bytes that were wrong so many times are not likely to get better
 PATIENT_TRIES = 6
 #: before what costs a whole download, or a worker
@@ -226,7 +226,7 @@ def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None =
     """
     wait = FIRST_WAIT * 2 ** (tries - 1) if tries < 5 else timedelta(seconds=30)
     if tries >= 12:
-        wait = min(max(_LATER_WAIT, age / 8), LONGEST_RETRY_WAIT)
+        wait = min(max(LATER_WAIT, age / 8), LONGEST_RETRY_WAIT)
     if (reason == Trouble.BAD_CONTENT and tries >= PATIENT_TRIES) or reason == Trouble.WORKER_DIED:
         wait = max(wait, _COSTLY_WAIT)
-    return min(wait, max(_LATER_WAIT, left / 4)) if left > timedelta() else wait
+    return min(wait, max(LATER_WAIT, left / 4)) if left > timedelta() else wait
