@@ -1,10 +1,9 @@
 """Bytes that came and were refused: kept aside for a look, and archived as they are once a person has accepted them."""
 
 import logging
-import os
 from tempfile import SpooledTemporaryFile
 
-from tasks.storing import keep_download
+from tasks.storing import keep_download, measured
 from worker.content import FileFacts, content_type_of
 from worker.download import Download
 from worker.errors import ArchiveError, ConfigurationError, NotFound
@@ -66,7 +65,7 @@ def set_aside(
 
 
 def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | None:
-    """Archive the bytes that a person has accepted; None where they do not lie aside any more."""
+    """Archive the bytes that a person has accepted; None where they do not lie aside any more as they were."""
     refused = asset.refused
     if refused is None:
         return None
@@ -78,8 +77,11 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
         except NotFound:
             return None
         file.seek(0)
+        if measured(file)[0] != refused.sha256:
+            # Not what the person has seen.
+            return None
         kind = kind_of(file.read(64), refused.type)
-        file.seek(0, os.SEEK_SET)
+        file.seek(0)
         facts = FileFacts(kind, _EXTENSIONS.get(kind, "bin"), 0, 0)
         download = Download(file, refused.sha256, refused.bytes, refused.type)
         return keep_download(here, claim, asset.index, download, facts, accepted=True)

@@ -96,6 +96,17 @@ def test_bytes_that_are_right_after_all_need_no_acceptance(start: Start) -> None
     assert {key.rpartition("/")[2] for key in pipeline.objects()} == {"0.png", "generation.json"}
 
 
+def test_other_bytes_than_those_that_were_looked_at_are_not_archived(start: Start) -> None:
+    pipeline = start()
+    generation_id = refused(pipeline)
+    ((key, _),) = pipeline.objects().items()
+    (pipeline.bucket / key).write_bytes(b"something else")
+    accept(generation_id, "--yes")
+    go_on(pipeline)
+    assert pipeline.get(generation_id).state is State.SUCCEEDED
+    assert asset_of(pipeline, generation_id).reason == "no_answer"
+
+
 @pytest.mark.parametrize("wrong", ["picture.png", "gen_1/x", "asset:"])
 def test_what_is_no_asset_is_a_sentence(start: Start, wrong: str) -> None:
     start()
