@@ -89,11 +89,13 @@ _KINDS = (
     .group_by(_a.generation_id, _a.state, _a.reason)
 )
 _REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
-_LOOK_AGAIN = (
-    update(assets)
+# What a worker has locked is looked at now.
+_MENDED = (
+    select(_a.id)
     .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
-    .values(not_before=None)
+    .with_for_update(skip_locked=True)
 )
+_LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
 
 
 #: reason and error of an asset
@@ -102,7 +104,7 @@ _Why = tuple[str | None, str | None]
 
 class Archiving(ArchiveClaims):
     def look_again(self) -> int:
-        """Let all be tried at once that a changed setting may have mended; how many."""
+        """Let all be tried at once that a changed setting or a newer version may have mended; how many."""
         with self._database.write() as connection:
             return connection.execute(_LOOK_AGAIN, {"now": self._database.clock()}).rowcount
 
