@@ -153,8 +153,7 @@ class _Inflation:
                 return
             self._is_decided, self._head = True, b""
             self._inflater = _inflater_of(data)
-        has_more = bool(data)
-        while self._inflater is not None and has_more:
+        while self._inflater is not None and data:
             if self._inflater.eof:
                 # Some packers end with another member, or with zeros.
                 data = data.lstrip(b"\0")
@@ -169,8 +168,6 @@ class _Inflation:
             except zlib.error as error:
                 raise ContentInvalid(f"damaged: its coding cannot be undone ({error})") from error
             data = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
-            # A part that is full may have a rest within, although nothing is left to be read.
-            has_more = bool(data) or (len(part) == _PIECE and not self._inflater.eof)
             yield part
         if self._inflater is None:
             yield data

@@ -370,8 +370,7 @@ def test_plain_bytes_are_plain_whatever_coding_the_server_names(coding):
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "gzip, aws-chunked", "deflate", "identity,gzip,utf-8"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_gzip_and_deflate_are_undone(coding, chunked):
-    # So that parts end with the last byte that was read, too.
-    body = os.urandom(400_000) + bytes(32 * 65536 - 400_000)
+    body = os.urandom(400_000) + bytes(3_000_000)
     coded = zlib.compress(body) if coding == "deflate" else gzip.compress(body) + gzip.compress(b"more") + bytes(100)
     body += b"" if coding == "deflate" else b"more"
     answer = ok(coded, f"Content-Encoding: {coding}", 'ETag: "v1"', "Accept-Ranges: bytes")
