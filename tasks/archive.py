@@ -3,11 +3,14 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 
-from tasks.asking import fresh_link
+from tasks.asking import fresh_link, hosts_of
+from tasks.long_downloads import LongDownloads, Turn
+from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.storing import keep_download, keep_text
 from worker import stopping
 from worker.archive.sidecar import sidecar
@@ -15,7 +18,6 @@ from worker.bells import ring_if_due
 from worker.celery import app
 from worker.content import inspect, read_structure
 from worker.deadline import deadline_of
-from worker.download import Download
 from worker.draining import LEASE, drain
 from worker.errors import (
     ArchiveError,
@@ -23,13 +25,14 @@ from worker.errors import (
     ContentInvalid,
     DownloadError,
     LinkDead,
-    LinkForbidden,
     NotFound,
     QueryFailed,
+    SetDown,
 )
-from worker.generation import Asset, AssetKind
+from worker.generation import Asset, AssetKind, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Archived, Lost, Postponed, Stored
+from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, Stored
+from worker.providers import end_is_proven
 from worker.redaction import described
 from worker.services import Services, services
 from worker.transfer import MEMORY_PART
@@ -40,11 +43,19 @@ THREADS = 10
 #: of these threads, so many are kept for links that die soon
 RESERVE = 2
 #: seconds after which a claim gives back the assets that are left, well within the task's time limit
-PATIENCE = 30.0
-#: bytes that are wrong so many times will not get better
+PATIENCE = 20.0
+#: workers in a row that may die over an asset
 MAX_TRIES = 6
-#: of such bytes, so many at most are kept for a look
-LARGEST_SET_ASIDE = 16 * 1024 * 1024
+#: fresh links that a provider gives for one asset at the most, each of which was dead as well
+MAX_RENEWALS = 8
+#: tries after which the provider is asked for a fresh link although the link may still live: at once, and then, by
+#: the waits between them, after about a minute, five minutes, an hour, and some days
+ASKED_AT = frozenset({1, 6, 13, 20, 40})
+#: however far away the end of a link is
+MOST_PATIENT = timedelta(days=365)
+#: a quarter of the threads, so that nothing slow holds up what is quick
+LONG = LongDownloads(THREADS // 4)
+_DIED = "workers died or hung while they worked on it; their logs may tell why"
 
 
 @app.task(name="archive")
@@ -55,10 +66,11 @@ def archive() -> None:
     if drain(
         _claimer(here),
         functools.partial(archive_one, here),
-        archiving.record,
+        functools.partial(_record, here),
         renew=lambda claims: archiving.renew(claims, LEASE),
         give_back=lambda claims: archiving.record([Archived(claim, (), described=False) for claim in claims]),
         threads=THREADS,
+        takes_long=LONG.holds,
     ):
         ring_if_due(here.ledger, "follow_up")
 
@@ -87,19 +99,29 @@ def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
     """Fetch and store the waiting assets of one generation; when all lie in the bucket, describe them beside it."""
+    with LONG.turn(claim) as turn:
+        return _archive(here, claim, turn)
+
+
+def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     started = time.monotonic()
     waiting = [asset for asset in claim.assets if asset.state == "waiting"]
+    # What has killed workers comes when nothing else of its generation is left to be done.
+    waiting = [asset for asset in waiting if asset.reason != Trouble.WORKER_DIED] or waiting
     if claim.deaths:
         # One at a time, so that the one that kills is known.
         waiting = waiting[:1]
-    if claim.deaths >= MAX_TRIES:
-        error = f"{claim.deaths} workers died or hung while they worked on it; their logs may tell why"
-        return Archived(claim, tuple(Lost(asset.index, error) for asset in waiting), described=False)
-    results = [
-        _store(here, claim, asset)
-        for asset in waiting
-        if time.monotonic() - started < PATIENCE and not stopping.is_asked()
-    ]
+    if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
+        given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
+        return Archived(claim, tuple(given_back), described=False)
+    results: list[Stored | Postponed | Lost] = []
+    for asset in waiting:
+        if time.monotonic() - started >= PATIENCE or stopping.is_asked():
+            break
+        turn.begin()
+        result = _store(here, claim, asset, turn)
+        if result is not None:
+            results.append(result)
     is_described = False
     try:
         is_described = _describe(here, claim, results)
@@ -114,80 +136,101 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 def _wait_for_sidecar(results: list[Stored | Postponed | Lost], why: str) -> None:
     """Leave the last one waiting, so that the generation is claimed again; storing the same bytes again is harmless."""
     last = results.pop()
-    results.append(Postponed(last.index, f"the sidecar could not be written: {why}"))
+    results.append(Postponed(last.index, f"the sidecar could not be written: {why}", reason=Trouble.STORE))
 
 
-def _store(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
+def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
     try:
-        return _stored(here, claim, asset)
+        return _stored(here, claim, asset, turn)
     except Exception as error:
-        # Of which nobody has thought: as if its bytes were wrong.
+        # Of which nobody has thought.
         log.exception("asset %d of %s cannot be archived", asset.index, claim.generation.id)
-        why = f"it cannot be archived: {described(error)}"
-        return Lost(asset.index, why) if asset.tries >= MAX_TRIES else Postponed(asset.index, why)
+        return _put_off(here, claim, asset, f"it cannot be archived: {described(error)}", Trouble.UNEXPECTED)
 
 
-def _stored(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | Postponed | Lost:
+def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
+    """None when the worker is to stop, and others are to take it."""
     try:
         if asset.content is not None:
             return keep_text(here, claim, asset.index, asset.content)
-        return _fetch_and_put(here, claim, asset)
+        return _fetch_and_put(here, claim, asset, turn)
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
-    except LinkForbidden as error:
-        return Lost(asset.index, str(error))
-    except ContentInvalid as error:
-        final = asset.tries >= MAX_TRIES
-        return Lost(asset.index, str(error)) if final else Postponed(asset.index, str(error))
-    except (DownloadError, ArchiveError, ConfigurationError) as error:
-        # A wrong setting too may be mended before the link dies.
-        return Postponed(asset.index, str(error))
+    except SetDown as error:
+        return None if stopping.is_asked() else _set_down(here, claim, asset, error)
+    except DownloadError as error:
+        return _put_off(here, claim, asset, str(error), error.trouble)
+    except (ArchiveError, ConfigurationError) as error:
+        # The link is well: it is no reason to give up.
+        reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
+        return Postponed(asset.index, str(error), reason=reason)
 
 
-def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored:
+def _set_down(here: Services, claim: ArchiveClaim, asset: Asset, error: SetDown) -> Postponed | Lost:
+    """What goes on with the rest was no try that failed."""
+    result = _put_off(here, claim, asset, str(error), error.trouble)
+    return replace(result, goes_on=True) if isinstance(result, Postponed) and error.can_resume else result
+
+
+def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reason: Trouble) -> Postponed | Lost:
+    """Tried again later, unless it was tried for as long as the settings say and its link may be over by now."""
     generation = claim.generation
-    hosts = here.provider(generation.provider).result_hosts
-    with here.downloader.fetch(asset.url, hosts=hosts) as download:
+    since = generation.finished_at or generation.created_at
+    patience = here.settings.give_up_after
+    if here.clock() <= max(since + patience, min(asset.deadline, since + MOST_PATIENT)):
+        return Postponed(asset.index, error, reason=reason)
+    why = (
+        f"given up after {patience / timedelta(days=1):g} days of tries (DARKROOM_GIVE_UP_DAYS); the last one: {error}"
+    )
+    return Lost(asset.index, why, Trouble.UNREACHABLE)
+
+
+def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost:
+    generation = claim.generation
+    if asset.accepted is not None and (taken := keep_accepted(here, claim, asset)) is not None:
+        return taken
+    with here.downloader.fetch(asset.url, hosts_of(here, generation, asset), turn.may_go_on) as download:
         try:
             facts = inspect(download.file, asset.kind)
         except ContentInvalid as error:
-            if asset.tries < MAX_TRIES:
+            if asset.tries < PATIENT_TRIES:
                 raise
-            raise ContentInvalid(f"{error}{_set_aside(here, claim, asset, download)}") from error
+            said = f" (it came with Content-Encoding {download.coding!r})" if download.coding else ""
+            refused, where = set_aside(here, claim, asset, download, f"{error}{said}")
+            result = _put_off(here, claim, asset, f"{error}{said}; {where}", error.trouble)
+            return replace(result, refused=refused)
         return keep_download(here, claim, asset.index, download, facts)
 
 
-def _set_aside(here: Services, claim: ArchiveClaim, asset: Asset, download: Download) -> str:
-    """Keep bytes that were refused for good where a person can look at them; a word on where they are."""
-    if download.bytes > LARGEST_SET_ASIDE:
-        return f"; its {download.bytes:,} bytes are too many to be kept aside"
-    key = here.archive.keys.rejected(claim.generation.id, asset.index)
-    download.file.seek(0)
-    try:
-        here.archive.overwrite(
-            key,
-            download.file.read(),
-            content_type="application/octet-stream",
-            metadata={"generation-id": claim.generation.id},
-        )
-    except ArchiveError as error:
-        return f"; its bytes could not be kept aside: {error}"
-    return f"; its bytes lie under {key}"
+def _record(here: Services, done: Sequence[Archived]) -> None:
+    """Write down what was done; what lay aside of it is not needed any more then."""
+    here.ledger.archiving.record(done)
+    for one in done:
+        stored = {result.index for result in one.results if isinstance(result, Stored)}
+        for asset in one.claim.assets:
+            if asset.index in stored and asset.refused is not None:
+                forget_refused(here, asset)
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
-    """Ask the provider once more for the task: it may give a fresh link for the same picture."""
-    if claim.generation.task_id is None or asset.renewals > 0:
-        return Lost(asset.index, dead)
-    try:
-        fresh = fresh_link(here, claim.generation, asset)
-    except (QueryFailed, ConfigurationError) as error:
-        return Postponed(asset.index, f"{dead}; and the provider could not be asked for a fresh link: {error}")
-    if fresh is None:
-        return Lost(asset.index, f"{dead}; the provider gives no other link")
-    url, lives = fresh
-    deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
-    return Postponed(asset.index, dead, url, deadline)
+    """Ask the provider for the task now and then: it may give a fresh link for the same picture."""
+    generation = claim.generation
+    is_over = asset.deadline <= here.clock() and end_is_proven(generation.provider, asset)
+    fresh = None
+    if generation.task_id is not None and asset.renewals < MAX_RENEWALS and (is_over or asset.tries in ASKED_AT):
+        try:
+            fresh = fresh_link(here, generation, asset)
+        except (QueryFailed, ConfigurationError) as error:
+            dead = f"{dead}; and the provider could not be asked for a fresh link: {error}"
+            return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)
+        dead = dead if fresh else f"{dead}; the provider gives no other link"
+    if fresh is not None:
+        url, lives = fresh
+        deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
+        return Postponed(asset.index, dead, url, deadline, Trouble.NOT_FOUND)
+    if is_over:
+        return Lost(asset.index, f"{dead}; its life was over at {asset.deadline:%Y-%m-%d %H:%M} UTC")
+    return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)
 
 
 def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postponed | Lost]) -> bool:
@@ -244,4 +287,5 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         height=stored.height,
         seconds=stored.seconds,
         source_sha256=stored.source_sha256,
+        accepted=asset.accepted if stored.accepted else None,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from worker.errors import QueryFailed
 from worker.generation import Asset, Generation, Link, Outcome, Status
@@ -53,6 +54,13 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
     if asset.url and (url is None or url == asset.url):
         url, lives = provider.renew(Link(asset.url, asset.kind)), provider.renewed_retention
     return None if url is None or url == asset.url else (url, lives)
+
+
+def hosts_of(here: Services, generation: Generation, asset: Asset) -> frozenset[str]:
+    """Where this asset may come from: its provider's hosts, and the host of the fresh link that it gave when asked."""
+    hosts = here.provider(generation.provider).result_hosts
+    renewed = urlsplit(asset.url).hostname if asset.renewals else None
+    return hosts | {renewed} if renewed else hosts
 
 
 def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> tuple[dict[str, Outcome], set[str]]:

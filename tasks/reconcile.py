@@ -112,6 +112,7 @@ def keep_time(worker: str) -> None:
     Called here, not sent to a queue: what was forgotten is found although the broker is away, or a task takes long.
     """
     beat_at = prune_at = time.monotonic()
+    has_looked = False
     while not stopping.is_asked():
         is_beat = time.monotonic() >= beat_at
         if is_beat:
@@ -125,6 +126,10 @@ def keep_time(worker: str) -> None:
                 with watchdog.limit("the clock (prune)", HANGS_AFTER):
                     ring("prune")
             with left_for_later("reconcile"):
+                if not has_looked:
+                    # Somebody may have changed a setting that downloads wait for, and started everything anew.
+                    services().ledger.archiving.look_again()
+                    has_looked = True
                 is_well = reconcile.run()
                 if is_beat and is_well:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.

@@ -19,23 +19,28 @@ from worker.services import Services
 _PIECE = 256 * 1024
 
 
-def keep_download(here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts) -> Stored:
-    """Store a file that was checked; `facts` are what the check found."""
+def keep_download(
+    here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts, *, accepted: bool = False
+) -> Stored:
+    """Store a file that was checked, or was `accepted` by a person; `facts` are what the check found."""
     key = here.archive.keys.asset(claim.generation, claim.batch_name, index, facts.extension)
     with ExitStack() as files:
         file, sha256, size = download.file, download.sha256, download.bytes
-        if here.settings.darkroom_provenance == "xmp":
+        # What was accepted is kept as it is.
+        if here.settings.darkroom_provenance == "xmp" and not accepted:
             copy = marked(file, facts.content_type, claim.generation.id)
             if copy is not None:
                 file = files.enter_context(copy)
                 sha256, size = measured(file)
         stored = _keep(here, claim, index, StoredAsset(key, sha256, size, facts.content_type), file)
-    sizes = (facts.width, facts.height, facts.seconds)
+    # Of what was accepted nobody knows them.
+    sizes = (facts.width or None, facts.height or None, facts.seconds)
     source = download.sha256 if stored.sha256 != download.sha256 else None
     return Stored(
         *(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source),
         verified=stored.verified,
         remark=facts.remark,
+        accepted=accepted,
     )
 
 

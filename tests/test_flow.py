@@ -240,12 +240,14 @@ def test_dead_links_are_renewed_by_asking_the_provider_once(start: Start) -> Non
     assert pipeline.get(generation_id).state is State.ARCHIVED
 
 
-def test_a_link_that_is_dead_for_good_expires_the_generation_with_its_reason(start: Start) -> None:
+def test_a_link_that_is_dead_for_good_is_given_up_with_its_reason(start: Start) -> None:
     pipeline = start()
     (generation_id,) = pipeline.submit("a vanished island sandbox:dead_links_forever", follow_up=("upscale1",))
-    pipeline.until(lambda: pipeline.clock.advance(seconds=5) or pipeline.get(generation_id).state is State.EXPIRED)
+    pipeline.until(lambda: bool(pipeline.assets(generation_id)) and bool(pipeline.assets(generation_id)[0].error))
+    pipeline.clock.advance(days=16)
+    pipeline.until(lambda: pipeline.get(generation_id).state is State.EXPIRED)
 
-    assert pipeline.get(generation_id).reason == "link_dead"
+    assert pipeline.get(generation_id).reason in {"unreachable", "link_dead"}
     assert "HTTP 404" in str(pipeline.assets(generation_id)[0].error)
     assert len(pipeline.all()) == 1
     assert pipeline.objects() == {}
@@ -258,8 +260,9 @@ def test_bytes_that_are_not_a_whole_picture_never_reach_the_bucket(start: Start,
     pipeline.until(lambda: bool(pipeline.assets(generation_id)) and bool(pipeline.assets(generation_id)[0].error))
 
     assert pipeline.get(generation_id).state is State.SUCCEEDED
-    pipeline.until(lambda: pipeline.clock.advance(minutes=5) or pipeline.get(generation_id).state is State.EXPIRED)
-    # What was refused for good lies aside for a person.
+    pipeline.until(lambda: pipeline.clock.advance(days=2) or pipeline.get(generation_id).state is State.EXPIRED)
+    assert pipeline.get(generation_id).reason == "unreachable"
+    # What was refused lies aside for a person.
     assert all("/rejected/" in key for key in pipeline.objects())
 
 

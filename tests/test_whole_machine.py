@@ -25,7 +25,10 @@ RECORD = {
     "follow_up", "priority", "progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at",
     "finished_at",
 }  # fmt: skip
-ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "content", "error"}
+ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
+    "reason",
+    "error",
+}
 TRANSITION = {"from", "to", "at", "cause"}
 
 

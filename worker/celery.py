@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery, Task, bootsteps
-from celery.signals import setup_logging, worker_before_create_process, worker_shutting_down
+from celery.signals import setup_logging, worker_before_create_process, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Queue
 
-from worker import stopping, watchdog
+from worker import draining, stopping, watchdog
 from worker.broker_url import celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.providers import PROVIDERS
@@ -196,6 +196,11 @@ def _configure_logging(**_: Any) -> None:
 @worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     stopping.stop()
+
+
+@worker_process_shutdown.connect
+def _give_back(**_: Any) -> None:
+    draining.give_back_late()
 
 
 @worker_before_create_process.connect

@@ -1,4 +1,4 @@
-"""Connections for downloads: to checked addresses only, ended by a deadline, kept alive from one link to the next.
+"""Connections for downloads: to checked addresses only, watched as they bring bytes, kept alive for the next link.
 
 Where a proxy makes them, only what the link itself says can be checked.
 
@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,8 @@ from worker.timed_reader import timed_response
 #: a kept connection that was idle longer (seconds) may have been forgotten by a firewall on its way, without a word
 _MAX_IDLE = 30
 _MAX_KEPT = 32
+#: of a host that are tried in vain, each for the whole time-out
+_MOST_ADDRESSES = 3
 
 
 class ConnectionPool:
@@ -40,12 +42,14 @@ class ConnectionPool:
         self._kept: list[_Connection] = []
 
     @contextmanager
-    def get(self, target: Target, headers: Mapping[str, str], deadline: float) -> Iterator[http.client.HTTPResponse]:
-        """The response to one GET; every read of it ends at `deadline` (of the monotonic clock) with TimeoutError.
+    def get(
+        self, target: Target, headers: Mapping[str, str], watch: Callable[[int], None]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The response to one GET; `watch` is told of every read how many bytes it has brought, and may end it.
 
-        Raises LinkForbidden, OSError or http.client.HTTPException.
+        Raises LinkForbidden, OSError or http.client.HTTPException, and what `watch` raises.
         """
-        connection, response = self._request(target, headers, deadline)
+        connection, response = self._request(target, headers, watch)
         is_whole = False
         try:
             yield response
@@ -65,18 +69,21 @@ class ConnectionPool:
                 self._kept.pop().close()
 
     def _request(
-        self, target: Target, headers: Mapping[str, str], deadline: float
+        self, target: Target, headers: Mapping[str, str], watch: Callable[[int], None]
     ) -> "tuple[_Connection, http.client.HTTPResponse]":
         kept = self._take(target)
         if kept is not None:
             try:
-                return kept, kept.get(target.path, headers, deadline)
+                return kept, kept.get(target.path, headers, watch)
             except (OSError, http.client.HTTPException):
                 # The server ended it while it was idle. A GET may be repeated, so a fresh connection decides.
                 kept.close()
+            except BaseException:
+                kept.close()
+                raise
         fresh = _Connection(target, self._guard, self._tls, self._connect_timeout, self._read_timeout)
         try:
-            return fresh, fresh.get(target.path, headers, deadline)
+            return fresh, fresh.get(target.path, headers, watch)
         except BaseException:
             fresh.close()
             raise
@@ -120,10 +127,10 @@ class _Connection(http.client.HTTPConnection):
         self._tls = tls
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._deadline = 0.0
+        self._watch: Callable[[int], None] | None = None
 
-    def get(self, path: str, headers: Mapping[str, str], deadline: float) -> http.client.HTTPResponse:
-        self._deadline = deadline
+    def get(self, path: str, headers: Mapping[str, str], watch: Callable[[int], None]) -> http.client.HTTPResponse:
+        self._watch = watch
         if self._proxy is not None and self._target.scheme == "http":
             path = whole_address(self.host, self.port, path)
             headers = {**headers, **self._proxy.headers}
@@ -131,7 +138,8 @@ class _Connection(http.client.HTTPConnection):
         return self.getresponse()
 
     def connect(self) -> None:
-        times = {"timeout": self._connect_timeout, "deadline": self._deadline}
+        deadline = time.monotonic() + _MOST_ADDRESSES * self._connect_timeout
+        times = {"timeout": self._connect_timeout, "deadline": deadline}
         if self._proxy is None:
             self.sock = self._guard.connect(self._target, **times)
         else:
@@ -143,4 +151,4 @@ class _Connection(http.client.HTTPConnection):
 
     def response_class(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
         """Called by http.client for each response."""
-        return timed_response(sock, options, timeout=self._read_timeout, deadline=self._deadline)
+        return timed_response(sock, options, timeout=self._read_timeout, watch=self._watch)

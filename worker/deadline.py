@@ -20,12 +20,17 @@ def deadline_of(url: str, *, seen_at: datetime, retention: timedelta) -> datetim
     `X-Goog-Date` + `X-Goog-Expires` (Google), `Expires` (CloudFront, older S3) or `se` (Azure). If several do, the
     earliest counts; if none does, or what it says is garbage, it lives for `retention` from `seen_at`.
     """
-    query = url.partition("#")[0].partition("?")[2]
-    told = [moment for moment in _told(dict(parse_qsl(query))) if abs(moment - seen_at) <= PLAUSIBLE]
+    told = [moment for moment in _told(url) if abs(moment - seen_at) <= PLAUSIBLE]
     return min(told) if told else seen_at.astimezone(UTC) + retention
 
 
-def _told(parameters: Mapping[str, str]) -> Iterator[datetime]:
+def is_told(url: str, deadline: datetime) -> bool:
+    """Whether the link itself names this deadline, so that it is no guess."""
+    return any(abs(moment - deadline) < timedelta(seconds=1) for moment in _told(url))
+
+
+def _told(url: str) -> Iterator[datetime]:
+    parameters = dict(parse_qsl(url.partition("#")[0].partition("?")[2]))
     for read in _READERS:
         with suppress(KeyError, ValueError, OverflowError):
             yield read(parameters)

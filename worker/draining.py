@@ -1,10 +1,11 @@
 """A woken worker goes on until nothing is due: many rows per message, many waits at once, few commits."""
 
+import functools
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +33,12 @@ _LINGER = 0.02
 _PATIENCE = 30.0
 _RETRY_SECONDS = 1.0
 
+#: seconds between two looks whether a worker is to stop, at what is done late
+_LATE_LOOK_SECONDS = 0.5
+
+#: give back what goes on after its drain
+_late: list[Callable[[], None]] = []
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -45,13 +52,15 @@ def drain(
     threads: int,
     seconds: float = SLICE_SECONDS,
     give_back: Callable[[Sequence[Item]], None] | None = None,
+    takes_long: Callable[[Item], bool] | None = None,
 ) -> int:
     """Claim rows as long as there are any, work on them in threads, record their results in groups; how many.
 
     Never claims more than can start at once: what is claimed for a POST and not sent would be unclear after a crash.
     The claims of slow work are renewed. An item whose work raises is left to its lease. When the worker is told to
-    stop, what is not done in time goes to `give_back`, or is left to its lease too. Raises LedgerUnavailable or
-    ConfigurationError when the ledger stays away or unfit.
+    stop, what is not done in time goes to `give_back`, or is left to its lease too. An item that `takes_long` is not
+    waited for when the slice is over: its thread goes on, and its result is recorded when it comes. Raises
+    LedgerUnavailable or ConfigurationError when the ledger stays away or unfit.
     """
     finished = 0
     closing = time.monotonic() + seconds
@@ -80,6 +89,7 @@ def drain(
                     trouble = None if isinstance(error, LedgerUnavailable) else error
                 exhausted = len(items) < free
                 claim_again_at = now + _GROUPING
+            under_way.leave(takes_long if now >= closing else None, record, give_back)
             if not under_way and not unwritten:
                 trouble = trouble or unwritten.trouble
                 if trouble is not None:
@@ -186,19 +196,38 @@ class _UnderWay(Generic[Item, Result]):
         self._started: dict[Future[Result], tuple[Item, float]] = {}
         self._ended: SimpleQueue[Future[Result]] = SimpleQueue()
         self._renew_at = time.monotonic() + _RENEW_SECONDS
+        self._has_left = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A worker that has to stop does not wait for threads that hang; they end with its process.
-        self._pool.shutdown(wait=stopping.seconds_left() > 0)
+        # A worker that has to stop does not wait for threads that hang; they end with its process. Nobody waits for
+        # those whose work takes long.
+        self._pool.shutdown(wait=stopping.seconds_left() > 0 and not self._has_left)
 
     def __len__(self) -> int:
         return len(self._started)
 
     def items(self) -> list[Item]:
         return [item for item, _ in self._started.values()]
+
+    def leave(
+        self,
+        takes_long: Callable[[Item], bool] | None,
+        record: Callable[[Sequence[Result]], None],
+        give_back: Callable[[Sequence[Item]], None] | None,
+    ) -> None:
+        """Leave those that take long to a thread of their own, so that nobody waits for them here any more."""
+        if takes_long is None:
+            return
+        left = {future: item for future, (item, _) in self._started.items() if takes_long(item) and not future.done()}
+        if left:
+            for future in left:
+                del self._started[future]
+            self._has_left = True
+            late = (left, record, self._renew, give_back)
+            threading.Thread(target=_record_late, args=late, name="late", daemon=True).start()
 
     def start(self, items: Sequence[Item]) -> None:
         try:
@@ -219,8 +248,11 @@ class _UnderWay(Generic[Item, Result]):
         wait_until = time.monotonic() + _GROUPING
         with suppress(Empty):
             while self._started:
-                done.append(self._ended.get(timeout=max(0.0, wait_until - time.monotonic())))
-                del self._started[done[-1]]
+                ended = self._ended.get(timeout=max(0.0, wait_until - time.monotonic()))
+                if self._started.pop(ended, None) is None:
+                    # It was left to others.
+                    continue
+                done.append(ended)
                 if len(done) == 1:
                     wait_until = time.monotonic() + _LINGER
         return done
@@ -234,6 +266,47 @@ class _UnderWay(Generic[Item, Result]):
             slow = [item for item, age in ages if _RENEW_SECONDS / 2 <= age <= _LONGEST_SECONDS]
             if slow:
                 _renew_if_possible(lambda: self._renew(slow))
+
+
+def _record_late(
+    left: "dict[Future[Result], Item]",
+    record: Callable[[Sequence[Result]], None],
+    renew: Callable[[Sequence[Item]], None],
+    give_back: Callable[[Sequence[Item]], None] | None,
+) -> None:
+    """Renew the claims of what takes long, and record its results as they come; the work itself ends when it must."""
+    hand_back = functools.partial(_hand_back, left, give_back)
+    _late.append(hand_back)
+    renew_at = time.monotonic()
+    try:
+        while left:
+            if time.monotonic() >= renew_at:
+                renew_at = time.monotonic() + _RENEW_SECONDS
+                _renew_if_possible(lambda: renew([*left.values()]))
+            done = wait(left, timeout=_LATE_LOOK_SECONDS, return_when=FIRST_COMPLETED).done
+            if results := _results([*done]):
+                patiently(functools.partial(record, results))
+            for future in done:
+                del left[future]
+            if left and stopping.is_asked():
+                hand_back()
+                return
+    except Exception:
+        log.exception("what took long cannot be written down; its work is left to its lease")
+    finally:
+        _late.remove(hand_back)
+
+
+def _hand_back(left: "dict[Future[Result], Item]", give_back: Callable[[Sequence[Item]], None] | None) -> None:
+    if give_back is not None:
+        give_back([*left.values()])
+
+
+def give_back_late() -> None:
+    """Let others take what takes long at once, because this process ends."""
+    for hand_back in [*_late]:
+        with suppress(Exception):
+            hand_back()
 
 
 @contextmanager

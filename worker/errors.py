@@ -1,6 +1,9 @@
 """The whole error tree: the text is a sentence that a person can act on, the class says what the program may do."""
 
 from datetime import timedelta
+from typing import ClassVar
+
+from worker.generation import Trouble
 
 
 class DarkroomError(Exception):
@@ -104,17 +107,52 @@ class CallbackUnreadable(DarkroomError):
 class DownloadError(DarkroomError):
     """A result link did not give its bytes; trying again later may help."""
 
+    trouble: ClassVar[Trouble] = Trouble.NO_ANSWER
+    #: whether the server refused us, as it also does with those whom it takes for programs
+    is_forbidden = False
+
+
+class TooSlow(DownloadError):
+    """It stalled, or its bytes come more slowly than is waited for."""
+
+    trouble = Trouble.TOO_SLOW
+
+
+class SetDown(TooSlow):
+    """It takes long, and made room for others."""
+
+    #: whether the next try in this process goes on with the rest
+    can_resume = False
+
 
 class LinkDead(DownloadError):
-    """The link has expired or the file is gone; only a fresh link from the provider can help."""
+    """There is no file behind the link: not yet, or not any more. Later, or a fresh link, may help."""
+
+    trouble = Trouble.NOT_FOUND
+
+
+class LinkBlocked(DownloadError):
+    """A firewall answered in place of the file, which says nothing about the file."""
+
+    trouble = Trouble.BLOCKED
 
 
 class LinkForbidden(DownloadError):
-    """The link points where a download must never go."""
+    """The link points where no download may go, unless a setting allows it."""
+
+    trouble = Trouble.HOST_NOT_ALLOWED
+
+
+class AddressForbidden(LinkForbidden):
+    """The name in the link leads to a forbidden address now; at another time, or elsewhere, it may lead to another."""
+
+    trouble = Trouble.ADDRESS_NOT_ALLOWED
 
 
 class ContentInvalid(DownloadError):
     """Bytes came, but they are not the whole and harmless file that they claim to be."""
+
+    trouble = Trouble.BAD_CONTENT
 
 
 # --- what the bucket does ---

@@ -96,6 +96,48 @@ class AssetKind(StrEnum):
     TEXT = "text"
 
 
+class Trouble(StrEnum):
+    """Why an asset is not stored. The last two are ends; with each of the others it is tried again by itself."""
+
+    #: 404, 410 or 403: the file is not there (yet), or not any more
+    NOT_FOUND = "not_found"
+    #: a firewall answered in place of the file
+    BLOCKED = "blocked"
+    #: the link leads to a host that no setting and no provider names
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    #: the resolver gave an address where no download may go
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    NO_ANSWER = "no_answer"
+    TOO_SLOW = "too_slow"
+    #: bytes came that are not the whole and harmless file that they claim to be
+    BAD_CONTENT = "bad_content"
+    #: the bucket did not take it
+    STORE = "store"
+    SETTING = "setting"
+    #: workers died or hung while they worked on it
+    WORKER_DIED = "worker_died"
+    UNEXPECTED = "unexpected"
+    #: the link itself, or what its provider documents, says that it is over, and it gives nothing any more
+    LINK_DEAD = "link_dead"
+    #: tried for DARKROOM_GIVE_UP_DAYS
+    UNREACHABLE = "unreachable"
+
+
+#: what a changed setting, another network or a newer version may mend: all of it is tried at once after a restart
+MENDED_BY_RESTART = (
+    Trouble.BLOCKED,
+    Trouble.HOST_NOT_ALLOWED,
+    Trouble.ADDRESS_NOT_ALLOWED,
+    Trouble.NO_ANSWER,
+    Trouble.BAD_CONTENT,
+    Trouble.STORE,
+    Trouble.SETTING,
+    Trouble.UNEXPECTED,
+)
+#: what stays until a person acts, and is told of at once
+FOR_A_PERSON = (Trouble.HOST_NOT_ALLOWED, Trouble.ADDRESS_NOT_ALLOWED, Trouble.SETTING)
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """What a provider is asked to do.
@@ -176,6 +218,26 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """Bytes that came for an asset and were refused; they lie aside in the bucket. `type`: what the server said."""
+
+    bytes: int
+    sha256: str
+    type: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A person had a look at refused bytes, and has them archived as they are."""
+
+    by: str
+    at: datetime
+    #: why they had been refused
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One result. `url` is a secret while it lives: show it only through `worker.redaction`; a text has `content`."""
 
@@ -197,6 +259,11 @@ class Asset:
     seconds: float | None
     error: str | None
     content: Mapping[str, Any] | None = None
+    #: why it is not stored (`Trouble`), and when it is tried next
+    reason: str | None = None
+    not_before: datetime | None = None
+    refused: Refused | None = None
+    accepted: Accepted | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from worker.archive import Archive, Keys, open_archive
 from worker.broker_url import read_broker_url
 from worker.download import Downloader
+from worker.download import Limits as DownloadLimits
 from worker.egress import proxy_secrets
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
@@ -56,7 +57,9 @@ class Services:
 
     @locked_cached_property
     def downloader(self) -> Downloader:
-        return Downloader(self.settings.darkroom_download_allow)
+        settings = self.settings
+        limits = DownloadLimits(read=settings.darkroom_stall_seconds, least=settings.darkroom_least_bytes_per_second)
+        return Downloader(settings.darkroom_download_allow, limits, settings.darkroom_user_agent)
 
     @locked_cached_property
     def signer(self) -> Signer:

@@ -48,7 +48,7 @@ class SecretFiles(PydanticBaseSettingsSource):
 
 def _http_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError(f"{value!r} is not an http:// or https:// address")
     return value.rstrip("/")
 
@@ -80,19 +80,30 @@ class Settings(BaseSettings):
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
     darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
+    #: seconds without a single byte after which a download is broken off, and bytes per second that it must bring on
+    #: average once a minute is over
+    darkroom_stall_seconds: float = Field(default=30, ge=1, le=30)
+    darkroom_least_bytes_per_second: float = Field(default=100, ge=0)
+    #: how downloads introduce themselves; a server that refuses them with 403 is asked once more as a browser
+    darkroom_user_agent: str | None = Field(default=None, pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$")
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: minutes after which an unclear submission is looked for no more, and waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
     #: and it is not known yet how long such ones usually take
     darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
-    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24
+    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24.
+    #: A guess: it says which go first, and ends nothing
     darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
+    #: days for which an asset is tried again and again whose link does not prove that it is over
+    darkroom_give_up_days: float = Field(default=15, gt=0, le=3650)
     #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
     #: that are kept free for it
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
     #: a statement in the file itself that a model made it; xmp changes the bytes of pictures, not their pixels
     darkroom_provenance: Literal["off", "xmp"] = "off"
+    #: gigabytes of refused bytes that are kept in the bucket for a look and `darkroom accept`; more are not kept
+    darkroom_rejected_gb: float = Field(default=5, ge=0, le=100_000)
     #: bytes that another generation has stored are not stored a second time
     darkroom_deduplicate: bool = False
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
@@ -228,6 +239,10 @@ class Settings(BaseSettings):
     @property
     def zone(self) -> tzinfo:
         return read_zone(self.darkroom_timezone)
+
+    @property
+    def give_up_after(self) -> timedelta:
+        return timedelta(days=self.darkroom_give_up_days)
 
     @property
     def at_risk(self) -> timedelta:

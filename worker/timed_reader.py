@@ -5,6 +5,7 @@ import io
 import math
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +13,19 @@ if TYPE_CHECKING:
 
 
 def timed_response(
-    sock: socket.socket, options: dict[str, Any], *, timeout: float, deadline: float
+    sock: socket.socket,
+    options: dict[str, Any],
+    *,
+    timeout: float,
+    deadline: float = math.inf,
+    watch: Callable[[int], None] | None = None,
 ) -> http.client.HTTPResponse:
     """What http.client reads an answer with; each read ends after `timeout` seconds, and all of them at `deadline`.
 
-    `deadline`: of the monotonic clock. Too late is TimeoutError.
+    `deadline`: of the monotonic clock. Too late is TimeoutError. `watch` is told before each read how many bytes the
+    last one has brought, and may end it all by raising.
     """
-    return TimedResponse(sock, timeout=timeout, deadline=deadline, **options)
+    return TimedResponse(sock, timeout=timeout, deadline=deadline, watch=watch, **options)
 
 
 class TimedResponse(http.client.HTTPResponse):
@@ -35,10 +42,11 @@ class TimedResponse(http.client.HTTPResponse):
         deadline: float,
         body: float = 0.0,
         rate: float = math.inf,
+        watch: Callable[[int], None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(sock, *args, **options)
-        self._reader = _TimedReader(self.fp.detach(), sock, timeout, deadline, rate)
+        self._reader = _TimedReader(self.fp.detach(), sock, timeout, deadline, rate=rate, watch=watch)
         self._body = body
         self.fp = io.BufferedReader(self._reader)
 
@@ -62,7 +70,8 @@ class TimedConnection(http.client.HTTPConnection):
         """Called by http.client for each response, before it reads any of it."""
         timeout = self.timeout or 0.0
         times = {"timeout": timeout, "deadline": time.monotonic() + timeout}
-        return self.reply_class(sock, *args, **times, body=self.body_timeout, rate=self.rate, **options)
+        times |= {"body": self.body_timeout, "rate": self.rate}
+        return self.reply_class(sock, *args, **times, **options)  # type: ignore[arg-type]
 
 
 class TimedTlsConnection(TimedConnection, http.client.HTTPSConnection):
@@ -72,18 +81,30 @@ class TimedTlsConnection(TimedConnection, http.client.HTTPSConnection):
 class _TimedReader(io.RawIOBase):
     """Gives each read only the time that is left, so status line, headers, chunk sizes and body all end in time."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float, rate: float) -> None:
+    def __init__(
+        self,
+        raw: io.RawIOBase,
+        sock: socket.socket,
+        timeout: float,
+        deadline: float,
+        *,
+        rate: float,
+        watch: Callable[[int], None] | None,
+    ) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout = timeout
         self._rate = rate
-        self._received = 0
+        self._watch = watch
+        self._brought = self._received = 0
         self.deadline = deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
+        if self._watch is not None:
+            self._watch(self._brought)
         left = self.deadline + self._received / self._rate - time.monotonic()
         if left <= 0:
             raise TimeoutError("its total time is over")
@@ -95,7 +116,8 @@ class _TimedReader(io.RawIOBase):
             raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
         # The next request on this connection has its own time.
         self._sock.settimeout(self._timeout)
-        self._received += count or 0
+        self._brought = count or 0
+        self._received += self._brought
         return count
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import http.client
 import re
+import zlib
+from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 
 from worker.errors import ContentInvalid
@@ -10,25 +12,36 @@ from worker.errors import ContentInvalid
 #: bytes; a download this small never touches the disk
 MEMORY_PART = 1024 * 1024
 
-_PIECE = 256 * 1024
+_PIECE = 64 * 1024
+_GZIP = b"\x1f\x8b"
+#: codings that are undone
+_INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 
 
 class Interrupted(Exception):
-    """The connection ended within the file, and the server can go on from there."""
+    """It ended within the file, and the same request once more goes on from there, or begins anew."""
 
 
 class Transfer:
-    """What has come of one file. `limit`: bytes."""
+    """What has come of one file; to be closed. `limit`: bytes, of what came over the wire and of the file."""
 
-    def __init__(self, file: SpooledTemporaryFile[bytes], limit: int) -> None:
-        self.file = file
-        self.received = 0
+    def __init__(self, limit: int) -> None:
+        self.file = SpooledTemporaryFile(MEMORY_PART)  # noqa: SIM115  it outlives every block
         self.declared_type: str | None = None
+        #: the codings that the server named and that are not undone here
+        self.coding: str | None = None
+        #: of the file
+        self.size = 0
         self._limit = limit
+        self._came = 0
         self._total: int | None = None
         self._version: str | None = None
         self._digest = hashlib.sha256()
+        self._inflation: _Inflation | None = None
+
+    def close(self) -> None:
+        self.file.close()
 
     @property
     def sha256(self) -> str:
@@ -36,62 +49,138 @@ class Transfer:
 
     def request_headers(self) -> dict[str, str]:
         """What asks for the rest only, and only of the same version of the file (RFC 9110, 13.1.5)."""
-        if not self.received or self._version is None:
+        if not self._came or self._version is None:
             return {}
-        return {"Range": f"bytes={self.received}-", "If-Range": self._version}
+        return {"Range": f"bytes={self._came}-", "If-Range": self._version}
 
     def receive(self, response: http.client.HTTPResponse) -> None:
         """Take the body of an answer with status 200 or 206.
 
-        Raises ContentInvalid (too large, cut off, a rest that does not fit), Interrupted, and what reading raises.
+        Raises ContentInvalid (too large, cut off, damaged), Interrupted, and what reading raises.
         """
         if response.status == 206:
-            self._check_rest(response.getheader("Content-Range", ""))
+            self._check_rest(response)
         else:
             self._begin(response)
-        piece = memoryview(bytearray(_PIECE if self._total is None else max(1, min(_PIECE, self._total))))
         try:
-            while count := response.readinto(piece):
-                self._take(piece[:count])
+            # Not more than has come: what waits in a buffer when it ends would have to come again.
+            while piece := response.read1(_PIECE):
+                self._take(piece)
         except (OSError, http.client.HTTPException) as error:
-            if self._can_go_on():
+            if self.can_go_on():
                 raise Interrupted from error
             raise
-        if self._total is not None and self.received != self._total:
-            if self._can_go_on():
+        if self._total is not None and self._came != self._total:
+            if self.can_go_on():
                 raise Interrupted
-            raise ContentInvalid(f"truncated: {self.received:,} of {self._total:,} bytes came")
+            raise ContentInvalid(f"truncated: {self._came:,} of {self._total:,} bytes came")
+        if self._inflation is not None:
+            self._write(self._inflation.rest())
 
     def _begin(self, response: http.client.HTTPResponse) -> None:
         """From the first byte, which is what a server answers that cannot go on or has another version by now."""
         self.file.seek(0)
         self.file.truncate()
         self._digest = hashlib.sha256()
-        self.received = 0
+        self.size = self._came = 0
         self._total = response.length
         self.declared_type = response.getheader("Content-Type")
         self._check_size(self._total or 0)
+        codings = {word.strip().lower() for word in response.getheader("Content-Encoding", "").split(",")}
+        self._inflation = _Inflation() if codings & _INFLATED else None
+        self.coding = ", ".join(sorted(codings - _INFLATED - {"", "identity"}))[:40] or None
         tag = response.getheader("ETag", "")
         strong = tag.startswith('"') and tag.isprintable()
         ranges = response.getheader("Accept-Ranges", "").lower() == "bytes"
-        self._version = tag if strong and ranges and self._total is not None else None
+        can_resume = strong and ranges and self._total is not None and self._inflation is None
+        self._version = tag if can_resume else None
         if self._total is not None and self._total > MEMORY_PART:
             self.file.rollover()
 
-    def _check_rest(self, content_range: str) -> None:
-        found = _CONTENT_RANGE.fullmatch(content_range)
-        if not found or (int(found[1]), int(found[2])) != (self.received, self._total):
-            raise ContentInvalid("the server goes on with another part than it was asked for")
+    def _check_rest(self, response: http.client.HTTPResponse) -> None:
+        """Raises Interrupted, so that it begins anew, for a rest that may be of another version or place."""
+        found = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range", ""))
+        is_next = found is not None and (int(found[1]), int(found[2])) == (self._came, self._total)
+        if not is_next or response.getheader("ETag") != self._version:
+            self.forget_version()
+            raise Interrupted
 
-    def _take(self, piece: memoryview) -> None:
-        self.received += len(piece)
-        self._check_size(self.received)
-        self._digest.update(piece)
-        self.file.write(piece)
+    def forget_version(self) -> None:
+        """The server has another one by now, or cannot go on after all: it begins anew."""
+        self._version = None
+
+    def _take(self, piece: bytes) -> None:
+        self._came += len(piece)
+        self._check_size(self._came)
+        if self._inflation is None:
+            self._write(piece)
+            return
+        for part in self._inflation.parts(piece):
+            self._write(part)
+
+    def _write(self, part: bytes) -> None:
+        self.size += len(part)
+        self._check_size(self.size)
+        self._digest.update(part)
+        self.file.write(part)
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:
             raise ContentInvalid(f"larger than the {self._limit:,} bytes that are accepted")
 
-    def _can_go_on(self) -> bool:
-        return self._version is not None and 0 < self.received < (self._total or 0)
+    def can_go_on(self) -> bool:
+        """Whether the rest can be asked for by itself."""
+        return self._version is not None and 0 < self._came < (self._total or 0)
+
+
+class _Inflation:
+    """Undoes gzip or zlib where the bytes are so coded, a bounded part at a time; others stay as they are.
+
+    What a server says is not enough: many a store keeps a header that somebody gave it with plain bytes.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._is_decided = False
+        self._inflater: zlib._Decompress | None = None
+
+    def parts(self, piece: bytes) -> Iterator[bytes]:
+        """Raises ContentInvalid for what is damaged."""
+        data = self._head + piece
+        if not self._is_decided:
+            self._head = data
+            if len(data) < 2:
+                return
+            self._is_decided, self._head = True, b""
+            self._inflater = _inflater_of(data)
+        while self._inflater is not None and data:
+            if self._inflater.eof:
+                # Some packers end with another member, or with zeros.
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                if not data.startswith(_GZIP):
+                    raise ContentInvalid("data follows after the end of its gzip coding")
+                self._inflater = _inflater_of(data)
+                continue
+            try:
+                part = self._inflater.decompress(data, _PIECE)
+            except zlib.error as error:
+                raise ContentInvalid(f"damaged: its coding cannot be undone ({error})") from error
+            data = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+            yield part
+        if self._inflater is None:
+            yield data
+
+    def rest(self) -> bytes:
+        """What is left at the end. Raises ContentInvalid if the end is missing."""
+        if self._inflater is not None and not self._inflater.eof:
+            raise ContentInvalid("truncated: the end of its gzip coding did not come")
+        return self._head
+
+
+def _inflater_of(data: bytes) -> "zlib._Decompress | None":
+    if data.startswith(_GZIP):
+        return zlib.decompressobj(16 + zlib.MAX_WBITS)
+    is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
+    return zlib.decompressobj() if is_zlib else None

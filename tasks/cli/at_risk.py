@@ -1,4 +1,4 @@
-"""`darkroom at-risk`: what was paid for and will be lost unless it is stored soon."""
+"""`darkroom at-risk`: what was paid for and may be lost: links that die soon, and what cannot be fetched or stored."""
 
 from datetime import timedelta
 
@@ -7,7 +7,8 @@ import click
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
 from tasks.cli.span import read_span
-from worker.generation import Asset, Generation, iso
+from worker.generation import Asset, AssetKind, Generation, iso
+from worker.providers import end_is_proven
 from worker.redaction import redact
 
 
@@ -16,7 +17,11 @@ from worker.redaction import redact
 @json_option
 @click.pass_context
 def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None:
-    """List links that die soon and are not stored yet, the most urgent first; exit code 1 if there are any."""
+    """List what is not stored yet and dies soon, or cannot be had; exit code 1 if there is any.
+
+    The most urgent first, each with the reason and what to do. All of it is tried again by itself; `darkroom retry`
+    tries it at once.
+    """
     within = within or read_settings().at_risk
     with open_ledger() as ledger:
         now = ledger.database.clock()
@@ -44,7 +49,10 @@ def _record(asset: Asset, owner: Generation, seconds_left: float) -> dict[str, o
         "seconds_left": round(seconds_left, 1),
         "tries": asset.tries,
         "renewals": asset.renewals,
+        "deadline_proven": end_is_proven(owner.provider, asset),
+        "reason": asset.reason,
         "error": secrets_hidden(asset.error),
+        "next_try_at": iso(asset.not_before),
     }
 
 
@@ -52,6 +60,12 @@ def _line(asset: Asset, owner: Generation, left: timedelta) -> str:
     # Only people need what makes numbers readable.
     from tasks.cli.style import duration  # noqa: PLC0415
 
-    ends = f"dies in {duration(left)}" if left > timedelta() else f"died {duration(-left)} ago"
-    why = f"; {redact(asset.error)}" if asset.error else ""
+    is_proven = end_is_proven(owner.provider, asset)
+    if asset.kind is AssetKind.TEXT:
+        ends = "is at hand"
+    elif left > timedelta():
+        ends = f"dies in {duration(left)}" if is_proven else f"may die in {duration(left)}"
+    else:
+        ends = f"died {duration(-left)} ago" if is_proven else f"may have died {duration(-left)} ago"
+    why = f"; {asset.reason}: {redact(asset.error)}" if asset.error and asset.reason else ""
     return one_line(f"{owner.id} {asset.index}  {ends}, {asset.tries} tries{why}")

@@ -19,6 +19,7 @@ from tasks.cli.assumed import assumed_at
 from tasks.cli.connection import require_ledger
 from tasks.cli.egress_checks import examine_proxies
 from tasks.cli.finding import Finding, Verdict
+from tasks.cli.host_checks import examine_hosts
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import duration
 from tasks.cli.workers import SILENCE
@@ -62,6 +63,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield _public_url(here)
     yield from examine_proxies(here)
     yield from examine_keys(here)
+    yield from _tried("result hosts", examine_hosts, here)
     yield from _tried("budgets", _budgets, here)
     for check in (_clocks, _workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.

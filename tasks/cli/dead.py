@@ -78,9 +78,9 @@ kind_option = click.option("--kind", type=click.Choice(list(KINDS)), help="Only 
 def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     """List what was given up, and why.
 
-    Callbacks that nobody understood, assets whose link died or whose bytes are wrong, events that a subscriber did not
-    take, follow-ups that could not be created. `darkroom dead replay` applies them again, `darkroom dead dismiss` takes
-    them off the list.
+    Callbacks that nobody understood, assets whose link died or that nobody could get for weeks, events that a
+    subscriber did not take, follow-ups that could not be created. `darkroom dead replay` applies them again, `darkroom
+    dead dismiss` takes them off the list. What is still tried, although in vain so far, is in `darkroom at-risk`.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:
@@ -223,6 +223,7 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
         return True, "will be asked for and archived again"
     if asset.state == "waiting":
         # Perhaps for the sake of another asset of this generation: they are asked for together.
+        ledger.deciding.retry([generation.id])
         return True, "is being archived again already"
     return False, f"was not given up: it is {asset.state}, its generation {generation.state}"
 

@@ -55,8 +55,8 @@ def retry(
 ) -> None:  # fmt: skip
     """Try again what failed or expired.
 
-    What failed is submitted and paid for again; of what expired only the links are asked for again, which is free. The
-    exit code is 1 if one of the named generations cannot be tried again.
+    What failed is submitted and paid for again; of what expired only the links are asked for again, which is free. What
+    waits for its next try is tried now. The exit code is 1 if one of the named generations cannot be tried again.
 
     What failed because the time was over may still be delivered, and is paid for then. It is left alone until its
     provider was asked for it again, 10 and 60 minutes after it failed; unless you say --may-pay-twice.
@@ -69,11 +69,14 @@ def retry(
         before = {one.id: one.state for one in ledger.queries.get(chosen)}
         after = ledger.deciding.retry(chosen, may_pay_twice=may_pay_twice)
         changed = {one: state for one, state in after.items() if state != before[one] and before[one] in states}
+        changed |= {one: state for one, state in after.items() if state is State.SUCCEEDED}
         awaited = ledger.deciding.awaited([one for one in chosen if one not in changed])
 
     def told(generation_id: str) -> str:
         if generation_id in changed:
             again = changed[generation_id] is State.QUEUED
+            if before[generation_id] is State.SUCCEEDED:
+                return "succeeded: what is not stored yet is tried now"
             return "queued: it is submitted again" if again else "succeeded: its links are asked for again"
         if generation_id in awaited:
             return f"failed: {_MAY_COME.format(at=awaited[generation_id].astimezone())}"

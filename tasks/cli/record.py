@@ -113,5 +113,6 @@ def _asset(asset: Asset) -> dict[str, Any]:
         "width": asset.width,
         "height": asset.height,
         "content": links_hidden(asset.content),
+        "reason": asset.reason,
         "error": secrets_hidden(asset.error),
     }

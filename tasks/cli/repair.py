@@ -3,10 +3,11 @@
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import IO
 
-from tasks.asking import fresh_link
+from tasks.asking import fresh_link, hosts_of
 from tasks.storing import measured, put, text_file
 from worker.archive import StoredAsset, Verdict
 from worker.errors import ArchiveError, ContentInvalid, LinkDead
@@ -31,23 +32,22 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
         store(io.BytesIO(body))
     else:
         try:
-            _fetch(here, generation, asset, asset.url, store)
+            _fetch(here, generation, asset, store)
         except LinkDead as dead:
             fresh = fresh_link(here, generation, asset)
             if fresh is None:
                 raise LinkDead(f"{dead}; the provider gives no other link") from dead
-            _fetch(here, generation, asset, fresh[0], store)
+            fresh_asset = replace(asset, url=fresh[0], renewals=asset.renewals + 1)
+            _fetch(here, generation, fresh_asset, store)
     if here.archive.verify(wanted.key, wanted.sha256) is not Verdict.INTACT:
         raise ArchiveError("it was put back, but does not come out as it went in")
     here.ledger.inventory.note_repair(asset, found)
 
 
-def _fetch(
-    here: Services, generation: Generation, asset: Asset, url: str, store: Callable[[IO[bytes]], StoredAsset]
-) -> None:
-    if not url:
+def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], StoredAsset]) -> None:
+    if not asset.url:
         raise LinkDead("its link was pruned")
-    with here.downloader.fetch(url, hosts=here.provider(generation.provider).result_hosts) as download:
+    with here.downloader.fetch(asset.url, hosts_of(here, generation, asset)) as download:
         if download.sha256 == asset.sha256:
             store(download.file)
             return

@@ -30,17 +30,17 @@ FILMS = 10
 #: archives everything in a process of its own, as a pool process does; its memory before, and at most meanwhile
 WORKER = """
 import json, re
-from functools import partial
 from pathlib import Path
+from tasks import long_downloads
 from tasks.archive import archive
 from tests.patience import patient
-from worker import decoding, download
+from worker import decoding
 from worker.services import services
 
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
-download.Limits = partial(download.Limits, connect=patient(5), read=patient(10), total=patient(60))
+long_downloads.SLICE = patient(60)
 decoding._decoder._limits = decoding.Limits(wall=patient(20))
 here = services()
 here.ledger.watching.ping()

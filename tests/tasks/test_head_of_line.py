@@ -117,12 +117,11 @@ def news_of_a_poll_go_on(pipeline: Pipeline, patch: Patch) -> None:
 
 def archive_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     first, second = pipeline.submit("first", "second")
-    patch.setattr(
-        archive, "_fetch_and_put", breaks(lambda _, claim, asset: claim.generation.id == first, archive._fetch_and_put)
-    )
+    broken = breaks(lambda _, claim, *__: claim.generation.id == first, archive._fetch_and_put)
+    patch.setattr(archive, "_fetch_and_put", broken)
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
     pipeline.until(lambda: "it cannot be archived: KeyError" in str(pipeline.assets(first)[0].error))
-    pipeline.until(lambda: pipeline.clock.advance(minutes=5) or pipeline.get(first).state is State.EXPIRED)
+    pipeline.until(lambda: pipeline.clock.advance(days=2) or pipeline.get(first).state is State.EXPIRED)
 
 
 def sidecars_go_on(pipeline: Pipeline, patch: Patch) -> None:

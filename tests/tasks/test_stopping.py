@@ -15,9 +15,9 @@ from tests.s3 import Server
 from webhook import sandbox
 from worker import stopping
 from worker.draining import LEASE
-from worker.generation import State
+from worker.generation import State, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Archived
+from worker.ledger.archiving import Archived, Postponed
 from worker.services import Services
 
 Start = Callable[..., Pipeline]
@@ -62,7 +62,7 @@ def test_assets_that_were_claimed_are_free_for_others_at_once(
     assert (claim.deaths, claim.assets[0].tries) == (0, 1)
 
 
-def test_an_asset_that_kills_its_workers_is_given_up_and_the_others_are_stored(pipeline: Pipeline) -> None:
+def test_an_asset_that_kills_its_workers_waits_and_the_others_are_stored(pipeline: Pipeline) -> None:
     (generation_id,) = succeeded(pipeline, split_images=True)
     killer = 2
     for _ in range(40):
@@ -74,15 +74,24 @@ def test_an_asset_that_kills_its_workers_is_given_up_and_the_others_are_stored(p
             pipeline.clock.advance(seconds=LEASE.total_seconds() + 1)
             continue
         pipeline.ledger.archiving.record([archive_one(pipeline.here, claim)])
-        if pipeline.get(generation_id).state is not State.SUCCEEDED:
+        if any(asset.reason for asset in pipeline.assets(generation_id)):
             break
 
-    found = pipeline.get(generation_id)
-    assert found.state is State.EXPIRED
-    assert found.message == f"{MAX_TRIES} workers died or hung while they worked on it; their logs may tell why"
-    states = {asset.index: asset.state for asset in pipeline.assets(generation_id)}
-    assert states == {0: "stored", 1: "stored", 2: "expired", 3: "stored", 4: "stored"}
-    # A person who has mended the cause fetches it again.
+    assert pipeline.get(generation_id).state is State.SUCCEEDED
+    states = {asset.index: (asset.state, asset.reason) for asset in pipeline.assets(generation_id)}
+    assert states[killer] == ("waiting", "worker_died")
+    (claim,) = pipeline.ledger.archiving.claim(1, LEASE)
+    pipeline.ledger.archiving.record([archive_one(pipeline.here, claim)])
+    assert [asset.index for asset in pipeline.assets(generation_id) if asset.state != "stored"] == [killer]
+    # From now on one death is enough.
+    assert pipeline.ledger.archiving.claim(1, LEASE)[0].deaths == 0
+    pipeline.clock.advance(seconds=LEASE.total_seconds() + 1)
+    (claim,) = pipeline.ledger.archiving.claim(1, LEASE)
+    (result,) = archive_one(pipeline.here, claim).results
+    assert isinstance(result, Postponed)
+    assert result.reason is Trouble.WORKER_DIED
+    pipeline.ledger.archiving.record([Archived(claim, (result,), described=False)])
+    # A person who has mended the cause has it tried at once.
     pipeline.ledger.deciding.retry([generation_id])
     pipeline.until_settled()
     assert pipeline.get(generation_id).state is State.ARCHIVED

@@ -3,6 +3,7 @@
 import ast
 import ipaddress
 import itertools
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.address_guard import AddressGuard
+from worker.address_guard import AddressGuard, origin_of
 from worker.download import Downloader
-from worker.errors import ConfigurationError, DownloadError, LinkForbidden
+from worker.errors import AddressForbidden, ConfigurationError, DownloadError, LinkForbidden
 
 PUBLIC = "93.184.216.34"
 SSRF_LINES = (Path(__file__).parents[1] / "payloads/ssrf-links.txt").read_text(encoding="utf-8").splitlines()
@@ -163,6 +164,73 @@ def test_no_address_is_permitted_that_python_calls_not_global(address):
 @given(st.ip_addresses(v=4), st.sampled_from(["::", "::ffff:0:0", "64:ff9b::", "::ffff:0:0:0"]))
 def test_no_ipv6_form_of_any_ipv4_address_is_permitted(inner, prefix):
     assert not AddressGuard()._may_connect(ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) + int(inner)))
+
+
+def test_an_origin_that_the_operator_wrote_is_admitted_with_its_scheme_port_and_private_address(resolver, attempts):
+    resolver["proxy"] = [["10.0.0.7"]]
+    guard = AddressGuard()
+    for url, address in (("http://proxy:8080", "10.0.0.7"), ("http://127.0.0.1:3000/", "127.0.0.1")):
+        target = guard.admit(f"{url.rstrip('/')}/mj/image/1", {origin_of(url)})
+        with pytest.raises(ConnectionRefusedError):
+            guard.connect(target, timeout=1, deadline=time.monotonic() + 1)
+        assert attempts.pop()[0] == address
+
+
+@pytest.mark.parametrize(
+    "link", ["http://proxy:8081/", "https://proxy/", "http://x.proxy:8080/", "http://10.0.0.7:8080/"]
+)
+def test_another_scheme_port_or_host_than_the_operator_wrote_is_not_admitted(link):
+    with pytest.raises(LinkForbidden):
+        AddressGuard().admit(link, {origin_of("http://proxy:8080")})
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "::ffff:10.0.0.1"]
+)
+def test_an_origin_that_the_operator_wrote_leads_to_no_metadata(address, resolver, attempts):
+    resolver["proxy"] = [[address]]
+    guard = AddressGuard()
+    with pytest.raises(AddressForbidden):
+        guard.connect(
+            guard.admit("http://proxy:8080/", {"http://proxy:8080"}), timeout=1, deadline=time.monotonic() + 1
+        )
+    assert attempts == []
+
+
+def test_where_dns64_adds_translated_addresses_the_good_one_is_used(resolver, attempts):
+    resolver["cdn.test"] = [["64:ff9b::5db8:d822", PUBLIC]]
+    guard = AddressGuard()
+    with pytest.raises(ConnectionRefusedError):
+        guard.connect(guard.admit("https://cdn.test/", {"cdn.test"}), timeout=1, deadline=time.monotonic() + 1)
+    assert attempts == [(PUBLIC, 443)]
+    resolver["mixed.test"] = [["64:ff9b::5db8:d822", PUBLIC, "10.0.0.5"]]
+    with pytest.raises(AddressForbidden, match=r"10\.0\.0\.5|64:ff9b"):
+        guard.connect(guard.admit("https://mixed.test/", {"mixed.test"}), timeout=1, deadline=time.monotonic() + 1)
+
+
+def test_a_translated_address_that_is_allowed_leads_to_no_private_one():
+    guard = AddressGuard("64:ff9b::/96")
+    assert guard._may_connect(ipaddress.ip_address("64:ff9b::5db8:d822"))
+    assert not guard._may_connect(ipaddress.ip_address("64:ff9b::7f00:1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("198.18.0.37", "DARKROOM_DOWNLOAD_ALLOW=198.18.0.0/15 allows it"),
+        ("64:ff9b::5db8:d822", "DARKROOM_DOWNLOAD_ALLOW=64:ff9b::/96 allows it"),
+        ("100.100.1.2", "DARKROOM_DOWNLOAD_ALLOW=100.64.0.0/10 allows it"),
+        ("0.0.0.0", "take the host off it"),
+        ("10.11.12.13", "DARKROOM_DOWNLOAD_ALLOW=10.11.12.13 allows it"),
+        ("169.254.169.254", "no file of a provider lies there"),
+    ],
+)
+def test_the_remedy_is_the_narrowest_setting(address, remedy, resolver):
+    resolver["cdn.test"] = [[address]]
+    guard = AddressGuard()
+    assert [str(one) for one in guard.refused_addresses("cdn.test")] == [address]
+    with pytest.raises(AddressForbidden, match=re.escape(remedy)):
+        guard.connect(guard.admit("https://cdn.test/", {"cdn.test"}), timeout=1, deadline=time.monotonic() + 1)
 
 
 def test_every_address_is_tried_until_one_answers(resolver, attempts):
@@ -317,7 +385,6 @@ def test_an_address_with_a_port_opens_that_port_alone(resolver, attempts):
         ("fd00::/8", "fd00:ec2::254"),
         ("192.0.0.0/24", "192.0.0.192"),
         ("168.63.129.0/24", "168.63.129.16"),
-        ("64:ff9b::/96", "64:ff9b::a9fe:a9fe"),
         ("::ffff:0:0/96", "::ffff:169.254.169.254"),
     ],
 )
@@ -325,4 +392,10 @@ def test_a_metadata_service_is_opened_by_its_own_address_and_by_no_network(netwo
     found = ipaddress.ip_address(address)
     assert not AddressGuard(network)._may_connect(found)
     assert AddressGuard(network)._may_connect(found + 256)
+
+
+def test_a_translated_address_is_opened_by_no_network_unless_what_it_translates_is_good():
+    guard = AddressGuard("64:ff9b::/96")
+    assert not guard._may_connect(ipaddress.ip_address("64:ff9b::a9fe:a9fe"))
+    assert guard._may_connect(ipaddress.ip_address("64:ff9b::5db8:d822"))
     assert AddressGuard(address)._may_connect(found)

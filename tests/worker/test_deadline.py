@@ -1,3 +1,4 @@
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import urlencode
 
@@ -5,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.deadline import PLAUSIBLE, deadline_of
+from worker.deadline import PLAUSIBLE, deadline_of, is_told
+from worker.generation import Asset
+from worker.providers import end_is_proven
 
 SEEN_AT = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 RETENTION = timedelta(hours=24)
@@ -128,3 +131,24 @@ def test_every_dialect_gives_back_the_second_that_was_written(moment):
         urlencode({"se": moment.isoformat()}),
     ):
         assert deadline(query) == moment
+
+
+def test_a_deadline_that_the_link_names_is_no_guess():
+    url = "https://cdn.example/a.png?ex=6922a000&hm=1"
+    told = deadline_of(url, seen_at=datetime(2025, 11, 22, tzinfo=UTC), retention=timedelta(hours=24))
+    assert is_told(url, told)
+    assert not is_told(url, told + timedelta(hours=1))
+    assert not is_told("https://cdn.example/a.png?ex=never", told)
+
+
+def test_a_retention_that_the_provider_documents_is_no_guess_either():
+    def asset(url: str) -> Asset:
+        names = dict.fromkeys(field.name for field in fields(Asset))
+        return Asset(**names | {"url": url, "deadline": datetime(2025, 11, 23, tzinfo=UTC)})
+
+    assert [end_is_proven(name, asset("https://a.example/x")) for name in ("kie", "acedata", "nobody")] == [
+        True,
+        False,
+        False,
+    ]
+    assert end_is_proven("acedata", asset("https://a.example/x?Expires=1763856000"))

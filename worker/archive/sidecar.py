@@ -54,6 +54,7 @@ def sidecar(
                 "source_sha256": asset.source_sha256 or asset.sha256,
                 "verified": verified.get(asset.index),
                 "remark": remarks.get(asset.index),
+                "accepted": _accepted(asset),
             }
             for asset in sorted(assets, key=lambda asset: asset.index)
         ],
@@ -99,6 +100,11 @@ def _facts(asset: Asset) -> dict[str, Any]:
         "height": asset.height,
         "seconds": asset.seconds,
     }
+
+
+def _accepted(asset: Asset) -> dict[str, Any] | None:
+    one = asset.accepted
+    return None if one is None else {"by": one.by, "at": iso(one.at), "refused": redact(one.why)}
 
 
 def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:

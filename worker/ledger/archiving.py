@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select, text, update
 
-from worker.generation import State
+from worker.generation import MENDED_BY_RESTART, Refused, State, Trouble
 from worker.ledger.archive_claims import ArchiveClaim, ArchiveClaims
 from worker.ledger.changes import Changes
 from worker.ledger.statements import IDS, NOW, update_row
-from worker.ledger.tables import UNSTORED, assets
+from worker.ledger.tables import REFUSED, UNSTORED, assets
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +31,33 @@ class Stored:
     verified: str | None = None
     #: what is odd about a file that is whole all the same; it is told, and not kept
     remark: str | None = None
+    #: whether they are bytes that had been refused, as a person has accepted them
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Not stored this time. `url` replaces the link when the provider gave a fresh one."""
+    """Not stored this time; tried again by itself. `url` replaces the link when the provider gave a fresh one."""
 
     index: int
     error: str
     url: str | None = None
     deadline: datetime | None = None
+    reason: Trouble = Trouble.UNEXPECTED
+    #: what came this time, was refused and lies aside now
+    refused: Refused | None = None
+    #: it was no failure, and goes on soon
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The link is dead and the provider gives no other."""
+    """Not tried again unless a person asks for it; `reason`: the link is over, or nobody could reach it for long."""
 
     index: int
     error: str
+    reason: Trouble = Trouble.LINK_DEAD
+    refused: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +88,35 @@ _AT_RISK = (
     .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
 )
 _KINDS = (
-    select(_a.generation_id, _a.state, func.max(_a.error).label("error"))
+    select(_a.generation_id, _a.state, _a.reason, func.max(_a.error).label("error"))
     .where(_a.generation_id.in_(IDS))
-    .group_by(_a.generation_id, _a.state)
+    .group_by(_a.generation_id, _a.state, _a.reason)
 )
+_REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
+# What a worker has locked is looked at now.
+_MENDED = (
+    select(_a.id)
+    .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
+    .with_for_update(skip_locked=True)
+)
+_LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
+
+
+#: reason and error of an asset
+_Why = tuple[str | None, str | None]
 
 
 class Archiving(ArchiveClaims):
+    def look_again(self) -> int:
+        """Let all be tried at once that a changed setting or a newer version may have mended; how many."""
+        with self._database.write() as connection:
+            return connection.execute(_LOOK_AGAIN, {"now": self._database.clock()}).rowcount
+
+    def refused_bytes(self) -> int:
+        """How much lies aside in the bucket, of bytes that were refused."""
+        with self._database.read() as connection:
+            return int(connection.execute(_REFUSED_BYTES).scalar() or 0)
+
     def note_risks(self, within: timedelta) -> int:
         """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
         now = self._database.clock()
@@ -105,9 +136,9 @@ class Archiving(ArchiveClaims):
             changes = Changes(connection, now)
             changes.lock(archived.claim.generation.id for archived in done)
             held = {archived.claim.generation.id: _results(changes, archived) for archived in done}
-            kinds: dict[str, dict[str, str | None]] = {generation_id: {} for generation_id in held}
+            kinds: dict[str, dict[str, _Why]] = {generation_id: {} for generation_id in held}
             for row in connection.execute(_KINDS, {"ids": list(held)}):
-                kinds[row.generation_id][row.state] = row.error
+                kinds[row.generation_id][row.state] = (row.reason, row.error)
             for archived in done:
                 if held[archived.claim.generation.id]:
                     _finish(changes, archived, kinds[archived.claim.generation.id])
@@ -124,13 +155,16 @@ def _results(changes: Changes, archived: Archived) -> bool:
     return all(held)
 
 
-def _finish(changes: Changes, archived: Archived, kinds: Mapping[str, str | None]) -> None:
-    """`kinds`: the states of all its assets, each with an error of those in it."""
+def _finish(changes: Changes, archived: Archived, kinds: Mapping[str, _Why]) -> None:
+    """`kinds`: the states of all its assets, each with reason and error of one of those in it."""
     generation_id = archived.claim.generation.id
     if set(kinds) == {"stored"} and archived.described:
         changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
     elif "waiting" not in kinds and "expired" in kinds:
-        changes.move(generation_id, State.EXPIRED, "link dead", reason="link_dead", message=kinds["expired"])
+        reason, error = kinds["expired"]
+        # An older version wrote none.
+        reason = reason or Trouble.LINK_DEAD
+        changes.move(generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error)
 
 
 def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
@@ -148,23 +182,33 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             "height": result.height,
             "seconds": result.seconds,
             "source_sha256": result.source_sha256,
-            "error": None,
+            **dict.fromkeys(("reason", "error", "refused_bytes", "refused_sha256", "refused_type")),
+            **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
         }
         event = "asset.archived"
         payload |= {"key": result.key, "sha256": result.sha256}
         if result.remark is not None:
             payload |= {"remark": result.remark}
     elif isinstance(result, Lost):
-        values = {"state": "expired", "error": result.error}
+        values = {"state": "expired", "reason": result.reason, "error": result.error}
         event = "asset.expired"
-        payload |= {"error": result.error}
+        payload |= {"reason": result.reason, "error": result.error}
     else:
         asset = next(asset for asset in claim.assets if asset.index == result.index)
-        wait = retry_wait(asset.tries)
-        values = {"not_before": changes.at + wait, "error": result.error}
-        if result.url is not None:
+        values = {"reason": result.reason, "error": result.error}
+        if result.goes_on:
+            values["tries"] = asset.tries - 1
+            wait = FIRST_WAIT
+        elif result.url is None:
+            age = changes.at - (generation.finished_at or generation.created_at)
+            wait = retry_wait(asset.tries, age, asset.deadline - changes.at, result.reason)
+        else:
             values |= {"url": result.url, "deadline": result.deadline, "renewals": asset.renewals + 1}
+            wait = FIRST_WAIT
+        values["not_before"] = changes.at + wait
         event = None
+    if not isinstance(result, Stored) and result.refused is not None:
+        values |= {f"refused_{name}": getattr(result.refused, name) for name in ("bytes", "sha256", "type", "why")}
     mine = {"generation_id": generation.id, "index": result.index, "state": "waiting", "lease": claim.lease}
     if update_row(changes.connection, assets, mine, **{"lease": None, **values}) != 1:
         return False
@@ -173,12 +217,24 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
     return True
 
 
-LONGEST_RETRY_WAIT = timedelta(minutes=5)
+FIRST_WAIT = timedelta(seconds=2)
+LONGEST_RETRY_WAIT = timedelta(hours=6)
+LATER_WAIT = timedelta(minutes=5)
+#: bytes that were wrong so many times are not likely to get better
+PATIENT_TRIES = 6
+#: before what costs a whole download, or a worker
+_COSTLY_WAIT = timedelta(hours=1)
 
 
-def retry_wait(tries: int) -> timedelta:
-    """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on 5 minutes.
+def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None = None) -> timedelta:
+    """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on an eighth of its age, 5 minutes to 6 hours.
 
-    So an outage of some minutes costs half a minute more, and what fails all day is left alone.
+    So an outage of some minutes costs half a minute more, and what fails for days is left alone. A link that still
+    has time `left` is tried at least three times more before its end.
     """
-    return timedelta(seconds=min(2**tries, 30)) if tries < 12 else LONGEST_RETRY_WAIT
+    wait = FIRST_WAIT * 2 ** (tries - 1) if tries < 5 else timedelta(seconds=30)
+    if tries >= 12:
+        wait = min(max(LATER_WAIT, age / 8), LONGEST_RETRY_WAIT)
+    if (reason == Trouble.BAD_CONTENT and tries >= PATIENT_TRIES) or reason == Trouble.WORKER_DIED:
+        wait = max(wait, _COSTLY_WAIT)
+    return min(wait, max(LATER_WAIT, left / 4)) if left > timedelta() else wait

@@ -28,7 +28,11 @@ _SHARED = select(_a.id).where(
 _FORGET_ASSETS = (
     update(assets)
     .where(_a.generation_id.in_(IDS))
-    .values(state="deleted", url="", content=None, error=None, lease=None, not_before=None)
+    .values(
+        state="deleted",
+        url="",
+        **dict.fromkeys(("content", "reason", "error", "lease", "not_before", "refused_bytes", "refused_why")),
+    )
 )
 _FORGET_ATTEMPTS = update(attempts).where(_t.generation_id.in_(IDS)).values(error=None, candidates=None)
 _FORGET_CALLBACKS = (

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Select, Update, bindparam, literal, select, text, tuple_, update
+from sqlalchemy import Column, Select, Update, bindparam, func, literal, select, text, tuple_, update
 
+from worker.generation import Trouble
 from worker.ledger.accounts import LONGEST_BACKOFF
-from worker.ledger.archiving import LONGEST_RETRY_WAIT
+from worker.ledger.archiving import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
 from worker.ledger.database import Database
 from worker.ledger.durations import LONGEST as LONGEST_SILENCE
 from worker.ledger.following import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
@@ -67,6 +68,8 @@ def _kind(longest: timedelta, column: Column[Any], *conditions: Any) -> _Kind:
     return _Kind(longest, select(literal(1)).where(*further).limit(1), pull)
 
 
+_waits_briefly = func.coalesce(_a.reason, "") != Trouble.WORKER_DIED
+
 # The conditions are those of the indexes: each search looks at what waits, and at nothing that is done.
 _KINDS = (
     _kind(LONGEST_PAUSE, _g.not_before, text(WAITING)),
@@ -77,6 +80,7 @@ _KINDS = (
     _kind(LONGEST_LEASE, callbacks.c.not_before, text(UNAPPLIED)),
     _kind(LONGEST_LEASE, _a.not_before, text(UNSTORED), _a.lease.is_not(None)),
     _kind(LONGEST_RETRY_WAIT, _a.not_before, text(UNSTORED)),
+    _kind(LATER_WAIT, _a.not_before, text(UNSTORED), _a.tries < PATIENT_TRIES, _waits_briefly),
     _kind(LONGEST_LEASE, batches.c.manifest_not_before, text(UNDESCRIBED)),
     _kind(LONGEST_LEASE, subscribers.c.lease_until, text(SUBSCRIBED)),
     _kind(LONGEST_REST, subscribers.c.not_before, text(SUBSCRIBED)),

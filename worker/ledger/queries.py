@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, text, tuple_
 
 from worker.errors import NotFound
-from worker.generation import Asset, Generation, State, Transition
+from worker.generation import FOR_A_PERSON, Asset, Generation, State, Transition
+from worker.ledger.archiving import PATIENT_TRIES
 from worker.ledger.batch_pages import batches_of, page_of_batches
 from worker.ledger.counting import counts
 from worker.ledger.database import Database
@@ -248,11 +249,15 @@ class Queries:
             return counts(connection, batch_id)
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
-        """Assets that are not stored and whose links die by then, the most urgent first."""
+        """Assets that are not stored, and whose links die by then or could not be fetched again and again.
+
+        The most urgent first; also at once what only a person can mend.
+        """
         a = assets.c
-        query = select(assets).where(text(UNSTORED), a.deadline <= dies_by).order_by(a.deadline, a.id).limit(limit)
+        in_trouble = a.reason.is_not(None) & ((a.tries >= PATIENT_TRIES) | a.reason.in_(FOR_A_PERSON))
+        query = select(assets).where(text(UNSTORED), (a.deadline <= dies_by) | in_trouble)
         with self._database.read() as connection:
-            return [to_asset(row) for row in connection.execute(query)]
+            return [to_asset(row) for row in connection.execute(query.order_by(a.deadline, a.id).limit(limit))]
 
     def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""

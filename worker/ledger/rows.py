@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.generation import Asset, AssetKind, Generation, Operation, State
+from worker.generation import Accepted, Asset, AssetKind, Generation, Operation, Refused, State
 
 Row = Any  # a SQLAlchemy row; its columns are those of the table named in the function
 
@@ -39,6 +39,8 @@ def to_generation(row: Row) -> Generation:
 
 
 def to_asset(row: Row) -> Asset:
+    refused = row.refused_bytes is not None
+    accepted = row.accepted_at is not None
     return Asset(
         id=row.id,
         generation_id=row.generation_id,
@@ -58,5 +60,9 @@ def to_asset(row: Row) -> Asset:
         seconds=row.seconds,
         error=row.error,
         content=row.content,
+        reason=row.reason,
+        not_before=row.not_before,
+        refused=Refused(row.refused_bytes, row.refused_sha256, row.refused_type, row.refused_why) if refused else None,
+        accepted=Accepted(row.accepted_by, row.accepted_at, row.refused_why) if accepted else None,
         source_sha256=row.source_sha256,
     )

@@ -129,6 +129,8 @@ UNSTORED = "state = 'waiting'"
 STORED = "state = 'stored'"
 #: assets in the bucket whose link is still known
 LINKED = "state = 'stored' AND url <> ''"
+#: assets of which refused bytes lie aside in the bucket
+REFUSED = "refused_bytes IS NOT NULL"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
 UNFINISHED = "unfinished IS NOT NULL"
 INCOMPLETE = "completed_at IS NULL"
@@ -234,7 +236,13 @@ assets = Table(
     Column("not_before", UtcDateTime),
     Column("tries", Integer, nullable=False),
     Column("renewals", Integer, nullable=False),
+    # Why it is not stored: a word for programs (`worker.generation.Trouble`), and a sentence with the remedy.
+    Column("reason", CleanText),
     Column("error", CleanText),
+    # Bytes that were refused and lie aside in the bucket; who has them archived all the same.
+    Column("refused_bytes", BigInteger),
+    *(Column(name, CleanText) for name in ("refused_sha256", "refused_type", "refused_why", "accepted_by")),
+    Column("accepted_at", UtcDateTime),
     Column("key", CleanText),
     Column("sha256", CleanText),
     # Of the bytes that came, where others were stored: a statement of provenance was written into them.
@@ -250,6 +258,7 @@ assets = Table(
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
 Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORED))
 Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
+Index("ix_assets_refused", assets.c.refused_bytes, **_where(REFUSED))
 Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
 
 transitions = Table(

@@ -11,8 +11,9 @@ from typing import ClassVar
 from pydantic import SecretStr
 
 from worker.account_keys import DEFAULT_ACCOUNT, read_keys
+from worker.deadline import is_told
 from worker.errors import ConfigurationError, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Link, Operation, Outcome
+from worker.generation import Asset, GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.providers.model_versions import Versions
@@ -67,7 +68,7 @@ class Provider(ABC):
     shown: ClassVar[frozenset[Operation]] = frozenset()
     #: most task_ids per `fetch`
     fetch_limit: ClassVar[int]
-    #: hosts (and their subdomains) that result links may point to
+    #: hosts (and their subdomains) that result links may point to, and origins that the operator has named
     result_hosts: frozenset[str]
     callback: Callback = Callback.UNSIGNED
     #: what whoever relies on it should know of its future
@@ -136,6 +137,12 @@ PROVIDERS: Mapping[str, str] = {
     "ohmygpt": "worker.providers.ohmygpt:OhMyGPT",
     "mjproxy": "worker.providers.mjproxy:MidjourneyProxy",
 }
+
+
+def end_is_proven(provider: str, asset: Asset) -> bool:
+    """Whether the deadline of its link is no guess: the link itself names it, or the provider's pages do."""
+    documented = provider in PROVIDERS and provider_class(provider).retention is not None
+    return documented or is_told(asset.url, asset.deadline)
 
 
 def provider_class(name: str) -> type[Provider]:

@@ -70,7 +70,7 @@ class Kie(Provider):
         self._hmac_keys = [read_key(TITLE, "KIE_WEBHOOK_HMAC_KEY", SecretStr(part)) for part in parts]
         self._window = timedelta(seconds=settings.kie_webhook_window)
         self._vary_base = settings.kie_vary_base
-        # No page names the host of renewed links: DARKROOM_DOWNLOAD_ALLOW takes another one.
+        # No page names the host of renewed links; each is allowed for its own asset.
         self.result_hosts = frozenset({"aiquickdraw.com", urlsplit(settings.kie_base_url).hostname or ""})
         if not self._hmac_keys:
             self.callback = Callback.UNSIGNED

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from worker.address_guard import origin_of
 from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.prompt_flags import flags_of, without_switches
@@ -107,7 +108,7 @@ class MidjourneyProxy(Provider):
         more = (host.strip().lower() for host in settings.mjproxy_result_hosts.split(","))
         # Relays rewrite links to themselves; the C# version has links of Midjourney's own.
         own = {urlsplit(url).hostname or "", "cdn.midjourney.com", *more} - {""}
-        self.result_hosts = DISCORD_HOSTS | own
+        self.result_hosts = DISCORD_HOSTS | own | {origin_of(url)}
 
     def check(self, request: GenerationRequest) -> None:
         self._post_of(request)

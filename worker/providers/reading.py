@@ -2,14 +2,21 @@
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Link
 
 #: links and long tokens: a provider's message may quote the callback URL that we sent
 _SECRET = re.compile(r"https?:\S+|/callbacks/\S+|[a-z0-9_-]{40,}", re.IGNORECASE)
+
+#: white space and marks without width, which copying and templates leave at the ends of a link
+_AROUND = "".join(map(chr, (*range(0x09, 0x0E), 0x20, 0x85, 0xA0, *range(0x2000, 0x2010), *range(0x2028, 0x2030))))
+_AROUND += "\u1680\u205f\u2060\u3000\ufeff"
+_LINE_ENDS = str.maketrans("", "", "\t\r\n")
+_HOST = re.compile(r"https?://(?P<host>[^/?#:@\[\]]*)(?=[/?#:]|$)", re.IGNORECASE)
 
 
 def read_json(body: bytes) -> Any:
@@ -56,10 +63,27 @@ def percent(value: Any) -> int | None:
 
 
 def link(value: Any, kind: AssetKind = AssetKind.IMAGE) -> Link:
-    """A result link, not a byte changed. Raises CallbackUnreadable, without the link in its text: it is signed."""
-    if isinstance(value, str) and value.isprintable() and " " not in value and _is_web_address(value):
-        return Link(value, kind)
+    """A result link, not a byte of its path and query changed but what no link can carry: blanks are encoded.
+
+    Raises CallbackUnreadable, without the link in its text: it is signed.
+    """
+    if isinstance(value, str):
+        with suppress(UnicodeError):
+            url = _tidied(value)
+            if url.isprintable() and _is_web_address(url):
+                return Link(url, kind)
     raise CallbackUnreadable("a result link is not an http:// or https:// address")
+
+
+def _tidied(text: str) -> str:
+    """As browsers read an address (WHATWG): nothing around it, no line ends within, its host in ASCII."""
+    url = text.strip(_AROUND).translate(_LINE_ENDS)
+    # Control characters stay, so that a link with them is refused.
+    url = "".join(sign if (sign.isprintable() and sign != " ") or sign < " " else quote(sign) for sign in url)
+    parts = _HOST.match(url)
+    if parts is None or parts["host"].isascii():
+        return url
+    return f"{url[: parts.start('host')]}{parts['host'].encode('idna').decode()}{url[parts.end('host') :]}"
 
 
 def _is_web_address(value: str) -> bool:

@@ -13,7 +13,7 @@ def test_what_dies_soon_is_listed_and_is_no_good_end(darkroom: Darkroom, ledger:
     generation_id = stories.succeeded(ledger)
     result = darkroom("at-risk", "--within", "2d")
     assert result.exit_code == 1
-    assert result.stdout.startswith(f"{generation_id} 0  dies in 24.0 h, 0 tries")
+    assert result.stdout.startswith(f"{generation_id} 0  may die in 24.0 h, 0 tries")
     (record,) = [json.loads(line) for line in darkroom("at-risk", "--within", "2d", "--json").stdout.splitlines()]
     assert record["generation"] == generation_id
     assert 86_000 < record["seconds_left"] <= 86_400

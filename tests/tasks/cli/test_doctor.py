@@ -1,6 +1,7 @@
 """`darkroom doctor` and `darkroom db`: is everything there, and what to do where it is not."""
 
 import json
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -407,3 +408,25 @@ def test_it_says_which_proxy_holds_for_what(darkroom: Darkroom, monkeypatch: pyt
     assert directly.startswith("directly: the API of mjproxy, results of mjproxy, webhook hooks.test-")
     assert directly.endswith(", the archive")
     assert "hunter2" not in message
+
+
+def test_it_resolves_the_hosts_of_results_and_names_what_would_be_refused_and_the_setting(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "token")
+    real, answers = socket.getaddrinfo, {"cdn.midjourney.com": "198.18.0.37", "cdn.acedata.cloud": "93.184.216.34"}
+
+    def resolve(host: str, port: object, *more: object, **options: object) -> object:
+        if host in answers:
+            return real(answers[host], port, *more, **options)  # type: ignore[arg-type]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    verdict, message = findings(darkroom)["result hosts"]
+    assert verdict == "fail"
+    assert "no download may go to cdn.midjourney.com (198.18.0.37)" in message
+    assert "DARKROOM_DOWNLOAD_ALLOW=198.18.0.0/15" in message
+    monkeypatch.setenv("DARKROOM_DOWNLOAD_ALLOW", "198.18.0.0/15")
+    assert findings(darkroom)["result hosts"][0] == "ok"
+    answers.clear()
+    assert findings(darkroom)["result hosts"][0] == "warn"

@@ -29,6 +29,7 @@ ARGUMENTS = {
     "dead": (),
     "dead replay": ("--all",),
     "dead dismiss": ("--all",),
+    "accept": ("gen_1",),
     "rescue": ("--provider", "acedata", "--since", "1h"),
     "reconcile": (),
     "delete": ("gen_1",),

@@ -108,6 +108,7 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
                 "source_sha256": "ab" * 32,
                 "verified": None,
                 "remark": None,
+                "accepted": None,
             }
         ],
     }

@@ -27,6 +27,7 @@ from tests.factories import (
 )  # fmt: skip
 from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
+from worker.generation import Refused
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost
 from worker.ledger.gate import ASLEEP, Marker
@@ -289,8 +290,10 @@ def people_decide(process: Process) -> None:
     process.command("deciding.resume", PROVIDER)
     process.repeat("outcomes.apply", [failure(sent["failed"]), success(sent["expired"])])
     process.command("deciding.retry", [ids["failed"]])
-    process.archive(lambda claim: Archived(claim, (Lost(0, "404"),), described=False))
-    process.command("deciding.retry", [ids["expired"]])
+    aside = Refused(3, "ab" * 32, None, "no picture")
+    process.archive(lambda claim: Archived(claim, (Lost(0, "404", refused=aside),), described=False))
+    process.command("deciding.accept", ids["expired"], [0], "somebody")
+    process.try_once("archiving.look_again")
     process.archive()
     # Its worker has died.
     process.clock.advance(LEASE.total_seconds() + 1)

@@ -21,7 +21,7 @@ from tests.factories import (
     succeeded,
     success,
 )
-from worker.generation import State
+from worker.generation import State, Trouble
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, retry_wait
 from worker.ledger.tables import assets
@@ -121,8 +121,26 @@ def test_what_is_postponed_waits_longer_each_time(ledger: Ledger, clock: FakeClo
     assert waits == [0, 2, 4, 8]
 
 
-def test_after_an_outage_of_minutes_the_wait_is_short_and_after_one_of_days_still_a_number():
-    assert [retry_wait(tries).total_seconds() for tries in (1, 4, 5, 11, 12, 5000)] == [2, 16, 30, 30, 300, 300]
+def test_the_wait_grows_from_seconds_to_six_hours_and_never_past_the_end_of_a_link():
+    def seconds(tries: int, reason: str = "no_answer", **spans: float) -> float:
+        age, left = timedelta(hours=spans.get("age", 0)), timedelta(hours=spans.get("left", -1))
+        return retry_wait(tries, age, left, reason).total_seconds()
+
+    assert [seconds(tries) for tries in (1, 2, 3, 4, 5, 11, 12)] == [2, 4, 8, 16, 30, 30, 300]
+    assert [seconds(12, age=hours) / 60 for hours in (1, 8, 24, 48, 9000)] == [7.5, 60, 180, 360, 360]
+    assert [seconds(99, age=48, left=hours) / 60 for hours in (20, 2, 0.1)] == [300, 30, 5]
+    assert [seconds(tries, "bad_content") for tries in (5, 6)] == [30, 3600]
+
+
+def test_what_a_changed_setting_may_mend_is_tried_at_once_after_a_restart(ledger: Ledger, clock: FakeClock):
+    reasons = (Trouble.HOST_NOT_ALLOWED, Trouble.STORE, Trouble.NOT_FOUND)
+    succeeded(ledger, len(reasons))
+    for held, reason in zip(taken(ledger), reasons, strict=True):
+        record(ledger, held, Postponed(0, "no", reason=reason))
+    clock.advance(1)
+    assert taken(ledger) == []
+    assert ledger.archiving.look_again() == 2
+    assert {held.assets[0].reason for held in taken(ledger)} == {"host_not_allowed", "store"}
 
 
 def test_a_generation_is_worked_on_whole_even_if_its_assets_wait_for_different_times(ledger: Ledger, clock: FakeClock):
@@ -180,6 +198,15 @@ def test_a_dead_link_that_nobody_renews_expires_its_generation(ledger: Ledger):
     assert found.message == "404; the provider gives no other link"
     assert events_of(ledger, claim)[-3:] == ["asset.archived", "asset.expired", "generation.expired"]
     assert taken(ledger) == []
+
+
+def test_what_nobody_could_reach_for_long_says_so(ledger: Ledger):
+    (claim,) = succeeded(ledger)
+    record(ledger, taken(ledger)[0], Lost(0, "given up after 15 days", Trouble.UNREACHABLE))
+    found = one(ledger, claim)
+    assert (found.state, found.reason, found.message) == (State.EXPIRED, "unreachable", "given up after 15 days")
+    (asset,) = ledger.queries.assets_of([found.id])[found.id]
+    assert asset.reason == "unreachable"
 
 
 def test_one_lost_asset_does_not_stop_the_others(ledger: Ledger, clock: FakeClock):

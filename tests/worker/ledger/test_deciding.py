@@ -1,5 +1,7 @@
 """What a person decides: cancel, try again, and nothing that the table of moves does not allow."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.clock import FakeClock
@@ -12,19 +14,21 @@ from tests.factories import (
     at_once,
     attempts_of,
     claimed,
+    events_of,
     failure,
     one,
     queued,
     resubmit,
     state_of,
+    stored,
     submitted,
     succeeded,
     success,
 )
-from worker.errors import NotFound, Uncertain
-from worker.generation import State
+from worker.errors import NotFound, RequestInvalid, Uncertain
+from worker.generation import Refused, State, Trouble
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost
+from worker.ledger.archiving import Archived, Lost, Postponed
 from worker.ledger.submissions import Claim, Submitted
 
 
@@ -135,3 +139,35 @@ def test_a_success_still_wins_over_a_cancelled_retry(ledger: Ledger):
     ledger.deciding.cancel([claim.generation.id])
     assert ledger.outcomes.apply([success(claim)]) == ["applied"]
     assert state_of(ledger, claim) is State.SUCCEEDED
+
+
+def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
+    (claim,) = succeeded(ledger, links=2)
+    (held,) = ledger.archiving.claim(1, LEASE)
+    aside = Refused(3, "ab" * 32, "image/png", "damaged")
+    results = (Postponed(0, "damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
+    ledger.archiving.record([Archived(held, results, described=False)])
+    for index in (1, 2):
+        with pytest.raises(RequestInvalid, match=f"no refused bytes are kept of asset {index}"):
+            ledger.deciding.accept(held.generation.id, [0, index], "somebody")
+    assert ledger.archiving.refused_bytes() == 3
+    for _ in range(2):
+        ledger.deciding.accept(held.generation.id, [0], "somebody", "looked at it")
+    assert events_of(ledger, claim).count("asset.accepted") == 1
+    (again,) = ledger.archiving.claim(1, LEASE)
+    accepted = again.assets[0].accepted
+    assert accepted is not None
+    assert (accepted.by, accepted.why) == ("somebody", "damaged")
+    ledger.archiving.record([Archived(again, (replace(stored(0), accepted=True),), described=True)])
+    assert ledger.archiving.refused_bytes() == 0
+    kept = ledger.queries.assets_of([held.generation.id])[held.generation.id][0]
+    assert (kept.state, kept.refused, kept.accepted) == ("stored", None, accepted)
+
+
+def test_what_waits_for_its_next_try_is_tried_now(ledger: Ledger):
+    (claim,) = succeeded(ledger)
+    (held,) = ledger.archiving.claim(1, LEASE)
+    ledger.archiving.record([Archived(held, (Postponed(0, "503"),), described=False)])
+    assert ledger.archiving.claim(1, LEASE) == []
+    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
+    assert len(ledger.archiving.claim(1, LEASE)) == 1

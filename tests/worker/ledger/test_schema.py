@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0021"
+HEAD = "0022"
 
 
 @pytest.fixture
@@ -119,6 +119,11 @@ def back_to_0010(connection: Connection) -> None:
     for index in ("generations_batch_state", "generations_finished", "batches_name", "assets_free"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
     connection.execute(text("CREATE INDEX ix_generations_batch ON generations (batch_id, state)"))
+    connection.execute(text("DROP INDEX ix_assets_refused"))
+    for column in ("reason", *(f"refused_{what}" for what in ("bytes", "sha256", "type", "why"))):
+        connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))
+    for column in ("by", "at"):
+        connection.execute(text(f"ALTER TABLE assets DROP COLUMN accepted_{column}"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))

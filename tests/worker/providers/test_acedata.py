@@ -273,8 +273,6 @@ def test_a_link_that_comes_twice_is_one_asset():
         {"image_url": "https://"},
         {"image_url": "https://[::1/grid.png"},
         {"image_url": "https://cdn.acedata.cloud:port/"},
-        {"image_url": f"{GRID}\n"},
-        {"image_url": f" {GRID}"},
         {"image_url": f"{GRID}\x00"},
         {"image_url": GRID, "sub_image_urls": GRID},
         {"image_url": GRID, "sub_image_urls": [None]},

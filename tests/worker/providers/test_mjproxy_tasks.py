@@ -8,7 +8,8 @@ import pytest
 from tests.worker.providers.dialects.mjproxy import refusal
 from tests.worker.providers.dialects.ohmygpt import ACTIONS
 from tests.worker.providers.loopback import Loopback, reply
-from worker.errors import CallbackUnreadable, QueryFailed
+from worker.address_guard import AddressGuard
+from worker.errors import CallbackUnreadable, LinkForbidden, QueryFailed
 from worker.generation import Link, Outcome, Status
 from worker.ledger.second_looks import is_time_out
 from worker.providers import Mark
@@ -129,6 +130,13 @@ def test_relays_and_the_user_may_name_hosts_of_results():
 
     assert hosts >= {"cdn.discordapp.com", "media.discordapp.net", "relay.test", "files.test", "x.test"}
     assert "" not in hosts
+
+
+def test_links_to_the_very_address_that_the_operator_wrote_may_be_followed():
+    hosts = proxy("http://10.1.2.3:8080").result_hosts
+    assert str(AddressGuard().admit("http://10.1.2.3:8080/mj/image/1", hosts)) == "http://10.1.2.3:8080/mj/image/1"
+    with pytest.raises(LinkForbidden, match="calls it ServerAddress"):
+        AddressGuard().admit("http://localhost:3000/mj/image/1", hosts)
 
 
 # --- how they are asked for

@@ -1,0 +1,109 @@
+"""Bytes that came and were refused: kept aside for a look, and archived as they are once a person has accepted them."""
+
+import logging
+from tempfile import SpooledTemporaryFile
+
+from tasks.storing import keep_download, measured
+from worker.content import FileFacts, content_type_of
+from worker.download import Download
+from worker.errors import ArchiveError, ConfigurationError, NotFound
+from worker.generation import Asset, Refused
+from worker.ledger.archive_claims import ArchiveClaim
+from worker.ledger.archiving import Stored
+from worker.services import Services
+from worker.transfer import MEMORY_PART
+
+log = logging.getLogger(__name__)
+
+_UNKNOWN = "application/octet-stream"
+#: of what a person may accept; never one that a browser would run, such as HTML and SVG
+_EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+}
+
+
+def set_aside(
+    here: Services, claim: ArchiveClaim, asset: Asset, download: Download, why: str
+) -> tuple[Refused | None, str]:
+    """Keep refused bytes where a person can look at them; what is kept, and a word on where, or why not."""
+    generation_id = claim.generation.id
+    key = here.archive.keys.rejected(generation_id, asset.index)
+    aside = f"its bytes lie under {key}; after a look, `darkroom accept {generation_id}/{asset.index}` archives them"
+    there = asset.refused
+    if there is not None and there.sha256 == download.sha256:
+        return there, aside
+    room = here.settings.darkroom_rejected_gb * 1e9 + (there.bytes if there else 0)
+    if here.ledger.archiving.refused_bytes() + download.bytes > room:
+        full = f"{here.settings.darkroom_rejected_gb:g} GB of such bytes are kept already (DARKROOM_REJECTED_GB)"
+        return (
+            None,
+            f"its bytes are not kept aside: {full}; `darkroom accept` and `darkroom delete --objects` make room",
+        )
+    download.file.seek(0)
+    try:
+        here.archive.store(
+            key,
+            download.file,
+            sha256=download.sha256,
+            size=download.bytes,
+            content_type=_UNKNOWN,
+            metadata={"generation-id": generation_id},
+            filename=f"{generation_id}-{asset.index}.bin",
+            tags={},
+            replace=True,
+        )
+    except (ArchiveError, ConfigurationError) as error:
+        return None, f"its bytes could not be kept aside: {error}"
+    return Refused(download.bytes, download.sha256, download.declared_type, why), aside
+
+
+def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | None:
+    """Archive the bytes that a person has accepted; None where they do not lie aside any more as they were."""
+    refused = asset.refused
+    if refused is None:
+        return None
+    with SpooledTemporaryFile(MEMORY_PART) as file:
+        try:
+            with here.archive.read(here.archive.keys.rejected(claim.generation.id, asset.index)) as pieces:
+                for piece in pieces:
+                    file.write(piece)
+        except NotFound:
+            return None
+        file.seek(0)
+        if measured(file)[0] != refused.sha256:
+            # Not what the person has seen.
+            return None
+        kind = kind_of(file.read(64), refused.type)
+        file.seek(0)
+        facts = FileFacts(kind, _EXTENSIONS.get(kind, "bin"), 0, 0)
+        download = Download(file, refused.sha256, refused.bytes, refused.type)
+        return keep_download(here, claim, asset.index, download, facts, accepted=True)
+
+
+def forget_refused(here: Services, asset: Asset) -> None:
+    try:
+        here.archive.delete(here.archive.keys.rejected(asset.generation_id, asset.index))
+    except (ArchiveError, ConfigurationError) as error:
+        # `darkroom verify` lists what is left.
+        log.warning("refused bytes of %s, which is stored now, could not be deleted: %s", asset.generation_id, error)
+
+
+def kind_of(head: bytes, said: str | None) -> str:
+    """The content type of refused bytes: what they begin like, else what the server said if that is harmless."""
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "video/webm"
+    if head[4:12] in {b"ftypavif", b"ftypavis"}:
+        return "image/avif"
+    if head[4:12] == b"ftypqt  ":
+        return "video/quicktime"
+    told = (said or "").partition(";")[0].strip().lower()
+    return content_type_of(head) or (told if told in _EXTENSIONS else _UNKNOWN)
