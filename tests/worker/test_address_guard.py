@@ -392,10 +392,10 @@ def test_a_metadata_service_is_opened_by_its_own_address_and_by_no_network(netwo
     found = ipaddress.ip_address(address)
     assert not AddressGuard(network)._may_connect(found)
     assert AddressGuard(network)._may_connect(found + 256)
+    assert AddressGuard(address)._may_connect(found)
 
 
 def test_a_translated_address_is_opened_by_no_network_unless_what_it_translates_is_good():
     guard = AddressGuard("64:ff9b::/96")
     assert not guard._may_connect(ipaddress.ip_address("64:ff9b::a9fe:a9fe"))
     assert guard._may_connect(ipaddress.ip_address("64:ff9b::5db8:d822"))
-    assert AddressGuard(address)._may_connect(found)
