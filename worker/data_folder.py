@@ -13,6 +13,8 @@ from worker.errors import ConfigurationError
 
 SECRETS = "secrets.json"
 LOCK = "darkroom.lock"
+#: bytes of a file of values; what is larger is none of ours
+_LARGEST = 1024 * 1024
 
 
 @contextmanager
@@ -61,12 +63,14 @@ def kept_secrets(data: Path) -> dict[str, str]:
 def read_values(path: Path) -> dict[str, str]:
     """A flat JSON object; nothing if there is no such file; raises ConfigurationError if it cannot be read."""
     try:
-        return {str(name): str(value) for name, value in json.loads(path.read_bytes()).items()}
+        with path.open("rb") as file:
+            content = file.read(_LARGEST)
+        return {str(name): str(value) for name, value in json.loads(content).items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path} is damaged: restore it, or delete it to have it made anew") from error
 
 

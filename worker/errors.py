@@ -12,7 +12,14 @@ class ConfigurationError(DarkroomError):
 
 
 class RequestInvalid(DarkroomError):
-    """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent."""
+    """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent.
+
+    `at`: the character of the prompt that is to blame, counted from 0; None where it is not the prompt.
+    """
+
+    def __init__(self, message: str, *, at: int | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class NotFound(DarkroomError):

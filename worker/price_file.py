@@ -16,6 +16,7 @@ from worker.errors import ConfigurationError
 from worker.generation import Operation
 from worker.prices import MILLION, Caps, Prices, Rule, plain_version
 from worker.providers import PROVIDERS
+from worker.setting_files import read_setting_file
 
 _AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
@@ -25,11 +26,14 @@ _NAMES = ("provider", "operation", "speed", "version")
 
 def load_prices(path: Path) -> Prices:
     """Raises ConfigurationError with file, line and column of what cannot be understood."""
+    text = read_setting_file("DARKROOM_PRICES", path)
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"DARKROOM_PRICES: cannot read {path}: {reason}") from error
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        # Without the file's own depth in the chain of errors.
+        raise ConfigurationError(f"{path}: its brackets or lists are too deep to be read") from None
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(f"{path}: this is no YAML: it names a character that there is not") from error
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f", {_place(mark)}" if mark else ""

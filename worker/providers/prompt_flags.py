@@ -1,0 +1,79 @@
+"""Midjourney's parameters as people write them in a prompt: `--ar 16:9`, `—v 7`, `--q=4`.
+
+Names: docs.midjourney.com, Parameter List.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+#: parameter → the option that says the same
+OPTION_OF: Mapping[str, str] = {
+    **dict.fromkeys(("ar", "aspect"), "aspect_ratio"),
+    **dict.fromkeys(("c", "chaos"), "chaos"),
+    **dict.fromkeys(("q", "quality"), "quality"),
+    **dict.fromkeys(("s", "stylize"), "stylize"),
+    **dict.fromkeys(("v", "version", "niji"), "version"),
+    **dict.fromkeys(("w", "weird"), "weird"),
+    **dict.fromkeys(("fast", "relax", "turbo"), "speed"),
+    **{name: name for name in ("hd", "loop", "motion", "seed")},
+    "ow": "omni_weight",
+    "oref": "omni_image",
+    "sref": "style_images",
+    "end": "end_image",
+    "bs": "videos",
+}
+#: the other ones that there are, or were
+OTHERS = frozenset(
+    {"cref", "cw", "dref", "dw", "iw", "sw", "sv", "no", "p", "personalize", "profile", "style", "raw", "tile", "exp"}
+    | {"draft", "creative", "stop", "repeat", "r", "sameseed", "video", "public", "stealth", "remix", "test", "testp"}
+    | {"upanime", "upbeta", "uplight"}
+)
+#: these say all by their name
+_BARE = frozenset({"fast", "relax", "turbo", "hd", "loop"})
+#: these take codes as well, which no option knows
+_PICTURES = frozenset({"sref", "oref", "end"})
+
+#: what programs make of `--`; Midjourney reads an em dash as `--`, and others as what they are
+EM_DASH = "\N{EM DASH}"
+OTHER_DASHES = "\N{EN DASH}\N{FIGURE DASH}\N{HORIZONTAL BAR}\N{MINUS SIGN}"
+
+# A single dash of another kind stands in prose too, so there a number must follow.
+_FLAG = re.compile(
+    rf"(?<!\S)(?:--|{EM_DASH}{{1,2}}|[{OTHER_DASHES}]{{2}}|[{OTHER_DASHES}](?=[A-Za-z]+[\s=]\s*[\d.]))"
+    r"(?P<name>[A-Za-z]+)(?:=(?P<glued>\S*)|(?!\S))"
+)
+_VALUE = re.compile(rf"\s+(?!--|[{EM_DASH}{OTHER_DASHES}])(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One parameter of a prompt. `at`: where it begins there; `value`: empty where none stands behind it."""
+
+    name: str
+    value: str
+    at: int
+
+    @property
+    def option(self) -> str | None:
+        """The option that says the same; None if there is none."""
+        return OPTION_OF.get(self.name)
+
+    @property
+    def given(self) -> str | None:
+        """What the option would be given; None where no option can say it (`--sref 123`, `--ar {1:1, 3:2}`)."""
+        if self.name in _BARE:
+            return self.name if self.option == "speed" else "true"
+        if self.value.startswith("{") or self.name in _PICTURES:
+            return None
+        return f"niji{self.value}" if self.name == "niji" else self.value
+
+
+def flags_in(prompt: str) -> Iterator[Flag]:
+    """The parameters of a prompt, in their order, whether or not Midjourney knows them."""
+    for found in _FLAG.finditer(prompt):
+        value = found["glued"]
+        if value is None:
+            after = _VALUE.match(prompt, found.end())
+            value = after[1] if after else ""
+        yield Flag(found["name"].lower(), value, found.start())
