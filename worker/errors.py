@@ -82,7 +82,12 @@ class NotTaken(ProviderError):
 
 
 class AccountBlocked(NotTaken):
-    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the account is paused."""
+    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the account is paused.
+
+    `key_mark`: of the key with which that happened; None if nobody has said it.
+    """
+
+    key_mark: str | None = None
 
 
 class Rejected(ProviderError):

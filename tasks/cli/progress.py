@@ -1,7 +1,7 @@
 """Following generations until all are done: a live picture on a terminal, one line per change everywhere else."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,24 +13,38 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli import record
-from tasks.cli.output import one_line, print_json
+from tasks.cli.output import note, one_line, print_json
 from tasks.cli.scope import Scope
 from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
+from tasks.waiting import Wait, those_of
 from worker.generation import Generation, State, Transition
 from worker.ledger import Ledger
+from worker.redaction import redact
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
 _PAUSE = 0.25
 _PAUSE_FACTOR = 4
+#: seconds between two looks for why something waits, and how many generations are looked at
+_REASONS_EVERY = 5.0
+_MOST = 1000
 
 
 def follow(
-    ledger: Ledger, scope: Scope, *, as_json: bool = False, interrupted: Callable[[], bool] = lambda: False
+    ledger: Ledger,
+    scope: Scope,
+    *,
+    as_json: bool = False,
+    waits: Callable[[], Sequence[Wait]] = tuple,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt."""
+    """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt.
+
+    `waits`: why something may wait, now; what holds up any of these is told when it begins.
+    """
+    reasons = _Reasons(scope, waits)
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
-        for generation, move in _changes(ledger, scope, interrupted):
+        for generation, move in _changes(ledger, scope, reasons, interrupted):
             if as_json:
                 print_json({**record.of_generation(generation), **record.of_transition(move), "state": move.to_state})
             else:
@@ -39,7 +53,7 @@ def follow(
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
             before = None
             for _ in _looks(scope, interrupted):
-                picture = picture_of(scope, screen.height)
+                picture = picture_of(scope, screen.height, reasons.look())
                 # Drawing the same again would only flicker.
                 if picture != before:
                     live.update(picture.drawn(), refresh=True)
@@ -67,11 +81,41 @@ def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _changes(ledger: Ledger, scope: Scope, interrupted: Callable[[], bool]) -> Iterator[tuple[Generation, Transition]]:
+class _Reasons:
+    """What holds up generations of this scope; asked for now and then, for it changes seldom."""
+
+    def __init__(self, scope: Scope, waits: Callable[[], Sequence[Wait]]) -> None:
+        self._scope = scope
+        self._waits = waits
+        self._asked_at: float | None = None
+        self._now: tuple[Wait, ...] = ()
+        self._told: set[tuple[str, str]] = set()
+
+    def look(self, generations: Collection[Generation] | None = None) -> tuple[Wait, ...]:
+        if self._asked_at is None or time.monotonic() - self._asked_at >= _REASONS_EVERY:
+            waits = self._waits()
+            waiting = self._scope.some(_MOST) if waits and generations is None else generations or ()
+            self._now = tuple(those_of(waiting, waits))
+            self._asked_at = time.monotonic()
+        return self._now
+
+    def tell(self, generations: Collection[Generation]) -> None:
+        """Those that are new, one line each."""
+        now = self.look(generations)
+        for wait in now:
+            if wait.name not in self._told:
+                note(f"waiting: {one_line(redact(wait.told))}")
+        self._told = {wait.name for wait in now}
+
+
+def _changes(
+    ledger: Ledger, scope: Scope, reasons: _Reasons, interrupted: Callable[[], bool]
+) -> Iterator[tuple[Generation, Transition]]:
     """Where each generation stands, and then each move, in the order in which they happened."""
     seen: dict[str, tuple[datetime, int]] = {}
     for _ in _looks(scope, interrupted):
-        changed = [one for one in scope.all() if seen.get(one.id, (None, 0))[0] != one.updated_at]
+        found = scope.all()
+        changed = [one for one in found if seen.get(one.id, (None, 0))[0] != one.updated_at]
         histories = ledger.queries.transitions_of([one.id for one in changed])
         moves = []
         for one in changed:
@@ -80,6 +124,7 @@ def _changes(ledger: Ledger, scope: Scope, interrupted: Callable[[], bool]) -> I
             moves += [(one, move) for move in history[known:]]
             seen[one.id] = (one.updated_at, len(history))
         yield from sorted(moves, key=lambda pair: pair[1].at)
+        reasons.tell(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +134,24 @@ class Picture:
     name: str
     counts: Mapping[State, int]
     shown: tuple[Generation, ...]
+    reasons: tuple[str, ...] = ()
 
     def drawn(self) -> RenderableType:
         hidden = sum(self.counts.values()) - len(self.shown)
-        parts: list[RenderableType] = [_heading(self.name, self.counts), Text(), _rows(self.shown)]
+        reasons = [Text(reason, style="yellow") for reason in self.reasons]
+        parts: list[RenderableType] = [_heading(self.name, self.counts), *reasons, Text(), _rows(self.shown)]
         if hidden > 0:
             parts.append(Text(f"  … and {hidden} more", style="bright_black"))
         return Group(*parts)
 
 
-def picture_of(scope: Scope, height: int) -> Picture:
+def picture_of(scope: Scope, height: int, waits: Sequence[Wait] = ()) -> Picture:
     """As much as fits a terminal of so many lines."""
+    reasons = tuple(f"waiting: {one_line(redact(wait.told))}" for wait in waits)
+    # Three lines for each of these.
+    height -= 3 * len(reasons)
     # Room for the heading, the line of what is left out, and the line where the cursor stands.
-    return Picture(scope.name, dict(scope.counts()), tuple(scope.some(max(1, height - 5))))
+    return Picture(scope.name, dict(scope.counts()), tuple(scope.some(max(1, height - 5))), reasons)
 
 
 def _heading(name: str, counts: Mapping[State, int]) -> RenderableType:

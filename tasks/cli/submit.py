@@ -22,6 +22,7 @@ from tasks.cli.scope import BatchScope, FamilyScope
 from tasks.cli.submission import begun
 from tasks.cli.submission_note import digest_in
 from tasks.cli.wishes import Defaults, from_entries, on_parent
+from tasks.waiting import waits_of
 from worker.errors import DarkroomError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, Operation
 from worker.providers import PROVIDERS
@@ -126,7 +127,10 @@ def submit(
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
             ids = [generation.id for generation in made]
             scope = BatchScope(here.ledger, str(batch_id)) if whole_batch else FamilyScope(here.ledger, ids)
-            ctx.exit(0 if follow(here.ledger, scope, as_json=as_json) else 1)
+            is_archived = follow(
+                here.ledger, scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings)
+            )
+            ctx.exit(0 if is_archived else 1)
 
 
 def _refuse_contradictions(

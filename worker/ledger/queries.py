@@ -64,6 +64,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingAsset:
+    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
+
+    generation_id: str
+    url: str
+    error: str
+    tries: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything that is known about one generation."""
 
@@ -110,6 +121,19 @@ class Queries:
                 )
                 query = query.where(generations.c.batch_id.in_(named.scalars().all()))
             return [to_generation(row) for row in connection.execute(query)]
+
+    def waiting_assets(self, limit: int) -> list[WaitingAsset]:
+        """What was tried and is not stored yet, the most urgent first."""
+        a, g = assets.c, generations.c
+        query = (
+            select(a.generation_id, a.url, a.error, a.tries, func.coalesce(g.finished_at, g.created_at))
+            .join(generations, g.id == a.generation_id)
+            .where(text(f"assets.{UNSTORED}"), a.error.is_not(None))
+            .order_by(a.deadline)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [WaitingAsset(*row) for row in connection.execute(query)]
 
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
         """The assets of each generation, by index."""

@@ -37,7 +37,10 @@ _OPEN = [
 
 @dataclass(frozen=True, slots=True)
 class Slowed:
-    """An account that takes less than it may. `factor`: the part of its rate that it has now."""
+    """An account that takes less than it may. `factor`: the part of its rate that it has now.
+
+    `paused_key`: set where its key, or what is left on it, is the reason of the pause; another key ends it.
+    """
 
     provider: str
     account: str
@@ -47,6 +50,9 @@ class Slowed:
     reason: str | None
     is_open: bool
     open_until: datetime | None
+    paused_at: datetime | None = None
+    paused_key: str | None = None
+    opened_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,9 @@ class Standings:
                 reason=row.pause_reason if _ahead(row.paused_until, now) else None,
                 is_open=row.open_until is not None,
                 open_until=_ahead(row.open_until, now),
+                paused_at=row.paused_at if _ahead(row.paused_until, now) else None,
+                paused_key=row.paused_key if _ahead(row.paused_until, now) else None,
+                opened_at=row.opened_at,
             )
             for row in rows
             if is_slowed(row, now)

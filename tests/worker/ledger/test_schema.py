@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0015"
+HEAD = "0019"
 
 
 @pytest.fixture
@@ -93,6 +93,8 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 def back_to_0010(connection: Connection) -> None:
     """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
+    for column in ("paused_at", "paused_key", "opened_at"):
+        connection.execute(text(f"ALTER TABLE accounts DROP COLUMN {column}"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
