@@ -5,11 +5,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import Any
 
 from celery.signals import worker_ready
 
-from tasks.waiting import Cause, waits_of
+from tasks.waiting import Cause, Wait, waits_of
 from worker import stopping, watchdog
 from worker.bells import drop_stale, ring
 from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later
@@ -26,6 +27,8 @@ PAUSE = 1.0
 PRUNE_SECONDS = 3600.0
 #: seconds between two looks for why something waits
 WAITS_SECONDS = 10.0
+#: of which it is worth to tell
+LONG_WAIT = timedelta(minutes=1)
 #: seconds after which a part of a pass hangs. Not all parts together: while the database is locked, each of them waits
 #: for as long as a writer may, and a clock that starts again would only wait again
 HANGS_AFTER = 60.0
@@ -88,8 +91,7 @@ class WaitsTold:
         if self._asked_at is not None and time.monotonic() - self._asked_at < WAITS_SECONDS:
             return
         self._asked_at = time.monotonic()
-        # What is slowed goes on, and the clock is at work where this is said.
-        waits = {wait.name: wait.told for wait in waits_of(here.ledger, here.settings) if wait.states}
+        waits = {wait.name: wait.told for wait in waits_of(here.ledger, here.settings) if not _is_short(wait)}
         for (cause, subject), told in waits.items():
             # Of workers that have just started nothing was heard yet.
             is_certain = cause is not Cause.WORKERS or (cause, subject) in self._seen
@@ -100,6 +102,12 @@ class WaitsTold:
             log.warning("waiting no more: %s", " ".join(filter(None, name)))
         self._told &= waits.keys()
         self._seen = waits.keys()
+
+
+def _is_short(wait: Wait) -> bool:
+    """A provider that wants it slower says so all the time."""
+    is_over_soon = wait.until is not None and wait.since is not None and wait.until - wait.since < LONG_WAIT
+    return wait.cause is Cause.SLOWED or is_over_soon
 
 
 def tell_of_waits(here: Services) -> None:

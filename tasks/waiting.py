@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
-from worker.generation import FINAL, Generation, State, iso
+from worker.generation import OPEN, Generation, State, iso
 from worker.ledger import Ledger
 from worker.ledger.queries import WaitingAsset
 from worker.ledger.spending import By
@@ -29,7 +29,6 @@ _TRIES = 3
 #: of assets that are looked at, the most urgent first
 _MANY = 5000
 
-_OPEN = frozenset(State) - FINAL
 _SENT = frozenset({State.SUBMITTED, State.UNCONFIRMED})
 _QUEUED = frozenset({State.QUEUED})
 _SUCCEEDED = frozenset({State.SUCCEEDED})
@@ -64,8 +63,9 @@ class Wait:
     count: int | None = None
     fails: bool = False
     #: what it concerns: generations in these states, of this provider, or these
-    states: frozenset[State] = _OPEN
+    states: frozenset[State] = frozenset(OPEN)
     provider: str | None = None
+    batch_id: str | None = None
     ids: frozenset[str] | None = field(default=None, repr=False)
 
     @property
@@ -76,8 +76,8 @@ class Wait:
     def concerns(self, one: Generation) -> bool:
         if one.state not in self.states or self.provider not in {None, one.provider}:
             return False
-        if self.ids is not None:
-            return one.id in self.ids
+        if self.batch_id not in {None, one.batch_id} or (self.ids is not None and one.id not in self.ids):
+            return False
         is_held = one.state is State.QUEUED and one.reason == "budget"
         if self.cause is Cause.BUDGET:
             return is_held
@@ -109,7 +109,8 @@ def wait_of(one: Generation, waits: Iterable[Wait]) -> Wait | None:
 
 def those_of(generations: Collection[Generation], waits: Iterable[Wait]) -> list[Wait]:
     """Those that any of these waits for."""
-    found = [wait_of(one, list(waits)) for one in generations]
+    known = tuple(waits)
+    found = [wait_of(one, known) for one in generations]
     return list({wait.name: wait for wait in found if wait is not None}.values())
 
 
@@ -229,22 +230,27 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
         other = "" if is_of_batch else ", or wait for the next day (UTC)"
+        since = ledger.spending.full_since(cap)
+        full = f"; full since {_time(since)}" if since else ""
         yield Wait(
             cause=Cause.BUDGET,
             subject=cap.name,
-            told=f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: {remedy}{other}",
+            told=f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: {remedy}{other}{full}",
             remedy=remedy,
-            since=ledger.spending.full_since(cap),
+            since=since,
             until=None if is_of_batch else tomorrow,
             count=cap.waiting,
             states=_QUEUED,
             provider=cap.key if cap.budget is By.PROVIDER else None,
+            batch_id=cap.key if is_of_batch else None,
         )
 
 
 #: how the address guard says that no setting and no provider names the host
 _NOT_ALLOWED = re.compile(r"its host is none of the provider's|only https on port 443 is allowed")
-#: and what stands before its sentences
+#: what differs from one asset to the next: times, sizes, ids
+_VARYING = re.compile(r"[\w.:/-]*[0-9][\w.:/-]*")
+#: what stands before the sentences of a download
 _ADDRESS = re.compile(r"https?://\S+: ")
 _HOST = re.compile(r"https?://(?:[^@/]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
 
@@ -256,8 +262,12 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
         is_forbidden = _NOT_ALLOWED.search(one.error) is not None
         if is_forbidden or one.tries >= _TRIES:
             why = None if is_forbidden else _ADDRESS.sub("", redact(one.error))
-            alike.setdefault((_host(one.url), why), []).append(one)
-    for (host, why), those in alike.items():
+            host = _host(one.url)
+            # An error that does not name it is of the bucket, or of a setting.
+            key = host if host in one.error else "", why and _VARYING.sub("#", why)
+            alike.setdefault(key, []).append(one)
+    for (host, alike_in), those in alike.items():
+        why = alike_in and _ADDRESS.sub("", redact(those[0].error))
         many = "1 asset waits" if len(those) == 1 else f"{len(those)}{'+' * (len(those) == _MANY)} assets wait"
         since = min(one.since for one in those)
         if why is None:
@@ -265,11 +275,11 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
             told = f"host {host} is not allowed: {many} since {_time(since)}; {remedy}"
         else:
             remedy = f"`darkroom show {those[0].generation_id}` tells more"
-            place = f"host {host}" if host else "the bucket"
-            told = f"{place}: {many} since {_time(since)}: {why}; it is tried again by itself, {remedy}"
+            place = f"host {host}: " if host else ""
+            told = f"{place}{many} since {_time(since)}: {why}; it is tried again by itself, {remedy}"
         yield Wait(
             cause=Cause.DOWNLOAD,
-            subject=f"{host} {why or ''}".strip(),
+            subject=f"{host} {alike_in or ''}".strip(),
             told=told,
             remedy=remedy,
             since=since,

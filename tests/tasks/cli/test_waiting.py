@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -229,6 +230,24 @@ def test_the_doctor_has_one_finding_for_all_of_a_host(darkroom: Darkroom, ledger
 def test_a_download_that_fails_once_is_nobodys_business(ledger: Ledger) -> None:
     forbidden(ledger, "cdn.test", error="it answers with HTTP 404")
     assert waits(ledger) == []
+
+
+@pytest.mark.usefixtures("darkroom")
+def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(ledger: Ledger) -> None:
+    now = ledger.database.clock()
+    forbidden(ledger, "cdn.test", "cdn.test", error="no answer in 60.1 s")
+    for hours in (1, 2):
+        ledger.database.clock = lambda hours=hours: now + timedelta(hours=hours)
+        claims = ledger.archiving.claim(10, stories.MINUTE)
+        for number, claim in enumerate(claims):
+            error = f"{claim.assets[0].url}: no answer in {60 + number}.{hours} s"
+            ledger.archiving.record([Archived(claim, (Postponed(0, error),), described=False)])
+    (wait,) = waits(ledger)
+    assert (wait.count, wait.fails) == (2, False)
+    assert re.match(
+        r"host cdn\.test: 2 assets wait since [-0-9: ]+: no answer in 6[01]\.2 s; it is tried again", wait.told
+    )
+    assert "`darkroom show gen_" in wait.remedy
 
 
 @pytest.mark.usefixtures("darkroom")
