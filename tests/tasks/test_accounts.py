@@ -159,7 +159,7 @@ def test_the_account_is_shown_and_a_pause_and_a_lost_key_are_told(
     assert "to account shop" in darkroom("show", ids[0]).output
     assert json.loads(darkroom("show", ids[0], "--json").stdout)["attempts"][-1]["account"] == "shop"
     told = darkroom("doctor", "--json").stdout
-    assert "acedata, account studio: paused for " in told
+    assert "acedata, account studio: paused since " in told
     assert "darkroom resume acedata --account studio" in told
 
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:key-of-the-studio")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.cli import file_format
 from tasks.cli.prompt_file import read_entries
+from tasks.cli.submit import _entries
 from worker.errors import RequestInvalid
 
 
@@ -97,6 +98,28 @@ def test_an_array_under_the_name_of_json_lines_is_told_as_one() -> None:
 def test_what_does_not_end_is_refused_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_format, "LARGEST", 3 << 20)
     assert refusal(b"a fox\n" * (1 << 20)).startswith("line 524289, column 1: the file goes on after 3 MB")
+
+
+class Endless(io.RawIOBase):
+    """As `yes a fox | darkroom submit -` reads it."""
+
+    name = "endless"
+    taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        buffer[:] = (b"a fox\n" * (len(buffer) // 6 + 1))[: len(buffer)]
+        self.taken += len(buffer)
+        return len(buffer)
+
+
+def test_of_a_pipe_without_end_no_more_is_read_than_may_be() -> None:
+    pipe = Endless()
+    with pytest.raises(RequestInvalid, match="the file goes on after 64 MB"):
+        _entries((), io.BufferedReader(pipe), None)  # type: ignore[arg-type]
+    assert pipe.taken < file_format.LARGEST + (1 << 20)
 
 
 PROMPTS = [
