@@ -264,6 +264,7 @@ _WEAK = frozenset(
         "recipe",
     }
     | {"provider", "operation", "priority", "version", "speed", "stylize", "chaos", "weird", "seed", "quality"}
+    | {"description", "category", "product", "image", "price", "color", "size", "status", "notes", "tags", "date"}
 )
 _ABOUT_PROMPTS = re.compile(r"(\w+_)?prompts?(_\(?\w+\)?)?")
 _LONGEST_HEADING = 40
@@ -308,8 +309,8 @@ def _is_header(cells: Sequence[str], others: Sequence[str], delimiter: str) -> b
         return True
     alike = bool(others) and all(len(_cells(text.strip(), delimiter)) == len(cells) for text in others)
     # A blank follows the comma of a sentence.
-    is_about_prompts = any(map(_ABOUT_PROMPTS.fullmatch, words)) and not any(cell.startswith(" ") for cell in cells)
-    return alike and (len(words & _WEAK) > 1 or is_about_prompts)
+    alike = alike and not any(cell.startswith(" ") for cell in cells)
+    return alike and (len(words & _WEAK) > 1 or any(map(_ABOUT_PROMPTS.fullmatch, words)))
 
 
 def _tabbed(lines: Sequence[Line]) -> Misfit | None:

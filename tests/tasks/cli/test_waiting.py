@@ -123,6 +123,7 @@ def test_the_log_says_it_when_it_begins_and_when_it_ends(
         tell(here)
         ledger.deciding.resume("acedata")
         tell(here)
+        tell(here)
     here.close()
     first, last = caplog.messages
     assert first.startswith("waiting: acedata: paused since ")
