@@ -101,7 +101,7 @@ def misfit_of_bytes(raw: bytes) -> Misfit | None:
     """What the bytes alone show: too many of them, another encoding, no text."""
     for begins, kind in _SIGNATURES:
         if begins.match(raw):
-            return Misfit(1, 1, f"this is {kind}, and no text; {ADVICE}")
+            return Misfit(1, 1, f"this is {kind}; {ADVICE}")
     for mark, encoding in _ENCODINGS:
         if raw.startswith(mark):
             return Misfit(1, 1, f"this is {encoding}: {_SAVE_AS_UTF8}")
@@ -292,7 +292,7 @@ def _table(lines: Sequence[Line]) -> Misfit | None:
         return tabbed
     for delimiter in _DELIMITERS[1:]:
         # One line is a row of a table only where more than one of its cells says so.
-        if _columns_of_values([_cells(line.text.strip(), delimiter) for line in lines]) > (len(lines) == 1):
+        if _columns_of_values(lines, delimiter) > (len(lines) == 1):
             return _as_table(first, delimiter, f"every line has the same columns, separated by {delimiter!r}")
     return None
 
@@ -318,7 +318,8 @@ def _tabbed(lines: Sequence[Line]) -> Misfit | None:
     places = [
         (line, at)
         for line in lines
-        if (at := next((at for at in _tabs(line.text) if not _TO_FLAG.match(line.text, at)), None)) is not None
+        if "\t" in line.text
+        and (at := next((at for at in _tabs(line.text) if not _TO_FLAG.match(line.text, at)), None)) is not None
     ]
     if 2 * len(places) < len(lines) or not places:
         return None
@@ -333,10 +334,14 @@ def _tabs(text: str) -> Iterator[int]:
     return (found.start() for found in re.finditer("\t", text) if text[: found.start()].strip() and found.start() < end)
 
 
-def _columns_of_values(rows: Sequence[Sequence[str]]) -> int:
+def _columns_of_values(lines: Sequence[Line], delimiter: str) -> int:
     """In how many columns there are only values that no prompt would hold there; 0 where lines have more or fewer."""
-    if len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
-        return 0
+    rows: list[list[str]] = []
+    for line in lines:
+        row = _cells(line.text.strip(), delimiter)
+        if len(row) < 2 or (rows and len(row) != len(rows[0])):
+            return 0
+        rows.append(row)
     found = 0
     for column in zip(*rows, strict=True):
         # A blank follows the comma of a sentence.

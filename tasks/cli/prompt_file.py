@@ -96,19 +96,18 @@ def _read_object(name: str, number: int, line: str) -> Entry:
     start = len(line) - len(line.lstrip()) + 1
     if not isinstance(value, dict):
         _fail(name, number, start, 'expected an object such as {"prompt": "a lighthouse"}')
-    members = dict(_members(line))
     for field_name, content in value.items():
         if field_name not in _FIELDS:
-            _fail(name, number, members[field_name][0] + 1, f"there is no field {field_name!r}; {_KNOWN}")
+            _fail(name, number, _begins(line, field_name)[0] + 1, f"there is no field {field_name!r}; {_KNOWN}")
         expected, fits = _FIELDS[field_name]
         if not fits(content):
-            _fail(name, number, members[field_name][0] + 1, f'"{field_name}" must be {expected}')
+            _fail(name, number, _begins(line, field_name)[0] + 1, f'"{field_name}" must be {expected}')
     follow_up = value.get("follow_up")
     prompt = value.get("prompt", "")
 
     def locate(at: int) -> str:
         signs = len(prompt) - len(prompt.lstrip()) + at
-        return f"{name}, line {number}, column {_column(line, members['prompt'][1], signs)}"
+        return f"{name}, line {number}, column {_column(line, _begins(line, 'prompt')[1], signs)}"
 
     return Entry(
         f"{name}, line {number}, column {start}",
@@ -123,8 +122,13 @@ def _read_object(name: str, number: int, line: str) -> Entry:
     )
 
 
+def _begins(line: str, field_name: str) -> tuple[int, int]:
+    """Where the name and its value begin; of a name that stands there twice the last."""
+    return dict(_members(line))[field_name]
+
+
 def _members(line: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Each name of a valid object, and where it and its value begin; of a name that stands there twice the last."""
+    """Each name of a valid object, and where it and its value begin."""
     at = _end(_BLANK, line, line.index("{") + 1)
     while line[at] == '"':
         name, end = _DECODER.raw_decode(line, at)
