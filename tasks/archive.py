@@ -194,7 +194,7 @@ def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postpo
         return False
     here.archive.overwrite(
         here.archive.keys.sidecar(claim.generation, claim.batch_name),
-        sidecar(claim.generation, assets),
+        sidecar(claim.generation, assets, {index: stored.verified for index, stored in new.items()}),
         content_type="application/json",
         metadata={"generation-id": claim.generation.id},
     )

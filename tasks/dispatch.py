@@ -4,7 +4,7 @@ import logging
 
 from worker.bells import ring
 from worker.celery import app
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.prices import Prices
 from worker.providers import PROVIDERS
 from worker.restore_marker import keep_watch
@@ -30,6 +30,8 @@ def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
     except LedgerUnavailable as error:
         # Perhaps only of this provider's rows: somebody else may hold them.
         log.warning("nothing is dispatched to %s now: %s", name, error)
+    except LedgerUnfit:
+        raise
     except Exception:
         log.exception("nothing is dispatched to %s, the other providers go on", name)
     return 0

@@ -11,7 +11,7 @@ from typing import IO
 from worker.archive.sidecar import manifest_line
 from worker.celery import app
 from worker.draining import LEASE, renewed
-from worker.errors import ArchiveError, LedgerUnavailable, LedgerUnfit
+from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.ledger.inventory import PAGE
 from worker.ledger.manifests import BatchClaim
 from worker.services import Services, services
@@ -33,7 +33,7 @@ def manifest() -> None:
         try:
             with renewed(functools.partial(here.ledger.manifests.renew, claim, LEASE)):
                 write(here, claim)
-        except ArchiveError as error:
+        except (ArchiveError, ConfigurationError) as error:
             # The next one would meet the same trouble.
             log.warning("the manifest of batch %s is left for later: %s", claim.id, error)
             return

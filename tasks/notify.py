@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kombu.entity import Queue
@@ -15,6 +15,7 @@ from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
 from worker.draining import LEASE, renewed
+from worker.errors import VersionTooOld
 from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
 from worker.posting import Line, Refusal
 from worker.redaction import described, redact
@@ -55,7 +56,8 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     wanted = functools.partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
     ends = time.monotonic() + SLICE_SECONDS
     handed: Handed | None = None
-    with _sender(here, subscriber) as send:
+    # Of a version that is too old by now nothing more is lined up; others may deliver at once.
+    with suppress(VersionTooOld), _sender(here, subscriber) as send:
         while True:
             goes_on = time.monotonic() < ends and not stopping.is_asked()
             delivery = notifying.step(claim, LEASE, handed, more=goes_on)

@@ -13,8 +13,8 @@ from celery.signals import worker_ready
 from tasks.waiting import Cause, Wait, waits_of
 from worker import stopping, watchdog
 from worker.bells import drop_stale, ring
-from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, tell_rarely
+from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.restore_marker import keep_watch
 from worker.services import Services, services
 from worker.subscribers import named_by
@@ -49,6 +49,10 @@ def reconcile() -> bool:
         except LedgerUnavailable as error:
             # Perhaps only rows that somebody else holds: the other parts may find theirs.
             log.warning("%s is left for the next time: %s", part.__name__, error)
+        except VersionTooOld as error:
+            # What is left to a newer clock is no fault of this one, which goes on to show that it lives.
+            tell_rarely(error)
+            break
         except ConfigurationError as error:
             log.error("%s cannot work: %s", part.__name__, error)  # noqa: TRY400  a person's mistake needs no traceback
             is_well = False

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import IO, Any
 
-from worker.archive import StoredAsset, Verdict, readable_name
+from worker.archive import StoredAsset, Verdict, Verified, readable_name
 from worker.content import FileFacts
 from worker.download import Download
 from worker.generation import Generation
@@ -32,7 +32,7 @@ def keep_download(here: Services, claim: ArchiveClaim, index: int, download: Dow
         stored = _keep(here, claim, index, StoredAsset(key, sha256, size, facts.content_type), file)
     sizes = (facts.width, facts.height, facts.seconds)
     source = download.sha256 if stored.sha256 != download.sha256 else None
-    return Stored(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source)
+    return Stored(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source, stored.verified)
 
 
 def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[str, Any]) -> Stored:
@@ -40,7 +40,8 @@ def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[
     key = here.archive.keys.asset(claim.generation, claim.batch_name, index, "json")
     asset = StoredAsset(key, hashlib.sha256(body).hexdigest(), len(body), "application/json")
     stored = _keep(here, claim, index, asset, io.BytesIO(body))
-    return Stored(index, stored.key, stored.sha256, stored.bytes, stored.content_type)
+    facts = (stored.key, stored.sha256, stored.bytes, stored.content_type)
+    return Stored(index, *facts, verified=stored.verified)
 
 
 def text_file(content: Mapping[str, Any]) -> bytes:
@@ -59,7 +60,7 @@ def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
     copy = here.ledger.inventory.first_copy(sha256)
     if copy is None or here.archive.verify(copy.key, sha256) is not Verdict.INTACT:
         return None
-    return StoredAsset(copy.key, sha256, copy.bytes, copy.content_type)
+    return StoredAsset(copy.key, sha256, copy.bytes, copy.content_type, Verified.BYTES)
 
 
 def put(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -140,18 +140,25 @@ def _guard(ledger: Ledger) -> Iterator[Wait]:
 
 def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
     beats = ledger.watching.heartbeats()
-    alive = [beat.worker for beat in beats if beat.silence(now) <= SILENCE]
-    silent = {beat.worker: beat.seen_at for beat in beats if beat.worker not in alive}
+    heard = [beat for beat in beats if beat.silence(now) <= SILENCE]
+    old = [beat.worker for beat in heard if beat.is_too_old]
+    alive = [beat.worker for beat in heard if not beat.is_too_old]
+    silent = {beat.worker: beat.seen_at for beat in beats if beat not in heard}
     working = [name for name in alive if not name.startswith(CLOCK)]
     if not working:
         since = max((at for name, at in silent.items() if not name.startswith(CLOCK)), default=None)
-        heard = f" since {_time(since)}" if since else ""
-        if alive:
+        silence = f" since {_time(since)}" if since else ""
+        if old and not alive:
+            remedy = "start the newer version instead"
+            told = (
+                f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing: {remedy}"
+            )
+        elif alive:
             remedy = "start the Procfile's `worker`"
-            told = f"only {', '.join(alive)} at work{heard}, which submits and archives nothing: {remedy}"
+            told = f"only {', '.join(alive)} at work{silence}, which submits and archives nothing: {remedy}"
         else:
             remedy = "start `darkroom up`, or the Procfile's processes"
-            told = f"no worker is running{heard}: {remedy}"
+            told = f"no worker is running{silence}: {remedy}"
         yield Wait(cause=Cause.WORKERS, subject="", told=told, remedy=remedy, since=since, fails=True)
     clocks = [at for name, at in silent.items() if name.startswith(CLOCK) and timedelta() < now - at <= _RECENT]
     if working and clocks and len(working) == len(alive):
@@ -222,14 +229,14 @@ def _how(one: Slowed) -> str:
 
 
 def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) -> Iterator[Wait]:
-    tomorrow = (now.astimezone(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    tomorrow = (now.astimezone(prices.zone) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     for cap in ledger.spending.standings(prices):
         if not cap.waiting:
             continue
         is_of_batch = cap.budget is By.BATCH
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
-        other = "" if is_of_batch else ", or wait for the next day (UTC)"
+        other = "" if is_of_batch else f", or wait for the next day ({prices.zone})"
         since = ledger.spending.full_since(cap)
         full = f"; full since {_time(since)}" if since else ""
         yield Wait(

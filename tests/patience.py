@@ -17,15 +17,20 @@ def patient(seconds: float) -> float:
     return seconds * FACTOR * max(1.0, _wanting_to_run() / _CORES)
 
 
-def wait_for(holds: Callable[[], T], seconds: float, pause: float = 0.01) -> T:
-    """Ask until the answer is true; the last answer, which is false when it took too long."""
-    began = time.monotonic()
+def wait_for(holds: Callable[[], T], seconds: float, pause: float | None = None) -> T:
+    """Ask until the answer is true; the last answer, which is false when it took too long.
+
+    Without a `pause` in seconds, dear questions are asked less often, and leave the CPU to what they wait for.
+    """
+    began = asked = time.monotonic()
     while not (answer := holds()):
-        waited = time.monotonic() - began
+        answered = time.monotonic()
+        waited = answered - began
         # The machine may have become busy only meanwhile.
         if waited > seconds and waited > patient(seconds):
             return answer
-        time.sleep(pause)
+        time.sleep(min(max(0.01, 4 * (answered - asked)), 0.1) if pause is None else pause)
+        asked = time.monotonic()
     return answer
 
 

@@ -137,22 +137,25 @@ def dependencies(
 
 def _check_ledger(ledger: Ledger) -> Finding:
     try:
-        ledger.watching.ping()
+        objection = ledger.watching.ping()
     except ConfigurationError as error:
         return Finding("unavailable", str(error))
-    wrong = complaint("database", ledger.database.local_error)
+    # Not unavailable: callbacks are kept all the same.
+    wrong = str(objection) if objection else complaint("database", ledger.database.local_error)
     return Finding("degraded", wrong) if wrong else OK
 
 
 def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     now = clock()
-    silence = {beat.worker: beat.silence(now) for beat in ledger.watching.heartbeats()}
-    known = {worker: quiet for worker, quiet in silence.items() if quiet < GONE_AFTER}
+    beats = ledger.watching.heartbeats()
+    known = {beat.worker: quiet for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER}
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
     silent = [f"{worker} for {quiet.seconds} s" for worker, quiet in known.items() if quiet > SILENT_AFTER]
     if silent:
         return Finding("degraded", f"silent: {', '.join(silent)}; restart what does not come back")
+    if old := [beat.worker for beat in beats if beat.is_too_old and beat.worker in known]:
+        return Finding("degraded", f"too old for the ledger: {', '.join(old)}; start the newer version instead")
     return OK
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from kombu.entity import Queue
 
 from worker import stopping, watchdog
 from worker.broker_url import celery_broker
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.providers import PROVIDERS
 from worker.redaction import configure_logging
 from worker.services import secret_values, services
@@ -31,6 +32,9 @@ _TASK_SECONDS = 90
 _LAST_SECONDS = _TASK_SECONDS + 5
 #: seconds after which an event loop hangs; without a pool it also works on the tasks
 _LOOP_SECONDS = _LAST_SECONDS + 25
+
+#: seconds between two lines of a process that says that its version is too old
+_TELL_SECONDS = 600
 
 #: what the names of our queues begin with in the broker
 KEY_PREFIX = "darkroom:"
@@ -84,8 +88,21 @@ def left_for_later(name: str) -> Iterator[None]:
         yield
     except LedgerUnavailable as error:
         log.warning("%s: left for later: %s", name, error)
+    except VersionTooOld as error:
+        tell_rarely(error)
     except ConfigurationError as error:
         log.error("%s: cannot work: %s", name, error)  # noqa: TRY400  a person's mistake needs no traceback
+
+
+_told_at = -math.inf
+
+
+def tell_rarely(error: VersionTooOld) -> None:
+    """Each wake-up meets it again, for as long as this process is not replaced."""
+    global _told_at  # noqa: PLW0603  it is a fact of the process
+    if time.monotonic() - _told_at >= _TELL_SECONDS:
+        _told_at = time.monotonic()
+        log.error("%s", error)
 
 
 app = Celery(

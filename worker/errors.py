@@ -33,6 +33,10 @@ class LedgerUnfit(ConfigurationError):
     """
 
 
+class VersionTooOld(LedgerUnfit):
+    """The ledger needs a newer version of Darkroom than this one, which must not begin anything on it any more."""
+
+
 class LedgerUnavailable(DarkroomError):
     """The database cannot be reached or is busy for too long; the caller may try again."""
 

@@ -7,6 +7,7 @@ its line and column.
 import re
 from collections.abc import Callable, Collection, Mapping
 from itertools import combinations
+from math import prod
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,14 +15,18 @@ import yaml
 
 from worker.errors import ConfigurationError
 from worker.generation import Operation
-from worker.prices import MILLION, Caps, Prices, Rule, plain_version
+from worker.prices import MILLION, Caps, Prices, Rule
+from worker.prompt_flags import plain_version
 from worker.providers import PROVIDERS
 from worker.setting_files import read_setting_file
+from worker.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 
 _AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
-_SPEEDS = ("relax", "fast", "turbo")
 _NAMES = ("provider", "operation", "speed", "version")
+_EXTRAS = (*SWITCHES, "quality")
+#: in millionths: what the columns of the ledger hold, with room for thousands of them in one budget
+_MOST = 10**15
 
 
 def load_prices(path: Path) -> Prices:
@@ -51,36 +56,82 @@ class _File:
 
     def read(self, root: yaml.Node) -> Prices:
         parts = self._mapping(root, {"currency", "prices", "caps"})
-        rules = [(item, self._rule(item)) for item in self._list(parts.get("prices"))]
-        self._refuse_ties(rules)
+        prices: list[tuple[yaml.Node, Rule]] = []
+        factors: list[tuple[yaml.Node, Rule]] = []
+        for node in self._list(parts.get("prices")):
+            is_factor, rule = self._rule(node)
+            (factors if is_factor else prices).append((node, rule))
+        self._refuse_ties(prices)
+        for extra in {extra for _, rule in factors for extra in rule.extras}:
+            self._refuse_ties([(node, rule) for node, rule in factors if extra in rule.extras])
+        self._refuse_too_much(prices, factors)
         caps = self._caps(parts["caps"]) if "caps" in parts else Caps()
         currency = self._currency(parts["currency"]) if "currency" in parts else Prices.currency
-        return Prices(tuple(rule for _, rule in rules), caps, currency)
+        return Prices(tuple(rule for _, rule in prices), caps, currency, tuple(rule for _, rule in factors))
 
-    def _rule(self, node: yaml.Node) -> Rule:
-        parts = self._mapping(node, {*_NAMES, "price"})
-        if "price" not in parts:
-            self._refuse(node, "this has no `price`")
+    def _rule(self, node: yaml.Node) -> tuple[bool, Rule]:
+        """Whether it is a factor, and the rule."""
+        parts = self._mapping(node, {*_NAMES, *_EXTRAS, "price", "factor"})
+        if "price" not in parts and "factor" not in parts:
+            self._refuse(node, "this has no `price`, and no `factor` by which an option multiplies the price")
+        if "price" in parts and "factor" in parts:
+            self._refuse(parts["factor"], "a `price` is the whole price: give either it or a `factor`")
         readers: Mapping[str, Callable[[yaml.Node], str]] = {
             "provider": lambda word: self._one_of(word, PROVIDERS, "provider"),
             "operation": lambda word: self._one_of(word, [one.value for one in Operation], "operation"),
-            "speed": lambda word: self._one_of(word, _SPEEDS, "speed"),
+            "speed": lambda word: self._one_of(word, SPEEDS, "speed"),
             "version": lambda word: plain_version(self._text(word)),
         }
         words = {name: readers[name](parts[name]) for name in _NAMES if name in parts}
-        return Rule(self._amount(parts["price"]), **words)
+        extras = frozenset(self._extra(name, parts[name]) for name in _EXTRAS if name in parts)
+        if "factor" in parts and len(extras) != 1:
+            self._refuse(
+                node,
+                f"a factor is for exactly one of {', '.join(_EXTRAS)}; those of several are multiplied, and what costs "
+                "something else together has a `price` of its own",
+            )
+        is_factor = "factor" in parts
+        return is_factor, Rule(self._amount(parts["factor" if is_factor else "price"]), **words, extras=extras)
+
+    def _extra(self, name: str, node: yaml.Node) -> str:
+        text = self._text(node)
+        if name != "quality":
+            if text.lower() != "true":
+                self._refuse(node, f"{text!r} is not possible: write `{name}: true`, or leave it out for all others")
+            return name
+        try:
+            level = LEVELS[float(text)]
+        except (KeyError, ValueError):
+            why = ": it is the default, so leave it out" if text in {"1", "1.0"} else ""
+            self._refuse(node, f"there is no price for quality {text!r}{why}; there are: {', '.join(LEVELS.values())}")
+        return f"quality={level}"
 
     def _refuse_ties(self, rules: list[tuple[yaml.Node, Rule]]) -> None:
-        known = {rule.words for _, rule in rules}
+        known = {(rule.words, rule.extras) for _, rule in rules}
         for (first, one), (second, other) in combinations(rules, 2):
             both = _together(one, other)
             # Where a third rule says exactly what both say together, it wins over them and nothing is left open.
-            if both is not None and one.weight == other.weight and (one.words == other.words or both not in known):
-                what = ", ".join(word for word in both if word) or "everything"
+            is_same = (one.words, one.extras) == (other.words, other.extras)
+            if both is not None and one.weight == other.weight and (is_same or both not in known):
+                what = ", ".join((*(word for word in both[0] if word), *sorted(both[1]))) or "everything"
                 self._refuse(
                     second,
                     f"this price and that in {_place(first.start_mark)} are both for {what}, and neither says more: "
                     "take one away, or add one that names all of it",
+                )
+
+    def _refuse_too_much(self, prices: list[tuple[yaml.Node, Rule]], factors: list[tuple[yaml.Node, Rule]]) -> None:
+        """The ledger could not count it."""
+        highest = {extra: highest_known(extra, None) * MILLION for extra in (*SWITCHES, "quality=4")}
+        for _, rule in factors:
+            for extra in rule.extras:
+                name = "quality=4" if extra.startswith("quality") else extra
+                highest[name] = max(highest[name], rule.price)
+        worst = prod(highest.values())
+        for node, rule in prices:
+            if rule.price * worst > _MOST * MILLION ** len(highest):
+                self._refuse(
+                    node, "with all factors together this is more than a thousand million, which nobody can count"
                 )
 
     def _caps(self, node: yaml.Node) -> Caps:
@@ -154,9 +205,12 @@ def _is_empty(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.value == ""
 
 
-def _together(one: Rule, other: Rule) -> tuple[str | None, ...] | None:
+def _together(one: Rule, other: Rule) -> tuple[tuple[str | None, ...], frozenset[str]] | None:
     """What both rules say of what both are for; None if nothing is for both."""
     pairs = list(zip(one.words, other.words, strict=True))
+    extras = one.extras | other.extras
     if any(mine and theirs and mine != theirs for mine, theirs in pairs):
         return None
-    return tuple(mine or theirs for mine, theirs in pairs)
+    if sum(extra.startswith("quality") for extra in extras) > 1:
+        return None
+    return tuple(mine or theirs for mine, theirs in pairs), extras

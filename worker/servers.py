@@ -16,6 +16,7 @@ from pathlib import Path
 from worker.data_folder import write_private
 from worker.errors import ConfigurationError
 from worker.processes import Child
+from worker.timed_reader import TimedConnection
 
 LOOPBACK = "127.0.0.1"
 BUCKET = "darkroom"
@@ -156,7 +157,7 @@ def free_port() -> int:
 
 def http_answers(host: str, port: int, path: str) -> bool:
     """True if an HTTP server gives any answer, whatever its status."""
-    connection = http.client.HTTPConnection(host, port, timeout=1)
+    connection = TimedConnection(host, port, timeout=1)
     try:
         connection.request("GET", path)
         connection.getresponse()

@@ -52,7 +52,7 @@ class Services:
                 "or start `darkroom up`, which brings its own"
             )
         keys = Keys(self.settings.s3_prefix, self.settings.s3_key_template)
-        return open_archive(self.settings.s3_bucket, keys, self.settings.s3_keeping)
+        return open_archive(self.settings.s3_bucket, keys, self.settings.s3_keeping, self.settings.s3_addressing)
 
     @locked_cached_property
     def downloader(self) -> Downloader:

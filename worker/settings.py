@@ -1,7 +1,8 @@
 """Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -10,9 +11,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.account_keys import read_keys, read_list
-from worker.archive.keeping import Keeping
+from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
+from worker.budget_days import read_zone
 from worker.errors import ConfigurationError
 from worker.prices import Prices
 from worker.secret_files import read_secret_file
@@ -62,6 +64,7 @@ class Settings(BaseSettings):
     s3_bucket: str | None = None
     s3_prefix: str = ""
     s3_key_template: str = DEFAULT_TEMPLATE
+    s3_addressing: Addressing = "auto"
     s3_sse: Literal["none", "AES256", "aws:kms"] = "none"
     s3_sse_kms_key_id: str | None = None
     s3_storage_class: str | None = Field(default=None, pattern=r"^[A-Z_]+$")
@@ -91,6 +94,8 @@ class Settings(BaseSettings):
     darkroom_deduplicate: bool = False
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
     darkroom_prices: Path | None = None
+    #: whose days are those of the caps and of `darkroom spend`
+    darkroom_timezone: Annotated[str, _read_by(read_zone)] = "UTC"
     #: days for which applied callbacks, told events and dead links are kept; 0 keeps them for ever
     darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
     darkroom_max_depth: int = Field(default=3, ge=0)
@@ -134,6 +139,9 @@ class Settings(BaseSettings):
     mjproxy_base_url: HttpUrl | None = None
     mjproxy_api_secret: AccountKeys | None = None
     mjproxy_change: Literal["change", "simple-change"] = "change"
+    #: how an imagine's speed is chosen: by `--turbo` in the prompt; or, at relays that bill by it, by the path
+    #: (`/mj-turbo/mj/…`) or by the field `accountFilter`
+    mjproxy_speed: Literal["flag", "path", "filter"] = "flag"
     #: hosts besides Discord's that the proxy's result links may point to, separated by commas
     mjproxy_result_hosts: str = ""
     #: the proxy's own defaults: three at once and ten that wait
@@ -212,7 +220,11 @@ class Settings(BaseSettings):
         # Only who has prices pays for YAML, in time and in memory.
         from worker.price_file import load_prices  # noqa: PLC0415
 
-        return load_prices(self.darkroom_prices)
+        return replace(load_prices(self.darkroom_prices), zone=self.zone)
+
+    @property
+    def zone(self) -> tzinfo:
+        return read_zone(self.darkroom_timezone)
 
     @property
     def at_risk(self) -> timedelta:

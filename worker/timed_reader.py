@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import math
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,34 +18,85 @@ def timed_response(
 
     `deadline`: of the monotonic clock. Too late is TimeoutError.
     """
-    response = http.client.HTTPResponse(sock, **options)
-    raw = response.fp.detach()
-    response.fp = io.BufferedReader(_TimedReader(raw, sock, timeout, deadline))
-    return response
+    return TimedResponse(sock, timeout=timeout, deadline=deadline, **options)
+
+
+class TimedResponse(http.client.HTTPResponse):
+    """An answer whose header is there at `deadline`, and whose body ends then or `body` seconds after the header.
+
+    `rate`: bytes of it that earn a second more, for what may be large.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *args: Any,
+        timeout: float,
+        deadline: float,
+        body: float = 0.0,
+        rate: float = math.inf,
+        **options: Any,
+    ) -> None:
+        super().__init__(sock, *args, **options)
+        self._reader = _TimedReader(self.fp.detach(), sock, timeout, deadline, rate)
+        self._body = body
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        self._reader.deadline = max(self._reader.deadline, time.monotonic() + self._body)
+
+
+class TimedConnection(http.client.HTTPConnection):
+    """One whose replies end in time; also a mixin before the classes of urllib3.
+
+    What its `timeout` (seconds) is for each read, it is for a whole header as well.
+    """
+
+    reply_class = TimedResponse
+    #: see TimedResponse
+    body_timeout = 0.0
+    rate = math.inf
+
+    def response_class(self, sock: socket.socket, *args: Any, **options: Any) -> TimedResponse:  # type: ignore[override]
+        """Called by http.client for each response, before it reads any of it."""
+        timeout = self.timeout or 0.0
+        times = {"timeout": timeout, "deadline": time.monotonic() + timeout}
+        return self.reply_class(sock, *args, **times, body=self.body_timeout, rate=self.rate, **options)
+
+
+class TimedTlsConnection(TimedConnection, http.client.HTTPSConnection):
+    """The same over TLS."""
 
 
 class _TimedReader(io.RawIOBase):
     """Gives each read only the time that is left, so status line, headers, chunk sizes and body all end in time."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, timeout: float, deadline: float, rate: float) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout = timeout
-        self._deadline = deadline
+        self._rate = rate
+        self._received = 0
+        self.deadline = deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
-        left = self._deadline - time.monotonic()
+        left = self.deadline + self._received / self._rate - time.monotonic()
         if left <= 0:
             raise TimeoutError("its total time is over")
         self._sock.settimeout(min(self._timeout, left))
         try:
-            return self._raw.readinto(buffer)
+            count = self._raw.readinto(buffer)
         except TimeoutError as error:
             silence = f"nothing came for {self._timeout:g} seconds"
             raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
+        # The next request on this connection has its own time.
+        self._sock.settimeout(self._timeout)
+        self._received += count or 0
+        return count
 
     def close(self) -> None:
         self._raw.close()

@@ -10,7 +10,7 @@ from worker.services import Services
 
 
 def examine_keys(here: Services) -> Iterator[Finding]:
-    """Each account of each provider; one provider is enough."""
+    """Each account of each provider, and what is known of its future; one provider is enough."""
     missing = {}
     for name in PROVIDERS:
         for account in here.accounts(name):
@@ -21,6 +21,8 @@ def examine_keys(here: Services) -> Iterator[Finding]:
                 missing[title] = str(error)
             else:
                 yield _credit(f"provider {title}", provider)
+        if provider_class(name).notice and is_set_up(here, name):
+            yield Finding("notices", Verdict.WARN, f"{name}: {provider_class(name).notice}")
     for title, sentence in missing.items():
         verdict = Verdict.OK if any(is_set_up(here, name) for name in PROVIDERS) else Verdict.FAIL
         yield Finding(f"provider {title}", verdict, sentence)

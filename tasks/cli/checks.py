@@ -1,5 +1,6 @@
 """What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
 
+import http.client
 import ipaddress
 import re
 import urllib.error
@@ -14,6 +15,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from tasks.cli.account_checks import examine_keys, examine_others, is_set_up
+from tasks.cli.assumed import assumed_at
 from tasks.cli.connection import require_ledger
 from tasks.cli.finding import Finding, Verdict
 from tasks.cli.queue_checks import examine_queues
@@ -28,6 +30,7 @@ from worker.ledger.spending import By
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.subscribers import is_wanted, patterns
+from worker.timed_reader import TimedConnection, TimedTlsConnection
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
@@ -78,12 +81,15 @@ def _tried(name: str, check: Callable[[Services], Iterator[Finding]], here: Serv
 def _ledger(here: Services) -> Iterator[Finding]:
     require_ledger(here.settings)
     here.ledger.watching.ping()
-    schema.check(here.ledger.database)
+    otherwise = schema.check(here.ledger.database)
     kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
     if here.ledger.database.is_pooled:
         # It works, and costs a round trip in each transaction, which somebody who looks for speed should know.
         kind = "PostgreSQL through a pooler (one more round trip for each transaction)"
-    yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
+    if otherwise:
+        yield Finding("ledger", Verdict.WARN, f"{kind}; {otherwise}: use the newer version here too")
+    else:
+        yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
 
 
 def examine_broker(here: Services) -> Finding:
@@ -127,8 +133,7 @@ def _public_url(here: Services) -> Finding:
         return Finding("public URL", Verdict.OK, "PUBLIC_URL is not set: results are asked for, which takes longer")
     asked = f"{url}/livez"
     try:
-        # The settings let only http:// and https:// through.
-        with urllib.request.urlopen(asked, timeout=_PATIENCE) as answer:  # noqa: S310
+        with _opener().open(asked, timeout=_PATIENCE) as answer:
             arrived = answer.url
     except urllib.error.HTTPError as error:
         message = f"{asked} answers with status {error.code}: let {url} lead to the receiver"
@@ -143,6 +148,20 @@ def _public_url(here: Services) -> Finding:
     if _is_private(str(urlsplit(url).hostname)):
         return Finding("public URL", Verdict.WARN, f"{url} is a private address: only programs near can call it")
     return Finding("public URL", Verdict.OK, f"{asked} answers")
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens http:// and https:// links whose answers, with each redirect, end in time."""
+
+    class Plain(urllib.request.HTTPHandler):
+        def http_open(self, asked: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(TimedConnection, asked)
+
+    class Tls(urllib.request.HTTPSHandler):
+        def https_open(self, asked: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(TimedTlsConnection, asked)
+
+    return urllib.request.build_opener(Plain, Tls)
 
 
 def _is_private(host: str) -> bool:
@@ -172,8 +191,13 @@ def _workers(here: Services) -> Iterator[Finding]:
         if SILENCE < (silence := beat.silence(now)) <= _RECENT:
             message = f"{beat.worker} was heard {duration(silence)} ago: restart it, if it was not stopped on purpose"
             yield Finding("workers", Verdict.WARN, message)
-    if any(not beat.worker.startswith(CLOCK) for beat in alive):
-        yield Finding("workers", Verdict.OK, f"{', '.join(beat.worker for beat in alive)} at work")
+    names = [beat.worker for beat in alive if not beat.is_too_old]
+    # Where there are no others, that is why all waits.
+    if names and (old := [beat.worker for beat in alive if beat.is_too_old]):
+        message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
+        yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
+    if any(not name.startswith(CLOCK) for name in names):
+        yield Finding("workers", Verdict.OK, f"{', '.join(names)} at work")
 
 
 def _waits(here: Services) -> Iterator[Finding]:
@@ -188,9 +212,11 @@ def _budgets(here: Services) -> Iterator[Finding]:
     if prices is None:
         return
     caps = here.ledger.spending.standings(prices)
-    for name in PROVIDERS:
-        if caps and not prices.knows(name) and is_set_up(here, name):
+    for name in filter(partial(is_set_up, here), PROVIDERS):
+        if caps and not prices.knows(name):
             yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")
+        if prices.knows(name) and (missing := assumed_at(name, prices, file)):
+            yield Finding("prices", Verdict.WARN, missing)
     if not any(cap.waiting for cap in caps):
         left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
         yield Finding("budgets", Verdict.OK, left or "prices are known, there is no cap for the day")

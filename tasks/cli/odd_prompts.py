@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from tasks.cli.output import note, one_line
 from tasks.cli.prompt_file import Entry
-from worker.providers.prompt_flags import EM_DASH, OPTION_OF, OTHER_DASHES, OTHERS, flags_in
+from worker.prompt_flags import EM_DASH, OPTION_OF, OTHER_DASHES, OTHERS, flags_in
 
 #: so many are told one by one
 _TOLD = 10

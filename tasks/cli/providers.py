@@ -61,6 +61,7 @@ class Row:
                 for operation, capability in capabilities.items()
             },
             "needs": {operation: sorted(one.needs) for operation, one in capabilities.items() if one.needs},
+            "versions": {version: sorted(refused) for version, refused in self.kind.versions.items()},
             "prompt": {operation: one.prompt for operation, one in capabilities.items()},
             "actions": {operation: one.actions for operation, one in capabilities.items() if one.actions},
             "callback": self.callback,
@@ -141,6 +142,7 @@ def _print_one(row: Row) -> None:
         ("callback", row.callback.value),
         ("links live", _days(row)),
         ("prompt", f"at most {kind.prompt_limit:,} characters"),
+        *([("versions", _versions(kind))] if kind.versions else []),
         ("pace", f"{row.rate:g} new per second, {row.in_flight:,} under way ({kind.prefix.upper()}_RATE, _IN_FLIGHT)"),
     )
     for (prompt, options), alike in groupby(kind.capabilities.items(), lambda item: _takes(item[1])):
@@ -149,6 +151,14 @@ def _print_one(row: Row) -> None:
         screen.print(Text.assemble((", ".join(group), "bold"), (f"  prompt {prompt}", _DIM)))
         actions = ", ".join(action for one in group.values() for action in one.actions)
         _print_pairs(*([("actions", actions)] if actions else []), *options)
+
+
+def _versions(kind: type[Provider]) -> str:
+    """Those that it is known to have, with what they refuse."""
+    return ", ".join(
+        f"{version} (no {', '.join(sorted(refused))})" if refused else version
+        for version, refused in kind.versions.items()
+    )
 
 
 def _takes(capability: Capability) -> tuple[str, list[tuple[str, str]]]:

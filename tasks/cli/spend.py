@@ -1,13 +1,14 @@
 """`darkroom spend`: what generations have cost, what they may still cost, and how much each budget has left."""
 
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from datetime import timedelta
 
 import click
 
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.span import read_span
+from worker.budget_days import first_day
 from worker.ledger.spending import By, Spent, Standing
 from worker.prices import Prices, as_text
 
@@ -28,7 +29,7 @@ _AMOUNTS = ("known", "possible", "reserved", "total")
     default="30d",
     show_default=True,
     metavar="SPAN",
-    help="Only what was submitted in that time, in whole days (UTC).",
+    help="Only what was submitted in that time, in whole days (DARKROOM_TIMEZONE).",
 )
 @json_option
 def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
@@ -37,21 +38,27 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
     Known is paid for; possible may have been taken by a provider that gave no clear answer; reserved is under way. All
     three count against a cap.
     """
-    prices = read_settings().prices
+    settings = read_settings()
+    prices = settings.prices
     with open_ledger() as ledger:
-        first_day = (ledger.database.clock().astimezone(UTC) - since).date()
-        rows = ledger.spending.totals(By(by), first_day)
+        first = first_day(ledger.database.clock(), since, settings.zone)
+        rows = ledger.spending.totals(By(by), first)
         caps = ledger.spending.standings(prices) if prices else []
+        assumed = ledger.spending.assumed(first)
     total = Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in ("known", "late", "possible",
                                                                                          "reserved")))  # fmt: skip
     if as_json:
         print_json({
             "currency": prices.currency if prices else None,
-            "since": first_day.isoformat(),
+            "since": first.isoformat(),
+            "timezone": settings.darkroom_timezone,
             "by": by,
             "rows": [{"key": row.key, "name": row.name, **_amounts(row)} for row in rows],
             "total": _amounts(total),
             "caps": [_cap(cap) for cap in caps],
+            "assumed": [
+                {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)} for one in assumed
+            ],
         })  # fmt: skip
         return
     if prices is None:
@@ -59,7 +66,12 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
     if rows:
         _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
     else:
-        note(f"nothing was spent since {first_day}")
+        note(f"nothing was spent since {first}")
+    for one in assumed:
+        note(
+            f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor of "
+            f"{', '.join(one.extras)}, as the price file had none"
+        )
     if prices and caps:
         _print_caps(prices, caps)
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from tasks.cli.assumed import assumed_in
 from tasks.cli.connection import open_services, ring
 from tasks.cli.file_format import LARGEST
 from tasks.cli.odd_prompts import oddities_of, tell_oddities
@@ -23,8 +24,9 @@ from tasks.cli.submission import begun
 from tasks.cli.submission_note import digest_in
 from tasks.cli.wishes import Defaults, from_entries, on_parent
 from tasks.waiting import waits_of
-from worker.errors import DarkroomError, LedgerUnavailable, RequestInvalid
+from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, Operation
+from worker.ledger.creation import NewGeneration
 from worker.providers import PROVIDERS
 from worker.services import Services
 
@@ -122,6 +124,7 @@ def submit(
         if batch_id:
             note(f"{len(made)} in {batch_id}; follow them with `darkroom watch {batch_id}`")
         _tell_if_stopped(here)
+        _tell_what_is_assumed(here, wanted)
         ring("dispatch")
         if then_watch:
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
@@ -209,6 +212,17 @@ def _tell_if_stopped(here: Services) -> None:
     with suppress(LedgerUnavailable):
         if (gate := here.ledger.gates.look()) and gate.complaint:
             note(f"saved, but {gate.complaint}")
+
+
+def _tell_what_is_assumed(here: Services, wanted: Sequence[NewGeneration]) -> None:
+    try:
+        prices = here.prices
+    except ConfigurationError as error:
+        # Also all is saved here; the workers need the file before anything goes.
+        note(f"saved, but nothing is submitted before this is mended: {error}")
+        return
+    for sentence in assumed_in(wanted, prices, here.settings.darkroom_prices) if prices else ():
+        note(sentence)
 
 
 def _name(source: BinaryIO) -> str:

@@ -1,1 +1,1 @@
-"""What needs a program of the distribution beside it; `make test-system`, not a part of `make test`."""
+"""Whole installations, and what needs the history or a program of the distribution; `make test-system`."""

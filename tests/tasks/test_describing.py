@@ -12,7 +12,7 @@ from PIL import Image
 from tests.pipeline import Pipeline, Start, sha256
 from tests.s3 import BUCKET, Server
 from worker.archive.s3 import S3Archive
-from worker.errors import ArchiveError
+from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.inventory import PAGE
@@ -77,7 +77,10 @@ def test_what_is_tried_again_is_told_in_the_next_manifest(start: Start, moto: Se
     assert (before["state"], after["state"]) == ("failed", "cancelled")
 
 
-def test_a_bucket_that_is_away_costs_only_time(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ArchiveError("the bucket is away"), ConfigurationError("the keys are wrong")])
+def test_a_bucket_that_is_away_costs_only_time(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: DarkroomError
+) -> None:
     pipeline = start()
     batch_id = batch_of(pipeline, "a fox")
     made = pipeline.ledger.queries.page(limit=1)
@@ -85,10 +88,12 @@ def test_a_bucket_that_is_away_costs_only_time(start: Start, monkeypatch: pytest
     with monkeypatch.context() as patch:
 
         def away(*_: object, **__: object) -> None:
-            raise ArchiveError("the bucket is away")
+            raise error
 
         patch.setattr(S3Archive, "store", away)
         pipeline.step("manifest")
+    assert f"is left for later: {error}" in caplog.text
+    assert "Traceback" not in caplog.text
     assert pipeline.ledger.watching.due() == []
     pipeline.clock.advance(seconds=100)
     pipeline.until_settled()
@@ -118,7 +123,7 @@ def test_a_picture_is_marked_and_both_hashes_are_told(start: Start) -> None:
     sidecar = json.loads(objects[pipeline.here.archive.keys.sidecar(pipeline.get(generation_id), None)])
     (told,) = sidecar["assets"]
     assert (told["sha256"], told["source_sha256"]) == (asset.sha256, asset.source_sha256)
-    assert told["bytes"] == len(stored)
+    assert (told["bytes"], told["verified"]) == (len(stored), "checksum")
 
 
 def another_of_the_same(pipeline: Pipeline, first: str) -> str:

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from tests.clock import FakeClock
 from tests.machines import machine
+from tests.next_version import NEXT, need
 from tests.patience import patient
 from tests.webhook.receiving import until
 from webhook import health
@@ -124,6 +125,20 @@ def test_a_worker_that_was_replaced_long_ago_is_forgotten(ledger: Ledger, clock:
     clock.advance(hours=1)
     ledger.watching.beat("worker@new-container", 8)
     assert client(ledger, clock).get("/readyz").json["workers"] == {"status": "ok", "detail": ""}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_versions_that_are_too_old_are_degraded_and_callbacks_are_still_kept(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.watching.beat("worker@old", 7)
+    need(ledger, NEXT)
+    answer = client(ledger, clock).get("/readyz")
+    assert (answer.status_code, answer.json["ledger"]["status"], answer.json["workers"]["status"]) == (
+        200,
+        "degraded",
+        "degraded",
+    )
+    assert "this version of Darkroom is too old" in answer.json["ledger"]["detail"]
+    assert "worker@old" in answer.json["workers"]["detail"]
 
 
 def test_many_probes_are_one_question(ledger: Ledger, clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""REDIS_URL: every form is understood, any other refused by name. That they work: tests/test_every_broker.py."""
+"""REDIS_URL: every form is understood, any other refused by name. That they work: tests/system/test_every_broker.py."""
 
 from contextlib import suppress
 from urllib.parse import quote
@@ -90,7 +90,7 @@ def test_a_password_of_any_signs_arrives_whole_wherever_it_is_written(password: 
         assert (read.username, read.password) == (user or None, password or None)
         assert not password or password in read.secrets
         connections = [Connection(one) for one in celery_broker(url).url.split(";")]
-        if read.scheme != "unix":  # which kombu reads when it connects: tests/test_every_broker.py
+        if read.scheme != "unix":  # which kombu reads when it connects: tests/system/test_every_broker.py
             for one in connections:
                 assert (one.userid, one.password, one.virtual_host) == (user or None, password or None, "1")
 

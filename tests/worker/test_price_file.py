@@ -35,6 +35,21 @@ caps:
     assert load(tmp_path, text) == Prices(rules, caps, "credits")
 
 
+def test_prices_and_factors_name_options(tmp_path: Path) -> None:
+    text = """
+prices:
+  - {provider: acedata, version: v8.1, hd: true, quality: 0.5, price: 1}
+  - {provider: acedata, version: 8.0, style_reference: True, factor: 4}
+  - {moodboard: true, factor: 1.25}
+"""
+    prices = load(tmp_path, text)
+    assert prices.rules == (Rule(1_000_000, "acedata", version="8.1", extras=frozenset({"hd", "quality=.5"})),)
+    assert prices.factors == (
+        Rule(4_000_000, "acedata", version="8", extras=frozenset({"style_reference"})),
+        Rule(1_250_000, extras=frozenset({"moodboard"})),
+    )
+
+
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "prices:\ncaps:\n", "currency: USD\n"])
 def test_what_is_left_out_costs_nothing_and_has_no_cap(tmp_path: Path, text: str) -> None:
     assert load(tmp_path, text) == Prices()
@@ -67,6 +82,16 @@ RULE = "prices:\n  - {provider: kie, price: 0.05}\n"
         ("prices:\n  - price: .inf\n", "line 2, column 12", "is no amount"),
         ("prices:\n  - price: [1]\n", "line 2, column 12", "one word or number is expected"),
         ("prices:\n  - price:\n", "line 2, column 11", "one word or number is expected"),
+        ("prices:\n  - {hd: false, price: 1}\n", "line 2, column 10", "write `hd: true`, or leave it out"),
+        ("prices:\n  - {hd: 4, price: 1}\n", "line 2, column 10", "'4' is not possible"),
+        ("prices:\n  - {quality: 1, price: 1}\n", "line 2, column 15", "it is the default, so leave it out"),
+        ("prices:\n  - {quality: 3, price: 1}\n", "line 2, column 15", "there are: .25, .5, 2, 4"),
+        ("prices:\n  - {quality: high, price: 1}\n", "line 2, column 15", "there is no price for quality 'high'"),
+        ("prices:\n  - {version: 8, factor: 4}\n", "line 2, column 5", "a factor is for exactly one of hd,"),
+        ("prices:\n  - {hd: true, quality: 4, factor: 16}\n", "line 2, column 5", "a factor is for exactly one of hd,"),
+        ("prices:\n  - {hd: true, factor: 4x}\n", "line 2, column 24", "'4x' is no amount"),
+        ("prices:\n  - {hd: true, price: 1, factor: 4}\n", "line 2, column 34", "a `price` is the whole price"),
+        ("prices:\n  - {price: 99999999}\n", "line 2, column 5", "this is more than a thousand million"),
         ("prices: {provider: kie}\n", "line 1, column 9", "a list is expected"),
         ("caps:\n  day: 1\n  day: 2\n", "line 3, column 3", "'day' stands in line 2, column 3 already"),
         ("currency: U S D\n", "line 1, column 11", "is no currency"),
@@ -86,11 +111,23 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, place: str
         ("{price: 1}", "{price: 2}"),
         ("{provider: kie, price: 1}", "{speed: turbo, price: 2}"),
         ("{provider: kie, operation: video, price: 1}", "{provider: kie, speed: turbo, price: 2}"),
+        ("{hd: true, price: 1}", "{quality: 4, price: 2}"),
+        ("{provider: kie, hd: true, factor: 1}", "{version: 7, hd: true, factor: 2}"),
     ],
 )
 def test_two_prices_for_the_same_are_refused_with_both_places(tmp_path: Path, first: str, second: str) -> None:
     with pytest.raises(ConfigurationError, match=r"line 4, column 5: this price and that in line 2, column 5"):
         load(tmp_path, f"prices:\n  - {first}\n  # and\n  - {second}\n")
+
+
+def test_what_never_meets_is_no_tie(tmp_path: Path) -> None:
+    lines = [
+        "{quality: 2, price: 1}",
+        "{quality: 4, price: 2}",
+        "{hd: true, factor: 2}",
+        "{moodboard: true, factor: 2}",
+    ]
+    assert len(load(tmp_path, "prices:\n" + "".join(f"  - {line}\n" for line in lines)).factors) == 2
 
 
 def test_a_third_price_that_names_all_of_it_decides_between_two(tmp_path: Path) -> None:

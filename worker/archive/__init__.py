@@ -5,12 +5,23 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Protocol
 
-from worker.archive.keeping import Keeping
+from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import Keys
 from worker.archive.names import readable_name
-from worker.archive.objects import Listed, StoredAsset, Verdict
+from worker.archive.objects import Listed, StoredAsset, Verdict, Verified
 
-__all__ = ["Archive", "Keeping", "Keys", "Listed", "StoredAsset", "Verdict", "open_archive", "readable_name"]
+__all__ = [
+    "Addressing",
+    "Archive",
+    "Keeping",
+    "Keys",
+    "Listed",
+    "StoredAsset",
+    "Verdict",
+    "Verified",
+    "open_archive",
+    "readable_name",
+]
 
 
 class Archive(Protocol):
@@ -34,9 +45,9 @@ class Archive(Protocol):
     ) -> StoredAsset:
         """Put the whole file under the key, in parts if it is large; the same bytes a second time change nothing.
 
-        `filename` is what a browser saves it under; `tags`, at most 10, are lost on a store that refuses them. Raises
-        ArchiveConflict if other bytes lie there, in a bucket that honours `If-None-Match`; others overwrite. With
-        `replace` it is put whatever lies there.
+        What comes back says how it was seen that the bytes are there. `filename` is what a browser saves it under;
+        `tags`, at most 10, are lost on a store that refuses them. Raises ArchiveConflict if other bytes lie there, in a
+        bucket that honours `If-None-Match`; others overwrite. With `replace` it is put whatever lies there.
         """
 
     def overwrite(self, key: str, content: bytes, *, content_type: str, metadata: Mapping[str, str]) -> StoredAsset:
@@ -46,7 +57,7 @@ class Archive(Protocol):
         """A link that anybody can fetch the object with until it expires, at most 7 days; a secret, never stored."""
 
     def delete(self, key: str, sha256: str | None = None) -> None:
-        """Delete the object, or only these bytes; what is not there is deleted already.
+        """Delete the object, or only what was stored as these bytes; what is not there is deleted already.
 
         A bucket with versions keeps the old ones.
         """
@@ -70,9 +81,9 @@ class Archive(Protocol):
         """Put, read and delete an object, and say what the bucket does not honour: sentences without their subject."""
 
 
-def open_archive(bucket: str, keys: Keys, keeping: Keeping) -> Archive:
+def open_archive(bucket: str, keys: Keys, keeping: Keeping, addressing: Addressing = "auto") -> Archive:
     """The bucket of this process; its credentials, region and endpoint come from the standard `AWS_*` environment."""
     # boto3 takes a quarter of a second to import, which commands that need no bucket do not pay.
     from worker.archive.s3 import S3Archive  # noqa: PLC0415
 
-    return S3Archive(bucket, keys, keeping)
+    return S3Archive(bucket, keys, keeping, addressing=addressing)

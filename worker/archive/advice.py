@@ -2,6 +2,7 @@
 
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
 
+from worker.archive.signed_requests import WANTS_VIRTUAL
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 
 _GRANT = (
@@ -9,6 +10,10 @@ _GRANT = (
     " (and s3:DeleteObject for `darkroom delete --objects`)"
 )
 _REGION = "the bucket is in another region, so set AWS_DEFAULT_REGION to that"
+_VIRTUAL = (
+    "the store wants the bucket's name in the host: set S3_ADDRESSING=virtual, and AWS_ENDPOINT_URL to a host name"
+    " without the bucket"
+)
 _ENCRYPTION = "correct S3_SSE_KMS_KEY_ID, and let these credentials use that key"
 _BY_CODE = {
     "NoSuchBucket": "create the bucket, or correct S3_BUCKET",
@@ -17,8 +22,8 @@ _BY_CODE = {
     "ExpiredToken": "renew the credentials and AWS_SESSION_TOKEN",
     "RequestTimeTooSkewed": "set the clock of this machine",
     "AccessDenied": _GRANT,
-    # The answer to a HEAD has no body to name a code; boto3 gives the status instead.
-    "403": f"correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {_GRANT}",
+    # Where no code is named, the status stands for it.
+    "403": f"correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {_GRANT}; some stores want S3_ADDRESSING=virtual",
     "PermanentRedirect": _REGION,
     "TemporaryRedirect": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
@@ -29,6 +34,7 @@ _BY_CODE = {
     "KMS.DisabledException": _ENCRYPTION,
     "KMS.InvalidKeyUsageException": _ENCRYPTION,
     "KMS.KMSInvalidStateException": _ENCRYPTION,
+    **dict.fromkeys(WANTS_VIRTUAL, _VIRTUAL),
     "NotImplemented": "set S3_SSE=none, and S3_STORAGE_CLASS to nothing, unless the store knows them",
 }
 
@@ -39,7 +45,7 @@ def explained(error: Exception, bucket: str, endpoint: str, key: str | None) -> 
     what = f'{what} "{bucket}" at {endpoint}'
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
-        if key is None and code == "404":
+        if key is None and code in {"404", "NoSuchKey"}:
             code = "NoSuchBucket"
         if code in _BY_CODE:
             return ConfigurationError(f"{what} was refused ({code}): {_BY_CODE[code]}")

@@ -1,6 +1,7 @@
-"""How the bucket is reached: boto3's client, and the connections that our own signed requests travel on."""
+"""How the bucket is reached: its address as boto3 knows it, and the connections that our own requests travel on."""
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -9,36 +10,65 @@ from botocore.config import Config
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from worker.archive.keeping import Addressing
+from worker.timed_reader import TimedConnection
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 #: tries of one request
 ATTEMPTS = 3
-#: seconds
+#: seconds to connect, and for the header of a reply and each wait on its body
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 3, 15
+#: seconds for the body of a reply, and bytes that earn it one more
+_BODY_TIMEOUT, _LEAST_RATE = 5, 16 * 1024
 _CONNECTIONS = 20
 #: bytes sent at once, which must leave within the connect timeout on a slow line too
 _BLOCK = 64 * 1024
 
 
-def connect(session: Session) -> "S3Client":
-    """A client by the standard `AWS_*` environment. Raises BotoCoreError or ValueError where that makes none."""
-    elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-    configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
-    config = Config(
-        # Without it boto3 signs links the old way, which other stores refuse.
-        signature_version="s3v4",
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_READ_TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        max_pool_connections=_CONNECTIONS,
+class Addresses:
+    """Where the objects of a bucket are; safe to share among threads. Raises BotoCoreError or ValueError."""
+
+    def __init__(self, session: Session, bucket: str, addressing: Addressing, client: "S3Client | None") -> None:
+        self._session, self._bucket = session, bucket
+        self._boto3 = boto3.Session(botocore_session=session)
+        configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
+        elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
         # A store of one's own seldom has a host name for each bucket.
-        s3={"addressing_style": configured or ("path" if elsewhere else "auto")},
-        response_checksum_validation="when_required",  # we hash what we read ourselves
-    )
-    region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
-    return boto3.Session(botocore_session=session).client("s3", region_name=region, config=config)
+        by_itself: Addressing = configured or ("path" if elsewhere else "auto")
+        self.client = client or self._signer(by_itself if addressing == "auto" else addressing)
+        #: whether the store may still teach us that it wants the bucket's name in the host, and whether it has
+        self.may_change = client is None and addressing == "auto" and by_itself == "path"
+        self.has_changed = False
+        self._base: str | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def base(self) -> str:
+        """What all addresses of the bucket begin with."""
+        with self._lock:
+            if self._base is None:
+                # boto3 decides; what it says for one key holds for all of them.
+                probe = self.client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": "k"})
+                self._base = probe.partition("?")[0].removesuffix("k")
+            return self._base
+
+    def change(self) -> None:
+        """Put the bucket's name into the host from now on."""
+        with self._lock:
+            if self.may_change:
+                self.may_change, self.has_changed = False, True
+                self.client, self._base = self._signer("virtual"), None
+
+    def _signer(self, style: Addressing) -> "S3Client":
+        """A client by the standard `AWS_*` environment, for addresses and signed links: `SignedRequests` sends."""
+        # Without the version boto3 signs links the old way, which other stores refuse.
+        config = Config(signature_version="s3v4", s3={"addressing_style": style})
+        region = self._session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
+        return self._boto3.client("s3", region_name=region, config=config)
 
 
 def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
@@ -52,6 +82,29 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
     }
     proxies = ProxyConfiguration(proxies=get_environ_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)
-    if not proxy:
-        return urllib3.PoolManager(**options)
-    return urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
+    if proxy:
+        options["proxy_headers"] = proxies.proxy_headers_for(proxy)
+    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+    return manager
+
+
+class _StoreConnection(TimedConnection):
+    body_timeout = _BODY_TIMEOUT
+    rate = _LEAST_RATE
+
+
+class _PlainConnection(_StoreConnection, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_StoreConnection, HTTPSConnection):
+    pass
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection

@@ -1,10 +1,24 @@
 """How the store is asked to keep an object, and what is written beside it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
 
 from worker.archive.names import disposition, tagging
 from worker.archive.objects import StoredAsset
+
+#: S3_ADDRESSING: the bucket's name in the path of an address, in its host, or as the endpoint and the store want it
+Addressing = Literal["auto", "path", "virtual"]
+
+
+class Extra(StrEnum):
+    """A header that a store may refuse without the picture being the worse for it; the likeliest first."""
+
+    TAGS = "tags"
+    STORAGE_CLASS = "storage class"
+    CHECKSUM = "x-amz-checksum-sha256"
+    CONDITION = "If-None-Match"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +27,8 @@ class Upload:
 
     asset: StoredAsset
     headers: Mapping[str, str]
-    #: as `x-amz-tagging` writes them; empty for none
-    tags: str = ""
+    #: headers that the store may refuse
+    optional: Mapping[Extra, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +44,12 @@ class Keeping:
         self, asset: StoredAsset, metadata: Mapping[str, str], filename: str, tags: Mapping[str, str]
     ) -> Upload:
         headers = self._headers(asset, metadata) | {"Content-Disposition": disposition(filename)}
+        optional = {}
+        if self.tags and tags:
+            optional[Extra.TAGS] = ("x-amz-tagging", tagging(tags))
         if self.storage_class:
-            headers["x-amz-storage-class"] = self.storage_class
-        return Upload(asset, headers, tagging(tags) if self.tags else "")
+            optional[Extra.STORAGE_CLASS] = ("x-amz-storage-class", self.storage_class)
+        return Upload(asset, headers, optional)
 
     def note(self, asset: StoredAsset, metadata: Mapping[str, str]) -> Upload:
         """A small object beside the pictures: the classes for what is seldom read make small ones dearer."""

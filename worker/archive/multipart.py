@@ -5,13 +5,16 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from xml.sax.saxutils import escape, unescape
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from worker.archive.keeping import Upload
-from worker.archive.puts import Extra, Extras, base64_of
+from worker.archive.extras import Extras
+from worker.archive.keeping import Extra, Upload
+from worker.archive.objects import StoredAsset, Verified
+from worker.archive.puts import base64_of, etag_of, hashes_of, is_answer_of_a_store, verified
 from worker.archive.signed_requests import NOTHING, Body, SignedRequests, refusal
 from worker.errors import ArchiveError
 
@@ -24,71 +27,98 @@ _PIECE = 256 * 1024
 _THERE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"})
 
 
-def put_in_parts(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool) -> bool:
-    """False if something lies there already; stores that know no conditional completion overwrite it all the same.
+def put_in_parts(
+    requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool
+) -> Verified | None:
+    """None if something lies there already; stores that know no conditional completion overwrite it all the same.
 
-    Whatever goes wrong, no parts are left. Raises ArchiveError if the file is not what its hash says.
+    Whatever goes wrong, no parts are left. Raises ArchiveError if the file is not what its hash says, or if the object
+    is not there although the store completed it.
     """
-    ours = _Parts(requests, extras, upload)
+    ours = _begun(requests, extras, upload, file)
     done = False
     try:
-        done = ours.complete(ours.send(file), overwrite=overwrite)
+        ours.send_rest()
+        done = ours.complete(extras, overwrite=overwrite)
     finally:
         if not done:
-            # A store that does not answer keeps them; the bucket's own rule for unfinished uploads clears them away.
-            with suppress(HTTPError):
-                ours.abort()
-    return done
+            ours.abort()
+    return ours.verified() if done else None
+
+
+def _begun(requests: SignedRequests, extras: Extras, upload: Upload, file: Body) -> "_Parts":
+    """An upload with its first part, which shows whether the store takes checksums of parts too."""
+    optional = {**upload.optional, Extra.CHECKSUM: ("x-amz-checksum-algorithm", "SHA256")}
+
+    def begin(chosen: frozenset[Extra]) -> _Parts:
+        headers = {**upload.headers, **dict(optional[extra] for extra in chosen)}
+        response = requests.send("POST", upload.asset.key, query={"uploads": ""}, headers=headers)
+        upload_id = re.search(rb"<UploadId>([^<]+)</UploadId>", response.data)
+        if response.status != 200 or upload_id is None:
+            raise refusal(response, "CreateMultipartUpload")
+        ours = _Parts(requests, upload.asset, file, unescape(upload_id[1].decode()), Extra.CHECKSUM in chosen)
+        try:
+            ours.send_next()
+        except BaseException:
+            ours.abort()
+            raise
+        return ours
+
+    return extras.attempt(optional, begin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A part that the store has."""
+
+    etag: str
+    sha256: str
+    verified: Verified | None
 
 
 class _Parts:
     """One upload under way."""
 
-    def __init__(self, requests: SignedRequests, extras: Extras, upload: Upload) -> None:
-        self._requests, self._extras, self._asset = requests, extras, upload.asset
-        optional = {Extra.CHECKSUM: ("x-amz-checksum-algorithm", "SHA256")}
-        if upload.tags:
-            optional[Extra.TAGS] = ("x-amz-tagging", upload.tags)
+    def __init__(
+        self, requests: SignedRequests, asset: StoredAsset, file: Body, upload_id: str, with_checksums: bool
+    ) -> None:
+        self._requests, self._asset, self._file = requests, asset, file
+        self._id, self._with_checksums = upload_id, with_checksums
+        self._whole = hashlib.sha256()
+        self._sent: list[_Sent] = []
+        self._is_confirmed = False
 
-        def create(chosen: frozenset[Extra]) -> tuple[str, bool]:
-            headers = {**upload.headers, **dict(optional[extra] for extra in chosen)}
-            response = requests.send("POST", self._asset.key, query={"uploads": ""}, headers=headers)
-            upload_id = re.search(rb"<UploadId>([^<]+)</UploadId>", response.data)
-            if response.status != 200 or upload_id is None:
-                raise refusal(response, "CreateMultipartUpload")
-            return unescape(upload_id[1].decode()), Extra.CHECKSUM in chosen
-
-        self._id, self._with_checksums = extras.attempt(optional, create)
-
-    def send(self, file: Body) -> list[tuple[str, str]]:
-        """Each part's ETag and SHA-256 in base64."""
-        whole = hashlib.sha256()
-        sent = []
-        for number, start in enumerate(range(0, self._asset.bytes, PART), start=1):
-            part = _Part(file, start, min(PART, self._asset.bytes - start))
-            digest = hashlib.sha256()
-            # Read twice instead of held in memory.
-            for piece in part.pieces():
-                digest.update(piece)
-                whole.update(piece)
-            sent.append((self._send_part(number, part, digest.hexdigest()), base64_of(digest.hexdigest())))
+    def send_rest(self) -> None:
+        while len(self._sent) * PART < self._asset.bytes:
+            self.send_next()
         # The store checks each part, but nobody else the whole.
-        if whole.hexdigest() != self._asset.sha256:
+        if self._whole.hexdigest() != self._asset.sha256:
             raise ArchiveError(f'The bytes for "{self._asset.key}" changed while they were being stored')
-        return sent
 
-    def _send_part(self, number: int, part: "_Part", sha256: str) -> str:
+    def send_next(self) -> None:
+        start = len(self._sent) * PART
+        part = _Part(self._file, start, min(PART, self._asset.bytes - start))
+        digest = hashlib.sha256()
+        # Read twice instead of held in memory.
+        for piece in part.pieces():
+            digest.update(piece)
+            self._whole.update(piece)
         headers = {"Content-Length": str(part.size)}
         if self._with_checksums:
-            headers["x-amz-checksum-sha256"] = base64_of(sha256)
-        response = self._ask("PUT", {"partNumber": str(number)}, headers, part, sha256)
+            headers["x-amz-checksum-sha256"] = base64_of(digest.hexdigest())
+        response = self._ask("PUT", {"partNumber": str(len(self._sent) + 1)}, headers, part, digest.hexdigest())
         etag = response.headers.get("ETag")
         if response.status != 200 or etag is None:
             raise refusal(response, "UploadPart")
-        return etag
+        how = None
+        if self._with_checksums and is_answer_of_a_store(response):
+            how = Verified.CHECKSUM
+        elif etag_of(response) == hashes_of(part)[0]:
+            how = Verified.ETAG
+        self._sent.append(_Sent(etag, digest.hexdigest(), how))
 
-    def complete(self, parts: list[tuple[str, str]], *, overwrite: bool) -> bool:
-        body = self._manifest(parts).encode()
+    def complete(self, extras: Extras, *, overwrite: bool) -> bool:
+        body = self._manifest().encode()
         optional = {} if overwrite else {Extra.CONDITION: ("If-None-Match", "*")}
 
         def send(chosen: frozenset[Extra]) -> bool:
@@ -96,23 +126,33 @@ class _Parts:
             response = self._ask("POST", {}, headers, io.BytesIO(body), hashlib.sha256(body).hexdigest())
             # Amazon begins its answer before it is done, so an error may come with status 200.
             if response.status == 200 and b"<Error>" not in response.data:
+                self._is_confirmed = b"<CompleteMultipartUploadResult" in response.data
                 return True
             error = refusal(response, "CompleteMultipartUpload")
             if error.response["Error"]["Code"] in _THERE:
                 return False
             raise error
 
-        return self._extras.attempt(optional, send)
+        return extras.attempt(optional, send)
+
+    def verified(self) -> Verified:
+        """How it is seen that the completed object has the bytes of the file."""
+        ways = {part.verified for part in self._sent}
+        if self._is_confirmed and None not in ways:
+            return Verified.ETAG if Verified.ETAG in ways else Verified.CHECKSUM
+        return verified(self._requests, self._asset, checksum=None, md5=None)
 
     def abort(self) -> None:
-        self._ask("DELETE", {}, {})
+        # A store that does not answer keeps them; the bucket's own rule for unfinished uploads clears them away.
+        with suppress(HTTPError):
+            self._ask("DELETE", {}, {})
 
-    def _manifest(self, parts: list[tuple[str, str]]) -> str:
+    def _manifest(self) -> str:
         root = '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        for number, (etag, checksum) in enumerate(parts, start=1):
-            root += f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(etag)}</ETag>"
+        for number, part in enumerate(self._sent, start=1):
+            root += f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(part.etag)}</ETag>"
             if self._with_checksums:
-                root += f"<ChecksumSHA256>{checksum}</ChecksumSHA256>"
+                root += f"<ChecksumSHA256>{base64_of(part.sha256)}</ChecksumSHA256>"
             root += "</Part>"
         return f"{root}</CompleteMultipartUpload>"
 

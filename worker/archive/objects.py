@@ -1,7 +1,20 @@
 """What is known about an object in the bucket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+
+class Verified(StrEnum):
+    """What has shown that the bytes in the bucket are those that were sent."""
+
+    #: the store took them together with their SHA-256
+    CHECKSUM = "checksum"
+    #: the store's ETag is their MD5
+    ETAG = "etag"
+    #: the store's own SHA-256 of the object is theirs
+    HEAD = "head"
+    #: the object was read again
+    BYTES = "bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +25,8 @@ class StoredAsset:
     sha256: str
     bytes: int
     content_type: str
+    #: not a property of the object: the same bytes may be seen there in several ways
+    verified: Verified | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

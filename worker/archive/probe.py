@@ -7,15 +7,22 @@ from collections.abc import Iterator
 
 from botocore.exceptions import ClientError
 
-from worker.archive.keeping import Keeping, Upload
+from worker.archive.extras import Extras
+from worker.archive.keeping import Extra, Keeping, Upload
 from worker.archive.multipart import put_in_parts
-from worker.archive.objects import StoredAsset
-from worker.archive.puts import Extra, Extras, put
+from worker.archive.objects import StoredAsset, Verified
+from worker.archive.puts import put, send
 from worker.archive.signed_requests import SignedRequests, refusal
 from worker.errors import ConfigurationError
 
 _CONTENT = b"Darkroom looks what this store can do, and deletes this at once.\n"
 _OTHER = b"These bytes must not replace what lies there.\n"
+#: what is done without a checksum, by what has shown that the first object arrived
+_INSTEAD = {
+    Verified.ETAG: "each is compared by its ETag, which is the MD5, instead",
+    Verified.HEAD: "each is compared by the checksum that the store tells afterwards",
+    Verified.BYTES: "each is read again after it was stored, which takes longer",
+}
 
 
 class Probe:
@@ -23,6 +30,7 @@ class Probe:
 
     def __init__(self, requests: SignedRequests, extras: Extras, keeping: Keeping, folder: str) -> None:
         self._requests, self._extras, self._keeping = requests, extras, keeping
+        self._verified = Verified.CHECKSUM
         self.key = f"{folder}probe-{secrets.token_hex(8)}"
 
     def shortcomings(self) -> list[str]:
@@ -37,9 +45,17 @@ class Probe:
         self._put(_CONTENT, overwrite=True)
         if self._read() != _CONTENT:
             raise ConfigurationError(f'"{self.key}" came back with other bytes than were put there: use another store')
+        for _ in self._extras.doubtful:
+            # Which of them the store minds is found out one by one.
+            self._put(_CONTENT, overwrite=True)
         if self._keeping.tags and not self._tags_are_kept():
             yield "does not keep tags: set S3_TAGS=no to send none"
-        if not self._broken_bytes_are_refused():
+        if self._keeping.storage_class and Extra.STORAGE_CLASS in self._extras.refused:
+            name = self._keeping.storage_class
+            yield f"refuses the storage class {name}: correct S3_STORAGE_CLASS, or set it to nothing"
+        if Extra.CHECKSUM in self._extras.refused:
+            yield f"takes no SHA-256 with an object: {_INSTEAD.get(self._verified, _INSTEAD[Verified.BYTES])}"
+        elif not self._broken_bytes_are_refused():
             yield "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
         self._put(_CONTENT, overwrite=True)
         if self._put(_OTHER, overwrite=False):
@@ -66,7 +82,10 @@ class Probe:
         return self._keeping.picture(asset, {}, "probe.txt", {"generation": "probe"})
 
     def _put(self, content: bytes, *, overwrite: bool) -> bool:
-        return put(self._requests, self._extras, self._upload(content), io.BytesIO(content), overwrite=overwrite)
+        upload = self._upload(content)
+        verified = put(self._requests, self._extras, upload, io.BytesIO(content), overwrite=overwrite)
+        self._verified = verified or self._verified
+        return verified is not None
 
     def _read(self) -> bytes:
         response = self._requests.send("GET", self.key)
@@ -84,7 +103,7 @@ class Probe:
     def _broken_bytes_are_refused(self) -> bool:
         broken = io.BytesIO(_CONTENT.swapcase())
         try:
-            put(self._requests, self._extras, self._upload(_CONTENT), broken, overwrite=True)
+            send(self._requests, self._extras, self._upload(_CONTENT), broken, overwrite=True)
         except ClientError:
             return True
         return self._read() == _CONTENT

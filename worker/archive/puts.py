@@ -1,91 +1,140 @@
-"""One put, and what is asked of the store with it that it may not know."""
+"""One put, and what must be seen before it counts: a success may be said by anybody on the way to the store."""
 
 import base64
-import logging
-import threading
-from collections.abc import Callable, Collection
-from enum import StrEnum
-from itertools import combinations
-from typing import TypeVar
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from botocore.exceptions import ClientError
+import urllib3
 
-from worker.archive.keeping import Upload
+from worker.archive.extras import Extras
+from worker.archive.keeping import Extra, Upload
+from worker.archive.objects import StoredAsset, Verified
 from worker.archive.signed_requests import Body, SignedRequests, refusal
+from worker.errors import ArchiveError
 
-log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
-
-
-class Extra(StrEnum):
-    """What a store may not know without the picture being the worse for it; the likeliest first."""
-
-    TAGS = "tags"
-    CONDITION = "If-None-Match"
-    CHECKSUM = "x-amz-checksum-sha256"
+#: bytes read at once
+_PIECE = 256 * 1024
+#: the header in which a store says its own checksum
+_CHECKSUM = "x-amz-checksum-sha256"
 
 
-_UNKNOWN = frozenset({"NotImplemented", "501"})
-#: the codes with which each is refused; a grant to put does not include one to tag
-_REFUSALS = {
-    Extra.TAGS: _UNKNOWN | {"AccessDenied", "InvalidTag"},
-    Extra.CONDITION: _UNKNOWN,
-    Extra.CHECKSUM: _UNKNOWN,
-}
+def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool) -> Verified | None:
+    """None if something lies there already; stores that know no `If-None-Match` overwrite it all the same.
+
+    Raises ClientError, HTTPError, and ArchiveError if the object is not there although the store took it.
+    """
+    taken = send(requests, extras, upload, file, overwrite=overwrite)
+    if taken is None:
+        return None
+    response, with_checksum = taken
+    if with_checksum and is_answer_of_a_store(response):
+        return Verified.CHECKSUM
+    asset = upload.asset
+    md5, sha256 = hashes_of(file)
+    # A store that takes a checksum would have refused them.
+    if sha256 != asset.sha256:
+        raise ArchiveError(f'The bytes for "{asset.key}" changed while they were being stored')
+    checksum = None if with_checksum else base64_of(sha256)
+    return verified(requests, asset, checksum=checksum, md5=md5, told=response)
 
 
-class Extras:
-    """Remembers for the process which extras its store refuses, so that each is refused only once."""
-
-    def __init__(self) -> None:
-        self.refused: frozenset[Extra] = frozenset()
-        self._lock = threading.Lock()
-
-    def attempt(self, wanted: Collection[Extra], send: Callable[[frozenset[Extra]], Result]) -> Result:
-        """What `send` gives with as many of the wanted extras as the store takes; raises its first ClientError."""
-        asked = frozenset(wanted) - self.refused
-        try:
-            return send(asked)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            suspects = [extra for extra in Extra if extra in asked and code in _REFUSALS[extra]]
-            for count in range(1, len(suspects) + 1):
-                for without in combinations(suspects, count):
-                    try:
-                        result = send(asked - set(without))
-                    except ClientError:
-                        continue
-                    self._remember(without, code)
-                    return result
-            raise
-
-    def _remember(self, without: Collection[Extra], code: str) -> None:
-        with self._lock:
-            news = frozenset(without) - self.refused
-            self.refused |= news
-        if news:
-            log.warning("The bucket refuses %s (%s): objects are stored without", ", ".join(sorted(news)), code)
-
-
-def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool) -> bool:
-    """False if something lies there already; stores that know no `If-None-Match` overwrite it all the same."""
+def send(
+    requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool
+) -> tuple[urllib3.BaseHTTPResponse, bool] | None:
+    """The store's success, not looked at any closer, and whether it took a checksum; None if something lies there."""
     asset = upload.asset
     headers = {**upload.headers, "Content-Length": str(asset.bytes)}
-    optional = {Extra.CHECKSUM: ("x-amz-checksum-sha256", base64_of(asset.sha256))}
-    if upload.tags:
-        optional[Extra.TAGS] = ("x-amz-tagging", upload.tags)
+    optional = {**upload.optional, Extra.CHECKSUM: (_CHECKSUM, base64_of(asset.sha256))}
     if not overwrite:
         optional[Extra.CONDITION] = ("If-None-Match", "*")
 
-    def send(chosen: frozenset[Extra]) -> bool:
+    def attempt(chosen: frozenset[Extra]) -> tuple[urllib3.BaseHTTPResponse, bool] | None:
         sent = headers | dict(optional[extra] for extra in chosen)
         response = requests.send("PUT", asset.key, headers=sent, body=file, sha256=asset.sha256)
-        if response.status not in {200, 412}:
+        if response.status == 412 and Extra.CONDITION in chosen:
+            return None
+        if response.status != 200:
             raise refusal(response, "PutObject")
-        return response.status == 200
+        return response, Extra.CHECKSUM in chosen
 
-    return extras.attempt(optional, send)
+    return extras.attempt(optional, attempt)
+
+
+def is_answer_of_a_store(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether a success looks like one of S3: a portal or a proxy that answers instead shows a page."""
+    return "ETag" in response.headers and not response.data.strip()
+
+
+def verified(
+    requests: SignedRequests,
+    asset: StoredAsset,
+    *,
+    checksum: str | None,
+    md5: str | None,
+    told: urllib3.BaseHTTPResponse | None = None,
+) -> Verified:
+    """How it is seen that the object has these bytes: by the ETag, by the store's own checksum, or by reading it.
+
+    `checksum`: as S3 writes it, None where the store only repeats what it was told. Raises ArchiveError if nothing
+    agrees.
+    """
+    if md5 and told is not None and etag_of(told) == md5:
+        return Verified.ETAG
+    if md5 or checksum:
+        head = requests.send("HEAD", asset.key, headers={"x-amz-checksum-mode": "ENABLED"})
+        if md5 and etag_of(head) == md5:
+            return Verified.ETAG
+        if checksum and head.headers.get(_CHECKSUM) == checksum:
+            return Verified.HEAD
+    there = hash_of(requests, asset.key)
+    if there == asset.sha256:
+        return Verified.BYTES
+    found = "nothing lies there" if there is None else f"the bytes there have SHA-256 {there}, not {asset.sha256}"
+    raise ArchiveError(f'The store says that it has stored "{asset.key}", but {found}')
+
+
+def hash_of(requests: SignedRequests, key: str) -> str | None:
+    """SHA-256 of what lies there, read from its first byte to its last; None if nothing does."""
+    digest = hashlib.sha256()
+    with reading(requests, key) as pieces:
+        if pieces is None:
+            return None
+        for piece in pieces:
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextmanager
+def reading(requests: SignedRequests, key: str) -> Iterator[Iterator[bytes] | None]:
+    """The bytes of an object in small pieces; None if nothing lies there."""
+    response = requests.send("GET", key, stream=True)
+    try:
+        if response.status == 200:
+            yield response.stream(_PIECE, decode_content=False)
+        else:
+            error = refusal(response, "GetObject")
+            if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
+                raise error
+            yield None
+    finally:
+        response.close()
+
+
+def hashes_of(file: Body) -> tuple[str, str]:
+    """MD5, which most stores give as the ETag, and SHA-256 of a file."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    file.seek(0)
+    while piece := file.read(_PIECE):
+        md5.update(piece)
+        sha256.update(piece)
+    return md5.hexdigest(), sha256.hexdigest()
+
+
+def etag_of(response: urllib3.BaseHTTPResponse) -> str:
+    """The ETag as a hash is written; empty if there is none."""
+    # A proxy that compresses calls it weak.
+    return response.headers.get("ETag", "").removeprefix("W/").strip('"').lower()
 
 
 def base64_of(sha256: str) -> str:

@@ -1,32 +1,39 @@
 """The archive in any S3 store: Amazon's, or another one behind AWS_ENDPOINT_URL. The only place that talks to S3."""
 
+import dataclasses
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import create_parser
 from botocore.session import Session
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from worker.archive.advice import explained
-from worker.archive.client import connect
-from worker.archive.keeping import Keeping, Upload
+from worker.archive.client import Addresses
+from worker.archive.extras import Extras
+from worker.archive.keeping import Addressing, Keeping, Upload
 from worker.archive.keys import Keys
 from worker.archive.multipart import LARGE, put_in_parts
-from worker.archive.objects import Listed, StoredAsset, Verdict
+from worker.archive.objects import Listed, StoredAsset, Verdict, Verified
 from worker.archive.probe import Probe
-from worker.archive.puts import Extras, put
-from worker.archive.signed_requests import SignedRequests, refusal
+from worker.archive.puts import hash_of, put, reading
+from worker.archive.signed_requests import ONE_KEY, SignedRequests, refusal
 from worker.errors import ArchiveConflict, ArchiveError, ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: bytes read at once
-_PIECE = 256 * 1024
+_WANTS_VIRTUAL = (
+    "takes no address with its name in the path: set S3_ADDRESSING=virtual; until then each process learns it from one"
+    " refusal, and links that it makes before do not work"
+)
 
 
 class S3Archive:
@@ -38,6 +45,7 @@ class S3Archive:
         keys: Keys | None = None,
         keeping: Keeping | None = None,
         client: "S3Client | None" = None,
+        addressing: Addressing = "auto",
     ) -> None:
         self.bucket = bucket
         self.keys = keys or Keys()
@@ -45,9 +53,10 @@ class S3Archive:
         self._extras = Extras()
         session = Session()
         try:
-            self._client = client or connect(session)
+            self._addresses = Addresses(session, bucket, addressing, client)
+            self._client = self._addresses.client
             self._endpoint = self._client.meta.endpoint_url
-            self._requests = SignedRequests(session, self._client, bucket)
+            self._requests = SignedRequests(session, self._addresses)
         except (BotoCoreError, ValueError) as error:
             # ValueError is how boto3 refuses an endpoint that is no URL.
             raise ConfigurationError(f"The AWS_* settings do not make an S3 client: {error}") from error
@@ -68,74 +77,86 @@ class S3Archive:
         asset = StoredAsset(key, sha256, size, content_type)
         upload = self._keeping.picture(asset, metadata, filename, tags)
         with self._errors(key):
-            if replace:
-                self._put(upload, file, overwrite=True)
-                return asset
             # What takes long is not sent in vain, and not over other bytes where only small puts honour a condition.
-            there = self._known_hash(key) if size > LARGE else None
+            there = hash_of(self._requests, key) if size > LARGE and not replace else None
             if there is None:
-                if self._put(upload, file, overwrite=False):
-                    return asset
-                there = self._known_hash(key)
+                if verified := self._put(upload, file, overwrite=replace):
+                    return dataclasses.replace(asset, verified=verified)
+                # What is written beside an object is not believed: it may be an older one's, or somebody's word.
+                there = hash_of(self._requests, key)
         if there is None:
             raise ArchiveError(f'"{key}" in bucket "{self.bucket}" was deleted while it was being stored')
         if there != sha256:
             raise ArchiveConflict(
-                f'Other bytes lie under "{key}" in bucket "{self.bucket}": SHA-256 {there}, not {sha256}'
+                f'Other bytes lie under "{key}" in bucket "{self.bucket}": SHA-256 {there}, not {sha256}; move them '
+                "elsewhere, then these are stored"
             )
-        return asset
+        return dataclasses.replace(asset, verified=Verified.BYTES)
 
     def overwrite(self, key: str, content: bytes, *, content_type: str, metadata: Mapping[str, str]) -> StoredAsset:
         asset = StoredAsset(key, hashlib.sha256(content).hexdigest(), len(content), content_type)
         upload = self._keeping.note(asset, metadata)
         with self._errors(key):
-            put(self._requests, self._extras, upload, io.BytesIO(content), overwrite=True)
-        return asset
+            verified = put(self._requests, self._extras, upload, io.BytesIO(content), overwrite=True)
+        return dataclasses.replace(asset, verified=verified)
 
     def url(self, key: str, *, expires: timedelta = timedelta(hours=1)) -> str:
         params = {"Bucket": self.bucket, "Key": key}
         with self._errors(key):
-            return self._client.generate_presigned_url("get_object", params, int(expires.total_seconds()))
+            return self._addresses.client.generate_presigned_url("get_object", params, int(expires.total_seconds()))
 
     def delete(self, key: str, sha256: str | None = None) -> None:
         with self._errors(key):
-            if sha256 is not None and self._known_hash(key) != sha256:
+            if sha256 is not None and self._recorded_hash(key) != sha256:
                 return
             response = self._requests.send("DELETE", key)
             if response.status not in {200, 204, 404}:
                 raise refusal(response, "DeleteObject")
 
     def verify(self, key: str, sha256: str) -> Verdict:
-        try:
-            there = self._read_hash(key)
-        except NotFound:
+        with self._errors(key):
+            there = hash_of(self._requests, key)
+        if there is None:
             return Verdict.MISSING
         return Verdict.INTACT if there == sha256 else Verdict.CHANGED
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         with self._errors():
-            for page in pages:
-                yield from (Listed(found["Key"], found["Size"]) for found in page.get("Contents", ()))
+            while True:
+                response = self._requests.send("GET", "", query=query)
+                if response.status != 200:
+                    raise refusal(response, "ListObjectsV2")
+                page = self._parsed(response)
+                plain = unquote_plus if page.get("EncodingType") == "url" else str
+                yield from (Listed(plain(found["Key"]), found["Size"]) for found in page.get("Contents", ()))
+                if not page.get("IsTruncated"):
+                    return
+                query["continuation-token"] = page["NextContinuationToken"]
 
     @contextmanager
     def read(self, key: str) -> Iterator[Iterator[bytes]]:
-        with self._errors(key):
-            response = self._requests.send("GET", key, stream=True)
-            try:
-                if response.status != 200:
-                    raise refusal(response, "GetObject")
-                yield response.stream(_PIECE, decode_content=False)
-            finally:
-                response.close()
+        with self._errors(key), reading(self._requests, key) as pieces:
+            if pieces is None:
+                raise NotFound(f'Nothing lies under "{key}" in bucket "{self.bucket}"')
+            yield pieces
 
     def check(self) -> None:
         try:
             with self._errors():
-                region = self._client.head_bucket(Bucket=self.bucket).get("BucketRegion")
+                answer = self._requests.send("HEAD", "")
+                region = answer.headers.get("x-amz-bucket-region")
+                self._check_region(region)
+                # A refused HEAD has no body that says why, which a listing has.
+                if answer.status != 200:
+                    answer = self._requests.send("GET", "", query=ONE_KEY)
+                if answer.status != 200:
+                    raise refusal(answer, "HeadBucket")
         except ArchiveError as error:
             raise ConfigurationError(f"{error}; check AWS_ENDPOINT_URL, and that the store is up") from error
-        # boto3 follows Amazon from region to region, but a signed put cannot. Other stores call their region anything.
+
+    def _check_region(self, region: str | None) -> None:
+        # A signed put is not redirected. Other stores than Amazon's call their region anything.
         if region and region != self._client.meta.region_name and self._endpoint.endswith(".amazonaws.com"):
             raise ConfigurationError(f'Bucket "{self.bucket}" is in region {region}: set AWS_DEFAULT_REGION={region}')
 
@@ -143,43 +164,36 @@ class S3Archive:
         folder = f"{self.keys.prefix}/" if self.keys.prefix else ""
         probe = Probe(self._requests, self._extras, self._keeping, folder)
         with self._errors(probe.key):
-            return probe.shortcomings()
+            shortcomings = probe.shortcomings()
+        if self._addresses.has_changed:
+            shortcomings.append(_WANTS_VIRTUAL)
+        return shortcomings
 
     def close(self) -> None:
         self._requests.close()
         self._client.close()
 
-    def _put(self, upload: Upload, file: IO[bytes], *, overwrite: bool) -> bool:
+    def _put(self, upload: Upload, file: IO[bytes], *, overwrite: bool) -> Verified | None:
         send = put_in_parts if upload.asset.bytes > LARGE else put
         return send(self._requests, self._extras, upload, file, overwrite=overwrite)
 
-    def _known_hash(self, key: str) -> str | None:
-        """The hash that `_put` wrote down beside the object, else that of its bytes; None if there is no object."""
-        try:
-            found = self._client.head_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "404":
-                return None
-            raise
-        # Some stores change the case of the names.
-        known = {name.lower(): value for name, value in found["Metadata"].items()}
-        try:
-            return known.get("sha256") or self._read_hash(key)
-        except NotFound:
+    def _recorded_hash(self, key: str) -> str | None:
+        """The hash that was written down beside the object, else that of its bytes; None if there is no object."""
+        head = self._requests.send("HEAD", key)
+        if head.status == 404:
             return None
+        if head.status != 200:
+            raise refusal(head, "HeadObject")
+        return head.headers.get("x-amz-meta-sha256") or hash_of(self._requests, key)
 
-    def _read_hash(self, key: str) -> str:
-        digest = hashlib.sha256()
-        with self.read(key) as pieces:
-            for piece in pieces:
-                digest.update(piece)
-        return digest.hexdigest()
+    def _parsed(self, response: BaseHTTPResponse) -> Any:
+        shape: Any = self._client.meta.service_model.operation_model("ListObjectsV2").output_shape
+        answer = {"status_code": response.status, "headers": response.headers, "body": response.data}
+        return create_parser("rest-xml").parse(answer, shape)
 
     @contextmanager
     def _errors(self, key: str | None = None) -> Iterator[None]:
         try:
             yield
         except (ClientError, BotoCoreError, HTTPError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == "NoSuchKey":
-                raise NotFound(f'Nothing lies under "{key}" in bucket "{self.bucket}"') from error
             raise explained(error, self.bucket, self._endpoint, key) from error

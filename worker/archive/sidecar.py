@@ -9,17 +9,21 @@ from worker.generation import Asset, Generation, iso
 from worker.redaction import redact, shorten_files
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
-SCHEMA = 2
+SCHEMA = 3
 #: of `manifest.schema.json`
 MANIFEST_SCHEMA = 1
 
+_NOTHING_KNOWN: Mapping[int, str | None] = {}
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 
 
-def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
+def sidecar(
+    generation: Generation, assets: Sequence[Asset], verified: Mapping[int, str | None] = _NOTHING_KNOWN
+) -> bytes:
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
-    The same facts always give the same bytes. Links lose everything that is a signature.
+    `verified`: by index, what has shown that the bytes are in the bucket, where that is known. The same facts always
+    give the same bytes. Links lose everything that is a signature.
     """
     document = {
         "schema": SCHEMA,
@@ -39,7 +43,12 @@ def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "submitted_at": iso(generation.submitted_at),
         "finished_at": iso(generation.finished_at),
         "assets": [
-            {**_facts(asset), "source": _unsigned(asset.url), "source_sha256": asset.source_sha256 or asset.sha256}
+            {
+                **_facts(asset),
+                "source": _unsigned(asset.url),
+                "source_sha256": asset.source_sha256 or asset.sha256,
+                "verified": verified.get(asset.index),
+            }
             for asset in sorted(assets, key=lambda asset: asset.index)
         ],
     }

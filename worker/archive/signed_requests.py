@@ -4,8 +4,8 @@ import random
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlencode
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 from botocore.auth import S3SigV4Auth
@@ -15,14 +15,19 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
-from worker.archive.client import ATTEMPTS, transport
+from worker.archive.client import ATTEMPTS, Addresses, transport
 from worker.locked_cached_property import locked_cached_property
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 #: HTTP statuses; 409 answers a conditional put while another one to the same key is under way
 _WORTH_REPEATING = frozenset({409, 429, 500, 502, 503, 504})
+#: with these, and such words, stores say that they want the bucket's name in the host
+_PATH_REFUSED = frozenset({400, 403})
+WANTS_VIRTUAL = frozenset(
+    {"SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired", "InvalidPathAccess"}
+)
+_VIRTUAL = re.compile("virtual[- ]?host(ed)?[- ]style", re.IGNORECASE)
+#: a listing, where only whether it is given counts
+ONE_KEY = {"list-type": "2", "max-keys": "1"}
 _NO_HEADERS: Mapping[str, str] = {}
 #: SHA-256 of no bytes
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -36,17 +41,16 @@ class Body(Protocol):
 
 
 class SignedRequests:
-    """To one bucket, for its many puts and gets.
+    """To one bucket, for all that is asked of it.
 
     boto3's `put_object` takes twice the CPU, and over plain http it hashes the body once more to sign it, where our
     signature covers the SHA-256 that we know. The store checks the body against it.
     """
 
-    def __init__(self, session: Session, client: "S3Client", bucket: str) -> None:
-        self._session = session
-        self._client = client
-        self._bucket = bucket
-        self._http = transport(client.meta.endpoint_url, session)
+    def __init__(self, session: Session, addresses: Addresses) -> None:
+        self._session, self._addresses = session, addresses
+        self._http = transport(addresses.client.meta.endpoint_url, session)
+        self._has_asked_why = False
 
     def send(
         self,
@@ -61,12 +65,13 @@ class SignedRequests:
     ) -> urllib3.BaseHTTPResponse:
         """The last answer of up to three tries; `body` is sent from its start, `sha256` (hexadecimal) is its hash.
 
-        With `stream` the caller reads the answer, and closes it. Raises NoCredentialsError, HTTPError.
+        Without a key the bucket itself is asked. With `stream` the caller reads the answer, and closes it. Raises
+        NoCredentialsError, HTTPError.
         """
-        address = self._base + quote(key, safe="/~") + (f"?{urlencode(query, quote_via=quote)}" if query else "")
-        url, signed = self._sign(method, address, headers, sha256)
         attempt = 1
         while True:
+            base = self._addresses.base
+            url, signed = self._sign(method, _address(base, key, query), headers, sha256)
             if body is not None:
                 body.seek(0)
             try:
@@ -78,6 +83,9 @@ class SignedRequests:
                 if attempt == ATTEMPTS:
                     raise
             else:
+                if response.status in _PATH_REFUSED and self._is_elsewhere(response, method, base):
+                    response.close()
+                    continue
                 if response.status not in _WORTH_REPEATING or attempt == ATTEMPTS:
                     return response
                 response.close()
@@ -95,16 +103,23 @@ class SignedRequests:
             raise NoCredentialsError
         return found
 
-    @locked_cached_property
-    def _base(self) -> str:
-        # boto3 decides how the bucket is addressed; what it says for one key holds for all of them.
-        probe = self._client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": "k"})
-        return probe.partition("?")[0].removesuffix("k")
+    def _is_elsewhere(self, response: urllib3.BaseHTTPResponse, method: str, base: str) -> bool:
+        """Whether addresses begin otherwise by now, perhaps because this refusal says that the store wants it so."""
+        if self._addresses.may_change:
+            if method == "HEAD" and not self._has_asked_why:
+                # Its answer has no body that could say so.
+                self._has_asked_why = True
+                self.send("GET", "", query=ONE_KEY)
+            else:
+                told = refusal(response, method).response["Error"]
+                if told["Code"] in WANTS_VIRTUAL or _VIRTUAL.search(told["Message"]):
+                    self._addresses.change()
+        return self._addresses.base != base
 
     def _sign(self, method: str, address: str, headers: Mapping[str, str], sha256: str) -> tuple[str, dict[str, str]]:
         request = AWSRequest(method, address, headers=dict(headers))
         request.context["payload"] = sha256
-        region = self._client.meta.region_name
+        region = self._addresses.client.meta.region_name
         _KnownPayload(self._credentials.get_frozen_credentials(), "s3", region).add_auth(request)
         return str(request.url), dict(request.headers.items())
 
@@ -116,7 +131,17 @@ class _KnownPayload(S3SigV4Auth):
         return str(request.context["payload"])
 
 
+def _address(base: str, key: str, query: Mapping[str, str] | None) -> str:
+    # The bucket itself has no slash at its end, unless there is nothing else in the path.
+    address = base + quote(key, safe="/~") if key or urlsplit(base).path == "/" else base.removesuffix("/")
+    return address + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+
+
 def refusal(response: urllib3.BaseHTTPResponse, operation: str) -> ClientError:
     """What the store answered instead of a success, as boto3 would say it."""
     code = re.search(rb"<Code>([\w.]+)</Code>", response.data)
-    return ClientError({"Error": {"Code": code[1].decode() if code else str(response.status)}}, operation)
+    message = re.search(rb"<Message>([^<]{,1000})", response.data)
+    error = {"Code": code[1].decode() if code else str(response.status)}
+    error["Message"] = message[1].decode(errors="replace") if message else ""
+    facts: Any = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": response.status}}
+    return ClientError(facts, operation)

@@ -122,7 +122,7 @@ class ArchiveClaims:
     def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
         """Hold these claims for another `lease`; one that lost its own meanwhile changes nothing."""
         ids, tokens = [claim.generation.id for claim in claims], [claim.lease for claim in claims]
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})
 
 

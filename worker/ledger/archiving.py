@@ -27,6 +27,8 @@ class Stored:
     seconds: float | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
+    #: what has shown that the bytes are there; for the sidecar, not recorded here
+    verified: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Archiving(ArchiveClaims):
     def record(self, done: Sequence[Archived]) -> None:
         """Write down what happened to each claim; one that lost its lease meanwhile changes nothing."""
         now = self._database.clock()
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             changes = Changes(connection, now)
             changes.lock(archived.claim.generation.id for archived in done)
             held = {archived.claim.generation.id: _results(changes, archived) for archived in done}

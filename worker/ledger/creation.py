@@ -274,6 +274,7 @@ def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | 
         "options": dict(new.request.options),
         "speed": tier.speed,
         "version": tier.version,
+        "extras": tier.extras,
         "follow_up": list(new.follow_up),
         "priority": new.priority,
         "key": new.key,

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, LedgerUnfit
+from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, LedgerUnfit, VersionTooOld
+from worker.ledger.compatibility import Compatibility
 from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.ledger.sessions import CONNECT_ARGS, Sessions
@@ -106,14 +107,16 @@ class Database:
         # PostgreSQL has a word for it; on SQLite it is enough not to begin (`_begin_sqlite`).
         autocommit = {"alone": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._alone = self.engine.execution_options(**autocommit)
+        self._compatibility = Compatibility()
 
     @contextmanager
-    def write(self, *, alone: bool = False) -> Iterator[Connection]:
+    def write(self, *, alone: bool = False, under_way: bool = False) -> Iterator[Connection]:
         """One durable transaction; committed when the block ends, rolled back when it raises.
 
         `alone`: it is one statement, which the database commits by itself, in a third of the round trips, unless a
-        pooler stands before it.
-        Raises CommitUnknown where a failure leaves open whether it was committed.
+        pooler stands before it. `under_way`: it begins nothing, and only keeps or ends what has begun, which a version
+        that is too old for the ledger still does.
+        Raises CommitUnknown where a failure leaves open whether it was committed, and VersionTooOld.
         """
         is_committing = False
         if self.is_sqlite:
@@ -121,6 +124,8 @@ class Database:
             _require_file(Path(str(self.engine.url.database)))
         try:
             with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
+                if not under_way and (objection := self.objection(connection)):
+                    raise objection
                 is_committing = alone
                 yield connection
                 is_committing = True
@@ -133,6 +138,10 @@ class Database:
     def read(self) -> Iterator[Connection]:
         with translated_errors(), self.engine.connect() as connection:
             yield connection
+
+    def objection(self, connection: Connection) -> VersionTooOld | None:
+        """Why this version must not begin anything on this ledger; None when it may."""
+        return self._compatibility.objection(connection)
 
     @property
     def local_error(self) -> timedelta:

@@ -87,7 +87,7 @@ class Deleting:
 
     def objects_are_gone(self, asset_ids: Sequence[int]) -> None:
         """The objects of these assets of deleted generations are not in the bucket any more."""
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(_GONE, {"ids": list(asset_ids)})
 
     def children(self, generation_ids: Sequence[str]) -> list[str]:

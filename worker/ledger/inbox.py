@@ -119,7 +119,7 @@ class Inbox:
         rows = ",".join([row] * len(deliveries))
         statement = _INSERT.format(rows=rows, most=MOST_BODIES, end="?" if self._database.is_sqlite else "%s")
         values.append(self._time(self._database.clock() - LATEST))
-        with self._database.write(alone=True) as connection:
+        with self._database.write(alone=True, under_way=True) as connection:
             kept = connection.exec_driver_sql(statement, tuple(values)).rowcount
         return self._count_refused(deliveries) if kept < len(deliveries) else 0
 
@@ -132,7 +132,7 @@ class Inbox:
             soon = self._database.clock() + _ASKED_WITHIN
             for one, number in Counter(attempt_id for attempt_id, _ in lost).items():
                 # Each by itself: together they could wait in a circle with those who settle the same attempts.
-                with self._database.write(alone=True) as connection:
+                with self._database.write(alone=True, under_way=True) as connection:
                     connection.execute(_REFUSED, {"of": one, "more": number, "soon": soon})
         return len(lost)
 
@@ -164,7 +164,7 @@ class Inbox:
 
     def renew(self, callback_ids: Sequence[int], lease: timedelta) -> None:
         """Hold claimed callbacks for another `lease`."""
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": list(callback_ids), "until": self._database.clock() + lease})
 
     def earlier_headers(self, callback: StoredCallback) -> list[Mapping[str, str]]:
@@ -177,12 +177,12 @@ class Inbox:
         """Give claimed callbacks back for a while; that costs them no try."""
         if callback_ids:
             later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
-            with self._database.write() as connection:
+            with self._database.write(under_way=True) as connection:
                 connection.execute(_POSTPONE, later)
 
     def broke(self, errors: Mapping[int, str]) -> None:
         """Note why claimed callbacks could not be applied; each comes up again after its lease, and was tried once."""
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:

@@ -111,7 +111,7 @@ class Inventory:
 
     def note_repair(self, asset: Asset, found: str) -> None:
         """Write down that the object of an asset was put back; `found`: what was wrong with it."""
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             what = {"index": asset.index, "key": asset.key, "found": found}
             changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)

@@ -13,6 +13,7 @@ from worker.ledger.flows import Flow, stand_down
 from worker.ledger.pacing_tables import AWAKE, flows
 from worker.ledger.statements import LIMIT, NOW
 from worker.ledger.tables import ANY_ACCOUNT, FLOW, WAITING, generations
+from worker.ledger.tiers import TIER
 from worker.ledger.types import CleanText
 
 #: so many flows at least are read at once
@@ -50,7 +51,7 @@ _FLOWS = (
 )
 _BARREN = select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT)
 _ROWS = (
-    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.operation, _g.speed, _g.version, _g.tries, _g.price)
+    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER)
     .where(
         _g.provider == _PROVIDER,
         _g.pinned == _TO,

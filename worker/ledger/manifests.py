@@ -54,7 +54,7 @@ class Manifests:
     def renew(self, claim: BatchClaim, lease: timedelta) -> None:
         """Hold it for another `lease`; what others took over, or nobody needs any more, stays as it is."""
         mine = update(batches).where(_b.id == claim.id, _b.manifest_lease == claim.lease)
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(mine.values(manifest_not_before=self._database.clock() + lease))
 
     def generation_ids(self, batch_id: str) -> list[str]:
@@ -68,7 +68,7 @@ class Manifests:
 
         What a late writer has put may have replaced a newer manifest.
         """
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             this = update(batches).where(_b.id == claim.id)
             mine = this.where(_b.manifest_lease == claim.lease)
             if connection.execute(mine.values(manifest_at=self._database.clock(), manifest_lease=None)).rowcount:

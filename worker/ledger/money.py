@@ -7,7 +7,8 @@ the budget, the prices that were in use and the price: all that are alike in thi
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, text, update
@@ -19,8 +20,9 @@ from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges
 from worker.ledger.settling import add
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_into, select_in
 from worker.ledger.tables import ANY_ACCOUNT, FLOW, batches, generations
+from worker.ledger.tiers import tier_of_row
 from worker.ledger.types import CleanText
-from worker.prices import Prices, Tier, as_text
+from worker.prices import Prices, Quote, as_text
 
 #: at most so many come back to the line at once
 _MOST_BACK = 1000
@@ -87,32 +89,36 @@ def reserve(
     the provider's accounts.
     """
     connection, now = changes.connection, changes.at
-    today = now.astimezone(UTC).date().isoformat()
+    today = prices.day_of(now)
 
-    def price_of(row: Any) -> int:
-        return prices.price(provider, row.operation, Tier(row.speed, row.version))
+    # Most that waits is alike, and budgets are locked meanwhile.
+    quoted = cache(partial(prices.quote, provider))
+
+    def quote_of(row: Any) -> Quote:
+        return quoted(row.operation, tier_of_row(row))
 
     purse = _Purse(connection, provider, prices, today)
-    purse.open({row.batch_id for row in line.ready() if _is_counted(row, price_of(row))})
-    chosen: list[tuple[Any, int, str]] = []
+    purse.open({row.batch_id for row in line.ready() if _is_counted(row, quote_of(row).amount)})
+    chosen: list[tuple[Any, Quote, str]] = []
     held: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
     for _ in range(most):
         if (found := line.next()) is None:
             break
         row, account = found
-        cost = price_of(row)
+        quote = quote_of(row)
+        cost = quote.amount
         if _is_counted(row, cost) and not purse.is_open(row.batch_id):
             # Budgets are locked once, all together; the next look begins with this one.
             line.cut()
         elif (full := purse.full(row.batch_id, cost)) is None:
             purse.take(row.batch_id, cost)
             line.take(row, account)
-            chosen.append((row, cost, account))
+            chosen.append((row, quote, account))
         else:
             line.leave(row)
             held[full, cost].append(row.id)
     _let_go(connection, chosen, now)
-    _book(connection, provider, today, [(row, cost) for row, cost, _ in chosen if _is_counted(row, cost)])
+    _book(connection, provider, today, [(row, quote) for row, quote, _ in chosen if _is_counted(row, quote.amount)])
     for (scope, cost), ids in held.items():
         marks = {"by": purse.mark(scope, cost), "at": cost, "why": purse.why(scope, cost)}
         connection.execute(_HOLD, {"ids": ids, **marks})
@@ -216,7 +222,7 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
 
     As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
     """
-    today = now.astimezone(UTC).date().isoformat()
+    today = prices.day_of(now)
     values = connection.execute(_VALUES, {"provider": provider}).scalars().all()
     if not values:
         return
@@ -260,15 +266,15 @@ def _is_counted(row: Any, cost: int) -> bool:
     return cost > 0 or row.price is not None
 
 
-def _let_go(connection: Connection, chosen: Sequence[tuple[Any, int, str]], now: datetime) -> None:
+def _let_go(connection: Connection, chosen: Sequence[tuple[Any, Quote, str]], now: datetime) -> None:
     alike: defaultdict[tuple[int | None, str], list[str]] = defaultdict(list)
-    for row, cost, account in chosen:
-        alike[cost if _is_counted(row, cost) else None, account].append(row.id)
+    for row, quote, account in chosen:
+        alike[quote.amount if _is_counted(row, quote.amount) else None, account].append(row.id)
     for (price, account), ids in alike.items():
         connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": price, "to": account})
 
 
-def _book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, int]]) -> None:
+def _book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, Quote]]) -> None:
     if not priced:
         return
     rows = [
@@ -279,17 +285,18 @@ def _book(connection: Connection, provider: str, today: str, priced: Sequence[tu
             "operation": row.operation,
             "batch_id": row.batch_id,
             "day": today,
-            "price": cost,
+            "price": quote.amount,
+            "assumed": quote.assumed or None,
             "state": RESERVED,
         }
-        for row, cost in priced
+        for row, quote in priced
     ]
     insert = insert_into(connection, charges)
     # One that was dispatched before, but never claimed, was given back and is reserved anew.
-    again = {name: insert.excluded[name] for name in ("day", "price", "state")}
+    again = {name: insert.excluded[name] for name in ("day", "price", "assumed", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
     deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row, cost in priced:
+    for row, quote in priced:
         for scope in scopes(today, provider, row.batch_id):
-            deltas[scope][RESERVED] += cost
+            deltas[scope][RESERVED] += quote.amount
     add(connection, deltas)

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
 from worker.ledger.tables import FLOW, generations, metadata
-from worker.ledger.types import CleanText
+from worker.ledger.types import CleanText, Json
 
 RESERVED, POSSIBLE, SPENT, LATE, RELEASED = "reserved", "possible", "spent", "late", "released"
 #: what counts against a cap. Late: it succeeded after it had been given back, so it may go beyond the cap
@@ -34,10 +34,13 @@ charges = Table(
     Column("provider", CleanText, nullable=False),
     Column("operation", CleanText, nullable=False),
     Column("batch_id", CleanText),
-    # Of the dispatch, UTC, such as 2026-11-21: all that becomes of it is booked there.
+    # Of the dispatch, in the time zone that was set then, such as 2026-11-21. All that becomes of it is booked there:
+    # a change of the zone neither loses nor repeats it.
     Column("day", CleanText, nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("state", CleanText, nullable=False),
+    # The extras whose factor is not in the price file: the highest that is known was taken.
+    Column("assumed", Json),
 )
 Index("ix_charges_day", charges.c.day)
 

@@ -135,7 +135,7 @@ class Notifying:
     def renew(self, claims: Sequence[NotifyClaim], lease: timedelta) -> None:
         """Hold these claims for another `lease`; one that was released or lost meanwhile changes nothing."""
         until = self._database.clock() + lease
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             for claim in claims:
                 mine = {"name": claim.subscriber, "lease": claim.lease}
                 update_row(connection, subscribers, mine, lease_until=until)
@@ -165,11 +165,11 @@ class Notifying:
     ) -> EventDelivery | None:
         """Write down how the last delivery went, and take the oldest that is due, in one transaction.
 
-        None: nothing is due, the lease was lost, `more` is not wanted, or the last one failed, after which the
-        subscriber is left alone for a while.
+        None: nothing is due, the lease was lost, `more` is not wanted, this version is too old to go on, or the last
+        one failed, after which the subscriber is left alone for a while.
         """
         now = self._database.clock()
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             mine = {"name": claim.subscriber, "lease": claim.lease}
             if handed is not None and handed.error is None:
                 # A fact, whoever holds the lease by now.
@@ -180,7 +180,7 @@ class Notifying:
             if handed is not None and handed.error is not None:
                 _failed(connection, claim, handed, now)
                 return None
-            row = _take(connection, claim, now) if more else None
+            row = _take(connection, claim, now) if more and not self._database.objection(connection) else None
             if row is None:
                 return None
             content = connection.execute(_CONTENT, {"event_id": row.event_id}).one()
@@ -191,7 +191,7 @@ class Notifying:
     def release(self, claim: NotifyClaim) -> None:
         """Let others deliver to this subscriber."""
         mine = {"name": claim.subscriber, "lease": claim.lease}
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             update_row(connection, subscribers, mine, lease=None, lease_until=None)
 
     def troubled(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:

@@ -43,7 +43,7 @@ class Outcomes:
     def apply(self, news: Sequence[News]) -> list[str]:
         """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan."""
         now = self._database.clock()
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             wanted = [item.attempt_id for item in news]
             owners = {row.id: row.generation_id for row in select_in(connection, _OWNERS, wanted)}
             changes = Changes(connection, now)

@@ -134,7 +134,7 @@ class Rescuing:
     def note_candidates(self, candidates: Mapping[str, Sequence[str]]) -> None:
         """Keep, by attempt, the task_ids of which a person may find that one is its own."""
         rows = [{"attempt": attempt_id, "found": list(found) or None} for attempt_id, found in candidates.items()]
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(_NOTE, rows)
 
     def look(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.ledger.compatibility import REVISION, objection_to, oldest_code
 from worker.ledger.database import BUSY_SECONDS, Database
 from worker.ledger.database_errors import sqlstate, translated_errors
 from worker.ledger.sessions import CONNECT_ARGS
@@ -36,8 +37,8 @@ def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[
     """Run the migrations that are missing, each in a transaction of its own; the revision before and after.
 
     Several may do this at once. On PostgreSQL a table that somebody uses is waited for without being in the way of
-    others, which `say` is told. Raises ConfigurationError when the ledger cannot be opened, is in use for too long, or
-    belongs to a newer version of Darkroom.
+    others, which `say` is told. A newer ledger that this version may work with is left as it is. Raises
+    ConfigurationError when the ledger cannot be opened or is in use for too long, VersionTooOld when it is too new.
     """
     engine = _engine(database)
     step = partial(_patiently, partial(_step, database, engine), say)
@@ -61,8 +62,8 @@ def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, s
             # Held to the end of the transaction; through a pooler, there is nothing else that it could be held to.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         before, head = _revisions(connection)
-        if before == head:
-            return before, before, head
+        if before == head or (before is not None and _is_newer(connection, before)):
+            return before, before, before
         config = _config()
         config.attributes["connection"] = connection
         # In a new ledger nobody is waiting.
@@ -89,12 +90,18 @@ def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
             time.sleep(_PAUSE_SECONDS)
 
 
-def check(database: Database) -> None:
-    """Raise ConfigurationError when the tables are not those of this version."""
+def check(database: Database) -> str | None:
+    """What is to be said of the tables, if they are not those of this version and it may work with them all the same.
+
+    Raises ConfigurationError when they are older, and VersionTooOld when this version is too old for them.
+    """
     with database.read() as connection:
         before, head = _revisions(connection)
-    if before != head:
-        raise ConfigurationError(f"the ledger is at revision {before or 'none'}, not {head}: run `darkroom db upgrade`")
+        if before == head:
+            return None
+        if before is not None and _is_newer(connection, before):
+            return f"it is at revision {before}, newer than this version's {head}, which may still work with it"
+    raise ConfigurationError(f"the ledger is at revision {before or 'none'}, not {head}: run `darkroom db upgrade`")
 
 
 def _config() -> Config:
@@ -105,14 +112,24 @@ def _config() -> Config:
 
 
 def _revisions(connection: Connection) -> tuple[str | None, str]:
-    """The revision that the ledger is at, and that of this version; raises ConfigurationError for an unknown one."""
+    """The revision that the ledger is at, and that of this version; raises ConfigurationError for one of no version."""
     scripts = ScriptDirectory.from_config(_config())
     current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current <= REVISION and current not in known:
         raise ConfigurationError(
-            f"the ledger is at revision {current}, which this version of Darkroom does not know: use a newer version"
+            f"the ledger is at revision {current}, which no version of Darkroom has: check DATABASE_URL"
         )
     return current, str(scripts.get_current_head())
+
+
+def _is_newer(connection: Connection, current: str) -> bool:
+    """Whether that revision is newer than this version; raises VersionTooOld when it must not work with it."""
+    if current <= REVISION:
+        return False
+    if objection := objection_to(REVISION, oldest_code(connection)):
+        raise objection
+    return True
 
 
 def _engine(database: Database) -> Engine:

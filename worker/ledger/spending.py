@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -61,12 +61,21 @@ class Standing:
         return max(0, self.cap - self.used)
 
 
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """An amount for which the factors of these extras were assumed, as no price file gave them."""
+
+    provider: str
+    extras: tuple[str, ...]
+    amount: int
+
+
 class Spending:
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def totals(self, by: By, since: date) -> list[Spent]:
-        """What was dispatched on that day (UTC) or later; days in their order, else the most expensive first."""
+        """What was dispatched on that day or later; days in their order, else the most expensive first."""
         key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
         query = (
             select(key.label("key"), _c.state, func.sum(_c.price).label("amount"))
@@ -81,9 +90,20 @@ class Spending:
         found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
         return sorted(found, key=lambda one: (0 if by is By.DAY else -one.total, one.key or ""))
 
+    def assumed(self, since: date) -> list[Assumed]:
+        """Of what was dispatched on that day or later; the largest first."""
+        query = (
+            select(_c.provider, _c.assumed, func.sum(_c.price).label("amount"))
+            .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED), _c.assumed.is_not(None))
+            .group_by(_c.provider, _c.assumed)
+        )
+        with self._database.read() as connection:
+            found = [Assumed(row.provider, tuple(row.assumed), int(row.amount)) for row in connection.execute(query)]
+        return sorted(found, key=lambda one: (-one.amount, one.provider, one.extras))
+
     def standings(self, prices: Prices) -> list[Standing]:
         """Every cap that counts now: of today, of each provider today, and of the batches that are not complete."""
-        today = self._database.clock().astimezone(UTC).date().isoformat()
+        today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
             # By their names: what is found by how it begins is found by reading all, where a collation is in use.

@@ -120,7 +120,7 @@ class Standings:
 
     def answered(self, attempt_ids: Sequence[str]) -> None:
         """Their provider works: close the breakers of the accounts that were asked."""
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)
             note_answers(changes, [(attempt, "answered") for attempt in asked])

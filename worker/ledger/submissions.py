@@ -141,7 +141,7 @@ class Submissions:
         generation_of = self._unsent.given_up()
         if not generation_of:
             return True
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             ids = sorted(generation_of.values())
             free = {row.id for row in select_in(connection, _FREE, ids)}
             locked = {row.id for row in select_in(connection, _THESE, ids)} - free
@@ -158,7 +158,7 @@ class Submissions:
 
     def renew(self, attempt_ids: Sequence[str], lease: timedelta) -> None:
         """Hold submissions that are still under way for another `lease`; of one that was given up nothing changes."""
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": list(attempt_ids), "until": self._database.clock() + lease})
         self._settle_given_up()
 
@@ -169,7 +169,7 @@ class Submissions:
         `callbacks`: whether they call back.
         """
         now = self._database.clock()
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             found = select_in(connection, _ATTEMPTS, [result.attempt_id for result in results])
             by_id = {row.id: row for row in found}
             changes = Changes(connection, now)

@@ -66,6 +66,8 @@ generations = Table(
     Column("options", Json, nullable=False),
     # What a price depends on; the price in millionths; `held` names the budget without room for it (money.py).
     *(Column(name, CleanText) for name in ("speed", "version", "held")),
+    # None where a version of the program wrote it that did not know them (`tiers.py`).
+    Column("extras", Json),
     Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
     Column("priority", Integer, nullable=False),
@@ -274,6 +276,8 @@ heartbeats = Table(
     Column("worker", CleanText, primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
+    # Of its code; what is older than 0016 does not say so.
+    Column("revision", CleanText, nullable=False, server_default="0015"),
 )
 
 # Up to when rows of this kind were deleted, so that what is not there any more can be told from what never was.

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, text, update
 
+from worker.errors import VersionTooOld
+from worker.ledger.compatibility import REVISION, oldest_code
 from worker.ledger.database import Database
 from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.following import DUE as FOLLOW_UPS_DUE
@@ -132,6 +134,8 @@ class Heartbeat:
     worker: str
     pid: int
     seen_at: datetime
+    #: its version begins no work on this ledger any more
+    is_too_old: bool = False
 
     def silence(self, now: datetime) -> timedelta:
         """Also of one from the future: under the right clock this worker has not been heard since."""
@@ -221,27 +225,32 @@ class Watching:
             {"attempt": one.attempt_id, "was": one.state, "asked": one.asked, "next": at} for one, at in times.items()
         ]
         if asked:
-            with self._database.write() as connection:
+            with self._database.write(under_way=True) as connection:
                 connection.execute(_ASKED, asked)
 
     def beat(self, worker: str, pid: int) -> None:
         """Note that this worker executes tasks."""
         now = self._database.clock()
-        with self._database.write() as connection:
-            mine = update(heartbeats).where(heartbeats.c.worker == worker).values(pid=pid, seen_at=now)
+        with self._database.write(under_way=True) as connection:
+            news = {"pid": pid, "seen_at": now, "revision": REVISION}
+            mine = update(heartbeats).where(heartbeats.c.worker == worker).values(news)
             if connection.execute(mine).rowcount == 0:
-                row = {"worker": worker, "pid": pid, "seen_at": now}
-                connection.execute(insert_ignoring(connection, heartbeats), [row])
+                connection.execute(insert_ignoring(connection, heartbeats), [{"worker": worker, **news}])
 
     def heartbeats(self) -> Sequence[Heartbeat]:
         with self._database.read() as connection:
+            oldest = oldest_code(connection)
             rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
-            return [Heartbeat(row.worker, row.pid, row.seen_at) for row in rows]
+            return [Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest) for row in rows]
 
-    def ping(self) -> None:
-        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read."""
+    def ping(self) -> VersionTooOld | None:
+        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read.
+
+        What is returned says why this version must not begin anything on it; None when it may.
+        """
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()
+            return self._database.objection(connection)
 
 
 def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:

@@ -15,6 +15,7 @@ from worker.errors import ConfigurationError, RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
 from worker.providers.listing import Listed, ListedTask, Shown
+from worker.providers.model_versions import Versions
 from worker.settings import Settings
 
 
@@ -52,6 +53,8 @@ class Provider(ABC):
     #: the setting that has its key
     key_setting: ClassVar[str]
     capabilities: ClassVar[Mapping[Operation, Capability]]
+    #: the versions of Midjourney that it is known to have, and what they refuse; others are let through
+    versions: ClassVar[Versions] = {}
     #: characters
     prompt_limit: ClassVar[int]
     #: how long result links live when the link itself does not say; None where no page says it (DARKROOM_LINK_HOURS)
@@ -67,6 +70,8 @@ class Provider(ABC):
     #: hosts (and their subdomains) that result links may point to
     result_hosts: frozenset[str]
     callback: Callback = Callback.UNSIGNED
+    #: what whoever relies on it should know of its future
+    notice: ClassVar[str | None] = None
     #: whether a callback only says that there is news, which is then taken from `fetch`
     must_confirm: bool = False
 

@@ -25,6 +25,7 @@ from worker.providers.acedata_table import CAPABILITIES, CODES, IMAGINE, PATHS, 
 from worker.providers.capability import understand
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
+from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.reading import identifier, read_object
 from worker.settings import Settings
 
@@ -42,6 +43,7 @@ class AceDataCloud(Provider):
     prefix = "acedatacloud"
     key_setting = "ACEDATACLOUD_API_TOKEN"
     capabilities: ClassVar = CAPABILITIES
+    versions = MIDJOURNEY
     prompt_limit = 6000
     fetch_limit = 50
     listed = Listed.BY_CALLBACK_URL

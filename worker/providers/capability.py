@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
+from worker.prompt_flags import flags_in
+from worker.providers.model_versions import refuse_by_version
 from worker.providers.options import Option, listed
-from worker.providers.prompt_flags import flags_in
 
 if TYPE_CHECKING:
     from worker.providers import Provider
@@ -59,6 +60,7 @@ def understand(provider: "Provider", request: GenerationRequest) -> Wish:
         raise RequestInvalid(f"the prompt is empty: {operation} needs one")
     if "\x00" in words or _LONE_SURROGATE.search(words):
         raise RequestInvalid("the prompt holds a NUL or half a character, which no provider takes: copy it again")
+    refuse_by_version(provider, request)
     _hold_flags(provider, capability, request, words)
     fields: dict[str, Any] = {}
     placed: dict[str, Any] = {}

@@ -17,8 +17,11 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from worker.timed_reader import TimedConnection, TimedResponse
 from worker.trust import trusted_authorities
 
+#: seconds for the body of a reply; its whole header has those of one wait
+BODY_TIMEOUT = 15.0
 #: all that a call through `FreshConnections`, or reading its reply, can raise
 TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
@@ -54,7 +57,7 @@ def _connecting(connection: HTTPConnection) -> Iterator[None]:
         raise _NothingSent(connection, str(error)) from error
 
 
-class _LastResponse(http.client.HTTPResponse):
+class _LastResponse(TimedResponse):
     """Ends its connection, also if the provider ignores our `Connection: close`: none is used again or left open."""
 
     def begin(self) -> None:
@@ -62,17 +65,18 @@ class _LastResponse(http.client.HTTPResponse):
         self.will_close = True
 
 
-class _PlainConnection(HTTPConnection):
-    response_class = _LastResponse
+class _LastReplies(TimedConnection):
+    reply_class = _LastResponse
+    body_timeout = BODY_TIMEOUT
 
+
+class _PlainConnection(_LastReplies, HTTPConnection):
     def connect(self) -> None:
         with _connecting(self):
             super().connect()
 
 
-class _TlsConnection(HTTPSConnection):
-    response_class = _LastResponse
-
+class _TlsConnection(_LastReplies, HTTPSConnection):
     def connect(self) -> None:
         with _connecting(self):
             super().connect()

@@ -14,17 +14,16 @@ import requests
 from pydantic import SecretStr
 
 from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
-from worker.providers.connection import TRANSPORT_ERRORS, FreshConnections, diagnose
+from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose
 from worker.providers.reading import clean_text, read_json
 
 #: how many submissions this thread has begun to send
 _posts = threading.local()
 
-#: seconds to connect, and for each wait on the reply
+#: seconds to connect, and for the header of the reply and each wait on its body
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
-#: seconds for the whole body of a reply, and its most bytes: a page of 50 records has 150 kB, the list of a proxy more
-BODY_TIMEOUT = 15.0
+#: bytes of a reply at most: a page of 50 records has 150 kB, the list of a proxy more
 BODY_LIMIT = 8 * 1024 * 1024
 #: what a `Retry-After` may ask for
 LONGEST_WAIT = timedelta(hours=1)

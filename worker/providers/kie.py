@@ -50,6 +50,10 @@ class Kie(Provider):
     renewed_retention = timedelta(minutes=20)
     fetch_limit = 1
     callback = Callback.SIGNED
+    notice = (
+        "its Midjourney pages have moved to Kie's old documentation (old-docs.kie.ai) and know no V8, so it may end "
+        "there: set up a second provider, such as Ace Data Cloud (--provider acedata)"
+    )
 
     def __init__(self, settings: Settings) -> None:
         key = read_key(TITLE, self.key_setting, settings.kie_api_key)

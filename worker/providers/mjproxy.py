@@ -1,8 +1,10 @@
 """midjourney-proxy, as everybody may run it, and the relays that speak like it.
 
 Wire facts: novicezk/midjourney-proxy (Java: SubmitController, TaskController) and trueai-org/midjourney-proxy (C#:
-actions and their windows). What surprises: every reply has HTTP status 200 and a `code`; an unknown task is an empty
-body; a callback is tried once and may overtake another; relays drop `notifyHook` and `state`, so they are polled.
+actions and their windows); for relays that choose the speed by path or `accountFilter` docs.rixapi.com
+(guides/midjourney) and QuantumNous/new-api (router/relay-router.go: tasks are found without that path too). What
+surprises: every reply has HTTP status 200 and a `code`; an unknown task is an empty body; a callback is tried once and
+may overtake another; relays drop `notifyHook` and `state`, so they are polled.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
+from worker.prompt_flags import flags_of, without_switches
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
 from worker.providers.http import ApiClient, read_key
@@ -43,8 +46,10 @@ from worker.providers.mjproxy_results import (
     read_relay,
     task_of_reply,
 )
+from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.options import SPEED, picture
 from worker.settings import Settings
+from worker.surcharges import SPEEDS
 
 ACTION = "/mj/submit/action"
 #: seconds for each wait on the reply to a window: it comes on top of the reply before it, within one lease
@@ -78,6 +83,7 @@ class MidjourneyProxy(Provider):
         Operation.BLEND: Capability(BLEND, Prompt.UNUSED, needs=frozenset({"images"})),
         Operation.DESCRIBE: Capability(DESCRIBE, Prompt.UNUSED, needs=frozenset({"images"})),
     }
+    versions = MIDJOURNEY
     #: what Discord lets the bot's command take
     prompt_limit = 6000
     fetch_limit = 50
@@ -97,6 +103,7 @@ class MidjourneyProxy(Provider):
             for codes in (CODES, FOLLOW_UP_CODES)
         )
         self._simple = settings.mjproxy_change == "simple-change"
+        self._speed = settings.mjproxy_speed
         more = (host.strip().lower() for host in settings.mjproxy_result_hosts.split(","))
         # Relays rewrite links to themselves; the C# version has links of Midjourney's own.
         own = {urlsplit(url).hostname or "", "cdn.midjourney.com", *more} - {""}
@@ -144,7 +151,14 @@ class MidjourneyProxy(Provider):
         body = dict(wish.fields)
         if request.operation is Operation.IMAGINE:
             prompt, files = compose(wish)
+            speed = None if self._speed == "flag" else next((one for one, _ in flags_of(prompt) if one in SPEEDS), None)
+            if speed is not None:
+                prompt = without_switches(prompt, SPEEDS)
             body = {"prompt": prompt, **({"base64Array": files} if files else {})}
+            if speed is not None and self._speed == "path":
+                return f"/mj-{speed}/mj/submit/imagine", body
+            if speed is not None:
+                body["accountFilter"] = {"modes": [speed.upper()]}
         return f"/mj/submit/{request.operation}", body
 
     def _follow_up_of(self, request: GenerationRequest, action: str) -> tuple[str, dict[str, Any]]:

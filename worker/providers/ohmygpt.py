@@ -30,6 +30,7 @@ from worker.providers.mj_parameters import (
     task_of,
 )
 from worker.providers.mj_tasks import DISCORD_HOSTS, read_body
+from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.ohmygpt_results import (
     CODES,
     DEFAULT_POOL,
@@ -80,6 +81,7 @@ class OhMyGPT(Provider):
         Operation.BLEND: Capability(BLEND | _SPEED, Prompt.UNUSED, needs=frozenset({"images"})),
         Operation.DESCRIBE: Capability(DESCRIBE | _SPEED, Prompt.UNUSED, needs=frozenset({"images"})),
     }
+    versions = MIDJOURNEY
     #: what Discord lets the bot's command take
     prompt_limit = 6000
     fetch_limit = 1

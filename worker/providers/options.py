@@ -13,6 +13,8 @@ from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
+from worker.prompt_flags import plain_version
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -168,7 +170,7 @@ WEIRD = whole(0, 3000)
 CHAOS = whole(0, 100)
 SEED = whole(0, 4_294_967_295)
 # Not limited to the versions of today: vendors add new ones.
-VERSION = text("a version such as 8.1")
+VERSION = Option("a version such as 8.1", lambda value: plain_version(_text(value)))
 OMNI_WEIGHT = whole(1, 1000)
 MOTION = one_of("low", "high")
 VIDEO_SIZE = one_of("480p", "720p")

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from tests.next_version import NEXT, upgrade_by_next_version
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from tests.worker.providers.loopback import Loopback, drip_header
 from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
+from worker.ledger.compatibility import REVISION
 from worker.ledger.notifying import Handed
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.subscribers import webhooks
@@ -103,6 +106,30 @@ def test_tables_of_another_version_are_told(darkroom: Darkroom) -> None:
     assert "revision 0000" in message
 
 
+def test_a_ledger_that_is_newer_and_compatible_is_told(
+    darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    upgrade_by_next_version(ledger, tmp_path_factory.mktemp("next"), REVISION)
+    verdict, message = findings(darkroom)["ledger"]
+    assert (verdict, f"revision {NEXT}, newer than this version's {REVISION}" in message) == ("warn", True)
+
+
+def test_a_version_that_is_too_old_for_the_ledger_is_told_and_no_command_writes_with_it(
+    darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ledger.watching.beat("worker@old", 1)
+    upgrade_by_next_version(ledger, tmp_path_factory.mktemp("next"), NEXT)
+    sentence = f"this version of Darkroom is too old for its ledger (it has revision {REVISION}, and {NEXT} or newer"
+    found = findings(darkroom)
+    assert (found["ledger"][0], found["ledger"][1][: len(sentence)]) == ("fail", sentence)
+    assert found["workers"][0] == "fail"
+    assert "worker@old at work with a version that is too old for the ledger" in found["workers"][1]
+    for command in (["submit", "a fox"], ["db", "upgrade"], ["resume", "acedata"]):
+        result = darkroom(*command)
+        assert (result.exit_code, result.stderr.startswith(f"darkroom: {sentence}")) == (1, True), result.stderr
+    assert darkroom("list").exit_code == 0
+
+
 def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACEDATACLOUD_API_TOKEN")
     verdict, message = findings(darkroom)["provider acedata"]
@@ -120,12 +147,17 @@ def test_the_credit_is_told_where_it_can_be_asked(
     with sandbox.running() as vendor:
         monkeypatch.setenv("KIE_API_KEY", key)
         monkeypatch.setenv("KIE_BASE_URL", vendor.url)
-        told, message = findings(darkroom)["provider kie"]
+        found = findings(darkroom)
+    told, message = found["provider kie"]
     assert told == verdict
     assert message.startswith(words)
+    verdict, message = found["notices"]
+    assert verdict == "warn"
+    assert message.startswith("kie: its Midjourney pages have moved to Kie's old documentation (old-docs.kie.ai)")
 
 
 def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Darkroom) -> None:
+    assert "notices" not in findings(darkroom)
     verdict, message = findings(darkroom)["provider mjproxy"]
     assert verdict == "ok"
     assert message.startswith("MJPROXY_BASE_URL is not set")
@@ -195,6 +227,16 @@ def test_a_public_url_where_nobody_listens_is_told(darkroom: Darkroom, monkeypat
     verdict, message = findings(darkroom)["public URL"]
     assert verdict == "fail"
     assert "http://127.0.0.1:1/livez cannot be reached from here" in message
+
+
+def test_a_public_url_that_drips_its_answer_is_given_up(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.cli.checks._PATIENCE", 0.2)
+    monkeypatch.setenv("DARKROOM_SIGNING_KEYS", KEYS)
+    with Loopback(drip_header) as server:
+        monkeypatch.setenv("PUBLIC_URL", server.url)
+        verdict, message = findings(darkroom)["public URL"]
+    assert verdict == "fail"
+    assert "cannot be reached from here: its total time is over" in message
 
 
 def test_signing_keys_that_are_too_short_are_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:

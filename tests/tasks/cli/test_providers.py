@@ -29,6 +29,7 @@ def test_every_provider_is_one_object_without_any_key(darkroom: Darkroom, monkey
     assert ace["by_operation"]["imagine"]["speed"] == "relax, fast or turbo"
     assert set(ace["options"]) == {name for options in ace["by_operation"].values() for name in options}
     assert "hd" in ace["own_options"]
+    assert ace["versions"]["8.1"] == ["quality", "speed=turbo"]
     assert "speed" not in ace["own_options"]
     assert (ace["callback"], ace["retention_days"]) == ("unsigned", 1)
 
@@ -58,6 +59,7 @@ def test_one_provider_is_shown_with_each_option_and_what_it_allows(darkroom: Dar
         assert operation in words
         for option, about in capability.options.items():
             assert f"{option} {about.allowed}" in words
+    assert ("8.2, 8.1 (no quality, speed=turbo), 8 (no --iw)" in words) == (name != "kie")
 
 
 def test_a_provider_that_nobody_has_is_one_sentence(darkroom: Darkroom) -> None:

@@ -134,3 +134,48 @@ def test_the_doctor_warns_of_a_provider_without_a_price(
 
 def test_without_prices_the_doctor_says_nothing_of_budgets(darkroom: Darkroom) -> None:
     assert "budgets" not in findings(darkroom)
+
+
+def test_what_has_no_factor_is_told_by_submit_doctor_and_spend(
+    darkroom: Darkroom, ledger: Ledger, prices: Path
+) -> None:
+    submitted = darkroom("submit", "a fox --hd", "an owl --hd", "a hen --turbo").stderr
+    advice = "add lines such as `- {provider: acedata, hd: true, factor: 2}`"
+    assert (
+        f"{prices} has no factor for hd at acedata, so the highest known one is reserved; "
+        f"2 generations are reserved at 6.00 credits each: {advice}"
+    ) in submitted
+    verdict, message = findings(darkroom)["prices"]
+    assert verdict == "warn"
+    assert message == (
+        f"{prices} has no factor for hd, moodboard, quality=2, quality=4, style_reference at acedata, so the highest "
+        "known one is reserved (hd 4 times, moodboard 4 times, quality=2 2 times, quality=4 4 times, style_reference 4 "
+        f"times): {advice}"
+    )
+    prices.write_text(FILE.replace("  day: 5\n", "  day: 20\n"))
+    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(prices))
+    told = darkroom("spend").stderr
+    assert "12.00 of it, at acedata, is counted at the highest known factor of hd, as the price file had none" in told
+    document = json.loads(darkroom("spend", "--json").stdout)
+    assert document["assumed"] == [{"provider": "acedata", "extras": ["hd"], "amount": "12.00"}]
+
+
+def test_with_all_factors_nothing_more_is_said(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
+    extras = ("hd: true", "moodboard: true", "quality: 2", "quality: 4", "style_reference: true")
+    factors = "".join(f"  - {{provider: acedata, {extra}, factor: 1.5}}\n" for extra in extras)
+    prices.write_text(FILE.replace("caps:\n", f"{factors}caps:\n"))
+    assert "factor" not in darkroom("submit", "a fox --hd").stderr
+    assert "prices" not in findings(darkroom)
+    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(prices))
+    document = json.loads(darkroom("spend", "--json").stdout)
+    assert (document["total"]["reserved"], document["assumed"]) == ("2.25", [])
+
+
+def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong(
+    darkroom: Darkroom, ledger: Ledger, prices: Path
+) -> None:
+    prices.write_text("caps:\n  day: much\n")
+    result = darkroom("submit", "a fox")
+    assert result.exit_code == 0
+    assert f"saved, but nothing is submitted before this is mended: {prices}, line 2, column 8" in result.stderr
+    assert len(ledger.queries.page()) == 1

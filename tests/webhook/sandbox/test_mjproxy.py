@@ -60,6 +60,8 @@ def test_what_exceeds_the_account_waits_with_code_22(http: urllib3.PoolManager):
         ("blend", {"base64Array": [PICTURE]}, "base64List参数错误"),
         ("blend", {"base64Array": [PICTURE] * 6}, "base64List参数错误"),
         ("blend", {"base64Array": [PICTURE] * 2, "dimensions": "ROUND"}, "dimensions参数错误"),
+        ("imagine", {"prompt": "x", "accountFilter": {"modes": ["WARP"]}}, "accountFilter参数错误"),
+        ("imagine", {"prompt": "x", "accountFilter": "TURBO"}, "accountFilter参数错误"),
         ("describe", {"base64": "iVBO"}, "base64格式错误"),
         ("change", {"action": "UPSCALE", "index": 1}, "taskId不能为空"),
         ("change", {"taskId": "1", "action": "PAN", "index": 1}, "action参数错误"),
@@ -102,6 +104,30 @@ def test_the_secret_comes_in_its_own_header_or_as_a_token(strict: ProxyClient, h
     for method, path in paths:
         answer = strict.http.request(method, strict.url + path, body=b'{"prompt": ""}', headers=headers)
         assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "speed"),
+    [
+        ("/mj/submit/imagine", {}, "fast"),
+        ("/mj/submit/imagine", {"prompt": "tiny: a fox --turbo"}, "turbo"),
+        ("/mj-relax/mj/submit/imagine", {"prompt": "tiny: a fox --turbo"}, "relax"),
+        ("/mj-turbo/mj/submit/imagine", {}, "turbo"),
+        ("/mj-turbo/mj/submit/imagine", {"accountFilter": {"modes": ["RELAX", "FAST"]}}, "relax"),
+    ],
+)
+def test_a_relay_takes_the_speed_from_filter_path_or_prompt(
+    proxy: ProxyClient, path: str, more: dict[str, object], speed: str
+):
+    task_id = proxy.post(path, {"prompt": "tiny: a fox", **more}).json()["result"]
+    (note,) = (one for one in proxy.get("/sandbox/log?kind=submit").json() if one["task_id"] == task_id)
+    assert note["speed"] == speed
+    assert proxy.task(task_id)["id"] == task_id
+
+
+def test_there_is_no_other_speed_in_a_path(proxy: ProxyClient):
+    answer = proxy.post("/mj-warp/mj/submit/imagine", {"prompt": "tiny: a fox"})
+    assert (answer.status, answer.json()["code"]) == (404, 404)
 
 
 # --- results and follow-ups ---

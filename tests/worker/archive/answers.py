@@ -1,5 +1,6 @@
 """A store on loopback that gives the answers it was told to."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,10 @@ SLOW_DOWN = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
 
 
 class Answers(ThreadingHTTPServer):
-    """A store that gives the answers it was told to, one a request; None breaks the connection."""
+    """A store that gives the answers it was told to, one a request; None breaks the connection.
+
+    The success of a put has an ETag as Amazon gives it, unless it has a body.
+    """
 
     daemon_threads = False
 
@@ -46,7 +50,10 @@ class Handler(BaseHTTPRequestHandler):
         if answer is None:
             return
         self.send_response(answer.status)
-        for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+        defaults = {"Content-Length": str(len(answer.body))}
+        if self.command == "PUT" and answer.status == 200 and not answer.body:
+            defaults["ETag"] = f'"{hashlib.md5(self.server.bodies[-1]).hexdigest()}"'
+        for name, value in {**defaults, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.body)

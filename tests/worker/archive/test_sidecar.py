@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 
 import worker.archive
+from worker.archive import Verified
 from worker.archive.sidecar import manifest_line, sidecar
 from worker.generation import Asset, AssetKind, Generation, Operation, State
 
@@ -76,7 +77,7 @@ def listed(generation: Generation, *assets: Asset) -> dict:
 
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
     assert described(GENERATION, ASSET) == {
-        "schema": 2,
+        "schema": 3,
         "id": "gen_1",
         "custom_key": "My Cat",
         "batch": "batch_1",
@@ -105,9 +106,17 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
                 "seconds": None,
                 "source": "https://cdn.discordapp.com/attachments/1/2/cat.png",
                 "source_sha256": "ab" * 32,
+                "verified": None,
             }
         ],
     }
+
+
+@pytest.mark.parametrize("how", Verified)
+def test_the_sidecar_says_what_has_shown_that_the_bytes_are_there(how: Verified):
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], {1: how}))
+    schema("sidecar").validate(found)
+    assert [one["verified"] for one in found["assets"]] == [None, how]
 
 
 def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():

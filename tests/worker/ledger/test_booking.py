@@ -43,10 +43,11 @@ def test_it_counts_on_the_day_on_which_it_was_sent_and_is_settled(ledger: Ledger
     assert totals(ledger) == {state: 1}
 
 
-def test_a_price_follows_operation_speed_and_version(ledger: Ledger):
+def test_a_price_follows_operation_speed_version_and_options(ledger: Ledger):
     prices = Prices((Rule(1), Rule(7, PROVIDER, "imagine", "turbo", "7")))
-    taken(ledger, replace(OURS, request=GenerationRequest(Operation.IMAGINE, "a boat --turbo --v 7")), prices=prices)
-    assert totals(ledger) == {"reserved": 7}
+    prompt = "a boat --turbo --v 7 --q 2"
+    taken(ledger, replace(OURS, request=GenerationRequest(Operation.IMAGINE, prompt)), prices=prices)
+    assert totals(ledger) == {"reserved": 14}
 
 
 @pytest.mark.parametrize("prices", [None, Prices(), Prices((Rule(1, "kie"),))])

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,15 +13,17 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, one, queued, state_of, success
 from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
 from tests.worker.ledger.test_plans import plans
+from worker.budget_days import read_zone
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger, money
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatching import Limits
 from worker.ledger.money_tables import COUNTED
+from worker.ledger.spending import By
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision, Person
-from worker.prices import Caps, Prices, Rule
+from worker.prices import MILLION, Caps, Prices, Rule
 
 
 def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:
@@ -340,6 +343,37 @@ def test_what_was_taken_back_and_costs_nothing_now_reserves_nothing(ledger: Ledg
     assert sum(totals(ledger).get(state, 0) for state in COUNTED) == 0
 
 
+def test_the_day_of_a_cap_is_that_of_its_zone(ledger: Ledger, clock: FakeClock):
+    """A day of 25 hours in Berlin, from its first second to its last."""
+    prices = replace(THREE_A_DAY, zone=read_zone("Europe/Berlin"))
+    clock.now = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    queued(ledger, 5)
+    assert go(ledger, prices) == 3
+    clock.advance(hours=24, minutes=59, seconds=59)
+    assert go(ledger, prices) == 0
+    (day,) = ledger.spending.standings(prices)
+    assert (day.used, day.waiting) == (3, 2)
+    clock.advance(1)
+    assert go(ledger, prices) == 2
+    assert [row.key for row in ledger.spending.totals(By.DAY, date(2026, 10, 25))] == ["2026-10-25", "2026-10-26"]
+
+
+@pytest.mark.parametrize("zones", [("UTC", "Pacific/Auckland"), ("Pacific/Auckland", "UTC")])
+def test_another_zone_neither_loses_nor_repeats_what_is_reserved(ledger: Ledger, zones: tuple[str, str]):
+    """At noon it is the next day already in Auckland."""
+    before, after = (replace(THREE_A_DAY, zone=read_zone(name)) for name in zones)
+    queued(ledger, 8)
+    assert go(ledger, before) == 3
+    first, second, third = claims(ledger)
+    ledger.outcomes.apply([success(first), failure(second)])
+    assert go(ledger, after) == 3
+    assert totals(ledger) == {"spent": 1, "released": 1, "reserved": 4}
+    # And back: what was given back has room on its own day.
+    assert go(ledger, before) == 1
+    ledger.outcomes.apply([success(third)])
+    assert totals(ledger) == {"spent": 2, "released": 1, "reserved": 4}
+
+
 def test_a_held_generation_can_be_cancelled(ledger: Ledger):
     queued(ledger, 4)
     go(ledger, THREE_A_DAY)
@@ -369,6 +403,24 @@ def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
     ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4321}
+
+
+def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_written(ledger: Ledger):
+    """That one has not said which options there are: they are read off the request, wherever it says them."""
+    prices = Prices((Rule(1),), factors=(Rule(4 * MILLION, version="8", extras=frozenset({"hd"})),))
+    options = {"version": "8", "hd": True}
+    requests = [
+        GenerationRequest(Operation.IMAGINE, "a fox", options),
+        GenerationRequest(Operation.IMAGINE, "a fox --hd --v 8"),
+        GenerationRequest(Operation.IMAGINE, "a fox --q 4", options),
+    ]
+    made = ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
+    with ledger.database.write() as connection:
+        connection.execute(text("UPDATE generations SET extras = NULL WHERE id <> :id"), {"id": made[0].id})
+    go(ledger, prices)
+    assert totals(ledger) == {"reserved": 4 + 4 + 16}
+    (assumed,) = ledger.spending.assumed(ledger.database.clock().date())
+    assert (assumed.provider, assumed.extras, assumed.amount) == (PROVIDER, ("quality=4",), 16)
 
 
 def test_what_is_held_is_found_through_its_own_index_and_settled_through_keys(ledger: Ledger):

@@ -346,7 +346,13 @@ def test_an_event_that_is_committed_after_a_younger_one_is_not_passed_over(
 
 def test_recording_an_event_costs_no_statement_more_for_any_number_of_subscribers(ledger: Ledger):
     statements: list[str] = []
-    sqlalchemy_event.listen(ledger.database.engine, "before_cursor_execute", lambda *what: statements.append(what[2]))
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        # Which the first transaction of each second asks for.
+        if "alembic_version" not in statement:
+            statements.append(statement)
+
+    sqlalchemy_event.listen(ledger.database.engine, "before_cursor_execute", note)
     happen(ledger, "one")
     few = len(statements)
     ledger.notifying.register(list("abcdefgh"))

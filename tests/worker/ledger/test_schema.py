@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0019"
+HEAD = "0020"
 
 
 @pytest.fixture
@@ -95,6 +95,10 @@ def back_to_0010(connection: Connection) -> None:
     """No flows, what is asked for belongs to its generation, follow-ups are tried for ever, and nothing is pruned."""
     for column in ("paused_at", "paused_key", "opened_at"):
         connection.execute(text(f"ALTER TABLE accounts DROP COLUMN {column}"))
+    connection.execute(text("ALTER TABLE alembic_version DROP COLUMN oldest_code"))
+    connection.execute(text("ALTER TABLE heartbeats DROP COLUMN revision"))
+    connection.execute(text("ALTER TABLE generations DROP COLUMN extras"))
+    connection.execute(text("ALTER TABLE charges DROP COLUMN assumed"))
     connection.execute(text("DROP TABLE prunes"))
     for index in ("deliveries_event", "callbacks_done_with", "assets_linked"):
         connection.execute(text(f"DROP INDEX ix_{index}"))
@@ -242,11 +246,11 @@ def test_an_upgrade_does_not_wait_for_ever_and_keeps_what_it_did(blank: Ledger, 
 
 
 def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank: Ledger):
-    with blank.database.write() as connection:
+    with blank.database.write(under_way=True) as connection:
         connection.execute(text("CREATE TABLE transitions (id INTEGER)"))
     with pytest.raises(Exception, match="transitions"):
         upgrade(blank.database)
-    with blank.database.write() as connection:
+    with blank.database.write(under_way=True) as connection:
         connection.execute(text("DROP TABLE transitions"))
     assert upgrade(blank.database) == (None, HEAD)
     assert blank.watching.due() == []
@@ -270,15 +274,6 @@ def test_an_older_ledger_says_what_to_do(ledger: Ledger):
     finally:
         with ledger.database.write() as connection:
             connection.execute(text("ALTER TABLE heartbeats ADD COLUMN pid INTEGER NOT NULL DEFAULT 0"))
-
-
-def test_a_newer_ledger_is_left_alone(blank: Ledger):
-    upgrade(blank.database)
-    with blank.database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
-    for verb in (upgrade, check):
-        with pytest.raises(ConfigurationError, match="revision 0999, which this version of Darkroom does not know"):
-            verb(blank.database)
 
 
 @pytest.mark.parametrize(

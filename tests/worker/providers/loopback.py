@@ -163,6 +163,14 @@ def drip(server: Loopback, connection: socket.socket) -> None:
         connection.sendall(b" ")
 
 
+def drip_header(server: Loopback, connection: socket.socket) -> None:
+    """Send an endless header line, a byte at a time."""
+    server.read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+    while not server.stopping.wait(0.02):
+        connection.sendall(b"x")
+
+
 def _reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

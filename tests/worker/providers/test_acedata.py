@@ -129,7 +129,9 @@ def parse_actions(file: Path) -> list[str]:
         ({"hd": "TRUE", "moodboard": False}, {"hd": True, "moodboard": False}),
         ({"quality": "0.25"}, {"quality": ".25"}),
         ({"version": 6.1}, {"version": "6.1"}),
-        ({"version": "niji 9"}, {"version": "niji 9"}),
+        ({"version": "niji 9"}, {"version": "niji9"}),
+        ({"version": "V8.1", "hd": True}, {"version": "8.1", "hd": True}),
+        ({"version": 8.0}, {"version": "8"}),
         ({"style_reference": "false"}, {"style_reference": False}),
     ],
 )
@@ -505,3 +507,29 @@ def test_every_host_of_the_examples_may_be_downloaded_from():
     assert len(hosts) >= 4
     for host in hosts:
         assert any(host == allowed or host.endswith(f".{allowed}") for allowed in AceDataCloud.result_hosts)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "told"),
+    [
+        (
+            "a fox",
+            {"version": 8.1, "speed": "turbo"},
+            "version 8.1 takes no speed=turbo at Ace Data Cloud; version 8.2, 8",
+        ),
+        (
+            "a fox --q 4 --v 8.1",
+            {},
+            "version 8.1 takes no quality at Ace Data Cloud; version 8.2, 8, 7",
+        ),
+        ("a fox --iw 2", {"version": "v8"}, "version 8 takes no --iw at Ace Data Cloud; version 8.2, 8.1"),
+    ],
+)
+def test_what_a_version_of_midjourney_refuses_is_not_sent(prompt, options, told):
+    with pytest.raises(RequestInvalid) as caught:
+        ace().check(GenerationRequest(Operation.IMAGINE, prompt, options))
+    assert str(caught.value).startswith(told)
+
+
+def test_the_newest_version_takes_turbo_and_quality():
+    ace().check(GenerationRequest(Operation.IMAGINE, "a fox", {"version": "8.2", "speed": "turbo", "quality": 4}))

@@ -21,6 +21,7 @@ from worker.providers.options import (
     SPEED,
     STYLIZE,
     VERSION,
+    level,
     one_of,
     picture,
     pictures,
@@ -49,18 +50,22 @@ LARGE = {
 OTHER = "; Large (--provider large) can"
 
 
-def table(title: str, capabilities: Mapping[Operation, Capability], limit: int) -> Any:
-    return SimpleNamespace(title=title, capabilities=capabilities, prompt_limit=limit)
+#: what neither has is let through
+VERSIONS = {"8.2": frozenset(), "8.1": frozenset({"quality", "speed=turbo"}), "8": frozenset({"--iw"})}
+
+
+def table(title: str, capabilities: Mapping[Operation, Capability], limit: int, versions: Any) -> Any:
+    return SimpleNamespace(title=title, capabilities=capabilities, prompt_limit=limit, versions=versions)
 
 
 @pytest.fixture(autouse=True)
 def two_providers(monkeypatch):
-    tables = {"small": SMALL_VENDOR, "large": table("Large", LARGE, 2000)}
+    tables = {"small": SMALL_VENDOR, "large": table("Large", LARGE, 2000, {"8.1": frozenset({"quality"})})}
     monkeypatch.setattr(providers, "PROVIDERS", tables)
     monkeypatch.setattr(providers, "provider_class", tables.__getitem__)
 
 
-SMALL_VENDOR = cast("Provider", table("Small", SMALL, 100))
+SMALL_VENDOR = cast("Provider", table("Small", SMALL, 100, VERSIONS))
 
 
 def wish(
@@ -73,6 +78,37 @@ def refusal(*args: Any, **options: Any) -> str:
     with pytest.raises(RequestInvalid) as caught:
         wish(*args, **options)
     return str(caught.value)
+
+
+# --- what a version refuses
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "told"),
+    [
+        (
+            "a cat",
+            {"version": "v8.1", "speed": "turbo"},
+            "8.1 takes no speed=turbo at Small; version 8.2 or 8 and L",
+        ),
+        ("a cat --turbo", {"version": 8.1}, "8.1 takes no speed=turbo at Small; version 8.2 or 8 and Large (--"),
+        ("a cat --turbo --v 8.1", {}, "8.1 takes no speed=turbo at Small; "),
+        ("a cat --q 2", {"version": "8.1"}, "8.1 takes no quality at Small; version 8.2 or 8 can"),
+        ("a cat --iw 2 --version 8.0", {}, "8 takes no --iw at Small; version 8.2 or 8.1 can"),
+    ],
+)
+def test_what_a_version_refuses_is_not_sent_and_told_with_who_can(prompt: str, options: dict[str, Any], told: str):
+    assert refusal(prompt, **options).startswith(f"version {told}")
+
+
+@pytest.mark.parametrize("prompt", ["a cat --turbo --q 4 --iw 2 --v 8.2", "a cat --turbo --q 2 --v 9", "a cat --turbo"])
+def test_what_a_version_takes_or_nobody_knows_is_let_through(prompt: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(IMAGINE, "quality", level("1", "2", "4"))
+    assert wish(prompt).prompt == prompt
+
+
+def test_a_follow_up_is_not_held_to_the_prompt_of_its_parent():
+    assert wish("a cat --q 2 --v 8.1", Operation.UPSCALE, "upscale1").prompt == ""
 
 
 # --- what becomes of it

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import urllib3
 
 from tests.patience import patient
 from tests.worker.providers.dialects import DIALECTS
@@ -155,3 +156,16 @@ def test_every_option_is_taken_as_the_adapter_sends_it(
     request = with_real_pictures(replace(request_, options={**request_.options, **options}))
 
     assert vendor.submit(request, MARK)
+
+
+@pytest.mark.parametrize("setting", ["flag", "path", "filter"])
+def test_a_relay_understands_the_speed_however_it_is_chosen(pretended: sandbox.Sandbox, setting: str):
+    vendor = vendor_at("mjproxy", pretended, {"mjproxy_speed": setting})
+    submission = vendor.submit(GenerationRequest(Operation.IMAGINE, "a cat proxy:relay", {"speed": "turbo"}), MARK)
+    assert isinstance(submission, Submission)
+    with urllib3.PoolManager() as http:
+        notes = http.request("GET", f"{pretended.url}/sandbox/log?kind=submit", timeout=patient(8)).json()
+    (note,) = (one for one in notes if one.get("task_id") == submission.task_id)
+    assert note["speed"] == "turbo"
+    # The task is found without the path, too.
+    assert submission.task_id in vendor.fetch([submission.task_id])

@@ -21,6 +21,7 @@ from tests.patience import patient
 from tests.worker.providers.loopback import (
     Loopback,
     drip,
+    drip_header,
     hang_up,
     kept_open,
     refused_port,
@@ -202,6 +203,32 @@ def test_a_reply_that_drips_is_given_up(monkeypatch):
         error = submit(server.url)
 
     assert (type(error), error.code) == (Uncertain, "unreadable_reply")
+
+
+def test_a_reply_whose_header_drips_is_given_up_after_one_wait(monkeypatch):
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.3)
+    with Loopback(drip_header) as server:
+        error = submit(server.url)
+        with pytest.raises(QueryFailed) as question:
+            client(server.url).get("/task")
+
+    assert (type(error), error.code) == (Uncertain, "read_timeout")
+    assert question.value.code == "read_timeout"
+    assert len(server.requests) == 2
+
+
+def test_a_body_that_follows_a_late_header_has_its_own_time(monkeypatch):
+    monkeypatch.setattr(http, "READ_TIMEOUT", 1)
+
+    def answers_late(server, connection):
+        server.read_request(connection)
+        server.stopping.wait(0.7)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        server.stopping.wait(0.7)
+        connection.sendall(b'{"id":1}')
+
+    with Loopback(answers_late) as server:
+        assert client(server.url).post_once("/submit", PAYLOAD) == {"id": 1}
 
 
 def test_a_tls_failure_after_the_request_was_sent_is_uncertain(monkeypatch, tmp_path):

@@ -57,13 +57,13 @@ def test_an_imagine_sends_prompt_pictures_and_our_mark():
     request = GenerationRequest(
         Operation.IMAGINE,
         "a cat",
-        {"images": ["https://a.test/1.png", FILE], "speed": "turbo", "version": "8.1", "chaos": 5},
+        {"images": ["https://a.test/1.png", FILE], "speed": "turbo", "version": "8.2", "chaos": 5},
     )
 
     assert submitted(request)[1] == [
         (
             "/mj/submit/imagine",
-            {"prompt": "https://a.test/1.png a cat --chaos 5 --v 8.1 --turbo", "base64Array": [FILE]},
+            {"prompt": "https://a.test/1.png a cat --chaos 5 --v 8.2 --turbo", "base64Array": [FILE]},
         )
     ]
 
@@ -79,6 +79,31 @@ def test_without_a_public_address_only_the_state_marks_it():
 def test_a_speed_that_the_prompt_names_already_is_refused(flag):
     with pytest.raises(RequestInvalid, match=f"option speed: the prompt says {flag} already"):
         proxy().check(GenerationRequest(Operation.IMAGINE, f"a cat {flag}", {"speed": "fast"}))
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "body"),
+    [
+        ("flag", "/mj/submit/imagine", {"prompt": "a cat --v 7 --turbo"}),
+        ("path", "/mj-turbo/mj/submit/imagine", {"prompt": "a cat --v 7"}),
+        ("filter", "/mj/submit/imagine", {"prompt": "a cat --v 7", "accountFilter": {"modes": ["TURBO"]}}),
+    ],
+)
+@pytest.mark.parametrize("prompt", ["a cat", "a cat --v 7 --turbo"])
+def test_the_speed_is_said_where_the_relay_reads_it_wherever_the_request_says_it(setting, path, body, prompt):
+    options = {} if "--" in prompt else {"speed": "turbo", "version": "7"}
+    request = GenerationRequest(Operation.IMAGINE, prompt, options)
+
+    assert submitted(request, mjproxy_speed=setting)[1] == [(path, body)]
+
+
+@pytest.mark.parametrize("setting", ["path", "filter"])
+def test_without_a_speed_the_relay_has_its_way(setting):
+    request = GenerationRequest(Operation.IMAGINE, "a cat\non a mat --turbofox", {})
+
+    assert submitted(request, mjproxy_speed=setting)[1] == [
+        ("/mj/submit/imagine", {"prompt": "a cat\non a mat --turbofox"})
+    ]
 
 
 def test_a_blend_and_a_description_send_files():

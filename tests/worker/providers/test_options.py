@@ -77,7 +77,9 @@ JSON = st.recursive(
         (QUALITY, 4, "4"),
         (VERSION, 6.1, "6.1"),
         (VERSION, 7, "7"),
-        (VERSION, " niji 9 ", "niji 9"),
+        (VERSION, " niji 9 ", "niji9"),
+        (VERSION, "v8.1", "8.1"),
+        (VERSION, 8.0, "8"),
         (SPEED.as_field("speed", {"relax": "relaxed"}), "relax", "relaxed"),
     ],
 )

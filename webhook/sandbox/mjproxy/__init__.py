@@ -2,6 +2,9 @@
 
 It is written from its documents and source code and not from our adapter, so that it checks it.
 
+The speed is chosen by `accountFilter`, by the path (`/mj-turbo/mj/submit/imagine`) or by the prompt, in this order, as
+docs.rixapi.com describes it for its relay; the journal has it.
+
 Sources: novicezk/midjourney-proxy (Java: documents, controllers, task, notifier, time-out schedule),
 trueai-org/midjourney-proxy (C#: controllers, task, buttons), QuantumNous/new-api (a relay: its Midjourney handler).
 

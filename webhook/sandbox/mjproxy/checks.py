@@ -29,6 +29,7 @@ _TEXTS = (
 #: characters, by the C# fork
 _LONGEST: Mapping[str, int] = {"state": 255, "notifyHook": 2000}
 _CONTENT = re.compile(r"(\S+) +(?:(R)|([UV])([1-4]))")
+_SPEED = re.compile(r"(?<!\S)--(relax|fast|turbo)(?!\S)")
 _CHANGES = {"U": "upscale", "V": "variation", "UPSCALE": "upscale", "VARIATION": "variation"}
 
 
@@ -62,6 +63,20 @@ def read_fields(request: Request) -> dict[str, Any]:
     if not isinstance(pictures, list) or not all(map(is_data_link, pictures)):
         raise bad_request("base64格式错误")
     return fields
+
+
+def check_speed(fields: Mapping[str, Any], mode: str | None) -> str:
+    """By `accountFilter`, else by the path, else by the prompt; raises Refusal. Fast is the default."""
+    chosen = fields.get("accountFilter", {})
+    modes = chosen.get("modes", []) if isinstance(chosen, dict) else None
+    if not isinstance(modes, list) or not {str(one).lower() for one in modes} <= {"relax", "fast", "turbo"}:
+        raise bad_request("accountFilter参数错误")
+    if modes:
+        return str(modes[0]).lower()
+    if mode:
+        return mode.removeprefix("mj-")
+    said = _SPEED.search(str(fields.get("prompt", "")))
+    return said[1] if said else "fast"
 
 
 def check_prompt(fields: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ _FAULTS: Mapping[str, tuple[int, str]] = {
 
 class MjProxy(Dialect[MjTask]):
     name = "mjproxy"
-    prefix = "/mj/"
+    prefix = "/mj"
     stages = STAGES
     failures = FAILURES
 
@@ -49,6 +49,8 @@ class MjProxy(Dialect[MjTask]):
         self._rejected = 0
         for path, make in self._submissions.endpoints().items():
             self.submits(f"/mj/submit/{path}", make)
+            # So relays choose the speed; a task is asked for without it.
+            self.submits(f"/<any('mj-relax', 'mj-fast', 'mj-turbo'):mode>/mj/submit/{path}", make)
         self.answers("GET", "/mj/task/<task_id>/fetch", self._fetch)
         self.answers("GET", "/mj/task/queue", self._queue)
         self.answers("GET", "/mj/task/list", self._list)

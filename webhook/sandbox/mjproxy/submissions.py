@@ -21,6 +21,7 @@ from webhook.sandbox.mjproxy.checks import (
     check_prompt,
     check_secret,
     check_simple_change,
+    check_speed,
     read_fields,
 )
 from webhook.sandbox.mjproxy.task import MjTask
@@ -172,7 +173,8 @@ class Submissions:
     # --- all of them ---
 
     def _with_knobs(self, facts: Facts, task: MjTask, words: str = "") -> MjTask:
-        asked = {"prompt": task.prompt, "action": task.action, "callback_url": task.hook}
+        speed = check_speed(task.request, (request.view_args or {}).get("mode"))
+        asked = {"prompt": task.prompt, "action": task.action, "callback_url": task.hook, "speed": speed}
         return replace(task, knobs=self._dialect.knobs(facts, words, **asked))
 
     def _task(

@@ -1,14 +1,33 @@
-"""Alembic's entry: migrations run in the transaction that `worker.ledger.schema` opened."""
+"""Alembic's entry: migrations run in the transaction that `worker.ledger.schema` opened, or are written down as SQL."""
+
+from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from sqlalchemy import text
 
 from worker.ledger.tables import metadata
 
+#: the revision that made the column
+_STATED_SINCE = "0016"
+
+
+def state_oldest_code(ctx: MigrationContext, step: MigrationInfo, *_: Any, **__: Any) -> None:
+    """Tell processes of other versions, in the transaction of the migration itself, whether they may go on."""
+    script: Any = step.up_revision
+    if script.revision >= _STATED_SINCE:
+        # Not as a parameter, which SQL that is only written down does not have; it is a constant of that file.
+        ctx.impl.execute(text(f"UPDATE alembic_version SET oldest_code = '{script.module.oldest_code}'"))  # noqa: S608
+
+
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=context.config.attributes.get("connection"),
+    # Of the SQL that is only written down: without a connection.
+    dialect_name="postgresql",
     target_metadata=metadata,
     # SQLite changes a column only by copying its table.
     render_as_batch=True,
+    on_version_apply=state_oldest_code,
 )
 with context.begin_transaction():
     context.run_migrations()

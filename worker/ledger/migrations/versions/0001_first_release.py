@@ -11,6 +11,7 @@ SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
 
 revision = "0001"
 down_revision = None
+oldest_code = "0001"
 
 
 def upgrade() -> None:

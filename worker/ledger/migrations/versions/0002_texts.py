@@ -7,6 +7,7 @@ from worker.ledger.types import Json
 
 revision = "0002"
 down_revision = "0001"
+oldest_code = "0002"
 
 
 def upgrade() -> None:

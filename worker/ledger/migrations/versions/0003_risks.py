@@ -7,6 +7,7 @@ from worker.ledger.types import UtcDateTime
 
 revision = "0003"
 down_revision = "0002"
+oldest_code = "0002"
 
 
 def upgrade() -> None:

@@ -11,6 +11,7 @@ STORED = "state = 'stored'"
 
 revision = "0004"
 down_revision = "0003"
+oldest_code = "0002"
 
 
 def upgrade() -> None:

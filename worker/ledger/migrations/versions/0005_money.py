@@ -10,6 +10,7 @@ HELD = "state = 'queued' AND held IS NOT NULL"
 
 revision = "0005"
 down_revision = "0004"
+oldest_code = "0005"
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 revision = "0006"
 down_revision = "0005"
+oldest_code = "0005"
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 revision = "0007"
 down_revision = "0006"
+oldest_code = "0005"
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 revision = "0008"
 down_revision = "0007"
+oldest_code = "0008"
 
 
 def upgrade() -> None:

@@ -10,6 +10,7 @@ IN_FLIGHT = "(state IN ('submitting', 'submitted', 'unconfirmed')) OR (state = '
 
 revision = "0009"
 down_revision = "0008"
+oldest_code = "0009"
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from worker.ledger.types import UtcDateTime
 
 revision = "0010"
 down_revision = "0009"
+oldest_code = "0009"
 
 
 def upgrade() -> None:

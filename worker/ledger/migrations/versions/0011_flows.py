@@ -12,6 +12,7 @@ FLOW = "coalesce(batch_id, '')"
 
 revision = "0011"
 down_revision = "0010"
+oldest_code = "0011"
 
 
 def upgrade() -> None:

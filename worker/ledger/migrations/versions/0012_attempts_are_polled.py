@@ -10,6 +10,7 @@ LIVE = "state IN ('sending', 'accepted', 'uncertain')"
 
 revision = "0012"
 down_revision = "0011"
+oldest_code = "0012"
 
 
 def upgrade() -> None:

@@ -9,6 +9,7 @@ REFUSED = sa.text("follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL")
 
 revision = "0013"
 down_revision = "0012"
+oldest_code = "0012"
 
 
 def upgrade() -> None:

@@ -7,6 +7,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 revision = "0014"
 down_revision = "0013"
+oldest_code = "0014"
 
 
 def upgrade() -> None:

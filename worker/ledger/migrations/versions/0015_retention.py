@@ -7,6 +7,7 @@ from worker.ledger.types import CleanText, UtcDateTime
 
 revision = "0015"
 down_revision = "0014"
+oldest_code = "0015"
 
 
 def upgrade() -> None:

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from tests.patience import patient
 from tests.test_layering import PACKAGES, ROOT, files, imports, name_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")

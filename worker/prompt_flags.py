@@ -1,10 +1,10 @@
-"""Midjourney's parameters as people write them in a prompt: `--ar 16:9`, `—v 7`, `--q=4`.
+"""Midjourney's parameters in a prompt (`--ar 16:9`, `—v 8.1`, `--q=4`), and how versions are written. Pure.
 
 Names: docs.midjourney.com, Parameter List.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 #: parameter → the option that says the same
@@ -38,12 +38,15 @@ _PICTURES = frozenset({"sref", "oref", "end"})
 EM_DASH = "\N{EM DASH}"
 OTHER_DASHES = "\N{EN DASH}\N{FIGURE DASH}\N{HORIZONTAL BAR}\N{MINUS SIGN}"
 
-# A single dash of another kind stands in prose too, so there a number must follow.
+# After a blank, or inside a permutation such as `{--q 1, --q 4}`. A single dash of another kind stands in prose too, so
+# there a number must follow.
 _FLAG = re.compile(
-    rf"(?<!\S)(?:--|{EM_DASH}{{1,2}}|[{OTHER_DASHES}]{{2}}|[{OTHER_DASHES}](?=[A-Za-z]+[\s=]\s*[\d.]))"
-    r"(?P<name>[A-Za-z]+)(?:=(?P<glued>\S*)|(?!\S))"
+    rf"(?<![^\s{{,])(?:--|{EM_DASH}{{1,2}}|[{OTHER_DASHES}]{{2}}|[{OTHER_DASHES}](?=[A-Za-z]+[\s=]\s*[\d.]))"
+    r"(?P<name>[A-Za-z]+)(?![^\s=,}])"
+    rf"(?:(?:\s*=\s*|\s+)(?!--|[{EM_DASH}{OTHER_DASHES}])(?P<value>\{{[^}}]*\}}|[^\s,}}]+))?"
 )
-_VALUE = re.compile(rf"\s+(?!--|[{EM_DASH}{OTHER_DASHES}])(\S+)")
+_LONG = {"q": "quality", "v": "version", "p": "profile"}
+_VERSION = re.compile(r"(?:v(?:ersion)?)?((?:niji)?[0-9]+(?:\.[0-9]+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,22 @@ class Flag:
 def flags_in(prompt: str) -> Iterator[Flag]:
     """The parameters of a prompt, in their order, whether or not Midjourney knows them."""
     for found in _FLAG.finditer(prompt):
-        value = found["glued"]
-        if value is None:
-            after = _VALUE.match(prompt, found.end())
-            value = after[1] if after else ""
-        yield Flag(found["name"].lower(), value, found.start())
+        yield Flag(found["name"].lower(), found["value"] or "", found.start())
+
+
+def flags_of(prompt: str) -> list[tuple[str, str]]:
+    """Each parameter's long name and the word after it, which is empty if there is none, as they stand."""
+    return [(_LONG.get(flag.name, flag.name), flag.value) for flag in flags_in(prompt)]
+
+
+def without_switches(prompt: str, names: Collection[str]) -> str:
+    """The prompt without these parameters, which take no value."""
+    switch = rf"(?:^|\s+)(?:--|\N{{EM DASH}})(?:{'|'.join(names)})(?!\S)"
+    return re.sub(switch, "", prompt, flags=re.IGNORECASE).strip()
+
+
+def plain_version(text: str) -> str:
+    """`v8.1`, `V 8.1` and 8.1 are one version, so are `Niji 6` and niji6, 8.0 and 8."""
+    word = "".join(text.lower().split())
+    found = _VERSION.fullmatch(word)
+    return found[1].removesuffix(".0") if found else word

@@ -18,7 +18,7 @@ from webhook import sandbox
 from worker.broker_url import redis_client
 from worker.servers import LOOPBACK, broker, free_port
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 PASSWORD, OF_THE_SENTINEL = "pa;ss/wo#rd", "of-the-sentinel"
 LOGIN = f":{quote(PASSWORD, safe='')}"

@@ -1,0 +1,45 @@
+"""The ledger as the next version of Darkroom leaves it, whose migration this code does not have."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from worker.ledger import Ledger, schema
+
+NEXT = "9999"
+ADD_COLUMN = 'op.add_column("generations", sa.Column("mood", sa.Text(), nullable=True))'
+_MIGRATION = f"""
+import sqlalchemy as sa
+from alembic import op
+from worker.ledger.building import create_index
+
+revision = {NEXT!r}
+down_revision = {{head!r}}
+oldest_code = {{oldest!r}}
+
+
+def upgrade():
+    {{statement}}
+"""
+
+
+def upgrade_by_next_version(ledger: Ledger, folder: Path, oldest_code: str, statement: str = ADD_COLUMN) -> None:
+    """Run one migration more than this version has; `oldest_code` is what that one states."""
+    migrations = folder / "migrations"
+    own = Path(schema.__file__).parent / "migrations"
+    shutil.copytree(own, migrations, ignore=shutil.ignore_patterns("__pycache__"))
+    head = max(file.name[:4] for file in (own / "versions").glob("[0-9]*.py"))
+    (migrations / "versions" / f"{NEXT}_next.py").write_text(
+        _MIGRATION.format(head=head, oldest=oldest_code, statement=statement)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "__file__", str(folder / "schema.py"))
+        assert schema.upgrade(ledger.database)[1] == NEXT
+
+
+def need(ledger: Ledger, oldest_code: str) -> None:
+    """As if a migration had stated it."""
+    with ledger.database.write(under_way=True) as connection:
+        connection.execute(text("UPDATE alembic_version SET oldest_code = :oldest"), {"oldest": oldest_code})

@@ -1,0 +1,147 @@
+"""Two versions at once: code of an earlier commit on this version's ledger, and this version on a later one's."""
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock, Thread
+
+import pytest
+
+from tasks.submit import THREADS, submit
+from tests import process_services
+from tests.factories import PLENTY, PROVIDER, queued
+from tests.next_version import NEXT, upgrade_by_next_version
+from worker.generation import State
+from worker.ledger import Ledger, compatibility, schema
+from worker.ledger.compatibility import oldest_code
+from worker.services import services
+
+pytestmark = pytest.mark.system
+
+REPOSITORY = Path(__file__).parents[2]
+#: all that its callers do with the ledger, as its own tests tell it (`cut_stories`), with nothing left to do at the end
+STORIES = """
+import sys
+from contextlib import nullcontext
+import worker
+assert worker.__file__.startswith(sys.argv[1]), worker.__file__
+from tests.clock import FakeClock
+from tests.worker.ledger.cut_stories import STORIES, Process
+from worker.ledger import Ledger
+from worker.ledger.tables import metadata
+
+ledger = Ledger(sys.argv[2])
+for story in STORIES:
+    with ledger.database.write() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+    ledger.database.clock = clock = FakeClock()
+    process = Process(ledger, clock, lambda verb: nullcontext())
+    story(process)
+    ending = process.ending()
+    assert not ending.untold and not ending.due, (story.__name__, ending)
+    print(story.__name__)
+"""
+
+
+def git(*arguments: str) -> bytes:
+    """Skips the test, with a reason in pytest's summary, where there is no history."""
+    try:
+        done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("NOT TESTED: the previous version, because there is no git")
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()
+        pytest.skip(f"NOT TESTED: the previous version, because git has no history of it here ({said})")
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the commit that `tests/compatibility.txt` names."""
+    lines = (REPOSITORY / "tests" / "compatibility.txt").read_text().splitlines()
+    (commit,) = (line for line in lines if line and not line.startswith("#"))
+    tree = tmp_path_factory.mktemp("earlier")
+    with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", commit))) as files:
+        files.extractall(tree, filter="data")
+    return tree
+
+
+def test_its_code_may_begin_work_on_this_ledger(earlier: Path, sqlite_url: str, opened: Callable[[str], Ledger]):
+    versions = earlier / Path(schema.__file__).parent.relative_to(REPOSITORY) / "migrations" / "versions"
+    newest = max(file.name[:4] for file in versions.glob("[0-9]*.py"))
+    with opened(sqlite_url).database.read() as connection:
+        needed = oldest_code(connection)
+    assert newest >= needed, "name a newer commit in tests/compatibility.txt: a migration lets older code in no more"
+
+
+def test_its_code_does_all_its_work_on_this_ledger(earlier: Path, database_url: str):
+    done = subprocess.run(
+        [sys.executable, "-c", STORIES, earlier, database_url],
+        cwd=earlier,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(earlier)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@contextmanager
+def provider_that_answers_after(happening: Callable[[], None]) -> Iterator[str]:
+    """It takes all; its first answer, and so every other one, waits until that has happened."""
+    lock = Lock()
+    taken: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                if not taken:
+                    happening()
+                taken.append(f"task-{len(taken)}")
+                body = json.dumps({"success": True, "task_id": taken[-1]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_submits_no_more(
+    blank_database_url: str, opened: Callable[[str], Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ledger = opened(blank_database_url)
+    schema.upgrade(ledger.database)
+    queued(ledger, THREADS + 4)
+    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
+    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setenv("DATABASE_URL", blank_database_url)
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "any")
+    with provider_that_answers_after(lambda: upgrade_by_next_version(ledger, tmp_path / "next", NEXT)) as url:
+        monkeypatch.setenv("ACEDATACLOUD_BASE_URL", url)
+        process_services.forget()
+        # Or the ledger would be compared with a bucket first.
+        services().ledger.gates.compare(None)
+        submit()
+        process_services.forget()
+    assert ledger.queries.counts() == {State.SUBMITTED: THREADS, State.QUEUED: 4}

@@ -1,0 +1,39 @@
+"""Days of budgets: those of one time zone, which DARKROOM_TIMEZONE names. Pure."""
+
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo, available_timezones
+
+
+def read_zone(name: str) -> tzinfo:
+    """Raises ValueError, which names the nearest ones, for a name that the time zone database does not have."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        # Unknown, no name at all, or a folder of the database: three kinds of errors.
+        nearest = _nearest(name, available_timezones())
+        advice = f"the nearest are {', '.join(nearest)}" if nearest else "write it like Europe/Berlin"
+        raise ValueError(f"there is no time zone {name[:40]!r}; {advice}") from None
+
+
+def day_of(moment: datetime, zone: tzinfo) -> str:
+    """Such as 2026-11-21."""
+    return moment.astimezone(zone).date().isoformat()
+
+
+def first_day(now: datetime, span: timedelta, zone: tzinfo) -> date:
+    """The day on which a span of whole days begins; by the calendar, as a day may have 23 or 25 hours."""
+    return (now.astimezone(zone).replace(tzinfo=None) - span).date()
+
+
+def _nearest(name: str, known: Collection[str]) -> list[str]:
+    """By the whole name or by the city, however it is capitalised."""
+    by_word: dict[str, str] = {}
+    for one in sorted(known):
+        by_word |= {one.lower(): one, one.rpartition("/")[2].lower(): one}
+    word = "_".join(name.lower().split())
+    found = [*get_close_matches(word, by_word, 3, 0.7), *get_close_matches(word.rpartition("/")[2], by_word, 3, 0.7)]
+    return list(dict.fromkeys(by_word[one] for one in found))[:3]
