@@ -193,7 +193,7 @@ def _program(lines: Sequence[Line]) -> Misfit | None:
     """What a program would write or read, other than JSON."""
     first = lines[0]
     text = first.text.strip()
-    if _ASSIGNED.fullmatch(text):
+    if _ASSIGNED.fullmatch(text) and len(lines) > 1 and lines[1].text.lstrip().startswith(("'", '"', "{", "[")):
         return Misfit(first.number, first.start, f"this is a list of a program: {ADVICE}")
     if (found := _LIKE_OBJECT.match(text)) and found[1].lower() in _STRONG | _WEAK:
         what = f"this is an object, but not as JSON has it, with names and texts in double quotes; {ADVICE}"

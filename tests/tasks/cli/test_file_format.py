@@ -135,6 +135,7 @@ PROMPTS = [
     "[a red fox] in the snow",
     '["Hello" sign] on a wall',
     "a sad smiley :(",
+    "an angry smiley :[",
     "cat::2 dog::1",
     "a fox; an owl; a cat",
     '"Hello", said the fox',
