@@ -74,6 +74,10 @@ def remove_abandoned_batches(here: Services) -> None:
     here.ledger.creation.remove_abandoned()
 
 
+def fold_counts(here: Services) -> None:
+    here.ledger.counting.fold()
+
+
 def register_subscribers(here: Services) -> None:
     here.ledger.notifying.register([one.name for one in named_by(here.settings)])
 
@@ -126,6 +130,7 @@ PARTS: tuple[Callable[[Services], object], ...] = (
     give_up_lost_submissions,
     tell_of_risks,
     remove_abandoned_batches,
+    fold_counts,
     register_subscribers,
     ring_for_what_is_due,
     tell_of_waits,

@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from tests.patience import patient
+from tests.postgres import WARM
 from worker import decoding
 
 #: seconds for the other end of a connection, which a thread of a server closes when it notices
@@ -65,7 +66,9 @@ def is_open(one: Any) -> bool:
         except sqlite3.ProgrammingError:
             return False
         return True
-    return not one.closed if isinstance(one, psycopg.Connection) else one.fileno() != -1
+    if isinstance(one, psycopg.Connection):
+        return not one.closed and one.info.get_parameters().get("application_name") != WARM
+    return one.fileno() != -1
 
 
 def _remember(one: Any) -> None:

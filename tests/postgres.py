@@ -18,6 +18,9 @@ from sqlalchemy import make_url
 from tests.patience import patient
 from worker.guardian import Guardian
 
+#: the name of connections that are kept from test to test
+WARM = "warm"
+
 
 class Postgres:
     """A server on which databases can be made; `url` names one of them for Darkroom."""
@@ -27,8 +30,8 @@ class Postgres:
         #: a database → the connection that empties it: a new one reads the catalogue anew, dearer than all it deletes
         self._emptying: dict[str, psycopg.Connection[Any]] = {}
 
-    def url(self, database: str) -> str:
-        return self._url.set(database=database).render_as_string(hide_password=False)
+    def url(self, database: str, **more: str) -> str:
+        return self._url.set(database=database).update_query_dict(more).render_as_string(hide_password=False)
 
     def execute(self, statement: str, database: str | None = None) -> None:
         """Outside of any transaction, as CREATE DATABASE wants it."""
@@ -45,9 +48,11 @@ class Postgres:
 
     def empty(self, database: str, tables: list[str]) -> None:
         """Delete every row. Dozens of times faster than TRUNCATE or a new database; forgotten connections are cut."""
-        forgotten = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-        deletions = "".join(f"DELETE FROM {table}; " for table in tables)
-        statements = f"{forgotten} AND pid <> pg_backend_pid(); {deletions}"
+        forgotten = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> '{WARM}'; "
+        )
+        statements = forgotten + "".join(f"DELETE FROM {table}; " for table in tables)
         with suppress(psycopg.OperationalError):  # it was cut by a restart
             if database in self._emptying:
                 self._emptying[database].execute(statements)

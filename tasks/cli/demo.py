@@ -134,20 +134,20 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
         note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
         ring("dispatch")
         scope = BatchScope(ledger, BATCH)
-        _follow(ledger, scope, signals, log, limit)
+        _follow(scope, signals, log, limit)
         generations = sorted(scope.all(), key=lambda one: one.id)
         assets = ledger.queries.assets_of([one.id for one in generations])
     return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
 
 
-def _follow(ledger: Ledger, scope: BatchScope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
+def _follow(scope: BatchScope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
     started = time.monotonic()
 
     def is_over() -> bool:
         return signals.received() or (limit is not None and time.monotonic() - started > limit)
 
     try:
-        follow(ledger, scope, interrupted=is_over)
+        follow(scope, interrupted=is_over)
     except KeyboardInterrupt:
         if signals.received():
             raise

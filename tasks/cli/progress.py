@@ -1,9 +1,8 @@
 """Following generations until all are done: a live picture on a terminal, one line per change everywhere else."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import click
 from rich.console import Group, RenderableType
@@ -17,8 +16,7 @@ from tasks.cli.output import note, one_line, print_json
 from tasks.cli.scope import Scope
 from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
 from tasks.waiting import Wait, those_of
-from worker.generation import Generation, State, Transition
-from worker.ledger import Ledger
+from worker.generation import Generation, State
 from worker.redaction import redact
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
@@ -30,7 +28,6 @@ _MOST = 1000
 
 
 def follow(
-    ledger: Ledger,
     scope: Scope,
     *,
     as_json: bool = False,
@@ -44,11 +41,14 @@ def follow(
     reasons = _Reasons(scope, waits)
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
-        for generation, move in _changes(ledger, scope, reasons, interrupted):
-            if as_json:
-                print_json({**record.of_generation(generation), **record.of_transition(move), "state": move.to_state})
-            else:
-                click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
+        for is_last in _looks(scope, interrupted):
+            for generation, move in scope.moves(is_last=is_last):
+                if as_json:
+                    moved = {**record.of_transition(move), "state": move.to_state}
+                    print_json({**record.of_generation(generation), **moved})
+                else:
+                    click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
+            reasons.tell()
     else:
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
             before = None
@@ -62,13 +62,13 @@ def follow(
     return counts.get(State.ARCHIVED, 0) == sum(counts.values())
 
 
-def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[None]:
-    """Once for each look at the scope, the last time when it is done."""
+def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
+    """Once for each look at the scope: whether it is the last one, because it is done."""
     done = False
     while not done:
         started = time.monotonic()
         done = scope.is_done()
-        yield
+        yield done
         if not done:
             _wait(max(_PAUSE, (time.monotonic() - started) * _PAUSE_FACTOR), interrupted)
 
@@ -91,40 +91,20 @@ class _Reasons:
         self._now: tuple[Wait, ...] = ()
         self._told: set[tuple[str, str]] = set()
 
-    def look(self, generations: Collection[Generation] | None = None) -> tuple[Wait, ...]:
+    def look(self) -> tuple[Wait, ...]:
         if self._asked_at is None or time.monotonic() - self._asked_at >= _REASONS_EVERY:
             waits = self._waits()
-            waiting = self._scope.some(_MOST) if waits and generations is None else generations or ()
-            self._now = tuple(those_of(waiting, waits))
+            self._now = tuple(those_of(self._scope.some(_MOST), waits)) if waits else ()
             self._asked_at = time.monotonic()
         return self._now
 
-    def tell(self, generations: Collection[Generation]) -> None:
+    def tell(self) -> None:
         """Those that are new, one line each."""
-        now = self.look(generations)
+        now = self.look()
         for wait in now:
             if wait.name not in self._told:
                 note(f"waiting: {one_line(redact(wait.told))}")
         self._told = {wait.name for wait in now}
-
-
-def _changes(
-    ledger: Ledger, scope: Scope, reasons: _Reasons, interrupted: Callable[[], bool]
-) -> Iterator[tuple[Generation, Transition]]:
-    """Where each generation stands, and then each move, in the order in which they happened."""
-    seen: dict[str, tuple[datetime, int]] = {}
-    for _ in _looks(scope, interrupted):
-        found = scope.all()
-        changed = [one for one in found if seen.get(one.id, (None, 0))[0] != one.updated_at]
-        histories = ledger.queries.transitions_of([one.id for one in changed])
-        moves = []
-        for one in changed:
-            history = histories[one.id]
-            known = seen[one.id][1] if one.id in seen else len(history) - 1
-            moves += [(one, move) for move in history[known:]]
-            seen[one.id] = (one.updated_at, len(history))
-        yield from sorted(moves, key=lambda pair: pair[1].at)
-        reasons.tell(found)
 
 
 @dataclass(frozen=True, slots=True)

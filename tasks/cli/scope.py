@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from worker.errors import NotFound
-from worker.generation import FINAL, OPEN, Generation, State
+from worker.generation import FINAL, OPEN, Generation, State, Transition
 from worker.ledger import Ledger
 
 PAGE = 1000
@@ -24,7 +25,11 @@ class Scope(Protocol):
     def some(self, limit: int) -> list[Generation]:
         """All of them, or the `limit` most interesting ones."""
 
-    def all(self) -> list[Generation]: ...
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
+        """At first where each stands, later each move since the last time; in the order in which they happened.
+
+        `is_last`: nothing of it moves any more.
+        """
 
     def is_done(self) -> bool:
         """All are final, and no follow-up is still to be created."""
@@ -37,6 +42,9 @@ class BatchScope:
         self._id = newest_batch(ledger, batch)
         self.name = batch
         self._ledger = ledger
+        #: moves up to this one were told; and of each generation, the one that was told of it at first
+        self._last: int | None = None
+        self._first: dict[str, int] = {}
 
     def counts(self) -> Mapping[State, int]:
         return self._ledger.queries.counts(self._id)
@@ -52,11 +60,30 @@ class BatchScope:
 
     def all(self) -> list[Generation]:
         found: list[Generation] = []
-        before = None
-        while page := self._ledger.queries.page(batch=self._id, limit=PAGE, before=before):
+        while page := self._ledger.queries.page(batch=self._id, limit=PAGE, before=found[-1].id if found else None):
             found += page
-            before = page[-1].id
         return found
+
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
+        queries = self._ledger.queries
+        # What moves after this one is told the next time. In the end nobody has anything more to write about it.
+        last = queries.last_move(is_settled=not is_last)
+        if self._last is None:
+            told = self._where_each_stands()
+            self._last = queries.last_move(is_settled=False) if last is None else last
+        elif last is None:
+            return []
+        else:
+            news = queries.moves(self._id, self._last, last)
+            told = [(one, move.transition) for move, one in news if move.number > self._first.get(one.id, 0)]
+            self._last = last
+        return told
+
+    def _where_each_stands(self) -> list[tuple[Generation, Transition]]:
+        found = self.all()
+        moves = self._ledger.queries.last_moves([one.id for one in found])
+        self._first = {generation_id: move.number for generation_id, move in moves.items()}
+        return sorted(((one, moves[one.id].transition) for one in found), key=lambda pair: pair[1].at)
 
     def is_done(self) -> bool:
         counts = self.counts()
@@ -75,6 +102,8 @@ class FamilyScope:
         self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
         #: those whose follow-ups are known, or will never come
         self._followed: set[str] = set()
+        #: of each, when it was changed last, and how many of its moves were told
+        self._seen: dict[str, tuple[datetime, int]] = {}
 
     def counts(self) -> Mapping[State, int]:
         return Counter(one.state for one in self.all())
@@ -89,6 +118,17 @@ class FamilyScope:
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
         return list(self._known.values())
+
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:  # noqa: ARG002  these few are always read
+        changed = [one for one in self.all() if self._seen.get(one.id, (None, 0))[0] != one.updated_at]
+        histories = self._ledger.queries.transitions_of([one.id for one in changed])
+        told = []
+        for one in changed:
+            history = histories[one.id]
+            known = self._seen[one.id][1] if one.id in self._seen else len(history) - 1
+            told += [(one, move) for move in history[known:]]
+            self._seen[one.id] = (one.updated_at, len(history))
+        return sorted(told, key=lambda pair: pair[1].at)
 
     def is_done(self) -> bool:
         return all(
@@ -106,12 +146,12 @@ class FamilyScope:
 
 def newest_batch(ledger: Ledger, batch: str) -> str:
     """The id of the newest batch of that id or name; raises NotFound if there is none."""
-    newest = ledger.queries.page(batch=batch, limit=1)
-    if not newest or newest[0].batch_id is None:
+    newest = ledger.queries.newest_batch(batch)
+    if newest is None:
         raise NotFound(
             f"there is no batch {batch!r}; `darkroom list --json` shows the batches of the newest generations"
         )
-    return newest[0].batch_id
+    return newest
 
 
 def newest_scope(ledger: Ledger) -> Scope:

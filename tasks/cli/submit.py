@@ -130,9 +130,7 @@ def submit(
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
             ids = [generation.id for generation in made]
             scope = BatchScope(here.ledger, str(batch_id)) if whole_batch else FamilyScope(here.ledger, ids)
-            is_archived = follow(
-                here.ledger, scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings)
-            )
+            is_archived = follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings))
             ctx.exit(0 if is_archived else 1)
 
 

@@ -24,7 +24,7 @@ def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """
     with open_ledger_and_settings() as (ledger, settings):
         scope = _scope(ledger, names)
-        ctx.exit(0 if follow(ledger, scope, as_json=as_json, waits=lambda: waits_of(ledger, settings)) else 1)
+        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: waits_of(ledger, settings)) else 1)
 
 
 def _scope(ledger: Ledger, names: Sequence[str]) -> Scope:

@@ -1,6 +1,6 @@
 """`make bench`: measured beside goal, in one run on this machine.
 
-    python -m tests.bench [--only P1,P7] [--json]
+    python -m tests.bench [--only P1,P7] [--generations N] [--json]
 
 Only ratios within one run say something; the exit code is 1 when one is worse than what must hold.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tests.bench import bulk, generations, receiver, siege, startup, verify
+from tests.bench import bulk, generations, million, receiver, siege, startup, verify
 from tests.bench.machine import machine
 
 
@@ -52,6 +52,16 @@ def p3() -> Iterator[Row]:
     detail = f"{ours * 1000:.2f} ms ÷ {chain * 1000:.2f} ms"
     what = "CPU of a generation ÷ of three null tasks"
     yield Row("P3", what, round(ours / chain, 2), "", 0.75, 1.5, at_least=False, detail=detail)
+
+
+def p5(count: int) -> Iterator[Row]:
+    for database in ("sqlite", "postgresql"):
+        found = million.run(database, count)
+        worst = found["worst"]
+        assert isinstance(worst, dict)
+        detail = f"filled in {found['fill_seconds']} s; " + "; ".join(f"{name} {cost}" for name, cost in worst.items())
+        what = f"worst query at {count:,} ÷ what it may cost, {database}"
+        yield Row("P5", what, float(str(found["badness"])), "", 1, 1, at_least=False, detail=detail)
 
 
 def p7() -> Iterator[Row]:
@@ -107,9 +117,10 @@ def p11() -> Iterator[Row]:
             yield Row("P11", f"{what}, {database}", measured, "ms", goal, goal, at_least=False, detail=more)
 
 
-BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
+BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P1": p1,
     "P3": p3,
+    "P5": p5,
     "P7": p7,
     "P8": p8,
     "P9": p9,
@@ -121,6 +132,7 @@ BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measured ratios beside their goals.")
     parser.add_argument("--only", default=",".join(BENCHES), help="some of them, separated by commas")
+    parser.add_argument("--generations", type=int, default=million.COUNT, help="of the large ledger of P5")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     arguments = parser.parse_args()
     unknown = set(arguments.only.split(",")) - BENCHES.keys()
@@ -128,7 +140,7 @@ def main() -> int:
         parser.error(f"there is no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     rows = []
     for name in arguments.only.split(","):
-        for row in BENCHES[name]():
+        for row in BENCHES[name](*([arguments.generations] if name == "P5" else [])):
             rows.append(row)
             print(_line(row), file=sys.stderr if arguments.json else sys.stdout, flush=True)
     if arguments.json:

@@ -4,6 +4,7 @@ A method returns after its commit; whoever sends a message does it afterwards, n
 """
 
 from worker.ledger.archiving import Archiving
+from worker.ledger.counting import Counting
 from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database
 from worker.ledger.dead_letters import DeadLetters
@@ -50,6 +51,7 @@ class Ledger:
         self.rescuing = Rescuing(self.database)
         self.spending = Spending(self.database)
         self.dead_letters = DeadLetters(self.database)
+        self.counting = Counting(self.database)
         self.queries = Queries(self.database)
         self.manifests = Manifests(self.database)
         self.inventory = Inventory(self.database)

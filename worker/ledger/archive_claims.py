@@ -31,14 +31,22 @@ class ArchiveClaim:
 
 _a, _g = assets.c, generations.c
 _DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
+#: whose wait is over that are put back among the others at once
+_MOST_BACK = 1000
 
+# Those that wait for another try do not stand in the way of the others: only what waits for nothing has an order.
+_WAIT_IS_OVER = select(_a.id).where(text(UNSTORED), _a.not_before <= NOW)
+_IS_ANY_OVER = _WAIT_IS_OVER.limit(1)
+_OVER = _WAIT_IS_OVER.order_by(_a.not_before).limit(_MOST_BACK).with_for_update(skip_locked=True)
+_PUT_BACK = update(assets).where(_a.id.in_(_OVER)).values(not_before=None)
 _MOST_URGENT = (
     select(generations)
     .where(
         _g.id.in_(
             select(_a.generation_id)
-            .where(text(UNSTORED), _DUE, _a.deadline <= bindparam("dies_by"))
-            .order_by(_a.deadline)
+            .where(text(UNSTORED), _a.not_before.is_(None), _a.deadline <= bindparam("dies_by"))
+            # In the words of the index.
+            .order_by(_a.not_before, _a.deadline)
             .limit(bindparam("links", type_=Integer))
         )
     )
@@ -64,7 +72,7 @@ _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("unt
 # A result takes the lease away, so one that is left belongs to a worker that told none.
 _LAST_LEASES = (
     select(_a.generation_id, func.max(_a.lease).label("lease"))
-    .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _a.not_before <= NOW)
+    .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _DUE)
     .group_by(_a.generation_id)
 )
 _ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
@@ -82,6 +90,7 @@ class ArchiveClaims:
 
         `suspects`: those too that a worker held when it died. Such a one comes alone, and must be worked on alone.
         """
+        self._put_back()
         with self._database.write() as connection:
             now = self._database.clock()
             dies_by = NEVER if within is None else now + within
@@ -118,6 +127,15 @@ class ArchiveClaims:
             for generation_id in found
             if generation_id in held
         ]
+
+    def _put_back(self) -> None:
+        """A transaction of its own: a claim that held the assets of others would wait for theirs in a circle."""
+        now = {"now": self._database.clock()}
+        with self._database.read() as connection:
+            if connection.execute(_IS_ANY_OVER, now).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(_PUT_BACK, now)
 
     def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
         """Hold these claims for another `lease`; one that lost its own meanwhile changes nothing."""

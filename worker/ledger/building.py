@@ -1,6 +1,11 @@
-"""Indexes for migrations, built while the tables are in use."""
+"""Indexes for migrations, built and dropped while the tables are in use.
 
-from collections.abc import Sequence
+A migration does this before anything else: on PostgreSQL it happens beside the migration's own transaction, and waits
+for all that have the table locked. That transaction must not be one of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from alembic import op
@@ -10,24 +15,35 @@ from sqlalchemy import TextClause, inspect
 
 
 def create_index(name: str, table: str, columns: Sequence[str | TextClause], **options: Any) -> None:
-    """As `op.create_index`, but on PostgreSQL nobody waits for the table meanwhile; it waits for transactions to end.
+    """As `op.create_index`, but on PostgreSQL nobody waits for the table meanwhile.
 
     For a table and columns that are there before the migration begins. What stopped half-way is built anew.
     """
+    with _beside(table) as (operations, how):
+        if how:
+            operations.drop_index(name, table, if_exists=True, **how)
+        operations.create_index(name, table, columns, **how, **options)
+
+
+def drop_index(name: str, table: str) -> None:
+    """As `op.drop_index`, but on PostgreSQL nobody waits for the table meanwhile."""
+    with _beside(table) as (operations, how):
+        operations.drop_index(name, table, if_exists=True, **how)
+
+
+@contextmanager
+def _beside(table: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Alembic's operations, and the option by which they keep nobody waiting; none where nobody is there to wait."""
     context = op.get_context()
+    concurrently = {"postgresql_concurrently": True}
     if context.dialect.name != "postgresql":
-        op.create_index(name, table, columns, **options)
+        yield op, {}
     elif context.as_sql:
         with context.autocommit_block():
-            op.create_index(name, table, columns, postgresql_concurrently=True, **options)
+            yield op, concurrently
     else:
-        # Not in the migration's own transaction, which only keeps others from migrating meanwhile.
         alone = op.get_bind().engine.execution_options(isolation_level="AUTOCOMMIT")
         with alone.connect() as connection:
-            if not inspect(connection).has_table(table):
-                # A new ledger, of which nobody else sees anything yet.
-                op.create_index(name, table, columns, **options)
-                return
-            here = Operations(MigrationContext.configure(connection))
-            here.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
-            here.create_index(name, table, columns, postgresql_concurrently=True, **options)
+            # Not of a new ledger, of which nobody else sees anything yet.
+            is_seen = inspect(connection).has_table(table)
+            yield (Operations(MigrationContext.configure(connection)), concurrently) if is_seen else (op, {})

@@ -1,23 +1,28 @@
 """What lies in the bucket as far as the ledger knows, for those who compare the two."""
 
+import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, literal_column, select, text
+from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, select, text
 
 from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, select_in
-from worker.ledger.tables import BY_STATE, STORED, assets, batches, generations
-from worker.ledger.types import CleanText
+from worker.ledger.tables import BY_STATE, STORED, WITH_RESULTS, assets, batches, generations
+from worker.ledger.types import CleanText, UtcDateTime
 
-#: rows read at once, and keys
+#: rows read at once (of generations, which have several assets: a fourth of it), and keys
 PAGE = 500
 _KEYS_PAGE = 10_000
+#: so many assets are counted one by one
+_COUNTED = 5000
+#: ids that are tried at once for a sample, at the most
+_TRIED = 5000
 
 _a, _g = assets.c, generations.c
 # Also of what a client has withdrawn, whose object was left where it is.
@@ -28,6 +33,28 @@ _FIRST_COPY = (
     .order_by(_a.id)
     .limit(1)
 )
+_BATCH = bindparam("batch", type_=CleanText())
+_AT = bindparam("at", type_=UtcDateTime())
+_AFTER = bindparam("after", type_=CleanText())
+_STORED = select(assets).where(text(STORED))
+_STORED_OF = _STORED.where(_a.generation_id.in_(IDS)).order_by(_a.id)
+_PAGE = _STORED.where(_a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
+_OF_BATCH = (
+    select(_g.id, _g.finished_at)
+    .where(_g.batch_id == _BATCH, _g.state == bindparam("state", type_=CleanText()), _g.id > _AFTER)
+    .order_by(_g.id)
+    .limit(LIMIT)
+)
+# Many end in one transaction, at the same time.
+_SINCE = (
+    select(_g.id, _g.finished_at)
+    .where(text(WITH_RESULTS), _g.finished_at >= _AT, (_g.finished_at > _AT) | (_g.id > _AFTER))
+    .order_by(_g.finished_at, _g.id)
+    .limit(LIMIT)
+)
+_COUNT = select(func.count()).select_from(assets).where(text(STORED))
+_COUNT_OF = _COUNT.where(_a.generation_id.in_(IDS))
+_random = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +79,52 @@ class Inventory:
         self._database = database
 
     def count(self, extent: Extent) -> int:
-        """How many assets are stored."""
+        """How many assets are stored; of a large ledger as a whole only how many there are at the most."""
+        if extent != Extent():
+            return sum(self._number(_COUNT_OF, ids=ids) for ids in self._generations(extent))
         with self._database.read() as connection:
-            return int(connection.execute(_within(select(func.count()).select_from(assets), extent)).scalar_one())
+            first, last = _ends(connection)
+        return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
 
     def pages(self, extent: Extent) -> Iterator[list[Asset]]:
-        """Stored assets, oldest first, a page at a time; each page is a transaction of its own."""
+        """Stored assets, each at least once, a page at a time; each page is a transaction of its own."""
+        if extent != Extent():
+            yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
+            return
         after = 0
-        while page := self._page(_within(select(assets), extent).where(_a.id > after).order_by(_a.id).limit(PAGE)):
+        while page := self._page(_PAGE, after=after, limit=PAGE):
             yield page
             after = page[-1].id
 
+    def _generations(self, extent: Extent) -> Iterator[list[str]]:
+        """The ids of those that may have stored assets, a page at a time."""
+        starts: list[dict[str, Any]] = [{"at": extent.since}]
+        if extent.batch_id is not None:
+            # A generation goes from the first of these states to the others, never back.
+            states = (State.SUCCEEDED, State.EXPIRED, State.ARCHIVED)
+            starts = [{"batch": extent.batch_id, "state": state} for state in states]
+        query = _SINCE if extent.batch_id is None else _OF_BATCH
+        for start in starts:
+            place = {**start, "after": "", "limit": max(1, PAGE // 4)}
+            while rows := self._rows(query, **place):
+                yield [row.id for row in rows]
+                place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
+
     def sample(self, number: int) -> list[Asset]:
         """So many stored assets, chosen at random, or all if there are not more."""
-        return self._page(select(assets).where(text(STORED)).order_by(func.random()).limit(number))
+        found: dict[int, Asset] = {}
+        tried: set[int] = set()
+        with self._database.read() as connection:
+            first, last = _ends(connection)
+            # Nearly every id is that of a stored asset, so few are tried in vain.
+            while len(found) < number and 2 * len(tried) < last - first:
+                some = {_random.randint(first, last) for _ in range(min(number - len(found) + 10, _TRIED))} - tried
+                tried |= some
+                rows = connection.execute(_STORED.where(_a.id.in_(IDS)), {"ids": list(some)})
+                found.update((row.id, to_asset(row)) for row in rows)
+            if len(found) < number:
+                found = {row.id: to_asset(row) for row in connection.execute(_STORED)}
+        return _random.sample(list(found.values()), min(number, len(found)))
 
     def known(self, keys: Collection[str]) -> set[str]:
         """Those of the keys that an asset has; one pass over the assets, however many keys there are."""
@@ -117,18 +176,18 @@ class Inventory:
             changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)
             changes.flush()
 
-    def _page(self, query: Select[Any]) -> list[Asset]:
+    def _rows(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
         with self._database.read() as connection:
-            return [to_asset(row) for row in connection.execute(query)]
+            return connection.execute(query, values).all()
+
+    def _page(self, query: Select[Any], **values: Any) -> list[Asset]:
+        return [to_asset(row) for row in self._rows(query, **values)]
+
+    def _number(self, query: Select[Any], **values: Any) -> int:
+        return int(self._rows(query, **values)[0][0])
 
 
-def _within(query: Select[Any], extent: Extent) -> Select[Any]:
-    query = query.where(text(f"assets.{STORED}"))
-    if extent.batch_id is None and extent.since is None:
-        return query
-    query = query.join(generations, _g.id == _a.generation_id)
-    if extent.batch_id is not None:
-        query = query.where(_g.batch_id == extent.batch_id)
-    if extent.since is not None:
-        query = query.where(_g.finished_at >= extent.since)
-    return query
+def _ends(connection: Connection) -> tuple[int, int]:
+    """The first and the last id of all assets."""
+    first, last = (connection.execute(select(end(_a.id))).scalar() for end in (func.min, func.max))
+    return first or 0, last or -1

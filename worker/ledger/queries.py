@@ -5,22 +5,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, literal_column, select, text
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, text, tuple_
 
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
+from worker.ledger.batch_pages import batches_of, page_of_batches
+from worker.ledger.counting import counts
 from worker.ledger.database import Database
 from worker.ledger.dead_letters import Undelivered, undelivered_of
+from worker.ledger.event_order import last_settled
 from worker.ledger.pruning import pruned_before
 from worker.ledger.rows import to_asset, to_generation
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS, LIMIT, select_in
 from worker.ledger.tables import (
     BY_STATE,
     SET_ASIDE,
     UNSTORED,
     assets,
     attempts,
-    batches,
     callbacks,
     events,
     generations,
@@ -75,6 +77,14 @@ class WaitingAsset:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """A change of state. `number`: of all in the ledger, in their order."""
+
+    number: int
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything that is known about one generation."""
 
@@ -90,6 +100,20 @@ class Story:
     pruned_before: Mapping[str, datetime]
 
 
+#: moves that one statement reads
+_MOVES_PAGE = 1000
+_t, _g = transitions.c, generations.c
+_by_state: ColumnElement[str] = literal_column(BY_STATE, CleanText)
+_THESE = select(generations).where(_g.id.in_(IDS))
+_HISTORIES = select(transitions).where(_t.generation_id.in_(IDS)).order_by(_t.id)
+_MOVES = (
+    select(transitions)
+    .where(_t.id > bindparam("after"), _t.id <= bindparam("last"))
+    .order_by(_t.id)
+    .limit(LIMIT)
+)  # fmt: skip
+
+
 class Queries:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,7 +121,7 @@ class Queries:
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
         """In the order asked for; raises NotFound."""
         with self._database.read() as connection:
-            rows = select_in(connection, select(generations).where(generations.c.id.in_(IDS)), generation_ids)
+            rows = select_in(connection, _THESE, generation_ids)
         found = {row.id: to_generation(row) for row in rows}
         for generation_id in generation_ids:
             if generation_id not in found:
@@ -108,18 +132,23 @@ class Queries:
         self, *, state: State | None = None, batch: str | None = None, limit: int = 50, before: str | None = None
     ) -> list[Generation]:
         """The newest first; `before` an id continues after it. `batch`: an id or a name. None of unfinished batches."""
-        query = select(generations).order_by(generations.c.id.desc()).limit(limit)
-        if state is not None:
-            query = query.where(literal_column(BY_STATE, CleanText) == state)
-        if before is not None:
-            query = query.where(generations.c.id < before)
         with self._database.read() as connection:
-            query = _without(unfinished(connection), query)
             if batch is not None:
-                named = connection.execute(
-                    select(batches.c.id).where((batches.c.id == batch) | (batches.c.name == batch))
-                )
-                query = query.where(generations.c.batch_id.in_(named.scalars().all()))
+                return page_of_batches(connection, batch, state, limit, before)
+            query = select(generations).limit(limit)
+            if state is not None and not self._database.is_sqlite:
+                # Told in which state all are, PostgreSQL would look for them among the newest, where none may be.
+                query = query.where(_by_state >= state, _by_state <= state).order_by(_by_state.desc(), _g.id.desc())
+                if before is not None:
+                    query = query.where(tuple_(_by_state, _g.id) < tuple_(state, before))
+            else:
+                query = query.order_by(_g.id.desc())
+                if state is not None:
+                    query = query.where(_by_state == state)
+                if before is not None:
+                    query = query.where(_g.id < before)
+            if hidden := unfinished(connection):
+                query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
             return [to_generation(row) for row in connection.execute(query)]
 
     def waiting_assets(self, limit: int) -> list[WaitingAsset]:
@@ -135,6 +164,40 @@ class Queries:
         with self._database.read() as connection:
             return [WaitingAsset(*row) for row in connection.execute(query)]
 
+    def newest_batch(self, batch: str) -> str | None:
+        """The id of the newest batch of that id or name."""
+        with self._database.read() as connection:
+            return next(iter(batches_of(connection, batch)), None)
+
+    def last_move(self, *, is_settled: bool) -> int | None:
+        """The number of the last move in the ledger; `is_settled`: of the last before which none can come any more.
+
+        None where somebody who writes for long keeps that from being known now.
+        """
+        if is_settled:
+            return last_settled(self._database, transitions)
+        with self._database.read() as connection:
+            return int(connection.execute(select(func.max(_t.id))).scalar() or 0)
+
+    def moves(self, batch_id: str, after: int, last: int) -> list[tuple[Move, Generation]]:
+        """What has happened in a batch behind the move `after`, up to `last`, in that order."""
+        found: list[tuple[Move, Generation]] = []
+        with self._database.read() as connection:
+            while rows := connection.execute(_MOVES, {"after": after, "last": last, "limit": _MOVES_PAGE}).all():
+                ids = sorted({row.generation_id for row in rows})
+                moved = {
+                    row.id: to_generation(row) for row in select_in(connection, _THESE, ids) if row.batch_id == batch_id
+                }
+                found += [(_to_move(row), moved[row.generation_id]) for row in rows if row.generation_id in moved]
+                after = rows[-1].id
+        return found
+
+    def last_moves(self, generation_ids: Sequence[str]) -> dict[str, Move]:
+        """The last move of each generation."""
+        with self._database.read() as connection:
+            rows = select_in(connection, _HISTORIES, generation_ids)
+        return {row.generation_id: _to_move(row) for row in rows}
+
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
         """The assets of each generation, by index."""
         query = select(assets).order_by(assets.c.generation_id, assets.c.index)
@@ -147,13 +210,11 @@ class Queries:
 
     def transitions_of(self, generation_ids: Sequence[str]) -> dict[str, list[Transition]]:
         """The history of each generation, oldest first."""
-        query = select(transitions).order_by(transitions.c.id)
         with self._database.read() as connection:
-            rows = select_in(connection, query.where(transitions.c.generation_id.in_(IDS)), generation_ids)
+            rows = select_in(connection, _HISTORIES, generation_ids)
         found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
         for row in rows:
-            source = State(row._mapping["from"]) if row._mapping["from"] else None  # noqa: SLF001  SQLAlchemy's API
-            found[row.generation_id].append(Transition(source, State(row.to), row.at, row.cause))
+            found[row.generation_id].append(_to_move(row).transition)
         return found
 
     def story(self, generation_id: str) -> Story:
@@ -206,13 +267,9 @@ class Queries:
         )
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:
-        """Generations per state; of one batch cheap, of the whole ledger one pass over an index."""
-        query = select(generations.c.state, func.count()).group_by(generations.c.state)
-        if batch_id is not None:
-            query = query.where(generations.c.batch_id == batch_id)
+        """Generations per state, of all or of one batch, without looking at them."""
         with self._database.read() as connection:
-            query = _without(unfinished(connection), query)
-            return {State(state): count for state, count in connection.execute(query)}
+            return counts(connection, batch_id)
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
         """Assets that are not stored and whose links die by then, the most urgent first."""
@@ -236,7 +293,6 @@ class Queries:
             return [CallbackNote(*row) for row in connection.execute(query)]
 
 
-def _without(batch_ids: Sequence[str], query: Select[Any]) -> Select[Any]:
-    if not batch_ids:
-        return query
-    return query.where(generations.c.batch_id.is_(None) | generations.c.batch_id.not_in(batch_ids))
+def _to_move(row: Any) -> Move:
+    source = State(row._mapping["from"]) if row._mapping["from"] else None  # noqa: SLF001  SQLAlchemy's API
+    return Move(row.id, Transition(source, State(row.to), row.at, row.cause))

@@ -1,7 +1,7 @@
 """What was spent, and how much of each budget is left. Nothing here changes anything; amounts are millionths."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select, text
 
 from worker.ledger.database import Database
 from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
+from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import INCOMPLETE, batches, events, generations
 from worker.prices import Prices
 
@@ -19,6 +20,7 @@ _e = events.c
 #: events among which is looked for the one that tells of a full budget
 _LATELY = 20_000
 _USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]])
+_NAMED = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
 
 class By(StrEnum):
@@ -86,7 +88,7 @@ class Spending:
         with self._database.read() as connection:
             for row in connection.execute(query):
                 amounts[row.key][row.state] += int(row.amount)
-            names = _names(connection) if by is By.BATCH and amounts else {}
+            names = _names(connection, [key for key in amounts if key]) if by is By.BATCH else {}
         found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
         return sorted(found, key=lambda one: (0 if by is By.DAY else -one.total, one.key or ""))
 
@@ -149,10 +151,8 @@ def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
     return Spent(key, name, sums[SPENT] + sums[LATE], sums[LATE], sums[POSSIBLE], sums[RESERVED])
 
 
-def _names(connection: Connection) -> Mapping[str, str]:
-    charged = select(_c.batch_id).where(_c.batch_id.is_not(None)).distinct()
-    rows = connection.execute(select(batches.c.id, batches.c.name).where(batches.c.id.in_(charged)))
-    return {row.id: row.name for row in rows}
+def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str]:
+    return {row.id: row.name for row in select_in(connection, _NAMED, batch_ids)}
 
 
 def _waiting(connection: Connection) -> Counter[str]:

@@ -1,11 +1,12 @@
 """How the accounts of the providers stand, and which of them was asked about what."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from worker.ledger.accounts import note_answers
 from worker.ledger.changes import Changes
@@ -15,6 +16,7 @@ from worker.ledger.pacing import factor_of, is_slowed
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import ANY_ACCOUNT, IN_FLIGHT, WAITING, attempts, generations
+from worker.ledger.types import CleanText
 
 _a, _g = accounts.c, generations.c
 _OF_ATTEMPTS = select(attempts.c.id, attempts.c.provider, attempts.c.account).where(attempts.c.id.in_(IDS))
@@ -23,16 +25,23 @@ _UNDER_WAY = (
     .where(text(f"({IN_FLIGHT})"), _g.account.is_not(None))
     .group_by(_g.provider, _g.account)
 )
-_PINNED = (
-    select(_g.provider, _g.pinned.label("account"), func.count().label("number"))
-    .where(text(WAITING), _g.pinned != ANY_ACCOUNT)
-    .group_by(_g.provider, _g.pinned)
-)
-
-_OPEN = [
-    select(_g.provider, func.count().label("number")).where(text(f"({where})")).group_by(_g.provider)
-    for where in (WAITING, HELD, IN_FLIGHT)
-]
+_PROVIDER, _VALUE = bindparam("provider", type_=CleanText()), bindparam("value", type_=CleanText())
+_COUNT = select(func.count()).select_from(generations)
+_NUMBER_PINNED = _COUNT.where(text(WAITING), _g.provider == _PROVIDER, _g.pinned == _VALUE)
+_AT_PROVIDERS = (
+    select(_g.provider, func.count().label("number")).where(text(f"({IN_FLIGHT})")).group_by(_g.provider)
+)  # fmt: skip
+#: what waits, and for which account or budget: there may be very many, but of few kinds
+_WAITS = ((WAITING, _g.pinned), (HELD, _g.held))
+# To compare both columns at once would let SQLite read all of a provider.
+_NEXT_KIND = {
+    where: [
+        select(_g.provider, column).where(text(where), *place).order_by(_g.provider, column).limit(1)
+        for place in ([_g.provider == _PROVIDER, column > _VALUE], [_g.provider > _PROVIDER])
+    ]
+    for where, column in _WAITS
+}
+_NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for where, _ in _WAITS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +102,15 @@ class Standings:
         ]
 
     def stranded(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
-        """What belongs to accounts that are not among the `known` ones of its provider; one pass over what waits."""
+        """What belongs to accounts that are not among the `known` ones of its provider; only that is counted."""
         found: dict[tuple[str, str], list[int]] = {}
         with self._database.read() as connection:
-            for place, query in enumerate((_UNDER_WAY, _PINNED)):
-                for row in connection.execute(query):
-                    found.setdefault((row.provider, row.account), [0, 0])[place] = row.number
+            for row in connection.execute(_UNDER_WAY):
+                found[row.provider, row.account] = [row.number, 0]
+            for provider, account in _kinds(connection, WAITING):
+                if account != ANY_ACCOUNT and account not in known.get(provider, ()):
+                    number = connection.execute(_NUMBER_PINNED, {"provider": provider, "value": account}).scalar_one()
+                    found.setdefault((provider, account), [0, 0])[1] = number
         return [
             Stranded(provider, account, *numbers)
             for (provider, account), numbers in sorted(found.items())
@@ -106,11 +118,15 @@ class Standings:
         ]
 
     def open_at_others(self, known: Collection[str]) -> dict[str, int]:
-        """How many generations wait for, or are at, each provider that is not `known`; one pass over them."""
+        """How many generations wait for, or are at, each provider that is not `known`; only those are counted."""
         numbers: Counter[str] = Counter()
         with self._database.read() as connection:
-            for query in _OPEN:
-                numbers.update({row.provider: row.number for row in connection.execute(query)})
+            numbers.update({row.provider: row.number for row in connection.execute(_AT_PROVIDERS)})
+            for where, number_at in _NUMBER_AT.items():
+                others = {provider for provider, _ in _kinds(connection, where)} - set(known)
+                numbers.update({
+                    provider: connection.execute(number_at, {"provider": provider}).scalar_one() for provider in others
+                })  # fmt: skip
         return {name: number for name, number in sorted(numbers.items()) if name not in known}
 
     def of_attempts(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
@@ -125,6 +141,16 @@ class Standings:
             asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)
             note_answers(changes, [(attempt, "answered") for attempt in asked])
             changes.flush()
+
+
+def _kinds(connection: Connection, where: str) -> Iterator[tuple[str, str]]:
+    """Each provider with each account, or budget, for which something of it waits: by jumps through the index."""
+    place: Any = ("", "")
+    while place is not None:
+        mine = {"provider": place[0], "value": place[1]}
+        found = (connection.execute(query, mine).first() for query in _NEXT_KIND[where])
+        if (place := next(filter(None, found), None)) is not None:
+            yield place[0], place[1]
 
 
 def _ahead(moment: datetime | None, now: datetime) -> datetime | None:

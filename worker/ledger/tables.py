@@ -113,6 +113,8 @@ WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
 IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
 FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+#: generations that may have stored assets
+WITH_RESULTS = "state IN ('succeeded', 'expired', 'archived')"
 #: given up: it counts as followed up, and a person may let it be tried again
 FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
 LIVE_STATES = ("sending", "accepted", "uncertain")
@@ -140,14 +142,17 @@ def _where(condition: str) -> Any:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+Index("ix_batches_name", batches.c.name, batches.c.id)
 Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
 Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
 # Two who write the same request write the same batch.
 Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(UNFINISHED))
 _g = generations.c
-Index("ix_generations_batch", _g.batch_id, _g.state)
+# Lists of a batch go through its states, each in order of id.
+Index("ix_generations_batch_state", _g.batch_id, _g.state, _g.id)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
 Index("ix_generations_parent", _g.parent_id)
+Index("ix_generations_finished", _g.finished_at, **_where(WITH_RESULTS))
 Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, **_where(WAITING))
 Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
 Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
@@ -243,6 +248,7 @@ assets = Table(
     UniqueConstraint("generation_id", "index"),
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
+Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORED))
 Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
 Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
 

@@ -72,7 +72,9 @@ _DUE = {
             select(_g.id).where(text(HELD)),
         ],
         "submit": [select(_g.id).where(text(DISPATCHED))],
-        "archive": [select(_a.id).where(text(UNSTORED), _a.not_before.is_(None) | (_a.not_before <= NOW))],
+        "archive": [
+            select(_a.id).where(text(UNSTORED), is_due) for is_due in (_a.not_before.is_(None), _a.not_before <= NOW)
+        ],
         "follow_up": [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
         "poll": [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
         "notify": [NOTIFY_DUE],

@@ -221,6 +221,7 @@ class Process:
             states = connection.execute(select(g.prompt, g.state)).all()
             kept = connection.execute(select(assets.c.state)).scalars().all()
             verdicts = connection.execute(select(callbacks.c.verdict)).scalars().all()
+        assert self.ledger.queries.counts() == Counter(row.state for row in states)
         sent = [row for row in tried if "not_sent" not in (row.error or "")]
         return Ending(
             generations=Counter((row.prompt, row.state) for row in states),
@@ -350,6 +351,7 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     before = process.clock() - timedelta(days=30)
     for verb in ("callbacks", "links", "events", "heartbeats"):
         process.repeat(f"pruning.{verb}", before)
+    process.repeat("counting.fold")
 
 
 STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored, what_was_withdrawn_or_is_old_goes)

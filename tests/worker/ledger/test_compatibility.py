@@ -25,8 +25,9 @@ from worker.ledger.tables import metadata
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
-    "accounts.answered", "archiving.record", "archiving.renew", "deleting.objects_are_gone", "inbox.broke",
-    "inbox.postpone", "inbox.renew", "inbox.store", "inventory.note_repair", "manifests.record", "manifests.renew",
+    "accounts.answered", "archiving.record", "archiving.renew", "counting.fold", "deleting.objects_are_gone",
+    "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inventory.note_repair", "manifests.record",
+    "manifests.renew",
     "notifying.release", "notifying.renew", "notifying.step", "outcomes.apply", "rescuing.note_candidates",
     "submissions.give_back_unsent", "submissions.record", "submissions.renew", "watching.asked", "watching.beat",
     "watching.renew",
@@ -39,10 +40,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ledger(ledger: Ledger) -> Iterator[Ledger]:
+def ledger(fresh_ledger: Ledger) -> Iterator[Ledger]:
     """The database is shared with other tests, and its version is no row of a table that is emptied between them."""
-    yield ledger
-    need(ledger, "0015")
+    yield fresh_ledger
+    need(fresh_ledger, "0015")
 
 
 @contextmanager

@@ -339,11 +339,11 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         ledger.close()
 
 
-def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(ledger: Ledger):
-    with ledger.database.read() as connection:
+def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(fresh_ledger: Ledger):
+    with fresh_ledger.database.read() as connection:
         used = connection.connection.dbapi_connection
-        ledger.close()
+        fresh_ledger.close()
         connection.exec_driver_sql("SELECT 1")
         assert is_open(used)
     assert not is_open(used)
-    assert ledger.queries.page() == [], "it opens another"
+    assert fresh_ledger.queries.page() == [], "it opens another"

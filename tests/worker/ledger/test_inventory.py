@@ -50,6 +50,23 @@ def test_a_sample_has_no_asset_twice_and_not_more_than_there_are(ledger: Ledger)
     assert len(ledger.inventory.sample(100)) == 6
 
 
+def test_of_a_large_ledger_it_is_only_told_how_many_there_are_at_the_most(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    archived(ledger, 3)
+    succeeded(ledger, 2)
+    assert ledger.inventory.count(Extent()) == 3
+    monkeypatch.setattr(inventory, "_COUNTED", 4)
+    assert ledger.inventory.count(Extent()) == 5
+
+
+def test_a_sample_of_a_ledger_in_which_little_is_stored_is_whole(ledger: Ledger):
+    (stored_one,) = archived(ledger)
+    succeeded(ledger, 30)
+    for _ in range(5):
+        assert [asset.generation_id for asset in ledger.inventory.sample(2)] == [stored_one]
+
+
 def test_the_first_copy_of_some_bytes_is_found_and_nothing_that_is_not_stored(ledger: Ledger):
     assert ledger.inventory.first_copy("ab" * 32) is None
     for number in range(3):

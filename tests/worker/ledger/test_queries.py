@@ -6,8 +6,10 @@ from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, archived, claimed, delivery, failure, queued, submitted, success
 from worker.errors import NotFound
 from worker.generation import State
-from worker.ledger import Ledger
+from worker.ledger import Ledger, queries
+from worker.ledger.changes import Changes
 from worker.ledger.outcomes import News
+from worker.ledger.tables import batches
 
 
 def pages(ledger: Ledger, **which) -> list[str]:
@@ -46,6 +48,54 @@ def test_pages_of_one_state_or_one_batch(ledger: Ledger):
 def test_batches_of_one_name_are_shown_together(ledger: Ledger):
     ids = [generation.id for _ in range(2) for generation in queued(ledger, 3, batch="foxes")]
     assert pages(ledger, batch="foxes") == sorted(ids, reverse=True)
+
+
+def test_the_newest_batch_of_a_name_is_the_one_that_is_meant(ledger: Ledger, clock: FakeClock):
+    old, new = (queued(ledger, 2, batch="foxes")[0].batch_id for _ in range(2))
+    # Also where something was added to an older one meanwhile.
+    queued(ledger, batch_id=old)
+    assert ledger.queries.newest_batch("foxes") == new
+    assert ledger.queries.newest_batch(str(old)) == old
+    assert ledger.queries.newest_batch("owls") is None
+    row = {"id": "batch_zz", "name": "foxes", "created_at": clock(), "unfinished": "request", "unfinished_at": clock()}
+    with ledger.database.write() as connection:
+        connection.execute(batches.insert().values(row))
+    assert ledger.queries.newest_batch("foxes") == new
+
+
+def test_moves_of_a_batch_are_told_once_in_their_order(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(queries, "_MOVES_PAGE", 2)
+    before = ledger.queries.last_move(is_settled=True)
+    assert before is None
+    made, others = queued(ledger, 3, batch="foxes"), queued(ledger, 3)
+    batch = str(made[0].batch_id)
+    first = ledger.queries.last_move(is_settled=True)
+    assert first is not None
+    ledger.deciding.cancel([one.id for one in (others[0], made[2], made[0])])
+    last = ledger.queries.last_move(is_settled=True)
+    assert last is not None
+    told = [(one.id, one.state, move.transition.from_state) for move, one in ledger.queries.moves(batch, first, last)]
+    assert told == [(one.id, State.CANCELLED, State.QUEUED) for one in (made[2], made[0])]
+    assert ledger.queries.moves(batch, last, last) == []
+    numbers = [move.number for move, _ in ledger.queries.moves(batch, 0, last)]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 5
+
+
+def test_a_move_that_becomes_visible_late_is_not_passed_over(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    if ledger.database.is_sqlite:
+        pytest.skip("nobody else writes meanwhile")
+    monkeypatch.setattr("worker.ledger.event_order._PATIENCE", 0.05)
+    slow, quick = queued(ledger, 2)
+    with ledger.database.write() as connection:
+        changes = Changes(connection, NOON)
+        changes.lock([slow.id])
+        changes.move(slow.id, State.CANCELLED, "slowly")
+        changes.flush()
+        ledger.deciding.cancel([quick.id])
+        assert ledger.queries.last_move(is_settled=True) is None
+        newest = ledger.queries.last_move(is_settled=False)
+    assert ledger.queries.last_move(is_settled=True) == newest
 
 
 def test_get_keeps_the_order_asked_for(ledger: Ledger):

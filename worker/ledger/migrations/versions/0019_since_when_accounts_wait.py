@@ -6,7 +6,7 @@ from alembic import op
 from worker.ledger.types import CleanText, UtcDateTime
 
 revision = "0019"
-down_revision = "0016"
+down_revision = "0017"
 oldest_code = "0015"
 
 

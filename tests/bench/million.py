@@ -1,0 +1,394 @@
+"""P5: what the queries of the ledger cost at 1,000,000 generations, beside what they cost at 1,000.
+
+    python -m tests.bench.million [--database sqlite|postgresql] [--count N] [--json]
+
+Two ledgers are filled by SQL, then each question is asked of both in turn; neither waits for the disk. Both have an old
+batch of 50 and one of a twentieth of all; 5 % wait; as much was spent today, and ended in the last half hour. A
+question is as good as it should be if it costs at most 1.5 times as much in the large one, or at most 1 ms more. What
+seems to be worse is asked again, more often: other work on the machine makes a question slower, never quicker.
+"""
+
+import argparse
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import event, make_url
+
+from tasks.cli.progress import picture_of
+from tasks.cli.scope import BatchScope, newest_batch
+from tests import postgres
+from tests.bench.receiver import show
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.ledger.dispatching import Limits
+from worker.ledger.inventory import Extent
+from worker.ledger.schema import upgrade
+from worker.ledger.spending import By
+from worker.ledger.submissions import Submitted
+from worker.prices import Caps, Prices, Rule
+
+COUNT, FEW = 1_000_000, 1_000
+OLD = 50
+ROUNDS, AGAIN = 9, (25, 49)
+RATIO, MORE_MS = 1.5, 1.0
+#: rows that one statement writes
+_BITE = 100_000
+_MINUTE = timedelta(minutes=1)
+_PRICES = Prices((Rule(50_000),), Caps(day=10**12, batch=10**12))
+
+
+@dataclass(frozen=True)
+class Sql:
+    """What the two databases say differently, about a number {n} or {i}, or i."""
+
+    series: str
+    generation: str
+    attempt: str
+    #: so many times ten seconds ago
+    ago: str
+    #: so many days ago
+    day: str
+    body: str
+
+
+_SQL = {
+    "sqlite": Sql(
+        series="(WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last}) "
+        "SELECT i FROM n) AS s",
+        generation="printf('gen_%012x%020x', {i} + 1000000000000, {i} * 7919)",
+        attempt="printf('%032x', i * 104729)",
+        ago="strftime('%Y-%m-%d %H:%M:%f000', 'now', '-' || (10 * ({n})) || ' seconds')",
+        day="strftime('%Y-%m-%d', 'now', '-' || ({n}) || ' days')",
+        body="zeroblob(300)",
+    ),
+    "postgresql": Sql(
+        series="generate_series({first}, {last}) AS s(i)",
+        generation="'gen_' || lpad(to_hex({i}::bigint + 1000000000000), 12, '0') "
+        "|| lpad(to_hex({i}::bigint * 7919), 20, '0')",
+        attempt="lpad(to_hex(i::bigint * 104729), 32, '0')",
+        ago="now() - 10 * ({n}) * interval '1 second'",
+        day="to_char(now() AT TIME ZONE 'UTC' - ({n}) * interval '1 day', 'YYYY-MM-DD')",
+        body="decode(repeat('78', 300), 'hex')",
+    ),
+}
+
+
+def _statements(sql: Sql, count: int) -> Iterator[tuple[int, str]]:
+    """How many rows there are of a kind, and what writes those from {first} to {last}."""
+    waiting, big = max(200, count // 20), max(200, count // 20)
+    # Then some under way, and some of which nobody knows.
+    ended, taken = count - waiting - 25, count - waiting - 5
+    done = count - waiting
+    series, attempt = sql.series, sql.attempt
+    generation, half = sql.generation.format(i="i"), sql.generation.format(i="(i + 1) / 2")
+    now, ago, ago_half = (sql.ago.format(n=n) for n in ("0", f"{count} - i", f"{count} - (i + 1) / 2"))
+    ended_ago = sql.ago.format(n=f"{ended} - i")
+    batch = f"""CASE WHEN i <= {OLD} THEN 'batch_old' WHEN i <= {OLD + big} THEN 'batch_big'
+        ELSE 'batch_q' || (i / 5000) END"""
+    yield (
+        count,
+        f"""
+        INSERT INTO batches (id, name, created_at, completed_at, manifest_at)
+        SELECT id, id || '_name', {now}, {now}, {now} FROM (SELECT DISTINCT {batch} AS id FROM {series}) AS found
+        WHERE id NOT IN (SELECT id FROM batches)""",
+    )
+    yield (
+        count,
+        f"""
+        INSERT INTO generations (id, batch_id, depth, provider, operation, prompt, options, follow_up, priority, turn,
+            state, task_id, tries, actions, parent_handle, handle, account, pinned, followed_up_at,
+            created_at, updated_at, submitted_at, finished_at)
+        SELECT {generation}, {batch}, 0, 'kie', 'imagine', 'a lighthouse, number ' || i, '{{}}', '[]', 0, i,
+            CASE WHEN i > {done} THEN 'queued' WHEN i > {taken} THEN 'unconfirmed' WHEN i > {ended} THEN 'submitted'
+                WHEN i % 100 = 7 THEN 'failed' WHEN i % 100 = 8 THEN 'cancelled' ELSE 'archived' END,
+            CASE WHEN i <= {taken} THEN 'task' || i END, CASE WHEN i <= {done} THEN 1 ELSE 0 END,
+            '["upscale1", "upscale2"]', '{{}}', '{{"image_id": "x"}}', CASE WHEN i <= {done} THEN 'default' END, '',
+            {ago}, {ago}, {ago}, {ago}, CASE WHEN i <= {ended} THEN {ended_ago} END
+        FROM {series}""",
+    )
+    yield (
+        1,
+        """
+        INSERT INTO flows (provider, priority, flow, pinned, turn)
+        SELECT DISTINCT 'kie', 0, batch_id, '', 0 FROM generations WHERE state = 'queued'""",
+    )
+    yield (
+        done,
+        f"""
+        INSERT INTO attempts (id, generation_id, provider, number, state, task_id, sent_at, lease_until, settled_at)
+        SELECT {attempt}, {generation}, 'kie', 1, CASE WHEN i > {taken} THEN 'uncertain'
+            WHEN i > {ended} THEN 'accepted' ELSE 'succeeded' END,
+            CASE WHEN i <= {taken} THEN 'task' || i END, {ago}, {ago}, {ago} FROM {series}""",
+    )
+    yield (
+        ended,
+        f"""
+        INSERT INTO assets (generation_id, "index", kind, url, deadline, state, tries, renewals, key, sha256, bytes,
+            content_type, width, height)
+        SELECT {generation}, 0, 'image', '', {ago}, 'stored', 1, 0, 'p/2026/11/28/b/' || i || '/0.png',
+            {attempt} || {attempt}, 1000, 'image/png', 1024, 1024 FROM {series} WHERE i % 100 NOT IN (7, 8)""",
+    )
+    yield (
+        done,
+        f"""
+        INSERT INTO callbacks (attempt_id, provider, received_at, headers, body, digest, applied_at, verdict, tries)
+        SELECT {attempt}, 'kie', {ago}, '{{}}', {sql.body}, {attempt}, {ago}, 'applied', 1 FROM {series}""",
+    )
+    yield (
+        2 * count,
+        f"""
+        INSERT INTO transitions (generation_id, "from", "to", at, cause)
+        SELECT {half}, 'queued', 'submitting', {ago_half}, 'attempt 1' FROM {series}""",
+    )
+    yield (
+        2 * count,
+        f"""
+        INSERT INTO events (at, type, generation_id, payload)
+        SELECT {ago_half}, 'generation.submitted', {half}, '{{}}' FROM {series}""",
+    )
+    yield (
+        done,
+        f"""
+        INSERT INTO charges (generation_id, number, provider, operation, batch_id, day, price, state)
+        SELECT {generation}, 1, 'kie', 'imagine', {batch}, {sql.day.format(n=f"({done} - i) / 500")}, 50000, 'spent'
+        FROM {series}""",
+    )
+
+
+def fill(url: str, count: int) -> float:
+    """Seconds that it took."""
+    began = time.monotonic()
+    kind = "sqlite" if url.startswith("sqlite") else "postgresql"
+    ledger = Ledger(url)
+    upgrade(ledger.database)
+    connection: Any
+    if kind == "sqlite":
+        connection = sqlite3.connect(make_url(url).database or "", isolation_level=None)
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -400000")
+    else:
+        connection = psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True)
+    with closing(ledger), closing(connection):
+        for rows, statement in _statements(_SQL[kind], count):
+            for first in range(1, rows + 1, _BITE):
+                last = min(first + _BITE - 1, rows)
+                connection.execute(statement.replace("{first}", str(first)).replace("{last}", str(last)))
+        if kind == "postgresql":
+            while ledger.counting.fold():
+                pass
+            connection.execute("VACUUM ANALYZE")
+    return time.monotonic() - began
+
+
+class Questions:
+    """All that is asked of one ledger; what changes something finds as much of it the next time."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._claims: list[Any] = []
+        self._old = ledger.queries.page(batch="batch_old")
+        self._watched = BatchScope(ledger, "batch_big")
+        self._watched._last = ledger.queries.last_move(is_settled=True)
+        self._cancelled = iter(ledger.queries.page(state=State.QUEUED, limit=200))
+
+    def all(self) -> Mapping[str, Callable[[], object]]:
+        ledger, queries = self.ledger, self.ledger.queries
+        now = ledger.database.clock()
+        before = self._old[10].id
+        found: dict[str, Callable[[], object]] = {
+            "list": queries.page,
+            "list, next page": lambda: queries.page(before=before),
+            "list --state archived": lambda: queries.page(state=State.ARCHIVED),
+            "list --state queued": lambda: queries.page(state=State.QUEUED),
+            "list --state expired (none)": lambda: queries.page(state=State.EXPIRED),
+        }
+        for batch in ("batch_old", "batch_big", "batch_big_name"):
+            found |= {
+                f"list --batch {batch}": lambda batch=batch: queries.page(batch=batch),
+                f"list --batch {batch} --state archived": lambda batch=batch: queries.page(
+                    batch=batch, state=State.ARCHIVED
+                ),
+                f"list --batch {batch} --state queued": lambda batch=batch: queries.page(
+                    batch=batch, state=State.QUEUED
+                ),
+                f"cancel --batch {batch}, a page": lambda batch=batch: queries.page(
+                    batch=batch, state=State.QUEUED, limit=1000
+                ),
+                f"newest_batch {batch}": lambda batch=batch: newest_batch(ledger, batch),
+            }
+        for batch in ("batch_old", "batch_big"):
+            scope = BatchScope(ledger, batch)
+            found |= {
+                f"watch {batch}, a look": lambda scope=scope: picture_of(scope, 40),
+                f"watch {batch}, is it done": scope.is_done,
+                f"counts of {batch}": lambda batch=batch: queries.counts(batch),
+                f"verify --batch {batch}, first page": lambda batch=batch: next(
+                    ledger.inventory.pages(Extent(batch)), None
+                ),
+            }
+        assets = self.ledger.inventory
+        since = Extent(since=now - timedelta(minutes=30))
+        return found | {
+            "watch batch_old --json, first look": lambda: BatchScope(ledger, "batch_old").moves(is_last=False),
+            "watch batch_big --json, later look": lambda: self._watched.moves(is_last=False),
+            "verify --batch batch_old, count": lambda: assets.count(Extent("batch_old")),
+            "show": lambda: queries.story(self._old[0].id),
+            "counts of all": queries.counts,
+            "verify, first page": lambda: next(assets.pages(Extent()), None),
+            "verify, count": lambda: assets.count(Extent()),
+            "verify --since, first page": lambda: next(assets.pages(since), None),
+            "verify --since, count": lambda: assets.count(since),
+            "verify --sample 100": lambda: assets.sample(100),
+            "doctor: slowed": ledger.accounts.slowed,
+            "doctor: other providers": lambda: ledger.accounts.open_at_others(["kie"]),
+            "doctor: stranded": lambda: ledger.accounts.stranded({"kie": ["default"]}),
+            "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
+            "doctor: subscribers": lambda: ledger.notifying.troubled(lambda _: True),
+            "doctor: budgets": lambda: ledger.spending.standings(_PRICES),
+            "doctor: heartbeats": ledger.watching.heartbeats,
+            "doctor: gate": ledger.gates.look,
+            "at-risk": lambda: queries.at_risk(now),
+            "unconfirmed": ledger.unclear.all,
+            "dead callbacks": queries.dead_callbacks,
+            "dead events": lambda: ledger.dead_letters.events(1000),
+            "dead assets": lambda: ledger.dead_letters.assets(1000),
+            "dead follow-ups": lambda: ledger.following.refused(1000),
+            **{
+                f"spend --by {by}": lambda by=by: ledger.spending.totals(by, (now - timedelta(hours=1)).date())
+                for by in By
+            },
+            "sweep: due": ledger.watching.due,
+            "sweep: expire": ledger.submissions.expire,
+            "sweep: note_risks": lambda: ledger.archiving.note_risks(timedelta(hours=2)),
+            "sweep: abandoned batches": ledger.creation.remove_abandoned,
+            "sweep: fold": ledger.counting.fold,
+            "dispatch, one goes": lambda: ledger.dispatching.dispatch("kie", Limits(1e6, self._room())),
+            "submit: claim": self._claim,
+            "submit: record": self._record,
+            "ingest: claim": lambda: ledger.inbox.claim(100, _MINUTE),
+            "poll: silent": lambda: ledger.watching.silent(100, _MINUTE, _MINUTE),
+            "archive: claim": lambda: ledger.archiving.claim(10, _MINUTE),
+            "follow_up: due": lambda: ledger.following.due(50),
+            "manifest: claim": lambda: ledger.manifests.claim(_MINUTE),
+            "notify: claim": lambda: ledger.notifying.claim(["shop"], 8, _MINUTE),
+            "cancel one": lambda: ledger.deciding.cancel([next(self._cancelled).id]),
+            "delete: obstacles": lambda: ledger.deleting.obstacles([one.id for one in self._old]),
+            "delete: objects": lambda: ledger.deleting.objects([one.id for one in self._old]),
+            "delete: children": lambda: ledger.deleting.children([one.id for one in self._old]),
+            "prune: callbacks (none)": lambda: ledger.pruning.callbacks(now - timedelta(days=999)),
+            "prune: links (none)": lambda: ledger.pruning.links(now - timedelta(days=999)),
+            "prune: events (none)": lambda: ledger.pruning.events(now - timedelta(days=999)),
+        }  # fmt: skip
+
+    def _room(self) -> int:
+        """For one more than are under way."""
+        counts = self.ledger.queries.counts()
+        waiting = len(self._claims)
+        return counts[State.SUBMITTED] + counts[State.UNCONFIRMED] + counts.get(State.SUBMITTING, 0) + waiting + 1
+
+    def _claim(self) -> None:
+        self._claims += self.ledger.submissions.claim(1, _MINUTE)
+
+    def _record(self) -> None:
+        done = [Submitted(one.attempt_id, f"t{one.attempt_id}") for one in self._claims[-1:]]
+        del self._claims[-1:]
+        self.ledger.submissions.record(done, _MINUTE)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """In milliseconds: at few, and at very many generations."""
+
+    few: float
+    many: float
+
+    @property
+    def ratio(self) -> float:
+        return self.many / self.few
+
+    @property
+    def badness(self) -> float:
+        """At most 1 is as good as it should be."""
+        return max(0.0, min(self.ratio / RATIO, (self.many - self.few) / MORE_MS))
+
+
+def run(database: str, count: int = COUNT) -> dict[str, object]:
+    with ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-bench-")))
+        if database == "sqlite":
+            urls = [f"sqlite:///{folder / f'{size}.sqlite3'}" for size in ("few", "many")]
+        else:
+            binaries = postgres.bundled_binaries()
+            if binaries is None:
+                raise SystemExit('there is no PostgreSQL: run `pip install "darkroom[dev]"`')
+            server = cleanup.enter_context(postgres.running_server(binaries))
+            urls = [server.url(size) for size in ("few", "many")]
+            for size in ("few", "many"):
+                server.create(size)
+        seconds = [fill(url, size) for url, size in zip(urls, (FEW, count), strict=True)]
+        ledgers = [Ledger(url) for url in urls]
+        for ledger in ledgers:
+            cleanup.callback(ledger.close)
+            if database == "sqlite":
+                event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
+        few, many = (Questions(ledger).all() for ledger in ledgers)
+        costs = {name: _cost(few[name], many[name]) for name in few}
+    worst = sorted(costs, key=lambda name: -costs[name].badness)
+    return {
+        "database": database,
+        "count": count,
+        "fill_seconds": round(seconds[1], 1),
+        "badness": round(costs[worst[0]].badness, 2),
+        "worst": {name: _words(costs[name]) for name in worst[:3]},
+        "too_bad": [name for name in worst if costs[name].badness > 1],
+        "costs": {name: _words(cost) for name, cost in costs.items()},
+    }
+
+
+def _words(cost: Cost) -> str:
+    return f"{cost.few:.2f} → {cost.many:.2f} ms (ratio {cost.ratio:.2f})"
+
+
+def _cost(few: Callable[[], object], many: Callable[[], object]) -> Cost:
+    cost = _medians(few, many, ROUNDS)
+    for rounds in AGAIN:
+        if cost.badness > 1:
+            cost = min(cost, _medians(few, many, rounds), key=lambda one: one.badness)
+    return cost
+
+
+def _medians(few: Callable[[], object], many: Callable[[], object], rounds: int) -> Cost:
+    """Asked in turn, so that a noisy neighbour disturbs both alike; the first time only warms up."""
+    took: list[list[float]] = [[], []]
+    for _ in range(rounds + 1):
+        for place, question in enumerate((few, many)):
+            began = time.perf_counter()
+            question()
+            took[place].append((time.perf_counter() - began) * 1000)
+    return Cost(*(statistics.median(one[1:]) for one in took))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="P5: queries at a million generations beside a thousand.")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--count", type=int, default=COUNT, help="generations of the large ledger")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    arguments = parser.parse_args()
+    result = run(arguments.database, arguments.count)
+    if not arguments.json:
+        for name, words in dict(result.pop("costs")).items():  # type: ignore[call-overload]
+            print(f"  {name:46} {words}")
+    show(result, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
