@@ -157,7 +157,7 @@ class Queries:
         query = (
             select(a.generation_id, a.url, a.error, a.tries, func.coalesce(g.finished_at, g.created_at))
             .join(generations, g.id == a.generation_id)
-            .where(text(f"assets.{UNSTORED}"), a.error.is_not(None))
+            .where(text("assets.state = 'waiting' AND assets.error IS NOT NULL"))
             .order_by(a.deadline)
             .limit(limit)
         )
