@@ -3,8 +3,9 @@
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from tempfile import SpooledTemporaryFile
 
 from tasks.asking import fresh_link
 from tasks.storing import keep_download, keep_text
@@ -12,7 +13,7 @@ from worker import stopping
 from worker.archive.sidecar import sidecar
 from worker.bells import ring_if_due
 from worker.celery import app
-from worker.content import inspect
+from worker.content import inspect, read_structure
 from worker.deadline import deadline_of
 from worker.download import Download
 from worker.draining import LEASE, drain
@@ -23,13 +24,15 @@ from worker.errors import (
     DownloadError,
     LinkDead,
     LinkForbidden,
+    NotFound,
     QueryFailed,
 )
-from worker.generation import Asset
+from worker.generation import Asset, AssetKind
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import Archived, Lost, Postponed, Stored
 from worker.redaction import described
 from worker.services import Services, services
+from worker.transfer import MEMORY_PART
 
 log = logging.getLogger(__name__)
 
@@ -192,13 +195,40 @@ def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postpo
     assets = [_with_facts(asset, new.get(asset.index)) for asset in claim.assets]
     if not all(asset.key for asset in assets):
         return False
+    verified = {index: stored.verified for index, stored in new.items()}
     here.archive.overwrite(
         here.archive.keys.sidecar(claim.generation, claim.batch_name),
-        sidecar(claim.generation, assets, {index: stored.verified for index, stored in new.items()}),
+        sidecar(claim.generation, assets, verified, _remarks(here, assets, new)),
         content_type="application/json",
         metadata={"generation-id": claim.generation.id},
     )
     return True
+
+
+def _remarks(here: Services, assets: list[Asset], new: Mapping[int, Stored]) -> dict[int, str]:
+    """What is odd about the assets, by index; the bytes of those that were stored before say it once more."""
+    found: dict[int, str] = {}
+    for asset in assets:
+        remark = new[asset.index].remark if asset.index in new else _remark(here, asset)
+        if remark is not None:
+            found[asset.index] = remark
+    return found
+
+
+def _remark(here: Services, asset: Asset) -> str | None:
+    if asset.key is None or asset.kind is AssetKind.TEXT:
+        return None
+    with SpooledTemporaryFile(MEMORY_PART) as file:
+        try:
+            with here.archive.read(asset.key) as pieces:
+                file.writelines(pieces)
+            return read_structure(file, asset.kind).remark
+        except NotFound:
+            # `darkroom verify` tells of it.
+            return None
+        except ContentInvalid as error:
+            # Whoever let it in knew that.
+            return str(error)
 
 
 def _with_facts(asset: Asset, stored: Stored | None) -> Asset:

@@ -19,6 +19,7 @@ from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.providers import PROVIDERS, Callback, Provider
+from worker.providers.bodies import json_body
 from worker.redaction import described
 from worker.services import Services, services
 
@@ -92,7 +93,8 @@ def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreada
         return CallbackUnreadable(f"there is no provider {callback.provider}")
     provider = here.provider(callback.provider)
     try:
-        outcome = provider.parse_callback(callback.headers, callback.body, callback.received_at)
+        body = json_body(callback.headers, callback.body)
+        outcome = provider.parse_callback(callback.headers, body, callback.received_at)
     except CallbackUnreadable as error:
         return error
     proof = provider.proof(callback.headers)

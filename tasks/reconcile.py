@@ -174,7 +174,8 @@ def keep_time(worker: str) -> None:
                 if is_beat and is_well:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.
                     with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
-                        services().ledger.watching.beat(worker, os.getpid())
+                        here = services()
+                        here.ledger.watching.beat(worker, os.getpid(), here.limit_settings)
         except Exception:
             log.exception("a pass has failed; the next one tries again")
         time.sleep(PAUSE)

@@ -32,7 +32,11 @@ def keep_download(here: Services, claim: ArchiveClaim, index: int, download: Dow
         stored = _keep(here, claim, index, StoredAsset(key, sha256, size, facts.content_type), file)
     sizes = (facts.width, facts.height, facts.seconds)
     source = download.sha256 if stored.sha256 != download.sha256 else None
-    return Stored(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source, stored.verified)
+    return Stored(
+        *(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source),
+        verified=stored.verified,
+        remark=facts.remark,
+    )
 
 
 def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[str, Any]) -> Stored:

@@ -24,6 +24,7 @@ from tests.clock import FakeClock
 from tests.patience import FACTOR
 from tests.postgres import WARM, Postgres, bundled_binaries, running_server
 from worker.ledger import Ledger
+from worker.ledger.database import Database
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import metadata
 from worker.redaction import RedactingFormatter
@@ -244,11 +245,11 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def warm_ledger(postgres: Postgres, migrated_database: str) -> Iterator[Ledger]:
+def warm_database(postgres: Postgres, migrated_database: str) -> Iterator[Database]:
     """One whose connections are kept: each new one reads PostgreSQL's catalogue anew, for half of what a test costs."""
-    ledger = Ledger(postgres.url(migrated_database, application_name=WARM))
-    yield ledger
-    ledger.close()
+    database = Database(postgres.url(migrated_database, application_name=WARM))
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -265,11 +266,14 @@ def ledger(request: pytest.FixtureRequest, database_url: str, clock: FakeClock) 
     if database_url.startswith("sqlite"):
         yield request.getfixturevalue("fresh_ledger")
         return
-    ledger = request.getfixturevalue("warm_ledger")
-    ledger.database.clock = clock
+    database = request.getfixturevalue("warm_database")
+    database.clock = clock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.ledger.Database", lambda *_: database)
+        ledger = Ledger(database.url)
     yield ledger
-    if ledger.database.engine.pool.checkedout():
-        ledger.close()
+    if database.engine.pool.checkedout():
+        database.close()
 
 
 @pytest.fixture

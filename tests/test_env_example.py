@@ -7,6 +7,7 @@ from worker.settings import Settings
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "env.example"
 #: settings of libraries and of the Procfile
 OTHERS = {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "HOST", "WORKER_CONCURRENCY"}
+OTHERS |= {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 #: told in its comment, because it depends on the machine or would be a wrong example
 DEFAULT_IN_WORDS = {"REDIS_URL", "DARKROOM_DATA"}
 

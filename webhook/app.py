@@ -1,8 +1,11 @@
 """The receiver as a WSGI application (`granian --interface wsgi --factory webhook.app:create_app`)."""
 
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from flask import Flask
+from werkzeug.exceptions import RequestURITooLarge
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from webhook import health
@@ -12,9 +15,15 @@ from webhook.committing import GroupCommit
 from webhook.errors import answer
 from worker.clocks import broker_error
 from worker.errors import ConfigurationError
-from worker.redaction import configure_logging
+from worker.redaction import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: characters; the path of a callback has at most 145
+LONGEST_PATH = 400
 
 
 def create_app(services: Services | None = None) -> Flask:
@@ -30,7 +39,7 @@ def create_app(services: Services | None = None) -> Flask:
         configure_logging(services.settings.log_level, secret_values(services.settings))
         return _build(services)
     except ConfigurationError as error:
-        sys.exit(f"the receiver cannot start: {error}")
+        sys.exit(redact(f"the receiver cannot start: {error}"))
 
 
 def _build(services: Services) -> Flask:
@@ -39,11 +48,24 @@ def _build(services: Services) -> Flask:
 
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    app.register_blueprint(health.blueprint(health.dependencies(services.ledger, services.clock, broker_error)))
-
     bell = Bell(lambda: ring("ingest"))
     # A ledger that was closed opens new connections when it is used again.
     group = GroupCommit(services.ledger.inbox.store, services.ledger.close)
+    asked = health.dependencies(services.ledger, services.clock, broker_error, group)
+    app.register_blueprint(health.blueprint(asked))
     callbacks = Callbacks(services.signer, services.clock, group.keep, bell.press)
-    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/callbacks": callbacks})  # type: ignore[method-assign]
+    mounted = DispatcherMiddleware(app.wsgi_app, {"/callbacks": callbacks})
+    app.wsgi_app = _ShortPaths(mounted)  # type: ignore[method-assign]
     return app
+
+
+class _ShortPaths:
+    """Lets no longer path through than LONGEST_PATH: finding what is mounted there takes the square of its slashes."""
+
+    def __init__(self, inner: "WSGIApplication") -> None:
+        self._inner = inner
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if len(environ["PATH_INFO"]) > LONGEST_PATH:
+            return answer(RequestURITooLarge())(environ, start_response)
+        return self._inner(environ, start_response)

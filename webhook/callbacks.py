@@ -1,4 +1,4 @@
-"""POST /callbacks/<provider>/<attempt_id>/<token>: authenticate, store, 200. Nothing is parsed here.
+"""POST /callbacks/<provider>/<attempt_id>/<token>: authenticate, store, 200. What it means is read by the worker.
 
 A WSGI application of its own, mounted beside Flask: Flask's work on a request costs more than keeping a callback does.
 """
@@ -13,8 +13,10 @@ from werkzeug.wrappers import Response
 from werkzeug.wsgi import get_content_length
 
 from webhook.errors import answer
+from worker.errors import RequestInvalid
 from worker.ledger.database import Clock
 from worker.ledger.inbox import Delivery
+from worker.providers.bodies import is_whole
 from worker.signing import Signer
 
 if TYPE_CHECKING:
@@ -71,13 +73,17 @@ class Callbacks:
         provider, attempt_id, token = path.groups()
         if not self._signer.verify(provider, attempt_id, token):
             return None
+        headers = {name: environ[key][:_HEADER_LENGTH] for name, key in _KEPT_HEADERS.items() if key in environ}
         body = _body(environ)
+        if "HTTP_TRANSFER_ENCODING" in environ and not is_whole(headers, body):
+            # Granian gives what came before a chunk that breaks, without an error, as if it were all.
+            raise RequestInvalid("the body is not whole JSON: send it again, or with a Content-Length")
         return Delivery(
             attempt_id=attempt_id,
             provider=provider,
             received_at=self._clock(),
             remote_address=environ.get("REMOTE_ADDR"),
-            headers={name: environ[key][:_HEADER_LENGTH] for name, key in _KEPT_HEADERS.items() if key in environ},
+            headers=headers,
             body=body,
             digest=hashlib.sha256(body).hexdigest(),
         )

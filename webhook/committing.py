@@ -44,12 +44,14 @@ class _Writer(threading.Thread):
         queue: SimpleQueue[_Waiting],
         store: Callable[[Sequence[Delivery]], object],
         prepare: Callable[[], None] | None,
+        note: Callable[[bool], None],
     ) -> None:
         # A daemon: at its end the server waits for its requests, and so for every commit they wait for.
         super().__init__(name="group-commit", daemon=True)
         self._queue = queue
         self._store = store
         self._prepare = prepare
+        self._note = note
         #: since when (monotonic) it waits for the ledger
         self.busy_since = time.monotonic()
         self.is_replaced = False
@@ -85,6 +87,7 @@ class _Writer(threading.Thread):
             if deliveries:
                 self.busy_since = time.monotonic()
                 self._store(deliveries)
+                self._note(True)
         except DarkroomError as trouble:
             error = trouble
         except Exception as trouble:
@@ -98,6 +101,8 @@ class _Writer(threading.Thread):
             error = trouble
         finally:
             self.busy_since = math.inf
+        if error is not None:
+            self._note(False)
         for waiting in group:
             waiting.answer.put(error)
 
@@ -126,6 +131,12 @@ class GroupCommit:
         self._starting = threading.Lock()
         self._writer: _Writer | None = None
         self._hanging: list[_Writer] = []
+        #: when (monotonic) the latest store failed; None after one that did not
+        self.failed_at: float | None = None
+
+    def note(self, stored: bool) -> None:
+        """Take down how a store has ended, also one of somebody else."""
+        self.failed_at = None if stored else time.monotonic()
 
     def keep(self, delivery: Delivery) -> None:
         """Return when the delivery is durable.
@@ -155,6 +166,7 @@ class GroupCommit:
             except Empty:
                 if time.monotonic() >= give_up_at:
                     waiting.delivery = None
+                    self.note(False)
                     raise LedgerUnavailable(f"the ledger did not answer within {self._patience:g} seconds") from None
 
     def _replace(self, writer: _Writer | None) -> _Writer:
@@ -166,7 +178,7 @@ class GroupCommit:
             if self._writer is writer:
                 if writer is not None:
                     self._leave(writer)
-                self._writer = _Writer(self._queue, self._store, self._reconnect if writer else None)
+                self._writer = _Writer(self._queue, self._store, self._reconnect if writer else None, self.note)
                 self._writer.start()
             assert self._writer is not None  # noqa: S101  a fact for the type checker
             return self._writer

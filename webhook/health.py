@@ -12,6 +12,7 @@ from typing import Literal
 
 from flask import Blueprint, Response, jsonify
 
+from webhook.committing import GroupCommit
 from worker import watchdog
 from worker.clocks import complaint
 from worker.errors import ConfigurationError
@@ -28,6 +29,9 @@ PATIENCE = 0.8
 HANGS_AFTER = 15.0
 #: how many checks of one dependency may hang at once; with one more, the process ends and is started again
 MOST_HANGING = 3
+
+#: seconds after a store that failed until /readyz tries one of its own
+TRY_AGAIN = 5.0
 
 SILENT_AFTER = timedelta(seconds=90)
 #: a worker that was silent for so long was taken away on purpose, like a container that was replaced
@@ -101,9 +105,11 @@ class Dependency:
 
 
 def dependencies(
-    ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None]
+    ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None], group: GroupCommit
 ) -> Mapping[str, Dependency]:
     """`broker_error` says how far this machine's clock is ahead of the broker's, and raises when that does not answer.
+
+    `group` knows whether the latest callback could be stored.
 
     A clock that differs degrades, and refuses no callback: what comes is stamped with the ledger's own time. A ledger
     that does not answer is closed, so that the next question goes over a new connection.
@@ -115,7 +121,7 @@ def dependencies(
 
     return {
         "ledger": Dependency(
-            partial(_check_ledger, ledger),
+            partial(_check_ledger, ledger, group),
             Finding("unavailable", "the ledger does not answer: callbacks get a 503 until it does"),
             ledger.close,
         ),
@@ -135,27 +141,46 @@ def dependencies(
     }
 
 
-def _check_ledger(ledger: Ledger) -> Finding:
+def _check_ledger(ledger: Ledger, group: GroupCommit) -> Finding:
     try:
         objection = ledger.watching.ping()
+        if not _can_store(ledger, group):
+            return Finding("unavailable", "the last callback could not be stored: see the log of the receiver")
     except ConfigurationError as error:
-        return Finding("unavailable", str(error))
+        # What the database says may name its host.
+        log.warning("not ready: %s", error)
+        return Finding("unavailable", "the ledger cannot be used as it is: run `darkroom db upgrade`, or see the log")
     # Not unavailable: callbacks are kept all the same.
     wrong = str(objection) if objection else complaint("database", ledger.database.local_error)
     return Finding("degraded", wrong) if wrong else OK
 
 
+def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
+    """A ledger that can be read may have no room: the last store counts, and from time to time one of our own."""
+    if group.failed_at is None:
+        return True
+    if time.monotonic() - group.failed_at < TRY_AGAIN:
+        return False
+    # Noted before: it may hang, or raise.
+    group.note(False)
+    ledger.inbox.try_store()
+    group.note(True)
+    return True
+
+
 def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     now = clock()
     beats = ledger.watching.heartbeats()
-    known = {beat.worker: quiet for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER}
+    known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER]
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
-    silent = [f"{worker} for {quiet.seconds} s" for worker, quiet in known.items() if quiet > SILENT_AFTER]
-    if silent:
-        return Finding("degraded", f"silent: {', '.join(silent)}; restart what does not come back")
-    if old := [beat.worker for beat in beats if beat.is_too_old and beat.worker in known]:
-        return Finding("degraded", f"too old for the ledger: {', '.join(old)}; start the newer version instead")
+    # Anybody may ask: no names of machines.
+    if silent := [quiet for _, quiet in known if quiet > SILENT_AFTER]:
+        many = f"{len(silent)} of {len(known)} workers are silent, the longest for {max(silent).seconds} s"
+        return Finding("degraded", f"{many}; `darkroom doctor` names them; restart what does not come back")
+    if old := sum(beat.is_too_old for beat, _ in known):
+        many = f"{old} of {len(known)} workers are too old for the ledger"
+        return Finding("degraded", f"{many}; `darkroom doctor` names them; start the newer version instead")
     return OK
 
 

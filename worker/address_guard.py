@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import quote
 
+from worker.download_allow import LABEL, Allowed
 from worker.errors import ConfigurationError, LinkForbidden
 
 _SETTING = "DARKROOM_DOWNLOAD_ALLOW"
@@ -53,11 +54,8 @@ _FORBIDDEN_V6 = tuple(
     )
 )
 
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-# A last label that is a number makes the resolver read the whole name as an IPv4 address (127.1, 0x7f000001).
-_NAME = re.compile(rf"(?:{_LABEL}\.)*(?!\d){_LABEL}", re.ASCII)
 _LINK = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?"
+    rf"(?P<scheme>https?)://(?P<host>{LABEL}(?:\.{LABEL})*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?"
     r"(?P<path>[/?][^#]*)?(?:#.*)?",
     re.ASCII | re.IGNORECASE,
 )
@@ -88,25 +86,16 @@ class Target:
 class AddressGuard:
     """Decides about links and addresses.
 
-    `allow` (DARKROOM_DOWNLOAD_ALLOW) lists host names and networks, separated by commas. Links to them may use
-    plain http and any port. A name alone does not open a private address: that needs its network as well.
+    `allow` (DARKROOM_DOWNLOAD_ALLOW) lists host names and networks, separated by commas, each also with a port. Links
+    to them may use plain http and any port, or only theirs. A name does not open a private address: that needs its
+    network as well.
     """
 
     def __init__(self, allow: str = "") -> None:
-        names: set[str] = set()
-        networks: list[IPv4Network | IPv6Network] = []
-        for entry in filter(None, (part.strip().lower() for part in allow.split(","))):
-            if _NAME.fullmatch(entry):
-                names.add(entry)
-                continue
-            try:
-                networks.append(ipaddress.ip_network(entry))
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"{_SETTING}: {entry!r} is neither a host name nor an address or network such as 10.1.0.0/16"
-                ) from error
-        self._names = frozenset(names)
-        self._networks = tuple(networks)
+        try:
+            self._allowed = Allowed(allow)
+        except ValueError as error:
+            raise ConfigurationError(f"{_SETTING}: {error}") from error
 
     def admit(self, url: str, hosts: Collection[str]) -> Target:
         """Split a link that leads to one of `hosts` or their subdomains, or to what `allow` names.
@@ -123,13 +112,14 @@ class AddressGuard:
         path = quote(parts["path"] or "/", safe=_PRINTABLE_ASCII)
         port = int(parts["port"] or DEFAULT_PORTS[scheme])
         target = Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
-        if self._is_allowed(host):
+        if self._allowed.names(host, port):
             if not 0 < port < 65536:
                 raise LinkForbidden(f"{target}: there is no port {port}")
             return target
         if not _is_within(host, hosts):
             raise LinkForbidden(
-                f"{target}: its host is none of the provider's; if it is to be trusted, add it to {_SETTING}"
+                f"{target}: its host is none of the provider's; if it is to be trusted, add it to MJPROXY_RESULT_HOSTS "
+                f"(a relay of midjourney-proxy) or {_SETTING}"
             )
         if scheme != "https" or port != DEFAULT_PORTS["https"]:
             raise LinkForbidden(f"{target}: only https on port 443 is allowed, unless {_SETTING} names the host")
@@ -144,7 +134,7 @@ class AddressGuard:
         """
         addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         for *_, address in addresses:
-            if not self._may_connect(ipaddress.ip_address(address[0])):
+            if not self._may_connect(ipaddress.ip_address(address[0]), target.port):
                 raise LinkForbidden(f"{target}: its host has the address {address[0]}, where no download may go")
         failure: OSError = TimeoutError("its total time is over")
         for family, kind, protocol, _, address in addresses:
@@ -163,15 +153,17 @@ class AddressGuard:
                 return connection
         raise failure
 
-    def _is_allowed(self, host: str) -> bool:
+    def check_literal(self, target: Target) -> None:
+        """Refuse a forbidden address as host, where a proxy connects and resolves names. Raises LinkForbidden."""
         try:
-            address = ipaddress.ip_address(host)
+            address = ipaddress.ip_address(target.host)
         except ValueError:
-            return _is_within(host, self._names)
-        return any(address in network for network in self._networks)
+            return
+        if not self._may_connect(address, target.port):
+            raise LinkForbidden(f"{target}: no download may go to this address")
 
-    def _may_connect(self, address: IPv4Address | IPv6Address) -> bool:
-        if any(address in network for network in self._networks):
+    def _may_connect(self, address: IPv4Address | IPv6Address, port: int = 443) -> bool:
+        if self._allowed.opens(address, port):
             return True
         if isinstance(address, IPv4Address):
             return not any(address in network for network in _FORBIDDEN_V4)

@@ -78,7 +78,8 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
         now = time.monotonic()
         if DrainingTask.shows_life and now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
             DrainingTask._beaten_at = now
-            services().ledger.watching.beat(self.request.hostname or "unknown", os.getppid())
+            here = services()
+            here.ledger.watching.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
 
 
 @contextmanager

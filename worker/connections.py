@@ -1,5 +1,7 @@
 """Connections for downloads: to checked addresses only, ended by a deadline, kept alive from one link to the next.
 
+Where a proxy makes them, only what the link itself says can be checked.
+
 They speak through `http.client` and not through requests, because requests and urllib3 rewrite a link on its way out,
 which breaks its signature, and cannot end a reply whose header drips in. It also moves the
 bytes with less CPU than requests.
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.address_guard import DEFAULT_PORTS, AddressGuard, Target
+from worker.egress import proxy_for, whole_address
 from worker.timed_reader import timed_response
 
 #: a kept connection that was idle longer (seconds) may have been forgotten by a firewall on its way, without a word
@@ -112,6 +115,7 @@ class _Connection(http.client.HTTPConnection):
         self.default_port = DEFAULT_PORTS[target.scheme]
         self.kept_since = 0.0
         self._target = target
+        self._proxy = proxy_for(*target.origin)
         self._guard = guard
         self._tls = tls
         self._connect_timeout = connect_timeout
@@ -120,11 +124,19 @@ class _Connection(http.client.HTTPConnection):
 
     def get(self, path: str, headers: Mapping[str, str], deadline: float) -> http.client.HTTPResponse:
         self._deadline = deadline
+        if self._proxy is not None and self._target.scheme == "http":
+            path = whole_address(self.host, self.port, path)
+            headers = {**headers, **self._proxy.headers}
         self.request("GET", path, headers=headers)
         return self.getresponse()
 
     def connect(self) -> None:
-        self.sock = self._guard.connect(self._target, timeout=self._connect_timeout, deadline=self._deadline)
+        times = {"timeout": self._connect_timeout, "deadline": self._deadline}
+        if self._proxy is None:
+            self.sock = self._guard.connect(self._target, **times)
+        else:
+            self._guard.check_literal(self._target)
+            self.sock = self._proxy.reach(self._target.scheme, self._target.host, self._target.port, **times)
         if self._target.scheme == "https":
             # The time-out of connecting still holds, for the whole of the handshake.
             self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._target.host)

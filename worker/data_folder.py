@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.errors import ConfigurationError
+from worker.private_files import open_private
 
 SECRETS = "secrets.json"
 LOCK = "darkroom.lock"
@@ -31,7 +32,7 @@ def folder_errors(data: Path) -> Iterator[None]:
 @contextmanager
 def sole_use(data: Path) -> Iterator[None]:
     """Hold the folder's lock; raises ConfigurationError with the number of the process that holds it already."""
-    with (data / LOCK).open("a+", encoding="ascii") as file:
+    with open(data / LOCK, "a+", encoding="ascii", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -63,15 +64,18 @@ def kept_secrets(data: Path) -> dict[str, str]:
 def read_values(path: Path) -> dict[str, str]:
     """A flat JSON object; nothing if there is no such file; raises ConfigurationError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST)
-        return {str(name): str(value) for name, value in json.loads(content).items()}
+        return {str(name): str(value) for name, value in json.loads(_read(path)).items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path} is damaged: restore it, or delete it to have it made anew") from error
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb", opener=open_private) as file:
+        return file.read(_LARGEST)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -17,10 +17,14 @@ from pathlib import Path
 
 from worker.data_folder import SECRETS, folder_errors, kept_secrets, read_values, sole_use, write_private
 from worker.errors import ConfigurationError
+from worker.least_secrets import receiver_environment
+from worker.private_files import make_private_folder
 from worker.processes import Child, OnOutput, Supervisor, print_line
 from worker.servers import LOOPBACK, Server, broker, http_answers, s3_server
 
 RUNNING = "running.json"
+#: of the Procfile's processes, those that need no secret but that of the ledger, the broker and the callbacks
+_WITHOUT_PROVIDERS = {"release", "web"}
 PACKAGES = ("webhook", "tasks", "worker")
 
 
@@ -34,7 +38,11 @@ class Embedded:
 
     def start_procfile(self, commands: Mapping[str, str]) -> None:
         """Run `release` to its end, then start the others; returns when they can serve, else ConfigurationError."""
-        children = {name: Child(name, ("/bin/sh", "-c", command), self.env) for name, command in commands.items()}
+        least = receiver_environment(self.env)
+        children = {
+            name: Child(name, ("/bin/sh", "-c", command), least if name in _WITHOUT_PROVIDERS else self.env)
+            for name, command in commands.items()
+        }
         if release := children.pop("release", None):
             self.say("preparing the ledger")
             self.supervisor.run(release)
@@ -64,7 +72,7 @@ def embedded(
     _refuse_hidden_packages(Path.cwd())
     with ExitStack() as cleanup:
         with folder_errors(data):
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(data)
             cleanup.enter_context(sole_use(data))
             kept = kept_secrets(data)
         ours = {

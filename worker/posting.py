@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from worker.egress import proxy_for, whole_address
 from worker.subscribers import is_private
 from worker.timed_reader import timed_response
 from worker.trust import trusted_authorities
@@ -44,6 +45,7 @@ class Line:
         self._default_port = 443 if self._is_tls else 80
         self._port = parts.port or self._default_port
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._proxy = proxy_for(parts.scheme, self._host, self._port)
         self._kept: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
@@ -84,7 +86,11 @@ class Line:
             sock, options, timeout=PATIENCE, deadline=deadline
         )
         try:
-            connection.request("POST", self._target, body, dict(headers))
+            if self._proxy is not None and not self._is_tls:
+                target = whole_address(self._host, self._port, self._target)
+                connection.request("POST", target, body, {**headers, **self._proxy.headers})
+            else:
+                connection.request("POST", self._target, body, dict(headers))
             response = connection.getresponse()
             is_reusable = _is_used_up(response)
         except BaseException:
@@ -102,7 +108,14 @@ class Line:
         connection.default_port = self._default_port
         # Or it would connect by itself, to whatever address and without TLS.
         connection.auto_open = 0
-        sock = _connected(self._host, self._port, plain=not self._is_tls)
+        if self._proxy is None:
+            sock = _connected(self._host, self._port, plain=not self._is_tls)
+        else:
+            if not self._is_tls:
+                _refuse_public(self._host)
+            deadline = time.monotonic() + PATIENCE
+            scheme = "https" if self._is_tls else "http"
+            sock = self._proxy.reach(scheme, self._host, self._port, timeout=CONNECT_TIMEOUT, deadline=deadline)
         try:
             connection.sock = _tls().wrap_socket(sock, server_hostname=self._host) if self._is_tls else sock
         except BaseException:
@@ -140,6 +153,16 @@ def _connected(host: str, port: int, *, plain: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
     raise failure
+
+
+def _refuse_public(host: str) -> None:
+    """As far as can be seen from here: a proxy resolves names that nobody else knows."""
+    try:
+        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return
+    if not all(is_private(str(address[0])) for *_, address in addresses):
+        raise _TooOpenError
 
 
 class _TooOpenError(OSError):

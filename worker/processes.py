@@ -15,6 +15,7 @@ from typing import IO, Self
 
 from worker.errors import ConfigurationError
 from worker.guardian import Guardian
+from worker.private_files import UMASK
 
 #: takes a child's name and one line of its output; called from several threads, must not raise
 OnOutput = Callable[[str, str], None]
@@ -120,6 +121,7 @@ class _Watched:
                     stderr=subprocess.STDOUT,
                     env=dict(self.child.env),
                     cwd=self.child.cwd,
+                    umask=UMASK,
                     start_new_session=True,  # the terminal's Ctrl-C reaches the parent only, which stops in order
                 )
         except OSError as error:

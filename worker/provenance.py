@@ -40,7 +40,7 @@ _PNG_KEYWORD = b"XML:com.adobe.xmp\0"
 _PNG_PROFILES = (b"Raw profile type xmp\0", b"Raw profile type iptc\0")
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_SOI, _SOS, _APP0, _APP1, _APP11 = 0xD8, 0xDA, 0xE0, 0xE1, 0xEB
+_SOI, _SOS, _APP0, _APP1, _APP2, _APP11 = 0xD8, 0xDA, 0xE0, 0xE1, 0xE2, 0xEB
 _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10
 
 
@@ -84,6 +84,9 @@ def _jpeg(file: IO[bytes], packet: bytes) -> list[Edit] | None:
             return None
         if marker == _APP11 and head.startswith(b"JP"):
             return None
+        # The index of further pictures holds the length of this one.
+        if marker == _APP2 and head.startswith(b"MPF\0"):
+            return None
         # JFIF and Exif both want to be the first.
         if at == place and (marker == _APP0 or (marker == _APP1 and head.startswith(b"Exif\0"))):
             place = at + 2 + length
@@ -108,7 +111,9 @@ def _jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, int, int]]:
 
 
 def _webp(file: IO[bytes], packet: bytes) -> list[Edit] | None:
-    size = file.seek(0, os.SEEK_END)
+    # Bytes may follow after its end.
+    file.seek(4)
+    size = struct.unpack("<I", file.read(4))[0] + 8
     at = 12
     first: tuple[bytes, bytes] | None = None
     while at < size:

@@ -8,23 +8,38 @@ from math import ceil
 from typing import Any
 
 _HIDDEN = "[redacted]"
-_SLASH = r"(?:\\?/|%2F)"
+# JSON and other links escape what they hold, once or twice.
+_SLASH = r"(?:\\*/|%(?:25)*2F)"
+_BEFORE = r"(?:[?&#;]|\\u0026|%(?:25)*(?:3F|26|23))"
+_EQUALS = r"(?:=|%(?:25)*3D)"
+_VALUE = r"[^&\s\"'<>]+"
 _PATTERNS = (
-    # the token of a callback URL, also where JSON or another URL has escaped its slashes
+    # the token of a callback URL
     (
         re.compile(rf"({_SLASH}callbacks(?:{_SLASH}[^/\s%\\]+){{2}}{_SLASH})[^\s\"'<>?#&]+", re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
-    # the signature of a link: Discord, S3, Google, Azure, and what looks like a key
+    # the signature of a link: Discord, S3, Google, Azure, CloudFront, and what looks like a key
     (
-        re.compile(r"([?&](?:ex|is|hm|se|sig|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|[A-Za-z_-]*(?:token|key|secret|signature|password))=)"
-                   r"[^&\s\"'<>]+", re.IGNORECASE),
+        re.compile(rf"({_BEFORE}(?:ex|is|hm|se|sig|sign|auth|hmac|policy|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|"
+                   rf"[A-Za-z_-]*(?:token|key|secret|signature|password|credential)){_EQUALS}){_VALUE}", re.IGNORECASE),
+        rf"\1{_HIDDEN}",
+    ),
+    # the same names without a link around them, as in the words of a database
+    (
+        re.compile(rf"((?<![\w-])[\w-]*(?:password|passwd|secret|token|hmac|auth)=)(?:'[^']*'|{_VALUE})",
+                   re.IGNORECASE),
         rf"\1{_HIDDEN}",
     ),
     (re.compile(r"(Bearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    # what signs our webhooks
+    (re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+"), rf"\1{_HIDDEN}"),
     # the password of a database or a broker, up to the last @: it may hold one itself
     (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
 )  # fmt: skip
+
+_LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
+_USER = re.compile(r"(://)[^/?#]*@")
 
 #: a file written into a text, as options have pictures
 _DATA_LINK = re.compile(r"(data:[\w.+/-]*;base64,)([A-Za-z0-9+/_-]+=*)")
@@ -54,6 +69,20 @@ def shorten_files(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: shorten_files(item) for name, item in value.items()}
     return [shorten_files(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def signatures_cut(value: Any) -> Any:
+    """Each link in a text or a JSON value that holds a secret, without its user, query and fragment."""
+    if isinstance(value, str):
+        return _LINK.sub(lambda found: _cut(found[0]), value)
+    if isinstance(value, Mapping):
+        return {name: signatures_cut(item) for name, item in value.items()}
+    return [signatures_cut(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _cut(link: str) -> str:
+    # In its path there may still be a token of ours.
+    return link if redact(link) == link else redact(_USER.sub(r"\1", re.split("[?#]", link, maxsplit=1)[0]))
 
 
 def _kilobytes(base64: str) -> str:

@@ -6,6 +6,15 @@ from pathlib import Path
 from worker.errors import ConfigurationError
 from worker.setting_files import read_setting_file
 
+#: boto3 reads the variables itself, and knows no files for them
+_BUCKET_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def bucket_credentials() -> dict[str, str]:
+    """Of the bucket, those that are set, or in files; raises ConfigurationError as `read_secret_file` does."""
+    found = {name: os.environ.get(name) or read_secret_file(name) for name in _BUCKET_CREDENTIALS}
+    return {name: value for name, value in found.items() if value}
+
 
 def read_secret_file(setting: str) -> str | None:
     """The text of the file that `<SETTING>_FILE` names, None if it names none.

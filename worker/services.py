@@ -1,11 +1,11 @@
 """What the steps of the flow work with, built from the settings on first use, once per process."""
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from threading import Lock
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -13,14 +13,16 @@ from worker.account_keys import key_mark
 from worker.archive import Archive, Keys, open_archive
 from worker.broker_url import read_broker_url
 from worker.download import Downloader
+from worker.egress import proxy_secrets
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.database import Clock
+from worker.ledger.database import Clock, passwords_in
 from worker.ledger.dispatching import Limits
 from worker.locked_cached_property import locked_cached_property
 from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
-from worker.settings import Settings, load_settings
+from worker.secret_files import bucket_credentials
+from worker.settings import Settings, load_settings, provider_prefixes
 from worker.signing import Signer
 
 
@@ -91,6 +93,12 @@ class Services:
         prefix = provider_class(name).prefix
         return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
 
+    @property
+    def limit_settings(self) -> dict[str, float]:
+        """All settings of `limits`, by name: one account is used by all workers, who must not differ about it."""
+        names = [f"{prefix}_{which}" for prefix in provider_prefixes() for which in ("RATE", "IN_FLIGHT")]
+        return {name: getattr(self.settings, name.lower()) for name in names}
+
     def retention(self, provider: Provider) -> timedelta:
         """How long a link of this provider lives that does not say so itself."""
         return provider.retention or self.settings.link_life
@@ -117,12 +125,20 @@ def services() -> Services:
 os.register_at_fork(after_in_child=services.cache_clear)
 
 
+#: what a variable is called that holds a secret of a library: PGPASSWORD, AWS_SESSION_TOKEN
+_SECRET_VARIABLE = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:SECRET|ACCESS|PRIVATE|API)_KEY)$")
+
+
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """Every secret among the settings, for the log's redaction: each of several keys, and of each its secret part."""
+    """Every secret of the settings and of the environment, for the log's redaction.
+
+    Of several keys each, and of each its secret part. Raises ConfigurationError for a file that cannot be read.
+    """
     fields = (getattr(settings, name) for name in type(settings).model_fields)
     secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]
     keys = [key.strip() for secret in secrets for key in secret.split(",")]
     parts = [key.partition(":")[2].strip() for key in keys]
-    passwords = [urlsplit(settings.database_url or "").password, os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    passwords += read_broker_url(settings.redis_url).secrets
-    return tuple(secret for secret in (*secrets, *keys, *parts, *passwords) if secret)
+    passwords = [*passwords_in(settings.database_url or ""), *read_broker_url(settings.redis_url).secrets]
+    variables = [value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name.upper())]
+    bucket = [value for name, value in bucket_credentials().items() if name != "AWS_ACCESS_KEY_ID"]
+    return tuple(filter(None, (*secrets, *keys, *parts, *passwords, *variables, *bucket, *proxy_secrets())))

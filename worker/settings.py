@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta, tzinfo
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -15,9 +16,11 @@ from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
 from worker.broker_url import read_broker_url
 from worker.budget_days import read_zone
+from worker.download_allow import Allowed, check_hosts
+from worker.egress import proxies
 from worker.errors import ConfigurationError
 from worker.prices import Prices
-from worker.secret_files import read_secret_file
+from worker.secret_files import bucket_credentials, read_secret_file
 from worker.standard_webhooks import FORM, WebhookSigner
 from worker.subscribers import celery_tasks, patterns, webhooks
 
@@ -76,7 +79,7 @@ class Settings(BaseSettings):
     # --- Darkroom's own ---
     darkroom_data: Path = Path("darkroom-data")
     darkroom_signing_keys: SecretStr | None = None
-    darkroom_download_allow: str = ""
+    darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: minutes after which an unclear submission is looked for no more, and waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
@@ -143,7 +146,7 @@ class Settings(BaseSettings):
     #: (`/mj-turbo/mj/…`) or by the field `accountFilter`
     mjproxy_speed: Literal["flag", "path", "filter"] = "flag"
     #: hosts besides Discord's that the proxy's result links may point to, separated by commas
-    mjproxy_result_hosts: str = ""
+    mjproxy_result_hosts: Annotated[str, _read_by(check_hosts)] = ""
     #: the proxy's own defaults: three at once and ten that wait
     mjproxy_rate: float = Field(default=2, gt=0, le=1_000_000)
     mjproxy_in_flight: int = Field(default=13, ge=1)
@@ -251,8 +254,22 @@ def provider_prefixes() -> tuple[str, ...]:
     return tuple(name.removesuffix("_in_flight").upper() for name in names if name.endswith("_in_flight"))
 
 
+@cache
+def secret_names() -> frozenset[str]:
+    """The variables that hold a secret and nothing else."""
+    fields = Settings.model_fields
+    return frozenset(name.upper() for name, field in fields.items() if _holds_secret(field.annotation))
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
 def load_settings() -> Settings:
     """Read the environment; raises ConfigurationError with one line per wrong setting."""
+    # Those of the bucket are read by others, later, where a wrong file would be no sentence.
+    bucket_credentials()
+    proxies()
     try:
         return Settings()
     except ValidationError as error:

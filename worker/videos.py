@@ -1,4 +1,4 @@
-"""Is an MP4 video whole: its boxes (ISO/IEC 14496-12) fill the file, and the samples they promise lie in its data."""
+"""Is an MP4 or QuickTime video whole: its boxes (ISO/IEC 14496-12) end with the file, and its samples lie within it."""
 
 import re
 import struct
@@ -9,6 +9,7 @@ from itertools import count, islice
 from typing import IO
 
 from worker.errors import ContentInvalid
+from worker.images import Seen, trailing
 
 #: box headers that are read in one file; an hour in fragments of half a second has 22,000
 MAX_BOXES = 100_000
@@ -19,8 +20,12 @@ MAX_ENTRIES = 2_000_000
 _ROWS = 4096
 
 #: the brands under which MP4 videos are written: https://mp4ra.org/registered-types/brands
-_VIDEO_BRAND = re.compile(rb"iso[m2-9a-c]|mp4[12]|avc1|av01|hvc1|M4V[ HP]|MSNV|f4v |dash|cmfc|3g[p2].")
+_VIDEO_BRAND = re.compile(rb"iso[m2-9a-c]|mp4[12]|avc1|av01|hvc1|M4V[ HP]|MSNV|f4v |dash|cmfc|3g[p2].|qt  ")
 _BOX_NAME = re.compile(rb"[ -~\xa9]{4}")
+#: what stands at the top of films; half a box of another kind behind a whole film is something else
+_TOP_BOX = frozenset(
+    "ftyp moov mdat moof mfra sidx ssix styp prft emsg free skip wide uuid meta pnot udta".split()  # noqa: SIM905
+)
 
 _U32, _U64 = struct.Struct(">I"), struct.Struct(">Q")
 _RUN = struct.Struct(">II4x")
@@ -40,26 +45,14 @@ class Box:
     end: int
 
 
-def mp4(file: IO[bytes], size: int) -> tuple[int, int, float | None]:
-    """Width, height and length in seconds (None if not stated) of an MP4 video of `size` bytes; nothing is decoded.
+def mp4(file: IO[bytes], size: int) -> Seen:
+    """Width, height, length in seconds (None if not stated) and a remark of an MP4 or QuickTime video of `size` bytes.
 
-    Fragmented films are accepted too; whether one of them lost whole fragments at its end, its bytes cannot tell.
-    Raises ContentInvalid with the reason: not a video, cut off, damaged, something after its end.
+    Nothing is decoded. Fragmented films are accepted too; whether one of them lost whole fragments at its end, its
+    bytes cannot tell. Raises ContentInvalid with the reason: not a video, cut off, damaged.
     """
-    boxes = _Boxes(file)
-    movie: Box | None = None
-    fragments = 0
-    data: list[Box] = []
-    for number, box in enumerate(boxes.within(Box("file", 0, size), last_is_open=True)):
-        if (box.kind == "ftyp") != (number == 0) or (box.kind == "moov" and movie):
-            raise ContentInvalid(f"the MP4 has a {box.kind} box at byte {box.start:,}: it may be two files in one")
-        if box.kind == "ftyp":
-            _check_brand(boxes.read(box, 0, min(box.end - box.start, 1024)))
-        elif box.kind == "moov":
-            movie = box
-        elif box.kind == "mdat" and box.start < box.end:
-            data.append(box)
-        fragments += box.kind == "moof"
+    boxes = Boxes(file, "MP4")
+    movie, data, fragments, end = _top(boxes, size)
     if movie is None or not data or len(data) < fragments:
         missing = "index (moov)" if movie is None else "data (mdat)"
         raise ContentInvalid(f"the MP4 is cut off: it lacks its {missing}")
@@ -72,74 +65,123 @@ def mp4(file: IO[bytes], size: int) -> tuple[int, int, float | None]:
         if track in pictures and not has_samples and not fragments:
             raise ContentInvalid("the MP4's video track holds no pictures")
     width, height = boxes.versioned(boxes.one(pictures[0], "tkhd"), _TRACK)
-    return width >> 16, height >> 16, _seconds(boxes, movie, is_fragmented=fragments > 0)
+    seconds = _seconds(boxes, movie, is_fragmented=fragments > 0)
+    return Seen(width >> 16, height >> 16, seconds, trailing(size - end, "video"))
 
 
-class _Boxes:
+def _top(boxes: "Boxes", size: int) -> tuple[Box | None, list[Box], int, int]:
+    """The index, the areas of data, the number of fragments, and where the film ends."""
+    movie: Box | None = None
+    data: list[Box] = []
+    fragments = at = 0
+    while at < size:
+        try:
+            box = boxes.next(at, size, may_be_open=True)
+        except ContentInvalid:
+            if movie and data and not _is_cut_box(boxes, at, size, fragments):
+                break
+            raise
+        if at and box.kind in {"ftyp", "moov"} and movie and data:
+            # Another film, or half of one.
+            break
+        if box.kind == "ftyp" and not at:
+            _check_brand(boxes.read(box, 0, min(box.end - box.start, 1024)))
+        elif box.kind == "ftyp" or (box.kind == "moov" and movie):
+            raise ContentInvalid(f"the MP4 has a {box.kind} box at byte {at:,}: it may be two files in one")
+        elif box.kind == "moov":
+            movie = box
+        elif box.kind == "mdat" and box.start < box.end:
+            data.append(box)
+        fragments += box.kind == "moof"
+        at = box.end
+    return movie, data, fragments, at
+
+
+def _is_cut_box(boxes: "Boxes", at: int, size: int, fragments: int) -> bool:
+    """Whether what cannot be read as a box looks like the beginning of one: then the film may be cut."""
+    header = boxes.read(Box("file", 0, size), at, min(8, size - at))
+    if len(header) < 8:
+        # Too little to tell, but only a film in fragments goes on after its index and its data.
+        return fragments > 0
+    return header[4:].decode("latin-1") in _TOP_BOX
+
+
+class Boxes:
     """Random access to the boxes of one file, in bounded memory and with a bounded number of reads."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
+        self._name = name
         self._headers = 0
         self._entries = 0
 
-    def within(self, box: Box, *, last_is_open: bool = False) -> Iterator[Box]:
-        """The boxes in a box, which they must fill; `last_is_open` allows the last one to state no length."""
-        at = box.start
+    def within(self, box: Box, *, skipping: int = 0) -> Iterator[Box]:
+        """The boxes in a box, which they must fill from byte `skipping` on."""
+        at = box.start + skipping
         while at < box.end:
-            self._headers += 1
-            if self._headers > MAX_BOXES:
-                raise ContentInvalid(f"the MP4 has more than {MAX_BOXES:,} boxes")
-            header = self.read(box, at - box.start, 8)
-            length, kind, head = _U32.unpack_from(header)[0], header[4:], 8
-            if not _BOX_NAME.fullmatch(kind):
-                raise ContentInvalid(f"the MP4 is damaged or has data after its end: no box begins at byte {at:,}")
-            if length == 1:
-                length, head = _U64.unpack(self.read(box, at - box.start + 8, 8))[0], 16
-            elif length == 0 and last_is_open:
-                length = box.end - at
-            name = kind.decode("latin-1")
-            if length < head or at + length > box.end:
-                raise ContentInvalid(
-                    f"the MP4 is cut off or damaged: its {name!r} box at byte {at:,} states {length:,} bytes, "
-                    f"and {box.end - at:,} are left"
-                )
-            yield Box(name, at + head, at + length)
-            at += length
+            child = self.next(at, box.end)
+            yield child
+            at = child.end
+
+    def next(self, at: int, end: int, *, may_be_open: bool = False) -> Box:
+        """The box at this byte, which must end within `end`; `may_be_open` allows data to state no length."""
+        self._headers += 1
+        if self._headers > MAX_BOXES:
+            raise ContentInvalid(f"the {self._name} has more than {MAX_BOXES:,} boxes")
+        around = Box("file", at, end)
+        header = self.read(around, 0, 8)
+        length, kind, head = _U32.unpack_from(header)[0], header[4:], 8
+        if not _BOX_NAME.fullmatch(kind):
+            raise ContentInvalid(f"the {self._name} is damaged or has data after its end: no box begins at byte {at:,}")
+        if length == 1:
+            length, head = _U64.unpack(self.read(around, 8, 8))[0], 16
+        elif length == 0 and may_be_open and kind == b"mdat":
+            length = end - at
+        name = kind.decode("latin-1")
+        if length < head or at + length > end:
+            raise ContentInvalid(
+                f"the {self._name} is cut off or damaged: its {name!r} box at byte {at:,} states {length:,} bytes, "
+                f"and {end - at:,} are left"
+            )
+        return Box(name, at + head, at + length)
 
     def one(self, box: Box, *path: str) -> Box:
         """The only box of a kind in a box, however many levels down."""
         for kind in path:
             found = [child for child in self.within(box) if child.kind == kind]
             if len(found) != 1:
-                raise ContentInvalid(f"the MP4 is damaged: a {box.kind} box holds {len(found)} {kind} boxes, not one")
+                raise ContentInvalid(
+                    f"the {self._name} is damaged: a {box.kind} box holds {len(found)} {kind} boxes, not one"
+                )
             (box,) = found
         return box
 
     def read(self, box: Box, offset: int, length: int) -> bytes:
         if box.start + offset + length > box.end:
-            raise ContentInvalid(f"the MP4 is cut off or damaged: its {box.kind} ends within a field")
+            raise ContentInvalid(f"the {self._name} is cut off or damaged: its {box.kind} ends within a field")
         self._file.seek(box.start + offset)
         found = self._file.read(length)
         if len(found) != length:
-            raise ContentInvalid("the MP4 is cut off: its end is missing")
+            raise ContentInvalid(f"the {self._name} is cut off: its end is missing")
         return found
 
     def versioned(self, box: Box, layouts: dict[int, struct.Struct]) -> tuple[int, ...]:
         """Fields whose place depends on the version in the first byte."""
         version = self.read(box, 0, 1)[0]
         if version not in layouts:
-            raise ContentInvalid(f"the MP4's {box.kind} box has the unknown version {version}")
+            raise ContentInvalid(f"the {self._name}'s {box.kind} box has the unknown version {version}")
         return layouts[version].unpack(self.read(box, 0, layouts[version].size))
 
     def table(self, box: Box, at: int, row: struct.Struct) -> Iterator[tuple[int, ...]]:
         """The rows of a table whose number stands at byte `at`, right before them; they must fill the box."""
         (rows,) = _U32.unpack(self.read(box, at, 4))
         if at + 4 + rows * row.size != box.end - box.start:
-            raise ContentInvalid(f"the MP4 is damaged: its {box.kind} table of {rows:,} entries does not fill its box")
+            raise ContentInvalid(
+                f"the {self._name} is damaged: its {box.kind} table of {rows:,} entries does not fill its box"
+            )
         self._entries += rows
         if self._entries > MAX_ENTRIES:
-            raise ContentInvalid(f"the MP4's tables have more than {MAX_ENTRIES:,} entries")
+            raise ContentInvalid(f"the {self._name}'s tables have more than {MAX_ENTRIES:,} entries")
         for first in range(0, rows, _ROWS):
             yield from row.iter_unpack(self.read(box, at + 4 + first * row.size, min(_ROWS, rows - first) * row.size))
 
@@ -151,11 +193,11 @@ def _check_brand(ftyp: bytes) -> None:
         raise ContentInvalid(f"the file is of the brand {major!r}, which is no MP4 video")
 
 
-def _is_video(boxes: _Boxes, track: Box) -> bool:
+def _is_video(boxes: Boxes, track: Box) -> bool:
     return boxes.read(boxes.one(track, "mdia", "hdlr"), 8, 4) == b"vide"
 
 
-def _seconds(boxes: _Boxes, movie: Box, *, is_fragmented: bool) -> float | None:
+def _seconds(boxes: Boxes, movie: Box, *, is_fragmented: bool) -> float | None:
     ticks_per_second, length = boxes.versioned(boxes.one(movie, "mvhd"), _MOVIE)
     if not ticks_per_second:
         raise ContentInvalid("the MP4 is damaged: its clock has 0 ticks a second")
@@ -167,7 +209,7 @@ def _seconds(boxes: _Boxes, movie: Box, *, is_fragmented: bool) -> float | None:
     return None if length in _UNKNOWN_LENGTH else length / ticks_per_second
 
 
-def _check_samples(boxes: _Boxes, tables: Box, data: list[Box]) -> bool:
+def _check_samples(boxes: Boxes, tables: Box, data: list[Box]) -> bool:
     """Each chunk of samples must lie within the file's data; whether there is any."""
     wide = any(box.kind == "co64" for box in boxes.within(tables))
     offsets = boxes.table(boxes.one(tables, "co64" if wide else "stco"), 4, _U64 if wide else _U32)
@@ -183,7 +225,7 @@ def _check_samples(boxes: _Boxes, tables: Box, data: list[Box]) -> bool:
     return chunks > 0
 
 
-def _chunk_lengths(boxes: _Boxes, tables: Box) -> Iterator[int]:
+def _chunk_lengths(boxes: Boxes, tables: Box) -> Iterator[int]:
     """Bytes of each chunk, from the table that says how many samples it has and the one of their sizes."""
     runs = boxes.table(boxes.one(tables, "stsc"), 4, _RUN)
     sizes = boxes.one(tables, "stsz")

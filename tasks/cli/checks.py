@@ -5,7 +5,7 @@ import ipaddress
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from redis import RedisError
 from tasks.cli.account_checks import examine_keys, examine_others, is_set_up
 from tasks.cli.assumed import assumed_at
 from tasks.cli.connection import require_ledger
+from tasks.cli.egress_checks import examine_proxies
 from tasks.cli.finding import Finding, Verdict
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import duration
@@ -27,6 +28,7 @@ from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.spending import By
+from worker.ledger.watching import Heartbeat
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.subscribers import is_wanted, patterns
@@ -63,6 +65,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield from _tried("bucket", _bucket, here)
     yield from _tried("signing keys", _signing_keys, here)
     yield _public_url(here)
+    yield from examine_proxies(here)
     yield from examine_keys(here)
     yield from _tried("budgets", _budgets, here)
     for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
@@ -196,6 +199,7 @@ def _workers(here: Services) -> Iterator[Finding]:
     if names and (old := [beat.worker for beat in alive if beat.is_too_old]):
         message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
         yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
+    yield from _different_limits(alive)
     if any(not name.startswith(CLOCK) for name in names):
         yield Finding("workers", Verdict.OK, f"{', '.join(names)} at work")
 
@@ -205,6 +209,15 @@ def _waits(here: Services) -> Iterator[Finding]:
         numbers = {"waiting": wait.count} if wait.count is not None else {}
         verdict = Verdict.FAIL if wait.fails else Verdict.WARN
         yield Finding(_CHECKS.get(wait.cause, "pauses"), verdict, wait.told, numbers)
+
+
+def _different_limits(beats: Iterable[Heartbeat]) -> Iterator[Finding]:
+    """Whoever is set to more uses the same account as fast as that says."""
+    for name in sorted({name for beat in beats for name in beat.limits}):
+        values = {beat.worker: beat.limits[name] for beat in beats if name in beat.limits}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{value:g} for {worker}" for worker, value in values.items())
+            yield Finding("workers", Verdict.WARN, f"{name} is {told}: set the same for all, the largest counts")
 
 
 def _budgets(here: Services) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from worker.data_folder import folder_errors
 from worker.ledger.database import Database
 from worker.ledger.schema import upgrade as upgrade_ledger
 from worker.ledger.sizes import ledger_size
+from worker.private_files import make_private_folder
 
 
 @click.group()
@@ -29,7 +30,7 @@ def upgrade(as_json: bool) -> None:
     if settings.database_url is None:
         data = settings.darkroom_data.absolute()
         with folder_errors(data):
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(data)
     database = Database(settings.ledger_url)
     try:
         before, after = upgrade_ledger(database, partial(click.echo, err=True))

@@ -27,6 +27,7 @@ from worker.data_folder import folder_errors, write_private
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import DarkroomError
 from worker.ledger import Ledger
+from worker.private_files import make_private_folder
 from worker.processes import Child
 from worker.providers import PROVIDERS, provider_class
 from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
@@ -97,7 +98,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
 def _new_folder(parent: Path) -> Path:
     """A folder for this run alone, so that no run touches what an earlier one has made."""
     with folder_errors(parent):
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(parent)
         while True:
             folder = parent / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
             try:

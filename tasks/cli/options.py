@@ -36,6 +36,8 @@ class FirstOperation(click.Choice[str]):
 PICTURES = frozenset({"images", "style_images", "omni_image", "end_image", "mask"})
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
 _LARGEST = 10 * 1024 * 1024
+#: content types that providers take
+_TAKEN = frozenset({"image/png", "image/jpeg", "image/webp"})
 _LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
@@ -72,6 +74,6 @@ def _data_link(name: str, path: str) -> str:
     if len(content) > _LARGEST:
         raise RequestInvalid(f"option {name}: {path} is larger than the {_LARGEST >> 20} MB that providers take")
     kind = content_type_of(content)
-    if kind is None or not kind.startswith("image/"):
+    if kind not in _TAKEN:
         raise RequestInvalid(f"option {name}: {path} is not a PNG, JPEG or WebP picture")
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -5,6 +5,7 @@ from collections import deque
 from pathlib import Path
 from typing import Self
 
+from worker.private_files import open_private
 from worker.processes import print_line
 
 REMEMBERED_LINES = 15
@@ -16,7 +17,9 @@ class ProcessLog:
     def __init__(self, path: Path, *, aloud: bool) -> None:
         self.path = path
         self._aloud = aloud
-        self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._file = open(  # noqa: SIM115  that of Path has no opener; `__exit__` closes it
+            path, "a", encoding="utf-8", errors="backslashreplace", buffering=1, opener=open_private
+        )
         self._lock = threading.Lock()
         self._last: deque[str] = deque(maxlen=REMEMBERED_LINES)
 

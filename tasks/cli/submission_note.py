@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from worker.errors import ConfigurationError
+from worker.private_files import make_private_folder, open_private
 
 KEPT = timedelta(hours=24)
 #: what a note is called until it is locked
@@ -62,8 +63,7 @@ class Note:
 def write_note(data: Path, submission_id: str) -> Note:
     """Raises OSError where none can be kept."""
     folder = _folder(data)
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_private_folder(folder)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=_UNNAMED)  # made with mode 0600
     try:
         # Locked before others can find it under its name, or they would take it for one that was interrupted.
@@ -144,7 +144,7 @@ def _folder(data: Path) -> Path:
 def _locked(path: Path) -> int | None:
     """None if a process works on it, or has just completed it."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = open_private(path, os.O_RDWR)
     except FileNotFoundError:
         return None
     try:

@@ -1,6 +1,6 @@
-"""P10: how long a callback waits while the broker is frozen or refused and clients drip, beside a quiet time.
+"""P10: how long a callback waits while the broker is frozen or refused and clients drip or are silent.
 
-    python -m tests.bench.siege [--database sqlite|postgresql] [--drippers N] [--seconds N] [--json]
+    python -m tests.bench.siege [--database sqlite|postgresql] [--drippers N] [--idle N] [--seconds N] [--json]
 
 200 callbacks a second arrive by the clock on 12 connections, whether the ones before are answered or not, and each is
 timed from the moment when it should have been sent. Every one that was answered with 200 must be in the ledger.
@@ -8,6 +8,8 @@ timed from the moment when it should have been sent. Every one that was answered
 
 import argparse
 import queue
+import resource
+import selectors
 import signal
 import socket
 import statistics
@@ -32,6 +34,12 @@ from worker.ledger.tables import callbacks
 CONNECTIONS = 12
 PER_SECOND = 200
 DRIPPERS = 40
+#: clients that connect, say nothing or only that they speak HTTP/2, and come again when they are let go
+IDLE = 2100
+#: how a client begins that speaks HTTP/2: nothing has to follow
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+#: seconds after which the first of them are let go; what came until then may have waited for it
+FIRST = 5
 GOAL_P99_MS = 250
 GOAL_MAX_MS = 1000
 #: seconds after which a callback counts as not answered
@@ -110,7 +118,57 @@ def frozen(process: "subprocess.Popen[bytes]") -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
-def run(database: str, seconds: float, drippers: int = DRIPPERS) -> dict[str, object]:
+@contextmanager
+def idlers(port: int, how_many: int, first: bytes) -> Iterator[None]:
+    """So many clients that send `first` and then nothing, for as long as the block runs."""
+    over = threading.Event()
+    waiting = selectors.DefaultSelector()
+
+    def connect() -> None:
+        client = socket.socket()
+        client.setblocking(False)
+        client.connect_ex(("127.0.0.1", port))
+        waiting.register(client, selectors.EVENT_WRITE)
+
+    def keep_on() -> None:
+        for _ in range(how_many):
+            connect()
+        while not over.is_set():
+            for key, events in waiting.select(timeout=0.1):
+                client = key.fileobj
+                assert isinstance(client, socket.socket)
+                try:
+                    if events & selectors.EVENT_WRITE:
+                        client.send(first)
+                        waiting.modify(client, selectors.EVENT_READ)
+                        continue
+                    is_over = not client.recv(1000)
+                except OSError:
+                    is_over = True
+                if is_over:
+                    waiting.unregister(client)
+                    client.close()
+                    # Not at once: thousands that are turned away at once would only measure this process.
+                    over.wait(0.001)
+                    connect()
+
+    thread = threading.Thread(target=keep_on, name="idlers")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for key in list(waiting.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        waiting.close()
+
+
+def run(database: str, seconds: float, drippers: int = DRIPPERS, idle: int = IDLE) -> dict[str, object]:
+    # Each client is an open file here, and the receiver may have as many as it wants.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="darkroom-bench-")))
         sqlite = f"sqlite:///{folder / 'ledger.sqlite3'}"
@@ -137,6 +195,10 @@ def run(database: str, seconds: float, drippers: int = DRIPPERS) -> dict[str, ob
                 rounds["drippers, broker frozen"] = arrivals(server.port, seconds)
         with Drippers(refused.port, headers=half, bodies=drippers - half):
             rounds["drippers, broker refused"] = arrivals(refused.port, seconds)
+        for name, first in (("silent", b""), ("HTTP/2 preface", PREFACE)):
+            with idlers(server.port, idle, first):
+                time.sleep(FIRST)
+                rounds[f"{idle} {name}"] = arrivals(server.port, seconds)
         kept = {attempt for answered in rounds.values() for attempt in answered.kept}
         with ledger.read() as connection:
             missing = kept - set(connection.scalars(select(callbacks.c.attempt_id)))
@@ -145,6 +207,7 @@ def run(database: str, seconds: float, drippers: int = DRIPPERS) -> dict[str, ob
         return {
             "database": database,
             "drippers": drippers,
+            "idle": idle,
             "ratio": round(worst.p99_ms / quiet.p99_ms, 1),
             "quiet_p99_ms": round(quiet.p99_ms, 1),
             "p99_ms": round(worst.p99_ms, 1),
@@ -163,10 +226,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="P10: callbacks under siege.")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--drippers", type=int, default=DRIPPERS, help="half in their headers, half in a body")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each of the six measurements")
+    parser.add_argument("--idle", type=int, default=IDLE, help="so many silent ones, then so many HTTP/2 prefaces")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each of the eight measurements")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     arguments = parser.parse_args()
-    result = run(arguments.database, arguments.seconds, arguments.drippers)
+    result = run(arguments.database, arguments.seconds, arguments.drippers, arguments.idle)
     show(result, as_json=arguments.json)
 
 

@@ -4,6 +4,7 @@ picture, nothing forbidden is reached, and `darkroom show` names the reason of e
 
 import gzip
 import io
+import json
 import re
 import socket
 import struct
@@ -63,7 +64,6 @@ ANSWERS = {
     "empty": (ok(b""), r"the file is empty"),
     "wrong length": (lambda _: [ok(PNG).replace(b"Length: ", b"Length: 9")], r"truncated: "),
     "decompression bomb": (ok(_bomb()), r"30000 x 30000 pixels"),
-    "polyglot": (ok(PNG + b"<script>alert(1)</script>"), r"data follows after the end"),
     "gzip bomb": (ok(gzip.compress(bytes(10_000_000)), "Content-Encoding: gzip"), r"Content-Encoding 'gzip'"),
     "slow drip": (_drip, r"too slow: its total time is over"),
     "redirect to metadata": (reply("302 Found", f"Location: {METADATA}"), r"redirects to a forbidden place"),
@@ -155,3 +155,30 @@ def test_bytes_that_were_refused_for_good_lie_aside_for_a_look(pipeline: Pipelin
     ((key, content),) = pipeline.objects().items()
     assert content == spoiled
     assert key in "".join(shown.split())
+
+
+def test_a_whole_picture_with_something_behind_it_is_stored_and_the_sidecar_says_so(pipeline: Pipeline) -> None:
+    asked: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        asked.append(request)
+        is_late = b"late" in request and len(asked) < 4
+        return reply("503 Later") if is_late else ok(PNG + b"<script>alert(1)</script>")
+
+    (claim,) = claimed(pipeline.ledger)
+    with serving(answer) as server:
+        links = tuple(Link(f"http://127.0.0.1:{server.port}/{name}.png") for name in ("first", "late"))
+        news = News(claim.attempt_id, Outcome(Status.SUCCEEDED, "t1", links=links), "callback", (pipeline.clock(),) * 2)
+        pipeline.ledger.outcomes.apply([news])
+        # The second one is stored by another claim, which knows of the first only what its bytes say.
+        for _ in range(MAX_TRIES):
+            pipeline.step("archive")
+            pipeline.clock.advance(minutes=6)
+        pipeline.here.downloader.close()
+
+    assert pipeline.get(claim.generation.id).state is State.ARCHIVED
+    described = pipeline.objects()[pipeline.here.archive.keys.sidecar(claim.generation, None)]
+    remark = "25 bytes follow after the end of the PNG"
+    assert [one["remark"] for one in json.loads(described)["assets"]] == [remark, remark]
+    events = [event for event in pipeline.story(claim.generation.id).events if event.type == "asset.archived"]
+    assert [event.payload["remark"] for event in events] == [remark, remark]

@@ -1,11 +1,12 @@
 """Kie.ai's signed callbacks, from the socket to the archive: a good one tells that a task ended, and nothing else."""
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ class Sender:
         digest = hmac.new(KEY.encode(), f"{self.task_id}.{timestamp}".encode(), hashlib.sha256).digest()
         return {"X-Webhook-Timestamp": timestamp, "X-Webhook-Signature": base64.b64encode(digest).decode()}
 
-    def send(self, headers: Mapping[str, str], *urls: str, code: int = 200) -> CallbackNote:
+    def send(
+        self, headers: Mapping[str, str], *urls: str, code: int = 200, pack: Callable[[bytes], bytes] = bytes
+    ) -> CallbackNote:
         """Deliver a callback with these links; what became of it."""
         data: dict[str, Any] = {"taskId": self.task_id, "resultUrls": urls}
-        body = json.dumps({"code": code, "msg": "Words.", "data": data}).encode()
+        body = pack(json.dumps({"code": code, "msg": "Words.", "data": data}).encode())
         assert urllib3.request("POST", self.url, body=body, headers=headers, retries=False).status == 200
         self.pipeline.until(lambda: all(note.verdict for note in self.notes()))
         return self.notes()[-1]
@@ -113,6 +116,12 @@ def test_a_stale_signature_changes_nothing(pipeline: Pipeline) -> None:
     assert "KIE_WEBHOOK_WINDOW allows 1800 s" in str(note.error)
     assert sender.state is State.SUBMITTED
     assert sender.send(sender.signed(age=1700), f"{ELSEWHERE}?again").verdict == "applied"
+
+
+def test_a_compressed_callback_is_read_as_the_json_that_it_is(pipeline: Pipeline) -> None:
+    sender = Sender(pipeline)
+    packed = {**sender.signed(), "Content-Encoding": "gzip"}
+    assert sender.send(packed, ELSEWHERE, pack=gzip.compress).verdict == "applied"
 
 
 @pytest.mark.parametrize("code", [200, 500])

@@ -1,5 +1,7 @@
+import gzip
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import TestResponse
 
 from tests.clock import NOON, FakeClock
@@ -143,6 +146,17 @@ def test_only_post_is_allowed(app: Flask, ledger: Ledger, method: str) -> None:
 # --- size ---
 
 
+@pytest.mark.parametrize("path", ["/x" + "/" * 400, "/callbacks/" + "/x" * 20_000, "/readyz/" + "x" * 400])
+def test_a_long_path_is_refused_before_anybody_looks_at_it(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def look(*_: object) -> None:
+        raise AssertionError("somebody looked")
+
+    monkeypatch.setattr(DispatcherMiddleware, "__call__", look)
+    assert deliver(app, path).status_code == 414
+
+
 def test_the_largest_body_is_kept(app: Flask, ledger: Ledger) -> None:
     assert deliver(app, path_of(new_attempt()), b"x" * LARGEST_BODY).status_code == 200
     assert len(rows(ledger)[0].body) == LARGEST_BODY
@@ -155,12 +169,43 @@ def test_a_body_that_says_it_is_too_large_is_not_read(app: Flask, ledger: Ledger
 
 
 def test_a_body_in_chunks_is_counted(app: Flask, ledger: Ledger) -> None:
-    chunked = {"Transfer-Encoding": "chunked"}
     for size, status in ((LARGEST_BODY, 200), (LARGEST_BODY + 1, 413)):
-        body = BytesIO(b"x" * size)
-        answer = app.test_client().post(path_of(new_attempt()), input_stream=body, headers=chunked)
-        assert answer.status_code == status
+        assert post_chunks(app, b'{"a": 1}'.ljust(size)).status_code == status
     assert len(rows(ledger)) == 1
+
+
+def gzipped(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)  # the same in each process that runs tests, for their names
+
+
+JSON = b'{"task_id": "t1", "data": {"urls": ["https://cdn.example/1.png"]}}'
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (JSON, {}, 200),
+        (gzipped(JSON), {"Content-Encoding": "gzip"}, 200),
+        (gzipped(b"task_id=t1"), {"Content-Type": FORM}, 200),
+        (JSON[:-1], {}, 400),
+        (b"", {}, 400),
+        (gzipped(JSON)[:-1], {"Content-Encoding": "gzip"}, 400),
+        # Nothing shows where it should have ended.
+        (b"task_id=t1", {"Content-Type": FORM}, 400),
+    ],
+)
+def test_of_a_body_in_chunks_only_what_is_surely_whole_is_kept(
+    app: Flask, ledger: Ledger, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """The server gives what came before a chunk that breaks, as if it were all."""
+    assert post_chunks(app, body, headers).status_code == status
+    assert [row.body for row in rows(ledger)] == ([body] if status == 200 else [])
+
+
+def post_chunks(app: Flask, body: bytes, headers: Mapping[str, str] | None = None) -> TestResponse:
+    chunked = {"Transfer-Encoding": "chunked", **(headers or {})}
+    return app.test_client().post(path_of(new_attempt()), input_stream=BytesIO(body), headers=chunked)
 
 
 def test_a_body_that_breaks_off_is_not_kept(app: Flask, ledger: Ledger) -> None:

@@ -10,18 +10,27 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.clock import FakeClock
+from tests.factories import delivery
 from tests.machines import machine
 from tests.next_version import NEXT, need
 from tests.patience import patient
 from tests.webhook.receiving import until
 from webhook import health
+from webhook.committing import GroupCommit
+from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
 
 
-def client(ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None] = lambda: None) -> FlaskClient:
+def client(
+    ledger: Ledger,
+    clock: Clock,
+    broker_error: Callable[[], timedelta | None] = lambda: None,
+    group: GroupCommit | None = None,
+) -> FlaskClient:
+    group = group or GroupCommit(ledger.inbox.store, ledger.close)
     app = Flask("health")
-    app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, broker_error)))
+    app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, broker_error, group)))
     return app.test_client()
 
 
@@ -104,20 +113,67 @@ def test_without_tables_it_is_503_and_says_what_to_do(blank_database_url: str, c
     ledger.close()
 
 
+def test_after_a_store_that_failed_it_is_503_until_one_of_its_own_succeeds(
+    ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: what can be read says nothing about what can be written."""
+    monkeypatch.setattr(health, "KEPT", 0)
+    trials = 0
+
+    def trial() -> None:
+        nonlocal trials
+        trials += 1
+        if trials == 1:
+            raise LedgerUnavailable("the ledger cannot be used now: database or disk is full at db.internal")
+
+    def full(_: object) -> None:
+        raise LedgerUnavailable("the ledger cannot be used now: database or disk is full")
+
+    group = GroupCommit(full, lambda: None)
+    asked = client(ledger, clock, group=group)
+    monkeypatch.setattr(ledger.inbox, "try_store", trial)
+    assert asked.get("/readyz").status_code == 200
+
+    with pytest.raises(LedgerUnavailable):
+        group.keep(delivery("ab" * 16))
+
+    # Not again so soon after the last one.
+    answers = [asked.get("/readyz") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert answers[0].json["ledger"] == {
+        "status": "unavailable",
+        "detail": "the last callback could not be stored: see the log of the receiver",
+    }
+    assert trials == 0
+    monkeypatch.setattr(health, "TRY_AGAIN", 0)
+    answer = asked.get("/readyz")
+    assert (answer.status_code, trials) == (503, 1)
+    assert "db.internal" not in answer.text
+    assert [asked.get("/readyz").status_code for _ in range(3)] == [200] * 3
+    assert trials == 2
+
+
+def test_a_callback_that_is_stored_ends_what_one_that_was_not_began(ledger: Ledger, clock: FakeClock) -> None:
+    group = GroupCommit(ledger.inbox.store, ledger.close)
+    group.note(False)
+    group.keep(delivery("ab" * 16))
+    assert client(ledger, clock, group=group).get("/readyz").status_code == 200
+
+
 def test_no_worker_at_all_is_degraded_with_a_sentence(ledger: Ledger, clock: FakeClock) -> None:
     answer = client(ledger, clock).get("/readyz")
     assert (answer.status_code, answer.json["status"]) == (200, "degraded")
     assert "no worker has reported" in answer.json["workers"]["detail"]
 
 
-def test_a_worker_that_fell_silent_is_named_though_another_is_well(ledger: Ledger, clock: FakeClock) -> None:
+def test_a_worker_that_fell_silent_is_counted_and_no_machine_is_named(ledger: Ledger, clock: FakeClock) -> None:
     ledger.watching.beat("worker@host", 7)
     clock.advance(91)
     ledger.watching.beat("clock@host", 8)
     workers = client(ledger, clock).get("/readyz").json["workers"]
     assert workers["status"] == "degraded"
-    assert "worker@host for 91 s" in workers["detail"]
-    assert "clock@host" not in workers["detail"]
+    assert "1 of 2 workers are silent, the longest for 91 s" in workers["detail"]
+    assert "host" not in workers["detail"]
 
 
 def test_a_worker_that_was_replaced_long_ago_is_forgotten(ledger: Ledger, clock: FakeClock) -> None:
@@ -138,7 +194,7 @@ def test_versions_that_are_too_old_are_degraded_and_callbacks_are_still_kept(led
         "degraded",
     )
     assert "this version of Darkroom is too old" in answer.json["ledger"]["detail"]
-    assert "worker@old" in answer.json["workers"]["detail"]
+    assert "1 of 1 workers are too old for the ledger" in answer.json["workers"]["detail"]
 
 
 def test_many_probes_are_one_question(ledger: Ledger, clock: FakeClock) -> None:
@@ -178,7 +234,7 @@ def test_a_worker_that_was_heard_in_the_future_has_not_been_heard_since(ledger: 
     ledger.watching.beat("worker@host", 7)
     clock.advance(minutes=-10)
     workers = client(ledger, clock).get("/readyz").json["workers"]
-    assert "worker@host for 600 s" in workers["detail"]
+    assert "1 of 1 workers are silent, the longest for 600 s" in workers["detail"]
 
 
 def test_a_check_that_hangs_does_not_speak_for_a_dependency_that_is_back(
@@ -209,6 +265,7 @@ def test_a_process_with_more_checks_that_hang_than_it_may_have_ends_to_be_starte
     script = """
 import threading, time
 from webhook import health
+from webhook.committing import GroupCommit
 health.HANGS_AFTER = health.PATIENCE = 0.1
 dependency = health.Dependency(lambda: threading.Event().wait() and None, health.Finding("unavailable"))
 while True:

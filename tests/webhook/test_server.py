@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psutil
@@ -16,9 +16,12 @@ import pytest
 from tests.patience import patient
 from tests.webhook.receiving import new_attempt, path_of, rows, until
 from tests.webhook.serving import KEYS, Served, served, valkey
+from worker.embedded import procfile_commands
 from worker.ledger import Ledger
 
 pytestmark = pytest.mark.processes
+
+NEEDLESS = {"KIE_API_KEY": "provider-secret", "AWS_SECRET_ACCESS_KEY": "bucket-secret", "MJPROXY_API_SECRET_FILE": "/x"}
 
 
 def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, float]:
@@ -41,8 +44,15 @@ def post(server: Served, path: str, body: bytes = b'{"task_id": "t1"}') -> tuple
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Iterator[Served]:
     """One on SQLite whose broker refuses every connection."""
-    with served(f"sqlite:///{migrated_file}") as server:
+    with served(f"sqlite:///{migrated_file}", **NEEDLESS) as server:
         yield server
+
+
+def test_its_processes_keep_no_secret_that_they_do_not_need(server: Served) -> None:
+    for process in (psutil.Process(server.process.pid), *server.workers()):
+        known = process.environ()
+        assert NEEDLESS.keys().isdisjoint(known)
+        assert known["DARKROOM_SIGNING_KEYS"] == KEYS
 
 
 def test_a_broker_that_refuses_does_not_delay_callbacks(server: Served) -> None:
@@ -63,6 +73,46 @@ def test_a_body_sent_in_pieces_is_kept_whole(server: Served, migrated_file: Path
     ledger = Ledger(f"sqlite:///{migrated_file}")
     assert [row.body for row in rows(ledger) if row.attempt_id == attempt] == [b'{"a": 1}']
     ledger.close()
+
+
+@pytest.mark.parametrize("end", [b"zz\r\n", b"", b"20\r\n{"])
+def test_chunks_that_break_are_400_or_nothing_and_leave_nothing(
+    server: Served, migrated_file: Path, end: bytes
+) -> None:
+    attempt = new_attempt()
+    head = f"POST {path_of(attempt)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=patient(10)) as connection:
+        connection.sendall(head.encode() + b'14\r\n{"task_id": "t1", "u\r\n' + end)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(100)
+    assert not answer or answer.startswith(b"HTTP/1.1 400 ")
+    # It is answered after it is stored, and by the same process: whatever comes later is stored later.
+    assert [post(server, path_of(new_attempt()))[0] for _ in range(4)] == [200] * 4
+    ledger = Ledger(f"sqlite:///{migrated_file}")
+    assert attempt not in {row.attempt_id for row in rows(ledger)}
+    ledger.close()
+
+
+def test_clients_that_never_say_what_they_want_are_let_go_after_five_seconds(server: Served) -> None:
+    with ExitStack() as stack:
+        clients = []
+        for first in (b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST / HTTP/1.1\r\nX-Slow: "):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=patient(15))
+            clients.append(stack.enter_context(client))
+            client.sendall(first)
+        for client in clients:
+            with suppress(ConnectionResetError):
+                while client.recv(1000):
+                    pass
+
+
+def test_with_few_open_files_it_takes_fewer_connections_and_stays_well(sqlite_url: str) -> None:
+    with served(sqlite_url, command=f"ulimit -n 200; {procfile_commands()['web']}") as server:
+        with ExitStack() as clients:
+            for _ in range(250):
+                clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=patient(10)))
+            until(lambda: server.accepted() == 200)
+        assert post(server, path_of(new_attempt()))[0] == 200
 
 
 def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing(server: Served, migrated_file: Path) -> None:

@@ -11,6 +11,11 @@ from PIL import Image
 from webhook.sandbox.films import render_film
 from webhook.sandbox.pictures import Picture
 
+_CODINGS = {
+    ".mp4": ("libx264", {"preset": "ultrafast", "crf": "40"}),
+    ".webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}),
+}
+
 
 @cache
 def sandbox_film() -> bytes:
@@ -19,18 +24,27 @@ def sandbox_film() -> bytes:
 
 
 @cache
-def film(movflags: str = "", size: tuple[int, int] = (64, 48), frames: int = 12, *, sound: bool = False) -> bytes:
-    """Noise at 12 frames a second; without flags the index is at the end."""
-    options = {"movflags": movflags} if movflags else {}
+def film(
+    movflags: str = "",
+    size: tuple[int, int] = (64, 48),
+    frames: int = 12,
+    *,
+    sound: bool = False,
+    container: str = "mp4",
+    live: bool = False,
+) -> bytes:
+    """Noise at 12 frames a second; without flags the index of MP4 is at the end. `live`: no element states a length."""
+    options = {"movflags": movflags} if movflags else {"live": "1"} if live else {}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "film.mp4")
+        path = Path(folder, f"film.{container}")
         _encode(path, options, size, frames, sound=sound)
         return path.read_bytes()
 
 
 def _encode(path: Path, options: dict[str, str], size: tuple[int, int], frames: int, *, sound: bool) -> None:
     with av.open(path, "w", options=options) as container:
-        pictures = container.add_stream("libx264", 12, options={"preset": "ultrafast", "crf": "40", "g": "4"})
+        codec, coding = _CODINGS.get(path.suffix, _CODINGS[".mp4"])
+        pictures = container.add_stream(codec, 12, options={**coding, "g": "4"})
         pictures.width, pictures.height, pictures.pix_fmt, pictures.thread_count = *size, "yuv420p", 1
         tone = container.add_stream("aac", 44_100) if sound else None
         for number in range(frames):

@@ -18,7 +18,6 @@ from worker.download import Downloader
 from worker.errors import ConfigurationError, DownloadError, LinkForbidden
 
 PUBLIC = "93.184.216.34"
-NAMES_OF_THE_LIST = "test,localhost,com"
 SSRF_LINES = (Path(__file__).parents[1] / "payloads/ssrf-links.txt").read_text(encoding="utf-8").splitlines()
 SSRF_LINKS = [line for line in SSRF_LINES if not line.startswith("#")]
 
@@ -35,6 +34,9 @@ def listed_names() -> dict[str, list[list[str]]]:
         else:
             names[name] = [ast.literal_eval(answer) if answer.startswith("[") else [answer]]
     return names
+
+
+NAMES_OF_THE_LIST = ",".join(["localhost", *listed_names()])
 
 
 @pytest.fixture
@@ -229,7 +231,7 @@ def test_every_other_link_is_forbidden_with_its_reason(link, reason):
 def test_no_text_raises_anything_but_link_forbidden(text):
     for link in (text, f"https://{text}", f"https://cdn.example{text}", f"https://cdn.example:{text}/"):
         with suppress(LinkForbidden):
-            assert AddressGuard("test").admit(link, {"cdn.example"}).host.endswith(("cdn.example", "test"))
+            assert AddressGuard("a.test").admit(link, {"cdn.example"}).host.endswith(("cdn.example", "a.test"))
 
 
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#")))
@@ -242,8 +244,85 @@ def test_only_what_http_cannot_carry_is_encoded():
     assert target.path == "/a%20b/%C3%A9%C3.png?x=%C3%BC&"
 
 
-@pytest.mark.parametrize("entry", ["10.0.0.5/8", "127.1", "0x7f000001", "http://127.0.0.1", "[::1]", "a b", "*.test"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("10.0.0.5/8", "127.1", "0x7f000001", "http://127.0.0.1", "[::1]", "a b", "*.test"),
+        *("files.example:0", "files.example:65536", "files.example:http", "fd00::7:", "[fd00::7", "[fd00::7]:x"),
+        # nearly everything
+        *("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/2", "2000::/3", "0.0.0.0/0:9000", "[::/0]:9000"),
+        # names under which anybody may have a host
+        *("com", "uk", "co.uk", "com.cn", "co.uk:443", "github.io", "cloudfront.net", "s3.amazonaws.com", "r2.dev"),
+    ],
+)
 def test_a_wrong_setting_is_refused_by_name(entry):
     with pytest.raises(ConfigurationError, match=r"^DARKROOM_DOWNLOAD_ALLOW: '") as refusal:
         AddressGuard(f"localhost,{entry}")
     assert repr(entry) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("allow", "links"),
+    [
+        ("files.example.com:8443", {"https://files.example.com:8443/a", "https://a.files.example.com:8443/a"}),
+        (
+            "files.example.com",
+            {"https://files.example.com:8443/a", "https://a.files.example.com:8443/a", "http://files.example.com/a"},
+        ),
+        # One word is that machine alone; many of the newer top levels are names of machines as well.
+        ("app", {"http://app/a"}),
+        ("com:8443", {"https://com:8443/a"}),
+        ("10.1.2.3:9000", {"http://10.1.2.3:9000/a"}),
+        ("10.1.0.0/16:9000", {"http://10.1.2.3:9000/a"}),
+        ("[fd00::7]:9000", {"https://[fd00::7]:9000/a"}),
+    ],
+)
+def test_an_entry_admits_what_it_names_and_nothing_beside_it(allow, links):
+    others = {
+        "https://files.example.com:8443/a",
+        "https://a.files.example.com:8443/a",
+        "http://files.example.com/a",
+        "https://otherfiles.example.com:8443/a",
+        "http://app/a",
+        "http://evil.app/a",
+        "https://com:8443/a",
+        "https://evil.com:8443/a",
+        "http://10.1.2.3:9000/a",
+        "http://10.1.2.3:6379/a",
+        "https://[fd00::7]:9000/a",
+        "https://[fd00::7]/a",
+    }
+    admitted = set()
+    for link in others:
+        with suppress(LinkForbidden):
+            admitted.add(str(AddressGuard(allow).admit(link, set())))
+    assert admitted == links
+
+
+def test_an_address_with_a_port_opens_that_port_alone(resolver, attempts):
+    """As a redirect to another service of the same machine."""
+    guard = AddressGuard("localhost, 127.0.0.1:9000, [::1]:9000")
+    for port, connects in ((9000, True), (6379, False)):
+        target = guard.admit(f"http://localhost:{port}/a", set())
+        with pytest.raises(OSError if connects else LinkForbidden):
+            guard.connect(target, timeout=1, deadline=time.monotonic() + 10)
+    assert {port for _, port in attempts} == {9000}
+
+
+@pytest.mark.parametrize(
+    ("network", "address"),
+    [
+        ("169.254.0.0/16", "169.254.169.254"),
+        ("100.64.0.0/10", "100.100.100.200"),
+        ("fd00::/8", "fd00:ec2::254"),
+        ("192.0.0.0/24", "192.0.0.192"),
+        ("168.63.129.0/24", "168.63.129.16"),
+        ("64:ff9b::/96", "64:ff9b::a9fe:a9fe"),
+        ("::ffff:0:0/96", "::ffff:169.254.169.254"),
+    ],
+)
+def test_a_metadata_service_is_opened_by_its_own_address_and_by_no_network(network, address):
+    found = ipaddress.ip_address(address)
+    assert not AddressGuard(network)._may_connect(found)
+    assert AddressGuard(network)._may_connect(found + 256)
+    assert AddressGuard(address)._may_connect(found)

@@ -20,7 +20,7 @@ from worker import decoding, decoding_child
 from worker.decoding import Decoder, Limits, decode
 from worker.errors import ContentInvalid, DownloadError
 
-LIMITS = Limits(wall=60)
+LIMITS = Limits(wall=60, quick=60)
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or needs limits on address space")
 
 
@@ -30,7 +30,7 @@ def encoded(kind: str, size: tuple[int, int], **options: object) -> bytes:
     return out.getvalue()
 
 
-SMALL = encoded("JPEG", (64, 48))
+SMALL, OTHER, THIRD = (encoded("JPEG", (64, 48)) for _ in range(3))
 
 
 @cache
@@ -78,6 +78,26 @@ def test_one_child_decodes_many_images_and_is_replaced_after_enough_of_them(star
         check(decoder)
         children.append(child_of(decoder).pid)
     assert [children.count(pid) for pid in dict.fromkeys(children)] == [3, 3, 1]
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "content_type"), [("GIF", "image/gif"), ("WEBP", "image/webp"), ("AVIF", "image/avif")]
+)
+def test_a_still_and_a_moving_image_are_decoded_and_measured(start, kind, content_type, pictures):
+    frames = {"save_all": True, "append_images": [Image.effect_noise((64, 48), 80)] * (pictures - 1)}
+    body = io.BytesIO(encoded(kind, (64, 48), **frames))
+    assert start().decode(body, f"image/{kind.lower()}", None) == (64, 48)
+
+
+def test_of_an_animation_only_so_many_pictures_are_decoded_as_the_limits_allow(start):
+    head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff"
+    good, bad = b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0", b",\0\0\0\0\x40\0\x30\0\0\x02\x01D\0"
+    decoder = start(cpu=60)
+    with pytest.raises(ContentInvalid, match="is truncated"):
+        decoder.decode(io.BytesIO(head + good + bad + b";"), "image/gif", None)
+    body = head + good * decoding_child._MOST_PICTURES + bad + b";"
+    assert decoder.decode(io.BytesIO(body), "image/gif", None) == (1, 1)
 
 
 def test_an_image_of_another_size_than_stated_is_refused(start):
@@ -138,19 +158,52 @@ def test_an_image_that_kills_each_decoder_is_refused_and_the_next_one_works(star
 
 
 def test_a_decoder_that_hangs_is_killed_after_its_time_and_the_next_image_works(start):
-    decoder = start()
-    check(decoder)
-    decoder._child._limits = replace(LIMITS, wall=0.5)
-    child = child_of(decoder)
-    child.suspend()
-    for body in (SMALL, large()):
-        with pytest.raises(ContentInvalid, match=r"does not decode within 0\.5 s"):
-            check(decoder, body, (64, 48))
-        assert not child.is_running()
+    decoder = start(quick=0.1)
+    for body in (OTHER, large()):
         check(decoder)
         decoder._child._limits = replace(LIMITS, wall=0.5)
         child = child_of(decoder)
         child.suspend()
+        with pytest.raises(ContentInvalid, match=r"does not decode within 0\.5 s"):
+            check(decoder, body, (64, 48))
+        assert not child.is_running()
+
+
+def test_an_image_that_takes_long_goes_on_beside_the_others_and_a_second_one_is_postponed(start):
+    decoder = start()
+    check(decoder)
+    slow = child_of(decoder)
+    slow.suspend()
+    decoder._limits = replace(LIMITS, quick=0)
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(check, decoder, OTHER)
+        _until(lambda: decoder._slow_child is not None)
+        decoder._limits = LIMITS
+        check(decoder)
+        second = child_of(decoder)
+        assert second.pid != slow.pid
+        decoder._limits = replace(LIMITS, quick=0)
+        second.suspend()
+        with pytest.raises(DownloadError, match="takes long") as postponed:
+            check(decoder, THIRD)
+        assert not second.is_running()
+        with decoder._turn, pytest.raises(DownloadError, match="takes long"):
+            # Now it is known, and takes nobody's turn.
+            check(decoder, THIRD)
+        slow.resume()
+        checked.result()
+    assert not isinstance(postponed.value, ContentInvalid)
+    check(decoder, THIRD)
+    assert decoder._child is None
+    assert not slow.is_running()
+
+
+def test_images_that_took_long_are_not_remembered_without_end(start, monkeypatch):
+    monkeypatch.setattr(decoding, "_MOST_REMEMBERED", 1)
+    decoder = start(quick=0)
+    for body in (SMALL, OTHER, THIRD):
+        check(decoder, body)
+    assert len(decoder._slow) == 1
 
 
 def test_an_image_that_computes_too_long_is_refused_and_the_next_one_works(start):

@@ -27,6 +27,7 @@ from worker import servers
 from worker.embedded import Embedded, attach, embedded, procfile_commands
 from worker.errors import ConfigurationError
 from worker.servers import free_port
+from worker.settings import secret_names
 
 pytestmark = pytest.mark.processes
 
@@ -160,6 +161,23 @@ def test_a_stored_picture_is_a_plain_file(data: Path, env: dict[str, str]) -> No
     assert [path.name for path in (data / "s3").iterdir()] == ["darkroom"]
 
 
+def test_whatever_the_umask_what_the_servers_write_is_for_their_owner_alone(data: Path, env: dict[str, str]) -> None:
+    before = os.umask(0)
+    try:
+        with up(data, env) as running:
+            client = s3_client(running.env)
+            client.put_object(Bucket=running.env["S3_BUCKET"], Key="2026/0.png", Body=b"picture")
+            client.close()
+            with redis.Redis.from_url(running.env["REDIS_URL"]) as broker:
+                broker.set("a", "b")
+            open_to_others = [path for path in data.rglob("*") if mode(path) & 0o077]
+    finally:
+        os.umask(before)
+    assert (data / "s3/darkroom/2026/0.png").exists()
+    assert list((data / "broker").rglob("*.aof*"))
+    assert open_to_others == []
+
+
 def test_the_embedded_s3_server_refuses_a_wrong_key(data: Path, env: dict[str, str]) -> None:
     env["REDIS_URL"] = "redis://elsewhere"
     with up(data, env) as running:
@@ -186,6 +204,26 @@ def test_the_embedded_servers_know_no_secret_of_a_provider(data: Path, env: dict
         known = [child.environ() for child in children() if child.name() in {"rclone", "valkey-server"}]
         assert len(known) == 2
         assert not [each for each in known if "ACEDATACLOUD_API_TOKEN" in each]
+
+
+def test_of_the_processes_the_receiver_gets_only_the_secrets_that_it_needs(data: Path, env: dict[str, str]) -> None:
+    """All secret settings, found among the settings, so that a new one is not forgotten."""
+    needed = {"DARKROOM_SIGNING_KEYS", "DATABASE_URL", "REDIS_URL"}
+    others = {*secret_names(), *(f"{name}_FILE" for name in secret_names()), "AWS_SESSION_TOKEN", "https_proxy"}
+    others -= {"DARKROOM_SIGNING_KEYS", "DARKROOM_SIGNING_KEYS_FILE"}
+    assert {"KIE_API_KEY", "MJPROXY_API_SECRET", "DARKROOM_NOTIFY_SECRET", "DARKROOM_NOTIFY_URLS_FILE"} < others
+    env |= dict.fromkeys([*others, "DATABASE_URL"], "secret")
+    with up(data, env) as running:
+        running.start_procfile({name: STAND_INS[name] for name in ("web", "worker")})
+        known = {name: child.environ() for child in children() for name in ("web", "worker") if runs(child, name)}
+    assert others.isdisjoint(known["web"])
+    assert not any(name.startswith("AWS_") for name in known["web"])
+    assert needed <= known["web"].keys()
+    assert others <= known["worker"].keys()
+
+
+def runs(child: psutil.Process, name: str) -> bool:
+    return {"web": "http.server", "worker": "301"}[name] in child.cmdline()
 
 
 def test_what_the_user_has_set_for_other_servers_does_no_harm(

@@ -178,6 +178,17 @@ def test_a_transparent_lossless_webp_stays_transparent() -> None:
     assert result[20] == 0x14, "alpha and XMP"
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_picture_with_bytes_after_its_end_is_marked_before_it(kind: str) -> None:
+    body = picture(kind)
+    assert mark(body + b"tail", kind) == check(body, kind) + b"tail"
+
+
+def test_a_jpeg_with_an_index_of_further_pictures_is_left_as_it_is() -> None:
+    body = picture("JPEG")
+    assert mark(body[:2] + segment(0xE2, b"MPF\0II*\0") + body[2:] + body, "JPEG") is None
+
+
 def test_a_film_is_left_as_it_is() -> None:
     assert marked(io.BytesIO(films.film()), "video/mp4", "gen_1") is None
 

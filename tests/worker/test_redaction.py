@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.redaction import RedactingFormatter, configure_logging, redact, shorten_files
+from worker.redaction import RedactingFormatter, configure_logging, redact, shorten_files, signatures_cut
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,19 @@ from worker.redaction import RedactingFormatter, configure_logging, redact, shor
         "connecting to redis://:S3CRET@redis:6379/0",
         "postgresql+psycopg://darkroom:S3CRET@db/darkroom",
         "postgresql://darkroom:S3CRET@S3CRET@db/darkroom",
+        "host=db user=me password=S3CRET dbname=x and password='S3CRET S3CRET'",
+        "postgresql://me@db/x?password=S3CRET&sslmode=require",
+        "<img src='https://cdn.discordapp.com/x.png?width=1&amp;hm=S3CRET&amp;is=S3CRET'>",
+        r"https://cdn.discordapp.com/x.png?width=1\u0026hm=S3CRET",
+        "https://proxy.example/?url=https%3A%2F%2Fcdn.discordapp.com%2Fx.png%3Fwidth%3D1%26hm%3DS3CRET",
+        "https://proxy.example/?url=https%253A%252F%252Fcdn.discordapp.com%252Fx.png%253Fhm%253DS3CRET",
+        "callback=https%253A%252F%252Fd.example%252Fcallbacks%252Facedata%252F0123abcd%252Fk1.S3CRET",
+        r'"{\"url\": \"https:\\/\\/d.example\\/callbacks\\/acedata\\/0123abcd\\/k1.S3CRET\"}"',
+        "https://x.example/?auth=S3CRET and ?hmac=S3CRET or ?Policy=S3CRET&Key-Pair-Id=K or ?sign=S3CRET",
+        "https://x.example/#token=S3CRET",
+        "https://x.example/#access_token=S3CRET&x=1",
+        "signed with whsec_S3CRETS3CRET+/S3CRET==",
+        "auth=S3CRET hmac=S3CRET api-token=S3CRET",
     ],
 )
 def test_a_secret_is_not_shown(line: str):
@@ -45,6 +58,7 @@ def test_a_secret_is_not_shown(line: str):
         "https://host:8000/path",
         "gen_0123 moved from queued to submitting",
         "at 12:30:15 user@example.com wrote",
+        "the author=me, keys=7, is=not, basis=3, tokens=12, https://cdn.example/a?author=me&basis=1#design=2",
     ],
 )
 def test_what_is_no_secret_is_left_alone(line: str):
@@ -87,8 +101,33 @@ def test_any_line_can_be_redacted_and_again(line: str):
 
 
 def test_a_long_hostile_line_takes_no_long_time():
-    for piece in ("?a", "://a:", "/callbacks/a/", "&token", "Bearer ", "%2Fcallbacks", "data:", "data:;base64,"):
+    for piece in (
+        "?a",
+        "://a:",
+        "/callbacks/a/",
+        "&token",
+        "Bearer ",
+        "%2Fcallbacks",
+        "data:",
+        "data:;base64,",
+        "%25",
+        "token",
+        "a-",
+    ):
         redact(piece * 20_000)
+
+
+def test_signed_links_lose_what_signs_them_wherever_they_are_in_a_value():
+    signed = "https://me:S3CRET@cdn.example/a.png?width=1&hm=S3CRET#x"
+    value = {"prompt": f"{signed} a cat like https://cdn.example/b.png?width=1 --ar 3:2", "images": [signed], "seed": 7}
+    assert signatures_cut(value) == {
+        "prompt": "https://cdn.example/a.png a cat like https://cdn.example/b.png?width=1 --ar 3:2",
+        "images": ["https://cdn.example/a.png"],
+        "seed": 7,
+    }
+    assert signatures_cut("https://d.example/callbacks/kie/0123/k1.S3CRET") == (
+        "https://d.example/callbacks/kie/0123/[redacted]"
+    )
 
 
 def log_of(secrets: tuple[str, ...]) -> tuple[logging.Logger, io.StringIO]:

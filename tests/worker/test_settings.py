@@ -64,6 +64,12 @@ def test_a_file_that_holds_no_secret_is_named(
         load_settings()
 
 
+def test_a_file_of_the_buckets_keys_that_is_not_there_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN_FILE", "/nowhere/token")
+    with pytest.raises(ConfigurationError, match="AWS_SESSION_TOKEN_FILE: cannot read /nowhere/token"):
+        load_settings()
+
+
 def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DARKROOM_SIGNING_KEYS_FILE", str(tmp_path))
     with pytest.raises(ConfigurationError, match=r"DARKROOM_SIGNING_KEYS_FILE: cannot read .*: Is a directory"):
@@ -83,6 +89,12 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
         ("ACEDATACLOUD_RATE", "inf", "ACEDATACLOUD_RATE: Input should be less than"),
         ("ACEDATACLOUD_RATE", "nan", "ACEDATACLOUD_RATE: Input should be"),
         ("ACEDATACLOUD_IN_FLIGHT", "0", "ACEDATACLOUD_IN_FLIGHT: Input should be greater than or equal to 1"),
+        ("DARKROOM_DOWNLOAD_ALLOW", "minio, 0.0.0.0/0", "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' is nearly every address"),
+        (
+            "MJPROXY_RESULT_HOSTS",
+            "cdn.relay.example, github.io",
+            "MJPROXY_RESULT_HOSTS: 'github.io' is a name under which",
+        ),
         ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: Input should be less than"),
         ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: Input should be 'always', 'unsigned' or 'never'"),
         (

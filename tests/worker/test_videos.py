@@ -12,7 +12,17 @@ from worker.videos import mp4
 
 
 def checked(body: bytes) -> tuple[int, int, float | None]:
-    return mp4(io.BytesIO(body), len(body))
+    """Of a film about which there is nothing to remark."""
+    *facts, remark = mp4(io.BytesIO(body), len(body))
+    assert remark is None
+    return tuple(facts)
+
+
+def remark_about(body: bytes) -> str:
+    *facts, remark = mp4(io.BytesIO(body), len(body))
+    assert facts == [64, 48, 5.0]
+    assert remark is not None
+    return remark
 
 
 def box(kind: bytes, *content: bytes) -> bytes:
@@ -101,18 +111,16 @@ def test_boxes_may_have_long_sizes_and_the_last_none():
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (WHOLE + b"<script>alert(1)</script>", "left"),
-        (WHOLE + b"\0" * 8, "data after its end"),
-        (WHOLE + b"\0", "ends within a field"),
-        (WHOLE + WHOLE, "two files in one"),
-        (FTYP + MDAT + box(b"moov", mvhd(), track()) * 2, "two files in one"),
+        (WHOLE + MDAT[:-1], "states 16 bytes, and 15 are left"),
+        (WHOLE + box(b"free", b"padding")[:-1], "left"),
+        (FTYP + MDAT + box(b"moov", mvhd(), track(), box(b"mvex")) + box(b"moof", b"x") + b"\0" * 4, "a field"),
+        (FTYP + box(b"moov", mvhd(), track()) * 2 + MDAT, "two files in one"),
         (MDAT + WHOLE, "two files in one"),
         (FTYP + MDAT, "lacks its index"),
         (FTYP + box(b"mdat") + box(b"moov", mvhd(), track()), "lacks its data"),
         (WHOLE + box(b"moof", b"x") * 2, "lacks its data"),
         (WHOLE + box(b"moof"), "0 mvex boxes"),
         (box(b"ftyp", b"avif\0\0\0\0mif1miaf") + WHOLE[len(FTYP) :], "'avif', which is no MP4 video"),
-        (box(b"ftyp", b"qt  \0\0\0\0qt  ") + WHOLE[len(FTYP) :], "'qt  ', which is no MP4 video"),
         (box(b"ftyp") + WHOLE[len(FTYP) :], "no MP4 video"),
         (FTYP + MDAT + box(b"moov", mvhd()), "no video track"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(handler=b"soun")), "no video track"),
@@ -140,6 +148,31 @@ def test_boxes_may_have_long_sizes_and_the_last_none():
 def test_a_wrong_film_is_refused_with_its_reason(body, reason):
     with pytest.raises(ContentInvalid, match=reason):
         checked(body)
+
+
+@given(
+    st.binary(max_size=7)
+    | st.sampled_from([b"\0" * 8, b"\0" * 500, b"<script>alert(1)</script>", WHOLE, WHOLE[:30], WHOLE[-200:]])
+    | st.binary(min_size=8).filter(lambda tail: not videos._BOX_NAME.fullmatch(tail[4:8]))
+)
+def test_bytes_after_the_end_of_a_film_are_told_and_change_nothing(tail):
+    if tail:
+        assert f"{len(tail):,} byte" in remark_about(WHOLE + tail)
+
+
+def test_a_quicktime_film_is_accepted_with_its_facts():
+    body = film(container="mov", sound=True)
+    assert body[8:12] == b"qt  "
+    width, height, seconds = checked(body)
+    assert (width, height) == (64, 48)
+    assert seconds == pytest.approx(1, abs=0.1)
+    for end in range(0, len(body), 97):
+        with pytest.raises(ContentInvalid):
+            checked(body[:end])
+
+
+def test_an_old_quicktime_film_has_no_brand():
+    assert checked(MDAT + box(b"wide") + box(b"moov", mvhd(), track(chunks=(8,)))) == (64, 48, 5.0)
 
 
 def test_huge_tables_are_refused_before_they_are_read(monkeypatch):
@@ -192,7 +225,7 @@ def test_no_bytes_raise_anything_but_content_invalid(parts):
 
 def _survives(body: bytes) -> None:
     try:
-        width, height, seconds = checked(body)
+        width, height, seconds, _ = mp4(io.BytesIO(body), len(body))
     except ContentInvalid:
         return
     assert 0 <= width < 65536

@@ -3,6 +3,7 @@
 import os
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 import urllib3
@@ -13,6 +14,8 @@ from botocore.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.archive.keeping import Addressing
+from worker.egress import is_reached_directly
+from worker.secret_files import bucket_credentials
 from worker.timed_reader import TimedConnection
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ class Addresses:
 
     def __init__(self, session: Session, bucket: str, addressing: Addressing, client: "S3Client | None") -> None:
         self._session, self._bucket = session, bucket
+        credentials = bucket_credentials()
+        key_id, secret = credentials.get("AWS_ACCESS_KEY_ID"), credentials.get("AWS_SECRET_ACCESS_KEY")
+        if key_id and secret and any(os.environ.get(f"{name}_FILE") for name in credentials):
+            # From files, which boto3 does not know.
+            session.set_credentials(key_id, secret, credentials.get("AWS_SESSION_TOKEN"))
         self._boto3 = boto3.Session(botocore_session=session)
         configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
         elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
@@ -80,7 +88,7 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
         "blocksize": _BLOCK,
         "ca_certs": ca_bundle or get_cert_path(True),
     }
-    proxies = ProxyConfiguration(proxies=get_environ_proxies(endpoint))
+    proxies = ProxyConfiguration(proxies=_proxies(endpoint))
     proxy = proxies.proxy_url_for(endpoint)
     if proxy:
         options["proxy_headers"] = proxies.proxy_headers_for(proxy)
@@ -108,3 +116,9 @@ class _PlainPool(urllib3.HTTPConnectionPool):
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+
+
+def _proxies(endpoint: str) -> dict[str, str]:
+    """Those of the environment, but none for a store of one's own in a private network."""
+    is_amazon = (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    return {} if not is_amazon and is_reached_directly(endpoint) else get_environ_proxies(endpoint)

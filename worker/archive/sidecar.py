@@ -2,28 +2,33 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from worker.generation import Asset, Generation, iso
-from worker.redaction import redact, shorten_files
+from worker.redaction import redact, shorten_files, signatures_cut
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
 SCHEMA = 3
 #: of `manifest.schema.json`
 MANIFEST_SCHEMA = 1
 
-_NOTHING_KNOWN: Mapping[int, str | None] = {}
+_NOTHING_KNOWN: Mapping[int, Any] = MappingProxyType({})
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 
 
 def sidecar(
-    generation: Generation, assets: Sequence[Asset], verified: Mapping[int, str | None] = _NOTHING_KNOWN
+    generation: Generation,
+    assets: Sequence[Asset],
+    verified: Mapping[int, str | None] = _NOTHING_KNOWN,
+    remarks: Mapping[int, str] = _NOTHING_KNOWN,
 ) -> bytes:
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
-    `verified`: by index, what has shown that the bytes are in the bucket, where that is known. The same facts always
-    give the same bytes. Links lose everything that is a signature.
+    By index: `verified` is what has shown that the bytes are in the bucket, where that is known, `remarks` what is odd
+    about assets that are whole all the same. The same facts always give the same bytes. Links that are signed lose
+    their query, also in prompt and options.
     """
     document = {
         "schema": SCHEMA,
@@ -36,8 +41,8 @@ def sidecar(
         "task_id": generation.task_id,
         "operation": generation.operation,
         "action": generation.action,
-        "prompt": generation.prompt,
-        "options": shorten_files(generation.options),
+        "prompt": signatures_cut(generation.prompt),
+        "options": signatures_cut(shorten_files(generation.options)),
         "priority": generation.priority,
         "created_at": iso(generation.created_at),
         "submitted_at": iso(generation.submitted_at),
@@ -48,6 +53,7 @@ def sidecar(
                 "source": _unsigned(asset.url),
                 "source_sha256": asset.source_sha256 or asset.sha256,
                 "verified": verified.get(asset.index),
+                "remark": remarks.get(asset.index),
             }
             for asset in sorted(assets, key=lambda asset: asset.index)
         ],
@@ -69,7 +75,7 @@ def manifest_line(generation: Generation, assets: Sequence[Asset]) -> bytes:
         "task_id": generation.task_id,
         "operation": generation.operation,
         "action": generation.action,
-        "prompt": generation.prompt,
+        "prompt": signatures_cut(generation.prompt),
         "created_at": iso(generation.created_at),
         "finished_at": iso(generation.finished_at),
         "assets": [

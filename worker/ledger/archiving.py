@@ -29,6 +29,8 @@ class Stored:
     source_sha256: str | None = None
     #: what has shown that the bytes are there; for the sidecar, not recorded here
     verified: str | None = None
+    #: what is odd about a file that is whole all the same; it is told, and not kept
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         }
         event = "asset.archived"
         payload |= {"key": result.key, "sha256": result.sha256}
+        if result.remark is not None:
+            payload |= {"remark": result.remark}
     elif isinstance(result, Lost):
         values = {"state": "expired", "error": result.error}
         event = "asset.expired"

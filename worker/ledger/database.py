@@ -1,7 +1,9 @@
 """One database, SQLite or PostgreSQL: connections, transactions, and which of its errors mean "try again later"."""
 
 import fcntl
+import itertools
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from worker.ledger.compatibility import Compatibility
 from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.ledger.sessions import CONNECT_ARGS, Sessions
+from worker.private_files import open_private, require_private
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
@@ -47,7 +50,7 @@ class WriteGate:
             raise LedgerUnavailable(f"the ledger was busy for more than {BUSY_SECONDS} seconds")
         try:
             # Opened each time: a descriptor that crossed a fork would share its lock with the other process.
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
             try:
                 self._lock(descriptor)
                 yield
@@ -162,6 +165,14 @@ class Database:
         """Where the writers of a SQLite file queue; PostgreSQL needs none."""
         return nullcontext() if self._gate is None else self._gate()
 
+    def make_file(self) -> None:
+        """Make the SQLite file, for its owner alone, if it is not there; what lies beside it gets the same mode."""
+        if self.is_sqlite:
+            file = Path(str(self.engine.url.database))
+            with translated_errors(), suppress(IsADirectoryError):  # SQLite says it
+                os.close(open_private(file, os.O_RDWR | os.O_CREAT))
+            _require_our_file(file)
+
     def dispose(self) -> None:
         """Forget all connections: after a fork they belong to the parent."""
         self.engine.dispose(close=False)
@@ -175,6 +186,18 @@ class Database:
         pool.dispose()
 
 
+def passwords_in(url: str) -> tuple[str, ...]:
+    """What is secret in a database's URL, read and as it is written; none of what is no database URL of ours."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return ()
+    in_query = (parsed.query.get(name) for name in ("password", "sslpassword"))
+    read = [one for one in (parsed.password, *in_query) if isinstance(one, str)]
+    written = re.findall(r"://[^:/]*:([^@]*)@|[?&](?:ssl)?password=([^&]*)", url)
+    return tuple(filter(None, [*read, *itertools.chain.from_iterable(written)]))
+
+
 def missing_file(url: str) -> Path | None:
     """The SQLite file that the URL names, if it is not there; raises ConfigurationError for no URL of ours."""
     parsed = make_url(_checked(url))
@@ -186,6 +209,15 @@ def _require_file(file: Path) -> None:
     # SQLite makes an empty file of whatever it is asked to open. Only `schema.upgrade` may, on an engine of its own.
     if file.parent.is_dir() and not file.exists():
         raise LedgerUnfit("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
+
+
+def _require_our_file(file: Path) -> None:
+    _require_file(file)
+    for end in ("", "-wal", "-shm"):
+        try:
+            require_private(file.with_name(f"{file.name}{end}"))
+        except OSError as error:
+            raise LedgerUnfit(f"the ledger cannot be opened: {error.filename}: {error.strerror}") from error
 
 
 def _checked(url: str) -> str:
@@ -215,7 +247,7 @@ def _create_engine(url: str) -> Engine:
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
         )
         file = Path(str(engine.url.database))
-        event.listen(engine, "do_connect", lambda *_: _require_file(file))
+        event.listen(engine, "do_connect", lambda *_: _require_our_file(file))
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine

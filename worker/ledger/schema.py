@@ -43,6 +43,7 @@ def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[
     engine = _engine(database)
     step = partial(_patiently, partial(_step, database, engine), say)
     try:
+        database.make_file()
         before, after, head = step()
         while after != head:
             _, after, head = step()

@@ -287,6 +287,8 @@ heartbeats = Table(
     Column("seen_at", UtcDateTime, nullable=False),
     # Of its code; what is older than 0016 does not say so.
     Column("revision", CleanText, nullable=False, server_default="0015"),
+    # Settings that must be the same everywhere: name → value.
+    Column("limits", Json),
 )
 
 # Up to when rows of this kind were deleted, so that what is not there any more can be told from what never was.

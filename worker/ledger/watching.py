@@ -1,7 +1,7 @@
 """What reconcile looks for: silent generations, forgotten work, and workers that stopped."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -138,6 +138,8 @@ class Heartbeat:
     seen_at: datetime
     #: its version begins no work on this ledger any more
     is_too_old: bool = False
+    #: settings that must be the same for all workers, by name
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     def silence(self, now: datetime) -> timedelta:
         """Also of one from the future: under the right clock this worker has not been heard since."""
@@ -230,11 +232,11 @@ class Watching:
             with self._database.write(under_way=True) as connection:
                 connection.execute(_ASKED, asked)
 
-    def beat(self, worker: str, pid: int) -> None:
-        """Note that this worker executes tasks."""
+    def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
+        """Note that this worker executes tasks. `limits`: its settings that must be the same for all workers."""
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
-            news = {"pid": pid, "seen_at": now, "revision": REVISION}
+            news = {"pid": pid, "seen_at": now, "revision": REVISION, "limits": dict(limits or {})}
             mine = update(heartbeats).where(heartbeats.c.worker == worker).values(news)
             if connection.execute(mine).rowcount == 0:
                 connection.execute(insert_ignoring(connection, heartbeats), [{"worker": worker, **news}])
@@ -243,7 +245,9 @@ class Watching:
         with self._database.read() as connection:
             oldest = oldest_code(connection)
             rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
-            return [Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest) for row in rows]
+            return [
+                Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest, row.limits or {}) for row in rows
+            ]
 
     def ping(self) -> VersionTooOld | None:
         """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read.

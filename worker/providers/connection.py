@@ -7,7 +7,9 @@ lose this certainty: the provider may close it, as it does with idle ones, just 
 """
 
 import http.client
+import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from worker.egress import ProxyError, proxy_for, whole_address
 from worker.timed_reader import TimedConnection, TimedResponse
 from worker.trust import trusted_authorities
 
@@ -29,8 +32,9 @@ TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, htt
 class FreshConnections(HTTPAdapter):
     """Sends each request over a new connection, once.
 
-    Used without a Session: its cookies, redirects, and the proxies and passwords that it takes from the environment,
-    have no place in a paid request. Raises ConfigurationError if the CA bundle cannot be read.
+    Used without a Session: its cookies and redirects, and the passwords that it takes from the environment, have no
+    place in a paid request. A proxy (`worker.egress`) gives no more than the connection, and what it says before that
+    is not the provider's. Raises ConfigurationError if the CA bundle cannot be read.
     """
 
     def __init__(self, *, tls: bool) -> None:
@@ -75,11 +79,34 @@ class _PlainConnection(_LastReplies, HTTPConnection):
         with _connecting(self):
             super().connect()
 
+    def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
+        """Called by urllib3; a proxy must be told the whole address."""
+        if proxy := proxy_for("http", self.host, self.port):
+            url = whole_address(self.host, self.port, url)
+            options["headers"] = {**options["headers"], **proxy.headers}
+        super().request(method, url, *args, **options)
+
+    def _new_conn(self) -> socket.socket:
+        return _through_proxy("http", self) or super()._new_conn()
+
 
 class _TlsConnection(_LastReplies, HTTPSConnection):
     def connect(self) -> None:
         with _connecting(self):
             super().connect()
+
+    def _new_conn(self) -> socket.socket:
+        return _through_proxy("https", self) or super()._new_conn()
+
+
+def _through_proxy(scheme: str, connection: HTTPConnection) -> socket.socket | None:
+    proxy = proxy_for(scheme, connection.host, connection.port)
+    if proxy is None:
+        return None
+    patience = float(connection.timeout or 0)
+    return proxy.reach(
+        scheme, connection.host, connection.port, timeout=patience, deadline=time.monotonic() + 2 * patience
+    )
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):
@@ -107,7 +134,16 @@ def diagnose(error: Exception) -> tuple[str, bool]:
     return "connection_lost", True
 
 
+def said_by_proxy(error: Exception) -> str:
+    """What keeps a proxy from giving a connection, to be put behind a sentence; empty where none is in the way."""
+    inner = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
+    cause = getattr(getattr(inner, "reason", None), "__cause__", None)
+    return f": {cause}" if isinstance(cause, ProxyError) else ""
+
+
 def _why_not_connected(cause: BaseException | None) -> str:
+    if isinstance(cause, ProxyError):
+        return "proxy"
     if isinstance(cause, urllib3.exceptions.NameResolutionError):
         return "name_not_resolved"
     if isinstance(cause, ssl.SSLError | urllib3.exceptions.SSLError):

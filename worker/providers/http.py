@@ -14,7 +14,7 @@ import requests
 from pydantic import SecretStr
 
 from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
-from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose
+from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose, said_by_proxy
 from worker.providers.reading import clean_text, read_json
 
 #: how many submissions this thread has begun to send
@@ -108,7 +108,7 @@ class ApiClient:
             code, sent = diagnose(error)
             if sent:
                 raise Uncertain(f"{self._name} {_SAYS[Uncertain]}", code=code) from error
-            raise NotTaken(f"{self._name} could not be reached", code=code) from error
+            raise NotTaken(f"{self._name} could not be reached{said_by_proxy(error)}", code=code) from error
         if failure := self._failure(reply):
             raise failure
         return reply.data
@@ -125,7 +125,8 @@ class ApiClient:
         try:
             reply = self._send(method, path, payload)
         except TRANSPORT_ERRORS as error:
-            raise QueryFailed(f"{self._name} {_SAYS[QueryFailed]}", code=diagnose(error)[0]) from error
+            message = f"{self._name} {_SAYS[QueryFailed]}{said_by_proxy(error)}"
+            raise QueryFailed(message, code=diagnose(error)[0]) from error
         if failure := self._failure(reply, as_kind=QueryFailed):
             raise failure
         return reply.data
@@ -200,6 +201,9 @@ def _kind_of_status(reply: _Reply, *, explained: bool) -> type[ProviderError] | 
     status = reply.status
     if 200 <= status < 300:
         return None
+    # Said by a proxy about what it has not passed on.
+    if status == 407:
+        return NotTaken
     # A bare 503 may come from a gateway that lost the provider after it had passed the request on.
     if status == 429 or (status == 503 and (explained or reply.retry_after is not None)):
         return NotTaken

@@ -106,6 +106,15 @@ def test_tables_of_another_version_are_told(darkroom: Darkroom) -> None:
     assert "revision 0000" in message
 
 
+def test_workers_that_are_set_to_different_rates_are_told(darkroom: Darkroom, ledger: Ledger) -> None:
+    ledger.watching.beat("worker@a", 1, {"KIE_RATE": 1.8, "KIE_IN_FLIGHT": 100})
+    ledger.watching.beat("worker@b", 1, {"KIE_RATE": 5, "KIE_IN_FLIGHT": 100})
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    found = [one for one in document["checks"] if one["check"] == "workers"]
+    assert [one["verdict"] for one in found] == ["warn", "ok"]
+    assert found[0]["message"].startswith("KIE_RATE is 1.8 for worker@a, 5 for worker@b: set the same for all")
+
+
 def test_a_ledger_that_is_newer_and_compatible_is_told(
     darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -383,3 +392,20 @@ def test_a_worker_of_the_future_is_not_at_work(darkroom: Darkroom, ledger: Ledge
     ledger.database.clock = lambda: now + timedelta(minutes=10)
     ledger.watching.beat("worker@host", 7)
     assert findings(darkroom)["workers"][0] == "fail"
+
+
+def test_it_says_which_proxy_holds_for_what(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "proxy" not in findings(darkroom)
+    monkeypatch.setenv("HTTPS_PROXY", "http://robot:hunter2hunter2@127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "hooks.test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("MJPROXY_BASE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("DARKROOM_NOTIFY_URLS", "https://hooks.test/1")
+    monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", "whsec_" + "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+    verdict, message = findings(darkroom)["proxy"]
+    assert verdict == "ok"
+    through, directly, _ = message.split("; ", 2)
+    assert through == "through 127.0.0.1:1 (HTTPS_PROXY): the API of acedata, results of acedata, results of mjproxy"
+    assert directly.startswith("directly: the API of mjproxy, results of mjproxy, webhook hooks.test-")
+    assert directly.endswith(", the archive")
+    assert "hunter2" not in message

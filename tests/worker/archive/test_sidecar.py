@@ -107,6 +107,7 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
                 "source": "https://cdn.discordapp.com/attachments/1/2/cat.png",
                 "source_sha256": "ab" * 32,
                 "verified": None,
+                "remark": None,
             }
         ],
     }
@@ -117,6 +118,13 @@ def test_the_sidecar_says_what_has_shown_that_the_bytes_are_there(how: Verified)
     found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], {1: how}))
     schema("sidecar").validate(found)
     assert [one["verified"] for one in found["assets"]] == [None, how]
+
+
+def test_the_sidecar_says_what_is_odd_about_an_asset():
+    remarks = {1: "1 byte follows after its end"}
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], remarks=remarks))
+    schema("sidecar").validate(found)
+    assert [one["remark"] for one in found["assets"]] == [None, "1 byte follows after its end"]
 
 
 def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():
@@ -189,6 +197,15 @@ def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
         GENERATION, options={"images": [f"data:image/png;base64,{'iVBORw0K' * 1000}", "https://a/b.png"]}
     )
     assert described(generation, ASSET)["options"] == {"images": ["data:image/png;base64,… (6 kB)", "https://a/b.png"]}
+
+
+def test_a_signed_link_in_what_the_user_wrote_loses_its_query_in_sidecar_and_manifest():
+    signed = "https://cdn.discordapp.com/a/b.png?ex=66&hm=SECRET"
+    wanted = replace(GENERATION, prompt=f"{signed} a cat", options={"images": [signed, "https://x.example/c.png?w=1"]})
+    document = json.loads(sidecar(wanted, [ASSET]))
+    assert document["prompt"] == "https://cdn.discordapp.com/a/b.png a cat"
+    assert document["options"] == {"images": ["https://cdn.discordapp.com/a/b.png", "https://x.example/c.png?w=1"]}
+    assert json.loads(manifest_line(wanted, [ASSET]))["prompt"] == document["prompt"]
 
 
 def test_other_languages_stay_readable():

@@ -302,6 +302,7 @@ def people_decide(process: Process) -> None:
     process.archive()
     process.look_in_vain(["task-of-somebody"])
     process.repeat("inbox.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
+    process.repeat("inbox.try_store")
     unreadable = CallbackUnreadable("what?")
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
     process.command("inbox.replay")

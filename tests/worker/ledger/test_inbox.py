@@ -1,7 +1,7 @@
 """Stored callbacks: kept once, claimed by one, tried a few times, and played again when a person asks."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.clock import NOON, FakeClock
 from tests.factories import (
@@ -18,12 +18,12 @@ from tests.factories import (
     success,
     task_of,
 )
-from worker.errors import Uncertain
+from worker.errors import LedgerUnfit, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.inbox import LATEST, MAX_TRIES, MOST_BODIES, StoredCallback
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import attempts
+from worker.ledger.tables import attempts, callbacks
 
 
 def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:
@@ -37,6 +37,19 @@ def test_what_came_is_kept_byte_for_byte(ledger: Ledger):
     (callback,) = ledger.inbox.claim(10, LEASE)
     assert (callback.attempt_id, callback.provider, callback.body) == ("a1", "acedata", body)
     assert callback.headers == {"X-Sign": "ünï\udcff\x00", "Content-Type": "x"}
+
+
+def test_a_trial_of_the_store_leaves_nothing(ledger: Ledger):
+    ledger.inbox.try_store()
+    with ledger.database.read() as connection:
+        assert not connection.execute(select(callbacks.c.id)).all()
+
+
+def test_a_trial_fails_where_a_callback_would(blank_database_url: str):
+    ledger = Ledger(blank_database_url)
+    with pytest.raises(LedgerUnfit):
+        ledger.inbox.try_store()
+    ledger.close()
 
 
 def test_the_same_body_for_the_same_attempt_is_kept_once(ledger: Ledger):

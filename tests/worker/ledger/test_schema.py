@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0020"
+HEAD = "0021"
 
 
 @pytest.fixture
@@ -111,6 +111,7 @@ def back_to_0010(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE accounts DROP COLUMN {column}"))
     connection.execute(text("ALTER TABLE alembic_version DROP COLUMN oldest_code"))
     connection.execute(text("ALTER TABLE heartbeats DROP COLUMN revision"))
+    connection.execute(text("ALTER TABLE heartbeats DROP COLUMN limits"))
     connection.execute(text("ALTER TABLE generations DROP COLUMN extras"))
     connection.execute(text("ALTER TABLE charges DROP COLUMN assumed"))
     for name in ("added", "moved", "removed"):

@@ -48,11 +48,6 @@ AHEAD = (timedelta(minutes=10), timedelta(days=365))
 SLOW, FAST = Limits(rate=2, in_flight=1000), Limits(rate=20, in_flight=1000)
 
 
-@pytest.fixture
-def ledger(fresh_ledger: Ledger) -> Ledger:
-    return fresh_ledger
-
-
 # --- machines whose own clocks differ ---
 
 

@@ -1,9 +1,10 @@
 """What every provider must do, run over all of PROVIDERS. A new one adds its `Dialect` and its folder of payloads."""
 
+import gzip
 import json
 import traceback
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -33,6 +34,7 @@ from worker.errors import (
 )
 from worker.generation import GenerationRequest, Operation, Status
 from worker.providers import PROVIDERS, Mark, Provider, Submission, http, load_provider, provider_class
+from worker.providers.bodies import json_body
 
 IMAGINE = GenerationRequest(Operation.IMAGINE, "a cat on a table")
 
@@ -213,6 +215,18 @@ def test_a_callback_gives_the_outcome_in_its_name(name, file):
     assert outcome.task_id == DIALECTS[name].task_id_of(json.loads(file.read_bytes()))
     assert bool(outcome.links or outcome.text) is (outcome.status is Status.SUCCEEDED)
     assert bool(outcome.reason) is (outcome.status is Status.FAILED)
+
+
+@pytest.mark.parametrize(("name", "file"), CALLBACK_FILES)
+def test_a_callback_means_the_same_when_it_is_compressed_or_a_form(name, file):
+    if file.name in DIALECTS[name].unreadable:
+        return
+    body, vendor = file.read_bytes(), provider(name)
+    fields = {field: item if isinstance(item, str) else json.dumps(item) for field, item in json.loads(body).items()}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    expected = vendor.parse_callback({}, body, NOW)
+    for headers, packed in (({}, gzip.compress(body)), (form, urlencode(fields).encode())):
+        assert vendor.parse_callback(headers, json_body(headers, packed), NOW) == expected
 
 
 @pytest.mark.parametrize(("name", "file"), CALLBACK_FILES)

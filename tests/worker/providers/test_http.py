@@ -382,10 +382,9 @@ def test_sixteen_threads_share_one_client():
     assert len(server.requests) == 64
 
 
-def test_cookies_proxies_and_passwords_of_the_environment_stay_out(monkeypatch, tmp_path):
+def test_cookies_and_passwords_of_the_environment_stay_out(monkeypatch, tmp_path):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{refused_port()}")
     with Loopback(reply(200, {}, {"Set-Cookie": "session=1"})) as server:
         api = client(server.url)
         api.post_once("/submit", PAYLOAD)
@@ -517,8 +516,8 @@ def test_a_key_loses_the_blanks_around_it():
 # --- helpers ----------------------------------------------------------------------------------------------------------
 
 
-def tls_server(folder: Path) -> ssl.SSLContext:
-    """A server context for 127.0.0.1; its certificate is left in `folder/cert.pem`."""
+def tls_server(folder: Path, *names: str) -> ssl.SSLContext:
+    """A server context for 127.0.0.1 and these names; its certificate is left in `folder/cert.pem`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "vendor")])
     now = datetime.now(UTC)
@@ -531,7 +530,7 @@ def tls_server(folder: Path) -> ssl.SSLContext:
         .serial_number(1)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([address, *map(x509.DNSName, names)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

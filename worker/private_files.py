@@ -1,0 +1,64 @@
+"""Files and folders of ours: for their owner alone whatever the umask is, and never another user's.
+
+Where others may write, as in /tmp, they could lay a symbolic link or a file of their own in our way.
+"""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+#: of every process that we start, for what libraries and other programs make
+UMASK = 0o077
+_FILE, _FOLDER = 0o600, 0o700
+
+
+def open_private(path: str | os.PathLike[str], flags: int) -> int:
+    """A descriptor of a file of ours, as `opener` of `open` too; raises OSError for a link or another user's file."""
+    try:
+        # Or opening a pipe that somebody has put there would wait for its other end.
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _FILE)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _linked(path) from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        _require_owner(path, found)
+        if stat.S_IMODE(found.st_mode) != _FILE:
+            with suppress(OSError):  # on a disk that is read-only
+                os.fchmod(descriptor, _FILE)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def require_private(path: Path) -> None:
+    """Raise OSError for a link or another user's file; for what a library opens itself. No file is none of these."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            raise _linked(path)
+        _require_owner(path, found)
+
+
+def make_private_folder(path: Path) -> None:
+    """With the folders above that are missing; one that is there stays as it is, whoever owns it."""
+    try:
+        path.mkdir(mode=_FOLDER, exist_ok=True)
+    except FileNotFoundError:
+        # `parents` of mkdir would make them for everybody to read.
+        make_private_folder(path.parent)
+        path.mkdir(mode=_FOLDER, exist_ok=True)
+
+
+def _require_owner(path: str | os.PathLike[str], found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid():
+        why = f"it belongs to another user (number {found.st_uid}, this is {os.geteuid()}), who may have put it there"
+        raise PermissionError(errno.EPERM, why, os.fspath(path))
+
+
+def _linked(path: str | os.PathLike[str]) -> OSError:
+    return OSError(errno.ELOOP, "it is a symbolic link, which is not followed", os.fspath(path))
