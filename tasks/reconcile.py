@@ -4,11 +4,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import Any
 
 from celery.signals import worker_ready
 
+from tasks.waiting import Cause, Wait, waits_of
 from worker import stopping, watchdog
 from worker.bells import drop_stale, ring
 from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, tell_rarely
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 PAUSE = 1.0
 #: seconds between two looks for what is kept no longer
 PRUNE_SECONDS = 3600.0
+#: seconds between two looks for why something waits
+WAITS_SECONDS = 10.0
+#: of which it is worth to tell
+LONG_WAIT = timedelta(minutes=1)
 #: seconds after which a part of a pass hangs. Not all parts together: while the database is locked, each of them waits
 #: for as long as a writer may, and a clock that starts again would only wait again
 HANGS_AFTER = 60.0
@@ -81,6 +87,44 @@ def ring_for_what_is_due(here: Services) -> None:
         ring(*due)
 
 
+class WaitsTold:
+    """What waits is logged once when it begins, and when it ends."""
+
+    def __init__(self) -> None:
+        self._asked_at: float | None = None
+        self._seen: Collection[tuple[Cause, str]] = ()
+        self._told: set[tuple[Cause, str]] = set()
+
+    def __call__(self, here: Services) -> None:
+        if self._asked_at is not None and time.monotonic() - self._asked_at < WAITS_SECONDS:
+            return
+        self._asked_at = time.monotonic()
+        waits = {wait.name: wait.told for wait in waits_of(here.ledger, here.settings) if not _is_short(wait)}
+        for (cause, subject), told in waits.items():
+            # Of workers that have just started nothing was heard yet.
+            is_certain = cause is not Cause.WORKERS or (cause, subject) in self._seen
+            if is_certain and (cause, subject) not in self._told:
+                log.warning("waiting: %s", told)
+                self._told.add((cause, subject))
+        for name in self._told - waits.keys():
+            log.warning("waiting no more: %s", " ".join(filter(None, name)))
+        self._told &= waits.keys()
+        self._seen = waits.keys()
+
+
+def _is_short(wait: Wait) -> bool:
+    """A provider that wants it slower says so all the time."""
+    is_over_soon = wait.until is not None and wait.since is not None and wait.until - wait.since < LONG_WAIT
+    return wait.cause is Cause.SLOWED or is_over_soon
+
+
+def tell_of_waits(here: Services) -> None:
+    _waits_told(here)
+
+
+_waits_told = WaitsTold()
+
+
 #: `keep_watch` is last, because a bucket that hangs is waited for
 PARTS: tuple[Callable[[Services], object], ...] = (
     give_up_lost_submissions,
@@ -89,6 +133,7 @@ PARTS: tuple[Callable[[Services], object], ...] = (
     fold_counts,
     register_subscribers,
     ring_for_what_is_due,
+    tell_of_waits,
     keep_watch,
 )
 

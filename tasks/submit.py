@@ -22,7 +22,7 @@ from worker.errors import (
 from worker.generation import Generation, GenerationRequest, Outcome
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
-from worker.providers import Mark
+from worker.providers import PROVIDERS, Mark
 from worker.providers.http import posts_begun
 from worker.redaction import described
 from worker.restore_marker import keep_watch
@@ -78,12 +78,22 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
         if isinstance(reply, Outcome):
             return news_of(here, provider, claim.attempt_id, reply, cause="reply")
         return Submitted(claim.attempt_id, reply.task_id)
+    except AccountBlocked as error:
+        return Submitted(claim.attempt_id, _with_key_mark(here, claim, error))
     except ProviderError as error:
         return Submitted(claim.attempt_id, error)
     except ConfigurationError as error:
-        return Submitted(claim.attempt_id, AccountBlocked(str(error), code="not_configured"))
+        blocked = AccountBlocked(str(error), code="not_configured")
+        return Submitted(claim.attempt_id, _with_key_mark(here, claim, blocked))
     except RequestInvalid as error:
         return Submitted(claim.attempt_id, Rejected(str(error), code="request_invalid"))
+
+
+def _with_key_mark(here: Services, claim: Claim, error: AccountBlocked) -> AccountBlocked:
+    name = claim.generation.provider
+    # One that this version does not know has no keys.
+    error.key_mark = here.key_marks(name).get(claim.account) if name in PROVIDERS else None
+    return error
 
 
 def _refuse_late(here: Services, claim: Claim) -> None:

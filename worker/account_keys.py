@@ -1,5 +1,6 @@
 """The keys of a provider: one, or several accounts with a key each, such as `studio:KEY1,shop:KEY2`."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 
@@ -43,6 +44,11 @@ def read_list(setting: str) -> tuple[str, ...]:
     if not all(keys):
         raise ValueError("one of its keys is empty: is there a comma too many?")
     return keys
+
+
+def key_mark(key: str | None, address: str | None) -> str:
+    """What tells this key, at this address, from another one; so short that nobody can find the key by it."""
+    return hashlib.sha256(f"{address or ''} {key or ''}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def title_of(provider: str, account: str) -> str:

@@ -14,6 +14,8 @@ from worker.private_files import open_private
 
 SECRETS = "secrets.json"
 LOCK = "darkroom.lock"
+#: bytes of a file of values; what is larger is none of ours
+_LARGEST = 1024 * 1024
 
 
 @contextmanager
@@ -67,13 +69,13 @@ def read_values(path: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path} is damaged: restore it, or delete it to have it made anew") from error
 
 
 def _read(path: Path) -> bytes:
     with open(path, "rb", opener=open_private) as file:
-        return file.read()
+        return file.read(_LARGEST)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -15,7 +15,14 @@ class ConfigurationError(DarkroomError):
 
 
 class RequestInvalid(DarkroomError):
-    """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent."""
+    """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent.
+
+    `at`: the character of the prompt that is to blame, counted from 0; None where it is not the prompt.
+    """
+
+    def __init__(self, message: str, *, at: int | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class NotFound(DarkroomError):
@@ -82,7 +89,12 @@ class NotTaken(ProviderError):
 
 
 class AccountBlocked(NotTaken):
-    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the account is paused."""
+    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the account is paused.
+
+    `key_mark`: of the key with which that happened; None if nobody has said it.
+    """
+
+    key_mark: str | None = None
 
 
 class Rejected(ProviderError):

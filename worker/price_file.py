@@ -18,6 +18,7 @@ from worker.generation import Operation
 from worker.prices import MILLION, Caps, Prices, Rule
 from worker.prompt_flags import plain_version
 from worker.providers import PROVIDERS
+from worker.setting_files import read_setting_file
 from worker.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 
 _AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
@@ -30,11 +31,14 @@ _MOST = 10**15
 
 def load_prices(path: Path) -> Prices:
     """Raises ConfigurationError with file, line and column of what cannot be understood."""
+    text = read_setting_file("DARKROOM_PRICES", path)
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"DARKROOM_PRICES: cannot read {path}: {reason}") from error
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        # Without the file's own depth in the chain of errors.
+        raise ConfigurationError(f"{path}: its brackets or lists are too deep to be read") from None
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(f"{path}: this is no YAML: it names a character that there is not") from error
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f", {_place(mark)}" if mark else ""

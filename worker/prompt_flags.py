@@ -1,22 +1,86 @@
-"""The Midjourney parameters that stand in a prompt (`--hd`, `--q 4`, `--v 8.1`), and how versions are written. Pure."""
+"""Midjourney's parameters in a prompt (`--ar 16:9`, `—v 8.1`, `--q=4`), and how versions are written. Pure.
+
+Names: docs.midjourney.com, Parameter List.
+"""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
-#: after a blank, or inside a permutation such as `{--q 1, --q 4}`; phones and editors make one dash of two
-_FLAG = re.compile(
-    r"(?<![^\s{,])(?:--|\N{EM DASH})([a-z]+)(?:(?:\s*=\s*|\s+)(?!--|\N{EM DASH})(\{[^}]*\}|[^\s,}]+))?", re.IGNORECASE
+#: parameter → the option that says the same
+OPTION_OF: Mapping[str, str] = {
+    **dict.fromkeys(("ar", "aspect"), "aspect_ratio"),
+    **dict.fromkeys(("c", "chaos"), "chaos"),
+    **dict.fromkeys(("q", "quality"), "quality"),
+    **dict.fromkeys(("s", "stylize"), "stylize"),
+    **dict.fromkeys(("v", "version", "niji"), "version"),
+    **dict.fromkeys(("w", "weird"), "weird"),
+    **dict.fromkeys(("fast", "relax", "turbo"), "speed"),
+    **{name: name for name in ("hd", "loop", "motion", "seed")},
+    "ow": "omni_weight",
+    "oref": "omni_image",
+    "sref": "style_images",
+    "end": "end_image",
+    "bs": "videos",
+}
+#: the other ones that there are, or were
+OTHERS = frozenset(
+    {"cref", "cw", "dref", "dw", "iw", "sw", "sv", "no", "p", "personalize", "profile", "style", "raw", "tile", "exp"}
+    | {"draft", "creative", "stop", "repeat", "r", "sameseed", "video", "public", "stealth", "remix", "test", "testp"}
+    | {"upanime", "upbeta", "uplight"}
 )
-_SHORT = {"q": "quality", "v": "version", "p": "profile"}
+#: these say all by their name
+_BARE = frozenset({"fast", "relax", "turbo", "hd", "loop"})
+#: these take codes as well, which no option knows
+_PICTURES = frozenset({"sref", "oref", "end"})
+
+#: what programs make of `--`; Midjourney reads an em dash as `--`, and others as what they are
+EM_DASH = "\N{EM DASH}"
+OTHER_DASHES = "\N{EN DASH}\N{FIGURE DASH}\N{HORIZONTAL BAR}\N{MINUS SIGN}"
+
+# After a blank, or inside a permutation such as `{--q 1, --q 4}`. A single dash of another kind stands in prose too, so
+# there a number must follow.
+_FLAG = re.compile(
+    rf"(?<![^\s{{,])(?:--|{EM_DASH}{{1,2}}|[{OTHER_DASHES}]{{2}}|[{OTHER_DASHES}](?=[A-Za-z]+[\s=]\s*[\d.]))"
+    r"(?P<name>[A-Za-z]+)(?![^\s=,}])"
+    rf"(?:(?:\s*=\s*|\s+)(?!--|[{EM_DASH}{OTHER_DASHES}])(?P<value>\{{[^}}]*\}}|[^\s,}}]+))?"
+)
+_LONG = {"q": "quality", "v": "version", "p": "profile"}
 _VERSION = re.compile(r"(?:v(?:ersion)?)?((?:niji)?[0-9]+(?:\.[0-9]+)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One parameter of a prompt. `at`: where it begins there; `value`: empty where none stands behind it."""
+
+    name: str
+    value: str
+    at: int
+
+    @property
+    def option(self) -> str | None:
+        """The option that says the same; None if there is none."""
+        return OPTION_OF.get(self.name)
+
+    @property
+    def given(self) -> str | None:
+        """What the option would be given; None where no option can say it (`--sref 123`, `--ar {1:1, 3:2}`)."""
+        if self.name in _BARE:
+            return self.name if self.option == "speed" else "true"
+        if self.value.startswith("{") or self.name in _PICTURES:
+            return None
+        return f"niji{self.value}" if self.name == "niji" else self.value
+
+
+def flags_in(prompt: str) -> Iterator[Flag]:
+    """The parameters of a prompt, in their order, whether or not Midjourney knows them."""
+    for found in _FLAG.finditer(prompt):
+        yield Flag(found["name"].lower(), found["value"] or "", found.start())
 
 
 def flags_of(prompt: str) -> list[tuple[str, str]]:
     """Each parameter's long name and the word after it, which is empty if there is none, as they stand."""
-    if "--" not in prompt and "\N{EM DASH}" not in prompt:
-        return []
-    found = ((one[1].lower(), one[2] or "") for one in _FLAG.finditer(prompt))
-    return [(_SHORT.get(name, name), value) for name, value in found]
+    return [(_LONG.get(flag.name, flag.name), flag.value) for flag in flags_in(prompt)]
 
 
 def without_switches(prompt: str, names: Collection[str]) -> str:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from worker.errors import ConfigurationError
+from worker.setting_files import read_setting_file
 
 #: boto3 reads the variables itself, and knows no files for them
 _BUCKET_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -24,11 +25,7 @@ def read_secret_file(setting: str) -> str | None:
     path = os.environ.get(variable)
     if not path:
         return None
-    try:
-        value = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigurationError(f"{variable}: cannot read {path}: {reason}") from error
+    value = read_setting_file(variable, Path(path)).strip()
     if not value:
         raise ConfigurationError(f"{variable}: {path} is empty")
     return value

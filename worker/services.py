@@ -2,12 +2,14 @@
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from threading import Lock
 
 from pydantic import SecretStr
 
+from worker.account_keys import key_mark
 from worker.archive import Archive, Keys, open_archive
 from worker.broker_url import read_broker_url
 from worker.download import Downloader
@@ -82,6 +84,12 @@ class Services:
     def accounts(self, name: str) -> tuple[str, ...]:
         """The names of its accounts; one, also where it has no key."""
         return tuple(account_keys(name, self.settings))
+
+    def key_marks(self, name: str) -> Mapping[str, str]:
+        """Account → what tells its key, and where it is sent, from any other."""
+        address = getattr(self.settings, f"{provider_class(name).prefix}_base_url")
+        keys = account_keys(name, self.settings)
+        return {one: key_mark(key.get_secret_value() if key else None, address) for one, key in keys.items()}
 
     def limits(self, name: str) -> Limits:
         """How fast each account of this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""

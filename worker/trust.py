@@ -26,8 +26,11 @@ def trusted_authorities() -> ssl.SSLContext:
 @cache
 def _context(name: str | None, bundle: Path) -> ssl.SSLContext:
     options: dict[str, Any] = {"capath" if bundle.is_dir() else "cafile": bundle}
+    where = f"{name}: " if name else ""
+    if bundle.exists() and not (bundle.is_dir() or bundle.is_file()):
+        # A device may never end.
+        raise ConfigurationError(f"{where}cannot read certificates from {bundle}: it is no file")
     try:
         return ssl.create_default_context(**options)
     except OSError as error:
-        where = f"{name}: " if name else ""
         raise ConfigurationError(f"{where}cannot read certificates from {bundle}: {error.strerror}") from error

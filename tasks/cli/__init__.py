@@ -93,7 +93,8 @@ def main() -> None:
 
 
 def _say(error: DarkroomError) -> None:
-    from worker.redaction import redact  # noqa: PLC0415 - only an error needs it
+    from tasks.cli.output import lines_only  # noqa: PLC0415 - only an error needs it
+    from worker.redaction import redact  # noqa: PLC0415
 
     plain = bool(os.environ.get("NO_COLOR"))
-    click.secho(f"darkroom: {redact(str(error))}", fg=None if plain else "red", err=True)
+    click.secho(f"darkroom: {lines_only(redact(str(error)))}", fg=None if plain else "red", err=True)

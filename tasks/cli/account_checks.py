@@ -1,13 +1,10 @@
 """What `darkroom doctor` looks at in providers and their accounts: keys, credit, pace."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from tasks.cli.finding import Finding, Verdict
-from tasks.cli.style import duration
-from worker.account_keys import DEFAULT_ACCOUNT, title_of
+from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
-from worker.ledger.standings import Slowed
 from worker.providers import PROVIDERS, Provider, provider_class
 from worker.services import Services
 
@@ -47,15 +44,8 @@ def _credit(check: str, provider: Provider) -> Finding:
     return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key, and {credit} left")
 
 
-def examine_pace(here: Services) -> Iterator[Finding]:
-    """Accounts that take less than they may, and generations of accounts that have no key here."""
-    now = here.clock()
-    for one in here.ledger.accounts.slowed():
-        resume = f"darkroom resume {one.provider}"
-        if one.account != DEFAULT_ACCOUNT:
-            resume += f" --account {one.account}"
-        advice = f"it tries again by itself, `{resume}` lets it do so at once"
-        yield Finding("pauses", Verdict.WARN, f"{title_of(one.provider, one.account)}: {_how(one, now)}; {advice}")
+def examine_others(here: Services) -> Iterator[Finding]:
+    """Generations of providers that this version does not know, and of accounts that have no key here."""
     for name, number in here.ledger.accounts.open_at_others(PROVIDERS).items():
         message = f"this version knows no provider {name}, which {number} generations wait for or were submitted to"
         advice = "use a version that has it, or `darkroom cancel` those that wait"
@@ -71,17 +61,3 @@ def examine_pace(here: Services) -> Iterator[Finding]:
         advice = f"add it to {setting} as `{account}:KEY`"
         message = f"{stranded.provider} has no key here for its account {account}, which has {what}: {advice}"
         yield Finding("accounts", Verdict.WARN, message)
-
-
-def _how(one: Slowed, now: datetime) -> str:
-    """All that holds it back, the worst first; the end says how to go on at once."""
-    found = []
-    if one.paused_until is not None:
-        found.append(f"paused for {duration(one.paused_until - now)}: {one.reason}")
-    if one.open_until is not None:
-        found.append(f"circuit open for {duration(one.open_until - now)} after {one.failures} failures in a row")
-    elif one.is_open:
-        found.append(f"circuit half open after {one.failures} failures in a row: the next submission tries it")
-    if one.factor < 1:
-        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after it had too many requests")
-    return "; ".join(found)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from tasks.cli.account_checks import examine_keys, examine_pace, is_set_up
+from tasks.cli.account_checks import examine_keys, examine_others, is_set_up
 from tasks.cli.assumed import assumed_at
 from tasks.cli.connection import require_ledger
 from tasks.cli.egress_checks import examine_proxies
@@ -22,7 +22,7 @@ from tasks.cli.finding import Finding, Verdict
 from tasks.cli.host_checks import examine_hosts
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import duration
-from tasks.cli.workers import SILENCE
+from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
 from worker.broker_url import redis_client
 from worker.clocks import broker_error, complaint
 from worker.errors import DarkroomError
@@ -30,7 +30,6 @@ from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.spending import By
 from worker.ledger.watching import Heartbeat
-from worker.prices import as_text
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.subscribers import is_wanted, patterns
@@ -47,8 +46,14 @@ _RECENT = timedelta(hours=1)
 _MANY = 1000
 #: how redis-py writes the sentinels that it has asked, before it says what each of them answered
 _CLIENTS = re.compile(r"<redis\.client\.Redis\(.*?\)>\)>\)> - ")
-#: what the Procfile calls the process that finds forgotten work
-_CLOCK = "clock@"
+#: what `darkroom doctor` calls the causes of waiting
+_CHECKS = {
+    Cause.RESTORE_GUARD: "restore gate",
+    Cause.WORKERS: "workers",
+    Cause.CLOCK: "workers",
+    Cause.BUDGET: "budgets",
+    Cause.DOWNLOAD: "downloads",
+}
 
 
 def examine(here: Services) -> Iterator[Finding]:
@@ -65,7 +70,7 @@ def examine(here: Services) -> Iterator[Finding]:
     yield from examine_keys(here)
     yield from _tried("result hosts", examine_hosts, here)
     yield from _tried("budgets", _budgets, here)
-    for check in (_clocks, _workers, _gate, examine_pace, _states, _overdue, _subscribers, _dead_letters):
+    for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
         # The ledger's own finding says already why these cannot be asked.
         yield from _tried("", check, here)
 
@@ -191,20 +196,21 @@ def _workers(here: Services) -> Iterator[Finding]:
         if SILENCE < (silence := beat.silence(now)) <= _RECENT:
             message = f"{beat.worker} was heard {duration(silence)} ago: restart it, if it was not stopped on purpose"
             yield Finding("workers", Verdict.WARN, message)
-    if old := [beat.worker for beat in alive if beat.is_too_old]:
+    names = [beat.worker for beat in alive if not beat.is_too_old]
+    # Where there are no others, that is why all waits.
+    if names and (old := [beat.worker for beat in alive if beat.is_too_old]):
         message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
         yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
     yield from _different_limits(alive)
-    names = [beat.worker for beat in alive if not beat.is_too_old]
-    if old and not names:
-        return
-    if names and all(name.startswith(_CLOCK) for name in names):
-        message = f"only {', '.join(names)} at work, which submits and archives nothing: start the Procfile's `worker`"
-        yield Finding("workers", Verdict.FAIL, message)
-    elif names:
+    if any(not name.startswith(CLOCK) for name in names):
         yield Finding("workers", Verdict.OK, f"{', '.join(names)} at work")
-    else:
-        yield Finding("workers", Verdict.FAIL, "no worker is running: start `darkroom up`, or the Procfile's processes")
+
+
+def _waits(here: Services) -> Iterator[Finding]:
+    for wait in waits_of(here.ledger, here.settings):
+        numbers = {"waiting": wait.count} if wait.count is not None else {}
+        verdict = Verdict.FAIL if wait.fails else Verdict.WARN
+        yield Finding(_CHECKS.get(wait.cause, "pauses"), verdict, wait.told, numbers)
 
 
 def _different_limits(beats: Iterable[Heartbeat]) -> Iterator[Finding]:
@@ -216,23 +222,11 @@ def _different_limits(beats: Iterable[Heartbeat]) -> Iterator[Finding]:
             yield Finding("workers", Verdict.WARN, f"{name} is {told}: set the same for all, the largest counts")
 
 
-def _gate(here: Services) -> Iterator[Finding]:
-    if (gate := here.ledger.gates.look()) and gate.complaint:
-        yield Finding("restore gate", Verdict.FAIL, gate.complaint)
-
-
 def _budgets(here: Services) -> Iterator[Finding]:
     prices, file = here.prices, here.settings.darkroom_prices
     if prices is None:
         return
     caps = here.ledger.spending.standings(prices)
-    for cap in caps:
-        if cap.waiting:
-            used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
-            message = f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: "
-            until = "" if cap.budget is By.BATCH else f", or wait for the next day ({prices.zone})"
-            advice = f"raise the cap in {file} and restart the workers{until}"
-            yield Finding("budgets", Verdict.WARN, f"{message}{advice}")
     for name in filter(partial(is_set_up, here), PROVIDERS):
         if caps and not prices.knows(name):
             yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")

@@ -71,11 +71,18 @@ def require_ledger(settings: Settings) -> None:
 @contextmanager
 def open_ledger() -> Iterator[Ledger]:
     """The ledger alone, for commands that need no provider and no bucket."""
+    with open_ledger_and_settings() as (ledger, _):
+        yield ledger
+
+
+@contextmanager
+def open_ledger_and_settings() -> Iterator[tuple[Ledger, Settings]]:
+    """For commands that say why something waits."""
     settings = read_settings()
     require_ledger(settings)
     ledger = Ledger(settings.ledger_url)
     try:
-        yield ledger
+        yield ledger, settings
     finally:
         ledger.close()
 

@@ -1,15 +1,17 @@
 """`darkroom list`: the newest generations, or those of one state or batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger
+from tasks.cli.connection import open_ledger_and_settings
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.record import with_results
 from tasks.cli.scope import newest_batch
+from tasks.waiting import Wait, record_of, those_of, wait_of, waits_of
 from worker.generation import Generation, State
 from worker.ledger import Ledger
+from worker.redaction import redact
 
 PAGE = 500
 
@@ -23,16 +25,19 @@ PAGE = 500
 @json_option
 def list_generations(state: str | None, batch: str | None, limit: int, as_json: bool) -> None:
     """List generations, the newest first."""
-    with open_ledger() as ledger:
+    with open_ledger_and_settings() as (ledger, settings):
         if batch is not None:
             newest_batch(ledger, batch)  # which tells an unknown batch from an empty result
+        waits = waits_of(ledger, settings)
         pages = _pages(ledger, State(state) if state else None, batch, limit)
         if as_json:
             for page in pages:
-                _print_records(ledger, page)
+                _print_records(ledger, page, waits)
         else:
             found = [generation for page in pages for generation in page]
             _print_table(found)
+            for wait in those_of(found, waits):
+                note(f"waiting: {one_line(redact(wait.told))}")
             if not found:
                 note("there is none")
 
@@ -48,11 +53,12 @@ def _pages(ledger: Ledger, state: State | None, batch: str | None, limit: int) -
         before = page[-1].id
 
 
-def _print_records(ledger: Ledger, page: list[Generation]) -> None:
+def _print_records(ledger: Ledger, page: list[Generation], waits: Sequence[Wait]) -> None:
     ids = [generation.id for generation in page]
     assets, histories = ledger.queries.assets_of(ids), ledger.queries.transitions_of(ids)
     for one in page:
-        print_json(with_results(one, assets[one.id], histories[one.id]))
+        waits_for = {"waits_for": record_of(wait_of(one, waits))}
+        print_json(with_results(one, assets[one.id], histories[one.id]) | waits_for)
 
 
 def _print_table(generations: list[Generation]) -> None:

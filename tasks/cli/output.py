@@ -19,7 +19,9 @@ def print_json(value: Any) -> None:
     """One JSON document on one line."""
     # Readable where the other side reads UTF-8, and still JSON where it does not.
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    click.echo(json.dumps(value, ensure_ascii=ascii_only))
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    # What is not printable can repaint a terminal, or turn its lines around; escaped it means the same.
+    click.echo(text if text.isprintable() else "".join(map(_escaped, text)))
 
 
 def note(text: str) -> None:
@@ -42,6 +44,15 @@ def secrets_hidden(value: Any) -> Any:
 def one_line(text: str) -> str:
     """Text from outside as one harmless line: a control character could repaint the terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def lines_only(text: str) -> str:
+    """Text from outside, whose lines may stay."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign.isprintable() else json.dumps(sign)[1:-1]
 
 
 def _each(value: Any, hide: Any) -> Any:

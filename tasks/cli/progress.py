@@ -12,18 +12,33 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli import record
-from tasks.cli.output import one_line, print_json
+from tasks.cli.output import note, one_line, print_json
 from tasks.cli.scope import Scope
 from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
+from tasks.waiting import Wait, those_of
 from worker.generation import Generation, State
+from worker.redaction import redact
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
 _PAUSE = 0.25
 _PAUSE_FACTOR = 4
+#: seconds between two looks for why something waits, and how many generations are looked at
+_REASONS_EVERY = 5.0
+_MOST = 1000
 
 
-def follow(scope: Scope, *, as_json: bool = False, interrupted: Callable[[], bool] = lambda: False) -> bool:
-    """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt."""
+def follow(
+    scope: Scope,
+    *,
+    as_json: bool = False,
+    waits: Callable[[], Sequence[Wait]] = tuple,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt.
+
+    `waits`: why something may wait, now; what holds up any of these is told when it begins.
+    """
+    reasons = _Reasons(scope, waits)
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
         for is_last in _looks(scope, interrupted):
@@ -33,11 +48,12 @@ def follow(scope: Scope, *, as_json: bool = False, interrupted: Callable[[], boo
                     print_json({**record.of_generation(generation), **moved})
                 else:
                     click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
+            reasons.tell()
     else:
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
             before = None
             for _ in _looks(scope, interrupted):
-                picture = picture_of(scope, screen.height)
+                picture = picture_of(scope, screen.height, reasons.look())
                 # Drawing the same again would only flicker.
                 if picture != before:
                     live.update(picture.drawn(), refresh=True)
@@ -65,6 +81,32 @@ def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+class _Reasons:
+    """What holds up generations of this scope; asked for now and then, for it changes seldom."""
+
+    def __init__(self, scope: Scope, waits: Callable[[], Sequence[Wait]]) -> None:
+        self._scope = scope
+        self._waits = waits
+        self._asked_at: float | None = None
+        self._now: tuple[Wait, ...] = ()
+        self._told: set[tuple[str, str]] = set()
+
+    def look(self) -> tuple[Wait, ...]:
+        if self._asked_at is None or time.monotonic() - self._asked_at >= _REASONS_EVERY:
+            waits = self._waits()
+            self._now = tuple(those_of(self._scope.some(_MOST), waits)) if waits else ()
+            self._asked_at = time.monotonic()
+        return self._now
+
+    def tell(self) -> None:
+        """Those that are new, one line each."""
+        now = self.look()
+        for wait in now:
+            if wait.name not in self._told:
+                note(f"waiting: {one_line(redact(wait.told))}")
+        self._told = {wait.name for wait in now}
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What the terminal shows of a scope."""
@@ -72,19 +114,24 @@ class Picture:
     name: str
     counts: Mapping[State, int]
     shown: tuple[Generation, ...]
+    reasons: tuple[str, ...] = ()
 
     def drawn(self) -> RenderableType:
         hidden = sum(self.counts.values()) - len(self.shown)
-        parts: list[RenderableType] = [_heading(self.name, self.counts), Text(), _rows(self.shown)]
+        reasons = [Text(reason, style="yellow") for reason in self.reasons]
+        parts: list[RenderableType] = [_heading(self.name, self.counts), *reasons, Text(), _rows(self.shown)]
         if hidden > 0:
             parts.append(Text(f"  … and {hidden} more", style="bright_black"))
         return Group(*parts)
 
 
-def picture_of(scope: Scope, height: int) -> Picture:
+def picture_of(scope: Scope, height: int, waits: Sequence[Wait] = ()) -> Picture:
     """As much as fits a terminal of so many lines."""
+    reasons = tuple(f"waiting: {one_line(redact(wait.told))}" for wait in waits)
+    # Three lines for each of these.
+    height -= 3 * len(reasons)
     # Room for the heading, the line of what is left out, and the line where the cursor stands.
-    return Picture(scope.name, dict(scope.counts()), tuple(scope.some(max(1, height - 5))))
+    return Picture(scope.name, dict(scope.counts()), tuple(scope.some(max(1, height - 5))), reasons)
 
 
 def _heading(name: str, counts: Mapping[State, int]) -> RenderableType:

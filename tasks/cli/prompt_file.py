@@ -2,10 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from tasks.cli.file_format import (
+    Line,
+    Misfit,
+    has_json_lines,
+    misfit_of_bytes,
+    misfit_of_json_lines,
+    misfit_of_text,
+)
 from tasks.cli.options import FIRST
 from worker.errors import RequestInvalid
 from worker.generation import Operation
@@ -13,7 +21,10 @@ from worker.generation import Operation
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One wish; `where` it stands is for whoever finds a mistake in it. None: not said, so the default holds."""
+    """One wish; `where` it stands is for whoever finds a mistake in it. None: not said, so the default holds.
+
+    `locate` says where one character of its prompt stands, counted from 0.
+    """
 
     where: str
     prompt: str
@@ -23,24 +34,40 @@ class Entry:
     priority: int | None = None
     provider: str | None = None
     operation: Operation | None = None
+    locate: Callable[[int], str] | None = field(default=None, compare=False, repr=False)
+
+    def place(self, at: int | None) -> str:
+        """Where that character of the prompt stands, or where the wish does."""
+        if at is None:
+            return self.where
+        if self.locate is not None:
+            return self.locate(at)
+        return f"{self.where or 'the prompt'}, column {at + 1}"
 
 
-# A prompt may begin with a brace as well: Midjourney reads {red, blue} as two prompts.
-_JSON_LINES = re.compile(r"\s*\{\s*\"")
 #: the largest that every database keeps
 _PRIORITIES = range(-(2**31), 2**31)
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read_entries(name: str, raw: bytes) -> list[Entry]:
     """The wishes of a file; raises RequestInvalid for the first line that cannot be understood."""
-    lines = _decode(name, raw).split("\n")
+    _refuse(name, misfit_of_bytes(raw))
     # Not splitlines(): JSON text may hold separators of other kinds unescaped.
-    numbered = [(number, line.rstrip("\r")) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not numbered:
+    numbered = enumerate(_LINE_END.split(_decode(name, raw)), start=1)
+    lines = [Line(number, text) for number, text in numbered if text.strip()]
+    if not lines:
         raise RequestInvalid(f"{name} holds no prompt")
-    if name.endswith((".jsonl", ".ndjson")) or _JSON_LINES.match(numbered[0][1]):
-        return [_read_object(name, number, line) for number, line in numbered]
-    return [Entry(f"{name}, line {number}, column 1", line.strip()) for number, line in numbered]
+    if has_json_lines(name, lines):
+        _refuse(name, misfit_of_json_lines(lines))
+        return [_read_object(name, line.number, line.text) for line in lines]
+    _refuse(name, misfit_of_text(name, lines))
+    return [_read_prompt(name, line) for line in lines]
+
+
+def _refuse(name: str, misfit: Misfit | None) -> None:
+    if misfit is not None:
+        _fail(name, misfit.line, misfit.column, misfit.what)
 
 
 def _decode(name: str, raw: bytes) -> str:
@@ -50,6 +77,13 @@ def _decode(name: str, raw: bytes) -> str:
         before = raw[: error.start].decode("utf-8-sig", "replace")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         _fail(name, line, column, f"the byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8")
+
+
+def _read_prompt(name: str, line: Line) -> Entry:
+    def locate(at: int) -> str:
+        return f"{name}, line {line.number}, column {line.start + at}"
+
+    return Entry(f"{name}, line {line.number}, column 1", line.text.strip(), locate=locate)
 
 
 def _read_object(name: str, number: int, line: str) -> Entry:
@@ -64,21 +98,63 @@ def _read_object(name: str, number: int, line: str) -> Entry:
         _fail(name, number, start, 'expected an object such as {"prompt": "a lighthouse"}')
     for field_name, content in value.items():
         if field_name not in _FIELDS:
-            _fail(name, number, _column(line, field_name), f"there is no field {field_name!r}; {_KNOWN}")
+            _fail(name, number, _begins(line, field_name)[0] + 1, f"there is no field {field_name!r}; {_KNOWN}")
         expected, fits = _FIELDS[field_name]
         if not fits(content):
-            _fail(name, number, _column(line, field_name), f'"{field_name}" must be {expected}')
+            _fail(name, number, _begins(line, field_name)[0] + 1, f'"{field_name}" must be {expected}')
     follow_up = value.get("follow_up")
+    prompt = value.get("prompt", "")
+
+    def locate(at: int) -> str:
+        signs = len(prompt) - len(prompt.lstrip()) + at
+        return f"{name}, line {number}, column {_column(line, _begins(line, 'prompt')[1], signs)}"
+
     return Entry(
         f"{name}, line {number}, column {start}",
-        value.get("prompt", "").strip(),
+        prompt.strip(),
         value.get("key"),
         value.get("options", {}),
         ",".join(follow_up) if isinstance(follow_up, list) else follow_up,
         value.get("priority"),
         value.get("provider"),
         Operation(value["operation"]) if "operation" in value else None,
+        locate,
     )
+
+
+def _begins(line: str, field_name: str) -> tuple[int, int]:
+    """Where the name and its value begin; of a name that stands there twice the last."""
+    return dict(_members(line))[field_name]
+
+
+def _members(line: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Each name of a valid object, and where it and its value begin."""
+    at = _end(_BLANK, line, line.index("{") + 1)
+    while line[at] == '"':
+        name, end = _DECODER.raw_decode(line, at)
+        value_at = _end(_COLON, line, end)
+        yield name, (at, value_at)
+        _, end = _DECODER.raw_decode(line, value_at)
+        at = _end(_COMMA, line, end)
+
+
+def _column(line: str, begin: int, signs: int) -> int:
+    """The column of the character of a JSON text that begins with the quote at `begin`."""
+    at = begin + 1
+    for _ in range(signs):
+        at = _end(_SIGN, line, at)
+    return at + 1
+
+
+def _end(pattern: re.Pattern[str], line: str, at: int) -> int:
+    found = pattern.match(line, at)
+    return found.end() if found else at
+
+
+_DECODER = json.JSONDecoder()
+_BLANK, _COLON, _COMMA = (re.compile(rf"\s*{sign}\s*") for sign in ("", ":", ",?"))
+#: one character, as JSON may write it
+_SIGN = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
 
 
 def _is_priority(value: Any) -> bool:
@@ -99,11 +175,6 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "operation": (f"one of {', '.join(FIRST)}", lambda value: value in FIRST),
 }
 _KNOWN = f"there are {', '.join(_FIELDS)}"
-
-
-def _column(line: str, field_name: str) -> int:
-    """Where the field stands; a name that is written with escapes is not found and counts as the line's beginning."""
-    return max(line.find(json.dumps(field_name, ensure_ascii=False)), 0) + 1
 
 
 def _fail(name: str, line: int, column: int, what: str) -> NoReturn:

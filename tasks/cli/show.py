@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.candidates import perhaps
-from tasks.cli.connection import open_ledger
+from tasks.cli.connection import open_ledger_and_settings
 from tasks.cli.output import json_option, links_hidden, one_line, print_json, secrets_hidden
 from tasks.cli.record import of_story
 from tasks.cli.style import MARK, console, duration, size, state_text, what
+from tasks.waiting import Wait, record_of, wait_of, waits_of
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Asset, Generation, State, iso
 from worker.ledger.queries import Story
@@ -32,21 +33,23 @@ _WIDTH = 100
 @json_option
 def show(generation_id: str, as_json: bool) -> None:
     """Tell everything about one generation."""
-    with open_ledger() as ledger:
+    with open_ledger_and_settings() as (ledger, settings):
         story = ledger.queries.story(generation_id)
         asked_again_at = ledger.deciding.awaited([generation_id]).get(generation_id)
+        waits_for = wait_of(story.generation, waits_of(ledger, settings))
     if as_json:
-        print_json({**of_story(story), "asked_again_at": iso(asked_again_at)})
+        waits = {"waits_for": record_of(waits_for)}
+        print_json({**of_story(story), "asked_again_at": iso(asked_again_at), **waits})
         return
     screen = console()
     screen.width = min(screen.width, _WIDTH)
-    _print_heading(screen, story, asked_again_at)
+    _print_heading(screen, story, asked_again_at, waits_for)
     _print_timeline(screen, story)
     _print_assets(screen, story.assets)
     _print_relatives(screen, story)
 
 
-def _print_heading(screen: Console, story: Story, asked_again_at: datetime | None) -> None:
+def _print_heading(screen: Console, story: Story, asked_again_at: datetime | None, waits_for: Wait | None) -> None:
     generation = story.generation
     heading = Table.grid(expand=True)
     heading.add_column(no_wrap=True)
@@ -67,6 +70,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("priority", generation.priority or None),
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
+            ("waits", secrets_hidden(waits_for.told) if waits_for else None),
             ("awaited", _awaited(generation, asked_again_at)),
             ("perhaps", _perhaps(story)),
             ("refused", _refused(story)),

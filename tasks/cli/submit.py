@@ -12,6 +12,8 @@ import click
 
 from tasks.cli.assumed import assumed_in
 from tasks.cli.connection import open_services, ring
+from tasks.cli.file_format import LARGEST
+from tasks.cli.odd_prompts import oddities_of, tell_oddities
 from tasks.cli.options import FirstOperation, read_options
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.progress import follow
@@ -21,6 +23,7 @@ from tasks.cli.scope import BatchScope, FamilyScope
 from tasks.cli.submission import begun
 from tasks.cli.submission_note import digest_in
 from tasks.cli.wishes import Defaults, from_entries, on_parent
+from tasks.waiting import waits_of
 from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, Operation
 from worker.ledger.creation import NewGeneration
@@ -105,13 +108,17 @@ def submit(
         if parent is not None and action is not None:
             prompt = prompts[0].strip() if prompts else None
             wanted, named = [on_parent(here, parent, action, defaults, prompt=prompt, key=key)], None
+            odd: list[list[str]] = [[]]
         else:
-            wanted = from_entries(here, _entries(prompts, source, key), defaults)
+            entries = _entries(prompts, source, key)
+            wanted = from_entries(here, entries, defaults)
+            odd = oddities_of(entries)
             named = batch or _file_stem(source)
+        tell_oddities(odd)
         batch_name = named or (f"{here.clock():%Y-%m-%d-%H%M%S}" if _are_many(source, prompts) else None)
         with begun(here, wanted, named, given_id=submission_id, anew=anew) as submission:
             made = submission.write(batch_name)
-            _print(made, as_json=as_json)
+            _print(made, odd, as_json=as_json)
             submission.forget()
         batch_id = next((generation.batch_id for generation in made if generation.batch_id), None)
         if batch_id:
@@ -123,7 +130,8 @@ def submit(
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
             ids = [generation.id for generation in made]
             scope = BatchScope(here.ledger, str(batch_id)) if whole_batch else FamilyScope(here.ledger, ids)
-            ctx.exit(0 if follow(scope, as_json=as_json) else 1)
+            is_archived = follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings))
+            ctx.exit(0 if is_archived else 1)
 
 
 def _refuse_contradictions(
@@ -159,7 +167,8 @@ def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None) -
             # One that needs no prompt is given none.
             for number, prompt in enumerate(prompts or ("",), start=1)
         ]
-    entries = read_entries(_name(source), source.read())
+    # One byte more, so that it shows where it is too long; what never ends is read no further.
+    entries = read_entries(_name(source), source.read(LARGEST + 1))
     seen: dict[str, Entry] = {}
     for entry in entries:
         if entry.key is not None and entry.key in seen:
@@ -178,11 +187,11 @@ def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
     return source is not None or len(prompts) > 1 or STDIN in prompts
 
 
-def _print(made: Sequence[Generation], *, as_json: bool) -> None:
+def _print(made: Sequence[Generation], odd: Sequence[Sequence[str]], *, as_json: bool) -> None:
     try:
-        for generation in made:
+        for generation, warnings in zip(made, odd, strict=True):
             if as_json:
-                print_json(of_generation(generation))
+                print_json(of_generation(generation) | {"warnings": warnings})
             else:
                 click.echo(generation.id)
     except OSError as error:

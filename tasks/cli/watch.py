@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger
-from tasks.cli.output import json_option, note
+from tasks.cli.connection import open_ledger_and_settings
+from tasks.cli.output import json_option
 from tasks.cli.progress import follow
 from tasks.cli.scope import BatchScope, FamilyScope, Scope, newest_scope
-from tasks.cli.workers import alive
+from tasks.waiting import waits_of
 from worker.ledger import Ledger
 
 
@@ -22,11 +22,9 @@ def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     One batch, or generations with the follow-ups that grow out of them; without a name the newest batch. The exit code
     is 0 if all were archived. With --json, one line for each change.
     """
-    with open_ledger() as ledger:
+    with open_ledger_and_settings() as (ledger, settings):
         scope = _scope(ledger, names)
-        if not scope.is_done() and not alive(ledger):
-            note("no worker is running, so nothing will change before one is started: `darkroom up`")
-        ctx.exit(0 if follow(scope, as_json=as_json) else 1)
+        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: waits_of(ledger, settings)) else 1)
 
 
 def _scope(ledger: Ledger, names: Sequence[str]) -> Scope:

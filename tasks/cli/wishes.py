@@ -35,9 +35,10 @@ def from_entries(here: Services, entries: Sequence[Entry], defaults: Defaults) -
         try:
             wanted.append(_wish(here, entry, defaults))
         except (RequestInvalid, ConfigurationError) as error:
-            if not entry.where or _command_line_is_wrong(here, defaults, str(error)):
+            at = getattr(error, "at", None)
+            if at is None and (not entry.where or _command_line_is_wrong(here, defaults, str(error))):
                 raise
-            raise type(error)(f"{entry.where}: {error}") from error
+            raise type(error)(f"{entry.place(at)}: {error}") from error
     return wanted
 
 

@@ -256,6 +256,7 @@ class Questions:
             "doctor: budgets": lambda: ledger.spending.standings(_PRICES),
             "doctor: heartbeats": ledger.watching.heartbeats,
             "doctor: gate": ledger.gates.look,
+            "assets that wait": lambda: queries.waiting_assets(5000),
             "at-risk": lambda: queries.at_risk(now),
             "unconfirmed": ledger.unclear.all,
             "dead callbacks": queries.dead_callbacks,

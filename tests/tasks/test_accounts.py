@@ -11,6 +11,7 @@ from tests.pipeline import Pipeline, Start
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.pacing import FAILURES
 from worker.providers import PROVIDERS, Mark, Submission, provider_class
+from worker.settings import load_settings
 
 KEYS = "studio:key-of-the-studio,shop:key-of-the-shop"
 STUDIO, SHOP = "key-of-the-studio", "key-of-the-shop"
@@ -72,6 +73,22 @@ def test_what_one_account_does_not_take_the_other_does(start: Start, trouble: st
         pipeline.submit(*"gh")
         pipeline.until_settled()
         assert paid(pipeline) == {STUDIO: 7, SHOP: 1}
+
+
+def test_a_key_that_is_mended_ends_its_pause_and_no_other(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = start()
+    pipeline.sandbox.set_keys({STUDIO: "invalid", SHOP: "invalid"})
+    pipeline.submit("a", "b")
+    pipeline.answer_bells()
+    assert [one.paused_key is not None for one in pipeline.ledger.accounts.slowed()] == [True, True]
+    # As after a restart.
+    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", f"studio:new-key,shop:{SHOP}")
+    pipeline.here.settings = load_settings()
+    pipeline.here._providers.clear()
+    pipeline.clock.advance(seconds=31)
+    pipeline.until_settled()
+    assert paid(pipeline) == {"new-key": 2}
+    assert [one.account for one in pipeline.ledger.accounts.slowed()] == ["shop"]
 
 
 @pytest.mark.parametrize("fault", ["error_before", "unavailable"])
@@ -142,7 +159,7 @@ def test_the_account_is_shown_and_a_pause_and_a_lost_key_are_told(
     assert "to account shop" in darkroom("show", ids[0]).output
     assert json.loads(darkroom("show", ids[0], "--json").stdout)["attempts"][-1]["account"] == "shop"
     told = darkroom("doctor", "--json").stdout
-    assert "acedata, account studio: paused for " in told
+    assert "acedata, account studio: paused since " in told
     assert "darkroom resume acedata --account studio" in told
 
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:key-of-the-studio")

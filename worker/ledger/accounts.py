@@ -1,7 +1,7 @@
 """What the answers of a provider do to the pace of the account that was asked: pause, shrunken rate, breaker."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import Enum, auto
 from typing import Any
@@ -35,7 +35,8 @@ _WAIT_FOR_WORKER = (
 )
 _RECALL = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=None, account=None)
 #: what a breaker that is closed says
-CLOSED: Mapping[str, Any] = {"failures": 0, "openings": 0, "open_until": None, "probe": None}
+CLOSED: Mapping[str, Any] = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
+NOT_PAUSED: Mapping[str, Any] = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
 FULL_RATE: Mapping[str, Any] = {"factor": 1.0, "shrunk_at": None}
 
 
@@ -76,9 +77,12 @@ def backoff(tries: int) -> timedelta:
 
 
 def locked_accounts(
-    connection: Connection, provider: str, names: Collection[str], limits: Limits, now: Any
+    connection: Connection, provider: str, names: Mapping[str, str | None], limits: Limits, now: Any
 ) -> Sequence[Account]:
-    """Their rows, locked by one statement, as everybody does; made where they are missing."""
+    """Their rows, locked by one statement, as everybody does; made where they are missing.
+
+    `names`: each account with its `key_mark`, None where nobody knows it; another key ends the pause of the old one.
+    """
     mine = {"provider": provider, "ids": list(names)}
     rows = connection.execute(_LOCKED, mine).all()
     if len(rows) < len(set(names)):
@@ -86,10 +90,17 @@ def locked_accounts(
         missing = sorted(set(names) - {row.account for row in rows})
         connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
         rows = connection.execute(_LOCKED, mine).all()
-    wrong = {row.account: values for row in rows if (values := put_right(row, now))}
+    wrong = {
+        row.account: values for row in rows if (values := {**put_right(row, now), **_lifted(row, names[row.account])})
+    }
     for account, values in wrong.items():
         update_row(connection, accounts, {"provider": provider, "account": account}, **values)
     return connection.execute(_LOCKED, mine).all() if wrong else rows
+
+
+def _lifted(row: Account, mark: str | None) -> Mapping[str, Any]:
+    has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
+    return NOT_PAUSED if has_other_key else {}
 
 
 def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
@@ -151,16 +162,19 @@ class _Pace:
 
     def _block(self, attempt: Any, error: Any) -> None:
         before, now = self._row.paused_until, self._changes.at
-        self._pause(BLOCKED_FOR, str(error))
+        self._pause(BLOCKED_FOR, str(error), error.key_mark)
         # Told once, not by each of those that were under way.
         if before is None or before < now + BLOCKED_FOR / 2:
             facts = {"reason": str(error), "until": iso(self._row.paused_until)}
             self._changes.event("provider.paused", generation_id=attempt.generation_id, **self._mine, **facts)
 
-    def _pause(self, wait: timedelta, reason: str) -> None:
-        until = self._changes.at + wait
-        if self._row.paused_until is None or self._row.paused_until < until:
-            self._set(paused_until=until, pause_reason=reason)
+    def _pause(self, wait: timedelta, reason: str, key_mark: str | None = None) -> None:
+        now, row = self._changes.at, self._row
+        if row.paused_until is None or row.paused_until < now + wait:
+            # One that goes on began when it began.
+            is_paused = row.paused_at is not None and row.paused_until is not None and row.paused_until > now
+            facts = {"paused_at": row.paused_at if is_paused else now, "paused_key": key_mark}
+            self._set(paused_until=now + wait, pause_reason=reason, **facts)
 
     def _fail(self, attempt: Any) -> None:
         self._set(failures=self._row.failures + 1)
@@ -170,7 +184,8 @@ class _Pace:
         is_probe = not is_closed and row.probe == attempt.generation_id
         if is_probe or (is_closed and row.failures >= FAILURES):
             until = self._changes.at + open_for(row.openings + 1)
-            self._set(openings=row.openings + 1, open_until=until, probe=None)
+            opened_at = row.opened_at or self._changes.at
+            self._set(openings=row.openings + 1, open_until=until, opened_at=opened_at, probe=None)
             facts = {"failures": row.failures, "until": iso(until)}
             self._changes.event("provider.circuit_opened", **self._mine, **facts)
 

@@ -7,7 +7,7 @@ from sqlalchemy import select, text, update
 
 from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInvalid
 from worker.generation import State
-from worker.ledger.accounts import CLOSED, FULL_RATE
+from worker.ledger.accounts import CLOSED, FULL_RATE, NOT_PAUSED
 from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
@@ -115,7 +115,7 @@ class Deciding:
             for row in connection.execute(mine.with_for_update()).all():
                 wrong = put_right(row, now)
                 if wrong or is_slowed(row, now):
-                    free = {**wrong, "paused_until": None, "pause_reason": None, **FULL_RATE, **CLOSED}
+                    free = {**wrong, **NOT_PAUSED, **FULL_RATE, **CLOSED}
                     update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
                     resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
         return resumed

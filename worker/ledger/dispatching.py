@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, text, update
@@ -63,16 +64,18 @@ class Dispatching:
         limits: Limits,
         prices: Prices | None = None,
         accounts: Collection[str] = (DEFAULT_ACCOUNT,),
+        key_marks: Mapping[str, str] = MappingProxyType({}),
     ) -> int:
         """Let as many waiting generations of this provider go as its accounts and the budgets allow; how many went.
 
+        `key_marks`: of the accounts; a pause that came with another key ends here.
+
         Tokens, room, money and choice are one transaction, so that two dispatchers never spend the same room.
         """
+        known = {account: key_marks.get(account) for account in accounts}
         went = 0
         for look in range(_LOOKS):
-            started, has_more, strays = self._dispatch(
-                provider, limits, prices, accounts, further=_FURTHER if look else 0
-            )
+            started, has_more, strays = self._dispatch(provider, limits, prices, known, further=_FURTHER if look else 0)
             went += started
             if strays:
                 with self._database.write() as connection:
@@ -82,7 +85,7 @@ class Dispatching:
         return went
 
     def _dispatch(
-        self, provider: str, limits: Limits, prices: Prices | None, names: Collection[str], *, further: int
+        self, provider: str, limits: Limits, prices: Prices | None, names: Mapping[str, str | None], *, further: int
     ) -> tuple[int, bool, Sequence[Flow]]:
         """How many went; whether another look may find more; and what nobody has put into the line."""
         now = self._database.clock()

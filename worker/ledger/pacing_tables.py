@@ -52,6 +52,9 @@ accounts = Table(
     Column("refilled_at", UtcDateTime, nullable=False),
     Column("paused_until", UtcDateTime),
     Column("pause_reason", CleanText),
+    Column("paused_at", UtcDateTime),
+    # What tells its key from any other (`key_mark`), where that is the reason: another key ends the pause.
+    Column("paused_key", CleanText),
     # After "too many requests": this part of the rate, which grows from then on.
     Column("factor", Float, nullable=False),
     Column("shrunk_at", UtcDateTime),
@@ -60,5 +63,6 @@ accounts = Table(
     Column("failures", Integer, nullable=False),
     Column("openings", Integer, nullable=False),
     Column("open_until", UtcDateTime),
+    Column("opened_at", UtcDateTime),
     Column("probe", CleanText),
 )

@@ -67,6 +67,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingAsset:
+    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
+
+    generation_id: str
+    url: str
+    error: str
+    tries: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """A change of state. `number`: of all in the ledger, in their order."""
 
@@ -140,6 +151,19 @@ class Queries:
             if hidden := unfinished(connection):
                 query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
             return [to_generation(row) for row in connection.execute(query)]
+
+    def waiting_assets(self, limit: int) -> list[WaitingAsset]:
+        """What was tried and is not stored yet, the most urgent first."""
+        a, g = assets.c, generations.c
+        query = (
+            select(a.generation_id, a.url, a.error, a.tries, func.coalesce(g.finished_at, g.created_at))
+            .join(generations, g.id == a.generation_id)
+            .where(text("assets.state = 'waiting' AND assets.error IS NOT NULL"))
+            .order_by(a.deadline)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [WaitingAsset(*row) for row in connection.execute(query)]
 
     def newest_batch(self, batch: str) -> str | None:
         """The id of the newest batch of that id or name."""

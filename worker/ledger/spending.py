@@ -3,18 +3,22 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
 from worker.ledger.database import Database
 from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import INCOMPLETE, batches, generations
+from worker.ledger.tables import INCOMPLETE, batches, events, generations
 from worker.prices import Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
+_e = events.c
+#: events among which is looked for the one that tells of a full budget
+_LATELY = 20_000
 _USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]])
 _NAMED = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
@@ -123,6 +127,24 @@ class Spending:
             if (limit := caps.of_batch(name)) is not None:
                 found.append(Standing(By.BATCH, batch_id, name, limit, int(amount), waiting[batch_id]))
         return found
+
+    def full_since(self, cap: Standing) -> datetime | None:
+        """When it was told last that it has no room; None if that was long ago."""
+        newest = select(func.max(_e.id)).scalar_subquery()
+        query = (
+            select(_e.at, _e.batch_id, _e.payload)
+            .where(_e.id > newest - _LATELY, _e.type == "budget.exceeded")
+            .order_by(_e.id.desc())
+        )
+        with self._database.read() as connection:
+            return next((row.at for row in connection.execute(query) if _is_of(cap, row)), None)
+
+
+def _is_of(cap: Standing, event: Any) -> bool:
+    if cap.budget is By.BATCH:
+        return bool(event.batch_id == cap.key)
+    facts = event.payload
+    return facts.get("budget") == cap.budget and (cap.budget is By.DAY or facts.get("provider") == cap.key)
 
 
 def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:

@@ -46,7 +46,10 @@ _NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for whe
 
 @dataclass(frozen=True, slots=True)
 class Slowed:
-    """An account that takes less than it may. `factor`: the part of its rate that it has now."""
+    """An account that takes less than it may. `factor`: the part of its rate that it has now.
+
+    `paused_key`: set where its key, or what is left on it, is the reason of the pause; another key ends it.
+    """
 
     provider: str
     account: str
@@ -56,6 +59,9 @@ class Slowed:
     reason: str | None
     is_open: bool
     open_until: datetime | None
+    paused_at: datetime | None = None
+    paused_key: str | None = None
+    opened_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,9 @@ class Standings:
                 reason=row.pause_reason if _ahead(row.paused_until, now) else None,
                 is_open=row.open_until is not None,
                 open_until=_ahead(row.open_until, now),
+                paused_at=row.paused_at if _ahead(row.paused_until, now) else None,
+                paused_key=row.paused_key if _ahead(row.paused_until, now) else None,
+                opened_at=row.opened_at,
             )
             for row in rows
             if is_slowed(row, now)

@@ -126,6 +126,8 @@ SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
 #: callbacks that nobody reads again
 DONE_WITH = "verdict IN ('applied', 'ignored', 'dismissed')"
 UNSTORED = "state = 'waiting'"
+#: tried, and not stored
+TROUBLED = "state = 'waiting' AND error IS NOT NULL"
 STORED = "state = 'stored'"
 #: assets in the bucket whose link is still known
 LINKED = "state = 'stored' AND url <> ''"
@@ -256,6 +258,7 @@ assets = Table(
     UniqueConstraint("generation_id", "index"),
 )
 Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
+Index("ix_assets_troubled", assets.c.deadline, **_where(TROUBLED))
 Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORED))
 Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
 Index("ix_assets_refused", assets.c.refused_bytes, **_where(REFUSED))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
+from worker.prompt_flags import flags_in
 from worker.providers.model_versions import refuse_by_version
 from worker.providers.options import Option, listed
 
@@ -16,15 +17,8 @@ if TYPE_CHECKING:
 
 _UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-#: docs.midjourney.com, Parameter List: what has more than one name, and what excludes each other
-_NAMES_OF_FLAGS = (
-    {"--ar", "--aspect"},
-    {"--c", "--chaos"},
-    {"--q", "--quality"},
-    {"--s", "--stylize"},
-    {"--v", "--version", "--niji"},
-    {"--w", "--weird"},
-)
+#: what is drawn from its prompt; a follow-up carries that of its parent, which was drawn already
+_DRAWN = frozenset({Operation.IMAGINE, Operation.BLEND, Operation.EDIT, Operation.VIDEO})
 
 
 class Prompt(StrEnum):
@@ -67,6 +61,7 @@ def understand(provider: "Provider", request: GenerationRequest) -> Wish:
     if "\x00" in words or _LONE_SURROGATE.search(words):
         raise RequestInvalid("the prompt holds a NUL or half a character, which no provider takes: copy it again")
     refuse_by_version(provider, request)
+    _hold_flags(provider, capability, request, words)
     fields: dict[str, Any] = {}
     placed: dict[str, Any] = {}
     leads: list[str] = []
@@ -75,7 +70,7 @@ def understand(provider: "Provider", request: GenerationRequest) -> Wish:
         option = _option(provider, capability, operation, name)
         value = _read(provider, operation, name, option, given)
         if option.flag:
-            flags.append(_flag(words, name, option.flag, value))
+            flags += _written(option.flag, value)
         elif option.leads:
             leads += value
         elif option.field:
@@ -141,11 +136,29 @@ def _options(provider: "type[Provider]", operation: Operation) -> Mapping[str, O
     return capability.options if capability else {}
 
 
-def _flag(words: str, name: str, flag: str, value: Any) -> str:
-    names = next((names for names in _NAMES_OF_FLAGS if flag in names), {flag})
-    if said := names.intersection(words.replace("\N{EM DASH}", "--").split()):
-        raise RequestInvalid(f"option {name}: the prompt says {min(said)} already; say it once")
-    return f"{flag} {' '.join(value) if isinstance(value, list) else value}"
+def _hold_flags(provider: "Provider", capability: Capability, request: GenerationRequest, words: str) -> None:
+    """Parameters in the prompt are held against the table as the options that say the same, and against those."""
+    if request.operation not in _DRAWN or request.action is not None:
+        return
+    for flag in flags_in(words):
+        if flag.option in request.options:
+            sentence = f"option {flag.option}: the prompt says --{flag.name} already; say it once"
+            raise RequestInvalid(sentence, at=flag.at)
+        if flag.option is None:
+            continue
+        try:
+            option = _option(provider, capability, request.operation, flag.option)
+            if flag.given is not None:
+                _read(provider, request.operation, flag.option, option, flag.given)
+        except RequestInvalid as error:
+            raise RequestInvalid(str(error), at=flag.at) from None
+
+
+def _written(flag: str, value: Any) -> list[str]:
+    """An option as a parameter at the end of the prompt."""
+    if isinstance(value, bool):
+        return [flag] if value else []
+    return [f"{flag} {' '.join(value) if isinstance(value, list) else value}"]
 
 
 def _shown(given: Any) -> str:

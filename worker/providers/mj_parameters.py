@@ -11,6 +11,7 @@ from worker.providers.capability import Wish
 from worker.providers.options import (
     ASPECT_RATIO,
     CHAOS,
+    FLAG,
     OMNI_WEIGHT,
     SEED,
     STYLIZE,
@@ -34,6 +35,7 @@ IMAGINE = {
     "weird": WEIRD.as_flag("--weird"),
     "chaos": CHAOS.as_flag("--chaos"),
     "seed": SEED.as_flag("--seed"),
+    "hd": FLAG.as_flag("--hd"),
 }
 BLEND = {
     "images": pictures(2, 5, links=False, files=True).as_field("base64Array"),
@@ -56,27 +58,16 @@ ZOOM = ("zoom_out_2x", "zoom_out_1_5x", "square")
 
 
 def compose(wish: Wish) -> tuple[str, list[str]]:
-    """The whole prompt of an imagine, links to pictures at its head, and the pictures that came as files.
-
-    Raises RequestInvalid for a parameter that the prompt has already.
-    """
+    """The whole prompt of an imagine, links to pictures at its head, and the pictures that came as files."""
     images = wish.placed.get("images", [])
     files = [image for image in images if image.startswith("data:")]
-    prompt = " ".join((*(image for image in images if image not in files), wish.prompt))
+    parts = [*(image for image in images if image not in files), wish.prompt]
     if version := wish.placed.get("version"):
         niji = re.fullmatch(r"niji\s*(.+)", version, re.IGNORECASE)
-        flag = f"--niji {niji[1]}" if niji else f"--v {version}"
-        prompt = _add(prompt, "version", flag, {"--v", "--version", "--niji"})
+        parts.append(f"--niji {niji[1]}" if niji else f"--v {version}")
     if speed := wish.placed.get("speed"):
-        prompt = _add(prompt, "speed", f"--{speed}", {"--relax", "--fast", "--turbo"})
-    return prompt, files
-
-
-def _add(prompt: str, option: str, flag: str, excluded: set[str]) -> str:
-    """The prompt with one parameter more; raises RequestInvalid if it has one of those that this one excludes."""
-    if said := excluded.intersection(prompt.replace("\N{EM DASH}", "--").split()):
-        raise RequestInvalid(f"option {option}: the prompt says {min(said)} already; say it once")
-    return f"{prompt} {flag}"
+        parts.append(f"--{speed}")
+    return " ".join(parts), files
 
 
 def button_of(request: GenerationRequest, title: str) -> str:

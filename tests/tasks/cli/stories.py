@@ -66,11 +66,12 @@ def succeeded(
     ledger: Ledger,
     task_id: str = "task-1",
     actions: tuple[str, ...] = ("upscale1", "upscale2", "reroll"),
+    link: str = LINK,
     **wanted: object,
 ) -> str:
     generation_id, attempt_id = answered(ledger, task_id, **wanted)
     outcome = Outcome(
-        Status.SUCCEEDED, task_id, links=(Link(LINK),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
+        Status.SUCCEEDED, task_id, links=(Link(link),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
     assert ledger.outcomes.apply([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]

@@ -41,6 +41,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "inbox": (lambda ledger: ledger.inbox.claim(100, LEASE), {"ix_callbacks_due"}),
     "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_free"}),
     "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
+    "assets that wait": (lambda ledger: ledger.queries.waiting_assets(100), {"ix_assets_troubled"}),
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (
         lambda ledger: ledger.watching.silent(200, LEASE, POLL_AFTER),

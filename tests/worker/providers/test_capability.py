@@ -17,9 +17,11 @@ from worker.providers import Provider
 from worker.providers.capability import Capability, Prompt, Wish, understand
 from worker.providers.options import (
     ASPECT_RATIO,
+    FLAG,
     SPEED,
     STYLIZE,
     VERSION,
+    level,
     one_of,
     picture,
     pictures,
@@ -100,7 +102,8 @@ def test_what_a_version_refuses_is_not_sent_and_told_with_who_can(prompt: str, o
 
 
 @pytest.mark.parametrize("prompt", ["a cat --turbo --q 4 --iw 2 --v 8.2", "a cat --turbo --q 2 --v 9", "a cat --turbo"])
-def test_what_a_version_takes_or_nobody_knows_is_let_through(prompt: str):
+def test_what_a_version_takes_or_nobody_knows_is_let_through(prompt: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(IMAGINE, "quality", level("1", "2", "4"))
     assert wish(prompt).prompt == prompt
 
 
@@ -190,6 +193,39 @@ def test_what_the_prompt_says_already_is_not_said_twice(prompt, option, said):
     (name,) = option
 
     assert refusal(prompt, **option) == f"option {name}: the prompt says {said} already; say it once"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said", "at"),
+    [
+        ("a cat --stylize 1001", "option stylize: '1001' is not possible, give a whole number from 0 to 1000", 6),
+        ("a cat --relax", "option speed: 'relax' is not possible at Small, give fast or turbo" + OTHER, 6),
+        ("cats --weird 5", "Small has no option 'weird' for imagine; there is", 5),
+        ("a cat --ar", "option aspect_ratio: '' is not possible, give a ratio such as 16:9", 6),
+    ],
+)
+def test_a_flag_of_the_prompt_is_refused_as_its_option_would_be(prompt, said, at):
+    with pytest.raises(RequestInvalid) as caught:
+        wish(prompt)
+    assert str(caught.value).startswith(said)
+    assert caught.value.at == at
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["a cat --sref 123 --no dogs", "a cat --ar {1:1, 3:2}", "a quick \N{EN DASH}fast\N{EN DASH} cat", "--niji 6 a cat"],
+)
+def test_a_flag_that_no_option_says_is_left_as_it_is(prompt):
+    assert wish(prompt).prompt == prompt
+
+
+def test_what_a_parents_prompt_says_holds_up_no_follow_up():
+    assert wish("a cat --weird 5", Operation.UPSCALE, "upscale1").prompt == ""
+
+
+def test_an_option_that_is_only_on_or_off_is_a_flag_without_a_value(monkeypatch):
+    monkeypatch.setitem(IMAGINE, "hd", FLAG.as_flag("--hd"))
+    assert (wish(hd="true").prompt, wish(hd="false").prompt) == ("a cat --hd", "a cat")
 
 
 def test_a_word_that_only_begins_like_a_flag_is_none():

@@ -6,7 +6,7 @@ from alembic import op
 from worker.ledger.types import Json
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 oldest_code = "0015"
 
 

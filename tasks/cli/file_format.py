@@ -1,0 +1,391 @@
+"""What a file of prompts is, if it is none: tables, JSON in other shapes, other encodings, programs' own formats.
+
+Each line that is taken for a prompt is paid for. So what is plainly something else is refused; a prompt may hold
+commas, semicolons, colons, quotes and braces, and none of them alone is evidence.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from worker.providers import PROVIDERS
+
+#: bytes; 100,000 prompts of 600 characters fit
+LARGEST = 64 * 1024 * 1024
+
+ADVICE = (
+    'give one prompt per line, or JSON lines, which have an object such as {"prompt": "a lighthouse", "key": "sku-1"} '
+    "on each line"
+)
+JSON_LINES = (".jsonl", ".ndjson")
+#: the beginning of an object with a name in it; `{"open" sign, "closed" sign}` is a prompt, which Midjourney permutes
+_OBJECT = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
+
+_TABLE = "a table"
+_SPREADSHEET = "a spreadsheet"
+_DOCUMENT = "a document"
+_ARCHIVE = "a compressed file"
+_PICTURE = "a picture or a film"
+_SUFFIXES: Mapping[str, str] = {
+    **dict.fromkeys(("csv", "tsv", "tab", "psv"), _TABLE),
+    **dict.fromkeys(("xls", "xlsx", "xlsm", "xlsb", "ods", "numbers"), _SPREADSHEET),
+    **dict.fromkeys(("doc", "docx", "odt", "pages", "rtf", "pdf", "html", "htm", "xml", "svg"), _DOCUMENT),
+    **dict.fromkeys(("yaml", "yml", "toml", "ini"), "a file of settings"),
+    **dict.fromkeys(("zip", "gz", "bz2", "xz", "zst", "7z", "rar", "tar", "tgz"), _ARCHIVE),
+    **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp", "avif", "heic", "tif", "tiff", "bmp"), _PICTURE),
+    **dict.fromkeys(("mp4", "mov", "webm", "mkv"), _PICTURE),
+    **dict.fromkeys(("db", "sqlite", "sqlite3", "parquet", "feather", "avro", "pkl"), "a database"),
+    **dict.fromkeys(("py", "js", "ts", "ipynb"), "a program"),
+}
+
+#: how files of other kinds begin
+_SIGNATURES: Sequence[tuple[re.Pattern[bytes], str]] = tuple(
+    (re.compile(begins, re.DOTALL), kind)
+    for begins, kind in (
+        (rb"PK\x03\x04", "a ZIP file, as Excel (.xlsx), LibreOffice (.ods) and Word (.docx) write them"),
+        (rb"PK\x05\x06", "an empty ZIP file"),
+        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file (.xls, .doc)"),
+        (rb"\x1f\x8b", "a gzip file: unpack it first"),
+        (rb"BZh[1-9]1AY&SY", "a bzip2 file: unpack it first"),
+        (rb"\xfd7zXZ\x00", "an xz file: unpack it first"),
+        (rb"\x28\xb5\x2f\xfd", "a zstd file: unpack it first"),
+        (rb"7z\xbc\xaf\x27\x1c", "a 7-Zip file: unpack it first"),
+        (rb"Rar!\x1a\x07", "a RAR file: unpack it first"),
+        (rb".{257}ustar", "a tar file: unpack it first"),
+        (rb"%PDF-", "a PDF"),
+        (rb"\{\\rtf", "a rich text document (.rtf)"),
+        (rb"\x89PNG\r\n", "a PNG picture"),
+        (rb"\xff\xd8\xff", "a JPEG picture"),
+        (rb"GIF8[79]a", "a GIF picture"),
+        (rb"RIFF....WEBP", "a WebP picture"),
+        (rb"\x00\x00..ftyp", "a film, or a picture of a phone"),
+        (rb"SQLite format 3\x00", "an SQLite database"),
+        (rb"PAR1[\x00-\x1f]", "a Parquet file"),
+        (rb"\x7fELF", "a program"),
+        (rb"bplist0", "a property list"),
+    )
+)
+_ENCODINGS: Sequence[tuple[bytes, str]] = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16 (Excel calls it Unicode text)"),
+    (b"\xfe\xff", "UTF-16"),
+)
+_SAVE_AS_UTF8 = "save it as UTF-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    number: int
+    text: str
+
+    @property
+    def start(self) -> int:
+        """The column of its first character that is no blank."""
+        return len(self.text) - len(self.text.lstrip()) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Where a file shows that it is no file of prompts, and what it is."""
+
+    line: int
+    column: int
+    what: str
+
+
+def misfit_of_bytes(raw: bytes) -> Misfit | None:
+    """What the bytes alone show: too many of them, another encoding, no text."""
+    for begins, kind in _SIGNATURES:
+        if begins.match(raw):
+            return Misfit(1, 1, f"this is {kind}; {ADVICE}")
+    for mark, encoding in _ENCODINGS:
+        if raw.startswith(mark):
+            return Misfit(1, 1, f"this is {encoding}: {_SAVE_AS_UTF8}")
+    if (nul := raw.find(b"\x00")) >= 0:
+        beginning = raw[:1000]
+        # Of Latin text in UTF-16 every other byte is one.
+        is_utf16 = nul < 2 and abs(2 * beginning.count(b"\x00") - len(beginning)) < 4
+        what = f"this is UTF-16 without its mark: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte, so no text: {ADVICE}"
+        return _at(raw, nul, what)
+    if len(raw) > LARGEST:
+        what = f"the file goes on after {LARGEST >> 20} MB, which is the most: split it, and look whether it ever ends"
+        return _at(raw, LARGEST, what)
+    return None
+
+
+def has_json_lines(name: str, lines: Sequence[Line]) -> bool:
+    """By the name, or by the first line; what is wrong in an object then is told where it stands."""
+    return name.lower().endswith(JSON_LINES) or _OBJECT.match(lines[0].text) is not None
+
+
+def misfit_of_json_lines(lines: Sequence[Line]) -> Misfit | None:
+    """JSON of another shape under the name of JSON lines, or that begins like them."""
+    first = lines[0]
+    if first.text.lstrip().startswith("["):
+        return _array(first)
+    if not first.text.rstrip().endswith("}") and _spans_lines(lines):
+        return Misfit(first.number, first.start, f"this object goes on in the next line: {_ON_ONE_LINE}")
+    return None
+
+
+def misfit_of_text(name: str, lines: Sequence[Line]) -> Misfit | None:
+    """What the name, and then the lines, show to be no prompts, one per line."""
+    return next(_misfits(name, lines), None)
+
+
+def _misfits(name: str, lines: Sequence[Line]) -> Iterator[Misfit]:
+    first = lines[0]
+    # What it is says more than what it is called.
+    for misfit in (_json(lines), _program(lines), _table(lines), _markup(lines)):
+        if misfit is not None:
+            yield misfit
+    suffix = PurePath(name).suffix.lower().removeprefix(".")
+    if suffix in _SUFFIXES:
+        kind = _SUFFIXES[suffix]
+        yield Misfit(
+            first.number, first.start, f"a file that ends in .{suffix} is {kind}: {ADVICE}, under another name"
+        )
+    if suffix in {"json", "geojson", "json5"}:
+        yield Misfit(first.number, first.start, f"the file ends in .{suffix}, and this is not JSON: {ADVICE}")
+    for line in lines:
+        text = line.text.strip()
+        if control := _CONTROL.search(line.text):
+            what = f"a control character (U+{ord(control[0]):04X}), which no prompt has: save the file as plain text"
+            yield Misfit(line.number, control.start() + 1, what)
+        if _OBJECT.match(text) and text.endswith(("}", "},")):
+            yield Misfit(line.number, line.start, f"this line is a JSON object, and the first one is none: {ADVICE}")
+        if _SIGNS.fullmatch(text):
+            what = f"{text[:20]!r} is no prompt, but a part of another format: {ADVICE}"
+            yield Misfit(line.number, line.start, what)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+#: brackets, rules and fences, as JSON, YAML and Markdown have them on lines of their own
+_SIGNS = re.compile(r"[!-/:-@\[-`{-~]+(\s+[!-/:-@\[-`{-~]+)*", re.ASCII)
+
+
+# --- JSON
+
+_ON_ONE_LINE = "each object stands on one line (`jq -c . FILE` writes it so)"
+_LIST = re.compile(r"""\[\s*($|\{\s*($|["']|\w+\s*:)|"(?:[^"\\]|\\.)*"\s*,?\s*$|(["']).*\3\s*,?\s*\]\s*$)""")
+_ASSIGNED = re.compile(r"""[\w\s."'-]*[=:]\s*[\[{]\s*""")
+_LIKE_OBJECT = re.compile(r"\{\s*'?(\w+)'?\s*:")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.|"")*"')
+
+
+def _json(lines: Sequence[Line]) -> Misfit | None:
+    first = lines[0]
+    text = first.text.strip()
+    if _LIST.match(text):
+        return _array(first)
+    if text == "{":
+        return Misfit(first.number, first.start, f"this is JSON over several lines: {_ON_ONE_LINE}")
+    if text.startswith("[") and _is_json(lines):
+        return _array(first)
+    return None
+
+
+def _program(lines: Sequence[Line]) -> Misfit | None:
+    """What a program would write or read, other than JSON."""
+    first = lines[0]
+    text = first.text.strip()
+    if _ASSIGNED.fullmatch(text) and len(lines) > 1 and lines[1].text.lstrip().startswith(("'", '"', "{", "[")):
+        return Misfit(first.number, first.start, f"this is a list of a program: {ADVICE}")
+    if (found := _LIKE_OBJECT.match(text)) and found[1].lower() in _STRONG | _WEAK:
+        what = f"this is an object, but not as JSON has it, with names and texts in double quotes; {ADVICE}"
+        return Misfit(first.number, first.start, what)
+    *others, last = (line.text.strip() for line in lines)
+    is_listed = others and all(item.endswith(",") and _QUOTED.fullmatch(item[:-1]) for item in others)
+    if is_listed and _QUOTED.fullmatch(last.removesuffix(",")):
+        return Misfit(first.number, first.start, f"this is a list in quotes: {ADVICE}, without quotes and commas")
+    return None
+
+
+def _array(line: Line) -> Misfit:
+    what = "this is a JSON array: write each of its objects on a line of its own (`jq -c '.[]' FILE` writes them so)"
+    return Misfit(line.number, line.start, what)
+
+
+def _is_json(lines: Sequence[Line]) -> bool:
+    try:
+        json.loads("\n".join(line.text for line in lines))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _spans_lines(lines: Sequence[Line]) -> bool:
+    """Whether the first object ends in a later line."""
+    text = "\n".join(line.text for line in lines).lstrip()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return len(lines) > 1 and lines[1].text.lstrip().startswith(('"', "}"))
+    return "\n" in text[:end]
+
+
+# --- tables
+
+_DELIMITERS = "\t;,|"
+#: names of columns that hardly stand in a list of words that is a prompt, and those that may
+_STRONG = frozenset(
+    {
+        "prompt",
+        "prompts",
+        "promt",
+        "prompt_text",
+        "image_prompt",
+        "custom_id",
+        "aspect_ratio",
+        "follow_up",
+        "follow_ups",
+    }
+    | {"промпт", "промт", "提示词", "提示", "プロンプト", "프롬프트"}
+)
+_WEAK = frozenset(
+    {
+        "id",
+        "key",
+        "sku",
+        "name",
+        "title",
+        "label",
+        "text",
+        "url",
+        "count",
+        "ratio",
+        "options",
+        "action",
+        "batch",
+        "recipe",
+    }
+    | {"provider", "operation", "priority", "version", "speed", "stylize", "chaos", "weird", "seed", "quality"}
+    | {"description", "category", "product", "image", "price", "color", "size", "status", "notes", "tags", "date"}
+)
+_ABOUT_PROMPTS = re.compile(r"(\w+_)?prompts?(_\(?\w+\)?)?")
+_LONGEST_HEADING = 40
+_RATIO = re.compile(r"[0-9]{1,4}:[0-9]{1,4}")
+#: an article number: letters or digits in groups, or zeros in front
+_CODE = re.compile(r"(?=.*[0-9])[a-z0-9]+([-_./][a-z0-9]+)+|0[0-9]{2,}")
+_WORDS = frozenset({"true", "false", *PROVIDERS})
+_TO_FLAG = re.compile(r"\s*[-\N{EN DASH}\N{EM DASH}]")
+
+
+def _table(lines: Sequence[Line]) -> Misfit | None:
+    first = lines[0]
+    text = first.text.strip()
+    if text.lower().strip("\"'") in _STRONG:
+        return Misfit(first.number, first.start, f"this is the heading of a column and no prompt: {ADVICE}")
+    if text.lower().strip('"').startswith("sep=") or (
+        text.startswith("|") and text.endswith("|") and text.count("|") > 2
+    ):
+        return Misfit(first.number, first.start, f"this is a table: {ADVICE}")
+    for delimiter in _DELIMITERS:
+        cells = _cells(text, delimiter)
+        if len(cells) > 1 and _is_header(cells, [line.text for line in lines[1:]], delimiter):
+            return _as_table(first, delimiter, f"this is the head of a table ({', '.join(map(_bare, cells))[:60]})")
+    if tabbed := _tabbed(lines):
+        return tabbed
+    for delimiter in _DELIMITERS[1:]:
+        # One line is a row of a table only where more than one of its cells says so.
+        if _columns_of_values(lines, delimiter) > (len(lines) == 1):
+            return _as_table(first, delimiter, f"every line has the same columns, separated by {delimiter!r}")
+    return None
+
+
+def _as_table(line: Line, delimiter: str, what: str) -> Misfit:
+    return Misfit(line.number, line.text.find(delimiter) + 1, f"{what}: a table is not read; {ADVICE}")
+
+
+def _is_header(cells: Sequence[str], others: Sequence[str], delimiter: str) -> bool:
+    if max(map(len, cells)) > _LONGEST_HEADING:
+        return False
+    words = {re.sub(r"[\s-]+", "_", _bare(cell)) for cell in cells}
+    if words & _STRONG:
+        return True
+    alike = bool(others) and all(len(_cells(text.strip(), delimiter)) == len(cells) for text in others)
+    # A blank follows the comma of a sentence.
+    alike = alike and not any(cell.startswith(" ") for cell in cells)
+    return alike and (len(words & _WEAK) > 1 or any(map(_ABOUT_PROMPTS.fullmatch, words)))
+
+
+def _tabbed(lines: Sequence[Line]) -> Misfit | None:
+    """Cells of a spreadsheet: in most lines, as nobody writes. A tab before a parameter only lines it up."""
+    places = [
+        (line, at)
+        for line in lines
+        if "\t" in line.text
+        and (at := next((at for at in _tabs(line.text) if not _TO_FLAG.match(line.text, at)), None)) is not None
+    ]
+    if 2 * len(places) < len(lines) or not places:
+        return None
+    line, at = places[0]
+    what = f"a tab, as between the cells of a table, which is not read: {ADVICE}"
+    return Misfit(line.number, at + 1, what)
+
+
+def _tabs(text: str) -> Iterator[int]:
+    """Where there are tabs between words."""
+    end = len(text.rstrip())
+    return (found.start() for found in re.finditer("\t", text) if text[: found.start()].strip() and found.start() < end)
+
+
+def _columns_of_values(lines: Sequence[Line], delimiter: str) -> int:
+    """In how many columns there are only values that no prompt would hold there; 0 where lines have more or fewer."""
+    rows: list[list[str]] = []
+    for line in lines:
+        row = _cells(line.text.strip(), delimiter)
+        if len(row) < 2 or (rows and len(row) != len(rows[0])):
+            return 0
+        rows.append(row)
+    found = 0
+    for column in zip(*rows, strict=True):
+        # A blank follows the comma of a sentence.
+        if any(cell.startswith(" ") for cell in column):
+            continue
+        values = [_bare(cell) for cell in column]
+        is_code = all(_CODE.fullmatch(value) for value in values) and len(set(values)) == len(values)
+        found += is_code or all(_RATIO.fullmatch(value) or value in _WORDS for value in values)
+    return found
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([text], delimiter=delimiter), [])
+    except csv.Error:
+        return [text]
+
+
+def _bare(cell: str) -> str:
+    return cell.strip().strip("\"'").strip().lower()
+
+
+# --- what is neither
+
+_TAG = re.compile(r"<[?!a-z][^<>]*>", re.IGNORECASE)
+_PROMPTS = re.compile(r"\[{1,2}prompts?\]{1,2}|prompts?\s*[:=]\s*(\[.*)?", re.IGNORECASE)
+_RECORD = re.compile(r"""(?:-\s+)?["']?(\w+)["']?\s*[:=]\s""")
+
+
+def _markup(lines: Sequence[Line]) -> Misfit | None:
+    first = lines[0]
+    text = first.text.strip()
+    if _TAG.match(text) and (text[1] in "?!" or any("</" in line.text for line in lines)):
+        return Misfit(first.number, first.start, f"this is HTML or XML: {ADVICE}")
+    # Not `prompt: a fox` alone, which people paste.
+    found = [_RECORD.match(f"{line.text.strip()} ") for line in lines[:3]]
+    names = {one[1].lower() for one in found if one}
+    if all(found) and "prompt" in names and (len(names & (_STRONG | _WEAK)) > 1 or text.startswith("-")):
+        return Misfit(first.number, first.start, f"this is YAML, or a file of settings: {ADVICE}")
+    if _PROMPTS.fullmatch(text):
+        return Misfit(first.number, first.start, f"this is YAML, or a file of settings: {ADVICE}")
+    return None
+
+
+def _at(raw: bytes, at: int, what: str) -> Misfit:
+    before = raw[max(0, raw.rfind(b"\n", 0, at) + 1) : at]
+    return Misfit(raw.count(b"\n", 0, at) + 1, len(before.decode("utf-8", "replace")) + 1, what)

@@ -1,0 +1,314 @@
+"""Why something waits: since when, until when, and what ends it. The one place that knows it; all others print it."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from worker.account_keys import DEFAULT_ACCOUNT, title_of
+from worker.errors import ConfigurationError
+from worker.generation import OPEN, Generation, State, iso
+from worker.ledger import Ledger
+from worker.ledger.queries import WaitingAsset
+from worker.ledger.spending import By
+from worker.ledger.standings import Slowed
+from worker.prices import Prices, as_text
+from worker.redaction import redact
+from worker.settings import Settings
+
+#: several times the longest pause between two heartbeats of an idle worker (`ping`, each 10 seconds to one of them)
+SILENCE = timedelta(seconds=75)
+#: what the Procfile calls the process that finds forgotten work
+CLOCK = "clock@"
+#: a clock that was heard in this time was meant to run
+_RECENT = timedelta(days=1)
+#: what failed less often may be about to go on
+_TRIES = 3
+#: of assets that are looked at, the most urgent first
+_MANY = 5000
+
+_SENT = frozenset({State.SUBMITTED, State.UNCONFIRMED})
+_QUEUED = frozenset({State.QUEUED})
+_SUCCEEDED = frozenset({State.SUCCEEDED})
+
+
+class Cause(StrEnum):
+    RESTORE_GUARD = "restore_guard"
+    WORKERS = "workers"
+    CLOCK = "clock"
+    BUDGET = "budget"
+    PAUSE = "pause"
+    BREAKER = "breaker"
+    #: it goes on, with less than its rate
+    SLOWED = "slowed"
+    DOWNLOAD = "download"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """One cause. `told`: the whole sentence; `remedy`: the part of it that ends it.
+
+    `count`: what waits for it, where that is counted. `fails`: it does not end by itself, or not soon.
+    """
+
+    cause: Cause
+    #: which one of its kind: an account, a budget, a host
+    subject: str
+    told: str
+    remedy: str
+    since: datetime | None
+    until: datetime | None = None
+    count: int | None = None
+    fails: bool = False
+    #: what it concerns: generations in these states, of this provider, or these
+    states: frozenset[State] = frozenset(OPEN)
+    provider: str | None = None
+    batch_id: str | None = None
+    ids: frozenset[str] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> tuple[Cause, str]:
+        """The same as long as it lasts."""
+        return self.cause, self.subject
+
+    def concerns(self, one: Generation) -> bool:
+        if one.state not in self.states or self.provider not in {None, one.provider}:
+            return False
+        if self.batch_id not in {None, one.batch_id} or (self.ids is not None and one.id not in self.ids):
+            return False
+        is_held = one.state is State.QUEUED and one.reason == "budget"
+        if self.cause is Cause.BUDGET:
+            return is_held
+        # What is held by a budget stands in no account's line.
+        return not is_held or self.cause in {Cause.RESTORE_GUARD, Cause.WORKERS}
+
+
+def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
+    """Everything that something may wait for now, what holds up most first."""
+    now = ledger.database.clock()
+    try:
+        prices = settings.prices
+    except ConfigurationError:
+        # The workers and the doctor say so.
+        prices = None
+    return (
+        *_guard(ledger),
+        *_workers(ledger, now),
+        *_accounts(ledger, settings),
+        *(_budgets(ledger, prices, settings, now) if prices is not None else ()),
+        *_downloads(ledger.queries.waiting_assets(_MANY)),
+    )
+
+
+def wait_of(one: Generation, waits: Iterable[Wait]) -> Wait | None:
+    """What this one waits for, before all else."""
+    return next((wait for wait in waits if wait.concerns(one)), None)
+
+
+def those_of(generations: Collection[Generation], waits: Iterable[Wait]) -> list[Wait]:
+    """Those that any of these waits for."""
+    known = tuple(waits)
+    found = [wait_of(one, known) for one in generations]
+    return list({wait.name: wait for wait in found if wait is not None}.values())
+
+
+def record_of(wait: Wait | None) -> Mapping[str, Any] | None:
+    """As JSON, in every command."""
+    if wait is None:
+        return None
+    told = {"cause": wait.cause, "subject": wait.subject, "told": redact(wait.told), "remedy": wait.remedy}
+    return {**told, "since": iso(wait.since), "until": iso(wait.until), "count": wait.count}
+
+
+def _guard(ledger: Ledger) -> Iterator[Wait]:
+    gate = ledger.gates.look()
+    if gate is None or gate.complaint is None:
+        return
+    told = f"{gate.complaint} (closed since {_time(gate.closed_at)})"
+    yield Wait(
+        cause=Cause.RESTORE_GUARD,
+        subject="",
+        told=told,
+        remedy="`darkroom reconcile`",
+        since=gate.closed_at,
+        fails=True,
+        states=_QUEUED,
+    )
+
+
+def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
+    beats = ledger.watching.heartbeats()
+    heard = [beat for beat in beats if beat.silence(now) <= SILENCE]
+    old = [beat.worker for beat in heard if beat.is_too_old]
+    alive = [beat.worker for beat in heard if not beat.is_too_old]
+    silent = {beat.worker: beat.seen_at for beat in beats if beat not in heard}
+    working = [name for name in alive if not name.startswith(CLOCK)]
+    if not working:
+        since = max((at for name, at in silent.items() if not name.startswith(CLOCK)), default=None)
+        silence = f" since {_time(since)}" if since else ""
+        if old and not alive:
+            remedy = "start the newer version instead"
+            told = (
+                f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing: {remedy}"
+            )
+        elif alive:
+            remedy = "start the Procfile's `worker`"
+            told = f"only {', '.join(alive)} at work{silence}, which submits and archives nothing: {remedy}"
+        else:
+            remedy = "start `darkroom up`, or the Procfile's processes"
+            told = f"no worker is running{silence}: {remedy}"
+        yield Wait(cause=Cause.WORKERS, subject="", told=told, remedy=remedy, since=since, fails=True)
+    clocks = [at for name, at in silent.items() if name.startswith(CLOCK) and timedelta() < now - at <= _RECENT]
+    if working and clocks and len(working) == len(alive):
+        remedy = "start the Procfile's `clock`"
+        told = f"no clock is running since {_time(max(clocks))}, so lost callbacks and forgotten work are not found"
+        yield Wait(
+            cause=Cause.CLOCK, subject="", told=f"{told}: {remedy}", remedy=remedy, since=max(clocks), fails=True,
+            states=_SENT,
+        )  # fmt: skip
+
+
+def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
+    slowed = ledger.accounts.slowed()
+    stopped = {(one.provider, one.account) for one in slowed if _is_stopped(one)}
+    for one in slowed:
+        key_setting, accounts = _known(one.provider, settings)
+        command = f"darkroom resume {one.provider}"
+        if one.account != DEFAULT_ACCOUNT:
+            command += f" --account {one.account}"
+        remedy = f"it tries again by itself, `{command}` lets it do so at once"
+        if one.paused_key is not None:
+            remedy = (
+                f"see to {key_setting} and to what the account has left; after a restart another key ends the pause, "
+                f"`{command}` does so at once"
+            )
+        is_paused = one.paused_until is not None
+        # With an account that goes on, nothing has to wait for this one.
+        all_stopped = all((one.provider, account) in stopped for account in accounts or (one.account,))
+        yield Wait(
+            cause=Cause.PAUSE if is_paused else Cause.BREAKER if one.is_open else Cause.SLOWED,
+            subject=title_of(one.provider, one.account),
+            told=f"{title_of(one.provider, one.account)}: {_how(one)}; {remedy}",
+            remedy=f"`{command}`",
+            since=one.paused_at if is_paused else one.opened_at,
+            until=one.paused_until or one.open_until,
+            fails=one.paused_key is not None,
+            states=_QUEUED if all_stopped and _is_stopped(one) else frozenset(),
+            provider=one.provider,
+        )
+
+
+def _is_stopped(one: Slowed) -> bool:
+    return one.paused_until is not None or one.is_open
+
+
+def _known(provider: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """The setting that has its key, and its accounts here; none for a provider that this version does not know."""
+    # Adapters take long to import, and only somebody who waits for one needs them.
+    from worker.providers import PROVIDERS, account_keys, provider_class  # noqa: PLC0415
+
+    if provider not in PROVIDERS:
+        return "its key", ()
+    return provider_class(provider).key_setting, tuple(account_keys(provider, settings))
+
+
+def _how(one: Slowed) -> str:
+    """All that holds it back, the worst first."""
+    found = []
+    if one.paused_until is not None:
+        found.append(f"paused{_span(one.paused_at, one.paused_until)}: {one.reason}")
+    if one.open_until is not None:
+        found.append(f"circuit open{_span(one.opened_at, one.open_until)} after {one.failures} failures in a row")
+    elif one.is_open:
+        found.append(f"circuit half open after {one.failures} failures in a row: the next submission tries it")
+    if one.factor < 1:
+        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after it had too many requests")
+    return "; ".join(found)
+
+
+def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) -> Iterator[Wait]:
+    tomorrow = (now.astimezone(prices.zone) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    for cap in ledger.spending.standings(prices):
+        if not cap.waiting:
+            continue
+        is_of_batch = cap.budget is By.BATCH
+        used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
+        remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
+        other = "" if is_of_batch else f", or wait for the next day ({prices.zone})"
+        since = ledger.spending.full_since(cap)
+        full = f"; full since {_time(since)}" if since else ""
+        yield Wait(
+            cause=Cause.BUDGET,
+            subject=cap.name,
+            told=f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: {remedy}{other}{full}",
+            remedy=remedy,
+            since=since,
+            until=None if is_of_batch else tomorrow,
+            count=cap.waiting,
+            states=_QUEUED,
+            provider=cap.key if cap.budget is By.PROVIDER else None,
+            batch_id=cap.key if is_of_batch else None,
+        )
+
+
+#: how the address guard says that no setting and no provider names the host
+_NOT_ALLOWED = re.compile(r"its host is none of the provider's|only https on port 443 is allowed")
+#: what differs from one asset to the next: times, sizes, ids
+_VARYING = re.compile(r"[\w.:/-]*[0-9][\w.:/-]*")
+#: what stands before the sentences of a download
+_ADDRESS = re.compile(r"https?://\S+: ")
+_HOST = re.compile(r"https?://(?:[^@/]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
+
+
+def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
+    """One for each host and reason, however many wait."""
+    alike: dict[tuple[str, str | None], list[WaitingAsset]] = {}
+    for one in assets:
+        is_forbidden = _NOT_ALLOWED.search(one.error) is not None
+        if is_forbidden or one.tries >= _TRIES:
+            why = None if is_forbidden else _ADDRESS.sub("", redact(one.error))
+            host = _host(one.url)
+            # An error that does not name it is of the bucket, or of a setting.
+            key = host if host in one.error else "", why and _VARYING.sub("#", why)
+            alike.setdefault(key, []).append(one)
+    for (host, alike_in), those in alike.items():
+        why = alike_in and _ADDRESS.sub("", redact(those[0].error))
+        many = "1 asset waits" if len(those) == 1 else f"{len(those)}{'+' * (len(those) == _MANY)} assets wait"
+        since = min(one.since for one in those)
+        if why is None:
+            remedy = f"add {host} to DARKROOM_DOWNLOAD_ALLOW, if it is to be trusted, and restart the workers"
+            told = f"host {host} is not allowed: {many} since {_time(since)}; {remedy}"
+        else:
+            remedy = f"`darkroom show {those[0].generation_id}` tells more"
+            place = f"host {host}: " if host else ""
+            told = f"{place}{many} since {_time(since)}: {why}; it is tried again by itself, {remedy}"
+        yield Wait(
+            cause=Cause.DOWNLOAD,
+            subject=f"{host} {alike_in or ''}".strip(),
+            told=told,
+            remedy=remedy,
+            since=since,
+            count=len(those),
+            fails=why is None,
+            states=_SUCCEEDED,
+            ids=frozenset(one.generation_id for one in those),
+        )
+
+
+def _host(url: str) -> str:
+    found = _HOST.match(url)
+    return found[1].lower() if found else ""
+
+
+def _span(since: datetime | None, until: datetime) -> str:
+    return f"{f' since {_time(since)}' if since else ''} until {_time(until)}"
+
+
+def _time(at: datetime | None) -> str:
+    """As people read it, on their own clock."""
+    if at is None:
+        return "the beginning"
+    local = at.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%m-%d %H:%M}"
