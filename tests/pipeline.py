@@ -95,13 +95,15 @@ class Pipeline:
         """Let worker and clock go on until `done`."""
 
         def done_after_another_round() -> bool:
+            moved_to = self.clock.ahead
             self._rung.clear()
             self.answer_bells()
             self.step("reconcile")
             if done():
                 return True
-            # Rounds in which nothing happens would take the CPU from what is waited for.
-            self._rung.wait(0.1)
+            if self.clock.ahead == moved_to:
+                # Rounds in which nothing happens would take the CPU from what is waited for.
+                self._rung.wait(0.1)
             return False
 
         if not (done() or wait_for(done_after_another_round, seconds, pause=0)):

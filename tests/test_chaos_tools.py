@@ -108,7 +108,7 @@ from sqlalchemy import text
 from worker.ledger import Ledger
 ledger = Ledger(sys.argv[1])
 for _ in range(2):
-    with ledger.database.write() as connection:
+    with ledger.database.write(under_way=True) as connection:
         connection.execute(text("SELECT 1"))
         print("inside", flush=True)
         sys.stdin.readline()

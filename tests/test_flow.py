@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.submit import LEASE, submit_one
-from tests.patience import patient
+from tests.patience import patient, wait_for
 from tests.pipeline import Start, sha256, soon_without_answer, starting
 from tests.s3 import Server
 from worker.generation import State
@@ -121,6 +121,7 @@ def test_a_lost_callback_is_a_non_event(start: Start) -> None:
     pipeline = start()
     (generation_id,) = pipeline.submit("a paper boat sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.SUBMITTED)
+    assert wait_for(lambda: pipeline.sandbox.log("callback"), seconds=20), "the picture is not finished"
     pipeline.clock.advance(seconds=31)
     pipeline.until_settled()
 
@@ -148,6 +149,7 @@ def test_an_unclear_submission_without_its_callback_is_found_in_the_providers_li
     pipeline = start()
     (generation_id,) = pipeline.submit("a green door sandbox:reset sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
+    assert wait_for(lambda: pipeline.sandbox.log("callback"), seconds=20), "the picture is not finished"
     pipeline.clock.advance(seconds=6)
     pipeline.until_settled()
 
