@@ -3,10 +3,9 @@
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from tempfile import SpooledTemporaryFile
 
 from tasks.asking import fresh_link, hosts_of
 from tasks.long_downloads import LongDownloads, Turn
@@ -16,7 +15,7 @@ from worker import stopping
 from worker.archive.sidecar import sidecar
 from worker.bells import ring_if_due
 from worker.celery import app
-from worker.content import inspect, read_structure
+from worker.content import inspect
 from worker.deadline import deadline_of
 from worker.draining import LEASE, drain
 from worker.errors import (
@@ -25,17 +24,15 @@ from worker.errors import (
     ContentInvalid,
     DownloadError,
     LinkDead,
-    NotFound,
     QueryFailed,
     SetDown,
 )
-from worker.generation import Asset, AssetKind, Trouble
+from worker.generation import Asset, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, Stored
 from worker.providers import end_is_proven
 from worker.redaction import described
 from worker.services import Services, services
-from worker.transfer import MEMORY_PART
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +65,7 @@ def archive() -> None:
         functools.partial(archive_one, here),
         functools.partial(_record, here),
         renew=lambda claims: archiving.renew(claims, LEASE),
-        give_back=lambda claims: archiving.record([Archived(claim, (), described=False) for claim in claims]),
+        give_back=functools.partial(_give_back, here),
         threads=THREADS,
         takes_long=LONG.holds,
     ):
@@ -204,12 +201,19 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
 
 def _record(here: Services, done: Sequence[Archived]) -> None:
     """Write down what was done; what lay aside of it is not needed any more then."""
-    here.ledger.archiving.record(done)
+    held = here.ledger.archiving.record(done)
     for one in done:
+        if one.claim.generation.id not in held:
+            # Another one has it now, and may need what lies aside.
+            continue
         stored = {result.index for result in one.results if isinstance(result, Stored)}
         for asset in one.claim.assets:
             if asset.index in stored and asset.refused is not None:
                 forget_refused(here, asset)
+
+
+def _give_back(here: Services, claims: Sequence[ArchiveClaim]) -> None:
+    here.ledger.archiving.record([Archived(claim, (), described=False) for claim in claims])
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
@@ -238,40 +242,13 @@ def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postpo
     assets = [_with_facts(asset, new.get(asset.index)) for asset in claim.assets]
     if not all(asset.key for asset in assets):
         return False
-    verified = {index: stored.verified for index, stored in new.items()}
     here.archive.overwrite(
         here.archive.keys.sidecar(claim.generation, claim.batch_name),
-        sidecar(claim.generation, assets, verified, _remarks(here, assets, new)),
+        sidecar(claim.generation, assets),
         content_type="application/json",
         metadata={"generation-id": claim.generation.id},
     )
     return True
-
-
-def _remarks(here: Services, assets: list[Asset], new: Mapping[int, Stored]) -> dict[int, str]:
-    """What is odd about the assets, by index; the bytes of those that were stored before say it once more."""
-    found: dict[int, str] = {}
-    for asset in assets:
-        remark = new[asset.index].remark if asset.index in new else _remark(here, asset)
-        if remark is not None:
-            found[asset.index] = remark
-    return found
-
-
-def _remark(here: Services, asset: Asset) -> str | None:
-    if asset.key is None or asset.kind is AssetKind.TEXT:
-        return None
-    with SpooledTemporaryFile(MEMORY_PART) as file:
-        try:
-            with here.archive.read(asset.key) as pieces:
-                file.writelines(pieces)
-            return read_structure(file, asset.kind).remark
-        except NotFound:
-            # `darkroom verify` tells of it.
-            return None
-        except ContentInvalid as error:
-            # Whoever let it in knew that.
-            return str(error)
 
 
 def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
@@ -287,5 +264,7 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         height=stored.height,
         seconds=stored.seconds,
         source_sha256=stored.source_sha256,
+        verified=stored.verified,
+        remark=stored.remark,
         accepted=asset.accepted if stored.accepted else None,
     )

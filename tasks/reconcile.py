@@ -170,11 +170,12 @@ def keep_time(worker: str) -> None:
                 prune_at = time.monotonic() + PRUNE_SECONDS
                 with watchdog.limit("the clock (prune)", HANGS_AFTER):
                     ring("prune")
-            with left_for_later("reconcile"):
+            with left_for_later("looking again"):
                 if not has_looked:
                     # Somebody may have changed a setting that downloads wait for, and started everything anew.
                     services().ledger.archiving.look_again()
                     has_looked = True
+            with left_for_later("reconcile"):
                 is_well = reconcile.run()
                 if is_beat and is_well:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.

@@ -26,6 +26,7 @@ _EXTENSIONS = {
     "video/mp4": "mp4",
     "video/quicktime": "mov",
     "video/webm": "webm",
+    "video/matroska": "mkv",
 }
 
 
@@ -37,7 +38,7 @@ def set_aside(
     key = here.archive.keys.rejected(generation_id, asset.index)
     aside = f"its bytes lie under {key}; after a look, `darkroom accept {generation_id}/{asset.index}` archives them"
     there = asset.refused
-    if there is not None and there.sha256 == download.sha256:
+    if there is not None and there.sha256 == download.sha256 and asset.accepted is None:
         return there, aside
     room = here.settings.darkroom_rejected_gb * 1e9 + (there.bytes if there else 0)
     if here.ledger.archiving.refused_bytes() + download.bytes > room:
@@ -97,13 +98,5 @@ def forget_refused(here: Services, asset: Asset) -> None:
 
 def kind_of(head: bytes, said: str | None) -> str:
     """The content type of refused bytes: what they begin like, else what the server said if that is harmless."""
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"\x1aE\xdf\xa3"):
-        return "video/webm"
-    if head[4:12] in {b"ftypavif", b"ftypavis"}:
-        return "image/avif"
-    if head[4:12] == b"ftypqt  ":
-        return "video/quicktime"
     told = (said or "").partition(";")[0].strip().lower()
     return content_type_of(head) or (told if told in _EXTENSIONS else _UNKNOWN)

@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
-from worker.generation import OPEN, Generation, State, iso
+from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
 from worker.ledger import Ledger
 from worker.ledger.queries import WaitingAsset
 from worker.ledger.spending import By
@@ -254,7 +254,10 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
 
 
 #: how the address guard says that no setting and no provider names the host
-_NOT_ALLOWED = re.compile(r"its host is none of the provider's|only https on port 443 is allowed")
+_NOT_ALLOWED = re.compile(
+    r"https?://(?P<host>\[[^\]]*\]|[^/:?#\s]+)\S*: "
+    r"(?:its host is none of the provider's|only https on port 443 is allowed)"
+)
 #: what differs from one asset to the next: times, sizes, ids
 _VARYING = re.compile(r"[\w.:/-]*[0-9][\w.:/-]*")
 #: what stands before the sentences of a download
@@ -266,10 +269,11 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
     """One for each host and reason, however many wait."""
     alike: dict[tuple[str, str | None], list[WaitingAsset]] = {}
     for one in assets:
-        is_forbidden = _NOT_ALLOWED.search(one.error) is not None
-        if is_forbidden or one.tries >= _TRIES:
-            why = None if is_forbidden else _ADDRESS.sub("", redact(one.error))
-            host = _host(one.url)
+        found = _NOT_ALLOWED.search(one.error)
+        if found or one.reason in FOR_A_PERSON or one.tries >= _TRIES:
+            why = None if found else _ADDRESS.sub("", redact(one.error))
+            # A link may redirect to the one that is meant.
+            host = found["host"].lower() if found else _host(one.url)
             # An error that does not name it is of the bucket, or of a setting.
             key = host if host in one.error else "", why and _VARYING.sub("#", why)
             alike.setdefault(key, []).append(one)
@@ -278,7 +282,8 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
         many = "1 asset waits" if len(those) == 1 else f"{len(those)}{'+' * (len(those) == _MANY)} assets wait"
         since = min(one.since for one in those)
         if why is None:
-            remedy = f"add {host} to DARKROOM_DOWNLOAD_ALLOW, if it is to be trusted, and restart the workers"
+            names = "localhost,127.0.0.1,::1" if host == "localhost" else host
+            remedy = f"add {names} to DARKROOM_DOWNLOAD_ALLOW, if it is to be trusted, and restart the workers"
             told = f"host {host} is not allowed: {many} since {_time(since)}; {remedy}"
         else:
             remedy = f"`darkroom show {those[0].generation_id}` tells more"
@@ -291,7 +296,7 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
             remedy=remedy,
             since=since,
             count=len(those),
-            fails=why is None,
+            fails=why is None or those[0].reason in FOR_A_PERSON,
             states=_SUCCEEDED,
             ids=frozenset(one.generation_id for one in those),
         )

@@ -157,9 +157,10 @@ def _check_ledger(ledger: Ledger, group: GroupCommit) -> Finding:
 
 def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
     """A ledger that can be read may have no room: the last store counts, and from time to time one of our own."""
-    if group.failed_at is None:
+    failed_at = group.failed_at
+    if failed_at is None:
         return True
-    if time.monotonic() - group.failed_at < TRY_AGAIN:
+    if time.monotonic() - failed_at < TRY_AGAIN:
         return False
     # Noted before: it may hang, or raise.
     group.note(False)

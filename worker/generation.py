@@ -266,6 +266,9 @@ class Asset:
     accepted: Accepted | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
+    #: what has shown that the bytes are in the bucket; what is odd about a file that is whole all the same
+    verified: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

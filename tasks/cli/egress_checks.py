@@ -33,7 +33,7 @@ def _places(here: Services) -> Iterator[tuple[str, str]]:
         if is_set_up(here, name):
             yield f"the API of {name}", getattr(here.settings, f"{provider_class(name).prefix}_base_url")
             for host in sorted(here.provider(name).result_hosts):
-                yield f"results of {name}", f"https://{host}"
+                yield f"results of {name}", host if "://" in host else f"https://{host}"
     urls = here.settings.darkroom_notify_urls
     for webhook in webhooks(urls.get_secret_value() if urls else ""):
         yield f"webhook {webhook.name}", webhook.url

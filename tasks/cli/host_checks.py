@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from tasks.cli.account_checks import is_set_up
 from tasks.cli.finding import Finding, Verdict
 from worker.address_guard import AddressGuard, remedy_for
+from worker.egress import proxy_for
 from worker.providers import PROVIDERS
 from worker.services import Services
 
@@ -24,7 +25,8 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
     known = {host for name in providers for host in here.provider(name).result_hosts}
     # An origin that the operator has named is reached whatever its address.
     named = {urlsplit(host).hostname for host in known if "://" in host}
-    hosts = sorted(host for host in known - named if "://" not in host)
+    # What goes through a proxy is resolved there.
+    hosts = sorted(host for host in known - named if "://" not in host and proxy_for("https", host, 443) is None)
     if not hosts:
         return
     guard = AddressGuard(here.settings.darkroom_download_allow)

@@ -126,7 +126,7 @@ def archive_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 
 def sidecars_go_on(pipeline: Pipeline, patch: Patch) -> None:
     first, second = pipeline.submit("first", "second")
-    patch.setattr(archive, "sidecar", breaks(lambda generation, *_: generation.id == first, archive.sidecar))
+    patch.setattr(archive, "sidecar", breaks(lambda generation, assets: generation.id == first, archive.sidecar))
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
     assert "the sidecar could not be written: KeyError" in str(pipeline.assets(first)[0].error)
 

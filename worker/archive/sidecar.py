@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,21 +13,13 @@ SCHEMA = 3
 #: of `manifest.schema.json`
 MANIFEST_SCHEMA = 1
 
-_NOTHING_KNOWN: Mapping[int, Any] = MappingProxyType({})
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 
 
-def sidecar(
-    generation: Generation,
-    assets: Sequence[Asset],
-    verified: Mapping[int, str | None] = _NOTHING_KNOWN,
-    remarks: Mapping[int, str] = _NOTHING_KNOWN,
-) -> bytes:
+def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
-    By index: `verified` is what has shown that the bytes are in the bucket, where that is known, `remarks` what is odd
-    about assets that are whole all the same. The same facts always give the same bytes. Links that are signed lose
-    their query, also in prompt and options.
+    The same facts always give the same bytes. Links that are signed lose their query, also in prompt and options.
     """
     document = {
         "schema": SCHEMA,
@@ -52,8 +43,8 @@ def sidecar(
                 **_facts(asset),
                 "source": _unsigned(asset.url),
                 "source_sha256": asset.source_sha256 or asset.sha256,
-                "verified": verified.get(asset.index),
-                "remark": remarks.get(asset.index),
+                "verified": asset.verified,
+                "remark": asset.remark,
                 "accepted": _accepted(asset),
             }
             for asset in sorted(assets, key=lambda asset: asset.index)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -19,6 +19,8 @@ from worker.ledger.types import CleanText
 
 #: a blocked account is tried again by itself after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)
+#: which another key does not end
+_LEAST_PAUSE = timedelta(minutes=1)
 #: nothing was sent, so it tells nothing about the provider
 _UNSENT = {"not_sent", "not_configured"}
 #: "too many requests" in the words of providers that do not say it as HTTP status
@@ -91,16 +93,20 @@ def locked_accounts(
         connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
         rows = connection.execute(_LOCKED, mine).all()
     wrong = {
-        row.account: values for row in rows if (values := {**put_right(row, now), **_lifted(row, names[row.account])})
+        row.account: values
+        for row in rows
+        if (values := {**put_right(row, now), **_lifted(row, names[row.account], now)})
     }
     for account, values in wrong.items():
         update_row(connection, accounts, {"provider": provider, "account": account}, **values)
     return connection.execute(_LOCKED, mine).all() if wrong else rows
 
 
-def _lifted(row: Account, mark: str | None) -> Mapping[str, Any]:
+def _lifted(row: Account, mark: str | None, now: datetime) -> Mapping[str, Any]:
     has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
-    return NOT_PAUSED if has_other_key else {}
+    # Or a machine with the old key and one with the new one would pause and lift it in turn, at full speed.
+    is_new = row.paused_at is not None and row.paused_at > now - _LEAST_PAUSE
+    return NOT_PAUSED if has_other_key and not is_new else {}
 
 
 def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:

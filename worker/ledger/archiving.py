@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, func, select, text, update
 from worker.generation import MENDED_BY_RESTART, Refused, State, Trouble
 from worker.ledger.archive_claims import ArchiveClaim, ArchiveClaims
 from worker.ledger.changes import Changes
-from worker.ledger.statements import IDS, NOW, update_row
+from worker.ledger.statements import IDS, LIMIT, NOW, update_row
 from worker.ledger.tables import REFUSED, UNSTORED, assets
 
 
@@ -27,9 +27,9 @@ class Stored:
     seconds: float | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
-    #: what has shown that the bytes are there; for the sidecar, not recorded here
+    #: what has shown that the bytes are there
     verified: str | None = None
-    #: what is odd about a file that is whole all the same; it is told, and not kept
+    #: what is odd about a file that is whole all the same
     remark: str | None = None
     #: whether they are bytes that had been refused, as a person has accepted them
     accepted: bool = False
@@ -97,11 +97,14 @@ _REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
 _MENDED = (
     select(_a.id)
     .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
+    .limit(LIMIT)
     .with_for_update(skip_locked=True)
 )
 _LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
 
 
+#: assets that one transaction lets be tried again
+_BITE = 500
 #: reason and error of an asset
 _Why = tuple[str | None, str | None]
 
@@ -109,8 +112,13 @@ _Why = tuple[str | None, str | None]
 class Archiving(ArchiveClaims):
     def look_again(self) -> int:
         """Let all be tried at once that a changed setting or a newer version may have mended; how many."""
-        with self._database.write() as connection:
-            return connection.execute(_LOOK_AGAIN, {"now": self._database.clock()}).rowcount
+        found = 0
+        while True:
+            with self._database.write() as connection:
+                some = connection.execute(_LOOK_AGAIN, {"now": self._database.clock(), "limit": _BITE}).rowcount
+            found += some
+            if some < _BITE:
+                return found
 
     def refused_bytes(self) -> int:
         """How much lies aside in the bucket, of bytes that were refused."""
@@ -129,8 +137,11 @@ class Archiving(ArchiveClaims):
             changes.flush()
         return len(found)
 
-    def record(self, done: Sequence[Archived]) -> None:
-        """Write down what happened to each claim; one that lost its lease meanwhile changes nothing."""
+    def record(self, done: Sequence[Archived]) -> frozenset[str]:
+        """Write down what happened to each claim; the generations of those that still had their lease.
+
+        One that lost it meanwhile changes nothing.
+        """
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, now)
@@ -143,6 +154,7 @@ class Archiving(ArchiveClaims):
                 if held[archived.claim.generation.id]:
                     _finish(changes, archived, kinds[archived.claim.generation.id])
             changes.flush()
+        return frozenset(generation_id for generation_id, is_held in held.items() if is_held)
 
 
 def _results(changes: Changes, archived: Archived) -> bool:
@@ -182,6 +194,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             "height": result.height,
             "seconds": result.seconds,
             "source_sha256": result.source_sha256,
+            "verified": result.verified,
+            "remark": result.remark,
             **dict.fromkeys(("reason", "error", "refused_bytes", "refused_sha256", "refused_type")),
             **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
         }
@@ -209,6 +223,10 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         event = None
     if not isinstance(result, Stored) and result.refused is not None:
         values |= {f"refused_{name}": getattr(result.refused, name) for name in ("bytes", "sha256", "type", "why")}
+        before = next(asset for asset in claim.assets if asset.index == result.index).refused
+        if before is None or before.sha256 != result.refused.sha256:
+            # Nobody has seen these.
+            values |= dict.fromkeys(("accepted_by", "accepted_at"))
     mine = {"generation_id": generation.id, "index": result.index, "state": "waiting", "lease": claim.lease}
     if update_row(changes.connection, assets, mine, **{"lease": None, **values}) != 1:
         return False

@@ -44,6 +44,7 @@ def _beside(table: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     else:
         alone = op.get_bind().engine.execution_options(isolation_level="AUTOCOMMIT")
         with alone.connect() as connection:
+            connection.exec_driver_sql("SET statement_timeout = 0")
             # Not of a new ledger, of which nobody else sees anything yet.
             is_seen = inspect(connection).has_table(table)
             yield (Operations(MigrationContext.configure(connection)), concurrently) if is_seen else (op, {})

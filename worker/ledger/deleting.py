@@ -31,7 +31,19 @@ _FORGET_ASSETS = (
     .values(
         state="deleted",
         url="",
-        **dict.fromkeys(("content", "reason", "error", "lease", "not_before", "refused_bytes", "refused_why")),
+        **dict.fromkeys(
+            (
+                "content",
+                "reason",
+                "error",
+                "lease",
+                "not_before",
+                "refused_bytes",
+                "refused_why",
+                "accepted_by",
+                "remark",
+            )
+        ),
     )
 )
 _FORGET_ATTEMPTS = update(attempts).where(_t.generation_id.in_(IDS)).values(error=None, candidates=None)

@@ -135,11 +135,11 @@ class Inbox:
         drop = delete(callbacks).where(_c.attempt_id == _TRIAL)
         now, digest = self._database.clock(), secrets.token_hex(32)
         trial = {"attempt_id": _TRIAL, "provider": "", "headers": {}, "digest": digest, "verdict": "ignored"}
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(drop)
             body = os.urandom(_TRIAL_BYTES)
             connection.execute(insert(callbacks).values(**trial, received_at=now, applied_at=now, body=body))
-        with self._database.write() as connection:
+        with self._database.write(under_way=True) as connection:
             connection.execute(drop)
 
     def _count_refused(self, deliveries: Sequence[Delivery]) -> int:

@@ -32,6 +32,8 @@ from worker.ledger.tables import (
 from worker.ledger.types import CleanText
 from worker.ledger.unfinished import unfinished
 
+_WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -73,6 +75,7 @@ class WaitingAsset:
     generation_id: str
     url: str
     error: str
+    reason: str | None
     tries: int
     since: datetime
 
@@ -156,7 +159,7 @@ class Queries:
         """What was tried and is not stored yet, the most urgent first."""
         a, g = assets.c, generations.c
         query = (
-            select(a.generation_id, a.url, a.error, a.tries, func.coalesce(g.finished_at, g.created_at))
+            select(a.generation_id, a.url, a.error, a.reason, a.tries, func.coalesce(g.finished_at, g.created_at))
             .join(generations, g.id == a.generation_id)
             .where(text("assets.state = 'waiting' AND assets.error IS NOT NULL"))
             .order_by(a.deadline)
@@ -282,6 +285,21 @@ class Queries:
         query = select(assets).where(text(UNSTORED), (a.deadline <= dies_by) | in_trouble)
         with self._database.read() as connection:
             return [to_asset(row) for row in connection.execute(query.order_by(a.deadline, a.id).limit(limit))]
+
+    def unread(self, limit: int = 1000) -> list[CallbackNote]:
+        """Of each generation that waits for its outcome: the last callback for it that could not be read."""
+        c, owner = callbacks.c, generations.c
+        query = (
+            select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, func.length(c.body), attempts.c.generation_id)
+            .join_from(callbacks, attempts, attempts.c.id == c.attempt_id)
+            .join(generations, owner.id == attempts.c.generation_id)
+            .where(text(SET_ASIDE), c.verdict.in_(["unreadable", "poison"]), owner.state.in_(_WAIT_FOR_OUTCOME))
+            .order_by(c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            notes = [CallbackNote(*row) for row in connection.execute(query)]
+        return list({note.generation_id: note for note in reversed(notes)}.values())
 
     def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""

@@ -65,4 +65,6 @@ def to_asset(row: Row) -> Asset:
         refused=Refused(row.refused_bytes, row.refused_sha256, row.refused_type, row.refused_why) if refused else None,
         accepted=Accepted(row.accepted_by, row.accepted_at, row.refused_why) if accepted else None,
         source_sha256=row.source_sha256,
+        verified=row.verified,
+        remark=row.remark,
     )

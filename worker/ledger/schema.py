@@ -60,6 +60,8 @@ def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, s
     with translated_errors(), database.gate(), engine.begin() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+            # It is idle while an index is built beside it (`building.py`).
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             # Held to the end of the transaction; through a pooler, there is nothing else that it could be held to.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         before, head = _revisions(connection)

@@ -244,6 +244,8 @@ assets = Table(
     # Bytes that were refused and lie aside in the bucket; who has them archived all the same.
     Column("refused_bytes", BigInteger),
     *(Column(name, CleanText) for name in ("refused_sha256", "refused_type", "refused_why", "accepted_by")),
+    # What has shown that the bytes are in the bucket, and what is odd about them.
+    *(Column(name, CleanText) for name in ("verified", "remark")),
     Column("accepted_at", UtcDateTime),
     Column("key", CleanText),
     Column("sha256", CleanText),

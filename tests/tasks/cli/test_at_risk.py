@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from tests.factories import LEASE, delivery, failure, submitted
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from worker.errors import CallbackUnreadable
 from worker.ledger import Ledger
+from worker.ledger.outcomes import News
 
 
 def test_what_dies_soon_is_listed_and_is_no_good_end(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -18,6 +21,25 @@ def test_what_dies_soon_is_listed_and_is_no_good_end(darkroom: Darkroom, ledger:
     assert record["generation"] == generation_id
     assert 86_000 < record["seconds_left"] <= 86_400
     assert stories.SIGNATURE not in result.stdout
+
+
+def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_what_to_do(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
+    (waits, failed) = submitted(ledger, 2)
+    ledger.inbox.store([delivery(one.attempt_id) for one in (waits, failed)])
+    unreadable = CallbackUnreadable("it says success but names no result")
+    ledger.outcomes.apply(
+        [News(one.attempt_id, unreadable, "callback", (), one.id) for one in ledger.inbox.claim(9, LEASE)]
+    )
+    ledger.outcomes.apply([failure(failed)])
+    result = darkroom("at-risk", "--within", "1m")
+    assert result.exit_code == 1
+    (line,) = result.stdout.splitlines()
+    assert line.startswith(f"{waits.generation.id} -  waits for its outcome; unreadable: it says success but names no")
+    (record,) = map(json.loads, darkroom("at-risk", "--within", "1m", "--json").stdout.splitlines())
+    assert (record["generation"], record["reason"], record["index"]) == (waits.generation.id, "unreadable", None)
+    assert f"`darkroom dead replay {record['callback']}`" in line
 
 
 def test_what_has_time_or_is_stored_is_not_listed(darkroom: Darkroom, ledger: Ledger) -> None:

@@ -116,14 +116,14 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
 
 @pytest.mark.parametrize("how", Verified)
 def test_the_sidecar_says_what_has_shown_that_the_bytes_are_there(how: Verified):
-    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], {1: how}))
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1, verified=how)]))
     schema("sidecar").validate(found)
     assert [one["verified"] for one in found["assets"]] == [None, how]
 
 
 def test_the_sidecar_says_what_is_odd_about_an_asset():
-    remarks = {1: "1 byte follows after its end"}
-    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1)], remarks=remarks))
+    odd = replace(ASSET, index=1, remark="1 byte follows after its end")
+    found = json.loads(sidecar(GENERATION, [ASSET, odd]))
     schema("sidecar").validate(found)
     assert [one["remark"] for one in found["assets"]] == [None, "1 byte follows after its end"]
 

@@ -26,9 +26,9 @@ from worker.ledger.tables import metadata
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
     "accounts.answered", "archiving.record", "archiving.renew", "counting.fold", "deleting.objects_are_gone",
-    "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inventory.note_repair", "manifests.record",
-    "manifests.renew",
-    "notifying.release", "notifying.renew", "notifying.step", "outcomes.apply", "rescuing.note_candidates",
+    "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inbox.try_store", "inventory.note_repair",
+    "manifests.record", "manifests.renew", "notifying.release", "notifying.renew", "notifying.step",
+    "outcomes.apply", "rescuing.note_candidates",
     "submissions.give_back_unsent", "submissions.record", "submissions.renew", "watching.asked", "watching.beat",
     "watching.renew",
 }  # fmt: skip

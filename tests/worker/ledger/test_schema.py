@@ -19,7 +19,7 @@ from worker.ledger.dispatching import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
-HEAD = "0022"
+HEAD = "0023"
 
 
 @pytest.fixture
@@ -107,6 +107,8 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 def back_to_0010(connection: Connection) -> None:
     """Nothing is counted or pruned, no flows, follow-ups are tried for ever, a generation is asked for."""
     connection.execute(text("DROP INDEX ix_assets_troubled"))
+    for column in ("verified", "remark"):
+        connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))
     for column in ("paused_at", "paused_key", "opened_at"):
         connection.execute(text(f"ALTER TABLE accounts DROP COLUMN {column}"))
     connection.execute(text("ALTER TABLE alembic_version DROP COLUMN oldest_code"))
