@@ -113,7 +113,7 @@ class Proxy:
 
 
 _ADVICE = {
-    407: ": it wants another user name and password, written as http://user:password@host:port",
+    407: ": it wants another user name and password, written as USER:PASSWORD@ before its host",
     403: ": it forbids this host; allow it there",
 }
 
@@ -190,8 +190,9 @@ def _read(setting: str, value: str) -> Proxy:
         host = None
     if not host or not host.isascii() or parts.scheme != "http" or parts.path.strip("/") or parts.query:
         raise ConfigurationError(
-            f"{setting} is not the address of a proxy: write it as http://host:port or http://user:password@host:port "
-            "(signs such as @ and / in a password percent-encoded); other kinds of proxies are not spoken to"
+            f"{setting} is not the address of a proxy: write it as http://HOST:PORT, with USER:PASSWORD@ before the "
+            "host if it wants them (signs such as @ and / in a password percent-encoded); other kinds of proxies are "
+            "not spoken to"
         )
     has_credentials = parts.username is not None
     return Proxy(setting, host, port, _basic(parts.username or "", parts.password or "") if has_credentials else None)

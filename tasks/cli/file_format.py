@@ -108,7 +108,7 @@ def misfit_of_bytes(raw: bytes) -> Misfit | None:
     if (nul := raw.find(b"\x00")) >= 0:
         beginning = raw[:1000]
         # Of Latin text in UTF-16 every other byte is one.
-        is_utf16 = nul < 2 and abs(2 * beginning.count(b"\x00") - len(beginning)) < 4
+        is_utf16 = nul < 2 and len(beginning) > 3 and abs(2 * beginning.count(b"\x00") - len(beginning)) < 4
         what = f"this is UTF-16 without its mark: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte, so no text: {ADVICE}"
         return _at(raw, nul, what)
     if len(raw) > LARGEST:

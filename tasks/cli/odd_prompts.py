@@ -71,10 +71,13 @@ def _oddities(prompt: str) -> Iterator[tuple[int, str]]:
         for found in pattern.finditer(prompt):
             name = found.groupdict().get("name") or ""
             yield found.start(), what.format(found[0].strip(), name.lower())
-    said: set[str] = set()
+    said: dict[str, str] = {}
     for flag in flags_in(prompt):
         if flag.name not in _KNOWN:
             yield flag.at, f"Midjourney's list of parameters has no --{flag.name}"
+        if flag.option is None:
+            continue
+        words = f"--{flag.name} {flag.value}".strip()
         if flag.option in said:
-            yield flag.at, f"--{flag.name} says once more what another parameter has said"
-        said |= {flag.option} if flag.option else set()
+            yield flag.at, f"{words} stands beside {said[flag.option]}: keep one, Midjourney does not say which counts"
+        said.setdefault(flag.option, words)

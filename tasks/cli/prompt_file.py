@@ -86,9 +86,25 @@ def _read_prompt(name: str, line: Line) -> Entry:
     return Entry(f"{name}, line {line.number}, column 1", line.text.strip(), locate=locate)
 
 
+class _Twice(Exception):
+    """A name that an object has more than once; JSON itself would keep the last value in silence."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
+
+
 def _read_object(name: str, number: int, line: str) -> Entry:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_distinct)
+    except _Twice as twice:
+        at = line.rfind(json.dumps(str(twice), ensure_ascii=False))
+        _fail(name, number, max(at, 0) + 1, f"the field {str(twice)!r} stands there twice: keep one")
     except json.JSONDecodeError as error:
         _fail(name, number, error.colno, f"this is not JSON: {error.msg}")
     except (ValueError, RecursionError):

@@ -33,7 +33,7 @@ def odd(prompt: str) -> list[str]:
         ("a fox --ar\u00a03:2", 7, "beside '--ar' is a no-break space"),
         ("a fox --ar\u200b 3:2", 7, "beside '--ar\\u200b' is a no-break space"),
         ("a fox --foo", 7, "Midjourney's list of parameters has no --foo"),
-        ("a fox --ar 3:2 --aspect 1:1", 16, "--aspect says once more"),
+        ("a fox --ar 3:2 --aspect 1:1", 16, "--aspect 1:1 stands beside --ar 3:2: keep one"),
         ("1. a fox", 1, "'1.' looks like the beginning of a list's item"),
         ('"a fox"', 1, "the quotes around it"),
         ("**a fox --v 7** - @me (fast)", 1, "a message of Discord's bot"),

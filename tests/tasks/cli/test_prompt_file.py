@@ -62,6 +62,11 @@ def test_a_separator_inside_json_text_does_not_end_the_line() -> None:
         (b'{"prompt": "a"}\n\n["b"]', "p.jsonl, line 3, column 1: expected an object"),
         (b'  {"promt": "a"}', "p.jsonl, line 1, column 4: there is no field 'promt'"),
         (b'{"prompt": "a", "prio": 1}', "p.jsonl, line 1, column 17: there is no field 'prio'"),
+        (b'{"prompt": "a", "prompt": "b"}', "p.jsonl, line 1, column 17: the field 'prompt' stands there twice"),
+        (
+            b'{"prompt": "a", "options": {"hd": true, "hd": false}}',
+            "p.jsonl, line 1, column 41: the field 'hd' stands there twice",
+        ),
         (b'{"prompt": 7}', 'p.jsonl, line 1, column 2: "prompt" must be text'),
         (b'{"prompt": "a", "key": ""}', 'p.jsonl, line 1, column 17: "key" must be text that is not empty'),
         (b'{"prompt": "a", "options": []}', 'p.jsonl, line 1, column 17: "options" must be an object'),
