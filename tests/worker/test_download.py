@@ -6,7 +6,6 @@ import os
 import socket
 import socketserver
 import ssl
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.patience import patient
+from tests.serving import at_work
 from worker import connections
 from worker.download import Downloader, Limits
 from worker.errors import (
@@ -96,14 +96,8 @@ class RawServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def serving(answer: Answer | Callable[[bytes], Answer], tls: ssl.SSLContext | None = None):
-    with RawServer(answer if callable(answer) else lambda _: answer, tls) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with at_work(RawServer(answer if callable(answer) else lambda _: answer, tls)) as server:
+        yield server
 
 
 def link(server: RawServer, path: str = "/a.png?ex=1&hm=SECRET") -> str:

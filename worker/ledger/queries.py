@@ -32,8 +32,6 @@ from worker.ledger.tables import (
 from worker.ledger.types import CleanText
 from worker.ledger.unfinished import unfinished
 
-_WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
-
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -107,6 +105,17 @@ class Story:
 #: moves that one statement reads
 _MOVES_PAGE = 1000
 _t, _g = transitions.c, generations.c
+_WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
+_c = callbacks.c
+#: the columns of CallbackNote, of those that were set aside, the newest first
+_SET_ASIDE_NOTES = (
+    select(
+        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body)), attempts.c.generation_id
+    )
+    .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
+    .where(text(SET_ASIDE))
+    .order_by(_c.id.desc())
+)
 _by_state: ColumnElement[str] = literal_column(BY_STATE, CleanText)
 _THESE = select(generations).where(_g.id.in_(IDS))
 _HISTORIES = select(transitions).where(_t.generation_id.in_(IDS)).order_by(_t.id)
@@ -288,13 +297,9 @@ class Queries:
 
     def unread(self, limit: int = 1000) -> list[CallbackNote]:
         """Of each generation that waits for its outcome: the last callback for it that could not be read."""
-        c, owner = callbacks.c, generations.c
         query = (
-            select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, func.length(c.body), attempts.c.generation_id)
-            .join_from(callbacks, attempts, attempts.c.id == c.attempt_id)
-            .join(generations, owner.id == attempts.c.generation_id)
-            .where(text(SET_ASIDE), c.verdict.in_(["unreadable", "poison"]), owner.state.in_(_WAIT_FOR_OUTCOME))
-            .order_by(c.id.desc())
+            _SET_ASIDE_NOTES.join(generations, generations.c.id == attempts.c.generation_id)
+            .where(_c.verdict.in_(["unreadable", "poison"]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
             .limit(limit)
         )
         with self._database.read() as connection:
@@ -303,17 +308,8 @@ class Queries:
 
     def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
-        c = callbacks.c
-        size = func.length(c.body).label("size")
-        query = (
-            select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, size, attempts.c.generation_id)
-            .join_from(callbacks, attempts, attempts.c.id == c.attempt_id, isouter=True)
-            .where(text(SET_ASIDE))
-            .order_by(c.id.desc())
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            return [CallbackNote(*row) for row in connection.execute(query)]
+            return [CallbackNote(*row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]
 
 
 def _to_move(row: Any) -> Move:

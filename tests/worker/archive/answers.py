@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from tests.serving import at_work
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,5 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(*answers: Answer | None) -> Iterator[Answers]:
-    with Answers(*answers) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with at_work(Answers(*answers)) as server:
+        yield server

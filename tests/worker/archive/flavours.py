@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from urllib.parse import parse_qs, urlsplit
+
+from tests.serving import at_work
 
 #: status, code and words of a refusal
 Refusal = tuple[int, str, str]
@@ -158,11 +160,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def store_with(manners: Manners) -> Iterator[Store]:
-    with Store(manners) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with at_work(Store(manners)) as server:
+        yield server

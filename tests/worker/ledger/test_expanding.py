@@ -17,7 +17,7 @@ from worker.ledger.compatibility import REVISION
 #: what exists up to here was never released and is not looked at; it moves no more after the first release
 BASELINE = "0015"
 SQUAWK = Path(sys.executable).with_name("squawk")
-RULES = Path(__file__).parents[3] / ".squawk.toml"
+RULES = Path(__file__).with_name("squawk.toml")
 
 
 def sql_after(revision: str, migrations: Path) -> str:
