@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,18 @@ def watch() -> None:
     """From now on remember what is opened."""
     _opened.clear()
     _watching.set()
+
+
+@contextmanager
+def lives_on() -> Iterator[None]:
+    """What is opened in it belongs to the whole run, whichever file asked for it first."""
+    was_watching = _watching.is_set()
+    _watching.clear()
+    try:
+        yield
+    finally:
+        if was_watching:
+            _watching.set()
 
 
 def left_open() -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.left_open import lives_on
 from tests.s3 import BUCKET, Server, only_test_servers
 from worker.archive import Keeping, Keys
 from worker.archive.s3 import S3Archive
@@ -20,8 +21,9 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    with lives_on():
+        server.start()
+        host, port = server.get_host_and_port()
     found = Server("moto", f"http://{host}:{port}")
     with closing(archive_of(found, tmp_path_factory.mktemp("home"))) as archive:
         archive._client.create_bucket(Bucket=BUCKET)
