@@ -52,9 +52,10 @@ class ServerClock:
         self._zero: datetime | None = None
         self._next_at: timedelta | None = None
         self._lock = threading.Lock()
-        self._asking: threading.Thread | None = None
         self._asked_at = -_PAUSE
+        #: set unless a thread is asking
         self._answered = threading.Event()
+        self._answered.set()
 
     def __call__(self) -> datetime:
         if self._zero is None:
@@ -103,12 +104,10 @@ class ServerClock:
     def _wait_for_first(self) -> None:
         with self._lock:
             now = self.steady()
-            is_asked = self._asking is not None and self._asking.is_alive()
-            if not is_asked and now - self._asked_at >= _PAUSE:
+            if self._answered.is_set() and now - self._asked_at >= _PAUSE:
                 self._asked_at = now
                 self._answered.clear()
-                self._asking = threading.Thread(target=self._ask, name="server-clock", daemon=True)
-                self._asking.start()
+                threading.Thread(target=self._ask, name="server-clock", daemon=True).start()
             left = self._asked_at + _PATIENCE - now
         self._answered.wait(max(left, timedelta()).total_seconds())
 
