@@ -25,15 +25,15 @@ up: $(VENV)/.runtime ## one machine against real providers (deploy/env.example)
 test: $(VENV)/.dev ## the tests, offline; TEST_FLAGS="-k archive"
 	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
 
-test-system: $(VENV)/.dev ## the tests of whole installations, with the previous version, and with pgbouncer, which it installs as root
+test-system: $(VENV)/.dev ## the tests of whole machines and installations, of two versions, and with pgbouncer, which it installs as root
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq pgbouncer; \
 		else echo "pgbouncer is missing: install it (apt-get install pgbouncer), then run this again" >&2; exit 1; fi; } >&2
-	$(BIN)/pytest -m system tests/system $(TEST_FLAGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m system tests/system $(TEST_FLAGS)
 
-test-python: ## the tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
+test-python: ## both kinds of tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \
-		$(MAKE) test VENV=.venv-$${one%%=*} PYTHON=$${one#*=} || exit 1; done
+		$(MAKE) test test-system VENV=.venv-$${one%%=*} PYTHON=$${one#*=} || exit 1; done
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def only_loopback() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for verb in ("connect", "connect_ex"):
             patch.setattr(socket.socket, verb, _guarded(getattr(socket.socket, verb)))
+        patch.setattr(socket, "getaddrinfo", _without_dns(socket.getaddrinfo))
         yield
 
 
@@ -81,6 +83,19 @@ def _guarded(connect: Any) -> Any:
         return connect(self, address)
 
     return guarded
+
+
+def _without_dns(resolve: Any) -> Any:
+    """As on a machine without a network, and at once: a DNS server that does not answer is waited for."""
+
+    def resolved(host: Any, *arguments: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host or "localhost"
+        with suppress(ValueError):
+            if name == "localhost" or ipaddress.ip_address(name.partition("%")[0]):
+                return resolve(host, *arguments, **options)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    return resolved
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.broker import running_broker
+from tests.computer import DARKROOM
 from worker.embedded import procfile_commands
 
 
@@ -29,6 +31,14 @@ def running(
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def running_clock(database_url: str, folder: Path) -> Iterator[str]:
+    """The clock, with a broker of its own; the broker's URL."""
+    env = {"PATH": f"{DARKROOM.parent}:/usr/bin:/bin", "DATABASE_URL": database_url, "ACEDATACLOUD_API_TOKEN": "any"}
+    with running_broker(folder) as url, running("clock", env | {"REDIS_URL": url}, folder):
+        yield url
 
 
 def prepared(name: str, script: str) -> str:

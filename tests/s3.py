@@ -37,6 +37,17 @@ def only_test_servers(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
 
 
+def bucket_of(server: Server) -> dict[str, str]:
+    """The variables that name it."""
+    return {
+        "S3_BUCKET": BUCKET,
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @contextmanager
 def rclone_server(home: Path) -> Iterator[Server]:
     binary = shutil.which("rclone", path=sysconfig.get_path("scripts")) or shutil.which("rclone")

@@ -39,3 +39,14 @@ def test_unix_sockets_are_in_reach():
     with left, right:
         left.sendall(b"!")
         assert right.recv(1) == b"!"
+
+
+@pytest.mark.parametrize("host", ["example.com", "cdn.discordapp.com", "localhost.example"])
+def test_no_name_is_resolved(host: str):
+    with pytest.raises(socket.gaierror):
+        socket.getaddrinfo(host, 443)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", b"127.0.0.1", None])
+def test_names_of_this_machine_are(host: str | bytes | None):
+    assert socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM)

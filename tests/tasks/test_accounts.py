@@ -85,7 +85,7 @@ def test_a_key_that_is_mended_ends_its_pause_and_no_other(start: Start, monkeypa
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", f"studio:new-key,shop:{SHOP}")
     pipeline.here.settings = load_settings()
     pipeline.here._providers.clear()
-    pipeline.clock.advance(seconds=31)
+    pipeline.clock.advance(seconds=61)
     pipeline.until_settled()
     assert paid(pipeline) == {"new-key": 2}
     assert [one.account for one in pipeline.ledger.accounts.slowed()] == ["shop"]

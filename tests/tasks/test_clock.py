@@ -1,24 +1,19 @@
 """The clock: a pass each second, whatever happens to the broker, and a heartbeat that says that passes work."""
 
 import os
-import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from tasks.reconcile import keep_time
-from tests.broker import running_broker
-from tests.computer import DARKROOM, eventually
-from tests.factories import claimed, queued, state_of
-from tests.procfile import running
+from tests.computer import eventually
+from tests.factories import queued
+from tests.procfile import running_clock
 from worker.celery import app
-from worker.generation import State
 from worker.ledger import Ledger
 from worker.services import services
 
@@ -53,14 +48,6 @@ def clock_at_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             thread.join()
 
 
-@contextmanager
-def clock_process(database_url: str, folder: Path) -> Iterator[str]:
-    """A real one, with a broker of its own; the broker's URL."""
-    env = {"PATH": f"{DARKROOM.parent}:/usr/bin:/bin", "DATABASE_URL": database_url, "ACEDATACLOUD_API_TOKEN": "any"}
-    with running_broker(folder) as url, running("clock", env | {"REDIS_URL": url}, folder):
-        yield url
-
-
 def rename(database_url: str, old: str, new: str) -> None:
     """Without its table `assets` no pass comes to its end."""
     with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=10)) as connection:
@@ -86,27 +73,8 @@ def test_the_work_that_the_clock_does_beside_its_passes_is_no_sign_of_them(
 ) -> None:
     queued(ledger)
     rename(sqlite_url, "assets", "elsewhere")
-    with clock_process(sqlite_url, tmp_path) as url:
+    with running_clock(sqlite_url, tmp_path) as url:
         with app.connection_for_write(url) as connection:
             app.send_task("dispatch", connection=connection)
         eventually(lambda: ledger.watching.is_due("submit"), seconds=30)
     assert ledger.watching.heartbeats() == []
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGKILL], ids=["frozen", "dead"])
-def test_the_clock_finds_forgotten_work_and_is_heard_while_the_broker_is_away(
-    ledger: Ledger, sqlite_url: str, tmp_path: Path, stop: signal.Signals
-) -> None:
-    def is_heard_after(moment: datetime) -> bool:
-        return any(beat.seen_at > moment for beat in ledger.watching.heartbeats())
-
-    with clock_process(sqlite_url, tmp_path) as url:
-        eventually(lambda: is_heard_after(datetime.now(UTC) - timedelta(hours=1)), seconds=30)
-        with Redis.from_url(url) as broker:
-            os.kill(int(broker.info("server")["process_id"]), stop)
-        now = datetime.now(UTC)
-        ledger.database.clock = lambda: now - timedelta(hours=1)
-        (forgotten,) = claimed(ledger)
-        eventually(lambda: state_of(ledger, forgotten) is State.UNCONFIRMED, seconds=40)
-        eventually(lambda: is_heard_after(now), seconds=60)

@@ -17,7 +17,6 @@ from tests.computer import DARKROOM, eventually
 from tests.factories import PLENTY, PROVIDER, archived, delivery, queued, submitted, task_of
 from tests.patience import patient
 from tests.procfile import running
-from tests.test_whole_machine import bucket_of
 from webhook import sandbox
 from worker.archive import Keys
 from worker.bells import SHARES
@@ -26,7 +25,7 @@ from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 #: how long ago all work became due: for every clock of these tests
 LONG_AGO = timedelta(hours=2)
@@ -54,7 +53,7 @@ class Machines:
 
     def start(self, name: str, ahead: float = 0) -> None:
         self.set_clock(name, ahead)
-        shifted = {"PYTHONPATH": str(Path(__file__).parent / "shifted"), "SHIFT_FILE": str(self._shift_file(name))}
+        shifted = {"PYTHONPATH": str(Path(__file__).parents[1] / "shifted"), "SHIFT_FILE": str(self._shift_file(name))}
         self.processes.enter_context(running(name, self.env | shifted, self.folder))
 
     def log(self, name: str) -> str:
@@ -76,7 +75,7 @@ def machines(sqlite_url: str, rclone: s3.Server, tmp_path: Path) -> Iterator[Mac
             "ACEDATACLOUD_BASE_URL": provider.url,
             "ACEDATACLOUD_API_TOKEN": "any",
             "DARKROOM_DOWNLOAD_ALLOW": "127.0.0.1",
-            **bucket_of(rclone),
+            **s3.bucket_of(rclone),
             "S3_PREFIX": tmp_path.name,
         }
         ledger = Ledger(sqlite_url, lambda: datetime.now(UTC) - LONG_AGO)

@@ -21,7 +21,7 @@ from worker.ledger import Ledger
 from worker.processes import Child, Supervisor
 from worker.servers import LOOPBACK, http_answers
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.system, pytest.mark.processes, pytest.mark.timeout(90)]
 
 _IMPATIENT = "import tasks.reconcile, worker.celery; tasks.reconcile.HANGS_AFTER = worker.celery._LAST_SECONDS = 3"
 #: seconds until a process is there and at work, however busy the machine is

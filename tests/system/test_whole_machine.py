@@ -18,7 +18,7 @@ from webhook import sandbox
 from worker.providers import PROVIDERS
 from worker.servers import broker, free_port
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
@@ -59,19 +59,9 @@ def servers(rclone: s3.Server, tmp_path: Path) -> Iterator[dict[str, str]]:
     with subprocess.Popen(child.argv, cwd=child.cwd, env=child.env, stdout=subprocess.DEVNULL) as process:
         try:
             eventually(lambda: child.ready is None or child.ready(), seconds=10)
-            yield {**server.found_by, **bucket_of(rclone), "S3_PREFIX": tmp_path.name}
+            yield {**server.found_by, **s3.bucket_of(rclone), "S3_PREFIX": tmp_path.name}
         finally:
             process.kill()
-
-
-def bucket_of(server: s3.Server) -> dict[str, str]:
-    return {
-        "S3_BUCKET": s3.BUCKET,
-        "AWS_ENDPOINT_URL": server.endpoint,
-        "AWS_ACCESS_KEY_ID": s3.ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": s3.SECRET_KEY,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
 
 
 def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(computer: Computer) -> None:
@@ -202,7 +192,7 @@ def test_up_says_in_one_sentence_which_setting_is_wrong(
 def test_up_says_in_one_sentence_why_the_bucket_cannot_be_used(
     computer: Computer, rclone: s3.Server, wrong: Mapping[str, str], sentence: str
 ) -> None:
-    done = computer.darkroom("up", **(bucket_of(rclone) | wrong))
+    done = computer.darkroom("up", **(s3.bucket_of(rclone) | wrong))
     refuses(done, sentence)
     assert "wrong-secret" not in done.stderr
 

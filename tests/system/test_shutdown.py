@@ -33,7 +33,7 @@ from worker.ledger.outcomes import News
 from worker.ledger.tables import SENDING, assets, attempts
 from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 #: as many POSTs as one process of a worker sends at once
 AT_ONCE = 16

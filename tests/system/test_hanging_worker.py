@@ -11,7 +11,7 @@ from tests.broker import running_broker
 from tests.computer import DARKROOM, eventually, family_of, is_alive
 from tests.procfile import prepared, running
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.system, pytest.mark.processes, pytest.mark.timeout(90)]
 
 _IMPATIENT = "import worker.celery; worker.celery._LOOP_SECONDS = 3"
 #: seconds until a process is there and at work, however busy the machine is
