@@ -34,6 +34,7 @@ from tests.worker.test_download import ok, reply, serving
 from tests.worker.test_standard_webhooks import SECRET
 from webhook.app import create_app
 from worker import restore_marker
+from worker.celery import DrainingTask
 from worker.errors import ProviderError
 from worker.generation import Link, Outcome, Status
 from worker.ledger import Ledger, database
@@ -179,6 +180,8 @@ def beginning(
     monkeypatch.setattr(database, "system_clock", clock)
     monkeypatch.setattr("worker.bells.send", lambda _: None)
     monkeypatch.setattr(restore_marker, "PATIENCE", patient(10))
+    # Whether a task notes that it lives depends on when another one did, in whichever test.
+    monkeypatch.setattr(DrainingTask, "shows_life", False)
     (folder / "prices.yaml").write_text(PRICES)
     with ExitStack() as stack:
         pictures = stack.enter_context(serving(_picture))

@@ -200,6 +200,9 @@ def subscribers_are_told(story: Story) -> None:
 
 
 def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.run("list-without-workers", "list", "--state", "queued")
+    story.ledger.watching.beat("worker@host", 7, {"KIE_RATE": 1.8})
+    story.ledger.watching.beat("clock@host", 8, {"KIE_RATE": 5})
     story.run("list", "list")
     story.run("list-of-batch", "list", "--state", "archived", "--batch", "animals", "--limit", "2")
     for prompt, claim in story.claims.items():
@@ -222,8 +225,6 @@ def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.run("verify-batch", "verify", "--batch", "animals")
     # No name of a host is looked up.
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    story.ledger.watching.beat("worker@host", 7, {"KIE_RATE": 1.8})
-    story.ledger.watching.beat("clock@host", 8, {"KIE_RATE": 5})
     story.run("doctor", "doctor", exit_code=1)
     monkeypatch.delenv("HTTPS_PROXY")
 
@@ -268,6 +269,7 @@ def a_ledger_seems_old(story: Story) -> None:
     story.clock.advance(60)
     dispatch()
     story.call_back("ef" * 16, b"{}")
+    story.run("list-while-stopped", "list", "--state", "queued")
     story.run("reconcile", "reconcile", exit_code=1)
     story.run("reconcile-confirm", "reconcile", "--confirm")
     story.run("rescue-dry-run", "rescue", "--provider", "acedata", "--since", "24h", "--dry-run")
