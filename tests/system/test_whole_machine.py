@@ -13,6 +13,7 @@ import pytest
 
 from tests import s3
 from tests.computer import Computer, PeakMemory, eventually, family_of
+from tests.golden.golden import compare_shape
 from tests.patience import patient
 from webhook import sandbox
 from worker.providers import PROVIDERS
@@ -70,7 +71,7 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
 
     assert done.returncode == 0, done.stderr
     (result,) = map(json.loads, done.stdout.splitlines())
-    assert set(result) == {"submitted", "archived", "failed", "assets", "charges", "providers"}
+    compare_shape("demo", "darkroom demo --exit --json", result)
     assert result["submitted"] == result["archived"] == result["charges"] > 12
     assert result["failed"] == 0
     assert set(result["providers"]) == set(PROVIDERS)
@@ -155,6 +156,7 @@ def test_after_a_restart_everything_goes_on_where_it_was(computer: Computer) -> 
 
 def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> None:
     with computer.up() as said:
+        compare_shape("up", "darkroom up --json", {name: said[name] for name in said if name != "pid"})
         for other, sentence in (
             ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that one first"),
             ({"DARKROOM_DATA": str(computer.home / "other")}, f"the receiver cannot listen on PORT {computer.port}"),

@@ -1,0 +1,302 @@
+"""What commands print with --json, what lies in the bucket and what subscribers get is as the golden files have it."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import pytest
+from requests import PreparedRequest
+
+from tasks.cli import cli
+from tasks.dispatch import dispatch
+from tasks.follow_up import follow_up
+from tasks.ingest import ingest
+from tasks.manifest import manifest
+from tasks.notify import notify
+from tests import s3
+from tests.clock import FakeClock
+from tests.factories import LEASE, stored
+from tests.golden.golden import FOLDER
+from tests.golden.story import PNG, Story, beginning, record
+from tests.tasks.cli.stories import LINK
+from worker import restore_marker
+from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
+from worker.generation import Status
+from worker.ledger.archiving import Archived, Lost
+from worker.ledger.following import LONGEST_WAIT
+from worker.ledger.pacing import FAILURES
+
+ANIMALS = [
+    {"prompt": "a red fox", "key": "fox", "follow_up": ["upscale1"], "options": {"aspect_ratio": "3:2"}},
+    {"prompt": "a blue owl --v 7", "key": "owl", "priority": 5},
+    {"prompt": "a green frog", "key": "frog"},
+    {"prompt": "a white hare", "key": "hare"},
+]
+
+
+@pytest.fixture
+def story(sqlite_url: str, rclone: s3.Server, tmp_path: Path, clock: FakeClock) -> Iterator[Story]:
+    with pytest.MonkeyPatch.context() as patch, beginning(patch, sqlite_url, rclone, tmp_path, clock) as begun:
+        yield begun
+    time.tzset()
+
+
+def test_every_command_with_json_has_a_golden_document() -> None:
+    """Those of a whole machine are compared where one is started (`tests/test_whole_machine.py`)."""
+    documents = [json.loads(file.read_text()) for file in FOLDER.glob("*/*.json")]
+    told = [f"{document['command']} " for document in documents if "command" in document]
+    names = {" ".join(path) for path, command in _commands(cli) if any("--json" in one.opts for one in command.params)}
+    without = {name for name in names if not any(_is_call_of(name, names, call) for call in told)}
+    assert not without, f"let the story below call them: {', '.join(sorted(without))}"
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+
+
+def _is_call_of(name: str, names: set[str], call: str) -> bool:
+    """`dead replay` is no call of `dead`."""
+    longer = [other for other in names if other.startswith(f"{name} ")]
+    return call.startswith(f"darkroom {name} ") and not any(call.startswith(f"darkroom {one} ") for one in longer)
+
+
+def test_every_document_of_the_story_is_as_it_was(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    the_providers_answer(story)
+    story.run("db-upgrade", "db", "upgrade")
+    a_batch_goes_its_ways(story, tmp_path)
+    singles_go_astray(story)
+    others_wait(story)
+    callbacks_come(story)
+    subscribers_are_told(story)
+    questions_about_all(story, monkeypatch)
+    persons_decide(story)
+    a_ledger_seems_old(story)
+    much_goes(story)
+    what_lies_outside(story)
+    story.golden.compare()
+
+
+def the_providers_answer(story: Story) -> None:
+    def listed(request: PreparedRequest) -> tuple[int, dict[str, str], str]:
+        asked, at = json.loads(request.body or ""), story.clock().timestamp() - 600
+        if asked["action"] == "retrieve":
+            return 200, {}, json.dumps(record("ark", at, prompt="a lost ark") if asked["id"] == "ark" else {})
+        of_a_darkroom = story.here.callback_url("acedata", "cd" * 16)
+        of_the_raft = story.here.callback_url("acedata", story.claims["a lost raft"].attempt_id)
+        tasks = [
+            record("elsewhere", at, prompt="a boat of others"),
+            record("forgotten", at, prompt="a forgotten boat", callback_url=of_a_darkroom),
+            record("raft", at, prompt="a lost raft", callback_url=of_the_raft),
+            record("task of a slow snail", at, prompt="a slow snail"),
+        ]
+        is_studio = "key-of-the-studio" in str(request.headers["Authorization"])
+        return 200, {}, json.dumps({"items": tasks if is_studio and not asked.get("offset") else []})
+
+    story.provider.add_callback("POST", "https://api.acedata.cloud/midjourney/tasks", listed)
+    story.provider.get("https://api.kie.ai/api/v1/chat/credit", json={"code": 200, "msg": "success", "data": 42})
+
+
+def a_batch_goes_its_ways(story: Story, tmp_path: Path) -> None:
+    file = tmp_path / "animals.jsonl"
+    file.write_text("".join(f"{json.dumps(one)}\n" for one in ANIMALS))
+    story.run("submit-file", "submit", "--file", str(file))
+    story.go()
+    story.clock.advance(2)
+    fox = story.succeed("a red fox", "fox-1.png", "fox-2.png")
+    story.archive()
+    follow_up()
+    story.answer("a blue owl --v 7", Rejected("this prompt is not allowed", code="forbidden", status=403))
+    story.answer("a green frog", NotTaken("the queue is full", code="queue_full", retry_after=timedelta(hours=1)))
+    story.go()
+    story.succeed("a red fox upscale1", "fox-large.png", actions=())
+    story.archive()
+    story.succeed("a white hare", "hare.png")
+    story.archive()
+    story.run("show-archived", "show", fox)
+    story.run("submit-action", "submit", "--parent", fox, "--action", "reroll", "--key", "fox-again")
+    # No more of it is of use.
+    story.run("cancel-batch", "cancel", "--batch", "animals")
+    manifest()
+
+
+def singles_go_astray(story: Story) -> None:
+    """One generation in each state, and what a person must look at."""
+    lost = ["a lost boat", "a lost ship", "a lost raft", "a lost twin", "a lost ark"]
+    others = ["an eagle", "a slow snail", "a dead moth", "a hidden crab", "a spoiled egg", "a shy cat", "a late train"]
+    story.run("submit-many", "submit", *lost, *others, "--follow-up", "upscale1", "--batch", "singles")
+    story.run("submit-text", "submit", "a text", "--operation", "shorten")
+    story.run("submit-extra", "submit", "an owl", "--option", "hd=true", "--follow-up", "upscale2")
+    story.go()
+    story.clock.advance(2)
+    for prompt in lost:
+        story.answer(prompt, Uncertain("no answer came in time", code="read_timeout"))
+    story.answer("a slow snail", "task of a slow snail")
+    story.hear("a slow snail", Status.IN_PROGRESS, task_id="task of a slow snail", progress=35)
+    story.succeed("a text", text={"prompts": ["a fox", "an owl"]})
+    story.archive()
+    story.succeed("a shy cat", "cat.png", actions=("reroll",))
+    story.archive()
+    follow_up()
+    story.succeed("a dead moth", "moth-1.png", "moth-2.png")
+    (claim,) = story.ledger.archiving.claim(1, LEASE)
+    dead = Lost(1, f"{LINK} answers with status 404")
+    story.ledger.archiving.record([Archived(claim, (stored(0), dead), described=False)])
+    story.succeed("a hidden crab", "hidden.png")
+    story.archive()
+    story.answer("a late train", "task of a late train")
+    story.hear("a late train", Status.FAILED, task_id="task of a late train", reason="timeout", message="too long")
+    story.hear("a late train", Status.SUCCEEDED, "poll", task_id="task of a late train", text={"seed": "7"})
+    story.archive()
+    story.succeed("an owl", "owl.png")
+    story.archive()
+    while parents := story.ledger.following.due(1):
+        story.ledger.following.failed(parents[0], "LookupError in follow_up")
+        story.clock.advance(LONGEST_WAIT.total_seconds())
+    # Last: it is kept aside after several tries.
+    story.succeed("a spoiled egg", "spoiled.png")
+    for _ in range(6):
+        story.clock.advance(minutes=5)
+        story.archive()
+
+
+def others_wait(story: Story) -> None:
+    """For a budget, and for an account that its provider has blocked."""
+    story.run("submit-held", "submit", "a poster", "another poster", "--batch", "posters")
+    story.run("submit-elsewhere", "submit", "a banner", "--provider", "kie", "--priority", "-3")
+    flags = [f"flag {number}" for number in range(FAILURES)]
+    story.run("submit-flags", "submit", *flags, "--provider", "kie", "--batch", "flags", "--priority", "1")
+    story.go()
+    for flag in flags:
+        story.answer(flag, Uncertain("the gateway gave up", code="bad_gateway", status=502))
+    story.answer("a banner", AccountBlocked("the credits are used up", code="no_credit"))
+
+
+def callbacks_come(story: Story) -> None:
+    """Three that cannot be applied."""
+    story.call_back(story.claims["a slow snail"].attempt_id, b"not JSON")
+    success = {"success": True, "progress": 100, "image_url": "https://cdn.midjourney.com/a.png", "image_id": "1"}
+    for attempt_id in (story.claims["a hidden crab"].attempt_id, "ab" * 16):
+        story.call_back(attempt_id, json.dumps({**success, "task_id": "another"}).encode())
+
+
+def subscribers_are_told(story: Story) -> None:
+    story.ledger.archiving.note_risks(timedelta(days=2))
+    story.listening.answer = lambda number: 410 if number == 3 else 204
+    for _ in range(2):
+        notify()
+        story.clock.advance(60)
+
+
+def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.run("list-without-workers", "list", "--state", "queued")
+    story.ledger.watching.beat("worker@host", 7, {"KIE_RATE": 1.8})
+    story.ledger.watching.beat("clock@host", 8, {"KIE_RATE": 5})
+    story.run("list", "list")
+    story.run("list-of-batch", "list", "--state", "archived", "--batch", "animals", "--limit", "2")
+    for prompt, claim in story.claims.items():
+        story.run(f"show {prompt}", "show", claim.generation.id)
+    story.run("watch", "watch", "animals", exit_code=1)
+    story.run("watch-one", "watch", story.id_of("a white hare"))
+    story.run("at-risk", "at-risk", exit_code=1)
+    story.run("dead", "dead")
+    story.run("dead-of-kind", "dead", "--kind", "callbacks")
+    story.run("unconfirmed", "unconfirmed")
+    for by in ("day", "provider", "operation", "batch"):
+        story.run(f"spend-by-{by}", "spend", "--by", by)
+    story.run("providers", "providers")
+    story.run("db-size", "db", "size", without=("bytes", "free"))
+    (owl,) = story.ledger.queries.assets_of([story.id_of("an owl")]).popitem()[1]
+    for key in (str(owl.key), f"{story.here.archive.keys.prefix}/stray.png"):
+        story.here.archive.overwrite(key, PNG[::-1], content_type="image/png", metadata={})
+    story.run("verify", "verify", exit_code=1)
+    story.run("verify-repair", "verify", "--repair", exit_code=1)
+    story.run("verify-batch", "verify", "--batch", "animals")
+    # No name of a host is looked up.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    story.run("doctor", "doctor", exit_code=1)
+    monkeypatch.delenv("HTTPS_PROXY")
+
+
+def persons_decide(story: Story) -> None:
+    story.run("resolve-charged", "resolve", story.id_of("a lost boat"), "--charged", "--why", "it is on the bill")
+    story.run("resolve-not-charged", "resolve", story.id_of("a lost ship"), "--not-charged")
+    story.run("resolve-task", "resolve", story.id_of("a lost ark"), "--charged", "--task-id", "ark")
+    story.run("resolve-resubmit", "resolve", story.id_of("a lost twin"), "--resubmit")
+    first = story.claims["a lost twin"]
+    story.go()
+    story.succeed("a lost twin", "twin.png")
+    story.archive()
+    story.claims["a lost twin"] = first
+    story.hear("a lost twin", Status.SUCCEEDED, task_id="the other twin", text={"seed": "8"})
+    story.run("retry", "retry", story.id_of("a lost ship"), story.id_of("a dead moth"))
+    story.archive()
+    story.run("retry-failed", "retry", "--failed", "--batch", "animals")
+    story.run("cancel", "cancel", story.id_of("a lost ship"), story.id_of("a slow snail"), exit_code=1)
+    story.run("resume", "resume", "kie")
+    story.run("resume-none", "resume", "acedata", "--account", "shop")
+    story.run("accept-look", "accept", story.id_of("a spoiled egg"))
+    story.run("accept", "accept", story.id_of("a spoiled egg"), "--yes", "--why", "it is only grainy")
+    story.clock.advance(60)
+    story.archive()
+    story.run("accept-nothing", "accept", story.id_of("a spoiled egg"), "--yes", exit_code=1)
+    letters = story.run("dead-then", "dead")
+    for kind in ("callbacks", "events", "follow-ups"):
+        story.run(f"dead-replay-{kind}", "dead", "replay", next(one["id"] for one in letters if one["kind"] == kind))
+    ingest()
+    notify()
+    story.run("dead-dismiss", "dead", "dismiss", "--all", "--why", "nobody can mend it")
+
+
+def a_ledger_seems_old(story: Story) -> None:
+    """The bucket knows of a newer one; the provider lists what this one has forgotten."""
+    story.clock.advance(60)
+    dispatch()
+    marker = restore_marker.read(story.here.archive)
+    assert marker is not None
+    restore_marker.write(story.here.archive, replace(marker, number=marker.number + 5))
+    story.clock.advance(60)
+    dispatch()
+    story.call_back("ef" * 16, b"{}")
+    story.run("list-while-stopped", "list", "--state", "queued")
+    story.run("reconcile", "reconcile", exit_code=1)
+    story.run("reconcile-confirm", "reconcile", "--confirm")
+    story.run("rescue-dry-run", "rescue", "--provider", "acedata", "--since", "24h", "--dry-run")
+    story.run("rescue", "rescue", "--provider", "acedata", "--since", "24h")
+
+
+def much_goes(story: Story) -> None:
+    hare = story.id_of("a white hare")
+    story.run("delete-look", "delete", hare, "--objects")
+    story.run("delete", "delete", hare, story.id_of("an eagle"), "--objects", "--yes", exit_code=1)
+    story.run("show-deleted", "show", hare)
+    manifest()
+    notify()
+    with story.ledger.database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT type, generation_id, batch_id, payload FROM events ORDER BY id").all()
+    story.golden.add_text("events-recorded.jsonl", "".join(f"{json.dumps(list(row))}\n" for row in rows))
+    story.clock.advance(days=40)
+    story.run("prune", "prune")
+    story.run("show-pruned", "show", story.id_of("a red fox"))
+
+
+def what_lies_outside(story: Story) -> None:
+    """In the bucket, and with the subscriber."""
+    for number, text in enumerate(story.objects("generation.json"), start=1):
+        story.golden.add_text(f"sidecar-{number}.json", text)
+    for number, text in enumerate(story.objects("manifest.jsonl"), start=1):
+        story.golden.add_text(f"manifest-{number}.jsonl", text)
+    story.golden.add_text(
+        "events-delivered.jsonl", "".join(f"{one.body.decode()}\n" for one in story.listening.received)
+    )
