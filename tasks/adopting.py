@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status
 from worker.ledger.rescuing import Orphan, Place, Placed
-from worker.prices import Prices
+from worker.pricing import Prices
 from worker.providers.listing import ListedTask
-from worker.redaction import described
+from worker.secrets import described
 from worker.services import Services
 
 log = logging.getLogger(__name__)

@@ -11,13 +11,9 @@ from tasks.asking import fresh_link, hosts_of
 from tasks.long_downloads import LongDownloads, Turn
 from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.storing import keep_download, keep_text
-from worker import stopping
 from worker.archive.sidecar import sidecar
-from worker.bells import ring_if_due
 from worker.celery import app
-from worker.content import inspect
-from worker.deadline import deadline_of
-from worker.draining import LEASE, drain
+from worker.downloads import deadline_of
 from worker.errors import (
     ArchiveError,
     ConfigurationError,
@@ -30,9 +26,12 @@ from worker.errors import (
 from worker.generation import Asset, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, Stored
+from worker.media import inspect
 from worker.providers import end_is_proven
-from worker.redaction import described
+from worker.runtime import LEASE, drain, shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +112,7 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
         return Archived(claim, tuple(given_back), described=False)
     results: list[Stored | Postponed | Lost] = []
     for asset in waiting:
-        if time.monotonic() - started >= PATIENCE or stopping.is_asked():
+        if time.monotonic() - started >= PATIENCE or shutdown.is_asked():
             break
         turn.begin()
         result = _store(here, claim, asset, turn)
@@ -154,7 +153,7 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> St
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
     except SetDown as error:
-        return None if stopping.is_asked() else _set_down(here, claim, asset, error)
+        return None if shutdown.is_asked() else _set_down(here, claim, asset, error)
     except DownloadError as error:
         return _put_off(here, claim, asset, str(error), error.trouble)
     except (ArchiveError, ConfigurationError) as error:

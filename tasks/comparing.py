@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.adopting import has_result, orphan_of
-from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.rescuing import EARLIER, Place
 from worker.providers import PROVIDERS, Provider
 from worker.providers.listing import Listed, ListedTask
+from worker.secrets import title_of
 from worker.services import Services
 
 #: tasks that are looked up at once; generations that are

@@ -2,13 +2,13 @@
 
 import logging
 
-from worker.bells import ring
+from tasks.restore_marker import keep_watch
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.prices import Prices
+from worker.pricing import Prices
 from worker.providers import PROVIDERS
-from worker.restore_marker import keep_watch
 from worker.services import Services, services
+from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 

@@ -2,17 +2,17 @@
 
 import logging
 
-from worker import stopping
-from worker.bells import ring
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.creation import NewGeneration
 from worker.providers import provider_class
 from worker.providers.capability import Prompt
-from worker.recipe import FollowUp, expand
-from worker.redaction import described
+from worker.recipes import FollowUp, expand
+from worker.runtime import shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def follow_up() -> None:
     """Create what archived generations ask for: exactly once, however often this runs."""
     here = services()
     created = 0
-    while not stopping.is_asked() and (parents := here.ledger.following.due(BATCH)):
+    while not shutdown.is_asked() and (parents := here.ledger.following.due(BATCH)):
         created += sum(_create(here, parent) for parent in parents)
     if created:
         ring("dispatch")

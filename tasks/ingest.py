@@ -9,19 +9,18 @@ from datetime import timedelta
 from typing import TypeVar
 
 from tasks.asking import ask
-from worker import stopping
-from worker.bells import ring, ring_if_due
 from worker.celery import app
-from worker.deadline import deadline_of
-from worker.draining import LEASE, renewed
+from worker.downloads import deadline_of
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.providers import PROVIDERS, Callback, Provider
 from worker.providers.bodies import json_body
-from worker.redaction import described
+from worker.runtime import LEASE, renewed, shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.wakeup import ring, ring_if_due
 
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ MOST_LINKS = 64
 def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
-    while not stopping.is_asked() and (callbacks := here.ledger.inbox.claim(BATCH, LEASE)):
+    while not shutdown.is_asked() and (callbacks := here.ledger.inbox.claim(BATCH, LEASE)):
         ids = [callback.id for callback in callbacks]
         with renewed(functools.partial(here.ledger.inbox.renew, ids, LEASE)):
             unready = _unready(here, {callback.provider for callback in callbacks})

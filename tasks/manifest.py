@@ -10,10 +10,10 @@ from typing import IO
 
 from worker.archive.sidecar import manifest_line
 from worker.celery import app
-from worker.draining import LEASE, renewed
 from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.ledger.inventory import PAGE
 from worker.ledger.manifests import BatchClaim
+from worker.runtime import LEASE, renewed
 from worker.services import Services, services
 
 log = logging.getLogger(__name__)

@@ -11,17 +11,24 @@ from typing import Any
 
 from kombu.entity import Queue
 
-from worker import stopping
-from worker.bells import ring_if_due
 from worker.celery import app
-from worker.draining import LEASE, renewed
 from worker.errors import VersionTooOld
 from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
-from worker.posting import Line, Refusal
-from worker.redaction import described, redact
+from worker.runtime import LEASE, renewed, shutdown
+from worker.secrets import described, redact
 from worker.services import Services, services
-from worker.standard_webhooks import WebhookSigner
-from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
+from worker.subscribers import (
+    CeleryTask,
+    Line,
+    Refusal,
+    Subscriber,
+    Webhook,
+    WebhookSigner,
+    is_wanted,
+    named_by,
+    patterns,
+)
+from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +66,7 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     # Of a version that is too old by now nothing more is lined up; others may deliver at once.
     with suppress(VersionTooOld), _sender(here, subscriber) as send:
         while True:
-            goes_on = time.monotonic() < ends and not stopping.is_asked()
+            goes_on = time.monotonic() < ends and not shutdown.is_asked()
             delivery = notifying.step(claim, LEASE, handed, more=goes_on)
             handed = None
             if delivery is not None:

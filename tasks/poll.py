@@ -14,7 +14,6 @@ from tasks.ingest import apply, news_of
 from tasks.matching import Matches, match
 from tasks.submit import request_of
 from worker.celery import app
-from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
 from worker.ledger.outcomes import News
@@ -22,6 +21,7 @@ from worker.ledger.rescuing import EARLIER, WithoutTask
 from worker.ledger.watching import Silent
 from worker.providers import Provider
 from worker.providers.listing import Listed, ListedTask, Shown
+from worker.runtime import LEASE, renewed
 from worker.services import Services, services
 
 log = logging.getLogger(__name__)

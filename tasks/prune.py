@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
-from worker import stopping
-from worker.bells import ring
 from worker.celery import app
 from worker.ledger import Ledger
 from worker.ledger.pruning import Bite
+from worker.runtime import shutdown
 from worker.services import services
+from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def prune() -> None:
     closing = time.monotonic() + SLICE
     for bite in bites(here.ledger, here.clock() - here.settings.keep):
         gone.update(bite)
-        if stopping.is_asked():
+        if shutdown.is_asked():
             break
         if time.monotonic() > closing:
             ring("prune")

@@ -10,14 +10,14 @@ from typing import Any
 
 from celery.signals import worker_ready
 
+from tasks.restore_marker import keep_watch
 from tasks.waiting import Cause, Wait, waits_of
-from worker import stopping, watchdog
-from worker.bells import drop_stale, ring
 from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, tell_rarely
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
-from worker.restore_marker import keep_watch
+from worker.runtime import shutdown, watchdog
 from worker.services import Services, services
 from worker.subscribers import named_by
+from worker.wakeup import drop_stale, ring
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def start(sender: Any, **_: Any) -> None:
         DrainingTask.shows_life = False
         threading.Thread(target=keep_time, args=(sender.hostname,), name="clock", daemon=True).start()
         # It has no pool: a ledger that is locked would hold up its stop.
-        stopping.stop_when_signalled()
+        shutdown.stop_when_signalled()
     drop_stale()
 
 
@@ -158,7 +158,7 @@ def keep_time(worker: str) -> None:
     """
     beat_at = prune_at = time.monotonic()
     has_looked = False
-    while not stopping.is_asked():
+    while not shutdown.is_asked():
         is_beat = time.monotonic() >= beat_at
         if is_beat:
             beat_at = time.monotonic() + HEARTBEAT_SECONDS

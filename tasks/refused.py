@@ -4,14 +4,13 @@ import logging
 from tempfile import SpooledTemporaryFile
 
 from tasks.storing import keep_download, measured
-from worker.content import FileFacts, content_type_of
-from worker.download import Download
+from worker.downloads import MEMORY_PART, Download
 from worker.errors import ArchiveError, ConfigurationError, NotFound
 from worker.generation import Asset, Refused
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import Stored
+from worker.media import FileFacts, content_type_of
 from worker.services import Services
-from worker.transfer import MEMORY_PART
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 from worker.archive import StoredAsset, Verdict, Verified, readable_name
-from worker.content import FileFacts
-from worker.download import Download
+from worker.downloads import Download
 from worker.generation import Generation
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import Stored
-from worker.provenance import marked
+from worker.media import FileFacts, marked
 from worker.services import Services
 
 _PIECE = 256 * 1024

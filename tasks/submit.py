@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tasks.ingest import apply, news_of
-from worker import stopping
-from worker.bells import ring_if_due
+from tasks.restore_marker import keep_watch
 from worker.celery import app
-from worker.draining import LEASE, drain, patiently
 from worker.errors import (
     AccountBlocked,
     ConfigurationError,
@@ -24,9 +22,10 @@ from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
 from worker.providers import PROVIDERS, Mark
 from worker.providers.http import posts_begun
-from worker.redaction import described
-from worker.restore_marker import keep_watch
+from worker.runtime import LEASE, drain, patiently, shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ def _with_key_mark(here: Services, claim: Claim, error: AccountBlocked) -> Accou
 
 def _refuse_late(here: Services, claim: Claim) -> None:
     """The last moment at which nothing is sent yet."""
-    if stopping.is_asked():
+    if shutdown.is_asked():
         reason = "its worker was told to stop"
     elif here.clock() >= claim.lease_until:
         # Frozen, or starved: by now a person may have had it submitted again.

@@ -7,15 +7,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
 from worker.ledger import Ledger
 from worker.ledger.queries import WaitingAsset
 from worker.ledger.spending import By
 from worker.ledger.standings import Slowed
-from worker.prices import Prices, as_text
-from worker.redaction import redact
+from worker.pricing import Prices, as_text
+from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
 #: several times the longest pause between two heartbeats of an idle worker (`ping`, each 10 seconds to one of them)

@@ -28,8 +28,8 @@ from worker.ledger import Ledger
 from worker.ledger.database import Database
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import metadata
-from worker.redaction import RedactingFormatter
-from worker.settings import provider_prefixes
+from worker.secrets.redaction import RedactingFormatter
+from worker.settings.settings import provider_prefixes
 
 # Whatever the machine is set up for, tests start from nothing. On import, because worker.celery reads settings then.
 for _name in list(os.environ):

@@ -30,7 +30,7 @@ from worker.ledger.creation import NewGeneration
 from worker.ledger.queries import Story
 from worker.providers import PROVIDERS, http, provider_class
 from worker.services import Services, services
-from worker.settings import provider_prefixes
+from worker.settings.settings import provider_prefixes
 
 celery_app.loader.import_default_modules()
 
@@ -201,7 +201,7 @@ def running_pipeline(
     monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
     process_services.forget()
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
-    monkeypatch.setattr("worker.bells.send", pipeline.ring)
+    monkeypatch.setattr("worker.wakeup.send", pipeline.ring)
     receiver.app = create_app(pipeline.here)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

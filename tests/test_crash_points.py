@@ -16,7 +16,6 @@ from tests.postgres import Postgres
 from tests.s3 import Server
 from tests.tasks.subscribing import task_subscriber, webhook_subscriber
 from webhook import sandbox
-from worker.draining import LEASE
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
@@ -24,6 +23,7 @@ from worker.ledger.notifying import FIRST_LOOK
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import events
 from worker.ledger.unclear import Decision, Person
+from worker.runtime.draining import LEASE
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 

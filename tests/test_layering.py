@@ -21,19 +21,19 @@ HOMES = {
     "flask": ["webhook/*"],
     "werkzeug": ["webhook/*"],
     "granian": ["webhook/*"],
-    "celery": ["worker/celery.py", "worker/bells.py", "tasks/*"],
+    "celery": ["worker/celery.py", "worker/wakeup.py", "tasks/*"],
     "sqlalchemy": ["worker/ledger/*"],
     "alembic": ["worker/ledger/*"],
     "psycopg": ["worker/ledger/*"],
     "sqlite3": ["worker/ledger/*"],
     "boto3": ["worker/archive/*"],
     "botocore": ["worker/archive/*"],
-    "requests": ["worker/providers/*", "worker/download*.py"],
+    "requests": ["worker/providers/*", "worker/downloads/*"],
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
-    "PIL": ["worker/decoding_child.py", "worker/providers/acedata_mask.py"],
-    "yaml": ["worker/price_file.py"],
-    "pydantic_settings": ["worker/settings.py"],
+    "PIL": ["worker/media/decoding_child.py", "worker/providers/acedata_mask.py"],
+    "yaml": ["worker/pricing/price_file.py"],
+    "pydantic_settings": ["worker/settings/settings.py"],
 }
 
 
@@ -117,7 +117,12 @@ def test_a_library_has_one_home(library: str):
 
 
 def test_the_pure_files_import_nothing_but_each_other():
-    pure = ["worker/generation.py", "worker/errors.py", "worker/recipe.py", "worker/deadline.py"]
+    pure = [
+        "worker/generation.py",
+        "worker/errors.py",
+        "worker/recipes/follow_up_expression.py",
+        "worker/downloads/link_expiry.py",
+    ]
     for name in pure:
         for module, line in imports(ROOT / name):
             is_ours = module.partition(".")[0] == "worker"

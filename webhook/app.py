@@ -8,14 +8,14 @@ from flask import Flask
 from werkzeug.exceptions import RequestURITooLarge
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from tasks.usecases.clocks import broker_error
 from webhook import health
 from webhook.bell import Bell
 from webhook.callbacks import Callbacks
 from webhook.committing import GroupCommit
 from webhook.errors import answer
-from worker.clocks import broker_error
 from worker.errors import ConfigurationError
-from worker.redaction import configure_logging, redact
+from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
 
@@ -44,7 +44,7 @@ def create_app(services: Services | None = None) -> Flask:
 
 def _build(services: Services) -> Flask:
     # Not above: the Celery application reads the settings when it is imported, and a wrong one must become a sentence.
-    from worker.bells import ring  # noqa: PLC0415
+    from worker.wakeup import ring  # noqa: PLC0415
 
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)

@@ -12,12 +12,12 @@ from typing import Literal
 
 from flask import Blueprint, Response, jsonify
 
+from tasks.usecases.clocks import complaint
 from webhook.committing import GroupCommit
-from worker import watchdog
-from worker.clocks import complaint
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
+from worker.runtime import watchdog
 
 log = logging.getLogger(__name__)
 

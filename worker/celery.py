@@ -14,13 +14,12 @@ from celery import Celery, Task, bootsteps
 from celery.signals import setup_logging, worker_before_create_process, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Queue
 
-from worker import draining, stopping, watchdog
-from worker.broker_url import celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.providers import PROVIDERS
-from worker.redaction import configure_logging
+from worker.runtime import draining, shutdown, watchdog
+from worker.secrets import configure_logging
 from worker.services import secret_values, services
-from worker.settings import load_settings
+from worker.settings import celery_broker, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
         with (
             watchdog.limit(f"the task {self.name}", _LAST_SECONDS),
             left_for_later(self.name),
-            stopping.work_given_back_on_sigterm(),
+            shutdown.work_given_back_on_sigterm(),
         ):
             self._beat()
             return super().__call__(*args, **kwargs)
@@ -132,7 +131,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     # A bell that cannot be rung at once is dropped: the clock rings again.
     task_publish_retry=False,
-    # Not before every lease that a drain renews has ended (`worker.draining`).
+    # Not before every lease that a drain renews has ended (`worker.runtime.draining`).
     task_time_limit=_TASK_SECONDS,
     task_soft_time_limit=75,
     worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -195,7 +194,7 @@ def _configure_logging(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    stopping.stop()
+    shutdown.stop()
 
 
 @worker_process_shutdown.connect

@@ -239,7 +239,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One result. `url` is a secret while it lives: show it only through `worker.redaction`; a text has `content`."""
+    """One result. `url` is a secret while it lives: show it only through `worker.secrets`; a text has `content`."""
 
     id: int
     generation_id: str

@@ -94,7 +94,7 @@ def main() -> None:
 
 def _say(error: DarkroomError) -> None:
     from tasks.cli.output import lines_only  # noqa: PLC0415 - only an error needs it
-    from worker.redaction import redact  # noqa: PLC0415
+    from worker.secrets import redact  # noqa: PLC0415
 
     plain = bool(os.environ.get("NO_COLOR"))
     click.secho(f"darkroom: {lines_only(redact(str(error)))}", fg=None if plain else "red", err=True)

@@ -1,6 +1,6 @@
 """What is said where the price file has no factor for an option that changes prices.
 
-The highest one that is known is reserved then (`worker/surcharges.py`).
+The highest one that is known is reserved then (`worker/pricing/surcharges.py`).
 """
 
 from collections import defaultdict
@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from worker.ledger.creation import NewGeneration
-from worker.prices import Prices, tier_of
+from worker.pricing import Prices, extras_of_options, highest_known, tier_of
 from worker.providers import provider_class
-from worker.surcharges import extras_of_options, highest_known
 
 
 def assumed_in(wanted: Sequence[NewGeneration], prices: Prices, file: Path | None) -> Iterator[str]:

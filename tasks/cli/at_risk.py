@@ -10,7 +10,7 @@ from tasks.cli.span import read_span
 from worker.generation import Asset, AssetKind, Generation, iso
 from worker.ledger.queries import CallbackNote
 from worker.providers import end_is_proven
-from worker.redaction import redact
+from worker.secrets import redact
 
 
 @click.command("at-risk")

@@ -22,18 +22,18 @@ from tasks.cli.finding import Finding, Verdict
 from tasks.cli.host_checks import examine_hosts
 from tasks.cli.queue_checks import examine_queues
 from tasks.cli.style import duration
+from tasks.usecases.clocks import broker_error, complaint
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
-from worker.broker_url import redis_client
-from worker.clocks import broker_error, complaint
 from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.spending import By
 from worker.ledger.watching import Heartbeat
+from worker.net import TimedConnection, TimedTlsConnection
 from worker.providers import PROVIDERS
 from worker.services import Services
+from worker.settings import redis_client
 from worker.subscribers import is_wanted, patterns
-from worker.timed_reader import TimedConnection, TimedTlsConnection
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.cli.output import note
-from worker.data_folder import read_values
-from worker.embedded import attach
+from worker.embedded import attach, read_values
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import missing_file
@@ -105,9 +104,9 @@ def open_services() -> "Iterator[Services]":
 def ring(*kinds: str) -> bool:
     """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
     # Celery reads the settings when it is imported, so not before they are complete.
-    from worker.bells import ring as ring_bell  # noqa: PLC0415
+    from worker.wakeup import ring as ring_bell  # noqa: PLC0415
 
-    logging.getLogger("worker.bells").setLevel(logging.ERROR)
+    logging.getLogger("worker.wakeup").setLevel(logging.ERROR)
     if ring_bell(*kinds):
         return True
     note(

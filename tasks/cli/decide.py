@@ -7,12 +7,12 @@ import click
 from tasks.cli.connection import open_ledger, read_settings, ring
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.scope import newest_batch
-from worker.account_keys import title_of
 from worker.errors import ConfigurationError
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.queries import Queries
 from worker.providers import PROVIDERS, account_keys
+from worker.secrets import title_of
 
 PAGE = 1000
 

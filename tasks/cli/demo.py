@@ -23,16 +23,24 @@ from tasks.cli.output import json_option, note, print_json
 from tasks.cli.process_log import ProcessLog
 from tasks.cli.progress import follow
 from tasks.cli.scope import BatchScope
-from worker.data_folder import folder_errors, write_private
-from worker.embedded import Embedded, embedded, procfile_commands
+from worker.embedded import (
+    BUCKET,
+    LOOPBACK,
+    Child,
+    Embedded,
+    StopSignals,
+    embedded,
+    folder_errors,
+    free_port,
+    http_answers,
+    procfile_commands,
+    write_private,
+)
 from worker.errors import DarkroomError
 from worker.ledger import Ledger
-from worker.private_files import make_private_folder
-from worker.processes import Child
 from worker.providers import PROVIDERS, provider_class
-from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.secrets import make_private_folder
 from worker.settings import load_settings, provider_prefixes
-from worker.stop_signals import StopSignals
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
 _PATIENCE_SECONDS = 90

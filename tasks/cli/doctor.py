@@ -10,7 +10,7 @@ from tasks.cli.finding import Finding, Verdict
 from tasks.cli.output import json_option, one_line, print_json
 from tasks.cli.style import console
 from worker.errors import ConfigurationError
-from worker.redaction import configure_logging, redact
+from worker.secrets import configure_logging, redact
 from worker.services import Services
 
 _STYLE = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from tasks.cli.account_checks import is_set_up
 from tasks.cli.finding import Finding, Verdict
-from worker.address_guard import AddressGuard, remedy_for
-from worker.egress import proxy_for
+from worker.net import AddressGuard, proxy_for, remedy_for
 from worker.providers import PROVIDERS
 from worker.services import Services
 

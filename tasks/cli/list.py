@@ -11,7 +11,7 @@ from tasks.cli.scope import newest_batch
 from tasks.waiting import Wait, record_of, those_of, wait_of, waits_of
 from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.redaction import redact
+from worker.secrets import redact
 
 PAGE = 500
 

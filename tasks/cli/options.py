@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from worker.content import content_type_of
 from worker.errors import RequestInvalid
 from worker.generation import Operation
+from worker.media import content_type_of
 
 #: what can be asked without a parent
 FIRST = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from worker.redaction import redact, shorten_files
+from worker.secrets import redact, shorten_files
 
 _LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 

@@ -5,8 +5,8 @@ from collections import deque
 from pathlib import Path
 from typing import Self
 
-from worker.private_files import open_private
-from worker.processes import print_line
+from worker.embedded import print_line
+from worker.secrets import open_private
 
 REMEMBERED_LINES = 15
 

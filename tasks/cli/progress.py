@@ -17,7 +17,7 @@ from tasks.cli.scope import Scope
 from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
 from tasks.waiting import Wait, those_of
 from worker.generation import Generation, State
-from worker.redaction import redact
+from worker.secrets import redact
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
 _PAUSE = 0.25

@@ -7,7 +7,7 @@ from tasks.cli.finding import Finding, Verdict
 
 def examine_queues() -> Iterator[Finding]:
     # Celery reads the settings when it is imported, so not before they are complete.
-    from worker.bells import waiting  # noqa: PLC0415
+    from worker.wakeup import waiting  # noqa: PLC0415
 
     try:
         queues = waiting()

@@ -13,13 +13,12 @@ from tasks.cli.reconcile_report import Report, document, lines
 from tasks.cli.span import read_span
 from tasks.cli.who import who
 from tasks.comparing import PAGE, compare
-from worker.account_keys import title_of
+from tasks.restore_marker import keep_watch, read, write
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State
 from worker.ledger.gate import Gate
 from worker.ledger.rescuing import Place
-from worker.redaction import redact
-from worker.restore_marker import keep_watch, read, write
+from worker.secrets import redact, title_of
 from worker.services import Services
 
 #: how far back without a better reason

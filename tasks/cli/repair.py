@@ -12,7 +12,7 @@ from tasks.storing import measured, put, text_file
 from worker.archive import StoredAsset, Verdict
 from worker.errors import ArchiveError, ContentInvalid, LinkDead
 from worker.generation import Asset, Generation
-from worker.provenance import marked
+from worker.media import marked
 from worker.services import Services
 
 

@@ -11,11 +11,11 @@ from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.reading import pages
 from tasks.cli.span import read_span
-from worker.account_keys import title_of
 from worker.errors import DarkroomError, QueryFailed
 from worker.generation import Status
 from worker.ledger.rescuing import Place, Placed
 from worker.providers.listing import ListedTask
+from worker.secrets import title_of
 from worker.services import Services
 
 #: tasks that are written down in one transaction

@@ -5,9 +5,9 @@ import click
 from tasks.cli.connection import open_ledger, open_services, ring
 from tasks.cli.output import json_option, print_json
 from tasks.cli.who import who
-from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
 from worker.ledger.unclear import Decision, Person
+from worker.secrets import DEFAULT_ACCOUNT
 from worker.services import Services
 
 _DONE = {

@@ -15,9 +15,9 @@ from tasks.cli.output import json_option, links_hidden, one_line, print_json, se
 from tasks.cli.record import of_story
 from tasks.cli.style import MARK, console, duration, size, state_text, what
 from tasks.waiting import Wait, record_of, wait_of, waits_of
-from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Asset, Generation, State, iso
 from worker.ledger.queries import Story
+from worker.secrets import DEFAULT_ACCOUNT
 
 #: what the moves between states tell already
 _TOLD = "generation."

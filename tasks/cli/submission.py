@@ -25,7 +25,7 @@ from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable, Reque
 from worker.generation import Generation
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
-from worker.redaction import redact
+from worker.secrets import redact
 from worker.services import Services
 from worker.settings import Settings
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from worker.errors import ConfigurationError
-from worker.private_files import make_private_folder, open_private
+from worker.secrets import make_private_folder, open_private
 
 KEPT = timedelta(hours=24)
 #: what a note is called until it is locked

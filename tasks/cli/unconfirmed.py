@@ -8,13 +8,12 @@ import click
 from tasks.cli.candidates import perhaps
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
-from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import Operation, iso
 from worker.ledger.unclear import Unclear
 from worker.providers import PROVIDERS, provider_class
 from worker.providers.listing import Listed
-from worker.redaction import redact
+from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 
 
 @click.command()

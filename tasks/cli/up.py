@@ -11,14 +11,11 @@ from tasks.cli.checks import examine_broker
 from tasks.cli.connection import data_folder, use_environment
 from tasks.cli.finding import Verdict
 from tasks.cli.output import json_option, note, print_json
-from worker.embedded import Embedded, embedded, procfile_commands
+from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_line, procfile_commands
 from worker.errors import ConfigurationError
-from worker.processes import print_line
 from worker.providers import PROVIDERS
-from worker.servers import BUCKET
 from worker.services import Services
 from worker.settings import Settings, load_settings
-from worker.stop_signals import StopSignals
 
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 

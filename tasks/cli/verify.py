@@ -19,7 +19,7 @@ from worker.errors import DarkroomError
 from worker.generation import Asset
 from worker.ledger import Ledger
 from worker.ledger.inventory import Extent
-from worker.redaction import redact
+from worker.secrets import redact
 from worker.services import Services
 
 #: seconds between two lines about the progress where no bar can be drawn

@@ -10,7 +10,7 @@ from worker.generation import GenerationRequest, Operation, State, operation_of
 from worker.ledger.creation import NewGeneration
 from worker.providers import Provider
 from worker.providers.capability import Prompt, understand
-from worker.recipe import FollowUp, parse_follow_ups, steps_of
+from worker.recipes import FollowUp, parse_follow_ups, steps_of
 from worker.services import Services
 
 #: providers list what can follow a picture, but not always that a region of it can be painted anew

@@ -31,7 +31,7 @@ def cpu_per_generation(count: int) -> float:
 
 
 def archive(running: Machine, count: int) -> None:
-    from worker.bells import ring  # noqa: PLC0415  Celery reads the settings when it is imported
+    from worker.wakeup import ring  # noqa: PLC0415  Celery reads the settings when it is imported
 
     ledger = running.services.ledger
     requests = (GenerationRequest(Operation.IMAGINE, f"tiny: number {number}") for number in range(count))

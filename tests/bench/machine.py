@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 from tasks.cli.connection import use_environment, without_services
-from worker.embedded import embedded, procfile_commands
-from worker.processes import Child
-from worker.servers import LOOPBACK, free_port, http_answers
+from worker.embedded.machine import embedded, procfile_commands
+from worker.embedded.processes import Child
+from worker.embedded.servers import LOOPBACK, free_port, http_answers
 from worker.services import Services
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 #: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
 _ROLES = {"webhook": "receiver", "worker@%h": "worker", "clock@%h": "clock"}

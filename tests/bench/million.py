@@ -34,7 +34,7 @@ from worker.ledger.inventory import Extent
 from worker.ledger.schema import upgrade
 from worker.ledger.spending import By
 from worker.ledger.submissions import Submitted
-from worker.prices import Caps, Prices, Rule
+from worker.pricing.prices import Caps, Prices, Rule
 
 COUNT, FEW = 1_000_000, 1_000
 OLD = 50

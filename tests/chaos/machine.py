@@ -22,10 +22,10 @@ import psutil
 
 from tests.chaos.databases import Database
 from tests.chaos.gate import Gate, gate
-from worker import processes
-from worker.embedded import Embedded, embedded, procfile_commands
-from worker.processes import Child
-from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.embedded import processes
+from worker.embedded.machine import Embedded, embedded, procfile_commands
+from worker.embedded.processes import Child
+from worker.embedded.servers import BUCKET, LOOPBACK, free_port, http_answers
 
 _ROOT = Path(__file__).parents[2]
 _BROKERS = {"valkey-server", "redis-server"}

@@ -19,6 +19,7 @@ import pytest
 import responses
 from flask.testing import FlaskClient
 
+from tasks import restore_marker
 from tasks.archive import archive
 from tasks.cli.who import who
 from tasks.dispatch import dispatch
@@ -33,7 +34,6 @@ from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_download import ok, reply, serving
 from tests.worker.test_standard_webhooks import SECRET
 from webhook.app import create_app
-from worker import restore_marker
 from worker.celery import DrainingTask
 from worker.errors import ProviderError
 from worker.generation import Link, Outcome, Status
@@ -42,7 +42,7 @@ from worker.ledger.compatibility import REVISION
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
 from worker.services import Services, services
-from worker.subscribers import named_by
+from worker.subscribers.subscribers import named_by
 
 PRICES = """\
 currency: USD
@@ -178,7 +178,7 @@ def beginning(
     s3.only_test_servers(monkeypatch, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(database, "system_clock", clock)
-    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setattr("worker.wakeup.send", lambda _: None)
     monkeypatch.setattr(restore_marker, "PATIENCE", patient(10))
     # Whether a task notes that it lives depends on when another one did, in whichever test.
     monkeypatch.setattr(DrainingTask, "shows_life", False)

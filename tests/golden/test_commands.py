@@ -11,6 +11,7 @@ import click
 import pytest
 from requests import PreparedRequest
 
+from tasks import restore_marker
 from tasks.cli import cli
 from tasks.dispatch import dispatch
 from tasks.follow_up import follow_up
@@ -23,7 +24,6 @@ from tests.factories import LEASE, stored
 from tests.golden.golden import FOLDER
 from tests.golden.story import PNG, Story, beginning, record
 from tests.tasks.cli.stories import LINK
-from worker import restore_marker
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.generation import Status
 from worker.ledger.archiving import Archived, Lost

@@ -19,11 +19,11 @@ from tests.patience import patient
 from tests.procfile import running
 from webhook import sandbox
 from worker.archive import Keys
-from worker.bells import SHARES
 from worker.celery import app
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
+from worker.wakeup import SHARES
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 

@@ -134,7 +134,7 @@ def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_
     queued(ledger, THREADS + 4)
     ledger.dispatching.dispatch(PROVIDER, PLENTY)
     monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
-    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setattr("worker.wakeup.send", lambda _: None)
     monkeypatch.setenv("DATABASE_URL", blank_database_url)
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "any")
     with provider_that_answers_after(lambda: upgrade_by_next_version(ledger, tmp_path / "next", NEXT)) as url:

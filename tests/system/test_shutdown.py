@@ -26,12 +26,12 @@ from tests.procfile import running
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import KEYS
 from worker.celery import app
-from worker.draining import LEASE
+from worker.embedded.servers import LOOPBACK, Server, broker, free_port, http_answers
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 from worker.ledger.tables import SENDING, assets, attempts
-from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
+from worker.runtime.draining import LEASE
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 

@@ -17,9 +17,9 @@ from tests.cutting_proxy import CuttingProxy
 from tests.procfile import prepared
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import served
+from worker.embedded.processes import Child, Supervisor
+from worker.embedded.servers import LOOPBACK, http_answers
 from worker.ledger import Ledger
-from worker.processes import Child, Supervisor
-from worker.servers import LOOPBACK, http_answers
 
 pytestmark = [pytest.mark.system, pytest.mark.processes, pytest.mark.timeout(90)]
 

@@ -11,7 +11,7 @@ from tests.pipeline import Pipeline, Start
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.pacing import FAILURES
 from worker.providers import PROVIDERS, Mark, Submission, provider_class
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 KEYS = "studio:key-of-the-studio,shop:key-of-the-shop"
 STUDIO, SHOP = "key-of-the-studio", "key-of-the-shop"

@@ -34,7 +34,7 @@ from pathlib import Path
 from tasks import long_downloads
 from tasks.archive import archive
 from tests.patience import patient
-from worker import decoding
+from worker.media import decoding
 from worker.services import services
 
 def memory(name):

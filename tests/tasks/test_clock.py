@@ -35,8 +35,8 @@ def clock_at_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     over = threading.Event()
     rung: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("worker.stopping.is_asked", over.is_set)
-        patch.setattr("worker.bells.send", rung.extend)
+        patch.setattr("worker.runtime.shutdown.is_asked", over.is_set)
+        patch.setattr("worker.wakeup.send", rung.extend)
         patch.setattr("tasks.reconcile.PAUSE", 0.01)
         patch.setattr("tasks.reconcile.HEARTBEAT_SECONDS", 0.05)
         thread = threading.Thread(target=keep_time, args=("clock@here",))

@@ -6,7 +6,7 @@ from tasks.follow_up import child_of
 from tests import factories
 from worker.generation import Operation
 from worker.ledger import Ledger
-from worker.recipe import FollowUp
+from worker.recipes.follow_up_expression import FollowUp
 
 
 @pytest.mark.parametrize(

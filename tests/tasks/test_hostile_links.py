@@ -23,7 +23,7 @@ from tests.factories import claimed
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.test_download import ok, reply, serving
-from worker import download
+from worker.downloads import download
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger.outcomes import News
 

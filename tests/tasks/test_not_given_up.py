@@ -13,7 +13,7 @@ from tests.pipeline import Pipeline, Start, starting
 from tests.s3 import Server
 from tests.tasks.test_hostile_links import PNG
 from tests.worker.test_download import RawServer, ok, reply, serving
-from worker.download import Downloader
+from worker.downloads.download import Downloader
 from worker.generation import Asset, Link, Outcome, State, Status
 from worker.ledger.outcomes import News
 

@@ -24,10 +24,11 @@ from tests.factories import archived, failure, submitted
 from tests.patience import patient
 from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
-from worker import posting, stopping
 from worker.celery import app
 from worker.ledger.server_clock import system_clock
+from worker.runtime import shutdown
 from worker.services import Services, services
+from worker.subscribers import posting
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "token-of-the-subscriber"
@@ -40,7 +41,7 @@ Subscribe = Callable[..., list[Subscriber]]
 @pytest.fixture
 def bells(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rung: list[str] = []
-    monkeypatch.setattr("worker.bells.send", rung.extend)
+    monkeypatch.setattr("worker.wakeup.send", rung.extend)
     return rung
 
 
@@ -105,7 +106,7 @@ def test_a_worker_that_was_told_to_stop_leaves_the_next_event_to_others_at_once(
     (one,) = subscribe()
     archived(here.ledger)
     with monkeypatch.context() as patch:
-        patch.setattr(stopping, "is_asked", lambda: len(one.received) == 2)
+        patch.setattr(shutdown, "is_asked", lambda: len(one.received) == 2)
         notify()
     assert one.types == FLOW[:2]
     assert "notify" in here.ledger.watching.due()
@@ -293,7 +294,7 @@ def test_a_task_of_another_application_gets_the_event_by_its_name(
 ):
     """As any Celery application on the same broker would take it."""
     our_broker(redis_url)
-    monkeypatch.setattr("worker.bells.ring", lambda *_: True)
+    monkeypatch.setattr("worker.wakeup.ring", lambda *_: True)
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event, search.index@search")
     monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
     reconcile()

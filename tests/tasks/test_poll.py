@@ -4,13 +4,13 @@ import pytest
 from sqlalchemy import select
 
 from tests.pipeline import Pipeline, Start
+from worker.correlation import Signer
 from worker.errors import QueryFailed
 from worker.generation import State
 from worker.ledger.durations import ENOUGH, durations
 from worker.ledger.tables import attempts
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
-from worker.signing import Signer
 
 
 def learned(pipeline: Pipeline) -> dict[tuple[str, str, str], tuple[int, float]]:

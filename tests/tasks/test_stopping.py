@@ -13,11 +13,11 @@ from tests.computer import eventually
 from tests.pipeline import Pipeline, running_pipeline
 from tests.s3 import Server
 from webhook import sandbox
-from worker import stopping
-from worker.draining import LEASE
 from worker.generation import State, Trouble
 from worker.ledger.archive_claims import ArchiveClaim
 from worker.ledger.archiving import Archived, Postponed
+from worker.runtime import shutdown
+from worker.runtime.draining import LEASE
 from worker.services import Services
 
 Start = Callable[..., Pipeline]
@@ -35,7 +35,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, t
 def stop_after_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     """The drain asks once before it claims; from then on the worker is told to stop."""
     answers = iter([math.inf])
-    monkeypatch.setattr(stopping, "seconds_left", lambda: next(answers, 1.0))
+    monkeypatch.setattr(shutdown, "seconds_left", lambda: next(answers, 1.0))
 
 
 def test_what_was_claimed_and_not_sent_goes_back_into_the_queue(

@@ -17,7 +17,7 @@ from worker.ledger.compatibility import REVISION
 from worker.ledger.dispatching import Limits
 from worker.ledger.server_clock import system_clock
 from worker.services import services
-from worker.subscribers import Webhook
+from worker.subscribers.subscribers import Webhook
 
 SUBSCRIBER = "https://shop.example/hook"
 
@@ -29,7 +29,7 @@ def ledger(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]
     monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     monkeypatch.setattr("worker.celery._told_at", float("-inf"))
     monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
-    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setattr("worker.wakeup.send", lambda _: None)
     process_services.forget()
     yield services().ledger
     process_services.forget()

@@ -22,7 +22,7 @@ from tests.webhook.receiving import deliver, new_attempt, path_of, rows, until
 from webhook.callbacks import LARGEST_BODY
 from worker.ledger import Ledger
 from worker.ledger.inbox import MOST_BODIES
-from worker.redaction import RedactingFormatter
+from worker.secrets.redaction import RedactingFormatter
 
 UNREACHABLE = ["sqlite:////nowhere/ledger.sqlite3", "postgresql://darkroom@127.0.0.1:1/darkroom"]
 

@@ -12,8 +12,8 @@ from redis import Redis
 from tests.broker import running_broker
 from tests.factories import at_once
 from tests.patience import patient
-from worker.bells import MOST_WAITING, SHARES, Waiting, drop_stale, ring, waiting
 from worker.celery import QUEUE_OF, app
+from worker.wakeup import MOST_WAITING, SHARES, Waiting, drop_stale, ring, waiting
 
 QUEUES = set(QUEUE_OF.values())
 #: what an older version's clock sends in five hours without a worker

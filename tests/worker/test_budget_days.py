@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.budget_days import day_of, first_day, read_zone
 from worker.errors import ConfigurationError
-from worker.settings import Settings, load_settings
+from worker.pricing.budget_days import day_of, first_day, read_zone
+from worker.settings.settings import Settings, load_settings
 
 BERLIN = read_zone("Europe/Berlin")
 

@@ -12,14 +12,15 @@ from tests.forward_proxy import ForwardProxy
 from tests.worker.providers.loopback import Behaviour, Loopback, refused_port, reply
 from tests.worker.providers.test_http import PAYLOAD, client, submit, tls_server
 from tests.worker.test_download import BODY, fetch, new_downloader, ok, serving
-from worker import egress, posting
-from worker.address_guard import DEFAULT_PORTS
 from worker.archive.client import _proxies
 from worker.errors import ConfigurationError, DownloadError, LinkDead, LinkForbidden, NotTaken, QueryFailed, Uncertain
-from worker.posting import Line
-from worker.redaction import RedactingFormatter
+from worker.net import egress
+from worker.net.address_guard import DEFAULT_PORTS
+from worker.secrets.redaction import RedactingFormatter
 from worker.services import secret_values
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
+from worker.subscribers import posting
+from worker.subscribers.posting import Line
 
 SECRET = "pa:ss@word"
 USER = "http://robot:pa%3Ass%40word@"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from worker import images
 from worker.errors import ContentInvalid
+from worker.media import images
 
 MEASURES = {"PNG": images.png, "JPEG": images.jpeg, "WEBP": images.webp, "GIF": images.gif}
 

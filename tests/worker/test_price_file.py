@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.price_file import load_prices
-from worker.prices import Caps, Prices, Rule
-from worker.settings import Settings
+from worker.pricing.price_file import load_prices
+from worker.pricing.prices import Caps, Prices, Rule
+from worker.settings.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "prices.example.yaml"
 

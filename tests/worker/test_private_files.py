@@ -10,11 +10,11 @@ import pytest
 from tasks.cli.process_log import ProcessLog
 from tasks.cli.submission_note import hold_note, interrupted_note, new_submission_id, write_note
 from tests.factories import delivery
-from worker.data_folder import kept_secrets, read_values, sole_use
+from worker.embedded.data_folder import kept_secrets, read_values, sole_use
 from worker.errors import ConfigurationError, LedgerUnfit
 from worker.ledger import Ledger
 from worker.ledger.schema import upgrade
-from worker.private_files import make_private_folder, open_private
+from worker.secrets.private_files import make_private_folder, open_private
 
 DIGEST = "0123456789abcdef"
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from tasks import restore_marker
+from tasks.restore_marker import keep_watch, read, write
 from tests import s3
 from tests.clock import NOON, FakeClock
-from worker import restore_marker
 from worker.archive import Keys
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.gate import Marker
-from worker.restore_marker import keep_watch, read, write
 
 MARKER = Marker("ledger_a", 7, 1234, NOON)
 

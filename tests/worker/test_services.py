@@ -9,7 +9,7 @@ import pytest
 from tests import left_open, s3
 from tests.factories import at_once
 from worker.services import Services, secret_values
-from worker.settings import Settings, load_settings, secret_names
+from worker.settings.settings import Settings, load_settings, secret_names
 
 
 @pytest.fixture

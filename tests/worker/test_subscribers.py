@@ -4,8 +4,8 @@ import pytest
 
 from tests.worker.test_standard_webhooks import SECRET
 from worker.errors import ConfigurationError
-from worker.settings import load_settings
-from worker.subscribers import CeleryTask, celery_tasks, is_wanted, named_by, patterns, webhooks
+from worker.settings.settings import load_settings
+from worker.subscribers.subscribers import CeleryTask, celery_tasks, is_wanted, named_by, patterns, webhooks
 
 TOKEN = "hunter2hunter2"
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker.generation import Asset, Generation, iso
-from worker.redaction import redact, shorten_files, signatures_cut
+from worker.secrets import redact, shorten_files, signatures_cut
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
 SCHEMA = 3

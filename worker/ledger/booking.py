@@ -10,7 +10,7 @@ from worker.ledger.statements import IDS, insert_ignoring, insert_into, select_i
 from worker.ledger.tables import attempts, generations
 from worker.ledger.tiers import TIER, tier_of_row
 from worker.ledger.types import CleanText
-from worker.prices import Prices
+from worker.pricing import Prices
 
 _a, _g = attempts.c, generations.c
 _SENT = (

@@ -15,7 +15,7 @@ from worker.ledger.settling import settle
 from worker.ledger.statements import IDS, NOW, select_in, update_row
 from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
 from worker.ledger.types import CleanText
-from worker.prices import as_text
+from worker.pricing import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {
     State.SUBMITTED: "generation.submitted",

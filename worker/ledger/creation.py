@@ -33,7 +33,7 @@ from worker.ledger.unfinished import (
     remove_some_abandoned,
     remove_stalled,
 )
-from worker.prices import tier_of
+from worker.pricing import tier_of
 
 _g = generations.c
 _KNOWN = (

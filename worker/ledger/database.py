@@ -20,7 +20,7 @@ from worker.ledger.compatibility import Compatibility
 from worker.ledger.database_errors import forget_spoilt, translated_errors
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.ledger.sessions import CONNECT_ARGS, Sessions
-from worker.private_files import open_private, require_private
+from worker.secrets import open_private, require_private
 
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10

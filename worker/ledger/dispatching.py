@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
-from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import State
 from worker.ledger.accounts import locked_accounts
 from worker.ledger.changes import Changes
@@ -23,7 +22,8 @@ from worker.ledger.pacing_tables import provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
 from worker.ledger.tables import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, generations
 from worker.ledger.types import CleanText
-from worker.prices import Prices
+from worker.pricing import Prices
+from worker.secrets import DEFAULT_ACCOUNT
 
 __all__ = ["Dispatching", "Limits"]
 

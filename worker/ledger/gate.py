@@ -1,7 +1,7 @@
 """The restore gate: while it is closed nothing is submitted, because this ledger may not know what it has paid for.
 
 A ledger that was restored from a backup does not notice. So each has an id and a number that it raises from time to
-time, and writes both outside of itself (`worker/restore_marker.py`): one that finds a higher number out there than in
+time, and writes both outside of itself (`tasks/restore_marker.py`): one that finds a higher number out there than in
 its own table is older than what was written there. While the bucket cannot be asked, one that was not at work for a
 while may be such a ledger, and waits for its answer.
 """

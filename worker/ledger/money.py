@@ -22,7 +22,7 @@ from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_in
 from worker.ledger.tables import ANY_ACCOUNT, FLOW, batches, generations
 from worker.ledger.tiers import tier_of_row
 from worker.ledger.types import CleanText
-from worker.prices import Prices, Quote, as_text
+from worker.pricing import Prices, Quote, as_text
 
 #: at most so many come back to the line at once
 _MOST_BACK = 1000

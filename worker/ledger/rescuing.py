@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, union, update
 
-from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.booking import book_sent
 from worker.ledger.changes import Changes
@@ -19,7 +18,8 @@ from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import IN_FLIGHT, POLLED, attempts, generations
 from worker.ledger.types import CleanText, Json
-from worker.prices import Prices
+from worker.pricing import Prices
+from worker.secrets import DEFAULT_ACCOUNT
 
 #: between the clocks of a provider and of a worker, and between a POST and the task that it makes
 EARLIER, LATER = timedelta(minutes=5), timedelta(minutes=15)

@@ -13,7 +13,7 @@ from worker.ledger.database import Database
 from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import INCOMPLETE, batches, events, generations
-from worker.prices import Prices
+from worker.pricing import Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
 from worker.ledger.accounts import Answer, answer_of, backoff, note_answers
@@ -22,6 +21,7 @@ from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, updat
 from worker.ledger.tables import DISPATCHED, LIVE_STATES, SENDING, attempts, generations
 from worker.ledger.types import storable
 from worker.ledger.unsent import Unsent
+from worker.secrets import DEFAULT_ACCOUNT
 
 _g = generations.c
 _DISPATCHED = (

@@ -18,8 +18,8 @@ from sqlalchemy import (
     text,
 )
 
-from worker.account_keys import DEFAULT_ACCOUNT
 from worker.ledger.types import CleanText, Json, UtcDateTime
+from worker.secrets import DEFAULT_ACCOUNT
 
 #: the deadline of what never dies: a text, whose content is already here
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)

@@ -6,8 +6,7 @@ from sqlalchemy import case
 
 from worker.generation import GenerationRequest, Operation
 from worker.ledger.tables import generations
-from worker.prices import Tier
-from worker.surcharges import extras_of
+from worker.pricing import Tier, extras_of
 
 _g = generations.c
 #: what `tier_of_row` reads. Prompts are long, so they are read only where the version of the program that wrote the row

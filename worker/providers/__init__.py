@@ -10,13 +10,13 @@ from typing import ClassVar
 
 from pydantic import SecretStr
 
-from worker.account_keys import DEFAULT_ACCOUNT, read_keys
-from worker.deadline import is_told
+from worker.downloads import is_told
 from worker.errors import ConfigurationError, RequestInvalid, Uncertain
 from worker.generation import Asset, GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.providers.model_versions import Versions
+from worker.secrets import DEFAULT_ACCOUNT, read_keys
 from worker.settings import Settings
 
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from worker.account_keys import read_list
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers import Callback, Mark, Provider, Submission
@@ -25,6 +24,7 @@ from worker.providers.kie_table import CAPABILITIES, CODES
 from worker.providers.mj_parameters import task_of
 from worker.providers.options import listed
 from worker.providers.reading import clean_text, identifier, link, read_object
+from worker.secrets import read_list
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.deadline import deadline_of
+from worker.downloads import deadline_of
 from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, Status
 from worker.providers.custom_ids import buttons_of

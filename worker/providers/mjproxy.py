@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from worker.address_guard import origin_of
 from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
+from worker.net import origin_of
+from worker.pricing import SPEEDS
 from worker.prompt_flags import flags_of, without_switches
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
@@ -50,7 +51,6 @@ from worker.providers.mjproxy_results import (
 from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.options import SPEED, picture
 from worker.settings import Settings
-from worker.surcharges import SPEEDS
 
 ACTION = "/mj/submit/action"
 #: seconds for each wait on the reply to a window: it comes on top of the reply before it, within one lease

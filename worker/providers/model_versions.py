@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
+from worker.pricing import TEXTS, read_version
 from worker.prompt_flags import flags_of
 from worker.providers.options import listed
-from worker.surcharges import TEXTS, read_version
 
 if TYPE_CHECKING:
     from worker.providers import Provider

@@ -24,7 +24,7 @@ from worker.ledger import Ledger
 from worker.ledger.compatibility import REVISION
 from worker.ledger.notifying import Handed
 from worker.ledger.server_clock import ServerClock, system_clock
-from worker.subscribers import webhooks
+from worker.subscribers.subscribers import webhooks
 
 KEYS = "k1:0123456789abcdef0123456789abcdef"
 

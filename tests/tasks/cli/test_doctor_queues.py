@@ -10,8 +10,8 @@ from kombu import pools
 
 from tests.broker import running_broker
 from tests.tasks.cli.conftest import Darkroom
-from worker.bells import SHARES, send
 from worker.celery import app
+from worker.wakeup import SHARES, send
 
 pytestmark = pytest.mark.processes
 

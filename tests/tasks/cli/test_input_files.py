@@ -6,9 +6,9 @@ import pytest
 
 from tasks.cli.connection import read_settings
 from tests.tasks.cli.conftest import Darkroom
-from worker import trust
 from worker.errors import ConfigurationError
-from worker.settings import Settings, load_settings
+from worker.net import tls
+from worker.settings.settings import Settings, load_settings
 
 CONTENTS = {
     "nothing": b"",
@@ -66,7 +66,7 @@ def test_a_file_of_certificates_is_told_in_a_sentence(odd_file: Path, monkeypatc
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(odd_file))
     if not odd_file.is_dir():
         with pytest.raises(ConfigurationError, match=f"REQUESTS_CA_BUNDLE: cannot read certificates from {odd_file}"):
-            trust.trusted_authorities()
+            tls.trusted_authorities()
 
 
 @pytest.mark.parametrize("name", OF_THE_FOLDER)

@@ -16,7 +16,7 @@ from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger
 from worker.providers import PROVIDERS, load_provider
-from worker.recipe import parse_follow_ups
+from worker.recipes.follow_up_expression import parse_follow_ups
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object, **__: object) -> None:
         pytest.fail("a server was started")
 
-    monkeypatch.setattr("worker.embedded.Supervisor", started)
+    monkeypatch.setattr("worker.embedded.machine.Supervisor", started)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatching import Limits
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Submitted
-from worker.price_file import load_prices
+from worker.pricing.price_file import load_prices
 
 FILE = """
 currency: credits

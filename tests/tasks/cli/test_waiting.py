@@ -14,14 +14,14 @@ from tasks.cli.scope import FamilyScope
 from tasks.waiting import Cause, Wait, wait_of, waits_of
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
-from worker.account_keys import key_mark
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Postponed
 from worker.ledger.dispatching import Limits
+from worker.secrets.account_keys import key_mark
 from worker.services import Services
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PLENTY = Limits(1000, 1000)
 TOKEN = "a-token-of-the-tests"

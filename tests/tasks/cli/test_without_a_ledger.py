@@ -68,7 +68,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
     command = Darkroom(place)
-    monkeypatch.setattr("worker.bells.ring", command.ring)
+    monkeypatch.setattr("worker.wakeup.ring", command.ring)
     return command
 
 

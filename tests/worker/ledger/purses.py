@@ -12,7 +12,7 @@ from worker.ledger.money_tables import COUNTED, budgets, charges, scopes
 from worker.ledger.submissions import Claim
 from worker.ledger.tables import events as table_of_events
 from worker.ledger.tables import generations
-from worker.prices import Caps, Prices, Rule
+from worker.pricing.prices import Caps, Prices, Rule
 
 #: a millionth for everything
 EVERY = (Rule(1),)

@@ -14,7 +14,6 @@ from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, delivery, queue
 from tests.next_version import NEXT, need, upgrade_by_next_version
 from tests.worker.ledger.cut_stories import SHOP, STORIES, Process
 from tests.worker.ledger.test_cut_commits import VERBS
-from worker.draining import drain
 from worker.errors import VersionTooOld
 from worker.generation import State
 from worker.ledger import Ledger, compatibility, schema
@@ -22,6 +21,7 @@ from worker.ledger.compatibility import REVISION, oldest_code
 from worker.ledger.notifying import Handed
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import metadata
+from worker.runtime.draining import drain
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {

@@ -28,7 +28,7 @@ from worker.ledger import Ledger, dispatching
 from worker.ledger.accounts import backoff
 from worker.ledger.dispatching import Limits
 from worker.ledger.submissions import Submitted
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 def dispatched(ledger: Ledger, limits: Limits = PLENTY) -> list[str]:

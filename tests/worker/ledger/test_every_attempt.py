@@ -30,7 +30,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
-from worker.prices import Prices
+from worker.pricing.prices import Prices
 
 UNCLEAR = Uncertain("no answer", code="time_out")
 

@@ -28,7 +28,7 @@ from worker.ledger.money_tables import budgets
 from worker.ledger.pacing_tables import flows
 from worker.ledger.submissions import Submitted, settle_attempt
 from worker.ledger.tables import ANY_ACCOUNT, generations, metadata
-from worker.prices import Caps, Prices
+from worker.pricing.prices import Caps, Prices
 
 ACCOUNTS = ("default", "shop")
 #: a batch, or all single ones, at a priority

@@ -13,7 +13,6 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, one, queued, state_of, success
 from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
 from tests.worker.ledger.test_plans import plans
-from worker.budget_days import read_zone
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger, money
@@ -23,7 +22,8 @@ from worker.ledger.money_tables import COUNTED
 from worker.ledger.spending import By
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision, Person
-from worker.prices import MILLION, Caps, Prices, Rule
+from worker.pricing.budget_days import read_zone
+from worker.pricing.prices import MILLION, Caps, Prices, Rule
 
 
 def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:

@@ -28,7 +28,7 @@ from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts, batches, metadata
 from worker.ledger.unclear import Decision, Person
-from worker.prices import Caps, Prices, Rule
+from worker.pricing.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")
 RULES = (Rule(1), Rule(2, speed="turbo"), Rule(0, provider="kie", operation="imagine", speed="relax"))

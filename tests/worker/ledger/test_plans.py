@@ -21,7 +21,7 @@ from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
 from worker.ledger.spending import By
 from worker.ledger.tables import assets, generations
-from worker.prices import Caps, Prices, Rule
+from worker.pricing.prices import Caps, Prices, Rule
 
 LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
 #: question, and the indexes that answer it

@@ -30,7 +30,6 @@ from tests.factories import (
     task_of,
 )  # fmt: skip
 from tests.machines import machine
-from worker import draining
 from worker.errors import AccountBlocked, NotTaken
 from worker.generation import Generation, State
 from worker.ledger import Ledger, future_times
@@ -43,6 +42,7 @@ from worker.ledger.submissions import Submitted
 from worker.ledger.tables import generations, metadata
 from worker.ledger.types import UtcDateTime
 from worker.providers import http
+from worker.runtime import draining
 
 AHEAD = (timedelta(minutes=10), timedelta(days=365))
 SLOW, FAST = Limits(rate=2, in_flight=1000), Limits(rate=20, in_flight=1000)

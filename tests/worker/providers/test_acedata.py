@@ -12,7 +12,7 @@ from worker.errors import CallbackUnreadable, ConfigurationError, QueryFailed, R
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status, operation_of
 from worker.providers import Mark
 from worker.providers.acedata import AceDataCloud
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "acedata"
 IMAGINE_URL = "https://api.acedata.cloud/midjourney/imagine"

@@ -15,7 +15,7 @@ from worker.errors import NotTaken, Rejected, RequestInvalid, Uncertain
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
 from worker.providers import Submission, acedata
 from worker.providers.acedata import AceDataCloud
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 LINK = "https://cdn.acedata.cloud/jgo1cw.jpg"
 FILM = "https://storage.fonedis.cc//video/9ff3783e/0_0.mp4"

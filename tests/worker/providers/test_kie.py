@@ -11,7 +11,7 @@ from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.providers import Mark, provider_class
 from worker.providers.kie import Kie
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 ROOT = "https://api.kie.ai/api/v1"
 LINK = "https://studio.test/cat.png"

@@ -9,7 +9,7 @@ from worker.errors import ConfigurationError, NotTaken, Rejected, RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.providers import Mark, Submission
 from worker.providers.mjproxy import MidjourneyProxy
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 HOOK = "https://studio.test/callbacks/mjproxy/a1/k1.mac"
 MARK = Mark("a1", HOOK)

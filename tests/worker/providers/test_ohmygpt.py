@@ -11,7 +11,7 @@ from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.providers import Mark
 from worker.providers.ohmygpt import OhMyGPT
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "ohmygpt"
 WEBHOOK = "https://studio.test/callbacks/ohmygpt/a1/k1.mac"

@@ -1,0 +1,38 @@
+"""The one way out: address guard, connections, proxies, TLS trust, deadlines."""
+
+from worker.net.address_guard import AddressGuard, Target, origin_of, remedy_for
+from worker.net.connections import ConnectionPool
+from worker.net.download_allow import Allowed, check_hosts
+from worker.net.egress import (
+    ProxyError,
+    is_reached_directly,
+    proxies,
+    proxy_for,
+    proxy_for_url,
+    proxy_secrets,
+    whole_address,
+)
+from worker.net.timed_reader import TimedConnection, TimedResponse, TimedTlsConnection, timed_response
+from worker.net.tls import trusted_authorities
+
+__all__ = [
+    "AddressGuard",
+    "Allowed",
+    "ConnectionPool",
+    "ProxyError",
+    "Target",
+    "TimedConnection",
+    "TimedResponse",
+    "TimedTlsConnection",
+    "check_hosts",
+    "is_reached_directly",
+    "origin_of",
+    "proxies",
+    "proxy_for",
+    "proxy_for_url",
+    "proxy_secrets",
+    "remedy_for",
+    "timed_response",
+    "trusted_authorities",
+    "whole_address",
+]

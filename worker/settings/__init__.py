@@ -1,0 +1,15 @@
+"""Every setting of the environment, read and checked once."""
+
+from worker.settings.broker_url import celery_broker, read_broker_url, redis_client
+from worker.settings.least_secrets import receiver_environment
+from worker.settings.settings import Settings, load_settings, provider_prefixes
+
+__all__ = [
+    "Settings",
+    "celery_broker",
+    "load_settings",
+    "provider_prefixes",
+    "read_broker_url",
+    "receiver_environment",
+    "redis_client",
+]
