@@ -1,7 +1,6 @@
 """What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
 
 import http.client
-import ipaddress
 import re
 import urllib.error
 import urllib.request
@@ -29,7 +28,7 @@ from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.spending import By
 from worker.ledger.watching import Heartbeat
-from worker.net import TimedConnection, TimedTlsConnection
+from worker.net import TimedConnection, TimedTlsConnection, is_public, read_address
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.settings import redis_client
@@ -171,7 +170,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _is_private(host: str) -> bool:
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not is_public(read_address(host))
     except ValueError:
         return host == "localhost" or host.endswith((".local", ".internal", ".localhost"))
 

@@ -7,7 +7,6 @@ resolution. So a name is resolved once, every address of the answer must pass, a
 import ipaddress
 import re
 import socket
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -15,45 +14,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from worker.errors import AddressForbidden, ConfigurationError, LinkForbidden
+from worker.net.addresses import PORTS, carried, connect_to_first, is_public, is_translated
 from worker.net.download_allow import LABEL, Allowed
 
 _SETTING = "DARKROOM_DOWNLOAD_ALLOW"
-
-# Own lists instead of `ipaddress.is_global`, whose answers for multicast and NAT64 changed between Python versions.
-# From IANA's special-purpose registries; those that are globally reachable (such as AS112) are left out.
-_FORBIDDEN_V4 = tuple(
-    IPv4Network(text)
-    for text in (
-        "0.0.0.0/8",  # this network; 0.0.0.0 is the machine itself
-        "10.0.0.0/8",
-        "100.64.0.0/10",  # carrier-grade NAT; holds Alibaba's metadata service
-        "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's platform service, on a public address
-        "169.254.0.0/16",  # link-local; holds the metadata service of most clouds
-        "172.16.0.0/12",
-        "192.0.0.0/24",  # protocol assignments; holds Oracle's metadata service
-        "192.0.2.0/24",
-        "192.88.99.0/24",  # 6to4 relays
-        "192.168.0.0/16",
-        "198.18.0.0/15",  # benchmarks
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",  # multicast
-        "240.0.0.0/4",  # reserved, and broadcast
-    )
-)
-# Everything outside global unicast is forbidden: loopback, private, link- and site-local, multicast, and the forms that
-# carry an IPv4 address within them (mapped, compatible, NAT64, SIIT).
-_GLOBAL_V6 = IPv6Network("2000::/3")
-_FORBIDDEN_V6 = tuple(
-    IPv6Network(text)
-    for text in (
-        "2001::/23",  # protocol assignments: Teredo, ORCHID, benchmarks
-        "2001:db8::/32",
-        "2002::/16",  # 6to4 carries an IPv4 address
-        "3fff::/20",
-    )
-)
 
 #: what resolvers of some networks give for every name, in place of its real address
 _ANSWERS_OF_NETWORKS = (
@@ -62,7 +26,6 @@ _ANSWERS_OF_NETWORKS = (
     ("DNS64 (a network with IPv6 only)", IPv6Network("64:ff9b::/96")),
 )
 
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 #: never reached unless a setting names it: what tells a cloud's machines their secrets, and neighbours on the link
 _METADATA: tuple[IPv4Network | IPv6Network, ...] = (
     *(IPv4Network(text) for text in ("169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24", "100.100.100.200/32")),
@@ -75,7 +38,6 @@ _LINK = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _PRINTABLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
-DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +58,7 @@ class Target:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path.partition('?')[0]}"
 
 
@@ -130,7 +92,7 @@ class AddressGuard:
             )
         scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
         path = quote(parts["path"] or "/", safe=_PRINTABLE_ASCII)
-        port = int(parts["port"] or DEFAULT_PORTS[scheme])
+        port = int(parts["port"] or PORTS[scheme])
         target = Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
         if _origin(scheme, host, port) in hosts:
             return replace(target, is_named=True)
@@ -140,7 +102,7 @@ class AddressGuard:
             return target
         if not _is_within(host, hosts):
             raise LinkForbidden(f"{target}: its host is none of the provider's; {_remedy_for_host(host)}")
-        if scheme != "https" or port != DEFAULT_PORTS["https"]:
+        if scheme != "https" or port != PORTS["https"]:
             raise LinkForbidden(f"{target}: only https on port 443 is allowed, unless {_SETTING} names the host")
         return target
 
@@ -156,25 +118,10 @@ class AddressGuard:
             raise AddressForbidden(
                 f"{target}: its host has the address {refused[0]}, where no download may go: {remedy_for(refused[0])}"
             )
-        failure: OSError = TimeoutError("its total time is over")
-        for family, kind, protocol, _, address in addresses:
-            patience = min(timeout, deadline - time.monotonic())
-            if patience <= 0:
-                break
-            connection = socket.socket(family, kind, protocol)
-            try:
-                connection.settimeout(patience)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.connect(address)
-            except OSError as error:
-                connection.close()
-                failure = error
-            else:
-                return connection
-        raise failure
+        return connect_to_first(addresses, timeout=timeout, deadline=deadline)
 
-    def check_literal(self, target: Target) -> None:
-        """Refuse a forbidden address as host, where a proxy connects and resolves names. Raises LinkForbidden."""
+    def check_for_proxy(self, target: Target) -> None:
+        """Refuse a forbidden address as host, where a proxy connects and resolves names. Raises AddressForbidden."""
         try:
             address = ipaddress.ip_address(target.host)
         except ValueError:
@@ -187,7 +134,7 @@ class AddressGuard:
 
         Raises OSError for one that cannot be resolved.
         """
-        return self._resolve(Target("https", host, DEFAULT_PORTS["https"], "/"))[1]
+        return self._resolve(Target("https", host, PORTS["https"], "/"))[1]
 
     def _resolve(self, target: Target) -> "tuple[list[Any], list[IPv4Address | IPv6Address]]":
         """What `getaddrinfo` gives for it, and the addresses among it that are forbidden.
@@ -203,31 +150,26 @@ class AddressGuard:
         return found, refused
 
     def _may_connect(self, address: IPv4Address | IPv6Address, port: int = 443, *, is_named: bool = False) -> bool:
-        if is_named and not _is_translated(address) and not any(address in network for network in _METADATA):
+        if is_named and not is_translated(address) and not any(address in network for network in _METADATA):
             return True
         if self._allowed.opens(address, port):
-            return not _is_translated(address) or self._translates_a_good_one(address, port)
-        if isinstance(address, IPv4Address):
-            return not any(address in network for network in _FORBIDDEN_V4)
-        return address in _GLOBAL_V6 and not any(address in network for network in _FORBIDDEN_V6)
+            return not is_translated(address) or self._translates_a_good_one(address, port)
+        return is_public(address)
 
     def _translates_a_good_one(self, address: IPv4Address | IPv6Address, port: int) -> bool:
-        return _is_translated(address) and self._may_connect(IPv4Address(int(address) & 0xFFFF_FFFF), port)
+        original = carried(address) if is_translated(address) else None
+        return original is not None and self._may_connect(original, port)
 
 
 def origin_of(url: str) -> str:
     """Scheme, host and port of an address that the operator wrote, as `AddressGuard.admit` knows it."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
-    return _origin(scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[scheme])
+    return _origin(scheme, parts.hostname or "", parts.port or PORTS[scheme])
 
 
 def _origin(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{host}:{port}"
-
-
-def _is_translated(address: IPv4Address | IPv6Address) -> bool:
-    return any(address in network for network in _NAT64)
 
 
 def _remedy_for_host(host: str) -> str:

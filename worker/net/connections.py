@@ -1,4 +1,4 @@
-"""Connections for downloads: to checked addresses only, watched as they bring bytes, kept alive for the next link.
+"""Connections to checked addresses only: those of downloads are watched and kept alive for the next link.
 
 Where a proxy makes them, only what the link itself says can be checked.
 
@@ -8,15 +8,18 @@ bytes with less CPU than requests.
 """
 
 import http.client
+import math
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
-from worker.net.address_guard import DEFAULT_PORTS, AddressGuard, Target
+from worker.net.address_guard import AddressGuard, Target
+from worker.net.addresses import PORTS
 from worker.net.egress import proxy_for, whole_address
 from worker.net.timed_reader import timed_response
 
@@ -25,6 +28,16 @@ _MAX_IDLE = 30
 _MAX_KEPT = 32
 #: of a host that are tried in vain, each for the whole time-out
 _MOST_ADDRESSES = 3
+
+
+class Guard(Protocol):
+    """Decides where a connection may go."""
+
+    def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
+        """See `AddressGuard.connect`."""
+
+    def check_for_proxy(self, target: Target) -> None:
+        """Raise where a proxy must not connect to the target, as far as can be seen from here."""
 
 
 class ConnectionPool:
@@ -39,7 +52,7 @@ class ConnectionPool:
         self._read_timeout = read_timeout
         self._lock = threading.Lock()
         #: those that wait for another link, the one that waits longest first
-        self._kept: list[_Connection] = []
+        self._kept: list[Connection] = []
 
     @contextmanager
     def get(
@@ -70,25 +83,25 @@ class ConnectionPool:
 
     def _request(
         self, target: Target, headers: Mapping[str, str], watch: Callable[[int], None]
-    ) -> "tuple[_Connection, http.client.HTTPResponse]":
+    ) -> "tuple[Connection, http.client.HTTPResponse]":
         kept = self._take(target)
         if kept is not None:
             try:
-                return kept, kept.get(target.path, headers, watch)
+                return kept, kept.ask("GET", target.path, headers, timeout=self._read_timeout, watch=watch)
             except (OSError, http.client.HTTPException):
                 # The server ended it while it was idle. A GET may be repeated, so a fresh connection decides.
                 kept.close()
             except BaseException:
                 kept.close()
                 raise
-        fresh = _Connection(target, self._guard, self._tls, self._connect_timeout, self._read_timeout)
+        fresh = Connection(target, self._guard, self._tls, self._connect_timeout)
         try:
-            return fresh, fresh.get(target.path, headers, watch)
+            return fresh, fresh.ask("GET", target.path, headers, timeout=self._read_timeout, watch=watch)
         except BaseException:
             fresh.close()
             raise
 
-    def _take(self, target: Target) -> "_Connection | None":
+    def _take(self, target: Target) -> "Connection | None":
         oldest = time.monotonic() - _MAX_IDLE
         with self._lock:
             while self._kept and self._kept[0].kept_since < oldest:
@@ -99,7 +112,7 @@ class ConnectionPool:
                     return self._kept.pop(index)
         return None
 
-    def _keep(self, connection: "_Connection") -> None:
+    def _keep(self, connection: "Connection") -> None:
         connection.kept_since = time.monotonic()
         with self._lock:
             self._kept.append(connection)
@@ -107,34 +120,48 @@ class ConnectionPool:
                 self._kept.pop(0).close()
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
     """One connection to a checked address.
 
     The name in the link stays what the Host header and the TLS handshake say, and what the certificate must be for.
     """
 
-    def __init__(
-        self, target: Target, guard: AddressGuard, tls: ssl.SSLContext, connect_timeout: float, read_timeout: float
-    ) -> None:
+    def __init__(self, target: Target, guard: Guard, tls: ssl.SSLContext, connect_timeout: float) -> None:
         super().__init__(target.host, target.port, connect_timeout)
         self.origin = target.origin
         # http.client leaves this one out of the Host header.
-        self.default_port = DEFAULT_PORTS[target.scheme]
+        self.default_port = PORTS[target.scheme]
         self.kept_since = 0.0
         self._target = target
         self._proxy = proxy_for(*target.origin)
         self._guard = guard
         self._tls = tls
         self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
-        self._watch: Callable[[int], None] | None = None
+        self._read: Callable[..., http.client.HTTPResponse] = timed_response
 
-    def get(self, path: str, headers: Mapping[str, str], watch: Callable[[int], None]) -> http.client.HTTPResponse:
-        self._watch = watch
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        timeout: float,
+        deadline: float = math.inf,
+        watch: Callable[[int], None] | None = None,
+    ) -> http.client.HTTPResponse:
+        """The response to one request, with its header read; `timeout`, `deadline` and `watch` as in `timed_response`.
+
+        Raises OSError or http.client.HTTPException, and what the guard and `watch` raise.
+        """
+        self._read = partial(timed_response, timeout=timeout, deadline=deadline, watch=watch)
         if self._proxy is not None and self._target.scheme == "http":
             path = whole_address(self.host, self.port, path)
             headers = {**headers, **self._proxy.headers}
-        self.request("GET", path, headers=headers)
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(timeout)
+        self.request(method, path, body, headers=dict(headers))
         return self.getresponse()
 
     def connect(self) -> None:
@@ -143,7 +170,7 @@ class _Connection(http.client.HTTPConnection):
         if self._proxy is None:
             self.sock = self._guard.connect(self._target, **times)
         else:
-            self._guard.check_literal(self._target)
+            self._guard.check_for_proxy(self._target)
             self.sock = self._proxy.reach(self._target.scheme, self._target.host, self._target.port, **times)
         if self._target.scheme == "https":
             # The time-out of connecting still holds, for the whole of the handshake.
@@ -151,4 +178,4 @@ class _Connection(http.client.HTTPConnection):
 
     def response_class(self, sock: socket.socket, **options: Any) -> http.client.HTTPResponse:  # type: ignore[override]
         """Called by http.client for each response."""
-        return timed_response(sock, options, timeout=self._read_timeout, watch=self._watch)
+        return self._read(sock, options)

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from worker.errors import ConfigurationError
+from worker.net.addresses import PORTS, connect_to_first, is_private, read_address
 
 #: bytes of a proxy's answer to CONNECT
 _LONGEST_ANSWER = 16 * 1024
-_PORTS = {"https": 443, "http": 80}
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 #: of NO_PROXY; the colons of an IPv6 address need brackets before a port
 _WITH_PORT = re.compile(r"(?P<name>\[.*\]|[^:]*):(?P<port>[0-9]{1,5})")
@@ -70,11 +70,11 @@ class Proxy:
         if patience <= 0:
             raise ProxyError(f"the proxy {self} was not reached in time")
         try:
-            connection = socket.create_connection((self.host, self.port), patience)
+            answers = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            connection = connect_to_first(answers, timeout=patience, deadline=deadline)
         except OSError as error:
             reason = error.strerror or ("no answer" if isinstance(error, TimeoutError) else type(error).__name__)
             raise ProxyError(f"the proxy {self} cannot be reached: {reason}") from error
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
     def _tunnel(self, host: str, port: int, *, timeout: float, deadline: float) -> socket.socket:
@@ -120,7 +120,7 @@ _ADVICE = {
 
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
     """The proxy for requests to this place, None to go directly. Raises ConfigurationError."""
-    if scheme not in _PORTS or is_this_machine(host) or _is_excepted(host.lower(), port):
+    if scheme not in PORTS or is_this_machine(host) or _is_excepted(host.lower(), port):
         return None
     setting, value = _variable(f"{scheme}_proxy")
     return _read(setting, value) if value else None
@@ -129,7 +129,7 @@ def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
 def proxy_for_url(url: str) -> Proxy | None:
     """`proxy_for` the host of a web address."""
     parts = urlsplit(url)
-    return proxy_for(parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0))
+    return proxy_for(parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0))
 
 
 def proxies() -> list[Proxy]:
@@ -141,7 +141,7 @@ def proxies() -> list[Proxy]:
 def proxy_secrets() -> tuple[str, ...]:
     """What no log may show: passwords, what stands for one, and the header made of it."""
     found: list[str] = []
-    for scheme in _PORTS:
+    for scheme in PORTS:
         _, value = _variable(f"{scheme}_proxy")
         with suppress(ValueError):
             parts = urlsplit(value if "://" in value else f"http://{value}")
@@ -171,7 +171,7 @@ def is_reached_directly(url: str) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError:
         return False
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_private for *_, address in found)
+    return all(is_private(read_address(str(address[0]))) for *_, address in found)
 
 
 def _variable(name: str) -> tuple[str, str]:
@@ -228,7 +228,7 @@ def _matches(host: str, entry: str) -> bool:
 
 def whole_address(host: str, port: int, path: str) -> str:
     """What a proxy is asked for in plain http, where a server would be asked for the path."""
-    return f"http://{_bracketed(host)}{'' if port == _PORTS['http'] else f':{port}'}{path}"
+    return f"http://{_bracketed(host)}{'' if port == PORTS['http'] else f':{port}'}{path}"
 
 
 def _bracketed(host: str) -> str:

@@ -7,16 +7,15 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-from worker.net import proxy_for, timed_response, trusted_authorities, whole_address
-from worker.subscribers.subscribers import is_private
+from worker.net import PORTS, Connection, Target, connect_to_first, is_private, read_address, trusted_authorities
 
 #: seconds to connect to one address of the host, and for one POST from its first byte to the end of the answer's header
 CONNECT_TIMEOUT = 5.0
@@ -38,13 +37,9 @@ class Line:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._is_tls = parts.scheme == "https"
-        self._default_port = 443 if self._is_tls else 80
-        self._port = parts.port or self._default_port
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._proxy = proxy_for(parts.scheme, self._host, self._port)
-        self._kept: http.client.HTTPConnection | None = None
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._target = Target(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme], path)
+        self._kept: Connection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -76,20 +71,12 @@ class Line:
             # The other side may have given it up while it was idle; then a fresh one decides.
             with suppress(ConnectionError):
                 return self._status(kept, body, headers)
-        return self._status(self._connect(), body, headers)
+        return self._status(Connection(self._target, _GUARD, _tls(), CONNECT_TIMEOUT), body, headers)
 
-    def _status(self, connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]) -> int:
+    def _status(self, connection: Connection, body: bytes, headers: Mapping[str, str]) -> int:
         deadline = time.monotonic() + PATIENCE
-        connection.response_class = lambda sock, **options: timed_response(  # type: ignore[assignment]
-            sock, options, timeout=PATIENCE, deadline=deadline
-        )
         try:
-            if self._proxy is not None and not self._is_tls:
-                target = whole_address(self._host, self._port, self._target)
-                connection.request("POST", target, body, {**headers, **self._proxy.headers})
-            else:
-                connection.request("POST", self._target, body, dict(headers))
-            response = connection.getresponse()
+            response = connection.ask("POST", self._target.path, headers, body, timeout=PATIENCE, deadline=deadline)
             is_reusable = _is_used_up(response)
         except BaseException:
             connection.close()
@@ -99,28 +86,6 @@ class Line:
         else:
             connection.close()
         return response.status
-
-    def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self._host, self._port)
-        # http.client leaves this one out of the Host header.
-        connection.default_port = self._default_port
-        # Or it would connect by itself, to whatever address and without TLS.
-        connection.auto_open = 0
-        if self._proxy is None:
-            sock = _connected(self._host, self._port, plain=not self._is_tls)
-        else:
-            if not self._is_tls:
-                _refuse_public(self._host)
-            deadline = time.monotonic() + PATIENCE
-            scheme = "https" if self._is_tls else "http"
-            sock = self._proxy.reach(scheme, self._host, self._port, timeout=CONNECT_TIMEOUT, deadline=deadline)
-        try:
-            connection.sock = _tls().wrap_socket(sock, server_hostname=self._host) if self._is_tls else sock
-        except BaseException:
-            sock.close()
-            raise
-        connection.sock.settimeout(PATIENCE)
-        return connection
 
 
 def _is_used_up(response: http.client.HTTPResponse) -> bool:
@@ -134,32 +99,25 @@ def _is_used_up(response: http.client.HTTPResponse) -> bool:
     return True
 
 
-def _connected(host: str, port: int, *, plain: bool) -> socket.socket:
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    if plain and not all(is_private(str(address[0])) for *_, address in addresses):
-        raise _TooOpenError
-    failure: OSError = TimeoutError()
-    for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        sock.settimeout(CONNECT_TIMEOUT)
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-    raise failure
+class _Guard:
+    """Deliveries may go wherever an operator sends them, but in plain http only within the private network."""
+
+    def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
+        answers = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        _refuse_public(target, answers)
+        return connect_to_first(answers, timeout=timeout, deadline=deadline)
+
+    def check_for_proxy(self, target: Target) -> None:
+        # A proxy resolves names that nobody else knows.
+        with suppress(socket.gaierror):
+            _refuse_public(target, socket.getaddrinfo(target.host, None, type=socket.SOCK_STREAM))
 
 
-def _refuse_public(host: str) -> None:
-    """As far as can be seen from here: a proxy resolves names that nobody else knows."""
-    try:
-        addresses = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return
-    if not all(is_private(str(address[0])) for *_, address in addresses):
+_GUARD = _Guard()
+
+
+def _refuse_public(target: Target, answers: Sequence[Any]) -> None:
+    if target.scheme == "http" and not all(is_private(read_address(str(address[0]))) for *_, address in answers):
         raise _TooOpenError
 
 

@@ -1,13 +1,14 @@
 """Who is told of events, as the settings name them: addresses that take signed webhooks, and Celery tasks."""
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from worker.net import is_private, read_address
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -74,12 +75,6 @@ def is_wanted(event_type: str, wanted: Sequence[str]) -> bool:
     return any(fnmatchcase(event_type, pattern) for pattern in wanted)
 
 
-def is_private(host: str) -> bool:
-    """Whether an address (not a name) lies on this machine or in a private network."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return (getattr(address, "ipv4_mapped", None) or address).is_private
-
-
 def _webhook(number: int, url: str) -> Webhook:
     which = f"address number {number}"
     try:
@@ -100,7 +95,7 @@ def _webhook(number: int, url: str) -> Webhook:
 
 def _is_global_literal(host: str) -> bool:
     try:
-        return not is_private(host)
+        return not is_private(read_address(host))
     except ValueError:
         return False
 
