@@ -16,7 +16,7 @@ from kombu.entity import Queue
 
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.providers import PROVIDERS
-from worker.runtime import draining, shutdown, watchdog
+from worker.runtime import give_back_late, shutdown, watchdog
 from worker.secrets import configure_logging
 from worker.services import secret_values, services
 from worker.settings import celery_broker, load_settings
@@ -199,7 +199,7 @@ def _stop(**_: Any) -> None:
 
 @worker_process_shutdown.connect
 def _give_back(**_: Any) -> None:
-    draining.give_back_late()
+    give_back_late()
 
 
 @worker_before_create_process.connect

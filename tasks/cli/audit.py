@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from worker.archive import Archive, Verdict
-from worker.archive.keys import Keys, Kind
+from worker.archive import Archive, Keys, Kind, Verdict
 from worker.errors import ArchiveError, ConfigurationError, NotFound
 from worker.generation import Asset
 from worker.ledger.inventory import Inventory

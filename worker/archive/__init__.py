@@ -6,15 +6,18 @@ from datetime import timedelta
 from typing import IO, Protocol
 
 from worker.archive.keeping import Addressing, Keeping
-from worker.archive.keys import Keys
+from worker.archive.keys import DEFAULT_TEMPLATE, Keys, KeyTemplate, Kind
 from worker.archive.names import readable_name
 from worker.archive.objects import Listed, StoredAsset, Verdict, Verified
 
 __all__ = [
+    "DEFAULT_TEMPLATE",
     "Addressing",
     "Archive",
     "Keeping",
+    "KeyTemplate",
     "Keys",
+    "Kind",
     "Listed",
     "StoredAsset",
     "Verdict",

@@ -13,7 +13,7 @@ from worker.net.egress import (
     proxy_secrets,
     whole_address,
 )
-from worker.net.timed_reader import TimedConnection, TimedResponse, TimedTlsConnection, timed_response
+from worker.net.timed_reader import TimedConnection, TimedResponse, TimedTlsConnection
 from worker.net.tls import trusted_authorities
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "proxy_secrets",
     "read_address",
     "remedy_for",
-    "timed_response",
     "trusted_authorities",
     "whole_address",
 ]

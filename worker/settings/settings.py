@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.archive.keeping import Addressing, Keeping
-from worker.archive.keys import DEFAULT_TEMPLATE, KeyTemplate
+from worker.archive import DEFAULT_TEMPLATE, Addressing, Keeping, KeyTemplate
 from worker.errors import ConfigurationError
 from worker.net import Allowed, check_hosts, proxies
 from worker.pricing import Prices, read_zone
