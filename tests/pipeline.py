@@ -11,14 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.serving import make_server
 
-import worker.services
 from tests import process_services, s3
 from tests.patience import patient, wait_for
 from webhook import sandbox
@@ -198,7 +196,7 @@ def running_pipeline(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     clock = MovableClock()
-    monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
+    process_services.tell_time(monkeypatch, clock)
     process_services.forget()
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
     monkeypatch.setattr("worker.wakeup.send", pipeline.ring)

@@ -1,6 +1,11 @@
 """What the steps of this process work with, when a test wants it built anew."""
 
-from worker.services import services
+from functools import partialmethod
+
+import pytest
+
+from worker.ledger.database import Clock
+from worker.services import Services, services
 
 
 def forget() -> None:
@@ -8,3 +13,8 @@ def forget() -> None:
     if services.cache_info().currsize:
         services().close()
     services.cache_clear()
+
+
+def tell_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """The class stays the same one: a module that is imported meanwhile keeps it."""
+    monkeypatch.setattr(Services, "__init__", partialmethod(Services.__init__, clock=clock))

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 
-import worker.services
 from tasks.notify import notify
 from tasks.reconcile import reconcile
 from tests import process_services
@@ -50,7 +48,7 @@ def here(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, clock: FakeClock) -> 
     """Services with the clock of the test; built when the test has set its settings."""
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
     monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", SECRET)
-    monkeypatch.setattr(worker.services, "Services", partial(Services, clock=clock))
+    process_services.tell_time(monkeypatch, clock)
     process_services.forget()
     yield LateServices()
     process_services.forget()

@@ -43,6 +43,7 @@ def place(
     started: list[Loopback] = []
     tls = tls_server(tmp_path, "vendor.test")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "cert.pem"))
+    posting._tls.cache_clear()
 
     def start(behaviour: Behaviour, host: str = "vendor.test", *, plain: bool = False) -> Loopback:
         server = Loopback(behaviour, tls=None if plain else tls)
@@ -51,6 +52,7 @@ def place(
         return server
 
     yield start
+    posting._tls.cache_clear()
     for server in started:
         server.__exit__(None, None, None)
 
