@@ -15,8 +15,6 @@ from worker.ledger.archiving import Stored
 from worker.media import FileFacts, marked
 from worker.services import Services
 
-_PIECE = 256 * 1024
-
 
 def keep_download(
     here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts, *, accepted: bool = False
@@ -100,10 +98,8 @@ def put(
 
 def measured(file: IO[bytes]) -> tuple[str, int]:
     """SHA-256 and size of a file from where it stands to its end; rewound."""
-    digest = hashlib.sha256()
-    size = 0
-    while piece := file.read(_PIECE):
-        digest.update(piece)
-        size += len(piece)
+    begin = file.tell()
+    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    size = file.tell() - begin
     file.seek(0)
     return digest.hexdigest(), size

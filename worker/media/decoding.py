@@ -20,8 +20,8 @@ from typing import IO
 from worker.errors import ContentInvalid, DownloadError
 from worker.media import decoding_child
 from worker.media.decoding_child import READY, REPLY, REQUEST
+from worker.media.images import PIECE
 
-_PIECE = 256 * 1024
 _PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
 #: images that took long which are remembered, each by so many of its first bytes
 _MOST_REMEMBERED = 1000
@@ -193,7 +193,7 @@ class _Child:
         self._deadline = time.monotonic() + self._limits.wall
         image.file.seek(0)
         self._send(REQUEST.pack(image.format_name, *image.size, image.length))
-        while piece := image.file.read(_PIECE):
+        while piece := image.file.read(PIECE):
             self._send(piece)
 
     def answers_within(self, seconds: float) -> bool:

@@ -20,7 +20,8 @@ MAX_SCANNED = 2_000_000_000
 #: pictures in one animation
 MAX_FRAMES = 10_000
 
-_PIECE = 256 * 1024
+#: bytes read at once
+PIECE = 256 * 1024
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
@@ -96,7 +97,7 @@ class _Pieces:
         return size - self._file.tell() + len(self._piece) - self._at
 
     def _refill(self, keep: bytes = b"") -> None:
-        more = self._file.read(_PIECE)
+        more = self._file.read(PIECE)
         if not more:
             raise ContentInvalid(f"the {self._name} is cut off: its end is missing")
         self._piece = keep + more

@@ -15,8 +15,7 @@ from typing import IO
 from xml.sax.saxutils import quoteattr
 
 from worker.downloads import MEMORY_PART
-
-_PIECE = 256 * 1024
+from worker.media.images import PIECE
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -165,7 +164,7 @@ def _spliced(file: IO[bytes], edits: list[Edit]) -> IO[bytes]:
 
 def _copy(source: IO[bytes], target: IO[bytes], count: int | None) -> None:
     while count is None or count > 0:
-        piece = source.read(_PIECE if count is None else min(_PIECE, count))
+        piece = source.read(PIECE if count is None else min(PIECE, count))
         if not piece:
             return
         target.write(piece)
