@@ -31,7 +31,7 @@ HOMES = {
     "requests": ["worker/providers/*", "worker/download*.py"],
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
-    "PIL": ["worker/decoding_child.py", "worker/providers/acedata_mask.py"],
+    "PIL": ["worker/decoding_child.py", "worker/providers/acedata/mask.py"],
     "yaml": ["worker/price_file.py"],
     "pydantic_settings": ["worker/settings.py"],
 }

@@ -13,8 +13,8 @@ from tests.worker.providers.loopback import Loopback, reply, silence
 from tests.worker.providers.test_acedata import GRID, MARK, PAYLOADS, POLLED, ace, fetch, parse, parse_file, submitted
 from worker.errors import NotTaken, Rejected, RequestInvalid, Uncertain
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
-from worker.providers import Submission, acedata
-from worker.providers.acedata import AceDataCloud
+from worker.providers import Submission
+from worker.providers.acedata import AceDataCloud, adapter
 from worker.settings import Settings
 
 LINK = "https://cdn.acedata.cloud/jgo1cw.jpg"
@@ -298,7 +298,7 @@ def test_a_text_can_be_refused_as_a_picture_can(status, code, expected):
 
 
 def test_a_text_is_waited_for_but_not_for_ever(monkeypatch):
-    monkeypatch.setattr(acedata, "TEXT_PATIENCE", 0.1)
+    monkeypatch.setattr(adapter, "TEXT_PATIENCE", 0.1)
     with Loopback(silence) as server, pytest.raises(Uncertain) as caught:
         over(server.url).submit(TEXTS[1][0], POLLED)
 

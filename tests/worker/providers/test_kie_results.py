@@ -10,7 +10,7 @@ from tests.worker.providers.dialects.dialect import PAYLOADS
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Outcome, Status
 from worker.providers.kie import Kie
-from worker.providers.kie_results import read_record
+from worker.providers.kie.results import read_record
 from worker.settings import Settings
 
 PICTURES = [f"https://tempfile.aiquickdraw.com/v/42ea_0_{index}.jpeg" for index in range(4)]

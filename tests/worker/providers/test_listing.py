@@ -12,7 +12,7 @@ from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.providers import PROVIDERS, listing
-from worker.providers.acedata_results import read_listed
+from worker.providers.acedata.results import read_listed
 from worker.providers.listing import Listed, ListedTask, moment, paged
 
 ATTEMPT = "0123456789abcdef" * 2

@@ -13,7 +13,7 @@ from worker.errors import CallbackUnreadable, LinkForbidden, QueryFailed
 from worker.generation import Link, Outcome, Status
 from worker.ledger.second_looks import is_time_out
 from worker.providers import Mark
-from worker.providers.mj_parameters import GRID
+from worker.providers.discord.capabilities import GRID
 from worker.providers.mjproxy import MidjourneyProxy
 from worker.settings import Settings
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Outcome
+from worker.providers.discord import PAN, UPSCALE, VARIATION, ZOOM, Fields, read_record, read_task
 from worker.providers.http import Refusal
 from worker.providers.listing import Shown, shown
-from worker.providers.mj_parameters import PAN, UPSCALE, VARIATION, ZOOM
-from worker.providers.mj_tasks import Fields, read_record, read_task
 
 TITLE = "OhMyGPT"
 

@@ -14,7 +14,7 @@ from typing import Any
 from worker.deadline import deadline_of
 from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, Status
-from worker.providers.custom_ids import buttons_of
+from worker.providers.discord.custom_ids import buttons_of
 from worker.providers.reading import clean_text, identifier, link, percent, read_object
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,8 @@ from typing import Any
 
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Outcome, Status
+from worker.providers.discord import GRID, Fields, read_record, read_task
 from worker.providers.http import Refusal
-from worker.providers.mj_parameters import GRID
-from worker.providers.mj_tasks import Fields, read_record, read_task
 from worker.providers.reading import clean_text, identifier
 
 TITLE = "midjourney-proxy"

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.providers import Mark, Provider, Submission
-from worker.providers.acedata_mask import as_mask
-from worker.providers.acedata_results import (
+from worker.providers.acedata.capabilities import CAPABILITIES, CODES, IMAGINE, PATHS, TEXTS
+from worker.providers.acedata.mask import as_mask
+from worker.providers.acedata.results import (
     read_listed,
     read_record,
     read_refusal,
@@ -21,7 +22,6 @@ from worker.providers.acedata_results import (
     read_text,
     shown_fields,
 )
-from worker.providers.acedata_table import CAPABILITIES, CODES, IMAGINE, PATHS, TEXTS
 from worker.providers.capability import understand
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged

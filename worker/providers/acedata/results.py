@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Link, Operation, Outcome, Status, operation_of
-from worker.providers.acedata_table import CAPABILITIES, DEFAULTS, FIELDS, TEXTS
+from worker.providers.acedata.capabilities import CAPABILITIES, DEFAULTS, FIELDS, TEXTS
 from worker.providers.http import Refusal
 from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt_of, shown
 from worker.providers.reading import clean_text, identifier, link, percent

@@ -18,12 +18,10 @@ from worker.generation import GenerationRequest, Operation, Outcome
 from worker.prompt_flags import flags_of, without_switches
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
-from worker.providers.http import ApiClient, read_key
-from worker.providers.listing import Listed, ListedTask, paged
-from worker.providers.mj_listing import listed_task
-from worker.providers.mj_parameters import (
+from worker.providers.discord import (
     BLEND,
     DESCRIBE,
+    DISCORD_HOSTS,
     GRID,
     IMAGINE,
     PAN,
@@ -32,10 +30,13 @@ from worker.providers.mj_parameters import (
     ZOOM,
     button_of,
     compose,
+    listed_task,
+    read_body,
     task_of,
 )
-from worker.providers.mj_tasks import DISCORD_HOSTS, read_body
-from worker.providers.mjproxy_results import (
+from worker.providers.http import ApiClient, read_key
+from worker.providers.listing import Listed, ListedTask, paged
+from worker.providers.mjproxy.results import (
     CODES,
     FOLLOW_UP_CODES,
     TITLE,

@@ -14,12 +14,10 @@ from worker.errors import QueryFailed
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
 from worker.providers.capability import Capability, Prompt, understand
-from worker.providers.http import ApiClient, read_key
-from worker.providers.listing import Listed, ListedTask, Shown, paged
-from worker.providers.mj_listing import listed_task
-from worker.providers.mj_parameters import (
+from worker.providers.discord import (
     BLEND,
     DESCRIBE,
+    DISCORD_HOSTS,
     IMAGINE,
     PAN,
     UPSCALE,
@@ -27,11 +25,14 @@ from worker.providers.mj_parameters import (
     ZOOM,
     button_of,
     compose,
+    listed_task,
+    read_body,
     task_of,
 )
-from worker.providers.mj_tasks import DISCORD_HOSTS, read_body
+from worker.providers.http import ApiClient, read_key
+from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.model_versions import MIDJOURNEY
-from worker.providers.ohmygpt_results import (
+from worker.providers.ohmygpt.results import (
     CODES,
     DEFAULT_POOL,
     TITLE,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Link, Outcome, Status
 from worker.providers.http import Refusal
-from worker.providers.kie_table import EXTENSIONS, UPSCALES, VARIATIONS
+from worker.providers.kie.capabilities import EXTENSIONS, UPSCALES, VARIATIONS
 from worker.providers.reading import clean_text, identifier, link, read_json
 
 log = logging.getLogger(__name__)
