@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.providers import Mark, Provider, Submission
-from worker.providers.acedata.capabilities import CAPABILITIES, CODES, IMAGINE, PATHS, TEXTS
+from worker.providers.acedata.capabilities import CAPABILITIES, IMAGINE, PATHS, TEXTS
 from worker.providers.acedata.mask import as_mask
 from worker.providers.acedata.results import (
+    CODES,
     read_listed,
     read_record,
     read_refusal,

@@ -1,14 +1,13 @@
-"""What Ace Data Cloud can express, operation by operation, and what its error codes mean.
+"""What Ace Data Cloud can express, operation by operation.
 
 Wire facts: the vendor's API reference (AceDataCloud/Docs, openapi/midjourney.json) for the fields, its own clients
-(AceDataCloud/MidjourneyMCP, AceDataCloud/Nexior) for actions, video speeds and masks, docs.acedata.cloud
-(concepts/responses) for the codes. What has no field is written into the prompt, as the vendor's guide does.
+(AceDataCloud/MidjourneyMCP, AceDataCloud/Nexior) for actions, video speeds and masks. What has no field is written into
+the prompt, as the vendor's guide does.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected
 from worker.generation import Operation
 from worker.providers.capability import Capability, Prompt
 from worker.providers.options import (
@@ -28,17 +27,6 @@ from worker.providers.options import (
     picture,
     pictures,
 )
-
-CODES: Mapping[str, type[ProviderError]] = {
-    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api", "forbidden"), Rejected),
-    **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AccountBlocked),
-    **dict.fromkeys(("disabled", "used_up"), AccountBlocked),
-    "too_many_requests": NotTaken,
-    # Names from an older edition of the vendor's page.
-    **dict.fromkeys(("content_moderation", "task_not_found"), Rejected),
-    **dict.fromkeys(("unauthorized", "insufficient_balance"), AccountBlocked),
-    "rate_limited": NotTaken,
-}
 
 _FOLLOW_UP = {
     "speed": SPEED.as_field("mode"),

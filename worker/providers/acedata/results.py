@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.errors import CallbackUnreadable
+from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Rejected
 from worker.generation import AssetKind, Link, Operation, Outcome, Status, operation_of
 from worker.providers.acedata.capabilities import CAPABILITIES, DEFAULTS, FIELDS, TEXTS
 from worker.providers.http import Refusal
@@ -17,6 +17,17 @@ from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt
 from worker.providers.reading import clean_text, identifier, link, percent
 
 log = logging.getLogger(__name__)
+
+CODES: Mapping[str, type[ProviderError]] = {
+    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api", "forbidden"), Rejected),
+    **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AccountBlocked),
+    **dict.fromkeys(("disabled", "used_up"), AccountBlocked),
+    "too_many_requests": NotTaken,
+    # Names from an older edition of the vendor's page.
+    **dict.fromkeys(("content_moderation", "task_not_found"), Rejected),
+    **dict.fromkeys(("unauthorized", "insufficient_balance"), AccountBlocked),
+    "rate_limited": NotTaken,
+}
 
 
 def _error(data: Mapping[str, Any]) -> tuple[Any, Any]:

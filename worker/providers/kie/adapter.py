@@ -20,8 +20,8 @@ from worker.providers import Callback, Mark, Provider, Submission
 from worker.providers.capability import understand
 from worker.providers.discord import task_of
 from worker.providers.http import ApiClient, read_key
-from worker.providers.kie.capabilities import CAPABILITIES, CODES
-from worker.providers.kie.results import read_callback, read_record, read_refusal, task_id_of
+from worker.providers.kie.capabilities import CAPABILITIES
+from worker.providers.kie.results import CODES, read_callback, read_record, read_refusal, task_id_of
 from worker.providers.kie.signature import check_signature, proof_of
 from worker.providers.options import listed
 from worker.providers.reading import clean_text, identifier, link, read_object

@@ -1,4 +1,4 @@
-"""What Kie.ai can express, operation by operation, and what its codes mean.
+"""What Kie.ai can express, operation by operation.
 
 Wire facts: docs.kie.ai/mj-api (generate-mj-image, upscale, vary, extend-mj-video); docs.midapi.ai has the same pages.
 """
@@ -6,7 +6,6 @@ Wire facts: docs.kie.ai/mj-api (generate-mj-image, upscale, vary, extend-mj-vide
 from collections.abc import Mapping
 from dataclasses import replace
 
-from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Operation
 from worker.providers.capability import Capability, Prompt
 from worker.providers.options import (
@@ -26,16 +25,6 @@ from worker.providers.options import (
     text,
     whole,
 )
-
-CODES: Mapping[str, type[ProviderError]] = {
-    # 501: generation failed; 505: this feature is switched off
-    **dict.fromkeys(("400", "404", "422", "501", "505"), Rejected),
-    **dict.fromkeys(("401", "402", "403"), AccountBlocked),
-    # 455: maintenance
-    **dict.fromkeys(("429", "455"), NotTaken),
-    # 433: met by a client, explained by nobody
-    **dict.fromkeys(("408", "433", "500"), Uncertain),
-}
 
 
 def _only(option: Option, field: str, *words: str) -> Option:

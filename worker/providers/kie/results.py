@@ -1,8 +1,8 @@
 """What the JSON of Kie.ai says: callbacks, task records and errors, turned into our words.
 
-Wire facts: docs.kie.ai/mj-api (generate-mj-image-callbacks, get-mj-task-details). What surprises: links are texts in a
-callback and objects in a record, and clients have met both as JSON within a text; four pictures come instead of a grid;
-nothing but a link's suffix tells a film from a picture.
+Wire facts: docs.kie.ai/mj-api (generate-mj-image, its callbacks, get-mj-task-details). What surprises: links are texts
+in a callback and objects in a record, and clients have met both as JSON within a text; four pictures come instead of a
+grid; nothing but a link's suffix tells a film from a picture.
 """
 
 import logging
@@ -10,13 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.errors import CallbackUnreadable
+from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import AssetKind, Link, Outcome, Status
 from worker.providers.http import Refusal
 from worker.providers.kie.capabilities import EXTENSIONS, UPSCALES, VARIATIONS
 from worker.providers.reading import clean_text, identifier, link, read_json
 
 log = logging.getLogger(__name__)
+
+CODES: Mapping[str, type[ProviderError]] = {
+    # 501: generation failed; 505: this feature is switched off
+    **dict.fromkeys(("400", "404", "422", "501", "505"), Rejected),
+    **dict.fromkeys(("401", "402", "403"), AccountBlocked),
+    # 455: maintenance
+    **dict.fromkeys(("429", "455"), NotTaken),
+    # 433: met by a client, explained by nobody
+    **dict.fromkeys(("408", "433", "500"), Uncertain),
+}
 
 _FILMS = (".mp4", ".mov", ".webm")
 

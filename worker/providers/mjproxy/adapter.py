@@ -17,17 +17,10 @@ from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.prompt_flags import flags_of, without_switches
 from worker.providers import Mark, Provider, Submission
-from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.capability import understand
 from worker.providers.discord import (
-    BLEND,
-    DESCRIBE,
     DISCORD_HOSTS,
     GRID,
-    IMAGINE,
-    PAN,
-    UPSCALE,
-    VARIATION,
-    ZOOM,
     button_of,
     compose,
     listed_task,
@@ -36,6 +29,7 @@ from worker.providers.discord import (
 )
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, paged
+from worker.providers.mjproxy.capabilities import CAPABILITIES
 from worker.providers.mjproxy.results import (
     CODES,
     FOLLOW_UP_CODES,
@@ -49,17 +43,12 @@ from worker.providers.mjproxy.results import (
     task_of_reply,
 )
 from worker.providers.model_versions import MIDJOURNEY
-from worker.providers.options import SPEED, picture
 from worker.settings import Settings
 from worker.surcharges import SPEEDS
 
 ACTION = "/mj/submit/action"
 #: seconds for each wait on the reply to a window: it comes on top of the reply before it, within one lease
 WINDOW_PATIENCE = 15.0
-
-
-def _follow_up(*actions: str) -> Capability:
-    return Capability(prompt=Prompt.UNUSED, actions=actions)
 
 
 class MidjourneyProxy(Provider):
@@ -69,22 +58,7 @@ class MidjourneyProxy(Provider):
     title = TITLE
     prefix = "mjproxy"
     key_setting = "MJPROXY_API_SECRET"
-    capabilities: ClassVar = {
-        Operation.IMAGINE: Capability(IMAGINE | {"speed": SPEED}),
-        Operation.UPSCALE: _follow_up(*UPSCALE),
-        Operation.VARIATION: _follow_up(*VARIATION),
-        Operation.REROLL: _follow_up("reroll"),
-        Operation.PAN: _follow_up(*PAN),
-        Operation.ZOOM: Capability(prompt=Prompt.OPTIONAL, actions=(*ZOOM, "zoom_custom")),
-        Operation.REGION: Capability(
-            {"mask": picture(links=False, files=True)},
-            Prompt.OPTIONAL,
-            needs=frozenset({"mask"}),
-            actions=("variation_region",),
-        ),
-        Operation.BLEND: Capability(BLEND, Prompt.UNUSED, needs=frozenset({"images"})),
-        Operation.DESCRIBE: Capability(DESCRIBE, Prompt.UNUSED, needs=frozenset({"images"})),
-    }
+    capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
     #: what Discord lets the bot's command take
     prompt_limit = 6000

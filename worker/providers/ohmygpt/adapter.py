@@ -13,16 +13,9 @@ from urllib.parse import urlsplit
 from worker.errors import QueryFailed
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
-from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.capability import understand
 from worker.providers.discord import (
-    BLEND,
-    DESCRIBE,
     DISCORD_HOSTS,
-    IMAGINE,
-    PAN,
-    UPSCALE,
-    VARIATION,
-    ZOOM,
     button_of,
     compose,
     listed_task,
@@ -32,6 +25,7 @@ from worker.providers.discord import (
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.model_versions import MIDJOURNEY
+from worker.providers.ohmygpt.capabilities import CAPABILITIES
 from worker.providers.ohmygpt.results import (
     CODES,
     DEFAULT_POOL,
@@ -42,7 +36,6 @@ from worker.providers.ohmygpt.results import (
     read_refusal,
     shown_imagine,
 )
-from worker.providers.options import one_of, picture
 from worker.providers.reading import identifier
 from worker.settings import Settings
 
@@ -50,12 +43,6 @@ ROOT = "/api/v1/ai/draw/mj"
 
 #: tasks on a page of the list: no more are documented
 PAGE_SIZE = 20
-
-_SPEED = {"speed": one_of("relax", "fast").as_field("type", {"relax": "NORMAL", "fast": "FAST"})}
-
-
-def _follow_up(*actions: str) -> Capability:
-    return Capability(_SPEED, Prompt.UNUSED, actions=actions)
 
 
 class OhMyGPT(Provider):
@@ -65,23 +52,7 @@ class OhMyGPT(Provider):
     title = TITLE
     prefix = "ohmygpt"
     key_setting = "OHMYGPT_API_KEY"
-    capabilities: ClassVar = {
-        Operation.IMAGINE: Capability(IMAGINE | _SPEED),
-        Operation.UPSCALE: _follow_up(*UPSCALE),
-        Operation.VARIATION: _follow_up(*VARIATION),
-        Operation.REROLL: _follow_up("reroll"),
-        Operation.PAN: _follow_up(*PAN),
-        Operation.ZOOM: _follow_up(*ZOOM),
-        Operation.REGION: Capability(
-            # The other pictures of this API are `data:` links too.
-            _SPEED | {"mask": picture(links=False, files=True).as_field("base64Mask")},
-            Prompt.UNUSED,
-            needs=frozenset({"mask"}),
-            actions=("variation_region",),
-        ),
-        Operation.BLEND: Capability(BLEND | _SPEED, Prompt.UNUSED, needs=frozenset({"images"})),
-        Operation.DESCRIBE: Capability(DESCRIBE | _SPEED, Prompt.UNUSED, needs=frozenset({"images"})),
-    }
+    capabilities: ClassVar = CAPABILITIES
     versions = MIDJOURNEY
     #: what Discord lets the bot's command take
     prompt_limit = 6000
