@@ -119,7 +119,7 @@ def _without_services(given: Mapping[str, str]) -> dict[str, str]:
 def _start(running: Embedded, port: int, delay: float) -> None:
     command = (
         *(sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--delay", str(delay)),
-        *("--hmac-key", running.env["KIE_WEBHOOK_HMAC_KEY"]),
+        *("--quiet", "--hmac-key", running.env["KIE_WEBHOOK_HMAC_KEY"]),
     )
     answers = partial(http_answers, LOOPBACK, port, "/livez")
     # The C library would keep 200 MB for the threads that once drew a picture, a heap for each of them.

@@ -63,7 +63,7 @@ def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
             **settings,
         }
         with embedded(Path(folder), env, say=_quietly, on_output=_quietly) as running:
-            options = ("--port", str(provider), "--delay", "0.2", "--size", "16")
+            options = ("--port", str(provider), "--delay", "0.2", "--size", "16", "--quiet")
             command = (sys.executable, "-m", "webhook.sandbox", *options)
             ready = partial(http_answers, LOOPBACK, provider, "/livez")
             running.supervisor.start(Child("sandbox", command, running.env, ready))

@@ -151,7 +151,7 @@ def running(
 def _provider(parts: Embedded, address: str, seed: int, delay: float) -> Child:
     port = int(address.rpartition(":")[2])
     command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--seed", str(seed))
-    options = ("--delay", str(delay), "--size", "32")
+    options = ("--delay", str(delay), "--size", "32", "--quiet")
     return Child(f"sandbox {port}", (*command, *options), parts.env, partial(http_answers, LOOPBACK, port, "/livez"))
 
 

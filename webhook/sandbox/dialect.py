@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from flask import Blueprint, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
+from webhook.sandbox.example import Example
 from webhook.sandbox.faults import ANSWERS, COURSE, FaultsInvalid, fault_words
 from webhook.sandbox.keys import asking_key
 from webhook.sandbox.server import Hangup
@@ -42,6 +43,10 @@ class Refusal(Exception):
 class Dialect(Vendor, Generic[T]):
     """One provider. A subclass names its endpoints in its constructor with `submits` and `answers`."""
 
+    #: what its vendor calls it, and the address that its clients ask in earnest
+    title: ClassVar[str]
+    instead_of: ClassVar[str]
+    example: ClassVar[Example]
     #: of its paths; the longest that fits decides which dialect answers for a path that does not exist
     prefix: ClassVar[str]
 
@@ -101,6 +106,7 @@ class Dialect(Vendor, Generic[T]):
             answer = self._answer(task, facts)
         except Refusal as refusal:
             answer = self.error(refusal)
+            facts["message"] = refusal.message
         self.studio.journal.note("submit", **{"status": answer.status_code, **facts})
         return answer
 
