@@ -8,7 +8,9 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +19,7 @@ from webhook.sandbox.app import DIALECTS
 from webhook.sandbox.faults import FaultsInvalid, check_faults
 from webhook.sandbox.keys import TROUBLES, WORDS
 
+F = TypeVar("F", bound=Callable[..., Any])
 #: where the search for a free port begins, and how many are tried
 FIRST_PORT, PORTS = 9000, 100
 #: stands in the examples
@@ -43,6 +46,13 @@ def _finite(_ctx: click.Context, _parameter: click.Parameter, value: float) -> f
     return value
 
 
+def _seconds(name: str, *, default: float, most: float, about: str) -> Callable[[F], F]:
+    kind = click.FloatRange(0, most)
+    return click.option(
+        name, type=kind, default=default, show_default=True, callback=_finite, metavar="SECONDS", help=about
+    )
+
+
 def _faults(_ctx: click.Context, _parameter: click.Parameter, text: str) -> dict[str, float]:
     try:
         return check_faults(json.loads(text))
@@ -59,15 +69,7 @@ def _faults(_ctx: click.Context, _parameter: click.Parameter, text: str) -> dict
     type=click.IntRange(0, 65_535),
     help=f"The port; 0 takes any free one.  [default: the first free one from {FIRST_PORT} on]",
 )
-@click.option(
-    "--delay",
-    type=click.FloatRange(0, 86_400),
-    default=2.0,
-    show_default=True,
-    callback=_finite,
-    metavar="SECONDS",
-    help="How long a generation takes.",
-)
+@_seconds("--delay", default=2.0, most=86_400, about="How long a generation takes.")
 @click.option(
     "--size",
     type=click.IntRange(2, 4096),
@@ -76,15 +78,7 @@ def _faults(_ctx: click.Context, _parameter: click.Parameter, text: str) -> dict
     metavar="PIXELS",
     help="The side of a picture.",
 )
-@click.option(
-    "--link-life",
-    type=click.FloatRange(0, 1e9),
-    default=86_400.0,
-    show_default=True,
-    callback=_finite,
-    metavar="SECONDS",
-    help="How long the link of a result works.",
-)
+@_seconds("--link-life", default=86_400.0, most=1e9, about="How long the link of a result works.")
 @click.option(
     "--faults",
     default="{}",
@@ -110,20 +104,18 @@ def sandbox(host: str, port: int | None, quiet: bool, as_json: bool, **options: 
         _tell_progress()
     if port is None:
         port = _free_port(host)
-    try:
-        with running(host=host, port=port, **options) as served:
-            _warn(served)
-            click.echo(
-                json.dumps(facts(served))
-                if as_json
-                else f"sandbox: serving on {served.url}"
-                if quiet
-                else _summary(served)
-            )
-            stop.wait()
-    except OSError as error:
-        hint = "; leave --port out, and it takes the next free one" if error.errno == errno.EADDRINUSE else ""
-        raise CannotServe(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
+    with ExitStack() as stack:
+        try:
+            served = stack.enter_context(running(host=host, port=port, **options))
+        except OSError as error:
+            hint = "; leave --port out, and it takes the next free one" if error.errno == errno.EADDRINUSE else ""
+            raise CannotServe(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
+        _warn(served)
+        if as_json:
+            click.echo(json.dumps(facts(served)))
+        else:
+            click.echo(f"sandbox: serving on {served.url}" if quiet else _summary(served))
+        stop.wait()
 
 
 def facts(served: Sandbox) -> dict[str, Any]:
