@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
+from tasks.ingest import news_of
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status
 from worker.ledger.rescuing import Orphan, Place, Placed
@@ -41,9 +42,6 @@ def adopt(
     `waiting`: task_id → the generation that waits to be submitted and is this task already. `prices`: of what this
     ledger has paid for; without, they count in no budget.
     """
-    # Celery reads the settings when it is imported, so not before they are complete.
-    from tasks.ingest import news_of  # noqa: PLC0415
-
     name, account = whose
     provider = here.provider(name, account)
     try:

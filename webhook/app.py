@@ -13,6 +13,7 @@ from webhook.bell import Bell
 from webhook.callbacks import Callbacks
 from webhook.committing import GroupCommit
 from webhook.errors import answer
+from worker.bells import ring
 from worker.clocks import broker_error
 from worker.errors import ConfigurationError
 from worker.redaction import configure_logging, redact
@@ -43,9 +44,6 @@ def create_app(services: Services | None = None) -> Flask:
 
 
 def _build(services: Services) -> Flask:
-    # Not above: the Celery application reads the settings when it is imported, and a wrong one must become a sentence.
-    from worker.bells import ring  # noqa: PLC0415
-
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
     bell = Bell(lambda: ring("ingest"))

@@ -1,4 +1,7 @@
-"""The Celery application (`celery -A worker`). Messages are bells: what is to be done stands in the ledger."""
+"""The Celery application (`celery -A worker`). Messages are bells: what is to be done stands in the ledger.
+
+It is configured on first use: importing it, and every module that needs it, reads no setting.
+"""
 
 import gc
 import logging
@@ -11,11 +14,12 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery, Task, bootsteps
+from celery.loaders.app import AppLoader
 from celery.signals import setup_logging, worker_before_create_process, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Queue
 
 from worker import draining, stopping, watchdog
-from worker.broker_url import celery_broker
+from worker.broker_url import CeleryBroker, celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.providers import PROVIDERS
 from worker.redaction import configure_logging
@@ -106,56 +110,71 @@ def tell_rarely(error: VersionTooOld) -> None:
         log.error("%s", error)
 
 
+class EnvironmentLoader(AppLoader):  # type: ignore[misc]  # Celery has no types
+    """Reads the settings when something of the configuration is first used, so that an import needs none.
+
+    Not a receiver of `on_configure`: Celery logs what one raises, and goes on with its own default broker.
+    """
+
+    def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
+        """Raises ConfigurationError; what is asked for next reads again."""
+        ours = _configuration(celery_broker(load_settings().redis_url))
+        return {**(super().read_configuration(env) or {}), **ours}
+
+
+def _configuration(broker: CeleryBroker) -> dict[str, Any]:
+    return {
+        "broker_url": broker.url,
+        "broker_use_ssl": broker.use_ssl,
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_queues": [Queue(name, routing_key=name) for name in dict.fromkeys(QUEUE_OF.values())],  # type: ignore[no-untyped-call]
+        "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF.items()},
+        "task_default_queue": "quick",
+        "task_create_missing_queues": False,
+        # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
+        "task_acks_late": False,
+        # Or a bell would wait for a busy process while another worker sleeps.
+        "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 1,
+        # A bell that cannot be rung at once is dropped: the clock rings again.
+        "task_publish_retry": False,
+        # Not before every lease that a drain renews has ended (`worker.draining`).
+        "task_time_limit": _TASK_SECONDS,
+        "task_soft_time_limit": 75,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            # Or kombu would try for six seconds to reach a broker that refuses.
+            "max_retries": 0,
+            "visibility_timeout": 180,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "global_keyprefix": KEY_PREFIX,
+            **broker.transport_options,
+        },
+        "worker_max_tasks_per_child": 500,
+        "worker_max_memory_per_child": 300_000,
+        "worker_send_task_events": False,
+    }
+
+
 app = Celery(
     "darkroom",
+    loader=EnvironmentLoader,
     task_cls=DrainingTask,
     include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
              "tasks.manifest", "tasks.notify", "tasks.prune", "tasks.reconcile"],
 )  # fmt: skip
-_broker = celery_broker(load_settings().redis_url)
-app.conf.update(
-    broker_url=_broker.url,
-    broker_use_ssl=_broker.use_ssl,
-    result_backend=None,
-    task_ignore_result=True,
-    task_store_errors_even_if_ignored=False,
-    task_serializer="json",
-    accept_content=["json"],
-    task_queues=[Queue(name, routing_key=name) for name in dict.fromkeys(QUEUE_OF.values())],  # type: ignore[no-untyped-call]
-    task_routes={task: {"queue": queue} for task, queue in QUEUE_OF.items()},
-    task_default_queue="quick",
-    task_create_missing_queues=False,
-    # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
-    task_acks_late=False,
-    # Or a bell would wait for a busy process while another worker sleeps.
-    worker_disable_prefetch=True,
-    worker_prefetch_multiplier=1,
-    # A bell that cannot be rung at once is dropped: the clock rings again.
-    task_publish_retry=False,
-    # Not before every lease that a drain renews has ended (`worker.draining`).
-    task_time_limit=_TASK_SECONDS,
-    task_soft_time_limit=75,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
-    broker_connection_retry_on_startup=True,
-    # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
-    broker_connection_max_retries=None,
-    broker_transport_options={
-        # Or kombu would try for six seconds to reach a broker that refuses.
-        "max_retries": 0,
-        "visibility_timeout": 180,
-        "unacked_restore_interval": 10,
-        "unacked_restore_throttle": 1,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        "global_keyprefix": KEY_PREFIX,
-        **_broker.transport_options,
-    },
-    worker_max_tasks_per_child=500,
-    worker_max_memory_per_child=300_000,
-    worker_send_task_events=False,
-)
 
 
 class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types

@@ -5,6 +5,7 @@ Where the database is a server, work does not depend on the machine's own clock;
 
 from datetime import UTC, datetime, timedelta
 
+from worker.celery import app
 from worker.ledger.server_clock import system_clock
 
 #: less is told to nobody
@@ -13,9 +14,6 @@ TOLERANCE = timedelta(seconds=5)
 
 def broker_error() -> timedelta:
     """How far this machine's clock is ahead of the broker's; raises what Celery does if that cannot be spoken to."""
-    # It reads the settings when it is imported, and a wrong one must become a sentence.
-    from worker.celery import app  # noqa: PLC0415
-
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=0)
         seconds, microseconds = connection.default_channel.client.time()

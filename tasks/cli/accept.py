@@ -4,8 +4,9 @@ import re
 
 import click
 
-from tasks.cli.connection import open_services, ring
+from tasks.cli.connection import open_services
 from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
+from tasks.cli.wakeup import ring
 from tasks.cli.who import who
 from tasks.refused import kind_of
 from worker.errors import ArchiveError, NotFound

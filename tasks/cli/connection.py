@@ -1,6 +1,5 @@
 """What a command works with: the ledger and services that the environment and the data folder name."""
 
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.cli.output import note
 from worker.data_folder import read_values
 from worker.embedded import attach
 from worker.errors import ConfigurationError
@@ -100,17 +98,3 @@ def open_services() -> "Iterator[Services]":
         yield here
     finally:
         here.close()
-
-
-def ring(*kinds: str) -> bool:
-    """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
-    # Celery reads the settings when it is imported, so not before they are complete.
-    from worker.bells import ring as ring_bell  # noqa: PLC0415
-
-    logging.getLogger("worker.bells").setLevel(logging.ERROR)
-    if ring_bell(*kinds):
-        return True
-    note(
-        "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
-    )
-    return False

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from tasks.cli.connection import open_ledger, ring
+from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
+from tasks.cli.wakeup import ring
 from tasks.cli.who import who
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import State, iso

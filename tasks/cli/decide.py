@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings, ring
+from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.scope import newest_batch
+from tasks.cli.wakeup import ring
 from worker.account_keys import title_of
 from worker.errors import ConfigurationError
 from worker.generation import State

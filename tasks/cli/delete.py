@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 
 from tasks.cli.audit import described
-from tasks.cli.connection import open_services, ring
+from tasks.cli.connection import open_services
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.scope import newest_batch
+from tasks.cli.wakeup import ring
 from tasks.cli.who import who
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError

@@ -6,6 +6,7 @@ import click
 
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, note, print_json
+from tasks.prune import bites
 from worker.errors import ConfigurationError
 
 #: what a row of each table stands for
@@ -36,8 +37,6 @@ def prune(dry_run: bool, as_json: bool) -> None:
         if dry_run:
             gone.update(ledger.pruning.count(before))
         else:
-            from tasks.prune import bites  # noqa: PLC0415 - it imports Celery, which reads the settings
-
             for bite in bites(ledger, before):
                 gone.update(bite)
     if as_json:

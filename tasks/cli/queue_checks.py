@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 from tasks.cli.finding import Finding, Verdict
+from worker.bells import waiting
 
 
 def examine_queues() -> Iterator[Finding]:
-    # Celery reads the settings when it is imported, so not before they are complete.
-    from worker.bells import waiting  # noqa: PLC0415
-
     try:
         queues = waiting()
     except Exception as error:  # noqa: BLE001  the finding says what kombu or redis-py said

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 import click
 
 from tasks.adopting import adopt
-from tasks.cli.connection import open_services, ring
+from tasks.cli.connection import open_services
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.reading import pages
 from tasks.cli.reconcile_report import Report, document, lines
 from tasks.cli.span import read_span
+from tasks.cli.wakeup import ring
 from tasks.cli.who import who
 from tasks.comparing import PAGE, compare
 from worker.account_keys import title_of

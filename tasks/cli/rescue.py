@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 import click
 
 from tasks.adopting import adopt, has_result, orphan_of
-from tasks.cli.connection import open_services, ring
+from tasks.cli.connection import open_services
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.reading import pages
 from tasks.cli.span import read_span
+from tasks.cli.wakeup import ring
 from worker.account_keys import title_of
 from worker.errors import DarkroomError, QueryFailed
 from worker.generation import Status

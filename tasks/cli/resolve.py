@@ -2,8 +2,9 @@
 
 import click
 
-from tasks.cli.connection import open_ledger, open_services, ring
+from tasks.cli.connection import open_ledger, open_services
 from tasks.cli.output import json_option, print_json
+from tasks.cli.wakeup import ring
 from tasks.cli.who import who
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound

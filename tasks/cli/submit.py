@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from tasks.cli.assumed import assumed_in
-from tasks.cli.connection import open_services, ring
+from tasks.cli.connection import open_services
 from tasks.cli.file_format import LARGEST
 from tasks.cli.odd_prompts import oddities_of, tell_oddities
 from tasks.cli.options import FirstOperation, read_options
@@ -22,6 +22,7 @@ from tasks.cli.record import of_generation
 from tasks.cli.scope import BatchScope, FamilyScope
 from tasks.cli.submission import begun
 from tasks.cli.submission_note import digest_in
+from tasks.cli.wakeup import ring
 from tasks.cli.wishes import Defaults, from_entries, on_parent
 from tasks.waiting import waits_of
 from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, RequestInvalid

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.cli.prompt_file import Entry
+from tasks.follow_up import child_of
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, State, operation_of
 from worker.ledger.creation import NewGeneration
@@ -58,9 +59,6 @@ def on_parent(
         raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
     if operation is None:
         raise RequestInvalid(f"{parent.id} offers {action!r}, but Darkroom does not know what that is")
-    # With it comes Celery, which reads the settings when it is imported, so not before they are complete.
-    from tasks.follow_up import child_of  # noqa: PLC0415
-
     new = child_of(parent, FollowUp(action, _follow_ups(here, provider, defaults.follow_up)), dedupe=_dedupe(key))
     if prompt is not None:
         _refuse_unused(provider, operation, prompt)

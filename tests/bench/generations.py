@@ -14,6 +14,7 @@ import redis
 
 from tests.bench.machine import Machine, cpu_seconds, machine
 from tests.bench.receiver import valkey
+from worker.bells import ring
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 
@@ -31,8 +32,6 @@ def cpu_per_generation(count: int) -> float:
 
 
 def archive(running: Machine, count: int) -> None:
-    from worker.bells import ring  # noqa: PLC0415  Celery reads the settings when it is imported
-
     ledger = running.services.ledger
     requests = (GenerationRequest(Operation.IMAGINE, f"tiny: number {number}") for number in range(count))
     made = ledger.creation.create([NewGeneration("acedata", request) for request in requests], "bench")

@@ -20,7 +20,7 @@ def bells(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         rung.extend(kinds)
         return True
 
-    monkeypatch.setattr("worker.bells.ring", ring)
+    monkeypatch.setattr("webhook.app.ring", ring)
     return rung
 
 

@@ -1,0 +1,17 @@
+"""Wake the workers from a command. Apart from `tasks.cli.connection`, because with it comes Celery."""
+
+import logging
+
+import worker.bells
+from tasks.cli.output import note
+
+
+def ring(*kinds: str) -> bool:
+    """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
+    logging.getLogger("worker.bells").setLevel(logging.ERROR)
+    if worker.bells.ring(*kinds):
+        return True
+    note(
+        "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
+    )
+    return False
