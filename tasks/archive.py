@@ -33,6 +33,7 @@ from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, St
 from worker.providers import end_is_proven
 from worker.redaction import described
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ LONG = LongDownloads(THREADS // 4)
 _DIED = "workers died or hung while they worked on it; their logs may tell why"
 
 
-@app.task(name="archive")
+@app.task(name=Step.ARCHIVE)
 def archive() -> None:
     """Store what succeeded, the links that die first first."""
     here = services()
@@ -69,7 +70,7 @@ def archive() -> None:
         threads=THREADS,
         takes_long=LONG.holds,
     ):
-        ring_if_due(here.ledger, "follow_up")
+        ring_if_due(here.ledger, Step.FOLLOW_UP)
 
 
 def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:

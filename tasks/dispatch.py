@@ -9,18 +9,19 @@ from worker.prices import Prices
 from worker.providers import PROVIDERS
 from worker.restore_marker import keep_watch
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
 
-@app.task(name="dispatch")
+@app.task(name=Step.DISPATCH)
 def dispatch() -> None:
     """Let waiting generations go, as many as the accounts of their providers and the budgets allow."""
     here = services()
     keep_watch(here)
     prices = here.prices
     if sum(_dispatch(here, name, prices) for name in PROVIDERS):
-        ring("submit")
+        ring(Step.SUBMIT)
 
 
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:

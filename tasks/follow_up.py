@@ -13,13 +13,14 @@ from worker.providers.capability import Prompt
 from worker.recipe import FollowUp, expand
 from worker.redaction import described
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
 BATCH = 50
 
 
-@app.task(name="follow_up")
+@app.task(name=Step.FOLLOW_UP)
 def follow_up() -> None:
     """Create what archived generations ask for: exactly once, however often this runs."""
     here = services()
@@ -27,7 +28,7 @@ def follow_up() -> None:
     while not stopping.is_asked() and (parents := here.ledger.following.due(BATCH)):
         created += sum(_create(here, parent) for parent in parents)
     if created:
-        ring("dispatch")
+        ring(Step.DISPATCH)
 
 
 def _create(here: Services, parent: Generation) -> int:

@@ -22,6 +22,7 @@ from worker.providers import PROVIDERS, Callback, Provider
 from worker.providers.bodies import json_body
 from worker.redaction import described
 from worker.services import Services, services
+from worker.steps import Step
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ UNCONFIRMABLE = timedelta(seconds=30)
 MOST_LINKS = 64
 
 
-@app.task(name="ingest")
+@app.task(name=Step.INGEST)
 def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
@@ -187,10 +188,10 @@ def apply(here: Services, news: list[News]) -> None:
         if verdict == "applied" and isinstance(item.outcome, Outcome)
     }
     if Status.SUCCEEDED in ended:
-        ring("archive")
+        ring(Step.ARCHIVE)
     if ended - {Status.IN_PROGRESS}:
         # Room at the provider is free again.
-        ring_if_due(here.ledger, "dispatch")
+        ring_if_due(here.ledger, Step.DISPATCH)
 
 
 def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:

@@ -15,6 +15,7 @@ from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, L
 from worker.ledger.inventory import PAGE
 from worker.ledger.manifests import BatchClaim
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ SLICE = 10.0
 MEMORY_PART = 1024 * 1024
 
 
-@app.task(name="manifest")
+@app.task(name=Step.MANIFEST)
 def manifest() -> None:
     """Write those that are due, until none is."""
     here = services()

@@ -21,6 +21,7 @@ from worker.posting import Line, Refusal
 from worker.redaction import described, redact
 from worker.services import Services, services
 from worker.standard_webhooks import WebhookSigner
+from worker.steps import Step
 from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ SLICE_SECONDS = 10.0
 Send = Callable[[EventDelivery], Refusal | None]
 
 
-@app.task(name="notify")
+@app.task(name=Step.NOTIFY)
 def notify() -> None:
     """Deliver what is due, to each subscriber in the order of the events; one that fails holds up no other."""
     here = services()
@@ -47,7 +48,7 @@ def notify() -> None:
     for claim, one in zip(claims, served, strict=True):
         if (error := one.exception()) is not None:
             log.error("events wait for %s", claim.subscriber, exc_info=error)
-    ring_if_due(here.ledger, "notify")
+    ring_if_due(here.ledger, Step.NOTIFY)
 
 
 def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:

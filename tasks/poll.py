@@ -23,6 +23,7 @@ from worker.ledger.watching import Silent
 from worker.providers import Provider
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ Question = Callable[[Services, str, str, list[Silent]], Answered]
 _UNKNOWN = "the provider has no such task, or no result of it, an hour after it took it"
 
 
-@app.task(name="poll")
+@app.task(name=Step.POLL)
 def poll() -> None:
     """Take those that are due and ask: by task_id, or unconfirmed ones by what marks them as ours."""
     here = services()

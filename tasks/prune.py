@@ -12,6 +12,7 @@ from worker.celery import app
 from worker.ledger import Ledger
 from worker.ledger.pruning import Bite
 from worker.services import services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ SLICE = 10.0
 PAUSE = 0.02
 
 
-@app.task(name="prune")
+@app.task(name=Step.PRUNE)
 def prune() -> None:
     """Delete until nothing is old any more, or the slice is over; then another task goes on."""
     here = services()
@@ -34,7 +35,7 @@ def prune() -> None:
         if stopping.is_asked():
             break
         if time.monotonic() > closing:
-            ring("prune")
+            ring(Step.PRUNE)
             break
     if any(gone.values()):
         log.info("pruned: %s", ", ".join(f"{count} {table}" for table, count in gone.items() if count))

@@ -27,13 +27,14 @@ from worker.providers.http import posts_begun
 from worker.redaction import described
 from worker.restore_marker import keep_watch
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
 THREADS = 16
 
 
-@app.task(name="submit")
+@app.task(name=Step.SUBMIT)
 def submit() -> None:
     """Submit what was dispatched. Each claim is committed before its POST, and its POST is never repeated."""
     here = services()
@@ -51,7 +52,7 @@ def submit() -> None:
         # Whatever came in between, also a COMMIT without an answer: what was not sent is no person's business.
         patiently(submissions.give_back_unsent)
     if done:
-        ring_if_due(here.ledger, "dispatch")
+        ring_if_due(here.ledger, Step.DISPATCH)
 
 
 def submit_one(here: Services, claim: Claim) -> Submitted | News:

@@ -71,6 +71,6 @@ RECONCILE = {
     "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.expire"),
     "the dead found and not committed": Step("after", *FLUSH),
     "the dead found": Step("after", SUBMISSIONS, "Submissions.expire"),
-    "before the bells": Step("before", "tasks.reconcile", "ring"),
-    "the bells rung": Step("after", "tasks.reconcile", "ring"),
+    "before the bells": Step("before", "tasks.sweep", "ring"),
+    "the bells rung": Step("after", "tasks.sweep", "ring"),
 }

@@ -19,6 +19,7 @@ from worker.errors import ConfigurationError
 from worker.redaction import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
+from worker.steps import Step
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -46,7 +47,7 @@ def create_app(services: Services | None = None) -> Flask:
 def _build(services: Services) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    bell = Bell(lambda: ring("ingest"))
+    bell = Bell(lambda: ring(Step.INGEST))
     # A ledger that was closed opens new connections when it is used again.
     group = GroupCommit(services.ledger.inbox.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)

@@ -25,6 +25,7 @@ from worker.providers import PROVIDERS
 from worker.redaction import configure_logging
 from worker.services import secret_values, services
 from worker.settings import load_settings
+from worker.steps import QUEUES, Step
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +43,12 @@ _TELL_SECONDS = 600
 
 #: what the names of our queues begin with in the broker
 KEY_PREFIX = "darkroom:"
-#: which queue carries which task; the worker of the clock serves `control` and helps with `quick`
-QUEUE_OF = {
-    "dispatch": "quick",
-    "ingest": "quick",
-    "follow_up": "quick",
-    "submit": "submit",
-    "poll": "submit",
-    "notify": "submit",
-    "archive": "archive",
-    "manifest": "archive",
-    "prune": "archive",
-    "ping": "archive",
-    # Nobody sends it: the clock calls it itself.
-    "reconcile": "control",
-}
 
 
 class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
     """Base of every task: notes that its worker lives, and leaves work undone quietly when the ledger is away.
 
-    Nothing is retried by Celery: what is still due is found by `reconcile`.
+    Nothing is retried by Celery: what is still due is found by the sweep.
     """
 
     #: False in the process of the clock, which lives as long as its passes do
@@ -131,9 +117,9 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_queues": [Queue(name, routing_key=name) for name in dict.fromkeys(QUEUE_OF.values())],  # type: ignore[no-untyped-call]
-        "task_routes": {task: {"queue": queue} for task, queue in QUEUE_OF.items()},
-        "task_default_queue": "quick",
+        "task_queues": [Queue(name, routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        "task_routes": {step.value: {"queue": step.queue} for step in Step},
+        "task_default_queue": Step.DISPATCH.queue,
         "task_create_missing_queues": False,
         # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
         "task_acks_late": False,
@@ -172,9 +158,8 @@ app = Celery(
     "darkroom",
     loader=EnvironmentLoader,
     task_cls=DrainingTask,
-    include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
-             "tasks.manifest", "tasks.notify", "tasks.prune", "tasks.reconcile"],
-)  # fmt: skip
+    include=[step.module for step in Step],
+)
 
 
 class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
@@ -199,11 +184,6 @@ class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
 
 
 app.steps["consumer"].add(WatchedLoop)
-
-
-@app.task(name="ping")
-def ping() -> None:
-    """Proves that a worker executes tasks; its heartbeat is written by the base class."""
 
 
 @setup_logging.connect

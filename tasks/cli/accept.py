@@ -12,6 +12,7 @@ from tasks.refused import kind_of
 from worker.errors import ArchiveError, NotFound
 from worker.generation import Asset
 from worker.services import Services
+from worker.steps import Step
 
 _ID = re.compile(r"(?:asset:)?(?P<generation>gen_\w+)(?:/(?P<index>\d{1,4}))?")
 #: states in which an asset may still be archived
@@ -55,7 +56,7 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
     if not yes:
         note("nothing was changed: repeat it with --yes to archive them")
     elif missing < len(wanted):
-        ring("archive")
+        ring(Step.ARCHIVE)
     ctx.exit(1 if missing else 0)
 
 

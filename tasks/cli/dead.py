@@ -16,6 +16,7 @@ from worker.errors import NotFound, RequestInvalid
 from worker.generation import State, iso
 from worker.ledger import Ledger
 from worker.ledger.unclear import Person
+from worker.steps import Step
 
 #: more than anybody looks through
 ALL = 100_000
@@ -126,9 +127,9 @@ def replay(
     _check(letter_ids, everything=everything, kind=kind)
     with open_ledger() as ledger:
         chosen = list(dict.fromkeys(letter_ids or (letter.id for _, letter in _letters(ledger, kind))))
-        bells, done = _replay_all(ledger, chosen, as_json=as_json)
-        if bells:
-            ring(*bells)
+        steps, done = _replay_all(ledger, chosen, as_json=as_json)
+        if steps:
+            ring(*steps)
     if not chosen:
         note("nothing was given up")
     ctx.exit(0 if done == len(chosen) else 1)
@@ -184,23 +185,23 @@ def _letters(ledger: Ledger, kind: str | None) -> list[tuple[str, Letter]]:
     return [(name, letter) for name, find in KINDS.items() if kind in {None, name} for letter in find(ledger)]
 
 
-def _replay_all(ledger: Ledger, letter_ids: Sequence[str], *, as_json: bool) -> tuple[list[str], int]:
+def _replay_all(ledger: Ledger, letter_ids: Sequence[str], *, as_json: bool) -> tuple[list[Step], int]:
     """Which steps of the flow have something to do now, and how many could be applied."""
-    bells: dict[str, None] = {}
+    steps: dict[Step, None] = {}
     done = 0
     for letter_id in letter_ids:
-        replays = ((pattern.fullmatch(letter_id), bell, again) for pattern, bell, again in _REPLAYS)
-        match, bell, again = next(found for found in replays if found[0])
+        replays = ((pattern.fullmatch(letter_id), step, again) for pattern, step, again in _REPLAYS)
+        match, step, again = next(found for found in replays if found[0])
         assert match  # noqa: S101 - what fits none of them was refused before
         is_done, message = again(ledger, match)
         if is_done:
             done += 1
-            bells[bell] = None
+            steps[step] = None
         if as_json:
             print_json({"id": letter_id, "done": is_done, "message": message})
         else:
             click.echo(f"{letter_id} {message}")
-    return list(bells), done
+    return list(steps), done
 
 
 def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
@@ -246,9 +247,9 @@ _ASSET = re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})")
 _EVENT = re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)")
 _FOLLOW_UP = re.compile(r"follow-up:(?P<generation>\w+)")
 #: the form of an ID, which step of the flow goes on with it, and what to do
-_REPLAYS: list[tuple[re.Pattern[str], str, Callable[[Ledger, re.Match[str]], tuple[bool, str]]]] = [
-    (_CALLBACK, "ingest", _callback_again),
-    (_ASSET, "archive", _asset_again),
-    (_EVENT, "notify", _event_again),
-    (_FOLLOW_UP, "follow_up", _follow_up_again),
+_REPLAYS: list[tuple[re.Pattern[str], Step, Callable[[Ledger, re.Match[str]], tuple[bool, str]]]] = [
+    (_CALLBACK, Step.INGEST, _callback_again),
+    (_ASSET, Step.ARCHIVE, _asset_again),
+    (_EVENT, Step.NOTIFY, _event_again),
+    (_FOLLOW_UP, Step.FOLLOW_UP, _follow_up_again),
 ]

@@ -14,6 +14,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.queries import Queries
 from worker.providers import PROVIDERS, account_keys
+from worker.steps import Step
 
 PAGE = 1000
 
@@ -85,7 +86,7 @@ def retry(
 
     exit_code = _report(after, changed, told, as_json=as_json)
     if changed:
-        ring("dispatch", "archive")
+        ring(Step.DISPATCH, Step.ARCHIVE)
     ctx.exit(exit_code)
 
 
@@ -143,7 +144,7 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
             )
             click.echo(f"{title_of(provider, name)} goes on{held}")
     if resumed:
-        ring("dispatch")
+        ring(Step.DISPATCH)
 
 
 def _require_account(provider: str, account: str) -> None:

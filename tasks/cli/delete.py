@@ -16,6 +16,7 @@ from worker.errors import ArchiveError, ConfigurationError
 from worker.generation import Asset, Generation
 from worker.ledger.unclear import Person
 from worker.services import Services
+from worker.steps import Step
 
 #: generations that one transaction deletes
 _BITE = 50
@@ -74,7 +75,7 @@ def delete(
     if not yes:
         note("nothing was deleted: repeat it with --yes to do it")
     elif refused < len(chosen):
-        ring("manifest", "notify")
+        ring(Step.MANIFEST, Step.NOTIFY)
     ctx.exit(1 if refused else 0)
 
 

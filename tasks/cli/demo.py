@@ -33,6 +33,7 @@ from worker.processes import Child
 from worker.providers import PROVIDERS, provider_class
 from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
 from worker.settings import load_settings, provider_prefixes
+from worker.steps import Step
 from worker.stop_signals import StopSignals
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
@@ -134,7 +135,7 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
     with closing(Ledger(load_settings().ledger_url)) as ledger:
         made = ledger.creation.create(wishes(), BATCH)
         note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
-        ring("dispatch")
+        ring(Step.DISPATCH)
         scope = BatchScope(ledger, BATCH)
         _follow(scope, signals, log, limit)
         generations = sorted(scope.all(), key=lambda one: one.id)

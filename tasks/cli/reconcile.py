@@ -22,6 +22,7 @@ from worker.ledger.rescuing import Place
 from worker.redaction import redact
 from worker.restore_marker import keep_watch, read, write
 from worker.services import Services
+from worker.steps import Step
 
 #: how far back without a better reason
 _USUAL = timedelta(hours=24)
@@ -61,7 +62,7 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
         for line in lines(report):
             click.echo(one_line(redact(line)))
     if report.opened:
-        ring("dispatch", "archive", "poll")
+        ring(Step.DISPATCH, Step.ARCHIVE, Step.POLL)
     if confirm and not stopped:
         note("there was nothing to confirm")
     elif confirm and obstacle is not None:

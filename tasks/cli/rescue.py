@@ -18,6 +18,7 @@ from worker.generation import Status
 from worker.ledger.rescuing import Place, Placed
 from worker.providers.listing import ListedTask
 from worker.services import Services
+from worker.steps import Step
 
 #: tasks that are written down in one transaction
 PAGE = 100
@@ -65,7 +66,7 @@ def _rescue(here: Services, name: str, account: str, since: datetime, *, dry_run
             if place.place is not Place.KNOWN:
                 _tell(task, place, taken, dry_run=dry_run, as_json=as_json)
         if not dry_run and any(done):
-            ring("archive", "poll")
+            ring(Step.ARCHIVE, Step.POLL)
     return told
 
 

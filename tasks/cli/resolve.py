@@ -10,6 +10,7 @@ from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
 from worker.ledger.unclear import Decision, Person
 from worker.services import Services
+from worker.steps import Step
 
 _DONE = {
     Decision.CHARGED: "failed: it was charged, and there is no result",
@@ -54,7 +55,7 @@ def resolve(
             print_json({"id": generation_id, **facts, "message": message})
         else:
             click.echo(f"{generation_id} {message}")
-    ring(*(["poll"] if task_id else []), "dispatch")
+    ring(*([Step.POLL] if task_id else []), Step.DISPATCH)
 
 
 def _check_task(here: Services, generation_id: str, task_id: str) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, Generation, State, Transition
 from worker.ledger import Ledger
+from worker.steps import Step
 
 PAGE = 1000
 
@@ -87,7 +88,7 @@ class BatchScope:
 
     def is_done(self) -> bool:
         counts = self.counts()
-        if counts.keys() & OPEN or "follow_up" in self._ledger.watching.due():
+        if counts.keys() & OPEN or Step.FOLLOW_UP in self._ledger.watching.due():
             return False
         # Follow-ups that were created between the two questions show in a third.
         return self.counts() == counts

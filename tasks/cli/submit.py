@@ -30,6 +30,7 @@ from worker.generation import Generation, Operation
 from worker.ledger.creation import NewGeneration
 from worker.providers import PROVIDERS
 from worker.services import Services
+from worker.steps import Step
 
 STDIN = "-"
 _STDIN_NAME = "standard input"
@@ -126,7 +127,7 @@ def submit(
             note(f"{len(made)} in {batch_id}; follow them with `darkroom watch {batch_id}`")
         _tell_if_stopped(here)
         _tell_what_is_assumed(here, wanted)
-        ring("dispatch")
+        ring(Step.DISPATCH)
         if then_watch:
             whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
             ids = [generation.id for generation in made]

@@ -4,12 +4,13 @@ import logging
 
 import worker.bells
 from tasks.cli.output import note
+from worker.steps import Step
 
 
-def ring(*kinds: str) -> bool:
+def ring(*steps: Step) -> bool:
     """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
     logging.getLogger("worker.bells").setLevel(logging.ERROR)
-    if worker.bells.ring(*kinds):
+    if worker.bells.ring(*steps):
         return True
     note(
         "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"

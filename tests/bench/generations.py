@@ -17,6 +17,7 @@ from tests.bench.receiver import valkey
 from worker.bells import ring
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
+from worker.steps import Step
 
 #: seconds
 _PATIENCE = 300
@@ -36,7 +37,7 @@ def archive(running: Machine, count: int) -> None:
     requests = (GenerationRequest(Operation.IMAGINE, f"tiny: number {number}") for number in range(count))
     made = ledger.creation.create([NewGeneration("acedata", request) for request in requests], "bench")
     batch = str(made[0].batch_id)
-    ring("dispatch")
+    ring(Step.DISPATCH)
     deadline = time.monotonic() + _PATIENCE
     while ledger.queries.counts(batch) != {State.ARCHIVED: count}:
         if time.monotonic() > deadline:

@@ -23,7 +23,7 @@ from worker.servers import LOOPBACK, http_answers
 
 pytestmark = [pytest.mark.system, pytest.mark.processes, pytest.mark.timeout(90)]
 
-_IMPATIENT = "import tasks.reconcile, worker.celery; tasks.reconcile.HANGS_AFTER = worker.celery._LAST_SECONDS = 3"
+_IMPATIENT = "import tasks.sweep, worker.celery; tasks.sweep.HANGS_AFTER = worker.celery._LAST_SECONDS = 3"
 #: seconds until a process is there and at work, however busy the machine is
 PATIENCE = 40
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reconcile import keep_time
+from tasks.sweep import keep_time
 from tests.computer import eventually
 from tests.factories import queued
 from tests.procfile import running_clock
@@ -37,8 +37,8 @@ def clock_at_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     with monkeypatch.context() as patch:
         patch.setattr("worker.stopping.is_asked", over.is_set)
         patch.setattr("worker.bells.send", rung.extend)
-        patch.setattr("tasks.reconcile.PAUSE", 0.01)
-        patch.setattr("tasks.reconcile.HEARTBEAT_SECONDS", 0.05)
+        patch.setattr("tasks.sweep.PAUSE", 0.01)
+        patch.setattr("tasks.sweep.HEARTBEAT_SECONDS", 0.05)
         thread = threading.Thread(target=keep_time, args=("clock@here",))
         thread.start()
         try:

@@ -15,7 +15,7 @@ from celery import Celery
 
 import worker.services
 from tasks.notify import notify
-from tasks.reconcile import reconcile
+from tasks.sweep import sweep
 from tests import process_services
 from tests.broker import running_broker
 from tests.clock import NOON, FakeClock
@@ -69,7 +69,7 @@ def subscribe(monkeypatch: pytest.MonkeyPatch, here: Services) -> Iterator[Subsc
             started = [running.enter_context(subscriber(answer)) for answer in answers or (lambda _: 204,)]
             monkeypatch.setenv("DARKROOM_NOTIFY_URLS", ",".join(one.url for one in started))
             process_services.forget()
-            reconcile()
+            sweep()
             return started
 
         yield start
@@ -83,7 +83,7 @@ def first(status: int, times: int = 1) -> Callable[[int], int]:
 def test_every_event_arrives_signed_and_in_order(here: Services, subscribe: Subscribe, bells: list[str]):
     (one,) = subscribe()
     ids = archived(here.ledger, 2, key=None)
-    reconcile()
+    sweep()
     assert "notify" in bells
     notify()
     assert sorted(one.types) == sorted(FLOW * 2)
@@ -95,7 +95,7 @@ def test_every_event_arrives_signed_and_in_order(here: Services, subscribe: Subs
     assert all(received.headers["content-type"] == "application/json" for received in one.received)
     bells.clear()
     notify()
-    reconcile()
+    sweep()
     assert (len(one.received), bells) == (8, [])
 
 
@@ -266,7 +266,7 @@ def test_a_subscriber_may_leave_while_it_is_served(
     monkeypatch.delenv("DARKROOM_NOTIFY_URLS")
     process_services.forget()
     notify()
-    reconcile()
+    sweep()
     assert "notify" not in services().ledger.watching.due()
 
 
@@ -295,8 +295,8 @@ def test_a_task_of_another_application_gets_the_event_by_its_name(
     our_broker(redis_url)
     monkeypatch.setattr("worker.bells.ring", lambda *_: True)
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event, search.index@search")
-    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
-    reconcile()
+    monkeypatch.setattr("tasks.sweep.ring", lambda *_: True)
+    sweep()
     (generation_id,) = archived(here.ledger)
     notify()
     theirs = Celery("billing", broker=redis_url)
@@ -319,8 +319,8 @@ def test_an_error_that_nobody_expected_of_the_broker_is_tried_again_later(
     here: Services, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event")
-    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
-    reconcile()
+    monkeypatch.setattr("tasks.sweep.ring", lambda *_: True)
+    sweep()
     archived(here.ledger)
 
     def nonsense(*_: object, **__: object) -> None:
@@ -338,8 +338,8 @@ def test_a_broker_that_is_away_is_tried_again_later(
 ):
     our_broker("redis://:hunter2hunter2@127.0.0.1:1/0")
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event")
-    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
-    reconcile()
+    monkeypatch.setattr("tasks.sweep.ring", lambda *_: True)
+    sweep()
     archived(here.ledger)
     for _ in range(10):
         notify()

@@ -7,16 +7,17 @@ from datetime import timedelta
 import pytest
 
 from tasks.notify import serve
-from tasks.reconcile import reconcile
+from tasks.sweep import sweep
 from tests import process_services
 from tests.factories import LEASE, PROVIDER, archived, claimed, delivery, queued, submitted, succeeded
 from tests.next_version import NEXT, need
-from worker.celery import QUEUE_OF, app
+from worker.celery import app
 from worker.ledger import Ledger, compatibility
 from worker.ledger.compatibility import REVISION
 from worker.ledger.dispatching import Limits
 from worker.ledger.server_clock import system_clock
 from worker.services import services
+from worker.steps import Step
 from worker.subscribers import Webhook
 
 SUBSCRIBER = "https://shop.example/hook"
@@ -54,15 +55,15 @@ def make_everything_due(ledger: Ledger) -> set[str]:
 
 def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, caplog: pytest.LogCaptureFixture):
     due = make_everything_due(ledger)
-    assert due == QUEUE_OF.keys() - {"prune", "ping", "reconcile"}
+    assert due == {step for step in Step if step.is_found_due}
     counts = ledger.queries.counts()
     # Or each would ask the bucket first.
     ledger.gates.compare(None)
     need(ledger, NEXT)
     with caplog.at_level(logging.WARNING):
         app.loader.import_default_modules()
-        for name in QUEUE_OF:
-            app.tasks[name]()
+        for step in Step:
+            app.tasks[step]()
     assert [record.levelname for record in caplog.records if "too old for its ledger" in record.message] == ["ERROR"]
     assert len(caplog.records) == 1
     need(ledger, REVISION)
@@ -72,7 +73,7 @@ def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, c
 
 def test_its_clock_is_not_said_to_hang(ledger: Ledger):
     need(ledger, NEXT)
-    assert reconcile.run()
+    assert sweep.run()
 
 
 def test_a_subscriber_is_left_to_newer_workers_at_once(ledger: Ledger):

@@ -1,11 +1,11 @@
-"""What reconcile looks for: silent generations, forgotten work, and workers that stopped."""
+"""What the sweep looks for: silent generations, forgotten work, and workers that stopped."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import Select, bindparam, select, text, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.compatibility import REVISION, oldest_code
@@ -34,6 +34,7 @@ from worker.ledger.tables import (
     heartbeats,
 )
 from worker.ledger.types import CleanText, UtcDateTime
+from worker.steps import Step
 
 #: how long after its submission an unclear one is asked for at the most, while its provider does not answer
 LAST_QUESTION = timedelta(hours=24)
@@ -61,24 +62,24 @@ _IN_LINE = (
     )
     .order_by(_f.provider, _f.pinned, _f.priority.desc(), _f.turn, _f.flow)
 )
-#: kind of work (name of its task) → a row of it that is due now
-_DUE = {
-    kind: [query.limit(1) for query in queries]
-    for kind, queries in {
-        "ingest": [select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))],
+#: step → a row of it that is due now
+_DUE: dict[Step, list[Select[Any]]] = {
+    step: [query.limit(1) for query in queries]
+    for step, queries in {
+        Step.INGEST: [select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))],
         # What is held by a budget, too: a new day or a higher cap makes room without a word.
-        "dispatch": [
+        Step.DISPATCH: [
             _IN_LINE,
             select(_g.id).where(text(HELD)),
         ],
-        "submit": [select(_g.id).where(text(DISPATCHED))],
-        "archive": [
+        Step.SUBMIT: [select(_g.id).where(text(DISPATCHED))],
+        Step.ARCHIVE: [
             select(_a.id).where(text(UNSTORED), is_due) for is_due in (_a.not_before.is_(None), _a.not_before <= NOW)
         ],
-        "follow_up": [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
-        "poll": [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
-        "notify": [NOTIFY_DUE],
-        "manifest": [
+        Step.FOLLOW_UP: [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
+        Step.POLL: [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
+        Step.NOTIFY: [NOTIFY_DUE],
+        Step.MANIFEST: [
             select(_b.id).where(text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW))
         ],
     }.items()
@@ -151,8 +152,8 @@ class Watching:
         self._database = database
         self._put_right_at: datetime | None = None
 
-    def due(self, poll_after: timedelta = timedelta(days=1)) -> list[str]:
-        """The kinds of work (names of tasks) of which something is due now; a few index look-ups.
+    def due(self, poll_after: timedelta = timedelta(days=1)) -> list[Step]:
+        """The steps of which something is due now; a few index look-ups.
 
         Each minute, and when the clock was set back, what is further ahead than it can mean is pulled back before.
         `poll_after`: as in `silent`.
@@ -164,16 +165,16 @@ class Watching:
         now = {"now": at}
         with self._database.read() as connection:
             return [
-                kind
-                for kind, queries in _DUE.items()
+                step
+                for step, queries in _DUE.items()
                 if any(connection.execute(query, now).first() for query in queries)
             ]
 
-    def is_due(self, kind: str) -> bool:
-        """Whether this kind of work is worth a bell."""
+    def is_due(self, step: Step) -> bool:
+        """Whether this step is worth a bell."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
-            return any(connection.execute(query, now).first() for query in _DUE[kind])
+            return any(connection.execute(query, now).first() for query in _DUE[step])
 
     def silent(
         self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)

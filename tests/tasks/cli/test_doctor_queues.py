@@ -12,6 +12,7 @@ from tests.broker import running_broker
 from tests.tasks.cli.conftest import Darkroom
 from worker.bells import SHARES, send
 from worker.celery import app
+from worker.steps import Step
 
 pytestmark = pytest.mark.processes
 
@@ -32,7 +33,7 @@ def queues(darkroom: Darkroom) -> list[dict[str, Any]]:
 
 
 def test_the_lengths_of_the_queues_are_told(darkroom: Darkroom) -> None:
-    send(["submit", "poll", "archive"])
+    send([Step.SUBMIT, Step.POLL, Step.ARCHIVE])
     assert queues(darkroom) == [
         {
             "check": "queues",
@@ -45,7 +46,7 @@ def test_the_lengths_of_the_queues_are_told(darkroom: Darkroom) -> None:
 
 def test_a_queue_that_nobody_serves_is_told_with_what_to_do(darkroom: Darkroom) -> None:
     for _ in range(SHARES["poll"]):
-        send(["poll"])
+        send([Step.POLL])
     _, told = queues(darkroom)
     assert told["verdict"] == "warn"
     assert told["message"].startswith("submit is full: no worker takes poll, or all are busy;")

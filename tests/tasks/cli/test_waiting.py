@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import reconcile as sweep
+from tasks import sweep
 from tasks.cli import progress
 from tasks.cli.scope import FamilyScope
 from tasks.waiting import Cause, Wait, wait_of, waits_of

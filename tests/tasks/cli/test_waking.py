@@ -25,6 +25,7 @@ from tests.tasks.test_restore import backup, restore
 from worker import bells
 from worker.errors import AccountBlocked
 from worker.ledger import Ledger
+from worker.steps import Step
 
 RING = bells.ring
 
@@ -120,14 +121,14 @@ def test_no_error_of_the_broker_gets_out_of_a_bell(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     monkeypatch.setattr(bells, "send", raising(error))
-    assert RING("dispatch", "archive") is False
+    assert RING(Step.DISPATCH, Step.ARCHIVE) is False
     assert f"the broker did not take the bell for dispatch, archive: {type(error).__name__}: " in caplog.text
 
 
 def test_a_time_limit_is_no_error_of_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bells, "send", raising(SoftTimeLimitExceeded()))
     with pytest.raises(SoftTimeLimitExceeded):
-        RING("dispatch")
+        RING(Step.DISPATCH)
 
 
 def raising(error: Exception) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
-from tasks import reconcile
+from tasks import sweep
 from tests.clock import FakeClock
 from tests.factories import (
     LEASE,
@@ -216,7 +216,7 @@ def test_a_new_generation_that_is_there_already_is_not_counted_again(ledger: Led
 
 def test_the_sweep_folds(ledger: Ledger):
     queued(ledger, 2)
-    (fold,) = [part for part in reconcile.PARTS if part is reconcile.fold_counts]
+    (fold,) = [part for part in sweep.PARTS if part is sweep.fold_counts]
     fold(SimpleNamespace(ledger=ledger))
     with ledger.database.read() as connection:
         assert _rows(connection, generation_deltas) == 0

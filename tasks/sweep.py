@@ -17,6 +17,7 @@ from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, 
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.restore_marker import keep_watch
 from worker.services import Services, services
+from worker.steps import Step
 from worker.subscribers import named_by
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ LONG_WAIT = timedelta(minutes=1)
 HANGS_AFTER = 60.0
 
 
-@app.task(name="reconcile")
-def reconcile() -> bool:
+@app.task(name=Step.SWEEP)
+def sweep() -> bool:
     """Ring for all work that is due, and tell which links die soon; two clocks may do this at once.
 
     False when a part has failed for another reason than a ledger that is away.
@@ -165,18 +166,18 @@ def keep_time(worker: str) -> None:
         try:
             if is_beat:
                 with watchdog.limit("the clock (ping)", HANGS_AFTER):
-                    ring("ping")
+                    ring(Step.PING)
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_SECONDS
                 with watchdog.limit("the clock (prune)", HANGS_AFTER):
-                    ring("prune")
+                    ring(Step.PRUNE)
             with left_for_later("looking again"):
                 if not has_looked:
                     # Somebody may have changed a setting that downloads wait for, and started everything anew.
                     services().ledger.archiving.look_again()
                     has_looked = True
-            with left_for_later("reconcile"):
-                is_well = reconcile.run()
+            with left_for_later(Step.SWEEP):
+                is_well = sweep.run()
                 if is_beat and is_well:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.
                     with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
