@@ -22,7 +22,7 @@ from worker.redaction import described, redact
 from worker.services import Services, services
 from worker.standard_webhooks import WebhookSigner
 from worker.steps import Step
-from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
+from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, patterns
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ Send = Callable[[EventDelivery], Refusal | None]
 def notify() -> None:
     """Deliver what is due, to each subscriber in the order of the events; one that fails holds up no other."""
     here = services()
-    known = {subscriber.name: subscriber for subscriber in named_by(here.settings)}
+    known = {subscriber.name: subscriber for subscriber in here.settings.subscribers}
     claims = here.ledger.notifying.claim(known, THREADS, LEASE)
     if not claims:
         return

@@ -18,7 +18,6 @@ from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.restore_marker import keep_watch
 from worker.services import Services, services
 from worker.steps import Step
-from worker.subscribers import named_by
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ def fold_counts(here: Services) -> None:
 
 
 def register_subscribers(here: Services) -> None:
-    here.ledger.notifying.register([one.name for one in named_by(here.settings)])
+    here.ledger.notifying.register([one.name for one in here.settings.subscribers])
 
 
 def ring_for_what_is_due(here: Services) -> None:

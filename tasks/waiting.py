@@ -15,6 +15,7 @@ from worker.ledger.queries import WaitingAsset
 from worker.ledger.spending import By
 from worker.ledger.standings import Slowed
 from worker.prices import Prices, as_text
+from worker.providers import PROVIDERS, account_keys, provider_class
 from worker.redaction import redact
 from worker.settings import Settings
 
@@ -89,7 +90,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
     """Everything that something may wait for now, what holds up most first."""
     now = ledger.database.clock()
     try:
-        prices = settings.prices
+        prices = settings.read_prices(PROVIDERS)
     except ConfigurationError:
         # The workers and the doctor say so.
         prices = None
@@ -206,9 +207,6 @@ def _is_stopped(one: Slowed) -> bool:
 
 def _known(provider: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
     """The setting that has its key, and its accounts here; none for a provider that this version does not know."""
-    # Adapters take long to import, and only somebody who waits for one needs them.
-    from worker.providers import PROVIDERS, account_keys, provider_class  # noqa: PLC0415
-
     if provider not in PROVIDERS:
         return "its key", ()
     return provider_class(provider).key_setting, tuple(account_keys(provider, settings))

@@ -17,7 +17,6 @@ from worker.errors import ConfigurationError
 from worker.generation import Operation
 from worker.prices import MILLION, Caps, Prices, Rule
 from worker.prompt_flags import plain_version
-from worker.providers import PROVIDERS
 from worker.setting_files import read_setting_file
 from worker.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 
@@ -29,8 +28,11 @@ _EXTRAS = (*SWITCHES, "quality")
 _MOST = 10**15
 
 
-def load_prices(path: Path) -> Prices:
-    """Raises ConfigurationError with file, line and column of what cannot be understood."""
+def load_prices(path: Path, providers: Collection[str]) -> Prices:
+    """Prices and caps of these providers and no others.
+
+    Raises ConfigurationError with file, line and column of what cannot be understood.
+    """
     text = read_setting_file("DARKROOM_PRICES", path)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -43,7 +45,7 @@ def load_prices(path: Path) -> Prices:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f", {_place(mark)}" if mark else ""
         raise ConfigurationError(f"{path}{where}: this is no YAML: {problem or error}") from error
-    return Prices() if root is None else _File(path).read(root)
+    return Prices() if root is None else _File(path, providers).read(root)
 
 
 def _place(mark: yaml.Mark) -> str:
@@ -51,8 +53,9 @@ def _place(mark: yaml.Mark) -> str:
 
 
 class _File:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, providers: Collection[str]) -> None:
         self._path = path
+        self._providers = providers
 
     def read(self, root: yaml.Node) -> Prices:
         parts = self._mapping(root, {"currency", "prices", "caps"})
@@ -77,7 +80,7 @@ class _File:
         if "price" in parts and "factor" in parts:
             self._refuse(parts["factor"], "a `price` is the whole price: give either it or a `factor`")
         readers: Mapping[str, Callable[[yaml.Node], str]] = {
-            "provider": lambda word: self._one_of(word, PROVIDERS, "provider"),
+            "provider": lambda word: self._one_of(word, self._providers, "provider"),
             "operation": lambda word: self._one_of(word, [one.value for one in Operation], "operation"),
             "speed": lambda word: self._one_of(word, SPEEDS, "speed"),
             "version": lambda word: plain_version(self._text(word)),
@@ -137,7 +140,7 @@ class _File:
     def _caps(self, node: yaml.Node) -> Caps:
         parts = self._mapping(node, {"day", "providers", "batch", "batches"})
         for name in self._named(parts.get("providers")):
-            self._one_of(name, PROVIDERS, "provider")
+            self._one_of(name, self._providers, "provider")
         amounts = {name: self._amount(parts[name]) if name in parts else None for name in ("day", "batch")}
         by_name = {
             name: {self._text(key): self._amount(value) for key, value in self._named(parts.get(name)).items()}

@@ -45,7 +45,7 @@ class Services:
 
     @locked_cached_property
     def prices(self) -> Prices | None:
-        return self.settings.prices
+        return self.settings.read_prices(PROVIDERS)
 
     @locked_cached_property
     def archive(self) -> Archive:

@@ -1,6 +1,6 @@
 """Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta, tzinfo
 from functools import cache
@@ -22,7 +22,7 @@ from worker.errors import ConfigurationError
 from worker.prices import Prices
 from worker.secret_files import bucket_credentials, read_secret_file
 from worker.standard_webhooks import FORM, WebhookSigner
-from worker.subscribers import celery_tasks, patterns, webhooks
+from worker.subscribers import Subscriber, celery_tasks, patterns, webhooks
 
 
 def _read_by(read: Callable[[str], object]) -> AfterValidator:
@@ -227,14 +227,19 @@ class Settings(BaseSettings):
         return timedelta(hours=self.darkroom_link_hours)
 
     @property
-    def prices(self) -> Prices | None:
-        """Read anew each time; raises ConfigurationError for a file that cannot be understood."""
+    def subscribers(self) -> list[Subscriber]:
+        """Everybody who is told of events."""
+        urls = self.darkroom_notify_urls
+        return [*webhooks(urls.get_secret_value() if urls else ""), *celery_tasks(self.darkroom_notify_tasks)]
+
+    def read_prices(self, providers: Collection[str]) -> Prices | None:
+        """Those of these providers, read anew each time; raises ConfigurationError for a file that is wrong."""
         if self.darkroom_prices is None:
             return None
         # Only who has prices pays for YAML, in time and in memory.
         from worker.price_file import load_prices  # noqa: PLC0415
 
-        return replace(load_prices(self.darkroom_prices), zone=self.zone)
+        return replace(load_prices(self.darkroom_prices, providers), zone=self.zone)
 
     @property
     def zone(self) -> tzinfo:

@@ -6,11 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from worker.settings import Settings
 
 #: where Celery looks for tasks unless it is told otherwise
 DEFAULT_QUEUE = "celery"
@@ -35,12 +31,6 @@ class CeleryTask:
 
 
 Subscriber = Webhook | CeleryTask
-
-
-def named_by(settings: "Settings") -> list[Subscriber]:
-    """Everybody who is told of events."""
-    urls = settings.darkroom_notify_urls
-    return [*webhooks(urls.get_secret_value() if urls else ""), *celery_tasks(settings.darkroom_notify_tasks)]
 
 
 def webhooks(text: str) -> list[Webhook]:

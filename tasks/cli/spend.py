@@ -11,6 +11,7 @@ from tasks.cli.span import read_span
 from worker.budget_days import first_day
 from worker.ledger.spending import By, Spent, Standing
 from worker.prices import Prices, as_text
+from worker.providers import PROVIDERS
 
 _AMOUNTS = ("known", "possible", "reserved", "total")
 
@@ -39,7 +40,7 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
     three count against a cap.
     """
     settings = read_settings()
-    prices = settings.prices
+    prices = settings.read_prices(PROVIDERS)
     with open_ledger() as ledger:
         first = first_day(ledger.database.clock(), since, settings.zone)
         rows = ledger.spending.totals(By(by), first)

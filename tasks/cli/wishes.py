@@ -10,7 +10,8 @@ from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, State, operation_of
 from worker.ledger.creation import NewGeneration
 from worker.providers import Provider
-from worker.providers.capability import Prompt, understand
+from worker.providers.capability import Prompt
+from worker.providers.translation import understand
 from worker.recipe import FollowUp, parse_follow_ups, steps_of
 from worker.services import Services
 

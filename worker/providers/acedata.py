@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
-from worker.providers import Mark, Provider, Submission
 from worker.providers.acedata_mask import as_mask
 from worker.providers.acedata_results import (
     read_listed,
@@ -22,11 +21,12 @@ from worker.providers.acedata_results import (
     shown_fields,
 )
 from worker.providers.acedata_table import CAPABILITIES, CODES, IMAGINE, PATHS, TEXTS
-from worker.providers.capability import understand
+from worker.providers.base import Mark, Provider, Submission
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.reading import identifier, read_object
+from worker.providers.translation import understand
 from worker.settings import Settings
 
 TITLE = "Ace Data Cloud"

@@ -16,8 +16,7 @@ from pydantic import SecretStr
 from worker.account_keys import read_list
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Link, Operation, Outcome
-from worker.providers import Callback, Mark, Provider, Submission
-from worker.providers.capability import understand
+from worker.providers.base import Callback, Mark, Provider, Submission
 from worker.providers.http import ApiClient, read_key
 from worker.providers.kie_results import read_callback, read_record, read_refusal, task_id_of
 from worker.providers.kie_signature import check_signature, proof_of
@@ -25,6 +24,7 @@ from worker.providers.kie_table import CAPABILITIES, CODES
 from worker.providers.mj_parameters import task_of
 from worker.providers.options import listed
 from worker.providers.reading import clean_text, identifier, link, read_object
+from worker.providers.translation import understand
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from worker.address_guard import origin_of
 from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.prompt_flags import flags_of, without_switches
-from worker.providers import Mark, Provider, Submission
-from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.base import Mark, Provider, Submission
+from worker.providers.capability import Capability, Prompt
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, paged
 from worker.providers.mj_listing import listed_task
@@ -49,6 +49,7 @@ from worker.providers.mjproxy_results import (
 )
 from worker.providers.model_versions import MIDJOURNEY
 from worker.providers.options import SPEED, picture
+from worker.providers.translation import understand
 from worker.settings import Settings
 from worker.surcharges import SPEEDS
 

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from worker.errors import QueryFailed
 from worker.generation import GenerationRequest, Operation, Outcome
-from worker.providers import Mark, Provider, Submission
-from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.base import Mark, Provider, Submission
+from worker.providers.capability import Capability, Prompt
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.mj_listing import listed_task
@@ -43,6 +43,7 @@ from worker.providers.ohmygpt_results import (
 )
 from worker.providers.options import one_of, picture
 from worker.providers.reading import identifier
+from worker.providers.translation import understand
 from worker.settings import Settings
 
 ROOT = "/api/v1/ai/draw/mj"

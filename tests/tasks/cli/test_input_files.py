@@ -8,6 +8,7 @@ from tasks.cli.connection import read_settings
 from tests.tasks.cli.conftest import Darkroom
 from worker import trust
 from worker.errors import ConfigurationError
+from worker.providers import PROVIDERS
 from worker.settings import Settings, load_settings
 
 CONTENTS = {
@@ -56,10 +57,10 @@ def test_a_file_that_a_setting_names_is_told_in_a_sentence(odd_file: Path, monke
 def test_a_price_file_is_told_in_a_sentence(odd_file: Path) -> None:
     settings = Settings(darkroom_prices=odd_file)
     if odd_file.name == "nothing":
-        assert settings.prices is not None
+        assert settings.read_prices(PROVIDERS) is not None
     else:
         with pytest.raises(ConfigurationError, match=str(odd_file)):
-            _ = settings.prices
+            _ = settings.read_prices(PROVIDERS)
 
 
 def test_a_file_of_certificates_is_told_in_a_sentence(odd_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

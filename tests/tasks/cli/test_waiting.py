@@ -20,6 +20,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Postponed
 from worker.ledger.dispatching import Limits
+from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.settings import Settings
 
@@ -193,7 +194,7 @@ def test_what_a_budget_holds_says_which(ledger: Ledger, tmp_path: Path) -> None:
     file = tmp_path / "prices.yaml"
     file.write_text("prices: [{price: 1}]\ncaps: {day: 1}\n")
     stories.queued(ledger, "a", "b")
-    prices = Settings(darkroom_prices=file).prices
+    prices = Settings(darkroom_prices=file).read_prices(PROVIDERS)
     ledger.dispatching.dispatch("acedata", PLENTY, prices)
     (wait,) = waits(ledger, darkroom_prices=file)
     assert (wait.cause, wait.count, wait.remedy) == (

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from tests.worker.providers.operations import LINK
 from tests.worker.providers.test_options import JSON
-from worker import providers
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
-from worker.providers import Provider
-from worker.providers.capability import Capability, Prompt, Wish, understand
+from worker.providers import Provider, translation
+from worker.providers.capability import Capability, Prompt, Wish
 from worker.providers.options import (
     ASPECT_RATIO,
     FLAG,
@@ -27,6 +26,7 @@ from worker.providers.options import (
     pictures,
     whole,
 )
+from worker.providers.translation import understand
 
 IMAGINE = {
     "aspect_ratio": ASPECT_RATIO.as_flag("--ar"),
@@ -61,8 +61,8 @@ def table(title: str, capabilities: Mapping[Operation, Capability], limit: int, 
 @pytest.fixture(autouse=True)
 def two_providers(monkeypatch):
     tables = {"small": SMALL_VENDOR, "large": table("Large", LARGE, 2000, {"8.1": frozenset({"quality"})})}
-    monkeypatch.setattr(providers, "PROVIDERS", tables)
-    monkeypatch.setattr(providers, "provider_class", tables.__getitem__)
+    monkeypatch.setattr(translation, "PROVIDERS", tables)
+    monkeypatch.setattr(translation, "provider_class", tables.__getitem__)
 
 
 SMALL_VENDOR = cast("Provider", table("Small", SMALL, 100, VERSIONS))
