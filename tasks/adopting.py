@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from tasks.ingest import news_of
+from tasks.news import news_of
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status
 from worker.ledger.rescuing import Orphan, Place, Placed

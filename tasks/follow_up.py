@@ -2,15 +2,13 @@
 
 import logging
 
+from tasks.children import child_of
 from worker import stopping
 from worker.bells import ring
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.generation import Generation, GenerationRequest, Operation, operation_of
-from worker.ledger.creation import NewGeneration
-from worker.providers import provider_class
-from worker.providers.capability import Prompt
-from worker.recipe import FollowUp, expand
+from worker.generation import Generation
+from worker.recipe import expand
 from worker.redaction import described
 from worker.services import Services, services
 from worker.steps import Step
@@ -50,31 +48,3 @@ def _create_all(here: Services, parent: Generation) -> int:
     wanted, refused = expand(parent.follow_up, parent.actions, limit=settings.darkroom_max_follow_ups)
     children = [child_of(parent, item, dedupe=f"{parent.id}/{item.action}") for item in wanted]
     return here.ledger.following.create(parent, children, refused)
-
-
-def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:
-    """The request for one follow-up; it stays in its parent's batch and keeps the parent's prompt."""
-    operation = operation_of(item.action) or Operation.VARIATION
-    return NewGeneration(
-        provider=parent.provider,
-        request=GenerationRequest(
-            operation=operation,
-            prompt="" if _goes_on_by_itself(parent.provider, operation) else parent.prompt,
-            action=item.action,
-            parent=parent.handle,
-        ),
-        dedupe=dedupe,
-        priority=parent.priority,
-        follow_up=item.then,
-        parent_id=parent.id,
-        depth=parent.depth + 1,
-        batch_id=parent.batch_id,
-    )
-
-
-def _goes_on_by_itself(provider: str, operation: Operation) -> bool:
-    """A video that is extended without a prompt goes on as it was; the prompt that made its first picture would not."""
-    return (
-        operation is Operation.VIDEO_EXTEND
-        and provider_class(provider).capabilities[operation].prompt is Prompt.OPTIONAL
-    )

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import TypeVar
 
 from tasks.asking import ask
+from tasks.news import news_of
+from tasks.outcomes import apply
 from worker import stopping
-from worker.bells import ring, ring_if_due
 from worker.celery import app
-from worker.deadline import deadline_of
 from worker.draining import LEASE, renewed
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 BATCH = 100
 #: how long a callback waits whose provider has no key here, or cannot be asked to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
-#: more than any request makes: whoever may report on one generation must not fill the ledger
-MOST_LINKS = 64
 
 
 @app.task(name=Step.INGEST)
@@ -163,47 +161,3 @@ def _news(
     provider = here.provider(callback.provider)
     news = news_of(here, provider, callback.attempt_id, outcome, cause="callback", callback_id=callback.id)
     return replace(news, ended_at=callback.received_at)
-
-
-def news_of(
-    here: Services, provider: Provider, attempt_id: str, outcome: Outcome, *, cause: str, callback_id: int | None = None
-) -> News:
-    if len(outcome.links) > MOST_LINKS:
-        refusal = CallbackUnreadable(f"it names {len(outcome.links)} results, more than any request makes")
-        log.warning("%s: task %s cannot be used: %s", provider.name, outcome.task_id, refusal)
-        return News(attempt_id, refusal, cause, callback_id=callback_id)
-    now = here.clock()
-    lives = here.retention(provider)
-    deadlines = tuple(deadline_of(link.url, seen_at=now, retention=lives) for link in outcome.links)
-    return News(attempt_id, outcome, cause, deadlines, callback_id)
-
-
-def apply(here: Services, news: list[News]) -> None:
-    """Write outcomes down and wake those who go on with them."""
-    if not news:
-        return
-    ended = {
-        item.outcome.status
-        for item, verdict in _verdicts(here, news)
-        if verdict == "applied" and isinstance(item.outcome, Outcome)
-    }
-    if Status.SUCCEEDED in ended:
-        ring(Step.ARCHIVE)
-    if ended - {Status.IN_PROGRESS}:
-        # Room at the provider is free again.
-        ring_if_due(here.ledger, Step.DISPATCH)
-
-
-def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
-    """All in one transaction; if one of them cannot be written down, each in its own."""
-    try:
-        return list(zip(news, here.ledger.outcomes.apply(news), strict=True))
-    except (LedgerUnavailable, LedgerUnfit):
-        raise
-    except Exception as error:
-        if len(news) > 1:
-            return [found for one in news for found in _verdicts(here, [one])]
-        log.exception("what is known of attempt %s cannot be written down", news[0].attempt_id)
-        if (callback_id := news[0].callback_id) is not None:
-            here.ledger.inbox.broke({callback_id: described(error)})
-        return []

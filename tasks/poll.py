@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tasks.asking import PATIENCE, ask
-from tasks.ingest import apply, news_of
 from tasks.matching import Matches, match
-from tasks.submit import request_of
+from tasks.news import news_of
+from tasks.outcomes import apply
 from worker.celery import app
 from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
@@ -166,7 +166,7 @@ def _matched(here: Services, provider: Provider, account: str, tasks: list[Liste
 
 def _shown(provider: Provider, one: WithoutTask) -> Shown | None:
     try:
-        return provider.shown_request(request_of(one.generation))
+        return provider.shown_request(one.generation.request)
     except RequestInvalid:
         # What it can do has changed since.
         return None

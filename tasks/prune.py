@@ -3,14 +3,11 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 
+from tasks.pruning import bites
 from worker import stopping
 from worker.bells import ring
 from worker.celery import app
-from worker.ledger import Ledger
-from worker.ledger.pruning import Bite
 from worker.services import services
 from worker.steps import Step
 
@@ -18,8 +15,6 @@ log = logging.getLogger(__name__)
 
 #: seconds after which other kinds of work get their turn
 SLICE = 10.0
-#: seconds between two transactions, in which others write
-PAUSE = 0.02
 
 
 @app.task(name=Step.PRUNE)
@@ -39,20 +34,3 @@ def prune() -> None:
             break
     if any(gone.values()):
         log.info("pruned: %s", ", ".join(f"{count} {table}" for table, count in gone.items() if count))
-
-
-def bites(ledger: Ledger, before: datetime) -> Iterator[Mapping[str, int]]:
-    """Delete all that is older than `before`; after each transaction, how many rows of which tables it was."""
-    verbs: tuple[Callable[[int], Bite], ...] = (
-        lambda _: ledger.pruning.callbacks(before),
-        lambda _: ledger.pruning.links(before),
-        lambda after: ledger.pruning.events(before, after),
-        lambda _: ledger.pruning.heartbeats(before),
-    )
-    for verb in verbs:
-        after: int | None = 0
-        while after is not None:
-            bite = verb(after)
-            yield bite.gone
-            after = bite.after
-            time.sleep(PAUSE)

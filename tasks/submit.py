@@ -5,7 +5,8 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tasks.ingest import apply, news_of
+from tasks.news import news_of
+from tasks.outcomes import apply
 from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
@@ -19,7 +20,7 @@ from worker.errors import (
     RequestInvalid,
     Uncertain,
 )
-from worker.generation import Generation, GenerationRequest, Outcome
+from worker.generation import Outcome
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
 from worker.providers import PROVIDERS, Mark
@@ -75,7 +76,7 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
         provider = here.provider(generation.provider, claim.account)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
         _refuse_late(here, claim)
-        reply = provider.submit(request_of(generation), mark)
+        reply = provider.submit(generation.request, mark)
         if isinstance(reply, Outcome):
             return news_of(here, provider, claim.attempt_id, reply, cause="reply")
         return Submitted(claim.attempt_id, reply.task_id)
@@ -118,13 +119,3 @@ def _record(here: Services, results: Sequence[Submitted | News]) -> None:
     if news := [result for result in results if isinstance(result, News)]:
         here.ledger.accounts.answered([one.attempt_id for one in news])
         apply(here, news)
-
-
-def request_of(generation: Generation) -> GenerationRequest:
-    return GenerationRequest(
-        operation=generation.operation,
-        prompt=generation.prompt,
-        options=generation.options,
-        action=generation.action,
-        parent=generation.parent_handle,
-    )

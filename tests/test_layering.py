@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from worker.steps import Step
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("webhook", "tasks", "worker")
 FOLDERS = {*PACKAGES, "tests", "deploy"}
@@ -80,6 +82,14 @@ def test_imports_point_one_way(package: str):
         for module, line in imports(path)
         if module.partition(".")[0] in forbidden
     ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_imports_the_module_of_a_task():
+    """What others need of it has a module of its own: with a task comes Celery."""
+    tasks = {step.module for step in Step}
+    wrong = [f"{name_of(path)}:{line}: {module}" for path in files(*PACKAGES) for module, line in imports(path)
+             if module in tasks]  # fmt: skip
     assert not wrong, "\n".join(wrong)
 
 

@@ -216,6 +216,16 @@ class Generation:
     #: of the provider: where it went
     account: str | None = None
 
+    @property
+    def request(self) -> GenerationRequest:
+        return GenerationRequest(
+            operation=self.operation,
+            prompt=self.prompt,
+            options=self.options,
+            action=self.action,
+            parent=self.parent_handle,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

@@ -6,7 +6,7 @@ import click
 
 from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, note, print_json
-from tasks.prune import bites
+from tasks.pruning import bites
 from worker.errors import ConfigurationError
 
 #: what a row of each table stands for

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tasks.children import child_of
 from tasks.cli.prompt_file import Entry
-from tasks.follow_up import child_of
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, State, operation_of
 from worker.ledger.creation import NewGeneration

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.follow_up import child_of
+from tasks.children import child_of
 from tests import factories
 from worker.generation import Operation
 from worker.ledger import Ledger

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from tasks.prune import bites
+from tasks.pruning import bites
 from tests.clock import FakeClock
 from tests.factories import LEASE, POLL_AFTER
 from tests.worker.ledger.purses import NO_CAP
