@@ -11,12 +11,13 @@ from tests.patience import patient
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Stored
+from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatching import Limits
 from worker.ledger.inbox import Delivery
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 from worker.ledger.watching import Silent
 
 PROVIDER = "acedata"

@@ -19,11 +19,12 @@ from webhook import sandbox
 from worker.draining import LEASE
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
+from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.notifying import FIRST_LOOK
 from worker.ledger.schema import upgrade
 from worker.ledger.tables import events
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("webhook", "tasks", "worker")
 FOLDERS = {*PACKAGES, "tests", "deploy"}
-MOST_LINES = 400
+#: a file may not have more lines; above 400 it is worth a look whether it tells two stories
+MOST_LINES = 600
 
 #: webhook → tasks → worker
 MAY_IMPORT = {"webhook": {"tasks", "worker"}, "tasks": {"worker"}, "worker": set()}

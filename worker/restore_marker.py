@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError, NotFound
-from worker.ledger.gate import Marker
+from worker.ledger.restore_guard import Marker
 from worker.services import Services
 
 log = logging.getLogger(__name__)

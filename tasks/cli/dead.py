@@ -14,7 +14,7 @@ from tasks.cli.who import who
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import State, iso
 from worker.ledger import Ledger
-from worker.ledger.unclear import Person
+from worker.ledger.changes import Person
 
 #: more than anybody looks through
 ALL = 100_000

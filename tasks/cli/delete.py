@@ -13,7 +13,7 @@ from tasks.cli.who import who
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError
 from worker.generation import Asset, Generation
-from worker.ledger.unclear import Person
+from worker.ledger.changes import Person
 from worker.services import Services
 
 #: generations that one transaction deletes

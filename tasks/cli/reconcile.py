@@ -16,8 +16,8 @@ from tasks.comparing import PAGE, compare
 from worker.account_keys import title_of
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State
-from worker.ledger.gate import Gate
 from worker.ledger.rescuing import Place
+from worker.ledger.restore_guard import Gate
 from worker.redaction import redact
 from worker.restore_marker import keep_watch, read, write
 from worker.services import Services

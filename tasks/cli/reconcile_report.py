@@ -9,7 +9,7 @@ from tasks.cli.output import secrets_hidden
 from tasks.comparing import Compared
 from worker.account_keys import title_of
 from worker.generation import State, iso
-from worker.ledger.gate import Gate, Marker
+from worker.ledger.restore_guard import Gate, Marker
 
 #: ids that are shown to a person; programs get all of them
 _SHOWN = 10

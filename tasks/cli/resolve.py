@@ -7,7 +7,8 @@ from tasks.cli.output import json_option, print_json
 from tasks.cli.who import who
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Person
+from worker.ledger.unclear import Decision
 from worker.services import Services
 
 _DONE = {

@@ -9,7 +9,8 @@ import requests
 from tests.patience import patient
 from tests.pipeline import Pipeline, Start, soon_without_answer
 from worker.generation import Operation, State
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Person
+from worker.ledger.unclear import Decision
 
 PROVIDERS = ("acedata", "ohmygpt")
 

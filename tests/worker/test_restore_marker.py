@@ -17,7 +17,7 @@ from worker.archive import Keys
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.gate import Marker
+from worker.ledger.restore_guard import Marker
 from worker.restore_marker import keep_watch, read, write
 
 MARKER = Marker("ledger_a", 7, 1234, NOON)

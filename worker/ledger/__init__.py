@@ -12,7 +12,6 @@ from worker.ledger.deciding import Deciding
 from worker.ledger.deleting import Deleting
 from worker.ledger.dispatching import Dispatching
 from worker.ledger.following import Following
-from worker.ledger.gate import Gates
 from worker.ledger.inbox import Inbox
 from worker.ledger.inventory import Inventory
 from worker.ledger.manifests import Manifests
@@ -21,6 +20,7 @@ from worker.ledger.outcomes import Outcomes
 from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
+from worker.ledger.restore_guard import RestoreGuard
 from worker.ledger.spending import Spending
 from worker.ledger.standings import Standings
 from worker.ledger.submissions import Submissions
@@ -55,7 +55,7 @@ class Ledger:
         self.queries = Queries(self.database)
         self.manifests = Manifests(self.database)
         self.inventory = Inventory(self.database)
-        self.gates = Gates(self.database)
+        self.gates = RestoreGuard(self.database)
         self.pruning = Pruning(self.database)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Update, bindparam, func, literal_colu
 
 from worker.errors import NotFound
 from worker.generation import Asset, State
-from worker.ledger.changes import Changes
+from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Database
 from worker.ledger.following import dismiss_refused
 from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
@@ -18,7 +18,6 @@ from worker.ledger.rows import to_asset
 from worker.ledger.statements import IDS, LIMIT, select_in, update_row
 from worker.ledger.tables import BY_STATE, SET_ASIDE, assets, callbacks, events, generations
 from worker.ledger.types import CleanText
-from worker.ledger.unclear import Person
 
 _CHUNK = 1000
 

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import select, text, update
 
-from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInvalid
+from worker.errors import CommitUnknown, LedgerUnavailable, RequestInvalid
 from worker.generation import State
 from worker.ledger.accounts import CLOSED, FULL_RATE, NOT_PAUSED
 from worker.ledger.bites import in_bites
-from worker.ledger.changes import Changes
+from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Database
 from worker.ledger.pacing import is_slowed, put_right
 from worker.ledger.pacing_tables import accounts
@@ -125,7 +125,7 @@ class Deciding:
     ) -> dict[str, State]:
         """Each generation is decided by itself, so nobody has to wait for all of them."""
         with self._database.read() as connection:
-            _require(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
+            require_known(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
         after: dict[str, State] = {}
         for some, _ in in_bites(self._database, generation_ids):
             try:
@@ -145,16 +145,6 @@ def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> Ledger
         return error
     kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
     return kind(f"{error}; {done} of {all_of_them} are done: the same command does the rest, and none of these again")
-
-
-def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
-    _require(generation_ids, changes.lock(generation_ids))
-
-
-def _require(generation_ids: Sequence[str], known: Collection[str]) -> None:
-    unknown = [generation_id for generation_id in generation_ids if generation_id not in known]
-    if unknown:
-        raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")
 
 
 def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:

@@ -14,12 +14,12 @@ from worker.ledger.accounts import locked_accounts
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.flows import Flow, find_strays, line_up
-from worker.ledger.gate import is_open
 from worker.ledger.line import Line, Rooms
 from worker.ledger.money import let_some_go, reserve, take_back
 from worker.ledger.pacing import Account, Limits, room_of, spent
 from worker.ledger.pacing_tables import accounts as accounts_table
 from worker.ledger.pacing_tables import provider_limits
+from worker.ledger.restore_guard import is_open
 from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
 from worker.ledger.tables import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, generations
 from worker.ledger.types import CleanText

@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text, update
 
 from worker.generation import Generation
-from worker.ledger.changes import Changes
+from worker.ledger.changes import Changes, Person
 from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Database
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import LIMIT, NOW
 from worker.ledger.tables import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
-from worker.ledger.unclear import Person
 
 #: after so many tries a parent whose follow-ups cannot be created is set aside for a person
 MAX_TRIES = 5

@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, literal_column, select, text, update
 
 from worker.ledger.changes import Changes
+from worker.ledger.charges import add
 from worker.ledger.flows import flow_of, line_up
 from worker.ledger.line import Line, Rooms
 from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
-from worker.ledger.settling import add
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_into, select_in
 from worker.ledger.tables import ANY_ACCOUNT, FLOW, batches, generations
 from worker.ledger.tiers import tier_of_row

@@ -15,6 +15,7 @@ from worker.ledger.counting import counts
 from worker.ledger.database import Database
 from worker.ledger.dead_letters import Undelivered, undelivered_of
 from worker.ledger.event_order import last_settled
+from worker.ledger.flows import unfinished
 from worker.ledger.pruning import pruned_before
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, select_in
@@ -30,7 +31,6 @@ from worker.ledger.tables import (
     transitions,
 )
 from worker.ledger.types import CleanText
-from worker.ledger.unfinished import unfinished
 
 
 @dataclass(frozen=True, slots=True)

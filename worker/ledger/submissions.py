@@ -16,7 +16,7 @@ from worker.ledger.accounts import Answer, answer_of, backoff, note_answers
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.durations import Patience, kind_of, patience_with
-from worker.ledger.gate import IS_OPEN
+from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
 from worker.ledger.tables import DISPATCHED, LIVE_STATES, SENDING, attempts, generations

@@ -10,9 +10,9 @@ from sqlalchemy import literal_column, select, text
 
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation, State
-from worker.ledger.changes import Changes
+from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Database
-from worker.ledger.deciding import lock_known, submit_again
+from worker.ledger.deciding import submit_again
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.submissions import settle_attempt, task_id_taken
@@ -29,14 +29,6 @@ class Decision(StrEnum):
     CHARGED = "charged"
     NOT_CHARGED = "not charged"
     RESUBMIT = "resubmit"
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who decides, and why (in their own words; may be empty)."""
-
-    name: str
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

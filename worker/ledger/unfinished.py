@@ -63,11 +63,6 @@ class BatchGone(LedgerUnavailable):
         super().__init__("the batch was completed or removed by somebody else while it was written; try again")
 
 
-def unfinished(connection: Connection) -> Sequence[str]:
-    """The ids of those that nobody may see yet."""
-    return connection.execute(_ALL).scalars().all()
-
-
 def batch_of(connection: Connection, request: str) -> str | None:
     """The batch that was begun for this request."""
     found: str | None = connection.execute(_OF_REQUEST, {"request": request}).scalar()

@@ -17,9 +17,10 @@ from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import Uncertain
 from worker.generation import Generation, Operation, State
 from worker.ledger import Ledger
+from worker.ledger.changes import Person
 from worker.ledger.dispatching import Limits
 from worker.ledger.submissions import Submitted
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} on {socket.gethostname()}"
 

@@ -30,14 +30,15 @@ from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, Led
 from worker.generation import Refused
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost
-from worker.ledger.gate import ASLEEP, Marker
+from worker.ledger.changes import Person
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.notifying import Handed, NotifyClaim
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan
+from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import assets, attempts, batches, callbacks, events, generations
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 
 SHOP = "shop"
 SOMEBODY = Person("somebody")

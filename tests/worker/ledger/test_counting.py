@@ -30,11 +30,10 @@ from tests.factories import (
 from worker.errors import Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger, bites, counting
-from worker.ledger.changes import new_id
+from worker.ledger.changes import Person, new_id
 from worker.ledger.count_tables import generation_counts, generation_deltas
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import UNFINISHED, batches, generations, metadata
-from worker.ledger.unclear import Person
 
 #: taken, refused, and lost
 ANSWERS = (task_of, lambda _: Rejected("no", code="no"), lambda _: Uncertain("?", code="?"))

@@ -5,9 +5,9 @@ import pytest
 from tests.factories import LEASE, delivery, submitted
 from worker.errors import CallbackUnreadable, NotFound
 from worker.ledger import Ledger
+from worker.ledger.changes import Person
 from worker.ledger.notifying import Handed
 from worker.ledger.outcomes import News
-from worker.ledger.unclear import Person
 
 SOMEBODY = Person("ada on desk", "a scanner sent it \x00 %s {}")
 

@@ -30,11 +30,11 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import NotFound, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.changes import Person
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Place
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import metadata
-from worker.ledger.unclear import Person
 
 SOMEBODY = Person("somebody", "the client asked for it")
 #: in everything that is written about one generation

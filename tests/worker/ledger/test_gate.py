@@ -7,7 +7,7 @@ import pytest
 from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, PROVIDER, at_once, queued
 from worker.ledger import Ledger
-from worker.ledger.gate import EVERY, Marker
+from worker.ledger.restore_guard import EVERY, Marker
 
 
 def advanced(ledger: Ledger, marker: Marker | None = None) -> Marker:

@@ -22,12 +22,13 @@ from tests.worker.ledger.purses import submit_again, totals
 from worker.errors import NotTaken, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.changes import Person
 from worker.ledger.dispatching import Limits
 from worker.ledger.money import _Purse
 from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts, batches, metadata
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 from worker.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")

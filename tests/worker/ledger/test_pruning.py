@@ -10,11 +10,11 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, archived, delivery, submitted, succeeded, success
 from worker.errors import CallbackUnreadable
 from worker.ledger import Ledger, pruning
+from worker.ledger.changes import Person
 from worker.ledger.notifying import Handed
 from worker.ledger.outcomes import News
 from worker.ledger.sizes import ledger_size
 from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
-from worker.ledger.unclear import Person
 
 DAYS = timedelta(days=30)
 

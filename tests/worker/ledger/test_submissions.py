@@ -37,10 +37,10 @@ from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderE
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.accounts import BLOCKED_FOR
-from worker.ledger.changes import Changes
+from worker.ledger.changes import Changes, Person
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 
 FINAL_WORDS: list[str | ProviderError] = [
     "another-task",

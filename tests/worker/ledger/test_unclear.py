@@ -31,9 +31,10 @@ from tests.factories import (
 from worker.errors import CallbackUnreadable, NotFound, RequestInvalid, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.changes import Person
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 
 HORIZON = timedelta(minutes=60)
 ANNA = Person("anna", "seen in the dashboard")

@@ -28,15 +28,16 @@ from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, Rejected
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed
+from worker.ledger.changes import Person
 from worker.ledger.dispatching import Limits
-from worker.ledger.gate import Marker
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Placed
+from worker.ledger.restore_guard import Marker
 from worker.ledger.server_clock import ServerClock
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import UNAPPLIED, callbacks
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.unclear import Decision
 from worker.ledger.watching import Silent
 
 LINKS = 2

@@ -95,7 +95,7 @@ def is_open(connection: Connection) -> bool:
     return connection.execute(_OPEN).first() is not None
 
 
-class Gates:
+class RestoreGuard:
     def __init__(self, database: Database) -> None:
         self._database = database
 
