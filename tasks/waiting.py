@@ -11,8 +11,8 @@ from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
 from worker.ledger import Ledger
+from worker.ledger.budget import By
 from worker.ledger.queries import WaitingAsset
-from worker.ledger.spending import By
 from worker.ledger.standings import Slowed
 from worker.prices import Prices, as_text
 from worker.redaction import redact

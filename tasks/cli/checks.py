@@ -28,7 +28,7 @@ from worker.clocks import broker_error, complaint
 from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
-from worker.ledger.spending import By
+from worker.ledger.budget import By
 from worker.ledger.watching import Heartbeat
 from worker.providers import PROVIDERS
 from worker.services import Services

@@ -9,7 +9,7 @@ from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.span import read_span
 from worker.budget_days import first_day
-from worker.ledger.spending import By, Spent, Standing
+from worker.ledger.budget import By, Spent, Standing
 from worker.prices import Prices, as_text
 
 _AMOUNTS = ("known", "possible", "reserved", "total")

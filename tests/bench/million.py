@@ -29,10 +29,10 @@ from tests import postgres
 from tests.bench.receiver import show
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.budget import By
 from worker.ledger.dispatching import Limits
 from worker.ledger.inventory import Extent
 from worker.ledger.schema import upgrade
-from worker.ledger.spending import By
 from worker.ledger.submissions import Submitted
 from worker.prices import Caps, Prices, Rule
 

@@ -4,6 +4,7 @@ A method returns after its commit; whoever sends a message does it afterwards, n
 """
 
 from worker.ledger.archiving import Archiving
+from worker.ledger.budget import Budgets
 from worker.ledger.counting import Counting
 from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database
@@ -21,7 +22,6 @@ from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
 from worker.ledger.restore_guard import RestoreGuard
-from worker.ledger.spending import Spending
 from worker.ledger.standings import Standings
 from worker.ledger.submissions import Submissions
 from worker.ledger.unclear import Unclears
@@ -49,7 +49,7 @@ class Ledger:
         self.deleting = Deleting(self.database)
         self.unclear = Unclears(self.database)
         self.rescuing = Rescuing(self.database)
-        self.spending = Spending(self.database)
+        self.spending = Budgets(self.database)
         self.dead_letters = DeadLetters(self.database)
         self.counting = Counting(self.database)
         self.queries = Queries(self.database)

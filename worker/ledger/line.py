@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, update
 
+from worker.ledger.budget import TIER
 from worker.ledger.flows import Flow, stand_down
 from worker.ledger.pacing_tables import AWAKE, flows
 from worker.ledger.statements import LIMIT, NOW
 from worker.ledger.tables import ANY_ACCOUNT, FLOW, WAITING, generations
-from worker.ledger.tiers import TIER
 from worker.ledger.types import CleanText
 
 #: so many flows at least are read at once

@@ -5,29 +5,28 @@ the budget, the prices that were in use and the price: all that are alike in thi
 """
 
 import random
-from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, text, update
 
+from worker.ledger.budget import Purse, book, is_counted, tier_of_row
 from worker.ledger.changes import Changes
-from worker.ledger.charges import add
 from worker.ledger.flows import flow_of, line_up
 from worker.ledger.line import Line, Rooms
-from worker.ledger.money_tables import COUNTED, HELD, RESERVED, budgets, charges, scopes
-from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring, insert_into, select_in
-from worker.ledger.tables import ANY_ACCOUNT, FLOW, batches, generations
-from worker.ledger.tiers import tier_of_row
+from worker.ledger.money_tables import HELD
+from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.tables import ANY_ACCOUNT, FLOW, generations
 from worker.ledger.types import CleanText
-from worker.prices import Prices, Quote, as_text
+from worker.prices import Prices, Quote
 
 #: at most so many come back to the line at once
 _MOST_BACK = 1000
 
-_g, _b = generations.c, budgets.c
+_g = generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
 _DISPATCH = (
     update(generations)
@@ -74,10 +73,6 @@ _FIRST_FLOW = select(func.min(_FLOW).label("flow")).where(*_IS_HELD_BY).cte("flo
 _NEXT_FLOW = select(func.min(_FLOW)).where(*_IS_HELD_BY, _FIRST_FLOW.c.flow < _FLOW).scalar_subquery()
 _FOUND_FLOWS = _FIRST_FLOW.union_all(select(_NEXT_FLOW).where(_FIRST_FLOW.c.flow.is_not(None)))
 _FLOWS = select(_FOUND_FLOWS.c.flow).where(_FOUND_FLOWS.c.flow.is_not(None))
-_BUDGETS = select(budgets).where(_b.scope.in_(IDS)).order_by(_b.scope)
-_LOCKED_BUDGETS = _BUDGETS.with_for_update()
-_TOLD = update(budgets).where(_b.scope == bindparam("where", type_=CleanText())).values(told=bindparam("today"))
-_NAMES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
 
 def reserve(
@@ -97,8 +92,8 @@ def reserve(
     def quote_of(row: Any) -> Quote:
         return quoted(row.operation, tier_of_row(row))
 
-    purse = _Purse(connection, provider, prices, today)
-    purse.open({row.batch_id for row in line.ready() if _is_counted(row, quote_of(row).amount)})
+    purse = Purse(connection, provider, prices, today)
+    purse.open({row.batch_id for row in line.ready() if is_counted(row, quote_of(row).amount)})
     chosen: list[tuple[Any, Quote, str]] = []
     held: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
     for _ in range(most):
@@ -107,7 +102,7 @@ def reserve(
         row, account = found
         quote = quote_of(row)
         cost = quote.amount
-        if _is_counted(row, cost) and not purse.is_open(row.batch_id):
+        if is_counted(row, cost) and not purse.is_open(row.batch_id):
             # Budgets are locked once, all together; the next look begins with this one.
             line.cut()
         elif (full := purse.full(row.batch_id, cost)) is None:
@@ -118,7 +113,7 @@ def reserve(
             line.leave(row)
             held[full, cost].append(row.id)
     _let_go(connection, chosen, now)
-    _book(connection, provider, today, [(row, quote) for row, quote, _ in chosen if _is_counted(row, quote.amount)])
+    book(connection, provider, today, [(row, quote) for row, quote, _ in chosen if is_counted(row, quote.amount)])
     for (scope, cost), ids in held.items():
         marks = {"by": purse.mark(scope, cost), "at": cost, "why": purse.why(scope, cost)}
         connection.execute(_HOLD, {"ids": ids, **marks})
@@ -135,88 +130,6 @@ def let_some_go(connection: Connection, provider: str) -> bool:
     return connection.execute(_VALUES, {"provider": provider}).first() is None
 
 
-class _Purse:
-    """What the budgets of one provider's round have left. Locked: with a statement of its own, in order of scope."""
-
-    def __init__(self, connection: Connection, provider: str, prices: Prices, today: str) -> None:
-        self._connection = connection
-        self._provider = provider
-        self._prices = prices
-        self._today = today
-        self._used: dict[str, int] = {}
-        self._told: dict[str, str | None] = {}
-        self._caps: dict[str, int | None] = {}
-
-    def open(self, batch_ids: Collection[str | None], *, locked: bool = True) -> None:
-        """Read the budgets that generations of these batches (None: of no batch) count in."""
-        if not batch_ids:
-            return
-        keys = sorted({scope for batch_id in batch_ids for scope in self._scopes(batch_id)})
-        if locked:
-            nothing = dict.fromkeys(COUNTED, 0)
-            missing = insert_ignoring(self._connection, budgets)
-            self._connection.execute(missing, [{"scope": key, **nothing} for key in keys])
-        self._used = dict.fromkeys(keys, 0)
-        for row in self._connection.execute(_LOCKED_BUDGETS if locked else _BUDGETS, {"ids": keys}):
-            self._used[row.scope] = sum(row._mapping[state] for state in COUNTED)  # noqa: SLF001  SQLAlchemy's API
-            self._told[row.scope] = row.told
-        caps = self._prices.caps
-        days = {self._today: caps.day, f"{self._today} {self._provider}": caps.providers.get(self._provider)}
-        ids = [batch_id for batch_id in batch_ids if batch_id] if caps.batch is not None or caps.batches else []
-        names = select_in(self._connection, _NAMES, ids)
-        self._caps = days | {row.id: caps.of_batch(row.name) for row in names}
-
-    def is_open(self, batch_id: str | None) -> bool:
-        return all(scope in self._used for scope in self._scopes(batch_id))
-
-    def room(self, batch_id: str | None) -> int | None:
-        """The least that is left in one of its budgets; None: as much as you like."""
-        return min((left for scope in self._scopes(batch_id) if (left := self._left(scope)) is not None), default=None)
-
-    def full(self, batch_id: str | None, cost: int) -> str | None:
-        """The budget that has no room for this; that of the batch first, since it lasts longest."""
-        for scope in reversed(self._scopes(batch_id) if cost else []):
-            left = self._left(scope)
-            if left is not None and left < cost:
-                return scope
-        return None
-
-    def take(self, batch_id: str | None, cost: int) -> None:
-        for scope in self._scopes(batch_id) if cost else ():
-            self._used[scope] += cost
-
-    def mark(self, scope: str, cost: int) -> str:
-        return f"{self._kind(scope)} {self._prices.digest} {cost:018}"
-
-    def why(self, scope: str, cost: int) -> str:
-        text = self._prices.text
-        whose = {"day": "of today", "provider": f"of today at {self._provider}"}.get(self._kind(scope), "of its batch")
-        used, cap = text(self._used[scope]), text(self._caps[scope] or 0)
-        return f"the budget {whose} has no room: {used} of {cap} are spent or reserved, and this costs {text(cost)}"
-
-    def tell(self, changes: Changes, scope: str) -> None:
-        """Once per budget and day."""
-        if self._told.get(scope) == self._today:
-            return
-        self._connection.execute(_TOLD, {"where": scope, "today": self._today})
-        kind = self._kind(scope)
-        amounts = {"cap": as_text(self._caps[scope] or 0), "used": as_text(self._used[scope])}
-        batch_id = scope if kind == scope else None
-        facts = {"budget": "batch" if batch_id else kind, "provider": self._provider, "day": self._today, **amounts}
-        changes.event("budget.exceeded", batch_id=batch_id, **facts)
-
-    def _left(self, scope: str) -> int | None:
-        cap = self._caps.get(scope)
-        return None if cap is None else cap - self._used[scope]
-
-    def _scopes(self, batch_id: str | None) -> list[str]:
-        return scopes(self._today, self._provider, batch_id)
-
-    def _kind(self, scope: str) -> str:
-        """`day`, `provider`, or the batch itself: tomorrow's budget is another row, but holds the same."""
-        return {self._today: "day", f"{self._today} {self._provider}": "provider"}.get(scope, scope)
-
-
 def take_back(connection: Connection, provider: str, prices: Prices, rooms: Rooms, now: datetime) -> None:
     """Put back into the line what its budget has room for now, or whose price may have changed.
 
@@ -228,7 +141,7 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
         return
     kinds = {value: value.split(" ") for value in values}
     batch_of = {kind: None if kind in {"day", "provider"} else kind for kind, _, _ in kinds.values()}
-    purse = _Purse(connection, provider, prices, today)
+    purse = Purse(connection, provider, prices, today)
     # Only a hint, so nothing is locked: what comes back is looked at again, like all in the line.
     purse.open({None, *batch_of.values()}, locked=False)
     back: list[Any] = []
@@ -261,42 +174,9 @@ def _some_of_each(connection: Connection, provider: str, value: str, rooms: Room
     return found
 
 
-def _is_counted(row: Any, cost: int) -> bool:
-    """Also what costs nothing now but did before: a charge of an earlier attempt may still have to be settled."""
-    return cost > 0 or row.price is not None
-
-
 def _let_go(connection: Connection, chosen: Sequence[tuple[Any, Quote, str]], now: datetime) -> None:
     alike: defaultdict[tuple[int | None, str], list[str]] = defaultdict(list)
     for row, quote, account in chosen:
-        alike[quote.amount if _is_counted(row, quote.amount) else None, account].append(row.id)
+        alike[quote.amount if is_counted(row, quote.amount) else None, account].append(row.id)
     for (price, account), ids in alike.items():
         connection.execute(_DISPATCH, {"ids": ids, "now": now, "at": price, "to": account})
-
-
-def _book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, Quote]]) -> None:
-    if not priced:
-        return
-    rows = [
-        {
-            "generation_id": row.id,
-            "number": row.tries + 1,
-            "provider": provider,
-            "operation": row.operation,
-            "batch_id": row.batch_id,
-            "day": today,
-            "price": quote.amount,
-            "assumed": quote.assumed or None,
-            "state": RESERVED,
-        }
-        for row, quote in priced
-    ]
-    insert = insert_into(connection, charges)
-    # One that was dispatched before, but never claimed, was given back and is reserved anew.
-    again = {name: insert.excluded[name] for name in ("day", "price", "assumed", "state")}
-    connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
-    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row, quote in priced:
-        for scope in scopes(today, provider, row.batch_id):
-            deltas[scope][RESERVED] += quote.amount
-    add(connection, deltas)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, text, union, update
 
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Generation, GenerationRequest, State
-from worker.ledger.booking import book_sent
+from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Database

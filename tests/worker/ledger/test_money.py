@@ -17,11 +17,11 @@ from worker.budget_days import read_zone
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger, money
+from worker.ledger.budget import By
 from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatching import Limits
 from worker.ledger.money_tables import COUNTED
-from worker.ledger.spending import By
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision
 from worker.prices import MILLION, Caps, Prices, Rule

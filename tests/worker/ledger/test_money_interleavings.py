@@ -22,9 +22,9 @@ from tests.worker.ledger.purses import submit_again, totals
 from worker.errors import NotTaken, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.budget import Purse
 from worker.ledger.changes import Person
 from worker.ledger.dispatching import Limits
-from worker.ledger.money import _Purse
 from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts, batches, metadata
@@ -221,14 +221,14 @@ def test_two_dispatchers_never_look_into_one_budget_at_the_same_moment(
         ledger.dispatching.dispatch(provider, ROOM, prices)
     ledger.creation.create([new(provider=provider) for provider in PROVIDERS])
     both_have_looked = Barrier(2)
-    look = _Purse.open
+    look = Purse.open
 
-    def slowly(self: _Purse, *arguments: Any, **how: Any) -> None:
+    def slowly(self: Purse, *arguments: Any, **how: Any) -> None:
         look(self, *arguments, **how)
         with suppress(BrokenBarrierError):
             both_have_looked.wait(0.5)
 
-    monkeypatch.setattr(_Purse, "open", slowly)
+    monkeypatch.setattr(Purse, "open", slowly)
     went = at_once(*(lambda name=name: ledger.dispatching.dispatch(name, ROOM, prices) for name in PROVIDERS))
     assert sorted(went) == [0, 1]
     ledger.close()

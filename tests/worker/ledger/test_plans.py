@@ -16,10 +16,10 @@ from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
 from worker.ledger import Ledger, batch_pages
+from worker.ledger.budget import By
 from worker.ledger.inventory import Extent
 from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
-from worker.ledger.spending import By
 from worker.ledger.tables import assets, generations
 from worker.prices import Caps, Prices, Rule
 

@@ -72,7 +72,7 @@ class Assumed:
     amount: int
 
 
-class Spending:
+class Budgets:
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -1,16 +1,19 @@
-"""Charges for what this ledger has sent before it was restored, and has forgotten: it was paid for, so it counts."""
+"""Charges: for what is dispatched, and for what a restored ledger has sent and forgotten, which was paid for."""
 
-from collections.abc import Collection
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
-from worker.ledger.money_tables import COUNTED, RELEASED, budgets, charges, scopes
+from worker.ledger.charges import add
+from worker.ledger.money_tables import COUNTED, RELEASED, RESERVED, budgets, charges, scopes
 from worker.ledger.statements import IDS, insert_ignoring, insert_into, select_in
 from worker.ledger.tables import attempts, generations
-from worker.ledger.tiers import TIER, tier_of_row
 from worker.ledger.types import CleanText
-from worker.prices import Prices
+from worker.prices import Prices, Quote
 
 _a, _g = attempts.c, generations.c
 _SENT = (
@@ -56,3 +59,36 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     changes.connection.execute(insert_ignoring(changes.connection, budgets), empty)
     changes.connection.execute(_PRICED, [{"of": row["generation_id"], "at": row["price"]} for row in rows])
     changes.has_price(row["generation_id"] for row in rows)
+
+
+def is_counted(row: Any, cost: int) -> bool:
+    """Also what costs nothing now but did before: a charge of an earlier attempt may still have to be settled."""
+    return cost > 0 or row.price is not None
+
+
+def book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, Quote]]) -> None:
+    if not priced:
+        return
+    rows = [
+        {
+            "generation_id": row.id,
+            "number": row.tries + 1,
+            "provider": provider,
+            "operation": row.operation,
+            "batch_id": row.batch_id,
+            "day": today,
+            "price": quote.amount,
+            "assumed": quote.assumed or None,
+            "state": RESERVED,
+        }
+        for row, quote in priced
+    ]
+    insert = insert_into(connection, charges)
+    # One that was dispatched before, but never claimed, was given back and is reserved anew.
+    again = {name: insert.excluded[name] for name in ("day", "price", "assumed", "state")}
+    connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
+    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row, quote in priced:
+        for scope in scopes(today, provider, row.batch_id):
+            deltas[scope][RESERVED] += quote.amount
+    add(connection, deltas)
