@@ -123,7 +123,7 @@ def record_of(wait: Wait | None) -> Mapping[str, Any] | None:
 
 
 def _guard(ledger: Ledger) -> Iterator[Wait]:
-    gate = ledger.gates.look()
+    gate = ledger.restore.state()
     if gate is None or gate.complaint is None:
         return
     told = f"{gate.complaint} (closed since {_time(gate.closed_at)})"
@@ -230,14 +230,14 @@ def _how(one: Slowed) -> str:
 
 def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) -> Iterator[Wait]:
     tomorrow = (now.astimezone(prices.zone) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    for cap in ledger.spending.standings(prices):
+    for cap in ledger.budgets.standings(prices):
         if not cap.waiting:
             continue
         is_of_batch = cap.budget is By.BATCH
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
         other = "" if is_of_batch else f", or wait for the next day ({prices.zone})"
-        since = ledger.spending.full_since(cap)
+        since = ledger.budgets.full_since(cap)
         full = f"; full since {_time(since)}" if since else ""
         yield Wait(
             cause=Cause.BUDGET,

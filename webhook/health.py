@@ -186,7 +186,7 @@ def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
 
 
 def _check_gate(ledger: Ledger) -> Finding:
-    gate = ledger.gates.look()
+    gate = ledger.restore.state()
     return Finding("degraded", gate.complaint) if gate and gate.complaint else OK
 
 

@@ -31,17 +31,17 @@ T = TypeVar("T")
 
 def keep_watch(here: Services) -> None:
     """Compare the ledger with its marker in the bucket and raise both, unless somebody has done it just now."""
-    if not here.ledger.gates.is_due():
+    if not here.ledger.restore.is_check_due():
         return
     try:
         archive = here.archive
         marker = _in_time(lambda: read(archive))
     except (ArchiveError, ConfigurationError, TimeoutError) as error:
         log.warning("whether the ledger was restored from a backup is not known now: %s", error)
-        here.ledger.gates.not_compared()
+        here.ledger.restore.marker_unreachable()
         _tell(here)
         return
-    following = here.ledger.gates.compare(marker)
+    following = here.ledger.restore.verify_marker(marker)
     if following is not None:
         try:
             _in_time(lambda: write(archive, following))
@@ -84,7 +84,7 @@ def write(archive: Archive, marker: Marker) -> None:
 
 
 def _tell(here: Services) -> None:
-    if (gate := here.ledger.gates.look()) is not None and gate.complaint:
+    if (gate := here.ledger.restore.state()) is not None and gate.complaint:
         log.error("%s", gate.complaint)
 
 

@@ -226,7 +226,7 @@ def _budgets(here: Services) -> Iterator[Finding]:
     prices, file = here.prices, here.settings.darkroom_prices
     if prices is None:
         return
-    caps = here.ledger.spending.standings(prices)
+    caps = here.ledger.budgets.standings(prices)
     for name in filter(partial(is_set_up, here), PROVIDERS):
         if caps and not prices.knows(name):
             yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")

@@ -53,7 +53,7 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
             adopted = _adopted(here, report)
             _open(here, report)
             queued = here.ledger.queries.counts().get(State.QUEUED, 0)
-            report = replace(report, gate=here.ledger.gates.look(), opened=True, adopted=adopted, queued=queued)
+            report = replace(report, gate=here.ledger.restore.state(), opened=True, adopted=adopted, queued=queued)
     if as_json:
         print_json(document(report))
     else:
@@ -74,7 +74,7 @@ def _report(here: Services, since: timedelta | None) -> Report:
         marker = read(here.archive)
     except (ArchiveError, ConfigurationError) as error:
         no_marker = str(error)
-    gate = here.ledger.gates.look()
+    gate = here.ledger.restore.state()
     start = _start(here.clock(), gate, since)
     aside = here.ledger.queries.dead_callbacks(_MOST_CALLBACKS)
     return Report(
@@ -132,6 +132,6 @@ def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
 
 def _open(here: Services, report: Report) -> None:
     # First the bucket: if the ledger then stays closed, this is simply done again.
-    following = here.ledger.gates.next_marker(report.marker)
+    following = here.ledger.restore.next_marker(report.marker)
     write(here.archive, following)
-    here.ledger.gates.open(following, who())
+    here.ledger.restore.resume(following, who())

@@ -42,9 +42,9 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
     prices = settings.prices
     with open_ledger() as ledger:
         first = first_day(ledger.database.clock(), since, settings.zone)
-        rows = ledger.spending.totals(By(by), first)
-        caps = ledger.spending.standings(prices) if prices else []
-        assumed = ledger.spending.assumed(first)
+        rows = ledger.budgets.totals(By(by), first)
+        caps = ledger.budgets.standings(prices) if prices else []
+        assumed = ledger.budgets.assumed(first)
     total = Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in ("known", "late", "possible",
                                                                                          "reserved")))  # fmt: skip
     if as_json:

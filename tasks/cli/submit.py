@@ -208,7 +208,7 @@ def _print(made: Sequence[Generation], odd: Sequence[Sequence[str]], *, as_json:
 def _tell_if_stopped(here: Services) -> None:
     # All is saved and told: a ledger that is away now makes no failure of it.
     with suppress(LedgerUnavailable):
-        if (gate := here.ledger.gates.look()) and gate.complaint:
+        if (gate := here.ledger.restore.state()) and gate.complaint:
             note(f"saved, but {gate.complaint}")
 
 

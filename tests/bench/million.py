@@ -253,9 +253,9 @@ class Questions:
             "doctor: stranded": lambda: ledger.accounts.stranded({"kie": ["default"]}),
             "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
             "doctor: subscribers": lambda: ledger.notifying.troubled(lambda _: True),
-            "doctor: budgets": lambda: ledger.spending.standings(_PRICES),
+            "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
             "doctor: heartbeats": ledger.watching.heartbeats,
-            "doctor: gate": ledger.gates.look,
+            "doctor: gate": ledger.restore.state,
             "assets that wait": lambda: queries.waiting_assets(5000),
             "at-risk": lambda: queries.at_risk(now),
             "unconfirmed": ledger.unclear.all,
@@ -264,7 +264,7 @@ class Questions:
             "dead assets": lambda: ledger.dead_letters.assets(1000),
             "dead follow-ups": lambda: ledger.following.refused(1000),
             **{
-                f"spend --by {by}": lambda by=by: ledger.spending.totals(by, (now - timedelta(hours=1)).date())
+                f"spend --by {by}": lambda by=by: ledger.budgets.totals(by, (now - timedelta(hours=1)).date())
                 for by in By
             },
             "sweep: due": ledger.watching.due,

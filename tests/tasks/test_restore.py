@@ -39,7 +39,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def is_closed(pipeline: Pipeline) -> bool:
-    gate = pipeline.ledger.gates.look()
+    gate = pipeline.ledger.restore.state()
     return gate is not None and gate.closed_at is not None
 
 

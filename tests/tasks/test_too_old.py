@@ -57,7 +57,7 @@ def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, c
     assert due == QUEUE_OF.keys() - {"prune", "ping", "reconcile"}
     counts = ledger.queries.counts()
     # Or each would ask the bucket first.
-    ledger.gates.compare(None)
+    ledger.restore.verify_marker(None)
     need(ledger, NEXT)
     with caplog.at_level(logging.WARNING):
         app.loader.import_default_modules()

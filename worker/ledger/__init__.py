@@ -49,13 +49,13 @@ class Ledger:
         self.deleting = Deleting(self.database)
         self.unclear = Unclears(self.database)
         self.rescuing = Rescuing(self.database)
-        self.spending = Budgets(self.database)
+        self.budgets = Budgets(self.database)
         self.dead_letters = DeadLetters(self.database)
         self.counting = Counting(self.database)
         self.queries = Queries(self.database)
         self.manifests = Manifests(self.database)
         self.inventory = Inventory(self.database)
-        self.gates = RestoreGuard(self.database)
+        self.restore = RestoreGuard(self.database)
         self.pruning = Pruning(self.database)
 
     def close(self) -> None:

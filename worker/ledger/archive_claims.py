@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Integer, bindparam, func, select, text, update
 
 from worker.generation import Asset, Generation
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.ledger.tables import NEVER, UNSTORED, assets, batches, generations
@@ -79,10 +79,7 @@ _ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
 _BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
 
-class ArchiveClaims:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class ArchiveClaims(Part):
     def claim(
         self, limit: int, lease: timedelta, within: timedelta | None = None, *, suspects: bool = True
     ) -> list[ArchiveClaim]:

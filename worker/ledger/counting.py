@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, literal, lit
 
 from worker.generation import State
 from worker.ledger.count_tables import ALL, generation_counts, generation_deltas
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.statements import IDS, LIMIT, insert_into
 from worker.ledger.tables import UNFINISHED, batches
 from worker.ledger.types import CleanText
@@ -45,10 +45,7 @@ _TAKE = delete(generation_deltas).where(_d.id.in_(_SOME)).returning(_d.batch_id,
 _EMPTY = delete(generation_counts).where(_n.batch_id.in_(IDS), _n.number == 0)
 
 
-class Counting:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Counting(Part):
     def fold(self) -> int:
         """Add what was counted since to the counts; how many rows that was. Several may do this at once."""
         with self._database.read() as connection:

@@ -14,7 +14,7 @@ from worker.generation import Generation, GenerationRequest, State
 from worker.ledger import bites
 from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes, new_id
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.flows import Flow, line_up
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, insert_ignoring, select_in
@@ -67,10 +67,7 @@ class NewGeneration:
 _New = tuple[dict[str, Any], NewGeneration]
 
 
-class Creation:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Creation(Part):
     def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
         """Write all of them down, or none; those whose `dedupe` is known come back as they are.
 

@@ -186,6 +186,13 @@ class Database:
         pool.dispose()
 
 
+class Part:
+    """What each part of the ledger's verbs is made of."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
 def passwords_in(url: str) -> tuple[str, ...]:
     """What is secret in a database's URL, read and as it is written; none of what is no database URL of ours."""
     try:

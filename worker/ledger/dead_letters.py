@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, Update, bindparam, func, literal_colu
 from worker.errors import NotFound
 from worker.generation import Asset, State
 from worker.ledger.changes import Changes, Person
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.following import dismiss_refused
 from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
 from worker.ledger.rows import to_asset
@@ -61,10 +61,7 @@ _ASSETS = (
 )
 
 
-class DeadLetters:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class DeadLetters(Part):
     def assets(self, limit: int) -> list[tuple[Asset, datetime]]:
         """Assets that were given up with their generation, the newest first, and when."""
         with self._database.read() as connection:

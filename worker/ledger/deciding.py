@@ -10,7 +10,7 @@ from worker.generation import State
 from worker.ledger.accounts import CLOSED, FULL_RATE, NOT_PAUSED
 from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes, lock_known, require_known
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.pacing import is_slowed, put_right
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.rows import to_asset
@@ -33,10 +33,7 @@ _TRY_NOW = (
 )
 
 
-class Deciding:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Deciding(Part):
     def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
         """Take back what was not submitted yet; the state of each afterwards.
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from worker.generation import OPEN, Asset, State
 from worker.ledger.changes import Changes, Person, lock_known
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.rows import to_asset
 from worker.ledger.statements import IDS, NOW, select_in
 from worker.ledger.tables import LIVE, POLLED, STORED, assets, attempts, callbacks, events, generations
@@ -62,10 +62,7 @@ _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload=
 _GONE = update(assets).where(_a.id.in_(IDS), _a.state == "deleted").values(key=None)
 
 
-class Deleting:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Deleting(Part):
     def obstacles(self, generation_ids: Sequence[str]) -> dict[str, str]:
         """Those that cannot be deleted now, and what to do; `Deleting.delete` leaves them as they are."""
         with self._database.read() as connection:

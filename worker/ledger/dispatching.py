@@ -12,7 +12,7 @@ from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import State
 from worker.ledger.accounts import locked_accounts
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.flows import Flow, find_strays, line_up
 from worker.ledger.line import Line, Rooms
 from worker.ledger.money import let_some_go, reserve, take_back
@@ -54,10 +54,7 @@ _DISPATCH = (
 )
 
 
-class Dispatching:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Dispatching(Part):
     def dispatch(
         self,
         provider: str,

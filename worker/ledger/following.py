@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 from worker.generation import Generation
 from worker.ledger.changes import Changes, Person
 from worker.ledger.creation import NewGeneration, insert_generations
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import LIMIT, NOW
 from worker.ledger.tables import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
@@ -43,10 +43,7 @@ class RefusedFollowUp:
     at: datetime
 
 
-class Following:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Following(Part):
     def due(self, limit: int) -> list[Generation]:
         """Archived generations whose follow-ups were not created yet."""
         with self._database.read() as connection:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
 
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
 from worker.ledger.tables import SET_ASIDE, UNAPPLIED, attempts, callbacks
 from worker.ledger.types import CleanText, UtcDateTime
@@ -93,10 +93,7 @@ _REFUSED = (
 _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
 
 
-class Inbox:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Inbox(Part):
     def store(self, deliveries: Sequence[Delivery]) -> int:
         """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once.
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column,
 
 from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, select_in
 from worker.ledger.tables import BY_STATE, STORED, WITH_RESULTS, assets, batches, generations
@@ -74,10 +74,7 @@ class Copy:
     content_type: str
 
 
-class Inventory:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Inventory(Part):
     def count(self, extent: Extent) -> int:
         """How many assets are stored; of a large ledger as a whole only how many there are at the most."""
         if extent != Extent():

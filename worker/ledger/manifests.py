@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, select, text, update
 
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.statements import NOW
 from worker.ledger.tables import UNDESCRIBED, batches, generations
 
@@ -36,10 +36,7 @@ _LEND = (
 )
 
 
-class Manifests:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Manifests(Part):
     def claim(self, lease: timedelta) -> BatchClaim | None:
         """Take the oldest; `lease` is also how long a manifest that could not be written waits."""
         now = self._database.clock()

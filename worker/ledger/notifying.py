@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
 
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.event_order import NEWEST, last_settled
 from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, deliveries, subscribers
 from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
@@ -96,10 +96,7 @@ def pause_after(failures: int) -> timedelta:
     return min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_PAUSE)
 
 
-class Notifying:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Notifying(Part):
     def register(self, names: Collection[str]) -> None:
         """Note who is subscribed now; who is new is told of what happened lately, who left loses nothing."""
         with self._database.read() as connection:

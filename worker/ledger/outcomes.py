@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.durations import learn
 from worker.ledger.second_looks import LOOKS, is_time_out
 from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
@@ -36,10 +36,7 @@ class News:
     ended_at: datetime | None = None
 
 
-class Outcomes:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Outcomes(Part):
     def apply(self, news: Sequence[News]) -> list[str]:
         """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan."""
         now = self._database.clock()

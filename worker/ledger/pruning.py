@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.notify_tables import SUBSCRIBED, deliveries, subscribers
 from worker.ledger.statements import IDS, LIMIT, insert_ignoring
 from worker.ledger.tables import DONE_WITH, LINKED, assets, callbacks, events, heartbeats, prunes
@@ -71,11 +71,8 @@ class _OldEvents:
     after: int | None
 
 
-class Pruning:
+class Pruning(Part):
     """Each verb deletes at most `BITE` rows that are older than `before`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def callbacks(self, before: datetime) -> Bite:
         """Callbacks that were applied or dismissed by then."""

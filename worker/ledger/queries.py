@@ -12,7 +12,7 @@ from worker.generation import FOR_A_PERSON, Asset, Generation, State, Transition
 from worker.ledger.archiving import PATIENT_TRIES
 from worker.ledger.batch_pages import batches_of, page_of_batches
 from worker.ledger.counting import counts
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.dead_letters import Undelivered, undelivered_of
 from worker.ledger.event_order import last_settled
 from worker.ledger.flows import unfinished
@@ -127,10 +127,7 @@ _MOVES = (
 )  # fmt: skip
 
 
-class Queries:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Queries(Part):
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
         """In the order asked for; raises NotFound."""
         with self._database.read() as connection:

@@ -14,7 +14,7 @@ from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.creation import NewGeneration, insert_generations
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import IN_FLIGHT, POLLED, attempts, generations
@@ -106,10 +106,7 @@ class Known:
     without_task: tuple[WithoutTask, ...]
 
 
-class Rescuing:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Rescuing(Part):
     def known(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
         """What is known of these tasks and marks, and which submissions to this account have no task yet."""
         with self._database.read() as connection:

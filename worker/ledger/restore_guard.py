@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, Integer, Row, Table, func, literal, select, text, update
 
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.statements import insert_ignoring
 from worker.ledger.tables import metadata, transitions
 from worker.ledger.types import CleanText, UtcDateTime
@@ -95,11 +95,8 @@ def is_open(connection: Connection) -> bool:
     return connection.execute(_OPEN).first() is not None
 
 
-class RestoreGuard:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def look(self) -> Gate | None:
+class RestoreGuard(Part):
+    def state(self) -> Gate | None:
         """None before the first comparison."""
         with self._database.read() as connection:
             row = connection.execute(_ROW).one_or_none()
@@ -117,14 +114,14 @@ class RestoreGuard:
             row.idle_since,
         )
 
-    def is_due(self) -> bool:
+    def is_check_due(self) -> bool:
         """Whether nobody has compared lately; a ledger from a backup says so, too."""
-        found = self.look()
+        found = self.state()
         if found is None or found.tried_at is None:
             return True
         return not timedelta() <= self._database.clock() - found.tried_at < EVERY
 
-    def compare(self, marker: Marker | None) -> Marker | None:
+    def verify_marker(self, marker: Marker | None) -> Marker | None:
         """Close the gate if the marker outside says that this ledger is old or another one; else the one to write.
 
         None: there is nothing to write now. Closed by a contradiction it stays so until a person opens it; closed
@@ -150,7 +147,7 @@ class RestoreGuard:
             connection.execute(update(gate).where(_THE_ROW).values(**values))
         return following
 
-    def not_compared(self) -> None:
+    def marker_unreachable(self) -> None:
         """The marker could not be read: tried again later, and no reason to stop a ledger that is new or at work.
 
         One that was not at work for `ASLEEP` is closed until the bucket answers: it may come from a backup.
@@ -177,7 +174,7 @@ class RestoreGuard:
             number = max(row.number, marker.number if marker else 0) + 1
             return Marker(row.ledger, number, _length(connection), self._database.clock())
 
-    def open(self, marker: Marker, by: str) -> bool:
+    def resume(self, marker: Marker, by: str) -> bool:
         """Let submissions go on, after `marker` was written; False if the gate was not closed."""
         now = self._database.clock()
         with self._database.write() as connection:

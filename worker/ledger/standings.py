@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 
 from worker.ledger.accounts import note_answers
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.money_tables import HELD
 from worker.ledger.pacing import factor_of, is_slowed
 from worker.ledger.pacing_tables import accounts
@@ -74,10 +74,7 @@ class Stranded:
     waiting: int
 
 
-class Standings:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Standings(Part):
     def slowed(self) -> list[Slowed]:
         """Accounts that are paused, shrunken, or whose breaker is open; a time that is over is None."""
         now = self._database.clock()

@@ -14,7 +14,7 @@ from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
 from worker.ledger.accounts import Answer, answer_of, backoff, note_answers
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database
+from worker.ledger.database import Database, Part
 from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import to_generation
@@ -73,9 +73,9 @@ class Submitted:
     result: str | ProviderError
 
 
-class Submissions:
+class Submissions(Part):
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._unsent = Unsent()
 
     def claim(self, limit: int, lease: timedelta) -> list[Claim]:

@@ -11,7 +11,7 @@ from sqlalchemy import literal_column, select, text
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.deciding import submit_again
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
@@ -48,10 +48,7 @@ class Unclear:
     candidates: tuple[str, ...]
 
 
-class Unclears:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Unclears(Part):
     def all(self, provider: str | None = None) -> list[Unclear]:
         """The oldest first; a few index look-ups, however many other generations there are."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.compatibility import REVISION, oldest_code
-from worker.ledger.database import Database
+from worker.ledger.database import Database, Part
 from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.following import DUE as FOLLOW_UPS_DUE
 from worker.ledger.future_times import pull_back
@@ -146,9 +146,9 @@ class Heartbeat:
         return abs(now - self.seen_at)
 
 
-class Watching:
+class Watching(Part):
     def __init__(self, database: Database) -> None:
-        self._database = database
+        super().__init__(database)
         self._put_right_at: datetime | None = None
 
     def due(self, poll_after: timedelta = timedelta(days=1)) -> list[str]:

@@ -283,9 +283,9 @@ def test_workers_and_a_clock_that_are_silent_are_told_since_when(ledger: Ledger)
 @pytest.mark.usefixtures("darkroom")
 def test_a_closed_restore_gate_is_told_first(ledger: Ledger) -> None:
     now = ledger.database.clock()
-    ledger.gates.compare(None)
+    ledger.restore.verify_marker(None)
     ledger.database.clock = lambda: now + timedelta(hours=1)
-    ledger.gates.not_compared()
+    ledger.restore.marker_unreachable()
     (queued,) = stories.queued(ledger)
     found = wait_of(queued, waits_of(ledger, Settings()))
     assert found is not None

@@ -320,13 +320,13 @@ def people_decide(process: Process) -> None:
 
 def a_ledger_is_restored(process: Process) -> None:
     process.repeat("notifying.register", [SHOP])
-    marker: Marker = process.repeat("gates.compare", None)
+    marker: Marker = process.repeat("restore.verify_marker", None)
     process.clock.advance(ASLEEP.total_seconds() + 1)
-    process.repeat("gates.not_compared")
-    process.repeat("gates.compare", marker)
+    process.repeat("restore.marker_unreachable")
+    process.repeat("restore.verify_marker", marker)
     newer = replace(marker, number=marker.number + 9)
-    process.repeat("gates.compare", newer)
-    process.command("gates.open", process.repeat("gates.next_marker", newer), "somebody")
+    process.repeat("restore.verify_marker", newer)
+    process.command("restore.resume", process.repeat("restore.next_marker", newer), "somebody")
     orphan = Orphan("task-of-before", new("rescued").request, None, None, marked=True)
     process.repeat("rescuing.adopt", PROVIDER, [orphan], prices=NO_CAP)
     process.poll()

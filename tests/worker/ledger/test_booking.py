@@ -81,7 +81,7 @@ def test_one_that_waited_for_money_counts_in_its_batch_and_waits_no_more(ledger:
     assert [event.type for event in events(ledger)].count("budget.late_charge") == 0
     batch = found.batch_id
     assert batch is not None
-    (standing,) = ledger.spending.standings(Prices((Rule(1),), Caps(batch=5)))
+    (standing,) = ledger.budgets.standings(Prices((Rule(1),), Caps(batch=5)))
     assert (standing.key, standing.used) == (batch, 1)
 
 

@@ -352,11 +352,11 @@ def test_the_day_of_a_cap_is_that_of_its_zone(ledger: Ledger, clock: FakeClock):
     assert go(ledger, prices) == 3
     clock.advance(hours=24, minutes=59, seconds=59)
     assert go(ledger, prices) == 0
-    (day,) = ledger.spending.standings(prices)
+    (day,) = ledger.budgets.standings(prices)
     assert (day.used, day.waiting) == (3, 2)
     clock.advance(1)
     assert go(ledger, prices) == 2
-    assert [row.key for row in ledger.spending.totals(By.DAY, date(2026, 10, 25))] == ["2026-10-25", "2026-10-26"]
+    assert [row.key for row in ledger.budgets.totals(By.DAY, date(2026, 10, 25))] == ["2026-10-25", "2026-10-26"]
 
 
 @pytest.mark.parametrize("zones", [("UTC", "Pacific/Auckland"), ("Pacific/Auckland", "UTC")])
@@ -420,7 +420,7 @@ def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_writte
         connection.execute(text("UPDATE generations SET extras = NULL WHERE id <> :id"), {"id": made[0].id})
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4 + 4 + 16}
-    (assumed,) = ledger.spending.assumed(ledger.database.clock().date())
+    (assumed,) = ledger.budgets.assumed(ledger.database.clock().date())
     assert (assumed.provider, assumed.extras, assumed.amount) == (PROVIDER, ("quality=4",), 16)
 
 

@@ -71,7 +71,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
     "budgets": (
-        lambda ledger: ledger.spending.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
+        lambda ledger: ledger.budgets.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
         {"ix_batches_incomplete", "ix_generations_held"},
     ),
     "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),
@@ -108,7 +108,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: (ledger.accounts.open_at_others([PROVIDER]), ledger.accounts.stranded({PROVIDER: ["default"]})),
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
     ),
-    "spending": (lambda ledger: [ledger.spending.totals(by, NOON.date()) for by in By], {"ix_charges_day"}),
+    "spending": (lambda ledger: [ledger.budgets.totals(by, NOON.date()) for by in By], {"ix_charges_day"}),
 }  # fmt: skip
 
 

@@ -104,11 +104,11 @@ def test_no_machine_throws_the_downloads_of_another_one_away(machines: tuple[Led
 def test_no_machine_lets_another_one_compare_with_the_bucket_again_and_again(machines: tuple[Ledger, Ledger]):
     here, there = machines
     for one, other in (machines, machines[::-1]):
-        one.gates.compare(None)
-        assert not other.gates.is_due()
-    there.gates.compare(None)
-    here.gates.not_compared()
-    gate = there.gates.look()
+        one.restore.verify_marker(None)
+        assert not other.restore.is_check_due()
+    there.restore.verify_marker(None)
+    here.restore.marker_unreachable()
+    gate = there.restore.state()
     assert gate is not None
     assert gate.closed_at is None
 
@@ -356,11 +356,11 @@ def test_a_dead_worker_does_not_live_in_the_future(ledger: Ledger, clock: FakeCl
 
 
 def test_the_gate_compares_once_and_then_keeps_its_pace(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.gates.compare(None)
+    ledger.restore.verify_marker(None)
     clock.now -= ahead
-    assert ledger.gates.is_due()
-    ledger.gates.not_compared()
-    assert not ledger.gates.is_due()
+    assert ledger.restore.is_check_due()
+    ledger.restore.marker_unreachable()
+    assert not ledger.restore.is_check_due()
 
 
 def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_each_minute(

@@ -110,7 +110,7 @@ class World:
         self.ingesting: list[StoredCallback] = []
         self.asking: Sequence[Silent] = ()
         self.is_blocked = False
-        self.marker: Marker | None = ledger.gates.compare(None)
+        self.marker: Marker | None = ledger.restore.verify_marker(None)
 
     def _server_clock(self, number: int) -> ServerClock:
         clock = ServerClock(
@@ -427,15 +427,15 @@ class World:
         """Seldom after a restore."""
         lost = self.number(0, 2) == 2 and self.marker
         ahead = Marker(lost.ledger, lost.number + 2, lost.changes, lost.at) if lost else self.marker
-        following = self.ledger.gates.compare(ahead)
+        following = self.ledger.restore.verify_marker(ahead)
         assert (following is None) == bool(lost)
         self.model.is_closed = bool(lost)
         self.marker = following or ahead
 
     @step(lambda world: world.model.is_closed, times=2)
     def confirm(self) -> None:
-        self.marker = self.ledger.gates.next_marker(self.marker)
-        assert self.ledger.gates.open(self.marker, "somebody")
+        self.marker = self.ledger.restore.next_marker(self.marker)
+        assert self.ledger.restore.resume(self.marker, "somebody")
         self.model.is_closed = False
 
     # --- what Hypothesis chooses ---

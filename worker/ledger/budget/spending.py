@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from worker.ledger.database import Database
+from worker.ledger.database import Part
 from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import INCOMPLETE, batches, events, generations
@@ -72,10 +72,7 @@ class Assumed:
     amount: int
 
 
-class Budgets:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+class Budgets(Part):
     def totals(self, by: By, since: date) -> list[Spent]:
         """What was dispatched on that day or later; days in their order, else the most expensive first."""
         key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
