@@ -26,7 +26,7 @@ def dispatch() -> None:
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
     try:
         marks = here.key_marks(name)
-        return here.ledger.dispatching.dispatch(name, here.limits(name), prices, marks.keys(), marks)
+        return here.ledger.dispatch.run(name, here.limits(name), prices, marks.keys(), marks)
     except LedgerUnavailable as error:
         # Perhaps only of this provider's rows: somebody else may hold them.
         log.warning("nothing is dispatched to %s now: %s", name, error)

@@ -123,7 +123,7 @@ def _confirm(
 
 def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) -> dict[int, Outcome | None]:
     """What the provider says of these, by callback: (attempt, task_id); None: it cannot be asked now."""
-    account_of = here.ledger.accounts.of_attempts([attempt_id for attempt_id, _ in doubted.values()])
+    account_of = here.ledger.dispatch.accounts_of([attempt_id for attempt_id, _ in doubted.values()])
     final: dict[int, Outcome | None] = dict.fromkeys(doubted)
     by_account: dict[str | None, dict[int, str]] = defaultdict(dict)
     for callback_id, (attempt_id, task_id) in doubted.items():

@@ -115,7 +115,7 @@ def _record(here: Services, results: Sequence[Submitted | News]) -> None:
         calls_back = here.settings.public_url is not None
         here.ledger.submissions.record(submitted, here.settings.poll_after, callbacks=calls_back)
     if news := [result for result in results if isinstance(result, News)]:
-        here.ledger.accounts.answered([one.attempt_id for one in news])
+        here.ledger.dispatch.record_answered([one.attempt_id for one in news])
         apply(here, news)
 
 

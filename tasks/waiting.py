@@ -12,8 +12,8 @@ from worker.errors import ConfigurationError
 from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
 from worker.ledger import Ledger
 from worker.ledger.budget import By
+from worker.ledger.dispatch import Slowed
 from worker.ledger.queries import WaitingAsset
-from worker.ledger.standings import Slowed
 from worker.prices import Prices, as_text
 from worker.redaction import redact
 from worker.settings import Settings
@@ -171,7 +171,7 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
 
 
 def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
-    slowed = ledger.accounts.slowed()
+    slowed = ledger.dispatch.throttled_accounts()
     stopped = {(one.provider, one.account) for one in slowed if _is_stopped(one)}
     for one in slowed:
         key_setting, accounts = _known(one.provider, settings)

@@ -13,7 +13,7 @@ from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.inbox import Delivery
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Claim, Submitted
@@ -41,7 +41,7 @@ def queued(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts:
 def claimed(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts: Any) -> list[Claim]:
     """Claimed for their POST, in the order of their creation."""
     wanted = [generation.id for generation in queued(ledger, count, batch=batch, **facts)]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     claims = {claim.generation.id: claim for claim in ledger.submissions.claim(count, LEASE)}
     return [claims[generation_id] for generation_id in wanted]
 

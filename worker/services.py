@@ -18,7 +18,7 @@ from worker.egress import proxy_secrets
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, passwords_in
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.locked_cached_property import locked_cached_property
 from worker.prices import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class

@@ -46,12 +46,12 @@ def _credit(check: str, provider: Provider) -> Finding:
 
 def examine_others(here: Services) -> Iterator[Finding]:
     """Generations of providers that this version does not know, and of accounts that have no key here."""
-    for name, number in here.ledger.accounts.open_at_others(PROVIDERS).items():
+    for name, number in here.ledger.dispatch.open_at_others(PROVIDERS).items():
         message = f"this version knows no provider {name}, which {number} generations wait for or were submitted to"
         advice = "use a version that has it, or `darkroom cancel` those that wait"
         yield Finding("providers", Verdict.WARN, f"{message}: {advice}")
     known = {name: here.accounts(name) for name in PROVIDERS}
-    for stranded in here.ledger.accounts.stranded(known):
+    for stranded in here.ledger.dispatch.unreachable(known):
         if stranded.provider not in PROVIDERS:
             continue
         numbers = ((stranded.under_way, "under way"), (stranded.waiting, "that can only go there"))

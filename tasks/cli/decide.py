@@ -125,7 +125,7 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
     if provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
     with open_ledger() as ledger:
-        resumed = ledger.deciding.resume(provider, account)
+        resumed = ledger.dispatch.resume_account(provider, account)
         if not resumed and account is not None:
             _require_account(provider, account)
     if as_json:

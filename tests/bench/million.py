@@ -30,7 +30,7 @@ from tests.bench.receiver import show
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.budget import By
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.inventory import Extent
 from worker.ledger.schema import upgrade
 from worker.ledger.submissions import Submitted
@@ -248,9 +248,9 @@ class Questions:
             "verify --since, first page": lambda: next(assets.pages(since), None),
             "verify --since, count": lambda: assets.count(since),
             "verify --sample 100": lambda: assets.sample(100),
-            "doctor: slowed": ledger.accounts.slowed,
-            "doctor: other providers": lambda: ledger.accounts.open_at_others(["kie"]),
-            "doctor: stranded": lambda: ledger.accounts.stranded({"kie": ["default"]}),
+            "doctor: slowed": ledger.dispatch.throttled_accounts,
+            "doctor: other providers": lambda: ledger.dispatch.open_at_others(["kie"]),
+            "doctor: stranded": lambda: ledger.dispatch.unreachable({"kie": ["default"]}),
             "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
             "doctor: subscribers": lambda: ledger.notifying.troubled(lambda _: True),
             "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
@@ -272,7 +272,7 @@ class Questions:
             "sweep: note_risks": lambda: ledger.archiving.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.creation.remove_abandoned,
             "sweep: fold": ledger.counting.fold,
-            "dispatch, one goes": lambda: ledger.dispatching.dispatch("kie", Limits(1e6, self._room())),
+            "dispatch, one goes": lambda: ledger.dispatch.run("kie", Limits(1e6, self._room())),
             "submit: claim": self._claim,
             "submit: record": self._record,
             "ingest: claim": lambda: ledger.inbox.claim(100, _MINUTE),

@@ -158,7 +158,7 @@ def test_a_worker_that_comes_back_begins_real_work_within_five_seconds(
 ) -> None:
     url = machines.env["REDIS_URL"]
     (one,) = queued(machines.ledger)
-    machines.ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    machines.ledger.dispatch.run(PROVIDER, PLENTY)
     with Redis.from_url(url) as broker:
         leave(broker, url)
     machines.start("worker")

@@ -19,7 +19,7 @@ from tests.worker.ledger.test_database import ENDS
 from worker.errors import LedgerUnavailable
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.submissions import Submitted
 
@@ -47,7 +47,7 @@ def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened
     def work(ledger: Ledger) -> None:
         for number in range(30):
             queued(ledger)
-            ledger.dispatching.dispatch(PROVIDER, PLENTY)
+            ledger.dispatch.run(PROVIDER, PLENTY)
             claims = ledger.submissions.claim(2, LEASE)
             ledger.submissions.record([Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
             ledger.inbox.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])

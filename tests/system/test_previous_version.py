@@ -132,7 +132,7 @@ def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_
     ledger = opened(blank_database_url)
     schema.upgrade(ledger.database)
     queued(ledger, THREADS + 4)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
     monkeypatch.setattr("worker.bells.send", lambda _: None)
     monkeypatch.setenv("DATABASE_URL", blank_database_url)

@@ -111,7 +111,7 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
         started(server) as broker_process,
         running("worker", environment(server, ledger, provider), tmp_path) as process,
     ):
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         with app.connection_for_write(server.found_by["REDIS_URL"]) as connection:
             for bell in ("submit", "archive"):
                 app.send_task(bell, connection=connection)

@@ -14,7 +14,7 @@ from tests.next_version import NEXT, need
 from worker.celery import QUEUE_OF, app
 from worker.ledger import Ledger, compatibility
 from worker.ledger.compatibility import REVISION
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.server_clock import system_clock
 from worker.services import services
 from worker.subscribers import Webhook
@@ -47,7 +47,7 @@ def make_everything_due(ledger: Ledger) -> set[str]:
     (lost,) = claimed(ledger)
     ledger.submissions.begin(lost.attempt_id)
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, Limits(1, 1000))
+    ledger.dispatch.run(PROVIDER, Limits(1, 1000))
     ledger.database.clock = system_clock
     return set(ledger.watching.due())
 

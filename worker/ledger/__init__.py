@@ -11,7 +11,7 @@ from worker.ledger.database import Clock, Database
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.deciding import Deciding
 from worker.ledger.deleting import Deleting
-from worker.ledger.dispatching import Dispatching
+from worker.ledger.dispatch import Dispatch
 from worker.ledger.following import Following
 from worker.ledger.inbox import Inbox
 from worker.ledger.inventory import Inventory
@@ -22,7 +22,6 @@ from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
 from worker.ledger.restore_guard import RestoreGuard
-from worker.ledger.standings import Standings
 from worker.ledger.submissions import Submissions
 from worker.ledger.unclear import Unclears
 from worker.ledger.watching import Watching
@@ -36,8 +35,7 @@ class Ledger:
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)
         self.creation = Creation(self.database)
-        self.dispatching = Dispatching(self.database)
-        self.accounts = Standings(self.database)
+        self.dispatch = Dispatch(self.database)
         self.submissions = Submissions(self.database)
         self.inbox = Inbox(self.database)
         self.outcomes = Outcomes(self.database)

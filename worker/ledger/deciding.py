@@ -1,4 +1,4 @@
-"""What a person decides: cancel, try again, go on after a pause."""
+"""What a person decides: cancel, try again."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
@@ -7,12 +7,9 @@ from sqlalchemy import select, text, update
 
 from worker.errors import CommitUnknown, LedgerUnavailable, RequestInvalid
 from worker.generation import State
-from worker.ledger.accounts import CLOSED, FULL_RATE, NOT_PAUSED
 from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part
-from worker.ledger.pacing import is_slowed, put_right
-from worker.ledger.pacing_tables import accounts
 from worker.ledger.rows import to_asset
 from worker.ledger.second_looks import awaited
 from worker.ledger.statements import IDS, select_in, update_row
@@ -97,25 +94,6 @@ class Deciding(Part):
             if changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None):
                 changes.reopen_batch_of(generation_id)
             changes.flush()
-
-    def resume(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
-        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
-
-        Also a bucket that a wrong clock has filled in the future; then until when it would have given nothing.
-        """
-        now = self._database.clock()
-        with self._database.write() as connection:
-            mine = select(accounts).where(accounts.c.provider == provider).order_by(accounts.c.account)
-            if account is not None:
-                mine = mine.where(accounts.c.account == account)
-            resumed = {}
-            for row in connection.execute(mine.with_for_update()).all():
-                wrong = put_right(row, now)
-                if wrong or is_slowed(row, now):
-                    free = {**wrong, **NOT_PAUSED, **FULL_RATE, **CLOSED}
-                    update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
-                    resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
-        return resumed
 
     def _in_bites(
         self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]

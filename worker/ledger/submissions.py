@@ -12,9 +12,9 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
-from worker.ledger.accounts import Answer, answer_of, backoff, note_answers
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database, Part
+from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
 from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import to_generation

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, literal, select, text, upd
 from worker.errors import LedgerUnavailable
 from worker.ledger.bites import in_bites
 from worker.ledger.database import Database
-from worker.ledger.pacing import SLACK
+from worker.ledger.dispatch import SLACK
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import UNFINISHED, batches, generations, transitions
 from worker.ledger.types import CleanText, UtcDateTime

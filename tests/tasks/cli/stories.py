@@ -7,7 +7,7 @@ from worker.generation import Generation, GenerationRequest, Link, Operation, Ou
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost, Stored
 from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Submitted
 
@@ -34,7 +34,7 @@ def queued(
 def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: object) -> tuple[str, str]:
     """One generation whose submission was answered so; its id and that of its attempt."""
     (generation,) = queued(ledger, **wanted)  # type: ignore[arg-type]
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000))
+    ledger.dispatch.run("acedata", Limits(1000, 1000))
     (claim,) = ledger.submissions.claim(1, MINUTE)
     assert claim.generation.id == generation.id
     ledger.submissions.record([Submitted(claim.attempt_id, answer)], MINUTE)

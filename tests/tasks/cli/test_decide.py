@@ -12,7 +12,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.errors import AccountBlocked
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -153,9 +153,9 @@ def test_an_unknown_batch_is_told(darkroom: Darkroom, arguments: tuple[str, ...]
 
 def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
-    assert ledger.accounts.slowed()
+    assert ledger.dispatch.throttled_accounts()
     assert darkroom("resume", "acedata").stdout == "acedata goes on\n"
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
     assert darkroom.bells == ["dispatch"]
     told = json.loads(darkroom("resume", "acedata", "--json").stdout)
     assert told == {"provider": "acedata", "resumed": False, "accounts": [], "clock_was_ahead": []}
@@ -166,7 +166,7 @@ def test_a_bucket_that_a_wrong_clock_has_filled_is_mended_and_told(darkroom: Dar
     now = ledger.database.clock()
     ledger.database.clock = lambda: now + timedelta(days=365)
     stories.queued(ledger)
-    assert ledger.dispatching.dispatch("acedata", Limits(1, 10)) == 1
+    assert ledger.dispatch.run("acedata", Limits(1, 10)) == 1
     until = f"{(now + timedelta(days=365)).astimezone():%Y-%m-%d %H:%M}"
     told = darkroom("resume", "acedata").stdout
     assert told == f"acedata goes on: a clock that was ahead would have stopped it until {until}\n"

@@ -322,7 +322,7 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
         "it tries again by itself, `darkroom resume acedata` lets it do so at once",
         message,
     )
-    ledger.deciding.resume("acedata")
+    ledger.dispatch.resume_account("acedata")
     stories.answered(ledger, NotTaken("slower", code="busy", status=429))
     _, message = findings(darkroom)["pauses"]
     assert re.fullmatch(

@@ -13,7 +13,7 @@ from worker.errors import Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.outcomes import News
 from worker.ledger.submissions import Submitted
 from worker.price_file import load_prices
@@ -42,7 +42,7 @@ def story(ledger: Ledger, file: Path) -> None:
     """One spent, one possible, one reserved (a blend), one that has no room any more; all in one batch."""
     operations = (Operation.IMAGINE, Operation.IMAGINE, Operation.BLEND, Operation.IMAGINE)
     ledger.creation.create([NewGeneration("acedata", GenerationRequest(one, "a fox")) for one in operations], "autumn")
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(file))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(file))
     first, second, _ = sorted(ledger.submissions.claim(3, stories.MINUTE), key=lambda claim: claim.generation.id)
     ledger.outcomes.apply([News(first.attempt_id, Outcome(Status.SUCCEEDED, "task-1", text={"a": "b"}), "callback")])
     unclear = Uncertain("no answer came in time", code="read_timeout")
@@ -153,7 +153,7 @@ def test_what_has_no_factor_is_told_by_submit_doctor_and_spend(
         f"times): {advice}"
     )
     prices.write_text(FILE.replace("  day: 5\n", "  day: 20\n"))
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(prices))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(prices))
     told = darkroom("spend").stderr
     assert "12.00 of it, at acedata, is counted at the highest known factor of hd, as the price file had none" in told
     document = json.loads(darkroom("spend", "--json").stdout)
@@ -166,7 +166,7 @@ def test_with_all_factors_nothing_more_is_said(darkroom: Darkroom, ledger: Ledge
     prices.write_text(FILE.replace("caps:\n", f"{factors}caps:\n"))
     assert "factor" not in darkroom("submit", "a fox --hd").stderr
     assert "prices" not in findings(darkroom)
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(prices))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(prices))
     document = json.loads(darkroom("spend", "--json").stdout)
     assert (document["total"]["reserved"], document["assumed"]) == ("2.25", [])
 

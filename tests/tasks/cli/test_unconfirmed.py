@@ -18,7 +18,7 @@ from worker.errors import Uncertain
 from worker.generation import Generation, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.submissions import Submitted
 from worker.ledger.unclear import Decision
 
@@ -116,7 +116,7 @@ def test_the_horizon_is_a_setting(darkroom: Darkroom, ledger: Ledger, monkeypatc
 
 def unconfirmed_of(ledger: Ledger, account: str, prompt: str) -> Generation:
     (generation,) = stories.queued(ledger, prompt)
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), accounts=(account,))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), accounts=(account,))
     (claim,) = ledger.submissions.claim(1, stories.MINUTE)
     unclear = Uncertain("no answer came in time", code="read_timeout")
     ledger.submissions.record([Submitted(claim.attempt_id, unclear)], stories.MINUTE)

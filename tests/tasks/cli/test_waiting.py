@@ -19,7 +19,7 @@ from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Postponed
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.services import Services
 from worker.settings import Settings
 
@@ -94,7 +94,7 @@ def test_the_doctor_fails_for_a_key_and_warns_of_what_ends_by_itself(darkroom: D
 
     refused(ledger, Uncertain("no clear answer", code="http_500", status=500), times=5)
     assert verdict() == "warn"
-    ledger.deciding.resume("acedata")
+    ledger.dispatch.resume_account("acedata")
     refused(ledger, blocked())
     assert verdict() == "fail"
 
@@ -121,7 +121,7 @@ def test_the_log_says_it_when_it_begins_and_when_it_ends(
     with caplog.at_level(logging.WARNING):
         tell(here)
         tell(here)
-        ledger.deciding.resume("acedata")
+        ledger.dispatch.resume_account("acedata")
         tell(here)
         tell(here)
     here.close()
@@ -142,15 +142,15 @@ def test_a_changed_key_ends_the_pause_of_the_old_one_after_a_minute(
 
     def dispatched(key: str, address: str = address) -> int:
         marks = {"default": key_mark(key, address)}
-        return ledger.dispatching.dispatch("acedata", PLENTY, None, marks.keys(), marks)
+        return ledger.dispatch.run("acedata", PLENTY, None, marks.keys(), marks)
 
     assert dispatched(TOKEN) == 0
-    assert [one.paused_key for one in ledger.accounts.slowed()] == [key_mark(TOKEN, address)]
-    assert TOKEN not in str(ledger.accounts.slowed())
+    assert [one.paused_key for one in ledger.dispatch.throttled_accounts()] == [key_mark(TOKEN, address)]
+    assert TOKEN not in str(ledger.dispatch.throttled_accounts())
     assert dispatched("another-token") == 0, "or two machines with two keys pause and lift it in turn"
-    monkeypatch.setattr("worker.ledger.accounts._LEAST_PAUSE", timedelta())
+    monkeypatch.setattr("worker.ledger.dispatch.accounts._LEAST_PAUSE", timedelta())
     assert dispatched("another-token") == 1
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -158,7 +158,7 @@ def test_a_pause_of_the_providers_own_outlives_a_changed_key(ledger: Ledger) -> 
     refused(ledger, NotTaken("slower", code="busy", status=429, retry_after=timedelta(minutes=30)))
     marks = {"default": key_mark("another-token", "https://api.acedata.cloud")}
     stories.queued(ledger)
-    assert ledger.dispatching.dispatch("acedata", PLENTY, None, marks.keys(), marks) == 0
+    assert ledger.dispatch.run("acedata", PLENTY, None, marks.keys(), marks) == 0
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -194,7 +194,7 @@ def test_what_a_budget_holds_says_which(ledger: Ledger, tmp_path: Path) -> None:
     file.write_text("prices: [{price: 1}]\ncaps: {day: 1}\n")
     stories.queued(ledger, "a", "b")
     prices = Settings(darkroom_prices=file).prices
-    ledger.dispatching.dispatch("acedata", PLENTY, prices)
+    ledger.dispatch.run("acedata", PLENTY, prices)
     (wait,) = waits(ledger, darkroom_prices=file)
     assert (wait.cause, wait.count, wait.remedy) == (
         Cause.BUDGET,

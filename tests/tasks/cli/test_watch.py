@@ -15,7 +15,7 @@ from worker.errors import Rejected
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.submissions import Submitted
 
 
@@ -69,7 +69,7 @@ def test_every_change_is_one_line_however_quick_it_was(
     (generation,) = stories.queued(ledger, batch="animals")
 
     def fail() -> None:
-        ledger.dispatching.dispatch("acedata", Limits(1000, 1000))
+        ledger.dispatch.run("acedata", Limits(1000, 1000))
         (claim,) = ledger.submissions.claim(1, stories.MINUTE)
         ledger.submissions.record([Submitted(claim.attempt_id, Rejected("no", code="forbidden"))], stories.MINUTE)
 

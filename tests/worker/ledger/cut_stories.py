@@ -121,7 +121,7 @@ class Process:
         """Send all that waits, once each; by prompt. `in_vain`: the first task gets no thread to send anything."""
         claims: list[Claim] = []
         while self.ledger.watching.is_due("dispatch") or self.ledger.watching.is_due("submit"):
-            self.repeat("dispatching.dispatch", PROVIDER, PLENTY, NO_CAP)
+            self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
             except LedgerUnavailable:
@@ -250,7 +250,7 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.repeat("creation.create", wanted, "animals")
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
-    process.repeat("accounts.answered", [claim.attempt_id for claim in sent.values()])
+    process.repeat("dispatch.record_answered", [claim.attempt_id for claim in sent.values()])
     process.repeat("inbox.store", [delivery(sent["fox"].attempt_id)])
     found = process.come_again("inbox.claim", 9, LEASE)
     process.try_once("inbox.postpone", [one.id for one in found], timedelta(seconds=30))
@@ -288,7 +288,7 @@ def people_decide(process: Process) -> None:
     process.accept(sent["failed"], sent["expired"])
     blocked = AccountBlocked("the balance is empty", code="used_up")
     process.repeat("submissions.record", [Submitted(sent["blocked"].attempt_id, blocked)], POLL_AFTER)
-    process.command("deciding.resume", PROVIDER)
+    process.command("dispatch.resume_account", PROVIDER)
     process.repeat("outcomes.apply", [failure(sent["failed"]), success(sent["expired"])])
     process.command("deciding.retry", [ids["failed"]])
     aside = Refused(3, "ab" * 32, None, "no picture")

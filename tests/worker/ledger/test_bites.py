@@ -203,7 +203,7 @@ def test_nobody_sees_a_batch_before_its_last_transaction(ledger: Ledger, databas
     assert [generation.id for generation in ledger.queries.page(batch="big")] == [it.id for it in reversed(made)]
     assert rows(ledger, transitions) == MANY
     assert ledger.watching.due() == ["dispatch"]
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 @pytest.mark.parametrize("keyless", [True, False])
@@ -211,10 +211,10 @@ def test_what_a_killed_command_has_left_is_not_dispatched_and_hinders_nobody(led
     killed(ledger, [new(f"fox {number}") for number in range(MANY)] if keyless else many())
     nobody_sees_anything(ledger)
     assert rows(ledger) == 3 * BITE
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert rows(ledger, flows) == 0
     (single,) = queued(ledger)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     assert [generation.id for generation in ledger.queries.page()] == [single.id]
 
 
@@ -227,7 +227,7 @@ def test_the_same_command_completes_it_and_creates_nothing_twice(ledger: Ledger,
     assert (rows(ledger), rows(ledger, transitions), rows(ledger, batches)) == (MANY, MANY, 1)
     assert len(ledger.queries.page(batch="big")) == MANY
     assert ledger.creation.create(many(), "big") == made
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 def test_a_process_that_is_killed_leaves_nothing_to_see_and_the_next_completes_it(ledger: Ledger, database_url: str):
@@ -252,7 +252,7 @@ def test_any_of_its_commits_may_be_cut(ledger_on_server: Ledger, proxy: CuttingP
     made = ledger_on_server.creation.create(many(), "big")
     assert len(made) == rows(ledger_on_server) == rows(ledger_on_server, transitions) == MANY
     assert len({generation.batch_id for generation in made}) == rows(ledger_on_server, batches) == 1
-    assert ledger_on_server.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger_on_server.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_eight_who_write_the_same_large_batch_at_once_write_it_once(ledger: Ledg
     results = at_once(*[lambda: repeated(ledger, many(), "big")] * 8)
     assert len({generation.id for generation in flat(results)}) == rows(ledger) == MANY
     assert rows(ledger, batches) == 1
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 def repeated(ledger: Ledger, wanted: list[NewGeneration], batch: str) -> list[Generation]:
@@ -359,11 +359,11 @@ def test_dispatchers_at_work_meanwhile_let_nothing_go_of_half_a_batch(ledger: Le
     queued(ledger, 3)
 
     def dispatch() -> None:
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 3
 
     between_two_transactions(monkeypatch, dispatch)
     ledger.creation.create(many(), "big")
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 def test_what_nobody_completes_is_removed_and_a_finished_batch_never(ledger: Ledger, clock: FakeClock):

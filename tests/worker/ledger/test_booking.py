@@ -62,7 +62,7 @@ def test_it_is_taken_in_beyond_a_cap_and_the_next_one_waits(ledger: Ledger):
           prices=THREE_A_DAY)  # fmt: skip
     assert totals(ledger) == {"reserved": 4}
     (waits,) = queued(ledger)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, THREE_A_DAY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, THREE_A_DAY) == 0
     assert held(ledger) == [waits.id]
     assert one(ledger, waits).message == (
         "the budget of today has no room: 0.000004 USD of 0.000003 USD are spent or reserved, and this costs "
@@ -72,7 +72,7 @@ def test_it_is_taken_in_beyond_a_cap_and_the_next_one_waits(ledger: Ledger):
 
 def test_one_that_waited_for_money_counts_in_its_batch_and_waits_no_more(ledger: Ledger):
     (generation,) = queued(ledger, batch="animals")
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, FULL)
+    ledger.dispatch.run(PROVIDER, PLENTY, FULL)
     assert held(ledger) == [generation.id]
     taken(ledger, OURS, owner=generation.id)
     found = one(ledger, generation)
@@ -87,7 +87,7 @@ def test_one_that_waited_for_money_counts_in_its_batch_and_waits_no_more(ledger:
 
 def test_what_the_backup_has_reserved_for_it_is_not_counted_twice(ledger: Ledger):
     (generation,) = queued(ledger)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     taken(ledger, OURS, prices=Prices((Rule(9),)), owner=generation.id)
     assert booked(ledger) == [("2026-11-21", 1)]
     assert totals(ledger) == {"reserved": 1}
@@ -96,7 +96,7 @@ def test_what_the_backup_has_reserved_for_it_is_not_counted_twice(ledger: Ledger
 def test_what_the_backup_has_given_back_counts_when_it_was_sent(ledger: Ledger):
     """It had been dispatched, and was taken back because its provider was slower than that."""
     made = queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record(
         [Submitted(claim.attempt_id, NotTaken("slower", code="busy", status=429))], timedelta(minutes=1)

@@ -25,7 +25,7 @@ from worker.ledger.tables import metadata
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
-    "accounts.answered", "archiving.record", "archiving.renew", "counting.fold", "deleting.objects_are_gone",
+    "dispatch.record_answered", "archiving.record", "archiving.renew", "counting.fold", "deleting.objects_are_gone",
     "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inbox.try_store", "inventory.note_repair",
     "manifests.record", "manifests.renew", "notifying.release", "notifying.renew", "notifying.step",
     "outcomes.apply", "rescuing.note_candidates",
@@ -89,7 +89,7 @@ def test_a_version_that_is_too_old_begins_nothing_and_ends_what_it_has_begun(led
 def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_more(ledger: Ledger):
     """The ledger is upgraded while the POST of the first is out."""
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
 
     def post(claim: Claim) -> Submitted:
         need(ledger, NEXT)

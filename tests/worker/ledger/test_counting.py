@@ -68,7 +68,7 @@ class History:
             )
 
     def submit(self, number: int) -> None:
-        self.ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        self.ledger.dispatch.run(PROVIDER, PLENTY)
         claims = self.ledger.submissions.claim(1 + number, LEASE)
         self.known += claims
         answered = [Submitted(one.attempt_id, ANSWERS[(number + place) % 3](one)) for place, one in enumerate(claims)]

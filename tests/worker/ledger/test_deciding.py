@@ -60,7 +60,7 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
         unclear(ledger).generation.id: State.UNCONFIRMED,
     }
     waiting, dispatched = queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     ids = [*under_way, waiting.id, dispatched.id]
     expected = under_way | {waiting.id: State.CANCELLED, dispatched.id: State.CANCELLED}
     assert ledger.deciding.cancel(ids) == expected
@@ -83,7 +83,7 @@ def test_a_failed_generation_is_submitted_again(ledger: Ledger):
     assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.QUEUED}
     found = one(ledger, claim)
     assert (found.task_id, found.progress, found.reason, found.message, found.finished_at) == (None,) * 5
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     (second,) = ledger.submissions.claim(1, LEASE)
     assert second.attempt_id != claim.attempt_id
     assert attempts_of(ledger, claim) == ["failed", "sending"]
@@ -118,7 +118,7 @@ def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: 
 
 def test_cancel_and_claim_at_once_agree(ledger: Ledger):
     ids = [generation.id for generation in queued(ledger, 20)]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     cancelled, claims = at_once(lambda: ledger.deciding.cancel(ids), lambda: ledger.submissions.claim(20, LEASE))
     taken = {claim.generation.id for claim in claims}
     assert {generation_id for generation_id, state in cancelled.items() if state is State.CANCELLED} == set(ids) - taken

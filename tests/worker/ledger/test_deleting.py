@@ -53,7 +53,7 @@ def told_of_a_secret(ledger: Ledger) -> Claim:
     """Archived, with a callback, a repair and a follow-up that was refused, all of which speak of it."""
     wanted = new(SECRET, key="a", options={"note": SECRET}, follow_up=("upscale1",))
     ledger.creation.create([wanted])
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
     headers = {"User-Agent": SECRET}

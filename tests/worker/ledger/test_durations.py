@@ -182,7 +182,7 @@ def test_no_outcome_waits_for_a_statistic(postgresql_url: str, clock: FakeClock)
 def test_what_was_accepted_together_is_asked_for_at_its_own_time(ledger: Ledger, clock: FakeClock):
     took(ledger, clock, *[20] * ENOUGH, options={"speed": "turbo"})
     made = [*claimed(ledger, options={"speed": "turbo"}), *claimed(ledger)]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert ledger.submissions.claim(9, LEASE) == []
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim)) for claim in made], POLL_AFTER)
     clock.advance(26)

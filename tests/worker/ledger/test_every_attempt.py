@@ -36,7 +36,7 @@ UNCLEAR = Uncertain("no answer", code="time_out")
 
 
 def go(ledger: Ledger) -> Claim:
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY))
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY))
     (claim,) = ledger.submissions.claim(9, LEASE)
     return claim
 
@@ -122,7 +122,7 @@ def test_an_unclear_one_that_a_person_replaced_is_still_looked_for(ledger: Ledge
     # What is found before the second was sent saves its money.
     assert ledger.outcomes.apply([success(first, cause="found in the provider's list")]) == ["applied"]
     assert state_of(ledger, first) is State.SUCCEEDED
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
 
 
 def test_it_is_looked_for_also_when_the_person_decided_after_the_horizon(ledger: Ledger, clock: FakeClock):

@@ -21,9 +21,9 @@ from worker.errors import AccountBlocked, NotTaken, Rejected
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
+from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
-from worker.ledger.line import Line
 from worker.ledger.money_tables import budgets
 from worker.ledger.pacing_tables import flows
 from worker.ledger.submissions import Submitted, settle_attempt
@@ -61,7 +61,7 @@ def in_order(ledger: Ledger, clock: FakeClock, count: int, prices: Prices | None
     went = []
     for _ in range(count):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 10**6), prices) == 1
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 10**6), prices) == 1
         with ledger.database.read() as connection:
             last = select(_g.prompt).order_by(_g.dispatched_at.desc().nulls_last()).limit(1)
             went.append(str(connection.execute(last).scalar()))
@@ -78,7 +78,7 @@ def is_served(went: list[str], word: str = "small") -> bool:
 
 
 def all_go(ledger: Ledger) -> None:
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
 
 
 def fail_all(ledger: Ledger) -> list[str]:
@@ -113,7 +113,7 @@ def retried(ledger: Ledger) -> None:
 def after_an_urgent_batch(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     queued(ledger, 500, batch="urgent", priority=1)
-    assert ledger.dispatching.dispatch(PROVIDER, Limits(500, 10**6)) == 500
+    assert ledger.dispatch.run(PROVIDER, Limits(500, 10**6)) == 500
     assert all(claim.generation.priority == 1 for claim in ledger.submissions.claim(1000, LEASE))
 
 
@@ -131,18 +131,18 @@ def came_back_from_a_blocked_account(ledger: Ledger) -> None:
     all_go(ledger)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, BLOCKED)], POLL_AFTER)
-    ledger.deciding.resume(PROVIDER)
+    ledger.dispatch.resume_account(PROVIDER)
 
 
 def held(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     for _ in range(2):
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
 
 
 def held_singles(ledger: Ledger) -> None:
     queued(ledger, 1000)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
 
 
 SCENES = (
@@ -174,7 +174,7 @@ def test_of_what_is_held_each_batch_gets_its_share_of_a_budget_that_frees_little
     went: Counter[str] = Counter()
     for spent in range(30):
         prices = Prices(EVERY, Caps(day=spent + 1))
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY, prices) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY, prices) == 1
         (claim,) = ledger.submissions.claim(10, LEASE)
         went[claim.generation.batch_id or "single"] += 1
         clock.advance(1)
@@ -188,14 +188,14 @@ def test_who_waits_for_a_paused_account_hinders_nobody_and_claims_nothing_afterw
         ledger.creation.create([child] * 30)
 
     early, late = (queued(ledger, batch=batch)[0] for batch in ("early", "late"))
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, accounts=["shop"]) == 2
+    assert ledger.dispatch.run(PROVIDER, PLENTY, accounts=["shop"]) == 2
     ledger.submissions.claim(2, LEASE)
     follow(early)
     queued(ledger, 100, batch="anywhere")
     # `shop` is paused: only what may go anywhere goes.
     for _ in range(50):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 10**6), accounts=["default"]) == 1
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 10**6), accounts=["default"]) == 1
     follow(late)
     ledger.submissions.claim(1000, LEASE)
     with ledger.database.write() as connection:
@@ -203,7 +203,7 @@ def test_who_waits_for_a_paused_account_hinders_nobody_and_claims_nothing_afterw
     went = []
     for _ in range(30):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 10**6), accounts=["shop"]) == 1
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 10**6), accounts=["shop"]) == 1
         (claim,) = ledger.submissions.claim(10, LEASE)
         went.append(str(claim.generation.batch_id))
     assert sorted(Counter(went).values()) == [10, 10, 10]
@@ -213,7 +213,7 @@ def test_what_was_put_into_the_line_by_an_earlier_version_is_found(ledger: Ledge
     queued(ledger, 3, batch="b")
     with ledger.database.write() as connection:
         connection.execute(flows.delete())
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 3
 
 
 def test_flows_that_are_over_are_forgotten(ledger: Ledger, clock: FakeClock):
@@ -247,11 +247,11 @@ def test_flows_that_all_wait_for_a_time_of_their_own_cost_no_statement_each(ledg
     ledger.submissions.record([Submitted(claim.attempt_id, FULL) for claim in claims], POLL_AFTER)
     queued(ledger, batch="last")
     with statements_of(ledger) as statements:
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert len(statements) < 60
     clock.advance(3)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 120
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 120
 
 
 def test_after_a_great_cancellation_each_dispatch_clears_a_part_away(ledger: Ledger):
@@ -260,7 +260,7 @@ def test_after_a_great_cancellation_each_dispatch_clears_a_part_away(ledger: Led
     queued(ledger, batch="last")
     ledger.deciding.cancel(made)
     with statements_of(ledger) as statements:
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     assert len(statements) < 400
     for _ in range(4):
         all_go(ledger)
@@ -327,16 +327,16 @@ def test_what_is_held_and_belongs_to_an_account_without_room_keeps_no_other_of_i
     ledger: Ledger, clock: FakeClock
 ):
     (parent,) = queued(ledger)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
     child = new(parent_id=parent.id)
     ledger.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
     queued(ledger, 3)
     clock.advance(1)
     used = sum(totals(ledger).values())
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=used)), ["default", "shop"])
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=used)), ["default", "shop"])
     clock.advance(1)
     # There is room in the budget now, and only at the account to which the first five may not go.
-    assert ledger.dispatching.dispatch(PROVIDER, Limits(rate=2, in_flight=10), Prices(EVERY), ["default"]) == 2
+    assert ledger.dispatch.run(PROVIDER, Limits(rate=2, in_flight=10), Prices(EVERY), ["default"]) == 2
 
 
 # --- any history ---
@@ -399,7 +399,7 @@ class History:
         account, rate, prices = self._one_of(ACCOUNTS), self._number(1, 4), self._prices()
         before = self._waiting(account, prices)
         self._turns.clear()
-        self._ledger.dispatching.dispatch(PROVIDER, Limits(rate, 10**6), prices, [account])
+        self._ledger.dispatch.run(PROVIDER, Limits(rate, 10**6), prices, [account])
         served = [(row.priority, row.batch_id or "") for row in self._flows_of(self._turns)]
         assert bool(served) == bool(before)
         self._fairness.look(before, served, self._waiting(account, prices))
@@ -424,7 +424,7 @@ class History:
         claims = self._ledger.submissions.claim(1, LEASE)
         self._ledger.submissions.record([Submitted(it.attempt_id, BLOCKED) for it in claims], POLL_AFTER)
         if self._one_of([True, False]):
-            self._ledger.deciding.resume(PROVIDER)
+            self._ledger.dispatch.resume_account(PROVIDER)
 
     def _prices(self) -> Prices | None:
         """None, a budget for so many more, or one for each batch."""
@@ -435,7 +435,7 @@ class History:
 
     def _waiting(self, account: str, prices: Prices | None) -> set[Flow]:
         """The flows of which something may go to this account now."""
-        if any(one.account == account for one in self._ledger.accounts.slowed()):
+        if any(one.account == account for one in self._ledger.dispatch.throttled_accounts()):
             return set()
         query = select(_g.priority, _g.batch_id).where(
             _g.state == State.QUEUED,

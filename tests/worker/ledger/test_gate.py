@@ -30,7 +30,7 @@ def events(ledger: Ledger) -> list[tuple[str, object]]:
 
 def goes_out(ledger: Ledger) -> int:
     """How many of those that wait are let go and claimed."""
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     return len(ledger.submissions.claim(10, LEASE))
 
 
@@ -63,14 +63,14 @@ def test_two_machines_that_compare_at_once_do_not_stop_each_other(ledger: Ledger
 def test_a_marker_that_is_ahead_stops_all_submissions(ledger: Ledger, clock: FakeClock) -> None:
     queued(ledger, 2)
     marker = advanced(ledger)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     queued(ledger)
     in_order = clock.now
     clock.advance(minutes=5)
     assert ledger.restore.verify_marker(replace(marker, number=2, at=clock.now)) is None
 
     assert ledger.submissions.claim(10, LEASE) == []
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert complaint(ledger) == (
         "nothing is submitted: the ledger is older than the bucket says: it was at work until 2026-11-21 12:05:00 UTC "
         "at least, and was restored from an earlier backup, so it does not know what was submitted since; "

@@ -17,7 +17,7 @@ from worker.generation import GenerationRequest, Link, Operation, Outcome, Statu
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Stored
 from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.inbox import Delivery, StoredCallback
 from worker.ledger.notifying import Handed
 from worker.ledger.outcomes import News
@@ -68,7 +68,7 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
     wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
     ledger.creation.create(wanted, "lighthouses")
-    ledger.dispatching.dispatch("kie", Limits(10**6, 10**6), NO_CAP)
+    ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)
     claims = ledger.submissions.claim(count, LEASE)
     assert len(claims) == count
     ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)

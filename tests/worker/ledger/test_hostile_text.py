@@ -116,7 +116,7 @@ def test_a_worker_and_a_page_of_nasty_names(ledger: Ledger):
     ledger.watching.beat(NASTY, 2)
     assert [(beat.worker, beat.pid) for beat in ledger.watching.heartbeats()] == [(CLEAN, 2)]
     assert ledger.queries.page(batch=NASTY, before=NASTY) == []
-    assert ledger.deciding.resume(NASTY) == {}
+    assert ledger.dispatch.resume_account(NASTY) == {}
 
 
 @settings(max_examples=60)

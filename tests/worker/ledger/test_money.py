@@ -16,11 +16,11 @@ from tests.worker.ledger.test_plans import plans
 from worker.budget_days import read_zone
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger import Ledger, money
+from worker.ledger import Ledger
 from worker.ledger.budget import By
 from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits, budgeted
 from worker.ledger.money_tables import COUNTED
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.unclear import Decision
@@ -28,7 +28,7 @@ from worker.prices import MILLION, Caps, Prices, Rule
 
 
 def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:
-    return ledger.dispatching.dispatch(provider, limits, prices)
+    return ledger.dispatch.run(provider, limits, prices)
 
 
 def claims(ledger: Ledger) -> list[Claim]:
@@ -296,7 +296,7 @@ def test_without_prices_what_was_held_goes(ledger: Ledger):
 
 
 def test_very_many_that_were_held_come_back_a_few_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(money, "_MOST_BACK", 4)
+    monkeypatch.setattr(budgeted, "_MOST_BACK", 4)
     queued(ledger, 15)
     assert go(ledger, Prices(EVERY, Caps(day=1))) == 1
     went: list[int] = []

@@ -24,7 +24,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.budget import Purse
 from worker.ledger.changes import Person
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts, batches, metadata
@@ -95,7 +95,7 @@ class Money(RuleBasedStateMachine):
 
     @rule(provider=st.sampled_from(PROVIDERS), prices=st.sampled_from([PRICES[0], PRICES[0], PRICES[0], PRICES[1]]))
     def dispatch(self, provider: str, prices: Prices) -> None:
-        self.ledger.dispatching.dispatch(provider, ROOM, prices)
+        self.ledger.dispatch.run(provider, ROOM, prices)
 
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
@@ -175,7 +175,7 @@ def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):
 
     def dispatcher(provider: str) -> list[Claim]:
         for _ in range(15):
-            ledger.dispatching.dispatch(provider, Limits(10_000, 10_000), PRICES[0])
+            ledger.dispatch.run(provider, Limits(10_000, 10_000), PRICES[0])
             check_caps(ledger)
         return []
 
@@ -218,7 +218,7 @@ def test_two_dispatchers_never_look_into_one_budget_at_the_same_moment(
     prices = Prices((Rule(1),), Caps(day=3))
     ledger.creation.create([new(provider=provider) for provider in PROVIDERS])
     for provider in PROVIDERS:
-        ledger.dispatching.dispatch(provider, ROOM, prices)
+        ledger.dispatch.run(provider, ROOM, prices)
     ledger.creation.create([new(provider=provider) for provider in PROVIDERS])
     both_have_looked = Barrier(2)
     look = Purse.open
@@ -229,6 +229,6 @@ def test_two_dispatchers_never_look_into_one_budget_at_the_same_moment(
             both_have_looked.wait(0.5)
 
     monkeypatch.setattr(Purse, "open", slowly)
-    went = at_once(*(lambda name=name: ledger.dispatching.dispatch(name, ROOM, prices) for name in PROVIDERS))
+    went = at_once(*(lambda name=name: ledger.dispatch.run(name, ROOM, prices) for name in PROVIDERS))
     assert sorted(went) == [0, 1]
     ledger.close()

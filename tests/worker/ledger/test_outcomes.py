@@ -53,7 +53,7 @@ def unclear(ledger: Ledger) -> Claim:
 def submitted_again(ledger: Ledger, claim: Claim) -> Claim:
     """By a person, who takes the risk of paying twice."""
     resubmit(ledger, claim)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(9, LEASE)
     return second
 
@@ -271,12 +271,12 @@ def test_what_breaks_in_the_middle_leaves_nothing_behind(ledger: Ledger):
 def test_a_late_success_wins_while_the_generation_waits_to_be_submitted_again(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
     resubmit(ledger, claim)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert apply(ledger, success(claim)) == ["applied"]
     # And then nothing more is sent.
     assert ledger.submissions.claim(9, LEASE) == []
     clock.advance(60)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.SUCCEEDED, ["succeeded"])
     assert one(ledger, claim).tries == 1
 

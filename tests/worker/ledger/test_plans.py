@@ -33,7 +33,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
          "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
     ),
     "dispatch": (
-        lambda ledger: ledger.dispatching.dispatch(PROVIDER, PLENTY),
+        lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
@@ -105,7 +105,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_generations_batch_state", "ix_generations_finished"},
     ),
     "other providers": (
-        lambda ledger: (ledger.accounts.open_at_others([PROVIDER]), ledger.accounts.stranded({PROVIDER: ["default"]})),
+        lambda it: (it.dispatch.open_at_others([PROVIDER]), it.dispatch.unreachable({PROVIDER: ["default"]})),
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
     ),
     "spending": (lambda ledger: [ledger.budgets.totals(by, NOON.date()) for by in By], {"ix_charges_day"}),
@@ -156,7 +156,7 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
     ledger.outcomes.apply([failure(claim) for claim in submitted(ledger, 2)])
     submitted(ledger, 2)
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     fail_delivery(ledger)
     queued(ledger)
     clock.advance(hours=1)

@@ -61,7 +61,7 @@ def test_a_task_made_elsewhere_becomes_a_submitted_generation(ledger: Ledger, cl
 
 def test_nothing_of_it_is_ever_submitted(ledger: Ledger):
     adopt(ledger, ELSEWHERE)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert ledger.submissions.claim(9, LEASE) == []
 
 
@@ -156,7 +156,7 @@ def test_two_tasks_that_carry_one_mark_are_both_kept(ledger: Ledger):
 def test_a_task_that_is_a_waiting_generation_is_taken_for_it_and_not_submitted_again(ledger: Ledger, clock: FakeClock):
     """After a restore from a backup that was made before its submission."""
     (generation,) = queued(ledger, batch="animals")
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     mark = "ab" * 16
     task = Orphan("made-already", generation_request(generation), NOON, mark, marked=True)
     for _ in range(2):
@@ -164,7 +164,7 @@ def test_a_task_that_is_a_waiting_generation_is_taken_for_it_and_not_submitted_a
     found = one(ledger, generation)
     assert (found.state, found.task_id, found.tries) == (State.SUBMITTED, "made-already", 1)
     assert [attempt.id for attempt in ledger.queries.story(generation.id).attempts] == [mark]
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert ledger.submissions.claim(9, LEASE) == []
     assert len(ledger.queries.page(limit=9)) == 1
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, select, text
 from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger, schema
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.schema import check, upgrade
 from worker.ledger.tables import attempts, metadata
 
@@ -183,7 +183,7 @@ def test_after_an_upgrade_what_waits_takes_turns(blank: Ledger):
 
     assert upgrade(blank.database) == ("0010", HEAD)
     (later,) = queued(blank)
-    assert blank.dispatching.dispatch("acedata", Limits(7, 100)) == 6
+    assert blank.dispatch.run("acedata", Limits(7, 100)) == 6
     went = [claim.generation.id for claim in blank.submissions.claim(100, LEASE)]
     assert [one for one in went if one not in {it.id for it in batch}] == [*(it.id for it in singles), later.id]
 
@@ -203,11 +203,11 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
         connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
 
     assert upgrade(blank.database) == ("0008", HEAD)
-    assert [(it.account, it.reason) for it in blank.accounts.slowed()] == [("default", "no money")]
+    assert [(it.account, it.reason) for it in blank.dispatch.throttled_accounts()] == [("default", "no money")]
     whose = [one(blank, it).account for it in (under_way, parent, waits, follow_up)]
     assert whose == ["default", "default", None, None]
-    assert blank.accounts.of_attempts([under_way.attempt_id]) == {under_way.attempt_id: "default"}
-    assert [(it.account, it.waiting, it.under_way) for it in blank.accounts.stranded({})] == [("default", 1, 1)]
+    assert blank.dispatch.accounts_of([under_way.attempt_id]) == {under_way.attempt_id: "default"}
+    assert [(it.account, it.waiting, it.under_way) for it in blank.dispatch.unreachable({})] == [("default", 1, 1)]
 
 
 def test_an_upgrade_takes_over_who_is_asked_for_and_asks_for_those_that_were_forgotten(blank: Ledger):

@@ -36,8 +36,8 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.accounts import BLOCKED_FOR
 from worker.ledger.changes import Changes, Person
+from worker.ledger.dispatch.accounts import BLOCKED_FOR
 from worker.ledger.submissions import Claim, Submitted
 from worker.ledger.tables import attempts
 from worker.ledger.unclear import Decision
@@ -71,7 +71,7 @@ def test_nothing_is_claimed_that_was_not_dispatched(ledger: Ledger):
 
 def test_four_workers_at_once_never_take_the_same_generation(ledger: Ledger):
     queued(ledger, 40)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     claims = flat(at_once(*[lambda: [claim for _ in range(8) for claim in ledger.submissions.claim(2, LEASE)]] * 4))
     assert len({claim.generation.id for claim in claims}) == len(claims) == 40
     assert ledger.queries.counts() == {State.SUBMITTING: 40}
@@ -95,9 +95,9 @@ def test_what_was_not_taken_is_tried_again_after_a_while(
     assert (found.state, found.reason, found.tries) == (State.QUEUED, "busy", 1)
     assert attempts_of(ledger, claim) == ["rejected"]
     clock.advance(seconds - 0.1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     clock.advance(0.1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     (again,) = ledger.submissions.claim(9, LEASE)
     assert again.attempt_id != claim.attempt_id
     record(ledger, again, "t1")
@@ -109,7 +109,7 @@ def test_each_refusal_makes_the_wait_longer(ledger: Ledger, clock: FakeClock):
     waits = []
     for _ in range(4):
         began = clock.now
-        while not ledger.dispatching.dispatch(PROVIDER, PLENTY):
+        while not ledger.dispatch.run(PROVIDER, PLENTY):
             clock.advance(0.5)
         waits.append((clock.now - began).total_seconds())
         record(ledger, ledger.submissions.claim(1, LEASE)[0], NotTaken("refused", code="refused"))
@@ -121,9 +121,9 @@ def test_too_many_requests_stops_the_provider_for_as_long_as_it_asks(ledger: Led
     queued(ledger)
     record(ledger, claim, NotTaken("slower", code="busy", status=429, retry_after=timedelta(seconds=20)))
     clock.advance(19)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     clock.advance(1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 2
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 2
 
 
 def test_a_blocked_account_stops_the_provider_and_tells_it_once(ledger: Ledger, clock: FakeClock):
@@ -133,10 +133,10 @@ def test_a_blocked_account_stops_the_provider_and_tells_it_once(ledger: Ledger, 
     assert [state_of(ledger, claim) for claim in claims] == [State.QUEUED] * 3
     assert sum(events_of(ledger, claim).count("provider.paused") for claim in claims) == 1
     clock.advance(BLOCKED_FOR.total_seconds() - 1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     # As soon as somebody has paid and says so, they go, all of them.
-    assert ledger.deciding.resume(PROVIDER)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+    assert ledger.dispatch.resume_account(PROVIDER)
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 3
 
 
 def test_rejected_for_good(ledger: Ledger):
@@ -153,7 +153,7 @@ def test_without_a_clear_answer_it_is_never_submitted_again_by_itself(ledger: Le
     record(ledger, claim, Uncertain("no answer", code="time_out"))
     for _ in range(50):
         clock.advance(hours=1)
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
         assert ledger.submissions.claim(10, LEASE) == []
         assert ledger.submissions.expire() == 0
     found = one(ledger, claim)
@@ -230,7 +230,7 @@ def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, 
     record(ledger, claim, NotTaken("refused", code="refused"))
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.QUEUED, ["rejected"])
     clock.advance(1)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (again,) = ledger.submissions.claim(9, LEASE)
     record(ledger, again, "t1")
     # It is asked for as often as one that was never unclear.
@@ -254,7 +254,7 @@ def test_a_slow_worker_changes_nothing_once_a_person_has_decided(ledger: Ledger,
 
 def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledger, clock: FakeClock):
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     begun, left = ledger.submissions.claim(9, LEASE)
     assert ledger.submissions.begin(begun.attempt_id)
     ledger.submissions.give_back_unsent()
@@ -265,7 +265,7 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
     assert not ledger.submissions.begin(left.attempt_id)
     assert not ledger.submissions.begin(begun.attempt_id)
     clock.advance(1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP) == 1
     (again,) = ledger.submissions.claim(9, LEASE)
     assert ledger.submissions.begin(again.attempt_id)
     assert totals(ledger) == {"reserved": 2, "released": 1}
@@ -291,7 +291,7 @@ def test_what_was_not_sent_is_queued_again_also_when_it_was_taken_for_lost(ledge
 def test_a_claim_for_which_the_disk_has_no_room_leaves_nothing_behind(sqlite_url: str, clock: FakeClock):
     ledger = Ledger(sqlite_url, clock)
     queued(ledger, 200)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     most = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]
     event.listen(ledger.database.engine, "begin", lambda connection: connection.exec_driver_sql(most[0]))
     with pytest.raises(LedgerUnavailable, match="full"):
@@ -312,7 +312,7 @@ def test_a_claim_that_got_no_answer_is_settled_by_the_next_transaction(
         ledger = Ledger(proxy.url, clock)
         (busy,) = claimed(ledger)
         queued(ledger)
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         proxy.arm(Cut.COMMITTED)
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(9, LEASE)
@@ -332,7 +332,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
     """Its COMMIT comes to the server long after the connection was lost: by then, nobody may have forgotten it."""
     direct = Ledger(postgresql_url, clock)
     generations = queued(direct, 3)
-    direct.dispatching.dispatch(PROVIDER, PLENTY)
+    direct.dispatch.run(PROVIDER, PLENTY)
     with CuttingProxy(postgresql_url) as proxy:
         ledger = Ledger(proxy.url, clock)
         ledger.watching.ping()
@@ -383,7 +383,7 @@ def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settle
         (first,) = claimed(ledger)
         record(ledger, first, Uncertain("no answer", code="time_out"))
         resubmit(ledger, first)
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         (second,) = ledger.submissions.claim(9, LEASE)
         ledger.outcomes.apply([success(first)])
         record(ledger, second, word)
@@ -399,7 +399,7 @@ def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succee
     (first,) = claimed(ledger)
     record(ledger, first, Uncertain("no answer", code="time_out"))
     resubmit(ledger, first)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     ledger.submissions.claim(9, LEASE)
     ledger.outcomes.apply([success(first)])
     clock.advance(hours=1)
@@ -442,7 +442,7 @@ def test_an_attempt_that_is_settled_at_the_last_moment_does_not_expire(
         monkeypatch.undo()
         record(ledger, claim, NotTaken("refused", code="refused"))
         clock.advance(1)
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         assert len(ledger.submissions.claim(9, LEASE)) == 1
         return lock(changes, generation_ids)
 

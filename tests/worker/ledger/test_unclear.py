@@ -176,7 +176,7 @@ def test_submitting_again_gives_up_the_old_attempt(ledger: Ledger):
     resolve(ledger, claim, Decision.RESUBMIT)
     assert attempts_of(ledger, claim) == ["abandoned"]
     assert history(ledger, claim)[-2:] == [State.UNCONFIRMED, State.QUEUED]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert len(ledger.submissions.claim(9, LEASE)) == 1
 
 
@@ -236,13 +236,13 @@ def test_two_persons_at_once_start_one_new_attempt(ledger: Ledger):
     results = at_once(*[lambda: resubmit(ledger, claim)] * 4)
     assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["RequestInvalid"] * 3
     assert history(ledger, claim).count(State.QUEUED) == 2
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     assert len(ledger.submissions.claim(9, LEASE)) == 1
 
 
 def test_a_decided_batch_is_complete(ledger: Ledger):
     ledger.creation.create([new()], "b")
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="time_out"))], POLL_AFTER)
     resolve(ledger, claim, Decision.NOT_CHARGED)

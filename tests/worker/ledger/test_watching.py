@@ -112,7 +112,7 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
     assert "poll" in ledger.watching.due()
     ledger.outcomes.apply([failure(claim)])
     ledger.deciding.retry([claim.generation.id])
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(second.attempt_id, task_of(second))], POLL_AFTER)
     clock.advance(60)
@@ -166,7 +166,7 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     watching = ledger.watching
     queued(ledger)
     assert watching.due() == ["dispatch"]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert watching.due() == ["submit"]
     (claim,) = ledger.submissions.claim(1, LEASE)
     assert watching.due() == []

@@ -34,11 +34,10 @@ from worker import draining
 from worker.errors import AccountBlocked, NotTaken
 from worker.generation import Generation, State
 from worker.ledger import Ledger, future_times
-from worker.ledger.accounts import BLOCKED_FOR
 from worker.ledger.archiving import Archived, Postponed
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import LONGEST_PAUSE, Limits
+from worker.ledger.dispatch.accounts import BLOCKED_FOR
 from worker.ledger.future_times import LONGEST_LEASE
-from worker.ledger.pacing import LONGEST_PAUSE
 from worker.ledger.submissions import Submitted
 from worker.ledger.tables import generations, metadata
 from worker.ledger.types import UtcDateTime
@@ -71,18 +70,18 @@ def test_no_machine_takes_what_another_one_submits(machines: tuple[Ledger, Ledge
         assert (state_of(here, taken), state_of(here, refused)) == (State.SUBMITTED, State.QUEUED)
         assert there.unclear.all() == []
         here.deciding.cancel([refused.generation.id])
-        here.deciding.resume(PROVIDER)
+        here.dispatch.resume_account(PROVIDER)
 
 
 def some_go(ledger: Ledger) -> bool:
-    return ledger.dispatching.dispatch(PROVIDER, FAST) > 0
+    return ledger.dispatch.run(PROVIDER, FAST) > 0
 
 
 def test_no_machine_stops_the_dispatch_of_another_one(machines: tuple[Ledger, Ledger]):
     for here, there in (machines, machines[::-1]):
 
         def all_went(there: Ledger = there) -> bool:
-            there.dispatching.dispatch(PROVIDER, FAST)
+            there.dispatch.run(PROVIDER, FAST)
             return not there.watching.is_due("dispatch")
 
         queued(here, 30)
@@ -154,23 +153,23 @@ def ahead(request: pytest.FixtureRequest, clock: FakeClock) -> timedelta:
 
 def test_dispatch_goes_on_at_once_and_no_faster(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     queued(ledger, 300)
-    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 2
+    assert ledger.dispatch.run(PROVIDER, SLOW) == 2
     clock.now -= ahead
-    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 0
+    assert ledger.dispatch.run(PROVIDER, SLOW) == 0
     for _ in range(5):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 2
+        assert ledger.dispatch.run(PROVIDER, SLOW) == 2
 
 
 def test_a_person_mends_the_bucket_and_is_told(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     queued(ledger, 3)
-    ledger.dispatching.dispatch(PROVIDER, SLOW)
+    ledger.dispatch.run(PROVIDER, SLOW)
     until = clock.now
     clock.now -= ahead
-    assert ledger.deciding.resume(PROVIDER) == {"default": until}
-    assert ledger.deciding.resume(PROVIDER) == {}
+    assert ledger.dispatch.resume_account(PROVIDER) == {"default": until}
+    assert ledger.dispatch.resume_account(PROVIDER) == {}
     clock.advance(1)
-    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 1
+    assert ledger.dispatch.run(PROVIDER, SLOW) == 1
 
 
 def test_a_pause_ends_within_its_longest(ledger: Ledger, clock: FakeClock, ahead: timedelta):
@@ -178,9 +177,9 @@ def test_a_pause_ends_within_its_longest(ledger: Ledger, clock: FakeClock, ahead
     blocked = AccountBlocked("the balance is used up", code="used_up", status=402)
     ledger.submissions.record([Submitted(claim.attempt_id, blocked)], POLL_AFTER)
     clock.now -= ahead
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     clock.advance(seconds=(max(LONGEST_PAUSE, BLOCKED_FOR)).total_seconds())
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
 
 
 def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
@@ -340,9 +339,9 @@ def test_room_that_is_held_by_what_nobody_answers_is_free_an_hour_later(
     clock.now -= ahead
     ledger.watching.due()
     one = Limits(rate=100, in_flight=1)
-    assert ledger.dispatching.dispatch(PROVIDER, one) == 0
+    assert ledger.dispatch.run(PROVIDER, one) == 0
     clock.advance(minutes=61)
-    assert ledger.dispatching.dispatch(PROVIDER, one) == 1
+    assert ledger.dispatch.run(PROVIDER, one) == 1
 
 
 def test_a_dead_worker_does_not_live_in_the_future(ledger: Ledger, clock: FakeClock, ahead: timedelta):
@@ -419,7 +418,7 @@ def test_a_bucket_is_not_filled_twice_by_clocks_that_differ_by_little(ledger: Le
     went = 0
     for step in range(20):
         clock.advance(4 if step % 2 else -4)
-        went += ledger.dispatching.dispatch(PROVIDER, SLOW)
+        went += ledger.dispatch.run(PROVIDER, SLOW)
     assert went == 2 + 2, "the four seconds were there once"
 
 

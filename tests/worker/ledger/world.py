@@ -29,7 +29,7 @@ from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.changes import Person
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 from worker.ledger.inbox import StoredCallback
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Placed
@@ -142,10 +142,10 @@ class World:
             pass
         self.clock.advance(hours=2)
         accounts = ("default", "shop")
-        went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
+        went = self.ledger.dispatch.run(PROVIDER, LIMITS, None, accounts)
         # An empty bucket that a clock had filled ahead begins to fill only now.
         self.clock.advance(1)
-        went += self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
+        went += self.ledger.dispatch.run(PROVIDER, LIMITS, None, accounts)
         assert went or self.model.is_closed or "dispatch" not in self.ledger.watching.due(POLL_AFTER)
 
     # --- we ---
@@ -155,7 +155,7 @@ class World:
         if self.one_of([True, True, False], "dispatch"):
             accounts = self.one_of([("default",), ("default", "shop")], "accounts")
             prices = self.one_of([None, THREE_A_DAY], "prices")
-            went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, prices, accounts)
+            went = self.ledger.dispatch.run(PROVIDER, LIMITS, prices, accounts)
             assert not (went and self.model.is_closed)
         for claim in self.ledger.submissions.claim(self.number(1, 3), LEASE):
             assert not self.model.is_closed
@@ -419,7 +419,7 @@ class World:
 
     @step(lambda world: world.is_blocked)
     def resume(self) -> None:
-        self.ledger.deciding.resume(PROVIDER)
+        self.ledger.dispatch.resume_account(PROVIDER)
         self.is_blocked = False
 
     @step(lambda world: not world.model.is_closed)

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from worker.ledger.accounts import note_answers
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
+from worker.ledger.dispatch.pacing import factor_of, is_slowed, put_right
 from worker.ledger.money_tables import HELD
-from worker.ledger.pacing import factor_of, is_slowed
 from worker.ledger.pacing_tables import accounts
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS, select_in, update_row
 from worker.ledger.tables import ANY_ACCOUNT, IN_FLIGHT, WAITING, attempts, generations
 from worker.ledger.types import CleanText
 
@@ -74,8 +74,8 @@ class Stranded:
     waiting: int
 
 
-class Standings(Part):
-    def slowed(self) -> list[Slowed]:
+class AccountStatus(Part):
+    def throttled_accounts(self) -> list[Slowed]:
         """Accounts that are paused, shrunken, or whose breaker is open; a time that is over is None."""
         now = self._database.clock()
         with self._database.read() as connection:
@@ -98,7 +98,7 @@ class Standings(Part):
             if is_slowed(row, now)
         ]
 
-    def stranded(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
+    def unreachable(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
         """What belongs to accounts that are not among the `known` ones of its provider; only that is counted."""
         found: dict[tuple[str, str], list[int]] = {}
         with self._database.read() as connection:
@@ -126,18 +126,37 @@ class Standings(Part):
                 })  # fmt: skip
         return {name: number for name, number in sorted(numbers.items()) if name not in known}
 
-    def of_attempts(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
+    def accounts_of(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
         """The account that was asked by each attempt that exists."""
         with self._database.read() as connection:
             return {row.id: row.account for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
 
-    def answered(self, attempt_ids: Sequence[str]) -> None:
+    def record_answered(self, attempt_ids: Sequence[str]) -> None:
         """Their provider works: close the breakers of the accounts that were asked."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)
             note_answers(changes, [(attempt, "answered") for attempt in asked])
             changes.flush()
+
+    def resume_account(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
+        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
+
+        Also a bucket that a wrong clock has filled in the future; then until when it would have given nothing.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            mine = select(accounts).where(accounts.c.provider == provider).order_by(accounts.c.account)
+            if account is not None:
+                mine = mine.where(accounts.c.account == account)
+            resumed = {}
+            for row in connection.execute(mine.with_for_update()).all():
+                wrong = put_right(row, now)
+                if wrong or is_slowed(row, now):
+                    free = {**wrong, **NOT_PAUSED, **FULL_RATE, **CLOSED}
+                    update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
+                    resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
+        return resumed
 
 
 def _kinds(connection: Connection, where: str) -> Iterator[tuple[str, str]]:

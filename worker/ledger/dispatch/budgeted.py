@@ -15,8 +15,8 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select, text
 
 from worker.ledger.budget import Purse, book, is_counted, tier_of_row
 from worker.ledger.changes import Changes
+from worker.ledger.dispatch.line import Line, Rooms
 from worker.ledger.flows import flow_of, line_up
-from worker.ledger.line import Line, Rooms
 from worker.ledger.money_tables import HELD
 from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.ledger.tables import ANY_ACCOUNT, FLOW, generations

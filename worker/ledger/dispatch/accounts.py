@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, text, update
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import iso
 from worker.ledger.changes import Changes
-from worker.ledger.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
+from worker.ledger.dispatch.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
 from worker.ledger.pacing_tables import accounts
 from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
 from worker.ledger.tables import DISPATCHED, generations

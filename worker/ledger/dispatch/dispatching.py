@@ -10,13 +10,13 @@ from sqlalchemy import Connection, Row, bindparam, func, select, text, update
 
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import State
-from worker.ledger.accounts import locked_accounts
 from worker.ledger.changes import Changes
-from worker.ledger.database import Part
+from worker.ledger.dispatch.account_status import AccountStatus
+from worker.ledger.dispatch.accounts import locked_accounts
+from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
+from worker.ledger.dispatch.line import Line, Rooms
+from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import Flow, find_strays, line_up
-from worker.ledger.line import Line, Rooms
-from worker.ledger.money import let_some_go, reserve, take_back
-from worker.ledger.pacing import Account, Limits, room_of, spent
 from worker.ledger.pacing_tables import accounts as accounts_table
 from worker.ledger.pacing_tables import provider_limits
 from worker.ledger.restore_guard import is_open
@@ -24,8 +24,6 @@ from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
 from worker.ledger.tables import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, generations
 from worker.ledger.types import CleanText
 from worker.prices import Prices
-
-__all__ = ["Dispatching", "Limits"]
 
 #: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few
 #: that nobody can resolve would stop all others for good
@@ -54,8 +52,10 @@ _DISPATCH = (
 )
 
 
-class Dispatching(Part):
-    def dispatch(
+class Dispatch(AccountStatus):
+    """Who is dispatched, and how the accounts stand."""
+
+    def run(
         self,
         provider: str,
         limits: Limits,
