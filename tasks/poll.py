@@ -19,7 +19,7 @@ from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import EARLIER, WithoutTask
-from worker.ledger.watching import Silent
+from worker.ledger.submission import Silent
 from worker.providers import Provider
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.services import Services, services
@@ -40,11 +40,11 @@ _UNKNOWN = "the provider has no such task, or no result of it, an hour after it 
 def poll() -> None:
     """Take those that are due and ask: by task_id, or unconfirmed ones by what marks them as ours."""
     here = services()
-    silent = here.ledger.watching.silent(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
+    silent = here.ledger.submissions.claim_polls(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
     if silent:
-        with renewed(functools.partial(here.ledger.watching.renew, silent, LEASE)):
+        with renewed(functools.partial(here.ledger.submissions.renew_polls, silent, LEASE)):
             unanswered = _ask_all(here, silent)
-        here.ledger.watching.asked(silent, unanswered)
+        here.ledger.submissions.record_polled(silent, unanswered)
 
 
 def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:

@@ -63,7 +63,7 @@ def reconcile() -> bool:
 
 
 def give_up_lost_submissions(here: Services) -> None:
-    here.ledger.submissions.expire()
+    here.ledger.submissions.mark_lost_unconfirmed()
 
 
 def tell_of_risks(here: Services) -> None:

@@ -21,7 +21,7 @@ from worker.errors import (
 )
 from worker.generation import Generation, GenerationRequest, Outcome
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 from worker.providers import PROVIDERS, Mark
 from worker.providers.http import posts_begun
 from worker.redaction import described
@@ -49,7 +49,7 @@ def submit() -> None:
         )
     finally:
         # Whatever came in between, also a COMMIT without an answer: what was not sent is no person's business.
-        patiently(submissions.give_back_unsent)
+        patiently(submissions.requeue_unsent)
     if done:
         ring_if_due(here.ledger, "dispatch")
 

@@ -3,7 +3,7 @@
 from tests.crashing import Step
 
 OUTCOMES, FLUSH = "worker.ledger.outcomes", ("worker.ledger.changes", "Changes.flush")
-SUBMISSIONS, INBOX = "worker.ledger.submissions", "worker.ledger.inbox"
+SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.inbox"
 ARCHIVING, FOLLOWING = "worker.ledger.archiving", "worker.ledger.following"
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
@@ -51,14 +51,14 @@ NOTIFY = {
     "its record committed": Step("after", NOTIFYING, "Notifying.step", turn=3),
     "before its release": Step("before", NOTIFYING, "Notifying.release"),
 }
-WATCHING = "worker.ledger.watching"
+WATCHING = "worker.ledger.submission.polling"
 POLL = {
-    "before its claim": Step("before", WATCHING, "Watching.silent"),
-    "claimed and nobody asked": Step("after", WATCHING, "Watching.silent"),
+    "before its claim": Step("before", WATCHING, "Polling.claim_polls"),
+    "claimed and nobody asked": Step("after", WATCHING, "Polling.claim_polls"),
     "the answer not applied": Step("after", ACEDATA, "AceDataCloud.fetch"),
     "its outcome not committed": Step("after", OUTCOMES, "_apply"),
     "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
-    "the next question noted": Step("after", WATCHING, "Watching.asked"),
+    "the next question noted": Step("after", WATCHING, "Polling.record_polled"),
 }
 MANIFESTS = "worker.ledger.manifests"
 MANIFEST = {
@@ -68,9 +68,9 @@ MANIFEST = {
     "its record committed": Step("after", MANIFESTS, "Manifests.record"),
 }
 RECONCILE = {
-    "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.expire"),
+    "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.mark_lost_unconfirmed"),
     "the dead found and not committed": Step("after", *FLUSH),
-    "the dead found": Step("after", SUBMISSIONS, "Submissions.expire"),
+    "the dead found": Step("after", SUBMISSIONS, "Submissions.mark_lost_unconfirmed"),
     "before the bells": Step("before", "tasks.reconcile", "ring"),
     "the bells rung": Step("after", "tasks.reconcile", "ring"),
 }

@@ -16,9 +16,7 @@ from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
 from worker.ledger.inbox import Delivery
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision
-from worker.ledger.watching import Silent
+from worker.ledger.submission import Claim, Decision, Silent, Submitted
 
 PROVIDER = "acedata"
 LEASE = timedelta(seconds=120)
@@ -67,14 +65,14 @@ def archived(ledger: Ledger, count: int = 1, **facts: Any) -> list[str]:
 
 def ask(ledger: Ledger, limit: int = 100, poll_after: timedelta = POLL_AFTER, **facts: Any) -> list[Silent]:
     """Ask for those that are silent, and hear nothing new."""
-    silent = ledger.watching.silent(limit, LEASE, poll_after, **facts)
-    ledger.watching.asked(silent)
+    silent = ledger.submissions.claim_polls(limit, LEASE, poll_after, **facts)
+    ledger.submissions.record_polled(silent)
     return silent
 
 
 def resubmit(ledger: Ledger, claim: Claim) -> None:
     """As a person does who takes the risk of paying twice."""
-    ledger.unclear.resolve([claim.generation.id], Decision.RESUBMIT, Person("somebody"))
+    ledger.submissions.resolve([claim.generation.id], Decision.RESUBMIT, Person("somebody"))
 
 
 def task_of(claim: Claim) -> str:

@@ -18,7 +18,7 @@ from tests.factories import LEASE, POLL_AFTER, claimed, failure, success, task_o
 from worker.errors import Uncertain
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Stored
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 
 PICTURE = b"the picture"
 SHA256 = hashlib.sha256(PICTURE).hexdigest()

@@ -23,8 +23,8 @@ from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.notifying import FIRST_LOOK
 from worker.ledger.schema import upgrade
+from worker.ledger.submission import Decision
 from worker.ledger.tables import events
-from worker.ledger.unclear import Decision
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 
@@ -111,7 +111,9 @@ def test_poll_dies(pipeline: Pipeline, step: str) -> None:
     assert wait_for(lambda: any(entry["task_id"] == task_id for entry in pipeline.sandbox.log("callback")), seconds=20)
     for _ in range(3):
         pipeline.clock.advance(minutes=3)
-        pipeline.ledger.watching.asked(pipeline.ledger.watching.silent(9, LEASE, pipeline.here.settings.poll_after))
+        pipeline.ledger.submissions.record_polled(
+            pipeline.ledger.submissions.claim_polls(9, LEASE, pipeline.here.settings.poll_after)
+        )
     pipeline.clock.advance(minutes=3)
     assert crash(pipeline, "poll", POLL[step]) == CRASHED
     recover(pipeline, lambda: pipeline.get(generation_id).state is State.ARCHIVED)
@@ -171,7 +173,7 @@ def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: s
 def test_a_submission_that_was_sent_before_its_worker_froze_is_recorded_when_it_wakes(pipeline: Pipeline) -> None:
     generation_id = started(pipeline, "dispatch")
     with frozen(pipeline, "submit", SUBMIT["the reply not recorded"], AFTER_THE_LEASE):
-        pipeline.ledger.submissions.expire()
+        pipeline.ledger.submissions.mark_lost_unconfirmed()
         assert pipeline.get(generation_id).state is State.UNCONFIRMED
     assert pipeline.get(generation_id).state in {State.SUBMITTED, State.SUCCEEDED}
     ends_well(pipeline, generation_id)
@@ -181,8 +183,8 @@ def test_a_submission_that_was_not_sent_before_its_worker_froze_is_not_sent_when
     """By then a person may have had it submitted again."""
     generation_id = started(pipeline, "dispatch")
     with frozen(pipeline, "submit", SUBMIT["claimed and nothing sent"], AFTER_THE_LEASE):
-        pipeline.ledger.submissions.expire()
-        pipeline.ledger.unclear.resolve([generation_id], Decision.RESUBMIT, Person("somebody"))
+        pipeline.ledger.submissions.mark_lost_unconfirmed()
+        pipeline.ledger.submissions.resolve([generation_id], Decision.RESUBMIT, Person("somebody"))
         pipeline.step("dispatch")
         pipeline.step("submit")
         assert charges(pipeline, generation_id) == 1

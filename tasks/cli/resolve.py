@@ -8,7 +8,7 @@ from tasks.cli.who import who
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
 from worker.ledger.changes import Person
-from worker.ledger.unclear import Decision
+from worker.ledger.submission import Decision
 from worker.services import Services
 
 _DONE = {
@@ -42,11 +42,11 @@ def resolve(
     chosen, person = list(dict.fromkeys(generation_ids)), Person(who(), " ".join(why.split()))
     if task_id is None:
         with open_ledger() as ledger:
-            ledger.unclear.resolve(chosen, decision, person)
+            ledger.submissions.resolve(chosen, decision, person)
     else:
         with open_services() as here:
             _check_task(here, chosen[0], task_id)
-            here.ledger.unclear.resolve(chosen, decision, person, task_id)
+            here.ledger.submissions.resolve(chosen, decision, person, task_id)
     message = _DONE[decision] if task_id is None else f"submitted: it is task {task_id}, which is asked for now"
     for generation_id in chosen:
         if as_json:

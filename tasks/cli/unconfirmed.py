@@ -11,7 +11,7 @@ from tasks.cli.output import json_option, links_hidden, note, one_line, print_js
 from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import Operation, iso
-from worker.ledger.unclear import Unclear
+from worker.ledger.submission import Unclear
 from worker.providers import PROVIDERS, provider_class
 from worker.providers.listing import Listed
 from worker.redaction import redact
@@ -31,7 +31,7 @@ def unconfirmed(provider: str | None, as_json: bool) -> None:
     settings = read_settings()
     with open_ledger() as ledger:
         now = ledger.database.clock()
-        found = ledger.unclear.all(provider)
+        found = ledger.submissions.unconfirmed(provider)
     for one in found:
         facts = _facts(one, now, settings.horizon, calls_back=settings.public_url is not None)
         if as_json:

@@ -33,7 +33,7 @@ from worker.ledger.budget import By
 from worker.ledger.dispatch import Limits
 from worker.ledger.inventory import Extent
 from worker.ledger.schema import upgrade
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 from worker.prices import Caps, Prices, Rule
 
 COUNT, FEW = 1_000_000, 1_000
@@ -258,7 +258,7 @@ class Questions:
             "doctor: gate": ledger.restore.state,
             "assets that wait": lambda: queries.waiting_assets(5000),
             "at-risk": lambda: queries.at_risk(now),
-            "unconfirmed": ledger.unclear.all,
+            "unconfirmed": ledger.submissions.unconfirmed,
             "dead callbacks": queries.dead_callbacks,
             "dead events": lambda: ledger.dead_letters.events(1000),
             "dead assets": lambda: ledger.dead_letters.assets(1000),
@@ -268,7 +268,7 @@ class Questions:
                 for by in By
             },
             "sweep: due": ledger.watching.due,
-            "sweep: expire": ledger.submissions.expire,
+            "sweep: expire": ledger.submissions.mark_lost_unconfirmed,
             "sweep: note_risks": lambda: ledger.archiving.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.creation.remove_abandoned,
             "sweep: fold": ledger.counting.fold,
@@ -276,7 +276,7 @@ class Questions:
             "submit: claim": self._claim,
             "submit: record": self._record,
             "ingest: claim": lambda: ledger.inbox.claim(100, _MINUTE),
-            "poll: silent": lambda: ledger.watching.silent(100, _MINUTE, _MINUTE),
+            "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
             "archive: claim": lambda: ledger.archiving.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.following.due(50),
             "manifest: claim": lambda: ledger.manifests.claim(_MINUTE),

@@ -78,7 +78,7 @@ def is_settled(ledger: Ledger, wishes: AbstractSet[str], ask_bill: Callable[[], 
         return False
     if set(ledger.watching.due()) - {"poll"}:
         return False
-    unclear = {one.attempt_id for one in ledger.unclear.all()}
+    unclear = {one.attempt_id for one in ledger.submissions.unconfirmed()}
     return not unclear or unclear.isdisjoint(attempt_of(line) for line in ask_bill()["lines"])
 
 

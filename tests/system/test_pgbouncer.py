@@ -21,7 +21,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
 from worker.ledger.schema import check, upgrade
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 
 pytestmark = pytest.mark.system
 

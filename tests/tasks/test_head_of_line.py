@@ -164,7 +164,7 @@ def manifest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 def reconcile_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     ledger = pipeline.ledger
     for whose, name in (
-        (ledger.submissions, "expire"),
+        (ledger.submissions, "mark_lost_unconfirmed"),
         (ledger.archiving, "note_risks"),
         (ledger.notifying, "register"),
     ):

@@ -22,8 +22,7 @@ from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
 from worker.ledger.restore_guard import RestoreGuard
-from worker.ledger.submissions import Submissions
-from worker.ledger.unclear import Unclears
+from worker.ledger.submission import Submissions
 from worker.ledger.watching import Watching
 
 __all__ = ["Ledger"]
@@ -45,7 +44,6 @@ class Ledger:
         self.watching = Watching(self.database)
         self.deciding = Deciding(self.database)
         self.deleting = Deleting(self.database)
-        self.unclear = Unclears(self.database)
         self.rescuing = Rescuing(self.database)
         self.budgets = Budgets(self.database)
         self.dead_letters = DeadLetters(self.database)

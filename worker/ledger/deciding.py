@@ -11,13 +11,11 @@ from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset
-from worker.ledger.second_looks import awaited
 from worker.ledger.statements import IDS, select_in, update_row
-from worker.ledger.submissions import settle_attempt
-from worker.ledger.tables import LIVE, UNSTORED, assets, attempts, generations
+from worker.ledger.submission import awaited, submit_again
+from worker.ledger.tables import UNSTORED, assets, generations
 
 _EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
-_LIVE_OF = select(attempts.c.id).where(attempts.c.generation_id.in_(IDS), text(LIVE))
 _WAIT_AGAIN = (
     update(assets)
     .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
@@ -120,18 +118,6 @@ def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> Ledger
         return error
     kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
     return kind(f"{error}; {done} of {all_of_them} are done: the same command does the rest, and none of these again")
-
-
-def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:
-    """The old attempts are given up for good: from now on the database allows new ones."""
-    for attempt in select_in(changes.connection, _LIVE_OF, generation_ids):
-        # Its outcome is still asked for: it may have been paid for, and its picture may yet come.
-        facts = {"settled_at": changes.at, "poll_at": changes.at, "polls": 0}
-        settle_attempt(changes.connection, attempt.id, "abandoned", **facts)
-    anew = ("dispatched_at", "account", "not_before", "task_id", "progress", "finished_at", "reason", "message")
-    changes.move_all(generation_ids, State.QUEUED, cause, **dict.fromkeys(anew))
-    for generation_id in generation_ids:
-        changes.reopen_batch_of(generation_id)
 
 
 def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:

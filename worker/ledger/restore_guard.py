@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, Row, Table, func, literal, select, text, update
+from sqlalchemy import Connection, Row, func, literal, select, text, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.statements import insert_ignoring
-from worker.ledger.tables import metadata, transitions
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.tables import gate, transitions
 
 #: how old a comparison may be when something is submitted: a backup that is younger is not noticed
 EVERY = timedelta(seconds=30)
@@ -27,23 +26,6 @@ ASLEEP = timedelta(minutes=10)
 #: who has opened a gate that no person had to open
 _ITSELF = "a comparison with the bucket"
 
-gate = Table(
-    "gate",
-    metadata,
-    # There is one row, made by whoever compares first.
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("ledger", CleanText, nullable=False),
-    Column("number", BigInteger, nullable=False),
-    # When somebody tried last to compare; and when nothing spoke against this ledger last.
-    Column("tried_at", UtcDateTime),
-    Column("compared_at", UtcDateTime),
-    Column("closed_at", UtcDateTime),
-    Column("reason", CleanText),
-    Column("opened_at", UtcDateTime),
-    Column("opened_by", CleanText),
-    # Set while it is closed only because the bucket cannot be asked: since when this ledger was not at work.
-    Column("idle_since", UtcDateTime),
-)
 _THE_ROW = gate.c.id == 1
 _ROW = select(gate).where(_THE_ROW)
 _CHANGES = select(func.coalesce(func.max(transitions.c.id), 0))

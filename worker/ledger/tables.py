@@ -309,3 +309,36 @@ prunes = Table(
     Column("kind", CleanText, primary_key=True),
     Column("before", UtcDateTime, nullable=False),
 )
+
+# How long generations usually take (`durations.py`).
+durations = Table(
+    "durations",
+    metadata,
+    Column("provider", CleanText, primary_key=True),
+    Column("operation", CleanText, primary_key=True),
+    # Empty where the request did not name one.
+    Column("speed", CleanText, primary_key=True),
+    Column("seen", Integer, nullable=False),
+    # Seconds, and seconds squared.
+    Column("mean", Float, nullable=False),
+    Column("variance", Float, nullable=False),
+)
+
+# The restore guard's.
+gate = Table(
+    "gate",
+    metadata,
+    # There is one row, made by whoever compares first.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("ledger", CleanText, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    # When somebody tried last to compare; and when nothing spoke against this ledger last.
+    Column("tried_at", UtcDateTime),
+    Column("compared_at", UtcDateTime),
+    Column("closed_at", UtcDateTime),
+    Column("reason", CleanText),
+    Column("opened_at", UtcDateTime),
+    Column("opened_by", CleanText),
+    # Set while it is closed only because the bucket cannot be asked: since when this ledger was not at work.
+    Column("idle_since", UtcDateTime),
+)

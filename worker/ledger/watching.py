@@ -1,23 +1,20 @@
 """What reconcile looks for: silent generations, forgotten work, and workers that stopped."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import select, text, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.compatibility import REVISION, oldest_code
 from worker.ledger.database import Database, Part
-from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.following import DUE as FOLLOW_UPS_DUE
 from worker.ledger.future_times import pull_back
 from worker.ledger.money_tables import HELD
 from worker.ledger.notifying import DUE as NOTIFY_DUE
 from worker.ledger.pacing_tables import AWAKE, flows
-from worker.ledger.second_looks import next_look
-from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
+from worker.ledger.statements import NOW, insert_ignoring
 from worker.ledger.tables import (
     DISPATCHED,
     FLOW,
@@ -33,11 +30,7 @@ from worker.ledger.tables import (
     generations,
     heartbeats,
 )
-from worker.ledger.types import CleanText, UtcDateTime
 
-#: how long after its submission an unclear one is asked for at the most, while its provider does not answer
-LAST_QUESTION = timedelta(hours=24)
-_UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
 #: how often what a wrong clock has written is looked for
 _PUT_RIGHT_EVERY = timedelta(minutes=1)
 
@@ -83,52 +76,6 @@ _DUE = {
         ],
     }.items()
 }
-_SILENT = (
-    select(
-        *(_t[name] for name in ("id", "generation_id", "provider", "account", "state", "task_id", "sent_at")),
-        *(_t.settled_at, _t.polls, _g.operation, _g.speed),
-    )
-    .join(generations, _g.id == _t.generation_id)
-    .where(text(POLLED), _t.poll_at <= NOW)
-    .order_by(_t.poll_at)
-    .limit(LIMIT)
-    # What somebody else has locked is being settled.
-    .with_for_update(skip_locked=True, of=attempts)
-)
-_HOLD = (
-    update(attempts).where(_t.id.in_(IDS)).values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_t.polls + 1)
-)
-# Nothing of one that has gone on meanwhile, or that somebody else asks for by now.
-_MINE = (
-    select(_t.id)
-    .where(
-        _t.id == bindparam("attempt", type_=CleanText()),
-        _t.state == bindparam("was", type_=CleanText()),
-        _t.polls == bindparam("asked"),
-        text(POLLED),
-    )
-    .with_for_update(skip_locked=True)
-)
-_ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """An attempt to ask its provider about, wherever its generation is; without `task_id` it is looked for in the list.
-
-    `state`: of the attempt. One that `failed` did so because the time was over, and is looked at again. `asked`: how
-    often it was asked for, this time included; `next_at`: when it is asked for next, if ever.
-    """
-
-    generation_id: str
-    attempt_id: str
-    provider: str
-    account: str
-    state: str
-    task_id: str | None
-    sent_at: datetime
-    asked: int
-    next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,63 +122,6 @@ class Watching(Part):
         with self._database.read() as connection:
             return any(connection.execute(query, now).first() for query in _DUE[kind])
 
-    def silent(
-        self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)
-    ) -> list[Silent]:
-        """Take attempts that are due to be asked for: silent ones, unclear ones, and those for a second look.
-
-        They are held for `lease`, and asked for again after it unless `asked` has set their next time
-        (`Patience.next`). One without a task_id is looked for until `horizon` after it was sent or replaced.
-        """
-        now = self._database.clock()
-        with self._database.write() as connection:
-            rows = connection.execute(_SILENT, {"limit": limit, "now": now}).all()
-            patience = patience_with(connection, [row.provider for row in rows], poll_after)
-            if rows:
-                connection.execute(_HOLD, {"ids": [row.id for row in rows], "until": now + lease})
-        return [
-            Silent(
-                row.generation_id,
-                row.id,
-                row.provider,
-                row.account,
-                row.state,
-                row.task_id,
-                row.sent_at,
-                row.polls + 1,
-                _next(row, now, patience, horizon),
-            )
-            for row in rows
-        ]
-
-    def renew(self, silent: Sequence[Silent], lease: timedelta) -> None:
-        """Hold them for another `lease`."""
-        until = self._database.clock() + lease
-        self._set_next(dict.fromkeys(silent, until))
-
-    def asked(self, silent: Sequence[Silent], unanswered: Collection[Silent] = ()) -> None:
-        """They were asked for; set the next time of those of which nothing new was told.
-
-        `unanswered`: their provider said nothing, so this was not the last question for them; and what is unconfirmed
-        is looked for again soon, because it could be known already.
-        """
-        now = self._database.clock()
-        times = {one: one.next_at for one in silent}
-        for one in unanswered:
-            if one.next_at is None:
-                times[one] = now + _UNANSWERED if now < one.sent_at + LAST_QUESTION else None
-            elif one.task_id is None:
-                times[one] = min(one.next_at, now + _UNANSWERED_SOON)
-        self._set_next(times)
-
-    def _set_next(self, times: Mapping[Silent, datetime | None]) -> None:
-        asked = [
-            {"attempt": one.attempt_id, "was": one.state, "asked": one.asked, "next": at} for one, at in times.items()
-        ]
-        if asked:
-            with self._database.write(under_way=True) as connection:
-                connection.execute(_ASKED, asked)
-
     def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
         """Note that this worker executes tasks. `limits`: its settings that must be the same for all workers."""
         now = self._database.clock()
@@ -257,13 +147,3 @@ class Watching(Part):
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()
             return self._database.objection(connection)
-
-
-def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
-    if row.state == "failed":
-        return next_look(row.settled_at, now)
-    next_at = now + patience.next(kind_of(row), row.polls)
-    if row.task_id is not None:
-        return next_at
-    end = (row.settled_at or row.sent_at) + horizon
-    return min(next_at, end) if now < end else None

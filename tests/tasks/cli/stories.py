@@ -9,7 +9,7 @@ from worker.ledger.archiving import Archived, Lost, Stored
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 
 MINUTE = timedelta(minutes=1)
 #: what must never be shown: the signature of a link that still works

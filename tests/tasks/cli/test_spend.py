@@ -15,7 +15,7 @@ from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 from worker.price_file import load_prices
 
 FILE = """

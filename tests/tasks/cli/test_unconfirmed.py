@@ -19,8 +19,7 @@ from worker.generation import Generation, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
-from worker.ledger.submissions import Submitted
-from worker.ledger.unclear import Decision
+from worker.ledger.submission import Decision, Submitted
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} on {socket.gethostname()}"
 
@@ -100,7 +99,7 @@ def test_tasks_that_may_be_it_are_named_with_what_to_do(darkroom: Darkroom, ledg
     assert " ".join(darkroom("show", generation_id).stdout.split()).count(advice) == 1
     (record,) = lines(darkroom("show", generation_id, "--json").stdout)
     assert record["attempts"][0]["perhaps"] == ["t1", "t2"]
-    ledger.unclear.resolve([generation_id], Decision.CHARGED, Person("somebody"), "t2")
+    ledger.submissions.resolve([generation_id], Decision.CHARGED, Person("somebody"), "t2")
     assert "perhaps" not in darkroom("show", generation_id).stdout
 
 

@@ -16,7 +16,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 
 
 def lines(text: str) -> list[dict[str, Any]]:

@@ -36,9 +36,8 @@ from worker.ledger.notifying import Handed, NotifyClaim
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan
 from worker.ledger.restore_guard import ASLEEP, Marker
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Decision, Submitted
 from worker.ledger.tables import assets, attempts, batches, callbacks, events, generations
-from worker.ledger.unclear import Decision
 
 SHOP = "shop"
 SOMEBODY = Person("somebody")
@@ -113,7 +112,7 @@ class Process:
 
     def a_lease_later(self) -> None:
         self.clock.advance(LEASE.total_seconds() + 1)
-        self.ledger.submissions.expire()
+        self.ledger.submissions.mark_lost_unconfirmed()
 
     # --- the steps of the flow ---
 
@@ -130,7 +129,7 @@ class Process:
                 # As each task ends: of what it has not begun by then.
                 for claim in () if in_vain else claims:
                     self.posts[claim.generation.prompt] += self.ledger.submissions.begin(claim.attempt_id)
-                self.repeat("submissions.give_back_unsent")
+                self.repeat("submissions.requeue_unsent")
                 in_vain = False
                 self.clock.advance(1)
         self.try_once("submissions.renew", [claim.attempt_id for claim in claims], LEASE)
@@ -146,17 +145,17 @@ class Process:
 
     def poll(self) -> None:
         """Everything has succeeded that is asked for."""
-        while silent := self.come_again("watching.silent", 9, LEASE, POLL_AFTER):
-            self.try_once("watching.renew", silent, LEASE)
+        while silent := self.come_again("submissions.claim_polls", 9, LEASE, POLL_AFTER):
+            self.try_once("submissions.renew_polls", silent, LEASE)
             self.repeat("outcomes.apply", [success(one, task_id=one.task_id, cause="poll") for one in silent])
-            self.try_once("watching.asked", silent)
+            self.try_once("submissions.record_polled", silent)
 
     def look_in_vain(self, candidates: Sequence[str]) -> None:
         """For longer than the horizon; somebody else's tasks may be what is looked for."""
         self.clock.advance(hours=2)
-        while silent := self.come_again("watching.silent", 9, LEASE, POLL_AFTER):
+        while silent := self.come_again("submissions.claim_polls", 9, LEASE, POLL_AFTER):
             self.try_once("rescuing.note_candidates", {one.attempt_id: candidates for one in silent})
-            self.try_once("watching.asked", silent)
+            self.try_once("submissions.record_polled", silent)
             self.a_lease_later()
 
     def archive(self, work: Callable[[ArchiveClaim], Archived] = all_stored) -> None:
@@ -298,8 +297,8 @@ def people_decide(process: Process) -> None:
     process.archive()
     # Its worker has died.
     process.clock.advance(LEASE.total_seconds() + 1)
-    process.repeat("submissions.expire")
-    process.command("unclear.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
+    process.repeat("submissions.mark_lost_unconfirmed")
+    process.command("submissions.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
     again = process.submit()
     process.accept(*again.values())
     process.repeat("outcomes.apply", [success(claim) for claim in again.values()])

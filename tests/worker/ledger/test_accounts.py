@@ -31,7 +31,7 @@ from worker.generation import State, iso
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
 from worker.ledger.rescuing import Orphan
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 
 BOTH = ("studio", "shop")
 SILENT = Uncertain("no clear answer", code="http_500", status=500)
@@ -170,7 +170,7 @@ def test_the_attempt_remembers_who_was_asked(ledger: Ledger) -> None:
     assert ledger.dispatch.accounts_of([claim.attempt_id, "nobody"]) == {claim.attempt_id: "shop"}
     ledger.database.clock = FakeClock()
     ledger.database.clock.advance(hours=1)
-    assert [silent.account for silent in ledger.watching.silent(9, LEASE, POLL_AFTER)] == ["shop"]
+    assert [silent.account for silent in ledger.submissions.claim_polls(9, LEASE, POLL_AFTER)] == ["shop"]
 
 
 def test_a_rescued_task_belongs_to_the_account_whose_list_had_it(ledger: Ledger) -> None:
@@ -344,7 +344,7 @@ def test_a_probe_that_shows_nothing_is_followed_by_another_at_once(ledger: Ledge
             answer(ledger, probe, NotTaken("its worker was told to stop", code="not_sent"))
         else:
             clock.advance(6)
-            ledger.submissions.expire()
+            ledger.submissions.mark_lost_unconfirmed()
     assert go(ledger, accounts=("shop",)) == {"shop": 1}
     assert go(ledger, accounts=("shop",)) == {}
 

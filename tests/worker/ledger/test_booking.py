@@ -14,7 +14,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.money_tables import charges
 from worker.ledger.rescuing import Orphan, Placed
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 from worker.prices import Caps, Prices, Rule
 
 OURS = Orphan("forgotten", new("a boat").request, NOON - timedelta(hours=13), "ab" * 16, marked=True)

@@ -20,7 +20,7 @@ from worker.generation import State
 from worker.ledger import Ledger, compatibility, schema
 from worker.ledger.compatibility import REVISION, oldest_code
 from worker.ledger.notifying import Handed
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import metadata
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
@@ -29,8 +29,9 @@ UNDER_WAY = {
     "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inbox.try_store", "inventory.note_repair",
     "manifests.record", "manifests.renew", "notifying.release", "notifying.renew", "notifying.step",
     "outcomes.apply", "rescuing.note_candidates",
-    "submissions.give_back_unsent", "submissions.record", "submissions.renew", "watching.asked", "watching.beat",
-    "watching.renew",
+    "submissions.requeue_unsent", "submissions.record", "submissions.renew", "submissions.record_polled",
+    "watching.beat",
+    "submissions.renew_polls",
 }  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_m
             threads=1,
         )
     assert ledger.queries.counts() == {State.SUBMITTED: 1, State.QUEUED: 1}
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
 
 
 def test_a_callback_is_kept_whatever_the_version_of_the_receiver(ledger: Ledger):

@@ -32,7 +32,7 @@ from worker.generation import State
 from worker.ledger import Ledger, bites, counting
 from worker.ledger.changes import Person, new_id
 from worker.ledger.count_tables import generation_counts, generation_deltas
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import UNFINISHED, batches, generations, metadata
 
 #: taken, refused, and lost
@@ -95,7 +95,7 @@ class History:
 
     def pass_of_the_clock(self, number: int) -> None:
         self.clock.advance(minutes=16)
-        self.ledger.submissions.expire()
+        self.ledger.submissions.mark_lost_unconfirmed()
         self.ledger.creation.remove_abandoned()
         for prune in (self.ledger.pruning.callbacks, self.ledger.pruning.events):
             prune(self.clock() - timedelta(minutes=number))

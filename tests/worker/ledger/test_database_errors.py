@@ -16,7 +16,7 @@ from worker.draining import drain
 from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 
 LATER = (
     "08000 08001 08003 08006 08P01 25001 25006 25P01 25P02 25P03 25P04 26000 0A000 40000 40001 40003 40P01 42P05 53000 "

@@ -29,7 +29,7 @@ from worker.errors import NotFound, RequestInvalid, Uncertain
 from worker.generation import Refused, State, Trouble
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost, Postponed
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 
 
 def unclear(ledger: Ledger) -> Claim:

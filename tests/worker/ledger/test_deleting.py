@@ -33,7 +33,7 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Place
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import metadata
 
 SOMEBODY = Person("somebody", "the client asked for it")

@@ -26,7 +26,7 @@ from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits, backoff, dispatching
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 from worker.settings import Settings
 
 

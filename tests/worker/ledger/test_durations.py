@@ -26,9 +26,10 @@ from tests.factories import (
 )
 from worker.generation import Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.durations import ENOUGH, LONGEST, SHORTEST, Patience, Usual, durations, patience_with
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import LONGEST, Claim, Submitted
+from worker.ledger.submission.durations import ENOUGH, SHORTEST, Patience, Usual, patience_with
+from worker.ledger.tables import durations
 
 KIND = (PROVIDER, "imagine", None)
 

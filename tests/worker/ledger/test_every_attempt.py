@@ -29,7 +29,7 @@ from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 from worker.prices import Prices
 
 UNCLEAR = Uncertain("no answer", code="time_out")
@@ -172,10 +172,10 @@ def test_a_last_look_in_vain_is_not_the_last_question_for_a_task_that_is_known_m
 ):
     first = replaced(ledger)
     clock.advance(minutes=61)
-    (silent,) = ledger.watching.silent(9, LEASE, POLL_AFTER)
+    (silent,) = ledger.submissions.claim_polls(9, LEASE, POLL_AFTER)
     assert silent.next_at is None
     reply(ledger, first)
-    ledger.watching.asked([silent])
+    ledger.submissions.record_polled([silent])
     assert first.attempt_id in asked_for(ledger, clock, timedelta(hours=1))
 
 
@@ -190,16 +190,16 @@ def test_a_claim_that_nobody_asks_for_yet_is_left_to_its_lease(ledger: Ledger, c
     (claim,) = claimed(ledger)
     assert ask(ledger) == []
     clock.advance(LEASE.total_seconds() + 1)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     assert [one.attempt_id for one in ask(ledger)] == [claim.attempt_id]
 
 
 def test_one_that_was_never_sent_and_that_a_person_replaced_leaves_the_second_alone(ledger: Ledger, clock: FakeClock):
     (first,) = claimed(ledger)
     clock.advance(LEASE.total_seconds() + 1)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     resubmit(ledger, first)
     second = go(ledger)
     assert ledger.submissions.begin(second.attempt_id)
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUBMITTING, ["rejected", "sending"])

@@ -26,7 +26,7 @@ from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
 from worker.ledger.money_tables import budgets
 from worker.ledger.pacing_tables import flows
-from worker.ledger.submissions import Submitted, settle_attempt
+from worker.ledger.submission import Submitted, settle_attempt
 from worker.ledger.tables import ANY_ACCOUNT, generations, metadata
 from worker.prices import Caps, Prices
 

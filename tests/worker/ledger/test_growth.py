@@ -22,7 +22,7 @@ from worker.ledger.inbox import Delivery, StoredCallback
 from worker.ledger.notifying import Handed
 from worker.ledger.outcomes import News
 from worker.ledger.sizes import ledger_size
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 
 SHOP = "webhook:shop"
 COUNT = 400

@@ -28,7 +28,7 @@ from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost, Postponed
 from worker.ledger.creation import NewGeneration
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 
 NASTY = "a\x00b\ud83d c\udc00 \U0001f98a ünï ' \" % :x \\ \u202e"
 CLEAN = "a\ufffdb? c? \U0001f98a ünï ' \" % :x \\ \u202e"

@@ -22,7 +22,7 @@ from worker.errors import LedgerUnfit, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.inbox import LATEST, MAX_TRIES, MOST_BODIES, StoredCallback
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import attempts, callbacks
 
 
@@ -169,18 +169,18 @@ def test_many_deliveries_of_an_attempt_that_nobody_knows_are_bounded_too(ledger:
 def test_an_attempt_whose_callback_was_refused_is_asked_for_within_a_minute(ledger: Ledger, clock: FakeClock):
     """What was refused may have said how it ended."""
     (claim,) = submitted(ledger)
-    ledger.watching.asked(ledger.watching.silent(9, LEASE, POLL_AFTER))
+    ledger.submissions.record_polled(ledger.submissions.claim_polls(9, LEASE, POLL_AFTER))
     ledger.inbox.store([delivery(claim.attempt_id, digest=f"d{number}") for number in range(MOST_BODIES)])
     later = POLL_AFTER * 100
-    assert not ledger.watching.silent(9, LEASE, later)
+    assert not ledger.submissions.claim_polls(9, LEASE, later)
     with ledger.database.write() as connection:
         connection.execute(update(attempts).values(poll_at=clock() + later))
     clock.advance(1)
     ledger.inbox.store([delivery(claim.attempt_id, digest="the outcome")])
     clock.advance(59)
-    assert not ledger.watching.silent(9, LEASE, later)
+    assert not ledger.submissions.claim_polls(9, LEASE, later)
     clock.advance(2)
-    (asked,) = ledger.watching.silent(9, LEASE, later)
+    (asked,) = ledger.submissions.claim_polls(9, LEASE, later)
     assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
     assert asked.task_id == task_of(claim)
 

@@ -22,8 +22,7 @@ from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits, budgeted
 from worker.ledger.money_tables import COUNTED
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision
+from worker.ledger.submission import Claim, Decision, Submitted
 from worker.prices import MILLION, Caps, Prices, Rule
 
 
@@ -105,7 +104,7 @@ def test_what_is_cancelled_before_it_was_sent_is_given_back(ledger: Ledger):
 def test_the_submission_of_a_dead_worker_is_possible_until_its_callback_comes(ledger: Ledger, clock: FakeClock):
     (claim,) = sent(ledger)
     clock.advance(hours=1)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     assert totals(ledger) == {"possible": 1}
     ledger.outcomes.apply([success(claim)])
     assert totals(ledger) == {"spent": 1}
@@ -141,7 +140,7 @@ def test_a_person_who_submits_again_reserves_again_and_the_first_stays_possible(
 def test_what_a_person_finds_out_settles_it(ledger: Ledger, decision: Decision, state: str):
     (claim,) = sent(ledger)
     reply(ledger, claim, UNCLEAR)
-    ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+    ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
     assert totals(ledger) == {state: 1}
 
 

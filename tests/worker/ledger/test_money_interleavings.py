@@ -26,9 +26,8 @@ from worker.ledger.budget import Purse
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
 from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Decision, Submitted
 from worker.ledger.tables import attempts, batches, metadata
-from worker.ledger.unclear import Decision
 from worker.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")
@@ -116,7 +115,7 @@ class Money(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 121, 3600, 43_200]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.ledger.submissions.expire()
+        self.ledger.submissions.mark_lost_unconfirmed()
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())
@@ -136,7 +135,7 @@ class Money(RuleBasedStateMachine):
     def a_person_finds_out(self, data: Any, decision: Decision) -> None:
         claim = data.draw(st.sampled_from(self.claims))
         if self.ledger.queries.get([claim.generation.id])[0].state is State.UNCONFIRMED:
-            self.ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+            self.ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
 
     @invariant()
     def no_cap_is_exceeded_and_nothing_is_counted_wrong(self) -> None:

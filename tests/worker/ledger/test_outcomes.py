@@ -33,7 +33,7 @@ from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 
 
 def apply(ledger: Ledger, *news: News) -> list[str]:

@@ -37,17 +37,17 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
-    "dead workers": (lambda ledger: ledger.submissions.expire(), {"ix_attempts_sending"}),
+    "dead workers": (lambda ledger: ledger.submissions.mark_lost_unconfirmed(), {"ix_attempts_sending"}),
     "inbox": (lambda ledger: ledger.inbox.claim(100, LEASE), {"ix_callbacks_due"}),
     "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_free"}),
     "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
     "assets that wait": (lambda ledger: ledger.queries.waiting_assets(100), {"ix_assets_troubled"}),
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (
-        lambda ledger: ledger.watching.silent(200, LEASE, POLL_AFTER),
+        lambda ledger: ledger.submissions.claim_polls(200, LEASE, POLL_AFTER),
         {"ix_attempts_poll"},
     ),
-    "unclear": (lambda ledger: ledger.unclear.all(), {"ix_generations_by_state"}),
+    "unclear": (lambda ledger: ledger.submissions.unconfirmed(), {"ix_generations_by_state"}),
     "tasks of others": (
         lambda ledger: ledger.rescuing.look(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
         {"ix_generations_in_flight"},
@@ -183,7 +183,7 @@ PAGES: dict[str, Callable[[Ledger], Any]] = {
     "at risk": lambda ledger: ledger.queries.at_risk(NOON),
     "dead callbacks": lambda ledger: ledger.queries.dead_callbacks(),
     "follow-ups given up": lambda ledger: ledger.following.refused(50),
-    "unconfirmed": lambda ledger: ledger.unclear.all(),
+    "unconfirmed": lambda ledger: ledger.submissions.unconfirmed(),
 }
 
 

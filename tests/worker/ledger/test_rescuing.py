@@ -29,7 +29,7 @@ from worker.generation import Generation, GenerationRequest, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Place, Placed
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
 
 ELSEWHERE = Orphan("their-task", new("a boat").request, NOON - timedelta(hours=3), None, marked=True)
 

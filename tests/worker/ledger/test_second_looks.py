@@ -20,9 +20,7 @@ from tests.factories import (
 )
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.second_looks import is_time_out
-from worker.ledger.submissions import Claim
-from worker.ledger.watching import Silent
+from worker.ledger.submission import Claim, Silent, is_time_out
 
 
 def timed_out(ledger: Ledger) -> Claim:
@@ -89,12 +87,12 @@ def test_it_is_not_submitted_again_before_the_last_look(ledger: Ledger, clock: F
 def test_a_look_whose_worker_died_is_taken_again_after_its_lease(ledger: Ledger, clock: FakeClock):
     timed_out(ledger)
     clock.advance(minutes=10)
-    (held,) = ledger.watching.silent(100, LEASE, POLL_AFTER)
-    ledger.watching.renew([held], LEASE)
+    (held,) = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
+    ledger.submissions.renew_polls([held], LEASE)
     clock.advance(LEASE.total_seconds())
-    (again,) = ledger.watching.silent(100, LEASE, POLL_AFTER)
+    (again,) = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
     assert (again.attempt_id, again.next_at) == (held.attempt_id, held.next_at)
-    ledger.watching.asked([held])
+    ledger.submissions.record_polled([held])
     assert ledger.deciding.awaited([held.generation_id]).popitem()[1] == clock.now + LEASE
 
 
@@ -102,9 +100,9 @@ def test_a_look_that_was_not_answered_is_not_the_last(ledger: Ledger, clock: Fak
     timed_out(ledger)
     clock.advance(hours=2)
     for _ in range(3):
-        silent = ledger.watching.silent(100, LEASE, POLL_AFTER)
+        silent = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
         assert len(silent) == 1
-        ledger.watching.asked(silent, unanswered=silent)
+        ledger.submissions.record_polled(silent, unanswered=silent)
         clock.advance(minutes=5)
     assert len(looks(ledger)) == 1
     clock.advance(hours=2)

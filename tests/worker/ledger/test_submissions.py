@@ -38,9 +38,8 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes, Person
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Decision, Submitted
 from worker.ledger.tables import attempts
-from worker.ledger.unclear import Decision
 
 FINAL_WORDS: list[str | ProviderError] = [
     "another-task",
@@ -155,7 +154,7 @@ def test_without_a_clear_answer_it_is_never_submitted_again_by_itself(ledger: Le
         clock.advance(hours=1)
         assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
         assert ledger.submissions.claim(10, LEASE) == []
-        assert ledger.submissions.expire() == 0
+        assert ledger.submissions.mark_lost_unconfirmed() == 0
     found = one(ledger, claim)
     assert (found.state, found.reason, found.tries) == (State.UNCONFIRMED, "time_out", 1)
     assert attempts_of(ledger, claim) == ["uncertain"]
@@ -166,10 +165,10 @@ def test_a_dead_worker_leaves_its_submissions_unconfirmed(ledger: Ledger, clock:
     dead = claimed(ledger, 2)
     clock.advance(100)
     (alive,) = claimed(ledger)
-    assert ledger.submissions.expire() == 0
+    assert ledger.submissions.mark_lost_unconfirmed() == 0
     clock.advance(21)
-    assert ledger.submissions.expire() == 2
-    assert ledger.submissions.expire() == 0
+    assert ledger.submissions.mark_lost_unconfirmed() == 2
+    assert ledger.submissions.mark_lost_unconfirmed() == 0
     assert [state_of(ledger, claim) for claim in (*dead, alive)] == [State.UNCONFIRMED] * 2 + [State.SUBMITTING]
     assert one(ledger, dead[0]).reason == "worker_lost"
     assert attempts_of(ledger, dead[0]) == ["uncertain"]
@@ -181,10 +180,10 @@ def test_a_renewed_submission_stays_with_its_worker(ledger: Ledger, clock: FakeC
     clock.advance(100)
     ledger.submissions.renew([slow.attempt_id], LEASE)
     clock.advance(21)
-    assert ledger.submissions.expire() == 1
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
     assert (state_of(ledger, slow), state_of(ledger, dead)) == (State.SUBMITTING, State.UNCONFIRMED)
     clock.advance(100)
-    assert ledger.submissions.expire() == 1
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
 
 
 def test_renewing_what_was_given_up_changes_nothing(ledger: Ledger, clock: FakeClock):
@@ -192,7 +191,7 @@ def test_renewing_what_was_given_up_changes_nothing(ledger: Ledger, clock: FakeC
     frozen, settled = claimed(ledger, 2)
     record(ledger, settled, NotTaken("refused", code="refused"))
     clock.advance(121)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     before = [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)]
     ledger.submissions.renew([frozen.attempt_id, settled.attempt_id], LEASE)
     assert [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)] == before
@@ -207,7 +206,7 @@ def test_renewing_does_not_wait_for_those_that_are_settled_meanwhile(postgresql_
         clock.advance(60)
         ledger.submissions.renew([busy.attempt_id, slow.attempt_id], LEASE)
     clock.advance(61)
-    assert ledger.submissions.expire() == 1
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
     assert (state_of(ledger, busy), state_of(ledger, slow)) == (State.UNCONFIRMED, State.SUBMITTING)
     ledger.close()
 
@@ -215,7 +214,7 @@ def test_renewing_does_not_wait_for_those_that_are_settled_meanwhile(postgresql_
 def test_a_worker_that_was_only_slow_may_still_say_that_it_was_accepted(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(121)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     record(ledger, claim, "t1")
     assert (one(ledger, claim).state, one(ledger, claim).task_id) == (State.SUBMITTED, "t1")
     assert attempts_of(ledger, claim) == ["accepted"]
@@ -225,7 +224,7 @@ def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, 
     """Nobody is asked what the program knows."""
     (claim,) = claimed(ledger)
     clock.advance(121)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     ask(ledger)
     record(ledger, claim, NotTaken("refused", code="refused"))
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.QUEUED, ["rejected"])
@@ -242,8 +241,8 @@ def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, 
 def test_a_slow_worker_changes_nothing_once_a_person_has_decided(ledger: Ledger, clock: FakeClock, decision: Decision):
     (claim,) = claimed(ledger)
     clock.advance(121)
-    ledger.submissions.expire()
-    ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+    ledger.submissions.mark_lost_unconfirmed()
+    ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
     before = ledger.queries.story(claim.generation.id)
     record(ledger, claim, NotTaken("refused", code="refused"))
     after = ledger.queries.story(claim.generation.id)
@@ -257,7 +256,7 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
     ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     begun, left = ledger.submissions.claim(9, LEASE)
     assert ledger.submissions.begin(begun.attempt_id)
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert [state_of(ledger, one) for one in (begun, left)] == [State.SUBMITTING, State.QUEUED]
     assert attempts_of(ledger, left) == ["rejected"]
     assert totals(ledger) == {"reserved": 1, "released": 1}
@@ -275,7 +274,7 @@ def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
     heard, recorded = claimed(ledger, 2)
     ledger.outcomes.apply([success(heard)])
     record(ledger, recorded, "t1")
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert [state_of(ledger, claim) for claim in (heard, recorded)] == [State.SUCCEEDED, State.SUBMITTED]
     assert [*attempts_of(ledger, heard), *attempts_of(ledger, recorded)] == ["succeeded", "accepted"]
 
@@ -283,8 +282,8 @@ def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
 def test_what_was_not_sent_is_queued_again_also_when_it_was_taken_for_lost(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(121)
-    assert ledger.submissions.expire() == 1
-    ledger.submissions.give_back_unsent()
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
+    ledger.submissions.requeue_unsent()
     assert (state_of(ledger, claim), one(ledger, claim).reason) == (State.QUEUED, "not_sent")
 
 
@@ -297,7 +296,7 @@ def test_a_claim_for_which_the_disk_has_no_room_leaves_nothing_behind(sqlite_url
     with pytest.raises(LedgerUnavailable, match="full"):
         ledger.submissions.claim(200, LEASE)
     del most[0]
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert len(ledger.submissions.claim(200, LEASE)) == 200
     assert {len(ledger.queries.story(one.id).attempts) for one in ledger.queries.page(limit=200)} == {1}
     ledger.close()
@@ -340,7 +339,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(2, LEASE)
         with pytest.raises(LedgerUnavailable, match="by its own claim"):
-            ledger.submissions.give_back_unsent()
+            ledger.submissions.requeue_unsent()
         # It holds up no other.
         (other,) = ledger.submissions.claim(9, LEASE)
         assert ledger.submissions.begin(other.attempt_id)
@@ -350,7 +349,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
             time.sleep(0.01)
         record(ledger, other, "t1")
         assert direct.queries.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
-        ledger.submissions.give_back_unsent()
+        ledger.submissions.requeue_unsent()
         ledger.close()
     tried = [attempt.state for one in generations for attempt in direct.queries.story(one.id).attempts]
     assert sorted(tried) == ["accepted", "rejected", "rejected"]
@@ -392,7 +391,7 @@ def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settle
         # Whether it is paid for as well shows its outcome.
         assert "generation.paid_twice" not in events_of(ledger, first)
         clock.advance(hours=1)
-        assert ledger.submissions.expire() == 0
+        assert ledger.submissions.mark_lost_unconfirmed() == 0
 
 
 def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succeeded(ledger: Ledger, clock: FakeClock):
@@ -403,7 +402,7 @@ def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succee
     ledger.submissions.claim(9, LEASE)
     ledger.outcomes.apply([success(first)])
     clock.advance(hours=1)
-    assert [ledger.submissions.expire() for _ in range(2)] == [1, 0]
+    assert [ledger.submissions.mark_lost_unconfirmed() for _ in range(2)] == [1, 0]
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUCCEEDED, ["succeeded", "uncertain"])
 
 
@@ -447,6 +446,6 @@ def test_an_attempt_that_is_settled_at_the_last_moment_does_not_expire(
         return lock(changes, generation_ids)
 
     monkeypatch.setattr(Changes, "lock", meanwhile)
-    assert ledger.submissions.expire() == 0
+    assert ledger.submissions.mark_lost_unconfirmed() == 0
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.SUBMITTING, ["rejected", "sending"])
     ledger.close()

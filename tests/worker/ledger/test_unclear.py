@@ -33,8 +33,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision
+from worker.ledger.submission import Claim, Decision, Submitted
 
 HORIZON = timedelta(minutes=60)
 ANNA = Person("anna", "seen in the dashboard")
@@ -47,7 +46,7 @@ def unclear(ledger: Ledger) -> Claim:
 
 
 def resolve(ledger: Ledger, claim: Claim, decision: Decision, **facts: str) -> None:
-    ledger.unclear.resolve([claim.generation.id], decision, ANNA, **facts)
+    ledger.submissions.resolve([claim.generation.id], decision, ANNA, **facts)
 
 
 # --- the horizon
@@ -70,7 +69,7 @@ def test_it_is_looked_for_until_the_horizon_and_once_more_at_it(ledger: Ledger, 
     assert moments[-1] == 60
     assert 10 < len(moments) < 25
     assert state_of(ledger, claim) is State.UNCONFIRMED
-    (known,) = ledger.unclear.all()
+    (known,) = ledger.submissions.unconfirmed()
     assert (known.asked, known.asked_again_at) == (len(moments), None)
 
 
@@ -86,9 +85,9 @@ def test_a_provider_that_did_not_answer_is_asked_again_for_a_day_at_the_most(led
     clock.advance(hours=2)
     questions = 0
     while clock.now < NOON + timedelta(hours=30):
-        if silent := ledger.watching.silent(100, LEASE, POLL_AFTER, HORIZON):
+        if silent := ledger.submissions.claim_polls(100, LEASE, POLL_AFTER, HORIZON):
             questions += 1
-            ledger.watching.asked(silent, unanswered=silent)
+            ledger.submissions.record_polled(silent, unanswered=silent)
         clock.advance(minutes=5)
     assert questions == (24 - 2) * 12 + 1
     assert ledger.watching.due() == []
@@ -97,9 +96,9 @@ def test_a_provider_that_did_not_answer_is_asked_again_for_a_day_at_the_most(led
 def test_an_answer_that_is_missing_before_the_horizon_is_asked_for_again_soon(ledger: Ledger, clock: FakeClock):
     unclear(ledger)
     clock.advance(5)
-    silent = ledger.watching.silent(100, LEASE, POLL_AFTER, HORIZON)
-    ledger.watching.asked(silent, unanswered=silent)
-    (known,) = ledger.unclear.all()
+    silent = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER, HORIZON)
+    ledger.submissions.record_polled(silent, unanswered=silent)
+    (known,) = ledger.submissions.unconfirmed()
     assert known.asked_again_at == clock.now + timedelta(seconds=30)
 
 
@@ -107,7 +106,7 @@ def test_its_callback_resolves_it_beyond_the_horizon_too(ledger: Ledger, clock: 
     claim = unclear(ledger)
     asked(ledger, clock, 2)
     assert ledger.outcomes.apply([success(claim)]) == ["applied"]
-    assert ledger.unclear.all() == []
+    assert ledger.submissions.unconfirmed() == []
 
 
 def test_one_that_is_found_is_asked_for_like_any_other(ledger: Ledger, clock: FakeClock):
@@ -132,12 +131,12 @@ def test_what_is_known_of_each_is_told_and_of_nothing_else(ledger: Ledger, clock
     ledger.outcomes.apply([News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)])
     clock.advance(5)
     ask(ledger, horizon=HORIZON)
-    (known,) = ledger.unclear.all()
+    (known,) = ledger.submissions.unconfirmed()
     assert (known.generation.id, known.attempt_id, known.sent_at) == (claim.generation.id, claim.attempt_id, NOON)
     assert (known.error, known.asked) == ("no answer (code time_out)", 1)
     assert known.asked_again_at == clock.now + POLL_AFTER
     assert known.callbacks == ("unreadable", "not applied yet")
-    assert ledger.unclear.all("kie") == []
+    assert ledger.submissions.unconfirmed("kie") == []
 
 
 # --- what a person decides
@@ -216,9 +215,9 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
     for generation_id, state in wrong.items():
         for decision in Decision:
             with pytest.raises(RequestInvalid, match=f"{generation_id} is {state} and not unconfirmed"):
-                ledger.unclear.resolve([claim.generation.id, generation_id], decision, ANNA)
+                ledger.submissions.resolve([claim.generation.id, generation_id], decision, ANNA)
     with pytest.raises(NotFound, match="there is no generation gen_nobody"):
-        ledger.unclear.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
+        ledger.submissions.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
     assert {generation_id: state_of(ledger, generation_id) for generation_id in wrong} == wrong
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.UNCONFIRMED, ["uncertain"])
 

@@ -27,9 +27,9 @@ from tests.factories import (
 )
 from worker.errors import NotTaken, Uncertain
 from worker.ledger import Ledger
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Silent, Submitted
 from worker.ledger.tables import attempts
-from worker.ledger.watching import Heartbeat, Silent
+from worker.ledger.watching import Heartbeat
 
 
 def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):
@@ -88,26 +88,26 @@ def test_the_longest_due_are_asked_for_first_and_only_so_many(ledger: Ledger, cl
 def test_a_question_whose_worker_died_is_asked_again_after_its_lease(ledger: Ledger, clock: FakeClock):
     submitted(ledger)
     clock.advance(hours=1)
-    (held,) = ledger.watching.silent(100, LEASE, hours(1))
+    (held,) = ledger.submissions.claim_polls(100, LEASE, hours(1))
     assert held.next_at == clock.now + hours(1)
     clock.advance(LEASE.total_seconds() - 1)
-    assert ledger.watching.silent(100, LEASE, hours(1)) == []
-    ledger.watching.renew([held], LEASE)
+    assert ledger.submissions.claim_polls(100, LEASE, hours(1)) == []
+    ledger.submissions.renew_polls([held], LEASE)
     clock.advance(LEASE.total_seconds() - 1)
-    assert ledger.watching.silent(100, LEASE, hours(1)) == []
+    assert ledger.submissions.claim_polls(100, LEASE, hours(1)) == []
     clock.advance(1)
-    (again,) = ledger.watching.silent(100, LEASE, hours(1))
+    (again,) = ledger.submissions.claim_polls(100, LEASE, hours(1))
     assert (again.attempt_id, again.asked) == (held.attempt_id, 2)
 
 
 def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Ledger, clock: FakeClock):
     (claim,) = submitted(ledger)
     clock.advance(60)
-    (late,) = ledger.watching.silent(100, LEASE, hours(9))
+    (late,) = ledger.submissions.claim_polls(100, LEASE, hours(9))
     clock.advance(LEASE.total_seconds())
-    assert len(ledger.watching.silent(100, LEASE, POLL_AFTER)) == 1
-    ledger.watching.asked([late])
-    ledger.watching.renew([late], hours(9))
+    assert len(ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)) == 1
+    ledger.submissions.record_polled([late])
+    ledger.submissions.renew_polls([late], hours(9))
     clock.advance(LEASE.total_seconds())
     assert "poll" in ledger.watching.due()
     ledger.outcomes.apply([failure(claim)])
@@ -116,9 +116,9 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
     (second,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(second.attempt_id, task_of(second))], POLL_AFTER)
     clock.advance(60)
-    assert [one.attempt_id for one in ledger.watching.silent(100, LEASE, POLL_AFTER)] == [second.attempt_id]
+    assert [one.attempt_id for one in ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)] == [second.attempt_id]
     # The first of this attempt, as `late` was of the other.
-    ledger.watching.asked([late])
+    ledger.submissions.record_polled([late])
     clock.advance(LEASE.total_seconds())
     assert "poll" in ledger.watching.due()
 
@@ -132,15 +132,15 @@ def test_who_notes_a_question_waits_for_nobody_who_settles_the_attempt(postgresq
     ledger = Ledger(postgresql_url, clock)
     first, _ = submitted(ledger, 2)
     clock.advance(hours=1)
-    silent = ledger.watching.silent(9, LEASE, hours(1))
+    silent = ledger.submissions.claim_polls(9, LEASE, hours(1))
     with ledger.database.write() as connection:
         mine = select(attempts.c.id).where(attempts.c.id == first.attempt_id).with_for_update(nowait=True)
         connection.execute(mine).one()
-        ledger.watching.asked(silent)
-        ledger.watching.silent(9, LEASE, hours(1))
+        ledger.submissions.record_polled(silent)
+        ledger.submissions.claim_polls(9, LEASE, hours(1))
     clock.advance(LEASE.total_seconds())
     # Of the one that was settled meanwhile nothing was noted; a question too many is harmless.
-    assert [one.attempt_id for one in ledger.watching.silent(9, LEASE, hours(1))] == [first.attempt_id]
+    assert [one.attempt_id for one in ledger.submissions.claim_polls(9, LEASE, hours(1))] == [first.attempt_id]
     ledger.close()
 
 

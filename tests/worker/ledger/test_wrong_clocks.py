@@ -38,7 +38,7 @@ from worker.ledger.archiving import Archived, Postponed
 from worker.ledger.dispatch import LONGEST_PAUSE, Limits
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
 from worker.ledger.future_times import LONGEST_LEASE
-from worker.ledger.submissions import Submitted
+from worker.ledger.submission import Submitted
 from worker.ledger.tables import generations, metadata
 from worker.ledger.types import UtcDateTime
 from worker.providers import http
@@ -62,13 +62,13 @@ def machines(request: pytest.FixtureRequest, postgresql_url: str) -> Iterator[tu
 def test_no_machine_takes_what_another_one_submits(machines: tuple[Ledger, Ledger]):
     for here, there in (machines, machines[::-1]):
         taken, refused = claimed(here, 2)
-        assert there.submissions.expire() == 0
+        assert there.submissions.mark_lost_unconfirmed() == 0
         results = (task_of(taken), NotTaken("429 too many", code="429", status=429))
         here.submissions.record(
             [Submitted(one.attempt_id, end) for one, end in zip((taken, refused), results, strict=True)], POLL_AFTER
         )
         assert (state_of(here, taken), state_of(here, refused)) == (State.SUBMITTED, State.QUEUED)
-        assert there.unclear.all() == []
+        assert there.submissions.unconfirmed() == []
         here.deciding.cancel([refused.generation.id])
         here.dispatch.resume_account(PROVIDER)
 
@@ -201,7 +201,7 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
 
     def taken() -> tuple[int, int, bool, int, int]:
         return (
-            ledger.submissions.expire(),
+            ledger.submissions.mark_lost_unconfirmed(),
             len(ledger.archiving.claim(9, LEASE)),
             ledger.manifests.claim(LEASE) is not None,
             len(ledger.notifying.claim(["a"], 9, LEASE)),
@@ -227,7 +227,7 @@ def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeCloc
         clock.advance(10)
         ledger.archiving.renew(downloads, LEASE)
         ledger.submissions.renew([post.attempt_id], LEASE)
-        assert ledger.submissions.expire() == 0
+        assert ledger.submissions.mark_lost_unconfirmed() == 0
         assert ledger.archiving.claim(1, LEASE) == []
     ledger.archiving.record([all_stored(claim) for claim in downloads])
     assert state_of(ledger, downloads[0].generation) is State.ARCHIVED

@@ -35,10 +35,8 @@ from worker.ledger.outcomes import News
 from worker.ledger.rescuing import Orphan, Placed
 from worker.ledger.restore_guard import Marker
 from worker.ledger.server_clock import ServerClock
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Decision, Silent, Submitted
 from worker.ledger.tables import UNAPPLIED, callbacks
-from worker.ledger.unclear import Decision
-from worker.ledger.watching import Silent
 
 LINKS = 2
 #: few of them meet each other more often
@@ -179,7 +177,7 @@ class World:
     @step(lambda world: bool(world.unsent))
     def give_back(self) -> None:
         """As its task does when it ends; one that is sent late all the same finds out."""
-        self.ledger.submissions.give_back_unsent()
+        self.ledger.submissions.requeue_unsent()
         for claim in self.unsent:
             if self.machines[claim.attempt_id] is self.ledger:
                 self.model.not_taken(claim.attempt_id)
@@ -232,12 +230,12 @@ class World:
     def time_passes(self) -> None:
         self.clock.advance(self.one_of([1, 10, 121, 121, 3600], "seconds"))
         if self.one_of([True, True, False], "reconcile"):
-            self.ledger.submissions.expire()
+            self.ledger.submissions.mark_lost_unconfirmed()
             self.model.leases_end(self.clock.now)
 
     @step(one_is(State.SUBMITTED, State.UNCONFIRMED, State.FAILED))
     def poll(self) -> None:
-        silent = self.ledger.watching.silent(5, LEASE, POLL_AFTER)
+        silent = self.ledger.submissions.claim_polls(5, LEASE, POLL_AFTER)
         if self.one_of([True, True, False], "in time"):
             self._ask(silent)
         else:
@@ -257,7 +255,7 @@ class World:
                 self._apply(known[0], self.one_of(WORDS, "word"), "poll" if one.task_id else "found in the list")
             elif self.flip("no answer"):
                 unanswered.append(one)
-        self.ledger.watching.asked(silent, unanswered)
+        self.ledger.submissions.record_polled(silent, unanswered)
 
     @step(lambda world: bool(world.taken) and len(world.model.ones) < MOST)
     def rescue(self) -> None:
@@ -407,7 +405,7 @@ class World:
             unread = connection.exec_driver_sql(f"SELECT attempt_id FROM {callbacks.name} WHERE {UNAPPLIED}")
             decided = self.model.resolve(generation_id, decision, task_id, unread=set(unread.scalars()))
         try:
-            self.ledger.unclear.resolve([generation_id], decision, Person("somebody"), task_id)
+            self.ledger.submissions.resolve([generation_id], decision, Person("somebody"), task_id)
         except RequestInvalid:
             assert not decided
         else:

@@ -11,7 +11,7 @@ from tests.worker.providers.loopback import Loopback, reply
 from worker.address_guard import AddressGuard
 from worker.errors import CallbackUnreadable, LinkForbidden, QueryFailed
 from worker.generation import Link, Outcome, Status
-from worker.ledger.second_looks import is_time_out
+from worker.ledger.submission import is_time_out
 from worker.providers import Mark
 from worker.providers.mj_parameters import GRID
 from worker.providers.mjproxy import MidjourneyProxy

@@ -12,10 +12,9 @@ from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
-from worker.ledger.deciding import submit_again
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.submissions import settle_attempt, task_id_taken
+from worker.ledger.submission.attempts import settle_attempt, submit_again, task_id_taken
 from worker.ledger.tables import BY_STATE, LIVE, UNAPPLIED, attempts, callbacks, generations
 from worker.ledger.types import CleanText, storable
 
@@ -48,8 +47,8 @@ class Unclear:
     candidates: tuple[str, ...]
 
 
-class Unclears(Part):
-    def all(self, provider: str | None = None) -> list[Unclear]:
+class Unconfirmed(Part):
+    def unconfirmed(self, provider: str | None = None) -> list[Unclear]:
         """The oldest first; a few index look-ups, however many other generations there are."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
         with self._database.read() as connection:

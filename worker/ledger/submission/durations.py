@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from math import sqrt
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, Table, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from worker.ledger.statements import IDS, insert_ignoring, select_in, update_row
-from worker.ledger.tables import attempts, generations, metadata
+from worker.ledger.tables import attempts, durations, generations
 from worker.ledger.types import CleanText
 
 #: so many must have succeeded before anything is concluded from them
@@ -22,19 +22,6 @@ SHORTEST, LONGEST = timedelta(seconds=10), timedelta(minutes=15)
 #: after a wait that was learned, a callback has at least so much longer
 _MARGIN = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(minutes=5)
-
-durations = Table(
-    "durations",
-    metadata,
-    Column("provider", CleanText, primary_key=True),
-    Column("operation", CleanText, primary_key=True),
-    # Empty where the request did not name one.
-    Column("speed", CleanText, primary_key=True),
-    Column("seen", Integer, nullable=False),
-    # Seconds, and seconds squared.
-    Column("mean", Float, nullable=False),
-    Column("variance", Float, nullable=False),
-)
 
 #: provider, operation and speed (None: not named): what decides how long it takes
 Kind = tuple[str, str, str | None]

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import bindparam, select, text, update
 
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Generation, State
 from worker.ledger.changes import Changes
-from worker.ledger.database import Database, Part
+from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
-from worker.ledger.durations import Patience, kind_of, patience_with
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import to_generation
-from worker.ledger.statements import IDS, LIMIT, NOW, find_row, select_in, update_row
-from worker.ledger.tables import DISPATCHED, LIVE_STATES, SENDING, attempts, generations
+from worker.ledger.statements import IDS, LIMIT, NOW, select_in
+from worker.ledger.submission.attempts import settle_attempt, task_id_taken
+from worker.ledger.submission.durations import Patience, kind_of, patience_with
+from worker.ledger.submission.polling import Polling
+from worker.ledger.submission.unconfirmed import Unconfirmed
+from worker.ledger.submission.unsent import Unsent
+from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
 from worker.ledger.types import storable
-from worker.ledger.unsent import Unsent
 
 _g = generations.c
 _DISPATCHED = (
@@ -73,7 +76,9 @@ class Submitted:
     result: str | ProviderError
 
 
-class Submissions(Part):
+class Submissions(Polling, Unconfirmed):
+    """From the claim to the reply, and what is asked and decided where no reply tells it."""
+
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._unsent = Unsent()
@@ -81,7 +86,7 @@ class Submissions(Part):
     def claim(self, limit: int, lease: timedelta) -> list[Claim]:
         """Take dispatched generations; committed before anything is sent. `lease`: until its end they are ours.
 
-        What raises may have been committed all the same: `give_back_unsent` puts it back.
+        What raises may have been committed all the same: `requeue_unsent` puts it back.
         """
         self._settle_given_up()
         claims: list[Claim] = []
@@ -119,7 +124,7 @@ class Submissions(Part):
         """Whether its POST may go out now: True once, for what this process has claimed and not given back."""
         return self._unsent.begin(attempt_id)
 
-    def give_back_unsent(self) -> None:
+    def requeue_unsent(self) -> None:
         """Queue again what this process has claimed and not begun to send; harmless when repeated.
 
         Raises LedgerUnavailable while one of them is locked: its claim may still be committed.
@@ -189,7 +194,7 @@ class Submissions(Part):
         self._unsent.settled(by_id)
         self._settle_given_up()
 
-    def expire(self) -> int:
+    def mark_lost_unconfirmed(self) -> int:
         """Attempts whose worker died with the POST under way: nobody knows, so they become UNCONFIRMED."""
         now = self._database.clock()
         with self._database.write() as connection:
@@ -211,13 +216,6 @@ class Submissions(Part):
                     changes.move(row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
             changes.flush()
         return expired
-
-
-def settle_attempt(connection: Connection, attempt_id: str, state: str, **values: Any) -> None:
-    """Set the state of an attempt. Once its outcome is known it is asked for no more, unless `poll_at` says when."""
-    if state not in LIVE_STATES:
-        values.setdefault("poll_at", None)
-    update_row(connection, attempts, {"id": attempt_id}, state=state, **values)
 
 
 def _claim(row: Any, lease_until: datetime) -> Claim:
@@ -309,9 +307,3 @@ def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> Non
     poll_at = changes.at + timedelta(seconds=5)
     settle_attempt(changes.connection, attempt.id, "uncertain", error=message, poll_at=poll_at)
     changes.move(attempt.generation_id, State.UNCONFIRMED, f"unclear: {code}", reason=code, message=message)
-
-
-def task_id_taken(connection: Connection, attempt: Any, task_id: str) -> bool:
-    """Whether another attempt at this provider has this task_id already."""
-    owner = find_row(connection, attempts, provider=attempt.provider, task_id=task_id)
-    return owner is not None and owner.id != attempt.id
