@@ -16,8 +16,7 @@ from worker.deadline import deadline_of
 from worker.draining import LEASE, renewed
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
-from worker.ledger.inbox import StoredCallback
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News, StoredCallback
 from worker.providers import PROVIDERS, Callback, Provider
 from worker.providers.bodies import json_body
 from worker.redaction import described
@@ -38,17 +37,17 @@ MOST_LINKS = 64
 def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
-    while not stopping.is_asked() and (callbacks := here.ledger.inbox.claim(BATCH, LEASE)):
+    while not stopping.is_asked() and (callbacks := here.ledger.callbacks.claim(BATCH, LEASE)):
         ids = [callback.id for callback in callbacks]
-        with renewed(functools.partial(here.ledger.inbox.renew, ids, LEASE)):
+        with renewed(functools.partial(here.ledger.callbacks.renew, ids, LEASE)):
             unready = _unready(here, {callback.provider for callback in callbacks})
             said, broken = _each(callbacks, functools.partial(_read_if_ready, here, unready))
             readable = [one for one in callbacks if one.id in said]
             confirmed = _confirm(here, readable, said)
             news, unspoken = _each(readable, functools.partial(_news, here, confirmed))
         if broken := broken | unspoken:
-            here.ledger.inbox.broke(broken)
-        here.ledger.inbox.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
+            here.ledger.callbacks.record_failures(broken)
+        here.ledger.callbacks.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
         apply(here, [one for one in news.values() if one is not None])
 
 
@@ -98,7 +97,7 @@ def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreada
     except CallbackUnreadable as error:
         return error
     proof = provider.proof(callback.headers)
-    if proof and proof in map(provider.proof, here.ledger.inbox.earlier_headers(callback)):
+    if proof and proof in map(provider.proof, here.ledger.callbacks.earlier_headers(callback)):
         return CallbackUnreadable("its signature came before with another body: somebody replays it")
     return outcome
 
@@ -204,5 +203,5 @@ def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
             return [found for one in news for found in _verdicts(here, [one])]
         log.exception("what is known of attempt %s cannot be written down", news[0].attempt_id)
         if (callback_id := news[0].callback_id) is not None:
-            here.ledger.inbox.broke({callback_id: described(error)})
+            here.ledger.callbacks.record_failures({callback_id: described(error)})
         return []

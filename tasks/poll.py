@@ -17,7 +17,7 @@ from worker.celery import app
 from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.rescuing import EARLIER, WithoutTask
 from worker.ledger.submission import Silent
 from worker.providers import Provider

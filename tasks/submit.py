@@ -20,7 +20,7 @@ from worker.errors import (
     Uncertain,
 )
 from worker.generation import Generation, GenerationRequest, Outcome
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 from worker.providers import PROVIDERS, Mark
 from worker.providers.http import posts_begun

@@ -2,8 +2,8 @@
 
 from tests.crashing import Step
 
-OUTCOMES, FLUSH = "worker.ledger.outcomes", ("worker.ledger.changes", "Changes.flush")
-SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.inbox"
+OUTCOMES, FLUSH = "worker.ledger.outcome.outcomes", ("worker.ledger.changes", "Changes.flush")
+SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outcome.callbacks"
 ARCHIVING, FOLLOWING = "worker.ledger.archiving", "worker.ledger.following"
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
@@ -18,8 +18,8 @@ SUBMIT = {
     "its record committed": Step("after", SUBMISSIONS, "Submissions.record"),
 }
 INGEST = {
-    "before its claim": Step("before", INBOX, "Inbox.claim"),
-    "claimed": Step("after", INBOX, "Inbox.claim"),
+    "before its claim": Step("before", INBOX, "Callbacks.claim"),
+    "claimed": Step("after", INBOX, "Callbacks.claim"),
     "the callback read": Step("after", ACEDATA, "AceDataCloud.parse_callback"),
     "its outcome not committed": Step("after", OUTCOMES, "_apply"),
     "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),

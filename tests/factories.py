@@ -14,8 +14,7 @@ from worker.ledger.archiving import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
-from worker.ledger.inbox import Delivery
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import Delivery, News
 from worker.ledger.submission import Claim, Decision, Silent, Submitted
 
 PROVIDER = "acedata"

@@ -50,7 +50,7 @@ def _build(services: Services) -> Flask:
     app.register_error_handler(Exception, answer)
     bell = Bell(lambda: ring("ingest"))
     # A ledger that was closed opens new connections when it is used again.
-    group = GroupCommit(services.ledger.inbox.store, services.ledger.close)
+    group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)
     app.register_blueprint(health.blueprint(asked))
     callbacks = Callbacks(services.signer, services.clock, group.keep, bell.press)

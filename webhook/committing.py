@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 
 from worker import watchdog
 from worker.errors import DarkroomError, LedgerUnavailable
-from worker.ledger.inbox import Delivery
+from worker.ledger.outcome import Delivery
 from worker.redaction import described
 
 log = logging.getLogger(__name__)

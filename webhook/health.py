@@ -164,7 +164,7 @@ def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
         return False
     # Noted before: it may hang, or raise.
     group.note(False)
-    ledger.inbox.try_store()
+    ledger.callbacks.try_store()
     group.note(True)
     return True
 

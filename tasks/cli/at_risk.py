@@ -8,7 +8,7 @@ from tasks.cli.connection import open_ledger, read_settings
 from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
 from tasks.cli.span import read_span
 from worker.generation import Asset, AssetKind, Generation, iso
-from worker.ledger.queries import CallbackNote
+from worker.ledger.outcome import CallbackNote
 from worker.providers import end_is_proven
 from worker.redaction import redact
 
@@ -27,7 +27,7 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
     with open_ledger() as ledger:
         now = ledger.database.clock()
         assets = ledger.queries.at_risk(now + within)
-        unread = ledger.queries.unread()
+        unread = ledger.callbacks.unread()
         ids = list(dict.fromkeys([*(one.generation_id for one in assets), *(str(one.generation_id) for one in unread)]))
         owners = {one.id: one for one in ledger.queries.get(ids)} if ids else {}
     for asset in assets:

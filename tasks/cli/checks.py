@@ -270,7 +270,7 @@ def _subscribers(here: Services) -> Iterator[Finding]:
 
 
 def _dead_letters(here: Services) -> Iterator[Finding]:
-    callbacks, events = here.ledger.queries.dead_callbacks(_MANY), here.ledger.dead_letters.events(_MANY)
+    callbacks, events = here.ledger.callbacks.dead(_MANY), here.ledger.dead_letters.events(_MANY)
     follow_ups = here.ledger.following.refused(_MANY)
     for kind, found in (("callbacks", callbacks), ("events", events), ("follow-ups", follow_ups)):
         number = len(found)

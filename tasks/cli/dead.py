@@ -32,7 +32,7 @@ class Letter:
 
 
 def _callbacks(ledger: Ledger) -> Iterator[Letter]:
-    for one in ledger.queries.dead_callbacks(ALL):
+    for one in ledger.callbacks.dead(ALL):
         facts = {
             "attempt": one.attempt_id,
             "generation": one.generation_id,
@@ -203,7 +203,7 @@ def _replay_all(ledger: Ledger, letter_ids: Sequence[str], *, as_json: bool) -> 
 
 
 def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
-    if ledger.inbox.replay([int(match["number"])]) == 1:
+    if ledger.callbacks.replay([int(match["number"])]) == 1:
         return True, "will be applied again"
     return False, "does not exist (it may have been pruned), or waits to be applied already"
 

@@ -76,7 +76,7 @@ def _report(here: Services, since: timedelta | None) -> Report:
         no_marker = str(error)
     gate = here.ledger.restore.state()
     start = _start(here.clock(), gate, since)
-    aside = here.ledger.queries.dead_callbacks(_MOST_CALLBACKS)
+    aside = here.ledger.callbacks.dead(_MOST_CALLBACKS)
     return Report(
         gate=gate,
         marker=marker,

@@ -23,7 +23,7 @@ from worker.bells import SHARES
 from worker.celery import app
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 
@@ -90,7 +90,7 @@ def due_work(machines: Machines) -> Callable[[], set[str]]:
     ledger = machines.ledger
     to_poll, to_ingest, to_archive = submitted(ledger, 3)
     failure = json.dumps({"success": False, "task_id": task_of(to_ingest), "error": {"code": "bad_request"}}).encode()
-    ledger.inbox.store([delivery(to_ingest.attempt_id, failure, to_ingest.attempt_id)])
+    ledger.callbacks.store([delivery(to_ingest.attempt_id, failure, to_ingest.attempt_id)])
     text = Outcome(Status.SUCCEEDED, task_of(to_archive), text={"descriptions": ["a red fox"]})
     assert ledger.outcomes.apply([News(to_archive.attempt_id, text, "callback")]) == ["applied"]
     (described,) = ledger.queries.get(archived(ledger, batch="foxes"))

@@ -50,7 +50,7 @@ def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened
             ledger.dispatch.run(PROVIDER, PLENTY)
             claims = ledger.submissions.claim(2, LEASE)
             ledger.submissions.record([Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
-            ledger.inbox.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
+            ledger.callbacks.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
             ledger.outcomes.apply([success(one) for one in claims])
             ledger.watching.due()
             ledger.watching.beat("w", number)

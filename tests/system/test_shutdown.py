@@ -29,7 +29,7 @@ from worker.celery import app
 from worker.draining import LEASE
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.tables import SENDING, assets, attempts
 from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
 

@@ -19,7 +19,7 @@ from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.films import sandbox_film
 from worker.generation import AssetKind, Link, Outcome, State, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 MEGABYTE = 1024 * 1024
 #: a real film, and a box of the kind that players skip

@@ -18,7 +18,7 @@ from tests.worker.test_standard_webhooks import SECRET
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.creation import NewGeneration
 from worker.ledger.following import MAX_TRIES as FOLLOW_UP_TRIES
-from worker.ledger.inbox import MAX_TRIES as CALLBACK_TRIES
+from worker.ledger.outcome.callbacks import MAX_TRIES as CALLBACK_TRIES
 from worker.ledger.tables import callbacks, metadata
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
@@ -78,7 +78,7 @@ def ingest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     for _ in range(CALLBACK_TRIES):
         pipeline.clock.advance(seconds=31)
         pipeline.step("ingest")
-    dead = pipeline.ledger.queries.dead_callbacks()
+    dead = pipeline.ledger.callbacks.dead()
     assert {(one.generation_id, one.verdict) for one in dead} == {(first, "poison")}
     assert all("KeyError: 'what nobody has thought of'" in str(one.error) for one in dead)
 

@@ -25,7 +25,7 @@ from tests.s3 import Server
 from tests.worker.test_download import ok, reply, serving
 from worker import download
 from worker.generation import Link, Outcome, State, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 

@@ -15,7 +15,7 @@ from tests.tasks.test_hostile_links import PNG
 from tests.worker.test_download import RawServer, ok, reply, serving
 from worker.download import Downloader
 from worker.generation import Asset, Link, Outcome, State, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 CHALLENGE = b"<!DOCTYPE html><title>Just a moment...</title>"
 BLOCKED = b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n%b" % (len(CHALLENGE), CHALLENGE)

@@ -43,7 +43,7 @@ def make_everything_due(ledger: Ledger) -> set[str]:
     archived(ledger, batch="to be described")
     succeeded(ledger)
     (late,) = submitted(ledger)
-    ledger.inbox.store([delivery(late.attempt_id)])
+    ledger.callbacks.store([delivery(late.attempt_id)])
     (lost,) = claimed(ledger)
     ledger.submissions.begin(lost.attempt_id)
     queued(ledger, 2)

@@ -28,7 +28,7 @@ def client(
     broker_error: Callable[[], timedelta | None] = lambda: None,
     group: GroupCommit | None = None,
 ) -> FlaskClient:
-    group = group or GroupCommit(ledger.inbox.store, ledger.close)
+    group = group or GroupCommit(ledger.callbacks.store, ledger.close)
     app = Flask("health")
     app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, broker_error, group)))
     return app.test_client()
@@ -131,7 +131,7 @@ def test_after_a_store_that_failed_it_is_503_until_one_of_its_own_succeeds(
 
     group = GroupCommit(full, lambda: None)
     asked = client(ledger, clock, group=group)
-    monkeypatch.setattr(ledger.inbox, "try_store", trial)
+    monkeypatch.setattr(ledger.callbacks, "try_store", trial)
     assert asked.get("/readyz").status_code == 200
 
     with pytest.raises(LedgerUnavailable):
@@ -154,7 +154,7 @@ def test_after_a_store_that_failed_it_is_503_until_one_of_its_own_succeeds(
 
 
 def test_a_callback_that_is_stored_ends_what_one_that_was_not_began(ledger: Ledger, clock: FakeClock) -> None:
-    group = GroupCommit(ledger.inbox.store, ledger.close)
+    group = GroupCommit(ledger.callbacks.store, ledger.close)
     group.note(False)
     group.keep(delivery("ab" * 16))
     assert client(ledger, clock, group=group).get("/readyz").status_code == 200

@@ -52,7 +52,7 @@ def keep_ledger(data: Path) -> None:
     ledger = Ledger(f"sqlite:///{data / 'ledger.sqlite3'}")
     try:
         upgrade(ledger.database)
-        ledger.inbox.store([delivery("ab" * 16)])
+        ledger.callbacks.store([delivery("ab" * 16)])
     finally:
         ledger.close()
 
@@ -60,7 +60,7 @@ def keep_ledger(data: Path) -> None:
 def test_whatever_the_umask_every_file_and_folder_is_for_its_owner_alone(data: Path, tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{data / 'ledger.sqlite3'}")
     upgrade(ledger.database)
-    ledger.inbox.store([delivery("ab" * 16)])
+    ledger.callbacks.store([delivery("ab" * 16)])
     for make in (lock_data, write_log, note_submission, kept_secrets):
         make(data)
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "all").rglob("*") if path.is_file()}

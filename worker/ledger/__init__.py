@@ -13,11 +13,10 @@ from worker.ledger.deciding import Deciding
 from worker.ledger.deleting import Deleting
 from worker.ledger.dispatch import Dispatch
 from worker.ledger.following import Following
-from worker.ledger.inbox import Inbox
 from worker.ledger.inventory import Inventory
 from worker.ledger.manifests import Manifests
 from worker.ledger.notifying import Notifying
-from worker.ledger.outcomes import Outcomes
+from worker.ledger.outcome import Callbacks, Outcomes
 from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
 from worker.ledger.rescuing import Rescuing
@@ -36,7 +35,7 @@ class Ledger:
         self.creation = Creation(self.database)
         self.dispatch = Dispatch(self.database)
         self.submissions = Submissions(self.database)
-        self.inbox = Inbox(self.database)
+        self.callbacks = Callbacks(self.database)
         self.outcomes = Outcomes(self.database)
         self.archiving = Archiving(self.database)
         self.following = Following(self.database)

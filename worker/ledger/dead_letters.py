@@ -1,4 +1,4 @@
-"""What the program gave up and a person may let it try again, or dismiss (callbacks also: `queries`, `inbox`)."""
+"""What the program gave up and a person may let it try again, or dismiss (callbacks: `outcome`)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence

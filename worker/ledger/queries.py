@@ -16,12 +16,12 @@ from worker.ledger.database import Part
 from worker.ledger.dead_letters import Undelivered, undelivered_of
 from worker.ledger.event_order import last_settled
 from worker.ledger.flows import unfinished
+from worker.ledger.outcome import CallbackNote
 from worker.ledger.pruning import pruned_before
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, select_in
 from worker.ledger.tables import (
     BY_STATE,
-    SET_ASIDE,
     UNSTORED,
     assets,
     attempts,
@@ -46,17 +46,6 @@ class Attempt:
     candidates: tuple[str, ...] = ()
     #: callbacks that came for it and were not kept
     callbacks_refused: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackNote:
-    id: int
-    attempt_id: str
-    received_at: datetime
-    verdict: str | None
-    error: str | None
-    bytes: int
-    generation_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +94,6 @@ class Story:
 #: moves that one statement reads
 _MOVES_PAGE = 1000
 _t, _g = transitions.c, generations.c
-_WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
-_c = callbacks.c
-#: the columns of CallbackNote, of those that were set aside, the newest first
-_SET_ASIDE_NOTES = (
-    select(
-        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body)), attempts.c.generation_id
-    )
-    .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
-    .where(text(SET_ASIDE))
-    .order_by(_c.id.desc())
-)
 _by_state: ColumnElement[str] = literal_column(BY_STATE, CleanText)
 _THESE = select(generations).where(_g.id.in_(IDS))
 _HISTORIES = select(transitions).where(_t.generation_id.in_(IDS)).order_by(_t.id)
@@ -291,22 +269,6 @@ class Queries(Part):
         query = select(assets).where(text(UNSTORED), (a.deadline <= dies_by) | in_trouble)
         with self._database.read() as connection:
             return [to_asset(row) for row in connection.execute(query.order_by(a.deadline, a.id).limit(limit))]
-
-    def unread(self, limit: int = 1000) -> list[CallbackNote]:
-        """Of each generation that waits for its outcome: the last callback for it that could not be read."""
-        query = (
-            _SET_ASIDE_NOTES.join(generations, generations.c.id == attempts.c.generation_id)
-            .where(_c.verdict.in_(["unreadable", "poison"]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            notes = [CallbackNote(*row) for row in connection.execute(query)]
-        return list({note.generation_id: note for note in reversed(notes)}.values())
-
-    def dead_callbacks(self, limit: int = 50) -> list[CallbackNote]:
-        """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
-        with self._database.read() as connection:
-            return [CallbackNote(*row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]
 
 
 def _to_move(row: Any) -> Move:

@@ -185,7 +185,7 @@ attempts = Table(
     Column("polls", Integer, nullable=False, server_default="0"),
     # Tasks in its provider's list, one of which may be it; a person decides.
     Column("candidates", Json),
-    # How many callbacks came for it that were not kept (`inbox.py`).
+    # How many callbacks came for it that were not kept (`outcome/callbacks.py`).
     Column("callbacks_refused", Integer, nullable=False, server_default="0"),
     UniqueConstraint("provider", "task_id"),
 )

@@ -8,7 +8,7 @@ from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost, Stored
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 
 MINUTE = timedelta(minutes=1)

@@ -13,9 +13,8 @@ from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost, Stored
-from worker.ledger.inbox import Delivery
 from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import Delivery, News
 
 MINUTE = stories.MINUTE
 
@@ -32,8 +31,8 @@ def set_aside(ledger: Ledger, *bodies: bytes) -> list[str]:
     """Callbacks that nobody could read."""
     attempt_id = stories.answered(ledger)[1]
     now = datetime.now(UTC)
-    ledger.inbox.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
-    stored = ledger.inbox.claim(len(bodies), MINUTE)
+    ledger.callbacks.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
+    stored = ledger.callbacks.claim(len(bodies), MINUTE)
     ledger.outcomes.apply(
         [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
     )
@@ -110,7 +109,7 @@ def test_callbacks_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None
     first, second = set_aside(ledger, b"?", b"!")
     assert darkroom("dead", "replay", first).stdout == f"{first} will be applied again\n"
     assert listed(darkroom) == [second]
-    assert len(ledger.inbox.claim(10, MINUTE)) == 1
+    assert len(ledger.callbacks.claim(10, MINUTE)) == 1
     assert darkroom.bells == ["ingest"]
 
 
@@ -263,7 +262,7 @@ def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger
     (callback,), event = set_aside(ledger, b"?"), undelivered(ledger)
     darkroom("dead", "dismiss", "--all")
     assert darkroom("dead", "replay", callback, event).exit_code == 0
-    assert len(ledger.inbox.claim(10, MINUTE)) == 1
+    assert len(ledger.callbacks.claim(10, MINUTE)) == 1
     assert ledger.watching.is_due("notify")
 
 
@@ -292,8 +291,8 @@ def test_what_shall_be_dismissed_must_be_clear(darkroom: Darkroom, arguments: tu
 
 
 def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkroom: Darkroom, ledger: Ledger) -> None:
-    ledger.inbox.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
-    (stored,) = ledger.inbox.claim(1, MINUTE)
+    ledger.callbacks.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
+    (stored,) = ledger.callbacks.claim(1, MINUTE)
     outcome = Outcome(Status.SUCCEEDED, "task-1")
     assert ledger.outcomes.apply([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)

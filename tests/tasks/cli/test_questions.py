@@ -12,8 +12,7 @@ from worker.errors import CallbackUnreadable
 from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
-from worker.ledger.inbox import Delivery
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import Delivery, News
 
 #: what programs may rely on
 FACTS = {"id", "state", "provider", "operation", "prompt", "task_id", "parent", "reason", "assets", "transitions"}
@@ -90,8 +89,8 @@ def test_the_facts_about_an_archived_generation(darkroom: Darkroom, ledger: Ledg
 
 def a_callback(ledger: Ledger, attempt_id: str, error: str) -> None:
     body = b"what is this"
-    ledger.inbox.store([Delivery(attempt_id, "acedata", datetime.now(UTC), "192.0.2.1", {}, body, "00" * 32)])
-    (stored,) = ledger.inbox.claim(1, stories.MINUTE)
+    ledger.callbacks.store([Delivery(attempt_id, "acedata", datetime.now(UTC), "192.0.2.1", {}, body, "00" * 32)])
+    (stored,) = ledger.callbacks.claim(1, stories.MINUTE)
     ledger.outcomes.apply([News(attempt_id, CallbackUnreadable(error), "callback", callback_id=stored.id)])
 
 

@@ -14,7 +14,7 @@ from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 from worker.price_file import load_prices
 

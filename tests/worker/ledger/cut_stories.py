@@ -31,9 +31,8 @@ from worker.generation import Refused
 from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
-from worker.ledger.inbox import StoredCallback
 from worker.ledger.notifying import Handed, NotifyClaim
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.rescuing import Orphan
 from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.submission import Claim, Decision, Submitted
@@ -139,8 +138,8 @@ class Process:
         self.repeat("submissions.record", [Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
 
     def ingest(self, news_of: Callable[[StoredCallback], News]) -> None:
-        while found := self.come_again("inbox.claim", 9, LEASE):
-            self.try_once("inbox.renew", [one.id for one in found], LEASE)
+        while found := self.come_again("callbacks.claim", 9, LEASE):
+            self.try_once("callbacks.renew", [one.id for one in found], LEASE)
             self.repeat("outcomes.apply", [replace(news_of(one), callback_id=one.id) for one in found])
 
     def poll(self) -> None:
@@ -250,12 +249,12 @@ def a_batch_goes_its_way(process: Process) -> None:
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
     process.repeat("dispatch.record_answered", [claim.attempt_id for claim in sent.values()])
-    process.repeat("inbox.store", [delivery(sent["fox"].attempt_id)])
-    found = process.come_again("inbox.claim", 9, LEASE)
-    process.try_once("inbox.postpone", [one.id for one in found], timedelta(seconds=30))
+    process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id)])
+    found = process.come_again("callbacks.claim", 9, LEASE)
+    process.try_once("callbacks.postpone", [one.id for one in found], timedelta(seconds=30))
     process.a_lease_later()
-    found = process.come_again("inbox.claim", 9, LEASE)
-    process.try_once("inbox.broke", {one.id: "KeyError: 'url'" for one in found})
+    found = process.come_again("callbacks.claim", 9, LEASE)
+    process.try_once("callbacks.record_failures", {one.id: "KeyError: 'url'" for one in found})
     process.a_lease_later()
     process.ingest(lambda _: success(sent["fox"]))
     # The callback of the other one was lost.
@@ -304,13 +303,13 @@ def people_decide(process: Process) -> None:
     process.repeat("outcomes.apply", [success(claim) for claim in again.values()])
     process.archive()
     process.look_in_vain(["task-of-somebody"])
-    process.repeat("inbox.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
-    process.repeat("inbox.try_store")
+    process.repeat("callbacks.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
+    process.repeat("callbacks.try_store")
     unreadable = CallbackUnreadable("what?")
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
-    process.command("inbox.replay")
+    process.command("callbacks.replay")
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
-    process.command("dead_letters.dismiss", [process.ledger.queries.dead_callbacks()[0].id], [], SOMEBODY)
+    process.command("dead_letters.dismiss", [process.ledger.callbacks.dead()[0].id], [], SOMEBODY)
     while not (dead := process.ledger.dead_letters.events(9)):
         process.notify(error="410")
     process.command("dead_letters.replay_event", dead[0].event_id, SHOP)
@@ -342,7 +341,7 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.repeat("creation.create", [new("fox", key="a")])
     sent = process.submit()
     process.accept(*sent.values())
-    process.repeat("inbox.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
+    process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
     process.ingest(lambda _: success(sent["fox"]))
     process.archive()
     process.notify()

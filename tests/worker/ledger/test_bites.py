@@ -155,7 +155,7 @@ def test_callbacks_are_stored_between_two_transactions(ledger: Ledger, database_
     def receive(receiver: Ledger) -> None:
         number = 0
         while not is_over.is_set():
-            receiver.inbox.store([delivery(f"{number:032x}", b"{}", str(number))])
+            receiver.callbacks.store([delivery(f"{number:032x}", b"{}", str(number))])
             happened.append("callback")
             number += 1
 

@@ -25,14 +25,31 @@ from worker.ledger.tables import metadata
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
-    "dispatch.record_answered", "archiving.record", "archiving.renew", "counting.fold", "deleting.objects_are_gone",
-    "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inbox.try_store", "inventory.note_repair",
-    "manifests.record", "manifests.renew", "notifying.release", "notifying.renew", "notifying.step",
-    "outcomes.apply", "rescuing.note_candidates",
-    "submissions.requeue_unsent", "submissions.record", "submissions.renew", "submissions.record_polled",
-    "watching.beat",
+    "archiving.record",
+    "archiving.renew",
+    "callbacks.postpone",
+    "callbacks.record_failures",
+    "callbacks.renew",
+    "callbacks.store",
+    "callbacks.try_store",
+    "counting.fold",
+    "deleting.objects_are_gone",
+    "dispatch.record_answered",
+    "inventory.note_repair",
+    "manifests.record",
+    "manifests.renew",
+    "notifying.release",
+    "notifying.renew",
+    "notifying.step",
+    "outcomes.apply",
+    "rescuing.note_candidates",
+    "submissions.record",
+    "submissions.record_polled",
+    "submissions.renew",
     "submissions.renew_polls",
-}  # fmt: skip
+    "submissions.requeue_unsent",
+    "watching.beat",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +129,8 @@ def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_m
 def test_a_callback_is_kept_whatever_the_version_of_the_receiver(ledger: Ledger):
     (claim,) = submitted(ledger)
     with too_old(ledger):
-        ledger.inbox.store([delivery(claim.attempt_id)])
-    assert len(ledger.inbox.claim(9, LEASE)) == 1
+        ledger.callbacks.store([delivery(claim.attempt_id)])
+    assert len(ledger.callbacks.claim(9, LEASE)) == 1
 
 
 def test_a_delivery_under_way_is_noted_and_the_next_is_left_to_others(ledger: Ledger):

@@ -7,14 +7,14 @@ from worker.errors import CallbackUnreadable, NotFound
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 SOMEBODY = Person("ada on desk", "a scanner sent it \x00 %s {}")
 
 
 def set_aside(ledger: Ledger, attempt_id: str) -> int:
-    ledger.inbox.store([delivery(attempt_id)])
-    (stored,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(attempt_id)])
+    (stored,) = ledger.callbacks.claim(1, LEASE)
     ledger.outcomes.apply([News(attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=stored.id)])
     return stored.id
 
@@ -33,9 +33,9 @@ def test_what_is_dismissed_leaves_the_list_and_stays_in_the_story(ledger: Ledger
     (claim,) = submitted(ledger)
     callback, event_id = set_aside(ledger, claim.attempt_id), refused(ledger, "{a}")
     assert refused(ledger, "b", "") == event_id
-    assert [one.generation_id for one in ledger.queries.dead_callbacks()] == [claim.generation.id]
+    assert [one.generation_id for one in ledger.callbacks.dead()] == [claim.generation.id]
     ledger.dead_letters.dismiss([callback], [(event_id, "{a}"), (event_id, "b")], SOMEBODY)
-    assert ledger.queries.dead_callbacks() == ledger.dead_letters.events(10) == []
+    assert ledger.callbacks.dead() == ledger.dead_letters.events(10) == []
     story = ledger.queries.story(claim.generation.id)
     (note,) = story.callbacks
     said = "(dismissed by ada on desk: a scanner sent it \ufffd %s {})"
@@ -57,7 +57,7 @@ def test_one_that_is_not_in_the_list_changes_nothing(ledger: Ledger):
     ):
         with pytest.raises(NotFound, match=words):
             ledger.dead_letters.dismiss(callbacks, events, SOMEBODY)
-    assert [one.id for one in ledger.queries.dead_callbacks()] == [callback]
+    assert [one.id for one in ledger.callbacks.dead()] == [callback]
     assert [one.event_id for one in ledger.dead_letters.events(10)] == [event_id]
     ledger.dead_letters.dismiss([callback], [], SOMEBODY)
     with pytest.raises(NotFound):

@@ -31,7 +31,7 @@ from worker.errors import NotFound, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.rescuing import Orphan, Place
 from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import metadata
@@ -57,8 +57,8 @@ def told_of_a_secret(ledger: Ledger) -> Claim:
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
     headers = {"User-Agent": SECRET}
-    ledger.inbox.store([delivery(claim.attempt_id, SECRET.encode(), headers=headers, remote_address=SECRET)])
-    (callback,) = ledger.inbox.claim(9, LEASE)
+    ledger.callbacks.store([delivery(claim.attempt_id, SECRET.encode(), headers=headers, remote_address=SECRET)])
+    (callback,) = ledger.callbacks.claim(9, LEASE)
     news = success(claim, parent={"image_id": SECRET})
     ledger.outcomes.apply([News(claim.attempt_id, news.outcome, "callback", news.deadlines, callback.id)])
     ledger.archiving.record([all_stored(lent) for lent in ledger.archiving.claim(1, LEASE)])

@@ -26,7 +26,7 @@ from tests.factories import (
 )
 from worker.generation import Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import LONGEST, Claim, Submitted
 from worker.ledger.submission.durations import ENOUGH, SHORTEST, Patience, Usual, patience_with
 from worker.ledger.tables import durations

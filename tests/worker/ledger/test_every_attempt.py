@@ -28,7 +28,7 @@ from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 from worker.prices import Prices
 

@@ -18,9 +18,8 @@ from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Stored
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
-from worker.ledger.inbox import Delivery, StoredCallback
 from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import Delivery, News, StoredCallback
 from worker.ledger.sizes import ledger_size
 from worker.ledger.submission import Submitted
 
@@ -72,8 +71,8 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     claims = ledger.submissions.claim(count, LEASE)
     assert len(claims) == count
     ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)
-    ledger.inbox.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
-    while found := ledger.inbox.claim(200, LEASE):
+    ledger.callbacks.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
+    while found := ledger.callbacks.claim(200, LEASE):
         ledger.outcomes.apply([read(ledger, one) for one in found])
     while lent := ledger.archiving.claim(100, LEASE):
         ledger.archiving.record([

@@ -27,7 +27,7 @@ from worker.generation import GenerationRequest, Link, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost, Postponed
 from worker.ledger.creation import NewGeneration
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 
 NASTY = "a\x00b\ud83d c\udc00 \U0001f98a ünï ' \" % :x \\ \u202e"
@@ -85,13 +85,13 @@ def test_a_task_id_in_the_reply(ledger: Ledger):
 
 
 def test_a_callback_and_why_it_was_unreadable(ledger: Ledger):
-    ledger.inbox.store([delivery("a1", NASTY.encode("utf-8", "surrogatepass"), headers={NASTY: NASTY})])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery("a1", NASTY.encode("utf-8", "surrogatepass"), headers={NASTY: NASTY})])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     assert callback.body == NASTY.encode("utf-8", "surrogatepass")
     assert callback.headers == {NASTY: NASTY}
     unreadable = News("a1", CallbackUnreadable(NASTY), "callback", callback_id=callback.id)
     assert ledger.outcomes.apply([unreadable]) == ["unreadable"]
-    assert ledger.queries.dead_callbacks()[0].error == CLEAN
+    assert ledger.callbacks.dead()[0].error == CLEAN
 
 
 def test_what_befell_an_asset(ledger: Ledger):

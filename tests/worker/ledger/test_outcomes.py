@@ -32,7 +32,7 @@ from worker.errors import CallbackUnreadable, Uncertain
 from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.archiving import Archived, Lost
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 
 
@@ -213,12 +213,12 @@ def test_a_poll_says_the_same_as_a_callback(ledger: Ledger):
 def test_a_body_that_names_another_task_is_kept_but_not_applied(ledger: Ledger, word):
     (claim,) = submitted(ledger)
     before = one(ledger, claim)
-    ledger.inbox.store([delivery(claim.attempt_id)])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(claim.attempt_id)])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     news = word(claim, task_id="someone-else")
     assert apply(ledger, News(news.attempt_id, news.outcome, "callback", news.deadlines, callback.id)) == ["mismatch"]
     assert one(ledger, claim) == before
-    (note,) = ledger.queries.dead_callbacks()
+    (note,) = ledger.callbacks.dead()
     assert note.verdict == "mismatch"
     assert note.error == f"it names task_id someone-else, but this attempt is {task_of(claim)}"
 
@@ -244,20 +244,18 @@ def test_a_callback_for_an_attempt_that_nobody_knows_is_an_orphan(ledger: Ledger
 
 def test_an_unreadable_one_is_set_aside_with_its_reason_and_can_be_replayed(ledger: Ledger):
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id, b"<html>")])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(claim.attempt_id, b"<html>")])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     unreadable = News(claim.attempt_id, CallbackUnreadable("it is not JSON"), "callback", callback_id=callback.id)
     assert apply(ledger, unreadable) == ["unreadable"]
-    assert [(note.verdict, note.error) for note in ledger.queries.dead_callbacks()] == [
-        ("unreadable", "it is not JSON")
-    ]
-    assert ledger.inbox.claim(1, LEASE) == []
-    assert ledger.inbox.replay() == 1
-    (again,) = ledger.inbox.claim(1, LEASE)
+    assert [(note.verdict, note.error) for note in ledger.callbacks.dead()] == [("unreadable", "it is not JSON")]
+    assert ledger.callbacks.claim(1, LEASE) == []
+    assert ledger.callbacks.replay() == 1
+    (again,) = ledger.callbacks.claim(1, LEASE)
     assert again == callback
     good = success(claim)
     assert apply(ledger, News(claim.attempt_id, good.outcome, "callback", good.deadlines, again.id)) == ["applied"]
-    assert ledger.queries.dead_callbacks() == []
+    assert ledger.callbacks.dead() == []
 
 
 def test_what_breaks_in_the_middle_leaves_nothing_behind(ledger: Ledger):

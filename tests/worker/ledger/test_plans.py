@@ -38,7 +38,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
     "dead workers": (lambda ledger: ledger.submissions.mark_lost_unconfirmed(), {"ix_attempts_sending"}),
-    "inbox": (lambda ledger: ledger.inbox.claim(100, LEASE), {"ix_callbacks_due"}),
+    "inbox": (lambda ledger: ledger.callbacks.claim(100, LEASE), {"ix_callbacks_due"}),
     "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_free"}),
     "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
     "assets that wait": (lambda ledger: ledger.queries.waiting_assets(100), {"ix_assets_troubled"}),
@@ -68,7 +68,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
     "links that are old": (lambda ledger: ledger.pruning.links(NOON), {"ix_assets_linked"}),
     "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
-    "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
+    "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
     "budgets": (
         lambda ledger: ledger.budgets.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
@@ -181,7 +181,7 @@ PAGES: dict[str, Callable[[Ledger], Any]] = {
     "stored assets of a batch": lambda ledger: next(ledger.inventory.pages(Extent("none")), None),
     "moves": lambda ledger: ledger.queries.moves("none", 0, 10**6),
     "at risk": lambda ledger: ledger.queries.at_risk(NOON),
-    "dead callbacks": lambda ledger: ledger.queries.dead_callbacks(),
+    "dead callbacks": lambda ledger: ledger.callbacks.dead(),
     "follow-ups given up": lambda ledger: ledger.following.refused(50),
     "unconfirmed": lambda ledger: ledger.submissions.unconfirmed(),
 }

@@ -12,7 +12,7 @@ from worker.errors import CallbackUnreadable
 from worker.ledger import Ledger, pruning
 from worker.ledger.changes import Person
 from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.sizes import ledger_size
 from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
 
@@ -49,8 +49,8 @@ def rows(ledger: Ledger, table: Any) -> int:
 def applied(ledger: Ledger, *verdicts: Any) -> None:
     """Callbacks of one generation, of which each was read as said."""
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id, digest=f"d{number}") for number in range(len(verdicts))])
-    mine = [one for one in ledger.inbox.claim(99, LEASE) if one.attempt_id == claim.attempt_id]
+    ledger.callbacks.store([delivery(claim.attempt_id, digest=f"d{number}") for number in range(len(verdicts))])
+    mine = [one for one in ledger.callbacks.claim(99, LEASE) if one.attempt_id == claim.attempt_id]
     for callback, outcome in zip(mine, verdicts, strict=True):
         news = success(claim)
         said = outcome or news.outcome
@@ -92,7 +92,7 @@ def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: Fak
     clock.advance(days=2)
     assert prune(ledger)["callbacks"] == 3
     assert rows(ledger, callbacks) == 3
-    (dead,) = ledger.queries.dead_callbacks()
+    (dead,) = ledger.callbacks.dead()
     assert dead.verdict == "unreadable"
     clock.advance(days=400)
     prune(ledger)
@@ -102,7 +102,7 @@ def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: Fak
 
 def test_one_that_waits_is_kept_however_old_it_is(ledger: Ledger, clock: FakeClock):
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id)])
+    ledger.callbacks.store([delivery(claim.attempt_id)])
     clock.advance(days=400)
     applied(ledger, None)
     assert "callbacks" not in prune(ledger)
@@ -115,7 +115,7 @@ def test_a_dead_letter_is_kept_until_so_long_after_it_was_dismissed(ledger: Ledg
     applied(ledger, None)
     tell(ledger, "shop")
     prune(ledger)
-    (callback,), (event,) = ledger.queries.dead_callbacks(), ledger.dead_letters.events(9)
+    (callback,), (event,) = ledger.callbacks.dead(), ledger.dead_letters.events(9)
     ledger.dead_letters.dismiss([callback.id], [(event.event_id, "shop")], Person("somebody"))
     clock.advance(days=29)
     prune(ledger)
@@ -125,7 +125,7 @@ def test_a_dead_letter_is_kept_until_so_long_after_it_was_dismissed(ledger: Ledg
     clock.advance(days=29)
     applied(ledger, None)
     prune(ledger)
-    assert ledger.inbox.replay([callback.id]) == 0
+    assert ledger.callbacks.replay([callback.id]) == 0
     clock.advance(days=2)
     prune(ledger)
     assert not ledger.dead_letters.replay_event(event.event_id, "shop")

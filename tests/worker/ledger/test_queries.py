@@ -8,7 +8,7 @@ from worker.errors import NotFound
 from worker.generation import State
 from worker.ledger import Ledger, queries
 from worker.ledger.changes import Changes
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.tables import batches
 
 
@@ -129,7 +129,7 @@ def test_counts_by_state(ledger: Ledger):
 def test_the_story_of_a_generation_tells_everything(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(10)
-    ledger.inbox.store([delivery(claim.attempt_id, b"12345", received_at=clock.now)])
+    ledger.callbacks.store([delivery(claim.attempt_id, b"12345", received_at=clock.now)])
     ledger.outcomes.apply([success(claim, links=2)])
     story = ledger.queries.story(claim.generation.id)
     assert story.generation.state is State.SUCCEEDED
@@ -154,8 +154,8 @@ def test_a_story_names_the_follow_ups(ledger: Ledger):
 
 def test_dead_callbacks_are_listed_the_newest_first(ledger: Ledger):
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(f"nobody-{number}") for number in range(3)])
-    for callback in ledger.inbox.claim(3, LEASE):
+    ledger.callbacks.store([delivery(f"nobody-{number}") for number in range(3)])
+    for callback in ledger.callbacks.claim(3, LEASE):
         outcome = failure(claim).outcome
         ledger.outcomes.apply([News(callback.attempt_id, outcome, "callback", callback_id=callback.id)])
-    assert [note.attempt_id for note in ledger.queries.dead_callbacks(limit=2)] == ["nobody-2", "nobody-1"]
+    assert [note.attempt_id for note in ledger.callbacks.dead(limit=2)] == ["nobody-2", "nobody-1"]

@@ -27,7 +27,7 @@ from tests.factories import (
 from worker.errors import Uncertain
 from worker.generation import Generation, GenerationRequest, State, Status
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.rescuing import Orphan, Place, Placed
 from worker.ledger.submission import Claim, Submitted
 
@@ -136,8 +136,8 @@ def test_one_that_a_restored_ledger_has_forgotten_is_found_by_its_callbacks_agai
     forgotten = "0123456789abcdef" * 2
     (placed,) = adopt(ledger, replace(ELSEWHERE, attempt_id=forgotten))
     assert placed.attempt_id == forgotten
-    ledger.inbox.store([delivery(forgotten)])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(forgotten)])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     good = success(claimed(ledger)[0], task_id="their-task")
     news = News(forgotten, good.outcome, "callback", good.deadlines, callback.id)
     assert ledger.outcomes.apply([news]) == ["applied"]

@@ -32,7 +32,7 @@ from worker.errors import CallbackUnreadable, NotFound, RequestInvalid, Uncertai
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Decision, Submitted
 
 HORIZON = timedelta(minutes=60)
@@ -126,8 +126,8 @@ def test_what_is_known_of_each_is_told_and_of_nothing_else(ledger: Ledger, clock
     archived(ledger)
     claim = unclear(ledger)
     queued(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id, b"?", "1"), delivery(claim.attempt_id, b"!", "2")])
-    (first,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(claim.attempt_id, b"?", "1"), delivery(claim.attempt_id, b"!", "2")])
+    (first,) = ledger.callbacks.claim(1, LEASE)
     ledger.outcomes.apply([News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)])
     clock.advance(5)
     ask(ledger, horizon=HORIZON)
@@ -224,7 +224,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
 
 def test_a_callback_that_was_not_read_yet_comes_first(ledger: Ledger):
     claim = unclear(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id)])
+    ledger.callbacks.store([delivery(claim.attempt_id)])
     with pytest.raises(RequestInvalid, match=f"a callback for {claim.generation.id} has just come"):
         resolve(ledger, claim, Decision.RESUBMIT)
     assert state_of(ledger, claim) is State.UNCONFIRMED

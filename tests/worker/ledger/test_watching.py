@@ -176,9 +176,9 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     assert watching.due() == ["poll"]
     ask(ledger)
     assert watching.due() == []
-    ledger.inbox.store([delivery(claim.attempt_id)])
+    ledger.callbacks.store([delivery(claim.attempt_id)])
     assert watching.due() == ["ingest"]
-    ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.claim(1, LEASE)
     assert watching.due() == []
     ledger.outcomes.apply([success(claim)])
     assert watching.due() == ["archive"]
@@ -195,8 +195,8 @@ def test_what_waits_for_a_later_moment_is_not_due_before(ledger: Ledger, clock: 
     ledger.submissions.record([Submitted(claim.attempt_id, NotTaken("busy", code="busy"))], POLL_AFTER)
     succeeded(ledger)
     ledger.archiving.claim(1, LEASE)
-    ledger.inbox.store([delivery("a1")])
-    ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery("a1")])
+    ledger.callbacks.claim(1, LEASE)
     assert ledger.watching.due() == []
     clock.advance(120)
     assert ledger.watching.due() == ["ingest", "dispatch", "archive"]

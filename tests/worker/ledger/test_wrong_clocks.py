@@ -193,8 +193,8 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
     ledger.notifying.register(["a"])
     (subscriber,) = ledger.notifying.claim(["a"], 1, LEASE)
     (post,) = claimed(ledger)
-    ledger.inbox.store([delivery(post.attempt_id)])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(post.attempt_id)])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     assert manifest is not None
     clock.now -= ahead
     ledger.watching.due()
@@ -205,7 +205,7 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
             len(ledger.archiving.claim(9, LEASE)),
             ledger.manifests.claim(LEASE) is not None,
             len(ledger.notifying.claim(["a"], 9, LEASE)),
-            len(ledger.inbox.claim(9, LEASE)),
+            len(ledger.callbacks.claim(9, LEASE)),
         )
 
     assert taken() == (0, 0, False, 0, 0)

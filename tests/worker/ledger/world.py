@@ -30,8 +30,7 @@ from worker.ledger import Ledger
 from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
-from worker.ledger.inbox import StoredCallback
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.rescuing import Orphan, Placed
 from worker.ledger.restore_guard import Marker
 from worker.ledger.server_clock import ServerClock
@@ -341,14 +340,14 @@ class World:
         task_id = task_of(self.pick(self.taken) if self.number(0, 7) == 7 else claim)
         body = f"{claim.attempt_id} {word} {task_id}".encode()
         self.bodies[body] = (claim, word, task_id)
-        self.ledger.inbox.store([delivery(claim.attempt_id, body, body.decode())] * self.number(1, 2))
+        self.ledger.callbacks.store([delivery(claim.attempt_id, body, body.decode())] * self.number(1, 2))
         if self.flip("ingest"):
-            self._ingest(self.ledger.inbox.claim(100, LEASE))
+            self._ingest(self.ledger.callbacks.claim(100, LEASE))
 
     @step(lambda world: bool(world.bodies))
     def ingest(self) -> None:
         """By a worker that may hold them for a while, or die."""
-        claimed = self.ledger.inbox.claim(self.number(1, 3), LEASE)
+        claimed = self.ledger.callbacks.claim(self.number(1, 3), LEASE)
         if self.flip("in time"):
             self._ingest(claimed)
         else:
@@ -413,7 +412,7 @@ class World:
 
     @step(lambda world: bool(world.bodies))
     def replay(self) -> None:
-        self.ledger.inbox.replay(range(1000) if self.flip("all") else None)
+        self.ledger.callbacks.replay(range(1000) if self.flip("all") else None)
 
     @step(lambda world: world.is_blocked)
     def resume(self) -> None:

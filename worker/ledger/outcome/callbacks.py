@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
 
+from worker.generation import State
 from worker.ledger.database import Part
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
-from worker.ledger.tables import SET_ASIDE, UNAPPLIED, attempts, callbacks
+from worker.ledger.tables import SET_ASIDE, UNAPPLIED, attempts, callbacks, generations
 from worker.ledger.types import CleanText, UtcDateTime
 
 #: after so many tries a callback that breaks its reader is set aside for a person
@@ -67,7 +68,28 @@ class StoredCallback:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackNote:
+    id: int
+    attempt_id: str
+    received_at: datetime
+    verdict: str | None
+    error: str | None
+    bytes: int
+    generation_id: str | None
+
+
 _c = callbacks.c
+_WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
+#: the columns of CallbackNote, of those that were set aside, the newest first
+_SET_ASIDE_NOTES = (
+    select(
+        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body)), attempts.c.generation_id
+    )
+    .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
+    .where(text(SET_ASIDE))
+    .order_by(_c.id.desc())
+)
 _OLDEST = (
     select(_c.id, _c.attempt_id, _c.provider, _c.received_at, _c.headers, _c.body, _c.tries)
     .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
@@ -93,7 +115,7 @@ _REFUSED = (
 _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
 
 
-class Inbox(Part):
+class Callbacks(Part):
     def store(self, deliveries: Sequence[Delivery]) -> int:
         """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once.
 
@@ -196,7 +218,7 @@ class Inbox(Part):
             with self._database.write(under_way=True) as connection:
                 connection.execute(_POSTPONE, later)
 
-    def broke(self, errors: Mapping[int, str]) -> None:
+    def record_failures(self, errors: Mapping[int, str]) -> None:
         """Note why claimed callbacks could not be applied; each comes up again after its lease, and was tried once."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
@@ -209,3 +231,19 @@ class Inbox(Part):
             return connection.execute(
                 again.values(applied_at=None, verdict=None, error=None, tries=0, not_before=None)
             ).rowcount
+
+    def unread(self, limit: int = 1000) -> list[CallbackNote]:
+        """Of each generation that waits for its outcome: the last callback for it that could not be read."""
+        query = (
+            _SET_ASIDE_NOTES.join(generations, generations.c.id == attempts.c.generation_id)
+            .where(_c.verdict.in_(["unreadable", "poison"]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            notes = [CallbackNote(*row) for row in connection.execute(query)]
+        return list({note.generation_id: note for note in reversed(notes)}.values())
+
+    def dead(self, limit: int = 50) -> list[CallbackNote]:
+        """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
+        with self._database.read() as connection:
+            return [CallbackNote(*row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]
