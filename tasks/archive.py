@@ -28,8 +28,7 @@ from worker.errors import (
     SetDown,
 )
 from worker.generation import Asset, Trouble
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, Stored
+from worker.ledger.assets import PATIENT_TRIES, ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.providers import end_is_proven
 from worker.redaction import described
 from worker.services import Services, services
@@ -59,7 +58,7 @@ _DIED = "workers died or hung while they worked on it; their logs may tell why"
 def archive() -> None:
     """Store what succeeded, the links that die first first."""
     here = services()
-    archiving = here.ledger.archiving
+    archiving = here.ledger.assets
     if drain(
         _claimer(here),
         functools.partial(archive_one, here),
@@ -77,7 +76,7 @@ def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
 
     What may have killed its last worker comes while nothing else is under way here.
     """
-    archiving, at_risk = here.ledger.archiving, here.settings.at_risk
+    archiving, at_risk = here.ledger.assets, here.settings.at_risk
     suspect = False
 
     def claim(room: int) -> list[ArchiveClaim]:
@@ -201,7 +200,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
 
 def _record(here: Services, done: Sequence[Archived]) -> None:
     """Write down what was done; what lay aside of it is not needed any more then."""
-    held = here.ledger.archiving.record(done)
+    held = here.ledger.assets.record(done)
     for one in done:
         if one.claim.generation.id not in held:
             # Another one has it now, and may need what lies aside.
@@ -213,7 +212,7 @@ def _record(here: Services, done: Sequence[Archived]) -> None:
 
 
 def _give_back(here: Services, claims: Sequence[ArchiveClaim]) -> None:
-    here.ledger.archiving.record([Archived(claim, (), described=False) for claim in claims])
+    here.ledger.assets.record([Archived(claim, (), described=False) for claim in claims])
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:

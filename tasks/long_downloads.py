@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker import stopping
-from worker.ledger.archive_claims import ArchiveClaim
+from worker.ledger.assets import ArchiveClaim
 
 #: seconds after which a download needs one of the few places; with a stall it ends well within a task's time limit
 SLICE = 20.0

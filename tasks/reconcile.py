@@ -67,7 +67,7 @@ def give_up_lost_submissions(here: Services) -> None:
 
 
 def tell_of_risks(here: Services) -> None:
-    here.ledger.archiving.note_risks(here.settings.at_risk)
+    here.ledger.assets.note_risks(here.settings.at_risk)
 
 
 def remove_abandoned_batches(here: Services) -> None:
@@ -173,7 +173,7 @@ def keep_time(worker: str) -> None:
             with left_for_later("looking again"):
                 if not has_looked:
                     # Somebody may have changed a setting that downloads wait for, and started everything anew.
-                    services().ledger.archiving.look_again()
+                    services().ledger.assets.retry_mended()
                     has_looked = True
             with left_for_later("reconcile"):
                 is_well = reconcile.run()

@@ -11,8 +11,7 @@ from worker.archive import StoredAsset, Verdict, Verified, readable_name
 from worker.content import FileFacts
 from worker.download import Download
 from worker.generation import Generation
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Stored
+from worker.ledger.assets import ArchiveClaim, Stored
 from worker.provenance import marked
 from worker.services import Services
 
@@ -66,7 +65,7 @@ def _keep(here: Services, claim: ArchiveClaim, index: int, asset: StoredAsset, f
 
 def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
     """The object that another generation has with these bytes, if it is still what the ledger says."""
-    copy = here.ledger.inventory.first_copy(sha256)
+    copy = here.ledger.assets.first_copy(sha256)
     if copy is None or here.archive.verify(copy.key, sha256) is not Verdict.INTACT:
         return None
     return StoredAsset(copy.key, sha256, copy.bytes, copy.content_type, Verified.BYTES)

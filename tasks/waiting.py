@@ -11,9 +11,9 @@ from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
 from worker.ledger import Ledger
+from worker.ledger.assets import WaitingAsset
 from worker.ledger.budget import By
 from worker.ledger.dispatch import Slowed
-from worker.ledger.queries import WaitingAsset
 from worker.prices import Prices, as_text
 from worker.redaction import redact
 from worker.settings import Settings
@@ -98,7 +98,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
         *_workers(ledger, now),
         *_accounts(ledger, settings),
         *(_budgets(ledger, prices, settings, now) if prices is not None else ()),
-        *_downloads(ledger.queries.waiting_assets(_MANY)),
+        *_downloads(ledger.assets.waiting(_MANY)),
     )
 
 

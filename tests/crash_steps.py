@@ -4,7 +4,7 @@ from tests.crashing import Step
 
 OUTCOMES, FLUSH = "worker.ledger.outcome.outcomes", ("worker.ledger.changes", "Changes.flush")
 SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outcome.callbacks"
-ARCHIVING, FOLLOWING = "worker.ledger.archiving", "worker.ledger.following"
+ARCHIVING, FOLLOWING = "worker.ledger.assets.archiving", "worker.ledger.following"
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
 SUBMIT = {
@@ -60,12 +60,12 @@ POLL = {
     "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
     "the next question noted": Step("after", WATCHING, "Polling.record_polled"),
 }
-MANIFESTS = "worker.ledger.manifests"
+MANIFESTS = "worker.ledger.assets.manifests"
 MANIFEST = {
-    "before its claim": Step("before", MANIFESTS, "Manifests.claim"),
-    "claimed": Step("after", MANIFESTS, "Manifests.claim"),
+    "before its claim": Step("before", MANIFESTS, "Manifests.claim_manifest"),
+    "claimed": Step("after", MANIFESTS, "Manifests.claim_manifest"),
     "written and not recorded": Step("after", BUCKET, "S3Archive.store"),
-    "its record committed": Step("after", MANIFESTS, "Manifests.record"),
+    "its record committed": Step("after", MANIFESTS, "Manifests.record_manifest"),
 }
 RECONCILE = {
     "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.mark_lost_unconfirmed"),

@@ -10,7 +10,7 @@ from tests.clock import NOON
 from tests.patience import patient
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Stored
+from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
@@ -58,7 +58,7 @@ def succeeded(ledger: Ledger, count: int = 1, *, links: int = 1, **facts: Any) -
 
 def archived(ledger: Ledger, count: int = 1, **facts: Any) -> list[str]:
     ids = [claim.generation.id for claim in succeeded(ledger, count, **facts)]
-    ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(count, LEASE)])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(count, LEASE)])
     return ids
 
 

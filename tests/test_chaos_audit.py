@@ -17,7 +17,7 @@ from tests.chaos.plan import plan
 from tests.factories import LEASE, POLL_AFTER, claimed, failure, success, task_of
 from worker.errors import Uncertain
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Stored
+from worker.ledger.assets import Archived, Stored
 from worker.ledger.submission import Claim, Submitted
 
 PICTURE = b"the picture"
@@ -58,10 +58,10 @@ def archive(world: World, claim: Claim) -> None:
     ledger, picture = world.ledger, world.bucket / f"{claim.generation.id}.png"
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
     ledger.outcomes.apply([success(claim)])
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     picture.write_bytes(PICTURE)
     stored = Stored(0, picture.name, SHA256, len(PICTURE), "image/png", 8, 8)
-    ledger.archiving.record([Archived(held, (stored,), described=True)])
+    ledger.assets.record([Archived(held, (stored,), described=True)])
     world.bill.append(line(claim.attempt_id, task_of(claim)))
     world.downloads.append(served(task_of(claim)))
 

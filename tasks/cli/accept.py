@@ -50,7 +50,7 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
             for asset in kept:
                 _tell(here, asset, done=yes, as_json=as_json)
             if yes and kept:
-                here.ledger.deciding.accept(generation_id, [one.index for one in kept], by, " ".join(why.split()))
+                here.ledger.assets.accept(generation_id, [one.index for one in kept], by, " ".join(why.split()))
     if not yes:
         note("nothing was changed: repeat it with --yes to archive them")
     elif missing < len(wanted):

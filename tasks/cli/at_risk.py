@@ -26,7 +26,7 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
     within = within or read_settings().at_risk
     with open_ledger() as ledger:
         now = ledger.database.clock()
-        assets = ledger.queries.at_risk(now + within)
+        assets = ledger.assets.at_risk(now + within)
         unread = ledger.callbacks.unread()
         ids = list(dict.fromkeys([*(one.generation_id for one in assets), *(str(one.generation_id) for one in unread)]))
         owners = {one.id: one for one in ledger.queries.get(ids)} if ids else {}

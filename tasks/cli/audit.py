@@ -14,7 +14,7 @@ from worker.archive import Archive, Verdict
 from worker.archive.keys import Keys, Kind
 from worker.errors import ArchiveError, ConfigurationError, NotFound
 from worker.generation import Asset
-from worker.ledger.inventory import Inventory
+from worker.ledger.assets import Assets
 
 THREADS = 8
 #: objects in a row that cannot be read, after which the bucket itself is taken to be away
@@ -89,7 +89,7 @@ def _verdict(archive: Archive, asset: Asset) -> Verdict | str:
         return str(error)
 
 
-def look_for_orphans(archive: Archive, inventory: Inventory, found: Findings) -> None:
+def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> None:
     """List the bucket; to be called after `read_again` has gone through the whole ledger."""
     strangers = []
     for listed in archive.list(f"{archive.keys.prefix}/" if archive.keys.prefix else ""):
@@ -102,16 +102,16 @@ def look_for_orphans(archive: Archive, inventory: Inventory, found: Findings) ->
         found.orphaned = _without_owner(archive, inventory, strangers)
 
 
-def _without_owner(archive: Archive, inventory: Inventory, strangers: list[str]) -> list[str]:
+def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) -> list[str]:
     # What was stored since the ledger was read, or is being stored: its row is written after the object.
-    owned = inventory.known(strangers)
-    folders = {archive.keys.folder(one, batch) for one, batch in inventory.unfinished()}
+    owned = inventory.known_keys(strangers)
+    folders = {archive.keys.folder(one, batch) for one, batch in inventory.being_archived()}
     left = [key for key in strangers if key not in owned and key.rpartition("/")[0] not in folders]
     # The sidecar of a duplicate lies beside nothing.
     sidecars = [key for key in left if archive.keys.kind(key) is Kind.SIDECAR]
     with ThreadPoolExecutor(THREADS) as pool:
         owners = dict(zip(sidecars, pool.map(partial(described, archive), sidecars), strict=True))
-    existing = inventory.existing(sorted({owner for owner in owners.values() if owner}))
+    existing = inventory.existing_generations(sorted({owner for owner in owners.values() if owner}))
     return [key for key in left if owners.get(key) not in existing]
 
 

@@ -43,7 +43,7 @@ def _callbacks(ledger: Ledger) -> Iterator[Letter]:
 
 
 def _assets(ledger: Ledger) -> Iterator[Letter]:
-    for asset, at in ledger.dead_letters.assets(ALL):
+    for asset, at in ledger.assets.dead(ALL):
         facts = {"generation": asset.generation_id, "index": asset.index, "type": asset.kind}
         yield Letter(f"asset:{asset.generation_id}/{asset.index}", at, asset.kind, asset.error, facts)
 

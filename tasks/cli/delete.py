@@ -49,7 +49,7 @@ def delete(
         raise click.UsageError("give either GENERATIONs or --batch")
     person = Person(who(), " ".join(why.split()))
     with open_services() as here:
-        chosen = list(dict.fromkeys(generation_ids)) or here.ledger.manifests.generation_ids(
+        chosen = list(dict.fromkeys(generation_ids)) or here.ledger.assets.generations_of_batch(
             newest_batch(here.ledger, str(batch))
         )
         here.ledger.queries.get(chosen)  # all of them, or nothing is done
@@ -95,7 +95,7 @@ def _tell(
 def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequence[tuple[Asset, bool]]) -> None:
     """All that lies in the bucket of deleted generations; an object that another one needs too stays."""
     generations = here.ledger.queries.get(generation_ids)
-    names = here.ledger.inventory.batch_names({one.batch_id for one in generations})
+    names = here.ledger.assets.batch_names({one.batch_id for one in generations})
     assets = here.ledger.queries.assets_of(generation_ids)
     own = {asset.id for asset, is_shared in left if not is_shared}
 

@@ -22,7 +22,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
     Raises DarkroomError with why they cannot be had. Nothing is put whose hash is not the recorded one.
     """
     (generation,) = here.ledger.queries.get([asset.generation_id])
-    name = here.ledger.inventory.batch_names([generation.batch_id]).get(generation.batch_id)
+    name = here.ledger.assets.batch_names([generation.batch_id]).get(generation.batch_id)
     wanted = StoredAsset(str(asset.key), str(asset.sha256), asset.bytes or 0, str(asset.content_type))
     store = partial(put, here, generation, wanted, index=asset.index, batch_name=name, replace=True)
     if asset.content is not None:
@@ -41,7 +41,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
             _fetch(here, generation, fresh_asset, store)
     if here.archive.verify(wanted.key, wanted.sha256) is not Verdict.INTACT:
         raise ArchiveError("it was put back, but does not come out as it went in")
-    here.ledger.inventory.note_repair(asset, found)
+    here.ledger.assets.note_repair(asset, found)
 
 
 def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], StoredAsset]) -> None:

@@ -18,7 +18,7 @@ from tasks.cli.style import console
 from worker.errors import DarkroomError
 from worker.generation import Asset
 from worker.ledger import Ledger
-from worker.ledger.inventory import Extent
+from worker.ledger.assets import Extent
 from worker.redaction import redact
 from worker.services import Services
 
@@ -51,7 +51,7 @@ def verify(
             read_again(here.archive, pages, found, tick)
         is_whole = batch is None and since is None and sample is None
         if is_whole:
-            look_for_orphans(here.archive, here.ledger.inventory, found)
+            look_for_orphans(here.archive, here.ledger.assets, found)
         failed = _repaired(here, found) if repair else None
     if as_json:
         print_json(_document(found, failed))
@@ -64,15 +64,15 @@ def verify(
 def _chosen(
     ledger: Ledger, batch: str | None, since: timedelta | None, sample: int | None
 ) -> tuple[int, Iterable[list[Asset]]]:
-    inventory = ledger.inventory
+    inventory = ledger.assets
     if sample is not None:
-        assets = inventory.sample(sample)
+        assets = inventory.sample_stored(sample)
         return len(assets), [assets]
     extent = Extent(
         newest_batch(ledger, batch) if batch is not None else None,
         ledger.database.clock() - since if since is not None else None,
     )
-    return inventory.count(extent), inventory.pages(extent)
+    return inventory.count_stored(extent), inventory.stored_pages(extent)
 
 
 @contextmanager

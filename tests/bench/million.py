@@ -29,9 +29,9 @@ from tests import postgres
 from tests.bench.receiver import show
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.assets import Extent
 from worker.ledger.budget import By
 from worker.ledger.dispatch import Limits
-from worker.ledger.inventory import Extent
 from worker.ledger.schema import upgrade
 from worker.ledger.submission import Submitted
 from worker.prices import Caps, Prices, Rule
@@ -232,10 +232,10 @@ class Questions:
                 f"watch {batch}, is it done": scope.is_done,
                 f"counts of {batch}": lambda batch=batch: queries.counts(batch),
                 f"verify --batch {batch}, first page": lambda batch=batch: next(
-                    ledger.inventory.pages(Extent(batch)), None
+                    ledger.assets.stored_pages(Extent(batch)), None
                 ),
             }
-        assets = self.ledger.inventory
+        assets = self.ledger.assets
         since = Extent(since=now - timedelta(minutes=30))
         return found | {
             "watch batch_old --json, first look": lambda: BatchScope(ledger, "batch_old").moves(is_last=False),
@@ -256,12 +256,12 @@ class Questions:
             "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
             "doctor: heartbeats": ledger.watching.heartbeats,
             "doctor: gate": ledger.restore.state,
-            "assets that wait": lambda: queries.waiting_assets(5000),
+            "assets that wait": lambda: queries.waiting(5000),
             "at-risk": lambda: queries.at_risk(now),
             "unconfirmed": ledger.submissions.unconfirmed,
             "dead callbacks": queries.dead,
             "dead events": lambda: ledger.dead_letters.events(1000),
-            "dead assets": lambda: ledger.dead_letters.assets(1000),
+            "dead assets": lambda: ledger.assets.dead(1000),
             "dead follow-ups": lambda: ledger.following.refused(1000),
             **{
                 f"spend --by {by}": lambda by=by: ledger.budgets.totals(by, (now - timedelta(hours=1)).date())
@@ -269,7 +269,7 @@ class Questions:
             },
             "sweep: due": ledger.watching.due,
             "sweep: expire": ledger.submissions.mark_lost_unconfirmed,
-            "sweep: note_risks": lambda: ledger.archiving.note_risks(timedelta(hours=2)),
+            "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.creation.remove_abandoned,
             "sweep: fold": ledger.counting.fold,
             "dispatch, one goes": lambda: ledger.dispatch.run("kie", Limits(1e6, self._room())),
@@ -277,9 +277,9 @@ class Questions:
             "submit: record": self._record,
             "ingest: claim": lambda: ledger.callbacks.claim(100, _MINUTE),
             "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
-            "archive: claim": lambda: ledger.archiving.claim(10, _MINUTE),
+            "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
             "follow_up: due": lambda: ledger.following.due(50),
-            "manifest: claim": lambda: ledger.manifests.claim(_MINUTE),
+            "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "notify: claim": lambda: ledger.notifying.claim(["shop"], 8, _MINUTE),
             "cancel one": lambda: ledger.deciding.cancel([next(self._cancelled).id]),
             "delete: obstacles": lambda: ledger.deleting.obstacles([one.id for one in self._old]),

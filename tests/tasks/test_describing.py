@@ -14,8 +14,8 @@ from tests.s3 import BUCKET, Server
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import GenerationRequest, Operation, State
+from worker.ledger.assets import PAGE
 from worker.ledger.creation import NewGeneration
-from worker.ledger.inventory import PAGE
 
 
 def batch_of(pipeline: Pipeline, *prompts: str, name: str = "cats", **facts: object) -> str:

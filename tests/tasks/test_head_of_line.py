@@ -165,7 +165,7 @@ def reconcile_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     ledger = pipeline.ledger
     for whose, name in (
         (ledger.submissions, "mark_lost_unconfirmed"),
-        (ledger.archiving, "note_risks"),
+        (ledger.assets, "note_risks"),
         (ledger.notifying, "register"),
     ):
         patch.setattr(whose, name, breaks(lambda *_: True, getattr(whose, name)))

@@ -17,7 +17,7 @@ from worker.ledger import Ledger
 
 def test_only_so_many_claims_may_take_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     succeeded(ledger, 3)
-    first, second, third = ledger.archiving.claim(3, LEASE)
+    first, second, third = ledger.assets.claim(3, LEASE)
     places = LongDownloads(2)
     with places.turn(first) as one, places.turn(second) as two:
         with places.turn(third) as three:

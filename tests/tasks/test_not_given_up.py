@@ -76,7 +76,7 @@ def test_a_guessed_life_ends_nothing_and_two_weeks_of_tries_do_until_a_person_as
             go_on(pipeline, days=2.9)
         assert pipeline.get(generation_id).state is State.SUCCEEDED
         assert asset_of(pipeline, generation_id).reason == "not_found"
-        assert [one.reason for one in pipeline.ledger.queries.at_risk(pipeline.clock())] == ["not_found"]
+        assert [one.reason for one in pipeline.ledger.assets.at_risk(pipeline.clock())] == ["not_found"]
         go_on(pipeline, days=1)
         found = pipeline.get(generation_id)
         assert (found.state, found.reason) == (State.EXPIRED, "unreachable")
@@ -120,7 +120,7 @@ def test_a_host_that_is_not_allowed_waits_visibly_and_goes_on_after_the_setting(
         assert server.requests == []
 
         pipeline.here.__dict__["downloader"] = Downloader("127.0.0.1")
-        assert pipeline.ledger.archiving.look_again() == 1
+        assert pipeline.ledger.assets.retry_mended() == 1
         go_on(pipeline)
     assert pipeline.get(generation_id).state is State.ARCHIVED
 

@@ -3,7 +3,7 @@
 A method returns after its commit; whoever sends a message does it afterwards, never before.
 """
 
-from worker.ledger.archiving import Archiving
+from worker.ledger.assets import Assets
 from worker.ledger.budget import Budgets
 from worker.ledger.counting import Counting
 from worker.ledger.creation import Creation
@@ -13,8 +13,6 @@ from worker.ledger.deciding import Deciding
 from worker.ledger.deleting import Deleting
 from worker.ledger.dispatch import Dispatch
 from worker.ledger.following import Following
-from worker.ledger.inventory import Inventory
-from worker.ledger.manifests import Manifests
 from worker.ledger.notifying import Notifying
 from worker.ledger.outcome import Callbacks, Outcomes
 from worker.ledger.pruning import Pruning
@@ -37,7 +35,7 @@ class Ledger:
         self.submissions = Submissions(self.database)
         self.callbacks = Callbacks(self.database)
         self.outcomes = Outcomes(self.database)
-        self.archiving = Archiving(self.database)
+        self.assets = Assets(self.database)
         self.following = Following(self.database)
         self.notifying = Notifying(self.database)
         self.watching = Watching(self.database)
@@ -48,8 +46,6 @@ class Ledger:
         self.dead_letters = DeadLetters(self.database)
         self.counting = Counting(self.database)
         self.queries = Queries(self.database)
-        self.manifests = Manifests(self.database)
-        self.inventory = Inventory(self.database)
         self.restore = RestoreGuard(self.database)
         self.pruning = Pruning(self.database)
 

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Update, bindparam, func, literal_column, select, text, update
+from sqlalchemy import Column, Connection, Update, bindparam, func, select, text, update
 
 from worker.errors import NotFound
-from worker.generation import Asset, State
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
 from worker.ledger.following import dismiss_refused
 from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
-from worker.ledger.rows import to_asset
-from worker.ledger.statements import IDS, LIMIT, select_in, update_row
-from worker.ledger.tables import BY_STATE, SET_ASIDE, assets, callbacks, events, generations
+from worker.ledger.statements import IDS, select_in, update_row
+from worker.ledger.tables import SET_ASIDE, assets, callbacks, events, generations
 from worker.ledger.types import CleanText
 
 _CHUNK = 1000
@@ -45,28 +43,9 @@ _OF_GENERATION = (
     .where(_d.event_id.in_(IDS), _d.state.in_(["dead", "dismissed"]))
     .order_by(_e.id, _d.subscriber)
 )
-# The condition on the state stands alone, because both tables have such a column. Each has such an asset, so the
-# newest of them are enough.
-_EXPIRED = (
-    select(_g.id)
-    .where(literal_column(BY_STATE, CleanText) == State.EXPIRED)
-    .order_by(_g.id.desc())
-    .limit(LIMIT)
-)  # fmt: skip
-_ASSETS = (
-    select(assets, select(_g.finished_at).where(_g.id == _a.generation_id).scalar_subquery().label("given_up_at"))
-    .where(_a.generation_id.in_(_EXPIRED), _a.state == "expired")
-    .order_by(_a.generation_id.desc(), _a.index)
-    .limit(LIMIT)
-)
 
 
 class DeadLetters(Part):
-    def assets(self, limit: int) -> list[tuple[Asset, datetime]]:
-        """Assets that were given up with their generation, the newest first, and when."""
-        with self._database.read() as connection:
-            return [(to_asset(row), row.given_up_at) for row in connection.execute(_ASSETS, {"limit": limit})]
-
     def events(self, limit: int) -> list[Undelivered]:
         """Events that were given up, by subscriber, each the newest first."""
         query = (

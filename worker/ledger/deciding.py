@@ -1,30 +1,25 @@
 """What a person decides: cancel, try again."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
-from worker.errors import CommitUnknown, LedgerUnavailable, RequestInvalid
+from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.generation import State
+from worker.ledger.assets import TRY_NOW
 from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part
-from worker.ledger.rows import to_asset
-from worker.ledger.statements import IDS, select_in, update_row
+from worker.ledger.statements import IDS, select_in
 from worker.ledger.submission import awaited, submit_again
-from worker.ledger.tables import UNSTORED, assets, generations
+from worker.ledger.tables import assets, generations
 
 _EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
 _WAIT_AGAIN = (
     update(assets)
     .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
     .values(state="waiting", not_before=None, tries=0, renewals=0, reason=None)
-)
-_TRY_NOW = (
-    update(assets)
-    .where(assets.c.generation_id.in_(IDS), text(UNSTORED), assets.c.lease.is_(None))
-    .values(not_before=None)
 )
 
 
@@ -59,39 +54,10 @@ class Deciding(Part):
             failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
             submit_again(changes, failed, "submitted again by a person")
             waiting = [one for one in ids if changes.state(one) is State.SUCCEEDED]
-            changes.connection.execute(_TRY_NOW, {"ids": waiting})
+            changes.connection.execute(TRY_NOW, {"ids": waiting})
             _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
 
         return self._in_bites(generation_ids, start_again)
-
-    def accept(self, generation_id: str, indexes: Collection[int], by: str, why: str = "") -> None:
-        """Have refused bytes archived as they are: the archive step does it. Repeating it changes nothing.
-
-        Raises NotFound, or RequestInvalid for an asset that has no such bytes, and does nothing.
-        """
-        with self._database.write() as connection:
-            changes = Changes(connection, self._database.clock())
-            lock_known(changes, [generation_id])
-            mine = select(assets).where(assets.c.generation_id == generation_id).with_for_update()
-            found = {asset.index: asset for asset in map(to_asset, connection.execute(mine))}
-            for index in indexes:
-                asset = found.get(index)
-                if asset is not None and asset.accepted is not None:
-                    continue
-                if asset is None or asset.refused is None or asset.state not in {"waiting", "expired"}:
-                    raise RequestInvalid(
-                        f"no refused bytes are kept of asset {index} of {generation_id}; "
-                        f"`darkroom show {generation_id}` tells what it has; nothing was changed"
-                    )
-                facts = {"accepted_by": by, "accepted_at": changes.at, "state": "waiting", "tries": 0, "reason": None}
-                update_row(connection, assets, {"id": asset.id}, **facts)
-                told = {"by": by, "why": why, "refused": asset.refused.why}
-                changes.event("asset.accepted", generation_id=generation_id, batch_id=None, index=index, **told)
-            # One that a worker has at this moment comes again when its lease is over, or its result is written.
-            connection.execute(_TRY_NOW, {"ids": [generation_id]})
-            if changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None):
-                changes.reopen_batch_of(generation_id)
-            changes.flush()
 
     def _in_bites(
         self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Select, Update, bindparam, func, literal, select, text, tuple_, update
 
 from worker.generation import Trouble
-from worker.ledger.archiving import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
+from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
 from worker.ledger.database import Database
 from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
 from worker.ledger.following import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, text, tuple_
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
-from worker.generation import FOR_A_PERSON, Asset, Generation, State, Transition
-from worker.ledger.archiving import PATIENT_TRIES
+from worker.generation import Asset, Generation, State, Transition
 from worker.ledger.batch_pages import batches_of, page_of_batches
 from worker.ledger.counting import counts
 from worker.ledger.database import Part
@@ -22,7 +21,6 @@ from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, select_in
 from worker.ledger.tables import (
     BY_STATE,
-    UNSTORED,
     assets,
     attempts,
     callbacks,
@@ -53,18 +51,6 @@ class Event:
     at: datetime
     type: str
     payload: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingAsset:
-    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
-
-    generation_id: str
-    url: str
-    error: str
-    reason: str | None
-    tries: int
-    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +124,6 @@ class Queries(Part):
             if hidden := unfinished(connection):
                 query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
             return [to_generation(row) for row in connection.execute(query)]
-
-    def waiting_assets(self, limit: int) -> list[WaitingAsset]:
-        """What was tried and is not stored yet, the most urgent first."""
-        a, g = assets.c, generations.c
-        query = (
-            select(a.generation_id, a.url, a.error, a.reason, a.tries, func.coalesce(g.finished_at, g.created_at))
-            .join(generations, g.id == a.generation_id)
-            .where(text("assets.state = 'waiting' AND assets.error IS NOT NULL"))
-            .order_by(a.deadline)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return [WaitingAsset(*row) for row in connection.execute(query)]
 
     def newest_batch(self, batch: str) -> str | None:
         """The id of the newest batch of that id or name."""
@@ -258,17 +231,6 @@ class Queries(Part):
         """Generations per state, of all or of one batch, without looking at them."""
         with self._database.read() as connection:
             return counts(connection, batch_id)
-
-    def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
-        """Assets that are not stored, and whose links die by then or could not be fetched again and again.
-
-        The most urgent first; also at once what only a person can mend.
-        """
-        a = assets.c
-        in_trouble = a.reason.is_not(None) & ((a.tries >= PATIENT_TRIES) | a.reason.in_(FOR_A_PERSON))
-        query = select(assets).where(text(UNSTORED), (a.deadline <= dies_by) | in_trouble)
-        with self._database.read() as connection:
-            return [to_asset(row) for row in connection.execute(query.order_by(a.deadline, a.id).limit(limit))]
 
 
 def _to_move(row: Any) -> Move:

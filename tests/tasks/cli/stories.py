@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from worker.errors import ProviderError, Rejected, Uncertain
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Stored
+from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
 from worker.ledger.outcome import News
@@ -80,17 +80,17 @@ def succeeded(
 
 def archived(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
     generation_id = succeeded(ledger, task_id, **wanted)
-    (claim,) = ledger.archiving.claim(1, MINUTE)
+    (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.png"
     stored = Stored(0, key, "ab" * 32, 1_234_567, "image/png", 1024, 768)
-    ledger.archiving.record([Archived(claim, (stored,), described=True)])
+    ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id
 
 
 def expired(ledger: Ledger, **wanted: object) -> str:
     generation_id = succeeded(ledger, **wanted)
-    (claim,) = ledger.archiving.claim(1, MINUTE)
-    ledger.archiving.record([Archived(claim, (Lost(0, f"{LINK} answers with status 404"),), described=False)])
+    (claim,) = ledger.assets.claim(1, MINUTE)
+    ledger.assets.record([Archived(claim, (Lost(0, f"{LINK} answers with status 404"),), described=False)])
     return generation_id
 
 
@@ -99,8 +99,8 @@ def told(ledger: Ledger, **text: object) -> str:
     generation_id, attempt_id = answered(ledger)
     outcome = Outcome(Status.SUCCEEDED, "task-1", text=text)
     assert ledger.outcomes.apply([News(attempt_id, outcome, "reply")]) == ["applied"]
-    (claim,) = ledger.archiving.claim(1, MINUTE)
+    (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"
     stored = Stored(0, key, "ab" * 32, 80, "application/json", None, None)
-    ledger.archiving.record([Archived(claim, (stored,), described=True)])
+    ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id

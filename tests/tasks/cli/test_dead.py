@@ -12,7 +12,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Stored
+from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.notifying import Handed
 from worker.ledger.outcome import Delivery, News
 
@@ -45,10 +45,10 @@ def given_up(ledger: Ledger) -> list[str]:
     outcome = Outcome(Status.SUCCEEDED, "task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3)))
     deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
     ledger.outcomes.apply([News(attempt_id, outcome, "callback", deadlines)])
-    (claim,) = ledger.archiving.claim(1, MINUTE)
+    (claim,) = ledger.assets.claim(1, MINUTE)
     aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
     stored = Stored(0, "pictures/0.png", "ab" * 32, 10, "image/png")
-    ledger.archiving.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
+    ledger.assets.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
     return [f"asset:{generation_id}/1", f"asset:{generation_id}/2"]
 
 

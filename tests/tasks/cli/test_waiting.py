@@ -18,7 +18,7 @@ from worker.account_keys import key_mark
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Postponed
+from worker.ledger.assets import Archived, Postponed
 from worker.ledger.dispatch import Limits
 from worker.services import Services
 from worker.settings import Settings
@@ -42,9 +42,9 @@ def refused(ledger: Ledger, error: ProviderError, times: int = 1) -> None:
 def forbidden(ledger: Ledger, *hosts: str, error: str = FORBIDDEN) -> list[str]:
     links = [f"http://{host}:9000/{number}.png" for number, host in enumerate(hosts)]
     ids = [stories.succeeded(ledger, f"task-{link}", link=link) for link in links]
-    claims = ledger.archiving.claim(len(links), stories.MINUTE)
+    claims = ledger.assets.claim(len(links), stories.MINUTE)
     postponed = [Postponed(0, f"{claim.assets[0].url}: {error}") for claim in claims]
-    ledger.archiving.record(
+    ledger.assets.record(
         [Archived(claim, (result,), described=False) for claim, result in zip(claims, postponed, strict=True)]
     )
     return ids
@@ -243,10 +243,10 @@ def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(le
     forbidden(ledger, "cdn.test", "cdn.test", error="no answer in 60.1 s")
     for hours in (1, 2):
         ledger.database.clock = lambda hours=hours: now + timedelta(hours=hours)
-        claims = ledger.archiving.claim(10, stories.MINUTE)
+        claims = ledger.assets.claim(10, stories.MINUTE)
         for number, claim in enumerate(claims):
             error = f"{claim.assets[0].url}: no answer in {60 + number}.{hours} s"
-            ledger.archiving.record([Archived(claim, (Postponed(0, error),), described=False)])
+            ledger.assets.record([Archived(claim, (Postponed(0, error),), described=False)])
     (wait,) = waits(ledger)
     assert (wait.count, wait.fails) == (2, False)
     assert re.match(

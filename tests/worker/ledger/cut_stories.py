@@ -29,7 +29,7 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
 from worker.generation import Refused
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost
+from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.notifying import Handed, NotifyClaim
 from worker.ledger.outcome import News, StoredCallback
@@ -158,9 +158,9 @@ class Process:
             self.a_lease_later()
 
     def archive(self, work: Callable[[ArchiveClaim], Archived] = all_stored) -> None:
-        while claims := self.come_again("archiving.claim", 9, LEASE):
-            self.try_once("archiving.renew", claims, LEASE)
-            self.repeat("archiving.record", [work(claim) for claim in claims])
+        while claims := self.come_again("assets.claim", 9, LEASE):
+            self.try_once("assets.renew", claims, LEASE)
+            self.repeat("assets.record", [work(claim) for claim in claims])
 
     def follow_up(self) -> None:
         while parents := self.ledger.following.due(9):
@@ -182,10 +182,10 @@ class Process:
             self.command("following.retry", generation_id)
 
     def describe(self) -> None:
-        while claim := self.come_again("manifests.claim", LEASE):
-            self.try_once("manifests.renew", claim, LEASE)
+        while claim := self.come_again("assets.claim_manifest", LEASE):
+            self.try_once("assets.renew_manifest", claim, LEASE)
             try:
-                self.do("manifests.record", claim)
+                self.do("assets.record_manifest", claim)
             except LedgerUnavailable:
                 self.a_lease_later()
 
@@ -259,7 +259,7 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.ingest(lambda _: success(sent["fox"]))
     # The callback of the other one was lost.
     process.poll()
-    process.repeat("archiving.note_risks", timedelta(hours=48))
+    process.repeat("assets.note_risks", timedelta(hours=48))
     process.archive()
     process.refuse_follow_ups()
     process.follow_up()
@@ -291,8 +291,8 @@ def people_decide(process: Process) -> None:
     process.command("deciding.retry", [ids["failed"]])
     aside = Refused(3, "ab" * 32, None, "no picture")
     process.archive(lambda claim: Archived(claim, (Lost(0, "404", refused=aside),), described=False))
-    process.command("deciding.accept", ids["expired"], [0], "somebody")
-    process.try_once("archiving.look_again")
+    process.command("assets.accept", ids["expired"], [0], "somebody")
+    process.try_once("assets.retry_mended")
     process.archive()
     # Its worker has died.
     process.clock.advance(LEASE.total_seconds() + 1)
@@ -331,7 +331,7 @@ def a_ledger_is_restored(process: Process) -> None:
     process.archive()
     (rescued,) = process.ledger.queries.page()
     (asset,) = process.ledger.queries.assets_of([rescued.id])[rescued.id]
-    process.try_once("inventory.note_repair", asset, "changed")
+    process.try_once("assets.note_repair", asset, "changed")
     process.notify()
 
 

@@ -23,12 +23,13 @@ from tests.factories import (
 )
 from worker.generation import State, Trouble
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, retry_wait
+from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
+from worker.ledger.assets.archiving import retry_wait
 from worker.ledger.tables import assets
 
 
 def taken(ledger: Ledger, limit: int = 10) -> list[ArchiveClaim]:
-    return ledger.archiving.claim(limit, LEASE)
+    return ledger.assets.claim(limit, LEASE)
 
 
 def ids(claims: list[ArchiveClaim]) -> list[str]:
@@ -36,7 +37,7 @@ def ids(claims: list[ArchiveClaim]) -> list[str]:
 
 
 def record(ledger: Ledger, claim: ArchiveClaim, *results, described: bool = False) -> None:
-    ledger.archiving.record([Archived(claim, results, described)])
+    ledger.assets.record([Archived(claim, results, described)])
 
 
 def test_a_claim_tells_all_that_the_worker_needs(ledger: Ledger):
@@ -139,7 +140,7 @@ def test_what_a_changed_setting_may_mend_is_tried_at_once_after_a_restart(ledger
         record(ledger, held, Postponed(0, "no", reason=reason))
     clock.advance(1)
     assert taken(ledger) == []
-    assert ledger.archiving.look_again() == 2
+    assert ledger.assets.retry_mended() == 2
     assert {held.assets[0].reason for held in taken(ledger)} == {"host_not_allowed", "store"}
 
 
@@ -222,7 +223,7 @@ def test_one_lost_asset_does_not_stop_the_others(ledger: Ledger, clock: FakeCloc
 
 def test_many_claims_are_recorded_together(ledger: Ledger):
     succeeded(ledger, 10)
-    ledger.archiving.record([all_stored(claim) for claim in taken(ledger)])
+    ledger.assets.record([all_stored(claim) for claim in taken(ledger)])
     assert ledger.queries.counts() == {State.ARCHIVED: 10}
 
 
@@ -236,18 +237,18 @@ def test_only_what_dies_soon_goes_to_those_who_wait_for_it(ledger: Ledger):
     soon, _ = submitted(ledger, 2)
     ledger.outcomes.apply([replace(success(soon), deadlines=(NOON + timedelta(hours=1),))])
     ledger.outcomes.apply([success(_)])
-    assert ids(ledger.archiving.claim(10, LEASE, within=timedelta(hours=2))) == [soon.generation.id]
-    assert ledger.archiving.claim(10, LEASE, within=timedelta(hours=2)) == []
+    assert ids(ledger.assets.claim(10, LEASE, within=timedelta(hours=2))) == [soon.generation.id]
+    assert ledger.assets.claim(10, LEASE, within=timedelta(hours=2)) == []
     assert len(taken(ledger)) == 1
 
 
 def test_a_link_at_risk_is_told_of_once(ledger: Ledger, clock: FakeClock):
     (claim,) = succeeded(ledger)
-    assert ledger.archiving.note_risks(timedelta(hours=2)) == 0
+    assert ledger.assets.note_risks(timedelta(hours=2)) == 0
     clock.advance(hours=22, seconds=1)
-    assert [ledger.archiving.note_risks(timedelta(hours=2)) for _ in range(3)] == [1, 0, 0]
+    assert [ledger.assets.note_risks(timedelta(hours=2)) for _ in range(3)] == [1, 0, 0]
     assert events_of(ledger, claim).count("asset.at_risk") == 1
-    assert [asset.generation_id for asset in ledger.queries.at_risk(clock() + timedelta(hours=2))] == [
+    assert [asset.generation_id for asset in ledger.assets.at_risk(clock() + timedelta(hours=2))] == [
         claim.generation.id
     ]
 
@@ -259,15 +260,15 @@ def test_who_tells_of_risks_never_waits_for_who_records(postgresql_url: str, clo
     with ledger.database.write() as connection:
         mine = select(assets).where(assets.c.generation_id == recorded.generation.id)
         connection.execute(mine.with_for_update())
-        assert ledger.archiving.note_risks(timedelta(hours=2)) == 1
-    assert ledger.archiving.note_risks(timedelta(hours=2)) == 1
+        assert ledger.assets.note_risks(timedelta(hours=2)) == 1
+    assert ledger.assets.note_risks(timedelta(hours=2)) == 1
     assert [events_of(ledger, claim).count("asset.at_risk") for claim in (recorded, other)] == [1, 1]
     ledger.close()
 
 
 def test_what_is_stored_is_not_at_risk(ledger: Ledger, clock: FakeClock):
     succeeded(ledger)
-    ledger.archiving.record([all_stored(claim) for claim in taken(ledger)])
+    ledger.assets.record([all_stored(claim) for claim in taken(ledger)])
     clock.advance(hours=23)
-    assert ledger.archiving.note_risks(timedelta(hours=2)) == 0
-    assert ledger.queries.at_risk(clock() + timedelta(days=9)) == []
+    assert ledger.assets.note_risks(timedelta(hours=2)) == 0
+    assert ledger.assets.at_risk(clock() + timedelta(days=9)) == []

@@ -25,8 +25,8 @@ from worker.ledger.tables import metadata
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
-    "archiving.record",
-    "archiving.renew",
+    "assets.record",
+    "assets.renew",
     "callbacks.postpone",
     "callbacks.record_failures",
     "callbacks.renew",
@@ -35,9 +35,9 @@ UNDER_WAY = {
     "counting.fold",
     "deleting.objects_are_gone",
     "dispatch.record_answered",
-    "inventory.note_repair",
-    "manifests.record",
-    "manifests.renew",
+    "assets.note_repair",
+    "assets.record_manifest",
+    "assets.renew_manifest",
     "notifying.release",
     "notifying.renew",
     "notifying.step",

@@ -81,7 +81,7 @@ class History:
         self.ledger.outcomes.apply([words[(number + place) % 2](one) for place, one in enumerate(self.known[-4:])])
 
     def archive(self, number: int) -> None:
-        self.ledger.archiving.record([all_stored(one) for one in self.ledger.archiving.claim(1 + number, LEASE)])
+        self.ledger.assets.record([all_stored(one) for one in self.ledger.assets.claim(1 + number, LEASE)])
 
     def cancel(self, number: int) -> None:
         self.ledger.deciding.cancel(self._of(State.QUEUED, number))

@@ -28,7 +28,7 @@ from tests.factories import (
 from worker.errors import NotFound, RequestInvalid, Uncertain
 from worker.generation import Refused, State, Trouble
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Postponed
+from worker.ledger.assets import Archived, Lost, Postponed
 from worker.ledger.submission import Claim, Submitted
 
 
@@ -46,8 +46,8 @@ def failed(ledger: Ledger) -> Claim:
 
 def expired(ledger: Ledger) -> Claim:
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([Archived(held, (Lost(0, "404"),), described=False)])
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([Archived(held, (Lost(0, "404"),), described=False)])
     return claim
 
 
@@ -112,7 +112,7 @@ def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: 
     ledger.deciding.retry([claim.generation.id])
     found = one(ledger, claim)
     assert (found.state, found.reason, found.tries) == (State.SUCCEEDED, None, 1)
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     assert [(asset.state, asset.tries, asset.renewals) for asset in held.assets] == [("waiting", 1, 0)]
 
 
@@ -143,31 +143,31 @@ def test_a_success_still_wins_over_a_cancelled_retry(ledger: Ledger):
 
 def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
     (claim,) = succeeded(ledger, links=2)
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     aside = Refused(3, "ab" * 32, "image/png", "damaged")
     results = (Postponed(0, "damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
-    ledger.archiving.record([Archived(held, results, described=False)])
+    ledger.assets.record([Archived(held, results, described=False)])
     for index in (1, 2):
         with pytest.raises(RequestInvalid, match=f"no refused bytes are kept of asset {index}"):
-            ledger.deciding.accept(held.generation.id, [0, index], "somebody")
-    assert ledger.archiving.refused_bytes() == 3
+            ledger.assets.accept(held.generation.id, [0, index], "somebody")
+    assert ledger.assets.refused_bytes() == 3
     for _ in range(2):
-        ledger.deciding.accept(held.generation.id, [0], "somebody", "looked at it")
+        ledger.assets.accept(held.generation.id, [0], "somebody", "looked at it")
     assert events_of(ledger, claim).count("asset.accepted") == 1
-    (again,) = ledger.archiving.claim(1, LEASE)
+    (again,) = ledger.assets.claim(1, LEASE)
     accepted = again.assets[0].accepted
     assert accepted is not None
     assert (accepted.by, accepted.why) == ("somebody", "damaged")
-    ledger.archiving.record([Archived(again, (replace(stored(0), accepted=True),), described=True)])
-    assert ledger.archiving.refused_bytes() == 0
+    ledger.assets.record([Archived(again, (replace(stored(0), accepted=True),), described=True)])
+    assert ledger.assets.refused_bytes() == 0
     kept = ledger.queries.assets_of([held.generation.id])[held.generation.id][0]
     assert (kept.state, kept.refused, kept.accepted) == ("stored", None, accepted)
 
 
 def test_what_waits_for_its_next_try_is_tried_now(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([Archived(held, (Postponed(0, "503"),), described=False)])
-    assert ledger.archiving.claim(1, LEASE) == []
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([Archived(held, (Postponed(0, "503"),), described=False)])
+    assert ledger.assets.claim(1, LEASE) == []
     assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
-    assert len(ledger.archiving.claim(1, LEASE)) == 1
+    assert len(ledger.assets.claim(1, LEASE)) == 1

@@ -61,10 +61,10 @@ def told_of_a_secret(ledger: Ledger) -> Claim:
     (callback,) = ledger.callbacks.claim(9, LEASE)
     news = success(claim, parent={"image_id": SECRET})
     ledger.outcomes.apply([News(claim.attempt_id, news.outcome, "callback", news.deadlines, callback.id)])
-    ledger.archiving.record([all_stored(lent) for lent in ledger.archiving.claim(1, LEASE)])
+    ledger.assets.record([all_stored(lent) for lent in ledger.assets.claim(1, LEASE)])
     ledger.following.create(one(ledger, claim), [], [SECRET])
     (asset,) = ledger.queries.assets_of([claim.generation.id])[claim.generation.id]
-    ledger.inventory.note_repair(asset, SECRET)
+    ledger.assets.note_repair(asset, SECRET)
     return claim
 
 
@@ -150,9 +150,9 @@ def test_an_older_attempt_that_may_still_succeed_holds_it_back(ledger: Ledger):
 
 def test_its_batch_is_described_again(ledger: Ledger):
     stored, other = archived(ledger, 2, batch="cats")
-    described = ledger.manifests.claim(LEASE)
+    described = ledger.assets.claim_manifest(LEASE)
     assert described
-    ledger.manifests.record(described)
+    ledger.assets.record_manifest(described)
     assert "manifest" not in ledger.watching.due()
     ledger.deleting.delete([stored], SOMEBODY)
     assert "manifest" in ledger.watching.due()
@@ -176,9 +176,9 @@ def test_an_object_that_another_generation_needs_is_known(ledger: Ledger):
 def test_it_is_not_read_again_nor_copied_from(ledger: Ledger):
     (stored,) = archived(ledger)
     ledger.deleting.delete([stored], SOMEBODY)
-    assert ledger.inventory.first_copy("ab" * 32) is None
-    assert ledger.inventory.sample(9) == []
-    assert ledger.dead_letters.assets(9) == []
+    assert ledger.assets.first_copy("ab" * 32) is None
+    assert ledger.assets.sample_stored(9) == []
+    assert ledger.assets.dead(9) == []
 
 
 def test_follow_ups_that_stay_are_told(ledger: Ledger):
@@ -190,7 +190,7 @@ def test_follow_ups_that_stay_are_told(ledger: Ledger):
 
 def test_its_task_is_still_known_and_not_rescued_as_a_new_one(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    ledger.archiving.record([all_stored(lent) for lent in ledger.archiving.claim(1, LEASE)])
+    ledger.assets.record([all_stored(lent) for lent in ledger.assets.claim(1, LEASE)])
     ledger.deleting.delete([claim.generation.id], SOMEBODY)
     (placed,) = ledger.rescuing.look(PROVIDER, [Orphan(task_of(claim), new().request, None, None, marked=True)])
     assert placed.place is Place.KNOWN

@@ -84,7 +84,7 @@ def test_a_second_attempt_is_asked_for_after_the_first_has_succeeded_late(
 ):
     first, second = two_attempts(ledger)
     ledger.outcomes.apply([success(first)])
-    ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(1, LEASE)])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(1, LEASE)])
     assert state_of(ledger, first) is State.ARCHIVED
     assert asked_for(ledger, clock, timedelta(hours=24)).count(second.attempt_id) > 100
     ledger.outcomes.apply([said(second, cause="poll")])

@@ -80,7 +80,7 @@ def test_a_batch_is_complete_when_its_last_generation_ends(ledger: Ledger):
     ledger.outcomes.apply([failure(claims[0])])
     ledger.outcomes.apply([success(claims[1])])
     ledger.deciding.cancel([claims[2].generation.id])
-    ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(9, LEASE)])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
     assert told(ledger, "batch.completed") == []
     ledger.outcomes.apply([failure(claims[2])])
     assert told(ledger, "batch.completed") == [batch_id]
@@ -130,7 +130,7 @@ def test_a_late_success_does_not_complete_its_batch_again(ledger: Ledger):
     (claim,) = submitted(ledger, batch="b")
     ledger.outcomes.apply([failure(claim)])
     ledger.outcomes.apply([success(claim)])
-    ledger.archiving.record([all_stored(held) for held in ledger.archiving.claim(9, LEASE)])
+    ledger.assets.record([all_stored(held) for held in ledger.assets.claim(9, LEASE)])
     assert one(ledger, claim).state is State.ARCHIVED
     assert len(told(ledger, "batch.completed")) == 1
 

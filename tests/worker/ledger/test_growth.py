@@ -15,7 +15,7 @@ from tests.factories import LEASE, POLL_AFTER
 from tests.worker.ledger.purses import NO_CAP
 from worker.generation import GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Stored
+from worker.ledger.assets import Archived, Stored
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
 from worker.ledger.notifying import Handed
@@ -74,8 +74,8 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     ledger.callbacks.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
     while found := ledger.callbacks.claim(200, LEASE):
         ledger.outcomes.apply([read(ledger, one) for one in found])
-    while lent := ledger.archiving.claim(100, LEASE):
-        ledger.archiving.record([
+    while lent := ledger.assets.claim(100, LEASE):
+        ledger.assets.record([
             Archived(claim, tuple(
                 Stored(asset.index, f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
                        hashlib.sha256(f"{claim.generation.id}{asset.index}".encode()).hexdigest(), 1_500_000,

@@ -25,7 +25,7 @@ from tests.factories import (
 from worker.errors import CallbackUnreadable, NotTaken, Rejected, Uncertain
 from worker.generation import GenerationRequest, Link, Operation, State
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Postponed
+from worker.ledger.assets import Archived, Lost, Postponed
 from worker.ledger.creation import NewGeneration
 from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
@@ -96,17 +96,17 @@ def test_a_callback_and_why_it_was_unreadable(ledger: Ledger):
 
 def test_what_befell_an_asset(ledger: Ledger):
     succeeded(ledger, 2)
-    first, second = ledger.archiving.claim(2, LEASE)
-    ledger.archiving.record([Archived(first, (Postponed(0, NASTY),), described=False)])
-    ledger.archiving.record([Archived(second, (Lost(0, NASTY),), described=False)])
+    first, second = ledger.assets.claim(2, LEASE)
+    ledger.assets.record([Archived(first, (Postponed(0, NASTY),), described=False)])
+    ledger.assets.record([Archived(second, (Lost(0, NASTY),), described=False)])
     assert ledger.queries.assets_of([first.generation.id])[first.generation.id][0].error == CLEAN
     assert one(ledger, second.generation).message == CLEAN
 
 
 def test_a_name_in_the_bucket(ledger: Ledger):
     succeeded(ledger)
-    (claim,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([replace(all_stored(claim), results=(replace(stored(), key=NASTY, content_type=NASTY),))])
+    (claim,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([replace(all_stored(claim), results=(replace(stored(), key=NASTY, content_type=NASTY),))])
     assert ledger.queries.assets_of([claim.generation.id])[claim.generation.id][0].key == CLEAN
 
 

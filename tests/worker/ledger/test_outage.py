@@ -14,8 +14,8 @@ from sqlalchemy import bindparam, select, text
 from tests.clock import FakeClock
 from tests.factories import LEASE, all_stored, submitted, success
 from worker.generation import State
-from worker.ledger import Ledger, archive_claims
-from worker.ledger.archiving import Archived, Lost
+from worker.ledger import Ledger
+from worker.ledger.assets import Archived, Lost, archiving
 from worker.ledger.statements import LIMIT
 from worker.ledger.tables import UNSTORED, assets, generations
 
@@ -74,7 +74,7 @@ def test_the_ledger_gives_out_what_dies_first(
 ):
     """The same in steps of two hours, with one picture for 400."""
     if first_come:
-        monkeypatch.setattr(archive_claims, "_MOST_URGENT", _first_come)
+        monkeypatch.setattr(archiving, "_MOST_URGENT", _first_come)
     hours = 0
     while hours < 72 or ledger.watching.is_due("archive"):
         if hours < 72:
@@ -82,9 +82,9 @@ def test_the_ledger_gives_out_what_dies_first(
                 life = timedelta(seconds=SHORT if number % 2 else LONG)
                 ledger.outcomes.apply([replace(success(claim), deadlines=(clock() + life,))])
         if hours * HOUR not in OUTAGE:
-            claims = ledger.archiving.claim(9, LEASE)
+            claims = ledger.assets.claim(9, LEASE)
             dead = [claim for claim in claims if claim.assets[0].deadline < clock()]
-            ledger.archiving.record(
+            ledger.assets.record(
                 [
                     Archived(one, (Lost(0, "dead"),), described=False) if one in dead else all_stored(one)
                     for one in claims

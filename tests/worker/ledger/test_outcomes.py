@@ -31,7 +31,7 @@ from tests.factories import (
 from worker.errors import CallbackUnreadable, Uncertain
 from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost
+from worker.ledger.assets import Archived, Lost
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 
@@ -186,8 +186,8 @@ def test_a_success_after_a_failure_is_paid_for_and_kept(ledger: Ledger):
 
 def test_an_archived_generation_stays_as_it_is(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([all_stored(held)])
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([all_stored(held)])
     before = ledger.queries.story(claim.generation.id)
     assert apply(ledger, success(claim, links=4), failure(claim), progress(claim, 1)) == ["ignored"] * 3
     assert ledger.queries.story(claim.generation.id) == before
@@ -313,8 +313,8 @@ def test_a_second_payment_that_failed_is_settled_without_a_word(ledger: Ledger):
 
 def test_an_expired_generation_comes_back_only_by_a_person(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([Archived(held, (Lost(0, "404"),), described=False)])
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([Archived(held, (Lost(0, "404"),), described=False)])
     assert state_of(ledger, claim) is State.EXPIRED
     assert apply(ledger, success(claim)) == ["ignored"]
     assert state_of(ledger, claim) is State.EXPIRED

@@ -16,8 +16,8 @@ from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
 from worker.ledger import Ledger, batch_pages
+from worker.ledger.assets import Extent
 from worker.ledger.budget import By
-from worker.ledger.inventory import Extent
 from worker.ledger.notifying import Handed
 from worker.ledger.rescuing import Orphan
 from worker.ledger.tables import assets, generations
@@ -39,9 +39,9 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
     "dead workers": (lambda ledger: ledger.submissions.mark_lost_unconfirmed(), {"ix_attempts_sending"}),
     "inbox": (lambda ledger: ledger.callbacks.claim(100, LEASE), {"ix_callbacks_due"}),
-    "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_free"}),
-    "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
-    "assets that wait": (lambda ledger: ledger.queries.waiting_assets(100), {"ix_assets_troubled"}),
+    "archive": (lambda ledger: ledger.assets.claim(4, LEASE), {"ix_assets_free"}),
+    "at risk": (lambda ledger: ledger.assets.at_risk(NOON), {"ix_assets_due"}),
+    "assets that wait": (lambda ledger: ledger.assets.waiting(100), {"ix_assets_troubled"}),
     "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
     "silent": (
         lambda ledger: ledger.submissions.claim_polls(200, LEASE, POLL_AFTER),
@@ -63,18 +63,18 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_events_generation", "ix_transitions_generation", "ix_attempts_generation"},
     ),
     "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
-    "given up": (lambda ledger: ledger.dead_letters.assets(50), {"ix_generations_by_state"}),
+    "given up": (lambda ledger: ledger.assets.dead(50), {"ix_generations_by_state"}),
     "follow-ups given up": (lambda ledger: ledger.following.refused(50), {"ix_generations_follow_up_refused"}),
     "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
     "links that are old": (lambda ledger: ledger.pruning.links(NOON), {"ix_assets_linked"}),
     "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
-    "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
+    "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),
     "budgets": (
         lambda ledger: ledger.budgets.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
         {"ix_batches_incomplete", "ix_generations_held"},
     ),
-    "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),
+    "same bytes": (lambda ledger: ledger.assets.first_copy("ab" * 32), {"ix_assets_sha256"}),
     "one state": (lambda ledger: ledger.queries.page(state=State.FAILED), {"ix_generations_by_state"}),
     "one batch": (
         lambda ledger: ledger.queries.page(batch=batch_of(ledger), limit=1000),
@@ -93,15 +93,15 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "moves": (lambda ledger: ledger.queries.moves(batch_of(ledger), 0, 10**6), set()),
     "last moves": (lambda ledger: ledger.queries.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),
     "stored assets of a batch": (
-        lambda ledger: list(ledger.inventory.pages(Extent(batch_id=batch_of(ledger)))),
+        lambda ledger: list(ledger.assets.stored_pages(Extent(batch_id=batch_of(ledger)))),
         {"ix_generations_batch_state"},
     ),
     "stored assets since": (
-        lambda ledger: list(ledger.inventory.pages(Extent(since=TOMORROW))),
+        lambda ledger: list(ledger.assets.stored_pages(Extent(since=TOMORROW))),
         {"ix_generations_finished"},
     ),
     "number of stored assets": (
-        lambda ledger: [ledger.inventory.count(it) for it in (Extent(batch_of(ledger)), Extent(since=TOMORROW))],
+        lambda ledger: [ledger.assets.count_stored(it) for it in (Extent(batch_of(ledger)), Extent(since=TOMORROW))],
         {"ix_generations_batch_state", "ix_generations_finished"},
     ),
     "other providers": (
@@ -177,10 +177,10 @@ PAGES: dict[str, Callable[[Ledger], Any]] = {
     "batches of a name": lambda ledger: ledger.queries.newest_batch("none"),
     "a state of one batch": lambda ledger: batch_ids(ledger, state=State.FAILED),
     "all states of one batch": lambda ledger: batch_ids(ledger, state=None),
-    "stored assets": lambda ledger: next(ledger.inventory.pages(Extent()), None),
-    "stored assets of a batch": lambda ledger: next(ledger.inventory.pages(Extent("none")), None),
+    "stored assets": lambda ledger: next(ledger.assets.stored_pages(Extent()), None),
+    "stored assets of a batch": lambda ledger: next(ledger.assets.stored_pages(Extent("none")), None),
     "moves": lambda ledger: ledger.queries.moves("none", 0, 10**6),
-    "at risk": lambda ledger: ledger.queries.at_risk(NOON),
+    "at risk": lambda ledger: ledger.assets.at_risk(NOON),
     "dead callbacks": lambda ledger: ledger.callbacks.dead(),
     "follow-ups given up": lambda ledger: ledger.following.refused(50),
     "unconfirmed": lambda ledger: ledger.submissions.unconfirmed(),
@@ -238,7 +238,7 @@ def test_a_hundred_times_more_generations_do_not_make_the_clock_slower(sqlite_ur
 def test_assets_that_wait_for_another_try_stand_in_nobodys_way(sqlite_url: str, clock: FakeClock):
     ledger = Ledger(sqlite_url, clock)
     succeeded(ledger, 4)
-    verbs = (lambda it: it.watching.is_due("archive"), lambda it: it.archiving.claim(1, LEASE))
+    verbs = (lambda it: it.watching.is_due("archive"), lambda it: it.assets.claim(1, LEASE))
     steps(ledger, *verbs)
     few = steps(ledger, *verbs)
     with ledger.database.write() as connection:

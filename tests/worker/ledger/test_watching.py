@@ -182,9 +182,9 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     assert watching.due() == []
     ledger.outcomes.apply([success(claim)])
     assert watching.due() == ["archive"]
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     assert watching.due() == []
-    ledger.archiving.record([all_stored(held)])
+    ledger.assets.record([all_stored(held)])
     assert watching.due() == []
     archived(ledger, follow_up=("upscale1",))
     assert watching.due() == ["follow_up"]
@@ -194,7 +194,7 @@ def test_what_waits_for_a_later_moment_is_not_due_before(ledger: Ledger, clock: 
     (claim,) = claimed(ledger)
     ledger.submissions.record([Submitted(claim.attempt_id, NotTaken("busy", code="busy"))], POLL_AFTER)
     succeeded(ledger)
-    ledger.archiving.claim(1, LEASE)
+    ledger.assets.claim(1, LEASE)
     ledger.callbacks.store([delivery("a1")])
     ledger.callbacks.claim(1, LEASE)
     assert ledger.watching.due() == []

@@ -34,7 +34,7 @@ from worker import draining
 from worker.errors import AccountBlocked, NotTaken
 from worker.generation import Generation, State
 from worker.ledger import Ledger, future_times
-from worker.ledger.archiving import Archived, Postponed
+from worker.ledger.assets import Archived, Postponed
 from worker.ledger.dispatch import LONGEST_PAUSE, Limits
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
 from worker.ledger.future_times import LONGEST_LEASE
@@ -93,10 +93,10 @@ def test_no_machine_stops_the_dispatch_of_another_one(machines: tuple[Ledger, Le
 def test_no_machine_throws_the_downloads_of_another_one_away(machines: tuple[Ledger, Ledger]):
     for here, there in (machines, machines[::-1]):
         succeeded(here, 4)
-        mine = here.archiving.claim(4, LEASE)
+        mine = here.assets.claim(4, LEASE)
         assert len(mine) == 4
-        assert there.archiving.claim(4, LEASE) == []
-        here.archiving.record([all_stored(claim) for claim in mine])
+        assert there.assets.claim(4, LEASE) == []
+        here.assets.record([all_stored(claim) for claim in mine])
         assert {state_of(here, claim.generation) for claim in mine} == {State.ARCHIVED}
 
 
@@ -187,9 +187,9 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
 ):
     """Whoever holds it may live; if so, it goes on, and its results are kept."""
     succeeded(ledger, batch="b")
-    (download,) = ledger.archiving.claim(1, LEASE)
+    (download,) = ledger.assets.claim(1, LEASE)
     archived(ledger, batch="c")
-    manifest = ledger.manifests.claim(LEASE)
+    manifest = ledger.assets.claim_manifest(LEASE)
     ledger.notifying.register(["a"])
     (subscriber,) = ledger.notifying.claim(["a"], 1, LEASE)
     (post,) = claimed(ledger)
@@ -202,8 +202,8 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
     def taken() -> tuple[int, int, bool, int, int]:
         return (
             ledger.submissions.mark_lost_unconfirmed(),
-            len(ledger.archiving.claim(9, LEASE)),
-            ledger.manifests.claim(LEASE) is not None,
+            len(ledger.assets.claim(9, LEASE)),
+            ledger.assets.claim_manifest(LEASE) is not None,
             len(ledger.notifying.claim(["a"], 9, LEASE)),
             len(ledger.callbacks.claim(9, LEASE)),
         )
@@ -219,24 +219,24 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
 
 def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     succeeded(ledger)
-    downloads = ledger.archiving.claim(1, LEASE)
+    downloads = ledger.assets.claim(1, LEASE)
     (post,) = claimed(ledger)
     clock.now -= ahead
     ledger.watching.due()
     for _ in range(30):
         clock.advance(10)
-        ledger.archiving.renew(downloads, LEASE)
+        ledger.assets.renew(downloads, LEASE)
         ledger.submissions.renew([post.attempt_id], LEASE)
         assert ledger.submissions.mark_lost_unconfirmed() == 0
-        assert ledger.archiving.claim(1, LEASE) == []
-    ledger.archiving.record([all_stored(claim) for claim in downloads])
+        assert ledger.assets.claim(1, LEASE) == []
+    ledger.assets.record([all_stored(claim) for claim in downloads])
     assert state_of(ledger, downloads[0].generation) is State.ARCHIVED
 
 
 def test_what_waits_for_another_try_is_due_within_its_longest_wait(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     succeeded(ledger)
-    ledger.archiving.record(
-        [Archived(one, (Postponed(0, "503"),), described=False) for one in ledger.archiving.claim(1, LEASE)]
+    ledger.assets.record(
+        [Archived(one, (Postponed(0, "503"),), described=False) for one in ledger.assets.claim(1, LEASE)]
     )
     (again,) = claimed(ledger)
     refused = NotTaken("the queue is full", code="full", status=400)
@@ -382,7 +382,7 @@ def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_
 
 def test_what_is_not_further_ahead_than_it_may_be_stays(ledger: Ledger, clock: FakeClock):
     succeeded(ledger)
-    ledger.archiving.claim(1, LEASE)
+    ledger.assets.claim(1, LEASE)
     submitted(ledger)
     claimed(ledger)
     before = _all_times(ledger)

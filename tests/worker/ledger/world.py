@@ -27,7 +27,7 @@ from tests.worker.ledger.purses import THREE_A_DAY
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, Rejected, RequestInvalid, Uncertain
 from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed
+from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
 from worker.ledger.outcome import News, StoredCallback
@@ -289,7 +289,7 @@ class World:
 
     @step(one_is(State.SUCCEEDED), times=2)
     def archive(self) -> None:
-        for claim in self.ledger.archiving.claim(self.number(1, 3), LEASE):
+        for claim in self.ledger.assets.claim(self.number(1, 3), LEASE):
             assert self.model.ones[claim.generation.id].state is State.SUCCEEDED
             self.model.lend(claim.generation.id, claim.lease, self.clock.now)
             self.archive_claims.append(claim)
@@ -304,14 +304,14 @@ class World:
     @step(lambda world: bool(world.archive_claims))
     def renew_archive_claim(self) -> None:
         claim = self.pick(self.archive_claims)
-        self.ledger.archiving.renew([claim], LEASE)
+        self.ledger.assets.renew([claim], LEASE)
         self.model.renew_links(claim.generation.id, claim.lease, self.clock.now)
 
     def _archive(self, claim: ArchiveClaim) -> None:
         each = zip(claim.assets, self._draw(EACH, "ends"), strict=True)
         results = {asset.index: end for asset, end in each if asset.state == "waiting" and end != "no time"}
         done = Archived(claim, tuple(ENDS[end](index) for index, end in results.items()), described=True)
-        self.ledger.archiving.record([done])
+        self.ledger.assets.record([done])
         self.model.archived(claim.generation.id, claim.lease, results)
 
     @step(one_is(State.ARCHIVED))

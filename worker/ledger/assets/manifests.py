@@ -37,7 +37,7 @@ _LEND = (
 
 
 class Manifests(Part):
-    def claim(self, lease: timedelta) -> BatchClaim | None:
+    def claim_manifest(self, lease: timedelta) -> BatchClaim | None:
         """Take the oldest; `lease` is also how long a manifest that could not be written waits."""
         now = self._database.clock()
         with self._database.write() as connection:
@@ -48,19 +48,19 @@ class Manifests(Part):
             connection.execute(_LEND, {"batch": row.id, "token": token, "until": now + lease})
         return BatchClaim(row.id, row.name, token)
 
-    def renew(self, claim: BatchClaim, lease: timedelta) -> None:
+    def renew_manifest(self, claim: BatchClaim, lease: timedelta) -> None:
         """Hold it for another `lease`; what others took over, or nobody needs any more, stays as it is."""
         mine = update(batches).where(_b.id == claim.id, _b.manifest_lease == claim.lease)
         with self._database.write(under_way=True) as connection:
             connection.execute(mine.values(manifest_not_before=self._database.clock() + lease))
 
-    def generation_ids(self, batch_id: str) -> list[str]:
+    def generations_of_batch(self, batch_id: str) -> list[str]:
         """All of a batch, oldest first."""
         query = select(generations.c.id).where(generations.c.batch_id == batch_id).order_by(generations.c.id)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def record(self, claim: BatchClaim) -> bool:
+    def record_manifest(self, claim: BatchClaim) -> bool:
         """Note that it is written; False when the batch changed meanwhile, or others took over: then it is due again.
 
         What a late writer has put may have replaced a newer manifest.

@@ -1,17 +1,34 @@
-"""Assets on their way into the bucket: what became of those that a worker held."""
+"""Assets on their way into the bucket: who may work on which, what dies first goes first, and what became of them."""
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import Integer, bindparam, func, select, text, update
 
-from worker.generation import MENDED_BY_RESTART, Refused, State, Trouble
-from worker.ledger.archive_claims import ArchiveClaim, ArchiveClaims
+from worker.generation import Asset, Generation, Refused, State, Trouble
 from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
-from worker.ledger.tables import REFUSED, UNSTORED, assets
+from worker.ledger.tables import NEVER, UNSTORED, assets, batches, generations
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveClaim:
+    """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
+
+    generation: Generation
+    batch_name: str | None
+    assets: tuple[Asset, ...]
+    #: how many workers in a row held it, and each died or hung until its lease had ended; and a token
+    lease: str
+
+    @property
+    def deaths(self) -> int:
+        return _deaths(self.lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,73 +86,128 @@ class Archived:
     described: bool
 
 
-_a = assets.c
+_a, _g = assets.c, generations.c
 _GIVE_BACK = (
     update(assets)
     .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
     .values(lease=None, not_before=None, tries=_a.tries - 1)
-)
-# What a worker has locked is being recorded; if it is not stored then, it is told of a second later.
-_RISKY = (
-    select(_a.id)
-    .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
-    .with_for_update(skip_locked=True)
-)
-_AT_RISK = (
-    update(assets)
-    .where(_a.id.in_(_RISKY))
-    .values(at_risk_at=NOW)
-    .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
 )
 _KINDS = (
     select(_a.generation_id, _a.state, _a.reason, func.max(_a.error).label("error"))
     .where(_a.generation_id.in_(IDS))
     .group_by(_a.generation_id, _a.state, _a.reason)
 )
-_REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
-# What a worker has locked is looked at now.
-_MENDED = (
-    select(_a.id)
-    .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
+_DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
+#: whose wait is over that are put back among the others at once
+_MOST_BACK = 1000
+
+# Those that wait for another try do not stand in the way of the others: only what waits for nothing has an order.
+_WAIT_IS_OVER = select(_a.id).where(text(UNSTORED), _a.not_before <= NOW)
+_IS_ANY_OVER = _WAIT_IS_OVER.limit(1)
+_OVER = _WAIT_IS_OVER.order_by(_a.not_before).limit(_MOST_BACK).with_for_update(skip_locked=True)
+_PUT_BACK = update(assets).where(_a.id.in_(_OVER)).values(not_before=None)
+_MOST_URGENT = (
+    select(generations)
+    .where(
+        _g.id.in_(
+            select(_a.generation_id)
+            .where(text(UNSTORED), _a.not_before.is_(None), _a.deadline <= bindparam("dies_by"))
+            # In the words of the index.
+            .order_by(_a.not_before, _a.deadline)
+            .limit(bindparam("links", type_=Integer))
+        )
+    )
+    .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
     .limit(LIMIT)
+    # The generation's row is the lock: its assets are never split between two workers.
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_LEND = (
+    update(assets)
+    # Those that wait for another try as well: who works on a generation works on all of it.
+    .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
+    .values(lease=bindparam("token"), not_before=bindparam("until"), tries=_a.tries + 1)
+    .returning(_a.generation_id)
+)
+# The lease is the fence: of what another worker has taken over, nothing changes.
+_HELD = (
+    select(_a.id)
+    .where(_a.generation_id.in_(IDS), _a.lease.in_(bindparam("tokens", expanding=True)), text(UNSTORED))
     .with_for_update(skip_locked=True)
 )
-_LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
-
-
-#: assets that one transaction lets be tried again
-_BITE = 500
+_RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
+# A result takes the lease away, so one that is left belongs to a worker that told none.
+_LAST_LEASES = (
+    select(_a.generation_id, func.max(_a.lease).label("lease"))
+    .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _DUE)
+    .group_by(_a.generation_id)
+)
+_ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
+_BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 #: reason and error of an asset
 _Why = tuple[str | None, str | None]
 
 
-class Archiving(ArchiveClaims):
-    def look_again(self) -> int:
-        """Let all be tried at once that a changed setting or a newer version may have mended; how many."""
-        found = 0
-        while True:
-            with self._database.write() as connection:
-                some = connection.execute(_LOOK_AGAIN, {"now": self._database.clock(), "limit": _BITE}).rowcount
-            found += some
-            if some < _BITE:
-                return found
+class Archiving(Part):
+    def claim(
+        self, limit: int, lease: timedelta, within: timedelta | None = None, *, suspects: bool = True
+    ) -> list[ArchiveClaim]:
+        """Take the generations whose links die first, or only those of which one dies `within` that time.
 
-    def refused_bytes(self) -> int:
-        """How much lies aside in the bucket, of bytes that were refused."""
-        with self._database.read() as connection:
-            return int(connection.execute(_REFUSED_BYTES).scalar() or 0)
-
-    def note_risks(self, within: timedelta) -> int:
-        """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
-        now = self._database.clock()
+        `suspects`: those too that a worker held when it died. Such a one comes alone, and must be worked on alone.
+        """
+        self._put_back()
         with self._database.write() as connection:
-            changes = Changes(connection, now)
-            found = connection.execute(_AT_RISK, {"now": now, "dies_by": now + within}).all()
-            for row in found:
-                facts = {"index": row.index, "deadline": row.deadline.isoformat(), "error": row.error}
-                changes.event("asset.at_risk", generation_id=row.generation_id, **facts)
-            changes.flush()
-        return len(found)
+            now = self._database.clock()
+            dies_by = NEVER if within is None else now + within
+            # More links than generations, because one has several, and because other workers choose among the same now.
+            free = connection.execute(
+                _MOST_URGENT, {"now": now, "dies_by": dies_by, "links": limit * 16, "limit": limit}
+            )
+            found = {row.id: to_generation(row) for row in free}
+            if not found:
+                return []
+            last_leases = connection.execute(_LAST_LEASES, {"ids": list(found), "now": now})
+            deaths = {row.generation_id: _deaths(row.lease) + 1 for row in last_leases}
+            chosen = _to_be_taken(list(found), deaths, suspects=suspects)
+            if not chosen:
+                return []
+            token = f"{deaths.get(chosen[0], 0)}.{secrets.token_hex(8)}"
+            lent = {"now": now, "ids": chosen, "token": token, "until": now + lease}
+            held = set(connection.execute(_LEND, lent).scalars())
+            belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
+            for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
+                belongings[row.generation_id].append(to_asset(row))
+            batch_ids = {found[generation_id].batch_id for generation_id in held}
+            names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
+        if not held:
+            # Others took them all between our look and our lock; what they left is still to be looked at.
+            return self.claim(limit, lease, within, suspects=suspects)
+        return [
+            ArchiveClaim(
+                found[generation_id],
+                names.get(found[generation_id].batch_id),
+                tuple(belongings[generation_id]),
+                token,
+            )
+            for generation_id in found
+            if generation_id in held
+        ]
+
+    def _put_back(self) -> None:
+        """A transaction of its own: a claim that held the assets of others would wait for theirs in a circle."""
+        now = {"now": self._database.clock()}
+        with self._database.read() as connection:
+            if connection.execute(_IS_ANY_OVER, now).first() is None:
+                return
+        with self._database.write() as connection:
+            connection.execute(_PUT_BACK, now)
+
+    def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
+        """Hold these claims for another `lease`; one that lost its own meanwhile changes nothing."""
+        ids, tokens = [claim.generation.id for claim in claims], [claim.lease for claim in claims]
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})
 
     def record(self, done: Sequence[Archived]) -> frozenset[str]:
         """Write down what happened to each claim; the generations of those that still had their lease.
@@ -256,3 +328,15 @@ def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None =
     if (reason == Trouble.BAD_CONTENT and tries >= PATIENT_TRIES) or reason == Trouble.WORKER_DIED:
         wait = max(wait, _COSTLY_WAIT)
     return min(wait, max(LATER_WAIT, left / 4)) if left > timedelta() else wait
+
+
+def _to_be_taken(ids: Sequence[str], deaths: Mapping[str, int], *, suspects: bool) -> Sequence[str]:
+    """All that are not suspected; or the first alone if it is: should it kill again, no other suffers with it."""
+    if suspects and ids[0] in deaths:
+        return ids[:1]
+    return [generation_id for generation_id in ids if generation_id not in deaths]
+
+
+def _deaths(lease: str) -> int:
+    number, dot, _ = lease.partition(".")
+    return int(number) if dot else 0

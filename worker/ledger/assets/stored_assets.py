@@ -74,8 +74,8 @@ class Copy:
     content_type: str
 
 
-class Inventory(Part):
-    def count(self, extent: Extent) -> int:
+class StoredAssets(Part):
+    def count_stored(self, extent: Extent) -> int:
         """How many assets are stored; of a large ledger as a whole only how many there are at the most."""
         if extent != Extent():
             return sum(self._number(_COUNT_OF, ids=ids) for ids in self._generations(extent))
@@ -83,7 +83,7 @@ class Inventory(Part):
             first, last = _ends(connection)
         return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
 
-    def pages(self, extent: Extent) -> Iterator[list[Asset]]:
+    def stored_pages(self, extent: Extent) -> Iterator[list[Asset]]:
         """Stored assets, each at least once, a page at a time; each page is a transaction of its own."""
         if extent != Extent():
             yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
@@ -107,7 +107,7 @@ class Inventory(Part):
                 yield [row.id for row in rows]
                 place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
 
-    def sample(self, number: int) -> list[Asset]:
+    def sample_stored(self, number: int) -> list[Asset]:
         """So many stored assets, chosen at random, or all if there are not more."""
         found: dict[int, Asset] = {}
         tried: set[int] = set()
@@ -123,7 +123,7 @@ class Inventory(Part):
                 found = {row.id: to_asset(row) for row in connection.execute(_STORED)}
         return _random.sample(list(found.values()), min(number, len(found)))
 
-    def known(self, keys: Collection[str]) -> set[str]:
+    def known_keys(self, keys: Collection[str]) -> set[str]:
         """Those of the keys that an asset has; one pass over the assets, however many keys there are."""
         wanted = set(keys)
         found: set[str] = set()
@@ -136,12 +136,12 @@ class Inventory(Part):
             found.update(row.key for row in rows if row.key in wanted)
             after = rows[-1].id
 
-    def existing(self, generation_ids: Sequence[str]) -> set[str]:
+    def existing_generations(self, generation_ids: Sequence[str]) -> set[str]:
         """Those of the ids that generations have."""
         with self._database.read() as connection:
             return {row.id for row in select_in(connection, select(_g.id).where(_g.id.in_(IDS)), generation_ids)}
 
-    def unfinished(self) -> Iterator[tuple[Generation, str | None]]:
+    def being_archived(self) -> Iterator[tuple[Generation, str | None]]:
         """Generations whose assets are on their way into the bucket, each with the name of its batch."""
         query = select(generations).where(literal_column(BY_STATE, CleanText) == State.SUCCEEDED)
         after = ""
