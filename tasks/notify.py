@@ -16,7 +16,7 @@ from worker.bells import ring_if_due
 from worker.celery import app
 from worker.draining import LEASE, renewed
 from worker.errors import VersionTooOld
-from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
+from worker.ledger.events import EventDelivery, Handed, NotifyClaim
 from worker.posting import Line, Refusal
 from worker.redaction import described, redact
 from worker.services import Services, services
@@ -37,11 +37,11 @@ def notify() -> None:
     """Deliver what is due, to each subscriber in the order of the events; one that fails holds up no other."""
     here = services()
     known = {subscriber.name: subscriber for subscriber in named_by(here.settings)}
-    claims = here.ledger.notifying.claim(known, THREADS, LEASE)
+    claims = here.ledger.events.claim(known, THREADS, LEASE)
     if not claims:
         return
     # One try may last longer than the lease.
-    held = renewed(lambda: here.ledger.notifying.renew(claims, LEASE))
+    held = renewed(lambda: here.ledger.events.renew(claims, LEASE))
     with held, ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
         served = [pool.submit(serve, here, known[claim.subscriber], claim) for claim in claims]
     for claim, one in zip(claims, served, strict=True):
@@ -52,7 +52,7 @@ def notify() -> None:
 
 def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     """Deliver to one subscriber until nothing is due, its time is over, or a delivery fails."""
-    notifying = here.ledger.notifying
+    notifying = here.ledger.events
     wanted = functools.partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
     ends = time.monotonic() + SLICE_SECONDS
     handed: Handed | None = None
@@ -60,12 +60,12 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     with suppress(VersionTooOld), _sender(here, subscriber) as send:
         while True:
             goes_on = time.monotonic() < ends and not stopping.is_asked()
-            delivery = notifying.step(claim, LEASE, handed, more=goes_on)
+            delivery = notifying.record_and_claim_next(claim, LEASE, handed, more=goes_on)
             handed = None
             if delivery is not None:
                 refusal = _sent(send, delivery)
                 handed = Handed(delivery, refusal.reason, refusal.final) if refusal else Handed(delivery)
-            elif not goes_on or not notifying.feed(claim, wanted):
+            elif not goes_on or not notifying.enqueue_new(claim, wanted):
                 break
     notifying.release(claim)
 

@@ -79,7 +79,7 @@ def fold_counts(here: Services) -> None:
 
 
 def register_subscribers(here: Services) -> None:
-    here.ledger.notifying.register([one.name for one in named_by(here.settings)])
+    here.ledger.events.register_subscribers([one.name for one in named_by(here.settings)])
 
 
 def ring_for_what_is_due(here: Services) -> None:

@@ -39,17 +39,17 @@ FOLLOW_UP = {
     "the children not committed": Step("after", *FLUSH),
     "the children committed": Step("after", FOLLOWING, "Following.create"),
 }
-NOTIFYING = "worker.ledger.notifying"
+NOTIFYING = "worker.ledger.events.deliveries"
 #: `turn`s as for the first delivery: nothing lined up yet, lined up and taken, recorded and the next one taken
 NOTIFY = {
-    "before its claim": Step("before", NOTIFYING, "Notifying.claim"),
-    "claimed": Step("after", NOTIFYING, "Notifying.claim"),
-    "the events lined up": Step("after", NOTIFYING, "Notifying.feed"),
-    "an event taken and not sent": Step("after", NOTIFYING, "Notifying.step", turn=2),
+    "before its claim": Step("before", NOTIFYING, "Deliveries.claim"),
+    "claimed": Step("after", NOTIFYING, "Deliveries.claim"),
+    "the events lined up": Step("after", NOTIFYING, "Deliveries.enqueue_new"),
+    "an event taken and not sent": Step("after", NOTIFYING, "Deliveries.record_and_claim_next", turn=2),
     "sent and not recorded": Step("before", "tasks.notify", "Handed"),
     "its record not committed": Step("after", NOTIFYING, "_note"),
-    "its record committed": Step("after", NOTIFYING, "Notifying.step", turn=3),
-    "before its release": Step("before", NOTIFYING, "Notifying.release"),
+    "its record committed": Step("after", NOTIFYING, "Deliveries.record_and_claim_next", turn=3),
+    "before its release": Step("before", NOTIFYING, "Deliveries.release"),
 }
 WATCHING = "worker.ledger.submission.polling"
 POLL = {

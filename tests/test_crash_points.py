@@ -21,7 +21,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.creation import NewGeneration
-from worker.ledger.notifying import FIRST_LOOK
+from worker.ledger.events.deliveries import FIRST_LOOK
 from worker.ledger.schema import upgrade
 from worker.ledger.submission import Decision
 from worker.ledger.tables import events

@@ -260,7 +260,7 @@ def _overdue(here: Services) -> Iterator[Finding]:
 def _subscribers(here: Services) -> Iterator[Finding]:
     now = here.clock()
     wanted = partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
-    for one in here.ledger.notifying.troubled(wanted):
+    for one in here.ledger.events.failing_subscribers(wanted):
         waiting = "1 event waits" if one.waiting == 1 else f"{one.waiting} events wait"
         failed = "its last try failed" if one.failures == 1 else f"its last {one.failures} tries failed"
         again = f"in {duration(one.tried_at - now)}" if one.tried_at and one.tried_at > now else "now"
@@ -270,7 +270,7 @@ def _subscribers(here: Services) -> Iterator[Finding]:
 
 
 def _dead_letters(here: Services) -> Iterator[Finding]:
-    callbacks, events = here.ledger.callbacks.dead(_MANY), here.ledger.dead_letters.events(_MANY)
+    callbacks, events = here.ledger.callbacks.dead(_MANY), here.ledger.events.dead(_MANY)
     follow_ups = here.ledger.following.refused(_MANY)
     for kind, found in (("callbacks", callbacks), ("events", events), ("follow-ups", follow_ups)):
         number = len(found)

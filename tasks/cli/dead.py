@@ -49,7 +49,7 @@ def _assets(ledger: Ledger) -> Iterator[Letter]:
 
 
 def _events(ledger: Ledger) -> Iterator[Letter]:
-    for one in ledger.dead_letters.events(ALL):
+    for one in ledger.events.dead(ALL):
         facts = {"type": one.type, "generation": one.generation_id, "subscriber": one.subscriber, "tries": one.tries}
         yield Letter(f"event:{one.event_id}/{one.subscriber}", one.at, one.type, one.error, facts)
 
@@ -159,7 +159,7 @@ def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, 
                 "retry` asks for it again; nothing was changed"
             )
         follow_ups = [match["generation"] for one in chosen if (match := _FOLLOW_UP.fullmatch(one))]
-        ledger.dead_letters.dismiss(callbacks, events, person, follow_ups)
+        ledger.events.dismiss(callbacks, events, person, follow_ups)
     for letter_id in chosen:
         if as_json:
             facts = {"done": True, "by": person.name, "why": person.why}
@@ -229,7 +229,7 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
 
 
 def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
-    if ledger.dead_letters.replay_event(int(match["number"]), match["subscriber"]):
+    if ledger.events.replay(int(match["number"]), match["subscriber"]):
         return True, "will be delivered again"
     return False, "was not given up, or does not exist (it may have been pruned)"
 

@@ -166,7 +166,7 @@ def reconcile_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     for whose, name in (
         (ledger.submissions, "mark_lost_unconfirmed"),
         (ledger.assets, "note_risks"),
-        (ledger.notifying, "register"),
+        (ledger.events, "register_subscribers"),
     ):
         patch.setattr(whose, name, breaks(lambda *_: True, getattr(whose, name)))
     pipeline.submit("first")
@@ -200,7 +200,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
         pipeline.until(lambda: "generation.archived" in second.types)
     assert first.types == []
     assert "what nobody has thought of" in caplog.text
-    (troubled,) = pipeline.ledger.notifying.troubled(lambda _: True)
+    (troubled,) = pipeline.ledger.events.failing_subscribers(lambda _: True)
     assert (troubled.failures, troubled.error) == (
         1, "it could not be sent: KeyError: 'what nobody has thought of'",
     )  # fmt: skip

@@ -38,7 +38,7 @@ def ledger(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]
 def make_everything_due(ledger: Ledger) -> set[str]:
     """It was left an hour ago. What is due for the clock is a submission whose worker has died."""
     ledger.database.clock = lambda: system_clock() - timedelta(hours=1)
-    ledger.notifying.register([SUBSCRIBER])
+    ledger.events.register_subscribers([SUBSCRIBER])
     archived(ledger, batch="complete", follow_up=("upscale1",))
     archived(ledger, batch="to be described")
     succeeded(ledger)
@@ -76,10 +76,10 @@ def test_its_clock_is_not_said_to_hang(ledger: Ledger):
 
 
 def test_a_subscriber_is_left_to_newer_workers_at_once(ledger: Ledger):
-    ledger.notifying.register([SUBSCRIBER])
+    ledger.events.register_subscribers([SUBSCRIBER])
     submitted(ledger)
-    (claim,) = ledger.notifying.claim([SUBSCRIBER], 1, LEASE)
+    (claim,) = ledger.events.claim([SUBSCRIBER], 1, LEASE)
     need(ledger, NEXT)
     serve(services(), Webhook(SUBSCRIBER, SUBSCRIBER), claim)
     need(ledger, REVISION)
-    assert len(ledger.notifying.claim([SUBSCRIBER], 1, LEASE)) == 1
+    assert len(ledger.events.claim([SUBSCRIBER], 1, LEASE)) == 1

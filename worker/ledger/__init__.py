@@ -8,12 +8,11 @@ from worker.ledger.budget import Budgets
 from worker.ledger.counting import Counting
 from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database
-from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.deciding import Deciding
 from worker.ledger.deleting import Deleting
 from worker.ledger.dispatch import Dispatch
+from worker.ledger.events import Events
 from worker.ledger.following import Following
-from worker.ledger.notifying import Notifying
 from worker.ledger.outcome import Callbacks, Outcomes
 from worker.ledger.pruning import Pruning
 from worker.ledger.queries import Queries
@@ -37,13 +36,12 @@ class Ledger:
         self.outcomes = Outcomes(self.database)
         self.assets = Assets(self.database)
         self.following = Following(self.database)
-        self.notifying = Notifying(self.database)
+        self.events = Events(self.database)
         self.watching = Watching(self.database)
         self.deciding = Deciding(self.database)
         self.deleting = Deleting(self.database)
         self.rescuing = Rescuing(self.database)
         self.budgets = Budgets(self.database)
-        self.dead_letters = DeadLetters(self.database)
         self.counting = Counting(self.database)
         self.queries = Queries(self.database)
         self.restore = RestoreGuard(self.database)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text, update
 
 from worker.generation import Generation
-from worker.ledger.changes import Changes, Person
+from worker.ledger.changes import Changes
 from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Part
 from worker.ledger.rows import to_generation
@@ -107,12 +107,3 @@ class Following(Part):
             changes.reopen_batch_of(generation_id)
             changes.flush()
         return True
-
-
-def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> bool:
-    """Take it off the list; False when it is not there. Who did it and why is in the history of the generation."""
-    mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
-    if changes.connection.execute(mine.values(follow_up_error=None)).rowcount != 1:
-        return False
-    changes.event("follow_up.dismissed", generation_id=generation_id, by=person.name, why=person.why)
-    return True

@@ -12,8 +12,7 @@ from worker.generation import Asset, Generation, State, Transition
 from worker.ledger.batch_pages import batches_of, page_of_batches
 from worker.ledger.counting import counts
 from worker.ledger.database import Part
-from worker.ledger.dead_letters import Undelivered, undelivered_of
-from worker.ledger.event_order import last_settled
+from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.pruning import pruned_before

@@ -13,7 +13,7 @@ from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
-from worker.ledger.notifying import Handed
+from worker.ledger.events import Handed
 from worker.ledger.outcome import Delivery, News
 
 MINUTE = stories.MINUTE
@@ -54,13 +54,13 @@ def given_up(ledger: Ledger) -> list[str]:
 
 def undelivered(ledger: Ledger) -> str:
     """The newest event, which its subscriber wants no more."""
-    ledger.notifying.register(["billing.on_event"])
-    (claim,) = ledger.notifying.claim(["billing.on_event"], 1, MINUTE)
-    ledger.notifying.feed(claim, lambda _: True)
-    delivery = ledger.notifying.step(claim, MINUTE)
+    ledger.events.register_subscribers(["billing.on_event"])
+    (claim,) = ledger.events.claim(["billing.on_event"], 1, MINUTE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(claim, MINUTE)
     assert delivery is not None
     refused = Handed(delivery, f"it answers with {stories.LINK}", final=True)
-    ledger.notifying.step(claim, MINUTE, refused)
+    ledger.events.record_and_claim_next(claim, MINUTE, refused)
     return f"event:{delivery.event_id}/billing.on_event"
 
 
@@ -132,8 +132,8 @@ def test_events_are_delivered_again(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.submitted(ledger)
     event = undelivered(ledger)
     assert darkroom("dead", "replay", event).stdout == f"{event} will be delivered again\n"
-    (claim,) = ledger.notifying.claim(["billing.on_event"], 1, MINUTE)
-    delivery = ledger.notifying.step(claim, MINUTE)
+    (claim,) = ledger.events.claim(["billing.on_event"], 1, MINUTE)
+    delivery = ledger.events.record_and_claim_next(claim, MINUTE)
     assert delivery is not None
     assert f"event:{delivery.event_id}/billing.on_event" == event
     assert darkroom.bells == ["notify"]

@@ -22,7 +22,7 @@ from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.compatibility import REVISION
-from worker.ledger.notifying import Handed
+from worker.ledger.events import Handed
 from worker.ledger.server_clock import ServerClock, system_clock
 from worker.subscribers import webhooks
 
@@ -354,14 +354,14 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     # An hour ahead, so that it does not matter how long this takes.
     now = ledger.database.clock()
     ledger.database.clock = lambda: now + timedelta(hours=1)
-    ledger.notifying.register([webhook.name, "billing.on_event"])
+    ledger.events.register_subscribers([webhook.name, "billing.on_event"])
     stories.submitted(ledger)
     assert "subscribers" not in findings(darkroom)
-    (claim,) = ledger.notifying.claim([webhook.name], 1, stories.MINUTE)
-    ledger.notifying.feed(claim, lambda _: True)
-    delivery = ledger.notifying.step(claim, stories.MINUTE)
+    (claim,) = ledger.events.claim([webhook.name], 1, stories.MINUTE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(claim, stories.MINUTE)
     assert delivery is not None
-    ledger.notifying.step(claim, stories.MINUTE, Handed(delivery, "it answers with HTTP 503"))
+    ledger.events.record_and_claim_next(claim, stories.MINUTE, Handed(delivery, "it answers with HTTP 503"))
     stories.submitted(ledger, "task-2")
     verdict, message = findings(darkroom)["subscribers"]
     assert verdict == "warn"

@@ -31,7 +31,7 @@ from worker.generation import Refused
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
-from worker.ledger.notifying import Handed, NotifyClaim
+from worker.ledger.events import Handed, NotifyClaim
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.rescuing import Orphan
 from worker.ledger.restore_guard import ASLEEP, Marker
@@ -191,8 +191,8 @@ class Process:
 
     def notify(self, error: str | None = None) -> None:
         """Hand over what is due; with an `error`, the subscriber refuses the first one for good."""
-        while claims := self.come_again("notifying.claim", [SHOP], 9, LEASE):
-            self.try_once("notifying.renew", claims, LEASE)
+        while claims := self.come_again("events.claim", [SHOP], 9, LEASE):
+            self.try_once("events.renew", claims, LEASE)
             try:
                 self._serve(claims[0], error)
             except LedgerUnavailable:
@@ -203,14 +203,14 @@ class Process:
     def _serve(self, claim: NotifyClaim, error: str | None) -> None:
         handed = None
         while True:
-            event = self.do("notifying.step", claim, LEASE, handed)
+            event = self.do("events.record_and_claim_next", claim, LEASE, handed)
             handed = None
             if event is not None:
                 handed = Handed(event, error, final=error is not None)
                 self.told |= set() if error else {event.event_id}
-            elif not self.do("notifying.feed", claim, lambda _: True):
+            elif not self.do("events.enqueue_new", claim, lambda _: True):
                 break
-        self.do("notifying.release", claim)
+        self.do("events.release", claim)
 
     def ending(self) -> Ending:
         g, a, e = generations.c, attempts.c, events.c
@@ -242,7 +242,7 @@ REPAIRED = "asset.repaired"
 
 
 def a_batch_goes_its_way(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
+    process.repeat("events.register_subscribers", [SHOP])
     process.try_once("watching.beat", "quick@host", 4711)
     wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
     process.repeat("creation.create", wanted, "animals")
@@ -272,7 +272,7 @@ def a_batch_goes_its_way(process: Process) -> None:
 
 
 def people_decide(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
+    process.repeat("events.register_subscribers", [SHOP])
     prompts = ("cancelled", "failed", "lost", "expired", "blocked")
     with process.ledger.database.write() as connection:
         long_ago = process.clock.now - timedelta(hours=1)
@@ -309,15 +309,15 @@ def people_decide(process: Process) -> None:
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
     process.command("callbacks.replay")
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
-    process.command("dead_letters.dismiss", [process.ledger.callbacks.dead()[0].id], [], SOMEBODY)
-    while not (dead := process.ledger.dead_letters.events(9)):
+    process.command("events.dismiss", [process.ledger.callbacks.dead()[0].id], [], SOMEBODY)
+    while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
-    process.command("dead_letters.replay_event", dead[0].event_id, SHOP)
+    process.command("events.replay", dead[0].event_id, SHOP)
     process.notify()
 
 
 def a_ledger_is_restored(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
+    process.repeat("events.register_subscribers", [SHOP])
     marker: Marker = process.repeat("restore.verify_marker", None)
     process.clock.advance(ASLEEP.total_seconds() + 1)
     process.repeat("restore.marker_unreachable")
@@ -336,7 +336,7 @@ def a_ledger_is_restored(process: Process) -> None:
 
 
 def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
+    process.repeat("events.register_subscribers", [SHOP])
     process.try_once("watching.beat", "quick@host", 4711)
     process.repeat("creation.create", [new("fox", key="a")])
     sent = process.submit()

@@ -19,7 +19,7 @@ from worker.errors import VersionTooOld
 from worker.generation import State
 from worker.ledger import Ledger, compatibility, schema
 from worker.ledger.compatibility import REVISION, oldest_code
-from worker.ledger.notifying import Handed
+from worker.ledger.events import Handed
 from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import metadata
 
@@ -38,9 +38,9 @@ UNDER_WAY = {
     "assets.note_repair",
     "assets.record_manifest",
     "assets.renew_manifest",
-    "notifying.release",
-    "notifying.renew",
-    "notifying.step",
+    "events.release",
+    "events.renew",
+    "events.record_and_claim_next",
     "outcomes.apply",
     "rescuing.note_candidates",
     "submissions.record",
@@ -81,7 +81,7 @@ class OldProcess(Process):
         self.refused: set[str] = set()
 
     def do(self, verb: str, *arguments: Any, **options: Any) -> Any:
-        if verb == "notifying.step":
+        if verb == "events.record_and_claim_next":
             # It ends one thing and begins the next.
             return super().do(verb, *arguments, **options)
         try:
@@ -134,15 +134,15 @@ def test_a_callback_is_kept_whatever_the_version_of_the_receiver(ledger: Ledger)
 
 
 def test_a_delivery_under_way_is_noted_and_the_next_is_left_to_others(ledger: Ledger):
-    ledger.notifying.register([SHOP])
+    ledger.events.register_subscribers([SHOP])
     submitted(ledger, 2)
-    (claim,) = ledger.notifying.claim([SHOP], 1, LEASE)
-    ledger.notifying.feed(claim, lambda _: True)
-    first = ledger.notifying.step(claim, LEASE)
+    (claim,) = ledger.events.claim([SHOP], 1, LEASE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    first = ledger.events.record_and_claim_next(claim, LEASE)
     assert first
     with too_old(ledger):
-        assert ledger.notifying.step(claim, LEASE, Handed(first)) is None
-    second = ledger.notifying.step(claim, LEASE)
+        assert ledger.events.record_and_claim_next(claim, LEASE, Handed(first)) is None
+    second = ledger.events.record_and_claim_next(claim, LEASE)
     assert second
     assert (second.event_id > first.event_id, second.tries) == (True, 1)
 

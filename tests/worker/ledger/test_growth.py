@@ -18,7 +18,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
-from worker.ledger.notifying import Handed
+from worker.ledger.events import Handed
 from worker.ledger.outcome import Delivery, News, StoredCallback
 from worker.ledger.sizes import ledger_size
 from worker.ledger.submission import Submitted
@@ -62,7 +62,7 @@ def read(ledger: Ledger, callback: StoredCallback) -> News:
 
 def go_their_way(ledger: Ledger, count: int) -> None:
     """With key and price, two callbacks, four pictures each, and one subscriber who is told."""
-    ledger.notifying.register([SHOP])
+    ledger.events.register_subscribers([SHOP])
     prompt = "a lighthouse in the fog, number {}, cinematic, 35mm --ar 16:9"
     requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
     wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
@@ -84,11 +84,13 @@ def go_their_way(ledger: Ledger, count: int) -> None:
             ), described=True)
             for claim in lent
         ])  # fmt: skip
-    (mine,) = ledger.notifying.claim([SHOP], 1, LEASE)
+    (mine,) = ledger.events.claim([SHOP], 1, LEASE)
     handed = None
-    while (event := ledger.notifying.step(mine, LEASE, handed)) or ledger.notifying.feed(mine, lambda _: True):
+    while (event := ledger.events.record_and_claim_next(mine, LEASE, handed)) or ledger.events.enqueue_new(
+        mine, lambda _: True
+    ):
         handed = Handed(event) if event else None
-    ledger.notifying.release(mine)
+    ledger.events.release(mine)
     # As the sweep does each second.
     ledger.counting.fold()
 

@@ -18,7 +18,7 @@ from worker.generation import State
 from worker.ledger import Ledger, batch_pages
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By
-from worker.ledger.notifying import Handed
+from worker.ledger.events import Handed
 from worker.ledger.rescuing import Orphan
 from worker.ledger.tables import assets, generations
 from worker.prices import Caps, Prices, Rule
@@ -52,9 +52,9 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.rescuing.look(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
         {"ix_generations_in_flight"},
     ),
-    "subscribers": (lambda ledger: ledger.notifying.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
+    "subscribers": (lambda ledger: ledger.events.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
     "subscribers in trouble": (
-        lambda ledger: ledger.notifying.troubled(lambda _: True),
+        lambda ledger: ledger.events.failing_subscribers(lambda _: True),
         # For the deliveries PostgreSQL takes either of two indexes that begin with the subscriber.
         {"ix_subscribers_here"},
     ),
@@ -62,7 +62,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.queries.story(ledger.queries.page(limit=20)[-1].id),
         {"ix_events_generation", "ix_transitions_generation", "ix_attempts_generation"},
     ),
-    "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
+    "undelivered": (lambda ledger: ledger.events.dead(50), {"ix_deliveries_dead"}),
     "given up": (lambda ledger: ledger.assets.dead(50), {"ix_generations_by_state"}),
     "follow-ups given up": (lambda ledger: ledger.following.refused(50), {"ix_generations_follow_up_refused"}),
     "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
@@ -140,12 +140,12 @@ def plans(ledger: Ledger, verb: Callable[[Ledger], Any]) -> str:
 
 
 def fail_delivery(ledger: Ledger) -> None:
-    ledger.notifying.register(["a"])
-    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
-    ledger.notifying.feed(mine, lambda _: True)
-    delivery = ledger.notifying.step(mine, LEASE)
+    ledger.events.register_subscribers(["a"])
+    (mine,) = ledger.events.claim(["a"], 1, LEASE)
+    ledger.events.enqueue_new(mine, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.notifying.step(mine, LEASE, Handed(delivery, "it answers with HTTP 503"))
+    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it answers with HTTP 503"))
 
 
 @pytest.mark.parametrize("search", SEARCHES)

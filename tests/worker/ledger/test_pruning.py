@@ -11,7 +11,7 @@ from tests.factories import LEASE, archived, delivery, submitted, succeeded, suc
 from worker.errors import CallbackUnreadable
 from worker.ledger import Ledger, pruning
 from worker.ledger.changes import Person
-from worker.ledger.notifying import Handed
+from worker.ledger.events import Handed
 from worker.ledger.outcome import News
 from worker.ledger.sizes import ledger_size
 from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
@@ -60,18 +60,18 @@ def applied(ledger: Ledger, *verdicts: Any) -> None:
 def tell(ledger: Ledger, *names: str, error: str | None = None, most: int = 999) -> int:
     """Deliver what is due to each; how many."""
     told = 0
-    ledger.notifying.register(names)
-    for claim in ledger.notifying.claim(names, 9, LEASE):
+    ledger.events.register_subscribers(names)
+    for claim in ledger.events.claim(names, 9, LEASE):
         handed = None
         while True:
-            event = ledger.notifying.step(claim, LEASE, handed, more=told < most)
+            event = ledger.events.record_and_claim_next(claim, LEASE, handed, more=told < most)
             handed = None
             if event is not None:
                 told += 1
                 handed = Handed(event, error, final=error is not None)
-            elif told >= most or not ledger.notifying.feed(claim, lambda _: True):
+            elif told >= most or not ledger.events.enqueue_new(claim, lambda _: True):
                 break
-        ledger.notifying.release(claim)
+        ledger.events.release(claim)
     return told
 
 
@@ -79,9 +79,9 @@ def line_up(ledger: Ledger) -> None:
     """Events that wait to be delivered."""
     tell(ledger, "shop")
     archived(ledger)
-    (claim,) = ledger.notifying.claim(["shop"], 9, LEASE)
-    ledger.notifying.feed(claim, lambda _: True)
-    ledger.notifying.release(claim)
+    (claim,) = ledger.events.claim(["shop"], 9, LEASE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    ledger.events.release(claim)
 
 
 def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: FakeClock):
@@ -115,27 +115,27 @@ def test_a_dead_letter_is_kept_until_so_long_after_it_was_dismissed(ledger: Ledg
     applied(ledger, None)
     tell(ledger, "shop")
     prune(ledger)
-    (callback,), (event,) = ledger.callbacks.dead(), ledger.dead_letters.events(9)
-    ledger.dead_letters.dismiss([callback.id], [(event.event_id, "shop")], Person("somebody"))
+    (callback,), (event,) = ledger.callbacks.dead(), ledger.events.dead(9)
+    ledger.events.dismiss([callback.id], [(event.event_id, "shop")], Person("somebody"))
     clock.advance(days=29)
     prune(ledger)
-    assert ledger.dead_letters.replay_event(event.event_id, "shop")
+    assert ledger.events.replay(event.event_id, "shop")
     tell(ledger, "shop", error="410", most=1)
-    ledger.dead_letters.dismiss([], [(event.event_id, "shop")], Person("somebody"))
+    ledger.events.dismiss([], [(event.event_id, "shop")], Person("somebody"))
     clock.advance(days=29)
     applied(ledger, None)
     prune(ledger)
     assert ledger.callbacks.replay([callback.id]) == 0
     clock.advance(days=2)
     prune(ledger)
-    assert not ledger.dead_letters.replay_event(event.event_id, "shop")
+    assert not ledger.events.replay(event.event_id, "shop")
 
 
 def test_events_go_when_all_who_are_subscribed_were_told(ledger: Ledger, clock: FakeClock):
     tell(ledger, "shop", "blog")
     archived(ledger, 2)
     tell(ledger, "shop")
-    ledger.notifying.register(["shop", "blog"])
+    ledger.events.register_subscribers(["shop", "blog"])
     clock.advance(days=31)
     before = rows(ledger, events)
     assert "events" not in prune(ledger)
@@ -157,7 +157,7 @@ def test_events_of_which_somebody_is_not_told_yet_stay(ledger: Ledger, clock: Fa
 
 def test_who_left_long_ago_holds_nothing_up(ledger: Ledger, clock: FakeClock):
     line_up(ledger)
-    ledger.notifying.register([])
+    ledger.events.register_subscribers([])
     clock.advance(days=29)
     archived(ledger)
     assert "events" not in prune(ledger)

@@ -85,7 +85,7 @@ def test_moves_of_a_batch_are_told_once_in_their_order(ledger: Ledger, monkeypat
 def test_a_move_that_becomes_visible_late_is_not_passed_over(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     if ledger.database.is_sqlite:
         pytest.skip("nobody else writes meanwhile")
-    monkeypatch.setattr("worker.ledger.event_order._PATIENCE", 0.05)
+    monkeypatch.setattr("worker.ledger.events.order._PATIENCE", 0.05)
     slow, quick = queued(ledger, 2)
     with ledger.database.write() as connection:
         changes = Changes(connection, NOON)

@@ -190,8 +190,8 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
     (download,) = ledger.assets.claim(1, LEASE)
     archived(ledger, batch="c")
     manifest = ledger.assets.claim_manifest(LEASE)
-    ledger.notifying.register(["a"])
-    (subscriber,) = ledger.notifying.claim(["a"], 1, LEASE)
+    ledger.events.register_subscribers(["a"])
+    (subscriber,) = ledger.events.claim(["a"], 1, LEASE)
     (post,) = claimed(ledger)
     ledger.callbacks.store([delivery(post.attempt_id)])
     (callback,) = ledger.callbacks.claim(1, LEASE)
@@ -204,7 +204,7 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
             ledger.submissions.mark_lost_unconfirmed(),
             len(ledger.assets.claim(9, LEASE)),
             ledger.assets.claim_manifest(LEASE) is not None,
-            len(ledger.notifying.claim(["a"], 9, LEASE)),
+            len(ledger.events.claim(["a"], 9, LEASE)),
             len(ledger.callbacks.claim(9, LEASE)),
         )
 
@@ -303,28 +303,28 @@ def test_a_failure_that_may_be_none_is_looked_at_again_within_the_hour(ledger: L
 
 
 def test_subscribers_are_told_at_once(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     submitted(ledger)
-    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
-    assert ledger.notifying.feed(mine, lambda _: True)
-    ledger.notifying.release(mine)
+    (mine,) = ledger.events.claim(["a"], 1, LEASE)
+    assert ledger.events.enqueue_new(mine, lambda _: True)
+    ledger.events.release(mine)
     clock.now -= ahead
     ledger.watching.due()
     clock.advance(5)
-    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
-    assert ledger.notifying.step(mine, LEASE)
+    (mine,) = ledger.events.claim(["a"], 1, LEASE)
+    assert ledger.events.record_and_claim_next(mine, LEASE)
 
 
 def test_a_failed_subscriber_is_tried_again_within_minutes(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE subscribers SET not_before = :at"), {"at": _stored(ledger, clock)})
     submitted(ledger)
     clock.now -= ahead
     ledger.watching.due()
-    assert ledger.notifying.claim(["a"], 1, LEASE) == []
+    assert ledger.events.claim(["a"], 1, LEASE) == []
     clock.advance(minutes=5)
-    assert len(ledger.notifying.claim(["a"], 1, LEASE)) == 1
+    assert len(ledger.events.claim(["a"], 1, LEASE)) == 1
 
 
 def _stored(ledger: Ledger, clock: FakeClock) -> object:

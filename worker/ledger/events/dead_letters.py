@@ -11,10 +11,9 @@ from sqlalchemy import Column, Connection, Update, bindparam, func, select, text
 from worker.errors import NotFound
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
-from worker.ledger.following import dismiss_refused
 from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
 from worker.ledger.statements import IDS, select_in, update_row
-from worker.ledger.tables import SET_ASIDE, assets, callbacks, events, generations
+from worker.ledger.tables import FOLLOW_UP_REFUSED, SET_ASIDE, callbacks, events, generations
 from worker.ledger.types import CleanText
 
 _CHUNK = 1000
@@ -34,7 +33,7 @@ class Undelivered:
     state: str
 
 
-_d, _e, _a, _g = deliveries.c, events.c, assets.c, generations.c
+_d, _e, _g = deliveries.c, events.c, generations.c
 _c = callbacks.c
 _FACTS = (_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries, _d.error, _d.state)
 _OF_GENERATION = (
@@ -46,7 +45,7 @@ _OF_GENERATION = (
 
 
 class DeadLetters(Part):
-    def events(self, limit: int) -> list[Undelivered]:
+    def dead(self, limit: int) -> list[Undelivered]:
         """Events that were given up, by subscriber, each the newest first."""
         query = (
             select(*_FACTS)
@@ -58,7 +57,7 @@ class DeadLetters(Part):
         with self._database.read() as connection:
             return [Undelivered(*row) for row in connection.execute(query)]
 
-    def replay_event(self, event_id: int, subscriber: str) -> bool:
+    def replay(self, event_id: int, subscriber: str) -> bool:
         """Deliver an event once more, from the first try; False when it was not given up."""
         now = self._database.clock()
         mine = {"subscriber": subscriber, "event_id": event_id}
@@ -109,6 +108,15 @@ class DeadLetters(Part):
                 values = {"state": "dismissed", "delivered_at": now, "error": _and_said(_d.error)}
                 change = update(deliveries).where(*dead).values(values)
                 _in_chunks(connection, change, ids, said)
+
+
+def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> bool:
+    """Take it off the list; False when it is not there. Who did it and why is in the history of the generation."""
+    mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
+    if changes.connection.execute(mine.values(follow_up_error=None)).rowcount != 1:
+        return False
+    changes.event("follow_up.dismissed", generation_id=generation_id, by=person.name, why=person.why)
+    return True
 
 
 def undelivered_of(connection: Connection, generation_id: str) -> list[Undelivered]:

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
 
 from worker.ledger.database import Part
-from worker.ledger.event_order import NEWEST, last_settled
+from worker.ledger.events.failing_subscribers import Troubled, find_troubled
+from worker.ledger.events.order import NEWEST, last_settled
 from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, deliveries, subscribers
 from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
 from worker.ledger.tables import events, generations
-from worker.ledger.troubled import Troubled, find_troubled
 from worker.ledger.types import CleanText
 
 #: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
@@ -96,8 +96,8 @@ def pause_after(failures: int) -> timedelta:
     return min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_PAUSE)
 
 
-class Notifying(Part):
-    def register(self, names: Collection[str]) -> None:
+class Deliveries(Part):
+    def register_subscribers(self, names: Collection[str]) -> None:
         """Note who is subscribed now; who is new is told of what happened lately, who left loses nothing."""
         with self._database.read() as connection:
             if set(connection.execute(select(_s.name).where(text(SUBSCRIBED))).scalars()) == set(names):
@@ -137,7 +137,7 @@ class Notifying(Part):
                 mine = {"name": claim.subscriber, "lease": claim.lease}
                 update_row(connection, subscribers, mine, lease_until=until)
 
-    def feed(self, claim: NotifyClaim, is_wanted: Callable[[str], bool]) -> int:
+    def enqueue_new(self, claim: NotifyClaim, is_wanted: Callable[[str], bool]) -> int:
         """Line up the next events that were recorded, those of wanted types; how many were looked at."""
         horizon = last_settled(self._database)
         if horizon is None:
@@ -157,7 +157,7 @@ class Notifying(Part):
                 connection.execute(insert_ignoring(connection, deliveries), rows)
         return len(news)
 
-    def step(
+    def record_and_claim_next(
         self, claim: NotifyClaim, lease: timedelta, handed: Handed | None = None, *, more: bool = True
     ) -> EventDelivery | None:
         """Write down how the last delivery went, and take the oldest that is due, in one transaction.
@@ -191,7 +191,7 @@ class Notifying(Part):
         with self._database.write(under_way=True) as connection:
             update_row(connection, subscribers, mine, lease=None, lease_until=None)
 
-    def troubled(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:
+    def failing_subscribers(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:
         """Subscribers whose last delivery failed, and for whom events of wanted types wait."""
         with self._database.read() as connection:
             return find_troubled(connection, is_wanted, retry_wait)
