@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status
-from worker.ledger.rescuing import Orphan, Place, Placed
+from worker.ledger.generations import Orphan, Place, Placed
 from worker.prices import Prices
 from worker.providers.listing import ListedTask
 from worker.redaction import described
@@ -47,7 +47,9 @@ def adopt(
     name, account = whose
     provider = here.provider(name, account)
     try:
-        adopted = here.ledger.rescuing.adopt(name, [orphan_of(task) for task in tasks], account, waiting, prices)
+        adopted = here.ledger.generations.import_tasks(
+            name, [orphan_of(task) for task in tasks], account, waiting, prices
+        )
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
@@ -57,7 +59,7 @@ def adopt(
         log.exception("task %s cannot be taken in", tasks[0].outcome.task_id)
         return [(Placed(Place.REFUSED, error=described(error)), False)]
     told = [(index, one.attempt_id) for index, one in enumerate(adopted) if one.attempt_id is not None]
-    verdicts = here.ledger.outcomes.apply(
+    verdicts = here.ledger.generations.apply_outcomes(
         [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]
     )
     applied = {index for (index, _), verdict in zip(told, verdicts, strict=True) if verdict == "applied"}

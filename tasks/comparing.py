@@ -10,7 +10,7 @@ from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.ledger.rescuing import EARLIER, Place
+from worker.ledger.generations import EARLIER, Place
 from worker.providers import PROVIDERS, Provider
 from worker.providers.listing import Listed, ListedTask
 from worker.services import Services
@@ -83,9 +83,9 @@ def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Comp
     waiting = _Waiting(ledger, provider.name)
     title = title_of(provider.name, compared.account)
     for page in pages(title, provider.recent(since), PAGE):
-        placed = ledger.rescuing.look(provider.name, [orphan_of(task) for task in page], compared.account)
+        placed = ledger.generations.match_tasks(provider.name, [orphan_of(task) for task in page], compared.account)
         owners = [one.generation_id for one in placed if one.place is Place.MARKED and one.generation_id]
-        states = {one.id: one.state for one in ledger.queries.get(owners)} if owners else {}
+        states = {one.id: one.state for one in ledger.generations.get(owners)} if owners else {}
         compared.tasks += len(page)
         for task, one in zip(page, placed, strict=True):
             task_id = str(task.outcome.task_id)
@@ -111,7 +111,7 @@ class _Waiting:
     def __init__(self, ledger: Ledger, provider: str) -> None:
         self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
         before = None
-        while page := ledger.queries.page(state=State.QUEUED, limit=WAITING_PAGE, before=before):
+        while page := ledger.generations.page(state=State.QUEUED, limit=WAITING_PAGE, before=before):
             before = page[-1].id
             for one in page:
                 if one.provider == provider:

@@ -7,7 +7,7 @@ from worker.bells import ring
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 from worker.providers import provider_class
 from worker.providers.capability import Prompt
 from worker.recipe import FollowUp, expand
@@ -24,7 +24,7 @@ def follow_up() -> None:
     """Create what archived generations ask for: exactly once, however often this runs."""
     here = services()
     created = 0
-    while not stopping.is_asked() and (parents := here.ledger.following.due(BATCH)):
+    while not stopping.is_asked() and (parents := here.ledger.generations.due_follow_ups(BATCH)):
         created += sum(_create(here, parent) for parent in parents)
     if created:
         ring("dispatch")
@@ -38,17 +38,19 @@ def _create(here: Services, parent: Generation) -> int:
         raise
     except Exception as error:
         log.exception("the follow-ups of %s cannot be created", parent.id)
-        here.ledger.following.failed(parent, described(error))
+        here.ledger.generations.record_follow_up_failure(parent, described(error))
         return 0
 
 
 def _create_all(here: Services, parent: Generation) -> int:
     settings = here.settings
     if parent.depth >= settings.darkroom_max_depth:
-        return here.ledger.following.create(parent, [], [f"depth {parent.depth} is as deep as follow-ups may go"])
+        return here.ledger.generations.create_follow_ups(
+            parent, [], [f"depth {parent.depth} is as deep as follow-ups may go"]
+        )
     wanted, refused = expand(parent.follow_up, parent.actions, limit=settings.darkroom_max_follow_ups)
     children = [child_of(parent, item, dedupe=f"{parent.id}/{item.action}") for item in wanted]
-    return here.ledger.following.create(parent, children, refused)
+    return here.ledger.generations.create_follow_ups(parent, children, refused)
 
 
 def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:

@@ -195,7 +195,7 @@ def apply(here: Services, news: list[News]) -> None:
 def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
     """All in one transaction; if one of them cannot be written down, each in its own."""
     try:
-        return list(zip(news, here.ledger.outcomes.apply(news), strict=True))
+        return list(zip(news, here.ledger.generations.apply_outcomes(news), strict=True))
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:

@@ -72,6 +72,6 @@ def _lines(here: Services, batch_id: str) -> Iterator[bytes]:
     ids = here.ledger.assets.generations_of_batch(batch_id)
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
-        assets = here.ledger.queries.assets_of(page)
-        for generation in here.ledger.queries.get(page):
+        assets = here.ledger.generations.assets_of(page)
+        for generation in here.ledger.generations.get(page):
             yield manifest_line(generation, assets[generation.id])

@@ -17,8 +17,8 @@ from worker.celery import app
 from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
+from worker.ledger.generations import EARLIER, WithoutTask
 from worker.ledger.outcome import News
-from worker.ledger.rescuing import EARLIER, WithoutTask
 from worker.ledger.submission import Silent
 from worker.providers import Provider
 from worker.providers.listing import Listed, ListedTask, Shown
@@ -144,9 +144,9 @@ def _listed(here: Services, provider: Provider, attempt_id: str, task: ListedTas
 
 def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask], since: datetime) -> Matches:
     """Of submissions without a mark, those whose requests the list shows."""
-    rescuing = here.ledger.rescuing
+    rescuing = here.ledger.generations
     marked = [task for task in tasks if task.marks]
-    known = rescuing.known(
+    known = rescuing.known_tasks(
         provider.name,
         account,
         [str(task.outcome.task_id) for task in tasks],

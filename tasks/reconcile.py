@@ -71,7 +71,7 @@ def tell_of_risks(here: Services) -> None:
 
 
 def remove_abandoned_batches(here: Services) -> None:
-    here.ledger.creation.remove_abandoned()
+    here.ledger.generations.remove_abandoned()
 
 
 def fold_counts(here: Services) -> None:

@@ -4,7 +4,7 @@ from tests.crashing import Step
 
 OUTCOMES, FLUSH = "worker.ledger.outcome.outcomes", ("worker.ledger.changes", "Changes.flush")
 SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outcome.callbacks"
-ARCHIVING, FOLLOWING = "worker.ledger.assets.archiving", "worker.ledger.following"
+ARCHIVING, FOLLOWING = "worker.ledger.assets.archiving", "worker.ledger.generations.follow_ups"
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
 SUBMIT = {
@@ -22,7 +22,7 @@ INGEST = {
     "claimed": Step("after", INBOX, "Callbacks.claim"),
     "the callback read": Step("after", ACEDATA, "AceDataCloud.parse_callback"),
     "its outcome not committed": Step("after", OUTCOMES, "_apply"),
-    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
+    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply_outcomes"),
 }
 ARCHIVE = {
     "before its claim": Step("before", ARCHIVING, "Archiving.claim"),
@@ -34,10 +34,10 @@ ARCHIVE = {
     "its record committed": Step("after", ARCHIVING, "Archiving.record"),
 }
 FOLLOW_UP = {
-    "before its look": Step("before", FOLLOWING, "Following.due"),
-    "its parent found": Step("after", FOLLOWING, "Following.due"),
+    "before its look": Step("before", FOLLOWING, "FollowUps.due_follow_ups"),
+    "its parent found": Step("after", FOLLOWING, "FollowUps.due_follow_ups"),
     "the children not committed": Step("after", *FLUSH),
-    "the children committed": Step("after", FOLLOWING, "Following.create"),
+    "the children committed": Step("after", FOLLOWING, "FollowUps.create_follow_ups"),
 }
 NOTIFYING = "worker.ledger.events.deliveries"
 #: `turn`s as for the first delivery: nothing lined up yet, lined up and taken, recorded and the next one taken
@@ -57,7 +57,7 @@ POLL = {
     "claimed and nobody asked": Step("after", WATCHING, "Polling.claim_polls"),
     "the answer not applied": Step("after", ACEDATA, "AceDataCloud.fetch"),
     "its outcome not committed": Step("after", OUTCOMES, "_apply"),
-    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
+    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply_outcomes"),
     "the next question noted": Step("after", WATCHING, "Polling.record_polled"),
 }
 MANIFESTS = "worker.ledger.assets.manifests"

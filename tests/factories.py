@@ -12,8 +12,8 @@ from worker.generation import Generation, GenerationRequest, Link, Operation, Ou
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
-from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
 from worker.ledger.outcome import Delivery, News
 from worker.ledger.submission import Claim, Decision, Silent, Submitted
 
@@ -32,7 +32,7 @@ def new(prompt: str = "a red fox", *, key: str | None = None, **facts: Any) -> N
 
 
 def queued(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts: Any) -> list[Generation]:
-    return ledger.creation.create([new(f"fox {number}", **facts) for number in range(count)], batch)
+    return ledger.generations.create([new(f"fox {number}", **facts) for number in range(count)], batch)
 
 
 def claimed(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts: Any) -> list[Claim]:
@@ -52,7 +52,7 @@ def submitted(ledger: Ledger, count: int = 1, **facts: Any) -> list[Claim]:
 
 def succeeded(ledger: Ledger, count: int = 1, *, links: int = 1, **facts: Any) -> list[Claim]:
     claims = submitted(ledger, count, **facts)
-    ledger.outcomes.apply([success(claim, links=links) for claim in claims])
+    ledger.generations.apply_outcomes([success(claim, links=links) for claim in claims])
     return claims
 
 
@@ -121,20 +121,20 @@ def one(ledger: Ledger, generation: str | Claim | Generation) -> Generation:
     if isinstance(generation, Claim):
         generation = generation.generation
     generation_id = generation if isinstance(generation, str) else generation.id
-    return ledger.queries.get([generation_id])[0]
+    return ledger.generations.get([generation_id])[0]
 
 
 def history(ledger: Ledger, claim: Claim) -> list[State]:
     generation_id = claim.generation.id
-    return [transition.to_state for transition in ledger.queries.transitions_of([generation_id])[generation_id]]
+    return [transition.to_state for transition in ledger.generations.transitions_of([generation_id])[generation_id]]
 
 
 def events_of(ledger: Ledger, claim: Claim) -> list[str]:
-    return [event.type for event in ledger.queries.story(claim.generation.id).events]
+    return [event.type for event in ledger.generations.story(claim.generation.id).events]
 
 
 def attempts_of(ledger: Ledger, claim: Claim) -> list[str]:
-    return [attempt.state for attempt in ledger.queries.story(claim.generation.id).attempts]
+    return [attempt.state for attempt in ledger.generations.story(claim.generation.id).attempts]
 
 
 def at_once(*calls: Callable[[], Result]) -> list[Result | Exception]:

@@ -22,8 +22,8 @@ def kept(ledger: Ledger, archive: Archive, count: int, *, batch: str | None = No
             succeeded(ledger, min(_MOST, count - start), batch=batch)
             claims = ledger.assets.claim(_MOST, LEASE)
             ledger.assets.record(list(pool.map(lambda claim: _kept(archive, claim), claims)))
-    ids = [one.id for one in ledger.queries.page(limit=count)][::-1]
-    return [asset for assets in ledger.queries.assets_of(ids).values() for asset in assets]
+    ids = [one.id for one in ledger.generations.page(limit=count)][::-1]
+    return [asset for assets in ledger.generations.assets_of(ids).values() for asset in assets]
 
 
 def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:

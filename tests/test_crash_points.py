@@ -20,8 +20,8 @@ from worker.draining import LEASE
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
-from worker.ledger.creation import NewGeneration
 from worker.ledger.events.deliveries import FIRST_LOOK
+from worker.ledger.generations import NewGeneration
 from worker.ledger.schema import upgrade
 from worker.ledger.submission import Decision
 from worker.ledger.tables import events
@@ -132,7 +132,7 @@ def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
 @pytest.mark.parametrize("step", MANIFEST)
 def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
     wanted = [NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt)) for prompt in ("a fox", "an owl")]
-    made = pipeline.ledger.creation.create(wanted, f"animals {step}")
+    made = pipeline.ledger.generations.create(wanted, f"animals {step}")
     pipeline.until(lambda: all(pipeline.get(one.id).state is State.ARCHIVED for one in made))
     pipeline.bells.clear()
     assert crash(pipeline, "manifest", MANIFEST[step]) == CRASHED
@@ -159,7 +159,7 @@ def taken(
 @pytest.mark.parametrize("step", NOTIFY)
 def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: str) -> None:
     claims = submitted(pipeline.ledger, 2)
-    pipeline.ledger.outcomes.apply([failure(claim) for claim in claims])
+    pipeline.ledger.generations.apply_outcomes([failure(claim) for claim in claims])
     assert crash(pipeline, "notify", NOTIFY[step]) == CRASHED
     recover(pipeline, lambda: "notify" not in pipeline.ledger.watching.due())
     with pipeline.ledger.database.read() as connection:

@@ -38,10 +38,12 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
     missing = 0
     by = who()
     with open_services() as here:
-        here.ledger.queries.get([match["generation"] for match in wanted if match])  # all of them, or nothing is done
+        here.ledger.generations.get(
+            [match["generation"] for match in wanted if match]
+        )  # all of them, or nothing is done
         for match in filter(None, wanted):
             generation_id, index = match["generation"], match["index"]
-            of_it = here.ledger.queries.assets_of([generation_id])[generation_id]
+            of_it = here.ledger.generations.assets_of([generation_id])[generation_id]
             chosen = [one for one in of_it if index is None or one.index == int(index)]
             kept = [one for one in chosen if one.refused is not None and one.state in _OPEN]
             if not kept:

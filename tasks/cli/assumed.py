@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 from worker.prices import Prices, tier_of
 from worker.providers import provider_class
 from worker.surcharges import extras_of_options, highest_known

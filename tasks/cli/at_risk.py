@@ -29,7 +29,7 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
         assets = ledger.assets.at_risk(now + within)
         unread = ledger.callbacks.unread()
         ids = list(dict.fromkeys([*(one.generation_id for one in assets), *(str(one.generation_id) for one in unread)]))
-        owners = {one.id: one for one in ledger.queries.get(ids)} if ids else {}
+        owners = {one.id: one for one in ledger.generations.get(ids)} if ids else {}
     for asset in assets:
         owner = owners[asset.generation_id]
         if as_json:

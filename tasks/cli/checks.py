@@ -238,7 +238,7 @@ def _budgets(here: Services) -> Iterator[Finding]:
 
 
 def _states(here: Services) -> Iterator[Finding]:
-    counts = here.ledger.queries.counts()
+    counts = here.ledger.generations.counts()
     if unconfirmed := counts.get(State.UNCONFIRMED):
         advice = "`darkroom unconfirmed` tells what is known of them, `darkroom resolve` takes what you find out"
         message = f"{unconfirmed} may have been taken and paid for, nobody knows: {advice}"
@@ -250,7 +250,7 @@ def _states(here: Services) -> Iterator[Finding]:
 
 def _overdue(here: Services) -> Iterator[Finding]:
     now = here.clock()
-    submitted = here.ledger.queries.page(state=State.SUBMITTED, limit=_MANY)
+    submitted = here.ledger.generations.page(state=State.SUBMITTED, limit=_MANY)
     overdue = [one for one in submitted if now - (one.submitted_at or now) > _OVERDUE]
     if overdue:
         message = f"{len(overdue)} were submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
@@ -271,7 +271,7 @@ def _subscribers(here: Services) -> Iterator[Finding]:
 
 def _dead_letters(here: Services) -> Iterator[Finding]:
     callbacks, events = here.ledger.callbacks.dead(_MANY), here.ledger.events.dead(_MANY)
-    follow_ups = here.ledger.following.refused(_MANY)
+    follow_ups = here.ledger.generations.refused_follow_ups(_MANY)
     for kind, found in (("callbacks", callbacks), ("events", events), ("follow-ups", follow_ups)):
         number = len(found)
         if number:

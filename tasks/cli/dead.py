@@ -55,7 +55,7 @@ def _events(ledger: Ledger) -> Iterator[Letter]:
 
 
 def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
-    for one in ledger.following.refused(ALL):
+    for one in ledger.generations.refused_follow_ups(ALL):
         what = ", ".join(one.follow_up)
         yield Letter(f"follow-up:{one.generation_id}", one.at, what, one.error, {"generation": one.generation_id})
 
@@ -210,20 +210,20 @@ def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
 
 def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     try:
-        (generation,) = ledger.queries.get([match["generation"]])
+        (generation,) = ledger.generations.get([match["generation"]])
     except NotFound:
         return False, "belongs to no generation that the ledger knows"
-    assets = ledger.queries.assets_of([generation.id])[generation.id]
+    assets = ledger.generations.assets_of([generation.id])[generation.id]
     asset = next((one for one in assets if one.index == int(match["index"])), None)
     if asset is None:
         return False, "does not exist"
     # Never another state: what FAILED would be submitted again, and paid for.
     if generation.state is State.EXPIRED and asset.state == "expired":
-        ledger.deciding.retry([generation.id])
+        ledger.generations.retry([generation.id])
         return True, "will be asked for and archived again"
     if asset.state == "waiting":
         # Perhaps for the sake of another asset of this generation: they are asked for together.
-        ledger.deciding.retry([generation.id])
+        ledger.generations.retry([generation.id])
         return True, "is being archived again already"
     return False, f"was not given up: it is {asset.state}, its generation {generation.state}"
 
@@ -235,7 +235,7 @@ def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
 
 
 def _follow_up_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
-    if ledger.following.retry(match["generation"]):
+    if ledger.generations.retry_follow_ups(match["generation"]):
         return True, "will be created again"
     return False, "was not given up, or does not exist"
 

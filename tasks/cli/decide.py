@@ -11,7 +11,7 @@ from worker.account_keys import title_of
 from worker.errors import ConfigurationError
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.queries import Queries
+from worker.ledger.generations import Generations
 from worker.providers import PROVIDERS, account_keys
 
 PAGE = 1000
@@ -66,11 +66,11 @@ def retry(
     with open_ledger() as ledger:
         states = [State.FAILED, State.EXPIRED]
         chosen = list(dict.fromkeys(generation_ids)) or _in_batch(ledger, str(batch), states)
-        before = {one.id: one.state for one in ledger.queries.get(chosen)}
-        after = ledger.deciding.retry(chosen, may_pay_twice=may_pay_twice)
+        before = {one.id: one.state for one in ledger.generations.get(chosen)}
+        after = ledger.generations.retry(chosen, may_pay_twice=may_pay_twice)
         changed = {one: state for one, state in after.items() if state != before[one] and before[one] in states}
         changed |= {one: state for one, state in after.items() if state is State.SUCCEEDED}
-        awaited = ledger.deciding.awaited([one for one in chosen if one not in changed])
+        awaited = ledger.generations.awaited([one for one in chosen if one not in changed])
 
     def told(generation_id: str) -> str:
         if generation_id in changed:
@@ -102,7 +102,7 @@ def cancel(ctx: click.Context, generation_ids: tuple[str, ...], batch: str | Non
         raise click.UsageError("give either GENERATIONs or --batch")
     with open_ledger() as ledger:
         chosen = list(dict.fromkeys(generation_ids)) or _in_batch(ledger, str(batch), [State.QUEUED])
-        after = ledger.deciding.cancel(chosen)
+        after = ledger.generations.cancel(chosen)
     cancelled = {one: state for one, state in after.items() if state is State.CANCELLED}
 
     def told(generation_id: str) -> str:
@@ -154,10 +154,10 @@ def _require_account(provider: str, account: str) -> None:
 
 def _in_batch(ledger: Ledger, batch: str, states: Sequence[State]) -> list[str]:
     newest_batch(ledger, batch)  # which tells an unknown batch from one without such generations
-    return [one for state in states for one in _ids(ledger.queries, batch, state)]
+    return [one for state in states for one in _ids(ledger.generations, batch, state)]
 
 
-def _ids(queries: Queries, batch: str, state: State) -> list[str]:
+def _ids(queries: Generations, batch: str, state: State) -> list[str]:
     ids: list[str] = []
     while page := queries.page(state=state, batch=batch, limit=PAGE, before=ids[-1] if ids else None):
         ids += [one.id for one in page]

@@ -52,22 +52,26 @@ def delete(
         chosen = list(dict.fromkeys(generation_ids)) or here.ledger.assets.generations_of_batch(
             newest_batch(here.ledger, str(batch))
         )
-        here.ledger.queries.get(chosen)  # all of them, or nothing is done
+        here.ledger.generations.get(chosen)  # all of them, or nothing is done
         if objects:
             here.archive.check()
         refused = 0
         for start in range(0, len(chosen), _BITE):
             some = chosen[start : start + _BITE]
-            obstacles = here.ledger.deleting.delete(some, person) if yes else here.ledger.deleting.obstacles(some)
+            obstacles = (
+                here.ledger.generations.delete(some, person)
+                if yes
+                else here.ledger.generations.obstacles_to_delete(some)
+            )
             refused += len(obstacles)
             deleted = [one for one in some if one not in obstacles]
-            left = here.ledger.deleting.objects(deleted)
+            left = here.ledger.generations.objects_to_delete(deleted)
             if yes and objects:
                 _delete_objects(here, deleted, left)
             for one in some:
                 _tell(one, obstacles.get(one), [asset for asset, _ in left if asset.generation_id == one],
                       done=yes, objects=objects, as_json=as_json)  # fmt: skip
-        children = here.ledger.deleting.children(chosen)
+        children = here.ledger.generations.children(chosen)
     if children:
         note(f"their follow-ups stay: {' '.join(children[:10])}{' …' if len(children) > 10 else ''}")
     if not yes:
@@ -94,9 +98,9 @@ def _tell(
 
 def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequence[tuple[Asset, bool]]) -> None:
     """All that lies in the bucket of deleted generations; an object that another one needs too stays."""
-    generations = here.ledger.queries.get(generation_ids)
+    generations = here.ledger.generations.get(generation_ids)
     names = here.ledger.assets.batch_names({one.batch_id for one in generations})
-    assets = here.ledger.queries.assets_of(generation_ids)
+    assets = here.ledger.generations.assets_of(generation_ids)
     own = {asset.id for asset, is_shared in left if not is_shared}
 
     def delete_all_of(generation: Generation) -> None:
@@ -111,7 +115,7 @@ def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequenc
             pool.shutdown(cancel_futures=True)
             kept = "the ledger has forgotten them, but some of their objects are left: say it again"
             raise type(error)(f"{error}; {kept}") from error
-    here.ledger.deleting.objects_are_gone([asset.id for asset, _ in left])
+    here.ledger.generations.record_objects_deleted([asset.id for asset, _ in left])
 
 
 def _delete(

@@ -131,13 +131,13 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
     with closing(Ledger(load_settings().ledger_url)) as ledger:
-        made = ledger.creation.create(wishes(), BATCH)
+        made = ledger.generations.create(wishes(), BATCH)
         note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
         ring("dispatch")
         scope = BatchScope(ledger, BATCH)
         _follow(scope, signals, log, limit)
         generations = sorted(scope.all(), key=lambda one: one.id)
-        assets = ledger.queries.assets_of([one.id for one in generations])
+        assets = ledger.generations.assets_of([one.id for one in generations])
     return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
 
 

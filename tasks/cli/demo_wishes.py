@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.generation import GenerationRequest, Operation
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 
 BATCH = "demo"
 

@@ -45,7 +45,7 @@ def list_generations(state: str | None, batch: str | None, limit: int, as_json: 
 def _pages(ledger: Ledger, state: State | None, batch: str | None, limit: int) -> Iterator[list[Generation]]:
     before = None
     while limit > 0:
-        page = ledger.queries.page(state=state, batch=batch, limit=min(limit, PAGE), before=before)
+        page = ledger.generations.page(state=state, batch=batch, limit=min(limit, PAGE), before=before)
         if not page:
             return
         yield page
@@ -55,7 +55,7 @@ def _pages(ledger: Ledger, state: State | None, batch: str | None, limit: int) -
 
 def _print_records(ledger: Ledger, page: list[Generation], waits: Sequence[Wait]) -> None:
     ids = [generation.id for generation in page]
-    assets, histories = ledger.queries.assets_of(ids), ledger.queries.transitions_of(ids)
+    assets, histories = ledger.generations.assets_of(ids), ledger.generations.transitions_of(ids)
     for one in page:
         waits_for = {"waits_for": record_of(wait_of(one, waits))}
         print_json(with_results(one, assets[one.id], histories[one.id]) | waits_for)

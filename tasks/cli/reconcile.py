@@ -16,7 +16,7 @@ from tasks.comparing import PAGE, compare
 from worker.account_keys import title_of
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State
-from worker.ledger.rescuing import Place
+from worker.ledger.generations import Place
 from worker.ledger.restore_guard import Gate
 from worker.redaction import redact
 from worker.restore_marker import keep_watch, read, write
@@ -52,7 +52,7 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
             # While nothing is submitted yet: what is found in the line is not submitted again.
             adopted = _adopted(here, report)
             _open(here, report)
-            queued = here.ledger.queries.counts().get(State.QUEUED, 0)
+            queued = here.ledger.generations.counts().get(State.QUEUED, 0)
             report = replace(report, gate=here.ledger.restore.state(), opened=True, adopted=adopted, queued=queued)
     if as_json:
         print_json(document(report))
@@ -84,7 +84,7 @@ def _report(here: Services, since: timedelta | None) -> Report:
         since=start,
         compared=list(compare(here, start, pages)),
         callbacks=[one.id for one in aside if one.verdict == "orphan" and one.received_at >= start],
-        queued=here.ledger.queries.counts().get(State.QUEUED, 0),
+        queued=here.ledger.generations.counts().get(State.QUEUED, 0),
     )
 
 

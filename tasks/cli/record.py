@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.cli.output import links_hidden, secrets_hidden
 from worker.generation import Asset, Generation, Transition, iso
-from worker.ledger.queries import Story
+from worker.ledger.generations import Story
 
 
 def of_generation(generation: Generation) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
 
     Raises DarkroomError with why they cannot be had. Nothing is put whose hash is not the recorded one.
     """
-    (generation,) = here.ledger.queries.get([asset.generation_id])
+    (generation,) = here.ledger.generations.get([asset.generation_id])
     name = here.ledger.assets.batch_names([generation.batch_id]).get(generation.batch_id)
     wanted = StoredAsset(str(asset.key), str(asset.sha256), asset.bytes or 0, str(asset.content_type))
     store = partial(put, here, generation, wanted, index=asset.index, batch_name=name, replace=True)

@@ -14,7 +14,7 @@ from tasks.cli.span import read_span
 from worker.account_keys import title_of
 from worker.errors import DarkroomError, QueryFailed
 from worker.generation import Status
-from worker.ledger.rescuing import Place, Placed
+from worker.ledger.generations import Place, Placed
 from worker.providers.listing import ListedTask
 from worker.services import Services
 
@@ -55,7 +55,7 @@ def _rescue(here: Services, name: str, account: str, since: datetime, *, dry_run
     """One account; how many were known, taken and left."""
     told: Counter[str] = Counter()
     for page in pages(title_of(name, account), here.provider(name, account).recent(since), PAGE):
-        placed = here.ledger.rescuing.look(name, [orphan_of(task) for task in page], account)
+        placed = here.ledger.generations.match_tasks(name, [orphan_of(task) for task in page], account)
         done = [_would(task, place) for task, place in zip(page, placed, strict=True)]
         if not dry_run and any(done):
             placed, done = _take(here, (name, account), page, placed, done)

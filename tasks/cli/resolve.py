@@ -59,7 +59,7 @@ def resolve(
 
 def _check_task(here: Services, generation_id: str, task_id: str) -> None:
     """Raise NotFound for a task that the provider does not know: adopted, it would soon be a failure."""
-    (generation,) = here.ledger.queries.get([generation_id])
+    (generation,) = here.ledger.generations.get([generation_id])
     provider = here.provider(generation.provider, generation.account)
     if task_id not in provider.fetch([task_id]):
         account = generation.account or DEFAULT_ACCOUNT

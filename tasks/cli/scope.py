@@ -47,25 +47,25 @@ class BatchScope:
         self._first: dict[str, int] = {}
 
     def counts(self) -> Mapping[State, int]:
-        return self._ledger.queries.counts(self._id)
+        return self._ledger.generations.counts(self._id)
 
     def some(self, limit: int) -> list[Generation]:
         found: list[Generation] = []
         if sum(self.counts().values()) <= limit:
-            return self._ledger.queries.page(batch=self._id, limit=limit)
+            return self._ledger.generations.page(batch=self._id, limit=limit)
         for state in _INTERESTING:
             if len(found) < limit:
-                found += self._ledger.queries.page(state=state, batch=self._id, limit=limit - len(found))
+                found += self._ledger.generations.page(state=state, batch=self._id, limit=limit - len(found))
         return found
 
     def all(self) -> list[Generation]:
         found: list[Generation] = []
-        while page := self._ledger.queries.page(batch=self._id, limit=PAGE, before=found[-1].id if found else None):
+        while page := self._ledger.generations.page(batch=self._id, limit=PAGE, before=found[-1].id if found else None):
             found += page
         return found
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
-        queries = self._ledger.queries
+        queries = self._ledger.generations
         # What moves after this one is told the next time. In the end nobody has anything more to write about it.
         last = queries.last_move(is_settled=not is_last)
         if self._last is None:
@@ -81,7 +81,7 @@ class BatchScope:
 
     def _where_each_stands(self) -> list[tuple[Generation, Transition]]:
         found = self.all()
-        moves = self._ledger.queries.last_moves([one.id for one in found])
+        moves = self._ledger.generations.last_moves([one.id for one in found])
         self._first = {generation_id: move.number for generation_id, move in moves.items()}
         return sorted(((one, moves[one.id].transition) for one in found), key=lambda pair: pair[1].at)
 
@@ -98,7 +98,7 @@ class FamilyScope:
 
     def __init__(self, ledger: Ledger, generation_ids: Sequence[str]) -> None:
         self._ledger = ledger
-        self._known = {one.id: one for one in ledger.queries.get(list(dict.fromkeys(generation_ids)))}
+        self._known = {one.id: one for one in ledger.generations.get(list(dict.fromkeys(generation_ids)))}
         self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
         #: those whose follow-ups are known, or will never come
         self._followed: set[str] = set()
@@ -113,7 +113,7 @@ class FamilyScope:
 
     def all(self) -> list[Generation]:
         changing = [one.id for one in self._known.values() if one.state not in FINAL]
-        self._known.update((one.id, one) for one in self._ledger.queries.get(changing))
+        self._known.update((one.id, one) for one in self._ledger.generations.get(changing))
         for one in list(self._known.values()):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
@@ -121,7 +121,7 @@ class FamilyScope:
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:  # noqa: ARG002  these few are always read
         changed = [one for one in self.all() if self._seen.get(one.id, (None, 0))[0] != one.updated_at]
-        histories = self._ledger.queries.transitions_of([one.id for one in changed])
+        histories = self._ledger.generations.transitions_of([one.id for one in changed])
         told = []
         for one in changed:
             history = histories[one.id]
@@ -136,17 +136,17 @@ class FamilyScope:
         )
 
     def _look_for_children(self, parent: Generation) -> None:
-        story = self._ledger.queries.story(parent.id) if parent.follow_up else None
+        story = self._ledger.generations.story(parent.id) if parent.follow_up else None
         if story is None:
             self._followed.add(parent.id)
         elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
             self._followed.add(parent.id)
-            self._known.update((one.id, one) for one in self._ledger.queries.get(story.children))
+            self._known.update((one.id, one) for one in self._ledger.generations.get(story.children))
 
 
 def newest_batch(ledger: Ledger, batch: str) -> str:
     """The id of the newest batch of that id or name; raises NotFound if there is none."""
-    newest = ledger.queries.newest_batch(batch)
+    newest = ledger.generations.newest_batch(batch)
     if newest is None:
         raise NotFound(
             f"there is no batch {batch!r}; `darkroom list --json` shows the batches of the newest generations"
@@ -156,7 +156,7 @@ def newest_batch(ledger: Ledger, batch: str) -> str:
 
 def newest_scope(ledger: Ledger) -> Scope:
     """The newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
-    newest = ledger.queries.page(limit=1)
+    newest = ledger.generations.page(limit=1)
     if not newest:
         raise NotFound("the ledger holds no generation yet; start with `darkroom submit`")
     return BatchScope(ledger, newest[0].batch_id) if newest[0].batch_id else FamilyScope(ledger, [newest[0].id])

@@ -17,7 +17,7 @@ from tasks.cli.style import MARK, console, duration, size, state_text, what
 from tasks.waiting import Wait, record_of, wait_of, waits_of
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Asset, Generation, State, iso
-from worker.ledger.queries import Story
+from worker.ledger.generations import Story
 
 #: what the moves between states tell already
 _TOLD = "generation."
@@ -34,8 +34,8 @@ _WIDTH = 100
 def show(generation_id: str, as_json: bool) -> None:
     """Tell everything about one generation."""
     with open_ledger_and_settings() as (ledger, settings):
-        story = ledger.queries.story(generation_id)
-        asked_again_at = ledger.deciding.awaited([generation_id]).get(generation_id)
+        story = ledger.generations.story(generation_id)
+        asked_again_at = ledger.generations.awaited([generation_id]).get(generation_id)
         waits_for = wait_of(story.generation, waits_of(ledger, settings))
     if as_json:
         waits = {"waits_for": record_of(waits_for)}

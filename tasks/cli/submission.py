@@ -24,7 +24,7 @@ from tasks.cli.submission_note import (
 from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 from worker.redaction import redact
 from worker.services import Services
 from worker.settings import Settings
@@ -64,7 +64,7 @@ class Submission:
         started, ends, pause, is_told = time.monotonic(), None, _PAUSE, False
         while True:
             try:
-                return self.ledger.creation.create(self.wanted, batch)
+                return self.ledger.generations.create(self.wanted, batch)
             except LedgerUnavailable as error:
                 may_be_written |= isinstance(error, CommitUnknown)
                 reason = str(error.__cause__ if isinstance(error, CommitUnknown) else error)

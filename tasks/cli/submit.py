@@ -26,7 +26,7 @@ from tasks.cli.wishes import Defaults, from_entries, on_parent
 from tasks.waiting import waits_of
 from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, Operation
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 from worker.providers import PROVIDERS
 from worker.services import Services
 

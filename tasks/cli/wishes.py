@@ -7,7 +7,7 @@ from typing import Any
 from tasks.cli.prompt_file import Entry
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, State, operation_of
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 from worker.providers import Provider
 from worker.providers.capability import Prompt, understand
 from worker.recipe import FollowUp, parse_follow_ups, steps_of
@@ -46,7 +46,7 @@ def on_parent(
     here: Services, parent_id: str, action: str, defaults: Defaults, *, prompt: str | None, key: str | None
 ) -> NewGeneration:
     """A follow-up of an archived generation; a prompt of its own replaces its parent's."""
-    (parent,) = here.ledger.queries.get([parent_id])
+    (parent,) = here.ledger.generations.get([parent_id])
     if parent.state is not State.ARCHIVED:
         raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs a parent that is archived")
     provider = here.provider(parent.provider)

@@ -195,13 +195,13 @@ class Questions:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._claims: list[Any] = []
-        self._old = ledger.queries.page(batch="batch_old")
+        self._old = ledger.generations.page(batch="batch_old")
         self._watched = BatchScope(ledger, "batch_big")
-        self._watched._last = ledger.queries.last_move(is_settled=True)
-        self._cancelled = iter(ledger.queries.page(state=State.QUEUED, limit=200))
+        self._watched._last = ledger.generations.last_move(is_settled=True)
+        self._cancelled = iter(ledger.generations.page(state=State.QUEUED, limit=200))
 
     def all(self) -> Mapping[str, Callable[[], object]]:
-        ledger, queries = self.ledger, self.ledger.queries
+        ledger, queries = self.ledger, self.ledger.generations
         now = ledger.database.clock()
         before = self._old[10].id
         found: dict[str, Callable[[], object]] = {
@@ -262,7 +262,7 @@ class Questions:
             "dead callbacks": queries.dead,
             "dead events": lambda: ledger.events.dead(1000),
             "dead assets": lambda: ledger.assets.dead(1000),
-            "dead follow-ups": lambda: ledger.following.refused(1000),
+            "dead follow-ups": lambda: ledger.generations.refused_follow_ups(1000),
             **{
                 f"spend --by {by}": lambda by=by: ledger.budgets.totals(by, (now - timedelta(hours=1)).date())
                 for by in By
@@ -270,7 +270,7 @@ class Questions:
             "sweep: due": ledger.watching.due,
             "sweep: expire": ledger.submissions.mark_lost_unconfirmed,
             "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
-            "sweep: abandoned batches": ledger.creation.remove_abandoned,
+            "sweep: abandoned batches": ledger.generations.remove_abandoned,
             "sweep: fold": ledger.counting.fold,
             "dispatch, one goes": lambda: ledger.dispatch.run("kie", Limits(1e6, self._room())),
             "submit: claim": self._claim,
@@ -278,13 +278,13 @@ class Questions:
             "ingest: claim": lambda: ledger.callbacks.claim(100, _MINUTE),
             "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
             "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
-            "follow_up: due": lambda: ledger.following.due(50),
+            "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
             "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
             "notify: claim": lambda: ledger.events.claim(["shop"], 8, _MINUTE),
-            "cancel one": lambda: ledger.deciding.cancel([next(self._cancelled).id]),
-            "delete: obstacles": lambda: ledger.deleting.obstacles([one.id for one in self._old]),
-            "delete: objects": lambda: ledger.deleting.objects([one.id for one in self._old]),
-            "delete: children": lambda: ledger.deleting.children([one.id for one in self._old]),
+            "cancel one": lambda: ledger.generations.cancel([next(self._cancelled).id]),
+            "delete: obstacles": lambda: ledger.generations.obstacles_to_delete([one.id for one in self._old]),
+            "delete: objects": lambda: ledger.generations.objects_to_delete([one.id for one in self._old]),
+            "delete: children": lambda: ledger.generations.children([one.id for one in self._old]),
             "prune: callbacks (none)": lambda: ledger.pruning.callbacks(now - timedelta(days=999)),
             "prune: links (none)": lambda: ledger.pruning.links(now - timedelta(days=999)),
             "prune: events (none)": lambda: ledger.pruning.events(now - timedelta(days=999)),
@@ -292,7 +292,7 @@ class Questions:
 
     def _room(self) -> int:
         """For one more than are under way."""
-        counts = self.ledger.queries.counts()
+        counts = self.ledger.generations.counts()
         waiting = len(self._claims)
         return counts[State.SUBMITTED] + counts[State.UNCONFIRMED] + counts.get(State.SUBMITTING, 0) + waiting + 1
 

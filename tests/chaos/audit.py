@@ -73,7 +73,7 @@ def audit(
 
 def is_settled(ledger: Ledger, wishes: AbstractSet[str], ask_bill: Callable[[], Bill]) -> bool:
     """Whether nothing more will happen. One that is unconfirmed and on the bill is still to be found."""
-    counts = ledger.queries.counts()
+    counts = ledger.generations.counts()
     if sum(counts.values()) < len(wishes) or counts.keys() - FINAL - {State.UNCONFIRMED}:
         return False
     if set(ledger.watching.due()) - {"poll"}:

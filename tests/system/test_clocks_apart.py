@@ -92,8 +92,8 @@ def due_work(machines: Machines) -> Callable[[], set[str]]:
     failure = json.dumps({"success": False, "task_id": task_of(to_ingest), "error": {"code": "bad_request"}}).encode()
     ledger.callbacks.store([delivery(to_ingest.attempt_id, failure, to_ingest.attempt_id)])
     text = Outcome(Status.SUCCEEDED, task_of(to_archive), text={"descriptions": ["a red fox"]})
-    assert ledger.outcomes.apply([News(to_archive.attempt_id, text, "callback")]) == ["applied"]
-    (described,) = ledger.queries.get(archived(ledger, batch="foxes"))
+    assert ledger.generations.apply_outcomes([News(to_archive.attempt_id, text, "callback")]) == ["applied"]
+    (described,) = ledger.generations.get(archived(ledger, batch="foxes"))
     manifest = Keys(machines.env["S3_PREFIX"]).manifest(str(described.batch_id), "foxes")
     (to_submit,) = queued(ledger)
     wanted = {
@@ -104,7 +104,7 @@ def due_work(machines: Machines) -> Callable[[], set[str]]:
     }
 
     def undone() -> set[str]:
-        left = {kind for kind, (one, states) in wanted.items() if ledger.queries.get([one])[0].state not in states}
+        left = {kind for kind, (one, states) in wanted.items() if ledger.generations.get([one])[0].state not in states}
         return left if (machines.bucket / manifest).exists() else left | {"manifest"}
 
     assert undone() == {"submit", "poll", "ingest", "archive", "manifest"}
@@ -164,7 +164,7 @@ def test_a_worker_that_comes_back_begins_real_work_within_five_seconds(
     machines.start("worker")
     eventually(lambda: "ready." in machines.log("worker"), seconds=PATIENCE)
     ready_at = time.monotonic()
-    eventually(lambda: machines.ledger.queries.get([one.id])[0].state is not State.QUEUED, seconds=PATIENCE)
+    eventually(lambda: machines.ledger.generations.get([one.id])[0].state is not State.QUEUED, seconds=PATIENCE)
     assert time.monotonic() - ready_at < patient(5)
 
 

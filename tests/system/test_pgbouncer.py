@@ -51,13 +51,13 @@ def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened
             claims = ledger.submissions.claim(2, LEASE)
             ledger.submissions.record([Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
             ledger.callbacks.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
-            ledger.outcomes.apply([success(one) for one in claims])
+            ledger.generations.apply_outcomes([success(one) for one in claims])
             ledger.watching.due()
             ledger.watching.beat("w", number)
 
     results = at_once(*[partial(work, opened(url)) for _ in range(8)])
     assert results == [None] * 8
-    assert opened(url).queries.counts() == {State.SUCCEEDED: 240}
+    assert opened(url).generations.counts() == {State.SUCCEEDED: 240}
 
 
 def test_its_time_outs_hold_in_every_transaction_and_in_nobody_elses(url: str, opened: Callable[[str], Ledger]):
@@ -79,7 +79,7 @@ def test_a_row_that_is_held_too_long_is_given_up(url: str, opened: Callable[[str
     with ledger.database.write() as connection:
         connection.execute(text("SELECT id FROM generations FOR UPDATE"))
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
-            other.deciding.cancel([made.id])
+            other.generations.cancel([made.id])
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(minutes=-10)])

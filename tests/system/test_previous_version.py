@@ -144,4 +144,4 @@ def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_
         services().ledger.restore.verify_marker(None)
         submit()
         process_services.forget()
-    assert ledger.queries.counts() == {State.SUBMITTED: THREADS, State.QUEUED: 4}
+    assert ledger.generations.counts() == {State.SUBMITTED: THREADS, State.QUEUED: 4}

@@ -105,7 +105,7 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
     (picture,) = submitted(ledger)
     link = Link(f"{provider.url}/picture.png")
     outcome = Outcome(Status.SUCCEEDED, task_id=f"task-{picture.attempt_id[:12]}", links=(link,))
-    ledger.outcomes.apply([News(picture.attempt_id, outcome, "test", (datetime(2099, 1, 1, tzinfo=UTC),))])
+    ledger.generations.apply_outcomes([News(picture.attempt_id, outcome, "test", (datetime(2099, 1, 1, tzinfo=UTC),))])
     made = queued(ledger, 2 * AT_ONCE)
     with (
         started(server) as broker_process,
@@ -135,7 +135,7 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
             with redis.Redis.from_url(server.found_by["REDIS_URL"]) as client:
                 assert client.hlen("darkroom:unacked") == 0
 
-    states = [ledger.queries.get([one.id])[0].state for one in made]
+    states = [ledger.generations.get([one.id])[0].state for one in made]
     assert states == [State.SUBMITTED] * 2 + [State.SUBMITTING] * (AT_ONCE - 2) + [State.QUEUED] * AT_ONCE
     with ledger.database.read() as connection:
         held = connection.execute(select(assets.c.lease, assets.c.not_before)).one()

@@ -90,7 +90,7 @@ def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_me
     claims = claimed(pipeline.ledger, FILMS)
     deadline = pipeline.clock() + timedelta(days=1)
     with films() as server:
-        pipeline.ledger.outcomes.apply(
+        pipeline.ledger.generations.apply_outcomes(
             [
                 News(
                     claim.attempt_id,

@@ -28,7 +28,7 @@ def test_only_what_the_budget_has_room_for_goes(sqlite_url: str, prices: Path):
     ledger = Ledger(sqlite_url)
     queued(ledger, 5)
     dispatch.run()
-    assert len([one for one in ledger.queries.page() if one.reason == "budget"]) == 3
+    assert len([one for one in ledger.generations.page() if one.reason == "budget"]) == 3
     ledger.close()
 
 

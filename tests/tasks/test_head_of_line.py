@@ -16,8 +16,8 @@ from tests.pipeline import Pipeline, Start
 from tests.tasks.subscribing import subscriber
 from tests.worker.test_standard_webhooks import SECRET
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger.creation import NewGeneration
-from worker.ledger.following import MAX_TRIES as FOLLOW_UP_TRIES
+from worker.ledger.generations import NewGeneration
+from worker.ledger.generations.follow_ups import MAX_TRIES as FOLLOW_UP_TRIES
 from worker.ledger.outcome.callbacks import MAX_TRIES as CALLBACK_TRIES
 from worker.ledger.tables import callbacks, metadata
 from worker.providers.acedata import AceDataCloud
@@ -87,8 +87,10 @@ def writing_down_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     """One of several outcomes cannot be written into the ledger."""
     first, second = called_back(pipeline)
     attempt = pipeline.story(first).attempts[0].id
-    outcomes = pipeline.ledger.outcomes
-    patch.setattr(outcomes, "apply", breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply))
+    outcomes = pipeline.ledger.generations
+    patch.setattr(
+        outcomes, "apply", breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes)
+    )
     pipeline.step("ingest")
     assert pipeline.get(second).state is State.SUCCEEDED
 
@@ -154,8 +156,8 @@ def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 
 def manifest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     wanted = [NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, "a fox"))]
-    (first,), (second,) = (pipeline.ledger.creation.create(wanted, name) for name in ("first", "second"))
-    pipeline.ledger.deciding.cancel([first.id, second.id])
+    (first,), (second,) = (pipeline.ledger.generations.create(wanted, name) for name in ("first", "second"))
+    pipeline.ledger.generations.cancel([first.id, second.id])
     patch.setattr(manifest, "write", breaks(lambda _, claim: claim.id == first.batch_id, manifest.write))
     pipeline.step("manifest")
     assert [name for name in pipeline.objects() if "manifest" in name and str(second.batch_id) in name]
@@ -295,7 +297,7 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     # As a ledger that knows none of them; but the first one's key stands for something else.
     key = f"rescue/acedata/{tasks[0].outcome.task_id}"
     request = GenerationRequest(Operation.IMAGINE, "something else")
-    pipeline.ledger.creation.create([NewGeneration("acedata", request, dedupe=key)])
+    pipeline.ledger.generations.create([NewGeneration("acedata", request, dedupe=key)])
     result = darkroom("rescue", "--provider", "acedata", "--since", "1h", "--json")
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output

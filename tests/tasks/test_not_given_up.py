@@ -37,7 +37,7 @@ def succeeded(pipeline: Pipeline, url: str, deadline: datetime | None = None) ->
     (claim,) = claimed(pipeline.ledger)
     outcome = Outcome(Status.SUCCEEDED, f"t-{claim.attempt_id}", links=(Link(url),))
     ends = deadline or pipeline.clock() + timedelta(hours=24)
-    pipeline.ledger.outcomes.apply([News(claim.attempt_id, outcome, "callback", (ends,))])
+    pipeline.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "callback", (ends,))])
     return claim.generation.id
 
 
@@ -82,7 +82,7 @@ def test_a_guessed_life_ends_nothing_and_two_weeks_of_tries_do_until_a_person_as
         assert (found.state, found.reason) == (State.EXPIRED, "unreachable")
         assert "given up after 15 days of tries" in darkroom("dead")
 
-        pipeline.ledger.deciding.retry([generation_id])
+        pipeline.ledger.generations.retry([generation_id])
         go_on(pipeline, days=14)
         assert pipeline.get(generation_id).state is State.SUCCEEDED
         answers["now"] = ok(PNG)

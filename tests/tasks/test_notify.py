@@ -116,7 +116,7 @@ def test_a_worker_that_was_told_to_stop_leaves_the_next_event_to_others_at_once(
 def test_an_event_says_what_when_and_about_which_generation(here: Services, subscribe: Subscribe, bells: list[str]):
     (one,) = subscribe()
     (claim,) = submitted(here.ledger, key="fox-1")
-    here.ledger.outcomes.apply([failure(claim)])
+    here.ledger.generations.apply_outcomes([failure(claim)])
     notify()
     assert one.received[-1].event == {
         "type": "generation.failed",
@@ -240,7 +240,7 @@ def test_no_secret_reaches_a_log_the_ledger_or_a_subscriber_who_must_not_know_it
     caplog.set_level(logging.DEBUG)
     (one,) = subscribe(first(500, times=2))
     (claim,) = submitted(here.ledger)
-    here.ledger.outcomes.apply([failure(claim, message=f"the picture {LINK} is not allowed")])
+    here.ledger.generations.apply_outcomes([failure(claim, message=f"the picture {LINK} is not allowed")])
     for _ in range(4):
         notify()
         clock.advance(10)

@@ -119,7 +119,7 @@ def test_unclear_submissions_are_found_however_many_came_after_them_and_the_list
     lost = pipeline.submit("an owl sandbox:reset sandbox:drop", "a fox sandbox:reset sandbox:drop")
     pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in lost))
     pipeline.submit(*["a boat"] * 12)
-    pipeline.until(lambda: pipeline.ledger.queries.counts().get(State.ARCHIVED, 0) == 12)
+    pipeline.until(lambda: pipeline.ledger.generations.counts().get(State.ARCHIVED, 0) == 12)
     pages.clear()
     pipeline.clock.advance(seconds=30)
     pipeline.step("poll")

@@ -91,7 +91,7 @@ def test_an_asset_that_kills_its_workers_waits_and_the_others_are_stored(pipelin
     assert result.reason is Trouble.WORKER_DIED
     pipeline.ledger.assets.record([Archived(claim, (result,), described=False)])
     # A person who has mended the cause has it tried at once.
-    pipeline.ledger.deciding.retry([generation_id])
+    pipeline.ledger.generations.retry([generation_id])
     pipeline.until_settled()
     assert pipeline.get(generation_id).state is State.ARCHIVED
 

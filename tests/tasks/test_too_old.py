@@ -55,7 +55,7 @@ def make_everything_due(ledger: Ledger) -> set[str]:
 def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, caplog: pytest.LogCaptureFixture):
     due = make_everything_due(ledger)
     assert due == QUEUE_OF.keys() - {"prune", "ping", "reconcile"}
-    counts = ledger.queries.counts()
+    counts = ledger.generations.counts()
     # Or each would ask the bucket first.
     ledger.restore.verify_marker(None)
     need(ledger, NEXT)
@@ -67,7 +67,7 @@ def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, c
     assert len(caplog.records) == 1
     need(ledger, REVISION)
     # They would write down whatever they do.
-    assert (set(ledger.watching.due()), ledger.queries.counts()) == (due, counts)
+    assert (set(ledger.watching.due()), ledger.generations.counts()) == (due, counts)
 
 
 def test_its_clock_is_not_said_to_hang(ledger: Ledger):

@@ -5,18 +5,12 @@ A method returns after its commit; whoever sends a message does it afterwards, n
 
 from worker.ledger.assets import Assets
 from worker.ledger.budget import Budgets
-from worker.ledger.counting import Counting
-from worker.ledger.creation import Creation
 from worker.ledger.database import Clock, Database
-from worker.ledger.deciding import Deciding
-from worker.ledger.deleting import Deleting
 from worker.ledger.dispatch import Dispatch
 from worker.ledger.events import Events
-from worker.ledger.following import Following
-from worker.ledger.outcome import Callbacks, Outcomes
+from worker.ledger.generations import Counting, Generations
+from worker.ledger.outcome import Callbacks
 from worker.ledger.pruning import Pruning
-from worker.ledger.queries import Queries
-from worker.ledger.rescuing import Rescuing
 from worker.ledger.restore_guard import RestoreGuard
 from worker.ledger.submission import Submissions
 from worker.ledger.watching import Watching
@@ -29,21 +23,15 @@ class Ledger:
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)
-        self.creation = Creation(self.database)
         self.dispatch = Dispatch(self.database)
         self.submissions = Submissions(self.database)
         self.callbacks = Callbacks(self.database)
-        self.outcomes = Outcomes(self.database)
+        self.generations = Generations(self.database)
         self.assets = Assets(self.database)
-        self.following = Following(self.database)
         self.events = Events(self.database)
         self.watching = Watching(self.database)
-        self.deciding = Deciding(self.database)
-        self.deleting = Deleting(self.database)
-        self.rescuing = Rescuing(self.database)
         self.budgets = Budgets(self.database)
         self.counting = Counting(self.database)
-        self.queries = Queries(self.database)
         self.restore = RestoreGuard(self.database)
         self.pruning = Pruning(self.database)
 

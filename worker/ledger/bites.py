@@ -16,6 +16,11 @@ PAUSE = 0.05
 Item = TypeVar("Item")
 
 
+def takes_several(items: Sequence[Item]) -> bool:
+    """Whether `in_bites` makes more than one transaction of them."""
+    return len(items) > FIRST
+
+
 def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequence[Item], bool]]:
     """The items a few at a time, and whether these are the last; the caller handles them in one transaction."""
     size, start = FIRST, 0

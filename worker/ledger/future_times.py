@@ -17,7 +17,7 @@ from worker.ledger.database import Database
 from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
 from worker.ledger.events import LONGEST_PAUSE as LONGEST_REST
 from worker.ledger.events import WAITS
-from worker.ledger.following import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
+from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
 from worker.ledger.notify_tables import SUBSCRIBED, UNDELIVERED, deliveries, subscribers
 from worker.ledger.submission import LONGEST as LONGEST_SILENCE
 from worker.ledger.submission import LOOKS

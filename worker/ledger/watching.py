@@ -10,8 +10,8 @@ from worker.errors import VersionTooOld
 from worker.ledger.compatibility import REVISION, oldest_code
 from worker.ledger.database import Database, Part
 from worker.ledger.events import DUE as NOTIFY_DUE
-from worker.ledger.following import DUE as FOLLOW_UPS_DUE
 from worker.ledger.future_times import pull_back
+from worker.ledger.generations import DUE as FOLLOW_UPS_DUE
 from worker.ledger.money_tables import HELD
 from worker.ledger.pacing_tables import AWAKE, flows
 from worker.ledger.statements import NOW, insert_ignoring

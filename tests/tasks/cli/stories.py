@@ -6,8 +6,8 @@ from worker.errors import ProviderError, Rejected, Uncertain
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
-from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
 from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 
@@ -28,7 +28,7 @@ def queued(
         NewGeneration("acedata", GenerationRequest(operation, prompt), follow_up=follow_up)
         for prompt in prompts or ("a fox",)
     ]
-    return ledger.creation.create(wanted, batch)
+    return ledger.generations.create(wanted, batch)
 
 
 def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: object) -> tuple[str, str]:
@@ -54,7 +54,7 @@ def timed_out(ledger: Ledger, **wanted: object) -> str:
     """One that failed because its provider gave it up, and may deliver it yet."""
     generation_id, attempt_id = answered(ledger, **wanted)
     outcome = Outcome(Status.FAILED, "task-1", reason="timeout", message="no result for ten minutes")
-    assert ledger.outcomes.apply([News(attempt_id, outcome, "callback")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback")]) == ["applied"]
     return generation_id
 
 
@@ -74,7 +74,7 @@ def succeeded(
         Status.SUCCEEDED, task_id, links=(Link(link),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
-    assert ledger.outcomes.apply([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
     return generation_id
 
 
@@ -98,7 +98,7 @@ def told(ledger: Ledger, **text: object) -> str:
     """A generation whose result is a text."""
     generation_id, attempt_id = answered(ledger)
     outcome = Outcome(Status.SUCCEEDED, "task-1", text=text)
-    assert ledger.outcomes.apply([News(attempt_id, outcome, "reply")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "reply")]) == ["applied"]
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"
     stored = Stored(0, key, "ab" * 32, 80, "application/json", None, None)

@@ -29,10 +29,10 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
     (waits, failed) = submitted(ledger, 2)
     ledger.callbacks.store([delivery(one.attempt_id) for one in (waits, failed)])
     unreadable = CallbackUnreadable("it says success but names no result")
-    ledger.outcomes.apply(
+    ledger.generations.apply_outcomes(
         [News(one.attempt_id, unreadable, "callback", (), one.id) for one in ledger.callbacks.claim(9, LEASE)]
     )
-    ledger.outcomes.apply([failure(failed)])
+    ledger.generations.apply_outcomes([failure(failed)])
     result = darkroom("at-risk", "--within", "1m")
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()

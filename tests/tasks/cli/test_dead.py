@@ -33,7 +33,7 @@ def set_aside(ledger: Ledger, *bodies: bytes) -> list[str]:
     now = datetime.now(UTC)
     ledger.callbacks.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
     stored = ledger.callbacks.claim(len(bodies), MINUTE)
-    ledger.outcomes.apply(
+    ledger.generations.apply_outcomes(
         [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
     )
     return [f"callback:{one.id}" for one in stored]
@@ -44,7 +44,7 @@ def given_up(ledger: Ledger) -> list[str]:
     generation_id, attempt_id = stories.answered(ledger, "task-9")
     outcome = Outcome(Status.SUCCEEDED, "task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3)))
     deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
-    ledger.outcomes.apply([News(attempt_id, outcome, "callback", deadlines)])
+    ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", deadlines)])
     (claim,) = ledger.assets.claim(1, MINUTE)
     aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
     stored = Stored(0, "pictures/0.png", "ab" * 32, 10, "image/png")
@@ -121,8 +121,8 @@ def test_assets_are_asked_for_again_with_their_whole_generation(darkroom: Darkro
         0,
         [f"{first} will be asked for and archived again", f"{second} is being archived again already"],
     )
-    assert ledger.queries.get([generation_id])[0].state is State.SUCCEEDED
-    states = [asset.state for asset in ledger.queries.assets_of([generation_id])[generation_id]]
+    assert ledger.generations.get([generation_id])[0].state is State.SUCCEEDED
+    states = [asset.state for asset in ledger.generations.assets_of([generation_id])[generation_id]]
     assert states == ["stored", "waiting", "waiting"]
     assert darkroom.bells == ["archive"]
     assert listed(darkroom) == []
@@ -159,7 +159,7 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
     generation_id = stories.failed(ledger)
     result = darkroom("dead", "replay", f"asset:{generation_id}/0")
     assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 does not exist\n")
-    assert ledger.queries.get([generation_id])[0].state is State.FAILED
+    assert ledger.generations.get([generation_id])[0].state is State.FAILED
     archived = stories.archived(ledger, "task-2")
     assert darkroom("dead", "replay", f"asset:{archived}/0").stdout == (
         f"asset:{archived}/0 was not given up: it is stored, its generation archived\n"
@@ -294,7 +294,7 @@ def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkr
     ledger.callbacks.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
     (stored,) = ledger.callbacks.claim(1, MINUTE)
     outcome = Outcome(Status.SUCCEEDED, "task-1")
-    assert ledger.outcomes.apply([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
+    assert ledger.generations.apply_outcomes([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)
     assert letter["generation"] is None
     assert darkroom("dead").stdout.endswith("orphan  the ledger knows no such attempt\n")

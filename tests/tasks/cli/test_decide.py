@@ -20,7 +20,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def state_of(ledger: Ledger, generation_id: str) -> State:
-    return ledger.queries.get([generation_id])[0].state
+    return ledger.generations.get([generation_id])[0].state
 
 
 def test_what_waits_can_be_cancelled(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -79,7 +79,7 @@ def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom
 
 def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom: Darkroom, ledger: Ledger) -> None:
     failed, awaited = stories.failed(ledger, batch="animals"), stories.timed_out(ledger, batch="animals")
-    (at,) = ledger.deciding.awaited([failed, awaited]).values()
+    (at,) = ledger.generations.awaited([failed, awaited]).values()
     result = darkroom("retry", "--failed", "--batch", "animals")
     assert result.exit_code == 1
     assert f"{failed} queued: it is submitted again" in result.stdout
@@ -113,7 +113,7 @@ def test_what_ended_just_now_is_not_reported_as_tried_again(
 ) -> None:
     generation_id = stories.submitted(ledger)
     ended = {generation_id: State.ARCHIVED}
-    monkeypatch.setattr("worker.ledger.deciding.Deciding.retry", lambda *_, **__: ended)
+    monkeypatch.setattr("worker.ledger.generations.control.Control.retry", lambda *_, **__: ended)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
     assert f"{generation_id} is archived: it succeeded" in result.stdout

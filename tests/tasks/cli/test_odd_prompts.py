@@ -71,7 +71,7 @@ def test_warnings_are_told_to_people_and_to_programs(darkroom: Darkroom, ledger:
     assert [len(record["warnings"]) for record in records] == [0] + [1] * 12
     assert result.stderr.count("warning: standard input, line ") == 10
     assert "warning: 2 more of such" in result.stderr
-    assert len(ledger.queries.page()) == 13
+    assert len(ledger.generations.page()) == 13
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_parameter_in_a_prompt_is_held_against_the_table_and_the_options(
     result = darkroom("submit", "-", *options, input=prompts)
     assert result.exit_code == 1
     assert f"standard input, {sentence}" in result.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
 
 
 def test_one_prompt_has_a_column_too(darkroom: Darkroom) -> None:

@@ -128,8 +128,8 @@ def test_only_what_names_services_is_left_out_of_a_demo() -> None:
 
 def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> None:
     archived, failed = stories.archived(ledger), stories.failed(ledger)
-    generations = tuple(ledger.queries.get([archived, failed]))
-    assets = {one: tuple(found) for one, found in ledger.queries.assets_of([archived, failed]).items()}
+    generations = tuple(ledger.generations.get([archived, failed]))
+    assets = {one: tuple(found) for one, found in ledger.generations.assets_of([archived, failed]).items()}
     result = Result(generations, assets, {"acedata": 1})
     assert not result.all_archived
     assert result.as_json() == {

@@ -12,8 +12,8 @@ from tests.tasks.cli.test_doctor import findings
 from worker.errors import Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
 from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 from worker.price_file import load_prices
@@ -41,10 +41,14 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def story(ledger: Ledger, file: Path) -> None:
     """One spent, one possible, one reserved (a blend), one that has no room any more; all in one batch."""
     operations = (Operation.IMAGINE, Operation.IMAGINE, Operation.BLEND, Operation.IMAGINE)
-    ledger.creation.create([NewGeneration("acedata", GenerationRequest(one, "a fox")) for one in operations], "autumn")
+    ledger.generations.create(
+        [NewGeneration("acedata", GenerationRequest(one, "a fox")) for one in operations], "autumn"
+    )
     ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(file))
     first, second, _ = sorted(ledger.submissions.claim(3, stories.MINUTE), key=lambda claim: claim.generation.id)
-    ledger.outcomes.apply([News(first.attempt_id, Outcome(Status.SUCCEEDED, "task-1", text={"a": "b"}), "callback")])
+    ledger.generations.apply_outcomes(
+        [News(first.attempt_id, Outcome(Status.SUCCEEDED, "task-1", text={"a": "b"}), "callback")]
+    )
     unclear = Uncertain("no answer came in time", code="read_timeout")
     ledger.submissions.record([Submitted(second.attempt_id, unclear)], stories.MINUTE)
 
@@ -107,7 +111,7 @@ def test_a_mistake_in_the_file_is_one_sentence(darkroom: Darkroom, prices: Path)
 
 def test_show_says_why_one_waits(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
     story(ledger, prices)
-    (waiting,) = [one for one in ledger.queries.page() if one.reason == "budget"]
+    (waiting,) = [one for one in ledger.generations.page() if one.reason == "budget"]
     text = " ".join(darkroom("show", waiting.id).stdout.split())
     assert "the budget of today has no room: 5.00 credits of 5.00 credits are spent or reserved" in text
 
@@ -178,4 +182,4 @@ def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
     assert f"saved, but nothing is submitted before this is mended: {prices}, line 2, column 8" in result.stderr
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1

@@ -29,7 +29,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def state_of(ledger: Ledger, generation_id: str) -> State:
-    return ledger.queries.get([generation_id])[0].state
+    return ledger.generations.get([generation_id])[0].state
 
 
 # --- unconfirmed
@@ -87,8 +87,8 @@ def test_what_no_list_shows_is_not_said_to_be_looked_for(darkroom: Darkroom, led
 
 def test_tasks_that_may_be_it_are_named_with_what_to_do(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.unconfirmed(ledger)
-    (attempt,) = ledger.queries.story(generation_id).attempts
-    ledger.rescuing.note_candidates({attempt.id: ["t1", "t2"]})
+    (attempt,) = ledger.generations.story(generation_id).attempts
+    ledger.generations.note_candidates({attempt.id: ["t1", "t2"]})
     advice = (
         "one of the tasks t1, t2: the same request was sent at that time, but somebody else may have sent it "
         f"too; if it is yours: darkroom resolve {generation_id} --charged --task-id t1"
@@ -161,7 +161,7 @@ def test_a_decision_is_done_and_kept_with_who_and_why(
     result = darkroom("resolve", generation_id, flag, "--why", "it is \n in the dashboard")
     assert (result.exit_code, result.stdout) == (0, f"{generation_id} {words}\n")
     assert state_of(ledger, generation_id) is state
-    cause = ledger.queries.story(generation_id).transitions[-1].cause
+    cause = ledger.generations.story(generation_id).transitions[-1].cause
     assert cause == f"resolved by {ME}: {flag.strip('-').replace('-', ' ')} (it is in the dashboard)"
     assert darkroom.bells == ["dispatch"]
 
@@ -209,7 +209,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
     assert (result.exit_code, provider.bodies) == (0, [{"action": "retrieve", "id": "found-1"}])
     assert result.stdout == f"{generation_id} submitted: it is task found-1, which is asked for now\n"
-    found = ledger.queries.get([generation_id])[0]
+    found = ledger.generations.get([generation_id])[0]
     assert (found.state, found.task_id) == (State.SUBMITTED, "found-1")
     assert darkroom.bells == ["poll", "dispatch"]
 

@@ -60,7 +60,7 @@ def waits(ledger: Ledger, **settings: object) -> list[Wait]:
 def paused(darkroom: Darkroom, ledger: Ledger) -> str:
     refused(ledger, blocked())
     ledger.watching.beat("worker@here", 1)
-    return ledger.queries.page()[0].id
+    return ledger.generations.page()[0].id
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -203,7 +203,7 @@ def test_what_a_budget_holds_says_which(ledger: Ledger, tmp_path: Path) -> None:
     )
     assert wait.since is not None
     assert wait.until is not None
-    held = next(one for one in ledger.queries.page() if one.reason == "budget")
+    held = next(one for one in ledger.generations.page() if one.reason == "budget")
     assert wait_of(held, [wait]) is wait
 
 
@@ -217,7 +217,7 @@ def test_a_host_that_is_not_allowed_is_one_cause_however_many_wait(ledger: Ledge
     )
     assert (here.count, there.count, here.fails) == (3, 1, True)
     assert there.told.startswith("host relay.test is not allowed: 1 asset waits since ")
-    generations = ledger.queries.get(ids)
+    generations = ledger.generations.get(ids)
     assert {one.state for one in generations} == {State.SUCCEEDED}
     assert [wait_of(one, [here, there]) for one in generations] == [here, here, here, there]
 

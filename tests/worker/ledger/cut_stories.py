@@ -32,8 +32,8 @@ from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.events import Handed, NotifyClaim
+from worker.ledger.generations import Orphan
 from worker.ledger.outcome import News, StoredCallback
-from worker.ledger.rescuing import Orphan
 from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.submission import Claim, Decision, Submitted
 from worker.ledger.tables import assets, attempts, batches, callbacks, events, generations
@@ -140,20 +140,22 @@ class Process:
     def ingest(self, news_of: Callable[[StoredCallback], News]) -> None:
         while found := self.come_again("callbacks.claim", 9, LEASE):
             self.try_once("callbacks.renew", [one.id for one in found], LEASE)
-            self.repeat("outcomes.apply", [replace(news_of(one), callback_id=one.id) for one in found])
+            self.repeat("generations.apply_outcomes", [replace(news_of(one), callback_id=one.id) for one in found])
 
     def poll(self) -> None:
         """Everything has succeeded that is asked for."""
         while silent := self.come_again("submissions.claim_polls", 9, LEASE, POLL_AFTER):
             self.try_once("submissions.renew_polls", silent, LEASE)
-            self.repeat("outcomes.apply", [success(one, task_id=one.task_id, cause="poll") for one in silent])
+            self.repeat(
+                "generations.apply_outcomes", [success(one, task_id=one.task_id, cause="poll") for one in silent]
+            )
             self.try_once("submissions.record_polled", silent)
 
     def look_in_vain(self, candidates: Sequence[str]) -> None:
         """For longer than the horizon; somebody else's tasks may be what is looked for."""
         self.clock.advance(hours=2)
         while silent := self.come_again("submissions.claim_polls", 9, LEASE, POLL_AFTER):
-            self.try_once("rescuing.note_candidates", {one.attempt_id: candidates for one in silent})
+            self.try_once("generations.note_candidates", {one.attempt_id: candidates for one in silent})
             self.try_once("submissions.record_polled", silent)
             self.a_lease_later()
 
@@ -163,23 +165,23 @@ class Process:
             self.repeat("assets.record", [work(claim) for claim in claims])
 
     def follow_up(self) -> None:
-        while parents := self.ledger.following.due(9):
+        while parents := self.ledger.generations.due_follow_ups(9):
             for parent in parents:
                 child = new(f"{parent.prompt}, larger", parent_id=parent.id, batch_id=parent.batch_id)
                 # Found again by the next task.
-                self.try_once("following.create", parent, [child], ["zoom is not offered"])
+                self.try_once("generations.create_follow_ups", parent, [child], ["zoom is not offered"])
 
     def refuse_follow_ups(self) -> None:
         """They cannot be created, however often it is tried; a person has them tried once more after a fix."""
         tried: set[str] = set()
-        while not (refused := self.ledger.following.refused(9)):
-            for parent in self.ledger.following.due(9):
-                self.try_once("following.failed", parent, "KeyError: 'zoom'")
+        while not (refused := self.ledger.generations.refused_follow_ups(9)):
+            for parent in self.ledger.generations.due_follow_ups(9):
+                self.try_once("generations.record_follow_up_failure", parent, "KeyError: 'zoom'")
                 tried.add(parent.id)
             self.clock.advance(hours=1)
         assert {one.generation_id for one in refused} == tried
         for generation_id in tried:
-            self.command("following.retry", generation_id)
+            self.command("generations.retry_follow_ups", generation_id)
 
     def describe(self) -> None:
         while claim := self.come_again("assets.claim_manifest", LEASE):
@@ -221,7 +223,7 @@ class Process:
             states = connection.execute(select(g.prompt, g.state)).all()
             kept = connection.execute(select(assets.c.state)).scalars().all()
             verdicts = connection.execute(select(callbacks.c.verdict)).scalars().all()
-        assert self.ledger.queries.counts() == Counter(row.state for row in states)
+        assert self.ledger.generations.counts() == Counter(row.state for row in states)
         sent = [row for row in tried if "not_sent" not in (row.error or "")]
         return Ending(
             generations=Counter((row.prompt, row.state) for row in states),
@@ -245,7 +247,7 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     process.try_once("watching.beat", "quick@host", 4711)
     wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
-    process.repeat("creation.create", wanted, "animals")
+    process.repeat("generations.create", wanted, "animals")
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
     process.repeat("dispatch.record_answered", [claim.attempt_id for claim in sent.values()])
@@ -265,7 +267,7 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.follow_up()
     for claim in process.submit().values():
         process.accept(claim)
-        process.repeat("outcomes.apply", [success(claim)])
+        process.repeat("generations.apply_outcomes", [success(claim)])
     process.archive()
     process.describe()
     process.notify()
@@ -278,17 +280,17 @@ def people_decide(process: Process) -> None:
         long_ago = process.clock.now - timedelta(hours=1)
         left = {"id": "batch_left", "name": "left", "created_at": long_ago}
         connection.execute(batches.insert().values(left | {"unfinished": "request", "unfinished_at": long_ago}))
-    process.repeat("creation.remove_abandoned")
-    made = process.repeat("creation.create", [new(prompt, key=prompt) for prompt in prompts])
+    process.repeat("generations.remove_abandoned")
+    made = process.repeat("generations.create", [new(prompt, key=prompt) for prompt in prompts])
     ids = {one.prompt: one.id for one in made}
-    process.command("deciding.cancel", [ids["cancelled"]])
+    process.command("generations.cancel", [ids["cancelled"]])
     sent = process.submit()
     process.accept(sent["failed"], sent["expired"])
     blocked = AccountBlocked("the balance is empty", code="used_up")
     process.repeat("submissions.record", [Submitted(sent["blocked"].attempt_id, blocked)], POLL_AFTER)
     process.command("dispatch.resume_account", PROVIDER)
-    process.repeat("outcomes.apply", [failure(sent["failed"]), success(sent["expired"])])
-    process.command("deciding.retry", [ids["failed"]])
+    process.repeat("generations.apply_outcomes", [failure(sent["failed"]), success(sent["expired"])])
+    process.command("generations.retry", [ids["failed"]])
     aside = Refused(3, "ab" * 32, None, "no picture")
     process.archive(lambda claim: Archived(claim, (Lost(0, "404", refused=aside),), described=False))
     process.command("assets.accept", ids["expired"], [0], "somebody")
@@ -300,7 +302,7 @@ def people_decide(process: Process) -> None:
     process.command("submissions.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
     again = process.submit()
     process.accept(*again.values())
-    process.repeat("outcomes.apply", [success(claim) for claim in again.values()])
+    process.repeat("generations.apply_outcomes", [success(claim) for claim in again.values()])
     process.archive()
     process.look_in_vain(["task-of-somebody"])
     process.repeat("callbacks.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
@@ -326,11 +328,11 @@ def a_ledger_is_restored(process: Process) -> None:
     process.repeat("restore.verify_marker", newer)
     process.command("restore.resume", process.repeat("restore.next_marker", newer), "somebody")
     orphan = Orphan("task-of-before", new("rescued").request, None, None, marked=True)
-    process.repeat("rescuing.adopt", PROVIDER, [orphan], prices=NO_CAP)
+    process.repeat("generations.import_tasks", PROVIDER, [orphan], prices=NO_CAP)
     process.poll()
     process.archive()
-    (rescued,) = process.ledger.queries.page()
-    (asset,) = process.ledger.queries.assets_of([rescued.id])[rescued.id]
+    (rescued,) = process.ledger.generations.page()
+    (asset,) = process.ledger.generations.assets_of([rescued.id])[rescued.id]
     process.try_once("assets.note_repair", asset, "changed")
     process.notify()
 
@@ -338,17 +340,17 @@ def a_ledger_is_restored(process: Process) -> None:
 def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     process.try_once("watching.beat", "quick@host", 4711)
-    process.repeat("creation.create", [new("fox", key="a")])
+    process.repeat("generations.create", [new("fox", key="a")])
     sent = process.submit()
     process.accept(*sent.values())
     process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
     process.ingest(lambda _: success(sent["fox"]))
     process.archive()
     process.notify()
-    (fox,) = process.ledger.queries.page()
-    process.command("deleting.delete", [fox.id], SOMEBODY)
-    (asset,) = process.ledger.queries.assets_of([fox.id])[fox.id]
-    process.repeat("deleting.objects_are_gone", [asset.id])
+    (fox,) = process.ledger.generations.page()
+    process.command("generations.delete", [fox.id], SOMEBODY)
+    (asset,) = process.ledger.generations.assets_of([fox.id])[fox.id]
+    process.repeat("generations.record_objects_deleted", [asset.id])
     process.notify()
     process.clock.advance(days=40)
     before = process.clock() - timedelta(days=30)

@@ -53,4 +53,4 @@ def submit_again(ledger: Ledger, claim: Claim) -> None:
     if state_of(ledger, claim) is State.UNCONFIRMED:
         resubmit(ledger, claim)
     else:
-        ledger.deciding.retry([claim.generation.id])
+        ledger.generations.retry([claim.generation.id])

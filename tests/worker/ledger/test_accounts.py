@@ -30,7 +30,7 @@ from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Unc
 from worker.generation import State, iso
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
-from worker.ledger.rescuing import Orphan
+from worker.ledger.generations import Orphan
 from worker.ledger.submission import Claim, Submitted
 
 BOTH = ("studio", "shop")
@@ -64,7 +64,7 @@ def follow_ups(ledger: Ledger, parent: str, count: int = 1) -> list[str]:
     """That name a task of their parent."""
     child = new(parent_id=parent)
     wanted = replace(child, request=replace(child.request, parent={"image_id": "i"}))
-    return [made.id for made in ledger.creation.create([wanted] * count)]
+    return [made.id for made in ledger.generations.create([wanted] * count)]
 
 
 def told(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def test_a_follow_up_goes_to_the_account_that_has_its_parent_and_to_no_other(led
     queued(ledger)
     (claim,) = going(ledger, accounts=("shop",))
     answer(ledger, [claim], "task-of-the-parent")
-    ledger.outcomes.apply([success(claim, task_id="task-of-the-parent")])
+    ledger.generations.apply_outcomes([success(claim, task_id="task-of-the-parent")])
     child, other = follow_ups(ledger, claim.generation.id, 2)
     assert go(ledger, accounts=("studio",)) == {}
     assert {claim.generation.id: claim.account for claim in going(ledger)} == {child: "shop", other: "shop"}
@@ -136,7 +136,7 @@ def test_those_pinned_to_a_paused_account_hold_up_nobody_and_are_not_read(sqlite
     (parent,) = archived(ledger)
     (blocked,) = queued(ledger)
     answer(ledger, going(ledger, accounts=("default",)), EMPTY)
-    ledger.deciding.cancel([blocked.id])
+    ledger.generations.cancel([blocked.id])
     few = cost_of_one()
     follow_ups(ledger, parent, 2000)
     assert cost_of_one() < 1.3 * few + 20
@@ -166,7 +166,7 @@ def test_the_attempt_remembers_who_was_asked(ledger: Ledger) -> None:
     queued(ledger)
     (claim,) = going(ledger, accounts=("shop",))
     answer(ledger, [claim], "")
-    assert ledger.queries.story(claim.generation.id).attempts[0].account == "shop"
+    assert ledger.generations.story(claim.generation.id).attempts[0].account == "shop"
     assert ledger.dispatch.accounts_of([claim.attempt_id, "nobody"]) == {claim.attempt_id: "shop"}
     ledger.database.clock = FakeClock()
     ledger.database.clock.advance(hours=1)
@@ -174,9 +174,11 @@ def test_the_attempt_remembers_who_was_asked(ledger: Ledger) -> None:
 
 
 def test_a_rescued_task_belongs_to_the_account_whose_list_had_it(ledger: Ledger) -> None:
-    (placed,) = ledger.rescuing.adopt(PROVIDER, [Orphan("t", new().request, None, None, marked=False)], "shop")
+    (placed,) = ledger.generations.import_tasks(
+        PROVIDER, [Orphan("t", new().request, None, None, marked=False)], "shop"
+    )
     assert one(ledger, str(placed.generation_id)).account == "shop"
-    assert ledger.queries.story(str(placed.generation_id)).attempts[0].account == "shop"
+    assert ledger.generations.story(str(placed.generation_id)).attempts[0].account == "shop"
 
 
 # --- 429 ---
@@ -334,7 +336,7 @@ def test_a_probe_that_shows_nothing_is_followed_by_another_at_once(ledger: Ledge
     assert ledger.dispatch.run(PROVIDER, PLENTY, None, ("shop",)) == 1
     assert ledger.dispatch.run(PROVIDER, PLENTY, None, ("shop",)) == 0
     if end == "cancelled":
-        ledger.deciding.cancel([first.id])
+        ledger.generations.cancel([first.id])
     elif end == "called back to the line":
         answer(ledger, [straggler], SILENT)
     else:
@@ -376,7 +378,7 @@ def test_a_reply_that_its_callback_outran_closes_it_too(ledger: Ledger, clock: F
     clock.advance(30)
     queued(ledger)
     (probe,) = going(ledger, accounts=("shop",))
-    ledger.outcomes.apply([success(probe)])
+    ledger.generations.apply_outcomes([success(probe)])
     answer(ledger, [probe], task_of(probe))
     assert ledger.dispatch.throttled_accounts() == []
 
@@ -421,5 +423,5 @@ def test_dispatchers_and_bad_answers_at_once_never_wait_for_each_other_in_a_circ
         return [claimed]
 
     assert sum(flat(at_once(submit, dispatch, submit, dispatch, submit))) > 0
-    found = ledger.queries.page(limit=1000)
+    found = ledger.generations.page(limit=1000)
     assert {one.state for one in found} <= {State.QUEUED, State.UNCONFIRMED}

@@ -57,7 +57,7 @@ def test_the_link_that_dies_first_goes_first(ledger: Ledger):
     claims = submitted(ledger, 20)
     hours = [(7 * number + 7) % 20 for number in range(20)]
     for claim, hour in zip(claims, hours, strict=True):
-        ledger.outcomes.apply([replace(success(claim), deadlines=(NOON + timedelta(hours=hour),))])
+        ledger.generations.apply_outcomes([replace(success(claim), deadlines=(NOON + timedelta(hours=hour),))])
     order = [claim.generation.id for _, claim in sorted(zip(hours, claims, strict=True), key=lambda pair: pair[0])]
     assert [claim for limit in (1, 1, 3, 20) for claim in ids(taken(ledger, limit))] == order
 
@@ -84,7 +84,7 @@ def test_stored_and_described_is_archived(ledger: Ledger, clock: FakeClock):
     record(ledger, held, stored(0), stored(1), described=True)
     found = one(ledger, claim)
     assert (found.state, found.finished_at) == (State.ARCHIVED, clock.now)
-    first, second = ledger.queries.assets_of([found.id])[found.id]
+    first, second = ledger.generations.assets_of([found.id])[found.id]
     assert (first.state, first.key, first.sha256, first.bytes) == ("stored", "pictures/0.png", "ab" * 32, 1234)
     assert (first.content_type, first.width, first.height, first.error) == ("image/png", 1024, 768, None)
     assert second.key == "pictures/1.png"
@@ -181,10 +181,10 @@ def test_a_worker_that_lost_its_lease_changes_nothing(ledger: Ledger, clock: Fak
     assert taken(ledger) == []
     clock.advance(1)
     (quick,) = taken(ledger)
-    before = ledger.queries.story(claim.generation.id)
+    before = ledger.generations.story(claim.generation.id)
     record(ledger, slow, stored(0), stored(1), described=True)
     record(ledger, slow, Lost(0, "404"), Postponed(1, "503"))
-    assert ledger.queries.story(claim.generation.id) == before
+    assert ledger.generations.story(claim.generation.id) == before
     record(ledger, quick, stored(0), stored(1), described=True)
     assert state_of(ledger, claim) is State.ARCHIVED
     record(ledger, slow, Lost(0, "404"), Lost(1, "404"))
@@ -206,7 +206,7 @@ def test_what_nobody_could_reach_for_long_says_so(ledger: Ledger):
     record(ledger, taken(ledger)[0], Lost(0, "given up after 15 days", Trouble.UNREACHABLE))
     found = one(ledger, claim)
     assert (found.state, found.reason, found.message) == (State.EXPIRED, "unreachable", "given up after 15 days")
-    (asset,) = ledger.queries.assets_of([found.id])[found.id]
+    (asset,) = ledger.generations.assets_of([found.id])[found.id]
     assert asset.reason == "unreachable"
 
 
@@ -224,7 +224,7 @@ def test_one_lost_asset_does_not_stop_the_others(ledger: Ledger, clock: FakeCloc
 def test_many_claims_are_recorded_together(ledger: Ledger):
     succeeded(ledger, 10)
     ledger.assets.record([all_stored(claim) for claim in taken(ledger)])
-    assert ledger.queries.counts() == {State.ARCHIVED: 10}
+    assert ledger.generations.counts() == {State.ARCHIVED: 10}
 
 
 def test_nothing_is_fetched_for_a_generation_without_a_success(ledger: Ledger):
@@ -235,8 +235,8 @@ def test_nothing_is_fetched_for_a_generation_without_a_success(ledger: Ledger):
 
 def test_only_what_dies_soon_goes_to_those_who_wait_for_it(ledger: Ledger):
     soon, _ = submitted(ledger, 2)
-    ledger.outcomes.apply([replace(success(soon), deadlines=(NOON + timedelta(hours=1),))])
-    ledger.outcomes.apply([success(_)])
+    ledger.generations.apply_outcomes([replace(success(soon), deadlines=(NOON + timedelta(hours=1),))])
+    ledger.generations.apply_outcomes([success(_)])
     assert ids(ledger.assets.claim(10, LEASE, within=timedelta(hours=2))) == [soon.generation.id]
     assert ledger.assets.claim(10, LEASE, within=timedelta(hours=2)) == []
     assert len(taken(ledger)) == 1

@@ -12,8 +12,8 @@ from tests.worker.ledger.purses import NO_CAP, THREE_A_DAY, events, held, totals
 from worker.errors import NotTaken
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
+from worker.ledger.generations import Orphan, Placed
 from worker.ledger.money_tables import charges
-from worker.ledger.rescuing import Orphan, Placed
 from worker.ledger.submission import Submitted
 from worker.prices import Caps, Prices, Rule
 
@@ -24,7 +24,7 @@ FULL = Prices((Rule(1),), Caps(day=0))
 
 def taken(ledger: Ledger, *orphans: Orphan, prices: Prices | None = NO_CAP, owner: str | None = None) -> list[Placed]:
     waiting = {orphans[0].task_id: owner} if owner else None
-    return ledger.rescuing.adopt(PROVIDER, orphans, waiting=waiting, prices=prices)
+    return ledger.generations.import_tasks(PROVIDER, orphans, waiting=waiting, prices=prices)
 
 
 def booked(ledger: Ledger) -> list[tuple[str, int]]:
@@ -39,7 +39,7 @@ def test_it_counts_on_the_day_on_which_it_was_sent_and_is_settled(ledger: Ledger
     assert booked(ledger) == [("2026-11-20", 1)]
     assert totals(ledger) == {"reserved": 1}
     news = outcome(claimed(ledger)[0], task_id=OURS.task_id)
-    ledger.outcomes.apply([replace(news, attempt_id=str(placed.attempt_id))])
+    ledger.generations.apply_outcomes([replace(news, attempt_id=str(placed.attempt_id))])
     assert totals(ledger) == {state: 1}
 
 

@@ -74,4 +74,4 @@ def test_others_write_while_it_waits_for_one_that_takes_long(
             assert not building.done()
             queued(other)
         building.result()
-    assert other.queries.counts() == {State.QUEUED: 2}
+    assert other.generations.counts() == {State.QUEUED: 2}

@@ -33,7 +33,7 @@ UNDER_WAY = {
     "callbacks.store",
     "callbacks.try_store",
     "counting.fold",
-    "deleting.objects_are_gone",
+    "generations.record_objects_deleted",
     "dispatch.record_answered",
     "assets.note_repair",
     "assets.record_manifest",
@@ -41,8 +41,8 @@ UNDER_WAY = {
     "events.release",
     "events.renew",
     "events.record_and_claim_next",
-    "outcomes.apply",
-    "rescuing.note_candidates",
+    "generations.apply_outcomes",
+    "generations.note_candidates",
     "submissions.record",
     "submissions.record_polled",
     "submissions.renew",
@@ -122,7 +122,7 @@ def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_m
             renew=lambda _: None,
             threads=1,
         )
-    assert ledger.queries.counts() == {State.SUBMITTED: 1, State.QUEUED: 1}
+    assert ledger.generations.counts() == {State.SUBMITTED: 1, State.QUEUED: 1}
     ledger.submissions.requeue_unsent()
 
 
@@ -204,6 +204,6 @@ def test_a_newer_ledger_that_is_not_compatible_is_left_alone(blank: Ledger, tmp_
     for verb in (lambda: queued(blank), lambda: schema.check(blank.database), lambda: schema.upgrade(blank.database)):
         with pytest.raises(VersionTooOld, match=sentence):
             verb()
-    assert blank.queries.counts() == {State.QUEUED: 1}
+    assert blank.generations.counts() == {State.QUEUED: 1}
     blank.watching.beat("w", 1)
     assert [beat.is_too_old for beat in blank.watching.heartbeats()] == [True]

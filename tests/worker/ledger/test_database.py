@@ -180,7 +180,7 @@ def test_a_writer_does_not_wait_for_a_frozen_process_for_ever_and_names_it(
             with pytest.raises(LedgerUnavailable, match=f"busy .* process {process.pid} is writing"):
                 queued(ledger)
         assert sum(thread.name == "gate" for thread in threading.enumerate()) == 1
-        assert ledger.queries.page() == []
+        assert ledger.generations.page() == []
     finally:
         process.kill()
         process.join()
@@ -194,7 +194,7 @@ def test_postgresql_gives_up_on_a_row_that_is_held_too_long(postgresql_url: str)
     with ledger.database.write() as connection:
         connection.execute(text("SELECT id FROM generations FOR UPDATE"))
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
-            ledger.deciding.cancel([made.id])
+            ledger.generations.cancel([made.id])
     ledger.close()
 
 
@@ -247,7 +247,7 @@ def _freeze_while_writing(url: str) -> None:
 
 def _is_cancelled(ledger: Ledger, generation_id: str) -> bool:
     with suppress(LedgerUnavailable):
-        return len(ledger.deciding.cancel([generation_id])) == 1
+        return len(ledger.generations.cancel([generation_id])) == 1
     return False
 
 
@@ -285,9 +285,9 @@ def test_writers_of_one_file_queue_at_the_gate(sqlite_url: str):
         writer.start()
         writer.join(0.2)
         assert writer.is_alive()
-        assert ledger.queries.page() == []
+        assert ledger.generations.page() == []
     writer.join(patient(10))
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1
     ledger.close()
 
 
@@ -320,7 +320,7 @@ def test_after_a_fork_the_child_opens_its_own_connections(sqlite_url: str, tmp_p
         queued(ledger)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert len(ledger.queries.page()) == 2
+    assert len(ledger.generations.page()) == 2
     ledger.close()
 
 
@@ -335,7 +335,7 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         with pytest.raises(LedgerUnavailable) as caught:
             queued(ledger)
         assert "may have been" not in str(caught.value)
-        assert len(ledger.queries.page()) == 1
+        assert len(ledger.generations.page()) == 1
         ledger.close()
 
 
@@ -346,4 +346,4 @@ def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(f
         connection.exec_driver_sql("SELECT 1")
         assert is_open(used)
     assert not is_open(used)
-    assert fresh_ledger.queries.page() == [], "it opens another"
+    assert fresh_ledger.generations.page() == [], "it opens another"

@@ -15,7 +15,9 @@ SOMEBODY = Person("ada on desk", "a scanner sent it \x00 %s {}")
 def set_aside(ledger: Ledger, attempt_id: str) -> int:
     ledger.callbacks.store([delivery(attempt_id)])
     (stored,) = ledger.callbacks.claim(1, LEASE)
-    ledger.outcomes.apply([News(attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=stored.id)])
+    ledger.generations.apply_outcomes(
+        [News(attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=stored.id)]
+    )
     return stored.id
 
 
@@ -36,7 +38,7 @@ def test_what_is_dismissed_leaves_the_list_and_stays_in_the_story(ledger: Ledger
     assert [one.generation_id for one in ledger.callbacks.dead()] == [claim.generation.id]
     ledger.events.dismiss([callback], [(event_id, "{a}"), (event_id, "b")], SOMEBODY)
     assert ledger.callbacks.dead() == ledger.events.dead(10) == []
-    story = ledger.queries.story(claim.generation.id)
+    story = ledger.generations.story(claim.generation.id)
     (note,) = story.callbacks
     said = "(dismissed by ada on desk: a scanner sent it \ufffd %s {})"
     assert (note.verdict, note.error) == ("dismissed", f"no JSON {said}")

@@ -40,7 +40,7 @@ def unclear(ledger: Ledger) -> Claim:
 
 def failed(ledger: Ledger) -> Claim:
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim)])
+    ledger.generations.apply_outcomes([failure(claim)])
     return claim
 
 
@@ -63,8 +63,8 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
     ledger.dispatch.run(PROVIDER, PLENTY)
     ids = [*under_way, waiting.id, dispatched.id]
     expected = under_way | {waiting.id: State.CANCELLED, dispatched.id: State.CANCELLED}
-    assert ledger.deciding.cancel(ids) == expected
-    assert ledger.deciding.cancel(ids) == expected
+    assert ledger.generations.cancel(ids) == expected
+    assert ledger.generations.cancel(ids) == expected
     assert {generation_id: state_of(ledger, generation_id) for generation_id in ids} == expected
     assert ledger.submissions.claim(9, LEASE) == []
     assert one(ledger, waiting).reason == "cancelled"
@@ -72,7 +72,7 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
 
 def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
     (known,) = queued(ledger)
-    for verb in (ledger.deciding.cancel, ledger.deciding.retry):
+    for verb in (ledger.generations.cancel, ledger.generations.retry):
         with pytest.raises(NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"):
             verb([known.id, "gen_nobody"])
     assert state_of(ledger, known) is State.QUEUED
@@ -80,7 +80,7 @@ def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
 
 def test_a_failed_generation_is_submitted_again(ledger: Ledger):
     claim = failed(ledger)
-    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.QUEUED}
+    assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.QUEUED}
     found = one(ledger, claim)
     assert (found.task_id, found.progress, found.reason, found.message, found.finished_at) == (None,) * 5
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
@@ -91,7 +91,7 @@ def test_a_failed_generation_is_submitted_again(ledger: Ledger):
 
 def test_an_unconfirmed_one_is_not_simply_tried_again(ledger: Ledger):
     claim = unclear(ledger)
-    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.UNCONFIRMED}
+    assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.UNCONFIRMED}
     assert attempts_of(ledger, claim) == ["uncertain"]
 
 
@@ -102,14 +102,14 @@ def test_retry_leaves_alone_what_is_under_way_or_done(ledger: Ledger):
         submitted(ledger)[0].generation.id: State.SUBMITTED,
         queued(ledger)[0].id: State.QUEUED,
     }
-    assert ledger.deciding.retry([*expected]) == expected
+    assert ledger.generations.retry([*expected]) == expected
     assert {generation_id: state_of(ledger, generation_id) for generation_id in expected} == expected
 
 
 def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: FakeClock):
     claim = expired(ledger)
     clock.advance(60)
-    ledger.deciding.retry([claim.generation.id])
+    ledger.generations.retry([claim.generation.id])
     found = one(ledger, claim)
     assert (found.state, found.reason, found.tries) == (State.SUCCEEDED, None, 1)
     (held,) = ledger.assets.claim(1, LEASE)
@@ -119,7 +119,7 @@ def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: 
 def test_cancel_and_claim_at_once_agree(ledger: Ledger):
     ids = [generation.id for generation in queued(ledger, 20)]
     ledger.dispatch.run(PROVIDER, PLENTY)
-    cancelled, claims = at_once(lambda: ledger.deciding.cancel(ids), lambda: ledger.submissions.claim(20, LEASE))
+    cancelled, claims = at_once(lambda: ledger.generations.cancel(ids), lambda: ledger.submissions.claim(20, LEASE))
     taken = {claim.generation.id for claim in claims}
     assert {generation_id for generation_id, state in cancelled.items() if state is State.CANCELLED} == set(ids) - taken
 
@@ -127,17 +127,17 @@ def test_cancel_and_claim_at_once_agree(ledger: Ledger):
 def test_many_who_retry_overlapping_lists_never_wait_for_each_other_in_a_circle(ledger: Ledger):
     claims = [submitted(ledger, 2, batch=f"b{number}") for number in range(4)]
     everything = [claim for pair in claims for claim in pair]
-    ledger.outcomes.apply([failure(claim) for claim in everything])
+    ledger.generations.apply_outcomes([failure(claim) for claim in everything])
     ids = [claim.generation.id for claim in everything]
-    results = at_once(*[lambda order=order: ledger.deciding.retry(order) for order in [ids, ids[::-1]] * 4])
+    results = at_once(*[lambda order=order: ledger.generations.retry(order) for order in [ids, ids[::-1]] * 4])
     assert results == [dict.fromkeys(ids, State.QUEUED)] * 8
 
 
 def test_a_success_still_wins_over_a_cancelled_retry(ledger: Ledger):
     claim = unclear(ledger)
     resubmit(ledger, claim)
-    ledger.deciding.cancel([claim.generation.id])
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    ledger.generations.cancel([claim.generation.id])
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
     assert state_of(ledger, claim) is State.SUCCEEDED
 
 
@@ -160,7 +160,7 @@ def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
     assert (accepted.by, accepted.why) == ("somebody", "damaged")
     ledger.assets.record([Archived(again, (replace(stored(0), accepted=True),), described=True)])
     assert ledger.assets.refused_bytes() == 0
-    kept = ledger.queries.assets_of([held.generation.id])[held.generation.id][0]
+    kept = ledger.generations.assets_of([held.generation.id])[held.generation.id][0]
     assert (kept.state, kept.refused, kept.accepted) == ("stored", None, accepted)
 
 
@@ -169,5 +169,5 @@ def test_what_waits_for_its_next_try_is_tried_now(ledger: Ledger):
     (held,) = ledger.assets.claim(1, LEASE)
     ledger.assets.record([Archived(held, (Postponed(0, "503"),), described=False)])
     assert ledger.assets.claim(1, LEASE) == []
-    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
+    assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
     assert len(ledger.assets.claim(1, LEASE)) == 1

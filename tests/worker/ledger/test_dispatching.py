@@ -92,7 +92,7 @@ def test_no_more_are_under_way_than_there_is_room(ledger: Ledger):
     assert ledger.dispatch.run(PROVIDER, limits) == 0
     ledger.submissions.record([Submitted(claim.attempt_id, f"t{n}") for n, claim in enumerate(claims)], POLL_AFTER)
     assert ledger.dispatch.run(PROVIDER, limits) == 0
-    ledger.outcomes.apply([failure(claims[0], task_id="t0")])
+    ledger.generations.apply_outcomes([failure(claims[0], task_id="t0")])
     assert ledger.dispatch.run(PROVIDER, limits) == 1
 
 
@@ -164,10 +164,10 @@ def test_a_higher_priority_goes_first(ledger: Ledger, clock: FakeClock):
 
 
 def test_a_small_new_batch_takes_turns_with_a_big_old_one(ledger: Ledger, clock: FakeClock):
-    ledger.creation.create([new(f"big {number}") for number in range(100)], batch="big")
+    ledger.generations.create([new(f"big {number}") for number in range(100)], batch="big")
     assert dispatched(ledger, Limits(40, 1000)) == [f"big {number}" for number in range(40)]
     clock.advance(60)
-    ledger.creation.create([new(f"small {number}") for number in range(20)], batch="small")
+    ledger.generations.create([new(f"small {number}") for number in range(20)], batch="small")
     went = dispatched(ledger, Limits(10, 1000))
     assert sorted(went) == sorted([f"big {40 + n}" for n in range(5)] + [f"small {n}" for n in range(5)])
 
@@ -176,7 +176,7 @@ def test_single_ones_do_not_wait_for_the_end_of_a_batch(ledger: Ledger, clock: F
     queued(ledger, 100, batch="big")
     dispatched(ledger, Limits(40, 1000))
     clock.advance(60)
-    ledger.creation.create([new(f"single {number}") for number in range(5)])
+    ledger.generations.create([new(f"single {number}") for number in range(5)])
     went = dispatched(ledger, Limits(10, 1000))
     assert [prompt for prompt in went if prompt.startswith("single")] == [f"single {number}" for number in range(5)]
 
@@ -184,7 +184,7 @@ def test_single_ones_do_not_wait_for_the_end_of_a_batch(ledger: Ledger, clock: F
 def test_one_that_was_not_taken_waits_and_the_next_ones_pass_it(ledger: Ledger, clock: FakeClock):
     queued(ledger, 2)
     assert dispatched(ledger, Limits(1, 100)) == ["fox 0"]
-    attempt = ledger.queries.story(ledger.queries.page(state=State.SUBMITTING)[0].id).attempts[0]
+    attempt = ledger.generations.story(ledger.generations.page(state=State.SUBMITTING)[0].id).attempts[0]
     refused = NotTaken("the connection was refused", code="refused", retry_after=timedelta(seconds=30))
     ledger.submissions.record([Submitted(attempt.id, refused)], POLL_AFTER)
     clock.advance(10)
@@ -210,7 +210,7 @@ def test_four_dispatchers_at_once_keep_to_rate_and_room(ledger: Ledger):
 
 def test_what_was_cancelled_is_not_dispatched(ledger: Ledger):
     kept, cancelled = queued(ledger, 2)
-    ledger.deciding.cancel([cancelled.id])
+    ledger.generations.cancel([cancelled.id])
     assert dispatched(ledger) == [kept.prompt]
     assert state_of(ledger, cancelled) is State.CANCELLED
 

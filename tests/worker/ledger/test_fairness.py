@@ -69,7 +69,7 @@ def in_order(ledger: Ledger, clock: FakeClock, count: int, prices: Prices | None
 
 
 def ten(ledger: Ledger) -> None:
-    ledger.creation.create([new("small") for _ in range(10)], "small")
+    ledger.generations.create([new("small") for _ in range(10)], "small")
 
 
 def is_served(went: list[str], word: str = "small") -> bool:
@@ -101,13 +101,13 @@ def follow_ups(ledger: Ledger) -> None:
     ledger.submissions.claim(1000, LEASE)
     for parent in parents:
         facts = {"parent_id": parent.id, "batch_id": parent.batch_id, "depth": 1}
-        ledger.creation.create([new("follow-up", **facts) for _ in range(4)])
+        ledger.generations.create([new("follow-up", **facts) for _ in range(4)])
 
 
 def retried(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     all_go(ledger)
-    ledger.deciding.retry(fail_all(ledger))
+    ledger.generations.retry(fail_all(ledger))
 
 
 def after_an_urgent_batch(ledger: Ledger) -> None:
@@ -185,7 +185,7 @@ def test_who_waits_for_a_paused_account_hinders_nobody_and_claims_nothing_afterw
     def follow(parent: Generation) -> None:
         child = new(parent_id=parent.id, batch_id=parent.batch_id)
         child = replace(child, request=replace(child.request, parent={"image_id": "i"}))
-        ledger.creation.create([child] * 30)
+        ledger.generations.create([child] * 30)
 
     early, late = (queued(ledger, batch=batch)[0] for batch in ("early", "late"))
     assert ledger.dispatch.run(PROVIDER, PLENTY, accounts=["shop"]) == 2
@@ -258,7 +258,7 @@ def test_after_a_great_cancellation_each_dispatch_clears_a_part_away(ledger: Led
     """All at once would take longer than a task may, and the next one would begin anew."""
     made = [queued(ledger, batch=f"b{number}")[0].id for number in range(200)]
     queued(ledger, batch="last")
-    ledger.deciding.cancel(made)
+    ledger.generations.cancel(made)
     with statements_of(ledger) as statements:
         assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     assert len(statements) < 400
@@ -274,7 +274,7 @@ def test_creators_and_dispatchers_at_once_leave_nobody_behind(ledger: Ledger):
 
     def create() -> list[Generation]:
         more = [new(batch_id=parent.batch_id, parent_id=parent.id)]
-        return [made for _ in range(15) for made in (*queued(ledger), *ledger.creation.create(more))]
+        return [made for _ in range(15) for made in (*queued(ledger), *ledger.generations.create(more))]
 
     def dispatch() -> list[Generation]:
         for _ in range(40):
@@ -315,7 +315,7 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
             changes.lock([made.id])
             settle_attempt(connection, claim.attempt_id, "rejected")
             assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
-            repeated = pool.submit(other.creation.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
+            repeated = pool.submit(other.generations.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
             eventually(is_waited_for, 30)
             changes.flush()
         assert repeated.result()[0].id == made.id
@@ -329,7 +329,7 @@ def test_what_is_held_and_belongs_to_an_account_without_room_keeps_no_other_of_i
     (parent,) = queued(ledger)
     ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
     child = new(parent_id=parent.id)
-    ledger.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
+    ledger.generations.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
     queued(ledger, 3)
     clock.advance(1)
     used = sum(totals(ledger).values())
@@ -393,7 +393,7 @@ class History:
         child = new(parent_id=parent.id, batch_id=parent.batch_id, priority=parent.priority, depth=1)
         if self._one_of([True, False]):
             child = replace(child, request=replace(child.request, parent={"image_id": "i"}))
-        self._made += self._ledger.creation.create([child] * self._number(1, 6))
+        self._made += self._ledger.generations.create([child] * self._number(1, 6))
 
     def dispatch(self) -> None:
         account, rate, prices = self._one_of(ACCOUNTS), self._number(1, 4), self._prices()
@@ -412,12 +412,12 @@ class History:
             self._failed += [claim.generation.id for claim in claims]
 
     def retry(self) -> None:
-        self._ledger.deciding.retry(self._failed)
+        self._ledger.generations.retry(self._failed)
         self._failed.clear()
 
     def cancel(self) -> None:
         if self._made:
-            self._ledger.deciding.cancel([self._one_of(self._made).id])
+            self._ledger.generations.cancel([self._one_of(self._made).id])
 
     def block(self) -> None:
         """An account is empty: what no worker has taken is recalled. Then it is filled, sooner or later."""

@@ -16,9 +16,9 @@ from tests.worker.ledger.purses import NO_CAP
 from worker.generation import GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
-from worker.ledger.creation import NewGeneration
 from worker.ledger.dispatch import Limits
 from worker.ledger.events import Handed
+from worker.ledger.generations import NewGeneration
 from worker.ledger.outcome import Delivery, News, StoredCallback
 from worker.ledger.sizes import ledger_size
 from worker.ledger.submission import Submitted
@@ -66,14 +66,14 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     prompt = "a lighthouse in the fog, number {}, cinematic, 35mm --ar 16:9"
     requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
     wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
-    ledger.creation.create(wanted, "lighthouses")
+    ledger.generations.create(wanted, "lighthouses")
     ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)
     claims = ledger.submissions.claim(count, LEASE)
     assert len(claims) == count
     ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)
     ledger.callbacks.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
     while found := ledger.callbacks.claim(200, LEASE):
-        ledger.outcomes.apply([read(ledger, one) for one in found])
+        ledger.generations.apply_outcomes([read(ledger, one) for one in found])
     while lent := ledger.assets.claim(100, LEASE):
         ledger.assets.record([
             Archived(claim, tuple(
@@ -112,7 +112,7 @@ def compact(ledger: Ledger) -> int:
 def test_after_a_month_a_generation_with_four_pictures_is_small(ledger: Ledger, clock: FakeClock):
     empty = compact(ledger)
     go_their_way(ledger, COUNT)
-    assert ledger.queries.counts() == {"archived": COUNT}
+    assert ledger.generations.counts() == {"archived": COUNT}
     before = (compact(ledger) - empty) / COUNT
     clock.advance(days=40)
     for _ in bites(ledger, clock() - timedelta(days=30)):

@@ -28,7 +28,9 @@ from worker.ledger.tables import attempts, callbacks
 
 def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:
     unknown = success(claimed(ledger)[0])
-    return ledger.outcomes.apply([News(callback.attempt_id, unknown.outcome, "c", unknown.deadlines, callback.id)])
+    return ledger.generations.apply_outcomes(
+        [News(callback.attempt_id, unknown.outcome, "c", unknown.deadlines, callback.id)]
+    )
 
 
 def test_what_came_is_kept_byte_for_byte(ledger: Ledger):
@@ -129,7 +131,7 @@ def test_when_it_came_is_kept_to_the_microsecond(ledger: Ledger):
     (claim,) = claimed(ledger)
     moment = NOON.replace(microsecond=123456)
     ledger.callbacks.store([delivery(claim.attempt_id, received_at=moment)])
-    (note,) = ledger.queries.story(claim.generation.id).callbacks
+    (note,) = ledger.generations.story(claim.generation.id).callbacks
     assert (note.received_at, note.verdict, note.bytes) == (moment, None, 2)
 
 
@@ -144,7 +146,7 @@ def test_what_came_earlier_for_the_same_attempt_is_remembered_by_its_headers(led
 
 def refused(ledger: Ledger, claim: Claim) -> tuple[int, int]:
     """How many callbacks of this one are kept, and how many were not."""
-    story = ledger.queries.story(claim.generation.id)
+    story = ledger.generations.story(claim.generation.id)
     return len(story.callbacks), sum(attempt.callbacks_refused for attempt in story.attempts)
 
 
@@ -181,13 +183,13 @@ def test_an_attempt_whose_callback_was_refused_is_asked_for_within_a_minute(ledg
     assert not ledger.submissions.claim_polls(9, LEASE, later)
     clock.advance(2)
     (asked,) = ledger.submissions.claim_polls(9, LEASE, later)
-    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim, cause="poll")]) == ["applied"]
     assert asked.task_id == task_of(claim)
 
 
 def test_two_days_after_the_end_of_an_attempt_nothing_is_kept(ledger: Ledger, clock: FakeClock):
     (done,), (failed,), (open_one,) = succeeded(ledger), submitted(ledger), submitted(ledger)
-    ledger.outcomes.apply([failure(failed)])
+    ledger.generations.apply_outcomes([failure(failed)])
     clock.advance(LATEST.total_seconds())
     for number, late in ((1, 0), (2, 1)):
         for claim in (done, failed):

@@ -26,7 +26,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_stored_asset_is_told_once_whatever_the_pages(ledger: Ledger):
     ids = archived(ledger, 5)
     succeeded(ledger, 2)
-    ledger.outcomes.apply([failure(claim) for claim in submitted(ledger)])
+    ledger.generations.apply_outcomes([failure(claim) for claim in submitted(ledger)])
     assert sorted(told(ledger, Extent())) == sorted(ids)
     assert [len(page) for page in ledger.assets.stored_pages(Extent())] == [2, 2, 1]
 
@@ -110,7 +110,7 @@ def test_a_repair_is_in_the_history(ledger: Ledger):
     (generation_id,) = archived(ledger)
     (asset,) = ledger.assets.sample_stored(1)
     ledger.assets.note_repair(asset, "missing")
-    event = ledger.queries.story(generation_id).events[-1]
+    event = ledger.generations.story(generation_id).events[-1]
     assert (event.type, event.payload) == (
         "asset.repaired",
         {"index": 0, "key": "pictures/0.png", "found": "missing"},

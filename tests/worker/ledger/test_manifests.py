@@ -16,10 +16,10 @@ def claim(ledger: Ledger) -> BatchClaim:
 def test_only_a_complete_batch_is_due(ledger: Ledger):
     archived(ledger)
     first, second = submitted(ledger, 2, batch="cats")
-    ledger.outcomes.apply([failure(first)])
+    ledger.generations.apply_outcomes([failure(first)])
     assert ledger.assets.claim_manifest(LEASE) is None
     assert "manifest" not in ledger.watching.due()
-    ledger.outcomes.apply([failure(second)])
+    ledger.generations.apply_outcomes([failure(second)])
     assert ledger.watching.due() == ["manifest"]
     taken = claim(ledger)
     assert (taken.id, taken.name) == (one(ledger, first).batch_id, "cats")
@@ -60,19 +60,19 @@ def test_a_late_writer_has_it_written_again(ledger: Ledger, clock: FakeClock):
 
 def test_a_batch_that_a_person_reopens_is_due_when_it_is_complete_once_more(ledger: Ledger):
     first, second = submitted(ledger, 2, batch="cats")
-    ledger.outcomes.apply([failure(first), failure(second)])
+    ledger.generations.apply_outcomes([failure(first), failure(second)])
     assert ledger.assets.record_manifest(claim(ledger))
-    ledger.deciding.retry([first.generation.id])
+    ledger.generations.retry([first.generation.id])
     assert ledger.assets.claim_manifest(LEASE) is None
-    ledger.deciding.cancel([first.generation.id])
+    ledger.generations.cancel([first.generation.id])
     assert ledger.assets.record_manifest(claim(ledger))
 
 
 def test_a_late_success_is_told_in_a_new_manifest(ledger: Ledger):
     (late,) = submitted(ledger, batch="cats")
-    ledger.outcomes.apply([failure(late)])
+    ledger.generations.apply_outcomes([failure(late)])
     assert ledger.assets.record_manifest(claim(ledger))
-    ledger.outcomes.apply([success(late)])
+    ledger.generations.apply_outcomes([success(late)])
     ledger.assets.record([all_stored(held) for held in ledger.assets.claim(9, LEASE)])
     assert one(ledger, late).state is State.ARCHIVED
     assert ledger.assets.record_manifest(claim(ledger))
@@ -81,9 +81,9 @@ def test_a_late_success_is_told_in_a_new_manifest(ledger: Ledger):
 
 def test_a_batch_that_changes_while_its_manifest_is_written_is_due_again_at_once(ledger: Ledger):
     (late,) = submitted(ledger, batch="cats")
-    ledger.outcomes.apply([failure(late)])
+    ledger.generations.apply_outcomes([failure(late)])
     writing = claim(ledger)
-    ledger.outcomes.apply([success(late)])
+    ledger.generations.apply_outcomes([success(late)])
     ledger.assets.record([all_stored(held) for held in ledger.assets.claim(9, LEASE)])
     assert not ledger.assets.record_manifest(writing)
     assert ledger.assets.record_manifest(claim(ledger))

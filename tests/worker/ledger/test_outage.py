@@ -80,7 +80,7 @@ def test_the_ledger_gives_out_what_dies_first(
         if hours < 72:
             for number, claim in enumerate(submitted(ledger, 11 if hours % 10 else 10)):
                 life = timedelta(seconds=SHORT if number % 2 else LONG)
-                ledger.outcomes.apply([replace(success(claim), deadlines=(clock() + life,))])
+                ledger.generations.apply_outcomes([replace(success(claim), deadlines=(clock() + life,))])
         if hours * HOUR not in OUTAGE:
             claims = ledger.assets.claim(9, LEASE)
             dead = [claim for claim in claims if claim.assets[0].deadline < clock()]
@@ -92,5 +92,5 @@ def test_the_ledger_gives_out_what_dies_first(
             )
         clock.advance(hours=2)
         hours += 2
-    lost = ledger.queries.counts().get(State.EXPIRED, 0)
+    lost = ledger.generations.counts().get(State.EXPIRED, 0)
     assert lost > 5 if first_come else lost == 0

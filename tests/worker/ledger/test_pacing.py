@@ -50,7 +50,7 @@ def test_no_account_gets_more_than_its_rate_and_room(ledger: Ledger, steps: list
     before: dict[str, int] = {}
     for what, value in steps:
         if what == "create":
-            ledger.creation.create([new() for _ in range(value)])
+            ledger.generations.create([new() for _ in range(value)])
         elif what == "dispatch":
             ledger.dispatch.run(PROVIDER, limits, None, sorted(value))
         elif what == "claim":

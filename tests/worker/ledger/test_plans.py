@@ -15,11 +15,11 @@ from sqlalchemy import event, text
 from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
-from worker.ledger import Ledger, batch_pages
+from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By
 from worker.ledger.events import Handed
-from worker.ledger.rescuing import Orphan
+from worker.ledger.generations import Orphan, batch_pages
 from worker.ledger.tables import assets, generations
 from worker.prices import Caps, Prices, Rule
 
@@ -42,14 +42,14 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "archive": (lambda ledger: ledger.assets.claim(4, LEASE), {"ix_assets_free"}),
     "at risk": (lambda ledger: ledger.assets.at_risk(NOON), {"ix_assets_due"}),
     "assets that wait": (lambda ledger: ledger.assets.waiting(100), {"ix_assets_troubled"}),
-    "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
+    "follow-ups": (lambda ledger: ledger.generations.due_follow_ups(50), {"ix_generations_follow_up"}),
     "silent": (
         lambda ledger: ledger.submissions.claim_polls(200, LEASE, POLL_AFTER),
         {"ix_attempts_poll"},
     ),
     "unclear": (lambda ledger: ledger.submissions.unconfirmed(), {"ix_generations_by_state"}),
     "tasks of others": (
-        lambda ledger: ledger.rescuing.look(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
+        lambda ledger: ledger.generations.match_tasks(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
         {"ix_generations_in_flight"},
     ),
     "subscribers": (lambda ledger: ledger.events.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
@@ -59,12 +59,12 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_subscribers_here"},
     ),
     "one story": (
-        lambda ledger: ledger.queries.story(ledger.queries.page(limit=20)[-1].id),
+        lambda ledger: ledger.generations.story(ledger.generations.page(limit=20)[-1].id),
         {"ix_events_generation", "ix_transitions_generation", "ix_attempts_generation"},
     ),
     "undelivered": (lambda ledger: ledger.events.dead(50), {"ix_deliveries_dead"}),
     "given up": (lambda ledger: ledger.assets.dead(50), {"ix_generations_by_state"}),
-    "follow-ups given up": (lambda ledger: ledger.following.refused(50), {"ix_generations_follow_up_refused"}),
+    "follow-ups given up": (lambda it: it.generations.refused_follow_ups(50), {"ix_generations_follow_up_refused"}),
     "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
     "links that are old": (lambda ledger: ledger.pruning.links(NOON), {"ix_assets_linked"}),
     "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
@@ -75,23 +75,23 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_batches_incomplete", "ix_generations_held"},
     ),
     "same bytes": (lambda ledger: ledger.assets.first_copy("ab" * 32), {"ix_assets_sha256"}),
-    "one state": (lambda ledger: ledger.queries.page(state=State.FAILED), {"ix_generations_by_state"}),
+    "one state": (lambda ledger: ledger.generations.page(state=State.FAILED), {"ix_generations_by_state"}),
     "one batch": (
-        lambda ledger: ledger.queries.page(batch=batch_of(ledger), limit=1000),
+        lambda ledger: ledger.generations.page(batch=batch_of(ledger), limit=1000),
         {"ix_generations_batch_state"},
     ),
     "one batch, next page": (
-        lambda ledger: ledger.queries.page(batch="b", before="gen_~"),
+        lambda ledger: ledger.generations.page(batch="b", before="gen_~"),
         {"ix_generations_batch_state", "ix_batches_name"},
     ),
     "one batch, one state": (
-        lambda ledger: ledger.queries.page(batch="b", state=State.FAILED),
+        lambda ledger: ledger.generations.page(batch="b", state=State.FAILED),
         {"ix_generations_batch_state", "ix_batches_name"},
     ),
-    "newest batch": (lambda ledger: ledger.queries.newest_batch("b"), {"ix_batches_name"}),
-    "counts": (lambda ledger: (ledger.queries.counts(), ledger.queries.counts(batch_of(ledger))), set()),
-    "moves": (lambda ledger: ledger.queries.moves(batch_of(ledger), 0, 10**6), set()),
-    "last moves": (lambda ledger: ledger.queries.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),
+    "newest batch": (lambda ledger: ledger.generations.newest_batch("b"), {"ix_batches_name"}),
+    "counts": (lambda ledger: (ledger.generations.counts(), ledger.generations.counts(batch_of(ledger))), set()),
+    "moves": (lambda ledger: ledger.generations.moves(batch_of(ledger), 0, 10**6), set()),
+    "last moves": (lambda ledger: ledger.generations.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),
     "stored assets of a batch": (
         lambda ledger: list(ledger.assets.stored_pages(Extent(batch_id=batch_of(ledger)))),
         {"ix_generations_batch_state"},
@@ -113,7 +113,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
 
 
 def batch_of(ledger: Ledger) -> str:
-    return str(ledger.queries.newest_batch("b"))
+    return str(ledger.generations.newest_batch("b"))
 
 
 def plans(ledger: Ledger, verb: Callable[[Ledger], Any]) -> str:
@@ -153,7 +153,7 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
     # Some of everything, so that the later steps of each verb are planned as well.
     archived(ledger, 2, follow_up=("upscale1",), batch="b")
     succeeded(ledger, 2)
-    ledger.outcomes.apply([failure(claim) for claim in submitted(ledger, 2)])
+    ledger.generations.apply_outcomes([failure(claim) for claim in submitted(ledger, 2)])
     submitted(ledger, 2)
     queued(ledger, 2)
     ledger.dispatch.run(PROVIDER, PLENTY)
@@ -170,19 +170,19 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
 
 
 PAGES: dict[str, Callable[[Ledger], Any]] = {
-    "all": lambda ledger: ledger.queries.page(before="gen_~"),
-    "one state": lambda ledger: ledger.queries.page(state=State.FAILED, before="gen_~"),
-    "one batch": lambda ledger: ledger.queries.page(batch="none"),
-    "one batch, one state": lambda ledger: ledger.queries.page(batch="none", state=State.FAILED),
-    "batches of a name": lambda ledger: ledger.queries.newest_batch("none"),
+    "all": lambda ledger: ledger.generations.page(before="gen_~"),
+    "one state": lambda ledger: ledger.generations.page(state=State.FAILED, before="gen_~"),
+    "one batch": lambda ledger: ledger.generations.page(batch="none"),
+    "one batch, one state": lambda ledger: ledger.generations.page(batch="none", state=State.FAILED),
+    "batches of a name": lambda ledger: ledger.generations.newest_batch("none"),
     "a state of one batch": lambda ledger: batch_ids(ledger, state=State.FAILED),
     "all states of one batch": lambda ledger: batch_ids(ledger, state=None),
     "stored assets": lambda ledger: next(ledger.assets.stored_pages(Extent()), None),
     "stored assets of a batch": lambda ledger: next(ledger.assets.stored_pages(Extent("none")), None),
-    "moves": lambda ledger: ledger.queries.moves("none", 0, 10**6),
+    "moves": lambda ledger: ledger.generations.moves("none", 0, 10**6),
     "at risk": lambda ledger: ledger.assets.at_risk(NOON),
     "dead callbacks": lambda ledger: ledger.callbacks.dead(),
-    "follow-ups given up": lambda ledger: ledger.following.refused(50),
+    "follow-ups given up": lambda ledger: ledger.generations.refused_follow_ups(50),
     "unconfirmed": lambda ledger: ledger.submissions.unconfirmed(),
 }
 

@@ -54,7 +54,7 @@ def applied(ledger: Ledger, *verdicts: Any) -> None:
     for callback, outcome in zip(mine, verdicts, strict=True):
         news = success(claim)
         said = outcome or news.outcome
-        ledger.outcomes.apply([News(claim.attempt_id, said, "callback", news.deadlines, callback.id)])
+        ledger.generations.apply_outcomes([News(claim.attempt_id, said, "callback", news.deadlines, callback.id)])
 
 
 def tell(ledger: Ledger, *names: str, error: str | None = None, most: int = 999) -> int:
@@ -190,7 +190,7 @@ def test_links_go_so_long_after_they_died(ledger: Ledger, clock: FakeClock):
     assert "assets" not in prune(ledger)
     clock.advance(days=1, seconds=1)
     assert prune(ledger)["assets"] == 6
-    known = ledger.queries.assets_of([*stored, waiting.generation.id])
+    known = ledger.generations.assets_of([*stored, waiting.generation.id])
     assert [asset.url != "" for each in known.values() for asset in each] == [False] * 6 + [True]
     assert all(asset.sha256 and asset.key for one in stored for asset in known[one])
 
@@ -211,15 +211,15 @@ def test_generations_assets_attempts_and_history_stay(ledger: Ledger, clock: Fak
 def test_show_says_what_was_pruned(ledger: Ledger, clock: FakeClock):
     (old,) = archived(ledger)
     applied(ledger, None, None)
-    assert ledger.queries.story(old).pruned_before == {}
+    assert ledger.generations.story(old).pruned_before == {}
     clock.advance(days=31)
     (young,) = archived(ledger)
     prune(ledger)
-    assert ledger.queries.story(old).pruned_before == dict.fromkeys(("callbacks", "events"), clock() - DAYS)
-    assert ledger.queries.story(young).pruned_before == {}
+    assert ledger.generations.story(old).pruned_before == dict.fromkeys(("callbacks", "events"), clock() - DAYS)
+    assert ledger.generations.story(young).pruned_before == {}
     before = clock() - DAYS
     ledger.pruning.events(before - DAYS)
-    assert ledger.queries.story(old).pruned_before["events"] == before
+    assert ledger.generations.story(old).pruned_before["events"] == before
 
 
 def test_the_size_of_each_table_is_told(ledger: Ledger):

@@ -69,7 +69,7 @@ def test_a_second_upgrade_changes_nothing(blank: Ledger):
     upgrade(blank.database)
     (made,) = queued(blank)
     assert upgrade(blank.database) == (HEAD, HEAD)
-    assert blank.queries.get([made.id]) == [made]
+    assert blank.generations.get([made.id]) == [made]
     check(blank.database)
 
 
@@ -99,9 +99,9 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     assert upgrade(blank.database) == ("0001", HEAD)
-    (asset,) = blank.queries.assets_of([claim.generation.id])[claim.generation.id]
+    (asset,) = blank.generations.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.state, asset.content) == ("waiting", None)
-    assert blank.queries.counts() == blank.queries.counts(claim.generation.batch_id) == {"succeeded": 1}
+    assert blank.generations.counts() == blank.generations.counts(claim.generation.batch_id) == {"succeeded": 1}
 
 
 def back_to_0010(connection: Connection) -> None:
@@ -193,7 +193,7 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
     (under_way,) = submitted(blank)
     (parent,) = archived(blank)
     child = new(parent_id=parent)
-    (follow_up,) = blank.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
+    (follow_up,) = blank.generations.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
     (waits,) = queued(blank)
     with blank.database.write() as connection:
         back_to_0010(connection)
@@ -213,7 +213,7 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
 def test_an_upgrade_takes_over_who_is_asked_for_and_asks_for_those_that_were_forgotten(blank: Ledger):
     upgrade(blank.database)
     usual, timed_out, forgotten = submitted(blank, 3)
-    blank.outcomes.apply([failure(timed_out, reason="timeout")])
+    blank.generations.apply_outcomes([failure(timed_out, reason="timeout")])
     soon, later = datetime(2126, 1, 1, tzinfo=UTC), datetime(2126, 1, 2, tzinfo=UTC)
     with blank.database.write() as connection:
         back_to_0010(connection)

@@ -25,7 +25,7 @@ from worker.ledger.submission import Claim, Silent, is_time_out
 
 def timed_out(ledger: Ledger) -> Claim:
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim, reason="failed", message="任务超时")])
+    ledger.generations.apply_outcomes([failure(claim, reason="failed", message="任务超时")])
     assert state_of(ledger, claim) is State.FAILED
     return claim
 
@@ -51,8 +51,8 @@ def test_a_success_that_came_without_a_callback_is_kept(ledger: Ledger, clock: F
     claim = timed_out(ledger)
     clock.advance(minutes=10)
     looks(ledger)
-    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
-    causes = [move.cause for move in ledger.queries.story(claim.generation.id).transitions]
+    assert ledger.generations.apply_outcomes([success(claim, cause="poll")]) == ["applied"]
+    causes = [move.cause for move in ledger.generations.story(claim.generation.id).transitions]
     assert causes[-1] == "poll: success after failure"
     clock.advance(hours=1)
     assert looks(ledger) == []
@@ -60,14 +60,14 @@ def test_a_success_that_came_without_a_callback_is_kept(ledger: Ledger, clock: F
 
 def test_a_failure_with_another_reason_is_final(ledger: Ledger, clock: FakeClock):
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim)])
+    ledger.generations.apply_outcomes([failure(claim)])
     clock.advance(hours=2)
     assert ledger.watching.due() == []
 
 
 def test_without_a_task_id_there_is_nothing_to_look_at(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
-    ledger.outcomes.apply([failure(claim, task_id=None, reason="timeout")])
+    ledger.generations.apply_outcomes([failure(claim, task_id=None, reason="timeout")])
     clock.advance(hours=2)
     assert ledger.watching.due() == []
 
@@ -77,11 +77,11 @@ def test_it_is_not_submitted_again_before_the_last_look(ledger: Ledger, clock: F
     ids = [claim.generation.id]
     for minutes in (0, 10, 50):
         clock.advance(minutes=minutes)
-        assert ledger.deciding.retry(ids) == {ids[0]: State.FAILED}
-        assert ledger.deciding.awaited(ids).keys() == {ids[0]}
+        assert ledger.generations.retry(ids) == {ids[0]: State.FAILED}
+        assert ledger.generations.awaited(ids).keys() == {ids[0]}
         looks(ledger)
-    assert ledger.deciding.awaited(ids) == {}
-    assert ledger.deciding.retry(ids) == {ids[0]: State.QUEUED}
+    assert ledger.generations.awaited(ids) == {}
+    assert ledger.generations.retry(ids) == {ids[0]: State.QUEUED}
 
 
 def test_a_look_whose_worker_died_is_taken_again_after_its_lease(ledger: Ledger, clock: FakeClock):
@@ -93,7 +93,7 @@ def test_a_look_whose_worker_died_is_taken_again_after_its_lease(ledger: Ledger,
     (again,) = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
     assert (again.attempt_id, again.next_at) == (held.attempt_id, held.next_at)
     ledger.submissions.record_polled([held])
-    assert ledger.deciding.awaited([held.generation_id]).popitem()[1] == clock.now + LEASE
+    assert ledger.generations.awaited([held.generation_id]).popitem()[1] == clock.now + LEASE
 
 
 def test_a_look_that_was_not_answered_is_not_the_last(ledger: Ledger, clock: FakeClock):
@@ -111,10 +111,10 @@ def test_a_look_that_was_not_answered_is_not_the_last(ledger: Ledger, clock: Fak
 
 def test_one_that_a_person_has_submitted_again_is_looked_at_all_the_same(ledger: Ledger, clock: FakeClock):
     claim = timed_out(ledger)
-    ledger.deciding.retry([claim.generation.id], may_pay_twice=True)
+    ledger.generations.retry([claim.generation.id], may_pay_twice=True)
     clock.advance(minutes=10)
     assert [one.attempt_id for one in looks(ledger)] == [claim.attempt_id]
-    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim, cause="poll")]) == ["applied"]
     # Found before the second submission: nothing is paid for twice.
     assert "dispatch" not in ledger.watching.due()
 

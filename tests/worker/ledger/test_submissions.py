@@ -57,7 +57,7 @@ def test_a_claim_is_written_down_before_anything_is_sent(ledger: Ledger):
     (claim,) = claimed(ledger)
     found = one(ledger, claim)
     assert (found.state, found.tries) == (State.SUBMITTING, 1)
-    (attempt,) = ledger.queries.story(found.id).attempts
+    (attempt,) = ledger.generations.story(found.id).attempts
     assert (attempt.id, attempt.number, attempt.state, attempt.sent_at) == (claim.attempt_id, 1, "sending", NOON)
     assert len(bytes.fromhex(claim.attempt_id)) == 16
     assert history(ledger, claim) == [State.QUEUED, State.SUBMITTING]
@@ -73,7 +73,7 @@ def test_four_workers_at_once_never_take_the_same_generation(ledger: Ledger):
     ledger.dispatch.run(PROVIDER, PLENTY)
     claims = flat(at_once(*[lambda: [claim for _ in range(8) for claim in ledger.submissions.claim(2, LEASE)]] * 4))
     assert len({claim.generation.id for claim in claims}) == len(claims) == 40
-    assert ledger.queries.counts() == {State.SUBMITTING: 40}
+    assert ledger.generations.counts() == {State.SUBMITTING: 40}
 
 
 def test_accepted(ledger: Ledger):
@@ -192,9 +192,9 @@ def test_renewing_what_was_given_up_changes_nothing(ledger: Ledger, clock: FakeC
     record(ledger, settled, NotTaken("refused", code="refused"))
     clock.advance(121)
     ledger.submissions.mark_lost_unconfirmed()
-    before = [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)]
+    before = [ledger.generations.story(claim.generation.id) for claim in (frozen, settled)]
     ledger.submissions.renew([frozen.attempt_id, settled.attempt_id], LEASE)
-    assert [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)] == before
+    assert [ledger.generations.story(claim.generation.id) for claim in (frozen, settled)] == before
     assert attempts_of(ledger, frozen) == ["uncertain"]
 
 
@@ -243,9 +243,9 @@ def test_a_slow_worker_changes_nothing_once_a_person_has_decided(ledger: Ledger,
     clock.advance(121)
     ledger.submissions.mark_lost_unconfirmed()
     ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
-    before = ledger.queries.story(claim.generation.id)
+    before = ledger.generations.story(claim.generation.id)
     record(ledger, claim, NotTaken("refused", code="refused"))
-    after = ledger.queries.story(claim.generation.id)
+    after = ledger.generations.story(claim.generation.id)
     assert (after.generation, after.transitions) == (before.generation, before.transitions)
     # Of one that was replaced, it says that it cost nothing.
     assert (after.attempts == before.attempts) is (decision is not Decision.RESUBMIT)
@@ -272,7 +272,7 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
 
 def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
     heard, recorded = claimed(ledger, 2)
-    ledger.outcomes.apply([success(heard)])
+    ledger.generations.apply_outcomes([success(heard)])
     record(ledger, recorded, "t1")
     ledger.submissions.requeue_unsent()
     assert [state_of(ledger, claim) for claim in (heard, recorded)] == [State.SUCCEEDED, State.SUBMITTED]
@@ -298,7 +298,7 @@ def test_a_claim_for_which_the_disk_has_no_room_leaves_nothing_behind(sqlite_url
     del most[0]
     ledger.submissions.requeue_unsent()
     assert len(ledger.submissions.claim(200, LEASE)) == 200
-    assert {len(ledger.queries.story(one.id).attempts) for one in ledger.queries.page(limit=200)} == {1}
+    assert {len(ledger.generations.story(one.id).attempts) for one in ledger.generations.page(limit=200)} == {1}
     ledger.close()
 
 
@@ -315,13 +315,13 @@ def test_a_claim_that_got_no_answer_is_settled_by_the_next_transaction(
         proxy.arm(Cut.COMMITTED)
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(9, LEASE)
-        assert ledger.queries.counts() == {State.SUBMITTING: 2}
+        assert ledger.generations.counts() == {State.SUBMITTING: 2}
         {
             "claim": lambda: ledger.submissions.claim(9, LEASE),
             "renew": lambda: ledger.submissions.renew([busy.attempt_id], LEASE),
             "record": lambda: record(ledger, busy, Uncertain("no answer", code="time_out")),
         }[verb]()
-        assert ledger.queries.counts()[State.QUEUED] == 1
+        assert ledger.generations.counts()[State.QUEUED] == 1
         # What is under way stays so.
         assert ledger.submissions.begin(busy.attempt_id) == (verb != "record")
         ledger.close()
@@ -345,13 +345,13 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
         assert ledger.submissions.begin(other.attempt_id)
         proxy.release()
         give_up_at = time.monotonic() + patient(30)
-        while direct.queries.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
+        while direct.generations.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
             time.sleep(0.01)
         record(ledger, other, "t1")
-        assert direct.queries.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
+        assert direct.generations.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
         ledger.submissions.requeue_unsent()
         ledger.close()
-    tried = [attempt.state for one in generations for attempt in direct.queries.story(one.id).attempts]
+    tried = [attempt.state for one in generations for attempt in direct.generations.story(one.id).attempts]
     assert sorted(tried) == ["accepted", "rejected", "rejected"]
     direct.close()
 
@@ -359,7 +359,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
 @pytest.mark.parametrize("word", FINAL_WORDS, ids=lambda word: type(word).__name__)
 def test_a_late_reply_changes_nothing_once_the_callback_has_said_more(ledger: Ledger, word: str | ProviderError):
     finished, going_on = claimed(ledger, 2)
-    ledger.outcomes.apply([success(finished), progress(going_on, 30)])
+    ledger.generations.apply_outcomes([success(finished), progress(going_on, 30)])
     for claim in (finished, going_on):
         record(ledger, claim, word)
     assert (one(ledger, finished).state, one(ledger, finished).task_id) == (State.SUCCEEDED, task_of(finished))
@@ -384,7 +384,7 @@ def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settle
         resubmit(ledger, first)
         ledger.dispatch.run(PROVIDER, PLENTY)
         (second,) = ledger.submissions.claim(9, LEASE)
-        ledger.outcomes.apply([success(first)])
+        ledger.generations.apply_outcomes([success(first)])
         record(ledger, second, word)
         assert state_of(ledger, first) is State.SUCCEEDED
         assert attempts_of(ledger, first) == ["succeeded", settled]
@@ -400,7 +400,7 @@ def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succee
     resubmit(ledger, first)
     ledger.dispatch.run(PROVIDER, PLENTY)
     ledger.submissions.claim(9, LEASE)
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     clock.advance(hours=1)
     assert [ledger.submissions.mark_lost_unconfirmed() for _ in range(2)] == [1, 0]
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUCCEEDED, ["succeeded", "uncertain"])

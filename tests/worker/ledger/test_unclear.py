@@ -105,14 +105,14 @@ def test_an_answer_that_is_missing_before_the_horizon_is_asked_for_again_soon(le
 def test_its_callback_resolves_it_beyond_the_horizon_too(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
     asked(ledger, clock, 2)
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
     assert ledger.submissions.unconfirmed() == []
 
 
 def test_one_that_is_found_is_asked_for_like_any_other(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
     asked(ledger, clock, 1)
-    assert ledger.outcomes.apply([progress(claim, 10)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([progress(claim, 10)]) == ["applied"]
     assert len(ask(ledger)) == 1
     clock.advance(POLL_AFTER.total_seconds())
     assert len(ask(ledger)) == 1
@@ -128,7 +128,9 @@ def test_what_is_known_of_each_is_told_and_of_nothing_else(ledger: Ledger, clock
     queued(ledger)
     ledger.callbacks.store([delivery(claim.attempt_id, b"?", "1"), delivery(claim.attempt_id, b"!", "2")])
     (first,) = ledger.callbacks.claim(1, LEASE)
-    ledger.outcomes.apply([News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)])
+    ledger.generations.apply_outcomes(
+        [News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)]
+    )
     clock.advance(5)
     ask(ledger, horizon=HORIZON)
     (known,) = ledger.submissions.unconfirmed()
@@ -150,7 +152,7 @@ def test_a_task_that_was_found_by_a_person_is_asked_for_at_once(ledger: Ledger, 
     assert (found.state, found.task_id, found.reason, found.message) == (State.SUBMITTED, task_of(claim), None, None)
     (silent,) = ask(ledger, horizon=HORIZON)
     assert (silent.attempt_id, silent.task_id) == (claim.attempt_id, task_of(claim))
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_without_a_result_it_fails_with_what_the_person_said(
     assert (found.state, found.reason, attempts_of(ledger, claim)) == (State.FAILED, reason, [attempt])
     assert found.message == f"resolved by anna: {decision} (seen in the dashboard)"
     # And if its picture comes after all, it is kept.
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
     assert attempts_of(ledger, claim) == ["succeeded"]
 
 
@@ -183,7 +185,7 @@ def test_submitting_again_gives_up_the_old_attempt(ledger: Ledger):
 def test_who_has_decided_and_why_is_kept(ledger: Ledger, decision: Decision):
     claim = unclear(ledger)
     resolve(ledger, claim, decision)
-    story = ledger.queries.story(claim.generation.id)
+    story = ledger.generations.story(claim.generation.id)
     assert story.transitions[-1].cause == f"resolved by anna: {decision} (seen in the dashboard)"
     (event,) = [event for event in story.events if event.type == "generation.resolved"]
     assert (event.payload["by"], event.payload["why"]) == ("anna", "seen in the dashboard")
@@ -193,7 +195,7 @@ def test_who_has_decided_and_why_is_kept(ledger: Ledger, decision: Decision):
 def test_without_a_reason_none_is_made_up(ledger: Ledger):
     claim = unclear(ledger)
     resubmit(ledger, claim)
-    assert ledger.queries.story(claim.generation.id).transitions[-1].cause == "resolved by somebody: resubmit"
+    assert ledger.generations.story(claim.generation.id).transitions[-1].cause == "resolved by somebody: resubmit"
 
 
 def test_a_task_of_another_generation_is_not_adopted(ledger: Ledger):
@@ -240,9 +242,9 @@ def test_two_persons_at_once_start_one_new_attempt(ledger: Ledger):
 
 
 def test_a_decided_batch_is_complete(ledger: Ledger):
-    ledger.creation.create([new()], "b")
+    ledger.generations.create([new()], "b")
     ledger.dispatch.run(PROVIDER, PLENTY)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="time_out"))], POLL_AFTER)
     resolve(ledger, claim, Decision.NOT_CHARGED)
-    assert ledger.queries.counts(claim.generation.batch_id) == {State.FAILED: 1}
+    assert ledger.generations.counts(claim.generation.batch_id) == {State.FAILED: 1}

@@ -110,8 +110,8 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
     ledger.submissions.renew_polls([late], hours(9))
     clock.advance(LEASE.total_seconds())
     assert "poll" in ledger.watching.due()
-    ledger.outcomes.apply([failure(claim)])
-    ledger.deciding.retry([claim.generation.id])
+    ledger.generations.apply_outcomes([failure(claim)])
+    ledger.generations.retry([claim.generation.id])
     ledger.dispatch.run(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(second.attempt_id, task_of(second))], POLL_AFTER)
@@ -146,7 +146,7 @@ def test_who_notes_a_question_waits_for_nobody_who_settles_the_attempt(postgresq
 
 def test_what_ended_is_not_asked_for(ledger: Ledger, clock: FakeClock):
     won, lost = submitted(ledger, 2)
-    ledger.outcomes.apply([success(won), failure(lost)])
+    ledger.generations.apply_outcomes([success(won), failure(lost)])
     clock.advance(hours=1)
     assert ask(ledger) == []
 
@@ -180,7 +180,7 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     assert watching.due() == ["ingest"]
     ledger.callbacks.claim(1, LEASE)
     assert watching.due() == []
-    ledger.outcomes.apply([success(claim)])
+    ledger.generations.apply_outcomes([success(claim)])
     assert watching.due() == ["archive"]
     (held,) = ledger.assets.claim(1, LEASE)
     assert watching.due() == []

@@ -69,7 +69,7 @@ def test_no_machine_takes_what_another_one_submits(machines: tuple[Ledger, Ledge
         )
         assert (state_of(here, taken), state_of(here, refused)) == (State.SUBMITTED, State.QUEUED)
         assert there.submissions.unconfirmed() == []
-        here.deciding.cancel([refused.generation.id])
+        here.generations.cancel([refused.generation.id])
         here.dispatch.resume_account(PROVIDER)
 
 
@@ -123,14 +123,14 @@ def test_lists_are_in_the_order_in_which_it_was_submitted_wherever(machines: tup
             # Two machines agree no better than the round trips in which they measured; an id tells milliseconds.
             eventually(partial(is_over, one, made[-1].created_at + timedelta(milliseconds=1)), 5)
         made += queued(one)
-    assert [one.id for one in machines[0].queries.page()] == [one.id for one in made[::-1]]
+    assert [one.id for one in machines[0].generations.page()] == [one.id for one in made[::-1]]
 
 
 def test_ids_tell_the_ledgers_time_and_within_it_the_order(ledger: Ledger, clock: FakeClock):
     made = [queued(ledger)[0].id for _ in range(20)]
     clock.advance(hours=-1)
     before = queued(ledger)[0].id
-    assert [one.id for one in ledger.queries.page()] == [*made[::-1], before]
+    assert [one.id for one in ledger.generations.page()] == [*made[::-1], before]
 
 
 def test_a_worker_counts_as_alive_wherever_it_runs(machines: tuple[Ledger, Ledger]):
@@ -214,7 +214,7 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
     clock.advance(2)
     assert taken() == (1, 1, True, 1, 1)
     assert (subscriber.subscriber, callback.attempt_id) == ("a", post.attempt_id)
-    assert download.generation.id == ledger.queries.page(batch="b")[0].id
+    assert download.generation.id == ledger.generations.page(batch="b")[0].id
 
 
 def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeClock, ahead: timedelta):
@@ -256,8 +256,8 @@ def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
     ledger: Ledger, clock: FakeClock, ahead: timedelta
 ):
     archived(ledger, follow_up=("upscale1",))
-    (parent,) = ledger.following.due(1)
-    ledger.following.failed(parent, "KeyError: 'zoom'")
+    (parent,) = ledger.generations.due_follow_ups(1)
+    ledger.generations.record_follow_up_failure(parent, "KeyError: 'zoom'")
     clock.now -= ahead
     ledger.watching.due()
     assert not ledger.watching.is_due("follow_up")
@@ -295,7 +295,7 @@ def test_every_time_that_is_waited_for_is_pulled_back():
 def test_a_failure_that_may_be_none_is_looked_at_again_within_the_hour(ledger: Ledger, clock: FakeClock):
     clock.now += AHEAD[1]
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim, reason="timeout")])
+    ledger.generations.apply_outcomes([failure(claim, reason="timeout")])
     clock.now -= AHEAD[1]
     ledger.watching.due()
     clock.advance(hours=1)

@@ -30,8 +30,8 @@ from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
+from worker.ledger.generations import Orphan, Placed
 from worker.ledger.outcome import News, StoredCallback
-from worker.ledger.rescuing import Orphan, Placed
 from worker.ledger.restore_guard import Marker
 from worker.ledger.server_clock import ServerClock
 from worker.ledger.submission import Claim, Decision, Silent, Submitted
@@ -166,7 +166,7 @@ class World:
     def create(self) -> None:
         follow_up = self.flip("follow-up")
         wanted = [new(follow_up=("upscale1",) if follow_up else ()) for _ in range(self.number(1, 3))]
-        for made in self.ledger.creation.create(wanted, "b" if self.flip("batch") else None):
+        for made in self.ledger.generations.create(wanted, "b" if self.flip("batch") else None):
             self.model.create(made.id, made.batch_id, wants_follow_up=follow_up)
 
     @step(lambda world: bool(world.unsent), times=2)
@@ -264,7 +264,7 @@ class World:
         mark = None if name.startswith("elsewhere") else claim.attempt_id
         orphan = Orphan(name, new().request, None, mark, marked=True)
         place = self.model.place(mark, name)
-        (placed,) = self.ledger.rescuing.adopt(PROVIDER, [orphan])
+        (placed,) = self.ledger.generations.import_tasks(PROVIDER, [orphan])
         assert placed.place == place
         if place == "new":
             self._found_new(placed, name)
@@ -277,7 +277,7 @@ class World:
         waiting = self.one_of(sorted(name for name, one in self.model.ones.items() if one.state is State.QUEUED), "one")
         name = f"meanwhile-{waiting}-{len(self.model.tries)}"
         orphan = Orphan(name, new().request, None, None, marked=True)
-        (placed,) = self.ledger.rescuing.adopt(PROVIDER, [orphan], waiting={name: waiting})
+        (placed,) = self.ledger.generations.import_tasks(PROVIDER, [orphan], waiting={name: waiting})
         assert placed.generation_id == waiting
         self._found_new(placed, name)
         self.model.charges[waiting] += 1
@@ -317,17 +317,17 @@ class World:
     @step(one_is(State.ARCHIVED))
     def follow_up(self) -> None:
         """Also by a worker that looked long ago."""
-        self.parents += self.ledger.following.due(3)
+        self.parents += self.ledger.generations.due_follow_ups(3)
         if not self.parents:
             return
         parent = self.pick(self.parents)
         facts = {"parent_id": parent.id, "depth": parent.depth + 1, "batch_id": parent.batch_id}
         children = [new(dedupe=f"{parent.id}/{index}", **facts) for index in range(self.number(0, 2))]
-        created = self.ledger.following.create(parent, children, [])
+        created = self.ledger.generations.create_follow_ups(parent, children, [])
         one = self.model.ones[parent.id]
         assert created == (len(children) if one.wants_follow_up else 0)
         one.wants_follow_up = False
-        for child in self.ledger.queries.page(limit=created) if created else ():
+        for child in self.ledger.generations.page(limit=created) if created else ():
             self.model.create(child.id, child.batch_id, wants_follow_up=False)
 
     # --- the provider ---
@@ -367,10 +367,10 @@ class World:
                 heard = said(claim, word, task_id=task_id)
                 news.append(News(heard.attempt_id, heard.outcome, "callback", heard.deadlines, one.id))
                 self._hear(claim, word, task_id)
-        self.ledger.outcomes.apply(news)
+        self.ledger.generations.apply_outcomes(news)
 
     def _apply(self, claim: Claim, word: str, cause: str) -> None:
-        self.ledger.outcomes.apply([said(claim, word, cause=cause)])
+        self.ledger.generations.apply_outcomes([said(claim, word, cause=cause)])
         self._hear(claim, word, task_of(claim))
 
     def _hear(self, claim: Claim, word: str, task_id: str) -> None:
@@ -382,15 +382,15 @@ class World:
     @step(one_is(State.QUEUED))
     def cancel(self) -> None:
         generation_id = self.one_of(sorted(self.model.ones), "generation")
-        self.ledger.deciding.cancel([generation_id])
+        self.ledger.generations.cancel([generation_id])
         self.model.cancel(generation_id)
 
     @step(one_is(State.FAILED, State.EXPIRED), times=2)
     def retry(self) -> None:
         generation_id = self.one_of(sorted(self.model.ones), "generation")
         risk = self.flip("may pay twice")
-        is_awaited = bool(self.ledger.deciding.awaited([generation_id]))
-        self.ledger.deciding.retry([generation_id], may_pay_twice=risk)
+        is_awaited = bool(self.ledger.generations.awaited([generation_id]))
+        self.ledger.generations.retry([generation_id], may_pay_twice=risk)
         self.model.retry(generation_id, is_awaited=is_awaited and not risk)
 
     @step(one_is(State.UNCONFIRMED), times=2)

@@ -35,7 +35,7 @@ class News:
 
 
 class Outcomes(Part):
-    def apply(self, news: Sequence[News]) -> list[str]:
+    def apply_outcomes(self, news: Sequence[News]) -> list[str]:
         """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan."""
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:

@@ -13,8 +13,8 @@ from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Generation, GenerationRequest, State
 from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
-from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Part
+from worker.ledger.generations.creation import NewGeneration, insert_generations
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.tables import IN_FLIGHT, POLLED, attempts, generations
@@ -106,8 +106,8 @@ class Known:
     without_task: tuple[WithoutTask, ...]
 
 
-class Rescuing(Part):
-    def known(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
+class TaskImport(Part):
+    def known_tasks(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
         """What is known of these tasks and marks, and which submissions to this account have no task yet."""
         with self._database.read() as connection:
             rows = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
@@ -134,12 +134,12 @@ class Rescuing(Part):
         with self._database.write(under_way=True) as connection:
             connection.execute(_NOTE, rows)
 
-    def look(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:
-        """What `adopt` would do; changes nothing. `account`: of the provider, whose list had them."""
+    def match_tasks(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:
+        """What `import_tasks` would do; changes nothing. `account`: of the provider, whose list had them."""
         with self._database.read() as connection:
             return _place(connection, provider, account, orphans)
 
-    def adopt(
+    def import_tasks(
         self,
         provider: str,
         orphans: Sequence[Orphan],

@@ -8,8 +8,8 @@ from sqlalchemy import select, text, update
 
 from worker.generation import Generation
 from worker.ledger.changes import Changes
-from worker.ledger.creation import NewGeneration, insert_generations
 from worker.ledger.database import Part
+from worker.ledger.generations.creation import NewGeneration, insert_generations
 from worker.ledger.rows import to_generation
 from worker.ledger.statements import LIMIT, NOW
 from worker.ledger.tables import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
@@ -43,14 +43,14 @@ class RefusedFollowUp:
     at: datetime
 
 
-class Following(Part):
-    def due(self, limit: int) -> list[Generation]:
+class FollowUps(Part):
+    def due_follow_ups(self, limit: int) -> list[Generation]:
         """Archived generations whose follow-ups were not created yet."""
         with self._database.read() as connection:
             rows = connection.execute(_NEXT, {"limit": limit, "now": self._database.clock()})
             return [to_generation(row) for row in rows]
 
-    def create(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
+    def create_follow_ups(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
         """Create them and mark the parent; 0 when somebody else has done it. `refused`: why others are missing."""
         now = self._database.clock()
         with self._database.write() as connection:
@@ -70,7 +70,7 @@ class Following(Part):
             changes.flush()
         return len(children)
 
-    def failed(self, parent: Generation, error: str) -> bool:
+    def record_follow_up_failure(self, parent: Generation, error: str) -> bool:
         """Note why they could not be created; True when that was the last try, and the parent is set aside."""
         now = self._database.clock()
         with self._database.write() as connection:
@@ -89,13 +89,13 @@ class Following(Part):
             changes.flush()
         return True
 
-    def refused(self, limit: int) -> list[RefusedFollowUp]:
+    def refused_follow_ups(self, limit: int) -> list[RefusedFollowUp]:
         """Those that were set aside, the newest first."""
         with self._database.read() as connection:
             rows = connection.execute(_REFUSED, {"limit": limit}).all()
         return [RefusedFollowUp(row.id, tuple(row.follow_up), row.follow_up_error, row.followed_up_at) for row in rows]
 
-    def retry(self, generation_id: str) -> bool:
+    def retry_follow_ups(self, generation_id: str) -> bool:
         """Try once more to create them, from the first try; False when they were not set aside."""
         fresh = {"follow_up_tries": 0, "follow_up_error": None, "follow_up_not_before": None}
         with self._database.write() as connection:

@@ -9,11 +9,11 @@ from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, t
 
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
-from worker.ledger.batch_pages import batches_of, page_of_batches
-from worker.ledger.counting import counts
 from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
+from worker.ledger.generations.batch_pages import batches_of, page_of_batches
+from worker.ledger.generations.counting import counts
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.pruning import pruned_before
 from worker.ledger.rows import to_asset, to_generation

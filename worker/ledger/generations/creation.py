@@ -11,16 +11,11 @@ from sqlalchemy import Connection, select
 
 from worker.errors import RequestInvalid
 from worker.generation import Generation, GenerationRequest, State
-from worker.ledger import bites
-from worker.ledger.bites import in_bites
+from worker.ledger.bites import in_bites, takes_several
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part
 from worker.ledger.flows import Flow, line_up
-from worker.ledger.rows import to_generation
-from worker.ledger.statements import IDS, insert_ignoring, select_in
-from worker.ledger.tables import ANY_ACCOUNT, batches, generations
-from worker.ledger.types import storable
-from worker.ledger.unfinished import (
+from worker.ledger.generations.unfinished import (
     BatchGone,
     BeingWritten,
     batch_of,
@@ -33,6 +28,10 @@ from worker.ledger.unfinished import (
     remove_some_abandoned,
     remove_stalled,
 )
+from worker.ledger.rows import to_generation
+from worker.ledger.statements import IDS, insert_ignoring, select_in
+from worker.ledger.tables import ANY_ACCOUNT, batches, generations
+from worker.ledger.types import storable
 from worker.prices import tier_of
 
 _g = generations.c
@@ -76,10 +75,10 @@ class Creation(Part):
         RequestInvalid when a key stands for another request already, and CommitUnknown: where each has a `dedupe`,
         repeating it then does no harm.
         """
-        is_large = batch is not None and len(wanted) > bites.FIRST
+        is_large = batch is not None and takes_several(wanted)
         for left in reversed(range(_TRIES)):
             try:
-                return self._in_bites(wanted, str(batch)) if is_large else self._at_once(wanted, batch)
+                return self._create_in_bites(wanted, str(batch)) if is_large else self._at_once(wanted, batch)
             except BatchGone:
                 if not left:
                     raise
@@ -106,7 +105,7 @@ class Creation(Part):
             changes.flush()
         return made
 
-    def _in_bites(self, wanted: Sequence[NewGeneration], batch: str) -> list[Generation]:
+    def _create_in_bites(self, wanted: Sequence[NewGeneration], batch: str) -> list[Generation]:
         now = self._database.clock()
         request = digest_of(wanted)
         with self._database.read() as connection:

@@ -62,9 +62,9 @@ _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload=
 _GONE = update(assets).where(_a.id.in_(IDS), _a.state == "deleted").values(key=None)
 
 
-class Deleting(Part):
-    def obstacles(self, generation_ids: Sequence[str]) -> dict[str, str]:
-        """Those that cannot be deleted now, and what to do; `Deleting.delete` leaves them as they are."""
+class Deletion(Part):
+    def obstacles_to_delete(self, generation_ids: Sequence[str]) -> dict[str, str]:
+        """Those that cannot be deleted now, and what to do; `delete` leaves them as they are."""
         with self._database.read() as connection:
             states = {row.id: State(row.state) for row in select_in(connection, _STATES, generation_ids)}
             return _obstacles(connection, states)
@@ -90,13 +90,13 @@ class Deleting(Part):
             changes.flush()
         return obstacles
 
-    def objects(self, generation_ids: Sequence[str]) -> list[tuple[Asset, bool]]:
+    def objects_to_delete(self, generation_ids: Sequence[str]) -> list[tuple[Asset, bool]]:
         """Assets whose object may be in the bucket, and whether another generation needs it too."""
         with self._database.read() as connection:
             found = [to_asset(row) for row in select_in(connection, _LEFT, generation_ids)]
             return [(asset, _is_shared(connection, asset, generation_ids)) for asset in found]
 
-    def objects_are_gone(self, asset_ids: Sequence[int]) -> None:
+    def record_objects_deleted(self, asset_ids: Sequence[int]) -> None:
         """The objects of these assets of deleted generations are not in the bucket any more."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_GONE, {"ids": list(asset_ids)})

@@ -23,7 +23,7 @@ _WAIT_AGAIN = (
 )
 
 
-class Deciding(Part):
+class Control(Part):
     def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
         """Take back what was not submitted yet; the state of each afterwards.
 
@@ -45,7 +45,7 @@ class Deciding(Part):
         """Try again what failed, or fetch again what expired; the state of each afterwards.
 
         What is still to be stored, and waits after a failed try, is tried now.
-        What is UNCONFIRMED may have been paid for: `Unclears.resolve` is for that. So may be what its provider may
+        What is UNCONFIRMED may have been paid for: `Unconfirmed.resolve` is for that. So may be what its provider may
         still deliver (`awaited`): it is left unless that risk is taken. Raises as `cancel` does.
         """
 
