@@ -10,7 +10,7 @@ from worker import stopping
 from worker.bells import ring
 from worker.celery import app
 from worker.ledger import Ledger
-from worker.ledger.pruning import Bite
+from worker.ledger.maintenance import Bite
 from worker.services import services
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ def prune() -> None:
 def bites(ledger: Ledger, before: datetime) -> Iterator[Mapping[str, int]]:
     """Delete all that is older than `before`; after each transaction, how many rows of which tables it was."""
     verbs: tuple[Callable[[int], Bite], ...] = (
-        lambda _: ledger.pruning.callbacks(before),
-        lambda _: ledger.pruning.links(before),
-        lambda after: ledger.pruning.events(before, after),
-        lambda _: ledger.pruning.heartbeats(before),
+        lambda _: ledger.maintenance.prune_callbacks(before),
+        lambda _: ledger.maintenance.prune_links(before),
+        lambda after: ledger.maintenance.prune_events(before, after),
+        lambda _: ledger.maintenance.prune_heartbeats(before),
     )
     for verb in verbs:
         after: int | None = 0

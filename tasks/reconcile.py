@@ -75,7 +75,7 @@ def remove_abandoned_batches(here: Services) -> None:
 
 
 def fold_counts(here: Services) -> None:
-    here.ledger.counting.fold()
+    here.ledger.maintenance.fold_counts()
 
 
 def register_subscribers(here: Services) -> None:
@@ -83,7 +83,7 @@ def register_subscribers(here: Services) -> None:
 
 
 def ring_for_what_is_due(here: Services) -> None:
-    if due := here.ledger.watching.due(here.settings.poll_after):
+    if due := here.ledger.maintenance.due(here.settings.poll_after):
         ring(*due)
 
 
@@ -181,7 +181,7 @@ def keep_time(worker: str) -> None:
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.
                     with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
                         here = services()
-                        here.ledger.watching.beat(worker, os.getpid(), here.limit_settings)
+                        here.ledger.maintenance.beat(worker, os.getpid(), here.limit_settings)
         except Exception:
             log.exception("a pass has failed; the next one tries again")
         time.sleep(PAUSE)

@@ -139,7 +139,7 @@ def _guard(ledger: Ledger) -> Iterator[Wait]:
 
 
 def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
-    beats = ledger.watching.heartbeats()
+    beats = ledger.maintenance.heartbeats()
     heard = [beat for beat in beats if beat.silence(now) <= SILENCE]
     old = [beat.worker for beat in heard if beat.is_too_old]
     alive = [beat.worker for beat in heard if not beat.is_too_old]

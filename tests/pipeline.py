@@ -114,7 +114,7 @@ class Pipeline:
 
     def until_settled(self, seconds: float = 20) -> None:
         """Until every generation is final and every follow-up was created."""
-        self.until(lambda: all(one.state in DONE for one in self.all()) and not self.ledger.watching.due(), seconds)
+        self.until(lambda: all(one.state in DONE for one in self.all()) and not self.ledger.maintenance.due(), seconds)
 
     def all(self) -> list[Generation]:
         return self.ledger.generations.page(limit=1000)[::-1]

@@ -136,7 +136,7 @@ def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
     pipeline.until(lambda: all(pipeline.get(one.id).state is State.ARCHIVED for one in made))
     pipeline.bells.clear()
     assert crash(pipeline, "manifest", MANIFEST[step]) == CRASHED
-    recover(pipeline, lambda: "manifest" not in pipeline.ledger.watching.due())
+    recover(pipeline, lambda: "manifest" not in pipeline.ledger.maintenance.due())
     key = pipeline.here.archive.keys.manifest(str(made[0].batch_id), f"animals {step}")
     assert len((pipeline.bucket / key).read_text().splitlines()) == 2
 
@@ -161,7 +161,7 @@ def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: s
     claims = submitted(pipeline.ledger, 2)
     pipeline.ledger.generations.apply_outcomes([failure(claim) for claim in claims])
     assert crash(pipeline, "notify", NOTIFY[step]) == CRASHED
-    recover(pipeline, lambda: "notify" not in pipeline.ledger.watching.due())
+    recover(pipeline, lambda: "notify" not in pipeline.ledger.maintenance.due())
     with pipeline.ledger.database.read() as connection:
         mine = select(events.c.id).where(events.c.generation_id.in_([claim.generation.id for claim in claims]))
         told = connection.execute(mine).scalars().all()

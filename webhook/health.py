@@ -143,7 +143,7 @@ def dependencies(
 
 def _check_ledger(ledger: Ledger, group: GroupCommit) -> Finding:
     try:
-        objection = ledger.watching.ping()
+        objection = ledger.maintenance.ping()
         if not _can_store(ledger, group):
             return Finding("unavailable", "the last callback could not be stored: see the log of the receiver")
     except ConfigurationError as error:
@@ -171,7 +171,7 @@ def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
 
 def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     now = clock()
-    beats = ledger.watching.heartbeats()
+    beats = ledger.maintenance.heartbeats()
     known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER]
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")

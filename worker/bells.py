@@ -47,7 +47,7 @@ class Waiting:
 
 def ring_if_due(ledger: Ledger, *kinds: str) -> None:
     """Ring for those kinds of which something is due now: a look into the ledger costs a tenth of a needless bell."""
-    if due := [kind for kind in kinds if ledger.watching.is_due(kind)]:
+    if due := [kind for kind in kinds if ledger.maintenance.is_due(kind)]:
         ring(*due)
 
 

@@ -79,7 +79,7 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
         if DrainingTask.shows_life and now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
             DrainingTask._beaten_at = now
             here = services()
-            here.ledger.watching.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
+            here.ledger.maintenance.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import schema
 from worker.ledger.budget import By
-from worker.ledger.watching import Heartbeat
+from worker.ledger.maintenance import Heartbeat
 from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.subscribers import is_wanted, patterns
@@ -85,7 +85,7 @@ def _tried(name: str, check: Callable[[Services], Iterator[Finding]], here: Serv
 
 def _ledger(here: Services) -> Iterator[Finding]:
     require_ledger(here.settings)
-    here.ledger.watching.ping()
+    here.ledger.maintenance.ping()
     otherwise = schema.check(here.ledger.database)
     kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
     if here.ledger.database.is_pooled:
@@ -178,7 +178,7 @@ def _is_private(host: str) -> bool:
 
 def _clocks(here: Services) -> Iterator[Finding]:
     # The database's is measured when something is asked.
-    here.ledger.watching.ping()
+    here.ledger.maintenance.ping()
     errors: dict[str, timedelta | None] = {"database": here.ledger.database.local_error}
     # A broker that does not answer has its own finding.
     with suppress(OperationalError, RedisError, OSError):
@@ -190,7 +190,7 @@ def _clocks(here: Services) -> Iterator[Finding]:
 
 def _workers(here: Services) -> Iterator[Finding]:
     now = here.clock()
-    beats = here.ledger.watching.heartbeats()
+    beats = here.ledger.maintenance.heartbeats()
     alive = [beat for beat in beats if beat.silence(now) <= SILENCE]
     for beat in beats:
         if SILENCE < (silence := beat.silence(now)) <= _RECENT:

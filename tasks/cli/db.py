@@ -9,8 +9,8 @@ from tasks.cli.output import json_option, note, print_json
 from tasks.cli.style import size as in_bytes
 from worker.data_folder import folder_errors
 from worker.ledger.database import Database
+from worker.ledger.maintenance import ledger_size
 from worker.ledger.schema import upgrade as upgrade_ledger
-from worker.ledger.sizes import ledger_size
 from worker.private_files import make_private_folder
 
 

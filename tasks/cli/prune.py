@@ -34,7 +34,7 @@ def prune(dry_run: bool, as_json: bool) -> None:
         before = ledger.database.clock() - settings.keep
         gone: Counter[str] = Counter()
         if dry_run:
-            gone.update(ledger.pruning.count(before))
+            gone.update(ledger.maintenance.count_prunable(before))
         else:
             from tasks.prune import bites  # noqa: PLC0415 - it imports Celery, which reads the settings
 

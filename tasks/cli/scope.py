@@ -87,7 +87,7 @@ class BatchScope:
 
     def is_done(self) -> bool:
         counts = self.counts()
-        if counts.keys() & OPEN or "follow_up" in self._ledger.watching.due():
+        if counts.keys() & OPEN or "follow_up" in self._ledger.maintenance.due():
             return False
         # Follow-ups that were created between the two questions show in a third.
         return self.counts() == counts

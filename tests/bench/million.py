@@ -183,7 +183,7 @@ def fill(url: str, count: int) -> float:
                 last = min(first + _BITE - 1, rows)
                 connection.execute(statement.replace("{first}", str(first)).replace("{last}", str(last)))
         if kind == "postgresql":
-            while ledger.counting.fold():
+            while ledger.maintenance.fold_counts():
                 pass
             connection.execute("VACUUM ANALYZE")
     return time.monotonic() - began
@@ -254,7 +254,7 @@ class Questions:
             "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
             "doctor: subscribers": lambda: ledger.events.failing_subscribers(lambda _: True),
             "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
-            "doctor: heartbeats": ledger.watching.heartbeats,
+            "doctor: heartbeats": ledger.maintenance.heartbeats,
             "doctor: gate": ledger.restore.state,
             "assets that wait": lambda: queries.waiting(5000),
             "at-risk": lambda: queries.at_risk(now),
@@ -267,11 +267,11 @@ class Questions:
                 f"spend --by {by}": lambda by=by: ledger.budgets.totals(by, (now - timedelta(hours=1)).date())
                 for by in By
             },
-            "sweep: due": ledger.watching.due,
+            "sweep: due": ledger.maintenance.due,
             "sweep: expire": ledger.submissions.mark_lost_unconfirmed,
             "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
             "sweep: abandoned batches": ledger.generations.remove_abandoned,
-            "sweep: fold": ledger.counting.fold,
+            "sweep: fold": ledger.maintenance.fold_counts,
             "dispatch, one goes": lambda: ledger.dispatch.run("kie", Limits(1e6, self._room())),
             "submit: claim": self._claim,
             "submit: record": self._record,
@@ -285,9 +285,9 @@ class Questions:
             "delete: obstacles": lambda: ledger.generations.obstacles_to_delete([one.id for one in self._old]),
             "delete: objects": lambda: ledger.generations.objects_to_delete([one.id for one in self._old]),
             "delete: children": lambda: ledger.generations.children([one.id for one in self._old]),
-            "prune: callbacks (none)": lambda: ledger.pruning.callbacks(now - timedelta(days=999)),
-            "prune: links (none)": lambda: ledger.pruning.links(now - timedelta(days=999)),
-            "prune: events (none)": lambda: ledger.pruning.events(now - timedelta(days=999)),
+            "prune: callbacks (none)": lambda: ledger.maintenance.prune_callbacks(now - timedelta(days=999)),
+            "prune: links (none)": lambda: ledger.maintenance.prune_links(now - timedelta(days=999)),
+            "prune: events (none)": lambda: ledger.maintenance.prune_events(now - timedelta(days=999)),
         }  # fmt: skip
 
     def _room(self) -> int:

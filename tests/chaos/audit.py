@@ -76,7 +76,7 @@ def is_settled(ledger: Ledger, wishes: AbstractSet[str], ask_bill: Callable[[], 
     counts = ledger.generations.counts()
     if sum(counts.values()) < len(wishes) or counts.keys() - FINAL - {State.UNCONFIRMED}:
         return False
-    if set(ledger.watching.due()) - {"poll"}:
+    if set(ledger.maintenance.due()) - {"poll"}:
         return False
     unclear = {one.attempt_id for one in ledger.submissions.unconfirmed()}
     return not unclear or unclear.isdisjoint(attempt_of(line) for line in ask_bill()["lines"])

@@ -52,8 +52,8 @@ def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened
             ledger.submissions.record([Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
             ledger.callbacks.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
             ledger.generations.apply_outcomes([success(one) for one in claims])
-            ledger.watching.due()
-            ledger.watching.beat("w", number)
+            ledger.maintenance.due()
+            ledger.maintenance.beat("w", number)
 
     results = at_once(*[partial(work, opened(url)) for _ in range(8)])
     assert results == [None] * 8

@@ -46,7 +46,7 @@ def test_a_clock_whose_ledger_falls_silent_is_started_again_and_works(
     ledger: Ledger, proxy: CuttingProxy, tmp_path: Path
 ) -> None:
     def pid_that_was_heard() -> int | None:
-        return next((beat.pid for beat in ledger.watching.heartbeats()), None)
+        return next((beat.pid for beat in ledger.maintenance.heartbeats()), None)
 
     said: list[str] = []
     command = prepared("clock", _IMPATIENT)

@@ -43,7 +43,7 @@ def memory(name):
 long_downloads.SLICE = patient(60)
 decoding._decoder._limits = decoding.Limits(wall=patient(20))
 here = services()
-here.ledger.watching.ping()
+here.ledger.maintenance.ping()
 here.archive.check()
 here.downloader
 idle = memory("VmRSS")

@@ -38,5 +38,5 @@ def test_with_a_file_that_cannot_be_understood_nothing_goes(sqlite_url: str, pri
     queued(ledger)
     with pytest.raises(ConfigurationError, match="'much' is no amount"):
         dispatch.run()
-    assert not ledger.watching.is_due("submit")
+    assert not ledger.maintenance.is_due("submit")
     ledger.close()

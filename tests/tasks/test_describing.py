@@ -94,7 +94,7 @@ def test_a_bucket_that_is_away_costs_only_time(
         pipeline.step("manifest")
     assert f"is left for later: {error}" in caplog.text
     assert "Traceback" not in caplog.text
-    assert pipeline.ledger.watching.due() == []
+    assert pipeline.ledger.maintenance.due() == []
     pipeline.clock.advance(seconds=100)
     pipeline.until_settled()
     assert [line["state"] for line in manifest_of(pipeline, batch_id)] == ["cancelled"]

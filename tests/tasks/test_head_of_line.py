@@ -89,7 +89,9 @@ def writing_down_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     attempt = pipeline.story(first).attempts[0].id
     outcomes = pipeline.ledger.generations
     patch.setattr(
-        outcomes, "apply", breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes)
+        outcomes,
+        "apply_outcomes",
+        breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes),
     )
     pipeline.step("ingest")
     assert pipeline.get(second).state is State.SUCCEEDED
@@ -141,7 +143,7 @@ def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
         for _ in range(FOLLOW_UP_TRIES):
             pipeline.clock.advance(minutes=10)
             pipeline.step("follow_up")
-        assert "follow_up" not in pipeline.ledger.watching.due()
+        assert "follow_up" not in pipeline.ledger.maintenance.due()
     (letter,) = [json.loads(line) for line in darkroom("dead", "--json").stdout.splitlines()]
     assert (letter["id"], letter["kind"], letter["generation"]) == (f"follow-up:{first}", "follow-ups", first)
     assert letter["error"] == "KeyError: 'what nobody has thought of'"

@@ -108,7 +108,7 @@ def test_a_worker_that_was_told_to_stop_leaves_the_next_event_to_others_at_once(
         patch.setattr(stopping, "is_asked", lambda: len(one.received) == 2)
         notify()
     assert one.types == FLOW[:2]
-    assert "notify" in here.ledger.watching.due()
+    assert "notify" in here.ledger.maintenance.due()
     notify()
     assert one.types == FLOW
 
@@ -267,7 +267,7 @@ def test_a_subscriber_may_leave_while_it_is_served(
     process_services.forget()
     notify()
     reconcile()
-    assert "notify" not in services().ledger.watching.due()
+    assert "notify" not in services().ledger.maintenance.due()
 
 
 @pytest.fixture

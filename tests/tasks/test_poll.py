@@ -97,7 +97,7 @@ def test_beyond_the_horizon_nobody_is_asked(start: Start, monkeypatch: pytest.Mo
     pipeline.clock.advance(minutes=40)
     pipeline.step("poll")
     pipeline.clock.advance(hours=9)
-    assert pipeline.ledger.watching.due() == []
+    assert pipeline.ledger.maintenance.due() == []
     assert pipeline.get(generation_id).state is State.UNCONFIRMED
     assert len(pipeline.sandbox.log("submit")) == 1
 

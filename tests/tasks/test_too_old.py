@@ -49,7 +49,7 @@ def make_everything_due(ledger: Ledger) -> set[str]:
     queued(ledger, 2)
     ledger.dispatch.run(PROVIDER, Limits(1, 1000))
     ledger.database.clock = system_clock
-    return set(ledger.watching.due())
+    return set(ledger.maintenance.due())
 
 
 def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, caplog: pytest.LogCaptureFixture):
@@ -67,7 +67,7 @@ def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, c
     assert len(caplog.records) == 1
     need(ledger, REVISION)
     # They would write down whatever they do.
-    assert (set(ledger.watching.due()), ledger.generations.counts()) == (due, counts)
+    assert (set(ledger.maintenance.due()), ledger.generations.counts()) == (due, counts)
 
 
 def test_its_clock_is_not_said_to_hang(ledger: Ledger):

@@ -8,18 +8,17 @@ from worker.ledger.budget import Budgets
 from worker.ledger.database import Clock, Database
 from worker.ledger.dispatch import Dispatch
 from worker.ledger.events import Events
-from worker.ledger.generations import Counting, Generations
+from worker.ledger.generations import Generations
+from worker.ledger.maintenance import Maintenance
 from worker.ledger.outcome import Callbacks
-from worker.ledger.pruning import Pruning
 from worker.ledger.restore_guard import RestoreGuard
 from worker.ledger.submission import Submissions
-from worker.ledger.watching import Watching
 
 __all__ = ["Ledger"]
 
 
 class Ledger:
-    """One part for each step of the flow (`tasks/__init__.py`)."""
+    """A façade for each subject; what it is made of stands in the room of that name."""
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)
@@ -29,11 +28,9 @@ class Ledger:
         self.generations = Generations(self.database)
         self.assets = Assets(self.database)
         self.events = Events(self.database)
-        self.watching = Watching(self.database)
+        self.maintenance = Maintenance(self.database)
         self.budgets = Budgets(self.database)
-        self.counting = Counting(self.database)
         self.restore = RestoreGuard(self.database)
-        self.pruning = Pruning(self.database)
 
     def close(self) -> None:
         self.database.close()

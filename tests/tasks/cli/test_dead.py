@@ -263,7 +263,7 @@ def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger
     darkroom("dead", "dismiss", "--all")
     assert darkroom("dead", "replay", callback, event).exit_code == 0
     assert len(ledger.callbacks.claim(10, MINUTE)) == 1
-    assert ledger.watching.is_due("notify")
+    assert ledger.maintenance.is_due("notify")
 
 
 @pytest.mark.parametrize(

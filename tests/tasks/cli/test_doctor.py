@@ -108,8 +108,8 @@ def test_tables_of_another_version_are_told(darkroom: Darkroom) -> None:
 
 
 def test_workers_that_are_set_to_different_rates_are_told(darkroom: Darkroom, ledger: Ledger) -> None:
-    ledger.watching.beat("worker@a", 1, {"KIE_RATE": 1.8, "KIE_IN_FLIGHT": 100})
-    ledger.watching.beat("worker@b", 1, {"KIE_RATE": 5, "KIE_IN_FLIGHT": 100})
+    ledger.maintenance.beat("worker@a", 1, {"KIE_RATE": 1.8, "KIE_IN_FLIGHT": 100})
+    ledger.maintenance.beat("worker@b", 1, {"KIE_RATE": 5, "KIE_IN_FLIGHT": 100})
     document = json.loads(darkroom("doctor", "--json").stdout)
     found = [one for one in document["checks"] if one["check"] == "workers"]
     assert [one["verdict"] for one in found] == ["warn", "ok"]
@@ -127,7 +127,7 @@ def test_a_ledger_that_is_newer_and_compatible_is_told(
 def test_a_version_that_is_too_old_for_the_ledger_is_told_and_no_command_writes_with_it(
     darkroom: Darkroom, ledger: Ledger, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    ledger.watching.beat("worker@old", 1)
+    ledger.maintenance.beat("worker@old", 1)
     upgrade_by_next_version(ledger, tmp_path_factory.mktemp("next"), NEXT)
     sentence = f"this version of Darkroom is too old for its ledger (it has revision {REVISION}, and {NEXT} or newer"
     found = findings(darkroom)
@@ -174,23 +174,23 @@ def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Da
 
 
 def test_a_worker_that_was_heard_lately_is_at_work(darkroom: Darkroom, ledger: Ledger) -> None:
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "worker@here at work")
 
 
 def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
-    ledger.watching.beat("clock@here", 1)
+    ledger.maintenance.beat("clock@here", 1)
     verdict, message = findings(darkroom)["workers"]
     assert verdict == "fail"
     assert "only clock@here at work, which submits and archives nothing" in message
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "clock@here, worker@here at work")
 
 
 def test_a_worker_that_fell_silent_is_told(darkroom: Darkroom, ledger: Ledger) -> None:
     now = ledger.database.clock()
     ledger.database.clock = lambda: now - timedelta(minutes=10)
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     document = json.loads(darkroom("doctor", "--json").stdout)
     told = [one for one in document["checks"] if one["check"] == "workers"]
     assert [one["verdict"] for one in told] == ["warn", "fail"]
@@ -391,7 +391,7 @@ def test_a_machine_whose_clock_differs_is_told_by_how_much_and_from_whose(
 def test_a_worker_of_the_future_is_not_at_work(darkroom: Darkroom, ledger: Ledger) -> None:
     now = ledger.database.clock()
     ledger.database.clock = lambda: now + timedelta(minutes=10)
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     assert findings(darkroom)["workers"][0] == "fail"
 
 

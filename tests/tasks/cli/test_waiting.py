@@ -52,14 +52,14 @@ def forbidden(ledger: Ledger, *hosts: str, error: str = FORBIDDEN) -> list[str]:
 
 def waits(ledger: Ledger, **settings: object) -> list[Wait]:
     """What there is beside the workers, who are at work."""
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     return list(waits_of(ledger, Settings(**settings)))  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def paused(darkroom: Darkroom, ledger: Ledger) -> str:
     refused(ledger, blocked())
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     return ledger.generations.page()[0].id
 
 
@@ -263,17 +263,17 @@ def test_workers_and_a_clock_that_are_silent_are_told_since_when(ledger: Ledger)
     assert (wait.cause, wait.since) == (Cause.WORKERS, None)
     assert wait_of(queued, [wait]) is wait
     ledger.database.clock = lambda: now - timedelta(minutes=10)
-    ledger.watching.beat("worker@here", 1)
-    ledger.watching.beat("clock@here", 2)
+    ledger.maintenance.beat("worker@here", 1)
+    ledger.maintenance.beat("clock@here", 2)
     ledger.database.clock = lambda: now
     (wait,) = waits_of(ledger, Settings())
     assert (wait.cause, wait.since) == (Cause.WORKERS, now - timedelta(minutes=10))
     assert "no worker is running since " in wait.told
-    ledger.watching.beat("clock@here", 2)
+    ledger.maintenance.beat("clock@here", 2)
     (wait,) = waits_of(ledger, Settings())
     assert "only clock@here at work since " in wait.told
     ledger.database.clock = lambda: now - timedelta(minutes=10)
-    ledger.watching.beat("clock@here", 2)
+    ledger.maintenance.beat("clock@here", 2)
     ledger.database.clock = lambda: now
     (wait,) = waits(ledger)
     assert (wait.cause, wait.remedy) == (Cause.CLOCK, "start the Procfile's `clock`")

@@ -152,7 +152,7 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
     at_each_look(lambda: ledger.generations.cancel([generation.id]))
     assert "no worker is running" in darkroom("watch").stderr
     (generation,) = stories.queued(ledger)
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     at_each_look(lambda: ledger.generations.cancel([generation.id]))
     assert "no worker is running" not in darkroom("watch").stderr
 

@@ -105,7 +105,7 @@ def test_a_command_that_works_without_it_makes_none_either(darkroom: Darkroom, p
 def test_whoever_opens_it_without_a_look_makes_none_either(tmp_path: Path) -> None:
     """As workers and the receiver do, which start before the release command has run."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    for use in (ledger.generations.page, lambda: ledger.watching.beat("worker@host", 7)):
+    for use in (ledger.generations.page, lambda: ledger.maintenance.beat("worker@host", 7)):
         with pytest.raises(ConfigurationError, match="file is not there: run `darkroom db upgrade`"):
             use()
     ledger.close()

@@ -118,7 +118,7 @@ class Process:
     def submit(self, *, in_vain: bool = False) -> dict[str, Claim]:
         """Send all that waits, once each; by prompt. `in_vain`: the first task gets no thread to send anything."""
         claims: list[Claim] = []
-        while self.ledger.watching.is_due("dispatch") or self.ledger.watching.is_due("submit"):
+        while self.ledger.maintenance.is_due("dispatch") or self.ledger.maintenance.is_due("submit"):
             self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
@@ -236,7 +236,7 @@ class Process:
             money={state: amount for state, amount in totals(self.ledger).items() if state != "released"},
             posts=self.posts,
             untold=frozenset({row.id for row in happened} - self.told),
-            due=frozenset(self.ledger.watching.due()),
+            due=frozenset(self.ledger.maintenance.due()),
         )
 
 
@@ -245,7 +245,7 @@ REPAIRED = "asset.repaired"
 
 def a_batch_goes_its_way(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
-    process.try_once("watching.beat", "quick@host", 4711)
+    process.try_once("maintenance.beat", "quick@host", 4711)
     wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
     process.repeat("generations.create", wanted, "animals")
     sent = process.submit(in_vain=True)
@@ -339,7 +339,7 @@ def a_ledger_is_restored(process: Process) -> None:
 
 def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
-    process.try_once("watching.beat", "quick@host", 4711)
+    process.try_once("maintenance.beat", "quick@host", 4711)
     process.repeat("generations.create", [new("fox", key="a")])
     sent = process.submit()
     process.accept(*sent.values())
@@ -356,7 +356,7 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     before = process.clock() - timedelta(days=30)
     for verb in ("callbacks", "links", "events", "heartbeats"):
         process.repeat(f"pruning.{verb}", before)
-    process.repeat("counting.fold")
+    process.repeat("maintenance.fold_counts")
 
 
 STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored, what_was_withdrawn_or_is_old_goes)

@@ -86,9 +86,9 @@ def look(ledger: Ledger, seen: Seen) -> Look:
     seen.latest = max(seen.latest, now)
     if now < seen.latest:
         # As if a minute had passed: `asked` may have set a time that was chosen before the clock was set back.
-        ledger.watching._put_right_at = None
+        ledger.maintenance._put_right_at = None
     # First: it puts right what a wrong clock has written.
-    due = set(ledger.watching.due(POLL_AFTER))
+    due = set(ledger.maintenance.due(POLL_AFTER))
     belongings = defaultdict(list)
     with ledger.database.read() as connection:
         for row in connection.execute(_ASSETS):

@@ -93,7 +93,7 @@ def nobody_sees_anything(ledger: Ledger) -> None:
     assert ledger.generations.page() == ledger.generations.page(batch="big") == []
     assert ledger.generations.page(state=State.QUEUED) == []
     assert ledger.generations.counts() == {}
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 # --- each transaction is short ---
@@ -202,7 +202,7 @@ def test_nobody_sees_a_batch_before_its_last_transaction(ledger: Ledger, databas
     assert ledger.generations.get([generation.id for generation in made]) == made
     assert [generation.id for generation in ledger.generations.page(batch="big")] == [it.id for it in reversed(made)]
     assert rows(ledger, transitions) == MANY
-    assert ledger.watching.due() == ["dispatch"]
+    assert ledger.maintenance.due() == ["dispatch"]
     assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 

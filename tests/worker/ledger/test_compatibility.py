@@ -32,7 +32,7 @@ UNDER_WAY = {
     "callbacks.renew",
     "callbacks.store",
     "callbacks.try_store",
-    "counting.fold",
+    "maintenance.fold_counts",
     "generations.record_objects_deleted",
     "dispatch.record_answered",
     "assets.note_repair",
@@ -48,7 +48,7 @@ UNDER_WAY = {
     "submissions.renew",
     "submissions.renew_polls",
     "submissions.requeue_unsent",
-    "watching.beat",
+    "maintenance.beat",
 }
 
 
@@ -190,8 +190,8 @@ def test_a_version_goes_on_with_a_newer_ledger_that_is_compatible(
     upgrade_by_next_version(blank, tmp_path, REVISION)
     for ledger in (blank, opened(blank.database.url)):
         succeeded(ledger)
-        ledger.watching.beat("w", 1)
-        assert [beat.is_too_old for beat in ledger.watching.heartbeats()] == [False]
+        ledger.maintenance.beat("w", 1)
+        assert [beat.is_too_old for beat in ledger.maintenance.heartbeats()] == [False]
         said = f"it is at revision {NEXT}, newer than this version's {REVISION}, which may still work with it"
         assert schema.check(ledger.database) == said
         assert schema.upgrade(ledger.database) == (NEXT, NEXT)
@@ -205,5 +205,5 @@ def test_a_newer_ledger_that_is_not_compatible_is_left_alone(blank: Ledger, tmp_
         with pytest.raises(VersionTooOld, match=sentence):
             verb()
     assert blank.generations.counts() == {State.QUEUED: 1}
-    blank.watching.beat("w", 1)
-    assert [beat.is_too_old for beat in blank.watching.heartbeats()] == [True]
+    blank.maintenance.beat("w", 1)
+    assert [beat.is_too_old for beat in blank.maintenance.heartbeats()] == [True]

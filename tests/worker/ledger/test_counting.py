@@ -100,15 +100,22 @@ class History:
         self.clock.advance(minutes=16)
         self.ledger.submissions.mark_lost_unconfirmed()
         self.ledger.generations.remove_abandoned()
-        for prune in (self.ledger.pruning.callbacks, self.ledger.pruning.events):
+        for prune in (self.ledger.maintenance.prune_callbacks, self.ledger.maintenance.prune_events):
             prune(self.clock() - timedelta(minutes=number))
 
     def fold(self, _: int) -> None:
-        self.ledger.counting.fold()
+        self.ledger.maintenance.fold_counts()
 
     def all_at_once(self, number: int) -> None:
         flat(
-            [[it] for it in at_once(self.ledger.counting.fold, lambda: self.create(number), self.ledger.counting.fold)]
+            [
+                [it]
+                for it in at_once(
+                    self.ledger.maintenance.fold_counts,
+                    lambda: self.create(number),
+                    self.ledger.maintenance.fold_counts,
+                )
+            ]
         )
 
     def _of(self, state: State, number: int) -> list[str]:
@@ -144,7 +151,7 @@ def test_what_is_counted_is_what_there_is_whatever_happens(
     for what, number in happened:
         history.happenings[what](number)
         check(ledger, [None])
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
     with ledger.database.read() as connection:
         ids = connection.execute(select(batches.c.id)).scalars().all()
     check(ledger, [None, *ids])
@@ -156,25 +163,25 @@ def test_an_open_transaction_keeps_nobody_from_counting_or_folding(ledger: Ledge
     queued(ledger, 3)
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE generations SET state = 'cancelled'"))
-        assert ledger.counting.fold() == 3
+        assert ledger.maintenance.fold_counts() == 3
         assert ledger.generations.counts() == {State.QUEUED: 3}
     assert ledger.generations.counts() == {State.CANCELLED: 3}
     # Those three in one statement, whose sum was nothing.
-    assert ledger.counting.fold() == 2
-    assert ledger.counting.fold() == 0
+    assert ledger.maintenance.fold_counts() == 2
+    assert ledger.maintenance.fold_counts() == 0
 
 
 def test_many_that_move_together_are_few_rows(ledger: Ledger):
     if ledger.database.is_sqlite:
         pytest.skip("it counts at once")
     made = queued(ledger, 40, batch="b")
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
     ledger.generations.cancel([one.id for one in made])
     with ledger.database.read() as connection:
         assert _rows(connection, generation_deltas) == 2
         # From queued to cancelled, of the batch and of all: nobody has changed what others would wait for.
         assert _rows(connection, generation_counts) == 2
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
     with ledger.database.read() as connection:
         assert _rows(connection, generation_deltas) == 0
         assert _rows(connection, generation_counts) == 2
@@ -187,7 +194,7 @@ def _rows(connection: Connection, table: Any) -> int:
 def test_more_than_one_transaction_folds_are_folded_in_one_pass(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(counting, "BITE", 2)
     queued(ledger, 9)
-    assert ledger.counting.fold() == (0 if ledger.database.is_sqlite else 9)
+    assert ledger.maintenance.fold_counts() == (0 if ledger.database.is_sqlite else 9)
     assert ledger.generations.counts() == {State.QUEUED: 9}
 
 
@@ -201,7 +208,7 @@ def test_a_count_is_never_between_two_states(ledger: Ledger):
 
     def fold() -> None:
         for _ in range(30):
-            ledger.counting.fold()
+            ledger.maintenance.fold_counts()
 
     def count() -> set[int]:
         return {sum(ledger.generations.counts().values()) for _ in range(60)}

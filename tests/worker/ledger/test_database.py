@@ -70,19 +70,19 @@ def test_a_transaction_that_raises_leaves_nothing(ledger: Ledger):
 
     with pytest.raises(KeyError):
         half_done()
-    assert ledger.watching.heartbeats() == []
+    assert ledger.maintenance.heartbeats() == []
 
 
 def test_a_read_sees_one_moment_and_stops_no_writer(ledger: Ledger):
-    ledger.watching.beat("w", 1)
+    ledger.maintenance.beat("w", 1)
     with ledger.database.read() as connection:
         assert connection.execute(select(heartbeats.c.pid)).scalar_one() == 1
-        ledger.watching.beat("w", 2)
-    assert ledger.watching.heartbeats()[0].pid == 2
+        ledger.maintenance.beat("w", 2)
+    assert ledger.maintenance.heartbeats()[0].pid == 2
 
 
 def test_sixteen_threads_that_count_lose_nothing(ledger: Ledger):
-    ledger.watching.beat("w", 0)
+    ledger.maintenance.beat("w", 0)
 
     def count() -> None:
         for _ in range(20):
@@ -91,7 +91,7 @@ def test_sixteen_threads_that_count_lose_nothing(ledger: Ledger):
                 connection.execute(update(heartbeats).values(pid=pid + 1))
 
     assert at_once(*[count] * 16) == [None] * 16
-    assert ledger.watching.heartbeats()[0].pid == 320
+    assert ledger.maintenance.heartbeats()[0].pid == 320
 
 
 def _count_in_a_process(url: str, times: int) -> None:
@@ -105,7 +105,7 @@ def _count_in_a_process(url: str, times: int) -> None:
 
 def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
     ledger = Ledger(sqlite_url)
-    ledger.watching.beat("w", 0)
+    ledger.maintenance.beat("w", 0)
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=_count_in_a_process, args=(sqlite_url, 200)) for _ in range(4)]
     for process in processes:
@@ -113,7 +113,7 @@ def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
     for process in processes:
         process.join(patient(60))
     assert [process.exitcode for process in processes] == [0] * 4
-    assert ledger.watching.heartbeats()[0].pid == 800
+    assert ledger.maintenance.heartbeats()[0].pid == 800
     ledger.close()
 
 
@@ -304,8 +304,8 @@ def test_acknowledged_writes_survive_a_power_cut(ledger: Ledger):
 
 def test_times_come_back_as_utc_whatever_zone_they_had(ledger: Ledger, clock: FakeClock):
     clock.now = datetime(2026, 11, 21, 23, 30, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
-    ledger.watching.beat("w", 1)
-    (beat,) = ledger.watching.heartbeats()
+    ledger.maintenance.beat("w", 1)
+    (beat,) = ledger.maintenance.heartbeats()
     assert beat.seen_at == clock.now
     assert beat.seen_at.tzinfo is UTC
     assert system_clock().tzinfo is UTC
@@ -327,7 +327,7 @@ def test_after_a_fork_the_child_opens_its_own_connections(sqlite_url: str, tmp_p
 def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postgresql_url: str, clock: FakeClock):
     with CuttingProxy(postgresql_url) as proxy:
         ledger = Ledger(proxy.url, clock)
-        ledger.watching.ping()
+        ledger.maintenance.ping()
         proxy.arm(Cut.COMMITTED)
         with pytest.raises(CommitUnknown, match="what was being saved may have been saved"):
             queued(ledger)

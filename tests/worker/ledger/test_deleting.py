@@ -153,9 +153,9 @@ def test_its_batch_is_described_again(ledger: Ledger):
     described = ledger.assets.claim_manifest(LEASE)
     assert described
     ledger.assets.record_manifest(described)
-    assert "manifest" not in ledger.watching.due()
+    assert "manifest" not in ledger.maintenance.due()
     ledger.generations.delete([stored], SOMEBODY)
-    assert "manifest" in ledger.watching.due()
+    assert "manifest" in ledger.maintenance.due()
     assert ledger.generations.counts() == {State.ARCHIVED: 1, State.DELETED: 1}
     assert state_of(ledger, other) is State.ARCHIVED
 

@@ -46,7 +46,7 @@ def test_only_archived_generations_with_a_recipe_are_due(ledger: Ledger):
     (parent,) = archived(ledger, follow_up=("upscale1",))
     succeeded(ledger, follow_up=("upscale1",))
     assert [generation.id for generation in ledger.generations.due_follow_ups(10)] == [parent]
-    assert ledger.watching.due() == ["archive", "follow_up"]
+    assert ledger.maintenance.due() == ["archive", "follow_up"]
 
 
 def test_follow_ups_are_created_and_the_parent_is_done(ledger: Ledger):

@@ -19,8 +19,8 @@ from worker.ledger.assets import Archived, Stored
 from worker.ledger.dispatch import Limits
 from worker.ledger.events import Handed
 from worker.ledger.generations import NewGeneration
+from worker.ledger.maintenance import ledger_size
 from worker.ledger.outcome import Delivery, News, StoredCallback
-from worker.ledger.sizes import ledger_size
 from worker.ledger.submission import Submitted
 
 SHOP = "webhook:shop"
@@ -92,7 +92,7 @@ def go_their_way(ledger: Ledger, count: int) -> None:
         handed = Handed(event) if event else None
     ledger.events.release(mine)
     # As the sweep does each second.
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
 
 
 def compact(ledger: Ledger) -> int:

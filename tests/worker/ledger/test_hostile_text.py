@@ -112,9 +112,9 @@ def test_a_name_in_the_bucket(ledger: Ledger):
 
 def test_a_worker_and_a_page_of_nasty_names(ledger: Ledger):
     queued(ledger)
-    ledger.watching.beat(NASTY, 1)
-    ledger.watching.beat(NASTY, 2)
-    assert [(beat.worker, beat.pid) for beat in ledger.watching.heartbeats()] == [(CLEAN, 2)]
+    ledger.maintenance.beat(NASTY, 1)
+    ledger.maintenance.beat(NASTY, 2)
+    assert [(beat.worker, beat.pid) for beat in ledger.maintenance.heartbeats()] == [(CLEAN, 2)]
     assert ledger.generations.page(batch=NASTY, before=NASTY) == []
     assert ledger.dispatch.resume_account(NASTY) == {}
 

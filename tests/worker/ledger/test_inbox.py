@@ -110,7 +110,7 @@ def test_one_that_always_breaks_its_reader_is_set_aside(ledger: Ledger, clock: F
         assert len(ledger.callbacks.claim(10, LEASE)) == 1
         clock.advance(120)
     assert ledger.callbacks.claim(10, LEASE) == []
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
     (note,) = ledger.callbacks.dead()
     assert (note.verdict, note.error, note.bytes) == ("poison", "not applied after 5 tries", 2)
     assert ledger.callbacks.replay([note.id]) == 1

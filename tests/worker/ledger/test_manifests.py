@@ -18,9 +18,9 @@ def test_only_a_complete_batch_is_due(ledger: Ledger):
     first, second = submitted(ledger, 2, batch="cats")
     ledger.generations.apply_outcomes([failure(first)])
     assert ledger.assets.claim_manifest(LEASE) is None
-    assert "manifest" not in ledger.watching.due()
+    assert "manifest" not in ledger.maintenance.due()
     ledger.generations.apply_outcomes([failure(second)])
-    assert ledger.watching.due() == ["manifest"]
+    assert ledger.maintenance.due() == ["manifest"]
     taken = claim(ledger)
     assert (taken.id, taken.name) == (one(ledger, first).batch_id, "cats")
     assert ledger.assets.generations_of_batch(taken.id) == [first.generation.id, second.generation.id]
@@ -31,7 +31,7 @@ def test_one_worker_writes_it_and_then_it_is_done(ledger: Ledger):
     taken = [found for found in flat([at_once(*[lambda: ledger.assets.claim_manifest(LEASE)] * 4)]) if found]
     assert len(taken) == 1
     assert ledger.assets.record_manifest(taken[0])
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
     assert ledger.assets.claim_manifest(LEASE) is None
 
 
@@ -39,9 +39,9 @@ def test_what_a_dead_worker_left_is_due_after_its_lease(ledger: Ledger, clock: F
     archived(ledger, batch="cats")
     dead = claim(ledger)
     assert ledger.assets.claim_manifest(LEASE) is None
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
     clock.advance(seconds=LEASE.total_seconds() + 1)
-    assert ledger.watching.due() == ["manifest"]
+    assert ledger.maintenance.due() == ["manifest"]
     living = claim(ledger)
     assert living.id == dead.id
     assert ledger.assets.record_manifest(living)

@@ -254,7 +254,7 @@ def test_what_is_given_back_lets_the_next_go(ledger: Ledger, caps: Caps):
     waiting = queued(ledger, 6, batch="b")
     assert go(ledger, prices) == 3
     first, second, third = claims(ledger)
-    assert ledger.watching.is_due("dispatch")
+    assert ledger.maintenance.is_due("dispatch")
     ledger.generations.apply_outcomes([failure(first), failure(second), success(third)])
     assert go(ledger, prices) == 2
     assert [claim.generation.id for claim in claims(ledger)] == [one.id for one in waiting[3:5]]
@@ -270,7 +270,7 @@ def test_a_new_day_and_a_higher_cap_make_room_in_order_of_priority(ledger: Ledge
     first = [claim.generation.id for claim in claims(ledger)]
     assert go(ledger, Prices(EVERY, Caps(day=4))) == 1
     clock.advance(hours=24)
-    assert ledger.watching.due() == ["dispatch", "submit"]
+    assert ledger.maintenance.due() == ["dispatch", "submit"]
     assert go(ledger, THREE_A_DAY) == 3
     assert len(held(ledger)) == 1
     assert state_of(ledger, urgent) is State.QUEUED
@@ -380,7 +380,7 @@ def test_a_held_generation_can_be_cancelled(ledger: Ledger):
     (waiting,) = held(ledger)
     assert ledger.generations.cancel([waiting]) == {waiting: State.CANCELLED}
     assert held(ledger) == []
-    assert not ledger.watching.is_due("dispatch")
+    assert not ledger.maintenance.is_due("dispatch")
 
 
 def test_a_pause_and_the_rate_hold_as_before(ledger: Ledger, clock: FakeClock):
@@ -432,7 +432,7 @@ def test_what_is_held_is_found_through_its_own_index_and_settled_through_keys(le
         ledger.generations.apply_outcomes([failure(first)])
         queued(ledger)
         go(ledger, THREE_A_DAY)
-        ledger.watching.is_due("dispatch")
+        ledger.maintenance.is_due("dispatch")
 
     seen = plans(ledger, all_of_it)
     assert {"ix_generations_held", "ix_generations_waiting", "ix_attempts_generation"} <= set(

@@ -90,30 +90,30 @@ def test_a_delivery_tells_the_event_and_its_generation(ledger: Ledger):
 
 
 def test_work_is_due_exactly_while_there_is_some(ledger: Ledger, clock: FakeClock):
-    assert "notify" not in ledger.watching.due()
+    assert "notify" not in ledger.maintenance.due()
     happen(ledger, "one")
-    assert ledger.watching.is_due("notify")
+    assert ledger.maintenance.is_due("notify")
     (mine,) = claim(ledger)
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
     deliver(ledger, mine, lambda _: REFUSED)
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
     clock.advance(5)
-    assert ledger.watching.is_due("notify")
+    assert ledger.maintenance.is_due("notify")
     assert deliver_all(ledger) == ["one"]
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
 
 
 def test_without_subscribers_there_is_never_anything_due(ledger: Ledger):
     ledger.events.register_subscribers([])
     happen(ledger, "one")
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
     assert claim(ledger) == []
 
 
 def test_what_is_not_wanted_is_passed_over(ledger: Ledger):
     happen(ledger, "asset.archived", "generation.failed", "batch.completed")
     assert deliver_all(ledger, wanted=lambda kind: kind.startswith("generation.")) == ["generation.failed"]
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
 
 
 def test_every_subscriber_gets_everything_at_its_own_pace(ledger: Ledger):
@@ -188,7 +188,7 @@ def test_after_a_failure_the_subscriber_is_left_alone_then_tried_in_order(ledger
 def test_failures_in_a_row_make_the_pause_longer_and_a_success_makes_it_short_again(ledger: Ledger, clock: FakeClock):
     def pause() -> float:
         began = clock.now
-        while not ledger.watching.is_due("notify"):
+        while not ledger.maintenance.is_due("notify"):
             clock.advance(1)
         return (clock.now - began).total_seconds()
 
@@ -239,14 +239,14 @@ def test_after_ten_tries_it_is_a_dead_letter_with_the_last_reason(ledger: Ledger
     for wait in WAITS:
         assert deliver_all(ledger, take=lambda _: REFUSED) == ["one"]
         clock.advance(wait.total_seconds() - 1)
-        assert not ledger.watching.is_due("notify")
+        assert not ledger.maintenance.is_due("notify")
         clock.advance(1)
     assert ledger.events.dead(1) == []
     assert deliver_all(ledger, take=lambda _: REFUSED) == ["one"]
     (letter,) = ledger.events.dead(1)
     assert (letter.subscriber, letter.type, letter.tries, letter.error) == ("a", "one", 10, REFUSED)
     clock.advance(hours=48)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_who_wants_no_more_is_not_tried_again(ledger: Ledger):
@@ -335,7 +335,7 @@ def test_an_event_that_is_committed_after_a_younger_one_is_not_passed_over(
         changes.flush()
         happen(ledger, "younger")
         assert deliver_all(ledger) == []
-        assert ledger.watching.is_due("notify")
+        assert ledger.maintenance.is_due("notify")
     assert deliver_all(ledger) == ["older", "younger"]
     with ledger.database.write() as connection:
         connection.execute(text("SELECT id FROM events FOR SHARE"))

@@ -76,7 +76,7 @@ def test_the_ledger_gives_out_what_dies_first(
     if first_come:
         monkeypatch.setattr(archiving, "_MOST_URGENT", _first_come)
     hours = 0
-    while hours < 72 or ledger.watching.is_due("archive"):
+    while hours < 72 or ledger.maintenance.is_due("archive"):
         if hours < 72:
             for number, claim in enumerate(submitted(ledger, 11 if hours % 10 else 10)):
                 life = timedelta(seconds=SHORT if number % 2 else LONG)

@@ -27,7 +27,7 @@ LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
-        lambda ledger: ledger.watching.due(),
+        lambda ledger: ledger.maintenance.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_free",
          "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
          "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
@@ -65,9 +65,9 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "undelivered": (lambda ledger: ledger.events.dead(50), {"ix_deliveries_dead"}),
     "given up": (lambda ledger: ledger.assets.dead(50), {"ix_generations_by_state"}),
     "follow-ups given up": (lambda it: it.generations.refused_follow_ups(50), {"ix_generations_follow_up_refused"}),
-    "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
-    "links that are old": (lambda ledger: ledger.pruning.links(NOON), {"ix_assets_linked"}),
-    "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
+    "callbacks that are old": (lambda ledger: ledger.maintenance.prune_callbacks(NOON), {"ix_callbacks_done_with"}),
+    "links that are old": (lambda ledger: ledger.maintenance.prune_links(NOON), {"ix_assets_linked"}),
+    "events that are old": (lambda ledger: ledger.maintenance.prune_events(LATER), {"ix_deliveries_event"}),
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),
     "budgets": (
@@ -238,7 +238,7 @@ def test_a_hundred_times_more_generations_do_not_make_the_clock_slower(sqlite_ur
 def test_assets_that_wait_for_another_try_stand_in_nobodys_way(sqlite_url: str, clock: FakeClock):
     ledger = Ledger(sqlite_url, clock)
     succeeded(ledger, 4)
-    verbs = (lambda it: it.watching.is_due("archive"), lambda it: it.assets.claim(1, LEASE))
+    verbs = (lambda it: it.maintenance.is_due("archive"), lambda it: it.assets.claim(1, LEASE))
     steps(ledger, *verbs)
     few = steps(ledger, *verbs)
     with ledger.database.write() as connection:

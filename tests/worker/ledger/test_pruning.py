@@ -9,11 +9,11 @@ from sqlalchemy import func, select
 from tests.clock import FakeClock
 from tests.factories import LEASE, archived, delivery, submitted, succeeded, success
 from worker.errors import CallbackUnreadable
-from worker.ledger import Ledger, pruning
+from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.events import Handed
+from worker.ledger.maintenance import ledger_size, pruning
 from worker.ledger.outcome import News
-from worker.ledger.sizes import ledger_size
 from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
 
 DAYS = timedelta(days=30)
@@ -27,12 +27,17 @@ def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
 def prune(ledger: Ledger) -> dict[str, int]:
     """All that is older than `DAYS`; and it is what was foretold."""
     before = ledger.database.clock() - DAYS
-    foretold = ledger.pruning.count(before)
+    foretold = ledger.maintenance.count_prunable(before)
     gone = dict.fromkeys(foretold, 0)
-    for verb in (ledger.pruning.callbacks, ledger.pruning.links, ledger.pruning.events, ledger.pruning.heartbeats):
+    for verb in (
+        ledger.maintenance.prune_callbacks,
+        ledger.maintenance.prune_links,
+        ledger.maintenance.prune_events,
+        ledger.maintenance.prune_heartbeats,
+    ):
         after: int | None = 0
         while after is not None:
-            bite = verb(before, after) if verb == ledger.pruning.events else verb(before)
+            bite = verb(before, after) if verb == ledger.maintenance.prune_events else verb(before)
             after = bite.after
             for table, number in bite.gone.items():
                 assert table in {"deliveries", "heartbeats"} or number <= pruning.BITE
@@ -197,14 +202,14 @@ def test_links_go_so_long_after_they_died(ledger: Ledger, clock: FakeClock):
 
 def test_generations_assets_attempts_and_history_stay(ledger: Ledger, clock: FakeClock):
     archived(ledger, 3)
-    ledger.watching.beat("quick@old", 1)
+    ledger.maintenance.beat("quick@old", 1)
     kept = (generations, assets, attempts, transitions)
     before = [rows(ledger, table) for table in kept]
     clock.advance(days=400)
-    ledger.watching.beat("quick@new", 1)
+    ledger.maintenance.beat("quick@new", 1)
     assert prune(ledger)["heartbeats"] == 1
     assert [rows(ledger, table) for table in kept] == before
-    assert [beat.worker for beat in ledger.watching.heartbeats()] == ["quick@new"]
+    assert [beat.worker for beat in ledger.maintenance.heartbeats()] == ["quick@new"]
     assert prune(ledger) == {}
 
 
@@ -218,7 +223,7 @@ def test_show_says_what_was_pruned(ledger: Ledger, clock: FakeClock):
     assert ledger.generations.story(old).pruned_before == dict.fromkeys(("callbacks", "events"), clock() - DAYS)
     assert ledger.generations.story(young).pruned_before == {}
     before = clock() - DAYS
-    ledger.pruning.events(before - DAYS)
+    ledger.maintenance.prune_events(before - DAYS)
     assert ledger.generations.story(old).pruned_before["events"] == before
 
 

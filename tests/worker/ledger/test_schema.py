@@ -283,12 +283,12 @@ def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank
     with blank.database.write(under_way=True) as connection:
         connection.execute(text("DROP TABLE transitions"))
     assert upgrade(blank.database) == (None, HEAD)
-    assert blank.watching.due() == []
+    assert blank.maintenance.due() == []
 
 
 def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
-        blank.watching.due()
+        blank.maintenance.due()
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
         queued(blank)
     with pytest.raises(ConfigurationError, match=f"at revision none, not {HEAD}: run `darkroom db upgrade`"):
@@ -300,7 +300,7 @@ def test_an_older_ledger_says_what_to_do(ledger: Ledger):
         connection.execute(text("ALTER TABLE heartbeats DROP COLUMN pid"))
     try:
         with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
-            ledger.watching.heartbeats()
+            ledger.maintenance.heartbeats()
     finally:
         with ledger.database.write() as connection:
             connection.execute(text("ALTER TABLE heartbeats ADD COLUMN pid INTEGER NOT NULL DEFAULT 0"))
@@ -329,7 +329,7 @@ def test_a_ledger_that_cannot_be_opened_says_so_without_its_password(
         if "/proc/" in url
         else (LedgerUnavailable, "the ledger can")
     )
-    for verb in (ledger.watching.ping, lambda: check(ledger.database), lambda: ledger.watching.beat("w", 1)):
+    for verb in (ledger.maintenance.ping, lambda: check(ledger.database), lambda: ledger.maintenance.beat("w", 1)):
         with pytest.raises(error, match=f"^{sentence}") as caught:
             verb()
         assert "s3cret" not in str(caught.value)
@@ -346,7 +346,7 @@ def test_a_ledger_in_a_folder_with_odd_characters_works(opened: Callable[[str], 
 def test_a_file_that_is_no_database_says_so(opened: Callable[[str], Ledger], tmp_path: Path):
     (tmp_path / "notes.txt").write_text("dear diary, " * 1000)
     ledger = opened(f"sqlite:///{tmp_path / 'notes.txt'}")
-    for verb in (ledger.watching.ping, lambda: queued(ledger), lambda: upgrade(ledger.database)):
+    for verb in (ledger.maintenance.ping, lambda: queued(ledger), lambda: upgrade(ledger.database)):
         with pytest.raises(ConfigurationError, match="file is not a database; check DATABASE_URL"):
             verb()
     assert (tmp_path / "notes.txt").read_text().startswith("dear diary")

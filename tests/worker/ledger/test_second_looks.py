@@ -39,8 +39,8 @@ def test_it_is_looked_at_after_ten_and_after_sixty_minutes_and_no_more(ledger: L
     began, moments = clock.now, []
     while clock.now < began + timedelta(hours=4):
         clock.advance(minutes=2)
-        assert ("poll" in ledger.watching.due()) is ledger.watching.is_due("poll")
-        if ledger.watching.is_due("poll"):
+        assert ("poll" in ledger.maintenance.due()) is ledger.maintenance.is_due("poll")
+        if ledger.maintenance.is_due("poll"):
             (one,) = looks(ledger)
             assert (one.attempt_id, one.state, one.task_id) == (claim.attempt_id, "failed", task_of(claim))
             moments.append((clock.now - began) / timedelta(minutes=1))
@@ -62,14 +62,14 @@ def test_a_failure_with_another_reason_is_final(ledger: Ledger, clock: FakeClock
     (claim,) = submitted(ledger)
     ledger.generations.apply_outcomes([failure(claim)])
     clock.advance(hours=2)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_without_a_task_id_there_is_nothing_to_look_at(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     ledger.generations.apply_outcomes([failure(claim, task_id=None, reason="timeout")])
     clock.advance(hours=2)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_it_is_not_submitted_again_before_the_last_look(ledger: Ledger, clock: FakeClock):
@@ -116,7 +116,7 @@ def test_one_that_a_person_has_submitted_again_is_looked_at_all_the_same(ledger:
     assert [one.attempt_id for one in looks(ledger)] == [claim.attempt_id]
     assert ledger.generations.apply_outcomes([success(claim, cause="poll")]) == ["applied"]
     # Found before the second submission: nothing is paid for twice.
-    assert "dispatch" not in ledger.watching.due()
+    assert "dispatch" not in ledger.maintenance.due()
 
 
 def test_two_clocks_never_look_at_the_same(ledger: Ledger, clock: FakeClock):

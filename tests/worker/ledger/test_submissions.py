@@ -334,7 +334,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
     direct.dispatch.run(PROVIDER, PLENTY)
     with CuttingProxy(postgresql_url) as proxy:
         ledger = Ledger(proxy.url, clock)
-        ledger.watching.ping()
+        ledger.maintenance.ping()
         proxy.arm(Cut.LATE)
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(2, LEASE)

@@ -90,7 +90,7 @@ def test_a_provider_that_did_not_answer_is_asked_again_for_a_day_at_the_most(led
             ledger.submissions.record_polled(silent, unanswered=silent)
         clock.advance(minutes=5)
     assert questions == (24 - 2) * 12 + 1
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_an_answer_that_is_missing_before_the_horizon_is_asked_for_again_soon(ledger: Ledger, clock: FakeClock):

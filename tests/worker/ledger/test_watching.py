@@ -27,9 +27,9 @@ from tests.factories import (
 )
 from worker.errors import NotTaken, Uncertain
 from worker.ledger import Ledger
+from worker.ledger.maintenance import Heartbeat
 from worker.ledger.submission import Silent, Submitted
 from worker.ledger.tables import attempts
-from worker.ledger.watching import Heartbeat
 
 
 def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):
@@ -109,7 +109,7 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
     ledger.submissions.record_polled([late])
     ledger.submissions.renew_polls([late], hours(9))
     clock.advance(LEASE.total_seconds())
-    assert "poll" in ledger.watching.due()
+    assert "poll" in ledger.maintenance.due()
     ledger.generations.apply_outcomes([failure(claim)])
     ledger.generations.retry([claim.generation.id])
     ledger.dispatch.run(PROVIDER, PLENTY)
@@ -120,7 +120,7 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
     # The first of this attempt, as `late` was of the other.
     ledger.submissions.record_polled([late])
     clock.advance(LEASE.total_seconds())
-    assert "poll" in ledger.watching.due()
+    assert "poll" in ledger.maintenance.due()
 
 
 def hours(count: int) -> timedelta:
@@ -159,11 +159,11 @@ def test_four_clocks_at_once_never_ask_for_the_same(ledger: Ledger, clock: FakeC
 
 
 def test_nothing_is_due_in_an_empty_ledger(ledger: Ledger):
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: FakeClock):
-    watching = ledger.watching
+    watching = ledger.maintenance
     queued(ledger)
     assert watching.due() == ["dispatch"]
     ledger.dispatch.run(PROVIDER, PLENTY)
@@ -197,21 +197,21 @@ def test_what_waits_for_a_later_moment_is_not_due_before(ledger: Ledger, clock: 
     ledger.assets.claim(1, LEASE)
     ledger.callbacks.store([delivery("a1")])
     ledger.callbacks.claim(1, LEASE)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
     clock.advance(120)
-    assert ledger.watching.due() == ["ingest", "dispatch", "archive"]
+    assert ledger.maintenance.due() == ["ingest", "dispatch", "archive"]
 
 
 def test_a_heartbeat_is_the_latest_of_its_worker(ledger: Ledger, clock: FakeClock):
     began = clock.now
-    ledger.watching.beat("w2", 7)
+    ledger.maintenance.beat("w2", 7)
     clock.advance(10)
-    ledger.watching.beat("w1", 8)
-    ledger.watching.beat("w1", 9)
-    assert ledger.watching.heartbeats() == [Heartbeat("w1", 9, clock.now), Heartbeat("w2", 7, began)]
+    ledger.maintenance.beat("w1", 8)
+    ledger.maintenance.beat("w1", 9)
+    assert ledger.maintenance.heartbeats() == [Heartbeat("w1", 9, clock.now), Heartbeat("w2", 7, began)]
 
 
 def test_first_heartbeats_at_once_are_no_trouble(ledger: Ledger):
-    results = at_once(*[lambda: ledger.watching.beat("w1", 1)] * 8)
+    results = at_once(*[lambda: ledger.maintenance.beat("w1", 1)] * 8)
     assert results == [None] * 8
-    assert len(ledger.watching.heartbeats()) == 1
+    assert len(ledger.maintenance.heartbeats()) == 1

@@ -33,11 +33,12 @@ from tests.machines import machine
 from worker import draining
 from worker.errors import AccountBlocked, NotTaken
 from worker.generation import Generation, State
-from worker.ledger import Ledger, future_times
+from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Postponed
 from worker.ledger.dispatch import LONGEST_PAUSE, Limits
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
-from worker.ledger.future_times import LONGEST_LEASE
+from worker.ledger.maintenance import future_times
+from worker.ledger.maintenance.future_times import LONGEST_LEASE
 from worker.ledger.submission import Submitted
 from worker.ledger.tables import generations, metadata
 from worker.ledger.types import UtcDateTime
@@ -82,7 +83,7 @@ def test_no_machine_stops_the_dispatch_of_another_one(machines: tuple[Ledger, Le
 
         def all_went(there: Ledger = there) -> bool:
             there.dispatch.run(PROVIDER, FAST)
-            return not there.watching.is_due("dispatch")
+            return not there.maintenance.is_due("dispatch")
 
         queued(here, 30)
         # The other one may have emptied the bucket a moment ago.
@@ -135,8 +136,8 @@ def test_ids_tell_the_ledgers_time_and_within_it_the_order(ledger: Ledger, clock
 
 def test_a_worker_counts_as_alive_wherever_it_runs(machines: tuple[Ledger, Ledger]):
     here, there = machines
-    here.watching.beat("here", 1)
-    (beat,) = there.watching.heartbeats()
+    here.maintenance.beat("here", 1)
+    (beat,) = there.maintenance.heartbeats()
     assert beat.silence(there.database.clock()) < timedelta(seconds=20)
 
 
@@ -197,7 +198,7 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
     (callback,) = ledger.callbacks.claim(1, LEASE)
     assert manifest is not None
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
 
     def taken() -> tuple[int, int, bool, int, int]:
         return (
@@ -222,7 +223,7 @@ def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeCloc
     downloads = ledger.assets.claim(1, LEASE)
     (post,) = claimed(ledger)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     for _ in range(30):
         clock.advance(10)
         ledger.assets.renew(downloads, LEASE)
@@ -243,13 +244,13 @@ def test_what_waits_for_another_try_is_due_within_its_longest_wait(ledger: Ledge
     ledger.submissions.record([Submitted(again.attempt_id, refused)], POLL_AFTER)
     submitted(ledger)
     clock.now -= ahead
-    ledger.watching.due(POLL_AFTER)
+    ledger.maintenance.due(POLL_AFTER)
     clock.advance(30)
-    assert ledger.watching.is_due("dispatch")
+    assert ledger.maintenance.is_due("dispatch")
     clock.advance(minutes=5)
-    assert ledger.watching.is_due("archive")
+    assert ledger.maintenance.is_due("archive")
     clock.advance(minutes=10)
-    assert ledger.watching.is_due("poll")
+    assert ledger.maintenance.is_due("poll")
 
 
 def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
@@ -259,10 +260,10 @@ def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
     (parent,) = ledger.generations.due_follow_ups(1)
     ledger.generations.record_follow_up_failure(parent, "KeyError: 'zoom'")
     clock.now -= ahead
-    ledger.watching.due()
-    assert not ledger.watching.is_due("follow_up")
+    ledger.maintenance.due()
+    assert not ledger.maintenance.is_due("follow_up")
     clock.advance(minutes=3)
-    assert ledger.watching.is_due("follow_up")
+    assert ledger.maintenance.is_due("follow_up")
 
 
 #: when something was, or when it ends whatever the clock says; what dispatch or the gate puts right itself
@@ -297,9 +298,9 @@ def test_a_failure_that_may_be_none_is_looked_at_again_within_the_hour(ledger: L
     (claim,) = submitted(ledger)
     ledger.generations.apply_outcomes([failure(claim, reason="timeout")])
     clock.now -= AHEAD[1]
-    ledger.watching.due()
+    ledger.maintenance.due()
     clock.advance(hours=1)
-    assert ledger.watching.is_due("poll")
+    assert ledger.maintenance.is_due("poll")
 
 
 def test_subscribers_are_told_at_once(ledger: Ledger, clock: FakeClock, ahead: timedelta):
@@ -309,7 +310,7 @@ def test_subscribers_are_told_at_once(ledger: Ledger, clock: FakeClock, ahead: t
     assert ledger.events.enqueue_new(mine, lambda _: True)
     ledger.events.release(mine)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     clock.advance(5)
     (mine,) = ledger.events.claim(["a"], 1, LEASE)
     assert ledger.events.record_and_claim_next(mine, LEASE)
@@ -321,7 +322,7 @@ def test_a_failed_subscriber_is_tried_again_within_minutes(ledger: Ledger, clock
         connection.execute(text("UPDATE subscribers SET not_before = :at"), {"at": _stored(ledger, clock)})
     submitted(ledger)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     assert ledger.events.claim(["a"], 1, LEASE) == []
     clock.advance(minutes=5)
     assert len(ledger.events.claim(["a"], 1, LEASE)) == 1
@@ -337,7 +338,7 @@ def test_room_that_is_held_by_what_nobody_answers_is_free_an_hour_later(
     submitted(ledger)
     queued(ledger)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     one = Limits(rate=100, in_flight=1)
     assert ledger.dispatch.run(PROVIDER, one) == 0
     clock.advance(minutes=61)
@@ -345,12 +346,12 @@ def test_room_that_is_held_by_what_nobody_answers_is_free_an_hour_later(
 
 
 def test_a_dead_worker_does_not_live_in_the_future(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.watching.beat("w", 1)
+    ledger.maintenance.beat("w", 1)
     clock.now -= ahead
-    (beat,) = ledger.watching.heartbeats()
+    (beat,) = ledger.maintenance.heartbeats()
     assert beat.silence(clock.now) == ahead
-    ledger.watching.beat("w", 1)
-    (beat,) = ledger.watching.heartbeats()
+    ledger.maintenance.beat("w", 1)
+    (beat,) = ledger.maintenance.heartbeats()
     assert beat.silence(clock.now) == timedelta()
 
 
@@ -365,7 +366,7 @@ def test_the_gate_compares_once_and_then_keeps_its_pace(ledger: Ledger, clock: F
 def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_each_minute(
     ledger: Ledger, clock: FakeClock
 ):
-    ledger.watching.due()
+    ledger.maintenance.due()
     for ahead, looks in ((3600, False), (0, False), (61, True), (-120, True)):
         (made,) = queued(ledger)
         with ledger.database.write() as connection:
@@ -373,7 +374,7 @@ def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_
             connection.execute(far)
         if ahead != 3600:
             clock.advance(ahead)
-        ledger.watching.due()
+        ledger.maintenance.due()
         with ledger.database.read() as connection:
             found = select(generations.c.not_before).where(generations.c.id == made.id)
             pulled = connection.execute(found).scalar_one() <= clock.now + LONGEST_PAUSE
@@ -386,7 +387,7 @@ def test_what_is_not_further_ahead_than_it_may_be_stays(ledger: Ledger, clock: F
     submitted(ledger)
     claimed(ledger)
     before = _all_times(ledger)
-    ledger.watching.due(POLL_AFTER)
+    ledger.maintenance.due(POLL_AFTER)
     assert _all_times(ledger) == before
 
 
@@ -394,11 +395,11 @@ def test_the_settings_may_have_silent_ones_asked_for_later_than_is_ever_learned(
     hours = timedelta(hours=3)
     (claim,) = claimed(ledger)
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], hours)
-    ledger.watching.due(hours)
+    ledger.maintenance.due(hours)
     clock.advance(hours=2)
-    assert not ledger.watching.is_due("poll")
+    assert not ledger.maintenance.is_due("poll")
     clock.advance(hours=1)
-    assert ledger.watching.is_due("poll")
+    assert ledger.maintenance.is_due("poll")
 
 
 def _all_times(ledger: Ledger) -> list[object]:

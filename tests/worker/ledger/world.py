@@ -128,7 +128,7 @@ class World:
         by = self.one_of([timedelta(minutes=-10), timedelta(minutes=10), timedelta(days=-1)], "by")
         if self.ledger.database.is_sqlite:
             self.clock.now += by
-            self.ledger.watching.due(POLL_AFTER)
+            self.ledger.maintenance.due(POLL_AFTER)
             self.model.clock_is_set(self.clock.now)
         else:
             self.wrong_by[self.ledgers.index(self.ledger)] += by
@@ -143,7 +143,7 @@ class World:
         # An empty bucket that a clock had filled ahead begins to fill only now.
         self.clock.advance(1)
         went += self.ledger.dispatch.run(PROVIDER, LIMITS, None, accounts)
-        assert went or self.model.is_closed or "dispatch" not in self.ledger.watching.due(POLL_AFTER)
+        assert went or self.model.is_closed or "dispatch" not in self.ledger.maintenance.due(POLL_AFTER)
 
     # --- we ---
 

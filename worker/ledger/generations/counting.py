@@ -46,7 +46,7 @@ _EMPTY = delete(generation_counts).where(_n.batch_id.in_(IDS), _n.number == 0)
 
 
 class Counting(Part):
-    def fold(self) -> int:
+    def fold_counts(self) -> int:
         """Add what was counted since to the counts; how many rows that was. Several may do this at once."""
         with self._database.read() as connection:
             if connection.execute(_ANY).first() is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
 from worker.generation import Asset, Generation, State, Transition
@@ -15,7 +15,6 @@ from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
 from worker.ledger.outcome import CallbackNote
-from worker.ledger.pruning import pruned_before
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.statements import IDS, LIMIT, select_in
 from worker.ledger.tables import (
@@ -25,6 +24,7 @@ from worker.ledger.tables import (
     callbacks,
     events,
     generations,
+    prunes,
     transitions,
 )
 from worker.ledger.types import CleanText
@@ -88,6 +88,7 @@ _MOVES = (
     .order_by(_t.id)
     .limit(LIMIT)
 )  # fmt: skip
+_PRUNED = select(prunes).where(prunes.c.kind.in_(["callbacks", "events"]))
 
 
 class Queries(Part):
@@ -230,6 +231,11 @@ class Queries(Part):
         """Generations per state, of all or of one batch, without looking at them."""
         with self._database.read() as connection:
             return counts(connection, batch_id)
+
+
+def pruned_before(connection: Connection) -> dict[str, datetime]:
+    """Up to when rows were deleted: of callbacks and of events."""
+    return {row.kind: row.before for row in connection.execute(_PRUNED)}
 
 
 def _to_move(row: Any) -> Move:

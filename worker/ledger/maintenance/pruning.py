@@ -52,7 +52,6 @@ _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
 _DROP_DELIVERIES = delete(deliveries).where(_d.event_id.in_(IDS))
 _DROP_EVENTS = delete(events).where(_e.id.in_(IDS))
 _KIND = bindparam("of", type_=CleanText())
-_PRUNED = select(prunes).where(_p.kind.in_(["callbacks", "events"]))
 _NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(before=_BEFORE)
 
 
@@ -74,7 +73,7 @@ class _OldEvents:
 class Pruning(Part):
     """Each verb deletes at most `BITE` rows that are older than `before`."""
 
-    def callbacks(self, before: datetime) -> Bite:
+    def prune_callbacks(self, before: datetime) -> Bite:
         """Callbacks that were applied or dismissed by then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_CALLBACKS, {"before": before, "limit": BITE}).scalars().all()
@@ -83,7 +82,7 @@ class Pruning(Part):
                 _note(connection, "callbacks", before)
         return _bite("callbacks", ids)
 
-    def links(self, before: datetime) -> Bite:
+    def prune_links(self, before: datetime) -> Bite:
         """Links of stored assets that were dead by then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_LINKS, {"before": before, "limit": BITE}).scalars().all()
@@ -91,7 +90,7 @@ class Pruning(Part):
                 connection.execute(_DROP_LINKS, {"ids": ids})
         return _bite("assets", ids)
 
-    def events(self, before: datetime, after: int = 0) -> Bite:
+    def prune_events(self, before: datetime, after: int = 0) -> Bite:
         """Events of that time, with their deliveries, of which nobody is still to be told; from `after` on."""
         with self._database.write() as connection:
             old = _old_events(connection, before, after)
@@ -101,13 +100,13 @@ class Pruning(Part):
                 _note(connection, "events", before)
         return Bite({"events": len(old.ids), "deliveries": old.deliveries}, old.after)
 
-    def heartbeats(self, before: datetime) -> Bite:
+    def prune_heartbeats(self, before: datetime) -> Bite:
         """Workers that were last heard of by then."""
         with self._database.write() as connection:
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
-    def count(self, before: datetime) -> dict[str, int]:
+    def count_prunable(self, before: datetime) -> dict[str, int]:
         """How many rows of each table would go (of `assets`: their links)."""
         found: Counter[str] = Counter()
         with self._database.read() as connection:
@@ -121,11 +120,6 @@ class Pruning(Part):
                 found["deliveries"] += old.deliveries
                 after = old.after
         return found
-
-
-def pruned_before(connection: Connection) -> dict[str, datetime]:
-    """Up to when rows were deleted: of callbacks and of events."""
-    return {row.kind: row.before for row in connection.execute(_PRUNED)}
 
 
 def _bite(table: str, ids: Sequence[int]) -> Bite:

@@ -1,20 +1,16 @@
-"""What reconcile looks for: silent generations, forgotten work, and workers that stopped."""
+"""Which kinds of work are due: forgotten, or waiting for their time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
-from worker.errors import VersionTooOld
-from worker.ledger.compatibility import REVISION, oldest_code
 from worker.ledger.database import Database, Part
 from worker.ledger.events import DUE as NOTIFY_DUE
-from worker.ledger.future_times import pull_back
 from worker.ledger.generations import DUE as FOLLOW_UPS_DUE
+from worker.ledger.maintenance.future_times import pull_back
 from worker.ledger.money_tables import HELD
 from worker.ledger.pacing_tables import AWAKE, flows
-from worker.ledger.statements import NOW, insert_ignoring
+from worker.ledger.statements import NOW
 from worker.ledger.tables import (
     DISPATCHED,
     FLOW,
@@ -28,7 +24,6 @@ from worker.ledger.tables import (
     batches,
     callbacks,
     generations,
-    heartbeats,
 )
 
 #: how often what a wrong clock has written is looked for
@@ -78,22 +73,7 @@ _DUE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    worker: str
-    pid: int
-    seen_at: datetime
-    #: its version begins no work on this ledger any more
-    is_too_old: bool = False
-    #: settings that must be the same for all workers, by name
-    limits: Mapping[str, float] = field(default_factory=dict)
-
-    def silence(self, now: datetime) -> timedelta:
-        """Also of one from the future: under the right clock this worker has not been heard since."""
-        return abs(now - self.seen_at)
-
-
-class Watching(Part):
+class DueWork(Part):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._put_right_at: datetime | None = None
@@ -102,7 +82,7 @@ class Watching(Part):
         """The kinds of work (names of tasks) of which something is due now; a few index look-ups.
 
         Each minute, and when the clock was set back, what is further ahead than it can mean is pulled back before.
-        `poll_after`: as in `silent`.
+        `poll_after`: as in `Submissions.claim_polls`.
         """
         at = self._database.clock()
         if self._put_right_at is None or not timedelta() <= at - self._put_right_at < _PUT_RIGHT_EVERY:
@@ -121,29 +101,3 @@ class Watching(Part):
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             return any(connection.execute(query, now).first() for query in _DUE[kind])
-
-    def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
-        """Note that this worker executes tasks. `limits`: its settings that must be the same for all workers."""
-        now = self._database.clock()
-        with self._database.write(under_way=True) as connection:
-            news = {"pid": pid, "seen_at": now, "revision": REVISION, "limits": dict(limits or {})}
-            mine = update(heartbeats).where(heartbeats.c.worker == worker).values(news)
-            if connection.execute(mine).rowcount == 0:
-                connection.execute(insert_ignoring(connection, heartbeats), [{"worker": worker, **news}])
-
-    def heartbeats(self) -> Sequence[Heartbeat]:
-        with self._database.read() as connection:
-            oldest = oldest_code(connection)
-            rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
-            return [
-                Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest, row.limits or {}) for row in rows
-            ]
-
-    def ping(self) -> VersionTooOld | None:
-        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read.
-
-        What is returned says why this version must not begin anything on it; None when it may.
-        """
-        with self._database.read() as connection:
-            connection.execute(select(generations.c.id).limit(1)).first()
-            return self._database.objection(connection)
