@@ -5,7 +5,7 @@ Where the database is a server, work does not depend on the machine's own clock;
 
 from datetime import UTC, datetime, timedelta
 
-from worker.ledger.server_clock import system_clock
+from worker.ledger.database import system_clock
 
 #: less is told to nobody
 TOLERANCE = timedelta(seconds=5)

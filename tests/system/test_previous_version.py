@@ -18,8 +18,8 @@ from tests import process_services
 from tests.factories import PLENTY, PROVIDER, queued
 from tests.next_version import NEXT, upgrade_by_next_version
 from worker.generation import State
-from worker.ledger import Ledger, compatibility, schema
-from worker.ledger.compatibility import oldest_code
+from worker.ledger import Ledger, schema
+from worker.ledger.database import compatibility, oldest_code
 from worker.services import services
 
 pytestmark = pytest.mark.system

@@ -26,7 +26,7 @@ from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
 from worker import posting, stopping
 from worker.celery import app
-from worker.ledger.server_clock import system_clock
+from worker.ledger.database import system_clock
 from worker.services import Services, services
 
 ROOT = Path(__file__).parents[2]

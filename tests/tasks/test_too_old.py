@@ -12,10 +12,9 @@ from tests import process_services
 from tests.factories import LEASE, PROVIDER, archived, claimed, delivery, queued, submitted, succeeded
 from tests.next_version import NEXT, need
 from worker.celery import QUEUE_OF, app
-from worker.ledger import Ledger, compatibility
-from worker.ledger.compatibility import REVISION
+from worker.ledger import Ledger
+from worker.ledger.database import REVISION, compatibility, system_clock
 from worker.ledger.dispatch import Limits
-from worker.ledger.server_clock import system_clock
 from worker.services import services
 from worker.subscribers import Webhook
 

@@ -14,10 +14,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger.compatibility import REVISION, objection_to, oldest_code
-from worker.ledger.database import BUSY_SECONDS, Database
-from worker.ledger.database_errors import sqlstate, translated_errors
-from worker.ledger.sessions import CONNECT_ARGS
+from worker.ledger.database import (
+    BUSY_SECONDS,
+    CONNECT_ARGS,
+    REVISION,
+    Database,
+    objection_to,
+    oldest_code,
+    sqlstate,
+    translated_errors,
+)
 
 log = logging.getLogger(__name__)
 

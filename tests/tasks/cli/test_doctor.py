@@ -21,9 +21,9 @@ from tests.worker.providers.loopback import Loopback, drip_header
 from webhook import sandbox
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.ledger import Ledger
-from worker.ledger.compatibility import REVISION
+from worker.ledger.database import REVISION, system_clock
+from worker.ledger.database.server_clock import ServerClock
 from worker.ledger.events import Handed
-from worker.ledger.server_clock import ServerClock, system_clock
 from worker.subscribers import webhooks
 
 KEYS = "k1:0123456789abcdef0123456789abcdef"

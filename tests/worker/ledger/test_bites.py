@@ -17,8 +17,8 @@ from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import PLENTY, PROVIDER, at_once, delivery, failure, flat, new, one, queued, submitted
 from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInvalid
 from worker.generation import Generation, State
-from worker.ledger import Ledger, bites
-from worker.ledger.database import Database
+from worker.ledger import Ledger
+from worker.ledger.database import Database, bites
 from worker.ledger.generations import NewGeneration, creation, unfinished
 from worker.ledger.generations.unfinished import ABANDONED, STALLED, BeingWritten
 from worker.ledger.pacing_tables import flows

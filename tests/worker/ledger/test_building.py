@@ -11,7 +11,7 @@ from tests.factories import queued
 from tests.next_version import upgrade_by_next_version
 from worker.generation import State
 from worker.ledger import Ledger, schema
-from worker.ledger.compatibility import REVISION
+from worker.ledger.database import REVISION
 
 BUILD = 'create_index("ix_generations_prompt", "generations", ["prompt"])'
 THE_INDEX = "indexrelid = 'ix_generations_prompt'::regclass"

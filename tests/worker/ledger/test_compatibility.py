@@ -17,8 +17,8 @@ from tests.worker.ledger.test_cut_commits import VERBS
 from worker.draining import drain
 from worker.errors import VersionTooOld
 from worker.generation import State
-from worker.ledger import Ledger, compatibility, schema
-from worker.ledger.compatibility import REVISION, oldest_code
+from worker.ledger import Ledger, schema
+from worker.ledger.database import REVISION, compatibility, oldest_code
 from worker.ledger.events import Handed
 from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import metadata

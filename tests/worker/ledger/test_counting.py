@@ -29,9 +29,10 @@ from tests.factories import (
 )  # fmt: skip
 from worker.errors import Rejected, Uncertain
 from worker.generation import State
-from worker.ledger import Ledger, bites
+from worker.ledger import Ledger
 from worker.ledger.changes import Person, new_id
 from worker.ledger.count_tables import generation_counts, generation_deltas
+from worker.ledger.database import bites
 from worker.ledger.generations import counting
 from worker.ledger.submission import Claim, Submitted
 from worker.ledger.tables import UNFINISHED, batches, generations, metadata

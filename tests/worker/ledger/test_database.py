@@ -23,10 +23,9 @@ from tests.left_open import is_open
 from tests.patience import patient
 from tests.webhook.receiving import until
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
-from worker.ledger import Ledger, sessions
-from worker.ledger import database as module
-from worker.ledger.database import Database
-from worker.ledger.server_clock import system_clock
+from worker.ledger import Ledger
+from worker.ledger.database import Database, sessions, system_clock
+from worker.ledger.database import database as module
 from worker.ledger.tables import heartbeats
 
 ENDS = {

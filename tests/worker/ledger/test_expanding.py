@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from worker.ledger import schema
-from worker.ledger.compatibility import REVISION
+from worker.ledger.database import REVISION
 
 #: what exists up to here was never released and is not looked at; it moves no more after the first release
 BASELINE = "0015"

@@ -15,8 +15,9 @@ from tests.machines import machine, set_wall_clock
 from tests.patience import patient
 from tests.worker.ledger.steady import Steady
 from worker.ledger import Ledger
-from worker.ledger import server_clock as module
-from worker.ledger.server_clock import EVERY, ServerClock, system_clock
+from worker.ledger.database import server_clock as module
+from worker.ledger.database import system_clock
+from worker.ledger.database.server_clock import EVERY, ServerClock
 
 SECOND, YEAR = timedelta(seconds=1), timedelta(days=365)
 WRONG = (timedelta(minutes=10), timedelta(minutes=-10), YEAR)

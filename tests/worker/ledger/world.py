@@ -29,11 +29,11 @@ from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.changes import Person
+from worker.ledger.database.server_clock import ServerClock
 from worker.ledger.dispatch import Limits
 from worker.ledger.generations import Orphan, Placed
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import Marker
-from worker.ledger.server_clock import ServerClock
 from worker.ledger.submission import Claim, Decision, Silent, Submitted
 from worker.ledger.tables import UNAPPLIED, callbacks
 

@@ -8,9 +8,8 @@ from sqlalchemy import select, update
 from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.generation import State
 from worker.ledger.assets import TRY_NOW
-from worker.ledger.bites import in_bites
 from worker.ledger.changes import Changes, lock_known, require_known
-from worker.ledger.database import Part
+from worker.ledger.database import Part, in_bites
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.submission import awaited, submit_again
 from worker.ledger.tables import assets, generations

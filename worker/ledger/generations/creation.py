@@ -11,9 +11,8 @@ from sqlalchemy import Connection, select
 
 from worker.errors import RequestInvalid
 from worker.generation import Generation, GenerationRequest, State
-from worker.ledger.bites import in_bites, takes_several
 from worker.ledger.changes import Changes, new_id
-from worker.ledger.database import Part
+from worker.ledger.database import Part, in_bites, takes_several
 from worker.ledger.flows import Flow, line_up
 from worker.ledger.generations.unfinished import (
     BatchGone,

@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, literal, select, text, update
 
 from worker.errors import LedgerUnavailable
-from worker.ledger.bites import in_bites
-from worker.ledger.database import Database
+from worker.ledger.database import Database, in_bites
 from worker.ledger.dispatch import SLACK
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
 from worker.ledger.tables import UNFINISHED, batches, generations, transitions

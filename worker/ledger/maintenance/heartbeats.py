@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 
 from worker.errors import VersionTooOld
-from worker.ledger.compatibility import REVISION, oldest_code
-from worker.ledger.database import Part
+from worker.ledger.database import REVISION, Part, oldest_code
 from worker.ledger.statements import insert_ignoring
 from worker.ledger.tables import generations, heartbeats
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from worker.errors import VersionTooOld
 
 #: of this code: the newest migration that it has
-REVISION = max(file.name[:4] for file in (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*.py"))
+REVISION = max(file.name[:4] for file in (Path(__file__).parent.parent / "migrations" / "versions").glob("[0-9]*.py"))
 #: seconds for which an answer of the ledger is believed
 FRESH_SECONDS = 1.0
 

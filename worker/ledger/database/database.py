@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, LedgerUnfit, VersionTooOld
-from worker.ledger.compatibility import Compatibility
-from worker.ledger.database_errors import forget_spoilt, translated_errors
-from worker.ledger.server_clock import ServerClock, system_clock
-from worker.ledger.sessions import CONNECT_ARGS, Sessions
+from worker.ledger.database.compatibility import Compatibility
+from worker.ledger.database.errors import forget_spoilt, translated_errors
+from worker.ledger.database.server_clock import ServerClock, system_clock
+from worker.ledger.database.sessions import CONNECT_ARGS, Sessions
 from worker.private_files import open_private, require_private
 
 #: how long a writer waits for others before it gives up

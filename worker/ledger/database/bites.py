@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from worker.ledger.database import Database
+from worker.ledger.database.database import Database
 
 #: rows in the first transaction, and in any of the others
 FIRST, LEAST, MOST = 100, 25, 500
