@@ -26,8 +26,8 @@ from tests.patience import FACTOR
 from tests.postgres import WARM, Postgres, bundled_binaries, running_server
 from worker.ledger import Ledger
 from worker.ledger.database import Database
-from worker.ledger.schema import upgrade
-from worker.ledger.tables import metadata
+from worker.ledger.migrations import upgrade
+from worker.ledger.schema import metadata
 from worker.redaction import RedactingFormatter
 from worker.settings import provider_prefixes
 

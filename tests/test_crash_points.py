@@ -22,9 +22,9 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.events.deliveries import FIRST_LOOK
 from worker.ledger.generations import NewGeneration
-from worker.ledger.schema import upgrade
+from worker.ledger.migrations import upgrade
+from worker.ledger.schema import events
 from worker.ledger.submission import Decision
-from worker.ledger.tables import events
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 

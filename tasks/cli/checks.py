@@ -27,7 +27,7 @@ from worker.broker_url import redis_client
 from worker.clocks import broker_error, complaint
 from worker.errors import DarkroomError
 from worker.generation import State
-from worker.ledger import schema
+from worker.ledger import migrations
 from worker.ledger.budget import By
 from worker.ledger.maintenance import Heartbeat
 from worker.providers import PROVIDERS
@@ -86,7 +86,7 @@ def _tried(name: str, check: Callable[[Services], Iterator[Finding]], here: Serv
 def _ledger(here: Services) -> Iterator[Finding]:
     require_ledger(here.settings)
     here.ledger.maintenance.ping()
-    otherwise = schema.check(here.ledger.database)
+    otherwise = migrations.check(here.ledger.database)
     kind = "SQLite" if here.ledger.database.is_sqlite else "PostgreSQL"
     if here.ledger.database.is_pooled:
         # It works, and costs a round trip in each transaction, which somebody who looks for speed should know.

@@ -10,7 +10,7 @@ from tasks.cli.style import size as in_bytes
 from worker.data_folder import folder_errors
 from worker.ledger.database import Database
 from worker.ledger.maintenance import ledger_size
-from worker.ledger.schema import upgrade as upgrade_ledger
+from worker.ledger.migrations import upgrade as upgrade_ledger
 from worker.private_files import make_private_folder
 
 

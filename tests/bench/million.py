@@ -32,7 +32,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By
 from worker.ledger.dispatch import Limits
-from worker.ledger.schema import upgrade
+from worker.ledger.migrations import upgrade
 from worker.ledger.submission import Submitted
 from worker.prices import Caps, Prices, Rule
 

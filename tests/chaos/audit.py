@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tests.chaos.findings import Findings
 from worker.generation import FINAL, State
 from worker.ledger import Ledger
-from worker.ledger.tables import assets, attempts, generations
+from worker.ledger.schema import assets, attempts, generations
 
 Bill = Mapping[str, Any]
 

@@ -20,7 +20,7 @@ from worker.errors import LedgerUnavailable
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
-from worker.ledger.schema import check, upgrade
+from worker.ledger.migrations import check, upgrade
 from worker.ledger.submission import Submitted
 
 pytestmark = pytest.mark.system

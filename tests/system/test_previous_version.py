@@ -18,7 +18,7 @@ from tests import process_services
 from tests.factories import PLENTY, PROVIDER, queued
 from tests.next_version import NEXT, upgrade_by_next_version
 from worker.generation import State
-from worker.ledger import Ledger, schema
+from worker.ledger import Ledger, migrations
 from worker.ledger.database import compatibility, oldest_code
 from worker.services import services
 
@@ -34,7 +34,7 @@ assert worker.__file__.startswith(sys.argv[1]), worker.__file__
 from tests.clock import FakeClock
 from tests.worker.ledger.cut_stories import STORIES, Process
 from worker.ledger import Ledger
-from worker.ledger.tables import metadata
+from worker.ledger.schema.tables import metadata
 
 ledger = Ledger(sys.argv[2])
 for story in STORIES:
@@ -74,7 +74,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_code_may_begin_work_on_this_ledger(earlier: Path, sqlite_url: str, opened: Callable[[str], Ledger]):
-    versions = earlier / Path(schema.__file__).parent.relative_to(REPOSITORY) / "migrations" / "versions"
+    versions = earlier / Path(migrations.__file__).parent.relative_to(REPOSITORY) / "versions"
     newest = max(file.name[:4] for file in versions.glob("[0-9]*.py"))
     with opened(sqlite_url).database.read() as connection:
         needed = oldest_code(connection)
@@ -130,7 +130,7 @@ def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_
     blank_database_url: str, opened: Callable[[str], Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ledger = opened(blank_database_url)
-    schema.upgrade(ledger.database)
+    migrations.upgrade(ledger.database)
     queued(ledger, THREADS + 4)
     ledger.dispatch.run(PROVIDER, PLENTY)
     monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)

@@ -30,7 +30,7 @@ from worker.draining import LEASE
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcome import News
-from worker.ledger.tables import SENDING, assets, attempts
+from worker.ledger.schema import SENDING, assets, attempts
 from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]

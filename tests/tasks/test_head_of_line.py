@@ -19,7 +19,7 @@ from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.generations import NewGeneration
 from worker.ledger.generations.follow_ups import MAX_TRIES as FOLLOW_UP_TRIES
 from worker.ledger.outcome.callbacks import MAX_TRIES as CALLBACK_TRIES
-from worker.ledger.tables import callbacks, metadata
+from worker.ledger.schema import callbacks, metadata
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
 

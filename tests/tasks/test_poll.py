@@ -6,8 +6,8 @@ from sqlalchemy import select
 from tests.pipeline import Pipeline, Start
 from worker.errors import QueryFailed
 from worker.generation import State
+from worker.ledger.schema import attempts, durations
 from worker.ledger.submission.durations import ENOUGH
-from worker.ledger.tables import attempts, durations
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
 from worker.signing import Signer

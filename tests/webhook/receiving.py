@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from tests.patience import wait_for
 from tests.webhook.serving import KEYS
 from worker.ledger import Ledger
-from worker.ledger.tables import callbacks
+from worker.ledger.schema import callbacks
 from worker.signing import Signer
 
 SIGNER = Signer(KEYS)

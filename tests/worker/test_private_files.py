@@ -13,7 +13,7 @@ from tests.factories import delivery
 from worker.data_folder import kept_secrets, read_values, sole_use
 from worker.errors import ConfigurationError, LedgerUnfit
 from worker.ledger import Ledger
-from worker.ledger.schema import upgrade
+from worker.ledger.migrations import upgrade
 from worker.private_files import make_private_folder, open_private
 
 DIGEST = "0123456789abcdef"

@@ -14,9 +14,8 @@ from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
 from worker.ledger.charges import settle
 from worker.ledger.flows import Flow, flow_of, line_up
+from worker.ledger.schema import FOLLOW_UP_DUE, CleanText, batches, events, generations, transitions
 from worker.ledger.statements import IDS, NOW, select_in, update_row
-from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
-from worker.ledger.types import CleanText
 from worker.prices import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {

@@ -8,10 +8,21 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
 from worker.generation import State
-from worker.ledger.money_tables import COUNTED, LATE, POSSIBLE, RELEASED, RESERVED, SPENT, budgets, charges, scopes
+from worker.ledger.schema import (
+    COUNTED,
+    LATE,
+    POSSIBLE,
+    RELEASED,
+    RESERVED,
+    SPENT,
+    CleanText,
+    attempts,
+    budgets,
+    charges,
+    generations,
+    scopes,
+)
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import attempts, generations
-from worker.ledger.types import CleanText
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
 _OF_ATTEMPT: Mapping[str, str] = {

@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
-from worker.ledger.pacing_tables import flows, provider_limits
+from worker.ledger.schema import FLOW, UNFINISHED, WAITING, CleanText, batches, flows, generations, provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
-from worker.ledger.tables import FLOW, UNFINISHED, WAITING, batches, generations
-from worker.ledger.types import CleanText
 
 
 class Flow(NamedTuple):

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, func, literal, select, text, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.schema import gate, transitions
 from worker.ledger.statements import insert_ignoring
-from worker.ledger.tables import gate, transitions
 
 #: how old a comparison may be when something is submitted: a backup that is younger is not noticed
 EVERY = timedelta(seconds=30)

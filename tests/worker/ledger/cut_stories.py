@@ -35,8 +35,8 @@ from worker.ledger.events import Handed, NotifyClaim
 from worker.ledger.generations import Orphan
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
+from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations
 from worker.ledger.submission import Claim, Decision, Submitted
-from worker.ledger.tables import assets, attempts, batches, callbacks, events, generations
 
 SHOP = "shop"
 SOMEBODY = Person("somebody")

@@ -14,9 +14,8 @@ from tests.worker.ledger.model import LIVE, OPEN, Model
 from tests.worker.ledger.purses import THREE_A_DAY, totals
 from worker.generation import TRANSITIONS, State
 from worker.ledger import Ledger
-from worker.ledger.money_tables import budgets
+from worker.ledger.schema import assets, attempts, budgets, callbacks, events, generations, transitions
 from worker.ledger.submission import LONGEST, LOOKS
-from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
 
 #: the longest that anything waits by itself: a lease, a growing wait, the pause between two questions
 LONGEST_WAIT = max(LEASE, timedelta(minutes=5))

@@ -8,10 +8,9 @@ from sqlalchemy import select
 from tests.factories import resubmit, state_of
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.money_tables import COUNTED, budgets, charges, scopes
+from worker.ledger.schema import COUNTED, budgets, charges, generations, scopes
+from worker.ledger.schema import events as table_of_events
 from worker.ledger.submission import Claim
-from worker.ledger.tables import events as table_of_events
-from worker.ledger.tables import generations
 from worker.prices import Caps, Prices, Rule
 
 #: a millionth for everything

@@ -25,7 +25,7 @@ from worker.generation import State, Trouble
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.assets.archiving import retry_wait
-from worker.ledger.tables import assets
+from worker.ledger.schema import assets
 
 
 def taken(ledger: Ledger, limit: int = 10) -> list[ArchiveClaim]:

@@ -21,8 +21,7 @@ from worker.ledger import Ledger
 from worker.ledger.database import Database, bites
 from worker.ledger.generations import NewGeneration, creation, unfinished
 from worker.ledger.generations.unfinished import ABANDONED, STALLED, BeingWritten
-from worker.ledger.pacing_tables import flows
-from worker.ledger.tables import batches, callbacks, generations, transitions
+from worker.ledger.schema import batches, callbacks, flows, generations, transitions
 
 BITE, MANY = 5, 33
 INSERT = "INSERT INTO generations"

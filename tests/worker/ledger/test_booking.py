@@ -13,7 +13,7 @@ from worker.errors import NotTaken
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.generations import Orphan, Placed
-from worker.ledger.money_tables import charges
+from worker.ledger.schema import charges
 from worker.ledger.submission import Submitted
 from worker.prices import Caps, Prices, Rule
 

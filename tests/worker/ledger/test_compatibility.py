@@ -17,11 +17,11 @@ from tests.worker.ledger.test_cut_commits import VERBS
 from worker.draining import drain
 from worker.errors import VersionTooOld
 from worker.generation import State
-from worker.ledger import Ledger, schema
+from worker.ledger import Ledger, migrations
 from worker.ledger.database import REVISION, compatibility, oldest_code
 from worker.ledger.events import Handed
+from worker.ledger.schema import metadata
 from worker.ledger.submission import Claim, Submitted
-from worker.ledger.tables import metadata
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
@@ -159,7 +159,7 @@ def test_an_answer_of_the_ledger_is_believed_for_a_second(ledger: Ledger, monkey
 
 def revisions() -> list[Any]:
     """The newest first."""
-    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     return [script.module for script in scripts.walk_revisions()]
 
 
@@ -175,7 +175,7 @@ def test_each_revision_states_the_oldest_code_and_none_lets_older_code_in_again(
 @pytest.fixture
 def blank(blank_database_url: str, opened: Callable[[str], Ledger]) -> Ledger:
     ledger = opened(blank_database_url)
-    schema.upgrade(ledger.database)
+    migrations.upgrade(ledger.database)
     return ledger
 
 
@@ -193,15 +193,19 @@ def test_a_version_goes_on_with_a_newer_ledger_that_is_compatible(
         ledger.maintenance.beat("w", 1)
         assert [beat.is_too_old for beat in ledger.maintenance.heartbeats()] == [False]
         said = f"it is at revision {NEXT}, newer than this version's {REVISION}, which may still work with it"
-        assert schema.check(ledger.database) == said
-        assert schema.upgrade(ledger.database) == (NEXT, NEXT)
+        assert migrations.check(ledger.database) == said
+        assert migrations.upgrade(ledger.database) == (NEXT, NEXT)
 
 
 def test_a_newer_ledger_that_is_not_compatible_is_left_alone(blank: Ledger, tmp_path: Path):
     queued(blank)
     upgrade_by_next_version(blank, tmp_path, NEXT)
     sentence = f"it has revision {REVISION}, and {NEXT} or newer is needed"
-    for verb in (lambda: queued(blank), lambda: schema.check(blank.database), lambda: schema.upgrade(blank.database)):
+    for verb in (
+        lambda: queued(blank),
+        lambda: migrations.check(blank.database),
+        lambda: migrations.upgrade(blank.database),
+    ):
         with pytest.raises(VersionTooOld, match=sentence):
             verb()
     assert blank.generations.counts() == {State.QUEUED: 1}

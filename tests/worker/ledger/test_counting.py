@@ -31,11 +31,10 @@ from worker.errors import Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person, new_id
-from worker.ledger.count_tables import generation_counts, generation_deltas
 from worker.ledger.database import bites
 from worker.ledger.generations import counting
+from worker.ledger.schema import UNFINISHED, batches, generation_counts, generation_deltas, generations, metadata
 from worker.ledger.submission import Claim, Submitted
-from worker.ledger.tables import UNFINISHED, batches, generations, metadata
 
 #: taken, refused, and lost
 ANSWERS = (task_of, lambda _: Rejected("no", code="no"), lambda _: Uncertain("?", code="?"))

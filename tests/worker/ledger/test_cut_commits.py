@@ -16,7 +16,7 @@ from tests.postgres import Postgres
 from tests.worker.ledger.cut_stories import STORIES, Ending, Process
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
-from worker.ledger.tables import metadata
+from worker.ledger.schema import metadata
 
 #: one that is no transaction: it is committed by its only statement
 ALONE = {"callbacks.store": "INSERT INTO callbacks"}

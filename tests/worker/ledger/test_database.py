@@ -26,7 +26,7 @@ from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.database import Database, sessions, system_clock
 from worker.ledger.database import database as module
-from worker.ledger.tables import heartbeats
+from worker.ledger.schema import heartbeats
 
 ENDS = {
     "statement_timeout": "10s",

@@ -33,8 +33,8 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.generations import Orphan, Place
 from worker.ledger.outcome import News
+from worker.ledger.schema import metadata
 from worker.ledger.submission import Claim, Submitted
-from worker.ledger.tables import metadata
 
 SOMEBODY = Person("somebody", "the client asked for it")
 #: in everything that is written about one generation

@@ -27,9 +27,9 @@ from tests.factories import (
 from worker.generation import Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.outcome import News
+from worker.ledger.schema import durations
 from worker.ledger.submission import LONGEST, Claim, Submitted
 from worker.ledger.submission.durations import ENOUGH, SHORTEST, Patience, Usual, patience_with
-from worker.ledger.tables import durations
 
 KIND = (PROVIDER, "imagine", None)
 

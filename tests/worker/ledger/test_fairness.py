@@ -24,10 +24,8 @@ from worker.ledger.changes import Changes
 from worker.ledger.dispatch import Limits
 from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
-from worker.ledger.money_tables import budgets
-from worker.ledger.pacing_tables import flows
+from worker.ledger.schema import ANY_ACCOUNT, budgets, flows, generations, metadata
 from worker.ledger.submission import Submitted, settle_attempt
-from worker.ledger.tables import ANY_ACCOUNT, generations, metadata
 from worker.prices import Caps, Prices
 
 ACCOUNTS = ("default", "shop")

@@ -20,7 +20,7 @@ from tests.factories import (
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.generations import NewGeneration
-from worker.ledger.tables import events
+from worker.ledger.schema import events
 
 
 def child(parent: Generation, action: str = "upscale1", **facts) -> NewGeneration:

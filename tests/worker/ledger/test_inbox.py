@@ -22,8 +22,8 @@ from worker.errors import LedgerUnfit, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.outcome.callbacks import LATEST, MAX_TRIES, MOST_BODIES
+from worker.ledger.schema import attempts, callbacks
 from worker.ledger.submission import Claim, Submitted
-from worker.ledger.tables import attempts, callbacks
 
 
 def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:

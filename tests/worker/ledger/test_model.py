@@ -23,7 +23,7 @@ from tests.worker.ledger import holding
 from tests.worker.ledger.world import STEPS, World
 from worker.ledger import Ledger
 from worker.ledger.flows import find_strays
-from worker.ledger.tables import ANY_ACCOUNT, metadata
+from worker.ledger.schema import ANY_ACCOUNT, metadata
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 

@@ -21,7 +21,7 @@ from worker.ledger.budget import By
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits, budgeted
 from worker.ledger.generations import NewGeneration
-from worker.ledger.money_tables import COUNTED
+from worker.ledger.schema import COUNTED
 from worker.ledger.submission import Claim, Decision, Submitted
 from worker.prices import MILLION, Caps, Prices, Rule
 

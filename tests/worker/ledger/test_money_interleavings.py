@@ -25,9 +25,8 @@ from worker.ledger import Ledger
 from worker.ledger.budget import Purse
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
-from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
+from worker.ledger.schema import LATE, RELEASED, SPENT, attempts, batches, budgets, charges, metadata
 from worker.ledger.submission import Claim, Decision, Submitted
-from worker.ledger.tables import attempts, batches, metadata
 from worker.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")

@@ -16,8 +16,8 @@ from tests.factories import LEASE, all_stored, submitted, success
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, archiving
+from worker.ledger.schema import UNSTORED, assets, generations
 from worker.ledger.statements import LIMIT
-from worker.ledger.tables import UNSTORED, assets, generations
 
 HOUR = 3600
 SHORT, LONG = 24 * HOUR, 15 * 24 * HOUR

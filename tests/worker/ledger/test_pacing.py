@@ -13,8 +13,8 @@ from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
 from worker.ledger.dispatch.pacing import open_for
+from worker.ledger.schema import metadata
 from worker.ledger.submission import Claim, Submitted
-from worker.ledger.tables import metadata
 
 ANSWERS = {
     "accepted": lambda claim: f"task-{claim.attempt_id}",

@@ -20,7 +20,7 @@ from worker.ledger.assets import Extent
 from worker.ledger.budget import By
 from worker.ledger.events import Handed
 from worker.ledger.generations import Orphan, batch_pages
-from worker.ledger.tables import assets, generations
+from worker.ledger.schema import assets, generations
 from worker.prices import Caps, Prices, Rule
 
 LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)

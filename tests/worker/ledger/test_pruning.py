@@ -14,7 +14,7 @@ from worker.ledger.changes import Person
 from worker.ledger.events import Handed
 from worker.ledger.maintenance import ledger_size, pruning
 from worker.ledger.outcome import News
-from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
+from worker.ledger.schema import assets, attempts, callbacks, events, generations, transitions
 
 DAYS = timedelta(days=30)
 

@@ -10,7 +10,7 @@ from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.generations import queries
 from worker.ledger.outcome import News
-from worker.ledger.tables import batches
+from worker.ledger.schema import batches
 
 
 def pages(ledger: Ledger, **which) -> list[str]:

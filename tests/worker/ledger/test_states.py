@@ -10,7 +10,7 @@ from worker.errors import LedgerUnavailable
 from worker.generation import FINAL, TRANSITIONS, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
-from worker.ledger.tables import attempts, generations, transitions
+from worker.ledger.schema import attempts, generations, transitions
 
 
 def _of(generation_id: str) -> Update:

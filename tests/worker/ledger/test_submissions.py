@@ -38,8 +38,8 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes, Person
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
+from worker.ledger.schema import attempts
 from worker.ledger.submission import Claim, Decision, Submitted
-from worker.ledger.tables import attempts
 
 FINAL_WORDS: list[str | ProviderError] = [
     "another-task",

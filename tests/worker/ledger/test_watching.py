@@ -28,8 +28,8 @@ from tests.factories import (
 from worker.errors import NotTaken, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.maintenance import Heartbeat
+from worker.ledger.schema import attempts
 from worker.ledger.submission import Silent, Submitted
-from worker.ledger.tables import attempts
 
 
 def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):

@@ -39,9 +39,8 @@ from worker.ledger.dispatch import LONGEST_PAUSE, Limits
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
 from worker.ledger.maintenance import future_times
 from worker.ledger.maintenance.future_times import LONGEST_LEASE
+from worker.ledger.schema import UtcDateTime, generations, metadata
 from worker.ledger.submission import Submitted
-from worker.ledger.tables import generations, metadata
-from worker.ledger.types import UtcDateTime
 from worker.providers import http
 
 AHEAD = (timedelta(minutes=10), timedelta(days=365))

@@ -34,8 +34,8 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.generations import Orphan, Placed
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import Marker
+from worker.ledger.schema import UNAPPLIED, callbacks
 from worker.ledger.submission import Claim, Decision, Silent, Submitted
-from worker.ledger.tables import UNAPPLIED, callbacks
 
 LINKS = 2
 #: few of them meet each other more often

@@ -12,8 +12,8 @@ from worker.generation import Asset, Generation, Refused, State, Trouble
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.schema import NEVER, UNSTORED, assets, batches, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
-from worker.ledger.tables import NEVER, UNSTORED, assets, batches, generations
 
 
 @dataclass(frozen=True, slots=True)

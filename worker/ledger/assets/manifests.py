@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import bindparam, select, text, update
 
 from worker.ledger.database import Part
+from worker.ledger.schema import UNDESCRIBED, batches, generations
 from worker.ledger.statements import NOW
-from worker.ledger.tables import UNDESCRIBED, batches, generations
 
 _b = batches.c
 

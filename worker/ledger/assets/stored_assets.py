@@ -12,9 +12,8 @@ from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, batches, generations
 from worker.ledger.statements import IDS, LIMIT, select_in
-from worker.ledger.tables import BY_STATE, STORED, WITH_RESULTS, assets, batches, generations
-from worker.ledger.types import CleanText, UtcDateTime
 
 #: rows read at once (of generations, which have several assets: a fourth of it), and keys
 PAGE = 500

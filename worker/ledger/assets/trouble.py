@@ -12,9 +12,8 @@ from worker.ledger.assets.archiving import PATIENT_TRIES
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset
+from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
-from worker.ledger.tables import BY_STATE, REFUSED, UNSTORED, assets, generations
-from worker.ledger.types import CleanText
 
 _a, _g = assets.c, generations.c
 # What a worker has locked is being recorded; if it is not stored then, it is told of a second later.

@@ -9,10 +9,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.charges import add
-from worker.ledger.money_tables import COUNTED, RELEASED, RESERVED, budgets, charges, scopes
+from worker.ledger.schema import COUNTED, RELEASED, RESERVED, CleanText, attempts, budgets, charges, generations, scopes
 from worker.ledger.statements import IDS, insert_ignoring, insert_into, select_in
-from worker.ledger.tables import attempts, generations
-from worker.ledger.types import CleanText
 from worker.prices import Prices, Quote
 
 _a, _g = attempts.c, generations.c

@@ -5,10 +5,8 @@ from collections.abc import Collection
 from sqlalchemy import Connection, bindparam, select, update
 
 from worker.ledger.changes import Changes
-from worker.ledger.money_tables import COUNTED, budgets, scopes
+from worker.ledger.schema import COUNTED, CleanText, batches, budgets, scopes
 from worker.ledger.statements import IDS, insert_ignoring, select_in
-from worker.ledger.tables import batches
-from worker.ledger.types import CleanText
 from worker.prices import Prices, as_text
 
 _b = budgets.c

@@ -10,9 +10,21 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from worker.ledger.database import Part
-from worker.ledger.money_tables import COUNTED, HELD, LATE, POSSIBLE, RESERVED, SPENT, budgets, charges
+from worker.ledger.schema import (
+    COUNTED,
+    HELD,
+    INCOMPLETE,
+    LATE,
+    POSSIBLE,
+    RESERVED,
+    SPENT,
+    batches,
+    budgets,
+    charges,
+    events,
+    generations,
+)
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import INCOMPLETE, batches, events, generations
 from worker.prices import Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import case
 
 from worker.generation import GenerationRequest, Operation
-from worker.ledger.tables import generations
+from worker.ledger.schema import generations
 from worker.prices import Tier
 from worker.surcharges import extras_of
 

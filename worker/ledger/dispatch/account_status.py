@@ -12,11 +12,8 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
 from worker.ledger.dispatch.pacing import factor_of, is_slowed, put_right
-from worker.ledger.money_tables import HELD
-from worker.ledger.pacing_tables import accounts
+from worker.ledger.schema import ANY_ACCOUNT, HELD, IN_FLIGHT, WAITING, CleanText, accounts, attempts, generations
 from worker.ledger.statements import IDS, select_in, update_row
-from worker.ledger.tables import ANY_ACCOUNT, IN_FLIGHT, WAITING, attempts, generations
-from worker.ledger.types import CleanText
 
 _a, _g = accounts.c, generations.c
 _OF_ATTEMPTS = select(attempts.c.id, attempts.c.provider, attempts.c.account).where(attempts.c.id.in_(IDS))

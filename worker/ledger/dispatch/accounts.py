@@ -12,10 +12,8 @@ from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import iso
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
-from worker.ledger.pacing_tables import accounts
+from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
 from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
-from worker.ledger.tables import DISPATCHED, generations
-from worker.ledger.types import CleanText
 
 #: a blocked account is tried again by itself after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)

@@ -17,10 +17,8 @@ from worker.ledger.budget import Purse, book, is_counted, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.line import Line, Rooms
 from worker.ledger.flows import flow_of, line_up
-from worker.ledger.money_tables import HELD
+from worker.ledger.schema import ANY_ACCOUNT, FLOW, HELD, CleanText, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
-from worker.ledger.tables import ANY_ACCOUNT, FLOW, generations
-from worker.ledger.types import CleanText
 from worker.prices import Prices, Quote
 
 #: at most so many come back to the line at once

@@ -17,12 +17,10 @@ from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
 from worker.ledger.dispatch.line import Line, Rooms
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import Flow, find_strays, line_up
-from worker.ledger.pacing_tables import accounts as accounts_table
-from worker.ledger.pacing_tables import provider_limits
 from worker.ledger.restore_guard import is_open
+from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, provider_limits
+from worker.ledger.schema import accounts as accounts_table
 from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
-from worker.ledger.tables import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, generations
-from worker.ledger.types import CleanText
 from worker.prices import Prices
 
 #: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few

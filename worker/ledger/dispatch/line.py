@@ -11,10 +11,8 @@ from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, upd
 
 from worker.ledger.budget import TIER
 from worker.ledger.flows import Flow, stand_down
-from worker.ledger.pacing_tables import AWAKE, flows
+from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, WAITING, CleanText, flows, generations
 from worker.ledger.statements import LIMIT, NOW
-from worker.ledger.tables import ANY_ACCOUNT, FLOW, WAITING, generations
-from worker.ledger.types import CleanText
 
 #: so many flows at least are read at once
 _PAGE = 20

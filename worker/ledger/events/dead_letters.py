@@ -11,10 +11,18 @@ from sqlalchemy import Column, Connection, Update, bindparam, func, select, text
 from worker.errors import NotFound
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
-from worker.ledger.notify_tables import UNDELIVERABLE, deliveries, subscribers
+from worker.ledger.schema import (
+    FOLLOW_UP_REFUSED,
+    SET_ASIDE,
+    UNDELIVERABLE,
+    CleanText,
+    callbacks,
+    deliveries,
+    events,
+    generations,
+    subscribers,
+)
 from worker.ledger.statements import IDS, select_in, update_row
-from worker.ledger.tables import FOLLOW_UP_REFUSED, SET_ASIDE, callbacks, events, generations
-from worker.ledger.types import CleanText
 
 _CHUNK = 1000
 

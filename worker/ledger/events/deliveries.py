@@ -11,10 +11,8 @@ from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, u
 from worker.ledger.database import Part
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
-from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, deliveries, subscribers
+from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, CleanText, deliveries, events, generations, subscribers
 from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
-from worker.ledger.tables import events, generations
-from worker.ledger.types import CleanText
 
 #: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600))

@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from worker.ledger.notify_tables import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, deliveries, subscribers
-from worker.ledger.tables import events
+from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, deliveries, events, subscribers
 
 
 @dataclass(frozen=True, slots=True)

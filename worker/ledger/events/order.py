@@ -5,7 +5,7 @@ import time
 from sqlalchemy import Table, func, select, text
 
 from worker.ledger.database import Database
-from worker.ledger.tables import events
+from worker.ledger.schema import events
 
 #: seconds for which rows that are not committed yet are waited for
 _PATIENCE = 1.0

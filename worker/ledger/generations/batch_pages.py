@@ -13,9 +13,8 @@ from sqlalchemy import Connection, Select, bindparam, select, union_all
 
 from worker.generation import Generation, State
 from worker.ledger.rows import to_generation
+from worker.ledger.schema import CleanText, batches, generations
 from worker.ledger.statements import IDS, LIMIT
-from worker.ledger.tables import batches, generations
-from worker.ledger.types import CleanText
 
 _b, _g = batches.c, generations.c
 _BATCH = bindparam("batch", type_=CleanText())

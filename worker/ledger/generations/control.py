@@ -10,9 +10,9 @@ from worker.generation import State
 from worker.ledger.assets import TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part, in_bites
+from worker.ledger.schema import assets, generations
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.submission import awaited, submit_again
-from worker.ledger.tables import assets, generations
 
 _EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
 _WAIT_AGAIN = (

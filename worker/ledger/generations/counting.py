@@ -1,4 +1,4 @@
-"""Generations per state: what the triggers have counted (`count_tables.py`), read and folded."""
+"""Generations per state: what the triggers have counted (`schema/count_tables.py`), read and folded."""
 
 from collections import Counter
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, delete, func, literal, literal_column, select, text, union_all
 
 from worker.generation import State
-from worker.ledger.count_tables import ALL, generation_counts, generation_deltas
 from worker.ledger.database import Part
+from worker.ledger.schema import ALL, UNFINISHED, CleanText, batches, generation_counts, generation_deltas
 from worker.ledger.statements import IDS, LIMIT, insert_into
-from worker.ledger.tables import UNFINISHED, batches
-from worker.ledger.types import CleanText
 
 #: deltas that one transaction folds, and transactions of one pass
 BITE, _MOST_BITES = 1000, 20

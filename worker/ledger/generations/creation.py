@@ -28,9 +28,8 @@ from worker.ledger.generations.unfinished import (
     remove_stalled,
 )
 from worker.ledger.rows import to_generation
+from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
 from worker.ledger.statements import IDS, insert_ignoring, select_in
-from worker.ledger.tables import ANY_ACCOUNT, batches, generations
-from worker.ledger.types import storable
 from worker.prices import tier_of
 
 _g = generations.c

@@ -8,9 +8,8 @@ from worker.generation import OPEN, Asset, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset
+from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
 from worker.ledger.statements import IDS, NOW, select_in
-from worker.ledger.tables import LIVE, POLLED, STORED, assets, attempts, callbacks, events, generations
-from worker.ledger.types import CleanText
 
 _g, _t, _c, _a, _e = generations.c, attempts.c, callbacks.c, assets.c, events.c
 _STATES = select(_g.id, _g.state).where(_g.id.in_(IDS))

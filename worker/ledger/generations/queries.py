@@ -16,9 +16,9 @@ from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import to_asset, to_generation
-from worker.ledger.statements import IDS, LIMIT, select_in
-from worker.ledger.tables import (
+from worker.ledger.schema import (
     BY_STATE,
+    CleanText,
     assets,
     attempts,
     callbacks,
@@ -27,7 +27,7 @@ from worker.ledger.tables import (
     prunes,
     transitions,
 )
-from worker.ledger.types import CleanText
+from worker.ledger.statements import IDS, LIMIT, select_in
 
 
 @dataclass(frozen=True, slots=True)

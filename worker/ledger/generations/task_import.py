@@ -16,9 +16,8 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import NewGeneration, insert_generations
 from worker.ledger.rows import to_generation
+from worker.ledger.schema import IN_FLIGHT, POLLED, CleanText, Json, attempts, generations
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import IN_FLIGHT, POLLED, attempts, generations
-from worker.ledger.types import CleanText, Json
 from worker.prices import Prices
 
 #: between the clocks of a provider and of a worker, and between a POST and the task that it makes

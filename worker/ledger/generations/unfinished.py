@@ -15,9 +15,8 @@ from sqlalchemy import Connection, bindparam, delete, literal, select, text, upd
 from worker.errors import LedgerUnavailable
 from worker.ledger.database import Database, in_bites
 from worker.ledger.dispatch import SLACK
+from worker.ledger.schema import UNFINISHED, CleanText, UtcDateTime, batches, generations, transitions
 from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
-from worker.ledger.tables import UNFINISHED, batches, generations, transitions
-from worker.ledger.types import CleanText, UtcDateTime
 
 #: who has written nothing for so long does not keep others from the same keys; if it lives, it begins once more
 STALLED = timedelta(seconds=5)

@@ -8,12 +8,11 @@ from worker.ledger.database import Database, Part
 from worker.ledger.events import DUE as NOTIFY_DUE
 from worker.ledger.generations import DUE as FOLLOW_UPS_DUE
 from worker.ledger.maintenance.future_times import pull_back
-from worker.ledger.money_tables import HELD
-from worker.ledger.pacing_tables import AWAKE, flows
-from worker.ledger.statements import NOW
-from worker.ledger.tables import (
+from worker.ledger.schema import (
+    AWAKE,
     DISPATCHED,
     FLOW,
+    HELD,
     POLLED,
     UNAPPLIED,
     UNDESCRIBED,
@@ -23,8 +22,10 @@ from worker.ledger.tables import (
     attempts,
     batches,
     callbacks,
+    flows,
     generations,
 )
+from worker.ledger.statements import NOW
 
 #: how often what a wrong clock has written is looked for
 _PUT_RIGHT_EVERY = timedelta(minutes=1)

@@ -18,25 +18,28 @@ from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
 from worker.ledger.events import LONGEST_PAUSE as LONGEST_REST
 from worker.ledger.events import WAITS
 from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
-from worker.ledger.notify_tables import SUBSCRIBED, UNDELIVERED, deliveries, subscribers
-from worker.ledger.submission import LONGEST as LONGEST_SILENCE
-from worker.ledger.submission import LOOKS
-from worker.ledger.tables import (
+from worker.ledger.schema import (
     FOLLOW_UP_DUE,
     IN_FLIGHT,
     POLLED,
     SENDING,
+    SUBSCRIBED,
     UNAPPLIED,
+    UNDELIVERED,
     UNDESCRIBED,
     UNSTORED,
     WAITING,
+    UtcDateTime,
     assets,
     attempts,
     batches,
     callbacks,
+    deliveries,
     generations,
+    subscribers,
 )
-from worker.ledger.types import UtcDateTime
+from worker.ledger.submission import LONGEST as LONGEST_SILENCE
+from worker.ledger.submission import LOOKS
 
 #: nobody takes work for longer than this at once
 LONGEST_LEASE = timedelta(minutes=2)

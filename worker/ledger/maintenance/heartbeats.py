@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.database import REVISION, Part, oldest_code
+from worker.ledger.schema import generations, heartbeats
 from worker.ledger.statements import insert_ignoring
-from worker.ledger.tables import generations, heartbeats
 
 
 @dataclass(frozen=True, slots=True)

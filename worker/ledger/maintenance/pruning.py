@@ -13,10 +13,21 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from worker.ledger.database import Part
-from worker.ledger.notify_tables import SUBSCRIBED, deliveries, subscribers
+from worker.ledger.schema import (
+    DONE_WITH,
+    LINKED,
+    SUBSCRIBED,
+    CleanText,
+    UtcDateTime,
+    assets,
+    callbacks,
+    deliveries,
+    events,
+    heartbeats,
+    prunes,
+    subscribers,
+)
 from worker.ledger.statements import IDS, LIMIT, insert_ignoring
-from worker.ledger.tables import DONE_WITH, LINKED, assets, callbacks, events, heartbeats, prunes
-from worker.ledger.types import CleanText, UtcDateTime
 
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, text
 
 from worker.ledger.database import Database
-from worker.ledger.tables import metadata
+from worker.ledger.schema import metadata
 
 _SQLITE_BYTES = text(
     "SELECT about.tbl_name, sum(pages.pgsize) FROM dbstat('main', 1) AS pages "

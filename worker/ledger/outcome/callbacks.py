@@ -12,9 +12,8 @@ from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, t
 
 from worker.generation import State
 from worker.ledger.database import Part
+from worker.ledger.schema import SET_ASIDE, UNAPPLIED, CleanText, UtcDateTime, attempts, callbacks, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
-from worker.ledger.tables import SET_ASIDE, UNAPPLIED, attempts, callbacks, generations
-from worker.ledger.types import CleanText, UtcDateTime
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5

@@ -11,10 +11,9 @@ from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.schema import LIVE_STATES, NEVER, assets, attempts, callbacks, generations, storable
 from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
 from worker.ledger.submission import LOOKS, is_time_out, learn, settle_attempt, task_id_taken
-from worker.ledger.tables import LIVE_STATES, NEVER, assets, attempts, callbacks, generations
-from worker.ledger.types import storable
 
 _OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
 

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, select, text
 
 from worker.generation import State
 from worker.ledger.changes import Changes
+from worker.ledger.schema import LIVE, LIVE_STATES, attempts
 from worker.ledger.statements import IDS, find_row, select_in, update_row
-from worker.ledger.tables import LIVE, LIVE_STATES, attempts
 
 _LIVE_OF = select(attempts.c.id).where(attempts.c.generation_id.in_(IDS), text(LIVE))
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
+from worker.ledger.schema import CleanText, attempts, durations, generations
 from worker.ledger.statements import IDS, insert_ignoring, select_in, update_row
-from worker.ledger.tables import attempts, durations, generations
-from worker.ledger.types import CleanText
 
 #: so many must have succeeded before anything is concluded from them
 ENOUGH = 5

@@ -8,11 +8,10 @@ from typing import Any
 from sqlalchemy import bindparam, select, text, update
 
 from worker.ledger.database import Part
+from worker.ledger.schema import POLLED, CleanText, UtcDateTime, attempts, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.rechecks import next_look
-from worker.ledger.tables import POLLED, attempts, generations
-from worker.ledger.types import CleanText, UtcDateTime
 
 #: how long after its submission an unclear one is asked for at the most, while its provider does not answer
 LAST_QUESTION = timedelta(hours=24)

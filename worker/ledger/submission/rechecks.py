@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from worker.generation import Outcome, State
+from worker.ledger.schema import POLLED, attempts, generations
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.tables import POLLED, attempts, generations
 
 #: after the failure
 LOOKS = (timedelta(minutes=10), timedelta(minutes=60))

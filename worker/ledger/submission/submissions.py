@@ -17,14 +17,13 @@ from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import to_generation
+from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
 from worker.ledger.submission.attempts import settle_attempt, task_id_taken
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.polling import Polling
 from worker.ledger.submission.unconfirmed import Unconfirmed
 from worker.ledger.submission.unsent import Unsent
-from worker.ledger.tables import DISPATCHED, SENDING, attempts, generations
-from worker.ledger.types import storable
 
 _g = generations.c
 _DISPATCHED = (

@@ -13,10 +13,9 @@ from worker.generation import Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_generation
+from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
 from worker.ledger.statements import IDS, select_in
 from worker.ledger.submission.attempts import settle_attempt, submit_again, task_id_taken
-from worker.ledger.tables import BY_STATE, LIVE, UNAPPLIED, attempts, callbacks, generations
-from worker.ledger.types import CleanText, storable
 
 _a, _c, _g = attempts.c, callbacks.c, generations.c
 _UNCONFIRMED = select(generations).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)

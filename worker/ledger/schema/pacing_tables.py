@@ -2,8 +2,8 @@
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, text
 
-from worker.ledger.tables import metadata
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.schema.tables import metadata
+from worker.ledger.schema.types import CleanText, UtcDateTime
 
 provider_limits = Table(
     "provider_limits",

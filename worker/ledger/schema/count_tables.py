@@ -7,8 +7,8 @@ counts at once.
 
 from sqlalchemy import BigInteger, Column, Table
 
-from worker.ledger.tables import RowId, generations, metadata
-from worker.ledger.types import CleanText
+from worker.ledger.schema.tables import RowId, generations, metadata
+from worker.ledger.schema.types import CleanText
 
 #: the `batch_id` of the counts of all generations, whether they belong to a batch or not
 ALL = ""

@@ -2,8 +2,8 @@
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, literal_column, text
 
-from worker.ledger.tables import metadata
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.schema.tables import metadata
+from worker.ledger.schema.types import CleanText, UtcDateTime
 
 # The conditions of the partial indexes, as text (see `tables.py`).
 SUBSCRIBED = "left_at IS NULL"

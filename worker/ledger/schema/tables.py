@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from worker.account_keys import DEFAULT_ACCOUNT
-from worker.ledger.types import CleanText, Json, UtcDateTime
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime
 
 #: the deadline of what never dies: a text, whose content is already here
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ batches = Table(
     Column("manifest_at", UtcDateTime),
     Column("manifest_lease", CleanText),
     Column("manifest_not_before", UtcDateTime),
-    # While it is being written down (`unfinished.py`): what tells its request from others, and when that went on last.
+    # While it is being written down (`generations/unfinished.py`): what tells its request from others, and when that went on last.
     Column("unfinished", CleanText),
     Column("unfinished_at", UtcDateTime),
 )
@@ -64,9 +64,9 @@ generations = Table(
     Column("action", CleanText),
     Column("prompt", CleanText, nullable=False),
     Column("options", Json, nullable=False),
-    # What a price depends on; the price in millionths; `held` names the budget without room for it (money.py).
+    # What a price depends on; the price in millionths; `held` names the budget without room for it (`budget/purse.py`).
     *(Column(name, CleanText) for name in ("speed", "version", "held")),
-    # None where a version of the program wrote it that did not know them (`tiers.py`).
+    # None where a version of the program wrote it that did not know them (`budget/tiers.py`).
     Column("extras", Json),
     Column("price", BigInteger),
     Column("follow_up", Json, nullable=False),
@@ -310,7 +310,7 @@ prunes = Table(
     Column("before", UtcDateTime, nullable=False),
 )
 
-# How long generations usually take (`durations.py`).
+# How long generations usually take (`submission/durations.py`).
 durations = Table(
     "durations",
     metadata,

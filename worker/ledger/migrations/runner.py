@@ -116,7 +116,7 @@ def check(database: Database) -> str | None:
 def _config() -> Config:
     config = Config()
     # Alembic reads the value as a template, in which a single % is an error.
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
 

@@ -2,8 +2,8 @@
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
-from worker.ledger.tables import FLOW, generations, metadata
-from worker.ledger.types import CleanText, Json
+from worker.ledger.schema.tables import FLOW, generations, metadata
+from worker.ledger.schema.types import CleanText, Json
 
 RESERVED, POSSIBLE, SPENT, LATE, RELEASED = "reserved", "possible", "spent", "late", "released"
 #: what counts against a cap. Late: it succeeded after it had been given back, so it may go beyond the cap
