@@ -14,9 +14,9 @@ from sqlalchemy import Connection, inspect, select, text
 
 from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger import Ledger, migrations
+from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
-from worker.ledger.migrations import check, upgrade
+from worker.ledger.migrations import check, runner, upgrade
 from worker.ledger.schema import attempts, metadata
 
 HEAD = "0023"
@@ -242,8 +242,8 @@ def test_four_upgrades_at_once_are_one(blank: Ledger):
 def test_an_upgrade_waits_for_a_backup_without_keeping_others_from_the_tables(
     blank: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(migrations, "_LOCK_SECONDS", 1)
-    monkeypatch.setattr(migrations, "_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(runner, "_PAUSE_SECONDS", 0.1)
     upgrade(blank.database)
     (made,) = queued(blank)
     with blank.database.write() as connection:
@@ -262,8 +262,8 @@ def test_an_upgrade_waits_for_a_backup_without_keeping_others_from_the_tables(
 
 @pytest.mark.parametrize("blank_database_url", ["postgresql"], indirect=True)
 def test_an_upgrade_does_not_wait_for_ever_and_keeps_what_it_did(blank: Ledger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(migrations, "_LOCK_SECONDS", 1)
-    monkeypatch.setattr(migrations, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(runner, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0)
     upgrade(blank.database)
     with blank.database.write() as connection:
         back_to_0010(connection)

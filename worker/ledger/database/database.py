@@ -213,7 +213,7 @@ def missing_file(url: str) -> Path | None:
 
 
 def _require_file(file: Path) -> None:
-    # SQLite makes an empty file of whatever it is asked to open. Only `migrations.upgrade` may, on an engine of its own.
+    # SQLite makes an empty file of whatever it is asked to open. Only `migrations.upgrade` may, on its own engine.
     if file.parent.is_dir() and not file.exists():
         raise LedgerUnfit("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
 

@@ -47,7 +47,8 @@ batches = Table(
     Column("manifest_at", UtcDateTime),
     Column("manifest_lease", CleanText),
     Column("manifest_not_before", UtcDateTime),
-    # While it is being written down (`generations/unfinished.py`): what tells its request from others, and when that went on last.
+    # While it is being written down (`generations/unfinished.py`): what tells its request from others, and when that
+    # went on last.
     Column("unfinished", CleanText),
     Column("unfinished_at", UtcDateTime),
 )
