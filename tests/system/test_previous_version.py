@@ -32,14 +32,13 @@ from contextlib import nullcontext
 import worker
 assert worker.__file__.startswith(sys.argv[1]), worker.__file__
 from tests.clock import FakeClock
-from tests.worker.ledger.cut_stories import STORIES, Process
+from tests.worker.ledger.cut_stories import STORIES, Process, events
 from worker.ledger import Ledger
-from worker.ledger.schema.tables import metadata
 
 ledger = Ledger(sys.argv[2])
 for story in STORIES:
     with ledger.database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
+        for table in reversed(events.metadata.sorted_tables):
             connection.execute(table.delete())
     ledger.database.clock = clock = FakeClock()
     process = Process(ledger, clock, lambda verb: nullcontext())
