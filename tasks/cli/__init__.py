@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _say(error: DarkroomError) -> None:
-    from tasks.cli.output import lines_only  # noqa: PLC0415 - only an error needs it
+    from tasks.cli.ui.output import lines_only  # noqa: PLC0415 - only an error needs it
     from worker.redaction import redact  # noqa: PLC0415
 
     plain = bool(os.environ.get("NO_COLOR"))

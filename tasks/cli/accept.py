@@ -4,9 +4,9 @@ import re
 
 import click
 
-from tasks.cli.connection import open_services, ring
-from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
-from tasks.cli.who import who
+from tasks.cli.ui.context import open_services, ring
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, note, one_line, print_json, secrets_hidden
 from tasks.refused import kind_of
 from worker.errors import ArchiveError, NotFound
 from worker.generation import Asset

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
-from tasks.cli.span import read_span
+from tasks.cli.ui.context import open_ledger, read_settings
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
 from worker.generation import Asset, AssetKind, Generation, iso
 from worker.ledger.queries import CallbackNote
 from worker.providers import end_is_proven
@@ -89,7 +89,7 @@ def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:
 
 def _line(asset: Asset, owner: Generation, left: timedelta) -> str:
     # Only people need what makes numbers readable.
-    from tasks.cli.style import duration  # noqa: PLC0415
+    from tasks.cli.ui.style import duration  # noqa: PLC0415
 
     is_proven = end_is_proven(owner.provider, asset)
     if asset.kind is AssetKind.TEXT:

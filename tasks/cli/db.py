@@ -4,9 +4,9 @@ from functools import partial
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.style import size as in_bytes
+from tasks.cli.ui.context import open_ledger, read_settings
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.style import size as in_bytes
 from worker.data_folder import folder_errors
 from worker.ledger.database import Database
 from worker.ledger.schema import upgrade as upgrade_ledger

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from tasks.cli.connection import open_ledger, ring
-from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
-from tasks.cli.who import who
+from tasks.cli.ui.context import open_ledger, ring
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, note, one_line, print_json, secrets_hidden
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import State, iso
 from worker.ledger import Ledger

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings, ring
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.scope import newest_batch
+from tasks.cli.ui.context import open_ledger, read_settings, ring
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.usecases.scope import newest_batch
 from worker.account_keys import title_of
 from worker.errors import ConfigurationError
 from worker.generation import State

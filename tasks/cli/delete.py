@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import click
 
 from tasks.cli.audit import described
-from tasks.cli.connection import open_services, ring
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.scope import newest_batch
-from tasks.cli.who import who
+from tasks.cli.ui.context import open_services, ring
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.usecases.scope import newest_batch
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError
 from worker.generation import Asset, Generation

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger_and_settings
-from tasks.cli.output import json_option, note, one_line, print_json
-from tasks.cli.record import with_results
-from tasks.cli.scope import newest_batch
+from tasks.cli.ui.context import open_ledger_and_settings
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.usecases.scope import newest_batch
+from tasks.usecases.views import with_results
 from tasks.waiting import Wait, record_of, those_of, wait_of, waits_of
 from worker.generation import Generation, State
 from worker.ledger import Ledger
@@ -65,7 +65,7 @@ def _print_table(generations: list[Generation]) -> None:
     # Only people need what draws tables.
     from rich.table import Table  # noqa: PLC0415
 
-    from tasks.cli.style import console, prompt_text, state_text  # noqa: PLC0415
+    from tasks.cli.ui.style import console, prompt_text, state_text  # noqa: PLC0415
 
     several = len({one.provider for one in generations}) > 1
     table = Table.grid(padding=(0, 2), expand=True)

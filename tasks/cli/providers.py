@@ -10,9 +10,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.connection import read_settings
-from tasks.cli.output import json_option, print_json
-from tasks.cli.style import console
+from tasks.cli.ui.context import read_settings
+from tasks.cli.ui.output import json_option, print_json
+from tasks.cli.ui.style import console
 from worker.errors import ConfigurationError
 from worker.generation import Operation
 from worker.providers import PROVIDERS, Callback, Provider, load_provider, provider_class

@@ -4,8 +4,8 @@ from collections import Counter
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, note, print_json
+from tasks.cli.ui.context import open_ledger, read_settings
+from tasks.cli.ui.output import json_option, note, print_json
 from worker.errors import ConfigurationError
 
 #: what a row of each table stands for

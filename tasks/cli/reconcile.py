@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 import click
 
 from tasks.adopting import adopt
-from tasks.cli.connection import open_services, ring
-from tasks.cli.output import json_option, note, one_line, print_json
-from tasks.cli.reading import pages
 from tasks.cli.reconcile_report import Report, document, lines
-from tasks.cli.span import read_span
-from tasks.cli.who import who
+from tasks.cli.ui.context import open_services, ring
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.list_progress import pages
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.comparing import PAGE, compare
 from worker.account_keys import title_of
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tasks.cli.output import secrets_hidden
+from tasks.cli.ui.output import secrets_hidden
 from tasks.comparing import Compared
 from worker.account_keys import title_of
 from worker.generation import State, iso

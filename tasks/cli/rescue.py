@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import click
 
 from tasks.adopting import adopt, has_result, orphan_of
-from tasks.cli.connection import open_services, ring
-from tasks.cli.output import json_option, note, one_line, print_json
-from tasks.cli.reading import pages
-from tasks.cli.span import read_span
+from tasks.cli.ui.context import open_services, ring
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.list_progress import pages
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from worker.account_keys import title_of
 from worker.errors import DarkroomError, QueryFailed
 from worker.generation import Status

@@ -2,9 +2,9 @@
 
 import click
 
-from tasks.cli.connection import open_ledger, open_services, ring
-from tasks.cli.output import json_option, print_json
-from tasks.cli.who import who
+from tasks.cli.ui.context import open_ledger, open_services, ring
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, print_json
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.errors import NotFound
 from worker.ledger.unclear import Decision, Person

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, note, one_line, print_json
-from tasks.cli.span import read_span
+from tasks.cli.ui.context import open_ledger, read_settings
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from worker.budget_days import first_day
 from worker.ledger.spending import By, Spent, Standing
 from worker.prices import Prices, as_text
@@ -88,7 +88,7 @@ def _cap(cap: Standing) -> dict[str, object]:
 def _print_totals(by: str, rows: Sequence[Spent]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from tasks.cli.style import console  # noqa: PLC0415
+    from tasks.cli.ui.style import console  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(by, overflow="fold")
@@ -104,7 +104,7 @@ def _print_totals(by: str, rows: Sequence[Spent]) -> None:
 def _print_caps(prices: Prices, caps: Sequence[Standing]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from tasks.cli.style import console  # noqa: PLC0415
+    from tasks.cli.ui.style import console  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"budget ({prices.currency})", overflow="fold")

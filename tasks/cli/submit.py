@@ -10,19 +10,19 @@ from typing import Any, BinaryIO
 
 import click
 
-from tasks.cli.assumed import assumed_in
-from tasks.cli.connection import open_services, ring
-from tasks.cli.file_format import LARGEST
-from tasks.cli.odd_prompts import oddities_of, tell_oddities
-from tasks.cli.options import FirstOperation, read_options
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.progress import follow
-from tasks.cli.prompt_file import Entry, read_entries
-from tasks.cli.record import of_generation
-from tasks.cli.scope import BatchScope, FamilyScope
-from tasks.cli.submission import begun
-from tasks.cli.submission_note import digest_in
-from tasks.cli.wishes import Defaults, from_entries, on_parent
+from tasks.cli.ui.context import open_services, ring
+from tasks.cli.ui.options import FirstOperation, read_options
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.progress import follow
+from tasks.usecases.assumed_prices import assumed_in
+from tasks.usecases.prompt_file.entries import Entry, read_entries
+from tasks.usecases.prompt_file.file_format import LARGEST
+from tasks.usecases.prompt_file.odd_prompts import oddities_of, tell_oddities
+from tasks.usecases.scope import BatchScope, FamilyScope
+from tasks.usecases.submission.note import digest_in
+from tasks.usecases.submission.write_once import begun
+from tasks.usecases.submit import Defaults, from_entries, on_parent
+from tasks.usecases.views import of_generation
 from tasks.waiting import waits_of
 from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, Operation

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from tasks.cli.candidates import perhaps
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from tasks.cli.ui.candidates import perhaps
+from tasks.cli.ui.context import open_ledger, read_settings
+from tasks.cli.ui.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
 from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import Operation, iso
@@ -83,7 +83,7 @@ def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
 
 def _lines(one: Unclear, facts: dict[str, Any], now: datetime, horizon: timedelta) -> str:
     # Only people need what makes numbers readable.
-    from tasks.cli.style import cut, duration, prompt_text  # noqa: PLC0415
+    from tasks.cli.ui.style import cut, duration, prompt_text  # noqa: PLC0415
 
     over = one.sent_at + horizon
     came = f"callbacks: {', '.join(one.callbacks)}" if one.callbacks else "no callback"
@@ -106,7 +106,7 @@ def _lines(one: Unclear, facts: dict[str, Any], now: datetime, horizon: timedelt
 
 
 def _until(again: datetime | None, now: datetime) -> str:
-    from tasks.cli.style import duration  # noqa: PLC0415
+    from tasks.cli.ui.style import duration  # noqa: PLC0415
 
     if again is None:
         return "no more"

@@ -7,10 +7,9 @@ from contextlib import closing
 
 import click
 
-from tasks.cli.checks import examine_broker
-from tasks.cli.connection import data_folder, use_environment
-from tasks.cli.finding import Verdict
-from tasks.cli.output import json_option, note, print_json
+from tasks.cli.doctor import Verdict, examine_broker
+from tasks.cli.ui.context import data_folder, use_environment
+from tasks.cli.ui.output import json_option, note, print_json
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import ConfigurationError
 from worker.processes import print_line

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger_and_settings
-from tasks.cli.output import json_option
-from tasks.cli.progress import follow
-from tasks.cli.scope import BatchScope, FamilyScope, Scope, newest_scope
+from tasks.cli.ui.context import open_ledger_and_settings
+from tasks.cli.ui.output import json_option
+from tasks.cli.ui.progress import follow
+from tasks.usecases.scope import BatchScope, FamilyScope, Scope, newest_scope
 from tasks.waiting import waits_of
 from worker.ledger import Ledger
 

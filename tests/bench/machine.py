@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks.cli.connection import use_environment, without_services
+from tasks.cli.ui.context import use_environment, without_services
 from worker.embedded import embedded, procfile_commands
 from worker.processes import Child
 from worker.servers import LOOPBACK, free_port, http_answers

@@ -23,8 +23,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import event, make_url
 
-from tasks.cli.progress import picture_of
-from tasks.cli.scope import BatchScope, newest_batch
+from tasks.cli.ui.progress import picture_of
+from tasks.usecases.scope import BatchScope, newest_batch
 from tests import postgres
 from tests.bench.receiver import show
 from worker.generation import State

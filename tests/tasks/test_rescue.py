@@ -154,7 +154,7 @@ def test_a_success_that_came_after_a_time_out_without_a_callback_is_kept(start: 
 def test_while_lists_are_read_it_is_told_how_far_that_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = start()
     elsewhere(pipeline, "acedata", "a boat of others", "http://127.0.0.1:1/hook")
-    monkeypatch.setattr("tasks.cli.reading._PAUSE", 0)
+    monkeypatch.setattr("tasks.cli.ui.list_progress._PAUSE", 0)
     for command in (("rescue", "--provider", "acedata", "--since", "24h", "--dry-run"), ("reconcile",)):
         result = darkroom(*command, "--json")
         assert "reading the list of acedata: 1 so far\n" in result.stderr

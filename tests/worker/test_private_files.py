@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.process_log import ProcessLog
-from tasks.cli.submission_note import hold_note, interrupted_note, new_submission_id, write_note
+from tasks.cli.demo.process_log import ProcessLog
+from tasks.usecases.submission.note import hold_note, interrupted_note, new_submission_id, write_note
 from tests.factories import delivery
 from worker.data_folder import kept_secrets, read_values, sole_use
 from worker.errors import ConfigurationError, LedgerUnfit

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.cli.who import who
+from tasks.cli.ui.operator import who
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.connection import read_settings
+from tasks.cli.ui.context import read_settings
 from tests.tasks.cli.conftest import Darkroom
 from worker import trust
 from worker.errors import ConfigurationError

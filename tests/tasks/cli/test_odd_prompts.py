@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from tasks.cli.odd_prompts import oddities_of
-from tasks.cli.prompt_file import read_entries
+from tasks.usecases.prompt_file.entries import read_entries
+from tasks.usecases.prompt_file.odd_prompts import oddities_of
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.connection import DEMO, read_settings, without_services
-from tasks.cli.demo import _new_folder
-from tasks.cli.demo_result import Result
-from tasks.cli.demo_wishes import wishes
-from tasks.cli.process_log import ProcessLog
+from tasks.cli.demo.command import _new_folder
+from tasks.cli.demo.process_log import ProcessLog
+from tasks.cli.demo.requests import wishes
+from tasks.cli.demo.result import Result
+from tasks.cli.ui.context import DEMO, read_settings, without_services
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger

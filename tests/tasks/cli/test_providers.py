@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tasks.cli.options import FIRST, PICTURES
 from tasks.cli.providers import NORMALISED
+from tasks.cli.ui.options import FIRST, PICTURES
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Operation, operation_of
 from worker.providers import PROVIDERS, provider_class

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cli import submission_note
+from tasks.usecases.submission import note as submission_note
 from tests.commit_proxy import CommitProxy, Fate, commit_proxy
 from tests.computer import DARKROOM, eventually
 from tests.patience import patient
@@ -57,7 +57,7 @@ def once(fate: Fate) -> Callable[[], Fate]:
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.submission.PATIENCE", 0.3)
+    monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 0.3)
 
 
 # --- the connection breaks
@@ -129,7 +129,7 @@ def test_a_ledger_that_was_never_reached_has_written_nothing_and_is_told_so(
 
 
 def test_who_waits_long_is_told_why(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.submission.PATIENCE", 2)
+    monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 2)
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1:1/ledger")
     told, _ = darkroom("submit", "a fox").stderr.splitlines()
     assert told.startswith("the ledger cannot take it now (the ledger cannot be used now: ")
@@ -338,7 +338,7 @@ def test_two_that_were_interrupted_are_completed_one_after_the_other(
 ) -> None:
     first = interrupt(darkroom, monkeypatch, "a fox")
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.cli.submission.interrupted_note", lambda *_: None)
+        patch.setattr("tasks.usecases.submission.write_once.interrupted_note", lambda *_: None)
         second = interrupt(darkroom, monkeypatch, "a fox")
     assert first < second
     for left in ([second], []):
@@ -441,7 +441,7 @@ def test_a_full_disk_is_a_folder_without_room_for_notes(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tasks.cli.submission_note.tempfile.mkstemp", full)
+    monkeypatch.setattr("tasks.usecases.submission.note.tempfile.mkstemp", full)
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
     told = f"no note of this submission can be kept ({darkroom.data}: No space left on device): if it is interrupted"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.cli.who import who
+from tasks.cli.ui.operator import who
 from tests.factories import ask
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom

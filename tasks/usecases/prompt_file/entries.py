@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from tasks.cli.file_format import (
+from tasks.cli.ui.options import FIRST
+from tasks.usecases.prompt_file.file_format import (
     Line,
     Misfit,
     has_json_lines,
@@ -14,7 +15,6 @@ from tasks.cli.file_format import (
     misfit_of_json_lines,
     misfit_of_text,
 )
-from tasks.cli.options import FIRST
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 

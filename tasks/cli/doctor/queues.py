@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tasks.cli.finding import Finding, Verdict
+from tasks.cli.doctor.finding import Finding, Verdict
 
 
 def examine_queues() -> Iterator[Finding]:

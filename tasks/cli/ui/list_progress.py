@@ -6,8 +6,8 @@ from itertools import islice
 
 from rich.text import Text
 
-from tasks.cli.output import note
-from tasks.cli.style import console
+from tasks.cli.ui.output import note
+from tasks.cli.ui.style import console
 from worker.providers.listing import ListedTask
 
 #: seconds between two lines where nothing can be drawn over

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tasks.cli.options import read_options
+from tasks.cli.ui.options import read_options
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import RequestInvalid
 

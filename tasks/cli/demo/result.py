@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.output import one_line
-from tasks.cli.style import as_tree, console, size, state_text, what
+from tasks.cli.ui.output import one_line
+from tasks.cli.ui.style import as_tree, console, size, state_text, what
 from worker.generation import Asset, Generation, State
 from worker.providers import provider_class
 

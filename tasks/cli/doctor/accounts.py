@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tasks.cli.finding import Finding, Verdict
+from tasks.cli.doctor.finding import Finding, Verdict
 from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.providers import PROVIDERS, Provider, provider_class

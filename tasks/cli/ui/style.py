@@ -6,7 +6,7 @@ from datetime import timedelta
 from rich.console import Console
 from rich.text import Text
 
-from tasks.cli.output import links_hidden, one_line
+from tasks.cli.ui.output import links_hidden, one_line
 from worker.generation import Generation, Operation, State
 
 MARK = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cli.prompt_file import Entry, read_entries
+from tasks.usecases.prompt_file.entries import Entry, read_entries
 from worker.errors import RequestInvalid
 
 

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from tasks.cli.account_checks import examine_keys, examine_others, is_set_up
-from tasks.cli.assumed import assumed_at
-from tasks.cli.connection import require_ledger
-from tasks.cli.egress_checks import examine_proxies
-from tasks.cli.finding import Finding, Verdict
-from tasks.cli.host_checks import examine_hosts
-from tasks.cli.queue_checks import examine_queues
-from tasks.cli.style import duration
+from tasks.cli.doctor.accounts import examine_keys, examine_others, is_set_up
+from tasks.cli.doctor.finding import Finding, Verdict
+from tasks.cli.doctor.hosts import examine_hosts
+from tasks.cli.doctor.proxies import examine_proxies
+from tasks.cli.doctor.queues import examine_queues
+from tasks.cli.ui.context import require_ledger
+from tasks.cli.ui.style import duration
+from tasks.usecases.assumed_prices import assumed_at
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
 from worker.broker_url import redis_client
 from worker.clocks import broker_error, complaint

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tasks.cli import reading
-from tasks.cli.reading import pages
+from tasks.cli.ui import list_progress as reading
+from tasks.cli.ui.list_progress import pages
 
 
 def test_pages_hold_everything_in_order() -> None:

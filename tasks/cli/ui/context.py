@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.cli.output import note
+from tasks.cli.ui.output import note
 from worker.data_folder import read_values
 from worker.embedded import attach
 from worker.errors import ConfigurationError

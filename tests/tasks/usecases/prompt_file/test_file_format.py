@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cli import file_format
-from tasks.cli.prompt_file import read_entries
 from tasks.cli.submit import _entries
+from tasks.usecases.prompt_file import file_format
+from tasks.usecases.prompt_file.entries import read_entries
 from worker.errors import RequestInvalid
 
 

@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli import record
-from tasks.cli.output import note, one_line, print_json
-from tasks.cli.scope import Scope
-from tasks.cli.style import MARK, as_tree, console, prompt_text, state_text, what
+from tasks.cli.ui.output import note, one_line, print_json
+from tasks.cli.ui.style import MARK, as_tree, console, prompt_text, state_text, what
+from tasks.usecases import views as record
+from tasks.usecases.scope import Scope
 from tasks.waiting import Wait, those_of
 from worker.generation import Generation, State
 from worker.redaction import redact

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import click
 
-from tasks.cli.connection import DEMO, data_folder, ring, use_environment, without_services
-from tasks.cli.demo_result import Result, print_table
-from tasks.cli.demo_wishes import BATCH, wishes
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.process_log import ProcessLog
-from tasks.cli.progress import follow
-from tasks.cli.scope import BatchScope
+from tasks.cli.demo.process_log import ProcessLog
+from tasks.cli.demo.requests import BATCH, wishes
+from tasks.cli.demo.result import Result, print_table
+from tasks.cli.ui.context import DEMO, data_folder, ring, use_environment, without_services
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.progress import follow
+from tasks.usecases.scope import BatchScope
 from worker.data_folder import folder_errors, write_private
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import DarkroomError

@@ -5,8 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
-from tasks.cli.account_checks import is_set_up
-from tasks.cli.finding import Finding, Verdict
+from tasks.cli.doctor.accounts import is_set_up
+from tasks.cli.doctor.finding import Finding, Verdict
 from worker.address_guard import AddressGuard, remedy_for
 from worker.egress import proxy_for
 from worker.providers import PROVIDERS

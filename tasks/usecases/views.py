@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.cli.output import links_hidden, secrets_hidden
+from tasks.cli.ui.output import links_hidden, secrets_hidden
 from worker.generation import Asset, Generation, Transition, iso
 from worker.ledger.queries import Story
 

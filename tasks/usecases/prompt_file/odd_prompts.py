@@ -6,8 +6,8 @@ It is not refused: no vendor's page says what it makes of these, and some take t
 import re
 from collections.abc import Iterator, Sequence
 
-from tasks.cli.output import note, one_line
-from tasks.cli.prompt_file import Entry
+from tasks.cli.ui.output import note, one_line
+from tasks.usecases.prompt_file.entries import Entry
 from worker.prompt_flags import EM_DASH, OPTION_OF, OTHER_DASHES, OTHERS, flags_in
 
 #: so many are told one by one

@@ -4,11 +4,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.checks import examine
-from tasks.cli.connection import read_settings
-from tasks.cli.finding import Finding, Verdict
-from tasks.cli.output import json_option, one_line, print_json
-from tasks.cli.style import console
+from tasks.cli.doctor.checks import examine
+from tasks.cli.doctor.finding import Finding, Verdict
+from tasks.cli.ui.context import read_settings
+from tasks.cli.ui.output import json_option, one_line, print_json
+from tasks.cli.ui.style import console
 from worker.errors import ConfigurationError
 from worker.redaction import configure_logging, redact
 from worker.services import Services

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tasks.cli.output import note
-from tasks.cli.submission_note import (
+from tasks.cli.ui.output import note
+from tasks.usecases.submission.note import (
     KEPT,
     Note,
     digest_in,

@@ -1,0 +1,1 @@
+"""A file of prompts: bytes in, entries out, each with its place."""
