@@ -165,7 +165,7 @@ def _matched(here: Services, provider: Provider, account: str, tasks: list[Liste
 
 def _shown(provider: Provider, one: WithoutTask) -> Shown | None:
     try:
-        return provider.shown_request(request_of(one.generation))
+        return provider.shown_request(provider.translate(request_of(one.generation)))
     except RequestInvalid:
         # What it can do has changed since.
         return None

@@ -74,7 +74,7 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
         provider = here.provider(generation.provider, claim.account)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
         _refuse_late(here, claim)
-        reply = provider.submit(request_of(generation), mark)
+        reply = provider.submit(provider.translate(request_of(generation)), mark)
         if isinstance(reply, Outcome):
             return news_of(here, provider, claim.attempt_id, reply, cause="reply")
         return Submitted(claim.attempt_id, reply.task_id)

@@ -9,7 +9,7 @@ from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation, State, operation_of
 from worker.ledger.creation import NewGeneration
 from worker.providers import Provider
-from worker.providers.capability import Prompt, understand
+from worker.providers.capability import Prompt, check_follow_up
 from worker.recipe import FollowUp, parse_follow_ups, steps_of
 from worker.services import Services
 
@@ -66,7 +66,7 @@ def on_parent(
         _refuse_unused(provider, operation, prompt)
         new = replace(new, request=replace(new.request, prompt=prompt))
     request = replace(new.request, options=dict(defaults.options))
-    provider.check(request)
+    provider.translate(request)
     return replace(new, key=key, priority=defaults.priority, request=request)
 
 
@@ -74,7 +74,7 @@ def _wish(here: Services, entry: Entry, defaults: Defaults) -> NewGeneration:
     provider = here.provider(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
     request = GenerationRequest(operation, entry.prompt, {**defaults.options, **entry.options})
-    provider.check(request)
+    provider.translate(request)
     _refuse_unused(provider, operation, entry.prompt)
     return NewGeneration(
         provider.name,
@@ -90,7 +90,7 @@ def _command_line_is_wrong(here: Services, defaults: Defaults, sentence: str) ->
     """Whether no line of the file is to blame for this error."""
     try:
         provider = here.provider(defaults.provider)
-        provider.check(GenerationRequest(defaults.operation, "any", defaults.options))
+        provider.translate(GenerationRequest(defaults.operation, "any", defaults.options))
         _follow_ups(here, provider, defaults.follow_up)
     except (RequestInvalid, ConfigurationError) as error:
         return str(error) == sentence
@@ -110,9 +110,8 @@ def _follow_ups(here: Services, provider: Provider, text: str) -> tuple[str, ...
     )
     for item in items:
         for operation, action in steps_of(item):
-            possible = provider.capabilities[operation].actions if operation in provider.capabilities else ()
             try:
-                understand(provider, GenerationRequest(operation, "any", action=action or next(iter(possible), None)))
+                check_follow_up(provider, operation, action)
             except RequestInvalid as error:
                 raise RequestInvalid(f"follow-up {item!r}: {error}") from error
     return items

@@ -8,6 +8,7 @@ import pytest
 from tasks import submit as submitting
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
+from tests.worker.providers.contract import send
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.pacing import FAILURES
 from worker.providers import PROVIDERS, Mark, Submission, provider_class
@@ -116,7 +117,7 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
     for account in ("studio", "shop"):
         mark = Mark("0123456789abcdef" * 2, None)
         request = GenerationRequest(Operation.IMAGINE, f"a boat of the {account}")
-        reply = pipeline.here.provider(provider, account).submit(request, mark)
+        reply = send(pipeline.here.provider(provider, account), request, mark)
         assert isinstance(reply, Submission)
         tasks[reply.task_id] = account
     result = darkroom("rescue", "--provider", provider, "--since", "24h", "--json")
@@ -130,7 +131,7 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
 def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: Start) -> None:
     pipeline = start(callbacks=False)
     mark = Mark("0123456789abcdef" * 2, None)
-    pipeline.here.provider("acedata", "shop").submit(GenerationRequest(Operation.IMAGINE, "a boat"), mark)
+    send(pipeline.here.provider("acedata", "shop"), GenerationRequest(Operation.IMAGINE, "a boat"), mark)
     pipeline.sandbox.set_keys({STUDIO: "invalid"})
     result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
     assert result.exit_code == 1

@@ -8,6 +8,7 @@ import pytest
 from tests.commands import darkroom
 from tests.patience import patient, wait_for
 from tests.pipeline import Pipeline, Start
+from tests.worker.providers.contract import send
 from worker.generation import GenerationRequest, Operation, State, Status
 from worker.providers import Mark, Submission
 
@@ -24,7 +25,7 @@ def rescue(provider: str, *more: str) -> list[dict[str, Any]]:
 def elsewhere(pipeline: Pipeline, provider: str, prompt: str, callback_url: str | None = None) -> str:
     """Submitted past the ledger; its task_id."""
     mark = Mark(ATTEMPT, callback_url)
-    reply = pipeline.here.provider(provider).submit(GenerationRequest(Operation.IMAGINE, prompt), mark)
+    reply = send(pipeline.here.provider(provider), GenerationRequest(Operation.IMAGINE, prompt), mark)
     assert isinstance(reply, Submission)
     return reply.task_id
 

@@ -14,7 +14,7 @@ from worker.account_keys import DEFAULT_ACCOUNT, read_keys
 from worker.deadline import is_told
 from worker.errors import ConfigurationError, RequestInvalid, Uncertain
 from worker.generation import Asset, GenerationRequest, Link, Operation, Outcome
-from worker.providers.capability import Capability
+from worker.providers.capability import Capability, ProviderRequest
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.providers.model_versions import Versions
 from worker.settings import Settings
@@ -81,14 +81,14 @@ class Provider(ABC):
         """Raises ConfigurationError when a setting is missing that it cannot do without."""
 
     @abstractmethod
-    def check(self, request: GenerationRequest) -> None:
-        """Raise RequestInvalid for what cannot be expressed or is surely refused; sends nothing."""
+    def translate(self, request: GenerationRequest) -> ProviderRequest:
+        """The request in this provider's terms; pure. Raises RequestInvalid for what cannot be or is surely refused."""
 
     @abstractmethod
-    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
         """One POST, never repeated inside; an Outcome where the reply is the result (texts).
 
-        Raises NotTaken, AccountBlocked, Rejected or Uncertain; RequestInvalid as `check` does, before it is sent.
+        Raises NotTaken, AccountBlocked, Rejected or Uncertain.
         """
 
     @abstractmethod
@@ -113,7 +113,7 @@ class Provider(ABC):
         """Its tasks since then, whoever made them, in any order. Raises RequestInvalid (no list) or QueryFailed."""
         raise RequestInvalid(f"{self.title} has no list of its tasks, so nobody can tell what else was made there")
 
-    def shown_request(self, request: GenerationRequest) -> Shown | None:  # noqa: ARG002
+    def shown_request(self, request: ProviderRequest) -> Shown | None:  # noqa: ARG002
         """What its list shows of this request (`ListedTask.request`); None where it does not show requests."""
         return None
 

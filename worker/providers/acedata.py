@@ -22,7 +22,7 @@ from worker.providers.acedata_results import (
     shown_fields,
 )
 from worker.providers.acedata_table import CAPABILITIES, CODES, IMAGINE, PATHS, TEXTS
-from worker.providers.capability import understand
+from worker.providers.capability import ProviderRequest, terms_of
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.model_versions import MIDJOURNEY
@@ -62,19 +62,20 @@ class AceDataCloud(Provider):
             read_refusal=read_refusal,
         )
 
-    def check(self, request: GenerationRequest) -> None:
-        self._body(request)
+    def translate(self, request: GenerationRequest) -> ProviderRequest:
+        operation = request.operation
+        path = f"/midjourney/{operation}" if operation in TEXTS else PATHS.get(operation, IMAGINE)
+        return ProviderRequest(operation, request.action, path, self._body(request))
 
-    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
-        operation, body = request.operation, self._body(request)
-        if operation in TEXTS:
-            reply = self._api.post_once(f"/midjourney/{operation}", body, patience=TEXT_PATIENCE)
-            text = read_text(reply, TEXTS[operation])
+    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+        if request.operation in TEXTS:
+            reply = self._api.post_once(request.path, request.body, patience=TEXT_PATIENCE)
+            text = read_text(reply, TEXTS[request.operation])
             if text is None:
                 raise Uncertain(f"{TITLE} answered without the text, which may have been charged", code="no_text")
             return Outcome(Status.SUCCEEDED, text=text)
         answer_at_once = {"callback_url": mark.callback_url} if mark.callback_url else {"async": True}
-        reply = self._api.post_once(PATHS.get(operation, IMAGINE), body | answer_at_once)
+        reply = self._api.post_once(request.path, {**request.body, **answer_at_once})
         task_id = identifier(reply.get("task_id")) if isinstance(reply, dict) else None
         return self._taken(task_id, "task_id")
 
@@ -106,17 +107,17 @@ class AceDataCloud(Provider):
 
         return paged(page, since, TITLE)
 
-    def shown_request(self, request: GenerationRequest) -> Shown | None:
+    def shown_request(self, request: ProviderRequest) -> Shown | None:
         if request.operation in TEXTS:
             return None
-        return shown_fields(PATHS.get(request.operation, IMAGINE).rpartition("/")[2], self._body(request))
+        return shown_fields(request.path.rpartition("/")[2], request.body)
 
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         operation, action = request.operation, request.action
-        wish = understand(self, request)
-        body = dict(wish.fields)
-        if wish.prompt:
-            body["content" if operation is Operation.TRANSLATE else "prompt"] = wish.prompt
+        terms = terms_of(self, request)
+        body = dict(terms.fields)
+        if terms.prompt:
+            body["content" if operation is Operation.TRANSLATE else "prompt"] = terms.prompt
         if "mask" in body:
             body["mask"] = as_mask(body["mask"])
         if "style_images" in request.options:

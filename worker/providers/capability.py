@@ -1,7 +1,7 @@
 """What a provider can express: a table per operation, and the one place where a request is held against it."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -39,8 +39,22 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A request in the provider's terms.
+class ProviderRequest:
+    """What one POST sends, all but the mark: what `Provider.translate` gives to `Provider.submit`.
+
+    `window`: what is filled in where the reply opens one of Discord's dialogs.
+    """
+
+    operation: Operation
+    action: str | None
+    path: str
+    body: Mapping[str, Any]
+    window: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A request in the terms of the provider's table.
 
     `prompt` ends with the Midjourney parameters that have no field of their own; `fields` stand in the body under these
     names; `placed` are options that the provider's own code puts somewhere.
@@ -51,10 +65,10 @@ class Wish:
     placed: Mapping[str, Any]
 
 
-def understand(provider: "Provider", request: GenerationRequest) -> Wish:
+def terms_of(provider: "Provider", request: GenerationRequest) -> Terms:
     """Hold a request against the provider's table; raises RequestInvalid, which names another provider that can."""
     operation = request.operation
-    capability = _capability(provider, request)
+    capability = _capability(provider, operation, request.action)
     words = "" if capability.prompt is Prompt.UNUSED else request.prompt.strip()
     if capability.prompt is Prompt.REQUIRED and not words:
         raise RequestInvalid(f"the prompt is empty: {operation} needs one")
@@ -77,32 +91,45 @@ def understand(provider: "Provider", request: GenerationRequest) -> Wish:
             fields[option.field] = value
         else:
             placed[name] = value
-    if missing := sorted(capability.needs - request.options.keys()):
-        raise RequestInvalid(f"{operation} at {provider.title} needs the option {' and '.join(missing)}")
+    _refuse_missing(provider, operation, capability.needs - request.options.keys())
     prompt = " ".join(part for part in (*leads, words, *flags) if part)
     if (length := len(prompt)) > provider.prompt_limit:
         who = _who_can(lambda other: operation in other.capabilities and length <= other.prompt_limit)
         limit = provider.prompt_limit
         raise RequestInvalid(f"the prompt has {length} characters, {provider.title} takes at most {limit}{who}")
-    return Wish(prompt, fields, placed)
+    return Terms(prompt, fields, placed)
 
 
-def _capability(provider: "Provider", request: GenerationRequest) -> Capability:
-    title, operation = provider.title, request.operation
+def check_follow_up(provider: "Provider", operation: Operation, action: str | None) -> None:
+    """Raise RequestInvalid unless a success can be followed up so; without an `action`: by any of this operation."""
+    possible = provider.capabilities[operation].actions if operation in provider.capabilities else ()
+    capability = _capability(provider, operation, action or next(iter(possible), None))
+    # It is created without options of its own.
+    _refuse_missing(provider, operation, capability.needs)
+
+
+def _capability(provider: "Provider", operation: Operation, action: str | None) -> Capability:
+    title = provider.title
     capability = provider.capabilities.get(operation)
     if capability is None:
         possible = _listed(provider.capabilities)
         who = _who_can(lambda other: operation in other.capabilities)
         raise RequestInvalid(f"{title} cannot do {operation}, only {possible}{who or '; no provider can'}")
-    if request.action in (capability.actions or (None,)):
+    if action in (capability.actions or (None,)):
         return capability
     # No other provider is named: the parent lies at this one.
-    if request.action is None:
+    if action is None:
         raise RequestInvalid(
             f"{operation} is a follow-up: it needs a parent and its action, {listed(capability.actions)}"
         )
     actions = f"there is {listed(capability.actions)}" if capability.actions else f"{operation} begins anew"
-    raise RequestInvalid(f"{operation} has no action {_shown(request.action)} at {title}; {actions}")
+    raise RequestInvalid(f"{operation} has no action {_shown(action)} at {title}; {actions}")
+
+
+def _refuse_missing(provider: "Provider", operation: Operation, missing: Collection[str]) -> None:
+    if missing:
+        needed = " and ".join(sorted(missing))
+        raise RequestInvalid(f"{operation} at {provider.title} needs the option {needed}")
 
 
 def _option(provider: "Provider", capability: Capability, operation: Operation, name: str) -> Option:

@@ -17,7 +17,7 @@ from worker.account_keys import read_list
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Link, Operation, Outcome
 from worker.providers import Callback, Mark, Provider, Submission
-from worker.providers.capability import understand
+from worker.providers.capability import ProviderRequest, terms_of
 from worker.providers.http import ApiClient, read_key
 from worker.providers.kie_results import read_callback, read_record, read_refusal, task_id_of
 from worker.providers.kie_signature import check_signature, proof_of
@@ -77,13 +77,13 @@ class Kie(Provider):
         # A signature says that the task has ended; what it does not cover is the links.
         self.must_confirm = bool(self._hmac_keys)
 
-    def check(self, request: GenerationRequest) -> None:
-        self._post_of(request)
-
-    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
+    def translate(self, request: GenerationRequest) -> ProviderRequest:
         path, body = self._post_of(request)
+        return ProviderRequest(request.operation, request.action, ROOT + path, body)
+
+    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
         call_back = {"callBackUrl": mark.callback_url} if mark.callback_url else {}
-        reply = self._api.post_once(ROOT + path, body | call_back)
+        reply = self._api.post_once(request.path, {**request.body, **call_back})
         data = reply.get("data") if isinstance(reply, dict) else None
         task_id = identifier(data.get("taskId")) if isinstance(data, dict) else None
         return self._taken(task_id, "taskId")
@@ -118,8 +118,8 @@ class Kie(Provider):
         return f"{left} credits"
 
     def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
-        wish = understand(self, request)
-        body = dict(wish.fields)
+        terms = terms_of(self, request)
+        body = dict(terms.fields)
         if request.action is not None:
             index = int(request.action[-1]) - 1
             body["taskId"] = task_of(request)
@@ -128,14 +128,14 @@ class Kie(Provider):
                     return "/generateUpscale", body | {"imageIndex": index}
                 case Operation.VARIATION:
                     return "/generateVary", body | {"imageIndex": index + self._vary_base}
-            if wish.prompt:
-                body |= {"taskType": "mj_video_extend_manual", "prompt": wish.prompt}
+            if terms.prompt:
+                body |= {"taskType": "mj_video_extend_manual", "prompt": terms.prompt}
             else:
                 body["taskType"] = "mj_video_extend_auto"
             return "/generateVideoExtend", body | {"index": index}
-        body["prompt"] = wish.prompt
+        body["prompt"] = terms.prompt
         if request.operation is Operation.VIDEO:
-            is_large = wish.placed.get("video_size") == "720p"
+            is_large = terms.placed.get("video_size") == "720p"
             body["taskType"] = "mj_video_hd" if is_large else "mj_video"
             body.setdefault("motion", "high")
         else:

@@ -7,7 +7,7 @@ import re
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest
-from worker.providers.capability import Wish
+from worker.providers.capability import Terms
 from worker.providers.options import (
     ASPECT_RATIO,
     CHAOS,
@@ -57,15 +57,15 @@ PAN = ("pan_left", "pan_right", "pan_up", "pan_down")
 ZOOM = ("zoom_out_2x", "zoom_out_1_5x", "square")
 
 
-def compose(wish: Wish) -> tuple[str, list[str]]:
+def compose(terms: Terms) -> tuple[str, list[str]]:
     """The whole prompt of an imagine, links to pictures at its head, and the pictures that came as files."""
-    images = wish.placed.get("images", [])
+    images = terms.placed.get("images", [])
     files = [image for image in images if image.startswith("data:")]
-    parts = [*(image for image in images if image not in files), wish.prompt]
-    if version := wish.placed.get("version"):
+    parts = [*(image for image in images if image not in files), terms.prompt]
+    if version := terms.placed.get("version"):
         niji = re.fullmatch(r"niji\s*(.+)", version, re.IGNORECASE)
         parts.append(f"--niji {niji[1]}" if niji else f"--v {version}")
-    if speed := wish.placed.get("speed"):
+    if speed := terms.placed.get("speed"):
         parts.append(f"--{speed}")
     return " ".join(parts), files
 

@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError, QueryFailed, Rejected
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.prompt_flags import flags_of, without_switches
 from worker.providers import Mark, Provider, Submission
-from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.capability import Capability, Prompt, ProviderRequest, Terms, terms_of
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, paged
 from worker.providers.mj_listing import listed_task
@@ -110,19 +110,22 @@ class MidjourneyProxy(Provider):
         own = {urlsplit(url).hostname or "", "cdn.midjourney.com", *more} - {""}
         self.result_hosts = DISCORD_HOSTS | own | {origin_of(url)}
 
-    def check(self, request: GenerationRequest) -> None:
-        self._post_of(request)
+    def translate(self, request: GenerationRequest) -> ProviderRequest:
+        terms = terms_of(self, request)
+        prompt, mask = request.prompt.strip(), terms.placed.get("mask")
+        window = {**({"prompt": prompt} if prompt else {}), **({"maskBase64": mask} if mask else {})}
+        path, body = self._post_of(request, terms)
+        return ProviderRequest(request.operation, request.action, path, body, window)
 
-    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
-        path, body = self._post_of(request)
+    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
         ours = {"state": mark.attempt_id, **({"notifyHook": mark.callback_url} if mark.callback_url else {})}
         api = self._api if request.action is None else self._follow_up_api
-        reply = _post(api, path, body | ours)
+        reply = _post(api, request.path, {**request.body, **ours})
         # A 21 that opens no window names the task of the same request: it is paid for, so it is ours now.
         task_id = task_of_reply(reply)
-        if task_id is not None and path == ACTION and opens_window(reply):
+        if task_id is not None and request.path == ACTION and opens_window(reply):
             # Nothing is drawn before its window is filled in, so both POSTs are one submission.
-            window = {"taskId": task_id, **self._window_of(request, reply), **ours}
+            window = {"taskId": task_id, **_window_of(request, reply), **ours}
             reply = _post(api, "/mj/submit/modal", window, WINDOW_PATIENCE)
             task_id = task_of_reply(reply) or task_id
         return self._taken(task_id)
@@ -145,13 +148,12 @@ class MidjourneyProxy(Provider):
 
         return paged(page, since, TITLE)
 
-    def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
-        wish = understand(self, request)
+    def _post_of(self, request: GenerationRequest, terms: Terms) -> tuple[str, dict[str, Any]]:
         if request.action is not None:
             return self._follow_up_of(request, request.action)
-        body = dict(wish.fields)
+        body = dict(terms.fields)
         if request.operation is Operation.IMAGINE:
-            prompt, files = compose(wish)
+            prompt, files = compose(terms)
             speed = None if self._speed == "flag" else next((one for one, _ in flags_of(prompt) if one in SPEEDS), None)
             if speed is not None:
                 prompt = without_switches(prompt, SPEEDS)
@@ -174,15 +176,6 @@ class MidjourneyProxy(Provider):
         word = action.rstrip("1234").upper()
         return "/mj/submit/change", {"taskId": task_id, "action": word, "index": index or 1}
 
-    def _window_of(self, request: GenerationRequest, reply: Mapping[str, Any]) -> dict[str, Any]:
-        """What is filled in: a mask, and the prompt, which is the parent's where remix opened a window unasked."""
-        properties = reply.get("properties")
-        offered = properties.get("finalPrompt") if isinstance(properties, dict) else None
-        asked = request.operation in {Operation.REGION, Operation.ZOOM}
-        prompt = request.prompt.strip() if asked or not isinstance(offered, str) or not offered else offered
-        mask = understand(self, request).placed.get("mask")
-        return {**({"prompt": prompt} if prompt else {}), **({"maskBase64": mask} if mask else {})}
-
     def _one(self, task_id: str) -> list[dict[str, Any]]:
         try:
             task = self._api.get(f"/mj/task/{quote(task_id, safe='')}/fetch")
@@ -199,6 +192,15 @@ class MidjourneyProxy(Provider):
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
         return tasks
+
+
+def _window_of(request: ProviderRequest, reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is filled in: a mask, and the prompt, which is the parent's where remix opened a window unasked."""
+    properties = reply.get("properties")
+    offered = properties.get("finalPrompt") if isinstance(properties, dict) else None
+    if request.operation in {Operation.REGION, Operation.ZOOM} or not isinstance(offered, str) or not offered:
+        return request.window
+    return {**request.window, "prompt": offered}
 
 
 def _post(api: ApiClient, path: str, body: Mapping[str, Any], patience: float | None = None) -> Any:

@@ -33,29 +33,29 @@ def refuse_by_version(provider: "Provider", request: GenerationRequest) -> None:
     if request.action is not None or request.operation in TEXTS or (version := read_version(request)) is None:
         return
     refused = provider.versions.get(version, frozenset())
-    for wish in _wishes(request):
-        if wish in refused:
-            who = _who_can(provider, request.operation, version, wish)
-            raise RequestInvalid(f"version {version} takes no {wish} at {provider.title}{who}")
+    for asked in _asked(request):
+        if asked in refused:
+            who = _who_can(provider, request.operation, version, asked)
+            raise RequestInvalid(f"version {version} takes no {asked} at {provider.title}{who}")
 
 
-def _wishes(request: GenerationRequest) -> Iterator[str]:
+def _asked(request: GenerationRequest) -> Iterator[str]:
     for name, value in request.options.items():
         yield from (name, f"{name}={value}".lower())
     for name, _ in flags_of(request.prompt):
         yield from (f"--{name}", f"speed={name}", name)
 
 
-def _who_can(provider: "Provider", operation: Operation, version: str, wish: str) -> str:
+def _who_can(provider: "Provider", operation: Operation, version: str, asked: str) -> str:
     """The end of a sentence; empty if nobody can."""
     # Imported only to explain a refusal: one provider's modules never burden another.
     from worker.providers import PROVIDERS, provider_class  # noqa: PLC0415
 
-    versions = tuple(one for one, refused in provider.versions.items() if wish not in refused)
+    versions = tuple(one for one, refused in provider.versions.items() if asked not in refused)
     can = [f"version {listed(versions)}"] if versions else []
     for name in PROVIDERS:
         kind = provider_class(name)
-        takes = operation in kind.capabilities and wish.partition("=")[0] in kind.capabilities[operation].options
-        if version in kind.versions and wish not in kind.versions[version] and (takes or wish.startswith("--")):
+        takes = operation in kind.capabilities and asked.partition("=")[0] in kind.capabilities[operation].options
+        if version in kind.versions and asked not in kind.versions[version] and (takes or asked.startswith("--")):
             can.append(f"{kind.title} (--provider {name})")
     return f"; {listed(tuple(can), 'and')} can" if can else ""

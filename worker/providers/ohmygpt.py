@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from worker.errors import QueryFailed
 from worker.generation import GenerationRequest, Operation, Outcome
 from worker.providers import Mark, Provider, Submission
-from worker.providers.capability import Capability, Prompt, understand
+from worker.providers.capability import Capability, Prompt, ProviderRequest, terms_of
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
 from worker.providers.mj_listing import listed_task
@@ -102,13 +102,13 @@ class OhMyGPT(Provider):
         )
         self.result_hosts = DISCORD_HOSTS | {"ohmygpt.com", urlsplit(settings.ohmygpt_base_url).hostname or ""}
 
-    def check(self, request: GenerationRequest) -> None:
-        self._post_of(request)
-
-    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
+    def translate(self, request: GenerationRequest) -> ProviderRequest:
         path, body = self._post_of(request)
+        return ProviderRequest(request.operation, request.action, path, body)
+
+    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
         webhook = {"webhook": mark.callback_url} if mark.callback_url else {}
-        reply = self._api.post_once(path, body | webhook)
+        reply = self._api.post_once(request.path, {**request.body, **webhook})
         task_id = identifier(reply.get("data")) if isinstance(reply, dict) else None
         return self._taken(task_id)
 
@@ -130,10 +130,10 @@ class OhMyGPT(Provider):
 
         return paged(page, since, TITLE)
 
-    def shown_request(self, request: GenerationRequest) -> Shown | None:
+    def shown_request(self, request: ProviderRequest) -> Shown | None:
         if request.operation not in self.shown:
             return None
-        _, body = self._post_of(request)
+        body = request.body
         as_listed = {"action": "IMAGINE", "prompt": body["prompt"], "taskType": body.get("type", DEFAULT_POOL)}
         # Which pictures came as files the list does not show.
         return shown_imagine(as_listed, is_all="base64Array" not in body)
@@ -146,8 +146,8 @@ class OhMyGPT(Provider):
         return tasks
 
     def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
-        wish = understand(self, request)
-        body = {"model": "midjourney", **wish.fields}
+        terms = terms_of(self, request)
+        body = {"model": "midjourney", **terms.fields}
         if request.action is not None:
             body |= {"taskId": self._as_sent(task_of(request)), "customId": button_of(request, TITLE)}
             if pool := request.parent.get("pool"):
@@ -155,7 +155,7 @@ class OhMyGPT(Provider):
                 body.setdefault("type", pool)
             return f"{ROOT}/action", body
         if request.operation is Operation.IMAGINE:
-            prompt, files = compose(wish)
+            prompt, files = compose(terms)
             body |= {"prompt": prompt, **({"base64Array": files} if files else {})}
         return f"{ROOT}/{request.operation}", body
 

@@ -114,7 +114,7 @@ def test_every_wish_of_the_demo_can_be_fulfilled(environment: object, monkeypatc
     assert {"imagine", "blend", "describe", "translate", "video"} == {wish.request.operation for wish in demo}
     assert len(demo) == len({wish.key for wish in demo})
     for wish in demo:
-        load_provider(wish.provider, settings).check(wish.request)
+        load_provider(wish.provider, settings).translate(wish.request)
         text = ",".join(wish.follow_up)
         assert parse_follow_ups(text, max_depth=3, max_follow_ups=16) == wish.follow_up
 
