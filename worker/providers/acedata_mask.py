@@ -23,12 +23,12 @@ def as_mask(picture: str) -> str:
     try:
         with Image.open(io.BytesIO(base64.b64decode(content)), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise RequestInvalid(
-                    f"option mask: {image.width} x {image.height} pixels are more than any picture has"
-                )
+                size = f"{image.width} x {image.height} pixels"
+                raise RequestInvalid(f"option mask: {size} are more than any picture has", about=("mask",))
             drawn = image.convert("RGBA")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise RequestInvalid(f"option mask: the picture cannot be read as PNG, JPEG or WebP ({error})") from None
+        what = f"the picture cannot be read as PNG, JPEG or WebP ({error})"
+        raise RequestInvalid(f"option mask: {what}", about=("mask",)) from None
     black = Image.new("RGBA", drawn.size, "black")
     jpeg = io.BytesIO()
     Image.alpha_composite(black, drawn).convert("L").save(jpeg, "JPEG", quality=95)

@@ -71,9 +71,10 @@ def terms_of(provider: "Provider", request: GenerationRequest) -> Terms:
     capability = _capability(provider, operation, request.action)
     words = "" if capability.prompt is Prompt.UNUSED else request.prompt.strip()
     if capability.prompt is Prompt.REQUIRED and not words:
-        raise RequestInvalid(f"the prompt is empty: {operation} needs one")
+        raise RequestInvalid(f"the prompt is empty: {operation} needs one", about=("prompt",))
     if "\x00" in words or _LONE_SURROGATE.search(words):
-        raise RequestInvalid("the prompt holds a NUL or half a character, which no provider takes: copy it again")
+        what = "a NUL or half a character, which no provider takes: copy it again"
+        raise RequestInvalid(f"the prompt holds {what}", about=("prompt",))
     refuse_by_version(provider, request)
     _hold_flags(provider, capability, request, words)
     fields: dict[str, Any] = {}
@@ -96,7 +97,8 @@ def terms_of(provider: "Provider", request: GenerationRequest) -> Terms:
     if (length := len(prompt)) > provider.prompt_limit:
         who = _who_can(lambda other: operation in other.capabilities and length <= other.prompt_limit)
         limit = provider.prompt_limit
-        raise RequestInvalid(f"the prompt has {length} characters, {provider.title} takes at most {limit}{who}")
+        what = f"{length} characters, {provider.title} takes at most {limit}{who}"
+        raise RequestInvalid(f"the prompt has {what}", about=("prompt",))
     return Terms(prompt, fields, placed)
 
 
@@ -114,14 +116,14 @@ def _capability(provider: "Provider", operation: Operation, action: str | None) 
     if capability is None:
         possible = _listed(provider.capabilities)
         who = _who_can(lambda other: operation in other.capabilities)
-        raise RequestInvalid(f"{title} cannot do {operation}, only {possible}{who or '; no provider can'}")
+        what = f"{title} cannot do {operation}, only {possible}{who or '; no provider can'}"
+        raise RequestInvalid(what, about=("operation",))
     if action in (capability.actions or (None,)):
         return capability
     # No other provider is named: the parent lies at this one.
     if action is None:
-        raise RequestInvalid(
-            f"{operation} is a follow-up: it needs a parent and its action, {listed(capability.actions)}"
-        )
+        what = f"{operation} is a follow-up: it needs a parent and its action, {listed(capability.actions)}"
+        raise RequestInvalid(what, about=("operation",))
     actions = f"there is {listed(capability.actions)}" if capability.actions else f"{operation} begins anew"
     raise RequestInvalid(f"{operation} has no action {_shown(action)} at {title}; {actions}")
 
@@ -137,7 +139,8 @@ def _option(provider: "Provider", capability: Capability, operation: Operation, 
         return capability.options[name]
     there = _listed(capability.options) if capability.options else "none"
     who = _who_can(lambda other: name in _options(other, operation)) or "; no provider can"
-    raise RequestInvalid(f"{provider.title} has no option {_shown(name)} for {operation}; there is {there}{who}")
+    what = f"{provider.title} has no option {_shown(name)} for {operation}; there is {there}{who}"
+    raise RequestInvalid(what, about=(name,))
 
 
 def _read(provider: "Provider", operation: Operation, name: str, option: Option, given: Any) -> Any:
@@ -146,9 +149,8 @@ def _read(provider: "Provider", operation: Operation, name: str, option: Option,
     except _UNREADABLE:
         who = _who_can(lambda other: _takes(_options(other, operation).get(name), given))
         where = f" at {provider.title}" if who else ""
-        raise RequestInvalid(
-            f"option {name}: {_shown(given)} is not possible{where}, give {option.allowed}{who}"
-        ) from None
+        what = f"option {name}: {_shown(given)} is not possible{where}, give {option.allowed}{who}"
+        raise RequestInvalid(what, about=(name,)) from None
 
 
 def _takes(option: Option | None, given: Any) -> bool:

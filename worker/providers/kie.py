@@ -167,11 +167,14 @@ def _type_of_picture(options: Mapping[str, Any]) -> str:
     """Raises RequestInvalid for options that do not go together: a task has one kind of reference."""
     given = tuple(name for name in _REFERENCES if name in options)
     if len(given) > 1:
-        raise RequestInvalid(f"{TITLE} takes only one of {listed(given)} at a time; {_INSTEAD} combine them")
+        what = f"{TITLE} takes only one of {listed(given)} at a time; {_INSTEAD} combine them"
+        raise RequestInvalid(what, about=given)
     if "omni_weight" in options and "omni_image" not in given:
-        raise RequestInvalid("option omni_weight says how much an omni_image counts, and there is none: give both")
+        what = "option omni_weight says how much an omni_image counts, and there is none: give both"
+        raise RequestInvalid(what, about=("omni_weight",))
     if "speed" in options and "omni_image" in given:
-        raise RequestInvalid(f"{TITLE} has no option 'speed' for a request with an omni_image; {_INSTEAD} combine them")
+        what = f"{TITLE} has no option 'speed' for a request with an omni_image; {_INSTEAD} combine them"
+        raise RequestInvalid(what, about=("speed", "omni_image"))
     return _REFERENCES[given[0]] if given else "mj_txt2img"
 
 

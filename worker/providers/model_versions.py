@@ -33,17 +33,20 @@ def refuse_by_version(provider: "Provider", request: GenerationRequest) -> None:
     if request.action is not None or request.operation in TEXTS or (version := read_version(request)) is None:
         return
     refused = provider.versions.get(version, frozenset())
-    for asked in _asked(request):
+    said_in = "prompt" if request.options.get("version") is None else "version"
+    for asked, asked_in in _asked(request):
         if asked in refused:
             who = _who_can(provider, request.operation, version, asked)
-            raise RequestInvalid(f"version {version} takes no {asked} at {provider.title}{who}")
+            sentence = f"version {version} takes no {asked} at {provider.title}{who}"
+            raise RequestInvalid(sentence, about=(said_in, asked_in))
 
 
-def _asked(request: GenerationRequest) -> Iterator[str]:
+def _asked(request: GenerationRequest) -> Iterator[tuple[str, str]]:
+    """What a version may refuse, and the option that says it, or the prompt."""
     for name, value in request.options.items():
-        yield from (name, f"{name}={value}".lower())
+        yield from ((name, name), (f"{name}={value}".lower(), name))
     for name, _ in flags_of(request.prompt):
-        yield from (f"--{name}", f"speed={name}", name)
+        yield from ((one, "prompt") for one in (f"--{name}", f"speed={name}", name))
 
 
 def _who_can(provider: "Provider", operation: Operation, version: str, asked: str) -> str:

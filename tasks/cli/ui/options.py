@@ -9,15 +9,10 @@ from typing import Any
 
 import click
 
+from tasks.usecases.entry import FIRST
 from worker.content import content_type_of
 from worker.errors import RequestInvalid
 from worker.generation import Operation
-
-#: what can be asked without a parent
-FIRST = (
-    *(Operation.IMAGINE, Operation.BLEND, Operation.EDIT, Operation.VIDEO),
-    *(Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE),
-)
 
 
 class FirstOperation(click.Choice[str]):

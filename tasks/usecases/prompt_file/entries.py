@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
-from tasks.cli.ui.options import FIRST
+from tasks.usecases.entry import FIRST, Entry, Place
 from tasks.usecases.prompt_file.file_format import (
+    LARGEST,
     Line,
     Misfit,
     has_json_lines,
@@ -18,40 +18,19 @@ from tasks.usecases.prompt_file.file_format import (
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One wish; `where` it stands is for whoever finds a mistake in it. None: not said, so the default holds.
-
-    `locate` says where one character of its prompt stands, counted from 0.
-    """
-
-    where: str
-    prompt: str
-    key: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    follow_up: str | None = None
-    priority: int | None = None
-    provider: str | None = None
-    operation: Operation | None = None
-    locate: Callable[[int], str] | None = field(default=None, compare=False, repr=False)
-
-    def place(self, at: int | None) -> str:
-        """Where that character of the prompt stands, or where the wish does."""
-        if at is None:
-            return self.where
-        if self.locate is not None:
-            return self.locate(at)
-        return f"{self.where or 'the prompt'}, column {at + 1}"
-
-
 #: the largest that every database keeps
 _PRIORITIES = range(-(2**31), 2**31)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
+def read_file(name: str, file: BinaryIO) -> list[Entry]:
+    """As `read_entries`; what never ends is read no further than a file may be long."""
+    # One byte more, so that it shows where it is too long.
+    return read_entries(name, file.read(LARGEST + 1))
+
+
 def read_entries(name: str, raw: bytes) -> list[Entry]:
-    """The wishes of a file; raises RequestInvalid for the first line that cannot be understood."""
+    """The entries of a file; raises RequestInvalid for the first line that cannot be understood."""
     _refuse(name, misfit_of_bytes(raw))
     # Not splitlines(): JSON text may hold separators of other kinds unescaped.
     numbered = enumerate(_LINE_END.split(_decode(name, raw)), start=1)
@@ -80,10 +59,10 @@ def _decode(name: str, raw: bytes) -> str:
 
 
 def _read_prompt(name: str, line: Line) -> Entry:
-    def locate(at: int) -> str:
-        return f"{name}, line {line.number}, column {line.start + at}"
+    def locate(at: int) -> Place:
+        return Place(name, line.number, line.start + at)
 
-    return Entry(f"{name}, line {line.number}, column 1", line.text.strip(), locate=locate)
+    return Entry(Place(name, line.number, 1), line.text.strip(), locate=locate)
 
 
 class _Twice(Exception):
@@ -121,12 +100,12 @@ def _read_object(name: str, number: int, line: str) -> Entry:
     follow_up = value.get("follow_up")
     prompt = value.get("prompt", "")
 
-    def locate(at: int) -> str:
+    def locate(at: int) -> Place:
         signs = len(prompt) - len(prompt.lstrip()) + at
-        return f"{name}, line {number}, column {_column(line, _begins(line, 'prompt')[1], signs)}"
+        return Place(name, number, _column(line, _begins(line, "prompt")[1], signs))
 
     return Entry(
-        f"{name}, line {number}, column {start}",
+        Place(name, number, start),
         prompt.strip(),
         value.get("key"),
         value.get("options", {}),
@@ -194,4 +173,4 @@ _KNOWN = f"there are {', '.join(_FIELDS)}"
 
 
 def _fail(name: str, line: int, column: int, what: str) -> NoReturn:
-    raise RequestInvalid(f"{name}, line {line}, column {column}: {what}")
+    raise RequestInvalid(f"{Place(name, line, column)}: {what}")

@@ -6,12 +6,8 @@ It is not refused: no vendor's page says what it makes of these, and some take t
 import re
 from collections.abc import Iterator, Sequence
 
-from tasks.cli.ui.output import note, one_line
-from tasks.usecases.prompt_file.entries import Entry
+from tasks.usecases.entry import Entry
 from worker.prompt_flags import EM_DASH, OPTION_OF, OTHER_DASHES, OTHERS, flags_in
-
-#: so many are told one by one
-_TOLD = 10
 
 _KNOWN = OPTION_OF.keys() | OTHERS
 _NAME = "|".join(sorted(map(re.escape, _KNOWN), key=len, reverse=True))
@@ -52,18 +48,11 @@ _ODD_BEYOND_ASCII = _compiled(
 )
 
 
-def oddities_of(entries: Sequence[Entry]) -> list[list[str]]:
+def oddities_of(entries: Sequence[Entry]) -> tuple[tuple[str, ...], ...]:
     """For each entry what is odd in its prompt, with its place."""
-    return [[f"{entry.place(at)}: {what}" for at, what in sorted(_oddities(entry.prompt))] for entry in entries]
-
-
-def tell_oddities(odd: Sequence[Sequence[str]]) -> None:
-    """The first ones on standard error, and how many more there are."""
-    told = [sentence for sentences in odd for sentence in sentences]
-    for sentence in told[:_TOLD]:
-        note(f"warning: {one_line(sentence)}")
-    if len(told) > _TOLD:
-        note(f"warning: {len(told) - _TOLD} more of such (--json tells all of them)")
+    return tuple(
+        tuple(f"{entry.place_of(at)}: {what}" for at, what in sorted(_oddities(entry.prompt))) for entry in entries
+    )
 
 
 def _oddities(prompt: str) -> Iterator[tuple[int, str]]:

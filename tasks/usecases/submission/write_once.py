@@ -3,12 +3,11 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tasks.cli.ui.output import note
 from tasks.usecases.submission.note import (
     KEPT,
     Note,
@@ -38,11 +37,19 @@ _LONG = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Repetition:
+    """`submission_id`: complete this one, which an error named. `anew`: not what was interrupted, but a second one."""
+
+    submission_id: str | None = None
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """What was asked for, each with a `dedupe` that was made before the first try to write it down.
 
     `id` is None where the user's own keys say it all; `note` where none is needed or can be kept. `is_repeated`: an
-    earlier process may have written it.
+    earlier process may have written it. `tell`: for whoever waits.
     """
 
     ledger: Ledger
@@ -50,13 +57,14 @@ class Submission:
     id: str | None
     note: Note | None
     is_repeated: bool
+    tell: Callable[[str], None]
 
     def write(self, batch: str | None) -> list[Generation]:
         """Raises CommitUnknown with how to go on, where the ledger stays away and may have written it."""
         try:
             return self._written(batch)
         except KeyboardInterrupt:
-            note(f"interrupted: {self._how_to_go_on()}")
+            self.tell(f"interrupted: {self._how_to_go_on()}")
             raise
 
     def _written(self, batch: str | None) -> list[Generation]:
@@ -81,7 +89,7 @@ class Submission:
                     self.forget()
                 raise
             if not is_told and resumes - started > _LONG:
-                note(redact(f"the ledger cannot take it now ({reason}): trying again for {PATIENCE:g} s"))
+                self.tell(redact(f"the ledger cannot take it now ({reason}): trying again for {PATIENCE:g} s"))
                 is_told = True
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -108,18 +116,22 @@ class Submission:
 
 @contextmanager
 def begun(
-    here: Services, wanted: Sequence[NewGeneration], batch: str | None, *, given_id: str | None, anew: bool
+    services: Services,
+    wanted: Sequence[NewGeneration],
+    batch: str | None,
+    repetition: Repetition,
+    tell: Callable[[str], None],
 ) -> Iterator[Submission]:
     """A submission, whose note this process holds while the block runs.
 
-    `batch`: its name, if that does not depend on the time. `given_id`: what it is a repetition of. `anew`: it is none
-    of what was interrupted. Raises RequestInvalid if `given_id` is of something else.
+    `batch`: its name, if that does not depend on the time. Raises RequestInvalid for the id of something else.
     """
+    given_id = repetition.submission_id
     if all(new.dedupe for new in wanted):
-        yield Submission(here.ledger, list(wanted), None, None, is_repeated=False)
+        yield Submission(services.ledger, list(wanted), None, None, is_repeated=False, tell=tell)
         return
-    data = here.settings.darkroom_data
-    digest = _digest(here.settings, wanted, batch)
+    data = services.settings.darkroom_data
+    digest = _digest(services.settings, wanted, batch)
     if given_id is not None and digest_in(given_id) != digest:
         raise RequestInvalid(
             f"--submission {given_id} asked for something else: repeat it with exactly the same prompts, file, options "
@@ -128,23 +140,23 @@ def begun(
     if given_id is not None:
         kept, submission_id = hold_note(data, given_id), given_id
     else:
-        kept = _interrupted(data, digest, anew=anew)
+        kept = _interrupted(data, digest, tell, anew=repetition.anew)
         submission_id = kept.submission_id if kept else new_submission_id(digest)
     is_repeated = given_id is not None or kept is not None
     if not is_repeated:
-        kept = _written_note(data, submission_id)
+        kept = _written_note(data, submission_id, tell)
     try:
         named = [
             new if new.dedupe else replace(new, dedupe=f"submission:{submission_id}/{number}")
             for number, new in enumerate(wanted, start=1)
         ]
-        yield Submission(here.ledger, named, submission_id, kept, is_repeated)
+        yield Submission(services.ledger, named, submission_id, kept, is_repeated, tell)
     finally:
         if kept:
             kept.close()
 
 
-def _interrupted(data: Path, digest: str, *, anew: bool) -> Note | None:
+def _interrupted(data: Path, digest: str, tell: Callable[[str], None], *, anew: bool) -> Note | None:
     remove_old_notes(data)
     if anew:
         # Or the next one would complete what this person has decided about.
@@ -153,18 +165,18 @@ def _interrupted(data: Path, digest: str, *, anew: bool) -> Note | None:
     found = interrupted_note(data, digest)
     if found:
         began = told_time(found.began_at)
-        note(
+        tell(
             f"completing the submission of {began}, which was interrupted: nothing is created twice (--new submits a "
             "second one)"
         )
     return found
 
 
-def _written_note(data: Path, submission_id: str) -> Note | None:
+def _written_note(data: Path, submission_id: str, tell: Callable[[str], None]) -> Note | None:
     try:
         return write_note(data, submission_id)
     except OSError as error:
-        note(
+        tell(
             f"no note of this submission can be kept ({data}: {error.strerror}): if it is interrupted, repeat the "
             f"command with `--submission {submission_id}`; or set DARKROOM_DATA to a folder that can be written"
         )

@@ -5,13 +5,12 @@ import json
 
 import pytest
 
-from tasks.usecases.prompt_file.entries import read_entries
-from tasks.usecases.prompt_file.odd_prompts import oddities_of
+from tasks.usecases.prompt_file import oddities_of, read_entries
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger
 
 
-def odd(prompt: str) -> list[str]:
+def odd(prompt: str) -> tuple[str, ...]:
     (entry,) = read_entries("p.txt", prompt.encode())
     return oddities_of([entry])[0]
 
@@ -53,7 +52,7 @@ def test_an_odd_prompt_is_told_with_its_place(prompt: str, column: int, what: st
      "a fox\t--ar 3:2", "the -v of a shape"],
 )  # fmt: skip
 def test_an_ordinary_prompt_is_not_odd(prompt: str) -> None:
-    assert odd(prompt) == []
+    assert odd(prompt) == ()
 
 
 def test_a_place_in_json_is_the_one_that_the_file_has() -> None:

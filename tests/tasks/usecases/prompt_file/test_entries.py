@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.usecases.prompt_file.entries import Entry, read_entries
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.prompt_file import read_entries
 from worker.errors import RequestInvalid
 
 
@@ -18,7 +19,7 @@ def sentence(name: str, raw: bytes) -> str:
 
 def test_a_text_file_has_one_prompt_per_line_and_empty_lines_do_not_count() -> None:
     entries = read_entries("p.txt", b"a fox\r\n\n   \n  an owl  \n")
-    assert [(entry.prompt, entry.where) for entry in entries] == [
+    assert [(entry.prompt, str(entry.place)) for entry in entries] == [
         ("a fox", "p.txt, line 1, column 1"),
         ("an owl", "p.txt, line 4, column 1"),
     ]
@@ -37,7 +38,7 @@ def test_an_object_may_say_everything() -> None:
         "priority": 5,
     }
     assert read_entries("p.jsonl", json.dumps(line).encode()) == [
-        Entry("p.jsonl, line 1, column 1", "a fox", "fox", {"hd": True}, "upscale1,upscale2", 5)
+        Entry(Place("p.jsonl", 1, 1), "a fox", "fox", {"hd": True}, "upscale1,upscale2", 5)
     ]
 
 
@@ -93,7 +94,7 @@ def test_any_bytes_give_prompts_or_one_clear_error(raw: bytes, name: str) -> Non
     except RequestInvalid as error:
         said = str(error)
     else:
-        said = entries[0].where
+        said = str(entries[0].place)
     assert said.startswith(name)
 
 

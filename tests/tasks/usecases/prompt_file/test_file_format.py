@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cli.submit import _entries
-from tasks.usecases.prompt_file import file_format
-from tasks.usecases.prompt_file.entries import read_entries
+from tasks.usecases.prompt_file import file_format, read_entries, read_file
 from worker.errors import RequestInvalid
 
 
@@ -119,7 +117,7 @@ class Endless(io.RawIOBase):
 def test_of_a_pipe_without_end_no_more_is_read_than_may_be() -> None:
     pipe = Endless()
     with pytest.raises(RequestInvalid, match="the file goes on after 64 MB"):
-        _entries((), io.BufferedReader(pipe), None)  # type: ignore[arg-type]
+        read_file("a pipe", io.BufferedReader(pipe))  # type: ignore[arg-type]
     assert pipe.taken < file_format.LARGEST + (1 << 20)
 
 
@@ -164,7 +162,7 @@ def test_prompts_of_all_kinds_are_one_file() -> None:
 
 
 def test_the_lines_of_an_old_mac_are_lines() -> None:
-    assert [entry.where for entry in read_entries("p.txt", b"a fox\ran owl\r")] == [
+    assert [str(entry.place) for entry in read_entries("p.txt", b"a fox\ran owl\r")] == [
         "p.txt, line 1, column 1",
         "p.txt, line 2, column 1",
     ]
