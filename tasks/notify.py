@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,6 +14,7 @@ from kombu.entity import Queue
 from worker import stopping
 from worker.bells import ring_if_due
 from worker.celery import app
+from worker.documents import of_event
 from worker.draining import LEASE, renewed
 from worker.errors import VersionTooOld
 from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
@@ -85,15 +86,14 @@ def message_id(delivery: EventDelivery) -> str:
 
 
 def envelope(delivery: EventDelivery) -> dict[str, Any]:
-    """What subscribers get: `type`, `timestamp` (when it happened), `data`; nothing in it is a secret."""
-    about = {f"generation_{name}" if name == "key" else name: value for name, value in delivery.about.items()}
-    if not delivery.type.startswith("generation."):
-        # Why a generation is as it is belongs to the events that tell how it is.
-        about = {name: value for name, value in about.items() if name not in {"reason", "message"}}
-    ids = {"generation_id": delivery.generation_id, "batch_id": delivery.batch_id}
-    known = {name: value for name, value in ids.items() if value is not None}
-    at = delivery.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {"type": delivery.type, "timestamp": at, "data": _without_secrets({**known, **about, **delivery.payload})}
+    return of_event(
+        type=delivery.type,
+        at=delivery.at,
+        generation_id=delivery.generation_id,
+        batch_id=delivery.batch_id,
+        about=delivery.about,
+        payload=delivery.payload,
+    )
 
 
 @contextmanager
@@ -129,11 +129,3 @@ def _call(connection: Any, subscriber: CeleryTask, delivery: EventDelivery) -> R
     except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
         return Refusal(f"the broker did not take it: {redact(str(error))}")
     return None
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {name: _without_secrets(item) for name, item in value.items()}
-    return [_without_secrets(item) for item in value] if isinstance(value, list) else value

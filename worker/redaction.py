@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any
 
@@ -39,6 +39,7 @@ _PATTERNS = (
 )  # fmt: skip
 
 _LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
+_WORD_OF_A_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 _USER = re.compile(r"(://)[^/?#]*@")
 
 #: a file written into a text, as options have pictures
@@ -78,6 +79,24 @@ def signatures_cut(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: signatures_cut(item) for name, item in value.items()}
     return [signatures_cut(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def links_hidden(value: Any) -> Any:
+    """What the user wrote (a prompt, options): only its links can hold secrets, and its files are too long to show."""
+    if isinstance(value, str):
+        return _WORD_OF_A_LINK.sub(lambda match: redact(match[0]), shorten_files(value))
+    return _each(value, links_hidden)
+
+
+def secrets_hidden(value: Any) -> Any:
+    """What others wrote: error texts, events."""
+    return redact(value) if isinstance(value, str) else _each(value, secrets_hidden)
+
+
+def _each(value: Any, hide: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): hide(item) for name, item in value.items()}
+    return [hide(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _cut(link: str) -> str:

@@ -6,10 +6,11 @@ import click
 
 from tasks.cli.ui.context import open_services, ring
 from tasks.cli.ui.operator import who
-from tasks.cli.ui.output import json_option, note, one_line, print_json, secrets_hidden
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.refused import kind_of
 from worker.errors import ArchiveError, NotFound
 from worker.generation import Asset
+from worker.redaction import secrets_hidden
 from worker.services import Services
 
 _ID = re.compile(r"(?:asset:)?(?P<generation>gen_\w+)(?:/(?P<index>\d{1,4}))?")

@@ -6,11 +6,11 @@ import click
 
 from tasks.cli.ui.context import open_ledger, read_settings
 from tasks.cli.ui.duration_option import read_span
-from tasks.cli.ui.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from worker.generation import Asset, AssetKind, Generation, iso
 from worker.ledger.queries import CallbackNote
 from worker.providers import end_is_proven
-from worker.redaction import redact
+from worker.redaction import links_hidden, redact, secrets_hidden
 
 
 @click.command("at-risk")

@@ -10,11 +10,12 @@ import click
 
 from tasks.cli.ui.context import open_ledger, ring
 from tasks.cli.ui.operator import who
-from tasks.cli.ui.output import json_option, note, one_line, print_json, secrets_hidden
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import State, iso
 from worker.ledger import Ledger
 from worker.ledger.unclear import Person
+from worker.redaction import secrets_hidden
 
 #: more than anybody looks through
 ALL = 100_000

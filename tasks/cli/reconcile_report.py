@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tasks.cli.ui.output import secrets_hidden
 from tasks.comparing import Compared
 from worker.account_keys import title_of
 from worker.generation import State, iso
 from worker.ledger.gate import Gate, Marker
+from worker.redaction import secrets_hidden
 
 #: ids that are shown to a person; programs get all of them
 _SHOWN = 10

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from tasks.cli.ui.candidates import perhaps
 from tasks.cli.ui.context import open_ledger_and_settings
-from tasks.cli.ui.output import json_option, links_hidden, one_line, print_json, secrets_hidden
+from tasks.cli.ui.output import json_option, one_line, print_json
 from tasks.cli.ui.style import MARK, console, duration, size, state_text, what
 from tasks.usecases.views import of_story
 from tasks.waiting import Wait, record_of, wait_of, waits_of
 from worker.account_keys import DEFAULT_ACCOUNT
 from worker.generation import Asset, Generation, State, iso
 from worker.ledger.queries import Story
+from worker.redaction import links_hidden, secrets_hidden
 
 #: what the moves between states tell already
 _TOLD = "generation."

@@ -7,14 +7,14 @@ import click
 
 from tasks.cli.ui.candidates import perhaps
 from tasks.cli.ui.context import open_ledger, read_settings
-from tasks.cli.ui.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import Operation, iso
 from worker.ledger.unclear import Unclear
 from worker.providers import PROVIDERS, provider_class
 from worker.providers.listing import Listed
-from worker.redaction import redact
+from worker.redaction import links_hidden, redact, secrets_hidden
 
 
 @click.command()

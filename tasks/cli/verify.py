@@ -12,14 +12,14 @@ from tasks.cli.audit import Findings, look_for_orphans, read_again
 from tasks.cli.repair import put_back
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.duration_option import read_span
-from tasks.cli.ui.output import json_option, note, one_line, print_json, secrets_hidden
+from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.style import console
 from tasks.usecases.scope import newest_batch
 from worker.errors import DarkroomError
 from worker.generation import Asset
 from worker.ledger import Ledger
 from worker.ledger.inventory import Extent
-from worker.redaction import redact
+from worker.redaction import redact, secrets_hidden
 from worker.services import Services
 
 #: seconds between two lines about the progress where no bar can be drawn

@@ -1,44 +1,32 @@
-"""A generation as JSON: the same names in every command."""
+"""Generations as JSON: the same names at every front door. `worker.documents` says how each field is read."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.cli.ui.output import links_hidden, secrets_hidden
+from worker import documents
 from worker.generation import Asset, Generation, Transition, iso
 from worker.ledger.queries import Story
+from worker.redaction import secrets_hidden
+
+_GENERATION = (
+    *("id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth"),
+    *("batch", "follow_up", "priority", "progress", "reason", "message", "actions"),
+    *("created_at", "updated_at", "submitted_at", "finished_at"),
+)
+_ASSET = (
+    *("index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height"),
+    *("content", "reason", "error"),
+)
 
 
 def of_generation(generation: Generation) -> dict[str, Any]:
-    return {
-        "id": generation.id,
-        "state": generation.state,
-        "provider": generation.provider,
-        "operation": generation.operation,
-        "action": generation.action,
-        "prompt": links_hidden(generation.prompt),
-        "options": links_hidden(generation.options),
-        "key": generation.key,
-        "task_id": generation.task_id,
-        "parent": generation.parent_id,
-        "depth": generation.depth,
-        "batch": generation.batch_id,
-        "follow_up": generation.follow_up,
-        "priority": generation.priority,
-        "progress": generation.progress,
-        "reason": secrets_hidden(generation.reason),
-        "message": secrets_hidden(generation.message),
-        "actions": generation.actions,
-        "created_at": iso(generation.created_at),
-        "updated_at": iso(generation.updated_at),
-        "submitted_at": iso(generation.submitted_at),
-        "finished_at": iso(generation.finished_at),
-    }
+    return documents.of_generation(generation, _GENERATION, documents.SHOWN)
 
 
 def with_results(generation: Generation, assets: Sequence[Asset], history: Sequence[Transition]) -> dict[str, Any]:
     return {
         **of_generation(generation),
-        "assets": [_asset(asset) for asset in assets],
+        "assets": [documents.of_asset(asset, _ASSET) for asset in assets],
         "transitions": [of_transition(move) for move in history],
     }
 
@@ -97,22 +85,4 @@ def of_transition(move: Transition) -> dict[str, Any]:
         "to": move.to_state,
         "at": iso(move.at),
         "cause": secrets_hidden(move.cause),
-    }
-
-
-def _asset(asset: Asset) -> dict[str, Any]:
-    """Without its link: that is a secret while it lives and worthless afterwards."""
-    return {
-        "index": asset.index,
-        "kind": asset.kind,
-        "state": asset.state,
-        "key": asset.key,
-        "sha256": asset.sha256,
-        "bytes": asset.bytes,
-        "content_type": asset.content_type,
-        "width": asset.width,
-        "height": asset.height,
-        "content": links_hidden(asset.content),
-        "reason": asset.reason,
-        "error": secrets_hidden(asset.error),
     }

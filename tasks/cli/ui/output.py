@@ -1,16 +1,10 @@
 """How commands speak: results on standard output, everything else on standard error, and never a secret."""
 
 import json
-import re
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import click
-
-from worker.redaction import redact, shorten_files
-
-_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -29,18 +23,6 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
-def links_hidden(value: Any) -> Any:
-    """What the user wrote (a prompt, options): only its links can hold secrets, and its files are too long to show."""
-    if isinstance(value, str):
-        return _LINK.sub(lambda match: redact(match[0]), shorten_files(value))
-    return _each(value, links_hidden)
-
-
-def secrets_hidden(value: Any) -> Any:
-    """What others wrote: error texts, events."""
-    return redact(value) if isinstance(value, str) else _each(value, secrets_hidden)
-
-
 def one_line(text: str) -> str:
     """Text from outside as one harmless line: a control character could repaint the terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
@@ -53,11 +35,3 @@ def lines_only(text: str) -> str:
 
 def _escaped(sign: str) -> str:
     return sign if sign.isprintable() else json.dumps(sign)[1:-1]
-
-
-def _each(value: Any, hide: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): hide(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [hide(item) for item in value]
-    return value

@@ -6,8 +6,9 @@ from datetime import timedelta
 from rich.console import Console
 from rich.text import Text
 
-from tasks.cli.ui.output import links_hidden, one_line
+from tasks.cli.ui.output import one_line
 from worker.generation import Generation, Operation, State
+from worker.redaction import links_hidden
 
 MARK = {
     State.QUEUED: ("○", "bright_black"),
