@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("webhook", "tasks", "worker")
 FOLDERS = {*PACKAGES, "tests", "deploy"}
@@ -37,6 +39,19 @@ HOMES = {
 }
 
 
+#: of the command line, what still asks ledger or providers itself; nothing is added, and the list only grows shorter
+ASK_THEMSELVES = {
+    *(f"tasks/cli/{name}.py" for name in ("at_risk", "audit", "db", "dead", "decide", "delete", "list", "providers")),
+    *(f"tasks/cli/{name}.py" for name in ("reconcile", "reconcile_report", "rescue", "resolve", "show", "spend")),
+    *(f"tasks/cli/{name}.py" for name in ("unconfirmed", "up", "verify", "watch")),
+    *(f"tasks/cli/demo/{name}.py" for name in ("command", "result")),
+    *(f"tasks/cli/doctor/{name}.py" for name in ("accounts", "checks", "hosts", "proxies")),
+    *(f"tasks/cli/ui/{name}.py" for name in ("context", "list_progress")),
+}
+#: modules that are no commands and have found no room yet
+NOT_YET_MOVED = {f"tasks.cli.{name}" for name in ("audit", "reconcile_report", "repair")}
+
+
 def files(*packages: str) -> list[Path]:
     found = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
     assert found
@@ -45,6 +60,10 @@ def files(*packages: str) -> list[Path]:
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def is_in(module: str, rooms: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
 @cache
@@ -114,6 +133,44 @@ def test_a_library_has_one_home(library: str):
         if module.partition(".")[0] == library and not name_of(path).startswith("webhook/sandbox/")
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_use_cases_know_no_front_door():
+    """A command line, an HTTP API and a browser ask for the same thing."""
+    wrong = [
+        f"{name_of(path)}:{line}: {module}"
+        for path in files("tasks/usecases")
+        for module, line in imports(path)
+        if module.partition(".")[0] in {"click", "rich", "flask"} or is_in(module, ("tasks.cli", "webhook"))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_command_asks_use_cases_and_neither_ledger_nor_provider():
+    found = {
+        name_of(path)
+        for path in files("tasks/cli")
+        for module, _ in imports(path)
+        if is_in(module, ("worker.ledger", "worker.providers"))
+    }
+    assert found <= ASK_THEMSELVES, sorted(found - ASK_THEMSELVES)
+    assert found >= ASK_THEMSELVES, f"take these off the list: {sorted(ASK_THEMSELVES - found)}"
+
+
+def test_a_command_is_short():
+    wrong = [
+        f"{name_of(path)}:{node.lineno}: {node.name} has {lines} lines"
+        for path in files("tasks/cli")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (lines := int(node.end_lineno or 0) - node.lineno + 1) > 80
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_beside_its_rooms_the_command_line_has_only_commands():
+    modules = {f"tasks.cli.{path.stem}" for path in (ROOT / "tasks/cli").glob("*.py")} - {"tasks.cli.__init__"}
+    commands = {place.partition(":")[0] for place, _ in COMMANDS.values()}
+    assert modules - commands == NOT_YET_MOVED
 
 
 def test_the_pure_files_import_nothing_but_each_other():

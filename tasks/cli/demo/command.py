@@ -17,20 +17,21 @@ from pathlib import Path
 import click
 
 from tasks.cli.demo.process_log import ProcessLog
-from tasks.cli.demo.requests import BATCH, wishes
+from tasks.cli.demo.requests import BATCH, request
 from tasks.cli.demo.result import Result, print_table
 from tasks.cli.ui.context import DEMO, data_folder, ring, use_environment, without_services
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.progress import follow
 from tasks.usecases.scope import BatchScope
+from tasks.usecases.submit import check, submit
 from worker.data_folder import folder_errors, write_private
 from worker.embedded import Embedded, embedded, procfile_commands
 from worker.errors import DarkroomError
-from worker.ledger import Ledger
 from worker.private_files import make_private_folder
 from worker.processes import Child
 from worker.providers import PROVIDERS, provider_class
 from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.services import Services
 from worker.settings import load_settings, provider_prefixes
 from worker.stop_signals import StopSignals
 
@@ -130,14 +131,14 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 
 
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
-    with closing(Ledger(load_settings().ledger_url)) as ledger:
-        made = ledger.creation.create(wishes(), BATCH)
+    with closing(Services(load_settings())) as here:
+        made = submit(here, check(here, request())).generations
         note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
         ring("dispatch")
-        scope = BatchScope(ledger, BATCH)
+        scope = BatchScope(here.ledger, BATCH)
         _follow(scope, signals, log, limit)
         generations = sorted(scope.all(), key=lambda one: one.id)
-        assets = ledger.queries.assets_of([one.id for one in generations])
+        assets = here.ledger.queries.assets_of([one.id for one in generations])
     return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
 
 

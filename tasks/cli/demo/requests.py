@@ -1,10 +1,11 @@
-"""What the demo asks for: twelve wishes, three at each provider, some with follow-ups, 26 charges in all."""
+"""What the demo asks for: twelve generations, three at each provider, some with follow-ups, 26 charges in all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from worker.generation import GenerationRequest, Operation
-from worker.ledger.creation import NewGeneration
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.submit import SubmitRequest
+from worker.generation import Operation
 
 BATCH = "demo"
 
@@ -17,7 +18,7 @@ _IMAGINE, _BLEND, _VIDEO = Operation.IMAGINE, Operation.BLEND, Operation.VIDEO
 _DESCRIBE, _TRANSLATE = Operation.DESCRIBE, Operation.TRANSLATE
 
 #: the key becomes the name of the folder
-_WISHES: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[str, ...]], ...]] = {
+_ASKED: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[str, ...]], ...]] = {
     "acedata": (
         ("lighthouse", _IMAGINE, "a lighthouse that reads bedtime stories to passing ships, gouache",
          {"aspect_ratio": "3:2"}, ("upscale1", "upscale3")),
@@ -45,12 +46,10 @@ _WISHES: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[
 }  # fmt: skip
 
 
-def wishes() -> list[NewGeneration]:
-    return list(_wishes())
-
-
-def _wishes() -> Iterator[NewGeneration]:
-    for provider, asked in _WISHES.items():
-        for key, operation, prompt, options, follow_up in asked:
-            request = GenerationRequest(operation, prompt, options)
-            yield NewGeneration(provider, request, key=key, dedupe=f"key:{key}", follow_up=follow_up)
+def request() -> SubmitRequest:
+    entries = [
+        Entry(Place(key), prompt, key, options, follow_up=",".join(follow_up), provider=provider, operation=operation)
+        for provider, asked in _ASKED.items()
+        for key, operation, prompt, options, follow_up in asked
+    ]
+    return SubmitRequest(entries=entries, batch=BATCH)
