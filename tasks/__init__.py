@@ -1,7 +1,7 @@
 """THE FLOW: what happens, in order.
 
 step        module         started by                    state change                                  rings
-create      (ledger)       command line, follow_up       - → queued                                    dispatch
+create      usecases/      command line, follow_up       - → queued                                    dispatch
 dispatch    dispatch.py    create, room that is free     -                                             submit
 submit      submit.py      dispatch                      queued → submitting → submitted, or (texts)   dispatch, archive
                                                          succeeded; unconfirmed / failed / queued
