@@ -24,12 +24,12 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
     which could not be read. All of it is tried again by itself; `darkroom retry` tries an asset at once.
     """
     within = within or read_settings().at_risk
-    with open_ledger() as ledger:
-        now = ledger.database.clock()
-        assets = ledger.queries.at_risk(now + within)
-        unread = ledger.queries.unread()
+    with open_ledger() as here:
+        now = here.ledger.database.clock()
+        assets = here.ledger.queries.at_risk(now + within)
+        unread = here.ledger.queries.unread()
         ids = list(dict.fromkeys([*(one.generation_id for one in assets), *(str(one.generation_id) for one in unread)]))
-        owners = {one.id: one for one in ledger.queries.get(ids)} if ids else {}
+        owners = {one.id: one for one in here.ledger.queries.get(ids)} if ids else {}
     for asset in assets:
         owner = owners[asset.generation_id]
         if as_json:

@@ -5,15 +5,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.cli.output import note
+from tasks.usecases.services import LedgerServices
 from worker.data_folder import read_values
 from worker.embedded import attach
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.database import missing_file
+from worker.ledger.database import Clock, missing_file
 from worker.settings import Settings, load_settings, provider_prefixes
 
 if TYPE_CHECKING:
@@ -68,23 +70,34 @@ def require_ledger(settings: Settings) -> None:
         )
 
 
+class _LedgerServices:
+    """As `tasks.usecases.services.LedgerServices` says; the ledger is opened on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        require_ledger(self.settings)
+        return Ledger(self.settings.ledger_url)
+
+    @property
+    def clock(self) -> Clock:
+        return self.ledger.database.clock
+
+    def close(self) -> None:
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
 @contextmanager
-def open_ledger() -> Iterator[Ledger]:
+def open_ledger() -> Iterator[LedgerServices]:
     """The ledger alone, for commands that need no provider and no bucket."""
-    with open_ledger_and_settings() as (ledger, _):
-        yield ledger
-
-
-@contextmanager
-def open_ledger_and_settings() -> Iterator[tuple[Ledger, Settings]]:
-    """For commands that say why something waits."""
-    settings = read_settings()
-    require_ledger(settings)
-    ledger = Ledger(settings.ledger_url)
+    here = _LedgerServices(read_settings())
     try:
-        yield ledger, settings
+        yield here
     finally:
-        ledger.close()
+        here.close()
 
 
 @contextmanager

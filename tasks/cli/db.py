@@ -51,8 +51,8 @@ def size(as_json: bool) -> None:
 
     Every row is counted, which takes minutes in a large ledger and holds up nobody.
     """
-    with open_ledger() as ledger:
-        whole = ledger_size(ledger.database)
+    with open_ledger() as here:
+        whole = ledger_size(here.ledger.database)
     if as_json:
         tables = {one.name: {"rows": one.rows, "bytes": one.bytes} for one in whole.tables}
         print_json({"bytes": whole.bytes, "free": whole.free, "tables": tables})

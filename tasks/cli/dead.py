@@ -86,8 +86,8 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
         if kind or as_json:
             raise click.UsageError(f"write --kind and --json after `{ctx.invoked_subcommand}`")
         return
-    with open_ledger() as ledger:
-        letters = _letters(ledger, kind)
+    with open_ledger() as here:
+        letters = _letters(here.ledger, kind)
     wide_id = max((len(letter.id) for _, letter in letters), default=0)
     wide_what = max((len(letter.what) for _, letter in letters), default=0)
     for name, letter in letters:
@@ -123,9 +123,9 @@ def replay(
     be applied.
     """
     _check(letter_ids, everything=everything, kind=kind)
-    with open_ledger() as ledger:
-        chosen = list(dict.fromkeys(letter_ids or (letter.id for _, letter in _letters(ledger, kind))))
-        bells, done = _replay_all(ledger, chosen, as_json=as_json)
+    with open_ledger() as here:
+        chosen = list(dict.fromkeys(letter_ids or (letter.id for _, letter in _letters(here.ledger, kind))))
+        bells, done = _replay_all(here.ledger, chosen, as_json=as_json)
         if bells:
             ring(*bells)
     if not chosen:
@@ -148,8 +148,8 @@ def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, 
     """
     _check(letter_ids, everything=everything, kind=kind)
     person = Person(who(), " ".join(why.split()))
-    with open_ledger() as ledger:
-        letters = (letter.id for one in DISMISSED if kind in {None, one} for letter in KINDS[one](ledger))
+    with open_ledger() as here:
+        letters = (letter.id for one in DISMISSED if kind in {None, one} for letter in KINDS[one](here.ledger))
         chosen = list(dict.fromkeys(letter_ids or letters))
         callbacks = [int(match["number"]) for one in chosen if (match := _CALLBACK.fullmatch(one))]
         events = [(int(match["number"]), match["subscriber"]) for one in chosen if (match := _EVENT.fullmatch(one))]
@@ -159,7 +159,7 @@ def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, 
                 "retry` asks for it again; nothing was changed"
             )
         follow_ups = [match["generation"] for one in chosen if (match := _FOLLOW_UP.fullmatch(one))]
-        ledger.dead_letters.dismiss(callbacks, events, person, follow_ups)
+        here.ledger.dead_letters.dismiss(callbacks, events, person, follow_ups)
     for letter_id in chosen:
         if as_json:
             facts = {"done": True, "by": person.name, "why": person.why}

@@ -8,8 +8,8 @@ import click
 from tasks.cli.audit import described
 from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, print_json
-from tasks.cli.scope import newest_batch
 from tasks.cli.who import who
+from tasks.usecases.selection import newest_batch
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError
 from worker.generation import Asset, Generation

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger_and_settings
+from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.record import with_results
-from tasks.cli.scope import newest_batch
+from tasks.usecases.selection import newest_batch
 from tasks.waiting import Wait, record_of, those_of, wait_of, waits_of
 from worker.generation import Generation, State
 from worker.ledger import Ledger
@@ -25,14 +25,14 @@ PAGE = 500
 @json_option
 def list_generations(state: str | None, batch: str | None, limit: int, as_json: bool) -> None:
     """List generations, the newest first."""
-    with open_ledger_and_settings() as (ledger, settings):
+    with open_ledger() as here:
         if batch is not None:
-            newest_batch(ledger, batch)  # which tells an unknown batch from an empty result
-        waits = waits_of(ledger, settings)
-        pages = _pages(ledger, State(state) if state else None, batch, limit)
+            newest_batch(here.ledger, batch)  # which tells an unknown batch from an empty result
+        waits = waits_of(here.ledger, here.settings)
+        pages = _pages(here.ledger, State(state) if state else None, batch, limit)
         if as_json:
             for page in pages:
-                _print_records(ledger, page, waits)
+                _print_records(here.ledger, page, waits)
         else:
             found = [generation for page in pages for generation in page]
             _print_table(found)

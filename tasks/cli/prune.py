@@ -30,15 +30,15 @@ def prune(dry_run: bool, as_json: bool) -> None:
     settings = read_settings()
     if settings.keep is None:
         raise ConfigurationError("DARKROOM_KEEP_DAYS is 0, so everything is kept: set it to a number of days to prune")
-    with open_ledger() as ledger:
-        before = ledger.database.clock() - settings.keep
+    with open_ledger() as here:
+        before = here.ledger.database.clock() - settings.keep
         gone: Counter[str] = Counter()
         if dry_run:
-            gone.update(ledger.pruning.count(before))
+            gone.update(here.ledger.pruning.count(before))
         else:
             from tasks.prune import bites  # noqa: PLC0415 - it imports Celery, which reads the settings
 
-            for bite in bites(ledger, before):
+            for bite in bites(here.ledger, before):
                 gone.update(bite)
     if as_json:
         print_json({"before": before.isoformat(), "dry_run": dry_run, "rows": {name: gone[name] for name in _WORDS}})

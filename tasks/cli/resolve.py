@@ -40,8 +40,8 @@ def resolve(
         raise click.UsageError("--task-id goes with --charged and one GENERATION")
     chosen, person = list(dict.fromkeys(generation_ids)), Person(who(), " ".join(why.split()))
     if task_id is None:
-        with open_ledger() as ledger:
-            ledger.unclear.resolve(chosen, decision, person)
+        with open_ledger() as here:
+            here.ledger.unclear.resolve(chosen, decision, person)
     else:
         with open_services() as here:
             _check_task(here, chosen[0], task_id)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tasks.usecases.selection import newest_batch
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, Generation, State, Transition
 from worker.ledger import Ledger
@@ -142,16 +143,6 @@ class FamilyScope:
         elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
             self._followed.add(parent.id)
             self._known.update((one.id, one) for one in self._ledger.queries.get(story.children))
-
-
-def newest_batch(ledger: Ledger, batch: str) -> str:
-    """The id of the newest batch of that id or name; raises NotFound if there is none."""
-    newest = ledger.queries.newest_batch(batch)
-    if newest is None:
-        raise NotFound(
-            f"there is no batch {batch!r}; `darkroom list --json` shows the batches of the newest generations"
-        )
-    return newest
 
 
 def newest_scope(ledger: Ledger) -> Scope:

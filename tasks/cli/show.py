@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.candidates import perhaps
-from tasks.cli.connection import open_ledger_and_settings
+from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option, links_hidden, one_line, print_json, secrets_hidden
 from tasks.cli.record import of_story
 from tasks.cli.style import MARK, console, duration, size, state_text, what
@@ -33,10 +33,10 @@ _WIDTH = 100
 @json_option
 def show(generation_id: str, as_json: bool) -> None:
     """Tell everything about one generation."""
-    with open_ledger_and_settings() as (ledger, settings):
-        story = ledger.queries.story(generation_id)
-        asked_again_at = ledger.deciding.awaited([generation_id]).get(generation_id)
-        waits_for = wait_of(story.generation, waits_of(ledger, settings))
+    with open_ledger() as here:
+        story = here.ledger.queries.story(generation_id)
+        asked_again_at = here.ledger.deciding.awaited([generation_id]).get(generation_id)
+        waits_for = wait_of(story.generation, waits_of(here.ledger, here.settings))
     if as_json:
         waits = {"waits_for": record_of(waits_for)}
         print_json({**of_story(story), "asked_again_at": iso(asked_again_at), **waits})

@@ -40,11 +40,11 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
     """
     settings = read_settings()
     prices = settings.prices
-    with open_ledger() as ledger:
-        first = first_day(ledger.database.clock(), since, settings.zone)
-        rows = ledger.spending.totals(By(by), first)
-        caps = ledger.spending.standings(prices) if prices else []
-        assumed = ledger.spending.assumed(first)
+    with open_ledger() as here:
+        first = first_day(here.ledger.database.clock(), since, settings.zone)
+        rows = here.ledger.spending.totals(By(by), first)
+        caps = here.ledger.spending.standings(prices) if prices else []
+        assumed = here.ledger.spending.assumed(first)
     total = Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in ("known", "late", "possible",
                                                                                          "reserved")))  # fmt: skip
     if as_json:

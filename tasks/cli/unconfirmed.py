@@ -29,9 +29,9 @@ def unconfirmed(provider: str | None, as_json: bool) -> None:
     if provider is not None and provider not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
     settings = read_settings()
-    with open_ledger() as ledger:
-        now = ledger.database.clock()
-        found = ledger.unclear.all(provider)
+    with open_ledger() as here:
+        now = here.ledger.database.clock()
+        found = here.ledger.unclear.all(provider)
     for one in found:
         facts = _facts(one, now, settings.horizon, calls_back=settings.public_url is not None)
         if as_json:

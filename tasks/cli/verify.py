@@ -12,9 +12,9 @@ from tasks.cli.audit import Findings, look_for_orphans, read_again
 from tasks.cli.connection import open_services
 from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
 from tasks.cli.repair import put_back
-from tasks.cli.scope import newest_batch
 from tasks.cli.span import read_span
 from tasks.cli.style import console
+from tasks.usecases.selection import newest_batch
 from worker.errors import DarkroomError
 from worker.generation import Asset
 from worker.ledger import Ledger

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from tasks.cli.connection import open_ledger_and_settings
+from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option
 from tasks.cli.progress import follow
 from tasks.cli.scope import BatchScope, FamilyScope, Scope, newest_scope
@@ -22,9 +22,9 @@ def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     One batch, or generations with the follow-ups that grow out of them; without a name the newest batch. The exit code
     is 0 if all were archived. With --json, one line for each change.
     """
-    with open_ledger_and_settings() as (ledger, settings):
-        scope = _scope(ledger, names)
-        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: waits_of(ledger, settings)) else 1)
+    with open_ledger() as here:
+        scope = _scope(here.ledger, names)
+        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings)) else 1)
 
 
 def _scope(ledger: Ledger, names: Sequence[str]) -> Scope:

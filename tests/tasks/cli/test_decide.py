@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasks.cli import decide
+from tasks.usecases import control
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import AccountBlocked
@@ -50,7 +50,7 @@ def test_cancelling_a_batch_spares_what_was_submitted(darkroom: Darkroom, ledger
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.CANCELLED}])
 def test_every_state_has_its_reason_not_to_be_cancelled(state: State) -> None:
-    assert decide._KEPT[state]
+    assert control._KEPT[state]
 
 
 def test_what_failed_is_queued_again(darkroom: Darkroom, ledger: Ledger) -> None:

@@ -1,0 +1,1 @@
+"""What people and programs can ask for: plain functions, typed requests in, frozen results out."""
