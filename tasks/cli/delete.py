@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import click
 
-from tasks.cli.audit import described
 from tasks.cli.connection import open_services, ring
 from tasks.cli.output import json_option, note, print_json
 from tasks.cli.who import who
+from tasks.usecases.audit import described
 from tasks.usecases.selection import newest_batch
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError

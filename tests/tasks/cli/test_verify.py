@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import audit
+from tasks.usecases import audit
 from tests import s3
 from tests.factories import LEASE, one, succeeded
 from tests.kept import kept

@@ -17,7 +17,6 @@ def settings_of_the_test(
 ) -> pytest.MonkeyPatch:
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
-    monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "a-token-of-the-tests")
     return monkeypatch
 
 
