@@ -3,18 +3,20 @@
 import time
 from collections.abc import Iterator
 from itertools import islice
+from typing import TypeVar
 
 from rich.text import Text
 
 from tasks.cli.output import note
 from tasks.cli.style import console
-from worker.providers.listing import ListedTask
 
 #: seconds between two lines where nothing can be drawn over
 _PAUSE = 10.0
 
+T = TypeVar("T")
 
-def pages(title: str, tasks: Iterator[ListedTask], size: int) -> Iterator[list[ListedTask]]:
+
+def pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:
     """Up to `size` tasks at a time; what is said of them may be printed in between."""
     screen = console(stderr=True)
     done, told_at = 0, time.monotonic()

@@ -1,11 +1,12 @@
 """What the providers' lists say about a ledger that may not know everything: read, and nothing is changed."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tasks.adopting import has_result, orphan_of
+from tasks.usecases.adopting import has_result, orphan_of
+from tasks.usecases.import_tasks import Pages
 from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
@@ -17,8 +18,6 @@ from worker.services import Services
 
 #: tasks that are looked up at once; generations that are
 PAGE, WAITING_PAGE = 100, 1000
-#: how a list is read in pages: whose it is, its tasks, how many at once
-Pages = Callable[[str, Iterator[ListedTask], int], Iterator[list[ListedTask]]]
 
 
 @dataclass(frozen=True, slots=True)
