@@ -17,7 +17,7 @@ prune       prune.py       the clock, each hour          - (deletes what is kept
 reconcile   reconcile.py   the clock, each second        submitting → unconfirmed                      any
 
 A success is kept wherever its generation waits meanwhile: all moves are `TRANSITIONS` in `worker/generation.py`. What
-only a person decides (retry, resolve, cancel, dead replay, rescue, reconcile --confirm) is in `tasks/cli/`.
+only a person decides (retry, resolve, cancel, dead replay, rescue, reconcile --confirm) is in `tasks/usecases/`.
 
 One rule makes this safe: a ledger method is one transaction and returns after its commit; a bell is rung only after a
 ledger method has returned. A bell that is lost in between is rung again by reconcile.

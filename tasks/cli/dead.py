@@ -6,12 +6,12 @@ from tasks.cli.connection import open_ledger, ring
 from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
 from tasks.cli.who import who
 from tasks.usecases import dead_letters
-from tasks.usecases.dead_letters import DISMISSED, DismissRequest, Kind, Letter, LetterSelection, Replayed
+from tasks.usecases.dead_letters import DISMISSED, DismissRequest, Letter, LetterKind, LetterSelection, Replayed
 from tasks.usecases.person import person
 from worker.errors import RequestInvalid
 from worker.generation import iso
 
-kind_option = click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Only these.")
+kind_option = click.option("--kind", type=click.Choice([kind.value for kind in LetterKind]), help="Only these.")
 
 
 @click.group(invoke_without_command=True)
@@ -30,7 +30,7 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
             raise click.UsageError(f"write --kind and --json after `{ctx.invoked_subcommand}`")
         return
     with open_ledger() as here:
-        letters = dead_letters.list_dead(here, Kind(kind) if kind else None)
+        letters = dead_letters.list_dead(here, LetterKind(kind) if kind else None)
     if as_json:
         for letter in letters:
             facts = {"id": letter.id, "kind": letter.kind, "at": iso(letter.at), **letter.facts}
@@ -103,7 +103,7 @@ def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, 
 
 def _selection(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None) -> LetterSelection:
     try:
-        return LetterSelection(letter_ids, everything, Kind(kind) if kind else None)
+        return LetterSelection(letter_ids, everything, LetterKind(kind) if kind else None)
     except RequestInvalid as error:
         raise click.UsageError(str(error)) from error
 
@@ -115,6 +115,6 @@ def _print_lines(letters: tuple[Letter, ...]) -> None:
         at = f"{letter.at.astimezone():%Y-%m-%d %H:%M:%S}"
         what = one_line(letter.what).ljust(wide_what)
         # Nothing else in the line of a callback tells what it was about.
-        whose = letter.facts["generation"] if letter.kind is Kind.CALLBACKS else None
+        whose = letter.facts["generation"] if letter.kind is LetterKind.CALLBACKS else None
         error = f"{secrets_hidden(letter.error) or ''}{f'; it came for {whose}' if whose else ''}"
         click.echo(f"{letter.id.ljust(wide_id)}  {at}  {what}  {one_line(error)}".rstrip())

@@ -1,19 +1,15 @@
 """`darkroom list`: the newest generations, or those of one state or batch."""
 
-from collections.abc import Iterator, Sequence
-
 import click
 
 from tasks.cli.connection import open_ledger
 from tasks.cli.output import json_option, note, one_line, print_json
 from tasks.cli.record import with_results
-from tasks.usecases.selection import newest_batch
-from tasks.waiting import Wait, record_of, those_of, wait_of, waits_of
+from tasks.usecases import queries as usecase
+from tasks.usecases.queries import ListRequest
+from tasks.waiting import record_of
 from worker.generation import Generation, State
-from worker.ledger import Ledger
 from worker.redaction import redact
-
-PAGE = 500
 
 
 @click.command("list")
@@ -25,40 +21,20 @@ PAGE = 500
 @json_option
 def list_generations(state: str | None, batch: str | None, limit: int, as_json: bool) -> None:
     """List generations, the newest first."""
+    request = ListRequest(State(state) if state else None, batch, limit, with_results=as_json)
     with open_ledger() as here:
-        if batch is not None:
-            newest_batch(here.ledger, batch)  # which tells an unknown batch from an empty result
-        waits = waits_of(here.ledger, here.settings)
-        pages = _pages(here.ledger, State(state) if state else None, batch, limit)
+        listed = usecase.list_generations(here, request)
         if as_json:
-            for page in pages:
-                _print_records(here.ledger, page, waits)
-        else:
-            found = [generation for page in pages for generation in page]
-            _print_table(found)
-            for wait in those_of(found, waits):
-                note(f"waiting: {one_line(redact(wait.told))}")
-            if not found:
-                note("there is none")
-
-
-def _pages(ledger: Ledger, state: State | None, batch: str | None, limit: int) -> Iterator[list[Generation]]:
-    before = None
-    while limit > 0:
-        page = ledger.queries.page(state=state, batch=batch, limit=min(limit, PAGE), before=before)
-        if not page:
+            for one in listed:
+                record = with_results(one.generation, one.assets, one.transitions)
+                print_json(record | {"waits_for": record_of(one.waits_for)})
             return
-        yield page
-        limit -= len(page)
-        before = page[-1].id
-
-
-def _print_records(ledger: Ledger, page: list[Generation], waits: Sequence[Wait]) -> None:
-    ids = [generation.id for generation in page]
-    assets, histories = ledger.queries.assets_of(ids), ledger.queries.transitions_of(ids)
-    for one in page:
-        waits_for = {"waits_for": record_of(wait_of(one, waits))}
-        print_json(with_results(one, assets[one.id], histories[one.id]) | waits_for)
+        found = list(listed)
+    _print_table([one.generation for one in found])
+    for wait in {one.waits_for.name: one.waits_for for one in found if one.waits_for is not None}.values():
+        note(f"waiting: {one_line(redact(wait.told))}")
+    if not found:
+        note("there is none")
 
 
 def _print_table(generations: list[Generation]) -> None:

@@ -13,7 +13,7 @@ from tasks.cli.output import json_option, note, one_line, print_json, secrets_hi
 from tasks.cli.span import read_span
 from tasks.cli.style import console
 from tasks.usecases import verify as usecase
-from tasks.usecases.verify import Verified, VerifyRequest
+from tasks.usecases.verify import Verification, VerifyRequest
 from worker.errors import RequestInvalid
 from worker.redaction import redact
 
@@ -41,12 +41,12 @@ def verify(
     except RequestInvalid as error:
         raise click.UsageError(str(error)) from error
     with open_services() as here:
-        verified = usecase.verify(here, request, _progress)
+        verification = usecase.verify(here, request, _progress)
     if as_json:
-        print_json(_document(verified))
+        print_json(_document(verification))
     else:
-        _print_lines(verified, is_whole=request.is_whole)
-    ctx.exit(0 if verified.is_intact else 1)
+        _print_lines(verification, is_whole=request.is_whole)
+    ctx.exit(0 if verification.is_intact else 1)
 
 
 @contextmanager
@@ -70,38 +70,38 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     yield tick
 
 
-def _document(verified: Verified) -> dict[str, object]:
+def _document(verification: Verification) -> dict[str, object]:
     document: dict[str, object] = {
-        "checked": verified.checked,
-        "missing": list(verified.missing),
-        "changed": list(verified.changed),
-        "orphaned": verified.orphaned,
-        "unread": secrets_hidden(verified.unread),
-        "rejected": verified.rejected,
+        "checked": verification.checked,
+        "missing": list(verification.missing),
+        "changed": list(verification.changed),
+        "orphaned": verification.orphaned,
+        "unread": secrets_hidden(verification.unread),
+        "rejected": verification.rejected,
     }
-    failed = verified.not_repaired
+    failed = verification.not_repaired
     if failed is not None:
-        document |= {"repaired": [key for key in verified.damaged if key not in failed], "not_repaired": failed}
+        document |= {"repaired": [key for key in verification.damaged if key not in failed], "not_repaired": failed}
     return document
 
 
-def _print_lines(verified: Verified, *, is_whole: bool) -> None:
-    failed = verified.not_repaired
-    for state, keys in (("missing", verified.missing), ("changed", verified.changed)):
+def _print_lines(verification: Verification, *, is_whole: bool) -> None:
+    failed = verification.not_repaired
+    for state, keys in (("missing", verification.missing), ("changed", verification.changed)):
         for key, assets in keys.items():
             end = ""
             if failed is not None:
                 end = f"; not repaired: {failed[key]}" if key in failed else "; repaired"
             owners = ", ".join(dict.fromkeys(asset.generation_id for asset in assets))
             click.echo(one_line(f"{state:<8}  {key}  of {owners}{end}"))
-    for key, reason in verified.unread.items():
+    for key, reason in verification.unread.items():
         click.echo(one_line(f"unread    {key}: {redact(reason)}"))
-    for key in verified.orphaned:
+    for key in verification.orphaned:
         click.echo(one_line(f"orphaned  {key}"))
-    counts = [f"{len(verified.missing):,} missing", f"{len(verified.changed):,} changed"]
-    counts += [f"{len(verified.unread):,} could not be read"] if verified.unread else []
-    counts += [f"{len(verified.orphaned):,} orphaned"] if is_whole else []
-    click.echo(f"{verified.checked:,} results read: {', '.join(counts)}")
-    if verified.rejected:
-        count, first = len(verified.rejected), verified.rejected[0]
+    counts = [f"{len(verification.missing):,} missing", f"{len(verification.changed):,} changed"]
+    counts += [f"{len(verification.unread):,} could not be read"] if verification.unread else []
+    counts += [f"{len(verification.orphaned):,} orphaned"] if is_whole else []
+    click.echo(f"{verification.checked:,} results read: {', '.join(counts)}")
+    if verification.rejected:
+        count, first = len(verification.rejected), verification.rejected[0]
         note(f"besides, {count:,} files that were refused are kept aside, such as {first}")

@@ -16,7 +16,7 @@ from worker.ledger import Ledger
 _MOST = 100_000
 
 
-class Kind(StrEnum):
+class LetterKind(StrEnum):
     CALLBACKS = "callbacks"
     ASSETS = "assets"
     EVENTS = "events"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 #: kinds that can be taken off the list; an asset stands for its generation, which stays expired
-DISMISSED = (Kind.CALLBACKS, Kind.EVENTS, Kind.FOLLOW_UPS)
+DISMISSED = (LetterKind.CALLBACKS, LetterKind.EVENTS, LetterKind.FOLLOW_UPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Letter:
     """Something that was given up. `facts`: what its kind has besides, for programs."""
 
     id: str
-    kind: Kind
+    kind: LetterKind
     at: datetime
     what: str
     error: str | None
@@ -48,7 +48,7 @@ class LetterSelection:
 
     ids: tuple[str, ...] = ()
     everything: bool = False
-    kind: Kind | None = None
+    kind: LetterKind | None = None
 
     def __post_init__(self) -> None:
         if bool(self.ids) == self.everything or (self.kind and not self.everything):
@@ -83,14 +83,14 @@ class Replays:
     wakes: tuple[str, ...]
 
 
-def list_dead(here: LedgerServices, kind: Kind | None = None) -> tuple[Letter, ...]:
-    """Kind by kind, each the newest first."""
-    return tuple(letter for one in Kind if kind in {None, one} for letter in _LISTS[one](here.ledger))
+def list_dead(here: LedgerServices, kind: LetterKind | None = None) -> tuple[Letter, ...]:
+    """LetterKind by kind, each the newest first."""
+    return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger))
 
 
 def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Replayed], None]) -> Replays:
     """Apply them again, one by one; `tell` is called after each. Repeating it does no harm."""
-    chosen = _chosen(here, selection, tuple(Kind))
+    chosen = _chosen(here, selection, tuple(LetterKind))
     wakes: dict[str, None] = {}
     done = 0
     for letter_id in chosen:
@@ -123,7 +123,7 @@ def dismiss(here: LedgerServices, request: DismissRequest) -> tuple[str, ...]:
     return chosen
 
 
-def _chosen(here: LedgerServices, selection: LetterSelection, kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+def _chosen(here: LedgerServices, selection: LetterSelection, kinds: tuple[LetterKind, ...]) -> tuple[str, ...]:
     if selection.ids:
         return tuple(dict.fromkeys(selection.ids))
     wanted = [one for one in kinds if selection.kind in {None, one}]
@@ -138,34 +138,34 @@ def _callbacks(ledger: Ledger) -> Iterator[Letter]:
             "verdict": one.verdict,
             "bytes": one.bytes,
         }
-        yield Letter(f"callback:{one.id}", Kind.CALLBACKS, one.received_at, str(one.verdict), one.error, facts)
+        yield Letter(f"callback:{one.id}", LetterKind.CALLBACKS, one.received_at, str(one.verdict), one.error, facts)
 
 
 def _assets(ledger: Ledger) -> Iterator[Letter]:
     for asset, at in ledger.dead_letters.assets(_MOST):
         facts = {"generation": asset.generation_id, "index": asset.index, "type": asset.kind}
         name = f"asset:{asset.generation_id}/{asset.index}"
-        yield Letter(name, Kind.ASSETS, at, asset.kind, asset.error, facts)
+        yield Letter(name, LetterKind.ASSETS, at, asset.kind, asset.error, facts)
 
 
 def _events(ledger: Ledger) -> Iterator[Letter]:
     for one in ledger.dead_letters.events(_MOST):
         facts = {"type": one.type, "generation": one.generation_id, "subscriber": one.subscriber, "tries": one.tries}
-        yield Letter(f"event:{one.event_id}/{one.subscriber}", Kind.EVENTS, one.at, one.type, one.error, facts)
+        yield Letter(f"event:{one.event_id}/{one.subscriber}", LetterKind.EVENTS, one.at, one.type, one.error, facts)
 
 
 def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
     for one in ledger.following.refused(_MOST):
         facts = {"generation": one.generation_id}
         what = ", ".join(one.follow_up)
-        yield Letter(f"follow-up:{one.generation_id}", Kind.FOLLOW_UPS, one.at, what, one.error, facts)
+        yield Letter(f"follow-up:{one.generation_id}", LetterKind.FOLLOW_UPS, one.at, what, one.error, facts)
 
 
-_LISTS: Mapping[Kind, Callable[[Ledger], Iterator[Letter]]] = {
-    Kind.CALLBACKS: _callbacks,
-    Kind.ASSETS: _assets,
-    Kind.EVENTS: _events,
-    Kind.FOLLOW_UPS: _follow_ups,
+_LISTS: Mapping[LetterKind, Callable[[Ledger], Iterator[Letter]]] = {
+    LetterKind.CALLBACKS: _callbacks,
+    LetterKind.ASSETS: _assets,
+    LetterKind.EVENTS: _events,
+    LetterKind.FOLLOW_UPS: _follow_ups,
 }
 
 

@@ -40,7 +40,7 @@ class VerifyRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class Verification:
     """Object keys by what is wrong with them; of `missing` and `changed` the assets that point there.
 
     `unread`: and why. `orphaned`: in the bucket and of no generation; known only if everything was verified.
@@ -68,7 +68,7 @@ class Verified:
 
 def verify(
     here: Services, request: VerifyRequest, progress: Progress = lambda _: nullcontext(lambda: None)
-) -> Verified:
+) -> Verification:
     """Raises NotFound for an unknown batch; ArchiveError or ConfigurationError where the bucket cannot be read."""
     found = Findings()
     total, pages = _chosen(here, request)
@@ -77,7 +77,7 @@ def verify(
         read_again(here.archive, pages, found, tick)
     if request.is_whole:
         look_for_orphans(here.archive, here.ledger.inventory, found)
-    return Verified(
+    return Verification(
         checked=found.checked,
         missing={key: tuple(assets) for key, assets in found.missing.items()},
         changed={key: tuple(assets) for key, assets in found.changed.items()},

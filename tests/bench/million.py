@@ -24,7 +24,7 @@ import psycopg
 from sqlalchemy import event, make_url
 
 from tasks.cli.progress import picture_of
-from tasks.cli.scope import BatchScope
+from tasks.usecases.scope import BatchScope
 from tasks.usecases.selection import newest_batch
 from tests import postgres
 from tests.bench.receiver import show

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.cli.options import FIRST, PICTURES
-from tasks.cli.providers import NORMALISED
+from tasks.usecases.providers import NORMALISED
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Operation, operation_of
 from worker.providers import PROVIDERS, provider_class

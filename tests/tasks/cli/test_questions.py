@@ -32,7 +32,7 @@ def test_the_newest_come_first(darkroom: Darkroom, ledger: Ledger) -> None:
 
 
 def test_a_list_goes_on_over_many_pages(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.list.PAGE", 2)
+    monkeypatch.setattr("tasks.usecases.queries.PAGE", 2)
     made = stories.queued(ledger, *(f"fox {number}" for number in range(5)))
     result = darkroom("list", "--json")
     assert {item["id"] for item in lines(result.stdout)} == {one.id for one in made}

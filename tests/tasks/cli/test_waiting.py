@@ -10,7 +10,7 @@ import pytest
 
 from tasks import reconcile as sweep
 from tasks.cli import progress
-from tasks.cli.scope import FamilyScope
+from tasks.usecases.scope import FamilyScope
 from tasks.waiting import Cause, Wait, wait_of, waits_of
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom

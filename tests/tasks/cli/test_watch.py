@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from tasks.cli import progress
-from tasks.cli.scope import BatchScope, FamilyScope
+from tasks.usecases.scope import BatchScope, FamilyScope
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import Rejected
@@ -201,6 +201,6 @@ def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger)
 
 
 def test_many_generations_are_read_page_by_page(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.scope.PAGE", 2)
+    monkeypatch.setattr("tasks.usecases.scope.PAGE", 2)
     made = stories.queued(ledger, *(f"fox {number}" for number in range(5)), batch="animals")
     assert {one.id for one in BatchScope(ledger, "animals").all()} == {one.id for one in made}

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.usecases.dead_letters import (
     DismissRequest,
-    Kind,
+    LetterKind,
     LetterSelection,
     Replayed,
     dismiss,
@@ -26,8 +26,8 @@ def test_each_kind_of_letter_is_listed_with_its_facts(here: Services, ledger: Le
     assets = given_up(ledger)
     event = undelivered(ledger)
     assert [letter.id for letter in list_dead(here)] == [callback, *assets, event]
-    assert [(letter.id, letter.kind) for letter in list_dead(here, Kind.EVENTS)] == [(event, Kind.EVENTS)]
-    (letter,) = list_dead(here, Kind.CALLBACKS)
+    assert [(letter.id, letter.kind) for letter in list_dead(here, LetterKind.EVENTS)] == [(event, LetterKind.EVENTS)]
+    (letter,) = list_dead(here, LetterKind.CALLBACKS)
     assert (letter.what, letter.facts["bytes"]) == ("unreadable", 1)
 
 
@@ -55,11 +55,11 @@ def test_all_but_assets_are_dismissed_together_or_not_at_all(here: Services, led
     [
         ((), False, None),
         (("callback:1",), True, None),
-        (("callback:1",), False, Kind.EVENTS),
+        (("callback:1",), False, LetterKind.EVENTS),
         (("gen_1",), False, None),
     ],
 )
-def test_a_selection_of_letters_must_be_clear(ids: tuple[str, ...], everything: bool, kind: Kind | None) -> None:
+def test_a_selection_of_letters_must_be_clear(ids: tuple[str, ...], everything: bool, kind: LetterKind | None) -> None:
     with pytest.raises(RequestInvalid):
         LetterSelection(ids, everything, kind)
 
