@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("webhook", "tasks", "worker")
 FOLDERS = {*PACKAGES, "tests", "deploy"}
 MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 80
+#: commands that bring a machine of their own, or submit
+DIRECT = {"demo", "up", "submit"}
 
 #: webhook → tasks → worker
 MAY_IMPORT = {"webhook": {"tasks", "worker"}, "tasks": {"worker"}, "worker": set()}
@@ -122,6 +127,43 @@ def test_the_pure_files_import_nothing_but_each_other():
         for module, line in imports(ROOT / name):
             is_ours = module.partition(".")[0] == "worker"
             assert not is_ours or module in {"worker.errors", "worker.generation"}, f"{name}:{line}: {module}"
+
+
+def test_use_cases_know_no_front_door():
+    """They serve the command line, HTTP and the browser alike, and print nothing."""
+    doors = ("tasks.cli", "click", "rich", "flask")
+    wrong = [
+        f"{name_of(path)}:{line}: {module}"
+        for path in files("tasks/usecases")
+        for module, line in imports(path)
+        if module.startswith(doors)
+    ]
+    wrong += [
+        f"{name_of(path)}:{call.lineno}: print"
+        for path in files("tasks/usecases")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "print"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - DIRECT))
+def test_a_command_asks_use_cases_and_neither_the_ledger_nor_a_provider(name: str):
+    module = COMMANDS[name][0].partition(":")[0]
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    wrong = [f"{line}: {one}" for one, line in imports(path) if one.startswith(("worker.ledger", "worker.providers"))]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_function_of_a_command_is_longer_than_a_page():
+    functions = (
+        (path, node)
+        for path in files("tasks/cli")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    )
+    lengths = {f"{name_of(path)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1 for path, node in functions}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_FUNCTION} == {}
 
 
 def test_no_file_is_longer_than_one_story():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.usecases.adopting import has_result, orphan_of
-from tasks.usecases.import_tasks import Pages
+from tasks.usecases.pages import Pages
 from worker.account_keys import title_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tasks.usecases.providers import require_provider
 from tasks.usecases.selection import Selection, selected
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError
 from worker.generation import State
-from worker.providers import PROVIDERS, account_keys
+from worker.providers import account_keys
 from worker.settings import Settings
 
 _SENT = "it was sent and is paid for; it cannot be taken back"
@@ -131,8 +132,7 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
 def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
     """End pause, open breaker and reduced rate of accounts. Raises ConfigurationError for one that is not set up."""
     provider, account = request.provider, request.account
-    if provider not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
+    require_provider(provider)
     resumed = here.ledger.deciding.resume(provider, account)
     if not resumed and account is not None:
         _require_account(provider, account, here.settings)

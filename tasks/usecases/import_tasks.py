@@ -1,13 +1,12 @@
 """Tasks that exist at a provider and not in the ledger: told, and imported where there is something to archive."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import TypeVar
 
 from tasks.usecases.adopting import adopt, has_result, orphan_of
+from tasks.usecases.pages import Pages, in_pages
 from worker.account_keys import title_of
 from worker.errors import QueryFailed
 from worker.generation import Operation, Status
@@ -17,8 +16,6 @@ from worker.services import Services
 
 #: tasks that are written down in one transaction
 PAGE = 100
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +57,6 @@ class Imported:
     left: int
     known: int
     unread: tuple[str, ...]
-
-
-def in_pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:  # noqa: ARG001  who shows progress names it
-    """Up to `size` at a time; `title` is whose list it is."""
-    while page := list(islice(tasks, size)):
-        yield page
-
-
-#: how a list is read in pages: whose it is, its tasks, how many at once
-Pages = Callable[[str, Iterator[ListedTask], int], Iterator[list[ListedTask]]]
 
 
 def import_tasks(

@@ -11,7 +11,7 @@ from worker.providers.capability import Capability
 from worker.providers.model_versions import Versions
 from worker.settings import Settings
 
-__all__ = ["NORMALISED", "Capability", "ProviderFacts", "describe_providers"]
+__all__ = ["NORMALISED", "Capability", "ProviderFacts", "describe_providers", "require_provider"]
 
 #: options with the same name and values at every provider that has them; all others are a provider's own
 NORMALISED = frozenset({
@@ -48,10 +48,16 @@ class ProviderFacts:
         return sorted({name for one in self.capabilities.values() for name in one.options})
 
 
+def require_provider(name: str) -> None:
+    """Raise ConfigurationError for a name that nobody has."""
+    if name not in PROVIDERS:
+        raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+
+
 def describe_providers(settings: Settings, name: str | None = None) -> tuple[ProviderFacts, ...]:
     """All, or the one of that name; no key is needed. Raises ConfigurationError for a name that nobody has."""
-    if name is not None and name not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+    if name is not None:
+        require_provider(name)
     return tuple(_facts(one, settings) for one in ([name] if name else PROVIDERS))
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tasks.usecases.person import Person
+from tasks.usecases.providers import require_provider
 from tasks.usecases.services import LedgerServices
 from worker.account_keys import DEFAULT_ACCOUNT
-from worker.errors import ConfigurationError, NotFound
+from worker.errors import NotFound
 from worker.generation import Operation
 from worker.ledger.unclear import Decision, Unclear
 from worker.providers import PROVIDERS, provider_class
@@ -66,8 +67,8 @@ class Unconfirmed:
 
 def list_unconfirmed(here: LedgerServices, provider: str | None = None) -> tuple[Unconfirmed, ...]:
     """All of them, or those of one provider, the oldest first. Raises ConfigurationError for an unknown provider."""
-    if provider is not None and provider not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {provider!r}; there are: {', '.join(PROVIDERS)}")
+    if provider is not None:
+        require_provider(provider)
     now, calls_back = here.clock(), here.settings.public_url is not None
     found = []
     for one in here.ledger.unclear.all(provider):

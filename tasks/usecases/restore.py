@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from tasks.usecases.adopting import adopt
 from tasks.usecases.comparing import PAGE, Compared, compare
-from tasks.usecases.import_tasks import Pages, in_pages
+from tasks.usecases.pages import Pages, in_pages
 from worker.account_keys import title_of
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import State

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tasks.usecases.import_tasks import FoundTasks, ImportRequest, import_tasks, in_pages
+from tasks.usecases.import_tasks import FoundTasks, ImportRequest, import_tasks
+from tasks.usecases.pages import in_pages
 from tests.pipeline import Start
 from tests.tasks.test_rescue import elsewhere
 from worker.errors import ConfigurationError, RequestInvalid
