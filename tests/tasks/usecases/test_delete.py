@@ -31,10 +31,12 @@ def test_a_dry_run_tells_the_same_and_deletes_nothing(here: Services, ledger: Le
 
 
 def test_one_unknown_generation_keeps_all_from_being_deleted(here: Services, ledger: Ledger) -> None:
-    failed = stories.failed(ledger)
+    # More than one transaction deletes.
+    cancelled = [one.id for one in stories.queued(ledger, *["a fox"] * 60)]
+    ledger.deciding.cancel(cancelled)
     with pytest.raises(NotFound, match="gen_unknown"):
-        delete(here, DeleteRequest(Selection((failed, "gen_unknown")), BY), lambda _: None)
-    assert ledger.queries.get([failed])[0].state is State.FAILED
+        delete(here, DeleteRequest(Selection((*cancelled, "gen_unknown")), BY), lambda _: None)
+    assert {one.state for one in ledger.queries.get(cancelled)} == {State.CANCELLED}
 
 
 def test_a_batch_is_deleted_by_its_name(here: Services, ledger: Ledger) -> None:

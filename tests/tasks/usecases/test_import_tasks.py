@@ -30,6 +30,7 @@ def test_what_was_made_elsewhere_is_announced_and_then_imported_once(start: Star
     assert (second.generation_id, second.message) == (generation.id, f"taken as {generation.id}")
     assert [page.wakes for page in told] == [(), ("archive", "poll")]
     assert import_tasks(pipeline.here, ImportRequest("acedata", DAY), told.append).known == 1
+    assert told[-1] == FoundTasks((), ())
 
 
 def test_only_a_provider_with_a_list_can_be_imported_from(start: Start) -> None:
