@@ -35,10 +35,11 @@ test-python: ## both kinds of tests on every other Python from 3.11 on that is f
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \
 		$(MAKE) test test-system VENV=.venv-$${one%%=*} PYTHON=$${one#*=} || exit 1; done
 
-lint: $(VENV)/.dev ## style and types
+lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 chaos: $(VENV)/.dev ## 150 faults on both databases, nothing lost or paid twice; CHAOS_FLAGS="--seed 7 --database sqlite --json"
 	@$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)

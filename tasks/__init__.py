@@ -1,24 +1,26 @@
 """THE FLOW: what happens, in order.
 
-step        module         started by                    state change                                  rings
-create      (ledger)       command line, follow_up       - → queued                                    dispatch
+step        module         started by                    state change                                  wakes
+create      usecases/      command line, follow_up       - → queued                                    dispatch
 dispatch    dispatch.py    create, room that is free     -                                             submit
 submit      submit.py      dispatch                      queued → submitting → submitted, or (texts)   dispatch, archive
                                                          succeeded; unconfirmed / failed / queued
 callback    (webhook)      the provider's POST           -                                             ingest
 ingest      ingest.py      callback                      submitted → succeeded / failed                archive, dispatch
-poll        poll.py        reconcile                     submitted → succeeded / failed;               archive, dispatch
+poll        poll.py        sweep                         submitted → succeeded / failed;               archive, dispatch
                                                          unconfirmed → submitted, when it is found
 archive     archive.py     submit, ingest, poll          succeeded → archived / expired                follow_up
 follow up   follow_up.py   archive                       creates generations                           dispatch
-manifest    manifest.py    reconcile                     -                                             -
-notify      notify.py      reconcile                     -                                             notify
-prune       prune.py       the clock, each hour          - (deletes what is kept no longer)               -
-reconcile   reconcile.py   the clock, each second        submitting → unconfirmed                      any
+manifest    manifest.py    sweep                         -                                             -
+notify      notify.py      sweep                         -                                             notify
+prune       prune.py       the clock, each hour          - (deletes what is kept no longer)            prune
+ping        ping.py        the clock, each 10 seconds    - (shows that a worker executes tasks)        -
+sweep       sweep.py       the clock, each second        submitting → unconfirmed                      any
 
 A success is kept wherever its generation waits meanwhile: all moves are `TRANSITIONS` in `worker/generation.py`. What
-only a person decides (retry, resolve, cancel, dead replay, rescue, reconcile --confirm) is in `tasks/cli/`.
+only a person decides (retry, resolve, cancel, dead replay, rescue, reconcile --confirm) is in `tasks/usecases/`.
 
 One rule makes this safe: a ledger method is one transaction and returns after its commit; a bell is rung only after a
-ledger method has returned. A bell that is lost in between is rung again by reconcile.
+ledger method has returned. A bell that is lost in between is rung again by the sweep. The list of steps for programs
+is `worker/steps.py`.
 """

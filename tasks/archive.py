@@ -11,13 +11,9 @@ from tasks.asking import fresh_link, hosts_of
 from tasks.long_downloads import LongDownloads, Turn
 from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.storing import keep_download, keep_text
-from worker import stopping
-from worker.archive.sidecar import sidecar
-from worker.bells import ring_if_due
+from worker.archive import sidecar
 from worker.celery import app
-from worker.content import inspect
-from worker.deadline import deadline_of
-from worker.draining import LEASE, drain
+from worker.downloads import deadline_of
 from worker.errors import (
     ArchiveError,
     ConfigurationError,
@@ -28,11 +24,14 @@ from worker.errors import (
     SetDown,
 )
 from worker.generation import Asset, Trouble
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import PATIENT_TRIES, Archived, Lost, Postponed, Stored
+from worker.ledger.assets import PATIENT_TRIES, ArchiveClaim, Archived, Lost, Postponed, Stored
+from worker.media import inspect
 from worker.providers import end_is_proven
-from worker.redaction import described
+from worker.runtime import LEASE, drain, shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.steps import Step
+from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +54,11 @@ LONG = LongDownloads(THREADS // 4)
 _DIED = "workers died or hung while they worked on it; their logs may tell why"
 
 
-@app.task(name="archive")
+@app.task(name=Step.ARCHIVE)
 def archive() -> None:
     """Store what succeeded, the links that die first first."""
     here = services()
-    archiving = here.ledger.archiving
+    archiving = here.ledger.assets
     if drain(
         _claimer(here),
         functools.partial(archive_one, here),
@@ -69,7 +68,7 @@ def archive() -> None:
         threads=THREADS,
         takes_long=LONG.holds,
     ):
-        ring_if_due(here.ledger, "follow_up")
+        ring_if_due(here.ledger, Step.FOLLOW_UP)
 
 
 def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
@@ -77,7 +76,7 @@ def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
 
     What may have killed its last worker comes while nothing else is under way here.
     """
-    archiving, at_risk = here.ledger.archiving, here.settings.at_risk
+    archiving, at_risk = here.ledger.assets, here.settings.at_risk
     suspect = False
 
     def claim(room: int) -> list[ArchiveClaim]:
@@ -113,7 +112,7 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
         return Archived(claim, tuple(given_back), described=False)
     results: list[Stored | Postponed | Lost] = []
     for asset in waiting:
-        if time.monotonic() - started >= PATIENCE or stopping.is_asked():
+        if time.monotonic() - started >= PATIENCE or shutdown.is_asked():
             break
         turn.begin()
         result = _store(here, claim, asset, turn)
@@ -154,7 +153,7 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> St
     except LinkDead as error:
         return _renewed(here, claim, asset, str(error))
     except SetDown as error:
-        return None if stopping.is_asked() else _set_down(here, claim, asset, error)
+        return None if shutdown.is_asked() else _set_down(here, claim, asset, error)
     except DownloadError as error:
         return _put_off(here, claim, asset, str(error), error.trouble)
     except (ArchiveError, ConfigurationError) as error:
@@ -201,7 +200,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
 
 def _record(here: Services, done: Sequence[Archived]) -> None:
     """Write down what was done; what lay aside of it is not needed any more then."""
-    held = here.ledger.archiving.record(done)
+    held = here.ledger.assets.record(done)
     for one in done:
         if one.claim.generation.id not in held:
             # Another one has it now, and may need what lies aside.
@@ -213,7 +212,7 @@ def _record(here: Services, done: Sequence[Archived]) -> None:
 
 
 def _give_back(here: Services, claims: Sequence[ArchiveClaim]) -> None:
-    here.ledger.archiving.record([Archived(claim, (), described=False) for claim in claims])
+    here.ledger.assets.record([Archived(claim, (), described=False) for claim in claims])
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:

@@ -2,31 +2,32 @@
 
 import logging
 
-from worker.bells import ring
+from tasks.restore_marker import keep_watch
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.prices import Prices
+from worker.pricing import Prices
 from worker.providers import PROVIDERS
-from worker.restore_marker import keep_watch
 from worker.services import Services, services
+from worker.steps import Step
+from worker.wakeup import ring
 
 log = logging.getLogger(__name__)
 
 
-@app.task(name="dispatch")
+@app.task(name=Step.DISPATCH)
 def dispatch() -> None:
     """Let waiting generations go, as many as the accounts of their providers and the budgets allow."""
     here = services()
     keep_watch(here)
     prices = here.prices
     if sum(_dispatch(here, name, prices) for name in PROVIDERS):
-        ring("submit")
+        ring(Step.SUBMIT)
 
 
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
     try:
         marks = here.key_marks(name)
-        return here.ledger.dispatching.dispatch(name, here.limits(name), prices, marks.keys(), marks)
+        return here.ledger.dispatch.run(name, here.limits(name), prices, marks.keys(), marks)
     except LedgerUnavailable as error:
         # Perhaps only of this provider's rows: somebody else may hold them.
         log.warning("nothing is dispatched to %s now: %s", name, error)

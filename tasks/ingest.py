@@ -9,19 +9,18 @@ from datetime import timedelta
 from typing import TypeVar
 
 from tasks.asking import ask
-from worker import stopping
-from worker.bells import ring, ring_if_due
+from tasks.news import news_of
+from tasks.outcomes import apply
 from worker.celery import app
-from worker.deadline import deadline_of
-from worker.draining import LEASE, renewed
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
-from worker.ledger.inbox import StoredCallback
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News, StoredCallback
 from worker.providers import PROVIDERS, Callback, Provider
 from worker.providers.bodies import json_body
-from worker.redaction import described
+from worker.runtime import LEASE, renewed, shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.steps import Step
 
 T = TypeVar("T")
 
@@ -30,25 +29,23 @@ log = logging.getLogger(__name__)
 BATCH = 100
 #: how long a callback waits whose provider has no key here, or cannot be asked to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
-#: more than any request makes: whoever may report on one generation must not fill the ledger
-MOST_LINKS = 64
 
 
-@app.task(name="ingest")
+@app.task(name=Step.INGEST)
 def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
-    while not stopping.is_asked() and (callbacks := here.ledger.inbox.claim(BATCH, LEASE)):
+    while not shutdown.is_asked() and (callbacks := here.ledger.callbacks.claim(BATCH, LEASE)):
         ids = [callback.id for callback in callbacks]
-        with renewed(functools.partial(here.ledger.inbox.renew, ids, LEASE)):
+        with renewed(functools.partial(here.ledger.callbacks.renew, ids, LEASE)):
             unready = _unready(here, {callback.provider for callback in callbacks})
             said, broken = _each(callbacks, functools.partial(_read_if_ready, here, unready))
             readable = [one for one in callbacks if one.id in said]
             confirmed = _confirm(here, readable, said)
             news, unspoken = _each(readable, functools.partial(_news, here, confirmed))
         if broken := broken | unspoken:
-            here.ledger.inbox.broke(broken)
-        here.ledger.inbox.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
+            here.ledger.callbacks.record_failures(broken)
+        here.ledger.callbacks.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
         apply(here, [one for one in news.values() if one is not None])
 
 
@@ -98,7 +95,7 @@ def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreada
     except CallbackUnreadable as error:
         return error
     proof = provider.proof(callback.headers)
-    if proof and proof in map(provider.proof, here.ledger.inbox.earlier_headers(callback)):
+    if proof and proof in map(provider.proof, here.ledger.callbacks.earlier_headers(callback)):
         return CallbackUnreadable("its signature came before with another body: somebody replays it")
     return outcome
 
@@ -123,7 +120,7 @@ def _confirm(
 
 def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) -> dict[int, Outcome | None]:
     """What the provider says of these, by callback: (attempt, task_id); None: it cannot be asked now."""
-    account_of = here.ledger.accounts.of_attempts([attempt_id for attempt_id, _ in doubted.values()])
+    account_of = here.ledger.dispatch.accounts_of([attempt_id for attempt_id, _ in doubted.values()])
     final: dict[int, Outcome | None] = dict.fromkeys(doubted)
     by_account: dict[str | None, dict[int, str]] = defaultdict(dict)
     for callback_id, (attempt_id, task_id) in doubted.items():
@@ -162,47 +159,3 @@ def _news(
     provider = here.provider(callback.provider)
     news = news_of(here, provider, callback.attempt_id, outcome, cause="callback", callback_id=callback.id)
     return replace(news, ended_at=callback.received_at)
-
-
-def news_of(
-    here: Services, provider: Provider, attempt_id: str, outcome: Outcome, *, cause: str, callback_id: int | None = None
-) -> News:
-    if len(outcome.links) > MOST_LINKS:
-        refusal = CallbackUnreadable(f"it names {len(outcome.links)} results, more than any request makes")
-        log.warning("%s: task %s cannot be used: %s", provider.name, outcome.task_id, refusal)
-        return News(attempt_id, refusal, cause, callback_id=callback_id)
-    now = here.clock()
-    lives = here.retention(provider)
-    deadlines = tuple(deadline_of(link.url, seen_at=now, retention=lives) for link in outcome.links)
-    return News(attempt_id, outcome, cause, deadlines, callback_id)
-
-
-def apply(here: Services, news: list[News]) -> None:
-    """Write outcomes down and wake those who go on with them."""
-    if not news:
-        return
-    ended = {
-        item.outcome.status
-        for item, verdict in _verdicts(here, news)
-        if verdict == "applied" and isinstance(item.outcome, Outcome)
-    }
-    if Status.SUCCEEDED in ended:
-        ring("archive")
-    if ended - {Status.IN_PROGRESS}:
-        # Room at the provider is free again.
-        ring_if_due(here.ledger, "dispatch")
-
-
-def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
-    """All in one transaction; if one of them cannot be written down, each in its own."""
-    try:
-        return list(zip(news, here.ledger.outcomes.apply(news), strict=True))
-    except (LedgerUnavailable, LedgerUnfit):
-        raise
-    except Exception as error:
-        if len(news) > 1:
-            return [found for one in news for found in _verdicts(here, [one])]
-        log.exception("what is known of attempt %s cannot be written down", news[0].attempt_id)
-        if (callback_id := news[0].callback_id) is not None:
-            here.ledger.inbox.broke({callback_id: described(error)})
-        return []

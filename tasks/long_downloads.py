@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from worker import stopping
-from worker.ledger.archive_claims import ArchiveClaim
+from worker.ledger.assets import ArchiveClaim
+from worker.runtime import shutdown
 
 #: seconds after which a download needs one of the few places; with a stall it ends well within a task's time limit
 SLICE = 20.0
@@ -65,7 +65,7 @@ class Turn:
         now = time.monotonic()
         if now < self._until:
             return True
-        return now < self._began + LONGEST and not stopping.is_asked() and self._places.take(self.name)
+        return now < self._began + LONGEST and not shutdown.is_asked() and self._places.take(self.name)
 
 
 def _name(claim: ArchiveClaim) -> tuple[str, str]:

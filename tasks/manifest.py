@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from worker.archive.sidecar import manifest_line
+from worker.archive import manifest_line
 from worker.celery import app
-from worker.draining import LEASE, renewed
 from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, LedgerUnfit
-from worker.ledger.inventory import PAGE
-from worker.ledger.manifests import BatchClaim
+from worker.ledger.assets import PAGE, BatchClaim
+from worker.runtime import LEASE, renewed
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,14 @@ SLICE = 10.0
 MEMORY_PART = 1024 * 1024
 
 
-@app.task(name="manifest")
+@app.task(name=Step.MANIFEST)
 def manifest() -> None:
     """Write those that are due, until none is."""
     here = services()
     closing = time.monotonic() + SLICE
-    while time.monotonic() < closing and (claim := here.ledger.manifests.claim(LEASE)) is not None:
+    while time.monotonic() < closing and (claim := here.ledger.assets.claim_manifest(LEASE)) is not None:
         try:
-            with renewed(functools.partial(here.ledger.manifests.renew, claim, LEASE)):
+            with renewed(functools.partial(here.ledger.assets.renew_manifest, claim, LEASE)):
                 write(here, claim)
         except (ArchiveError, ConfigurationError) as error:
             # The next one would meet the same trouble.
@@ -43,7 +43,7 @@ def manifest() -> None:
             # Due again after its lease; the others are written meanwhile.
             log.exception("the manifest of batch %s cannot be written", claim.id)
         else:
-            here.ledger.manifests.record(claim)
+            here.ledger.assets.record_manifest(claim)
 
 
 def write(here: Services, claim: BatchClaim) -> str:
@@ -70,9 +70,9 @@ def write(here: Services, claim: BatchClaim) -> str:
 
 
 def _lines(here: Services, batch_id: str) -> Iterator[bytes]:
-    ids = here.ledger.manifests.generation_ids(batch_id)
+    ids = here.ledger.assets.generations_of_batch(batch_id)
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
-        assets = here.ledger.queries.assets_of(page)
-        for generation in here.ledger.queries.get(page):
+        assets = here.ledger.generations.assets_of(page)
+        for generation in here.ledger.generations.get(page):
             yield manifest_line(generation, assets[generation.id])

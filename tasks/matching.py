@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import nsmallest
 
-from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
+from worker.ledger.generations import EARLIER, LATER, WithoutTask
 from worker.providers.listing import ListedTask, Shown
 
 #: of one submission

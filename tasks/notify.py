@@ -4,24 +4,23 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from kombu.entity import Queue
 
-from worker import stopping
-from worker.bells import ring_if_due
 from worker.celery import app
-from worker.draining import LEASE, renewed
+from worker.documents import of_event
 from worker.errors import VersionTooOld
-from worker.ledger.notifying import EventDelivery, Handed, NotifyClaim
-from worker.posting import Line, Refusal
-from worker.redaction import described, redact
+from worker.ledger.events import EventDelivery, Handed, NotifyClaim
+from worker.runtime import LEASE, renewed, shutdown
+from worker.secrets import described, redact
 from worker.services import Services, services
-from worker.standard_webhooks import WebhookSigner
-from worker.subscribers import CeleryTask, Subscriber, Webhook, is_wanted, named_by, patterns
+from worker.steps import Step
+from worker.subscribers import CeleryTask, Line, Refusal, Subscriber, Webhook, WebhookSigner, is_wanted, patterns
+from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
@@ -32,40 +31,40 @@ SLICE_SECONDS = 10.0
 Send = Callable[[EventDelivery], Refusal | None]
 
 
-@app.task(name="notify")
+@app.task(name=Step.NOTIFY)
 def notify() -> None:
     """Deliver what is due, to each subscriber in the order of the events; one that fails holds up no other."""
     here = services()
-    known = {subscriber.name: subscriber for subscriber in named_by(here.settings)}
-    claims = here.ledger.notifying.claim(known, THREADS, LEASE)
+    known = {subscriber.name: subscriber for subscriber in here.settings.subscribers}
+    claims = here.ledger.events.claim(known, THREADS, LEASE)
     if not claims:
         return
     # One try may last longer than the lease.
-    held = renewed(lambda: here.ledger.notifying.renew(claims, LEASE))
+    held = renewed(lambda: here.ledger.events.renew(claims, LEASE))
     with held, ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
         served = [pool.submit(serve, here, known[claim.subscriber], claim) for claim in claims]
     for claim, one in zip(claims, served, strict=True):
         if (error := one.exception()) is not None:
             log.error("events wait for %s", claim.subscriber, exc_info=error)
-    ring_if_due(here.ledger, "notify")
+    ring_if_due(here.ledger, Step.NOTIFY)
 
 
 def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     """Deliver to one subscriber until nothing is due, its time is over, or a delivery fails."""
-    notifying = here.ledger.notifying
+    notifying = here.ledger.events
     wanted = functools.partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
     ends = time.monotonic() + SLICE_SECONDS
     handed: Handed | None = None
     # Of a version that is too old by now nothing more is lined up; others may deliver at once.
     with suppress(VersionTooOld), _sender(here, subscriber) as send:
         while True:
-            goes_on = time.monotonic() < ends and not stopping.is_asked()
-            delivery = notifying.step(claim, LEASE, handed, more=goes_on)
+            goes_on = time.monotonic() < ends and not shutdown.is_asked()
+            delivery = notifying.record_and_claim_next(claim, LEASE, handed, more=goes_on)
             handed = None
             if delivery is not None:
                 refusal = _sent(send, delivery)
                 handed = Handed(delivery, refusal.reason, refusal.final) if refusal else Handed(delivery)
-            elif not goes_on or not notifying.feed(claim, wanted):
+            elif not goes_on or not notifying.enqueue_new(claim, wanted):
                 break
     notifying.release(claim)
 
@@ -85,15 +84,14 @@ def message_id(delivery: EventDelivery) -> str:
 
 
 def envelope(delivery: EventDelivery) -> dict[str, Any]:
-    """What subscribers get: `type`, `timestamp` (when it happened), `data`; nothing in it is a secret."""
-    about = {f"generation_{name}" if name == "key" else name: value for name, value in delivery.about.items()}
-    if not delivery.type.startswith("generation."):
-        # Why a generation is as it is belongs to the events that tell how it is.
-        about = {name: value for name, value in about.items() if name not in {"reason", "message"}}
-    ids = {"generation_id": delivery.generation_id, "batch_id": delivery.batch_id}
-    known = {name: value for name, value in ids.items() if value is not None}
-    at = delivery.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {"type": delivery.type, "timestamp": at, "data": _without_secrets({**known, **about, **delivery.payload})}
+    return of_event(
+        type=delivery.type,
+        at=delivery.at,
+        generation_id=delivery.generation_id,
+        batch_id=delivery.batch_id,
+        about=delivery.about,
+        payload=delivery.payload,
+    )
 
 
 @contextmanager
@@ -129,11 +127,3 @@ def _call(connection: Any, subscriber: CeleryTask, delivery: EventDelivery) -> R
     except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
         return Refusal(f"the broker did not take it: {redact(str(error))}")
     return None
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {name: _without_secrets(item) for name, item in value.items()}
-    return [_without_secrets(item) for item in value] if isinstance(value, list) else value

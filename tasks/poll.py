@@ -10,19 +10,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tasks.asking import PATIENCE, ask
-from tasks.ingest import apply, news_of
 from tasks.matching import Matches, match
-from tasks.submit import request_of
+from tasks.news import news_of
+from tasks.outcomes import apply
 from worker.celery import app
-from worker.draining import LEASE, renewed
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
-from worker.ledger.outcomes import News
-from worker.ledger.rescuing import EARLIER, WithoutTask
-from worker.ledger.watching import Silent
+from worker.ledger.generations import EARLIER, WithoutTask
+from worker.ledger.outcome import News
+from worker.ledger.submission import Silent
 from worker.providers import Provider
 from worker.providers.listing import Listed, ListedTask, Shown
+from worker.runtime import LEASE, renewed
 from worker.services import Services, services
+from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +37,15 @@ Question = Callable[[Services, str, str, list[Silent]], Answered]
 _UNKNOWN = "the provider has no such task, or no result of it, an hour after it took it"
 
 
-@app.task(name="poll")
+@app.task(name=Step.POLL)
 def poll() -> None:
     """Take those that are due and ask: by task_id, or unconfirmed ones by what marks them as ours."""
     here = services()
-    silent = here.ledger.watching.silent(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
+    silent = here.ledger.submissions.claim_polls(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
     if silent:
-        with renewed(functools.partial(here.ledger.watching.renew, silent, LEASE)):
+        with renewed(functools.partial(here.ledger.submissions.renew_polls, silent, LEASE)):
             unanswered = _ask_all(here, silent)
-        here.ledger.watching.asked(silent, unanswered)
+        here.ledger.submissions.record_polled(silent, unanswered)
 
 
 def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:
@@ -144,9 +145,9 @@ def _listed(here: Services, provider: Provider, attempt_id: str, task: ListedTas
 
 def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask], since: datetime) -> Matches:
     """Of submissions without a mark, those whose requests the list shows."""
-    rescuing = here.ledger.rescuing
+    rescuing = here.ledger.generations
     marked = [task for task in tasks if task.marks]
-    known = rescuing.known(
+    known = rescuing.known_tasks(
         provider.name,
         account,
         [str(task.outcome.task_id) for task in tasks],
@@ -165,7 +166,7 @@ def _matched(here: Services, provider: Provider, account: str, tasks: list[Liste
 
 def _shown(provider: Provider, one: WithoutTask) -> Shown | None:
     try:
-        return provider.shown_request(request_of(one.generation))
+        return provider.shown_request(provider.translate(one.generation.request))
     except RequestInvalid:
         # What it can do has changed since.
         return None

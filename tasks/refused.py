@@ -4,14 +4,12 @@ import logging
 from tempfile import SpooledTemporaryFile
 
 from tasks.storing import keep_download, measured
-from worker.content import FileFacts, content_type_of
-from worker.download import Download
+from worker.downloads import MEMORY_PART, Download
 from worker.errors import ArchiveError, ConfigurationError, NotFound
 from worker.generation import Asset, Refused
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Stored
+from worker.ledger.assets import ArchiveClaim, Stored
+from worker.media import FileFacts, content_type_of
 from worker.services import Services
-from worker.transfer import MEMORY_PART
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ def set_aside(
     if there is not None and there.sha256 == download.sha256 and asset.accepted is None:
         return there, aside
     room = here.settings.darkroom_rejected_gb * 1e9 + (there.bytes if there else 0)
-    if here.ledger.archiving.refused_bytes() + download.bytes > room:
+    if here.ledger.assets.refused_bytes() + download.bytes > room:
         full = f"{here.settings.darkroom_rejected_gb:g} GB of such bytes are kept already (DARKROOM_REJECTED_GB)"
         return (
             None,

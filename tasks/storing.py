@@ -8,15 +8,11 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 from worker.archive import StoredAsset, Verdict, Verified, readable_name
-from worker.content import FileFacts
-from worker.download import Download
+from worker.downloads import Download
 from worker.generation import Generation
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Stored
-from worker.provenance import marked
+from worker.ledger.assets import ArchiveClaim, Stored
+from worker.media import FileFacts, marked
 from worker.services import Services
-
-_PIECE = 256 * 1024
 
 
 def keep_download(
@@ -66,7 +62,7 @@ def _keep(here: Services, claim: ArchiveClaim, index: int, asset: StoredAsset, f
 
 def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
     """The object that another generation has with these bytes, if it is still what the ledger says."""
-    copy = here.ledger.inventory.first_copy(sha256)
+    copy = here.ledger.assets.first_copy(sha256)
     if copy is None or here.archive.verify(copy.key, sha256) is not Verdict.INTACT:
         return None
     return StoredAsset(copy.key, sha256, copy.bytes, copy.content_type, Verified.BYTES)
@@ -101,10 +97,8 @@ def put(
 
 def measured(file: IO[bytes]) -> tuple[str, int]:
     """SHA-256 and size of a file from where it stands to its end; rewound."""
-    digest = hashlib.sha256()
-    size = 0
-    while piece := file.read(_PIECE):
-        digest.update(piece)
-        size += len(piece)
+    begin = file.tell()
+    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    size = file.tell() - begin
     file.seek(0)
     return digest.hexdigest(), size

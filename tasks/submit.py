@@ -5,11 +5,10 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tasks.ingest import apply, news_of
-from worker import stopping
-from worker.bells import ring_if_due
+from tasks.news import news_of
+from tasks.outcomes import apply
+from tasks.restore_marker import keep_watch
 from worker.celery import app
-from worker.draining import LEASE, drain, patiently
 from worker.errors import (
     AccountBlocked,
     ConfigurationError,
@@ -19,21 +18,23 @@ from worker.errors import (
     RequestInvalid,
     Uncertain,
 )
-from worker.generation import Generation, GenerationRequest, Outcome
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.generation import Outcome
+from worker.ledger.outcome import News
+from worker.ledger.submission import Claim, Submitted
 from worker.providers import PROVIDERS, Mark
 from worker.providers.http import posts_begun
-from worker.redaction import described
-from worker.restore_marker import keep_watch
+from worker.runtime import LEASE, drain, patiently, shutdown
+from worker.secrets import described
 from worker.services import Services, services
+from worker.steps import Step
+from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
 THREADS = 16
 
 
-@app.task(name="submit")
+@app.task(name=Step.SUBMIT)
 def submit() -> None:
     """Submit what was dispatched. Each claim is committed before its POST, and its POST is never repeated."""
     here = services()
@@ -49,9 +50,9 @@ def submit() -> None:
         )
     finally:
         # Whatever came in between, also a COMMIT without an answer: what was not sent is no person's business.
-        patiently(submissions.give_back_unsent)
+        patiently(submissions.requeue_unsent)
     if done:
-        ring_if_due(here.ledger, "dispatch")
+        ring_if_due(here.ledger, Step.DISPATCH)
 
 
 def submit_one(here: Services, claim: Claim) -> Submitted | News:
@@ -74,7 +75,7 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
         provider = here.provider(generation.provider, claim.account)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
         _refuse_late(here, claim)
-        reply = provider.submit(request_of(generation), mark)
+        reply = provider.submit(provider.translate(generation.request), mark)
         if isinstance(reply, Outcome):
             return news_of(here, provider, claim.attempt_id, reply, cause="reply")
         return Submitted(claim.attempt_id, reply.task_id)
@@ -98,7 +99,7 @@ def _with_key_mark(here: Services, claim: Claim, error: AccountBlocked) -> Accou
 
 def _refuse_late(here: Services, claim: Claim) -> None:
     """The last moment at which nothing is sent yet."""
-    if stopping.is_asked():
+    if shutdown.is_asked():
         reason = "its worker was told to stop"
     elif here.clock() >= claim.lease_until:
         # Frozen, or starved: by now a person may have had it submitted again.
@@ -115,15 +116,5 @@ def _record(here: Services, results: Sequence[Submitted | News]) -> None:
         calls_back = here.settings.public_url is not None
         here.ledger.submissions.record(submitted, here.settings.poll_after, callbacks=calls_back)
     if news := [result for result in results if isinstance(result, News)]:
-        here.ledger.accounts.answered([one.attempt_id for one in news])
+        here.ledger.dispatch.record_answered([one.attempt_id for one in news])
         apply(here, news)
-
-
-def request_of(generation: Generation) -> GenerationRequest:
-    return GenerationRequest(
-        operation=generation.operation,
-        prompt=generation.prompt,
-        options=generation.options,
-        action=generation.action,
-        parent=generation.parent_handle,
-    )

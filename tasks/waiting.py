@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from worker.account_keys import DEFAULT_ACCOUNT, title_of
 from worker.errors import ConfigurationError
 from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
 from worker.ledger import Ledger
-from worker.ledger.queries import WaitingAsset
-from worker.ledger.spending import By
-from worker.ledger.standings import Slowed
-from worker.prices import Prices, as_text
-from worker.redaction import redact
+from worker.ledger.assets import WaitingAsset
+from worker.ledger.budget import By
+from worker.ledger.dispatch import Slowed
+from worker.pricing import Prices, as_text
+from worker.providers import PROVIDERS, account_keys, provider_class
+from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
 #: several times the longest pause between two heartbeats of an idle worker (`ping`, each 10 seconds to one of them)
@@ -89,7 +89,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
     """Everything that something may wait for now, what holds up most first."""
     now = ledger.database.clock()
     try:
-        prices = settings.prices
+        prices = settings.read_prices(PROVIDERS)
     except ConfigurationError:
         # The workers and the doctor say so.
         prices = None
@@ -98,7 +98,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
         *_workers(ledger, now),
         *_accounts(ledger, settings),
         *(_budgets(ledger, prices, settings, now) if prices is not None else ()),
-        *_downloads(ledger.queries.waiting_assets(_MANY)),
+        *_downloads(ledger.assets.waiting(_MANY)),
     )
 
 
@@ -123,7 +123,7 @@ def record_of(wait: Wait | None) -> Mapping[str, Any] | None:
 
 
 def _guard(ledger: Ledger) -> Iterator[Wait]:
-    gate = ledger.gates.look()
+    gate = ledger.restore.state()
     if gate is None or gate.complaint is None:
         return
     told = f"{gate.complaint} (closed since {_time(gate.closed_at)})"
@@ -139,7 +139,7 @@ def _guard(ledger: Ledger) -> Iterator[Wait]:
 
 
 def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
-    beats = ledger.watching.heartbeats()
+    beats = ledger.maintenance.heartbeats()
     heard = [beat for beat in beats if beat.silence(now) <= SILENCE]
     old = [beat.worker for beat in heard if beat.is_too_old]
     alive = [beat.worker for beat in heard if not beat.is_too_old]
@@ -171,7 +171,7 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
 
 
 def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
-    slowed = ledger.accounts.slowed()
+    slowed = ledger.dispatch.throttled_accounts()
     stopped = {(one.provider, one.account) for one in slowed if _is_stopped(one)}
     for one in slowed:
         key_setting, accounts = _known(one.provider, settings)
@@ -206,9 +206,6 @@ def _is_stopped(one: Slowed) -> bool:
 
 def _known(provider: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
     """The setting that has its key, and its accounts here; none for a provider that this version does not know."""
-    # Adapters take long to import, and only somebody who waits for one needs them.
-    from worker.providers import PROVIDERS, account_keys, provider_class  # noqa: PLC0415
-
     if provider not in PROVIDERS:
         return "its key", ()
     return provider_class(provider).key_setting, tuple(account_keys(provider, settings))
@@ -230,14 +227,14 @@ def _how(one: Slowed) -> str:
 
 def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) -> Iterator[Wait]:
     tomorrow = (now.astimezone(prices.zone) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    for cap in ledger.spending.standings(prices):
+    for cap in ledger.budgets.standings(prices):
         if not cap.waiting:
             continue
         is_of_batch = cap.budget is By.BATCH
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
         other = "" if is_of_batch else f", or wait for the next day ({prices.zone})"
-        since = ledger.spending.full_since(cap)
+        since = ledger.budgets.full_since(cap)
         full = f"; full since {_time(since)}" if since else ""
         yield Wait(
             cause=Cause.BUDGET,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.computer import eventually
-from worker.servers import broker
+from worker.embedded.servers import broker
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.patience import patient, wait_for
-from worker.servers import free_port
+from worker.embedded.servers import free_port
 
 DARKROOM = Path(sysconfig.get_path("scripts")) / "darkroom"
 

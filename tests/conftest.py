@@ -24,20 +24,13 @@ from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
 from tests.postgres import WARM, Postgres, bundled_binaries, running_server
+from worker.celery import app
 from worker.ledger import Ledger
 from worker.ledger.database import Database
-from worker.ledger.schema import upgrade
-from worker.ledger.tables import metadata
-from worker.redaction import RedactingFormatter
-from worker.settings import provider_prefixes
-
-# Whatever the machine is set up for, tests start from nothing. On import, because worker.celery reads settings then.
-for _name in list(os.environ):
-    if _name.removesuffix("_FILE") in {"DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "PORT", "LOG_LEVEL"} or (
-        _name.startswith(tuple(f"{prefix}_" for prefix in ("S3", "AWS", "DARKROOM", *provider_prefixes())))
-        or _name.lower().endswith("_proxy")
-    ):
-        del os.environ[_name]
+from worker.ledger.migrations import upgrade
+from worker.ledger.schema import metadata
+from worker.secrets.redaction import RedactingFormatter
+from worker.settings.settings import Settings
 
 #: seconds until a test is taken to hang, which no busy machine makes of one that does not
 os.environ.setdefault("PYTEST_TIMEOUT", str(300 * FACTOR))
@@ -64,6 +57,23 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_clean_environment() -> Iterator[None]:
+    """Whatever the machine is set up for, tests start from nothing."""
+    ours = {name.upper() for name in Settings.model_fields}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if (
+                name.removesuffix("_FILE") in ours
+                or name.startswith(("S3_", "AWS_", "DARKROOM_"))
+                or name.lower().endswith("_proxy")
+            ):
+                patch.delenv(name)
+        # Celery keeps what it reads on first use: not what one test has set, for all tests after it.
+        assert app.conf.broker_url
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,9 +2,9 @@
 
 from tests.crashing import Step
 
-OUTCOMES, FLUSH = "worker.ledger.outcomes", ("worker.ledger.changes", "Changes.flush")
-SUBMISSIONS, INBOX = "worker.ledger.submissions", "worker.ledger.inbox"
-ARCHIVING, FOLLOWING = "worker.ledger.archiving", "worker.ledger.following"
+OUTCOMES, FLUSH = "worker.ledger.outcome.outcomes", ("worker.ledger.changes", "Changes.flush")
+SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outcome.callbacks"
+ARCHIVING, FOLLOWING = "worker.ledger.assets.archiving", "worker.ledger.generations.follow_ups"
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
 SUBMIT = {
@@ -18,11 +18,11 @@ SUBMIT = {
     "its record committed": Step("after", SUBMISSIONS, "Submissions.record"),
 }
 INGEST = {
-    "before its claim": Step("before", INBOX, "Inbox.claim"),
-    "claimed": Step("after", INBOX, "Inbox.claim"),
+    "before its claim": Step("before", INBOX, "Callbacks.claim"),
+    "claimed": Step("after", INBOX, "Callbacks.claim"),
     "the callback read": Step("after", ACEDATA, "AceDataCloud.parse_callback"),
     "its outcome not committed": Step("after", OUTCOMES, "_apply"),
-    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
+    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply_outcomes"),
 }
 ARCHIVE = {
     "before its claim": Step("before", ARCHIVING, "Archiving.claim"),
@@ -34,43 +34,43 @@ ARCHIVE = {
     "its record committed": Step("after", ARCHIVING, "Archiving.record"),
 }
 FOLLOW_UP = {
-    "before its look": Step("before", FOLLOWING, "Following.due"),
-    "its parent found": Step("after", FOLLOWING, "Following.due"),
+    "before its look": Step("before", FOLLOWING, "FollowUps.due_follow_ups"),
+    "its parent found": Step("after", FOLLOWING, "FollowUps.due_follow_ups"),
     "the children not committed": Step("after", *FLUSH),
-    "the children committed": Step("after", FOLLOWING, "Following.create"),
+    "the children committed": Step("after", FOLLOWING, "FollowUps.create_follow_ups"),
 }
-NOTIFYING = "worker.ledger.notifying"
+NOTIFYING = "worker.ledger.events.deliveries"
 #: `turn`s as for the first delivery: nothing lined up yet, lined up and taken, recorded and the next one taken
 NOTIFY = {
-    "before its claim": Step("before", NOTIFYING, "Notifying.claim"),
-    "claimed": Step("after", NOTIFYING, "Notifying.claim"),
-    "the events lined up": Step("after", NOTIFYING, "Notifying.feed"),
-    "an event taken and not sent": Step("after", NOTIFYING, "Notifying.step", turn=2),
+    "before its claim": Step("before", NOTIFYING, "Deliveries.claim"),
+    "claimed": Step("after", NOTIFYING, "Deliveries.claim"),
+    "the events lined up": Step("after", NOTIFYING, "Deliveries.enqueue_new"),
+    "an event taken and not sent": Step("after", NOTIFYING, "Deliveries.record_and_claim_next", turn=2),
     "sent and not recorded": Step("before", "tasks.notify", "Handed"),
     "its record not committed": Step("after", NOTIFYING, "_note"),
-    "its record committed": Step("after", NOTIFYING, "Notifying.step", turn=3),
-    "before its release": Step("before", NOTIFYING, "Notifying.release"),
+    "its record committed": Step("after", NOTIFYING, "Deliveries.record_and_claim_next", turn=3),
+    "before its release": Step("before", NOTIFYING, "Deliveries.release"),
 }
-WATCHING = "worker.ledger.watching"
+WATCHING = "worker.ledger.submission.polling"
 POLL = {
-    "before its claim": Step("before", WATCHING, "Watching.silent"),
-    "claimed and nobody asked": Step("after", WATCHING, "Watching.silent"),
+    "before its claim": Step("before", WATCHING, "Polling.claim_polls"),
+    "claimed and nobody asked": Step("after", WATCHING, "Polling.claim_polls"),
     "the answer not applied": Step("after", ACEDATA, "AceDataCloud.fetch"),
     "its outcome not committed": Step("after", OUTCOMES, "_apply"),
-    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply"),
-    "the next question noted": Step("after", WATCHING, "Watching.asked"),
+    "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply_outcomes"),
+    "the next question noted": Step("after", WATCHING, "Polling.record_polled"),
 }
-MANIFESTS = "worker.ledger.manifests"
+MANIFESTS = "worker.ledger.assets.manifests"
 MANIFEST = {
-    "before its claim": Step("before", MANIFESTS, "Manifests.claim"),
-    "claimed": Step("after", MANIFESTS, "Manifests.claim"),
+    "before its claim": Step("before", MANIFESTS, "Manifests.claim_manifest"),
+    "claimed": Step("after", MANIFESTS, "Manifests.claim_manifest"),
     "written and not recorded": Step("after", BUCKET, "S3Archive.store"),
-    "its record committed": Step("after", MANIFESTS, "Manifests.record"),
+    "its record committed": Step("after", MANIFESTS, "Manifests.record_manifest"),
 }
 RECONCILE = {
-    "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.expire"),
+    "before the dead are looked for": Step("before", SUBMISSIONS, "Submissions.mark_lost_unconfirmed"),
     "the dead found and not committed": Step("after", *FLUSH),
-    "the dead found": Step("after", SUBMISSIONS, "Submissions.expire"),
-    "before the bells": Step("before", "tasks.reconcile", "ring"),
-    "the bells rung": Step("after", "tasks.reconcile", "ring"),
+    "the dead found": Step("after", SUBMISSIONS, "Submissions.mark_lost_unconfirmed"),
+    "before the bells": Step("before", "tasks.sweep", "ring"),
+    "the bells rung": Step("after", "tasks.sweep", "ring"),
 }

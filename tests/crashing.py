@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-import worker.bells
 import worker.services
+import worker.wakeup
 from tests.patience import patient, wait_for
 from tests.pipeline import MovableClock, Pipeline, celery_app
 from worker.services import Services, services
@@ -104,7 +104,7 @@ def _run(environment: dict[str, str], ahead: timedelta, task: str, step: Step, f
     worker.services.Services = partial(Services, clock=clock)
     services.cache_clear()
     celery_app.conf.broker_url = environment.get("REDIS_URL", celery_app.conf.broker_url)
-    worker.bells.send = lambda _kinds: None
+    worker.wakeup.send = lambda _kinds: None
 
     came_here: list[None] = []
 

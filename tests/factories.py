@@ -10,14 +10,12 @@ from tests.clock import NOON
 from tests.patience import patient
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Stored
-from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
-from worker.ledger.inbox import Delivery
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision, Person
-from worker.ledger.watching import Silent
+from worker.ledger.assets import ArchiveClaim, Archived, Stored
+from worker.ledger.changes import Person
+from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
+from worker.ledger.outcome import Delivery, News
+from worker.ledger.submission import Claim, Decision, Silent, Submitted
 
 PROVIDER = "acedata"
 LEASE = timedelta(seconds=120)
@@ -34,13 +32,13 @@ def new(prompt: str = "a red fox", *, key: str | None = None, **facts: Any) -> N
 
 
 def queued(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts: Any) -> list[Generation]:
-    return ledger.creation.create([new(f"fox {number}", **facts) for number in range(count)], batch)
+    return ledger.generations.create([new(f"fox {number}", **facts) for number in range(count)], batch)
 
 
 def claimed(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts: Any) -> list[Claim]:
     """Claimed for their POST, in the order of their creation."""
     wanted = [generation.id for generation in queued(ledger, count, batch=batch, **facts)]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     claims = {claim.generation.id: claim for claim in ledger.submissions.claim(count, LEASE)}
     return [claims[generation_id] for generation_id in wanted]
 
@@ -54,26 +52,26 @@ def submitted(ledger: Ledger, count: int = 1, **facts: Any) -> list[Claim]:
 
 def succeeded(ledger: Ledger, count: int = 1, *, links: int = 1, **facts: Any) -> list[Claim]:
     claims = submitted(ledger, count, **facts)
-    ledger.outcomes.apply([success(claim, links=links) for claim in claims])
+    ledger.generations.apply_outcomes([success(claim, links=links) for claim in claims])
     return claims
 
 
 def archived(ledger: Ledger, count: int = 1, **facts: Any) -> list[str]:
     ids = [claim.generation.id for claim in succeeded(ledger, count, **facts)]
-    ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(count, LEASE)])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(count, LEASE)])
     return ids
 
 
 def ask(ledger: Ledger, limit: int = 100, poll_after: timedelta = POLL_AFTER, **facts: Any) -> list[Silent]:
     """Ask for those that are silent, and hear nothing new."""
-    silent = ledger.watching.silent(limit, LEASE, poll_after, **facts)
-    ledger.watching.asked(silent)
+    silent = ledger.submissions.claim_polls(limit, LEASE, poll_after, **facts)
+    ledger.submissions.record_polled(silent)
     return silent
 
 
 def resubmit(ledger: Ledger, claim: Claim) -> None:
     """As a person does who takes the risk of paying twice."""
-    ledger.unclear.resolve([claim.generation.id], Decision.RESUBMIT, Person("somebody"))
+    ledger.submissions.resolve([claim.generation.id], Decision.RESUBMIT, Person("somebody"))
 
 
 def task_of(claim: Claim) -> str:
@@ -123,20 +121,20 @@ def one(ledger: Ledger, generation: str | Claim | Generation) -> Generation:
     if isinstance(generation, Claim):
         generation = generation.generation
     generation_id = generation if isinstance(generation, str) else generation.id
-    return ledger.queries.get([generation_id])[0]
+    return ledger.generations.get([generation_id])[0]
 
 
 def history(ledger: Ledger, claim: Claim) -> list[State]:
     generation_id = claim.generation.id
-    return [transition.to_state for transition in ledger.queries.transitions_of([generation_id])[generation_id]]
+    return [transition.to_state for transition in ledger.generations.transitions_of([generation_id])[generation_id]]
 
 
 def events_of(ledger: Ledger, claim: Claim) -> list[str]:
-    return [event.type for event in ledger.queries.story(claim.generation.id).events]
+    return [event.type for event in ledger.generations.story(claim.generation.id).events]
 
 
 def attempts_of(ledger: Ledger, claim: Claim) -> list[str]:
-    return [attempt.state for attempt in ledger.queries.story(claim.generation.id).attempts]
+    return [attempt.state for attempt in ledger.generations.story(claim.generation.id).attempts]
 
 
 def at_once(*calls: Callable[[], Result]) -> list[Result | Exception]:

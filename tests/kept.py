@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.factories import LEASE, succeeded
 from worker.archive import Archive
-from worker.archive.sidecar import sidecar
+from worker.archive.sidecars import sidecar
 from worker.generation import Asset
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Stored
+from worker.ledger.assets import ArchiveClaim, Archived, Stored
 
 #: as many as one call of the ledger's verbs takes
 _MOST = 1000
@@ -20,10 +20,10 @@ def kept(ledger: Ledger, archive: Archive, count: int, *, batch: str | None = No
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, count, _MOST):
             succeeded(ledger, min(_MOST, count - start), batch=batch)
-            claims = ledger.archiving.claim(_MOST, LEASE)
-            ledger.archiving.record(list(pool.map(lambda claim: _kept(archive, claim), claims)))
-    ids = [one.id for one in ledger.queries.page(limit=count)][::-1]
-    return [asset for assets in ledger.queries.assets_of(ids).values() for asset in assets]
+            claims = ledger.assets.claim(_MOST, LEASE)
+            ledger.assets.record(list(pool.map(lambda claim: _kept(archive, claim), claims)))
+    ids = [one.id for one in ledger.generations.page(limit=count)][::-1]
+    return [asset for assets in ledger.generations.assets_of(ids).values() for asset in assets]
 
 
 def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:

@@ -22,7 +22,7 @@ from sqlalchemy.pool import Pool
 
 from tests.patience import patient
 from tests.postgres import WARM
-from worker import decoding
+from worker.media import decoding
 
 #: seconds for the other end of a connection, which a thread of a server closes when it notices
 PATIENCE = 10

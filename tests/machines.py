@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 
 from worker.ledger import Ledger
-from worker.ledger.server_clock import ServerClock, system_clock
+from worker.ledger.database import system_clock
+from worker.ledger.database.server_clock import ServerClock
 
 
 def machine(url: str, ahead: timedelta) -> Ledger:

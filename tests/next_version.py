@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from worker.ledger import Ledger, schema
+from worker.ledger import Ledger
+from worker.ledger.migrations import runner
 
 NEXT = "9999"
 ADD_COLUMN = 'op.add_column("generations", sa.Column("mood", sa.Text(), nullable=True))'
 _MIGRATION = f"""
 import sqlalchemy as sa
 from alembic import op
-from worker.ledger.building import create_index
+from worker.ledger.migrations.building import create_index
 
 revision = {NEXT!r}
 down_revision = {{head!r}}
@@ -28,15 +29,15 @@ def upgrade():
 def upgrade_by_next_version(ledger: Ledger, folder: Path, oldest_code: str, statement: str = ADD_COLUMN) -> None:
     """Run one migration more than this version has; `oldest_code` is what that one states."""
     migrations = folder / "migrations"
-    own = Path(schema.__file__).parent / "migrations"
+    own = Path(runner.__file__).parent
     shutil.copytree(own, migrations, ignore=shutil.ignore_patterns("__pycache__"))
     head = max(file.name[:4] for file in (own / "versions").glob("[0-9]*.py"))
     (migrations / "versions" / f"{NEXT}_next.py").write_text(
         _MIGRATION.format(head=head, oldest=oldest_code, statement=statement)
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "__file__", str(folder / "schema.py"))
-        assert schema.upgrade(ledger.database)[1] == NEXT
+        patch.setattr(runner, "__file__", str(migrations / "runner.py"))
+        assert runner.upgrade(ledger.database)[1] == NEXT
 
 
 def need(ledger: Ledger, oldest_code: str) -> None:

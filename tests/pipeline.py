@@ -24,11 +24,10 @@ from webhook.app import create_app
 from webhook.sandbox import Sandbox
 from worker.celery import app as celery_app
 from worker.generation import FINAL, Asset, Generation, GenerationRequest, Operation, State
-from worker.ledger.creation import NewGeneration
-from worker.ledger.queries import Story
+from worker.ledger.generations import NewGeneration, Story
 from worker.providers import PROVIDERS, http, provider_class
 from worker.services import Services, services
-from worker.settings import provider_prefixes
+from worker.settings.settings import provider_prefixes
 
 celery_app.loader.import_default_modules()
 
@@ -72,7 +71,7 @@ class Pipeline:
             NewGeneration(provider, GenerationRequest(operation, prompt, options), follow_up=follow_up)
             for prompt in prompts
         ]
-        made = self.ledger.creation.create(wanted)
+        made = self.ledger.generations.create(wanted)
         self.bells.append("dispatch")
         return [generation.id for generation in made]
 
@@ -113,19 +112,19 @@ class Pipeline:
 
     def until_settled(self, seconds: float = 20) -> None:
         """Until every generation is final and every follow-up was created."""
-        self.until(lambda: all(one.state in DONE for one in self.all()) and not self.ledger.watching.due(), seconds)
+        self.until(lambda: all(one.state in DONE for one in self.all()) and not self.ledger.maintenance.due(), seconds)
 
     def all(self) -> list[Generation]:
-        return self.ledger.queries.page(limit=1000)[::-1]
+        return self.ledger.generations.page(limit=1000)[::-1]
 
     def get(self, generation_id: str) -> Generation:
-        return self.ledger.queries.get([generation_id])[0]
+        return self.ledger.generations.get([generation_id])[0]
 
     def story(self, generation_id: str) -> Story:
-        return self.ledger.queries.story(generation_id)
+        return self.ledger.generations.story(generation_id)
 
     def assets(self, generation_id: str) -> list[Asset]:
-        return self.ledger.queries.assets_of([generation_id])[generation_id]
+        return self.ledger.generations.assets_of([generation_id])[generation_id]
 
     def path(self, generation_id: str) -> list[State]:
         """The states that it went through."""
@@ -199,7 +198,7 @@ def running_pipeline(
     process_services.tell_time(monkeypatch, clock)
     process_services.forget()
     pipeline = Pipeline(sandbox, Path(str(server.folder)) / s3.BUCKET, clock)
-    monkeypatch.setattr("worker.bells.send", pipeline.ring)
+    monkeypatch.setattr("worker.wakeup.send", pipeline.ring)
     receiver.app = create_app(pipeline.here)
     thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import make_url
 
 from tests.patience import patient
-from worker.guardian import Guardian
+from worker.embedded.reaper import Guardian
 
 #: the name of connections that are kept from test to test
 WARM = "warm"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.broker import running_broker
 from tests.computer import DARKROOM
-from worker.embedded import procfile_commands
+from worker.embedded.machine import procfile_commands
 
 
 @contextmanager

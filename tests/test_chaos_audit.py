@@ -17,8 +17,8 @@ from tests.chaos.plan import plan
 from tests.factories import LEASE, POLL_AFTER, claimed, failure, success, task_of
 from worker.errors import Uncertain
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Stored
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.assets import Archived, Stored
+from worker.ledger.submission import Claim, Submitted
 
 PICTURE = b"the picture"
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
@@ -57,11 +57,11 @@ def world(ledger: Ledger, tmp_path: Path) -> World:
 def archive(world: World, claim: Claim) -> None:
     ledger, picture = world.ledger, world.bucket / f"{claim.generation.id}.png"
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
-    ledger.outcomes.apply([success(claim)])
-    (held,) = ledger.archiving.claim(1, LEASE)
+    ledger.generations.apply_outcomes([success(claim)])
+    (held,) = ledger.assets.claim(1, LEASE)
     picture.write_bytes(PICTURE)
     stored = Stored(0, picture.name, SHA256, len(PICTURE), "image/png", 8, 8)
-    ledger.archiving.record([Archived(held, (stored,), described=True)])
+    ledger.assets.record([Archived(held, (stored,), described=True)])
     world.bill.append(line(claim.attempt_id, task_of(claim)))
     world.downloads.append(served(task_of(claim)))
 
@@ -152,7 +152,7 @@ def test_a_picture_that_the_ledger_describes_otherwise_is_a_lost_asset(world: Wo
 
 def test_what_was_paid_for_and_given_up_is_a_lost_asset(world: World):
     (claim,) = claimed(world.ledger)
-    world.ledger.outcomes.apply([failure(claim)])
+    world.ledger.generations.apply_outcomes([failure(claim)])
     world.bill.append(line(claim.attempt_id, task_of(claim)))
     assert world.audit().lost_assets == 1
 

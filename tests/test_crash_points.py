@@ -16,14 +16,15 @@ from tests.postgres import Postgres
 from tests.s3 import Server
 from tests.tasks.subscribing import task_subscriber, webhook_subscriber
 from webhook import sandbox
-from worker.draining import LEASE
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
-from worker.ledger.notifying import FIRST_LOOK
-from worker.ledger.schema import upgrade
-from worker.ledger.tables import events
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Person
+from worker.ledger.events.deliveries import FIRST_LOOK
+from worker.ledger.generations import NewGeneration
+from worker.ledger.migrations import upgrade
+from worker.ledger.schema import events
+from worker.ledger.submission import Decision
+from worker.runtime.draining import LEASE
 
 AFTER_THE_LEASE = LEASE.total_seconds() + 1
 
@@ -110,7 +111,9 @@ def test_poll_dies(pipeline: Pipeline, step: str) -> None:
     assert wait_for(lambda: any(entry["task_id"] == task_id for entry in pipeline.sandbox.log("callback")), seconds=20)
     for _ in range(3):
         pipeline.clock.advance(minutes=3)
-        pipeline.ledger.watching.asked(pipeline.ledger.watching.silent(9, LEASE, pipeline.here.settings.poll_after))
+        pipeline.ledger.submissions.record_polled(
+            pipeline.ledger.submissions.claim_polls(9, LEASE, pipeline.here.settings.poll_after)
+        )
     pipeline.clock.advance(minutes=3)
     assert crash(pipeline, "poll", POLL[step]) == CRASHED
     recover(pipeline, lambda: pipeline.get(generation_id).state is State.ARCHIVED)
@@ -129,11 +132,11 @@ def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
 @pytest.mark.parametrize("step", MANIFEST)
 def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
     wanted = [NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt)) for prompt in ("a fox", "an owl")]
-    made = pipeline.ledger.creation.create(wanted, f"animals {step}")
+    made = pipeline.ledger.generations.create(wanted, f"animals {step}")
     pipeline.until(lambda: all(pipeline.get(one.id).state is State.ARCHIVED for one in made))
     pipeline.bells.clear()
     assert crash(pipeline, "manifest", MANIFEST[step]) == CRASHED
-    recover(pipeline, lambda: "manifest" not in pipeline.ledger.watching.due())
+    recover(pipeline, lambda: "manifest" not in pipeline.ledger.maintenance.due())
     key = pipeline.here.archive.keys.manifest(str(made[0].batch_id), f"animals {step}")
     assert len((pipeline.bucket / key).read_text().splitlines()) == 2
 
@@ -156,9 +159,9 @@ def taken(
 @pytest.mark.parametrize("step", NOTIFY)
 def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: str) -> None:
     claims = submitted(pipeline.ledger, 2)
-    pipeline.ledger.outcomes.apply([failure(claim) for claim in claims])
+    pipeline.ledger.generations.apply_outcomes([failure(claim) for claim in claims])
     assert crash(pipeline, "notify", NOTIFY[step]) == CRASHED
-    recover(pipeline, lambda: "notify" not in pipeline.ledger.watching.due())
+    recover(pipeline, lambda: "notify" not in pipeline.ledger.maintenance.due())
     with pipeline.ledger.database.read() as connection:
         mine = select(events.c.id).where(events.c.generation_id.in_([claim.generation.id for claim in claims]))
         told = connection.execute(mine).scalars().all()
@@ -170,7 +173,7 @@ def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: s
 def test_a_submission_that_was_sent_before_its_worker_froze_is_recorded_when_it_wakes(pipeline: Pipeline) -> None:
     generation_id = started(pipeline, "dispatch")
     with frozen(pipeline, "submit", SUBMIT["the reply not recorded"], AFTER_THE_LEASE):
-        pipeline.ledger.submissions.expire()
+        pipeline.ledger.submissions.mark_lost_unconfirmed()
         assert pipeline.get(generation_id).state is State.UNCONFIRMED
     assert pipeline.get(generation_id).state in {State.SUBMITTED, State.SUCCEEDED}
     ends_well(pipeline, generation_id)
@@ -180,8 +183,8 @@ def test_a_submission_that_was_not_sent_before_its_worker_froze_is_not_sent_when
     """By then a person may have had it submitted again."""
     generation_id = started(pipeline, "dispatch")
     with frozen(pipeline, "submit", SUBMIT["claimed and nothing sent"], AFTER_THE_LEASE):
-        pipeline.ledger.submissions.expire()
-        pipeline.ledger.unclear.resolve([generation_id], Decision.RESUBMIT, Person("somebody"))
+        pipeline.ledger.submissions.mark_lost_unconfirmed()
+        pipeline.ledger.submissions.resolve([generation_id], Decision.RESUBMIT, Person("somebody"))
         pipeline.step("dispatch")
         pipeline.step("submit")
         assert charges(pipeline, generation_id) == 1

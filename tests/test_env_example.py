@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "env.example"
 #: settings of libraries and of the Procfile

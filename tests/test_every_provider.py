@@ -152,7 +152,7 @@ def test_an_empty_account_pauses_the_provider(start: Start, monkeypatch: pytest.
     pipeline.answer_bells()
 
     assert {pipeline.get(one).state for one in ids} == {State.QUEUED}
-    assert [pause.provider for pause in pipeline.ledger.accounts.slowed()] == [provider]
+    assert [pause.provider for pause in pipeline.ledger.dispatch.throttled_accounts()] == [provider]
     assert pipeline.charges() == 0
 
 

@@ -207,7 +207,7 @@ def test_an_empty_account_pauses_the_provider_and_fails_nothing(
     pipeline.answer_bells()
 
     assert {pipeline.get(one).state for one in ids} == {State.QUEUED}
-    (pause,) = pipeline.ledger.accounts.slowed()
+    (pause,) = pipeline.ledger.dispatch.throttled_accounts()
     assert "used_up" in pause.reason
     before = len(pipeline.sandbox.log("submit"))
     pipeline.bells.append("dispatch")

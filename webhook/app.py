@@ -8,16 +8,18 @@ from flask import Flask
 from werkzeug.exceptions import RequestURITooLarge
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from tasks.usecases.clocks import broker_error
 from webhook import health
 from webhook.bell import Bell
 from webhook.callbacks import Callbacks
 from webhook.committing import GroupCommit
 from webhook.errors import answer
-from worker.clocks import broker_error
 from worker.errors import ConfigurationError
-from worker.redaction import configure_logging, redact
+from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
 from worker.services import services as services_of_process
+from worker.steps import Step
+from worker.wakeup import ring
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,14 +45,11 @@ def create_app(services: Services | None = None) -> Flask:
 
 
 def _build(services: Services) -> Flask:
-    # Not above: the Celery application reads the settings when it is imported, and a wrong one must become a sentence.
-    from worker.bells import ring  # noqa: PLC0415
-
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    bell = Bell(lambda: ring("ingest"))
+    bell = Bell(lambda: ring(Step.INGEST))
     # A ledger that was closed opens new connections when it is used again.
-    group = GroupCommit(services.ledger.inbox.store, services.ledger.close)
+    group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)
     app.register_blueprint(health.blueprint(asked))
     callbacks = Callbacks(services.signer, services.clock, group.keep, bell.press)

@@ -13,11 +13,11 @@ from werkzeug.wrappers import Response
 from werkzeug.wsgi import get_content_length
 
 from webhook.errors import answer
+from worker.correlation import Signer
 from worker.errors import RequestInvalid
 from worker.ledger.database import Clock
-from worker.ledger.inbox import Delivery
+from worker.ledger.outcome import Delivery
 from worker.providers.bodies import is_whole
-from worker.signing import Signer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

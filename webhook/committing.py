@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
-from worker import watchdog
 from worker.errors import DarkroomError, LedgerUnavailable
-from worker.ledger.inbox import Delivery
-from worker.redaction import described
+from worker.ledger.outcome import Delivery
+from worker.runtime import watchdog
+from worker.secrets import described
 
 log = logging.getLogger(__name__)
 

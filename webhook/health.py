@@ -12,12 +12,12 @@ from typing import Literal
 
 from flask import Blueprint, Response, jsonify
 
+from tasks.usecases.clocks import complaint
 from webhook.committing import GroupCommit
-from worker import watchdog
-from worker.clocks import complaint
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
+from worker.runtime import watchdog
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def dependencies(
 
 def _check_ledger(ledger: Ledger, group: GroupCommit) -> Finding:
     try:
-        objection = ledger.watching.ping()
+        objection = ledger.maintenance.ping()
         if not _can_store(ledger, group):
             return Finding("unavailable", "the last callback could not be stored: see the log of the receiver")
     except ConfigurationError as error:
@@ -164,14 +164,14 @@ def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
         return False
     # Noted before: it may hang, or raise.
     group.note(False)
-    ledger.inbox.try_store()
+    ledger.callbacks.try_store()
     group.note(True)
     return True
 
 
 def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     now = clock()
-    beats = ledger.watching.heartbeats()
+    beats = ledger.maintenance.heartbeats()
     known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER]
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
@@ -186,7 +186,7 @@ def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
 
 
 def _check_gate(ledger: Ledger) -> Finding:
-    gate = ledger.gates.look()
+    gate = ledger.restore.state()
     return Finding("degraded", gate.complaint) if gate and gate.complaint else OK
 
 

@@ -1,4 +1,7 @@
-"""The Celery application (`celery -A worker`). Messages are bells: what is to be done stands in the ledger."""
+"""The Celery application (`celery -A worker`). Messages are bells: what is to be done stands in the ledger.
+
+It is configured on first use: importing it, and every module that needs it, reads no setting.
+"""
 
 import gc
 import logging
@@ -11,16 +14,17 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery, Task, bootsteps
+from celery.loaders.app import AppLoader
 from celery.signals import setup_logging, worker_before_create_process, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Queue
 
-from worker import draining, stopping, watchdog
-from worker.broker_url import celery_broker
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.providers import PROVIDERS
-from worker.redaction import configure_logging
+from worker.runtime import give_back_late, shutdown, watchdog
+from worker.secrets import configure_logging
 from worker.services import secret_values, services
-from worker.settings import load_settings
+from worker.settings import CeleryBroker, celery_broker, load_settings
+from worker.steps import QUEUES, Step
 
 log = logging.getLogger(__name__)
 
@@ -38,27 +42,12 @@ _TELL_SECONDS = 600
 
 #: what the names of our queues begin with in the broker
 KEY_PREFIX = "darkroom:"
-#: which queue carries which task; the worker of the clock serves `control` and helps with `quick`
-QUEUE_OF = {
-    "dispatch": "quick",
-    "ingest": "quick",
-    "follow_up": "quick",
-    "submit": "submit",
-    "poll": "submit",
-    "notify": "submit",
-    "archive": "archive",
-    "manifest": "archive",
-    "prune": "archive",
-    "ping": "archive",
-    # Nobody sends it: the clock calls it itself.
-    "reconcile": "control",
-}
 
 
 class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
     """Base of every task: notes that its worker lives, and leaves work undone quietly when the ledger is away.
 
-    Nothing is retried by Celery: what is still due is found by `reconcile`.
+    Nothing is retried by Celery: what is still due is found by the sweep.
     """
 
     #: False in the process of the clock, which lives as long as its passes do
@@ -69,7 +58,7 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
         with (
             watchdog.limit(f"the task {self.name}", _LAST_SECONDS),
             left_for_later(self.name),
-            stopping.work_given_back_on_sigterm(),
+            shutdown.work_given_back_on_sigterm(),
         ):
             self._beat()
             return super().__call__(*args, **kwargs)
@@ -79,7 +68,7 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
         if DrainingTask.shows_life and now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
             DrainingTask._beaten_at = now
             here = services()
-            here.ledger.watching.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
+            here.ledger.maintenance.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
 
 
 @contextmanager
@@ -106,55 +95,69 @@ def tell_rarely(error: VersionTooOld) -> None:
         log.error("%s", error)
 
 
+class EnvironmentLoader(AppLoader):  # type: ignore[misc]  # Celery has no types
+    """Reads the settings when something of the configuration is first used, so that an import needs none.
+
+    Not a receiver of `on_configure`: Celery logs what one raises, and goes on with its own default broker.
+    """
+
+    def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
+        """Raises ConfigurationError; what is asked for next reads again."""
+        ours = _configuration(celery_broker(load_settings().redis_url))
+        return {**(super().read_configuration(env) or {}), **ours}
+
+
+def _configuration(broker: CeleryBroker) -> dict[str, Any]:
+    return {
+        "broker_url": broker.url,
+        "broker_use_ssl": broker.use_ssl,
+        "result_backend": None,
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_queues": [Queue(name, routing_key=name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        "task_routes": {step.value: {"queue": step.queue} for step in Step},
+        "task_default_queue": Step.DISPATCH.queue,
+        "task_create_missing_queues": False,
+        # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
+        "task_acks_late": False,
+        # Or a bell would wait for a busy process while another worker sleeps.
+        "worker_disable_prefetch": True,
+        "worker_prefetch_multiplier": 1,
+        # A bell that cannot be rung at once is dropped: the clock rings again.
+        "task_publish_retry": False,
+        # Not before every lease that a drain renews has ended (`worker.runtime.draining`).
+        "task_time_limit": _TASK_SECONDS,
+        "task_soft_time_limit": 75,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            # Or kombu would try for six seconds to reach a broker that refuses.
+            "max_retries": 0,
+            "visibility_timeout": 180,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "global_keyprefix": KEY_PREFIX,
+            **broker.transport_options,
+        },
+        "worker_max_tasks_per_child": 500,
+        "worker_max_memory_per_child": 300_000,
+        "worker_send_task_events": False,
+    }
+
+
 app = Celery(
     "darkroom",
+    loader=EnvironmentLoader,
     task_cls=DrainingTask,
-    include=["tasks.dispatch", "tasks.submit", "tasks.ingest", "tasks.archive", "tasks.follow_up", "tasks.poll",
-             "tasks.manifest", "tasks.notify", "tasks.prune", "tasks.reconcile"],
-)  # fmt: skip
-_broker = celery_broker(load_settings().redis_url)
-app.conf.update(
-    broker_url=_broker.url,
-    broker_use_ssl=_broker.use_ssl,
-    result_backend=None,
-    task_ignore_result=True,
-    task_store_errors_even_if_ignored=False,
-    task_serializer="json",
-    accept_content=["json"],
-    task_queues=[Queue(name, routing_key=name) for name in dict.fromkeys(QUEUE_OF.values())],  # type: ignore[no-untyped-call]
-    task_routes={task: {"queue": queue} for task, queue in QUEUE_OF.items()},
-    task_default_queue="quick",
-    task_create_missing_queues=False,
-    # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
-    task_acks_late=False,
-    # Or a bell would wait for a busy process while another worker sleeps.
-    worker_disable_prefetch=True,
-    worker_prefetch_multiplier=1,
-    # A bell that cannot be rung at once is dropped: the clock rings again.
-    task_publish_retry=False,
-    # Not before every lease that a drain renews has ended (`worker.draining`).
-    task_time_limit=_TASK_SECONDS,
-    task_soft_time_limit=75,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
-    broker_connection_retry_on_startup=True,
-    # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
-    broker_connection_max_retries=None,
-    broker_transport_options={
-        # Or kombu would try for six seconds to reach a broker that refuses.
-        "max_retries": 0,
-        "visibility_timeout": 180,
-        "unacked_restore_interval": 10,
-        "unacked_restore_throttle": 1,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        "global_keyprefix": KEY_PREFIX,
-        **_broker.transport_options,
-    },
-    worker_max_tasks_per_child=500,
-    worker_max_memory_per_child=300_000,
-    worker_send_task_events=False,
+    include=[step.module for step in Step],
 )
 
 
@@ -182,11 +185,6 @@ class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
 app.steps["consumer"].add(WatchedLoop)
 
 
-@app.task(name="ping")
-def ping() -> None:
-    """Proves that a worker executes tasks; its heartbeat is written by the base class."""
-
-
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     settings = load_settings()
@@ -195,12 +193,12 @@ def _configure_logging(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    stopping.stop()
+    shutdown.stop()
 
 
 @worker_process_shutdown.connect
 def _give_back(**_: Any) -> None:
-    draining.give_back_late()
+    give_back_late()
 
 
 @worker_before_create_process.connect

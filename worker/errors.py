@@ -1,5 +1,6 @@
 """The whole error tree: the text is a sentence that a person can act on, the class says what the program may do."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import ClassVar
 
@@ -17,11 +18,13 @@ class ConfigurationError(DarkroomError):
 class RequestInvalid(DarkroomError):
     """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent.
 
-    `at`: the character of the prompt that is to blame, counted from 0; None where it is not the prompt.
+    `about`: what of a request is to blame (`operation`, `prompt`, or options by their names); empty: it could be all of
+    it. `at`: the character of the prompt that is to blame, counted from 0; None where it is not one.
     """
 
-    def __init__(self, message: str, *, at: int | None = None) -> None:
+    def __init__(self, message: str, *, about: Collection[str] = (), at: int | None = None) -> None:
         super().__init__(message)
+        self.about = frozenset(about if at is None else ("prompt",))
         self.at = at
 
 

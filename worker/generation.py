@@ -216,6 +216,16 @@ class Generation:
     #: of the provider: where it went
     account: str | None = None
 
+    @property
+    def request(self) -> GenerationRequest:
+        return GenerationRequest(
+            operation=self.operation,
+            prompt=self.prompt,
+            options=self.options,
+            action=self.action,
+            parent=self.parent_handle,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -239,7 +249,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One result. `url` is a secret while it lives: show it only through `worker.redaction`; a text has `content`."""
+    """One result. `url` is a secret while it lives: show it only through `worker.secrets`; a text has `content`."""
 
     id: int
     generation_id: str

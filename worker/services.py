@@ -9,22 +9,20 @@ from threading import Lock
 
 from pydantic import SecretStr
 
-from worker.account_keys import key_mark
 from worker.archive import Archive, Keys, open_archive
-from worker.broker_url import read_broker_url
-from worker.download import Downloader
-from worker.download import Limits as DownloadLimits
-from worker.egress import proxy_secrets
+from worker.correlation import Signer
+from worker.downloads import Downloader
+from worker.downloads import Limits as DownloadLimits
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock, passwords_in
-from worker.ledger.dispatching import Limits
-from worker.locked_cached_property import locked_cached_property
-from worker.prices import Prices
+from worker.ledger.dispatch import Limits
+from worker.net import proxy_secrets
+from worker.pricing import Prices
 from worker.providers import PROVIDERS, Provider, account_keys, load_provider, provider_class
-from worker.secret_files import bucket_credentials
-from worker.settings import Settings, load_settings, provider_prefixes
-from worker.signing import Signer
+from worker.runtime import locked_cached_property
+from worker.secrets import bucket_credentials, key_mark
+from worker.settings import Settings, load_settings, provider_prefixes, read_broker_url
 
 
 class Services:
@@ -45,7 +43,7 @@ class Services:
 
     @locked_cached_property
     def prices(self) -> Prices | None:
-        return self.settings.prices
+        return self.settings.read_prices(PROVIDERS)
 
     @locked_cached_property
     def archive(self) -> Archive:

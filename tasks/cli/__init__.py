@@ -14,7 +14,7 @@ from worker.errors import DarkroomError
 
 #: name → where it lives, and what it does in a few words (those that its own help begins with)
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("tasks.cli.demo:demo", "See it work on this machine, without any key"),
+    "demo": ("tasks.cli.demo.command:demo", "See it work on this machine, without any key"),
     "up": ("tasks.cli.up:up", "Run everything on this machine, with real providers"),
     "submit": ("tasks.cli.submit:submit", "Ask for pictures: one prompt, many, or a file of them"),
     "providers": ("tasks.cli.providers:providers", "Show what each provider can do"),
@@ -36,7 +36,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "delete": ("tasks.cli.delete:delete", "Delete what a client withdraws"),
     "prune": ("tasks.cli.prune:prune", "Delete what is kept no longer"),
     "db": ("tasks.cli.db:db", "Look after the ledger's tables"),
-    "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
+    # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
+    "sandbox": ("webhook.sandbox.command:sandbox", "Serve the pretend providers, for anybody's receiver"),
+    "doctor": ("tasks.cli.doctor.command:doctor", "Check everything that Darkroom needs, and say what to do"),
 }
 
 
@@ -93,8 +95,8 @@ def main() -> None:
 
 
 def _say(error: DarkroomError) -> None:
-    from tasks.cli.output import lines_only  # noqa: PLC0415 - only an error needs it
-    from worker.redaction import redact  # noqa: PLC0415
+    from tasks.cli.ui.output import lines_only  # noqa: PLC0415 - only an error needs it
+    from worker.secrets import redact  # noqa: PLC0415
 
     plain = bool(os.environ.get("NO_COLOR"))
     click.secho(f"darkroom: {lines_only(redact(str(error)))}", fg=None if plain else "red", err=True)

@@ -4,17 +4,17 @@ import re
 
 import click
 
-from tasks.cli.connection import open_services, ring
-from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
-from tasks.cli.who import who
-from tasks.refused import kind_of
-from worker.errors import ArchiveError, NotFound
-from worker.generation import Asset
-from worker.services import Services
+from tasks.cli.ui.context import open_services
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases import accept as usecase
+from tasks.usecases.accept import AcceptRequest, AssetChoice, RefusedBytes, look_at_refused
+from tasks.usecases.person import person
+from worker.secrets import secrets_hidden
+from worker.steps import Step
 
 _ID = re.compile(r"(?:asset:)?(?P<generation>gen_\w+)(?:/(?P<index>\d{1,4}))?")
-#: states in which an asset may still be archived
-_OPEN = ("waiting", "expired")
 
 
 @click.command()
@@ -35,30 +35,25 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
     wrong = next((one for one, match in zip(ids, wanted, strict=True) if match is None), None)
     if wrong is not None:
         raise click.UsageError(f"{wrong!r} is neither an asset, such as gen_1/0, nor a generation")
-    missing = 0
-    by = who()
+    choices = tuple(
+        AssetChoice(match["generation"], int(match["index"]) if match["index"] else None) for match in wanted if match
+    )
+    by = person(who(), why)
     with open_services() as here:
-        here.ledger.queries.get([match["generation"] for match in wanted if match])  # all of them, or nothing is done
-        for match in filter(None, wanted):
-            generation_id, index = match["generation"], match["index"]
-            of_it = here.ledger.queries.assets_of([generation_id])[generation_id]
-            chosen = [one for one in of_it if index is None or one.index == int(index)]
-            kept = [one for one in chosen if one.refused is not None and one.state in _OPEN]
-            if not kept:
-                missing += 1
-                _tell_of_nothing(match[0], as_json=as_json)
-            for asset in kept:
-                _tell(here, asset, done=yes, as_json=as_json)
-            if yes and kept:
-                here.ledger.deciding.accept(generation_id, [one.index for one in kept], by, " ".join(why.split()))
+        found = usecase.accept(here, AcceptRequest(choices, by)) if yes else look_at_refused(here, choices)
+    for match, kept in zip(filter(None, wanted), found, strict=True):
+        if not kept:
+            _print_nothing(match[0], as_json=as_json)
+        for one in kept:
+            _print(one, done=yes, as_json=as_json)
     if not yes:
         note("nothing was changed: repeat it with --yes to archive them")
-    elif missing < len(wanted):
-        ring("archive")
-    ctx.exit(1 if missing else 0)
+    elif any(found):
+        ring(Step.ARCHIVE)
+    ctx.exit(0 if all(found) else 1)
 
 
-def _tell_of_nothing(asked: str, *, as_json: bool) -> None:
+def _print_nothing(asked: str, *, as_json: bool) -> None:
     message = "no refused bytes are kept of it; `darkroom show` tells what it has"
     if as_json:
         print_json({"id": asked, "done": False, "message": message})
@@ -66,28 +61,16 @@ def _tell_of_nothing(asked: str, *, as_json: bool) -> None:
         click.echo(f"{asked} {message}")
 
 
-def _tell(here: Services, asset: Asset, *, done: bool, as_json: bool) -> None:
-    refused = asset.refused
-    assert refused is not None  # noqa: S101  chosen by it
-    key = here.archive.keys.rejected(asset.generation_id, asset.index)
-    kind, link, trouble = None, None, None
-    try:
-        with here.archive.read(key) as pieces:
-            kind = kind_of(next(pieces, b"")[:64], refused.type)
-        link = here.archive.url(key)
-    except (ArchiveError, NotFound) as error:
-        trouble = str(error)
+def _print(one: RefusedBytes, *, done: bool, as_json: bool) -> None:
     message = "will be archived as it is" if done else "would be archived as it is"
+    name, kind, declared = f"{one.generation_id}/{one.index}", one.content_type, one.declared_type
     if as_json:
-        print_json({"id": f"asset:{asset.generation_id}/{asset.index}", "done": done, "bytes": refused.bytes,
-                    "sha256": refused.sha256, "content_type": kind, "declared_type": refused.type, "key": key,
-                    "look": link, "refused": secrets_hidden(refused.why), "trouble": trouble,
-                    "message": message})  # fmt: skip
+        print_json({"id": f"asset:{name}", "done": done, "bytes": one.bytes, "sha256": one.sha256,
+                    "content_type": kind, "declared_type": declared, "key": one.key, "look": one.link,
+                    "refused": secrets_hidden(one.refused), "trouble": one.trouble, "message": message})  # fmt: skip
         return
-    said = f", which the server called {refused.type}" if refused.type and refused.type != kind else ""
-    click.echo(
-        one_line(f"{asset.generation_id}/{asset.index}  {refused.bytes:,} bytes, {kind or 'not readable'}{said}")
-    )
-    click.echo(one_line(f"  refused: {secrets_hidden(refused.why)}"))
-    click.echo(one_line(f"  {f'cannot be read now: {trouble}' if trouble else f'look: {link}'}"))
+    said = f", which the server called {declared}" if declared and declared != kind else ""
+    click.echo(one_line(f"{name}  {one.bytes:,} bytes, {kind or 'not readable'}{said}"))
+    click.echo(one_line(f"  refused: {secrets_hidden(one.refused)}"))
+    click.echo(one_line(f"  {f'cannot be read now: {one.trouble}' if one.trouble else f'look: {one.link}'}"))
     click.echo(f"  {message}")

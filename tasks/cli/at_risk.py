@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, links_hidden, note, one_line, print_json, secrets_hidden
-from tasks.cli.span import read_span
-from worker.generation import Asset, AssetKind, Generation, iso
-from worker.ledger.queries import CallbackNote
-from worker.providers import end_is_proven
-from worker.redaction import redact
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.usecases import at_risk as usecase
+from tasks.usecases.at_risk import CallbackNote, RiskyAsset
+from worker.generation import AssetKind, Generation, iso
+from worker.secrets import links_hidden, redact, secrets_hidden
 
 
 @click.command("at-risk")
@@ -23,41 +23,36 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
     The most urgent first, each with the reason and what to do; then what waits for an outcome although an answer came,
     which could not be read. All of it is tried again by itself; `darkroom retry` tries an asset at once.
     """
-    within = within or read_settings().at_risk
-    with open_ledger() as ledger:
-        now = ledger.database.clock()
-        assets = ledger.queries.at_risk(now + within)
-        unread = ledger.queries.unread()
-        ids = list(dict.fromkeys([*(one.generation_id for one in assets), *(str(one.generation_id) for one in unread)]))
-        owners = {one.id: one for one in ledger.queries.get(ids)} if ids else {}
-    for asset in assets:
-        owner = owners[asset.generation_id]
+    with open_ledger() as here:
+        found = usecase.at_risk(here, within)
+    for risky in found.assets:
         if as_json:
-            print_json(_record(asset, owner, (asset.deadline - now).total_seconds()))
+            print_json(_record(risky))
         else:
-            click.echo(_line(asset, owner, asset.deadline - now))
-    for callback in unread:
-        owner = owners[str(callback.generation_id)]
+            click.echo(_line(risky))
+    for callback, owner in found.unread:
         if as_json:
             print_json(_record_of_unread(callback, owner))
         else:
             click.echo(_line_of_unread(callback, owner))
-    if not ids:
+    is_any = bool(found.assets or found.unread)
+    if not is_any:
         note("there is none")
-    ctx.exit(1 if ids else 0)
+    ctx.exit(1 if is_any else 0)
 
 
-def _record(asset: Asset, owner: Generation, seconds_left: float) -> dict[str, object]:
+def _record(risky: RiskyAsset) -> dict[str, object]:
+    asset, owner = risky.asset, risky.owner
     return {
         "generation": owner.id,
         "index": asset.index,
         "provider": owner.provider,
         "prompt": links_hidden(owner.prompt),
         "deadline": iso(asset.deadline),
-        "seconds_left": round(seconds_left, 1),
+        "seconds_left": round(risky.left.total_seconds(), 1),
         "tries": asset.tries,
         "renewals": asset.renewals,
-        "deadline_proven": end_is_proven(owner.provider, asset),
+        "deadline_proven": risky.is_proven,
         "reason": asset.reason,
         "error": secrets_hidden(asset.error),
         "next_try_at": iso(asset.not_before),
@@ -87,11 +82,11 @@ def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:
     )
 
 
-def _line(asset: Asset, owner: Generation, left: timedelta) -> str:
+def _line(risky: RiskyAsset) -> str:
     # Only people need what makes numbers readable.
-    from tasks.cli.style import duration  # noqa: PLC0415
+    from tasks.cli.ui.style import duration  # noqa: PLC0415
 
-    is_proven = end_is_proven(owner.provider, asset)
+    asset, left, is_proven = risky.asset, risky.left, risky.is_proven
     if asset.kind is AssetKind.TEXT:
         ends = "is at hand"
     elif left > timedelta():
@@ -99,4 +94,4 @@ def _line(asset: Asset, owner: Generation, left: timedelta) -> str:
     else:
         ends = f"died {duration(-left)} ago" if is_proven else f"may have died {duration(-left)} ago"
     why = f"; {asset.reason}: {redact(asset.error)}" if asset.error and asset.reason else ""
-    return one_line(f"{owner.id} {asset.index}  {ends}, {asset.tries} tries{why}")
+    return one_line(f"{risky.owner.id} {asset.index}  {ends}, {asset.tries} tries{why}")

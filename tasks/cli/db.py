@@ -4,14 +4,10 @@ from functools import partial
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.style import size as in_bytes
-from worker.data_folder import folder_errors
-from worker.ledger.database import Database
-from worker.ledger.schema import upgrade as upgrade_ledger
-from worker.ledger.sizes import ledger_size
-from worker.private_files import make_private_folder
+from tasks.cli.ui.context import open_ledger, read_settings
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.style import size as in_bytes
+from tasks.usecases.ledger_tables import measure_ledger, upgrade_ledger
 
 
 @click.group()
@@ -26,16 +22,8 @@ def upgrade(as_json: bool) -> None:
 
     Doing it again changes nothing.
     """
-    settings = read_settings()
-    if settings.database_url is None:
-        data = settings.darkroom_data.absolute()
-        with folder_errors(data):
-            make_private_folder(data)
-    database = Database(settings.ledger_url)
-    try:
-        before, after = upgrade_ledger(database, partial(click.echo, err=True))
-    finally:
-        database.close()
+    upgraded = upgrade_ledger(read_settings(), partial(click.echo, err=True))
+    before, after = upgraded.before, upgraded.after
     if as_json:
         print_json({"before": before, "after": after})
     elif before == after:
@@ -51,8 +39,8 @@ def size(as_json: bool) -> None:
 
     Every row is counted, which takes minutes in a large ledger and holds up nobody.
     """
-    with open_ledger() as ledger:
-        whole = ledger_size(ledger.database)
+    with open_ledger() as here:
+        whole = measure_ledger(here)
     if as_json:
         tables = {one.name: {"rows": one.rows, "bytes": one.bytes} for one in whole.tables}
         print_json({"bytes": whole.bytes, "free": whole.free, "tables": tables})

@@ -1,19 +1,15 @@
 """`darkroom list`: the newest generations, or those of one state or batch."""
 
-from collections.abc import Iterator, Sequence
-
 import click
 
-from tasks.cli.connection import open_ledger_and_settings
-from tasks.cli.output import json_option, note, one_line, print_json
-from tasks.cli.record import with_results
-from tasks.cli.scope import newest_batch
-from tasks.waiting import Wait, record_of, those_of, wait_of, waits_of
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.usecases import queries as usecase
+from tasks.usecases.queries import ListRequest
+from tasks.usecases.views import with_results
+from tasks.waiting import record_of
 from worker.generation import Generation, State
-from worker.ledger import Ledger
-from worker.redaction import redact
-
-PAGE = 500
+from worker.secrets import redact
 
 
 @click.command("list")
@@ -25,47 +21,27 @@ PAGE = 500
 @json_option
 def list_generations(state: str | None, batch: str | None, limit: int, as_json: bool) -> None:
     """List generations, the newest first."""
-    with open_ledger_and_settings() as (ledger, settings):
-        if batch is not None:
-            newest_batch(ledger, batch)  # which tells an unknown batch from an empty result
-        waits = waits_of(ledger, settings)
-        pages = _pages(ledger, State(state) if state else None, batch, limit)
+    request = ListRequest(State(state) if state else None, batch, limit, with_results=as_json)
+    with open_ledger() as here:
+        listed = usecase.list_generations(here, request)
         if as_json:
-            for page in pages:
-                _print_records(ledger, page, waits)
-        else:
-            found = [generation for page in pages for generation in page]
-            _print_table(found)
-            for wait in those_of(found, waits):
-                note(f"waiting: {one_line(redact(wait.told))}")
-            if not found:
-                note("there is none")
-
-
-def _pages(ledger: Ledger, state: State | None, batch: str | None, limit: int) -> Iterator[list[Generation]]:
-    before = None
-    while limit > 0:
-        page = ledger.queries.page(state=state, batch=batch, limit=min(limit, PAGE), before=before)
-        if not page:
+            for one in listed:
+                record = with_results(one.generation, one.assets, one.transitions)
+                print_json(record | {"waits_for": record_of(one.waits_for)})
             return
-        yield page
-        limit -= len(page)
-        before = page[-1].id
-
-
-def _print_records(ledger: Ledger, page: list[Generation], waits: Sequence[Wait]) -> None:
-    ids = [generation.id for generation in page]
-    assets, histories = ledger.queries.assets_of(ids), ledger.queries.transitions_of(ids)
-    for one in page:
-        waits_for = {"waits_for": record_of(wait_of(one, waits))}
-        print_json(with_results(one, assets[one.id], histories[one.id]) | waits_for)
+        found = list(listed)
+    _print_table([one.generation for one in found])
+    for wait in {one.waits_for.name: one.waits_for for one in found if one.waits_for is not None}.values():
+        note(f"waiting: {one_line(redact(wait.told))}")
+    if not found:
+        note("there is none")
 
 
 def _print_table(generations: list[Generation]) -> None:
     # Only people need what draws tables.
     from rich.table import Table  # noqa: PLC0415
 
-    from tasks.cli.style import console, prompt_text, state_text  # noqa: PLC0415
+    from tasks.cli.ui.style import console, prompt_text, state_text  # noqa: PLC0415
 
     several = len({one.provider for one in generations}) > 1
     table = Table.grid(padding=(0, 2), expand=True)

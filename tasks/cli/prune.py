@@ -1,12 +1,10 @@
 """`darkroom prune`: what the worker does each hour, now."""
 
-from collections import Counter
-
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, note, print_json
-from worker.errors import ConfigurationError
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.usecases import prune as usecase
 
 #: what a row of each table stands for
 _WORDS = {
@@ -27,22 +25,12 @@ def prune(dry_run: bool, as_json: bool) -> None:
     As a worker does each hour: what is older than DARKROOM_KEEP_DAYS and needed no more. Generations, assets, charges
     and their history stay, and so does what still waits for somebody.
     """
-    settings = read_settings()
-    if settings.keep is None:
-        raise ConfigurationError("DARKROOM_KEEP_DAYS is 0, so everything is kept: set it to a number of days to prune")
-    with open_ledger() as ledger:
-        before = ledger.database.clock() - settings.keep
-        gone: Counter[str] = Counter()
-        if dry_run:
-            gone.update(ledger.pruning.count(before))
-        else:
-            from tasks.prune import bites  # noqa: PLC0415 - it imports Celery, which reads the settings
-
-            for bite in bites(ledger, before):
-                gone.update(bite)
+    with open_ledger() as here:
+        pruned = usecase.prune(here, dry_run=dry_run)
+    counts = {name: pruned.rows.get(name, 0) for name in _WORDS}
     if as_json:
-        print_json({"before": before.isoformat(), "dry_run": dry_run, "rows": {name: gone[name] for name in _WORDS}})
+        print_json({"before": pruned.before.isoformat(), "dry_run": dry_run, "rows": counts})
         return
     for name, words in _WORDS.items():
-        click.echo(f"{gone[name]:>12,}  {words}")
-    note(f"{'would go' if dry_run else 'gone'}: what is from before {before.astimezone():%Y-%m-%d %H:%M}")
+        click.echo(f"{counts[name]:>12,}  {words}")
+    note(f"{'would go' if dry_run else 'gone'}: what is from before {pruned.before.astimezone():%Y-%m-%d %H:%M}")

@@ -1,40 +1,15 @@
 """What `darkroom reconcile` has found, for people and for programs: what is known, what is not, and what to do."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from tasks.cli.output import secrets_hidden
-from tasks.comparing import Compared
-from worker.account_keys import title_of
+from tasks.usecases.comparing import Compared
+from tasks.usecases.restore import Report
 from worker.generation import State, iso
-from worker.ledger.gate import Gate, Marker
+from worker.secrets import secrets_hidden, title_of
 
 #: ids that are shown to a person; programs get all of them
 _SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions.
-
-    `adopted`: (task_id, generation) of what was taken in.
-    """
-
-    gate: Gate | None
-    marker: Marker | None
-    no_marker: str | None
-    since: datetime
-    compared: Sequence[Compared]
-    callbacks: Sequence[int]
-    queued: int
-    opened: bool = False
-    adopted: Sequence[tuple[str, str]] = ()
-
-    @property
-    def is_stopped(self) -> bool:
-        return self.gate is not None and self.gate.closed_at is not None
 
 
 def lines(report: Report) -> Iterator[str]:

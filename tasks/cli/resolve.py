@@ -2,19 +2,13 @@
 
 import click
 
-from tasks.cli.connection import open_ledger, open_services, ring
-from tasks.cli.output import json_option, print_json
-from tasks.cli.who import who
-from worker.account_keys import DEFAULT_ACCOUNT
-from worker.errors import NotFound
-from worker.ledger.unclear import Decision, Person
-from worker.services import Services
-
-_DONE = {
-    Decision.CHARGED: "failed: it was charged, and there is no result",
-    Decision.NOT_CHARGED: "failed: it was not charged; `darkroom retry` submits it again",
-    Decision.RESUBMIT: "queued: it is submitted again",
-}
+from tasks.cli.ui.context import open_ledger, open_services
+from tasks.cli.ui.operator import who
+from tasks.cli.ui.output import json_option, print_json
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases import resolve as usecase
+from tasks.usecases.person import person
+from tasks.usecases.resolve import Decision, ResolveRequest, TaskRequest
 
 
 @click.command()
@@ -38,30 +32,17 @@ def resolve(
     decision = Decision.CHARGED if charged else Decision.NOT_CHARGED if not_charged else Decision.RESUBMIT
     if task_id is not None and (decision is not Decision.CHARGED or len(generation_ids) > 1 or not task_id.strip()):
         raise click.UsageError("--task-id goes with --charged and one GENERATION")
-    chosen, person = list(dict.fromkeys(generation_ids)), Person(who(), " ".join(why.split()))
+    by = person(who(), why)
     if task_id is None:
-        with open_ledger() as ledger:
-            ledger.unclear.resolve(chosen, decision, person)
+        with open_ledger() as here:
+            resolved = usecase.resolve(here, ResolveRequest(generation_ids, decision, by))
     else:
-        with open_services() as here:
-            _check_task(here, chosen[0], task_id)
-            here.ledger.unclear.resolve(chosen, decision, person, task_id)
-    message = _DONE[decision] if task_id is None else f"submitted: it is task {task_id}, which is asked for now"
-    for generation_id in chosen:
+        with open_services() as services:
+            resolved = usecase.resolve_to_task(services, TaskRequest(generation_ids[0], task_id, by))
+    for generation_id in resolved.generation_ids:
         if as_json:
-            facts = {"decision": decision, "by": person.name, "why": person.why, "task_id": task_id}
-            print_json({"id": generation_id, **facts, "message": message})
+            facts = {"decision": resolved.decision, "by": by.name, "why": by.why, "task_id": task_id}
+            print_json({"id": generation_id, **facts, "message": resolved.message})
         else:
-            click.echo(f"{generation_id} {message}")
-    ring(*(["poll"] if task_id else []), "dispatch")
-
-
-def _check_task(here: Services, generation_id: str, task_id: str) -> None:
-    """Raise NotFound for a task that the provider does not know: adopted, it would soon be a failure."""
-    (generation,) = here.ledger.queries.get([generation_id])
-    provider = here.provider(generation.provider, generation.account)
-    if task_id not in provider.fetch([task_id]):
-        account = generation.account or DEFAULT_ACCOUNT
-        # Each account knows its own tasks and no others.
-        whose = "" if account == DEFAULT_ACCOUNT else f" of its account {account}"
-        raise NotFound(f"{provider.title} knows no task {task_id}{whose}: copy its id again; nothing was changed")
+            click.echo(f"{generation_id} {resolved.message}")
+    ring(*resolved.wakes)

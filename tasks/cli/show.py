@@ -9,15 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.candidates import perhaps
-from tasks.cli.connection import open_ledger_and_settings
-from tasks.cli.output import json_option, links_hidden, one_line, print_json, secrets_hidden
-from tasks.cli.record import of_story
-from tasks.cli.style import MARK, console, duration, size, state_text, what
-from tasks.waiting import Wait, record_of, wait_of, waits_of
-from worker.account_keys import DEFAULT_ACCOUNT
+from tasks.cli.ui.candidates import perhaps
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.output import json_option, one_line, print_json
+from tasks.cli.ui.style import MARK, console, duration, size, state_text, what
+from tasks.usecases import queries as usecase
+from tasks.usecases.queries import Story
+from tasks.usecases.views import of_story
+from tasks.waiting import Wait, record_of
 from worker.generation import Asset, Generation, State, iso
-from worker.ledger.queries import Story
+from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
 
 #: what the moves between states tell already
 _TOLD = "generation."
@@ -33,10 +34,9 @@ _WIDTH = 100
 @json_option
 def show(generation_id: str, as_json: bool) -> None:
     """Tell everything about one generation."""
-    with open_ledger_and_settings() as (ledger, settings):
-        story = ledger.queries.story(generation_id)
-        asked_again_at = ledger.deciding.awaited([generation_id]).get(generation_id)
-        waits_for = wait_of(story.generation, waits_of(ledger, settings))
+    with open_ledger() as here:
+        details = usecase.show(here, generation_id)
+    story, asked_again_at, waits_for = details.story, details.asked_again_at, details.waits_for
     if as_json:
         waits = {"waits_for": record_of(waits_for)}
         print_json({**of_story(story), "asked_again_at": iso(asked_again_at), **waits})

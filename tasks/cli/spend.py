@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import click
 
-from tasks.cli.connection import open_ledger, read_settings
-from tasks.cli.output import json_option, note, one_line, print_json
-from tasks.cli.span import read_span
-from worker.budget_days import first_day
-from worker.ledger.spending import By, Spent, Standing
-from worker.prices import Prices, as_text
+from tasks.cli.ui.context import open_ledger
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.usecases import spend as usecase
+from tasks.usecases.spend import By, SpendRequest, Spent, Standing
+from worker.pricing import Prices, as_text
 
 _AMOUNTS = ("known", "possible", "reserved", "total")
 
@@ -32,32 +32,28 @@ _AMOUNTS = ("known", "possible", "reserved", "total")
     help="Only what was submitted in that time, in whole days (DARKROOM_TIMEZONE).",
 )
 @json_option
-def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
+def spend(by: str, since: timedelta, as_json: bool) -> None:
     """Tell what was spent, and what the budgets have left.
 
     Known is paid for; possible may have been taken by a provider that gave no clear answer; reserved is under way. All
     three count against a cap.
     """
-    settings = read_settings()
-    prices = settings.prices
-    with open_ledger() as ledger:
-        first = first_day(ledger.database.clock(), since, settings.zone)
-        rows = ledger.spending.totals(By(by), first)
-        caps = ledger.spending.standings(prices) if prices else []
-        assumed = ledger.spending.assumed(first)
-    total = Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in ("known", "late", "possible",
-                                                                                         "reserved")))  # fmt: skip
+    with open_ledger() as here:
+        spending = usecase.spend(here, SpendRequest(By(by), since))
+        timezone = here.settings.darkroom_timezone
+    prices, rows, total = spending.prices, spending.rows, spending.total
     if as_json:
         print_json({
             "currency": prices.currency if prices else None,
-            "since": first.isoformat(),
-            "timezone": settings.darkroom_timezone,
+            "since": spending.first.isoformat(),
+            "timezone": timezone,
             "by": by,
             "rows": [{"key": row.key, "name": row.name, **_amounts(row)} for row in rows],
             "total": _amounts(total),
-            "caps": [_cap(cap) for cap in caps],
+            "caps": [_cap(cap) for cap in spending.caps],
             "assumed": [
-                {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)} for one in assumed
+                {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)}
+                for one in spending.assumed
             ],
         })  # fmt: skip
         return
@@ -66,14 +62,14 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:  # fmt: skip
     if rows:
         _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
     else:
-        note(f"nothing was spent since {first}")
-    for one in assumed:
+        note(f"nothing was spent since {spending.first}")
+    for one in spending.assumed:
         note(
             f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor of "
             f"{', '.join(one.extras)}, as the price file had none"
         )
-    if prices and caps:
-        _print_caps(prices, caps)
+    if prices and spending.caps:
+        _print_caps(prices, spending.caps)
 
 
 def _amounts(row: Spent) -> dict[str, str]:
@@ -88,7 +84,7 @@ def _cap(cap: Standing) -> dict[str, object]:
 def _print_totals(by: str, rows: Sequence[Spent]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from tasks.cli.style import console  # noqa: PLC0415
+    from tasks.cli.ui.style import console  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(by, overflow="fold")
@@ -104,7 +100,7 @@ def _print_totals(by: str, rows: Sequence[Spent]) -> None:
 def _print_caps(prices: Prices, caps: Sequence[Standing]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from tasks.cli.style import console  # noqa: PLC0415
+    from tasks.cli.ui.style import console  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"budget ({prices.currency})", overflow="fold")

@@ -4,34 +4,43 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
-from tasks.cli.assumed import assumed_in
-from tasks.cli.connection import open_services, ring
-from tasks.cli.file_format import LARGEST
-from tasks.cli.odd_prompts import oddities_of, tell_oddities
-from tasks.cli.options import FirstOperation, read_options
-from tasks.cli.output import json_option, note, print_json
-from tasks.cli.progress import follow
-from tasks.cli.prompt_file import Entry, read_entries
-from tasks.cli.record import of_generation
-from tasks.cli.scope import BatchScope, FamilyScope
-from tasks.cli.submission import begun
-from tasks.cli.submission_note import digest_in
-from tasks.cli.wishes import Defaults, from_entries, on_parent
+from tasks.cli.ui.context import open_services
+from tasks.cli.ui.options import FirstOperation, read_options
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.progress import follow
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.prompt_file import read_file
+from tasks.usecases.scope import BatchScope, FamilyScope
+from tasks.usecases.submission import Repetition, digest_in
+from tasks.usecases.submit import (
+    DEFAULT_PROVIDER,
+    Defaults,
+    FollowUpRequest,
+    SubmitRequest,
+    SubmitResult,
+    check,
+)
+from tasks.usecases.submit import (
+    submit as submit_checked,
+)
+from tasks.usecases.views import of_generation
 from tasks.waiting import waits_of
-from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, RequestInvalid
-from worker.generation import Generation, Operation
-from worker.ledger.creation import NewGeneration
-from worker.providers import PROVIDERS
+from worker.errors import DarkroomError
+from worker.generation import Operation
 from worker.services import Services
+from worker.steps import Step
 
 STDIN = "-"
 _STDIN_NAME = "standard input"
+#: so many warnings are told one by one
+_TOLD = 10
 
 
 def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
@@ -50,7 +59,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     help="One prompt per line, or one JSON object per line: prompt, key, options, follow_up, priority, provider, "
     "operation.",
 )
-@click.option("--provider", default=next(iter(PROVIDERS)), show_default=True, help="Who shall make them.")
+@click.option("--provider", default=DEFAULT_PROVIDER, show_default=True, help="Who shall make them.")
 @click.option(
     "--operation",
     type=FirstOperation(),
@@ -103,35 +112,36 @@ def submit(
     )
     if anew and submission_id is not None:
         raise click.UsageError("give either --new or --submission")
-    defaults = Defaults(provider, Operation(operation or Operation.IMAGINE), options, follow_up, priority)
     with open_services() as here:
+        request: SubmitRequest | FollowUpRequest
         if parent is not None and action is not None:
             prompt = prompts[0].strip() if prompts else None
-            wanted, named = [on_parent(here, parent, action, defaults, prompt=prompt, key=key)], None
-            odd: list[list[str]] = [[]]
+            request = FollowUpRequest(
+                parent_id=parent, action=action, prompt=prompt, key=key, options=options, follow_up=follow_up,
+                priority=priority,
+            )  # fmt: skip
         else:
-            entries = _entries(prompts, source, key)
-            wanted = from_entries(here, entries, defaults)
-            odd = oddities_of(entries)
-            named = batch or _file_stem(source)
-        tell_oddities(odd)
-        batch_name = named or (f"{here.clock():%Y-%m-%d-%H%M%S}" if _are_many(source, prompts) else None)
-        with begun(here, wanted, named, given_id=submission_id, anew=anew) as submission:
-            made = submission.write(batch_name)
-            _print(made, odd, as_json=as_json)
-            submission.forget()
-        batch_id = next((generation.batch_id for generation in made if generation.batch_id), None)
-        if batch_id:
-            note(f"{len(made)} in {batch_id}; follow them with `darkroom watch {batch_id}`")
-        _tell_if_stopped(here)
-        _tell_what_is_assumed(here, wanted)
-        ring("dispatch")
+            request = SubmitRequest(
+                entries=_entries(prompts, source, key),
+                defaults=Defaults(
+                    provider=provider, operation=Operation(operation or Operation.IMAGINE), options=options,
+                    follow_up=follow_up, priority=priority,
+                ),
+                batch=batch or _file_stem(source),
+                is_batch=_are_many(source, prompts),
+            )  # fmt: skip
+        checked = check(here, request)
+        _tell_warnings(checked.warnings)
+        result = submit_checked(
+            here, checked, Repetition(submission_id, anew), deliver=partial(_print, as_json=as_json), tell=note
+        )
+        if result.batch_id:
+            note(f"{len(result.generations)} in {result.batch_id}; follow them with `darkroom watch {result.batch_id}`")
+        for sentence in result.waits:
+            note(sentence)
+        ring(Step.DISPATCH)
         if then_watch:
-            whole_batch = batch_id is not None and all(generation.batch_id == batch_id for generation in made)
-            ids = [generation.id for generation in made]
-            scope = BatchScope(here.ledger, str(batch_id)) if whole_batch else FamilyScope(here.ledger, ids)
-            is_archived = follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings))
-            ctx.exit(0 if is_archived else 1)
+            ctx.exit(0 if _follow(here, result, as_json=as_json) else 1)
 
 
 def _refuse_contradictions(
@@ -160,22 +170,14 @@ def _refuse_contradictions(
 def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None) -> list[Entry]:
     if tuple(prompts) == (STDIN,):
         source = sys.stdin.buffer
-    if source is None:
-        many = len(prompts) > 1
-        return [
-            Entry(f"prompt {number}" if many else "", prompt.strip(), key)
-            # One that needs no prompt is given none.
-            for number, prompt in enumerate(prompts or ("",), start=1)
-        ]
-    # One byte more, so that it shows where it is too long; what never ends is read no further.
-    entries = read_entries(_name(source), source.read(LARGEST + 1))
-    seen: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.key is not None and entry.key in seen:
-            raise RequestInvalid(f"{entry.where}: the key {entry.key!r} stands already in {seen[entry.key].where}")
-        if entry.key is not None:
-            seen[entry.key] = entry
-    return entries
+    if source is not None:
+        return read_file(_name(source), source)
+    many = len(prompts) > 1
+    return [
+        Entry(Place(f"prompt {number}" if many else ""), prompt.strip(), key)
+        # One that needs no prompt is given none.
+        for number, prompt in enumerate(prompts or ("",), start=1)
+    ]
 
 
 def _file_stem(source: BinaryIO | None) -> str | None:
@@ -187,9 +189,18 @@ def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
     return source is not None or len(prompts) > 1 or STDIN in prompts
 
 
-def _print(made: Sequence[Generation], odd: Sequence[Sequence[str]], *, as_json: bool) -> None:
+def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
+    """The first ones, and how many more there are."""
+    told = [sentence for sentences in warnings for sentence in sentences]
+    for sentence in told[:_TOLD]:
+        note(f"warning: {one_line(sentence)}")
+    if len(told) > _TOLD:
+        note(f"warning: {len(told) - _TOLD} more of such (--json tells all of them)")
+
+
+def _print(result: SubmitResult, *, as_json: bool) -> None:
     try:
-        for generation, warnings in zip(made, odd, strict=True):
+        for generation, warnings in zip(result.generations, result.warnings, strict=True):
             if as_json:
                 print_json(of_generation(generation) | {"warnings": warnings})
             else:
@@ -205,22 +216,12 @@ def _print(made: Sequence[Generation], odd: Sequence[Sequence[str]], *, as_json:
         ) from error
 
 
-def _tell_if_stopped(here: Services) -> None:
-    # All is saved and told: a ledger that is away now makes no failure of it.
-    with suppress(LedgerUnavailable):
-        if (gate := here.ledger.gates.look()) and gate.complaint:
-            note(f"saved, but {gate.complaint}")
-
-
-def _tell_what_is_assumed(here: Services, wanted: Sequence[NewGeneration]) -> None:
-    try:
-        prices = here.prices
-    except ConfigurationError as error:
-        # Also all is saved here; the workers need the file before anything goes.
-        note(f"saved, but nothing is submitted before this is mended: {error}")
-        return
-    for sentence in assumed_in(wanted, prices, here.settings.darkroom_prices) if prices else ():
-        note(sentence)
+def _follow(here: Services, result: SubmitResult, *, as_json: bool) -> bool:
+    """Whether all were archived in the end."""
+    ids = [one.id for one in result.generations]
+    whole = result.batch_id is not None and all(one.batch_id == result.batch_id for one in result.generations)
+    scope = BatchScope(here.ledger, str(result.batch_id)) if whole else FamilyScope(here.ledger, ids)
+    return follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings))
 
 
 def _name(source: BinaryIO) -> str:

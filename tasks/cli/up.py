@@ -7,18 +7,15 @@ from contextlib import closing
 
 import click
 
-from tasks.cli.checks import examine_broker
-from tasks.cli.connection import data_folder, use_environment
-from tasks.cli.finding import Verdict
-from tasks.cli.output import json_option, note, print_json
-from worker.embedded import Embedded, embedded, procfile_commands
+from tasks.cli.doctor.checks import examine_broker
+from tasks.cli.doctor.finding import Verdict
+from tasks.cli.ui.context import data_folder, use_environment
+from tasks.cli.ui.output import json_option, note, print_json
+from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_line, procfile_commands
 from worker.errors import ConfigurationError
-from worker.processes import print_line
 from worker.providers import PROVIDERS
-from worker.servers import BUCKET
 from worker.services import Services
 from worker.settings import Settings, load_settings
-from worker.stop_signals import StopSignals
 
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 

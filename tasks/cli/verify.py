@@ -1,26 +1,21 @@
 """`darkroom verify`: a year later, is everything still there, and is it what was stored?"""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tasks.cli.audit import Findings, look_for_orphans, read_again
-from tasks.cli.connection import open_services
-from tasks.cli.output import json_option, note, one_line, print_json, secrets_hidden
-from tasks.cli.repair import put_back
-from tasks.cli.scope import newest_batch
-from tasks.cli.span import read_span
-from tasks.cli.style import console
-from worker.errors import DarkroomError
-from worker.generation import Asset
-from worker.ledger import Ledger
-from worker.ledger.inventory import Extent
-from worker.redaction import redact
-from worker.services import Services
+from tasks.cli.ui.context import open_services
+from tasks.cli.ui.duration_option import read_span
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.style import console
+from tasks.usecases import verify as usecase
+from tasks.usecases.verify import Verification, VerifyRequest
+from worker.errors import RequestInvalid
+from worker.secrets import redact, secrets_hidden
 
 #: seconds between two lines about the progress where no bar can be drawn
 _PAUSE = 10.0
@@ -41,38 +36,17 @@ def verify(
     Names objects that are missing or changed, and those in the bucket that belong to no generation (orphaned; only if
     nothing narrows the search). Exit code 1 if there are any that could not be repaired.
     """
-    if sum(given is not None for given in (batch, since, sample)) > 1:
-        raise click.UsageError("give only one of --batch, --since and --sample")
-    found = Findings()
+    try:
+        request = VerifyRequest(batch, since, sample, repair)
+    except RequestInvalid as error:
+        raise click.UsageError(str(error)) from error
     with open_services() as here:
-        total, pages = _chosen(here.ledger, batch, since, sample)
-        here.archive.check()
-        with _progress(total) as tick:
-            read_again(here.archive, pages, found, tick)
-        is_whole = batch is None and since is None and sample is None
-        if is_whole:
-            look_for_orphans(here.archive, here.ledger.inventory, found)
-        failed = _repaired(here, found) if repair else None
+        verification = usecase.verify(here, request, _progress)
     if as_json:
-        print_json(_document(found, failed))
+        print_json(_document(verification))
     else:
-        _print_lines(found, failed, is_whole=is_whole)
-    wrong = failed if failed is not None else {**found.missing, **found.changed}
-    ctx.exit(1 if wrong or found.orphaned or found.unread else 0)
-
-
-def _chosen(
-    ledger: Ledger, batch: str | None, since: timedelta | None, sample: int | None
-) -> tuple[int, Iterable[list[Asset]]]:
-    inventory = ledger.inventory
-    if sample is not None:
-        assets = inventory.sample(sample)
-        return len(assets), [assets]
-    extent = Extent(
-        newest_batch(ledger, batch) if batch is not None else None,
-        ledger.database.clock() - since if since is not None else None,
-    )
-    return inventory.count(extent), inventory.pages(extent)
+        _print_lines(verification, is_whole=request.is_whole)
+    ctx.exit(0 if verification.is_intact else 1)
 
 
 @contextmanager
@@ -96,59 +70,38 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     yield tick
 
 
-def _repaired(here: Services, found: Findings) -> dict[str, str]:
-    """Put back what can be; why the others could not."""
-    failed = {}
-    for state, keys in (("missing", found.missing), ("changed", found.changed)):
-        for key, assets in keys.items():
-            reason = _put_back(here, assets, state)
-            if reason is not None:
-                failed[key] = redact(reason)
-    return failed
-
-
-def _put_back(here: Services, assets: list[Asset], state: str) -> str | None:
-    reason = None
-    for asset in assets:
-        try:
-            put_back(here, asset, state)
-        except DarkroomError as error:
-            reason = reason or str(error)
-        else:
-            return None
-    return reason
-
-
-def _document(found: Findings, failed: Mapping[str, str] | None) -> dict[str, object]:
+def _document(verification: Verification) -> dict[str, object]:
     document: dict[str, object] = {
-        "checked": found.checked,
-        "missing": list(found.missing),
-        "changed": list(found.changed),
-        "orphaned": found.orphaned,
-        "unread": secrets_hidden(found.unread),
-        "rejected": found.rejected,
+        "checked": verification.checked,
+        "missing": list(verification.missing),
+        "changed": list(verification.changed),
+        "orphaned": verification.orphaned,
+        "unread": secrets_hidden(verification.unread),
+        "rejected": verification.rejected,
     }
+    failed = verification.not_repaired
     if failed is not None:
-        damaged = (*found.missing, *found.changed)
-        document |= {"repaired": [key for key in damaged if key not in failed], "not_repaired": failed}
+        document |= {"repaired": [key for key in verification.damaged if key not in failed], "not_repaired": failed}
     return document
 
 
-def _print_lines(found: Findings, failed: Mapping[str, str] | None, *, is_whole: bool) -> None:
-    for state, keys in (("missing", found.missing), ("changed", found.changed)):
+def _print_lines(verification: Verification, *, is_whole: bool) -> None:
+    failed = verification.not_repaired
+    for state, keys in (("missing", verification.missing), ("changed", verification.changed)):
         for key, assets in keys.items():
             end = ""
             if failed is not None:
                 end = f"; not repaired: {failed[key]}" if key in failed else "; repaired"
             owners = ", ".join(dict.fromkeys(asset.generation_id for asset in assets))
             click.echo(one_line(f"{state:<8}  {key}  of {owners}{end}"))
-    for key, reason in found.unread.items():
+    for key, reason in verification.unread.items():
         click.echo(one_line(f"unread    {key}: {redact(reason)}"))
-    for key in found.orphaned:
+    for key in verification.orphaned:
         click.echo(one_line(f"orphaned  {key}"))
-    counts = [f"{len(found.missing):,} missing", f"{len(found.changed):,} changed"]
-    counts += [f"{len(found.unread):,} could not be read"] if found.unread else []
-    counts += [f"{len(found.orphaned):,} orphaned"] if is_whole else []
-    click.echo(f"{found.checked:,} results read: {', '.join(counts)}")
-    if found.rejected:
-        note(f"besides, {len(found.rejected):,} files that were refused are kept aside, such as {found.rejected[0]}")
+    counts = [f"{len(verification.missing):,} missing", f"{len(verification.changed):,} changed"]
+    counts += [f"{len(verification.unread):,} could not be read"] if verification.unread else []
+    counts += [f"{len(verification.orphaned):,} orphaned"] if is_whole else []
+    click.echo(f"{verification.checked:,} results read: {', '.join(counts)}")
+    if verification.rejected:
+        count, first = len(verification.rejected), verification.rejected[0]
+        note(f"besides, {count:,} files that were refused are kept aside, such as {first}")

@@ -29,7 +29,7 @@ from tests.bench.receiver import durable_postgres, show
 from tests.webhook.receiving import new_attempt, path_of
 from tests.webhook.serving import REFUSED_BROKER, served
 from worker.ledger.database import Database
-from worker.ledger.schema import upgrade
+from worker.ledger.migrations import upgrade
 
 COUNT = 50_000
 #: seconds between two callbacks

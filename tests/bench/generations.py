@@ -15,7 +15,9 @@ import redis
 from tests.bench.machine import Machine, cpu_seconds, machine
 from tests.bench.receiver import valkey
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
+from worker.steps import Step
+from worker.wakeup import ring
 
 #: seconds
 _PATIENCE = 300
@@ -31,17 +33,15 @@ def cpu_per_generation(count: int) -> float:
 
 
 def archive(running: Machine, count: int) -> None:
-    from worker.bells import ring  # noqa: PLC0415  Celery reads the settings when it is imported
-
     ledger = running.services.ledger
     requests = (GenerationRequest(Operation.IMAGINE, f"tiny: number {number}") for number in range(count))
-    made = ledger.creation.create([NewGeneration("acedata", request) for request in requests], "bench")
+    made = ledger.generations.create([NewGeneration("acedata", request) for request in requests], "bench")
     batch = str(made[0].batch_id)
-    ring("dispatch")
+    ring(Step.DISPATCH)
     deadline = time.monotonic() + _PATIENCE
-    while ledger.queries.counts(batch) != {State.ARCHIVED: count}:
+    while ledger.generations.counts(batch) != {State.ARCHIVED: count}:
         if time.monotonic() > deadline:
-            raise SystemExit(f"not archived after {_PATIENCE} s: {ledger.queries.counts(batch)}")
+            raise SystemExit(f"not archived after {_PATIENCE} s: {ledger.generations.counts(batch)}")
         time.sleep(0.2)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from tasks.cli.connection import use_environment, without_services
-from worker.embedded import embedded, procfile_commands
-from worker.processes import Child
-from worker.servers import LOOPBACK, free_port, http_answers
+from tasks.cli.ui.context import use_environment, without_services
+from worker.embedded.machine import embedded, procfile_commands
+from worker.embedded.processes import Child
+from worker.embedded.servers import LOOPBACK, free_port, http_answers
 from worker.services import Services
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 #: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
 _ROLES = {"webhook": "receiver", "worker@%h": "worker", "clock@%h": "clock"}
@@ -63,7 +63,7 @@ def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
             **settings,
         }
         with embedded(Path(folder), env, say=_quietly, on_output=_quietly) as running:
-            options = ("--port", str(provider), "--delay", "0.2", "--size", "16")
+            options = ("--port", str(provider), "--delay", "0.2", "--size", "16", "--quiet")
             command = (sys.executable, "-m", "webhook.sandbox", *options)
             ready = partial(http_answers, LOOPBACK, provider, "/livez")
             running.supervisor.start(Child("sandbox", command, running.env, ready))

@@ -23,18 +23,19 @@ from typing import Any
 import psycopg
 from sqlalchemy import event, make_url
 
-from tasks.cli.progress import picture_of
-from tasks.cli.scope import BatchScope, newest_batch
+from tasks.cli.ui.progress import picture_of
+from tasks.usecases.scope import BatchScope
+from tasks.usecases.selection import newest_batch
 from tests import postgres
 from tests.bench.receiver import show
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
-from worker.ledger.inventory import Extent
-from worker.ledger.schema import upgrade
-from worker.ledger.spending import By
-from worker.ledger.submissions import Submitted
-from worker.prices import Caps, Prices, Rule
+from worker.ledger.assets import Extent
+from worker.ledger.budget import By
+from worker.ledger.dispatch import Limits
+from worker.ledger.migrations import upgrade
+from worker.ledger.submission import Submitted
+from worker.pricing.prices import Caps, Prices, Rule
 
 COUNT, FEW = 1_000_000, 1_000
 OLD = 50
@@ -183,7 +184,7 @@ def fill(url: str, count: int) -> float:
                 last = min(first + _BITE - 1, rows)
                 connection.execute(statement.replace("{first}", str(first)).replace("{last}", str(last)))
         if kind == "postgresql":
-            while ledger.counting.fold():
+            while ledger.maintenance.fold_counts():
                 pass
             connection.execute("VACUUM ANALYZE")
     return time.monotonic() - began
@@ -195,13 +196,13 @@ class Questions:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._claims: list[Any] = []
-        self._old = ledger.queries.page(batch="batch_old")
+        self._old = ledger.generations.page(batch="batch_old")
         self._watched = BatchScope(ledger, "batch_big")
-        self._watched._last = ledger.queries.last_move(is_settled=True)
-        self._cancelled = iter(ledger.queries.page(state=State.QUEUED, limit=200))
+        self._watched._last = ledger.generations.last_move(is_settled=True)
+        self._cancelled = iter(ledger.generations.page(state=State.QUEUED, limit=200))
 
     def all(self) -> Mapping[str, Callable[[], object]]:
-        ledger, queries = self.ledger, self.ledger.queries
+        ledger, queries = self.ledger, self.ledger.generations
         now = ledger.database.clock()
         before = self._old[10].id
         found: dict[str, Callable[[], object]] = {
@@ -232,10 +233,10 @@ class Questions:
                 f"watch {batch}, is it done": scope.is_done,
                 f"counts of {batch}": lambda batch=batch: queries.counts(batch),
                 f"verify --batch {batch}, first page": lambda batch=batch: next(
-                    ledger.inventory.pages(Extent(batch)), None
+                    ledger.assets.stored_pages(Extent(batch)), None
                 ),
             }
-        assets = self.ledger.inventory
+        assets = self.ledger.assets
         since = Extent(since=now - timedelta(minutes=30))
         return found | {
             "watch batch_old --json, first look": lambda: BatchScope(ledger, "batch_old").moves(is_last=False),
@@ -248,51 +249,51 @@ class Questions:
             "verify --since, first page": lambda: next(assets.pages(since), None),
             "verify --since, count": lambda: assets.count(since),
             "verify --sample 100": lambda: assets.sample(100),
-            "doctor: slowed": ledger.accounts.slowed,
-            "doctor: other providers": lambda: ledger.accounts.open_at_others(["kie"]),
-            "doctor: stranded": lambda: ledger.accounts.stranded({"kie": ["default"]}),
+            "doctor: slowed": ledger.dispatch.throttled_accounts,
+            "doctor: other providers": lambda: ledger.dispatch.open_at_others(["kie"]),
+            "doctor: stranded": lambda: ledger.dispatch.unreachable({"kie": ["default"]}),
             "doctor: overdue": lambda: queries.page(state=State.SUBMITTED, limit=1000),
-            "doctor: subscribers": lambda: ledger.notifying.troubled(lambda _: True),
-            "doctor: budgets": lambda: ledger.spending.standings(_PRICES),
-            "doctor: heartbeats": ledger.watching.heartbeats,
-            "doctor: gate": ledger.gates.look,
-            "assets that wait": lambda: queries.waiting_assets(5000),
-            "at-risk": lambda: queries.at_risk(now),
-            "unconfirmed": ledger.unclear.all,
-            "dead callbacks": queries.dead_callbacks,
-            "dead events": lambda: ledger.dead_letters.events(1000),
-            "dead assets": lambda: ledger.dead_letters.assets(1000),
-            "dead follow-ups": lambda: ledger.following.refused(1000),
+            "doctor: subscribers": lambda: ledger.events.failing_subscribers(lambda _: True),
+            "doctor: budgets": lambda: ledger.budgets.standings(_PRICES),
+            "doctor: heartbeats": ledger.maintenance.heartbeats,
+            "doctor: gate": ledger.restore.state,
+            "assets that wait": lambda: ledger.assets.waiting(5000),
+            "at-risk": lambda: ledger.assets.at_risk(now),
+            "unconfirmed": ledger.submissions.unconfirmed,
+            "dead callbacks": ledger.callbacks.dead,
+            "dead events": lambda: ledger.events.dead(1000),
+            "dead assets": lambda: ledger.assets.dead(1000),
+            "dead follow-ups": lambda: ledger.generations.refused_follow_ups(1000),
             **{
-                f"spend --by {by}": lambda by=by: ledger.spending.totals(by, (now - timedelta(hours=1)).date())
+                f"spend --by {by}": lambda by=by: ledger.budgets.totals(by, (now - timedelta(hours=1)).date())
                 for by in By
             },
-            "sweep: due": ledger.watching.due,
-            "sweep: expire": ledger.submissions.expire,
-            "sweep: note_risks": lambda: ledger.archiving.note_risks(timedelta(hours=2)),
-            "sweep: abandoned batches": ledger.creation.remove_abandoned,
-            "sweep: fold": ledger.counting.fold,
-            "dispatch, one goes": lambda: ledger.dispatching.dispatch("kie", Limits(1e6, self._room())),
+            "sweep: due": ledger.maintenance.due,
+            "sweep: expire": ledger.submissions.mark_lost_unconfirmed,
+            "sweep: note_risks": lambda: ledger.assets.note_risks(timedelta(hours=2)),
+            "sweep: abandoned batches": ledger.generations.remove_abandoned,
+            "sweep: fold": ledger.maintenance.fold_counts,
+            "dispatch, one goes": lambda: ledger.dispatch.run("kie", Limits(1e6, self._room())),
             "submit: claim": self._claim,
             "submit: record": self._record,
-            "ingest: claim": lambda: ledger.inbox.claim(100, _MINUTE),
-            "poll: silent": lambda: ledger.watching.silent(100, _MINUTE, _MINUTE),
-            "archive: claim": lambda: ledger.archiving.claim(10, _MINUTE),
-            "follow_up: due": lambda: ledger.following.due(50),
-            "manifest: claim": lambda: ledger.manifests.claim(_MINUTE),
-            "notify: claim": lambda: ledger.notifying.claim(["shop"], 8, _MINUTE),
-            "cancel one": lambda: ledger.deciding.cancel([next(self._cancelled).id]),
-            "delete: obstacles": lambda: ledger.deleting.obstacles([one.id for one in self._old]),
-            "delete: objects": lambda: ledger.deleting.objects([one.id for one in self._old]),
-            "delete: children": lambda: ledger.deleting.children([one.id for one in self._old]),
-            "prune: callbacks (none)": lambda: ledger.pruning.callbacks(now - timedelta(days=999)),
-            "prune: links (none)": lambda: ledger.pruning.links(now - timedelta(days=999)),
-            "prune: events (none)": lambda: ledger.pruning.events(now - timedelta(days=999)),
+            "ingest: claim": lambda: ledger.callbacks.claim(100, _MINUTE),
+            "poll: silent": lambda: ledger.submissions.claim_polls(100, _MINUTE, _MINUTE),
+            "archive: claim": lambda: ledger.assets.claim(10, _MINUTE),
+            "follow_up: due": lambda: ledger.generations.due_follow_ups(50),
+            "manifest: claim": lambda: ledger.assets.claim_manifest(_MINUTE),
+            "notify: claim": lambda: ledger.events.claim(["shop"], 8, _MINUTE),
+            "cancel one": lambda: ledger.generations.cancel([next(self._cancelled).id]),
+            "delete: obstacles": lambda: ledger.generations.obstacles_to_delete([one.id for one in self._old]),
+            "delete: objects": lambda: ledger.generations.objects_to_delete([one.id for one in self._old]),
+            "delete: children": lambda: ledger.generations.children([one.id for one in self._old]),
+            "prune: callbacks (none)": lambda: ledger.maintenance.prune_callbacks(now - timedelta(days=999)),
+            "prune: links (none)": lambda: ledger.maintenance.prune_links(now - timedelta(days=999)),
+            "prune: events (none)": lambda: ledger.maintenance.prune_events(now - timedelta(days=999)),
         }  # fmt: skip
 
     def _room(self) -> int:
         """For one more than are under way."""
-        counts = self.ledger.queries.counts()
+        counts = self.ledger.generations.counts()
         waiting = len(self._claims)
         return counts[State.SUBMITTED] + counts[State.UNCONFIRMED] + counts.get(State.SUBMITTING, 0) + waiting + 1
 

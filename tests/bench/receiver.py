@@ -27,8 +27,8 @@ from tests.webhook import serving
 from tests.webhook.receiving import new_attempt, path_of
 from tests.webhook.serving import Served, served
 from worker.ledger.database import Database
-from worker.ledger.schema import upgrade
-from worker.ledger.tables import callbacks
+from worker.ledger.migrations import upgrade
+from worker.ledger.schema import callbacks
 
 ROUNDS = 3
 CONNECTIONS = 64

@@ -28,8 +28,8 @@ from tests.bench.receiver import deliveries, durable_postgres, show
 from tests.webhook.dripping import Drippers
 from tests.webhook.serving import served, valkey
 from worker.ledger.database import Database
-from worker.ledger.schema import upgrade
-from worker.ledger.tables import callbacks
+from worker.ledger.migrations import upgrade
+from worker.ledger.schema import callbacks
 
 CONNECTIONS = 12
 PER_SECOND = 200

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from worker.ledger import Ledger
-from worker.ledger.schema import upgrade
+from worker.ledger.migrations import upgrade
 
 _RUNS = 9
 _ENTRY = "from tasks.cli import main; main()"

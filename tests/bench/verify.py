@@ -18,7 +18,7 @@ from tests.kept import kept
 from worker.archive import Keys
 from worker.archive.s3 import S3Archive
 from worker.ledger import Ledger
-from worker.ledger.schema import upgrade
+from worker.ledger.migrations import upgrade
 
 COUNT = 10_000
 _ENTRY = "from tasks.cli import main; main()"

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tests.chaos.findings import Findings
 from worker.generation import FINAL, State
 from worker.ledger import Ledger
-from worker.ledger.tables import assets, attempts, generations
+from worker.ledger.schema import assets, attempts, generations
 
 Bill = Mapping[str, Any]
 
@@ -73,12 +73,12 @@ def audit(
 
 def is_settled(ledger: Ledger, wishes: AbstractSet[str], ask_bill: Callable[[], Bill]) -> bool:
     """Whether nothing more will happen. One that is unconfirmed and on the bill is still to be found."""
-    counts = ledger.queries.counts()
+    counts = ledger.generations.counts()
     if sum(counts.values()) < len(wishes) or counts.keys() - FINAL - {State.UNCONFIRMED}:
         return False
-    if set(ledger.watching.due()) - {"poll"}:
+    if set(ledger.maintenance.due()) - {"poll"}:
         return False
-    unclear = {one.attempt_id for one in ledger.unclear.all()}
+    unclear = {one.attempt_id for one in ledger.submissions.unconfirmed()}
     return not unclear or unclear.isdisjoint(attempt_of(line) for line in ask_bill()["lines"])
 
 

@@ -22,10 +22,10 @@ import psutil
 
 from tests.chaos.databases import Database
 from tests.chaos.gate import Gate, gate
-from worker import processes
-from worker.embedded import Embedded, embedded, procfile_commands
-from worker.processes import Child
-from worker.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.embedded import processes
+from worker.embedded.machine import Embedded, embedded, procfile_commands
+from worker.embedded.processes import Child
+from worker.embedded.servers import BUCKET, LOOPBACK, free_port, http_answers
 
 _ROOT = Path(__file__).parents[2]
 _BROKERS = {"valkey-server", "redis-server"}
@@ -151,7 +151,7 @@ def running(
 def _provider(parts: Embedded, address: str, seed: int, delay: float) -> Child:
     port = int(address.rpartition(":")[2])
     command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--seed", str(seed))
-    options = ("--delay", str(delay), "--size", "32")
+    options = ("--delay", str(delay), "--size", "32", "--quiet")
     return Child(f"sandbox {port}", (*command, *options), parts.env, partial(http_answers, LOOPBACK, port, "/livez"))
 
 

@@ -170,7 +170,7 @@ def _by_progress(ledger: Ledger, wanted: Run) -> Callable[[Planned], None]:
 
 def _archived(ledger: Ledger) -> int:
     try:
-        return ledger.queries.counts().get(State.ARCHIVED, 0)
+        return ledger.generations.counts().get(State.ARCHIVED, 0)
     except LedgerUnavailable:
         return 0
 
@@ -203,7 +203,7 @@ def _keep(findings: Findings, ledger: Ledger, running: Machine) -> None:
     if findings.nothing_is_wrong:
         return
     named = set(re.findall(r"gen_\w+", " ".join(findings.complaints)))
-    stories = "\n\n".join(pformat(asdict(ledger.queries.story(one)), width=160) for one in sorted(named))
+    stories = "\n\n".join(pformat(asdict(ledger.generations.story(one)), width=160) for one in sorted(named))
     (running.folder / "stories.txt").write_text("\n".join([*findings.complaints, "", stories]))
     (running.folder / "provider.json").write_text(json.dumps(running.ask_provider("log"), indent=0))
 

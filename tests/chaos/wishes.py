@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from worker.errors import LedgerUnavailable
 from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
+from worker.ledger.generations import NewGeneration
 
 #: each so many-th generation asks for a follow-up
 FOLLOWED = 6
@@ -80,6 +80,6 @@ def order_from_ledger(ledger: Ledger, wanted: Sequence[Wish], seconds: float) ->
                           dedupe=wish.name, follow_up=wish.follow_up)
             for wish in group
         ]  # fmt: skip
-        ledger.creation.create(new, "chaos")
+        ledger.generations.create(new, "chaos")
 
     return Order(wanted, seconds, create, (LedgerUnavailable,))

@@ -19,8 +19,9 @@ import pytest
 import responses
 from flask.testing import FlaskClient
 
+from tasks import restore_marker
 from tasks.archive import archive
-from tasks.cli.who import who
+from tasks.cli.ui.operator import who
 from tasks.dispatch import dispatch
 from tasks.ingest import ingest
 from tests import process_services, s3
@@ -33,16 +34,14 @@ from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_download import ok, reply, serving
 from tests.worker.test_standard_webhooks import SECRET
 from webhook.app import create_app
-from worker import restore_marker
 from worker.celery import DrainingTask
 from worker.errors import ProviderError
 from worker.generation import Link, Outcome, Status
-from worker.ledger import Ledger, database
-from worker.ledger.compatibility import REVISION
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger import Ledger
+from worker.ledger.database import REVISION, database
+from worker.ledger.outcome import News
+from worker.ledger.submission import Claim, Submitted
 from worker.services import Services, services
-from worker.subscribers import named_by
 
 PRICES = """\
 currency: USD
@@ -119,7 +118,7 @@ class Story:
         claim = self.claims[prompt]
         outcome = Outcome(status, **facts)
         ends = (self.clock() + timedelta(hours=24),) * len(outcome.links)
-        self.ledger.outcomes.apply([News(claim.attempt_id, outcome, cause, ends)])
+        self.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, cause, ends)])
         return claim.generation.id
 
     def succeed(self, prompt: str, *files: str, actions: tuple[str, ...] = ("upscale1", "reroll"), **facts: Any) -> str:
@@ -178,7 +177,7 @@ def beginning(
     s3.only_test_servers(monkeypatch, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(database, "system_clock", clock)
-    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setattr("worker.wakeup.send", lambda _: None)
     monkeypatch.setattr(restore_marker, "PATIENCE", patient(10))
     # Whether a task notes that it lives depends on when another one did, in whichever test.
     monkeypatch.setattr(DrainingTask, "shows_life", False)
@@ -211,8 +210,8 @@ def beginning(
         stack.callback(process_services.forget)
         provider = stack.enter_context(responses.RequestsMock(assert_all_requests_are_fired=False))
         here = services()
-        (subscribed,) = named_by(here.settings)
-        here.ledger.notifying.register([subscribed.name])
+        (subscribed,) = here.settings.subscribers
+        here.ledger.events.register_subscribers([subscribed.name])
         known = {
             str(folder): "<folder>",
             folder.name: "<prefix>",

@@ -18,33 +18,33 @@ from tests.webhook.test_health import client
 from webhook import health
 from webhook.committing import GroupCommit
 from worker.ledger import Ledger
-from worker.ledger.compatibility import REVISION
-from worker.ledger.gate import Marker
+from worker.ledger.database import REVISION
+from worker.ledger.restore_guard import Marker
 
 Arrange = Callable[[Ledger, FakeClock, GroupCommit], object]
 
 
 def _silent(ledger: Ledger, clock: FakeClock, _: GroupCommit) -> None:
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     clock.advance(91)
-    ledger.watching.beat("clock@host", 8)
+    ledger.maintenance.beat("clock@host", 8)
 
 
 def _too_old(ledger: Ledger, _clock: FakeClock, _group: GroupCommit) -> None:
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     need(ledger, NEXT)
 
 
 def _stopped(ledger: Ledger, clock: FakeClock, _: GroupCommit) -> None:
-    ledger.watching.beat("worker@host", 7)
-    ledger.gates.compare(None)
-    ledger.gates.compare(Marker("ledger_0123456789abcdef", 5, 10, NOON))
+    ledger.maintenance.beat("worker@host", 7)
+    ledger.restore.verify_marker(None)
+    ledger.restore.verify_marker(Marker("ledger_0123456789abcdef", 5, 10, NOON))
 
 
 ANSWERS: dict[str, Arrange] = {
-    "ok": lambda ledger, *_: ledger.watching.beat("worker@host", 7),
-    "broker-away": lambda ledger, *_: ledger.watching.beat("worker@host", 7),
-    "broker-time": lambda ledger, *_: ledger.watching.beat("worker@host", 7),
+    "ok": lambda ledger, *_: ledger.maintenance.beat("worker@host", 7),
+    "broker-away": lambda ledger, *_: ledger.maintenance.beat("worker@host", 7),
+    "broker-time": lambda ledger, *_: ledger.maintenance.beat("worker@host", 7),
     "no-worker": lambda *_: None,
     "silent-worker": _silent,
     "too-old": _too_old,
@@ -74,7 +74,7 @@ def test_every_answer_of_readyz_is_as_it_was(
             file.write_bytes(b"" if name == "no-tables" else migrated_file.read_bytes())
         url = "postgresql://127.0.0.1:1/darkroom" if name == "no-answer" else f"sqlite:///{file}"
         with closing(Ledger(url, clock)) as ledger:
-            group = GroupCommit(ledger.inbox.store, ledger.close)
+            group = GroupCommit(ledger.callbacks.store, ledger.close)
             arrange(ledger, clock, group)
             answer = client(ledger, clock, BROKERS.get(name, timedelta), group).get("/readyz")
         golden.add(name, {"status": answer.status_code, "body": answer.json})

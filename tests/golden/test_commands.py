@@ -11,6 +11,7 @@ import click
 import pytest
 from requests import PreparedRequest
 
+from tasks import restore_marker
 from tasks.cli import cli
 from tasks.dispatch import dispatch
 from tasks.follow_up import follow_up
@@ -23,12 +24,11 @@ from tests.factories import LEASE, stored
 from tests.golden.golden import FOLDER
 from tests.golden.story import PNG, Story, beginning, record
 from tests.tasks.cli.stories import LINK
-from worker import restore_marker
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.generation import Status
-from worker.ledger.archiving import Archived, Lost
-from worker.ledger.following import LONGEST_WAIT
-from worker.ledger.pacing import FAILURES
+from worker.ledger.assets import Archived, Lost
+from worker.ledger.dispatch.pacing import FAILURES
+from worker.ledger.generations import LONGEST_WAIT
 
 ANIMALS = [
     {"prompt": "a red fox", "key": "fox", "follow_up": ["upscale1"], "options": {"aspect_ratio": "3:2"}},
@@ -150,9 +150,9 @@ def singles_go_astray(story: Story) -> None:
     story.archive()
     follow_up()
     story.succeed("a dead moth", "moth-1.png", "moth-2.png")
-    (claim,) = story.ledger.archiving.claim(1, LEASE)
+    (claim,) = story.ledger.assets.claim(1, LEASE)
     dead = Lost(1, f"{LINK} answers with status 404")
-    story.ledger.archiving.record([Archived(claim, (stored(0), dead), described=False)])
+    story.ledger.assets.record([Archived(claim, (stored(0), dead), described=False)])
     story.succeed("a hidden crab", "hidden.png")
     story.archive()
     story.answer("a late train", "task of a late train")
@@ -161,8 +161,8 @@ def singles_go_astray(story: Story) -> None:
     story.archive()
     story.succeed("an owl", "owl.png")
     story.archive()
-    while parents := story.ledger.following.due(1):
-        story.ledger.following.failed(parents[0], "LookupError in follow_up")
+    while parents := story.ledger.generations.due_follow_ups(1):
+        story.ledger.generations.record_follow_up_failure(parents[0], "LookupError in follow_up")
         story.clock.advance(LONGEST_WAIT.total_seconds())
     # Last: it is kept aside after several tries.
     story.succeed("a spoiled egg", "spoiled.png")
@@ -192,7 +192,7 @@ def callbacks_come(story: Story) -> None:
 
 
 def subscribers_are_told(story: Story) -> None:
-    story.ledger.archiving.note_risks(timedelta(days=2))
+    story.ledger.assets.note_risks(timedelta(days=2))
     story.listening.answer = lambda number: 410 if number == 3 else 204
     for _ in range(2):
         notify()
@@ -201,8 +201,8 @@ def subscribers_are_told(story: Story) -> None:
 
 def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.run("list-without-workers", "list", "--state", "queued")
-    story.ledger.watching.beat("worker@host", 7, {"KIE_RATE": 1.8})
-    story.ledger.watching.beat("clock@host", 8, {"KIE_RATE": 5})
+    story.ledger.maintenance.beat("worker@host", 7, {"KIE_RATE": 1.8})
+    story.ledger.maintenance.beat("clock@host", 8, {"KIE_RATE": 5})
     story.run("list", "list")
     story.run("list-of-batch", "list", "--state", "archived", "--batch", "animals", "--limit", "2")
     for prompt, claim in story.claims.items():
@@ -217,7 +217,7 @@ def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
         story.run(f"spend-by-{by}", "spend", "--by", by)
     story.run("providers", "providers")
     story.run("db-size", "db", "size", without=("bytes", "free"))
-    (owl,) = story.ledger.queries.assets_of([story.id_of("an owl")]).popitem()[1]
+    (owl,) = story.ledger.generations.assets_of([story.id_of("an owl")]).popitem()[1]
     for key in (str(owl.key), f"{story.here.archive.keys.prefix}/stray.png"):
         story.here.archive.overwrite(key, PNG[::-1], content_type="image/png", metadata={})
     story.run("verify", "verify", exit_code=1)

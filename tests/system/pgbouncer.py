@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.postgres import Postgres
-from worker.guardian import Guardian
+from worker.embedded.reaper import Guardian
 
 _SETTINGS = """\
 [databases]

@@ -23,7 +23,7 @@ def test_the_clock_finds_forgotten_work_and_is_heard_while_the_broker_is_away(
     opened: Callable[[str], Ledger], sqlite_url: str, tmp_path: Path, stop: signal.Signals
 ) -> None:
     def is_heard_after(moment: datetime) -> bool:
-        return any(beat.seen_at > moment for beat in ledger.watching.heartbeats())
+        return any(beat.seen_at > moment for beat in ledger.maintenance.heartbeats())
 
     ledger = opened(sqlite_url)
     with running_clock(sqlite_url, tmp_path) as url:

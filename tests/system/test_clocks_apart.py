@@ -19,11 +19,11 @@ from tests.patience import patient
 from tests.procfile import running
 from webhook import sandbox
 from worker.archive import Keys
-from worker.bells import SHARES
 from worker.celery import app
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
+from worker.wakeup import SHARES
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 
@@ -90,10 +90,10 @@ def due_work(machines: Machines) -> Callable[[], set[str]]:
     ledger = machines.ledger
     to_poll, to_ingest, to_archive = submitted(ledger, 3)
     failure = json.dumps({"success": False, "task_id": task_of(to_ingest), "error": {"code": "bad_request"}}).encode()
-    ledger.inbox.store([delivery(to_ingest.attempt_id, failure, to_ingest.attempt_id)])
+    ledger.callbacks.store([delivery(to_ingest.attempt_id, failure, to_ingest.attempt_id)])
     text = Outcome(Status.SUCCEEDED, task_of(to_archive), text={"descriptions": ["a red fox"]})
-    assert ledger.outcomes.apply([News(to_archive.attempt_id, text, "callback")]) == ["applied"]
-    (described,) = ledger.queries.get(archived(ledger, batch="foxes"))
+    assert ledger.generations.apply_outcomes([News(to_archive.attempt_id, text, "callback")]) == ["applied"]
+    (described,) = ledger.generations.get(archived(ledger, batch="foxes"))
     manifest = Keys(machines.env["S3_PREFIX"]).manifest(str(described.batch_id), "foxes")
     (to_submit,) = queued(ledger)
     wanted = {
@@ -104,7 +104,7 @@ def due_work(machines: Machines) -> Callable[[], set[str]]:
     }
 
     def undone() -> set[str]:
-        left = {kind for kind, (one, states) in wanted.items() if ledger.queries.get([one])[0].state not in states}
+        left = {kind for kind, (one, states) in wanted.items() if ledger.generations.get([one])[0].state not in states}
         return left if (machines.bucket / manifest).exists() else left | {"manifest"}
 
     assert undone() == {"submit", "poll", "ingest", "archive", "manifest"}
@@ -158,13 +158,13 @@ def test_a_worker_that_comes_back_begins_real_work_within_five_seconds(
 ) -> None:
     url = machines.env["REDIS_URL"]
     (one,) = queued(machines.ledger)
-    machines.ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    machines.ledger.dispatch.run(PROVIDER, PLENTY)
     with Redis.from_url(url) as broker:
         leave(broker, url)
     machines.start("worker")
     eventually(lambda: "ready." in machines.log("worker"), seconds=PATIENCE)
     ready_at = time.monotonic()
-    eventually(lambda: machines.ledger.queries.get([one.id])[0].state is not State.QUEUED, seconds=PATIENCE)
+    eventually(lambda: machines.ledger.generations.get([one.id])[0].state is not State.QUEUED, seconds=PATIENCE)
     assert time.monotonic() - ready_at < patient(5)
 
 

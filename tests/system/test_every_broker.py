@@ -15,8 +15,8 @@ from tests.computer import Computer, eventually
 from tests.patience import patient
 from tests.worker.providers.test_http import tls_server
 from webhook import sandbox
-from worker.broker_url import redis_client
-from worker.servers import LOOPBACK, broker, free_port
+from worker.embedded.servers import LOOPBACK, broker, free_port
+from worker.settings.broker_url import redis_client
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 

@@ -19,9 +19,9 @@ from tests.worker.ledger.test_database import ENDS
 from worker.errors import LedgerUnavailable
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
-from worker.ledger.schema import check, upgrade
-from worker.ledger.submissions import Submitted
+from worker.ledger.dispatch import Limits
+from worker.ledger.migrations import check, upgrade
+from worker.ledger.submission import Submitted
 
 pytestmark = pytest.mark.system
 
@@ -47,17 +47,17 @@ def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened
     def work(ledger: Ledger) -> None:
         for number in range(30):
             queued(ledger)
-            ledger.dispatching.dispatch(PROVIDER, PLENTY)
+            ledger.dispatch.run(PROVIDER, PLENTY)
             claims = ledger.submissions.claim(2, LEASE)
             ledger.submissions.record([Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
-            ledger.inbox.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
-            ledger.outcomes.apply([success(one) for one in claims])
-            ledger.watching.due()
-            ledger.watching.beat("w", number)
+            ledger.callbacks.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
+            ledger.generations.apply_outcomes([success(one) for one in claims])
+            ledger.maintenance.due()
+            ledger.maintenance.beat("w", number)
 
     results = at_once(*[partial(work, opened(url)) for _ in range(8)])
     assert results == [None] * 8
-    assert opened(url).queries.counts() == {State.SUCCEEDED: 240}
+    assert opened(url).generations.counts() == {State.SUCCEEDED: 240}
 
 
 def test_its_time_outs_hold_in_every_transaction_and_in_nobody_elses(url: str, opened: Callable[[str], Ledger]):
@@ -79,7 +79,7 @@ def test_a_row_that_is_held_too_long_is_given_up(url: str, opened: Callable[[str
     with ledger.database.write() as connection:
         connection.execute(text("SELECT id FROM generations FOR UPDATE"))
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
-            other.deciding.cancel([made.id])
+            other.generations.cancel([made.id])
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(minutes=-10)])

@@ -18,8 +18,8 @@ from tests import process_services
 from tests.factories import PLENTY, PROVIDER, queued
 from tests.next_version import NEXT, upgrade_by_next_version
 from worker.generation import State
-from worker.ledger import Ledger, compatibility, schema
-from worker.ledger.compatibility import oldest_code
+from worker.ledger import Ledger, migrations
+from worker.ledger.database import compatibility, oldest_code
 from worker.services import services
 
 pytestmark = pytest.mark.system
@@ -32,14 +32,13 @@ from contextlib import nullcontext
 import worker
 assert worker.__file__.startswith(sys.argv[1]), worker.__file__
 from tests.clock import FakeClock
-from tests.worker.ledger.cut_stories import STORIES, Process
+from tests.worker.ledger.cut_stories import STORIES, Process, events
 from worker.ledger import Ledger
-from worker.ledger.tables import metadata
 
 ledger = Ledger(sys.argv[2])
 for story in STORIES:
     with ledger.database.write() as connection:
-        for table in reversed(metadata.sorted_tables):
+        for table in reversed(events.metadata.sorted_tables):
             connection.execute(table.delete())
     ledger.database.clock = clock = FakeClock()
     process = Process(ledger, clock, lambda verb: nullcontext())
@@ -74,7 +73,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_code_may_begin_work_on_this_ledger(earlier: Path, sqlite_url: str, opened: Callable[[str], Ledger]):
-    versions = earlier / Path(schema.__file__).parent.relative_to(REPOSITORY) / "migrations" / "versions"
+    versions = earlier / Path(migrations.__file__).parent.relative_to(REPOSITORY) / "versions"
     newest = max(file.name[:4] for file in versions.glob("[0-9]*.py"))
     with opened(sqlite_url).database.read() as connection:
         needed = oldest_code(connection)
@@ -130,18 +129,18 @@ def test_a_worker_whose_ledger_is_upgraded_beyond_it_keeps_what_it_paid_for_and_
     blank_database_url: str, opened: Callable[[str], Ledger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ledger = opened(blank_database_url)
-    schema.upgrade(ledger.database)
+    migrations.upgrade(ledger.database)
     queued(ledger, THREADS + 4)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
-    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setattr("worker.wakeup.send", lambda _: None)
     monkeypatch.setenv("DATABASE_URL", blank_database_url)
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "any")
     with provider_that_answers_after(lambda: upgrade_by_next_version(ledger, tmp_path / "next", NEXT)) as url:
         monkeypatch.setenv("ACEDATACLOUD_BASE_URL", url)
         process_services.forget()
         # Or the ledger would be compared with a bucket first.
-        services().ledger.gates.compare(None)
+        services().ledger.restore.verify_marker(None)
         submit()
         process_services.forget()
-    assert ledger.queries.counts() == {State.SUBMITTED: THREADS, State.QUEUED: 4}
+    assert ledger.generations.counts() == {State.SUBMITTED: THREADS, State.QUEUED: 4}

@@ -26,12 +26,12 @@ from tests.procfile import running
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import KEYS
 from worker.celery import app
-from worker.draining import LEASE
+from worker.embedded.servers import LOOPBACK, Server, broker, free_port, http_answers
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
-from worker.ledger.tables import SENDING, assets, attempts
-from worker.servers import LOOPBACK, Server, broker, free_port, http_answers
+from worker.ledger.outcome import News
+from worker.ledger.schema import SENDING, assets, attempts
+from worker.runtime.draining import LEASE
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 
@@ -105,13 +105,13 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
     (picture,) = submitted(ledger)
     link = Link(f"{provider.url}/picture.png")
     outcome = Outcome(Status.SUCCEEDED, task_id=f"task-{picture.attempt_id[:12]}", links=(link,))
-    ledger.outcomes.apply([News(picture.attempt_id, outcome, "test", (datetime(2099, 1, 1, tzinfo=UTC),))])
+    ledger.generations.apply_outcomes([News(picture.attempt_id, outcome, "test", (datetime(2099, 1, 1, tzinfo=UTC),))])
     made = queued(ledger, 2 * AT_ONCE)
     with (
         started(server) as broker_process,
         running("worker", environment(server, ledger, provider), tmp_path) as process,
     ):
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         with app.connection_for_write(server.found_by["REDIS_URL"]) as connection:
             for bell in ("submit", "archive"):
                 app.send_task(bell, connection=connection)
@@ -135,7 +135,7 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
             with redis.Redis.from_url(server.found_by["REDIS_URL"]) as client:
                 assert client.hlen("darkroom:unacked") == 0
 
-    states = [ledger.queries.get([one.id])[0].state for one in made]
+    states = [ledger.generations.get([one.id])[0].state for one in made]
     assert states == [State.SUBMITTED] * 2 + [State.SUBMITTING] * (AT_ONCE - 2) + [State.QUEUED] * AT_ONCE
     with ledger.database.read() as connection:
         held = connection.execute(select(assets.c.lease, assets.c.not_before)).one()

@@ -17,13 +17,13 @@ from tests.cutting_proxy import CuttingProxy
 from tests.procfile import prepared
 from tests.webhook.receiving import new_attempt, path_of, rows
 from tests.webhook.serving import served
+from worker.embedded.processes import Child, Supervisor
+from worker.embedded.servers import LOOPBACK, http_answers
 from worker.ledger import Ledger
-from worker.processes import Child, Supervisor
-from worker.servers import LOOPBACK, http_answers
 
 pytestmark = [pytest.mark.system, pytest.mark.processes, pytest.mark.timeout(90)]
 
-_IMPATIENT = "import tasks.reconcile, worker.celery; tasks.reconcile.HANGS_AFTER = worker.celery._LAST_SECONDS = 3"
+_IMPATIENT = "import tasks.sweep, worker.celery; tasks.sweep.HANGS_AFTER = worker.celery._LAST_SECONDS = 3"
 #: seconds until a process is there and at work, however busy the machine is
 PATIENCE = 40
 
@@ -46,7 +46,7 @@ def test_a_clock_whose_ledger_falls_silent_is_started_again_and_works(
     ledger: Ledger, proxy: CuttingProxy, tmp_path: Path
 ) -> None:
     def pid_that_was_heard() -> int | None:
-        return next((beat.pid for beat in ledger.watching.heartbeats()), None)
+        return next((beat.pid for beat in ledger.maintenance.heartbeats()), None)
 
     said: list[str] = []
     command = prepared("clock", _IMPATIENT)

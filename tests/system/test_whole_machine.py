@@ -16,8 +16,8 @@ from tests.computer import Computer, PeakMemory, eventually, family_of
 from tests.golden.golden import compare_shape
 from tests.patience import patient
 from webhook import sandbox
+from worker.embedded.servers import broker, free_port
 from worker.providers import PROVIDERS
-from worker.servers import broker, free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from tests.pipeline import Pipeline
-from worker.ledger.tables import batches
+from worker.ledger.schema import batches
 
 
 def test_the_clock_removes_what_nobody_completes(start: Callable[..., Pipeline]):

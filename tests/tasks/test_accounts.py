@@ -8,10 +8,11 @@ import pytest
 from tasks import submit as submitting
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
+from tests.worker.providers.contract import send
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger.pacing import FAILURES
+from worker.ledger.dispatch.pacing import FAILURES
 from worker.providers import PROVIDERS, Mark, Submission, provider_class
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 KEYS = "studio:key-of-the-studio,shop:key-of-the-shop"
 STUDIO, SHOP = "key-of-the-studio", "key-of-the-shop"
@@ -66,7 +67,7 @@ def test_what_one_account_does_not_take_the_other_does(start: Start, trouble: st
     assert {one.state for one in pipeline.all()} == {State.ARCHIVED}
     assert paid(pipeline) == {STUDIO: 6}
     if trouble != "too_many":
-        (slowed,) = pipeline.ledger.accounts.slowed()
+        (slowed,) = pipeline.ledger.dispatch.throttled_accounts()
         assert (slowed.account, slowed.reason is not None) == ("shop", True)
         pipeline.sandbox.set_keys({})
         assert darkroom("resume", "acedata", "--account", "shop").output == "acedata, account shop goes on\n"
@@ -80,7 +81,7 @@ def test_a_key_that_is_mended_ends_its_pause_and_no_other(start: Start, monkeypa
     pipeline.sandbox.set_keys({STUDIO: "invalid", SHOP: "invalid"})
     pipeline.submit("a", "b")
     pipeline.answer_bells()
-    assert [one.paused_key is not None for one in pipeline.ledger.accounts.slowed()] == [True, True]
+    assert [one.paused_key is not None for one in pipeline.ledger.dispatch.throttled_accounts()] == [True, True]
     # As after a restart.
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", f"studio:new-key,shop:{SHOP}")
     pipeline.here.settings = load_settings()
@@ -88,7 +89,7 @@ def test_a_key_that_is_mended_ends_its_pause_and_no_other(start: Start, monkeypa
     pipeline.clock.advance(seconds=61)
     pipeline.until_settled()
     assert paid(pipeline) == {"new-key": 2}
-    assert [one.account for one in pipeline.ledger.accounts.slowed()] == ["shop"]
+    assert [one.account for one in pipeline.ledger.dispatch.throttled_accounts()] == ["shop"]
 
 
 @pytest.mark.parametrize("fault", ["error_before", "unavailable"])
@@ -101,11 +102,11 @@ def test_a_broken_provider_makes_few_unclear_submissions_and_not_thousands(start
     per_account = Counter(entry["key"] for entry in pipeline.sandbox.log("submit"))
     assert all(number <= FAILURES + submitting.THREADS for number in per_account.values()), per_account
     assert sum(one.state is State.QUEUED for one in pipeline.all()) >= 70 - 2 * (FAILURES + submitting.THREADS)
-    assert [one.is_open for one in pipeline.ledger.accounts.slowed()] == [True, True]
+    assert [one.is_open for one in pipeline.ledger.dispatch.throttled_accounts()] == [True, True]
 
     pipeline.sandbox.set_faults({})
     pipeline.clock.advance(seconds=31)
-    pipeline.until(lambda: not pipeline.ledger.accounts.slowed())
+    pipeline.until(lambda: not pipeline.ledger.dispatch.throttled_accounts())
     pipeline.until(lambda: all(one.state is not State.QUEUED for one in pipeline.all()))
 
 
@@ -116,7 +117,7 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
     for account in ("studio", "shop"):
         mark = Mark("0123456789abcdef" * 2, None)
         request = GenerationRequest(Operation.IMAGINE, f"a boat of the {account}")
-        reply = pipeline.here.provider(provider, account).submit(request, mark)
+        reply = send(pipeline.here.provider(provider, account), request, mark)
         assert isinstance(reply, Submission)
         tasks[reply.task_id] = account
     result = darkroom("rescue", "--provider", provider, "--since", "24h", "--json")
@@ -130,7 +131,7 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
 def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: Start) -> None:
     pipeline = start(callbacks=False)
     mark = Mark("0123456789abcdef" * 2, None)
-    pipeline.here.provider("acedata", "shop").submit(GenerationRequest(Operation.IMAGINE, "a boat"), mark)
+    send(pipeline.here.provider("acedata", "shop"), GenerationRequest(Operation.IMAGINE, "a boat"), mark)
     pipeline.sandbox.set_keys({STUDIO: "invalid"})
     result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
     assert result.exit_code == 1
@@ -163,7 +164,7 @@ def test_the_account_is_shown_and_a_pause_and_a_lost_key_are_told(
     assert "darkroom resume acedata --account studio" in told
 
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:key-of-the-studio")
-    pipeline.ledger.deciding.resume("acedata")
+    pipeline.ledger.dispatch.resume_account("acedata")
     pipeline.submit("waits", follow_up=())
     with pipeline.ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE generations SET pinned = 'shop' WHERE state = 'queued'")

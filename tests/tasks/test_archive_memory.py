@@ -19,7 +19,7 @@ from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.films import sandbox_film
 from worker.generation import AssetKind, Link, Outcome, State, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 MEGABYTE = 1024 * 1024
 #: a real film, and a box of the kind that players skip
@@ -34,7 +34,7 @@ from pathlib import Path
 from tasks import long_downloads
 from tasks.archive import archive
 from tests.patience import patient
-from worker import decoding
+from worker.media import decoding
 from worker.services import services
 
 def memory(name):
@@ -43,7 +43,7 @@ def memory(name):
 long_downloads.SLICE = patient(60)
 decoding._decoder._limits = decoding.Limits(wall=patient(20))
 here = services()
-here.ledger.watching.ping()
+here.ledger.maintenance.ping()
 here.archive.check()
 here.downloader
 idle = memory("VmRSS")
@@ -90,7 +90,7 @@ def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_me
     claims = claimed(pipeline.ledger, FILMS)
     deadline = pipeline.clock() + timedelta(days=1)
     with films() as server:
-        pipeline.ledger.outcomes.apply(
+        pipeline.ledger.generations.apply_outcomes(
             [
                 News(
                     claim.attempt_id,

@@ -28,7 +28,7 @@ def test_only_what_the_budget_has_room_for_goes(sqlite_url: str, prices: Path):
     ledger = Ledger(sqlite_url)
     queued(ledger, 5)
     dispatch.run()
-    assert len([one for one in ledger.queries.page() if one.reason == "budget"]) == 3
+    assert len([one for one in ledger.generations.page() if one.reason == "budget"]) == 3
     ledger.close()
 
 
@@ -38,5 +38,5 @@ def test_with_a_file_that_cannot_be_understood_nothing_goes(sqlite_url: str, pri
     queued(ledger)
     with pytest.raises(ConfigurationError, match="'much' is no amount"):
         dispatch.run()
-    assert not ledger.watching.is_due("submit")
+    assert not ledger.maintenance.is_due("submit")
     ledger.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.reconcile import keep_time
+from tasks.sweep import keep_time
 from tests.computer import eventually
 from tests.factories import queued
 from tests.procfile import running_clock
@@ -35,10 +35,10 @@ def clock_at_work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     over = threading.Event()
     rung: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr("worker.stopping.is_asked", over.is_set)
-        patch.setattr("worker.bells.send", rung.extend)
-        patch.setattr("tasks.reconcile.PAUSE", 0.01)
-        patch.setattr("tasks.reconcile.HEARTBEAT_SECONDS", 0.05)
+        patch.setattr("worker.runtime.shutdown.is_asked", over.is_set)
+        patch.setattr("worker.wakeup.send", rung.extend)
+        patch.setattr("tasks.sweep.PAUSE", 0.01)
+        patch.setattr("tasks.sweep.HEARTBEAT_SECONDS", 0.05)
         thread = threading.Thread(target=keep_time, args=("clock@here",))
         thread.start()
         try:
@@ -61,10 +61,10 @@ def test_the_heartbeat_of_the_clock_says_that_its_passes_work(
     with clock_at_work(monkeypatch) as rung:
         # Workers show their own life, whatever the passes do.
         eventually(lambda: rung.count("ping") > 2, seconds=10)
-        assert ledger.watching.heartbeats() == []
+        assert ledger.maintenance.heartbeats() == []
         rename(sqlite_url, "elsewhere", "assets")
-        eventually(lambda: [beat.worker for beat in ledger.watching.heartbeats()] == ["clock@here"], seconds=10)
-        assert ledger.watching.heartbeats()[0].pid == os.getpid()
+        eventually(lambda: [beat.worker for beat in ledger.maintenance.heartbeats()] == ["clock@here"], seconds=10)
+        assert ledger.maintenance.heartbeats()[0].pid == os.getpid()
 
 
 @pytest.mark.processes
@@ -76,5 +76,5 @@ def test_the_work_that_the_clock_does_beside_its_passes_is_no_sign_of_them(
     with running_clock(sqlite_url, tmp_path) as url:
         with app.connection_for_write(url) as connection:
             app.send_task("dispatch", connection=connection)
-        eventually(lambda: ledger.watching.is_due("submit"), seconds=30)
-    assert ledger.watching.heartbeats() == []
+        eventually(lambda: ledger.maintenance.is_due("submit"), seconds=30)
+    assert ledger.maintenance.heartbeats() == []

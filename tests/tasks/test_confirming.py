@@ -9,7 +9,7 @@ from tests.s3 import Server
 from webhook import sandbox
 from worker.errors import QueryFailed
 from worker.generation import State
-from worker.ledger.inbox import MAX_TRIES
+from worker.ledger.outcome.callbacks import MAX_TRIES
 from worker.providers.acedata import AceDataCloud
 
 

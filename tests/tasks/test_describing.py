@@ -14,8 +14,8 @@ from tests.s3 import BUCKET, Server
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger.creation import NewGeneration
-from worker.ledger.inventory import PAGE
+from worker.ledger.assets import PAGE
+from worker.ledger.generations import NewGeneration
 
 
 def batch_of(pipeline: Pipeline, *prompts: str, name: str = "cats", **facts: object) -> str:
@@ -23,7 +23,7 @@ def batch_of(pipeline: Pipeline, *prompts: str, name: str = "cats", **facts: obj
         NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt), **facts)  # type: ignore[arg-type]
         for prompt in prompts
     ]
-    made = pipeline.ledger.creation.create(wanted, name)
+    made = pipeline.ledger.generations.create(wanted, name)
     pipeline.bells.append("dispatch")
     return str(made[0].batch_id)
 
@@ -70,8 +70,8 @@ def test_what_is_tried_again_is_told_in_the_next_manifest(start: Start, moto: Se
     batch_id = batch_of(pipeline, "a fox sandbox:fail")
     pipeline.until_settled()
     (before,) = manifest_of(pipeline, batch_id)
-    pipeline.ledger.deciding.retry([before["id"]])
-    pipeline.ledger.deciding.cancel([before["id"]])
+    pipeline.ledger.generations.retry([before["id"]])
+    pipeline.ledger.generations.cancel([before["id"]])
     pipeline.until_settled()
     (after,) = manifest_of(pipeline, batch_id)
     assert (before["state"], after["state"]) == ("failed", "cancelled")
@@ -83,8 +83,8 @@ def test_a_bucket_that_is_away_costs_only_time(
 ) -> None:
     pipeline = start()
     batch_id = batch_of(pipeline, "a fox")
-    made = pipeline.ledger.queries.page(limit=1)
-    pipeline.ledger.deciding.cancel([made[0].id])
+    made = pipeline.ledger.generations.page(limit=1)
+    pipeline.ledger.generations.cancel([made[0].id])
     with monkeypatch.context() as patch:
 
         def away(*_: object, **__: object) -> None:
@@ -94,7 +94,7 @@ def test_a_bucket_that_is_away_costs_only_time(
         pipeline.step("manifest")
     assert f"is left for later: {error}" in caplog.text
     assert "Traceback" not in caplog.text
-    assert pipeline.ledger.watching.due() == []
+    assert pipeline.ledger.maintenance.due() == []
     pipeline.clock.advance(seconds=100)
     pipeline.until_settled()
     assert [line["state"] for line in manifest_of(pipeline, batch_id)] == ["cancelled"]
@@ -103,8 +103,8 @@ def test_a_bucket_that_is_away_costs_only_time(
 def test_a_manifest_of_several_pages_is_whole_and_in_order(start: Start) -> None:
     pipeline = start()
     batch_id = batch_of(pipeline, *(f"fox {number}" for number in range(PAGE + 3)))
-    ids = [one.id for one in pipeline.ledger.queries.page(limit=PAGE + 3)][::-1]
-    pipeline.ledger.deciding.cancel(ids)
+    ids = [one.id for one in pipeline.ledger.generations.page(limit=PAGE + 3)][::-1]
+    pipeline.ledger.generations.cancel(ids)
     pipeline.step("manifest")
     assert [line["id"] for line in manifest_of(pipeline, batch_id)] == ids
 

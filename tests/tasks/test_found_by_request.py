@@ -9,7 +9,8 @@ import requests
 from tests.patience import patient
 from tests.pipeline import Pipeline, Start, soon_without_answer
 from worker.generation import Operation, State
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Person
+from worker.ledger.submission import Decision
 
 PROVIDERS = ("acedata", "ohmygpt")
 
@@ -123,7 +124,7 @@ def test_where_somebody_else_uses_the_account_a_person_is_shown_what_it_may_be(s
     (candidate,) = candidates(pipeline, generation_id)
     assert candidate != other
     # The person looks, and says so.
-    pipeline.ledger.unclear.resolve([generation_id], Decision.CHARGED, Person("somebody"), candidate)
+    pipeline.ledger.submissions.resolve([generation_id], Decision.CHARGED, Person("somebody"), candidate)
     until_archived(pipeline, [generation_id])
 
 

@@ -16,10 +16,10 @@ from tests.pipeline import Pipeline, Start
 from tests.tasks.subscribing import subscriber
 from tests.worker.test_standard_webhooks import SECRET
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger.creation import NewGeneration
-from worker.ledger.following import MAX_TRIES as FOLLOW_UP_TRIES
-from worker.ledger.inbox import MAX_TRIES as CALLBACK_TRIES
-from worker.ledger.tables import callbacks, metadata
+from worker.ledger.generations import NewGeneration
+from worker.ledger.generations.follow_ups import MAX_TRIES as FOLLOW_UP_TRIES
+from worker.ledger.outcome.callbacks import MAX_TRIES as CALLBACK_TRIES
+from worker.ledger.schema import callbacks, metadata
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
 
@@ -78,7 +78,7 @@ def ingest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     for _ in range(CALLBACK_TRIES):
         pipeline.clock.advance(seconds=31)
         pipeline.step("ingest")
-    dead = pipeline.ledger.queries.dead_callbacks()
+    dead = pipeline.ledger.callbacks.dead()
     assert {(one.generation_id, one.verdict) for one in dead} == {(first, "poison")}
     assert all("KeyError: 'what nobody has thought of'" in str(one.error) for one in dead)
 
@@ -87,8 +87,12 @@ def writing_down_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     """One of several outcomes cannot be written into the ledger."""
     first, second = called_back(pipeline)
     attempt = pipeline.story(first).attempts[0].id
-    outcomes = pipeline.ledger.outcomes
-    patch.setattr(outcomes, "apply", breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply))
+    outcomes = pipeline.ledger.generations
+    patch.setattr(
+        outcomes,
+        "apply_outcomes",
+        breaks(lambda news: attempt in {one.attempt_id for one in news}, outcomes.apply_outcomes),
+    )
     pipeline.step("ingest")
     assert pipeline.get(second).state is State.SUCCEEDED
 
@@ -139,7 +143,7 @@ def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
         for _ in range(FOLLOW_UP_TRIES):
             pipeline.clock.advance(minutes=10)
             pipeline.step("follow_up")
-        assert "follow_up" not in pipeline.ledger.watching.due()
+        assert "follow_up" not in pipeline.ledger.maintenance.due()
     (letter,) = [json.loads(line) for line in darkroom("dead", "--json").stdout.splitlines()]
     assert (letter["id"], letter["kind"], letter["generation"]) == (f"follow-up:{first}", "follow-ups", first)
     assert letter["error"] == "KeyError: 'what nobody has thought of'"
@@ -154,8 +158,8 @@ def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 
 def manifest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     wanted = [NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, "a fox"))]
-    (first,), (second,) = (pipeline.ledger.creation.create(wanted, name) for name in ("first", "second"))
-    pipeline.ledger.deciding.cancel([first.id, second.id])
+    (first,), (second,) = (pipeline.ledger.generations.create(wanted, name) for name in ("first", "second"))
+    pipeline.ledger.generations.cancel([first.id, second.id])
     patch.setattr(manifest, "write", breaks(lambda _, claim: claim.id == first.batch_id, manifest.write))
     pipeline.step("manifest")
     assert [name for name in pipeline.objects() if "manifest" in name and str(second.batch_id) in name]
@@ -164,9 +168,9 @@ def manifest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 def reconcile_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     ledger = pipeline.ledger
     for whose, name in (
-        (ledger.submissions, "expire"),
-        (ledger.archiving, "note_risks"),
-        (ledger.notifying, "register"),
+        (ledger.submissions, "mark_lost_unconfirmed"),
+        (ledger.assets, "note_risks"),
+        (ledger.events, "register_subscribers"),
     ):
         patch.setattr(whose, name, breaks(lambda *_: True, getattr(whose, name)))
     pipeline.submit("first")
@@ -200,7 +204,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
         pipeline.until(lambda: "generation.archived" in second.types)
     assert first.types == []
     assert "what nobody has thought of" in caplog.text
-    (troubled,) = pipeline.ledger.notifying.troubled(lambda _: True)
+    (troubled,) = pipeline.ledger.events.failing_subscribers(lambda _: True)
     assert (troubled.failures, troubled.error) == (
         1, "it could not be sent: KeyError: 'what nobody has thought of'",
     )  # fmt: skip
@@ -295,7 +299,7 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     # As a ledger that knows none of them; but the first one's key stands for something else.
     key = f"rescue/acedata/{tasks[0].outcome.task_id}"
     request = GenerationRequest(Operation.IMAGINE, "something else")
-    pipeline.ledger.creation.create([NewGeneration("acedata", request, dedupe=key)])
+    pipeline.ledger.generations.create([NewGeneration("acedata", request, dedupe=key)])
     result = darkroom("rescue", "--provider", "acedata", "--since", "1h", "--json")
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output

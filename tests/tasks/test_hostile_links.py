@@ -23,9 +23,9 @@ from tests.factories import claimed
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.test_download import ok, reply, serving
-from worker import download
+from worker.downloads import download
 from worker.generation import Link, Outcome, State, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
 
@@ -105,7 +105,7 @@ def archived_until_given_up(pipeline: Pipeline, url: str) -> str:
     """A forged success with this link, archived again and again until it is given up; what `darkroom show` says."""
     (claim,) = claimed(pipeline.ledger)
     outcome = Outcome(Status.SUCCEEDED, "t1", links=(Link(url),))
-    pipeline.ledger.outcomes.apply(
+    pipeline.ledger.generations.apply_outcomes(
         [News(claim.attempt_id, outcome, "callback", (pipeline.clock() + timedelta(days=2),))]
     )
     for _ in range(MAX_TRIES + 2):
@@ -170,7 +170,7 @@ def test_a_whole_picture_with_something_behind_it_is_stored_and_the_sidecar_says
     with serving(answer) as server:
         links = tuple(Link(f"http://127.0.0.1:{server.port}/{name}.png") for name in ("first", "late"))
         news = News(claim.attempt_id, Outcome(Status.SUCCEEDED, "t1", links=links), "callback", (pipeline.clock(),) * 2)
-        pipeline.ledger.outcomes.apply([news])
+        pipeline.ledger.generations.apply_outcomes([news])
         # The second one is stored by another claim, which knows of the first only what its bytes say.
         for _ in range(MAX_TRIES):
             pipeline.step("archive")

@@ -9,15 +9,15 @@ from tasks import long_downloads
 from tasks.long_downloads import LongDownloads
 from tests.factories import LEASE, succeeded
 from tests.patience import patient, wait_for
-from worker import draining, stopping
-from worker.draining import drain
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
+from worker.runtime import draining, shutdown
+from worker.runtime.draining import drain
 
 
 def test_only_so_many_claims_may_take_long(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     succeeded(ledger, 3)
-    first, second, third = ledger.archiving.claim(3, LEASE)
+    first, second, third = ledger.assets.claim(3, LEASE)
     places = LongDownloads(2)
     with places.turn(first) as one, places.turn(second) as two:
         with places.turn(third) as three:
@@ -39,7 +39,7 @@ def test_only_so_many_claims_may_take_long(ledger: Ledger, monkeypatch: pytest.M
             assert (places.holds(first), places.holds(second), places.holds(third)) == (True, True, False)
             monkeypatch.setattr(long_downloads, "LONGEST", 0.0)
             assert not one.may_go_on()
-        monkeypatch.setattr(stopping, "is_asked", lambda: True)
+        monkeypatch.setattr(shutdown, "is_asked", lambda: True)
         assert not two.may_go_on()
     assert not places.holds(first)
 
@@ -95,7 +95,7 @@ def test_what_takes_long_is_given_back_when_the_worker_stops_or_its_process_ends
     assert late.drain() == 1
     draining.give_back_late()
     assert late.given_back == [2]
-    monkeypatch.setattr(stopping, "is_asked", lambda: True)
+    monkeypatch.setattr(shutdown, "is_asked", lambda: True)
     assert wait_for(lambda: late.given_back == [2, 2], patient(10))
     late.end.set()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tasks.matching import MOST_CANDIDATES, match
 from tests.clock import NOON
 from worker.generation import Generation, Operation, Outcome, Status
-from worker.ledger.rescuing import EARLIER, LATER, WithoutTask
+from worker.ledger.generations import EARLIER, LATER, WithoutTask
 from worker.providers.listing import ListedTask, Shown
 
 LONG_AGO = NOON - timedelta(days=1)

@@ -13,9 +13,9 @@ from tests.pipeline import Pipeline, Start, starting
 from tests.s3 import Server
 from tests.tasks.test_hostile_links import PNG
 from tests.worker.test_download import RawServer, ok, reply, serving
-from worker.download import Downloader
+from worker.downloads.download import Downloader
 from worker.generation import Asset, Link, Outcome, State, Status
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 CHALLENGE = b"<!DOCTYPE html><title>Just a moment...</title>"
 BLOCKED = b"HTTP/1.1 403 No\r\nContent-Length: %d\r\n\r\n%b" % (len(CHALLENGE), CHALLENGE)
@@ -37,7 +37,7 @@ def succeeded(pipeline: Pipeline, url: str, deadline: datetime | None = None) ->
     (claim,) = claimed(pipeline.ledger)
     outcome = Outcome(Status.SUCCEEDED, f"t-{claim.attempt_id}", links=(Link(url),))
     ends = deadline or pipeline.clock() + timedelta(hours=24)
-    pipeline.ledger.outcomes.apply([News(claim.attempt_id, outcome, "callback", (ends,))])
+    pipeline.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "callback", (ends,))])
     return claim.generation.id
 
 
@@ -76,13 +76,13 @@ def test_a_guessed_life_ends_nothing_and_two_weeks_of_tries_do_until_a_person_as
             go_on(pipeline, days=2.9)
         assert pipeline.get(generation_id).state is State.SUCCEEDED
         assert asset_of(pipeline, generation_id).reason == "not_found"
-        assert [one.reason for one in pipeline.ledger.queries.at_risk(pipeline.clock())] == ["not_found"]
+        assert [one.reason for one in pipeline.ledger.assets.at_risk(pipeline.clock())] == ["not_found"]
         go_on(pipeline, days=1)
         found = pipeline.get(generation_id)
         assert (found.state, found.reason) == (State.EXPIRED, "unreachable")
         assert "given up after 15 days of tries" in darkroom("dead")
 
-        pipeline.ledger.deciding.retry([generation_id])
+        pipeline.ledger.generations.retry([generation_id])
         go_on(pipeline, days=14)
         assert pipeline.get(generation_id).state is State.SUCCEEDED
         answers["now"] = ok(PNG)
@@ -120,7 +120,7 @@ def test_a_host_that_is_not_allowed_waits_visibly_and_goes_on_after_the_setting(
         assert server.requests == []
 
         pipeline.here.__dict__["downloader"] = Downloader("127.0.0.1")
-        assert pipeline.ledger.archiving.look_again() == 1
+        assert pipeline.ledger.assets.retry_mended() == 1
         go_on(pipeline)
     assert pipeline.get(generation_id).state is State.ARCHIVED
 

@@ -13,7 +13,7 @@ import pytest
 from celery import Celery
 
 from tasks.notify import notify
-from tasks.reconcile import reconcile
+from tasks.sweep import sweep
 from tests import process_services
 from tests.broker import running_broker
 from tests.clock import NOON, FakeClock
@@ -22,10 +22,11 @@ from tests.factories import archived, failure, submitted
 from tests.patience import patient
 from tests.tasks.subscribing import Subscriber, subscriber
 from tests.worker.test_standard_webhooks import SECRET
-from worker import posting, stopping
 from worker.celery import app
-from worker.ledger.server_clock import system_clock
+from worker.ledger.database import system_clock
+from worker.runtime import shutdown
 from worker.services import Services, services
+from worker.subscribers import posting
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "token-of-the-subscriber"
@@ -38,7 +39,7 @@ Subscribe = Callable[..., list[Subscriber]]
 @pytest.fixture
 def bells(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rung: list[str] = []
-    monkeypatch.setattr("worker.bells.send", rung.extend)
+    monkeypatch.setattr("worker.wakeup.send", rung.extend)
     return rung
 
 
@@ -67,7 +68,7 @@ def subscribe(monkeypatch: pytest.MonkeyPatch, here: Services) -> Iterator[Subsc
             started = [running.enter_context(subscriber(answer)) for answer in answers or (lambda _: 204,)]
             monkeypatch.setenv("DARKROOM_NOTIFY_URLS", ",".join(one.url for one in started))
             process_services.forget()
-            reconcile()
+            sweep()
             return started
 
         yield start
@@ -81,7 +82,7 @@ def first(status: int, times: int = 1) -> Callable[[int], int]:
 def test_every_event_arrives_signed_and_in_order(here: Services, subscribe: Subscribe, bells: list[str]):
     (one,) = subscribe()
     ids = archived(here.ledger, 2, key=None)
-    reconcile()
+    sweep()
     assert "notify" in bells
     notify()
     assert sorted(one.types) == sorted(FLOW * 2)
@@ -93,7 +94,7 @@ def test_every_event_arrives_signed_and_in_order(here: Services, subscribe: Subs
     assert all(received.headers["content-type"] == "application/json" for received in one.received)
     bells.clear()
     notify()
-    reconcile()
+    sweep()
     assert (len(one.received), bells) == (8, [])
 
 
@@ -103,10 +104,10 @@ def test_a_worker_that_was_told_to_stop_leaves_the_next_event_to_others_at_once(
     (one,) = subscribe()
     archived(here.ledger)
     with monkeypatch.context() as patch:
-        patch.setattr(stopping, "is_asked", lambda: len(one.received) == 2)
+        patch.setattr(shutdown, "is_asked", lambda: len(one.received) == 2)
         notify()
     assert one.types == FLOW[:2]
-    assert "notify" in here.ledger.watching.due()
+    assert "notify" in here.ledger.maintenance.due()
     notify()
     assert one.types == FLOW
 
@@ -114,7 +115,7 @@ def test_a_worker_that_was_told_to_stop_leaves_the_next_event_to_others_at_once(
 def test_an_event_says_what_when_and_about_which_generation(here: Services, subscribe: Subscribe, bells: list[str]):
     (one,) = subscribe()
     (claim,) = submitted(here.ledger, key="fox-1")
-    here.ledger.outcomes.apply([failure(claim)])
+    here.ledger.generations.apply_outcomes([failure(claim)])
     notify()
     assert one.received[-1].event == {
         "type": "generation.failed",
@@ -238,7 +239,7 @@ def test_no_secret_reaches_a_log_the_ledger_or_a_subscriber_who_must_not_know_it
     caplog.set_level(logging.DEBUG)
     (one,) = subscribe(first(500, times=2))
     (claim,) = submitted(here.ledger)
-    here.ledger.outcomes.apply([failure(claim, message=f"the picture {LINK} is not allowed")])
+    here.ledger.generations.apply_outcomes([failure(claim, message=f"the picture {LINK} is not allowed")])
     for _ in range(4):
         notify()
         clock.advance(10)
@@ -264,8 +265,8 @@ def test_a_subscriber_may_leave_while_it_is_served(
     monkeypatch.delenv("DARKROOM_NOTIFY_URLS")
     process_services.forget()
     notify()
-    reconcile()
-    assert "notify" not in services().ledger.watching.due()
+    sweep()
+    assert "notify" not in services().ledger.maintenance.due()
 
 
 @pytest.fixture
@@ -291,10 +292,10 @@ def test_a_task_of_another_application_gets_the_event_by_its_name(
 ):
     """As any Celery application on the same broker would take it."""
     our_broker(redis_url)
-    monkeypatch.setattr("worker.bells.ring", lambda *_: True)
+    monkeypatch.setattr("worker.wakeup.ring", lambda *_: True)
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event, search.index@search")
-    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
-    reconcile()
+    monkeypatch.setattr("tasks.sweep.ring", lambda *_: True)
+    sweep()
     (generation_id,) = archived(here.ledger)
     notify()
     theirs = Celery("billing", broker=redis_url)
@@ -317,8 +318,8 @@ def test_an_error_that_nobody_expected_of_the_broker_is_tried_again_later(
     here: Services, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event")
-    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
-    reconcile()
+    monkeypatch.setattr("tasks.sweep.ring", lambda *_: True)
+    sweep()
     archived(here.ledger)
 
     def nonsense(*_: object, **__: object) -> None:
@@ -326,7 +327,7 @@ def test_an_error_that_nobody_expected_of_the_broker_is_tried_again_later(
 
     monkeypatch.setattr(app, "send_task", nonsense)
     notify()
-    (waiting,) = here.ledger.notifying.troubled(lambda _: True)
+    (waiting,) = here.ledger.events.failing_subscribers(lambda _: True)
     assert (waiting.subscriber, waiting.failures) == ("billing.on_event", 1)
     assert waiting.error == "the broker did not take it: 'nobody expects it'"
 
@@ -336,13 +337,13 @@ def test_a_broker_that_is_away_is_tried_again_later(
 ):
     our_broker("redis://:hunter2hunter2@127.0.0.1:1/0")
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event")
-    monkeypatch.setattr("tasks.reconcile.ring", lambda *_: True)
-    reconcile()
+    monkeypatch.setattr("tasks.sweep.ring", lambda *_: True)
+    sweep()
     archived(here.ledger)
     for _ in range(10):
         notify()
         clock.advance(hours=6)
-    (letter,) = [one for one in here.ledger.dead_letters.events(10) if one.type == FLOW[0]]
+    (letter,) = [one for one in here.ledger.events.dead(10) if one.type == FLOW[0]]
     assert letter.tries == 10
     assert str(letter.error).startswith("the broker did not take it: ")
     assert "hunter2" not in str(letter.error)

@@ -4,13 +4,13 @@ import pytest
 from sqlalchemy import select
 
 from tests.pipeline import Pipeline, Start
+from worker.correlation import Signer
 from worker.errors import QueryFailed
 from worker.generation import State
-from worker.ledger.durations import ENOUGH, durations
-from worker.ledger.tables import attempts
+from worker.ledger.schema import attempts, durations
+from worker.ledger.submission.durations import ENOUGH
 from worker.providers.acedata import AceDataCloud
 from worker.services import Services
-from worker.signing import Signer
 
 
 def learned(pipeline: Pipeline) -> dict[tuple[str, str, str], tuple[int, float]]:
@@ -97,7 +97,7 @@ def test_beyond_the_horizon_nobody_is_asked(start: Start, monkeypatch: pytest.Mo
     pipeline.clock.advance(minutes=40)
     pipeline.step("poll")
     pipeline.clock.advance(hours=9)
-    assert pipeline.ledger.watching.due() == []
+    assert pipeline.ledger.maintenance.due() == []
     assert pipeline.get(generation_id).state is State.UNCONFIRMED
     assert len(pipeline.sandbox.log("submit")) == 1
 
@@ -119,7 +119,7 @@ def test_unclear_submissions_are_found_however_many_came_after_them_and_the_list
     lost = pipeline.submit("an owl sandbox:reset sandbox:drop", "a fox sandbox:reset sandbox:drop")
     pipeline.until(lambda: all(pipeline.get(one).state is State.UNCONFIRMED for one in lost))
     pipeline.submit(*["a boat"] * 12)
-    pipeline.until(lambda: pipeline.ledger.queries.counts().get(State.ARCHIVED, 0) == 12)
+    pipeline.until(lambda: pipeline.ledger.generations.counts().get(State.ARCHIVED, 0) == 12)
     pages.clear()
     pipeline.clock.advance(seconds=30)
     pipeline.step("poll")

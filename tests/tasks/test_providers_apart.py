@@ -14,7 +14,7 @@ from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Outcome, State
-from worker.ledger.inbox import MAX_TRIES
+from worker.ledger.outcome.callbacks import MAX_TRIES
 from worker.providers import Provider
 from worker.providers.acedata import AceDataCloud
 from worker.providers.kie import Kie

@@ -8,6 +8,7 @@ import pytest
 from tests.commands import darkroom
 from tests.patience import patient, wait_for
 from tests.pipeline import Pipeline, Start
+from tests.worker.providers.contract import send
 from worker.generation import GenerationRequest, Operation, State, Status
 from worker.providers import Mark, Submission
 
@@ -24,7 +25,7 @@ def rescue(provider: str, *more: str) -> list[dict[str, Any]]:
 def elsewhere(pipeline: Pipeline, provider: str, prompt: str, callback_url: str | None = None) -> str:
     """Submitted past the ledger; its task_id."""
     mark = Mark(ATTEMPT, callback_url)
-    reply = pipeline.here.provider(provider).submit(GenerationRequest(Operation.IMAGINE, prompt), mark)
+    reply = send(pipeline.here.provider(provider), GenerationRequest(Operation.IMAGINE, prompt), mark)
     assert isinstance(reply, Submission)
     return reply.task_id
 
@@ -154,7 +155,7 @@ def test_a_success_that_came_after_a_time_out_without_a_callback_is_kept(start: 
 def test_while_lists_are_read_it_is_told_how_far_that_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = start()
     elsewhere(pipeline, "acedata", "a boat of others", "http://127.0.0.1:1/hook")
-    monkeypatch.setattr("tasks.cli.reading._PAUSE", 0)
+    monkeypatch.setattr("tasks.cli.ui.list_progress._PAUSE", 0)
     for command in (("rescue", "--provider", "acedata", "--since", "24h", "--dry-run"), ("reconcile",)):
         result = darkroom(*command, "--json")
         assert "reading the list of acedata: 1 so far\n" in result.stderr

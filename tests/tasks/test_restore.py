@@ -39,7 +39,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def is_closed(pipeline: Pipeline) -> bool:
-    gate = pipeline.ledger.gates.look()
+    gate = pipeline.ledger.restore.state()
     return gate is not None and gate.closed_at is not None
 
 
@@ -121,7 +121,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
     pipeline.clock.advance(hours=1)
     sentence = "the ledger has not been at work since "
     with monkeypatch.context() as patch:
-        for place in ("worker.restore_marker.read", "tasks.cli.reconcile.read"):
+        for place in ("tasks.restore_marker.read", "tasks.usecases.restore.read"):
             patch.setattr(place, away)
         pipeline.step("dispatch")
         pipeline.step("submit")

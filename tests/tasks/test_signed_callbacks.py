@@ -17,7 +17,7 @@ from tests.pipeline import Pipeline, running_pipeline
 from tests.s3 import Server
 from webhook import sandbox
 from worker.generation import State
-from worker.ledger.queries import CallbackNote
+from worker.ledger.outcome import CallbackNote
 
 KEY = "whk_5f0c2b7d"
 ELSEWHERE = "https://elsewhere.test/forged.png"

@@ -13,11 +13,10 @@ from tests.computer import eventually
 from tests.pipeline import Pipeline, running_pipeline
 from tests.s3 import Server
 from webhook import sandbox
-from worker import stopping
-from worker.draining import LEASE
 from worker.generation import State, Trouble
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Archived, Postponed
+from worker.ledger.assets import ArchiveClaim, Archived, Postponed
+from worker.runtime import shutdown
+from worker.runtime.draining import LEASE
 from worker.services import Services
 
 Start = Callable[..., Pipeline]
@@ -35,7 +34,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, t
 def stop_after_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     """The drain asks once before it claims; from then on the worker is told to stop."""
     answers = iter([math.inf])
-    monkeypatch.setattr(stopping, "seconds_left", lambda: next(answers, 1.0))
+    monkeypatch.setattr(shutdown, "seconds_left", lambda: next(answers, 1.0))
 
 
 def test_what_was_claimed_and_not_sent_goes_back_into_the_queue(
@@ -58,7 +57,7 @@ def test_assets_that_were_claimed_are_free_for_others_at_once(
         stop_after_the_claim(patch)
         pipeline.step("archive")
     assert pipeline.get(generation_id).state is State.SUCCEEDED
-    (claim,) = pipeline.ledger.archiving.claim(1, LEASE)
+    (claim,) = pipeline.ledger.assets.claim(1, LEASE)
     assert (claim.deaths, claim.assets[0].tries) == (0, 1)
 
 
@@ -67,39 +66,39 @@ def test_an_asset_that_kills_its_workers_waits_and_the_others_are_stored(pipelin
     killer = 2
     for _ in range(40):
         # A worker takes what there is, and dies if it comes to the third.
-        (claim,) = pipeline.ledger.archiving.claim(1, LEASE)
+        (claim,) = pipeline.ledger.assets.claim(1, LEASE)
         waiting = [asset.index for asset in claim.assets if asset.state == "waiting"]
         would_fetch = waiting[:1] if claim.deaths else waiting
         if killer in would_fetch and claim.deaths < MAX_TRIES:
             pipeline.clock.advance(seconds=LEASE.total_seconds() + 1)
             continue
-        pipeline.ledger.archiving.record([archive_one(pipeline.here, claim)])
+        pipeline.ledger.assets.record([archive_one(pipeline.here, claim)])
         if any(asset.reason for asset in pipeline.assets(generation_id)):
             break
 
     assert pipeline.get(generation_id).state is State.SUCCEEDED
     states = {asset.index: (asset.state, asset.reason) for asset in pipeline.assets(generation_id)}
     assert states[killer] == ("waiting", "worker_died")
-    (claim,) = pipeline.ledger.archiving.claim(1, LEASE)
-    pipeline.ledger.archiving.record([archive_one(pipeline.here, claim)])
+    (claim,) = pipeline.ledger.assets.claim(1, LEASE)
+    pipeline.ledger.assets.record([archive_one(pipeline.here, claim)])
     assert [asset.index for asset in pipeline.assets(generation_id) if asset.state != "stored"] == [killer]
     # From now on one death is enough.
-    assert pipeline.ledger.archiving.claim(1, LEASE)[0].deaths == 0
+    assert pipeline.ledger.assets.claim(1, LEASE)[0].deaths == 0
     pipeline.clock.advance(seconds=LEASE.total_seconds() + 1)
-    (claim,) = pipeline.ledger.archiving.claim(1, LEASE)
+    (claim,) = pipeline.ledger.assets.claim(1, LEASE)
     (result,) = archive_one(pipeline.here, claim).results
     assert isinstance(result, Postponed)
     assert result.reason is Trouble.WORKER_DIED
-    pipeline.ledger.archiving.record([Archived(claim, (result,), described=False)])
+    pipeline.ledger.assets.record([Archived(claim, (result,), described=False)])
     # A person who has mended the cause has it tried at once.
-    pipeline.ledger.deciding.retry([generation_id])
+    pipeline.ledger.generations.retry([generation_id])
     pipeline.until_settled()
     assert pipeline.get(generation_id).state is State.ARCHIVED
 
 
 def test_a_drain_works_on_a_suspect_alone(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     succeeded(pipeline, count=6)
-    suspects = {claim.generation.id for claim in pipeline.ledger.archiving.claim(3, LEASE)}
+    suspects = {claim.generation.id for claim in pipeline.ledger.assets.claim(3, LEASE)}
     pipeline.clock.advance(seconds=LEASE.total_seconds() + 1)
     under_way: set[str] = set()
     company: dict[str, set[str]] = {}

@@ -7,17 +7,17 @@ from datetime import timedelta
 import pytest
 
 from tasks.notify import serve
-from tasks.reconcile import reconcile
+from tasks.sweep import sweep
 from tests import process_services
 from tests.factories import LEASE, PROVIDER, archived, claimed, delivery, queued, submitted, succeeded
 from tests.next_version import NEXT, need
-from worker.celery import QUEUE_OF, app
-from worker.ledger import Ledger, compatibility
-from worker.ledger.compatibility import REVISION
-from worker.ledger.dispatching import Limits
-from worker.ledger.server_clock import system_clock
+from worker.celery import app
+from worker.ledger import Ledger
+from worker.ledger.database import REVISION, compatibility, system_clock
+from worker.ledger.dispatch import Limits
 from worker.services import services
-from worker.subscribers import Webhook
+from worker.steps import Step
+from worker.subscribers.subscribers import Webhook
 
 SUBSCRIBER = "https://shop.example/hook"
 
@@ -29,7 +29,7 @@ def ledger(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]
     monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     monkeypatch.setattr("worker.celery._told_at", float("-inf"))
     monkeypatch.setattr(compatibility, "FRESH_SECONDS", 0)
-    monkeypatch.setattr("worker.bells.send", lambda _: None)
+    monkeypatch.setattr("worker.wakeup.send", lambda _: None)
     process_services.forget()
     yield services().ledger
     process_services.forget()
@@ -38,48 +38,48 @@ def ledger(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]
 def make_everything_due(ledger: Ledger) -> set[str]:
     """It was left an hour ago. What is due for the clock is a submission whose worker has died."""
     ledger.database.clock = lambda: system_clock() - timedelta(hours=1)
-    ledger.notifying.register([SUBSCRIBER])
+    ledger.events.register_subscribers([SUBSCRIBER])
     archived(ledger, batch="complete", follow_up=("upscale1",))
     archived(ledger, batch="to be described")
     succeeded(ledger)
     (late,) = submitted(ledger)
-    ledger.inbox.store([delivery(late.attempt_id)])
+    ledger.callbacks.store([delivery(late.attempt_id)])
     (lost,) = claimed(ledger)
     ledger.submissions.begin(lost.attempt_id)
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, Limits(1, 1000))
+    ledger.dispatch.run(PROVIDER, Limits(1, 1000))
     ledger.database.clock = system_clock
-    return set(ledger.watching.due())
+    return set(ledger.maintenance.due())
 
 
 def test_no_task_begins_anything_and_together_they_say_so_once(ledger: Ledger, caplog: pytest.LogCaptureFixture):
     due = make_everything_due(ledger)
-    assert due == QUEUE_OF.keys() - {"prune", "ping", "reconcile"}
-    counts = ledger.queries.counts()
+    assert due == {step for step in Step if step.is_found_due}
+    counts = ledger.generations.counts()
     # Or each would ask the bucket first.
-    ledger.gates.compare(None)
+    ledger.restore.verify_marker(None)
     need(ledger, NEXT)
     with caplog.at_level(logging.WARNING):
         app.loader.import_default_modules()
-        for name in QUEUE_OF:
-            app.tasks[name]()
+        for step in Step:
+            app.tasks[step]()
     assert [record.levelname for record in caplog.records if "too old for its ledger" in record.message] == ["ERROR"]
     assert len(caplog.records) == 1
     need(ledger, REVISION)
     # They would write down whatever they do.
-    assert (set(ledger.watching.due()), ledger.queries.counts()) == (due, counts)
+    assert (set(ledger.maintenance.due()), ledger.generations.counts()) == (due, counts)
 
 
 def test_its_clock_is_not_said_to_hang(ledger: Ledger):
     need(ledger, NEXT)
-    assert reconcile.run()
+    assert sweep.run()
 
 
 def test_a_subscriber_is_left_to_newer_workers_at_once(ledger: Ledger):
-    ledger.notifying.register([SUBSCRIBER])
+    ledger.events.register_subscribers([SUBSCRIBER])
     submitted(ledger)
-    (claim,) = ledger.notifying.claim([SUBSCRIBER], 1, LEASE)
+    (claim,) = ledger.events.claim([SUBSCRIBER], 1, LEASE)
     need(ledger, NEXT)
     serve(services(), Webhook(SUBSCRIBER, SUBSCRIBER), claim)
     need(ledger, REVISION)
-    assert len(ledger.notifying.claim([SUBSCRIBER], 1, LEASE)) == 1
+    assert len(ledger.events.claim([SUBSCRIBER], 1, LEASE)) == 1

@@ -8,7 +8,7 @@ from tests.webhook.serving import KEYS
 from webhook.app import create_app
 from worker.ledger import Ledger
 from worker.services import Services
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def bells(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         rung.extend(kinds)
         return True
 
-    monkeypatch.setattr("worker.bells.ring", ring)
+    monkeypatch.setattr("webhook.app.ring", ring)
     return rung
 
 

@@ -9,9 +9,9 @@ from werkzeug.test import TestResponse
 
 from tests.patience import wait_for
 from tests.webhook.serving import KEYS
+from worker.correlation import Signer
 from worker.ledger import Ledger
-from worker.ledger.tables import callbacks
-from worker.signing import Signer
+from worker.ledger.schema import callbacks
 
 SIGNER = Signer(KEYS)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from tests.patience import patient, wait_for
-from worker.embedded import procfile_commands
-from worker.servers import LOOPBACK, broker, free_port, http_answers
+from worker.embedded.machine import procfile_commands
+from worker.embedded.servers import LOOPBACK, broker, free_port, http_answers
 
 KEYS = "k1:" + "0123456789abcdef" * 3
 REFUSED_BROKER = "redis://:broker-password@127.0.0.1:1/0"

@@ -8,7 +8,7 @@ from tests.webhook.serving import KEYS
 from webhook.app import create_app
 from worker.errors import ConfigurationError
 from worker.services import Services
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from tests.webhook.conftest import receiver
 from tests.webhook.receiving import deliver, new_attempt, path_of, rows, until
 from webhook.callbacks import LARGEST_BODY
 from worker.ledger import Ledger
-from worker.ledger.inbox import MOST_BODIES
-from worker.redaction import RedactingFormatter
+from worker.ledger.outcome.callbacks import MOST_BODIES
+from worker.secrets.redaction import RedactingFormatter
 
 UNREACHABLE = ["sqlite:////nowhere/ledger.sqlite3", "postgresql://darkroom@127.0.0.1:1/darkroom"]
 
@@ -327,7 +327,7 @@ def test_an_unexpected_error_is_a_503_that_tells_nothing_and_a_log_line_without_
     def store(_: object) -> None:
         raise RuntimeError(f"broken at https://darkroom.example{path}")
 
-    monkeypatch.setattr(ledger.inbox, "store", store)
+    monkeypatch.setattr(ledger.callbacks, "store", store)
     with caplog.at_level(logging.ERROR):
         answer = deliver(receiver(ledger, FakeClock()), path)
 

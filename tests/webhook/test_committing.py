@@ -13,7 +13,7 @@ from tests.patience import patient
 from tests.webhook.receiving import until
 from webhook.committing import GROUP, GroupCommit
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger.inbox import Delivery
+from worker.ledger.outcome import Delivery
 
 
 class SlowStore:

@@ -28,7 +28,7 @@ def client(
     broker_error: Callable[[], timedelta | None] = lambda: None,
     group: GroupCommit | None = None,
 ) -> FlaskClient:
-    group = group or GroupCommit(ledger.inbox.store, ledger.close)
+    group = group or GroupCommit(ledger.callbacks.store, ledger.close)
     app = Flask("health")
     app.register_blueprint(health.blueprint(health.dependencies(ledger, clock, broker_error, group)))
     return app.test_client()
@@ -48,7 +48,7 @@ def test_a_living_process_says_so_whatever_else_is_broken(clock: FakeClock) -> N
 
 
 def test_all_well_is_200_and_ok(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     answer = client(ledger, clock).get("/readyz")
     assert answer.status_code == 200
     assert answer.json == {
@@ -64,7 +64,7 @@ def test_a_broker_that_is_away_only_degrades_because_callbacks_are_kept(ledger: 
     def refused() -> None:
         raise ConnectionError("Error 111 connecting to redis://:broker-password@10.0.0.5:6379")
 
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     answer = client(ledger, clock, refused).get("/readyz")
     assert (answer.status_code, answer.json["status"], answer.json["broker"]["status"]) == (200, "degraded", "degraded")
     assert "10.0.0.5" not in answer.text
@@ -88,8 +88,8 @@ def test_a_broker_that_is_frozen_delays_the_answer_for_less_than_a_second(
 def test_a_ledger_that_is_frozen_is_503_within_a_second(
     ledger: Ledger, clock: FakeClock, release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger.watching, "ping", lambda: release.wait(30))
-    monkeypatch.setattr(ledger.watching, "heartbeats", lambda: release.wait(30) and [])
+    monkeypatch.setattr(ledger.maintenance, "ping", lambda: release.wait(30))
+    monkeypatch.setattr(ledger.maintenance, "heartbeats", lambda: release.wait(30) and [])
     started = time.monotonic()
     answer = client(ledger, clock, lambda: release.wait(30) and None).get("/readyz")
     assert time.monotonic() - started < patient(1)
@@ -131,7 +131,7 @@ def test_after_a_store_that_failed_it_is_503_until_one_of_its_own_succeeds(
 
     group = GroupCommit(full, lambda: None)
     asked = client(ledger, clock, group=group)
-    monkeypatch.setattr(ledger.inbox, "try_store", trial)
+    monkeypatch.setattr(ledger.callbacks, "try_store", trial)
     assert asked.get("/readyz").status_code == 200
 
     with pytest.raises(LedgerUnavailable):
@@ -154,7 +154,7 @@ def test_after_a_store_that_failed_it_is_503_until_one_of_its_own_succeeds(
 
 
 def test_a_callback_that_is_stored_ends_what_one_that_was_not_began(ledger: Ledger, clock: FakeClock) -> None:
-    group = GroupCommit(ledger.inbox.store, ledger.close)
+    group = GroupCommit(ledger.callbacks.store, ledger.close)
     group.note(False)
     group.keep(delivery("ab" * 16))
     assert client(ledger, clock, group=group).get("/readyz").status_code == 200
@@ -167,9 +167,9 @@ def test_no_worker_at_all_is_degraded_with_a_sentence(ledger: Ledger, clock: Fak
 
 
 def test_a_worker_that_fell_silent_is_counted_and_no_machine_is_named(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     clock.advance(91)
-    ledger.watching.beat("clock@host", 8)
+    ledger.maintenance.beat("clock@host", 8)
     workers = client(ledger, clock).get("/readyz").json["workers"]
     assert workers["status"] == "degraded"
     assert "1 of 2 workers are silent, the longest for 91 s" in workers["detail"]
@@ -177,15 +177,15 @@ def test_a_worker_that_fell_silent_is_counted_and_no_machine_is_named(ledger: Le
 
 
 def test_a_worker_that_was_replaced_long_ago_is_forgotten(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.watching.beat("worker@old-container", 7)
+    ledger.maintenance.beat("worker@old-container", 7)
     clock.advance(hours=1)
-    ledger.watching.beat("worker@new-container", 8)
+    ledger.maintenance.beat("worker@new-container", 8)
     assert client(ledger, clock).get("/readyz").json["workers"] == {"status": "ok", "detail": ""}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_versions_that_are_too_old_are_degraded_and_callbacks_are_still_kept(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.watching.beat("worker@old", 7)
+    ledger.maintenance.beat("worker@old", 7)
     need(ledger, NEXT)
     answer = client(ledger, clock).get("/readyz")
     assert (answer.status_code, answer.json["ledger"]["status"], answer.json["workers"]["status"]) == (
@@ -219,7 +219,7 @@ def test_a_dependency_is_asked_again_when_its_answer_is_old(
 
 def test_a_machine_with_a_wrong_clock_says_so_and_goes_on_keeping_callbacks(postgresql_url: str) -> None:
     ledger = machine(postgresql_url, timedelta(minutes=10))
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     answer = client(ledger, ledger.database.clock, lambda: timedelta(minutes=10)).get("/readyz")
     assert (answer.status_code, answer.json["status"]) == (200, "degraded")
     for name in ("database", "broker"):
@@ -231,7 +231,7 @@ def test_a_machine_with_a_wrong_clock_says_so_and_goes_on_keeping_callbacks(post
 
 
 def test_a_worker_that_was_heard_in_the_future_has_not_been_heard_since(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.watching.beat("worker@host", 7)
+    ledger.maintenance.beat("worker@host", 7)
     clock.advance(minutes=-10)
     workers = client(ledger, clock).get("/readyz").json["workers"]
     assert "1 of 1 workers are silent, the longest for 600 s" in workers["detail"]

@@ -16,7 +16,7 @@ import pytest
 from tests.patience import patient
 from tests.webhook.receiving import new_attempt, path_of, rows, until
 from tests.webhook.serving import KEYS, Served, served, valkey
-from worker.embedded import procfile_commands
+from worker.embedded.machine import procfile_commands
 from worker.ledger import Ledger
 
 pytestmark = pytest.mark.processes

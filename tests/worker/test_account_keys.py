@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.account_keys import read_keys, read_list, title_of
 from worker.errors import ConfigurationError
 from worker.providers import PROVIDERS, account_keys, load_provider, provider_class
+from worker.secrets.account_keys import read_keys, read_list, title_of
 from worker.services import Services, secret_values
-from worker.settings import Settings, load_settings
+from worker.settings.settings import Settings, load_settings
 
 SECRET = "sk-0123456789"
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,9}", fullmatch=True)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.address_guard import AddressGuard, origin_of
-from worker.download import Downloader
+from worker.downloads.download import Downloader
 from worker.errors import AddressForbidden, ConfigurationError, DownloadError, LinkForbidden
+from worker.net.address_guard import AddressGuard, origin_of
 
 PUBLIC = "93.184.216.34"
 SSRF_LINES = (Path(__file__).parents[1] / "payloads/ssrf-links.txt").read_text(encoding="utf-8").splitlines()

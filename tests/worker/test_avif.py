@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.worker.test_videos import box
-from worker.avif import avif
 from worker.errors import ContentInvalid
-from worker.images import Seen
+from worker.media.avif import avif
+from worker.media.images import Seen
 
 
 def seen(body: bytes) -> Seen:

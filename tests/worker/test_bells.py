@@ -12,10 +12,10 @@ from redis import Redis
 from tests.broker import running_broker
 from tests.factories import at_once
 from tests.patience import patient
-from worker.bells import MOST_WAITING, SHARES, Waiting, drop_stale, ring, waiting
-from worker.celery import QUEUE_OF, app
+from worker.celery import app
+from worker.steps import QUEUES, Step
+from worker.wakeup import MOST_WAITING, SHARES, Waiting, drop_stale, ring, waiting
 
-QUEUES = set(QUEUE_OF.values())
 #: what an older version's clock sends in five hours without a worker
 BACKLOG = 60_000
 
@@ -61,26 +61,26 @@ def test_many_senders_at_once_never_leave_more_than_fifty_in_a_queue(broker: Red
     seen = at_once(*[send] * 8)
     assert all(isinstance(lengths, list) and max(lengths) <= MOST_WAITING == 50 for lengths in seen), seen
     for queue in QUEUES:
-        assert waiting_in(broker, queue) == {kind: SHARES[kind] for kind in kinds if QUEUE_OF[kind] == queue}
+        assert waiting_in(broker, queue) == {step: SHARES[step] for step in Step if step.queue == queue}
 
 
 def test_a_kind_that_nobody_answers_keeps_no_other_of_its_queue_out(broker: Redis) -> None:
     for _ in range(200):
-        ring("submit")
-    ring("submit", "poll", "notify")
+        ring(Step.SUBMIT)
+    ring(Step.SUBMIT, Step.POLL, Step.NOTIFY)
     assert waiting_in(broker, "submit") == {"submit": SHARES["submit"], "poll": 1, "notify": 1}
 
 
 def test_one_that_was_taken_makes_room_for_the_next(broker: Redis) -> None:
     for _ in range(200):
-        ring("submit")
+        ring(Step.SUBMIT)
     broker.rpop("darkroom:submit")
-    ring("submit")
+    ring(Step.SUBMIT)
     assert waiting_in(broker, "submit") == {"submit": SHARES["submit"]}
 
 
 def test_a_wake_up_is_a_message_like_every_other_and_does_not_expire(broker: Redis) -> None:
-    ring("poll")
+    ring(Step.POLL)
     ours = json.loads(broker.rpop("darkroom:submit"))
     app.send_task("poll")
     theirs = json.loads(broker.rpop("darkroom:submit"))
@@ -91,7 +91,7 @@ def test_a_wake_up_is_a_message_like_every_other_and_does_not_expire(broker: Red
     assert ours["headers"].items() >= {"lang": "py", "task": "poll"}.items()
     assert ours["headers"].get("expires") is ours["headers"].get("eta") is None
     with app.connection_for_read() as connection:
-        ring("poll")
+        ring(Step.POLL)
         taken = connection.SimpleQueue(app.amqp.queues["submit"])
         assert taken.get(timeout=patient(5)).payload == [[], {}, {}]
         taken.close()
@@ -99,7 +99,7 @@ def test_a_wake_up_is_a_message_like_every_other_and_does_not_expire(broker: Red
 
 def test_what_an_older_version_left_is_dropped_when_a_worker_starts(broker: Redis) -> None:
     old_messages(broker, "submit", BACKLOG)
-    ring("archive")
+    ring(Step.ARCHIVE)
     drop_stale()
     assert broker.llen("darkroom:submit") == MOST_WAITING
     assert waiting_in(broker, "archive") == {"archive": 1}
@@ -107,7 +107,7 @@ def test_what_an_older_version_left_is_dropped_when_a_worker_starts(broker: Redi
 
 def test_what_an_older_version_left_is_dropped_when_something_is_sent(broker: Redis) -> None:
     old_messages(broker, "submit", BACKLOG)
-    ring("submit")
+    ring(Step.SUBMIT)
     assert waiting_in(broker, "submit") == {"old": MOST_WAITING - 1, "submit": 1}
 
 
@@ -116,7 +116,7 @@ def test_messages_of_other_applications_are_left_alone(broker: Redis) -> None:
     for _ in range(200):
         broker.lpush("submit", "an event")
     for _ in range(100):
-        ring("submit")
+        ring(Step.SUBMIT)
     drop_stale()
     assert broker.llen("submit") == 200
 
@@ -124,21 +124,21 @@ def test_messages_of_other_applications_are_left_alone(broker: Redis) -> None:
 def test_a_broker_that_refuses_is_told_and_is_no_error(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:1/0")
     monkeypatch.setattr(app.amqp, "_producer_pool", None)
-    assert not ring("submit")
+    assert not ring(Step.SUBMIT)
     drop_stale()
 
 
 def test_a_broker_that_came_back_is_used_at_once(broker: Redis) -> None:
-    assert ring("submit")
+    assert ring(Step.SUBMIT)
     broker.client_kill_filter(_type="normal", skipme=True)
-    assert ring("submit")
+    assert ring(Step.SUBMIT)
     assert broker.llen("darkroom:submit") == 2
 
 
 def test_what_waits_is_counted_and_what_is_full_is_named(broker: Redis) -> None:
     for _ in range(20):
-        ring("poll")
-    ring("dispatch")
+        ring(Step.POLL)
+    ring(Step.DISPATCH)
     assert waiting() == {
         "quick": Waiting(1, ()),
         "submit": Waiting(SHARES["poll"], ("poll",)),

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu import Connection
 
-from worker.broker_url import celery_broker, read_broker_url
 from worker.errors import ConfigurationError
-from worker.settings import load_settings
+from worker.settings.broker_url import celery_broker, read_broker_url
+from worker.settings.settings import load_settings
 
 SECRET = "hunter2hunter2"
 

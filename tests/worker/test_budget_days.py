@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.budget_days import day_of, first_day, read_zone
 from worker.errors import ConfigurationError
-from worker.settings import Settings, load_settings
+from worker.pricing.budget_days import day_of, first_day, read_zone
+from worker.providers import PROVIDERS
+from worker.settings.settings import Settings, load_settings
 
 BERLIN = read_zone("Europe/Berlin")
 
@@ -81,6 +82,6 @@ def test_prices_have_the_zone_of_the_setting(tmp_path: Path):
     file = tmp_path / "prices.yaml"
     file.write_text("prices: [{price: 1}]\n")
     assert Settings(darkroom_prices=file).zone is UTC
-    prices = Settings(darkroom_prices=file, darkroom_timezone="Pacific/Auckland").prices
+    prices = Settings(darkroom_prices=file, darkroom_timezone="Pacific/Auckland").read_prices(PROVIDERS)
     assert prices is not None
     assert prices.day_of(datetime(2026, 11, 21, 12, tzinfo=UTC)) == "2026-11-22"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tasks.usecases import clocks
+from tasks.usecases.clocks import TOLERANCE, broker_error, complaint
 from tests.broker import running_broker
-from worker import clocks
 from worker.celery import app
-from worker.clocks import TOLERANCE, broker_error, complaint
-from worker.ledger.server_clock import system_clock
+from worker.ledger.database import system_clock
 
 SECONDS = timedelta(seconds=20)
 

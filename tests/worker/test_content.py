@@ -16,10 +16,10 @@ from PIL import Image
 from tests.worker import test_matroska
 from tests.worker.films import film
 from tests.worker.test_images import GIF_HEAD, chunk, header, png
-from worker import content
-from worker.content import FileFacts, inspect
 from worker.errors import ContentInvalid
 from worker.generation import AssetKind
+from worker.media import content
+from worker.media.content import FileFacts, inspect
 
 IMAGE, VIDEO = AssetKind.IMAGE, AssetKind.VIDEO
 
@@ -214,5 +214,5 @@ def test_flipped_bits_never_raise_anything_but_content_invalid(body, chance: ran
 def test_neither_decoder_nor_encoder_is_loaded_into_a_worker():
     code = "import json, sys, tasks.archive; print(json.dumps([name for name in sys.modules]))"
     found = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
-    assert "worker.content" in found
+    assert "worker.media.content" in found
     assert not {"PIL", "av", "PIL.Image"} & set(found)

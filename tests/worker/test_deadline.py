@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.deadline import PLAUSIBLE, deadline_of, is_told
+from worker.downloads.link_expiry import PLAUSIBLE, deadline_of, is_told
 from worker.generation import Asset
 from worker.providers import end_is_proven
 

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from tests.patience import patient
-from worker import decoding, decoding_child
-from worker.decoding import Decoder, Limits, decode
 from worker.errors import ContentInvalid, DownloadError
+from worker.media import decoding, decoding_child
+from worker.media.decoding import Decoder, Limits, decode
 
 LIMITS = Limits(wall=60, quick=60)
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or needs limits on address space")

@@ -17,8 +17,8 @@ import pytest
 
 from tests.patience import patient
 from tests.serving import at_work
-from worker import connections
-from worker.download import Downloader, Limits
+from worker.downloads.download import Downloader, Limits
+from worker.downloads.transfer import MEMORY_PART
 from worker.errors import (
     ConfigurationError,
     ContentInvalid,
@@ -28,7 +28,7 @@ from worker.errors import (
     LinkForbidden,
     TooSlow,
 )
-from worker.transfer import MEMORY_PART
+from worker.net import connections
 
 Answer = bytes | Iterable[bytes]
 QUICK = Limits(connect=10, read=10, bytes=4 * 1024 * 1024)

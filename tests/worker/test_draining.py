@@ -11,9 +11,9 @@ from functools import partial
 import pytest
 
 from tests.patience import patient
-from worker import draining, stopping
-from worker.draining import renewed
 from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.runtime import draining, shutdown
+from worker.runtime.draining import renewed
 
 #: nothing in most of these tests takes so long that its claim must be renewed
 drain = partial(draining.drain, renew=lambda _items: pytest.fail("nothing is slow here"))
@@ -316,7 +316,7 @@ def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
             deadline.append(time.monotonic() + 0.2)
         return deadline[0] - time.monotonic() if deadline else float("inf")
 
-    monkeypatch.setattr(stopping, "seconds_left", seconds_left)
+    monkeypatch.setattr(shutdown, "seconds_left", seconds_left)
     return told
 
 

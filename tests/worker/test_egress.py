@@ -12,14 +12,15 @@ from tests.forward_proxy import ForwardProxy
 from tests.worker.providers.loopback import Behaviour, Loopback, refused_port, reply
 from tests.worker.providers.test_http import PAYLOAD, client, submit, tls_server
 from tests.worker.test_download import BODY, fetch, new_downloader, ok, serving
-from worker import egress, posting
-from worker.address_guard import DEFAULT_PORTS
 from worker.archive.client import _proxies
 from worker.errors import ConfigurationError, DownloadError, LinkDead, LinkForbidden, NotTaken, QueryFailed, Uncertain
-from worker.posting import Line
-from worker.redaction import RedactingFormatter
+from worker.net import egress
+from worker.net.addresses import PORTS
+from worker.secrets.redaction import RedactingFormatter
 from worker.services import secret_values
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
+from worker.subscribers import posting
+from worker.subscribers.posting import Line
 
 SECRET = "pa:ss@word"
 USER = "http://robot:pa%3Ass%40word@"
@@ -152,7 +153,7 @@ def test_this_machine_is_reached_directly(proxy):
 # --- downloads --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", DEFAULT_PORTS)
+@pytest.mark.parametrize("scheme", PORTS)
 def test_a_download_goes_through_the_proxy_and_its_link_stays_as_it_is(proxy, place, scheme):
     with serving(ok()) as server:
         proxy.places["vendor.test"] = server.port
@@ -189,7 +190,7 @@ def test_a_forbidden_address_in_a_link_is_refused_before_the_proxy_is_asked(prox
 # --- webhooks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", DEFAULT_PORTS)
+@pytest.mark.parametrize("scheme", PORTS)
 def test_a_webhook_goes_through_the_proxy(proxy, place, scheme):
     server = place(reply(204, b""), plain=scheme == "http")
     with Line(f"{scheme}://vendor.test/hook?key=k") as line:

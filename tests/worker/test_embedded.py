@@ -23,11 +23,11 @@ import redis
 from botocore.exceptions import ClientError
 
 from tests.patience import patient, wait_for
-from worker import servers
-from worker.embedded import Embedded, attach, embedded, procfile_commands
+from worker.embedded import servers
+from worker.embedded.machine import Embedded, attach, embedded, procfile_commands
+from worker.embedded.servers import free_port
 from worker.errors import ConfigurationError
-from worker.servers import free_port
-from worker.settings import secret_names
+from worker.settings.settings import secret_names
 
 pytestmark = pytest.mark.processes
 
@@ -485,8 +485,8 @@ def test_the_procfile_uses_only_options_that_celery_has(process: str) -> None:
 PARENT = """
     import json, os, sys
     from pathlib import Path
-    from worker.embedded import embedded
-    from worker.stop_signals import StopSignals
+    from worker.embedded.machine import embedded
+    from worker.embedded.stop_signals import StopSignals
 
     commands = json.loads(sys.argv[2])
     with (

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from worker import images
 from worker.errors import ContentInvalid
+from worker.media import images
 
 MEASURES = {"PNG": images.png, "JPEG": images.jpeg, "WEBP": images.webp, "GIF": images.gif}
 
@@ -139,7 +139,7 @@ def test_a_damaged_chunk_beside_the_picture_is_told_and_changes_nothing(kind):
 def test_files_larger_than_one_piece_are_read_across_the_borders(monkeypatch):
     expected = {kind: encoded(kind, (300, 200)) for kind in MEASURES}
     for piece in (1, 2, 3, 7, 4096):
-        monkeypatch.setattr(images, "_PIECE", piece)
+        monkeypatch.setattr(images, "PIECE", piece)
         for kind, body in expected.items():
             assert measured(kind, body) == (300, 200)
 

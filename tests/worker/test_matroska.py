@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.films import film
-from worker import matroska as module
 from worker.errors import ContentInvalid
-from worker.images import Seen
-from worker.matroska import matroska
+from worker.media import matroska as module
+from worker.media.images import Seen
+from worker.media.matroska import matroska
 
 
 def seen(body: bytes) -> Seen:

@@ -10,8 +10,8 @@ from tests.patience import patient
 from tests.worker.providers import loopback
 from tests.worker.providers.loopback import Loopback, drip, hang_up, refused_port, reply, reset, says, silence
 from tests.worker.providers.test_http import tls_server
-from worker import posting
-from worker.posting import Line, Refusal
+from worker.subscribers import posting
+from worker.subscribers.posting import Line, Refusal
 
 TOKEN = "hunter2hunter2"
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.price_file import load_prices
-from worker.prices import Caps, Prices, Rule
-from worker.settings import Settings
+from worker.pricing.price_file import load_prices
+from worker.pricing.prices import Caps, Prices, Rule
+from worker.providers import PROVIDERS
+from worker.settings.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "prices.example.yaml"
 
@@ -15,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "deploy" / "prices.example.yaml"
 def load(folder: Path, text: str | bytes) -> Prices:
     path = folder / "prices.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load_prices(path)
+    return load_prices(path, PROVIDERS)
 
 
 def test_prices_and_caps_are_read_to_the_millionth(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_what_is_left_out_costs_nothing_and_has_no_cap(tmp_path: Path, text: str
 
 
 def test_the_example_is_understood() -> None:
-    prices = load_prices(EXAMPLE)
+    prices = load_prices(EXAMPLE, PROVIDERS)
     assert prices.rules
     assert prices.caps.batches
 
@@ -152,7 +153,7 @@ prices:
 )
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=f"DARKROOM_PRICES: cannot read .*prices.yaml: {reason}"):
-        load_prices(tmp_path / "prices.yaml") if content is None else load(tmp_path, content)
+        load_prices(tmp_path / "prices.yaml", PROVIDERS) if content is None else load(tmp_path, content)
 
 
 def test_characters_that_yaml_does_not_allow_are_told(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_characters_that_yaml_does_not_allow_are_told(tmp_path: Path) -> None:
 
 
 def test_the_setting_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings().prices is None
+    assert Settings().read_prices(PROVIDERS) is None
     load(tmp_path, RULE)
     monkeypatch.setenv("DARKROOM_PRICES", str(tmp_path / "prices.yaml"))
-    assert Settings().prices == Prices((Rule(50_000, "kie"),))
+    assert Settings().read_prices(PROVIDERS) == Prices((Rule(50_000, "kie"),))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.generation import GenerationRequest, Operation
-from worker.prices import MILLION, Caps, Prices, Rule, Tier, as_text, tier_of
+from worker.pricing.prices import MILLION, Caps, Prices, Rule, Tier, as_text, tier_of
 
 ANY = Tier(None, None)
 PRICES = Prices(

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.process_log import ProcessLog
-from tasks.cli.submission_note import hold_note, interrupted_note, new_submission_id, write_note
+from tasks.cli.demo.process_log import ProcessLog
+from tasks.usecases.submission.note import hold_note, interrupted_note, new_submission_id, write_note
 from tests.factories import delivery
-from worker.data_folder import kept_secrets, read_values, sole_use
+from worker.embedded.data_folder import kept_secrets, read_values, sole_use
 from worker.errors import ConfigurationError, LedgerUnfit
 from worker.ledger import Ledger
-from worker.ledger.schema import upgrade
-from worker.private_files import make_private_folder, open_private
+from worker.ledger.migrations import upgrade
+from worker.secrets.private_files import make_private_folder, open_private
 
 DIGEST = "0123456789abcdef"
 
@@ -52,7 +52,7 @@ def keep_ledger(data: Path) -> None:
     ledger = Ledger(f"sqlite:///{data / 'ledger.sqlite3'}")
     try:
         upgrade(ledger.database)
-        ledger.inbox.store([delivery("ab" * 16)])
+        ledger.callbacks.store([delivery("ab" * 16)])
     finally:
         ledger.close()
 
@@ -60,7 +60,7 @@ def keep_ledger(data: Path) -> None:
 def test_whatever_the_umask_every_file_and_folder_is_for_its_owner_alone(data: Path, tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{data / 'ledger.sqlite3'}")
     upgrade(ledger.database)
-    ledger.inbox.store([delivery("ab" * 16)])
+    ledger.callbacks.store([delivery("ab" * 16)])
     for make in (lock_data, write_log, note_submission, kept_secrets):
         make(data)
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "all").rglob("*") if path.is_file()}

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from tests.patience import patient, wait_for
+from worker.embedded.processes import Child, Supervisor, next_pause, print_line
+from worker.embedded.stop_signals import StopSignals
 from worker.errors import ConfigurationError
-from worker.processes import Child, Supervisor, next_pause, print_line
-from worker.stop_signals import StopSignals
 
 pytestmark = pytest.mark.processes
 
@@ -240,8 +240,8 @@ def test_an_interruption_ends_a_release_command(output: Output, tmp_path: Path) 
 PARENT = """
     import os, sys
     from pathlib import Path
-    from worker.processes import Child, Supervisor
-    from worker.stop_signals import StopSignals
+    from worker.embedded.processes import Child, Supervisor
+    from worker.embedded.stop_signals import StopSignals
 
     here = Path(sys.argv[1])
     stubborn = f"trap '' TERM HUP INT; sleep 300 & echo $! > {here}/pool; echo $$ > {here}/program; exec sleep 301"

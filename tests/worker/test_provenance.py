@@ -13,9 +13,9 @@ from PIL import Image, PngImagePlugin
 
 from tests.worker import films
 from tests.worker.test_images import chunk, segment, webp
-from worker.content import inspect
 from worker.generation import AssetKind
-from worker.provenance import marked
+from worker.media.content import inspect
+from worker.media.xmp import marked
 
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from worker.errors import RequestInvalid
 from worker.generation import Operation
-from worker.recipe import FollowUp, expand, parse_follow_ups, steps_of
+from worker.recipes.follow_up_expression import FollowUp, expand, parse_follow_ups, steps_of
 
 OFFERED = ("upscale1", "upscale2", "upscale3", "upscale4", "reroll", "variation1", "variation2", "zoom_out_2x")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.redaction import RedactingFormatter, configure_logging, redact, shorten_files, signatures_cut
+from worker.secrets.redaction import RedactingFormatter, configure_logging, redact, shorten_files, signatures_cut
 
 
 @pytest.mark.parametrize(

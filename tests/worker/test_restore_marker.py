@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from tasks import restore_marker
+from tasks.restore_marker import keep_watch, read, write
 from tests import s3
 from tests.clock import NOON, FakeClock
-from worker import restore_marker
 from worker.archive import Keys
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.gate import Marker
-from worker.restore_marker import keep_watch, read, write
+from worker.ledger.restore_guard import Marker
 
 MARKER = Marker("ledger_a", 7, 1234, NOON)
 
@@ -69,7 +69,7 @@ def test_what_is_no_marker_is_said_and_closes_nothing(archive: S3Archive, ledger
     with pytest.raises(ConfigurationError, match="is no marker that this version of Darkroom can read"):
         read(archive)
     keep_watch(here(ledger, archive))
-    found = ledger.gates.look()
+    found = ledger.restore.state()
     assert found is not None
     assert (found.complaint, found.compared_at) == (None, None)
 
@@ -87,7 +87,7 @@ def test_a_ledger_that_is_behind_leaves_the_marker_as_it_is(archive: S3Archive, 
     write(archive, MARKER)
     keep_watch(here(ledger, archive))
     assert read(archive) == MARKER
-    found = ledger.gates.look()
+    found = ledger.restore.state()
     assert found is not None
     assert found.closed_at is not None
 
@@ -101,7 +101,7 @@ def test_a_bucket_that_is_away_is_asked_once_in_half_a_minute(
         keep_watch(here(ledger, bucket))
         clock.advance(7)
     assert bucket.asked == 1
-    found = ledger.gates.look()
+    found = ledger.restore.state()
     assert found is not None
     assert found.complaint is None
 
@@ -127,7 +127,7 @@ def test_one_that_slept_goes_on_when_the_bucket_answers(archive: S3Archive, ledg
     keep_watch(here(ledger, Trouble(ArchiveError("503"))))
     clock.advance(30)
     keep_watch(here(ledger, archive))
-    found, marker = ledger.gates.look(), read(archive)
+    found, marker = ledger.restore.state(), read(archive)
     assert found is not None
     assert marker is not None
     assert (found.complaint, marker.number) == (None, 2)
@@ -138,8 +138,8 @@ def test_a_bucket_that_hangs_is_not_waited_for(ledger: Ledger, monkeypatch: pyte
     bucket = Trouble()
     try:
         keep_watch(here(ledger, bucket))
-        assert not ledger.gates.is_due()
-        found = ledger.gates.look()
+        assert not ledger.restore.is_check_due()
+        found = ledger.restore.state()
         assert found is not None
         assert found.complaint is None
     finally:

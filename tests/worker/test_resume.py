@@ -10,10 +10,10 @@ import pytest
 
 from tests.patience import patient
 from tests.worker.test_download import fetch, link, new_downloader, serving
-from worker import parked
-from worker.download import Downloader
+from worker.downloads import parked
+from worker.downloads.download import Downloader
+from worker.downloads.transfer import Transfer
 from worker.errors import ContentInvalid, DownloadError, LinkDead, SetDown
-from worker.transfer import Transfer
 
 BODY = os.urandom(300_000)
 WHOLE = len(BODY)

@@ -9,7 +9,7 @@ import pytest
 from tests import left_open, s3
 from tests.factories import at_once
 from worker.services import Services, secret_values
-from worker.settings import Settings, load_settings, secret_names
+from worker.settings.settings import Settings, load_settings, secret_names
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_an_account_of_a_provider_is_one_for_all_threads(here: Services):
 def test_a_connection_that_close_forgets_is_found_on_every_python(sqlite_url: str, monkeypatch: pytest.MonkeyPatch):
     """The check that every test ends with (`tests/conftest.py`); only Python 3.13 warns of a SQLite connection."""
     services = Services(Settings(database_url=sqlite_url))
-    services.ledger.queries.page()
+    services.ledger.generations.page()
     monkeypatch.setattr(left_open, "PATIENCE", 0.1)
     (found,) = left_open.left_open()
     assert "sqlite3.Connection" in found
-    assert "services.ledger.queries.page()" in found
+    assert "services.ledger.generations.page()" in found
     services.close()
     left_open.watch()
 

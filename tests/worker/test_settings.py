@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import ConfigurationError
-from worker.settings import Settings, load_settings
+from worker.settings.settings import Settings, load_settings
 
 KEYS = "k1:" + "s" * 32
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.correlation import Signer
 from worker.errors import ConfigurationError
-from worker.signing import Signer
 
 OLD, NEW = "k1:" + "a" * 32, "k2:" + "b" * 32
 ATTEMPT = "0123456789abcdef0123456789abcdef"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.standard_webhooks import WebhookSigner
+from worker.subscribers.standard_webhooks import WebhookSigner
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdefghijklmnopqrstuv").decode()
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.worker.test_standard_webhooks import SECRET
 from worker.errors import ConfigurationError
-from worker.settings import load_settings
-from worker.subscribers import CeleryTask, celery_tasks, is_wanted, named_by, patterns, webhooks
+from worker.settings.settings import load_settings
+from worker.subscribers.subscribers import CeleryTask, celery_tasks, is_wanted, patterns, webhooks
 
 TOKEN = "hunter2hunter2"
 
@@ -69,14 +69,14 @@ def test_kinds_of_events_are_chosen_by_patterns():
 
 
 def test_nobody_is_told_unless_somebody_is_named():
-    assert named_by(load_settings()) == []
+    assert load_settings().subscribers == []
 
 
 def test_the_settings_name_everybody(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DARKROOM_NOTIFY_URLS", "https://a.example/x,http://127.0.0.1/y")
     monkeypatch.setenv("DARKROOM_NOTIFY_SECRET", SECRET)
     monkeypatch.setenv("DARKROOM_NOTIFY_TASKS", "billing.on_event")
-    names = [one.name.partition("-")[0] for one in named_by(load_settings())]
+    names = [one.name.partition("-")[0] for one in load_settings().subscribers]
     assert names == ["a.example", "127.0.0.1", "billing.on_event"]
 
 

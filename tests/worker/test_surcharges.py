@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.generation import GenerationRequest, Operation
-from worker.prices import MILLION, Prices, Quote, Rule, Tier, tier_of
+from worker.pricing.prices import MILLION, Prices, Quote, Rule, Tier, tier_of
+from worker.pricing.surcharges import highest_known
 from worker.prompt_flags import flags_of, plain_version, without_switches
-from worker.surcharges import highest_known
 
 HD, SREF, MOOD = "hd", "style_reference", "moodboard"
 PRICE = Rule(50_000, "acedata")

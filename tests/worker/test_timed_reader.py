@@ -6,7 +6,7 @@ import pytest
 
 from tests.patience import patient
 from tests.worker.providers.loopback import Behaviour, Loopback, drip, drip_header, kept_open
-from worker.timed_reader import TimedConnection, TimedResponse
+from worker.net.timed_reader import TimedConnection, TimedResponse
 
 
 def unended_status(server: Loopback, connection) -> None:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.films import film, played, sandbox_film
-from worker import videos
 from worker.errors import ContentInvalid
-from worker.videos import mp4
+from worker.media import videos
+from worker.media.videos import mp4
 
 
 def checked(body: bytes) -> tuple[int, int, float | None]:

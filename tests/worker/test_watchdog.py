@@ -14,7 +14,7 @@ pytestmark = pytest.mark.processes
 PATIENCE = 30
 _BEGIN = """
 import logging, sys, time
-from worker import watchdog
+from worker.runtime import watchdog
 logging.basicConfig()
 """
 

@@ -2,11 +2,12 @@
 
 It imports nothing of Darkroom, so that it is an independent check of the adapters.
 
-`python -m webhook.sandbox` serves it; `running()` serves it inside a test.
+`darkroom sandbox` serves it; `running()` serves it inside a test.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +30,11 @@ class Sandbox:
             self._studio.stop()
             raise
         self._server.start()
-        self.url = f"http://{host}:{self._server.server_port}"
+        #: what it listens on
+        self.address, self.port = self._server.server_name, self._server.server_port
+        bound = ip_address(self.address)
+        self.is_local = bound.is_loopback
+        self.url = f"http://{'127.0.0.1' if bound.is_unspecified else host}:{self.port}"
 
     def bill(self) -> dict[str, Any]:
         """`{"charges": N, "lines": [...]}`; refunded lines are not counted in `charges`, each line names its key."""

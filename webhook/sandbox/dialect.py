@@ -1,19 +1,19 @@
 """What all pretend providers do with a submission or a question; how they say it is up to each dialect."""
 
-import itertools
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from flask import Blueprint, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
+from webhook.sandbox.example import Example
 from webhook.sandbox.faults import ANSWERS, COURSE, FaultsInvalid, fault_words
 from webhook.sandbox.keys import asking_key
 from webhook.sandbox.server import Hangup
 from webhook.sandbox.studio import HANG, Studio
-from webhook.sandbox.task import Failure, Task
+from webhook.sandbox.task import Task, Vendor
 
 T = TypeVar("T", bound=Task)
 #: what the journal is told about a submission
@@ -40,24 +40,20 @@ class Refusal(Exception):
         self.more = more or {}
 
 
-class Dialect(ABC, Generic[T]):
+class Dialect(Vendor, Generic[T]):
     """One provider. A subclass names its endpoints in its constructor with `submits` and `answers`."""
 
-    #: in bill, journal and page
-    name: ClassVar[str]
+    #: what its vendor calls it, and the address that its clients ask in earnest
+    title: ClassVar[str]
+    instead_of: ClassVar[str]
+    example: ClassVar[Example]
     #: of its paths; the longest that fits decides which dialect answers for a path that does not exist
     prefix: ClassVar[str]
-    #: the progress (per cent) that is told before the end when a task streams
-    stages: ClassVar[tuple[int, ...]] = ()
-    #: how generations fail, in turn
-    failures: ClassVar[tuple[Failure, ...]]
-    #: seconds before each further try of a callback that was not answered with 200
-    retry_pauses: ClassVar[tuple[float, ...]] = ()
 
     def __init__(self, studio: Studio) -> None:
+        super().__init__()
         self.studio = studio
         self.blueprint = Blueprint(self.name, __name__)
-        self._failures = itertools.cycle(self.failures)
 
     # --- endpoints ---
 
@@ -110,6 +106,7 @@ class Dialect(ABC, Generic[T]):
             answer = self._answer(task, facts)
         except Refusal as refusal:
             answer = self.error(refusal)
+            facts["message"] = refusal.message
         self.studio.journal.note("submit", **{"status": answer.status_code, **facts})
         return answer
 
@@ -143,10 +140,6 @@ class Dialect(ABC, Generic[T]):
         """An acknowledgement that forgets the task id."""
 
     @abstractmethod
-    def callback_body(self, task: T, progress: int) -> Any:
-        """What is posted at one of the stages, or, at 100, in the end."""
-
-    @abstractmethod
     def fault(self, knob: str) -> Refusal:
         """How the vendor says `knob`: one of those in `REFUSALS`, or `error_after`."""
 
@@ -162,10 +155,3 @@ class Dialect(ABC, Generic[T]):
         """A path or method that does not exist, or an accident of our own."""
         status = error.code or 500
         return Refusal(status, str(error.description), status=status)
-
-    def callback_headers(self, task: T) -> Mapping[str, str]:  # noqa: ARG002
-        """Besides the content type; asked for each try."""
-        return {}
-
-    def next_failure(self) -> Failure:
-        return next(self._failures)

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from webhook.sandbox.progress import tell
+
 #: the oldest entries go first; a long benchmark must not fill the memory
 LOG_LIMIT = 200_000
 
@@ -48,8 +50,10 @@ class Journal:
 
     def note(self, kind: str, **facts: Any) -> None:
         """Kinds: `submit`, `callback`, `query`, `download`."""
+        entry = {"kind": kind, "at": time.time(), **facts}
         with self._lock:
-            self._log.append({"kind": kind, "at": time.time(), **facts})
+            self._log.append(entry)
+        tell(entry)
 
     def log(self, kind: str | None = None) -> list[dict[str, Any]]:
         with self._lock:

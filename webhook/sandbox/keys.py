@@ -12,6 +12,9 @@ TROUBLES: Mapping[str, str] = {
     "too_many": "429 with Retry-After: 1, for each submission",
 }
 
+#: keys that are in trouble wherever they are used
+WORDS = ("invalid", "used-up")
+
 
 class Keys:
     def __init__(self) -> None:
@@ -34,7 +37,7 @@ class Keys:
     def look(self) -> None:
         """Before each request: note its key, and let the dialects see the word for its trouble instead of it."""
         g.key = _read_key()
-        if (word := self.trouble()) in {"invalid", "used-up"}:
+        if (word := self.trouble()) in WORDS:
             for header in ("HTTP_AUTHORIZATION", "HTTP_MJ_API_SECRET"):
                 if header in request.environ:
                     request.environ[header] = f"Bearer {word}" if header == "HTTP_AUTHORIZATION" else word

@@ -1,20 +1,46 @@
-"""One accepted submission, the files that come of it, and how it may fail."""
+"""One accepted submission, the files that come of it, how it may fail, and what it asks of its vendor on the way."""
 
+import itertools
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from webhook.sandbox.pictures import Picture
-
-if TYPE_CHECKING:
-    from webhook.sandbox.dialect import Dialect
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     code: str
     message: str
+
+
+class Vendor(ABC):
+    """What the course of a task needs of whoever accepted it; how that one talks to its clients is a `Dialect`."""
+
+    #: in bill, journal and page
+    name: ClassVar[str]
+    #: the progress (per cent) that is told before the end when a task streams
+    stages: ClassVar[tuple[int, ...]] = ()
+    #: how generations fail, in turn
+    failures: ClassVar[tuple[Failure, ...]]
+    #: seconds before each further try of a callback that was not answered with 200
+    retry_pauses: ClassVar[tuple[float, ...]] = ()
+
+    def __init__(self) -> None:
+        self._failures = itertools.cycle(self.failures)
+
+    def next_failure(self) -> Failure:
+        return next(self._failures)
+
+    @abstractmethod
+    def callback_body(self, task: Any, progress: int) -> Any:
+        """What is posted at one of the stages, or, at 100, in the end. `task`: one of its own."""
+
+    def callback_headers(self, task: Any) -> Mapping[str, str]:  # noqa: ARG002
+        """Besides the content type; asked for each try."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +67,7 @@ class Task:
     `id`. `streams` says whether the stages of the dialect are told. The studio alone changes the last block.
     """
 
-    dialect: "Dialect[Any]"
+    dialect: Vendor
     id: str
     request: Mapping[str, Any]
     action: str

@@ -6,21 +6,27 @@ from datetime import timedelta
 from typing import IO, Protocol
 
 from worker.archive.keeping import Addressing, Keeping
-from worker.archive.keys import Keys
+from worker.archive.keys import DEFAULT_TEMPLATE, Keys, KeyTemplate, Kind
 from worker.archive.names import readable_name
 from worker.archive.objects import Listed, StoredAsset, Verdict, Verified
+from worker.archive.sidecars import manifest_line, sidecar
 
 __all__ = [
+    "DEFAULT_TEMPLATE",
     "Addressing",
     "Archive",
     "Keeping",
+    "KeyTemplate",
     "Keys",
+    "Kind",
     "Listed",
     "StoredAsset",
     "Verdict",
     "Verified",
+    "manifest_line",
     "open_archive",
     "readable_name",
+    "sidecar",
 ]
 
 

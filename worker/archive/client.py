@@ -14,9 +14,8 @@ from botocore.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from worker.archive.keeping import Addressing
-from worker.egress import is_reached_directly
-from worker.secret_files import bucket_credentials
-from worker.timed_reader import TimedConnection
+from worker.net import TimedConnection, is_reached_directly
+from worker.secrets import bucket_credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

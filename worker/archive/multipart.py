@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from worker.archive.extras import Extras
 from worker.archive.keeping import Extra, Upload
 from worker.archive.objects import StoredAsset, Verified
-from worker.archive.puts import base64_of, etag_of, hashes_of, is_answer_of_a_store, verified
+from worker.archive.puts import PIECE, base64_of, etag_of, hashes_of, is_answer_of_a_store, verified
 from worker.archive.signed_requests import NOTHING, Body, SignedRequests, refusal
 from worker.errors import ArchiveError
 
@@ -22,7 +22,6 @@ from worker.errors import ArchiveError
 LARGE = 16 * 1024 * 1024
 #: bytes; all parts but the last are equal, as some stores demand
 PART = 8 * 1024 * 1024
-_PIECE = 256 * 1024
 #: the answers to a completion after which somebody else's object lies there, or ours whose answer was lost
 _THERE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"})
 
@@ -188,5 +187,5 @@ class _Part:
 
     def pieces(self) -> Iterator[bytes]:
         self.seek(0)
-        while piece := self.read(_PIECE):
+        while piece := self.read(PIECE):
             yield piece

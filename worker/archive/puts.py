@@ -14,7 +14,7 @@ from worker.archive.signed_requests import Body, SignedRequests, refusal
 from worker.errors import ArchiveError
 
 #: bytes read at once
-_PIECE = 256 * 1024
+PIECE = 256 * 1024
 #: the header in which a store says its own checksum
 _CHECKSUM = "x-amz-checksum-sha256"
 
@@ -111,7 +111,7 @@ def reading(requests: SignedRequests, key: str) -> Iterator[Iterator[bytes] | No
     response = requests.send("GET", key, stream=True)
     try:
         if response.status == 200:
-            yield response.stream(_PIECE, decode_content=False)
+            yield response.stream(PIECE, decode_content=False)
         else:
             error = refusal(response, "GetObject")
             if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
@@ -125,7 +125,7 @@ def hashes_of(file: Body) -> tuple[str, str]:
     """MD5, which most stores give as the ETag, and SHA-256 of a file."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     file.seek(0)
-    while piece := file.read(_PIECE):
+    while piece := file.read(PIECE):
         md5.update(piece)
         sha256.update(piece)
     return md5.hexdigest(), sha256.hexdigest()

@@ -16,7 +16,7 @@ from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
 from worker.archive.client import ATTEMPTS, Addresses, transport
-from worker.locked_cached_property import locked_cached_property
+from worker.runtime import locked_cached_property
 
 #: HTTP statuses; 409 answers a conditional put while another one to the same key is under way
 _WORTH_REPEATING = frozenset({409, 429, 500, 502, 503, 504})

@@ -3,60 +3,35 @@
 A method returns after its commit; whoever sends a message does it afterwards, never before.
 """
 
-from worker.ledger.archiving import Archiving
-from worker.ledger.counting import Counting
-from worker.ledger.creation import Creation
+from worker.ledger.assets import Assets
+from worker.ledger.budget import Budgets
+from worker.ledger.changes import Person
 from worker.ledger.database import Clock, Database
-from worker.ledger.dead_letters import DeadLetters
-from worker.ledger.deciding import Deciding
-from worker.ledger.deleting import Deleting
-from worker.ledger.dispatching import Dispatching
-from worker.ledger.following import Following
-from worker.ledger.gate import Gates
-from worker.ledger.inbox import Inbox
-from worker.ledger.inventory import Inventory
-from worker.ledger.manifests import Manifests
-from worker.ledger.notifying import Notifying
-from worker.ledger.outcomes import Outcomes
-from worker.ledger.pruning import Pruning
-from worker.ledger.queries import Queries
-from worker.ledger.rescuing import Rescuing
-from worker.ledger.spending import Spending
-from worker.ledger.standings import Standings
-from worker.ledger.submissions import Submissions
-from worker.ledger.unclear import Unclears
-from worker.ledger.watching import Watching
+from worker.ledger.dispatch import Dispatch
+from worker.ledger.events import Events
+from worker.ledger.generations import Generations
+from worker.ledger.maintenance import Maintenance
+from worker.ledger.outcome import Callbacks
+from worker.ledger.restore_guard import RestoreGuard
+from worker.ledger.submission import Submissions
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "Person"]
 
 
 class Ledger:
-    """One part for each step of the flow (`tasks/__init__.py`)."""
+    """A façade for each subject; what it is made of stands in the room of that name."""
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)
-        self.creation = Creation(self.database)
-        self.dispatching = Dispatching(self.database)
-        self.accounts = Standings(self.database)
+        self.dispatch = Dispatch(self.database)
         self.submissions = Submissions(self.database)
-        self.inbox = Inbox(self.database)
-        self.outcomes = Outcomes(self.database)
-        self.archiving = Archiving(self.database)
-        self.following = Following(self.database)
-        self.notifying = Notifying(self.database)
-        self.watching = Watching(self.database)
-        self.deciding = Deciding(self.database)
-        self.deleting = Deleting(self.database)
-        self.unclear = Unclears(self.database)
-        self.rescuing = Rescuing(self.database)
-        self.spending = Spending(self.database)
-        self.dead_letters = DeadLetters(self.database)
-        self.counting = Counting(self.database)
-        self.queries = Queries(self.database)
-        self.manifests = Manifests(self.database)
-        self.inventory = Inventory(self.database)
-        self.gates = Gates(self.database)
-        self.pruning = Pruning(self.database)
+        self.callbacks = Callbacks(self.database)
+        self.generations = Generations(self.database)
+        self.assets = Assets(self.database)
+        self.events = Events(self.database)
+        self.maintenance = Maintenance(self.database)
+        self.budgets = Budgets(self.database)
+        self.restore = RestoreGuard(self.database)
 
     def close(self) -> None:
         self.database.close()

@@ -3,19 +3,20 @@
 import itertools
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
+from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
+from worker.ledger.charges import settle
 from worker.ledger.flows import Flow, flow_of, line_up
-from worker.ledger.settling import settle
+from worker.ledger.schema import FOLLOW_UP_DUE, CleanText, batches, events, generations, transitions
 from worker.ledger.statements import IDS, NOW, select_in, update_row
-from worker.ledger.tables import FOLLOW_UP_DUE, batches, events, generations, transitions
-from worker.ledger.types import CleanText
-from worker.prices import as_text
+from worker.pricing import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {
     State.SUBMITTED: "generation.submitted",
@@ -64,6 +65,14 @@ _ids_made = itertools.count()
 def new_id(prefix: str, at: datetime) -> str:
     """A sortable id like UUIDv7: 48 bits of milliseconds, 32 that count those of this process, and 48 random ones."""
     return f"{prefix}_{int(at.timestamp() * 1000):012x}{next(_ids_made) & 0xFFFF_FFFF:08x}{secrets.token_hex(6)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who decides, and why (in their own words; may be empty)."""
+
+    name: str
+    why: str = ""
 
 
 class Changes:
@@ -193,3 +202,13 @@ class Changes:
         completed = self.connection.execute(_COMPLETE_BATCH, {"batch": batch_id, "now": self.at})
         if completed.rowcount == 1:
             self.event("batch.completed", batch_id=batch_id)
+
+
+def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:
+    require_known(generation_ids, changes.lock(generation_ids))
+
+
+def require_known(generation_ids: Sequence[str], known: Collection[str]) -> None:
+    unknown = [generation_id for generation_id in generation_ids if generation_id not in known]
+    if unknown:
+        raise NotFound(f"there is no generation {unknown[0]}; `darkroom list` shows those that exist")

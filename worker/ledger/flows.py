@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
-from worker.ledger.pacing_tables import flows, provider_limits
+from worker.ledger.schema import FLOW, UNFINISHED, WAITING, CleanText, batches, flows, generations, provider_limits
 from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
-from worker.ledger.tables import FLOW, UNFINISHED, WAITING, batches, generations
-from worker.ledger.types import CleanText
-from worker.ledger.unfinished import unfinished
 
 
 class Flow(NamedTuple):
@@ -32,6 +29,7 @@ def flow_of(row: Any) -> Flow:
 
 
 _f, _g = flows.c, generations.c
+_UNFINISHED = select(batches.c.id).where(text(UNFINISHED))
 _KEY = tuple_(_f.provider, _f.priority, _f.flow, _f.pinned)
 _MINE = {name: bindparam(f"of_{name}", type_=_f[name].type) for name in Flow._fields}
 _IS_MINE = [_f[name] == value for name, value in _MINE.items()]
@@ -116,6 +114,11 @@ def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) 
         # Single ones are one flow for ever; the flow of a batch goes with it.
         keeps_turn = not key.flow or connection.execute(_HELD, mine).first()
         connection.execute(_SLEEP if keeps_turn else _DELETE, mine | {"now": now} if keeps_turn else mine)
+
+
+def unfinished(connection: Connection) -> Sequence[str]:
+    """The ids of those that nobody may see yet."""
+    return connection.execute(_UNFINISHED).scalars().all()
 
 
 def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Integer, Select, Table, Update, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.ledger.types import UtcDateTime
+from worker.ledger.schema import UtcDateTime
 
 #: stands for as many values as are given
 IDS: BindParameter[Any] = bindparam("ids", expanding=True)

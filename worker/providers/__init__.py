@@ -1,134 +1,28 @@
-"""What a provider is to Darkroom, and the one list of those we know."""
+"""The one list of the providers that we know, and what others need to use one."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Mapping
 from importlib import import_module
-from typing import ClassVar
 
 from pydantic import SecretStr
 
-from worker.account_keys import DEFAULT_ACCOUNT, read_keys
-from worker.deadline import is_told
-from worker.errors import ConfigurationError, RequestInvalid, Uncertain
-from worker.generation import Asset, GenerationRequest, Link, Operation, Outcome
-from worker.providers.capability import Capability
-from worker.providers.listing import Listed, ListedTask, Shown
-from worker.providers.model_versions import Versions
+from worker.downloads import is_told
+from worker.errors import ConfigurationError
+from worker.generation import Asset
+from worker.providers.base import Callback, Mark, Provider, Submission
+from worker.secrets import DEFAULT_ACCOUNT, read_keys
 from worker.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What a submission carries of ours, by which its callback or the provider's list shows whose it is.
-
-    Without a `callback_url` the provider is polled.
-    """
-
-    attempt_id: str
-    callback_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The provider took it under this task_id."""
-
-    task_id: str
-
-
-class Callback(StrEnum):
-    SIGNED = "signed"
-    UNSIGNED = "unsigned"
-    NONE = "none"
-
-
-class Provider(ABC):
-    """One Midjourney API vendor. Every failure is raised as a `worker.errors.ProviderError`."""
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    #: what its settings begin with: `<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`
-    prefix: ClassVar[str]
-    #: the setting that has its key
-    key_setting: ClassVar[str]
-    capabilities: ClassVar[Mapping[Operation, Capability]]
-    #: the versions of Midjourney that it is known to have, and what they refuse; others are let through
-    versions: ClassVar[Versions] = {}
-    #: characters
-    prompt_limit: ClassVar[int]
-    #: how long result links live when the link itself does not say; None where no page says it (DARKROOM_LINK_HOURS)
-    retention: ClassVar[timedelta | None] = None
-    #: how long a link lives that `renew` has given, when it does not say so itself
-    renewed_retention: ClassVar[timedelta] = timedelta(hours=24)
-    #: whether it lists its tasks, which `recent` reads: there a submission whose reply was lost is found
-    listed: ClassVar[Listed] = Listed.NO
-    #: the operations whose requests its list shows, so that a submission without a mark is found too
-    shown: ClassVar[frozenset[Operation]] = frozenset()
-    #: most task_ids per `fetch`
-    fetch_limit: ClassVar[int]
-    #: hosts (and their subdomains) that result links may point to, and origins that the operator has named
-    result_hosts: frozenset[str]
-    callback: Callback = Callback.UNSIGNED
-    #: what whoever relies on it should know of its future
-    notice: ClassVar[str | None] = None
-    #: whether a callback only says that there is news, which is then taken from `fetch`
-    must_confirm: bool = False
-
-    @abstractmethod
-    def __init__(self, settings: Settings) -> None:
-        """Raises ConfigurationError when a setting is missing that it cannot do without."""
-
-    @abstractmethod
-    def check(self, request: GenerationRequest) -> None:
-        """Raise RequestInvalid for what cannot be expressed or is surely refused; sends nothing."""
-
-    @abstractmethod
-    def submit(self, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
-        """One POST, never repeated inside; an Outcome where the reply is the result (texts).
-
-        Raises NotTaken, AccountBlocked, Rejected or Uncertain; RequestInvalid as `check` does, before it is sent.
-        """
-
-    @abstractmethod
-    def parse_callback(self, headers: Mapping[str, str], body: bytes, received_at: datetime) -> Outcome:
-        """Read a callback; pure. Raises CallbackUnreadable and nothing else, whatever the bytes."""
-
-    @abstractmethod
-    def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Ask for up to `fetch_limit` tasks at once; those the provider does not (yet) know are left out.
-
-        Raises QueryFailed.
-        """
-
-    def _taken(self, task_id: str | None, field: str = "task id") -> Submission:
-        """The submission that a reply names, where it is no refusal; raises Uncertain when it names none."""
-        if task_id is None:
-            message = f"{self.title} answered without a {field}, so it may have taken the request"
-            raise Uncertain(message, code="no_task_id")
-        return Submission(task_id)
-
-    def recent(self, since: datetime) -> Iterator[ListedTask]:  # noqa: ARG002
-        """Its tasks since then, whoever made them, in any order. Raises RequestInvalid (no list) or QueryFailed."""
-        raise RequestInvalid(f"{self.title} has no list of its tasks, so nobody can tell what else was made there")
-
-    def shown_request(self, request: GenerationRequest) -> Shown | None:  # noqa: ARG002
-        """What its list shows of this request (`ListedTask.request`); None where it does not show requests."""
-        return None
-
-    def renew(self, link: Link) -> str | None:  # noqa: ARG002
-        """A fresh link to the same result, where the provider gives one for the old link. Raises QueryFailed."""
-        return None
-
-    def credit(self) -> str | None:
-        """What is left on the account, in the vendor's own unit; None where it cannot be asked. Raises QueryFailed."""
-        return None
-
-    def proof(self, headers: Mapping[str, str]) -> str | None:  # noqa: ARG002
-        """What makes a signed callback unique: a second one with the same proof and another body is a forgery."""
-        return None
-
+__all__ = [
+    "PROVIDERS",
+    "Callback",
+    "Mark",
+    "Provider",
+    "Submission",
+    "account_keys",
+    "end_is_proven",
+    "load_provider",
+    "provider_class",
+]
 
 #: name → where its class lives; imported on first use, so one provider's libraries never burden another
 PROVIDERS: Mapping[str, str] = {

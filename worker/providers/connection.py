@@ -19,9 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from worker.egress import ProxyError, proxy_for, whole_address
-from worker.timed_reader import TimedConnection, TimedResponse
-from worker.trust import trusted_authorities
+from worker.net import ProxyError, TimedConnection, TimedResponse, proxy_for, trusted_authorities, whole_address
 
 #: seconds for the body of a reply; its whole header has those of one wait
 BODY_TIMEOUT = 15.0
@@ -33,8 +31,8 @@ class FreshConnections(HTTPAdapter):
     """Sends each request over a new connection, once.
 
     Used without a Session: its cookies and redirects, and the passwords that it takes from the environment, have no
-    place in a paid request. A proxy (`worker.egress`) gives no more than the connection, and what it says before that
-    is not the provider's. Raises ConfigurationError if the CA bundle cannot be read.
+    place in a paid request. A proxy (`worker.net.egress`) gives no more than the connection, and what it says before
+    that is not the provider's. Raises ConfigurationError if the CA bundle cannot be read.
     """
 
     def __init__(self, *, tls: bool) -> None:

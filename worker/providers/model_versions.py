@@ -1,21 +1,11 @@
-"""What the versions of Midjourney refuse, and the one place where a request is held against it.
+"""What the versions of Midjourney refuse.
 
 AceDataCloud/MidjourneyMCP (prompts/__init__.py, tools/imagine_tools.py and core/types.py of 2026-08-18): V8.1 refuses
 turbo and quality, V8.2 takes both again; V8 (V8.0 Alpha) knows no `--iw`. What a version refuses may be told only after
 it was accepted and paid for, so it is refused before it is sent. A version that is not listed is let through.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
-
-from worker.errors import RequestInvalid
-from worker.generation import GenerationRequest, Operation
-from worker.prompt_flags import flags_of
-from worker.providers.options import listed
-from worker.surcharges import TEXTS, read_version
-
-if TYPE_CHECKING:
-    from worker.providers import Provider
+from collections.abc import Mapping
 
 #: version, newest first → the options that it refuses, a value of one (`speed=turbo`), or a parameter without an option
 Versions = Mapping[str, frozenset[str]]
@@ -25,37 +15,3 @@ MIDJOURNEY: Versions = {
     "8": frozenset({"--iw"}),
     **dict.fromkeys(("7", "6.1", "6", "5.2"), frozenset()),
 }
-
-
-def refuse_by_version(provider: "Provider", request: GenerationRequest) -> None:
-    """Raises RequestInvalid, which names the versions and providers that can, for what its version refuses."""
-    # A follow-up carries the prompt of its parent, which was drawn already.
-    if request.action is not None or request.operation in TEXTS or (version := read_version(request)) is None:
-        return
-    refused = provider.versions.get(version, frozenset())
-    for wish in _wishes(request):
-        if wish in refused:
-            who = _who_can(provider, request.operation, version, wish)
-            raise RequestInvalid(f"version {version} takes no {wish} at {provider.title}{who}")
-
-
-def _wishes(request: GenerationRequest) -> Iterator[str]:
-    for name, value in request.options.items():
-        yield from (name, f"{name}={value}".lower())
-    for name, _ in flags_of(request.prompt):
-        yield from (f"--{name}", f"speed={name}", name)
-
-
-def _who_can(provider: "Provider", operation: Operation, version: str, wish: str) -> str:
-    """The end of a sentence; empty if nobody can."""
-    # Imported only to explain a refusal: one provider's modules never burden another.
-    from worker.providers import PROVIDERS, provider_class  # noqa: PLC0415
-
-    versions = tuple(one for one, refused in provider.versions.items() if wish not in refused)
-    can = [f"version {listed(versions)}"] if versions else []
-    for name in PROVIDERS:
-        kind = provider_class(name)
-        takes = operation in kind.capabilities and wish.partition("=")[0] in kind.capabilities[operation].options
-        if version in kind.versions and wish not in kind.versions[version] and (takes or wish.startswith("--")):
-            can.append(f"{kind.title} (--provider {name})")
-    return f"; {listed(tuple(can), 'and')} can" if can else ""

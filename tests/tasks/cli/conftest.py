@@ -47,7 +47,7 @@ def darkroom(migrated_file: Path, sqlite_url: str, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path))
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "a-token-of-the-tests")
-    monkeypatch.setattr("worker.bells.ring", command.ring)
+    monkeypatch.setattr("worker.wakeup.ring", command.ring)
     return command
 
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from worker.errors import ProviderError, Rejected, Uncertain
 from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Stored
-from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Submitted
+from worker.ledger.assets import Archived, Lost, Stored
+from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
+from worker.ledger.outcome import News
+from worker.ledger.submission import Submitted
 
 MINUTE = timedelta(minutes=1)
 #: what must never be shown: the signature of a link that still works
@@ -28,13 +28,13 @@ def queued(
         NewGeneration("acedata", GenerationRequest(operation, prompt), follow_up=follow_up)
         for prompt in prompts or ("a fox",)
     ]
-    return ledger.creation.create(wanted, batch)
+    return ledger.generations.create(wanted, batch)
 
 
 def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: object) -> tuple[str, str]:
     """One generation whose submission was answered so; its id and that of its attempt."""
     (generation,) = queued(ledger, **wanted)  # type: ignore[arg-type]
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000))
+    ledger.dispatch.run("acedata", Limits(1000, 1000))
     (claim,) = ledger.submissions.claim(1, MINUTE)
     assert claim.generation.id == generation.id
     ledger.submissions.record([Submitted(claim.attempt_id, answer)], MINUTE)
@@ -54,7 +54,7 @@ def timed_out(ledger: Ledger, **wanted: object) -> str:
     """One that failed because its provider gave it up, and may deliver it yet."""
     generation_id, attempt_id = answered(ledger, **wanted)
     outcome = Outcome(Status.FAILED, "task-1", reason="timeout", message="no result for ten minutes")
-    assert ledger.outcomes.apply([News(attempt_id, outcome, "callback")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback")]) == ["applied"]
     return generation_id
 
 
@@ -74,23 +74,23 @@ def succeeded(
         Status.SUCCEEDED, task_id, links=(Link(link),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
-    assert ledger.outcomes.apply([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
     return generation_id
 
 
 def archived(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
     generation_id = succeeded(ledger, task_id, **wanted)
-    (claim,) = ledger.archiving.claim(1, MINUTE)
+    (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.png"
     stored = Stored(0, key, "ab" * 32, 1_234_567, "image/png", 1024, 768)
-    ledger.archiving.record([Archived(claim, (stored,), described=True)])
+    ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id
 
 
 def expired(ledger: Ledger, **wanted: object) -> str:
     generation_id = succeeded(ledger, **wanted)
-    (claim,) = ledger.archiving.claim(1, MINUTE)
-    ledger.archiving.record([Archived(claim, (Lost(0, f"{LINK} answers with status 404"),), described=False)])
+    (claim,) = ledger.assets.claim(1, MINUTE)
+    ledger.assets.record([Archived(claim, (Lost(0, f"{LINK} answers with status 404"),), described=False)])
     return generation_id
 
 
@@ -98,9 +98,9 @@ def told(ledger: Ledger, **text: object) -> str:
     """A generation whose result is a text."""
     generation_id, attempt_id = answered(ledger)
     outcome = Outcome(Status.SUCCEEDED, "task-1", text=text)
-    assert ledger.outcomes.apply([News(attempt_id, outcome, "reply")]) == ["applied"]
-    (claim,) = ledger.archiving.claim(1, MINUTE)
+    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "reply")]) == ["applied"]
+    (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"
     stored = Stored(0, key, "ab" * 32, 80, "application/json", None, None)
-    ledger.archiving.record([Archived(claim, (stored,), described=True)])
+    ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id

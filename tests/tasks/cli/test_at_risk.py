@@ -9,7 +9,7 @@ from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
+from worker.ledger.outcome import News
 
 
 def test_what_dies_soon_is_listed_and_is_no_good_end(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -27,12 +27,12 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
     darkroom: Darkroom, ledger: Ledger
 ) -> None:
     (waits, failed) = submitted(ledger, 2)
-    ledger.inbox.store([delivery(one.attempt_id) for one in (waits, failed)])
+    ledger.callbacks.store([delivery(one.attempt_id) for one in (waits, failed)])
     unreadable = CallbackUnreadable("it says success but names no result")
-    ledger.outcomes.apply(
-        [News(one.attempt_id, unreadable, "callback", (), one.id) for one in ledger.inbox.claim(9, LEASE)]
+    ledger.generations.apply_outcomes(
+        [News(one.attempt_id, unreadable, "callback", (), one.id) for one in ledger.callbacks.claim(9, LEASE)]
     )
-    ledger.outcomes.apply([failure(failed)])
+    ledger.generations.apply_outcomes([failure(failed)])
     result = darkroom("at-risk", "--within", "1m")
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()

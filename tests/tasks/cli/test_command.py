@@ -107,7 +107,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback(darkroom: Darkroom, monkeypat
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("worker.ledger.queries.Queries.story", interrupted)
+    monkeypatch.setattr("worker.ledger.generations.queries.Queries.story", interrupted)
     result = darkroom("show", "gen_1")
     assert result.exit_code == 130
     assert result.stderr == ""

@@ -6,16 +6,15 @@ from typing import Any
 
 import pytest
 
-from tasks.cli.who import who
+from tasks.cli.ui.operator import who
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Stored
-from worker.ledger.inbox import Delivery
-from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
+from worker.ledger.assets import Archived, Lost, Stored
+from worker.ledger.events import Handed
+from worker.ledger.outcome import Delivery, News
 
 MINUTE = stories.MINUTE
 
@@ -32,9 +31,9 @@ def set_aside(ledger: Ledger, *bodies: bytes) -> list[str]:
     """Callbacks that nobody could read."""
     attempt_id = stories.answered(ledger)[1]
     now = datetime.now(UTC)
-    ledger.inbox.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
-    stored = ledger.inbox.claim(len(bodies), MINUTE)
-    ledger.outcomes.apply(
+    ledger.callbacks.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
+    stored = ledger.callbacks.claim(len(bodies), MINUTE)
+    ledger.generations.apply_outcomes(
         [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
     )
     return [f"callback:{one.id}" for one in stored]
@@ -45,23 +44,23 @@ def given_up(ledger: Ledger) -> list[str]:
     generation_id, attempt_id = stories.answered(ledger, "task-9")
     outcome = Outcome(Status.SUCCEEDED, "task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3)))
     deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
-    ledger.outcomes.apply([News(attempt_id, outcome, "callback", deadlines)])
-    (claim,) = ledger.archiving.claim(1, MINUTE)
+    ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", deadlines)])
+    (claim,) = ledger.assets.claim(1, MINUTE)
     aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
     stored = Stored(0, "pictures/0.png", "ab" * 32, 10, "image/png")
-    ledger.archiving.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
+    ledger.assets.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
     return [f"asset:{generation_id}/1", f"asset:{generation_id}/2"]
 
 
 def undelivered(ledger: Ledger) -> str:
     """The newest event, which its subscriber wants no more."""
-    ledger.notifying.register(["billing.on_event"])
-    (claim,) = ledger.notifying.claim(["billing.on_event"], 1, MINUTE)
-    ledger.notifying.feed(claim, lambda _: True)
-    delivery = ledger.notifying.step(claim, MINUTE)
+    ledger.events.register_subscribers(["billing.on_event"])
+    (claim,) = ledger.events.claim(["billing.on_event"], 1, MINUTE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(claim, MINUTE)
     assert delivery is not None
     refused = Handed(delivery, f"it answers with {stories.LINK}", final=True)
-    ledger.notifying.step(claim, MINUTE, refused)
+    ledger.events.record_and_claim_next(claim, MINUTE, refused)
     return f"event:{delivery.event_id}/billing.on_event"
 
 
@@ -110,7 +109,7 @@ def test_callbacks_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None
     first, second = set_aside(ledger, b"?", b"!")
     assert darkroom("dead", "replay", first).stdout == f"{first} will be applied again\n"
     assert listed(darkroom) == [second]
-    assert len(ledger.inbox.claim(10, MINUTE)) == 1
+    assert len(ledger.callbacks.claim(10, MINUTE)) == 1
     assert darkroom.bells == ["ingest"]
 
 
@@ -122,8 +121,8 @@ def test_assets_are_asked_for_again_with_their_whole_generation(darkroom: Darkro
         0,
         [f"{first} will be asked for and archived again", f"{second} is being archived again already"],
     )
-    assert ledger.queries.get([generation_id])[0].state is State.SUCCEEDED
-    states = [asset.state for asset in ledger.queries.assets_of([generation_id])[generation_id]]
+    assert ledger.generations.get([generation_id])[0].state is State.SUCCEEDED
+    states = [asset.state for asset in ledger.generations.assets_of([generation_id])[generation_id]]
     assert states == ["stored", "waiting", "waiting"]
     assert darkroom.bells == ["archive"]
     assert listed(darkroom) == []
@@ -133,8 +132,8 @@ def test_events_are_delivered_again(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.submitted(ledger)
     event = undelivered(ledger)
     assert darkroom("dead", "replay", event).stdout == f"{event} will be delivered again\n"
-    (claim,) = ledger.notifying.claim(["billing.on_event"], 1, MINUTE)
-    delivery = ledger.notifying.step(claim, MINUTE)
+    (claim,) = ledger.events.claim(["billing.on_event"], 1, MINUTE)
+    delivery = ledger.events.record_and_claim_next(claim, MINUTE)
     assert delivery is not None
     assert f"event:{delivery.event_id}/billing.on_event" == event
     assert darkroom.bells == ["notify"]
@@ -160,7 +159,7 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
     generation_id = stories.failed(ledger)
     result = darkroom("dead", "replay", f"asset:{generation_id}/0")
     assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 does not exist\n")
-    assert ledger.queries.get([generation_id])[0].state is State.FAILED
+    assert ledger.generations.get([generation_id])[0].state is State.FAILED
     archived = stories.archived(ledger, "task-2")
     assert darkroom("dead", "replay", f"asset:{archived}/0").stdout == (
         f"asset:{archived}/0 was not given up: it is stored, its generation archived\n"
@@ -263,8 +262,8 @@ def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger
     (callback,), event = set_aside(ledger, b"?"), undelivered(ledger)
     darkroom("dead", "dismiss", "--all")
     assert darkroom("dead", "replay", callback, event).exit_code == 0
-    assert len(ledger.inbox.claim(10, MINUTE)) == 1
-    assert ledger.watching.is_due("notify")
+    assert len(ledger.callbacks.claim(10, MINUTE)) == 1
+    assert ledger.maintenance.is_due("notify")
 
 
 @pytest.mark.parametrize(
@@ -292,10 +291,10 @@ def test_what_shall_be_dismissed_must_be_clear(darkroom: Darkroom, arguments: tu
 
 
 def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkroom: Darkroom, ledger: Ledger) -> None:
-    ledger.inbox.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
-    (stored,) = ledger.inbox.claim(1, MINUTE)
+    ledger.callbacks.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
+    (stored,) = ledger.callbacks.claim(1, MINUTE)
     outcome = Outcome(Status.SUCCEEDED, "task-1")
-    assert ledger.outcomes.apply([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
+    assert ledger.generations.apply_outcomes([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)
     assert letter["generation"] is None
     assert darkroom("dead").stdout.endswith("orphan  the ledger knows no such attempt\n")

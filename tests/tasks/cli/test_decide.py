@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tasks.cli import decide
+from tasks.usecases import control
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import AccountBlocked
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def state_of(ledger: Ledger, generation_id: str) -> State:
-    return ledger.queries.get([generation_id])[0].state
+    return ledger.generations.get([generation_id])[0].state
 
 
 def test_what_waits_can_be_cancelled(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -50,7 +50,7 @@ def test_cancelling_a_batch_spares_what_was_submitted(darkroom: Darkroom, ledger
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.CANCELLED}])
 def test_every_state_has_its_reason_not_to_be_cancelled(state: State) -> None:
-    assert decide._KEPT[state]
+    assert control._KEPT[state]
 
 
 def test_what_failed_is_queued_again(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -79,7 +79,7 @@ def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom
 
 def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom: Darkroom, ledger: Ledger) -> None:
     failed, awaited = stories.failed(ledger, batch="animals"), stories.timed_out(ledger, batch="animals")
-    (at,) = ledger.deciding.awaited([failed, awaited]).values()
+    (at,) = ledger.generations.awaited([failed, awaited]).values()
     result = darkroom("retry", "--failed", "--batch", "animals")
     assert result.exit_code == 1
     assert f"{failed} queued: it is submitted again" in result.stdout
@@ -113,7 +113,7 @@ def test_what_ended_just_now_is_not_reported_as_tried_again(
 ) -> None:
     generation_id = stories.submitted(ledger)
     ended = {generation_id: State.ARCHIVED}
-    monkeypatch.setattr("worker.ledger.deciding.Deciding.retry", lambda *_, **__: ended)
+    monkeypatch.setattr("worker.ledger.generations.control.Control.retry", lambda *_, **__: ended)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
     assert f"{generation_id} is archived: it succeeded" in result.stdout
@@ -153,9 +153,9 @@ def test_an_unknown_batch_is_told(darkroom: Darkroom, arguments: tuple[str, ...]
 
 def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
-    assert ledger.accounts.slowed()
+    assert ledger.dispatch.throttled_accounts()
     assert darkroom("resume", "acedata").stdout == "acedata goes on\n"
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
     assert darkroom.bells == ["dispatch"]
     told = json.loads(darkroom("resume", "acedata", "--json").stdout)
     assert told == {"provider": "acedata", "resumed": False, "accounts": [], "clock_was_ahead": []}
@@ -166,7 +166,7 @@ def test_a_bucket_that_a_wrong_clock_has_filled_is_mended_and_told(darkroom: Dar
     now = ledger.database.clock()
     ledger.database.clock = lambda: now + timedelta(days=365)
     stories.queued(ledger)
-    assert ledger.dispatching.dispatch("acedata", Limits(1, 10)) == 1
+    assert ledger.dispatch.run("acedata", Limits(1, 10)) == 1
     until = f"{(now + timedelta(days=365)).astimezone():%Y-%m-%d %H:%M}"
     told = darkroom("resume", "acedata").stdout
     assert told == f"acedata goes on: a clock that was ahead would have stopped it until {until}\n"

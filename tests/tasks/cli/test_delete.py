@@ -24,7 +24,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def states(ledger: Ledger) -> dict[State, int]:
-    return dict(ledger.queries.counts())
+    return dict(ledger.generations.counts())
 
 
 def test_at_first_it_only_says_what_would_go(darkroom: Darkroom, archive: S3Archive, ledger: Ledger) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.connection import read_settings
+from tasks.cli.ui.context import read_settings
 from tests.tasks.cli.conftest import Darkroom
-from worker import trust
 from worker.errors import ConfigurationError
-from worker.settings import Settings, load_settings
+from worker.net import tls
+from worker.providers import PROVIDERS
+from worker.settings.settings import Settings, load_settings
 
 CONTENTS = {
     "nothing": b"",
@@ -56,17 +57,17 @@ def test_a_file_that_a_setting_names_is_told_in_a_sentence(odd_file: Path, monke
 def test_a_price_file_is_told_in_a_sentence(odd_file: Path) -> None:
     settings = Settings(darkroom_prices=odd_file)
     if odd_file.name == "nothing":
-        assert settings.prices is not None
+        assert settings.read_prices(PROVIDERS) is not None
     else:
         with pytest.raises(ConfigurationError, match=str(odd_file)):
-            _ = settings.prices
+            _ = settings.read_prices(PROVIDERS)
 
 
 def test_a_file_of_certificates_is_told_in_a_sentence(odd_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(odd_file))
     if not odd_file.is_dir():
         with pytest.raises(ConfigurationError, match=f"REQUESTS_CA_BUNDLE: cannot read certificates from {odd_file}"):
-            trust.trusted_authorities()
+            tls.trusted_authorities()
 
 
 @pytest.mark.parametrize("name", OF_THE_FOLDER)

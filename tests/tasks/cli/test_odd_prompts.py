@@ -1,67 +1,12 @@
-"""What looks odd in a prompt is said with its place, and taken all the same."""
+"""What `darkroom submit` says of odd prompts, and of parameters that it refuses."""
 
 # ruff: noqa: RUF001  the dashes are what is tested
 import json
 
 import pytest
 
-from tasks.cli.odd_prompts import oddities_of
-from tasks.cli.prompt_file import read_entries
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger
-
-
-def odd(prompt: str) -> list[str]:
-    (entry,) = read_entries("p.txt", prompt.encode())
-    return oddities_of([entry])[0]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "column", "what"),
-    [
-        ("/imagine prompt: a fox", 1, "'/imagine prompt:' is Discord's command"),
-        ("/imagine a fox", 1, "'/imagine' is Discord's command"),
-        ("prompt: a fox", 1, "'prompt:' is Discord's command"),
-        ("a fox –ar 3:2", 7, "'–ar' begins with a long dash"),
-        ("a fox —ar 3:2", 7, "'—ar' begins with a long dash"),
-        ("a fox −v 7", 7, "'−v' begins with a long dash"),
-        ("a fox -ar 3:2", 7, "'-ar' begins with a single dash"),
-        ("a fox -- ar 3:2", 7, "'-- ar' has a blank behind its dashes"),
-        ("a fox --ar=3:2", 7, "'--ar=3:2' has no blank before its value"),
-        ("a fox --v7", 7, "'--v7' has no blank before its value"),
-        ("a fox\u00a0--ar 3:2", 6, "beside '--ar' is a no-break space"),
-        ("a fox --ar\u00a03:2", 7, "beside '--ar' is a no-break space"),
-        ("a fox --ar\u200b 3:2", 7, "beside '--ar\\u200b' is a no-break space"),
-        ("a fox --foo", 7, "Midjourney's list of parameters has no --foo"),
-        ("a fox --ar 3:2 --aspect 1:1", 16, "--aspect 1:1 stands beside --ar 3:2: keep one"),
-        ("1. a fox", 1, "'1.' looks like the beginning of a list's item"),
-        ('"a fox"', 1, "the quotes around it"),
-        ("**a fox --v 7** - @me (fast)", 1, "a message of Discord's bot"),
-        ("a \u202efox", 3, "a sign that turns the direction"),
-        ("a f\ufffdx", 4, "a sign that stands for a damaged one"),
-    ],
-)
-def test_an_odd_prompt_is_told_with_its_place(prompt: str, column: int, what: str) -> None:
-    (said, *_) = odd(prompt)
-    assert said.startswith(f"p.txt, line 1, column {column}: ")
-    assert what in said
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    ["a fox --ar 16:9 --v 7 --no text,,fog --tile --sref 123", "black-and-white - a fox", "a fox – quick – and an owl",
-     "a fox\t--ar 3:2", "the -v of a shape"],
-)  # fmt: skip
-def test_an_ordinary_prompt_is_not_odd(prompt: str) -> None:
-    assert odd(prompt) == []
-
-
-def test_a_place_in_json_is_the_one_that_the_file_has() -> None:
-    """Whatever escapes stand before it."""
-    line = r'{"key": "prompt", "prompt": " \u00e9\ud83e\udd8a\" \n --ar=3:2"}'
-    (entry,) = read_entries("p.jsonl", line.encode())
-    (said,) = oddities_of([entry])[0]
-    assert said.startswith(f"p.jsonl, line 1, column {line.index('--ar') + 1}: ")
 
 
 def test_warnings_are_told_to_people_and_to_programs(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -71,7 +16,7 @@ def test_warnings_are_told_to_people_and_to_programs(darkroom: Darkroom, ledger:
     assert [len(record["warnings"]) for record in records] == [0] + [1] * 12
     assert result.stderr.count("warning: standard input, line ") == 10
     assert "warning: 2 more of such" in result.stderr
-    assert len(ledger.queries.page()) == 13
+    assert len(ledger.generations.page()) == 13
 
 
 @pytest.mark.parametrize(
@@ -100,7 +45,7 @@ def test_a_parameter_in_a_prompt_is_held_against_the_table_and_the_options(
     result = darkroom("submit", "-", *options, input=prompts)
     assert result.exit_code == 1
     assert f"standard input, {sentence}" in result.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
 
 
 def test_one_prompt_has_a_column_too(darkroom: Darkroom) -> None:

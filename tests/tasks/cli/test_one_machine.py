@@ -3,20 +3,22 @@
 import json
 import os
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tasks.cli.connection import DEMO, read_settings, without_services
-from tasks.cli.demo import _new_folder
-from tasks.cli.demo_result import Result
-from tasks.cli.demo_wishes import wishes
-from tasks.cli.process_log import ProcessLog
+from tasks.cli.demo.command import _new_folder
+from tasks.cli.demo.process_log import ProcessLog
+from tasks.cli.demo.requests import request
+from tasks.cli.demo.result import Result
+from tasks.cli.ui.context import DEMO, read_settings, without_services
+from tasks.usecases.submit import check
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.ledger import Ledger
-from worker.providers import PROVIDERS, load_provider
-from worker.recipe import parse_follow_ups
+from worker.providers import PROVIDERS
+from worker.services import Services
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +28,7 @@ def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object, **__: object) -> None:
         pytest.fail("a server was started")
 
-    monkeypatch.setattr("worker.embedded.Supervisor", started)
+    monkeypatch.setattr("worker.embedded.machine.Supervisor", started)
 
 
 @pytest.fixture
@@ -108,15 +110,11 @@ def test_every_wish_of_the_demo_can_be_fulfilled(environment: object, monkeypatc
     for name in ("KIE_API_KEY", "OHMYGPT_API_KEY"):
         monkeypatch.setenv(name, "any")
     monkeypatch.setenv("MJPROXY_BASE_URL", "http://127.0.0.1:9")
-    settings = read_settings()
-    demo = wishes()
-    assert {wish.provider for wish in demo} == set(PROVIDERS)
-    assert {"imagine", "blend", "describe", "translate", "video"} == {wish.request.operation for wish in demo}
-    assert len(demo) == len({wish.key for wish in demo})
-    for wish in demo:
-        load_provider(wish.provider, settings).check(wish.request)
-        text = ",".join(wish.follow_up)
-        assert parse_follow_ups(text, max_depth=3, max_follow_ups=16) == wish.follow_up
+    with closing(Services(read_settings())) as here:
+        demo = check(here, request()).wanted
+    assert {one.provider for one in demo} == set(PROVIDERS)
+    assert {"imagine", "blend", "describe", "translate", "video"} == {one.request.operation for one in demo}
+    assert len(demo) == len({one.key for one in demo}) == 12
 
 
 def test_only_what_names_services_is_left_out_of_a_demo() -> None:
@@ -128,8 +126,8 @@ def test_only_what_names_services_is_left_out_of_a_demo() -> None:
 
 def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> None:
     archived, failed = stories.archived(ledger), stories.failed(ledger)
-    generations = tuple(ledger.queries.get([archived, failed]))
-    assets = {one: tuple(found) for one, found in ledger.queries.assets_of([archived, failed]).items()}
+    generations = tuple(ledger.generations.get([archived, failed]))
+    assets = {one: tuple(found) for one, found in ledger.generations.assets_of([archived, failed]).items()}
     result = Result(generations, assets, {"acedata": 1})
     assert not result.all_archived
     assert result.as_json() == {

@@ -21,7 +21,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def only(ledger: Ledger) -> Generation:
-    (generation,) = ledger.queries.page()
+    (generation,) = ledger.generations.page()
     return generation
 
 
@@ -58,7 +58,7 @@ def test_what_an_operation_lacks_is_said_before_anything_is_written(
     result = darkroom("submit", *arguments)
     assert result.exit_code == 1
     assert sentence in result.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
 
 
 def test_each_line_of_a_file_may_ask_another_provider_for_something_else(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -69,7 +69,7 @@ def test_each_line_of_a_file_may_ask_another_provider_for_something_else(darkroo
     )
     file = "\n".join(json.dumps(wish) for wish in wishes)
     assert darkroom("submit", "-", "--operation", "translate", input=file).exit_code == 0
-    assert [one.operation for one in reversed(ledger.queries.page())] == ["describe", "shorten", "translate"]
+    assert [one.operation for one in reversed(ledger.generations.page())] == ["describe", "shorten", "translate"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_line_that_is_wrong_is_named(darkroom: Darkroom, ledger: Ledger, line:
     result = darkroom("submit", "-", input='{"prompt": "a fox"}\n' + json.dumps(line))
     assert result.exit_code == 1
     assert f"standard input, {sentence}" in result.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
 
 
 def test_a_region_is_painted_anew_by_a_mask_of_this_machine_and_a_prompt_of_its_own(
@@ -97,7 +97,7 @@ def test_a_region_is_painted_anew_by_a_mask_of_this_machine_and_a_prompt_of_its_
     asked = ("submit", "a hat", "--parent", parent, "--action", "variation_region")
     assert "region at Ace Data Cloud needs the option mask" in darkroom(*asked).stderr
     (record,) = lines(darkroom(*asked, "--option", "mask=mask.png", "--json").stdout)
-    (child,) = ledger.queries.get([record["id"]])
+    (child,) = ledger.generations.get([record["id"]])
     assert (child.operation, child.prompt, child.parent_id) == (Operation.REGION, "a hat", parent)
     assert child.options["mask"] == [f"data:image/png;base64,{content}"]
     short = f"data:image/png;base64,… ({len(content) * 3 // 4000 + 1} kB)"

@@ -1,12 +1,15 @@
 """`darkroom providers`: what each can do, without any key."""
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.cli.options import FIRST, PICTURES
-from tasks.cli.providers import NORMALISED
+import worker.providers
+from tasks.cli.ui.options import FIRST, PICTURES
+from tasks.usecases.providers import NORMALISED
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Operation, operation_of
 from worker.providers import PROVIDERS, provider_class
@@ -89,3 +92,41 @@ def test_every_operation_begins_something_or_follows_it() -> None:
     follow = {operation_of(action) for action in actions}
     assert follow | set(FIRST) == set(Operation)
     assert not follow & set(FIRST)
+
+
+def test_a_new_vendor_is_a_folder_and_a_line(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "acme"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from worker.providers.acme.adapter import Acme\n", encoding="utf-8")
+    (folder / "adapter.py").write_text(
+        """
+from worker.generation import Operation
+from worker.providers import Provider
+from worker.providers.capability import Capability
+from worker.providers.options import SEED
+
+class Acme(Provider):
+    name, title, prompt_limit, fetch_limit = "acme", "Acme", 100, 1
+    # Borrowed, because a vendor's settings are the one thing that does not stand in its folder.
+    prefix, key_setting = "kie", "KIE_API_KEY"
+    capabilities = {Operation.IMAGINE: Capability({"seed": SEED})}
+
+    def __init__(self, settings):
+        self.result_hosts = frozenset()
+
+    check = submit = parse_callback = fetch = None
+""",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(worker.providers, "__path__", [*worker.providers.__path__, str(tmp_path)])
+    monkeypatch.setitem(PROVIDERS, "acme", "worker.providers.acme:Acme")  # type: ignore[arg-type]
+    try:
+        shown = darkroom("providers", "--json")
+    finally:
+        for module in [name for name in sys.modules if name.startswith("worker.providers.acme")]:
+            del sys.modules[module]
+    assert shown.exit_code == 0
+    acme = json.loads(shown.stdout.splitlines()[-1])
+    assert (acme["name"], acme["configured"], acme["by_operation"]["imagine"].keys()) == ("acme", True, {"seed"})

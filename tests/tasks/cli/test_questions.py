@@ -11,9 +11,8 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
 from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
-from worker.ledger.inbox import Delivery
-from worker.ledger.outcomes import News
+from worker.ledger.generations import NewGeneration
+from worker.ledger.outcome import Delivery, News
 
 #: what programs may rely on
 FACTS = {"id", "state", "provider", "operation", "prompt", "task_id", "parent", "reason", "assets", "transitions"}
@@ -32,7 +31,7 @@ def test_the_newest_come_first(darkroom: Darkroom, ledger: Ledger) -> None:
 
 
 def test_a_list_goes_on_over_many_pages(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.list.PAGE", 2)
+    monkeypatch.setattr("tasks.usecases.queries.PAGE", 2)
     made = stories.queued(ledger, *(f"fox {number}" for number in range(5)))
     result = darkroom("list", "--json")
     assert {item["id"] for item in lines(result.stdout)} == {one.id for one in made}
@@ -90,9 +89,9 @@ def test_the_facts_about_an_archived_generation(darkroom: Darkroom, ledger: Ledg
 
 def a_callback(ledger: Ledger, attempt_id: str, error: str) -> None:
     body = b"what is this"
-    ledger.inbox.store([Delivery(attempt_id, "acedata", datetime.now(UTC), "192.0.2.1", {}, body, "00" * 32)])
-    (stored,) = ledger.inbox.claim(1, stories.MINUTE)
-    ledger.outcomes.apply([News(attempt_id, CallbackUnreadable(error), "callback", callback_id=stored.id)])
+    ledger.callbacks.store([Delivery(attempt_id, "acedata", datetime.now(UTC), "192.0.2.1", {}, body, "00" * 32)])
+    (stored,) = ledger.callbacks.claim(1, stories.MINUTE)
+    ledger.generations.apply_outcomes([News(attempt_id, CallbackUnreadable(error), "callback", callback_id=stored.id)])
 
 
 def test_no_answer_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -149,7 +148,7 @@ def test_a_text_is_shown_to_be_read(darkroom: Darkroom, ledger: Ledger) -> None:
 def test_the_provider_is_listed_where_there_are_several(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.queued(ledger, "an owl")
     assert "acedata" not in darkroom("list").stdout
-    ledger.creation.create([NewGeneration("kie", GenerationRequest(Operation.IMAGINE, "a fox"))])
+    ledger.generations.create([NewGeneration("kie", GenerationRequest(Operation.IMAGINE, "a fox"))])
     assert [line.split()[1:] for line in darkroom("list").stdout.splitlines()] == [
         ["○", "queued", "kie", "a", "fox"],
         ["○", "queued", "acedata", "an", "owl"],
@@ -168,7 +167,7 @@ def test_the_errors_of_earlier_attempts_are_told(darkroom: Darkroom, ledger: Led
     generation_id = stories.failed(ledger)
     before = " ".join(darkroom("show", generation_id).stdout.split())
     assert before.count("is not allowed") == 1, "the heading has it already"
-    ledger.deciding.retry([generation_id])
+    ledger.generations.retry([generation_id])
     shown = " ".join(darkroom("show", generation_id).stdout.split())
     assert "attempt 1, rejected: the picture https://cdn" in shown
     assert "is not allowed" in shown
@@ -177,7 +176,7 @@ def test_the_errors_of_earlier_attempts_are_told(darkroom: Darkroom, ledger: Led
 
 def test_when_its_provider_is_asked_again_is_told(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.timed_out(ledger)
-    (at,) = ledger.deciding.awaited([generation_id]).values()
+    (at,) = ledger.generations.awaited([generation_id]).values()
     shown = " ".join(darkroom("show", generation_id).stdout.split())
     assert f"its provider may still deliver it, and is asked for it at {at.astimezone():%H:%M:%S}" in shown
     told = json.loads(darkroom("show", generation_id, "--json").stdout)["asked_again_at"]

@@ -8,15 +8,16 @@ import pytest
 
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
-from tests.tasks.cli.test_doctor import findings
+from tests.tasks.cli.doctor.test_doctor import findings
 from worker.errors import Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Submitted
-from worker.price_file import load_prices
+from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
+from worker.ledger.outcome import News
+from worker.ledger.submission import Submitted
+from worker.pricing.price_file import load_prices
+from worker.providers import PROVIDERS
 
 FILE = """
 currency: credits
@@ -41,10 +42,14 @@ def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def story(ledger: Ledger, file: Path) -> None:
     """One spent, one possible, one reserved (a blend), one that has no room any more; all in one batch."""
     operations = (Operation.IMAGINE, Operation.IMAGINE, Operation.BLEND, Operation.IMAGINE)
-    ledger.creation.create([NewGeneration("acedata", GenerationRequest(one, "a fox")) for one in operations], "autumn")
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(file))
+    ledger.generations.create(
+        [NewGeneration("acedata", GenerationRequest(one, "a fox")) for one in operations], "autumn"
+    )
+    ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(file, PROVIDERS))
     first, second, _ = sorted(ledger.submissions.claim(3, stories.MINUTE), key=lambda claim: claim.generation.id)
-    ledger.outcomes.apply([News(first.attempt_id, Outcome(Status.SUCCEEDED, "task-1", text={"a": "b"}), "callback")])
+    ledger.generations.apply_outcomes(
+        [News(first.attempt_id, Outcome(Status.SUCCEEDED, "task-1", text={"a": "b"}), "callback")]
+    )
     unclear = Uncertain("no answer came in time", code="read_timeout")
     ledger.submissions.record([Submitted(second.attempt_id, unclear)], stories.MINUTE)
 
@@ -107,7 +112,7 @@ def test_a_mistake_in_the_file_is_one_sentence(darkroom: Darkroom, prices: Path)
 
 def test_show_says_why_one_waits(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
     story(ledger, prices)
-    (waiting,) = [one for one in ledger.queries.page() if one.reason == "budget"]
+    (waiting,) = [one for one in ledger.generations.page() if one.reason == "budget"]
     text = " ".join(darkroom("show", waiting.id).stdout.split())
     assert "the budget of today has no room: 5.00 credits of 5.00 credits are spent or reserved" in text
 
@@ -153,7 +158,7 @@ def test_what_has_no_factor_is_told_by_submit_doctor_and_spend(
         f"times): {advice}"
     )
     prices.write_text(FILE.replace("  day: 5\n", "  day: 20\n"))
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(prices))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(prices, PROVIDERS))
     told = darkroom("spend").stderr
     assert "12.00 of it, at acedata, is counted at the highest known factor of hd, as the price file had none" in told
     document = json.loads(darkroom("spend", "--json").stdout)
@@ -166,7 +171,7 @@ def test_with_all_factors_nothing_more_is_said(darkroom: Darkroom, ledger: Ledge
     prices.write_text(FILE.replace("caps:\n", f"{factors}caps:\n"))
     assert "factor" not in darkroom("submit", "a fox --hd").stderr
     assert "prices" not in findings(darkroom)
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), load_prices(prices))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(prices, PROVIDERS))
     document = json.loads(darkroom("spend", "--json").stdout)
     assert (document["total"]["reserved"], document["assumed"]) == ("2.25", [])
 
@@ -178,4 +183,4 @@ def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
     assert f"saved, but nothing is submitted before this is mended: {prices}, line 2, column 8" in result.stderr
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1

@@ -22,7 +22,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 def test_a_prompt_is_written_down_and_the_workers_are_woken(darkroom: Darkroom, ledger: Ledger) -> None:
     result = darkroom("submit", "a fox", "--option", "version=8.1", "--priority", "3", "--follow-up", "upscale:all")
-    (generation,) = ledger.queries.page()
+    (generation,) = ledger.generations.page()
     assert result.exit_code == 0
     assert result.stdout == f"{generation.id}\n"
     assert generation.state is State.QUEUED
@@ -43,20 +43,20 @@ def test_json_prints_one_object_per_generation(darkroom: Darkroom) -> None:
 
 def test_many_prompts_are_one_batch(darkroom: Darkroom, ledger: Ledger) -> None:
     darkroom("submit", "a fox", "an owl", "--batch", "animals")
-    assert len(ledger.queries.page(batch="animals")) == 2
+    assert len(ledger.generations.page(batch="animals")) == 2
 
 
 def test_a_file_gives_its_name_to_the_batch(darkroom: Darkroom, ledger: Ledger, tmp_path: Path) -> None:
     (tmp_path / "animals.txt").write_text("a fox\n")
     darkroom("submit", "--file", "animals.txt")
-    assert len(ledger.queries.page(batch="animals")) == 1
+    assert len(ledger.generations.page(batch="animals")) == 1
 
 
 @pytest.mark.parametrize("arguments", [("-",), ("--file", "-")])
 def test_prompts_come_from_standard_input(darkroom: Darkroom, ledger: Ledger, arguments: tuple[str, ...]) -> None:
     result = darkroom("submit", *arguments, "--batch", "piped", input="a fox\nan owl\n")
     assert result.exit_code == 0
-    assert {one.prompt for one in ledger.queries.page(batch="piped")} == {"a fox", "an owl"}
+    assert {one.prompt for one in ledger.generations.page(batch="piped")} == {"a fox", "an owl"}
 
 
 def test_a_line_says_more_than_the_command_line(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -76,7 +76,7 @@ def test_a_line_says_more_than_the_command_line(darkroom: Darkroom, ledger: Ledg
         ),
         input=line,
     )
-    (generation,) = ledger.queries.page()
+    (generation,) = ledger.generations.page()
     assert generation.options == {"speed": "fast", "hd": "true"}
     assert generation.follow_up == ("reroll",)
     assert generation.priority == 0
@@ -86,7 +86,7 @@ def test_a_key_makes_a_repeated_submission_harmless(darkroom: Darkroom, ledger: 
     first = darkroom("submit", "a fox", "--key", "fox")
     again = darkroom("submit", "a fox", "--key", "fox")
     assert again.stdout == first.stdout
-    (generation,) = ledger.queries.page()
+    (generation,) = ledger.generations.page()
     assert generation.key == "fox"
 
 
@@ -95,7 +95,7 @@ def test_a_key_cannot_stand_for_two_wishes(darkroom: Darkroom, ledger: Ledger) -
     result = darkroom("submit", "an owl", "--key", "fox")
     assert result.exit_code == 1
     assert "the key 'fox' already belongs to gen_" in result.stderr
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1
 
 
 def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -103,7 +103,7 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
     assert result.stderr == f"{NOT_WOKEN}\n"
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
     assert result.exit_code == 1
     assert result.stderr.startswith("darkroom: ")
     assert sentence in result.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
     assert darkroom.bells == []
 
 
@@ -158,7 +158,7 @@ def test_a_command_that_makes_no_sense_is_a_mistake_of_usage(
     result = darkroom("submit", *arguments)
     assert result.exit_code == 2
     assert sentence in " ".join(result.stderr.split())
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
 
 
 def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_a_file_with_one_bad_line_writes_nothing(
     result = darkroom("submit", "--file", "bad.txt")
     assert result.exit_code == 1
     assert sentence in result.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
 
 
 def test_a_mistake_of_the_command_line_is_not_blamed_on_the_file(darkroom: Darkroom) -> None:
@@ -201,7 +201,7 @@ def test_a_follow_up_on_an_archived_generation(darkroom: Darkroom, ledger: Ledge
     parent = stories.archived(ledger)
     result = darkroom("submit", "--parent", parent, "--action", "upscale2", "--key", "large-fox", "--json")
     (record,) = lines(result.stdout)
-    (child,) = ledger.queries.get([record["id"]])
+    (child,) = ledger.generations.get([record["id"]])
     assert (child.operation, child.action, child.parent_id, child.depth) == (Operation.UPSCALE, "upscale2", parent, 1)
     assert child.parent_handle["image_id"] == "1234"
     assert (child.prompt, child.key) == ("a fox", "large-fox")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.cli import submission_note
+from tasks.usecases.submission import note as submission_note
 from tests.commit_proxy import CommitProxy, Fate, commit_proxy
 from tests.computer import DARKROOM, eventually
 from tests.patience import patient
@@ -57,7 +57,7 @@ def once(fate: Fate) -> Callable[[], Fate]:
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.submission.PATIENCE", 0.3)
+    monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 0.3)
 
 
 # --- the connection breaks
@@ -69,7 +69,7 @@ def test_a_connection_that_breaks_at_the_commit_is_nothing_to_talk_about(
 ) -> None:
     proxy.on_commit = once(fate)
     result = through("submit", "a fox", "an owl", "--batch", "animals")
-    made = server_ledger.queries.page()
+    made = server_ledger.generations.page()
     assert (result.exit_code, len(made)) == (0, 2)
     assert sorted(result.stdout.split()) == sorted(one.id for one in made)
     assert len({one.batch_id for one in made}) == 1
@@ -101,14 +101,14 @@ def test_a_ledger_that_stays_away_may_have_written_it_and_the_same_command_compl
     sentence = result.stderr.splitlines()[-1]
     assert sentence.startswith("darkroom: the ledger cannot be used now: ")
     assert "it may have been written; `darkroom list` shows whether it was. The same command completes it" in sentence
-    written = {one.id for one in server_ledger.queries.page()}
+    written = {one.id for one in server_ledger.generations.page()}
     assert written
 
     proxy.on_commit = lambda: Fate.PASSED
     again = through("submit", *arguments, input=given)
     assert again.exit_code == 0
     assert again.stderr.startswith(COMPLETES)
-    assert set(again.stdout.split()) == written == {one.id for one in server_ledger.queries.page()}
+    assert set(again.stdout.split()) == written == {one.id for one in server_ledger.generations.page()}
     assert notes(through) == []
 
     third = through("submit", *arguments, input=given)
@@ -129,7 +129,7 @@ def test_a_ledger_that_was_never_reached_has_written_nothing_and_is_told_so(
 
 
 def test_who_waits_long_is_told_why(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.submission.PATIENCE", 2)
+    monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 2)
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1:1/ledger")
     told, _ = darkroom("submit", "a fox").stderr.splitlines()
     assert told.startswith("the ledger cannot take it now (the ledger cannot be used now: ")
@@ -152,7 +152,7 @@ def test_without_a_folder_for_notes_the_error_names_the_submission_that_complete
 
     proxy.on_commit = lambda: Fate.PASSED
     again = through("submit", "a fox", "an owl", *option[1].split())
-    made = server_ledger.queries.page()
+    made = server_ledger.generations.page()
     assert (again.exit_code, len(made)) == (0, 2)
     assert set(again.stdout.split()) == {one.id for one in made}
 
@@ -168,7 +168,7 @@ def test_a_follow_up_is_completed_as_well(
     proxy.on_commit = lambda: Fate.PASSED
     again = through(*arguments)
     assert again.stderr.startswith(COMPLETES)
-    assert again.stdout.split() == list(server_ledger.queries.story(parent).children)
+    assert again.stdout.split() == list(server_ledger.generations.story(parent).children)
 
 
 def test_keys_of_their_own_need_no_note(
@@ -180,7 +180,9 @@ def test_keys_of_their_own_need_no_note(
     assert result.stderr.rstrip().endswith("The same command completes it: its keys create nothing twice")
     assert notes(through) == []
     proxy.on_commit = lambda: Fate.PASSED
-    assert through("submit", "a fox", "--key", "fox").stdout.split() == [one.id for one in server_ledger.queries.page()]
+    assert through("submit", "a fox", "--key", "fox").stdout.split() == [
+        one.id for one in server_ledger.generations.page()
+    ]
 
 
 def test_some_keys_of_their_own_are_kept_and_the_others_are_made_once(
@@ -192,7 +194,7 @@ def test_some_keys_of_their_own_are_kept_and_the_others_are_made_once(
     assert through("submit", "--file", "mixed.jsonl").exit_code == 1
     proxy.on_commit = lambda: Fate.PASSED
     assert through("submit", "--file", "mixed.jsonl").stderr.startswith(COMPLETES)
-    made = server_ledger.queries.page()
+    made = server_ledger.generations.page()
     assert sorted((one.prompt, one.key) for one in made) == [("a fox", "fox"), ("an owl", None)]
     assert len({one.batch_id for one in made}) == 1
 
@@ -225,10 +227,10 @@ def test_killed_between_its_note_and_the_ledger_it_is_completed(
     with killed(through, "submit", "a fox"):
         eventually(lambda: any(name.startswith("sub_") for name in notes(through)), seconds=60)
     proxy.is_open.set()
-    assert server_ledger.queries.page() == []
+    assert server_ledger.generations.page() == []
     again = through("submit", "a fox")
     assert again.stderr.startswith(COMPLETES)
-    assert again.stdout.split() == [one.id for one in server_ledger.queries.page()]
+    assert again.stdout.split() == [one.id for one in server_ledger.generations.page()]
     assert notes(through) == []
 
 
@@ -237,11 +239,11 @@ def test_killed_between_the_commit_and_its_ids_it_is_completed(
 ) -> None:
     proxy.on_commit = once(Fate.UNANSWERED)
     with killed(through, "submit", "a fox", "an owl") as process:
-        eventually(lambda: len(server_ledger.queries.page()) == 2, seconds=60)
+        eventually(lambda: len(server_ledger.generations.page()) == 2, seconds=60)
         assert process.poll() is None
     again = through("submit", "a fox", "an owl")
     assert again.stderr.startswith(COMPLETES)
-    assert set(again.stdout.split()) == {one.id for one in server_ledger.queries.page()}
+    assert set(again.stdout.split()) == {one.id for one in server_ledger.generations.page()}
     assert len(again.stdout.split()) == 2
 
 
@@ -260,14 +262,14 @@ def test_killed_before_the_commit_it_is_completed(through: Darkroom, proxy: Comm
     reached.append(1)
     again = through("submit", "a fox")
     assert again.stderr.startswith(COMPLETES)
-    assert again.stdout.split() == [one.id for one in server_ledger.queries.page()]
+    assert again.stdout.split() == [one.id for one in server_ledger.generations.page()]
 
 
 def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_ledger: Ledger) -> None:
     proxy.on_commit = once(Fate.UNANSWERED)
     process = started(through, "submit", "a fox")
     try:
-        eventually(lambda: len(server_ledger.queries.page()) == 1, seconds=60)
+        eventually(lambda: len(server_ledger.generations.page()) == 1, seconds=60)
         process.send_signal(signal.SIGINT)
         proxy.close()  # what waits for the server notices only with it
         _, told = process.communicate(timeout=patient(60))
@@ -284,7 +286,7 @@ def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_
 def interrupt(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """Leave the note of a command that ended in the middle; its name."""
     with monkeypatch.context() as patch:
-        patch.setattr("worker.ledger.creation.Creation.create", _power_cut)
+        patch.setattr("worker.ledger.generations.creation.Creation.create", _power_cut)
         with pytest.raises(_PowerCut):
             darkroom("submit", *arguments)
     return notes(darkroom)[-1]
@@ -312,7 +314,7 @@ def test_only_exactly_the_same_is_completed(
     for other in (*others, (*same, "--follow-up", "upscale1"), (*same, "--option", "hd=true")):
         assert COMPLETES not in darkroom("submit", *other).stderr, other
     assert COMPLETES in darkroom("submit", "a fox", "--batch", "animals", "--json").stderr
-    assert len(ledger.queries.page()) == 7
+    assert len(ledger.generations.page()) == 7
 
 
 def test_what_another_ledger_was_asked_for_is_no_repetition(
@@ -330,7 +332,7 @@ def test_new_makes_a_second_one_and_ends_the_first(
     assert darkroom("submit", "a fox", "--new").stderr == ""
     assert notes(darkroom) == []
     assert darkroom("submit", "a fox").stderr == ""
-    assert len(ledger.queries.page()) == 2
+    assert len(ledger.generations.page()) == 2
 
 
 def test_two_that_were_interrupted_are_completed_one_after_the_other(
@@ -338,13 +340,13 @@ def test_two_that_were_interrupted_are_completed_one_after_the_other(
 ) -> None:
     first = interrupt(darkroom, monkeypatch, "a fox")
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.cli.submission.interrupted_note", lambda *_: None)
+        patch.setattr("tasks.usecases.submission.write_once.interrupted_note", lambda *_: None)
         second = interrupt(darkroom, monkeypatch, "a fox")
     assert first < second
     for left in ([second], []):
         assert COMPLETES in darkroom("submit", "a fox").stderr
         assert notes(darkroom) == left
-    assert len(ledger.queries.page()) == 2
+    assert len(ledger.generations.page()) == 2
 
 
 def test_the_same_command_twice_at_once_is_two_submissions(
@@ -361,8 +363,8 @@ def test_the_same_command_twice_at_once_is_two_submissions(
             process.kill()
             process.communicate()
     assert [process.returncode for process in running] == [0, 0], outputs
-    assert {out.strip() for out, _ in outputs} == {one.id for one in server_ledger.queries.page()}
-    assert len(server_ledger.queries.page()) == 2
+    assert {out.strip() for out, _ in outputs} == {one.id for one in server_ledger.generations.page()}
+    assert len(server_ledger.generations.page()) == 2
     assert not any(COMPLETES in error for _, error in outputs)
     assert notes(through) == []
 
@@ -399,10 +401,10 @@ def test_a_note_that_cannot_be_opened_is_told_with_both_ways_out(
     assert refused.exit_code == 1
     assert "whether that was interrupted cannot be seen" in refused.stderr
     assert f"To complete it: --submission {name}; to submit a second one: --new" in refused.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
     assert darkroom("submit", "a fox", "--submission", name).exit_code == 0
     assert darkroom("submit", "a fox", "--new").exit_code == 0
-    assert len(ledger.queries.page()) == 2
+    assert len(ledger.generations.page()) == 2
 
 
 def test_a_submission_is_completed_by_its_id_and_by_nothing_else(
@@ -412,7 +414,7 @@ def test_a_submission_is_completed_by_its_id_and_by_nothing_else(
     other = darkroom("submit", "a cat", "--submission", name)
     assert other.exit_code == 1
     assert "asked for something else: repeat it with exactly the same prompts" in other.stderr
-    assert ledger.queries.page() == []
+    assert ledger.generations.page() == []
     first, second = (darkroom("submit", "a fox", "--submission", name) for _ in range(2))
     assert first.stdout == second.stdout != ""
     assert notes(darkroom) == [], "or the same would still be its repetition"
@@ -441,12 +443,12 @@ def test_a_full_disk_is_a_folder_without_room_for_notes(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tasks.cli.submission_note.tempfile.mkstemp", full)
+    monkeypatch.setattr("tasks.usecases.submission.note.tempfile.mkstemp", full)
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
     told = f"no note of this submission can be kept ({darkroom.data}: No space left on device): if it is interrupted"
     assert result.stderr.startswith(told)
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1
 
 
 _NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -502,7 +504,7 @@ def test_ids_that_cannot_be_printed_are_told_again(darkroom: Darkroom, ledger: L
     assert process.stderr.startswith("darkroom: saved, but the ids cannot be printed: No space left on device; ")
     again = darkroom("submit", "a fox")
     assert again.stderr.startswith(COMPLETES)
-    assert again.stdout.split() == [one.id for one in ledger.queries.page()]
+    assert again.stdout.split() == [one.id for one in ledger.generations.page()]
 
 
 def test_json_says_the_same_ids_again(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:

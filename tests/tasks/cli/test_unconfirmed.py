@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasks.cli.who import who
+from tasks.cli.ui.operator import who
 from tests.factories import ask
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
@@ -17,9 +17,9 @@ from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import Uncertain
 from worker.generation import Generation, Operation, State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
-from worker.ledger.submissions import Submitted
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Person
+from worker.ledger.dispatch import Limits
+from worker.ledger.submission import Decision, Submitted
 
 ME = f"{pwd.getpwuid(os.getuid()).pw_name} on {socket.gethostname()}"
 
@@ -29,7 +29,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def state_of(ledger: Ledger, generation_id: str) -> State:
-    return ledger.queries.get([generation_id])[0].state
+    return ledger.generations.get([generation_id])[0].state
 
 
 # --- unconfirmed
@@ -87,8 +87,8 @@ def test_what_no_list_shows_is_not_said_to_be_looked_for(darkroom: Darkroom, led
 
 def test_tasks_that_may_be_it_are_named_with_what_to_do(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.unconfirmed(ledger)
-    (attempt,) = ledger.queries.story(generation_id).attempts
-    ledger.rescuing.note_candidates({attempt.id: ["t1", "t2"]})
+    (attempt,) = ledger.generations.story(generation_id).attempts
+    ledger.generations.note_candidates({attempt.id: ["t1", "t2"]})
     advice = (
         "one of the tasks t1, t2: the same request was sent at that time, but somebody else may have sent it "
         f"too; if it is yours: darkroom resolve {generation_id} --charged --task-id t1"
@@ -99,7 +99,7 @@ def test_tasks_that_may_be_it_are_named_with_what_to_do(darkroom: Darkroom, ledg
     assert " ".join(darkroom("show", generation_id).stdout.split()).count(advice) == 1
     (record,) = lines(darkroom("show", generation_id, "--json").stdout)
     assert record["attempts"][0]["perhaps"] == ["t1", "t2"]
-    ledger.unclear.resolve([generation_id], Decision.CHARGED, Person("somebody"), "t2")
+    ledger.submissions.resolve([generation_id], Decision.CHARGED, Person("somebody"), "t2")
     assert "perhaps" not in darkroom("show", generation_id).stdout
 
 
@@ -115,7 +115,7 @@ def test_the_horizon_is_a_setting(darkroom: Darkroom, ledger: Ledger, monkeypatc
 
 def unconfirmed_of(ledger: Ledger, account: str, prompt: str) -> Generation:
     (generation,) = stories.queued(ledger, prompt)
-    ledger.dispatching.dispatch("acedata", Limits(1000, 1000), accounts=(account,))
+    ledger.dispatch.run("acedata", Limits(1000, 1000), accounts=(account,))
     (claim,) = ledger.submissions.claim(1, stories.MINUTE)
     unclear = Uncertain("no answer came in time", code="read_timeout")
     ledger.submissions.record([Submitted(claim.attempt_id, unclear)], stories.MINUTE)
@@ -161,7 +161,7 @@ def test_a_decision_is_done_and_kept_with_who_and_why(
     result = darkroom("resolve", generation_id, flag, "--why", "it is \n in the dashboard")
     assert (result.exit_code, result.stdout) == (0, f"{generation_id} {words}\n")
     assert state_of(ledger, generation_id) is state
-    cause = ledger.queries.story(generation_id).transitions[-1].cause
+    cause = ledger.generations.story(generation_id).transitions[-1].cause
     assert cause == f"resolved by {ME}: {flag.strip('-').replace('-', ' ')} (it is in the dashboard)"
     assert darkroom.bells == ["dispatch"]
 
@@ -209,7 +209,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
     assert (result.exit_code, provider.bodies) == (0, [{"action": "retrieve", "id": "found-1"}])
     assert result.stdout == f"{generation_id} submitted: it is task found-1, which is asked for now\n"
-    found = ledger.queries.get([generation_id])[0]
+    found = ledger.generations.get([generation_id])[0]
     assert (found.state, found.task_id) == (State.SUBMITTED, "found-1")
     assert darkroom.bells == ["poll", "dispatch"]
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import audit
+from tasks.usecases import audit
 from tests import s3
 from tests.factories import LEASE, one, succeeded
 from tests.kept import kept
 from tests.tasks.cli.conftest import Darkroom
 from worker.archive.s3 import S3Archive
-from worker.archive.sidecar import sidecar
+from worker.archive.sidecars import sidecar
 from worker.errors import ArchiveError
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Stored
+from worker.ledger.assets import Archived, Stored
 
 NOTHING = {"checked": 0, "missing": [], "changed": [], "orphaned": [], "unread": {}, "rejected": []}
 
@@ -108,7 +108,7 @@ def test_what_is_being_stored_at_this_moment_is_not_orphaned(
 ) -> None:
     """Its row is written after its object, and it waits long if the worker died in between."""
     succeeded(ledger, batch="cats")
-    (claim,) = ledger.archiving.claim(1, LEASE)
+    (claim,) = ledger.assets.claim(1, LEASE)
     put(archive, archive.keys.asset(claim.generation, "cats", 0, "png"), b"pixels")
     put(archive, archive.keys.sidecar(claim.generation, "cats"), b"{}")
     assert verified(darkroom)["orphaned"] == []
@@ -140,9 +140,9 @@ def test_a_sidecar_without_its_generation_is_orphaned(darkroom: Darkroom, archiv
 def test_two_generations_may_share_an_object(darkroom: Darkroom, archive: S3Archive, ledger: Ledger) -> None:
     (first,) = kept(ledger, archive, 1)
     succeeded(ledger)
-    (claim,) = ledger.archiving.claim(1, LEASE)
+    (claim,) = ledger.assets.claim(1, LEASE)
     copy = Stored(0, str(first.key), str(first.sha256), first.bytes or 0, "image/png")
-    ledger.archiving.record([Archived(claim, (copy,), described=True)])
+    ledger.assets.record([Archived(claim, (copy,), described=True)])
     description = sidecar(one(ledger, claim.generation), [first])
     put(archive, archive.keys.sidecar(claim.generation, None), description)
     assert verified(darkroom) == NOTHING | {"checked": 2}

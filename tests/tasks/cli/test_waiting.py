@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tasks import reconcile as sweep
-from tasks.cli import progress
-from tasks.cli.scope import FamilyScope
+from tasks import sweep
+from tasks.cli.ui import progress
+from tasks.usecases.scope import FamilyScope
 from tasks.waiting import Cause, Wait, wait_of, waits_of
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
-from worker.account_keys import key_mark
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Postponed
-from worker.ledger.dispatching import Limits
+from worker.ledger.assets import Archived, Postponed
+from worker.ledger.dispatch import Limits
+from worker.providers import PROVIDERS
+from worker.secrets.account_keys import key_mark
 from worker.services import Services
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PLENTY = Limits(1000, 1000)
 TOKEN = "a-token-of-the-tests"
@@ -42,9 +43,9 @@ def refused(ledger: Ledger, error: ProviderError, times: int = 1) -> None:
 def forbidden(ledger: Ledger, *hosts: str, error: str = FORBIDDEN) -> list[str]:
     links = [f"http://{host}:9000/{number}.png" for number, host in enumerate(hosts)]
     ids = [stories.succeeded(ledger, f"task-{link}", link=link) for link in links]
-    claims = ledger.archiving.claim(len(links), stories.MINUTE)
+    claims = ledger.assets.claim(len(links), stories.MINUTE)
     postponed = [Postponed(0, f"{claim.assets[0].url}: {error}") for claim in claims]
-    ledger.archiving.record(
+    ledger.assets.record(
         [Archived(claim, (result,), described=False) for claim, result in zip(claims, postponed, strict=True)]
     )
     return ids
@@ -52,15 +53,15 @@ def forbidden(ledger: Ledger, *hosts: str, error: str = FORBIDDEN) -> list[str]:
 
 def waits(ledger: Ledger, **settings: object) -> list[Wait]:
     """What there is beside the workers, who are at work."""
-    ledger.watching.beat("worker@here", 1)
+    ledger.maintenance.beat("worker@here", 1)
     return list(waits_of(ledger, Settings(**settings)))  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def paused(darkroom: Darkroom, ledger: Ledger) -> str:
     refused(ledger, blocked())
-    ledger.watching.beat("worker@here", 1)
-    return ledger.queries.page()[0].id
+    ledger.maintenance.beat("worker@here", 1)
+    return ledger.generations.page()[0].id
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -94,7 +95,7 @@ def test_the_doctor_fails_for_a_key_and_warns_of_what_ends_by_itself(darkroom: D
 
     refused(ledger, Uncertain("no clear answer", code="http_500", status=500), times=5)
     assert verdict() == "warn"
-    ledger.deciding.resume("acedata")
+    ledger.dispatch.resume_account("acedata")
     refused(ledger, blocked())
     assert verdict() == "fail"
 
@@ -121,7 +122,7 @@ def test_the_log_says_it_when_it_begins_and_when_it_ends(
     with caplog.at_level(logging.WARNING):
         tell(here)
         tell(here)
-        ledger.deciding.resume("acedata")
+        ledger.dispatch.resume_account("acedata")
         tell(here)
         tell(here)
     here.close()
@@ -142,15 +143,15 @@ def test_a_changed_key_ends_the_pause_of_the_old_one_after_a_minute(
 
     def dispatched(key: str, address: str = address) -> int:
         marks = {"default": key_mark(key, address)}
-        return ledger.dispatching.dispatch("acedata", PLENTY, None, marks.keys(), marks)
+        return ledger.dispatch.run("acedata", PLENTY, None, marks.keys(), marks)
 
     assert dispatched(TOKEN) == 0
-    assert [one.paused_key for one in ledger.accounts.slowed()] == [key_mark(TOKEN, address)]
-    assert TOKEN not in str(ledger.accounts.slowed())
+    assert [one.paused_key for one in ledger.dispatch.throttled_accounts()] == [key_mark(TOKEN, address)]
+    assert TOKEN not in str(ledger.dispatch.throttled_accounts())
     assert dispatched("another-token") == 0, "or two machines with two keys pause and lift it in turn"
-    monkeypatch.setattr("worker.ledger.accounts._LEAST_PAUSE", timedelta())
+    monkeypatch.setattr("worker.ledger.dispatch.accounts._LEAST_PAUSE", timedelta())
     assert dispatched("another-token") == 1
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -158,7 +159,7 @@ def test_a_pause_of_the_providers_own_outlives_a_changed_key(ledger: Ledger) -> 
     refused(ledger, NotTaken("slower", code="busy", status=429, retry_after=timedelta(minutes=30)))
     marks = {"default": key_mark("another-token", "https://api.acedata.cloud")}
     stories.queued(ledger)
-    assert ledger.dispatching.dispatch("acedata", PLENTY, None, marks.keys(), marks) == 0
+    assert ledger.dispatch.run("acedata", PLENTY, None, marks.keys(), marks) == 0
 
 
 @pytest.mark.usefixtures("darkroom")
@@ -193,8 +194,8 @@ def test_what_a_budget_holds_says_which(ledger: Ledger, tmp_path: Path) -> None:
     file = tmp_path / "prices.yaml"
     file.write_text("prices: [{price: 1}]\ncaps: {day: 1}\n")
     stories.queued(ledger, "a", "b")
-    prices = Settings(darkroom_prices=file).prices
-    ledger.dispatching.dispatch("acedata", PLENTY, prices)
+    prices = Settings(darkroom_prices=file).read_prices(PROVIDERS)
+    ledger.dispatch.run("acedata", PLENTY, prices)
     (wait,) = waits(ledger, darkroom_prices=file)
     assert (wait.cause, wait.count, wait.remedy) == (
         Cause.BUDGET,
@@ -203,7 +204,7 @@ def test_what_a_budget_holds_says_which(ledger: Ledger, tmp_path: Path) -> None:
     )
     assert wait.since is not None
     assert wait.until is not None
-    held = next(one for one in ledger.queries.page() if one.reason == "budget")
+    held = next(one for one in ledger.generations.page() if one.reason == "budget")
     assert wait_of(held, [wait]) is wait
 
 
@@ -217,7 +218,7 @@ def test_a_host_that_is_not_allowed_is_one_cause_however_many_wait(ledger: Ledge
     )
     assert (here.count, there.count, here.fails) == (3, 1, True)
     assert there.told.startswith("host relay.test is not allowed: 1 asset waits since ")
-    generations = ledger.queries.get(ids)
+    generations = ledger.generations.get(ids)
     assert {one.state for one in generations} == {State.SUCCEEDED}
     assert [wait_of(one, [here, there]) for one in generations] == [here, here, here, there]
 
@@ -243,10 +244,10 @@ def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(le
     forbidden(ledger, "cdn.test", "cdn.test", error="no answer in 60.1 s")
     for hours in (1, 2):
         ledger.database.clock = lambda hours=hours: now + timedelta(hours=hours)
-        claims = ledger.archiving.claim(10, stories.MINUTE)
+        claims = ledger.assets.claim(10, stories.MINUTE)
         for number, claim in enumerate(claims):
             error = f"{claim.assets[0].url}: no answer in {60 + number}.{hours} s"
-            ledger.archiving.record([Archived(claim, (Postponed(0, error),), described=False)])
+            ledger.assets.record([Archived(claim, (Postponed(0, error),), described=False)])
     (wait,) = waits(ledger)
     assert (wait.count, wait.fails) == (2, False)
     assert re.match(
@@ -263,17 +264,17 @@ def test_workers_and_a_clock_that_are_silent_are_told_since_when(ledger: Ledger)
     assert (wait.cause, wait.since) == (Cause.WORKERS, None)
     assert wait_of(queued, [wait]) is wait
     ledger.database.clock = lambda: now - timedelta(minutes=10)
-    ledger.watching.beat("worker@here", 1)
-    ledger.watching.beat("clock@here", 2)
+    ledger.maintenance.beat("worker@here", 1)
+    ledger.maintenance.beat("clock@here", 2)
     ledger.database.clock = lambda: now
     (wait,) = waits_of(ledger, Settings())
     assert (wait.cause, wait.since) == (Cause.WORKERS, now - timedelta(minutes=10))
     assert "no worker is running since " in wait.told
-    ledger.watching.beat("clock@here", 2)
+    ledger.maintenance.beat("clock@here", 2)
     (wait,) = waits_of(ledger, Settings())
     assert "only clock@here at work since " in wait.told
     ledger.database.clock = lambda: now - timedelta(minutes=10)
-    ledger.watching.beat("clock@here", 2)
+    ledger.maintenance.beat("clock@here", 2)
     ledger.database.clock = lambda: now
     (wait,) = waits(ledger)
     assert (wait.cause, wait.remedy) == (Cause.CLOCK, "start the Procfile's `clock`")
@@ -283,9 +284,9 @@ def test_workers_and_a_clock_that_are_silent_are_told_since_when(ledger: Ledger)
 @pytest.mark.usefixtures("darkroom")
 def test_a_closed_restore_gate_is_told_first(ledger: Ledger) -> None:
     now = ledger.database.clock()
-    ledger.gates.compare(None)
+    ledger.restore.verify_marker(None)
     ledger.database.clock = lambda: now + timedelta(hours=1)
-    ledger.gates.not_compared()
+    ledger.restore.marker_unreachable()
     (queued,) = stories.queued(ledger)
     found = wait_of(queued, waits_of(ledger, Settings()))
     assert found is not None

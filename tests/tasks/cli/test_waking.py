@@ -22,11 +22,12 @@ from tests.tasks.cli.test_dead import set_aside
 from tests.tasks.cli.test_submit import NOT_WOKEN
 from tests.tasks.test_rescue import elsewhere
 from tests.tasks.test_restore import backup, restore
-from worker import bells
+from worker import wakeup
 from worker.errors import AccountBlocked
 from worker.ledger import Ledger
+from worker.steps import Step
 
-RING = bells.ring
+RING = wakeup.ring
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         before.append(sys.stdout.buffer.getvalue().decode())  # type: ignore[attr-defined]  # click's own, for tests
         raise KeyError("No such transport: foo")
 
-    monkeypatch.setattr(bells, "send", send)
+    monkeypatch.setattr(wakeup, "send", send)
     return before
 
 
@@ -68,7 +69,7 @@ def paused(ledger: Ledger) -> str:
 def test_what_was_done_is_printed_before_anybody_is_woken(
     darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, printed: list[str], command: str
 ) -> None:
-    monkeypatch.setattr(bells, "ring", RING)
+    monkeypatch.setattr(wakeup, "ring", RING)
     holds(darkroom(*COMMANDS[command](ledger)), printed)
 
 
@@ -119,15 +120,15 @@ def test_ids_are_there_while_a_broker_that_hangs_is_waited_for(darkroom: Darkroo
 def test_no_error_of_the_broker_gets_out_of_a_bell(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    monkeypatch.setattr(bells, "send", raising(error))
-    assert RING("dispatch", "archive") is False
+    monkeypatch.setattr(wakeup, "send", raising(error))
+    assert RING(Step.DISPATCH, Step.ARCHIVE) is False
     assert f"the broker did not take the bell for dispatch, archive: {type(error).__name__}: " in caplog.text
 
 
 def test_a_time_limit_is_no_error_of_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bells, "send", raising(SoftTimeLimitExceeded()))
+    monkeypatch.setattr(wakeup, "send", raising(SoftTimeLimitExceeded()))
     with pytest.raises(SoftTimeLimitExceeded):
-        RING("dispatch")
+        RING(Step.DISPATCH)
 
 
 def raising(error: Exception) -> Callable[..., Any]:

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tasks.cli import progress
-from tasks.cli.scope import BatchScope, FamilyScope
+from tasks.cli.ui import progress
+from tasks.usecases.scope import BatchScope, FamilyScope
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import Rejected
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
-from worker.ledger.submissions import Submitted
+from worker.ledger.dispatch import Limits
+from worker.ledger.generations import NewGeneration
+from worker.ledger.submission import Submitted
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -41,10 +41,10 @@ def at_each_look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def follow_up(ledger: Ledger, parent_id: str) -> None:
-    (parent,) = ledger.queries.get([parent_id])
+    (parent,) = ledger.generations.get([parent_id])
     request = GenerationRequest(Operation.UPSCALE, parent.prompt, action="upscale1", parent=parent.handle)
     child = NewGeneration("acedata", request, parent_id=parent_id, depth=1, batch_id=parent.batch_id)
-    assert ledger.following.create(parent, [child], []) == 1
+    assert ledger.generations.create_follow_ups(parent, [child], []) == 1
 
 
 def test_a_batch_that_is_done_ends_at_once(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -69,7 +69,7 @@ def test_every_change_is_one_line_however_quick_it_was(
     (generation,) = stories.queued(ledger, batch="animals")
 
     def fail() -> None:
-        ledger.dispatching.dispatch("acedata", Limits(1000, 1000))
+        ledger.dispatch.run("acedata", Limits(1000, 1000))
         (claim,) = ledger.submissions.claim(1, stories.MINUTE)
         ledger.submissions.record([Submitted(claim.attempt_id, Rejected("no", code="forbidden"))], stories.MINUTE)
 
@@ -89,8 +89,8 @@ def test_a_batch_is_not_done_before_its_follow_ups_are(
     parent = stories.archived(ledger, batch="animals", follow_up=("upscale1",))
 
     def cancel_child() -> None:
-        (child,) = ledger.queries.page(state=State.QUEUED)
-        ledger.deciding.cancel([child.id])
+        (child,) = ledger.generations.page(state=State.QUEUED)
+        ledger.generations.cancel([child.id])
 
     at_each_look(lambda: follow_up(ledger, parent), cancel_child)
     result = darkroom("watch", "animals", "--json")
@@ -104,8 +104,8 @@ def test_a_single_generation_is_followed_into_its_follow_ups(
     parent = stories.archived(ledger, follow_up=("upscale1",))
 
     def cancel_child() -> None:
-        (child,) = ledger.queries.page(state=State.QUEUED)
-        ledger.deciding.cancel([child.id])
+        (child,) = ledger.generations.page(state=State.QUEUED)
+        ledger.generations.cancel([child.id])
 
     at_each_look(lambda: follow_up(ledger, parent), cancel_child)
     result = darkroom("watch", parent, "--json")
@@ -118,8 +118,8 @@ def test_a_single_generation_is_followed_into_its_follow_ups(
 
 def test_a_follow_up_that_was_refused_is_not_waited_for(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.archived(ledger, follow_up=("upscale4",))
-    (parent,) = ledger.queries.get([generation_id])
-    ledger.following.create(parent, [], ["upscale4 is not offered"])
+    (parent,) = ledger.generations.get([generation_id])
+    ledger.generations.create_follow_ups(parent, [], ["upscale4 is not offered"])
     assert darkroom("watch", generation_id).exit_code == 0
 
 
@@ -130,7 +130,7 @@ def test_without_a_name_the_newest_batch_is_watched(darkroom: Darkroom, ledger: 
 
 
 def test_submit_can_watch(darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]) -> None:
-    at_each_look(lambda: ledger.deciding.cancel([one.id for one in ledger.queries.page()]))
+    at_each_look(lambda: ledger.generations.cancel([one.id for one in ledger.generations.page()]))
     result = darkroom("submit", "a fox", "an owl", "--watch", "--json")
     assert result.exit_code == 1
     assert [line["state"] for line in lines(result.stdout)] == [*["queued"] * 4, *["cancelled"] * 2]
@@ -149,11 +149,11 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
     darkroom: Darkroom, ledger: Ledger, at_each_look: Callable[..., None]
 ) -> None:
     (generation,) = stories.queued(ledger)
-    at_each_look(lambda: ledger.deciding.cancel([generation.id]))
+    at_each_look(lambda: ledger.generations.cancel([generation.id]))
     assert "no worker is running" in darkroom("watch").stderr
     (generation,) = stories.queued(ledger)
-    ledger.watching.beat("worker@here", 1)
-    at_each_look(lambda: ledger.deciding.cancel([generation.id]))
+    ledger.maintenance.beat("worker@here", 1)
+    at_each_look(lambda: ledger.generations.cancel([generation.id]))
     assert "no worker is running" not in darkroom("watch").stderr
 
 
@@ -190,10 +190,10 @@ def test_the_live_picture_shows_follow_ups_below_their_parents(ledger: Ledger) -
 
 def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger) -> None:
     submitted = stories.submitted(ledger, batch="animals")
-    (generation,) = ledger.queries.get([submitted])
+    (generation,) = ledger.generations.get([submitted])
     for number in range(50):
         request = GenerationRequest(Operation.IMAGINE, f"fox {number}")
-        ledger.creation.create([NewGeneration("acedata", request, batch_id=generation.batch_id)])
+        ledger.generations.create([NewGeneration("acedata", request, batch_id=generation.batch_id)])
     rows = drawn(BatchScope(ledger, "animals"), height=12)
     assert len(rows) <= 12
     assert any("submitted" in row and "a fox" in row for row in rows)
@@ -201,6 +201,6 @@ def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger)
 
 
 def test_many_generations_are_read_page_by_page(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.scope.PAGE", 2)
+    monkeypatch.setattr("tasks.usecases.scope.PAGE", 2)
     made = stories.queued(ledger, *(f"fox {number}" for number in range(5)), batch="animals")
     assert {one.id for one in BatchScope(ledger, "animals").all()} == {one.id for one in made}

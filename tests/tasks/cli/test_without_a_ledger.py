@@ -68,7 +68,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
     command = Darkroom(place)
-    monkeypatch.setattr("worker.bells.ring", command.ring)
+    monkeypatch.setattr("worker.wakeup.ring", command.ring)
     return command
 
 
@@ -105,7 +105,7 @@ def test_a_command_that_works_without_it_makes_none_either(darkroom: Darkroom, p
 def test_whoever_opens_it_without_a_look_makes_none_either(tmp_path: Path) -> None:
     """As workers and the receiver do, which start before the release command has run."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
-    for use in (ledger.queries.page, lambda: ledger.watching.beat("worker@host", 7)):
+    for use in (ledger.generations.page, lambda: ledger.maintenance.beat("worker@host", 7)):
         with pytest.raises(ConfigurationError, match="file is not there: run `darkroom db upgrade`"):
             use()
     ledger.close()

@@ -18,7 +18,7 @@ from worker.archive import Keeping, Keys, Verdict, Verified, open_archive
 from worker.archive.keeping import Extra
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 KEY = "2026/11/28/single/gen_1/0.png"
 #: in three parts, for `small_parts`

@@ -11,7 +11,7 @@ from tests.worker.archive.storing import store
 from worker.archive import Keeping
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 STORED = Answer(200)
 OPTIONAL = {"x-amz-tagging", "if-none-match", "x-amz-checksum-sha256"}

@@ -10,7 +10,7 @@ from tests.worker.archive.test_keys import ID, NASTY, SEGMENT, generation
 from worker.archive import Keys
 from worker.archive.keys import DEFAULT_TEMPLATE
 from worker.errors import ConfigurationError
-from worker.settings import load_settings
+from worker.settings.settings import load_settings
 
 FOLDERS = st.lists(
     st.sampled_from(["{yyyy}", "{batch}", "{provider}-{batch}", "day={dd}", "{batch}{operation}", "x"]), max_size=3

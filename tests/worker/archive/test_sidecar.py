@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 import worker.archive
 from worker.archive import Verified
-from worker.archive.sidecar import manifest_line, sidecar
+from worker.archive.sidecars import manifest_line, sidecar
 from worker.generation import Asset, AssetKind, Generation, Operation, State
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 250000, tzinfo=UTC)

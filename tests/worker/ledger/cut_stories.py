@@ -29,15 +29,14 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
 from worker.generation import Refused
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost
-from worker.ledger.gate import ASLEEP, Marker
-from worker.ledger.inbox import StoredCallback
-from worker.ledger.notifying import Handed, NotifyClaim
-from worker.ledger.outcomes import News
-from worker.ledger.rescuing import Orphan
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import assets, attempts, batches, callbacks, events, generations
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.assets import ArchiveClaim, Archived, Lost
+from worker.ledger.changes import Person
+from worker.ledger.events import Handed, NotifyClaim
+from worker.ledger.generations import Orphan
+from worker.ledger.outcome import News, StoredCallback
+from worker.ledger.restore_guard import ASLEEP, Marker
+from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations
+from worker.ledger.submission import Claim, Decision, Submitted
 
 SHOP = "shop"
 SOMEBODY = Person("somebody")
@@ -112,15 +111,15 @@ class Process:
 
     def a_lease_later(self) -> None:
         self.clock.advance(LEASE.total_seconds() + 1)
-        self.ledger.submissions.expire()
+        self.ledger.submissions.mark_lost_unconfirmed()
 
     # --- the steps of the flow ---
 
     def submit(self, *, in_vain: bool = False) -> dict[str, Claim]:
         """Send all that waits, once each; by prompt. `in_vain`: the first task gets no thread to send anything."""
         claims: list[Claim] = []
-        while self.ledger.watching.is_due("dispatch") or self.ledger.watching.is_due("submit"):
-            self.repeat("dispatching.dispatch", PROVIDER, PLENTY, NO_CAP)
+        while self.ledger.maintenance.is_due("dispatch") or self.ledger.maintenance.is_due("submit"):
+            self.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
             try:
                 claims += self.do("submissions.claim", 9, LEASE)
             except LedgerUnavailable:
@@ -129,7 +128,7 @@ class Process:
                 # As each task ends: of what it has not begun by then.
                 for claim in () if in_vain else claims:
                     self.posts[claim.generation.prompt] += self.ledger.submissions.begin(claim.attempt_id)
-                self.repeat("submissions.give_back_unsent")
+                self.repeat("submissions.requeue_unsent")
                 in_vain = False
                 self.clock.advance(1)
         self.try_once("submissions.renew", [claim.attempt_id for claim in claims], LEASE)
@@ -139,61 +138,63 @@ class Process:
         self.repeat("submissions.record", [Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
 
     def ingest(self, news_of: Callable[[StoredCallback], News]) -> None:
-        while found := self.come_again("inbox.claim", 9, LEASE):
-            self.try_once("inbox.renew", [one.id for one in found], LEASE)
-            self.repeat("outcomes.apply", [replace(news_of(one), callback_id=one.id) for one in found])
+        while found := self.come_again("callbacks.claim", 9, LEASE):
+            self.try_once("callbacks.renew", [one.id for one in found], LEASE)
+            self.repeat("generations.apply_outcomes", [replace(news_of(one), callback_id=one.id) for one in found])
 
     def poll(self) -> None:
         """Everything has succeeded that is asked for."""
-        while silent := self.come_again("watching.silent", 9, LEASE, POLL_AFTER):
-            self.try_once("watching.renew", silent, LEASE)
-            self.repeat("outcomes.apply", [success(one, task_id=one.task_id, cause="poll") for one in silent])
-            self.try_once("watching.asked", silent)
+        while silent := self.come_again("submissions.claim_polls", 9, LEASE, POLL_AFTER):
+            self.try_once("submissions.renew_polls", silent, LEASE)
+            self.repeat(
+                "generations.apply_outcomes", [success(one, task_id=one.task_id, cause="poll") for one in silent]
+            )
+            self.try_once("submissions.record_polled", silent)
 
     def look_in_vain(self, candidates: Sequence[str]) -> None:
         """For longer than the horizon; somebody else's tasks may be what is looked for."""
         self.clock.advance(hours=2)
-        while silent := self.come_again("watching.silent", 9, LEASE, POLL_AFTER):
-            self.try_once("rescuing.note_candidates", {one.attempt_id: candidates for one in silent})
-            self.try_once("watching.asked", silent)
+        while silent := self.come_again("submissions.claim_polls", 9, LEASE, POLL_AFTER):
+            self.try_once("generations.note_candidates", {one.attempt_id: candidates for one in silent})
+            self.try_once("submissions.record_polled", silent)
             self.a_lease_later()
 
     def archive(self, work: Callable[[ArchiveClaim], Archived] = all_stored) -> None:
-        while claims := self.come_again("archiving.claim", 9, LEASE):
-            self.try_once("archiving.renew", claims, LEASE)
-            self.repeat("archiving.record", [work(claim) for claim in claims])
+        while claims := self.come_again("assets.claim", 9, LEASE):
+            self.try_once("assets.renew", claims, LEASE)
+            self.repeat("assets.record", [work(claim) for claim in claims])
 
     def follow_up(self) -> None:
-        while parents := self.ledger.following.due(9):
+        while parents := self.ledger.generations.due_follow_ups(9):
             for parent in parents:
                 child = new(f"{parent.prompt}, larger", parent_id=parent.id, batch_id=parent.batch_id)
                 # Found again by the next task.
-                self.try_once("following.create", parent, [child], ["zoom is not offered"])
+                self.try_once("generations.create_follow_ups", parent, [child], ["zoom is not offered"])
 
     def refuse_follow_ups(self) -> None:
         """They cannot be created, however often it is tried; a person has them tried once more after a fix."""
         tried: set[str] = set()
-        while not (refused := self.ledger.following.refused(9)):
-            for parent in self.ledger.following.due(9):
-                self.try_once("following.failed", parent, "KeyError: 'zoom'")
+        while not (refused := self.ledger.generations.refused_follow_ups(9)):
+            for parent in self.ledger.generations.due_follow_ups(9):
+                self.try_once("generations.record_follow_up_failure", parent, "KeyError: 'zoom'")
                 tried.add(parent.id)
             self.clock.advance(hours=1)
         assert {one.generation_id for one in refused} == tried
         for generation_id in tried:
-            self.command("following.retry", generation_id)
+            self.command("generations.retry_follow_ups", generation_id)
 
     def describe(self) -> None:
-        while claim := self.come_again("manifests.claim", LEASE):
-            self.try_once("manifests.renew", claim, LEASE)
+        while claim := self.come_again("assets.claim_manifest", LEASE):
+            self.try_once("assets.renew_manifest", claim, LEASE)
             try:
-                self.do("manifests.record", claim)
+                self.do("assets.record_manifest", claim)
             except LedgerUnavailable:
                 self.a_lease_later()
 
     def notify(self, error: str | None = None) -> None:
         """Hand over what is due; with an `error`, the subscriber refuses the first one for good."""
-        while claims := self.come_again("notifying.claim", [SHOP], 9, LEASE):
-            self.try_once("notifying.renew", claims, LEASE)
+        while claims := self.come_again("events.claim", [SHOP], 9, LEASE):
+            self.try_once("events.renew", claims, LEASE)
             try:
                 self._serve(claims[0], error)
             except LedgerUnavailable:
@@ -204,14 +205,14 @@ class Process:
     def _serve(self, claim: NotifyClaim, error: str | None) -> None:
         handed = None
         while True:
-            event = self.do("notifying.step", claim, LEASE, handed)
+            event = self.do("events.record_and_claim_next", claim, LEASE, handed)
             handed = None
             if event is not None:
                 handed = Handed(event, error, final=error is not None)
                 self.told |= set() if error else {event.event_id}
-            elif not self.do("notifying.feed", claim, lambda _: True):
+            elif not self.do("events.enqueue_new", claim, lambda _: True):
                 break
-        self.do("notifying.release", claim)
+        self.do("events.release", claim)
 
     def ending(self) -> Ending:
         g, a, e = generations.c, attempts.c, events.c
@@ -222,7 +223,7 @@ class Process:
             states = connection.execute(select(g.prompt, g.state)).all()
             kept = connection.execute(select(assets.c.state)).scalars().all()
             verdicts = connection.execute(select(callbacks.c.verdict)).scalars().all()
-        assert self.ledger.queries.counts() == Counter(row.state for row in states)
+        assert self.ledger.generations.counts() == Counter(row.state for row in states)
         sent = [row for row in tried if "not_sent" not in (row.error or "")]
         return Ending(
             generations=Counter((row.prompt, row.state) for row in states),
@@ -235,7 +236,7 @@ class Process:
             money={state: amount for state, amount in totals(self.ledger).items() if state != "released"},
             posts=self.posts,
             untold=frozenset({row.id for row in happened} - self.told),
-            due=frozenset(self.ledger.watching.due()),
+            due=frozenset(self.ledger.maintenance.due()),
         )
 
 
@@ -243,119 +244,119 @@ REPAIRED = "asset.repaired"
 
 
 def a_batch_goes_its_way(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
-    process.try_once("watching.beat", "quick@host", 4711)
+    process.repeat("events.register_subscribers", [SHOP])
+    process.try_once("maintenance.beat", "quick@host", 4711)
     wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
-    process.repeat("creation.create", wanted, "animals")
+    process.repeat("generations.create", wanted, "animals")
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
-    process.repeat("accounts.answered", [claim.attempt_id for claim in sent.values()])
-    process.repeat("inbox.store", [delivery(sent["fox"].attempt_id)])
-    found = process.come_again("inbox.claim", 9, LEASE)
-    process.try_once("inbox.postpone", [one.id for one in found], timedelta(seconds=30))
+    process.repeat("dispatch.record_answered", [claim.attempt_id for claim in sent.values()])
+    process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id)])
+    found = process.come_again("callbacks.claim", 9, LEASE)
+    process.try_once("callbacks.postpone", [one.id for one in found], timedelta(seconds=30))
     process.a_lease_later()
-    found = process.come_again("inbox.claim", 9, LEASE)
-    process.try_once("inbox.broke", {one.id: "KeyError: 'url'" for one in found})
+    found = process.come_again("callbacks.claim", 9, LEASE)
+    process.try_once("callbacks.record_failures", {one.id: "KeyError: 'url'" for one in found})
     process.a_lease_later()
     process.ingest(lambda _: success(sent["fox"]))
     # The callback of the other one was lost.
     process.poll()
-    process.repeat("archiving.note_risks", timedelta(hours=48))
+    process.repeat("assets.note_risks", timedelta(hours=48))
     process.archive()
     process.refuse_follow_ups()
     process.follow_up()
     for claim in process.submit().values():
         process.accept(claim)
-        process.repeat("outcomes.apply", [success(claim)])
+        process.repeat("generations.apply_outcomes", [success(claim)])
     process.archive()
     process.describe()
     process.notify()
 
 
 def people_decide(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
+    process.repeat("events.register_subscribers", [SHOP])
     prompts = ("cancelled", "failed", "lost", "expired", "blocked")
     with process.ledger.database.write() as connection:
         long_ago = process.clock.now - timedelta(hours=1)
         left = {"id": "batch_left", "name": "left", "created_at": long_ago}
         connection.execute(batches.insert().values(left | {"unfinished": "request", "unfinished_at": long_ago}))
-    process.repeat("creation.remove_abandoned")
-    made = process.repeat("creation.create", [new(prompt, key=prompt) for prompt in prompts])
+    process.repeat("generations.remove_abandoned")
+    made = process.repeat("generations.create", [new(prompt, key=prompt) for prompt in prompts])
     ids = {one.prompt: one.id for one in made}
-    process.command("deciding.cancel", [ids["cancelled"]])
+    process.command("generations.cancel", [ids["cancelled"]])
     sent = process.submit()
     process.accept(sent["failed"], sent["expired"])
     blocked = AccountBlocked("the balance is empty", code="used_up")
     process.repeat("submissions.record", [Submitted(sent["blocked"].attempt_id, blocked)], POLL_AFTER)
-    process.command("deciding.resume", PROVIDER)
-    process.repeat("outcomes.apply", [failure(sent["failed"]), success(sent["expired"])])
-    process.command("deciding.retry", [ids["failed"]])
+    process.command("dispatch.resume_account", PROVIDER)
+    process.repeat("generations.apply_outcomes", [failure(sent["failed"]), success(sent["expired"])])
+    process.command("generations.retry", [ids["failed"]])
     aside = Refused(3, "ab" * 32, None, "no picture")
     process.archive(lambda claim: Archived(claim, (Lost(0, "404", refused=aside),), described=False))
-    process.command("deciding.accept", ids["expired"], [0], "somebody")
-    process.try_once("archiving.look_again")
+    process.command("assets.accept", ids["expired"], [0], "somebody")
+    process.try_once("assets.retry_mended")
     process.archive()
     # Its worker has died.
     process.clock.advance(LEASE.total_seconds() + 1)
-    process.repeat("submissions.expire")
-    process.command("unclear.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
+    process.repeat("submissions.mark_lost_unconfirmed")
+    process.command("submissions.resolve", [ids["lost"]], Decision.RESUBMIT, SOMEBODY)
     again = process.submit()
     process.accept(*again.values())
-    process.repeat("outcomes.apply", [success(claim) for claim in again.values()])
+    process.repeat("generations.apply_outcomes", [success(claim) for claim in again.values()])
     process.archive()
     process.look_in_vain(["task-of-somebody"])
-    process.repeat("inbox.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
-    process.repeat("inbox.try_store")
+    process.repeat("callbacks.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
+    process.repeat("callbacks.try_store")
     unreadable = CallbackUnreadable("what?")
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
-    process.command("inbox.replay")
+    process.command("callbacks.replay")
     process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
-    process.command("dead_letters.dismiss", [process.ledger.queries.dead_callbacks()[0].id], [], SOMEBODY)
-    while not (dead := process.ledger.dead_letters.events(9)):
+    process.command("events.dismiss", [process.ledger.callbacks.dead()[0].id], [], SOMEBODY)
+    while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
-    process.command("dead_letters.replay_event", dead[0].event_id, SHOP)
+    process.command("events.replay", dead[0].event_id, SHOP)
     process.notify()
 
 
 def a_ledger_is_restored(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
-    marker: Marker = process.repeat("gates.compare", None)
+    process.repeat("events.register_subscribers", [SHOP])
+    marker: Marker = process.repeat("restore.verify_marker", None)
     process.clock.advance(ASLEEP.total_seconds() + 1)
-    process.repeat("gates.not_compared")
-    process.repeat("gates.compare", marker)
+    process.repeat("restore.marker_unreachable")
+    process.repeat("restore.verify_marker", marker)
     newer = replace(marker, number=marker.number + 9)
-    process.repeat("gates.compare", newer)
-    process.command("gates.open", process.repeat("gates.next_marker", newer), "somebody")
+    process.repeat("restore.verify_marker", newer)
+    process.command("restore.resume", process.repeat("restore.next_marker", newer), "somebody")
     orphan = Orphan("task-of-before", new("rescued").request, None, None, marked=True)
-    process.repeat("rescuing.adopt", PROVIDER, [orphan], prices=NO_CAP)
+    process.repeat("generations.import_tasks", PROVIDER, [orphan], prices=NO_CAP)
     process.poll()
     process.archive()
-    (rescued,) = process.ledger.queries.page()
-    (asset,) = process.ledger.queries.assets_of([rescued.id])[rescued.id]
-    process.try_once("inventory.note_repair", asset, "changed")
+    (rescued,) = process.ledger.generations.page()
+    (asset,) = process.ledger.generations.assets_of([rescued.id])[rescued.id]
+    process.try_once("assets.note_repair", asset, "changed")
     process.notify()
 
 
 def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
-    process.repeat("notifying.register", [SHOP])
-    process.try_once("watching.beat", "quick@host", 4711)
-    process.repeat("creation.create", [new("fox", key="a")])
+    process.repeat("events.register_subscribers", [SHOP])
+    process.try_once("maintenance.beat", "quick@host", 4711)
+    process.repeat("generations.create", [new("fox", key="a")])
     sent = process.submit()
     process.accept(*sent.values())
-    process.repeat("inbox.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
+    process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id, digest=name) for name in "ab"])
     process.ingest(lambda _: success(sent["fox"]))
     process.archive()
     process.notify()
-    (fox,) = process.ledger.queries.page()
-    process.command("deleting.delete", [fox.id], SOMEBODY)
-    (asset,) = process.ledger.queries.assets_of([fox.id])[fox.id]
-    process.repeat("deleting.objects_are_gone", [asset.id])
+    (fox,) = process.ledger.generations.page()
+    process.command("generations.delete", [fox.id], SOMEBODY)
+    (asset,) = process.ledger.generations.assets_of([fox.id])[fox.id]
+    process.repeat("generations.record_objects_deleted", [asset.id])
     process.notify()
     process.clock.advance(days=40)
     before = process.clock() - timedelta(days=30)
-    for verb in ("callbacks", "links", "events", "heartbeats"):
-        process.repeat(f"pruning.{verb}", before)
-    process.repeat("counting.fold")
+    for verb in ("prune_callbacks", "prune_links", "prune_events", "prune_heartbeats"):
+        process.repeat(f"maintenance.{verb}", before)
+    process.repeat("maintenance.fold_counts")
 
 
 STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored, what_was_withdrawn_or_is_old_goes)

@@ -14,10 +14,8 @@ from tests.worker.ledger.model import LIVE, OPEN, Model
 from tests.worker.ledger.purses import THREE_A_DAY, totals
 from worker.generation import TRANSITIONS, State
 from worker.ledger import Ledger
-from worker.ledger.durations import LONGEST
-from worker.ledger.money_tables import budgets
-from worker.ledger.second_looks import LOOKS
-from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
+from worker.ledger.schema import assets, attempts, budgets, callbacks, events, generations, transitions
+from worker.ledger.submission import LONGEST, LOOKS
 
 #: the longest that anything waits by itself: a lease, a growing wait, the pause between two questions
 LONGEST_WAIT = max(LEASE, timedelta(minutes=5))
@@ -87,9 +85,9 @@ def look(ledger: Ledger, seen: Seen) -> Look:
     seen.latest = max(seen.latest, now)
     if now < seen.latest:
         # As if a minute had passed: `asked` may have set a time that was chosen before the clock was set back.
-        ledger.watching._put_right_at = None
+        ledger.maintenance._put_right_at = None
     # First: it puts right what a wrong clock has written.
-    due = set(ledger.watching.due(POLL_AFTER))
+    due = set(ledger.maintenance.due(POLL_AFTER))
     belongings = defaultdict(list)
     with ledger.database.read() as connection:
         for row in connection.execute(_ASSETS):

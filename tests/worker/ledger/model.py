@@ -10,7 +10,7 @@ from datetime import datetime
 
 from tests.factories import LEASE
 from worker.generation import FINAL, State
-from worker.ledger.unclear import Decision
+from worker.ledger.submission import Decision
 
 QUEUED, SUBMITTING, SUBMITTED, UNCONFIRMED = State.QUEUED, State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED
 SUCCEEDED, ARCHIVED, EXPIRED, FAILED, CANCELLED = (

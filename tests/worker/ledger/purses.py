@@ -8,11 +8,10 @@ from sqlalchemy import select
 from tests.factories import resubmit, state_of
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.money_tables import COUNTED, budgets, charges, scopes
-from worker.ledger.submissions import Claim
-from worker.ledger.tables import events as table_of_events
-from worker.ledger.tables import generations
-from worker.prices import Caps, Prices, Rule
+from worker.ledger.schema import COUNTED, budgets, charges, generations, scopes
+from worker.ledger.schema import events as table_of_events
+from worker.ledger.submission import Claim
+from worker.pricing.prices import Caps, Prices, Rule
 
 #: a millionth for everything
 EVERY = (Rule(1),)
@@ -53,4 +52,4 @@ def submit_again(ledger: Ledger, claim: Claim) -> None:
     if state_of(ledger, claim) is State.UNCONFIRMED:
         resubmit(ledger, claim)
     else:
-        ledger.deciding.retry([claim.generation.id])
+        ledger.generations.retry([claim.generation.id])

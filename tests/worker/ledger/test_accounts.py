@@ -29,9 +29,9 @@ from tests.factories import (
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State, iso
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
-from worker.ledger.rescuing import Orphan
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.dispatch import Limits
+from worker.ledger.generations import Orphan
+from worker.ledger.submission import Claim, Submitted
 
 BOTH = ("studio", "shop")
 SILENT = Uncertain("no clear answer", code="http_500", status=500)
@@ -49,7 +49,7 @@ def go(ledger: Ledger, limits: Limits = PLENTY, accounts: tuple[str, ...] = BOTH
 
 
 def going(ledger: Ledger, limits: Limits = PLENTY, accounts: tuple[str, ...] = BOTH) -> list[Claim]:
-    went = ledger.dispatching.dispatch(PROVIDER, limits, None, accounts)
+    went = ledger.dispatch.run(PROVIDER, limits, None, accounts)
     claims = ledger.submissions.claim(1000, LEASE)
     assert len(claims) == went
     return claims
@@ -64,7 +64,7 @@ def follow_ups(ledger: Ledger, parent: str, count: int = 1) -> list[str]:
     """That name a task of their parent."""
     child = new(parent_id=parent)
     wanted = replace(child, request=replace(child.request, parent={"image_id": "i"}))
-    return [made.id for made in ledger.creation.create([wanted] * count)]
+    return [made.id for made in ledger.generations.create([wanted] * count)]
 
 
 def told(ledger: Ledger, kind: str) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def test_each_account_has_rate_and_room_of_its_own(ledger: Ledger) -> None:
     queued(ledger, 20)
     assert go(ledger, Limits(rate=3, in_flight=100)) == {"studio": 3, "shop": 3}
     queued(ledger, 20, provider="kie")
-    assert ledger.dispatching.dispatch("kie", Limits(rate=100, in_flight=4), None, BOTH) == 8
+    assert ledger.dispatch.run("kie", Limits(rate=100, in_flight=4), None, BOTH) == 8
 
 
 def test_the_account_with_more_room_gets_more(ledger: Ledger) -> None:
@@ -94,7 +94,7 @@ def test_a_follow_up_goes_to_the_account_that_has_its_parent_and_to_no_other(led
     queued(ledger)
     (claim,) = going(ledger, accounts=("shop",))
     answer(ledger, [claim], "task-of-the-parent")
-    ledger.outcomes.apply([success(claim, task_id="task-of-the-parent")])
+    ledger.generations.apply_outcomes([success(claim, task_id="task-of-the-parent")])
     child, other = follow_ups(ledger, claim.generation.id, 2)
     assert go(ledger, accounts=("studio",)) == {}
     assert {claim.generation.id: claim.account for claim in going(ledger)} == {child: "shop", other: "shop"}
@@ -127,7 +127,7 @@ def test_those_pinned_to_a_paused_account_hold_up_nobody_and_are_not_read(sqlite
     def cost_of_one() -> int:
         (free,) = queued(ledger, priority=-9)
         before = steps
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY, None, ("default", "shop")) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY, None, ("default", "shop")) == 1
         after = steps
         (claim,) = ledger.submissions.claim(9, LEASE)
         assert (claim.generation.id, claim.account) == (free.id, "shop")
@@ -136,7 +136,7 @@ def test_those_pinned_to_a_paused_account_hold_up_nobody_and_are_not_read(sqlite
     (parent,) = archived(ledger)
     (blocked,) = queued(ledger)
     answer(ledger, going(ledger, accounts=("default",)), EMPTY)
-    ledger.deciding.cancel([blocked.id])
+    ledger.generations.cancel([blocked.id])
     few = cost_of_one()
     follow_ups(ledger, parent, 2000)
     assert cost_of_one() < 1.3 * few + 20
@@ -154,7 +154,7 @@ def test_the_order_of_the_line_holds_across_accounts(ledger: Ledger) -> None:
 
 def test_four_dispatchers_at_once_never_spend_the_room_of_an_account_twice(ledger: Ledger) -> None:
     limits = Limits(rate=1000, in_flight=7)
-    dispatchers = [lambda: [ledger.dispatching.dispatch(PROVIDER, limits, None, BOTH) for _ in range(3)]] * 4
+    dispatchers = [lambda: [ledger.dispatch.run(PROVIDER, limits, None, BOTH) for _ in range(3)]] * 4
     # Once in vain: who has to open a connection first comes too late to meet the others.
     flat(at_once(*dispatchers))
     queued(ledger, 60)
@@ -166,17 +166,19 @@ def test_the_attempt_remembers_who_was_asked(ledger: Ledger) -> None:
     queued(ledger)
     (claim,) = going(ledger, accounts=("shop",))
     answer(ledger, [claim], "")
-    assert ledger.queries.story(claim.generation.id).attempts[0].account == "shop"
-    assert ledger.accounts.of_attempts([claim.attempt_id, "nobody"]) == {claim.attempt_id: "shop"}
+    assert ledger.generations.story(claim.generation.id).attempts[0].account == "shop"
+    assert ledger.dispatch.accounts_of([claim.attempt_id, "nobody"]) == {claim.attempt_id: "shop"}
     ledger.database.clock = FakeClock()
     ledger.database.clock.advance(hours=1)
-    assert [silent.account for silent in ledger.watching.silent(9, LEASE, POLL_AFTER)] == ["shop"]
+    assert [silent.account for silent in ledger.submissions.claim_polls(9, LEASE, POLL_AFTER)] == ["shop"]
 
 
 def test_a_rescued_task_belongs_to_the_account_whose_list_had_it(ledger: Ledger) -> None:
-    (placed,) = ledger.rescuing.adopt(PROVIDER, [Orphan("t", new().request, None, None, marked=False)], "shop")
+    (placed,) = ledger.generations.import_tasks(
+        PROVIDER, [Orphan("t", new().request, None, None, marked=False)], "shop"
+    )
     assert one(ledger, str(placed.generation_id)).account == "shop"
-    assert ledger.queries.story(str(placed.generation_id)).attempts[0].account == "shop"
+    assert ledger.generations.story(str(placed.generation_id)).attempts[0].account == "shop"
 
 
 # --- 429 ---
@@ -191,7 +193,7 @@ def test_too_many_requests_stops_that_account_and_halves_its_rate(ledger: Ledger
     assert go(ledger, limits) == {"studio": 8}
     clock.advance(1.1)
     # All eight said the same, so it is halved once.
-    assert ledger.accounts.slowed()[0].factor == pytest.approx(0.5, abs=0.01)
+    assert ledger.dispatch.throttled_accounts()[0].factor == pytest.approx(0.5, abs=0.01)
     assert go(ledger, limits) == {"studio": 8, "shop": 4}
 
 
@@ -201,18 +203,18 @@ def test_the_rate_is_never_less_than_a_64th_and_grows_back_in_five_minutes(ledge
         queued(ledger)
         answer(ledger, going(ledger, limits, ("shop",)), too_many(1))
         clock.advance(1)
-    assert ledger.accounts.slowed()[0].factor == pytest.approx(1 / 64, abs=0.01)
+    assert ledger.dispatch.throttled_accounts()[0].factor == pytest.approx(1 / 64, abs=0.01)
     clock.advance(150)
-    assert ledger.accounts.slowed()[0].factor == pytest.approx(0.5, abs=0.02)
+    assert ledger.dispatch.throttled_accounts()[0].factor == pytest.approx(0.5, abs=0.02)
     clock.advance(151)
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
     queued(ledger, 100)
     assert go(ledger, limits, ("shop",)) == {"shop": 64}
 
 
 def test_what_was_dispatched_and_not_sent_yet_goes_to_another_account(ledger: Ledger) -> None:
     queued(ledger, 10)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, None, ("shop",))
+    ledger.dispatch.run(PROVIDER, PLENTY, None, ("shop",))
     claims = ledger.submissions.claim(1, LEASE)
     answer(ledger, claims, too_many(60))
     assert ledger.submissions.claim(9, LEASE) == []
@@ -235,8 +237,8 @@ def test_an_empty_account_stops_alone_and_is_told_once(ledger: Ledger, clock: Fa
         "until": iso(clock.now + timedelta(minutes=15)),
     }
     assert go(ledger) == {"studio": 3}
-    assert ledger.deciding.resume(PROVIDER, "studio") == {}
-    assert ledger.deciding.resume(PROVIDER, "shop") == {"shop": None}
+    assert ledger.dispatch.resume_account(PROVIDER, "studio") == {}
+    assert ledger.dispatch.resume_account(PROVIDER, "shop") == {"shop": None}
     queued(ledger, 2)
     assert "shop" in go(ledger)
 
@@ -259,7 +261,7 @@ def test_five_failures_in_a_row_stop_the_account_for_half_a_minute(
 ) -> None:
     broken(ledger, 4, error)
     queued(ledger)
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
     answer(ledger, going(ledger, accounts=("shop",))[:1], error)
     (facts,) = told(ledger, "provider.circuit_opened")
     assert {**facts, "until": None} == {"provider": PROVIDER, "account": "shop", "failures": 5, "until": None}
@@ -287,7 +289,7 @@ def test_any_clear_answer_ends_the_row(ledger: Ledger, clock: FakeClock, clear: 
 
 def test_what_was_not_sent_says_nothing_about_the_provider(ledger: Ledger) -> None:
     broken(ledger, 9, NotTaken("its worker was told to stop", code="not_sent"))
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
 
 
 def test_a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_for_twice_as_long(
@@ -309,7 +311,7 @@ def test_a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_for_twice_a
     probe = going(ledger, accounts=("shop",))
     assert go(ledger, accounts=("shop",)) == {}
     answer(ledger, probe, "")
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
     assert sum(go(ledger, accounts=("shop",)).values()) == 20 - 7
 
 
@@ -331,10 +333,10 @@ def test_a_probe_that_shows_nothing_is_followed_by_another_at_once(ledger: Ledge
     answer(ledger, failing, SILENT)
     clock.advance(30)
     first, _ = queued(ledger, 2)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, None, ("shop",)) == 1
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, None, ("shop",)) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, None, ("shop",)) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY, None, ("shop",)) == 0
     if end == "cancelled":
-        ledger.deciding.cancel([first.id])
+        ledger.generations.cancel([first.id])
     elif end == "called back to the line":
         answer(ledger, [straggler], SILENT)
     else:
@@ -344,7 +346,7 @@ def test_a_probe_that_shows_nothing_is_followed_by_another_at_once(ledger: Ledge
             answer(ledger, probe, NotTaken("its worker was told to stop", code="not_sent"))
         else:
             clock.advance(6)
-            ledger.submissions.expire()
+            ledger.submissions.mark_lost_unconfirmed()
     assert go(ledger, accounts=("shop",)) == {"shop": 1}
     assert go(ledger, accounts=("shop",)) == {}
 
@@ -359,7 +361,7 @@ def test_those_that_were_under_way_before_do_not_open_it_again(ledger: Ledger, c
     answer(ledger, claims[5:], SILENT)
     assert len(told(ledger, "provider.circuit_opened")) == 1
     answer(ledger, [probe], "")
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
 
 
 def test_a_text_that_came_with_the_reply_closes_it_too(ledger: Ledger, clock: FakeClock) -> None:
@@ -367,8 +369,8 @@ def test_a_text_that_came_with_the_reply_closes_it_too(ledger: Ledger, clock: Fa
     clock.advance(30)
     queued(ledger)
     (probe,) = going(ledger, accounts=("shop",))
-    ledger.accounts.answered([probe.attempt_id])
-    assert ledger.accounts.slowed() == []
+    ledger.dispatch.record_answered([probe.attempt_id])
+    assert ledger.dispatch.throttled_accounts() == []
 
 
 def test_a_reply_that_its_callback_outran_closes_it_too(ledger: Ledger, clock: FakeClock) -> None:
@@ -376,9 +378,9 @@ def test_a_reply_that_its_callback_outran_closes_it_too(ledger: Ledger, clock: F
     clock.advance(30)
     queued(ledger)
     (probe,) = going(ledger, accounts=("shop",))
-    ledger.outcomes.apply([success(probe)])
+    ledger.generations.apply_outcomes([success(probe)])
     answer(ledger, [probe], task_of(probe))
-    assert ledger.accounts.slowed() == []
+    assert ledger.dispatch.throttled_accounts() == []
 
 
 def test_a_person_ends_pause_breaker_and_shrunken_rate_at_once(ledger: Ledger) -> None:
@@ -387,9 +389,9 @@ def test_a_person_ends_pause_breaker_and_shrunken_rate_at_once(ledger: Ledger) -
     first, second = going(ledger, accounts=("studio",))
     answer(ledger, [first], too_many(60))
     answer(ledger, [second], EMPTY)
-    assert list(ledger.deciding.resume(PROVIDER)) == ["shop", "studio"]
-    assert ledger.accounts.slowed() == []
-    assert ledger.deciding.resume(PROVIDER) == {}
+    assert list(ledger.dispatch.resume_account(PROVIDER)) == ["shop", "studio"]
+    assert ledger.dispatch.throttled_accounts() == []
+    assert ledger.dispatch.resume_account(PROVIDER) == {}
 
 
 def test_what_belongs_to_an_account_without_a_key_is_found(ledger: Ledger) -> None:
@@ -397,9 +399,9 @@ def test_what_belongs_to_an_account_without_a_key_is_found(ledger: Ledger) -> No
     going(ledger, accounts=("shop",))
     (parent,) = archived(ledger)
     follow_ups(ledger, parent, 3)
-    found = ledger.accounts.stranded({PROVIDER: ("studio",)})
+    found = ledger.dispatch.unreachable({PROVIDER: ("studio",)})
     assert [(it.account, it.under_way, it.waiting) for it in found] == [("default", 0, 3), ("shop", 2, 0)]
-    assert ledger.accounts.stranded({PROVIDER: ("default", "shop")}) == []
+    assert ledger.dispatch.unreachable({PROVIDER: ("default", "shop")}) == []
 
 
 def test_dispatchers_and_bad_answers_at_once_never_wait_for_each_other_in_a_circle(ledger: Ledger) -> None:
@@ -407,7 +409,7 @@ def test_dispatchers_and_bad_answers_at_once_never_wait_for_each_other_in_a_circ
     errors = [SILENT, REFUSED, too_many(0.001), EMPTY]
 
     def dispatch() -> list[int]:
-        return [ledger.dispatching.dispatch(PROVIDER, PLENTY, None, BOTH) for _ in range(15)]
+        return [ledger.dispatch.run(PROVIDER, PLENTY, None, BOTH) for _ in range(15)]
 
     def submit() -> list[int]:
         claimed = 0
@@ -417,9 +419,9 @@ def test_dispatchers_and_bad_answers_at_once_never_wait_for_each_other_in_a_circ
             ends = [errors[(number + place) % 4] for place in range(len(claims))]
             results = [Submitted(one.attempt_id, end) for one, end in zip(claims, ends, strict=True)]
             ledger.submissions.record(results, POLL_AFTER)
-            ledger.deciding.resume(PROVIDER)
+            ledger.dispatch.resume_account(PROVIDER)
         return [claimed]
 
     assert sum(flat(at_once(submit, dispatch, submit, dispatch, submit))) > 0
-    found = ledger.queries.page(limit=1000)
+    found = ledger.generations.page(limit=1000)
     assert {one.state for one in found} <= {State.QUEUED, State.UNCONFIRMED}

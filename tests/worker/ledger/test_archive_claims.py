@@ -6,19 +6,18 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, all_stored, one, state_of, stored, succeeded
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.archive_claims import ArchiveClaim
-from worker.ledger.archiving import Archived, Postponed
+from worker.ledger.assets import ArchiveClaim, Archived, Postponed
 
 
 def taken(ledger: Ledger, limit: int = 10, *, suspects: bool = True) -> list[ArchiveClaim]:
-    return ledger.archiving.claim(limit, LEASE, suspects=suspects)
+    return ledger.assets.claim(limit, LEASE, suspects=suspects)
 
 
 def test_a_renewed_claim_stays_with_its_worker(ledger: Ledger, clock: FakeClock):
     succeeded(ledger, 2, links=2)
     slow, dead = taken(ledger)
     clock.advance(100)
-    ledger.archiving.renew([slow], LEASE)
+    ledger.assets.renew([slow], LEASE)
     clock.advance(119)
     assert [claim.generation.id for claim in taken(ledger)] == [dead.generation.id]
     clock.advance(1)
@@ -32,14 +31,14 @@ def test_renewing_a_claim_that_another_has_taken_over_changes_nothing(ledger: Le
     clock.advance(120)
     (heir,) = taken(ledger)
     clock.advance(119)
-    ledger.archiving.renew([frozen], LEASE)
+    ledger.assets.renew([frozen], LEASE)
     clock.advance(1)
     (second_heir,) = taken(ledger)
-    ledger.archiving.record([Archived(second_heir, (Postponed(0, "503"), Postponed(1, "503")), described=False)])
-    ledger.archiving.renew([frozen, heir, second_heir], LEASE)
+    ledger.assets.record([Archived(second_heir, (Postponed(0, "503"), Postponed(1, "503")), described=False)])
+    ledger.assets.renew([frozen, heir, second_heir], LEASE)
     clock.advance(8)
     (last,) = taken(ledger)
-    ledger.archiving.record([all_stored(last)])
+    ledger.assets.record([all_stored(last)])
     assert state_of(ledger, claim) is State.ARCHIVED
 
 
@@ -69,10 +68,10 @@ def test_deaths_in_a_row_are_counted_and_forgotten_after_any_result(ledger: Ledg
         assert held.deaths == number
         clock.advance(120)
     (held,) = taken(ledger)
-    ledger.archiving.record([Archived(held, (stored(0),), described=False)])
+    ledger.assets.record([Archived(held, (stored(0),), described=False)])
     (held,) = taken(ledger)
     assert held.deaths == 0
-    ledger.archiving.record([Archived(held, (stored(1),), described=True)])
+    ledger.assets.record([Archived(held, (stored(1),), described=True)])
     assert one(ledger, claim).state is State.ARCHIVED
 
 
@@ -80,7 +79,7 @@ def test_deaths_in_a_row_are_counted_and_forgotten_after_any_result(ledger: Ledg
 def test_what_is_given_back_by_a_worker_that_stops_is_no_suspect(ledger: Ledger, results: tuple):
     succeeded(ledger, links=3)
     (held,) = taken(ledger)
-    ledger.archiving.record([Archived(held, results, described=False)])
+    ledger.assets.record([Archived(held, results, described=False)])
     (again,) = taken(ledger)
     assert again.deaths == 0
     assert {asset.tries for asset in again.assets} == {1}

@@ -23,12 +23,13 @@ from tests.factories import (
 )
 from worker.generation import State, Trouble
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed, retry_wait
-from worker.ledger.tables import assets
+from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
+from worker.ledger.assets.archiving import retry_wait
+from worker.ledger.schema import assets
 
 
 def taken(ledger: Ledger, limit: int = 10) -> list[ArchiveClaim]:
-    return ledger.archiving.claim(limit, LEASE)
+    return ledger.assets.claim(limit, LEASE)
 
 
 def ids(claims: list[ArchiveClaim]) -> list[str]:
@@ -36,7 +37,7 @@ def ids(claims: list[ArchiveClaim]) -> list[str]:
 
 
 def record(ledger: Ledger, claim: ArchiveClaim, *results, described: bool = False) -> None:
-    ledger.archiving.record([Archived(claim, results, described)])
+    ledger.assets.record([Archived(claim, results, described)])
 
 
 def test_a_claim_tells_all_that_the_worker_needs(ledger: Ledger):
@@ -56,7 +57,7 @@ def test_the_link_that_dies_first_goes_first(ledger: Ledger):
     claims = submitted(ledger, 20)
     hours = [(7 * number + 7) % 20 for number in range(20)]
     for claim, hour in zip(claims, hours, strict=True):
-        ledger.outcomes.apply([replace(success(claim), deadlines=(NOON + timedelta(hours=hour),))])
+        ledger.generations.apply_outcomes([replace(success(claim), deadlines=(NOON + timedelta(hours=hour),))])
     order = [claim.generation.id for _, claim in sorted(zip(hours, claims, strict=True), key=lambda pair: pair[0])]
     assert [claim for limit in (1, 1, 3, 20) for claim in ids(taken(ledger, limit))] == order
 
@@ -83,7 +84,7 @@ def test_stored_and_described_is_archived(ledger: Ledger, clock: FakeClock):
     record(ledger, held, stored(0), stored(1), described=True)
     found = one(ledger, claim)
     assert (found.state, found.finished_at) == (State.ARCHIVED, clock.now)
-    first, second = ledger.queries.assets_of([found.id])[found.id]
+    first, second = ledger.generations.assets_of([found.id])[found.id]
     assert (first.state, first.key, first.sha256, first.bytes) == ("stored", "pictures/0.png", "ab" * 32, 1234)
     assert (first.content_type, first.width, first.height, first.error) == ("image/png", 1024, 768, None)
     assert second.key == "pictures/1.png"
@@ -139,7 +140,7 @@ def test_what_a_changed_setting_may_mend_is_tried_at_once_after_a_restart(ledger
         record(ledger, held, Postponed(0, "no", reason=reason))
     clock.advance(1)
     assert taken(ledger) == []
-    assert ledger.archiving.look_again() == 2
+    assert ledger.assets.retry_mended() == 2
     assert {held.assets[0].reason for held in taken(ledger)} == {"host_not_allowed", "store"}
 
 
@@ -180,10 +181,10 @@ def test_a_worker_that_lost_its_lease_changes_nothing(ledger: Ledger, clock: Fak
     assert taken(ledger) == []
     clock.advance(1)
     (quick,) = taken(ledger)
-    before = ledger.queries.story(claim.generation.id)
+    before = ledger.generations.story(claim.generation.id)
     record(ledger, slow, stored(0), stored(1), described=True)
     record(ledger, slow, Lost(0, "404"), Postponed(1, "503"))
-    assert ledger.queries.story(claim.generation.id) == before
+    assert ledger.generations.story(claim.generation.id) == before
     record(ledger, quick, stored(0), stored(1), described=True)
     assert state_of(ledger, claim) is State.ARCHIVED
     record(ledger, slow, Lost(0, "404"), Lost(1, "404"))
@@ -205,7 +206,7 @@ def test_what_nobody_could_reach_for_long_says_so(ledger: Ledger):
     record(ledger, taken(ledger)[0], Lost(0, "given up after 15 days", Trouble.UNREACHABLE))
     found = one(ledger, claim)
     assert (found.state, found.reason, found.message) == (State.EXPIRED, "unreachable", "given up after 15 days")
-    (asset,) = ledger.queries.assets_of([found.id])[found.id]
+    (asset,) = ledger.generations.assets_of([found.id])[found.id]
     assert asset.reason == "unreachable"
 
 
@@ -222,8 +223,8 @@ def test_one_lost_asset_does_not_stop_the_others(ledger: Ledger, clock: FakeCloc
 
 def test_many_claims_are_recorded_together(ledger: Ledger):
     succeeded(ledger, 10)
-    ledger.archiving.record([all_stored(claim) for claim in taken(ledger)])
-    assert ledger.queries.counts() == {State.ARCHIVED: 10}
+    ledger.assets.record([all_stored(claim) for claim in taken(ledger)])
+    assert ledger.generations.counts() == {State.ARCHIVED: 10}
 
 
 def test_nothing_is_fetched_for_a_generation_without_a_success(ledger: Ledger):
@@ -234,20 +235,20 @@ def test_nothing_is_fetched_for_a_generation_without_a_success(ledger: Ledger):
 
 def test_only_what_dies_soon_goes_to_those_who_wait_for_it(ledger: Ledger):
     soon, _ = submitted(ledger, 2)
-    ledger.outcomes.apply([replace(success(soon), deadlines=(NOON + timedelta(hours=1),))])
-    ledger.outcomes.apply([success(_)])
-    assert ids(ledger.archiving.claim(10, LEASE, within=timedelta(hours=2))) == [soon.generation.id]
-    assert ledger.archiving.claim(10, LEASE, within=timedelta(hours=2)) == []
+    ledger.generations.apply_outcomes([replace(success(soon), deadlines=(NOON + timedelta(hours=1),))])
+    ledger.generations.apply_outcomes([success(_)])
+    assert ids(ledger.assets.claim(10, LEASE, within=timedelta(hours=2))) == [soon.generation.id]
+    assert ledger.assets.claim(10, LEASE, within=timedelta(hours=2)) == []
     assert len(taken(ledger)) == 1
 
 
 def test_a_link_at_risk_is_told_of_once(ledger: Ledger, clock: FakeClock):
     (claim,) = succeeded(ledger)
-    assert ledger.archiving.note_risks(timedelta(hours=2)) == 0
+    assert ledger.assets.note_risks(timedelta(hours=2)) == 0
     clock.advance(hours=22, seconds=1)
-    assert [ledger.archiving.note_risks(timedelta(hours=2)) for _ in range(3)] == [1, 0, 0]
+    assert [ledger.assets.note_risks(timedelta(hours=2)) for _ in range(3)] == [1, 0, 0]
     assert events_of(ledger, claim).count("asset.at_risk") == 1
-    assert [asset.generation_id for asset in ledger.queries.at_risk(clock() + timedelta(hours=2))] == [
+    assert [asset.generation_id for asset in ledger.assets.at_risk(clock() + timedelta(hours=2))] == [
         claim.generation.id
     ]
 
@@ -259,15 +260,15 @@ def test_who_tells_of_risks_never_waits_for_who_records(postgresql_url: str, clo
     with ledger.database.write() as connection:
         mine = select(assets).where(assets.c.generation_id == recorded.generation.id)
         connection.execute(mine.with_for_update())
-        assert ledger.archiving.note_risks(timedelta(hours=2)) == 1
-    assert ledger.archiving.note_risks(timedelta(hours=2)) == 1
+        assert ledger.assets.note_risks(timedelta(hours=2)) == 1
+    assert ledger.assets.note_risks(timedelta(hours=2)) == 1
     assert [events_of(ledger, claim).count("asset.at_risk") for claim in (recorded, other)] == [1, 1]
     ledger.close()
 
 
 def test_what_is_stored_is_not_at_risk(ledger: Ledger, clock: FakeClock):
     succeeded(ledger)
-    ledger.archiving.record([all_stored(claim) for claim in taken(ledger)])
+    ledger.assets.record([all_stored(claim) for claim in taken(ledger)])
     clock.advance(hours=23)
-    assert ledger.archiving.note_risks(timedelta(hours=2)) == 0
-    assert ledger.queries.at_risk(clock() + timedelta(days=9)) == []
+    assert ledger.assets.note_risks(timedelta(hours=2)) == 0
+    assert ledger.assets.at_risk(clock() + timedelta(days=9)) == []

@@ -17,12 +17,11 @@ from tests.cutting_proxy import Cut, CuttingProxy
 from tests.factories import PLENTY, PROVIDER, at_once, delivery, failure, flat, new, one, queued, submitted
 from worker.errors import CommitUnknown, LedgerUnavailable, NotFound, RequestInvalid
 from worker.generation import Generation, State
-from worker.ledger import Ledger, bites, creation, unfinished
-from worker.ledger.creation import NewGeneration
-from worker.ledger.database import Database
-from worker.ledger.pacing_tables import flows
-from worker.ledger.tables import batches, callbacks, generations, transitions
-from worker.ledger.unfinished import ABANDONED, STALLED, BeingWritten
+from worker.ledger import Ledger
+from worker.ledger.database import Database, bites
+from worker.ledger.generations import NewGeneration, creation, unfinished
+from worker.ledger.generations.unfinished import ABANDONED, STALLED, BeingWritten
+from worker.ledger.schema import batches, callbacks, flows, generations, transitions
 
 BITE, MANY = 5, 33
 INSERT = "INSERT INTO generations"
@@ -68,7 +67,7 @@ def die() -> None:
 def killed(ledger: Ledger, wanted: list[NewGeneration], *, at: int = 4, batch: str = "big") -> None:
     """Write the batch down until the process dies in its `at`th transaction."""
     with at_statement(ledger, INSERT, at, die), pytest.raises(Killed):
-        ledger.creation.create(wanted, batch)
+        ledger.generations.create(wanted, batch)
 
 
 def between_two_transactions(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -90,10 +89,10 @@ def rows(ledger: Ledger, table: Table = generations) -> int:
 
 
 def nobody_sees_anything(ledger: Ledger) -> None:
-    assert ledger.queries.page() == ledger.queries.page(batch="big") == []
-    assert ledger.queries.page(state=State.QUEUED) == []
-    assert ledger.queries.counts() == {}
-    assert ledger.watching.due() == []
+    assert ledger.generations.page() == ledger.generations.page(batch="big") == []
+    assert ledger.generations.page(state=State.QUEUED) == []
+    assert ledger.generations.counts() == {}
+    assert ledger.maintenance.due() == []
 
 
 # --- each transaction is short ---
@@ -125,16 +124,16 @@ def changed_at_once(ledger: Ledger) -> Iterator[list[int]]:
 
 def test_create_cancel_and_retry_write_few_rows_in_each_transaction(ledger: Ledger):
     with changed_at_once(ledger) as written:
-        made = ledger.creation.create(many(), "big")
+        made = ledger.generations.create(many(), "big")
     assert (max(written), sum(written)) == (BITE, MANY)
     ids = [generation.id for generation in made]
     with changed_at_once(ledger) as written:
-        ledger.deciding.cancel(ids)
+        ledger.generations.cancel(ids)
     assert (max(written), sum(written)) == (BITE, MANY)
     claims = submitted(ledger, MANY)
-    ledger.outcomes.apply([failure(claim) for claim in claims])
+    ledger.generations.apply_outcomes([failure(claim) for claim in claims])
     with changed_at_once(ledger) as written:
-        ledger.deciding.retry([claim.generation.id for claim in claims])
+        ledger.generations.retry([claim.generation.id for claim in claims])
     assert (max(written), sum(written)) == (BITE, MANY)
 
 
@@ -147,7 +146,7 @@ def test_callbacks_are_stored_between_two_transactions(ledger: Ledger, database_
         wanted = [generation.id for generation in queued(ledger, count)]
     elif verb == "retry":
         claims = submitted(ledger, count)
-        ledger.outcomes.apply([failure(claim) for claim in claims])
+        ledger.generations.apply_outcomes([failure(claim) for claim in claims])
         wanted = [claim.generation.id for claim in claims]
     happened: list[str] = []
     is_over = threading.Event()
@@ -155,7 +154,7 @@ def test_callbacks_are_stored_between_two_transactions(ledger: Ledger, database_
     def receive(receiver: Ledger) -> None:
         number = 0
         while not is_over.is_set():
-            receiver.inbox.store([delivery(f"{number:032x}", b"{}", str(number))])
+            receiver.callbacks.store([delivery(f"{number:032x}", b"{}", str(number))])
             happened.append("callback")
             number += 1
 
@@ -168,9 +167,9 @@ def test_callbacks_are_stored_between_two_transactions(ledger: Ledger, database_
         thread.start()
         try:
             if verb == "create":
-                ledger.creation.create(many(count), "big")
+                ledger.generations.create(many(count), "big")
             else:
-                getattr(ledger.deciding, verb)(wanted)
+                getattr(ledger.generations, verb)(wanted)
         finally:
             is_over.set()
             thread.join()
@@ -195,15 +194,15 @@ def test_nobody_sees_a_batch_before_its_last_transaction(ledger: Ledger, databas
     with closing(Ledger(database_url, ledger.database.clock)) as other:
         # Before each COMMIT, what the ones before have written is there.
         event.listen(ledger.database.engine, "commit", look)
-        made = ledger.creation.create(many(), "big")
+        made = ledger.generations.create(many(), "big")
         event.remove(ledger.database.engine, "commit", look)
     assert looks >= MANY / BITE
     assert [generation.prompt for generation in made] == [f"fox {number}" for number in range(MANY)]
-    assert ledger.queries.get([generation.id for generation in made]) == made
-    assert [generation.id for generation in ledger.queries.page(batch="big")] == [it.id for it in reversed(made)]
+    assert ledger.generations.get([generation.id for generation in made]) == made
+    assert [generation.id for generation in ledger.generations.page(batch="big")] == [it.id for it in reversed(made)]
     assert rows(ledger, transitions) == MANY
-    assert ledger.watching.due() == ["dispatch"]
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger.maintenance.due() == ["dispatch"]
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 @pytest.mark.parametrize("keyless", [True, False])
@@ -211,48 +210,48 @@ def test_what_a_killed_command_has_left_is_not_dispatched_and_hinders_nobody(led
     killed(ledger, [new(f"fox {number}") for number in range(MANY)] if keyless else many())
     nobody_sees_anything(ledger)
     assert rows(ledger) == 3 * BITE
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert rows(ledger, flows) == 0
     (single,) = queued(ledger)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
-    assert [generation.id for generation in ledger.queries.page()] == [single.id]
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
+    assert [generation.id for generation in ledger.generations.page()] == [single.id]
 
 
 @pytest.mark.parametrize("at", [1, 2, 4, 7])
 def test_the_same_command_completes_it_and_creates_nothing_twice(ledger: Ledger, at: int):
     killed(ledger, many(), at=at, batch="2026-11-21-120000")
-    made = ledger.creation.create(many(), "big")
+    made = ledger.generations.create(many(), "big")
     assert [generation.prompt for generation in made] == [f"fox {number}" for number in range(MANY)]
-    assert ledger.queries.get([generation.id for generation in made]) == made
+    assert ledger.generations.get([generation.id for generation in made]) == made
     assert (rows(ledger), rows(ledger, transitions), rows(ledger, batches)) == (MANY, MANY, 1)
-    assert len(ledger.queries.page(batch="big")) == MANY
-    assert ledger.creation.create(many(), "big") == made
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert len(ledger.generations.page(batch="big")) == MANY
+    assert ledger.generations.create(many(), "big") == made
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 def test_a_process_that_is_killed_leaves_nothing_to_see_and_the_next_completes_it(ledger: Ledger, database_url: str):
     code = (
         "from tests.worker.ledger.test_bites import *; bites.FIRST = bites.LEAST = bites.MOST = 5; "
-        f"bites.PAUSE = 0.05; Ledger({database_url!r}).creation.create(many(400), 'big')"
+        f"bites.PAUSE = 0.05; Ledger({database_url!r}).generations.create(many(400), 'big')"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         eventually(lambda: rows(ledger) >= 3 * BITE, seconds=60)
         process.kill()
     assert BITE <= rows(ledger) < 400
     nobody_sees_anything(ledger)
-    made = ledger.creation.create(many(400), "big")
-    assert len(made) == rows(ledger) == len(ledger.queries.page(batch="big", limit=1000)) == 400
+    made = ledger.generations.create(many(400), "big")
+    assert len(made) == rows(ledger) == len(ledger.generations.page(batch="big", limit=1000)) == 400
 
 
 @pytest.mark.parametrize("cut", [Cut.COMMITTED, Cut.LOST])
 @pytest.mark.parametrize("at", range(1, MANY // BITE + 2))
 def test_any_of_its_commits_may_be_cut(ledger_on_server: Ledger, proxy: CuttingProxy, at: int, cut: Cut):
     with at_statement(ledger_on_server, INSERT, at, lambda: proxy.arm(cut)), pytest.raises(CommitUnknown):
-        ledger_on_server.creation.create(many(), "big")
-    made = ledger_on_server.creation.create(many(), "big")
+        ledger_on_server.generations.create(many(), "big")
+    made = ledger_on_server.generations.create(many(), "big")
     assert len(made) == rows(ledger_on_server) == rows(ledger_on_server, transitions) == MANY
     assert len({generation.batch_id for generation in made}) == rows(ledger_on_server, batches) == 1
-    assert ledger_on_server.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger_on_server.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 @pytest.fixture
@@ -268,42 +267,42 @@ def ledger_on_server(proxy: CuttingProxy) -> Iterator[Ledger]:
 
 
 def test_a_key_of_another_request_refuses_all_of_it_and_nothing_is_written(ledger: Ledger):
-    ledger.creation.create([new("an owl", key="k0032")])
+    ledger.generations.create([new("an owl", key="k0032")])
     with pytest.raises(RequestInvalid, match="'k0032' already belongs to"):
-        ledger.creation.create(many(), "big")
+        ledger.generations.create(many(), "big")
     assert (rows(ledger), rows(ledger, batches)) == (1, 0)
 
 
 def test_so_does_one_that_somebody_else_takes_while_it_is_written(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     between_two_transactions(monkeypatch, lambda: queued(ledger, key="k0032"))
     with pytest.raises(RequestInvalid, match="'k0032' already belongs to"):
-        ledger.creation.create(many(), "big")
+        ledger.generations.create(many(), "big")
     assert (rows(ledger), rows(ledger, transitions), rows(ledger, batches)) == (1, 1, 0)
 
 
 def test_one_key_twice_in_a_large_batch_is_one_generation(ledger: Ledger):
     wanted = many()
-    made = ledger.creation.create([*wanted, wanted[0]], "big")
+    made = ledger.generations.create([*wanted, wanted[0]], "big")
     assert made[-1] == made[0]
     assert (len(made), rows(ledger)) == (MANY + 1, MANY)
     with pytest.raises(RequestInvalid, match="'j0000'"):
-        ledger.creation.create([*many(prefix="j"), new("an owl", key="j0000")], "more")
+        ledger.generations.create([*many(prefix="j"), new("an owl", key="j0000")], "more")
     assert rows(ledger) == MANY
 
 
 def test_those_that_are_there_stay_in_their_batch(ledger: Ledger):
-    first = ledger.creation.create(many(), "big")
-    both = ledger.creation.create(many(2 * MANY), "bigger")
+    first = ledger.generations.create(many(), "big")
+    both = ledger.generations.create(many(2 * MANY), "bigger")
     assert both[:MANY] == first
-    assert len(ledger.queries.page(batch="bigger", limit=100)) == MANY
-    assert ledger.queries.counts() == {State.QUEUED: 2 * MANY}
+    assert len(ledger.generations.page(batch="bigger", limit=100)) == MANY
+    assert ledger.generations.counts() == {State.QUEUED: 2 * MANY}
 
 
 def test_eight_who_write_the_same_large_batch_at_once_write_it_once(ledger: Ledger):
     results = at_once(*[lambda: repeated(ledger, many(), "big")] * 8)
     assert len({generation.id for generation in flat(results)}) == rows(ledger) == MANY
     assert rows(ledger, batches) == 1
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 def repeated(ledger: Ledger, wanted: list[NewGeneration], batch: str) -> list[Generation]:
@@ -312,7 +311,7 @@ def repeated(ledger: Ledger, wanted: list[NewGeneration], batch: str) -> list[Ge
 
     def create() -> bool:
         try:
-            found.append(ledger.creation.create(wanted, batch))
+            found.append(ledger.generations.create(wanted, batch))
         except LedgerUnavailable:
             return False
         return True
@@ -328,13 +327,13 @@ def test_who_needs_the_keys_of_an_unfinished_batch_waits_and_takes_over_what_sta
     other = [new("an owl", key="k0001"), *many(20, prefix="o")]
     for wanted in (other, other[:1]):
         with pytest.raises(BeingWritten, match="with some of the same keys is being written at this moment; try again"):
-            ledger.creation.create(wanted, "other")
+            ledger.generations.create(wanted, "other")
     nobody_sees_anything(ledger)
     clock.now += STALLED
-    assert len(ledger.creation.create(other, "other")) == 21
+    assert len(ledger.generations.create(other, "other")) == 21
     # The first one lives and goes on: its key is taken now.
     with pytest.raises(RequestInvalid, match="'k0001' already belongs to"):
-        ledger.creation.create(many(), "big")
+        ledger.generations.create(many(), "big")
     assert (rows(ledger), rows(ledger, batches)) == (21, 1)
 
 
@@ -347,35 +346,35 @@ def test_who_lives_and_was_given_up_begins_once_more(
     def sweep() -> None:
         clock.now += ABANDONED
         for _ in range(passes):
-            ledger.creation.remove_abandoned()
+            ledger.generations.remove_abandoned()
         assert rows(ledger) < 2 * BITE
 
     between_two_transactions(monkeypatch, sweep)
-    made = ledger.creation.create(many(), "big")
-    assert len(made) == rows(ledger) == len(ledger.queries.page(batch="big")) == MANY
+    made = ledger.generations.create(many(), "big")
+    assert len(made) == rows(ledger) == len(ledger.generations.page(batch="big")) == MANY
 
 
 def test_dispatchers_at_work_meanwhile_let_nothing_go_of_half_a_batch(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     queued(ledger, 3)
 
     def dispatch() -> None:
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 3
 
     between_two_transactions(monkeypatch, dispatch)
-    ledger.creation.create(many(), "big")
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == MANY
+    ledger.generations.create(many(), "big")
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
 def test_what_nobody_completes_is_removed_and_a_finished_batch_never(ledger: Ledger, clock: FakeClock):
-    made = ledger.creation.create(many(prefix="done"), "done")
+    made = ledger.generations.create(many(prefix="done"), "done")
     killed(ledger, many())
     clock.now += ABANDONED - timedelta(seconds=1)
-    ledger.creation.remove_abandoned()
+    ledger.generations.remove_abandoned()
     assert rows(ledger) == MANY + 3 * BITE
     clock.advance(1)
     for _ in range(3):
-        ledger.creation.remove_abandoned()
-    assert ledger.queries.page() == made[::-1]
+        ledger.generations.remove_abandoned()
+    assert ledger.generations.page() == made[::-1]
     assert (rows(ledger), rows(ledger, transitions), rows(ledger, batches)) == (MANY, MANY, 1)
 
 
@@ -384,7 +383,7 @@ def test_what_a_clock_has_dated_ahead_is_removed_too(ledger: Ledger, clock: Fake
     killed(ledger, many())
     clock.advance(days=-365)
     for _ in range(2):
-        ledger.creation.remove_abandoned()
+        ledger.generations.remove_abandoned()
     assert (rows(ledger), rows(ledger, batches)) == (0, 0)
 
 
@@ -396,7 +395,7 @@ def cancel_until_it_breaks(ledger: Ledger, ids: list[str], at: int) -> str:
         raise LedgerUnavailable("the ledger cannot be used now: it burns")
 
     with at_statement(ledger, "UPDATE generations", at, break_off), pytest.raises(LedgerUnavailable) as raised:
-        ledger.deciding.cancel(ids)
+        ledger.generations.cancel(ids)
     return str(raised.value)
 
 
@@ -408,16 +407,16 @@ def test_a_failure_in_the_middle_says_how_many_are_done_and_the_same_command_doe
         "none of these again"
     )
     assert [one(ledger, generation_id).state for generation_id in ids[: 2 * BITE]] == [State.CANCELLED] * 2 * BITE
-    assert ledger.deciding.cancel(ids) == dict.fromkeys(ids, State.CANCELLED)
+    assert ledger.generations.cancel(ids) == dict.fromkeys(ids, State.CANCELLED)
     assert rows(ledger, transitions) == 2 * MANY
 
 
 def test_an_unknown_one_at_the_end_of_many_is_named_before_anything_is_done(ledger: Ledger):
     ids = [generation.id for generation in queued(ledger, MANY)]
-    for verb in (ledger.deciding.cancel, ledger.deciding.retry):
+    for verb in (ledger.generations.cancel, ledger.generations.retry):
         with pytest.raises(NotFound, match="gen_nobody"):
             verb([*ids, "gen_nobody"])
-    assert ledger.queries.counts() == {State.QUEUED: MANY}
+    assert ledger.generations.counts() == {State.QUEUED: MANY}
 
 
 def test_bites_become_smaller_where_writing_takes_long(monkeypatch: pytest.MonkeyPatch, ledger: Ledger):

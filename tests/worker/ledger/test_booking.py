@@ -12,10 +12,10 @@ from tests.worker.ledger.purses import NO_CAP, THREE_A_DAY, events, held, totals
 from worker.errors import NotTaken
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
-from worker.ledger.money_tables import charges
-from worker.ledger.rescuing import Orphan, Placed
-from worker.ledger.submissions import Submitted
-from worker.prices import Caps, Prices, Rule
+from worker.ledger.generations import Orphan, Placed
+from worker.ledger.schema import charges
+from worker.ledger.submission import Submitted
+from worker.pricing.prices import Caps, Prices, Rule
 
 OURS = Orphan("forgotten", new("a boat").request, NOON - timedelta(hours=13), "ab" * 16, marked=True)
 #: nothing has room
@@ -24,7 +24,7 @@ FULL = Prices((Rule(1),), Caps(day=0))
 
 def taken(ledger: Ledger, *orphans: Orphan, prices: Prices | None = NO_CAP, owner: str | None = None) -> list[Placed]:
     waiting = {orphans[0].task_id: owner} if owner else None
-    return ledger.rescuing.adopt(PROVIDER, orphans, waiting=waiting, prices=prices)
+    return ledger.generations.import_tasks(PROVIDER, orphans, waiting=waiting, prices=prices)
 
 
 def booked(ledger: Ledger) -> list[tuple[str, int]]:
@@ -39,7 +39,7 @@ def test_it_counts_on_the_day_on_which_it_was_sent_and_is_settled(ledger: Ledger
     assert booked(ledger) == [("2026-11-20", 1)]
     assert totals(ledger) == {"reserved": 1}
     news = outcome(claimed(ledger)[0], task_id=OURS.task_id)
-    ledger.outcomes.apply([replace(news, attempt_id=str(placed.attempt_id))])
+    ledger.generations.apply_outcomes([replace(news, attempt_id=str(placed.attempt_id))])
     assert totals(ledger) == {state: 1}
 
 
@@ -62,7 +62,7 @@ def test_it_is_taken_in_beyond_a_cap_and_the_next_one_waits(ledger: Ledger):
           prices=THREE_A_DAY)  # fmt: skip
     assert totals(ledger) == {"reserved": 4}
     (waits,) = queued(ledger)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, THREE_A_DAY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, THREE_A_DAY) == 0
     assert held(ledger) == [waits.id]
     assert one(ledger, waits).message == (
         "the budget of today has no room: 0.000004 USD of 0.000003 USD are spent or reserved, and this costs "
@@ -72,7 +72,7 @@ def test_it_is_taken_in_beyond_a_cap_and_the_next_one_waits(ledger: Ledger):
 
 def test_one_that_waited_for_money_counts_in_its_batch_and_waits_no_more(ledger: Ledger):
     (generation,) = queued(ledger, batch="animals")
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, FULL)
+    ledger.dispatch.run(PROVIDER, PLENTY, FULL)
     assert held(ledger) == [generation.id]
     taken(ledger, OURS, owner=generation.id)
     found = one(ledger, generation)
@@ -81,13 +81,13 @@ def test_one_that_waited_for_money_counts_in_its_batch_and_waits_no_more(ledger:
     assert [event.type for event in events(ledger)].count("budget.late_charge") == 0
     batch = found.batch_id
     assert batch is not None
-    (standing,) = ledger.spending.standings(Prices((Rule(1),), Caps(batch=5)))
+    (standing,) = ledger.budgets.standings(Prices((Rule(1),), Caps(batch=5)))
     assert (standing.key, standing.used) == (batch, 1)
 
 
 def test_what_the_backup_has_reserved_for_it_is_not_counted_twice(ledger: Ledger):
     (generation,) = queued(ledger)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     taken(ledger, OURS, prices=Prices((Rule(9),)), owner=generation.id)
     assert booked(ledger) == [("2026-11-21", 1)]
     assert totals(ledger) == {"reserved": 1}
@@ -96,7 +96,7 @@ def test_what_the_backup_has_reserved_for_it_is_not_counted_twice(ledger: Ledger
 def test_what_the_backup_has_given_back_counts_when_it_was_sent(ledger: Ledger):
     """It had been dispatched, and was taken back because its provider was slower than that."""
     made = queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record(
         [Submitted(claim.attempt_id, NotTaken("slower", code="busy", status=429))], timedelta(minutes=1)

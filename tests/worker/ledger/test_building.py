@@ -10,8 +10,8 @@ from sqlalchemy import inspect, text
 from tests.factories import queued
 from tests.next_version import upgrade_by_next_version
 from worker.generation import State
-from worker.ledger import Ledger, schema
-from worker.ledger.compatibility import REVISION
+from worker.ledger import Ledger, migrations
+from worker.ledger.database import REVISION
 
 BUILD = 'create_index("ix_generations_prompt", "generations", ["prompt"])'
 THE_INDEX = "indexrelid = 'ix_generations_prompt'::regclass"
@@ -25,7 +25,7 @@ def blank(blank_database_url: str, opened: Callable[[str], Ledger]) -> Ledger:
 
 @pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_an_index_is_built_in_a_ledger_that_is_there(blank: Ledger, tmp_path: Path):
-    schema.upgrade(blank.database)
+    migrations.upgrade(blank.database)
     queued(blank)
     upgrade_by_next_version(blank, tmp_path, REVISION, BUILD)
     with blank.database.read() as connection:
@@ -39,7 +39,7 @@ def test_in_a_new_ledger_it_is_part_of_the_only_transaction(blank: Ledger, tmp_p
 
 @pytest.mark.parametrize("blank_database_url", ["postgresql"], indirect=True)
 def test_what_stopped_half_way_is_built_anew(blank: Ledger, tmp_path: Path):
-    schema.upgrade(blank.database)
+    migrations.upgrade(blank.database)
     with blank.database.write() as connection:
         connection.execute(text("CREATE INDEX ix_generations_prompt ON generations (key)"))
         connection.execute(text(f"UPDATE pg_index SET indisvalid = false WHERE {THE_INDEX}"))
@@ -58,7 +58,7 @@ def test_what_stopped_half_way_is_built_anew(blank: Ledger, tmp_path: Path):
 def test_others_write_while_it_waits_for_one_that_takes_long(
     blank: Ledger, tmp_path: Path, opened: Callable[[str], Ledger]
 ):
-    schema.upgrade(blank.database)
+    migrations.upgrade(blank.database)
     queued(blank)
     other = opened(blank.database.url)
     with ThreadPoolExecutor() as pool:
@@ -74,4 +74,4 @@ def test_others_write_while_it_waits_for_one_that_takes_long(
             assert not building.done()
             queued(other)
         building.result()
-    assert other.queries.counts() == {State.QUEUED: 2}
+    assert other.generations.counts() == {State.QUEUED: 2}

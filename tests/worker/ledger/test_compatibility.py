@@ -14,24 +14,42 @@ from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, delivery, queue
 from tests.next_version import NEXT, need, upgrade_by_next_version
 from tests.worker.ledger.cut_stories import SHOP, STORIES, Process
 from tests.worker.ledger.test_cut_commits import VERBS
-from worker.draining import drain
 from worker.errors import VersionTooOld
 from worker.generation import State
-from worker.ledger import Ledger, compatibility, schema
-from worker.ledger.compatibility import REVISION, oldest_code
-from worker.ledger.notifying import Handed
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import metadata
+from worker.ledger import Ledger, migrations
+from worker.ledger.database import REVISION, compatibility, oldest_code
+from worker.ledger.events import Handed
+from worker.ledger.schema import metadata
+from worker.ledger.submission import Claim, Submitted
+from worker.runtime.draining import drain
 
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
-    "accounts.answered", "archiving.record", "archiving.renew", "counting.fold", "deleting.objects_are_gone",
-    "inbox.broke", "inbox.postpone", "inbox.renew", "inbox.store", "inbox.try_store", "inventory.note_repair",
-    "manifests.record", "manifests.renew", "notifying.release", "notifying.renew", "notifying.step",
-    "outcomes.apply", "rescuing.note_candidates",
-    "submissions.give_back_unsent", "submissions.record", "submissions.renew", "watching.asked", "watching.beat",
-    "watching.renew",
-}  # fmt: skip
+    "assets.record",
+    "assets.renew",
+    "callbacks.postpone",
+    "callbacks.record_failures",
+    "callbacks.renew",
+    "callbacks.store",
+    "callbacks.try_store",
+    "maintenance.fold_counts",
+    "generations.record_objects_deleted",
+    "dispatch.record_answered",
+    "assets.note_repair",
+    "assets.record_manifest",
+    "assets.renew_manifest",
+    "events.release",
+    "events.renew",
+    "events.record_and_claim_next",
+    "generations.apply_outcomes",
+    "generations.note_candidates",
+    "submissions.record",
+    "submissions.record_polled",
+    "submissions.renew",
+    "submissions.renew_polls",
+    "submissions.requeue_unsent",
+    "maintenance.beat",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +81,7 @@ class OldProcess(Process):
         self.refused: set[str] = set()
 
     def do(self, verb: str, *arguments: Any, **options: Any) -> Any:
-        if verb == "notifying.step":
+        if verb == "events.record_and_claim_next":
             # It ends one thing and begins the next.
             return super().do(verb, *arguments, **options)
         try:
@@ -89,7 +107,7 @@ def test_a_version_that_is_too_old_begins_nothing_and_ends_what_it_has_begun(led
 def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_more(ledger: Ledger):
     """The ledger is upgraded while the POST of the first is out."""
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
 
     def post(claim: Claim) -> Submitted:
         need(ledger, NEXT)
@@ -104,27 +122,27 @@ def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_m
             renew=lambda _: None,
             threads=1,
         )
-    assert ledger.queries.counts() == {State.SUBMITTED: 1, State.QUEUED: 1}
-    ledger.submissions.give_back_unsent()
+    assert ledger.generations.counts() == {State.SUBMITTED: 1, State.QUEUED: 1}
+    ledger.submissions.requeue_unsent()
 
 
 def test_a_callback_is_kept_whatever_the_version_of_the_receiver(ledger: Ledger):
     (claim,) = submitted(ledger)
     with too_old(ledger):
-        ledger.inbox.store([delivery(claim.attempt_id)])
-    assert len(ledger.inbox.claim(9, LEASE)) == 1
+        ledger.callbacks.store([delivery(claim.attempt_id)])
+    assert len(ledger.callbacks.claim(9, LEASE)) == 1
 
 
 def test_a_delivery_under_way_is_noted_and_the_next_is_left_to_others(ledger: Ledger):
-    ledger.notifying.register([SHOP])
+    ledger.events.register_subscribers([SHOP])
     submitted(ledger, 2)
-    (claim,) = ledger.notifying.claim([SHOP], 1, LEASE)
-    ledger.notifying.feed(claim, lambda _: True)
-    first = ledger.notifying.step(claim, LEASE)
+    (claim,) = ledger.events.claim([SHOP], 1, LEASE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    first = ledger.events.record_and_claim_next(claim, LEASE)
     assert first
     with too_old(ledger):
-        assert ledger.notifying.step(claim, LEASE, Handed(first)) is None
-    second = ledger.notifying.step(claim, LEASE)
+        assert ledger.events.record_and_claim_next(claim, LEASE, Handed(first)) is None
+    second = ledger.events.record_and_claim_next(claim, LEASE)
     assert second
     assert (second.event_id > first.event_id, second.tries) == (True, 1)
 
@@ -141,7 +159,7 @@ def test_an_answer_of_the_ledger_is_believed_for_a_second(ledger: Ledger, monkey
 
 def revisions() -> list[Any]:
     """The newest first."""
-    scripts = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     return [script.module for script in scripts.walk_revisions()]
 
 
@@ -157,7 +175,7 @@ def test_each_revision_states_the_oldest_code_and_none_lets_older_code_in_again(
 @pytest.fixture
 def blank(blank_database_url: str, opened: Callable[[str], Ledger]) -> Ledger:
     ledger = opened(blank_database_url)
-    schema.upgrade(ledger.database)
+    migrations.upgrade(ledger.database)
     return ledger
 
 
@@ -172,20 +190,24 @@ def test_a_version_goes_on_with_a_newer_ledger_that_is_compatible(
     upgrade_by_next_version(blank, tmp_path, REVISION)
     for ledger in (blank, opened(blank.database.url)):
         succeeded(ledger)
-        ledger.watching.beat("w", 1)
-        assert [beat.is_too_old for beat in ledger.watching.heartbeats()] == [False]
+        ledger.maintenance.beat("w", 1)
+        assert [beat.is_too_old for beat in ledger.maintenance.heartbeats()] == [False]
         said = f"it is at revision {NEXT}, newer than this version's {REVISION}, which may still work with it"
-        assert schema.check(ledger.database) == said
-        assert schema.upgrade(ledger.database) == (NEXT, NEXT)
+        assert migrations.check(ledger.database) == said
+        assert migrations.upgrade(ledger.database) == (NEXT, NEXT)
 
 
 def test_a_newer_ledger_that_is_not_compatible_is_left_alone(blank: Ledger, tmp_path: Path):
     queued(blank)
     upgrade_by_next_version(blank, tmp_path, NEXT)
     sentence = f"it has revision {REVISION}, and {NEXT} or newer is needed"
-    for verb in (lambda: queued(blank), lambda: schema.check(blank.database), lambda: schema.upgrade(blank.database)):
+    for verb in (
+        lambda: queued(blank),
+        lambda: migrations.check(blank.database),
+        lambda: migrations.upgrade(blank.database),
+    ):
         with pytest.raises(VersionTooOld, match=sentence):
             verb()
-    assert blank.queries.counts() == {State.QUEUED: 1}
-    blank.watching.beat("w", 1)
-    assert [beat.is_too_old for beat in blank.watching.heartbeats()] == [True]
+    assert blank.generations.counts() == {State.QUEUED: 1}
+    blank.maintenance.beat("w", 1)
+    assert [beat.is_too_old for beat in blank.maintenance.heartbeats()] == [True]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
-from tasks import reconcile
+from tasks import sweep
 from tests.clock import FakeClock
 from tests.factories import (
     LEASE,
@@ -29,12 +29,12 @@ from tests.factories import (
 )  # fmt: skip
 from worker.errors import Rejected, Uncertain
 from worker.generation import State
-from worker.ledger import Ledger, bites, counting
-from worker.ledger.changes import new_id
-from worker.ledger.count_tables import generation_counts, generation_deltas
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import UNFINISHED, batches, generations, metadata
-from worker.ledger.unclear import Person
+from worker.ledger import Ledger
+from worker.ledger.changes import Person, new_id
+from worker.ledger.database import bites
+from worker.ledger.generations import counting
+from worker.ledger.schema import UNFINISHED, batches, generation_counts, generation_deltas, generations, metadata
+from worker.ledger.submission import Claim, Submitted
 
 #: taken, refused, and lost
 ANSWERS = (task_of, lambda _: Rejected("no", code="no"), lambda _: Uncertain("?", code="?"))
@@ -69,7 +69,7 @@ class History:
             )
 
     def submit(self, number: int) -> None:
-        self.ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        self.ledger.dispatch.run(PROVIDER, PLENTY)
         claims = self.ledger.submissions.claim(1 + number, LEASE)
         self.known += claims
         answered = [Submitted(one.attempt_id, ANSWERS[(number + place) % 3](one)) for place, one in enumerate(claims)]
@@ -79,38 +79,47 @@ class History:
     def hear(self, number: int) -> None:
         """Also late, of what has failed or was cancelled meanwhile."""
         words = (success, failure)
-        self.ledger.outcomes.apply([words[(number + place) % 2](one) for place, one in enumerate(self.known[-4:])])
+        self.ledger.generations.apply_outcomes(
+            [words[(number + place) % 2](one) for place, one in enumerate(self.known[-4:])]
+        )
 
     def archive(self, number: int) -> None:
-        self.ledger.archiving.record([all_stored(one) for one in self.ledger.archiving.claim(1 + number, LEASE)])
+        self.ledger.assets.record([all_stored(one) for one in self.ledger.assets.claim(1 + number, LEASE)])
 
     def cancel(self, number: int) -> None:
-        self.ledger.deciding.cancel(self._of(State.QUEUED, number))
+        self.ledger.generations.cancel(self._of(State.QUEUED, number))
 
     def retry(self, number: int) -> None:
-        self.ledger.deciding.retry(self._of(State.FAILED, number), may_pay_twice=True)
+        self.ledger.generations.retry(self._of(State.FAILED, number), may_pay_twice=True)
 
     def delete(self, number: int) -> None:
         over = [one for state in (State.ARCHIVED, State.FAILED, State.CANCELLED) for one in self._of(state, number)]
-        self.ledger.deleting.delete(over, Person("somebody"))
+        self.ledger.generations.delete(over, Person("somebody"))
 
     def pass_of_the_clock(self, number: int) -> None:
         self.clock.advance(minutes=16)
-        self.ledger.submissions.expire()
-        self.ledger.creation.remove_abandoned()
-        for prune in (self.ledger.pruning.callbacks, self.ledger.pruning.events):
+        self.ledger.submissions.mark_lost_unconfirmed()
+        self.ledger.generations.remove_abandoned()
+        for prune in (self.ledger.maintenance.prune_callbacks, self.ledger.maintenance.prune_events):
             prune(self.clock() - timedelta(minutes=number))
 
     def fold(self, _: int) -> None:
-        self.ledger.counting.fold()
+        self.ledger.maintenance.fold_counts()
 
     def all_at_once(self, number: int) -> None:
         flat(
-            [[it] for it in at_once(self.ledger.counting.fold, lambda: self.create(number), self.ledger.counting.fold)]
+            [
+                [it]
+                for it in at_once(
+                    self.ledger.maintenance.fold_counts,
+                    lambda: self.create(number),
+                    self.ledger.maintenance.fold_counts,
+                )
+            ]
         )
 
     def _of(self, state: State, number: int) -> list[str]:
-        return [one.id for one in self.ledger.queries.page(state=state, limit=1 + number)]
+        return [one.id for one in self.ledger.generations.page(state=state, limit=1 + number)]
 
 
 def check(ledger: Ledger, batch_ids: Sequence[str | None]) -> None:
@@ -124,7 +133,7 @@ def check(ledger: Ledger, batch_ids: Sequence[str | None]) -> None:
         there: Counter[str] = Counter()
         for row in rows:
             there[row.state] += row.number if batch_id in {None, row.batch_id} else 0
-        assert ledger.queries.counts(batch_id) == +there
+        assert ledger.generations.counts(batch_id) == +there
 
 
 # Each takes many steps, of which each does a lot: few of them come by everything.
@@ -142,7 +151,7 @@ def test_what_is_counted_is_what_there_is_whatever_happens(
     for what, number in happened:
         history.happenings[what](number)
         check(ledger, [None])
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
     with ledger.database.read() as connection:
         ids = connection.execute(select(batches.c.id)).scalars().all()
     check(ledger, [None, *ids])
@@ -154,25 +163,25 @@ def test_an_open_transaction_keeps_nobody_from_counting_or_folding(ledger: Ledge
     queued(ledger, 3)
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE generations SET state = 'cancelled'"))
-        assert ledger.counting.fold() == 3
-        assert ledger.queries.counts() == {State.QUEUED: 3}
-    assert ledger.queries.counts() == {State.CANCELLED: 3}
+        assert ledger.maintenance.fold_counts() == 3
+        assert ledger.generations.counts() == {State.QUEUED: 3}
+    assert ledger.generations.counts() == {State.CANCELLED: 3}
     # Those three in one statement, whose sum was nothing.
-    assert ledger.counting.fold() == 2
-    assert ledger.counting.fold() == 0
+    assert ledger.maintenance.fold_counts() == 2
+    assert ledger.maintenance.fold_counts() == 0
 
 
 def test_many_that_move_together_are_few_rows(ledger: Ledger):
     if ledger.database.is_sqlite:
         pytest.skip("it counts at once")
     made = queued(ledger, 40, batch="b")
-    ledger.counting.fold()
-    ledger.deciding.cancel([one.id for one in made])
+    ledger.maintenance.fold_counts()
+    ledger.generations.cancel([one.id for one in made])
     with ledger.database.read() as connection:
         assert _rows(connection, generation_deltas) == 2
         # From queued to cancelled, of the batch and of all: nobody has changed what others would wait for.
         assert _rows(connection, generation_counts) == 2
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
     with ledger.database.read() as connection:
         assert _rows(connection, generation_deltas) == 0
         assert _rows(connection, generation_counts) == 2
@@ -185,8 +194,8 @@ def _rows(connection: Connection, table: Any) -> int:
 def test_more_than_one_transaction_folds_are_folded_in_one_pass(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(counting, "BITE", 2)
     queued(ledger, 9)
-    assert ledger.counting.fold() == (0 if ledger.database.is_sqlite else 9)
-    assert ledger.queries.counts() == {State.QUEUED: 9}
+    assert ledger.maintenance.fold_counts() == (0 if ledger.database.is_sqlite else 9)
+    assert ledger.generations.counts() == {State.QUEUED: 9}
 
 
 def test_a_count_is_never_between_two_states(ledger: Ledger):
@@ -195,14 +204,14 @@ def test_a_count_is_never_between_two_states(ledger: Ledger):
 
     def move() -> None:
         for one in ids:
-            ledger.deciding.cancel([one])
+            ledger.generations.cancel([one])
 
     def fold() -> None:
         for _ in range(30):
-            ledger.counting.fold()
+            ledger.maintenance.fold_counts()
 
     def count() -> set[int]:
-        return {sum(ledger.queries.counts().values()) for _ in range(60)}
+        return {sum(ledger.generations.counts().values()) for _ in range(60)}
 
     moved, folded, *seen = at_once(move, fold, count, count)
     assert (moved, folded, *seen) == (None, None, {30}, {30})
@@ -210,14 +219,14 @@ def test_a_count_is_never_between_two_states(ledger: Ledger):
 
 def test_a_new_generation_that_is_there_already_is_not_counted_again(ledger: Ledger):
     for _ in range(2):
-        ledger.creation.create([new(key="a"), new(key="a")])
-    assert ledger.queries.counts() == {State.QUEUED: 1}
+        ledger.generations.create([new(key="a"), new(key="a")])
+    assert ledger.generations.counts() == {State.QUEUED: 1}
 
 
 def test_the_sweep_folds(ledger: Ledger):
     queued(ledger, 2)
-    (fold,) = [part for part in reconcile.PARTS if part is reconcile.fold_counts]
+    (fold,) = [part for part in sweep.PARTS if part is sweep.fold_counts]
     fold(SimpleNamespace(ledger=ledger))
     with ledger.database.read() as connection:
         assert _rows(connection, generation_deltas) == 0
-    assert ledger.queries.counts() == {State.QUEUED: 2}
+    assert ledger.generations.counts() == {State.QUEUED: 2}

@@ -16,10 +16,10 @@ from tests.postgres import Postgres
 from tests.worker.ledger.cut_stories import STORIES, Ending, Process
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
-from worker.ledger.tables import metadata
+from worker.ledger.schema import metadata
 
 #: one that is no transaction: it is committed by its only statement
-ALONE = {"inbox.store": "INSERT INTO callbacks"}
+ALONE = {"callbacks.store": "INSERT INTO callbacks"}
 OTHERS_ARE_AT_WORK = text(
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
     "AND xact_start IS NOT NULL AND backend_type = 'client backend'"

@@ -23,11 +23,10 @@ from tests.left_open import is_open
 from tests.patience import patient
 from tests.webhook.receiving import until
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable
-from worker.ledger import Ledger, sessions
-from worker.ledger import database as module
-from worker.ledger.database import Database
-from worker.ledger.server_clock import system_clock
-from worker.ledger.tables import heartbeats
+from worker.ledger import Ledger
+from worker.ledger.database import Database, sessions, system_clock
+from worker.ledger.database import database as module
+from worker.ledger.schema import heartbeats
 
 ENDS = {
     "statement_timeout": "10s",
@@ -70,19 +69,19 @@ def test_a_transaction_that_raises_leaves_nothing(ledger: Ledger):
 
     with pytest.raises(KeyError):
         half_done()
-    assert ledger.watching.heartbeats() == []
+    assert ledger.maintenance.heartbeats() == []
 
 
 def test_a_read_sees_one_moment_and_stops_no_writer(ledger: Ledger):
-    ledger.watching.beat("w", 1)
+    ledger.maintenance.beat("w", 1)
     with ledger.database.read() as connection:
         assert connection.execute(select(heartbeats.c.pid)).scalar_one() == 1
-        ledger.watching.beat("w", 2)
-    assert ledger.watching.heartbeats()[0].pid == 2
+        ledger.maintenance.beat("w", 2)
+    assert ledger.maintenance.heartbeats()[0].pid == 2
 
 
 def test_sixteen_threads_that_count_lose_nothing(ledger: Ledger):
-    ledger.watching.beat("w", 0)
+    ledger.maintenance.beat("w", 0)
 
     def count() -> None:
         for _ in range(20):
@@ -91,7 +90,7 @@ def test_sixteen_threads_that_count_lose_nothing(ledger: Ledger):
                 connection.execute(update(heartbeats).values(pid=pid + 1))
 
     assert at_once(*[count] * 16) == [None] * 16
-    assert ledger.watching.heartbeats()[0].pid == 320
+    assert ledger.maintenance.heartbeats()[0].pid == 320
 
 
 def _count_in_a_process(url: str, times: int) -> None:
@@ -105,7 +104,7 @@ def _count_in_a_process(url: str, times: int) -> None:
 
 def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
     ledger = Ledger(sqlite_url)
-    ledger.watching.beat("w", 0)
+    ledger.maintenance.beat("w", 0)
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=_count_in_a_process, args=(sqlite_url, 200)) for _ in range(4)]
     for process in processes:
@@ -113,7 +112,7 @@ def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
     for process in processes:
         process.join(patient(60))
     assert [process.exitcode for process in processes] == [0] * 4
-    assert ledger.watching.heartbeats()[0].pid == 800
+    assert ledger.maintenance.heartbeats()[0].pid == 800
     ledger.close()
 
 
@@ -180,7 +179,7 @@ def test_a_writer_does_not_wait_for_a_frozen_process_for_ever_and_names_it(
             with pytest.raises(LedgerUnavailable, match=f"busy .* process {process.pid} is writing"):
                 queued(ledger)
         assert sum(thread.name == "gate" for thread in threading.enumerate()) == 1
-        assert ledger.queries.page() == []
+        assert ledger.generations.page() == []
     finally:
         process.kill()
         process.join()
@@ -194,7 +193,7 @@ def test_postgresql_gives_up_on_a_row_that_is_held_too_long(postgresql_url: str)
     with ledger.database.write() as connection:
         connection.execute(text("SELECT id FROM generations FOR UPDATE"))
         with pytest.raises(LedgerUnavailable, match="lock timeout"):
-            ledger.deciding.cancel([made.id])
+            ledger.generations.cancel([made.id])
     ledger.close()
 
 
@@ -247,7 +246,7 @@ def _freeze_while_writing(url: str) -> None:
 
 def _is_cancelled(ledger: Ledger, generation_id: str) -> bool:
     with suppress(LedgerUnavailable):
-        return len(ledger.deciding.cancel([generation_id])) == 1
+        return len(ledger.generations.cancel([generation_id])) == 1
     return False
 
 
@@ -285,9 +284,9 @@ def test_writers_of_one_file_queue_at_the_gate(sqlite_url: str):
         writer.start()
         writer.join(0.2)
         assert writer.is_alive()
-        assert ledger.queries.page() == []
+        assert ledger.generations.page() == []
     writer.join(patient(10))
-    assert len(ledger.queries.page()) == 1
+    assert len(ledger.generations.page()) == 1
     ledger.close()
 
 
@@ -304,8 +303,8 @@ def test_acknowledged_writes_survive_a_power_cut(ledger: Ledger):
 
 def test_times_come_back_as_utc_whatever_zone_they_had(ledger: Ledger, clock: FakeClock):
     clock.now = datetime(2026, 11, 21, 23, 30, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
-    ledger.watching.beat("w", 1)
-    (beat,) = ledger.watching.heartbeats()
+    ledger.maintenance.beat("w", 1)
+    (beat,) = ledger.maintenance.heartbeats()
     assert beat.seen_at == clock.now
     assert beat.seen_at.tzinfo is UTC
     assert system_clock().tzinfo is UTC
@@ -320,14 +319,14 @@ def test_after_a_fork_the_child_opens_its_own_connections(sqlite_url: str, tmp_p
         queued(ledger)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert len(ledger.queries.page()) == 2
+    assert len(ledger.generations.page()) == 2
     ledger.close()
 
 
 def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postgresql_url: str, clock: FakeClock):
     with CuttingProxy(postgresql_url) as proxy:
         ledger = Ledger(proxy.url, clock)
-        ledger.watching.ping()
+        ledger.maintenance.ping()
         proxy.arm(Cut.COMMITTED)
         with pytest.raises(CommitUnknown, match="what was being saved may have been saved"):
             queued(ledger)
@@ -335,7 +334,7 @@ def test_a_commit_without_an_answer_is_not_told_as_if_nothing_had_happened(postg
         with pytest.raises(LedgerUnavailable) as caught:
             queued(ledger)
         assert "may have been" not in str(caught.value)
-        assert len(ledger.queries.page()) == 1
+        assert len(ledger.generations.page()) == 1
         ledger.close()
 
 
@@ -346,4 +345,4 @@ def test_what_is_in_use_when_the_ledger_is_closed_is_closed_when_it_comes_back(f
         connection.exec_driver_sql("SELECT 1")
         assert is_open(used)
     assert not is_open(used)
-    assert fresh_ledger.queries.page() == [], "it opens another"
+    assert fresh_ledger.generations.page() == [], "it opens another"

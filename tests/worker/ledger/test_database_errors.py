@@ -11,12 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.factories import POLL_AFTER, claimed, one
 from tests.postgres import Postgres, read_only
-from worker import draining
-from worker.draining import drain
 from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.submission import Claim, Submitted
+from worker.runtime import draining
+from worker.runtime.draining import drain
 
 LATER = (
     "08000 08001 08003 08006 08P01 25001 25006 25P01 25P02 25P03 25P04 26000 0A000 40000 40001 40003 40P01 42P05 53000 "
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_for_a_person(sqlite_url: str):
         file.write(b"\xff" * 3000)
     ledger = Ledger(sqlite_url)
     with pytest.raises(LedgerUnfit, match="malformed"):
-        ledger.watching.ping()
+        ledger.maintenance.ping()
     ledger.close()
 
 
@@ -143,7 +143,7 @@ def test_a_stranger_who_writes_too_long_is_for_later(sqlite_url: str):
     stranger = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
     stranger.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerUnavailable, match="locked"):
-        ledger.watching.beat("w", 1)
+        ledger.maintenance.beat("w", 1)
     stranger.close()
     ledger.close()
 
@@ -154,7 +154,7 @@ def test_what_a_paid_post_was_answered_waits_for_a_server_that_is_read_only(
     ledger, worker = Ledger(postgresql_url), Ledger(postgresql_url)
     claims = claimed(ledger, 2)
     with read_only(postgres, migrated_database):
-        worker.watching.ping()
+        worker.maintenance.ping()
     assert _recorded(worker, claims, monkeypatch) > 1
     assert {one(ledger, claim.generation).state for claim in claims} == {State.SUBMITTED}
     worker.close()

@@ -28,8 +28,8 @@ from tests.factories import (
 from worker.errors import NotFound, RequestInvalid, Uncertain
 from worker.generation import Refused, State, Trouble
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost, Postponed
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.assets import Archived, Lost, Postponed
+from worker.ledger.submission import Claim, Submitted
 
 
 def unclear(ledger: Ledger) -> Claim:
@@ -40,14 +40,14 @@ def unclear(ledger: Ledger) -> Claim:
 
 def failed(ledger: Ledger) -> Claim:
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim)])
+    ledger.generations.apply_outcomes([failure(claim)])
     return claim
 
 
 def expired(ledger: Ledger) -> Claim:
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([Archived(held, (Lost(0, "404"),), described=False)])
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([Archived(held, (Lost(0, "404"),), described=False)])
     return claim
 
 
@@ -60,11 +60,11 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
         unclear(ledger).generation.id: State.UNCONFIRMED,
     }
     waiting, dispatched = queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     ids = [*under_way, waiting.id, dispatched.id]
     expected = under_way | {waiting.id: State.CANCELLED, dispatched.id: State.CANCELLED}
-    assert ledger.deciding.cancel(ids) == expected
-    assert ledger.deciding.cancel(ids) == expected
+    assert ledger.generations.cancel(ids) == expected
+    assert ledger.generations.cancel(ids) == expected
     assert {generation_id: state_of(ledger, generation_id) for generation_id in ids} == expected
     assert ledger.submissions.claim(9, LEASE) == []
     assert one(ledger, waiting).reason == "cancelled"
@@ -72,7 +72,7 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
 
 def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
     (known,) = queued(ledger)
-    for verb in (ledger.deciding.cancel, ledger.deciding.retry):
+    for verb in (ledger.generations.cancel, ledger.generations.retry):
         with pytest.raises(NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"):
             verb([known.id, "gen_nobody"])
     assert state_of(ledger, known) is State.QUEUED
@@ -80,10 +80,10 @@ def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
 
 def test_a_failed_generation_is_submitted_again(ledger: Ledger):
     claim = failed(ledger)
-    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.QUEUED}
+    assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.QUEUED}
     found = one(ledger, claim)
     assert (found.task_id, found.progress, found.reason, found.message, found.finished_at) == (None,) * 5
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     (second,) = ledger.submissions.claim(1, LEASE)
     assert second.attempt_id != claim.attempt_id
     assert attempts_of(ledger, claim) == ["failed", "sending"]
@@ -91,7 +91,7 @@ def test_a_failed_generation_is_submitted_again(ledger: Ledger):
 
 def test_an_unconfirmed_one_is_not_simply_tried_again(ledger: Ledger):
     claim = unclear(ledger)
-    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.UNCONFIRMED}
+    assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.UNCONFIRMED}
     assert attempts_of(ledger, claim) == ["uncertain"]
 
 
@@ -102,24 +102,24 @@ def test_retry_leaves_alone_what_is_under_way_or_done(ledger: Ledger):
         submitted(ledger)[0].generation.id: State.SUBMITTED,
         queued(ledger)[0].id: State.QUEUED,
     }
-    assert ledger.deciding.retry([*expected]) == expected
+    assert ledger.generations.retry([*expected]) == expected
     assert {generation_id: state_of(ledger, generation_id) for generation_id in expected} == expected
 
 
 def test_what_expired_is_fetched_again_and_not_submitted(ledger: Ledger, clock: FakeClock):
     claim = expired(ledger)
     clock.advance(60)
-    ledger.deciding.retry([claim.generation.id])
+    ledger.generations.retry([claim.generation.id])
     found = one(ledger, claim)
     assert (found.state, found.reason, found.tries) == (State.SUCCEEDED, None, 1)
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     assert [(asset.state, asset.tries, asset.renewals) for asset in held.assets] == [("waiting", 1, 0)]
 
 
 def test_cancel_and_claim_at_once_agree(ledger: Ledger):
     ids = [generation.id for generation in queued(ledger, 20)]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
-    cancelled, claims = at_once(lambda: ledger.deciding.cancel(ids), lambda: ledger.submissions.claim(20, LEASE))
+    ledger.dispatch.run(PROVIDER, PLENTY)
+    cancelled, claims = at_once(lambda: ledger.generations.cancel(ids), lambda: ledger.submissions.claim(20, LEASE))
     taken = {claim.generation.id for claim in claims}
     assert {generation_id for generation_id, state in cancelled.items() if state is State.CANCELLED} == set(ids) - taken
 
@@ -127,47 +127,47 @@ def test_cancel_and_claim_at_once_agree(ledger: Ledger):
 def test_many_who_retry_overlapping_lists_never_wait_for_each_other_in_a_circle(ledger: Ledger):
     claims = [submitted(ledger, 2, batch=f"b{number}") for number in range(4)]
     everything = [claim for pair in claims for claim in pair]
-    ledger.outcomes.apply([failure(claim) for claim in everything])
+    ledger.generations.apply_outcomes([failure(claim) for claim in everything])
     ids = [claim.generation.id for claim in everything]
-    results = at_once(*[lambda order=order: ledger.deciding.retry(order) for order in [ids, ids[::-1]] * 4])
+    results = at_once(*[lambda order=order: ledger.generations.retry(order) for order in [ids, ids[::-1]] * 4])
     assert results == [dict.fromkeys(ids, State.QUEUED)] * 8
 
 
 def test_a_success_still_wins_over_a_cancelled_retry(ledger: Ledger):
     claim = unclear(ledger)
     resubmit(ledger, claim)
-    ledger.deciding.cancel([claim.generation.id])
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    ledger.generations.cancel([claim.generation.id])
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
     assert state_of(ledger, claim) is State.SUCCEEDED
 
 
 def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
     (claim,) = succeeded(ledger, links=2)
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     aside = Refused(3, "ab" * 32, "image/png", "damaged")
     results = (Postponed(0, "damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
-    ledger.archiving.record([Archived(held, results, described=False)])
+    ledger.assets.record([Archived(held, results, described=False)])
     for index in (1, 2):
         with pytest.raises(RequestInvalid, match=f"no refused bytes are kept of asset {index}"):
-            ledger.deciding.accept(held.generation.id, [0, index], "somebody")
-    assert ledger.archiving.refused_bytes() == 3
+            ledger.assets.accept(held.generation.id, [0, index], "somebody")
+    assert ledger.assets.refused_bytes() == 3
     for _ in range(2):
-        ledger.deciding.accept(held.generation.id, [0], "somebody", "looked at it")
+        ledger.assets.accept(held.generation.id, [0], "somebody", "looked at it")
     assert events_of(ledger, claim).count("asset.accepted") == 1
-    (again,) = ledger.archiving.claim(1, LEASE)
+    (again,) = ledger.assets.claim(1, LEASE)
     accepted = again.assets[0].accepted
     assert accepted is not None
     assert (accepted.by, accepted.why) == ("somebody", "damaged")
-    ledger.archiving.record([Archived(again, (replace(stored(0), accepted=True),), described=True)])
-    assert ledger.archiving.refused_bytes() == 0
-    kept = ledger.queries.assets_of([held.generation.id])[held.generation.id][0]
+    ledger.assets.record([Archived(again, (replace(stored(0), accepted=True),), described=True)])
+    assert ledger.assets.refused_bytes() == 0
+    kept = ledger.generations.assets_of([held.generation.id])[held.generation.id][0]
     assert (kept.state, kept.refused, kept.accepted) == ("stored", None, accepted)
 
 
 def test_what_waits_for_its_next_try_is_tried_now(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([Archived(held, (Postponed(0, "503"),), described=False)])
-    assert ledger.archiving.claim(1, LEASE) == []
-    assert ledger.deciding.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
-    assert len(ledger.archiving.claim(1, LEASE)) == 1
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([Archived(held, (Postponed(0, "503"),), described=False)])
+    assert ledger.assets.claim(1, LEASE) == []
+    assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
+    assert len(ledger.assets.claim(1, LEASE)) == 1

@@ -24,27 +24,26 @@ from tests.factories import (
 )
 from worker.errors import AccountBlocked, NotTaken, Uncertain
 from worker.generation import State
-from worker.ledger import Ledger, dispatching
-from worker.ledger.accounts import backoff
-from worker.ledger.dispatching import Limits
-from worker.ledger.submissions import Submitted
-from worker.settings import Settings
+from worker.ledger import Ledger
+from worker.ledger.dispatch import Limits, backoff, dispatching
+from worker.ledger.submission import Submitted
+from worker.settings.settings import Settings
 
 
 def dispatched(ledger: Ledger, limits: Limits = PLENTY) -> list[str]:
     """What one more round lets go, by prompt or key; claimed at once, so that the next round shows only new ones."""
-    ledger.dispatching.dispatch(PROVIDER, limits)
+    ledger.dispatch.run(PROVIDER, limits)
     return [claim.generation.key or claim.generation.prompt for claim in ledger.submissions.claim(10_000, LEASE)]
 
 
 def test_the_rate_holds_and_refills_with_the_clock(ledger: Ledger, clock: FakeClock):
     queued(ledger, 100)
     limits = Limits(rate=10, in_flight=1000)
-    went = [ledger.dispatching.dispatch(PROVIDER, limits) for _ in range(3)]
+    went = [ledger.dispatch.run(PROVIDER, limits) for _ in range(3)]
     clock.advance(0.5)
-    went.append(ledger.dispatching.dispatch(PROVIDER, limits))
+    went.append(ledger.dispatch.run(PROVIDER, limits))
     clock.advance(3600)
-    went.append(ledger.dispatching.dispatch(PROVIDER, limits))
+    went.append(ledger.dispatch.run(PROVIDER, limits))
     assert went == [10, 0, 0, 5, 10]
 
 
@@ -54,7 +53,7 @@ def test_kies_default_never_comes_to_more_than_20_in_any_10_seconds(ledger: Ledg
     rate = Settings.model_fields["kie_rate"].default
     went = []
     for _ in range(80):
-        went.append(ledger.dispatching.dispatch(PROVIDER, Limits(rate, in_flight=1000)))
+        went.append(ledger.dispatch.run(PROVIDER, Limits(rate, in_flight=1000)))
         clock.advance(0.25)
     windows = [sum(went[start : start + 40]) for start in range(40)]
     assert 18 <= max(windows) <= 20
@@ -64,37 +63,37 @@ def test_a_slow_rate_lets_one_go_now_and_then(ledger: Ledger, clock: FakeClock):
     queued(ledger, 9)
     went = []
     for _ in range(9):
-        went.append(ledger.dispatching.dispatch(PROVIDER, Limits(rate=0.25, in_flight=1000)))
+        went.append(ledger.dispatch.run(PROVIDER, Limits(rate=0.25, in_flight=1000)))
         clock.advance(1)
     assert went == [1, 0, 0, 0, 1, 0, 0, 0, 1]
 
 
 def test_the_bucket_survives_the_process(ledger: Ledger, database_url: str, clock: FakeClock):
     queued(ledger, 20)
-    ledger.dispatching.dispatch(PROVIDER, Limits(rate=10, in_flight=1000))
+    ledger.dispatch.run(PROVIDER, Limits(rate=10, in_flight=1000))
     restarted = Ledger(database_url, clock)
-    assert restarted.dispatching.dispatch(PROVIDER, Limits(rate=10, in_flight=1000)) == 0
+    assert restarted.dispatch.run(PROVIDER, Limits(rate=10, in_flight=1000)) == 0
     restarted.close()
 
 
 def test_a_clock_that_is_set_back_gives_no_tokens(ledger: Ledger, clock: FakeClock):
     queued(ledger, 20)
     limits = Limits(rate=2, in_flight=1000)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 2
+    assert ledger.dispatch.run(PROVIDER, limits) == 2
     clock.advance(hours=-1)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 0
+    assert ledger.dispatch.run(PROVIDER, limits) == 0
 
 
 def test_no_more_are_under_way_than_there_is_room(ledger: Ledger):
     queued(ledger, 10)
     limits = Limits(rate=100, in_flight=4)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 4
+    assert ledger.dispatch.run(PROVIDER, limits) == 4
     claims = ledger.submissions.claim(10, LEASE)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 0
+    assert ledger.dispatch.run(PROVIDER, limits) == 0
     ledger.submissions.record([Submitted(claim.attempt_id, f"t{n}") for n, claim in enumerate(claims)], POLL_AFTER)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 0
-    ledger.outcomes.apply([failure(claims[0], task_id="t0")])
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 1
+    assert ledger.dispatch.run(PROVIDER, limits) == 0
+    ledger.generations.apply_outcomes([failure(claims[0], task_id="t0")])
+    assert ledger.dispatch.run(PROVIDER, limits) == 1
 
 
 def test_an_unclear_submission_holds_its_room_for_an_hour(ledger: Ledger, clock: FakeClock):
@@ -104,41 +103,43 @@ def test_an_unclear_submission_holds_its_room_for_an_hour(ledger: Ledger, clock:
     queued(ledger)
     limits = Limits(rate=100, in_flight=1)
     clock.advance(minutes=59)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 0
+    assert ledger.dispatch.run(PROVIDER, limits) == 0
     clock.advance(minutes=2)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 1
+    assert ledger.dispatch.run(PROVIDER, limits) == 1
 
 
 def test_one_that_waits_for_its_worker_holds_its_room_for_ever(ledger: Ledger, clock: FakeClock):
     queued(ledger, 2)
     limits = Limits(rate=100, in_flight=1)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 1
+    assert ledger.dispatch.run(PROVIDER, limits) == 1
     clock.advance(hours=48)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 0
+    assert ledger.dispatch.run(PROVIDER, limits) == 0
 
 
 def test_each_provider_has_its_own_limits(ledger: Ledger):
     queued(ledger, 3)
     queued(ledger, 3, provider="kie")
     limits = Limits(rate=2, in_flight=100)
-    assert [ledger.dispatching.dispatch(name, limits) for name in (PROVIDER, "kie", "nobody")] == [2, 2, 0]
+    assert [ledger.dispatch.run(name, limits) for name in (PROVIDER, "kie", "nobody")] == [2, 2, 0]
 
 
 def test_a_pause_ends_by_itself_or_by_a_person(ledger: Ledger, clock: FakeClock):
     queued(ledger, 4)
-    for ended in (lambda: clock.advance(minutes=16), lambda: ledger.deciding.resume(PROVIDER)):
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 100)) == 1
+    for ended in (lambda: clock.advance(minutes=16), lambda: ledger.dispatch.resume_account(PROVIDER)):
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 100)) == 1
         (claim,) = ledger.submissions.claim(9, LEASE)
         blocked = AccountBlocked("the balance is empty", code="used_up", status=402)
         ledger.submissions.record([Submitted(claim.attempt_id, blocked)], POLL_AFTER)
         clock.advance(60)
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
-        assert [(pause.provider, pause.reason) for pause in ledger.accounts.slowed()] == [(PROVIDER, str(blocked))]
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
+        assert [(pause.provider, pause.reason) for pause in ledger.dispatch.throttled_accounts()] == [
+            (PROVIDER, str(blocked))
+        ]
         ended()
-        assert ledger.accounts.slowed() == []
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 4
-    assert not ledger.deciding.resume(PROVIDER)
-    assert not ledger.deciding.resume("nobody")
+        assert ledger.dispatch.throttled_accounts() == []
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 4
+    assert not ledger.dispatch.resume_account(PROVIDER)
+    assert not ledger.dispatch.resume_account("nobody")
 
 
 def test_a_short_pause_never_ends_a_longer_one(ledger: Ledger, clock: FakeClock):
@@ -151,7 +152,7 @@ def test_a_short_pause_never_ends_a_longer_one(ledger: Ledger, clock: FakeClock)
         POLL_AFTER,
     )
     clock.advance(60)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
 
 
 def test_a_higher_priority_goes_first(ledger: Ledger, clock: FakeClock):
@@ -163,10 +164,10 @@ def test_a_higher_priority_goes_first(ledger: Ledger, clock: FakeClock):
 
 
 def test_a_small_new_batch_takes_turns_with_a_big_old_one(ledger: Ledger, clock: FakeClock):
-    ledger.creation.create([new(f"big {number}") for number in range(100)], batch="big")
+    ledger.generations.create([new(f"big {number}") for number in range(100)], batch="big")
     assert dispatched(ledger, Limits(40, 1000)) == [f"big {number}" for number in range(40)]
     clock.advance(60)
-    ledger.creation.create([new(f"small {number}") for number in range(20)], batch="small")
+    ledger.generations.create([new(f"small {number}") for number in range(20)], batch="small")
     went = dispatched(ledger, Limits(10, 1000))
     assert sorted(went) == sorted([f"big {40 + n}" for n in range(5)] + [f"small {n}" for n in range(5)])
 
@@ -175,7 +176,7 @@ def test_single_ones_do_not_wait_for_the_end_of_a_batch(ledger: Ledger, clock: F
     queued(ledger, 100, batch="big")
     dispatched(ledger, Limits(40, 1000))
     clock.advance(60)
-    ledger.creation.create([new(f"single {number}") for number in range(5)])
+    ledger.generations.create([new(f"single {number}") for number in range(5)])
     went = dispatched(ledger, Limits(10, 1000))
     assert [prompt for prompt in went if prompt.startswith("single")] == [f"single {number}" for number in range(5)]
 
@@ -183,7 +184,7 @@ def test_single_ones_do_not_wait_for_the_end_of_a_batch(ledger: Ledger, clock: F
 def test_one_that_was_not_taken_waits_and_the_next_ones_pass_it(ledger: Ledger, clock: FakeClock):
     queued(ledger, 2)
     assert dispatched(ledger, Limits(1, 100)) == ["fox 0"]
-    attempt = ledger.queries.story(ledger.queries.page(state=State.SUBMITTING)[0].id).attempts[0]
+    attempt = ledger.generations.story(ledger.generations.page(state=State.SUBMITTING)[0].id).attempts[0]
     refused = NotTaken("the connection was refused", code="refused", retry_after=timedelta(seconds=30))
     ledger.submissions.record([Submitted(attempt.id, refused)], POLL_AFTER)
     clock.advance(10)
@@ -196,20 +197,20 @@ def test_one_that_was_not_taken_waits_and_the_next_ones_pass_it(ledger: Ledger, 
 
 def test_four_dispatchers_at_once_keep_to_rate_and_room(ledger: Ledger):
     # Once in vain: who has to open a connection first comes too late to meet the others.
-    at_once(*[lambda: ledger.dispatching.dispatch(PROVIDER, Limits(7, 100))] * 4)
+    at_once(*[lambda: ledger.dispatch.run(PROVIDER, Limits(7, 100))] * 4)
     queued(ledger, 60)
-    spent = at_once(*[lambda: [ledger.dispatching.dispatch(PROVIDER, Limits(7, 100)) for _ in range(3)]] * 4)
+    spent = at_once(*[lambda: [ledger.dispatch.run(PROVIDER, Limits(7, 100)) for _ in range(3)]] * 4)
     assert sum(flat(spent)) == 7
-    full = at_once(*[lambda: [ledger.dispatching.dispatch("kie", Limits(1000, 9)) for _ in range(3)]] * 4)
+    full = at_once(*[lambda: [ledger.dispatch.run("kie", Limits(1000, 9)) for _ in range(3)]] * 4)
     assert sum(flat(full)) == 0
     queued(ledger, 60, provider="kie")
-    full = at_once(*[lambda: [ledger.dispatching.dispatch("kie", Limits(1000, 9)) for _ in range(3)]] * 4)
+    full = at_once(*[lambda: [ledger.dispatch.run("kie", Limits(1000, 9)) for _ in range(3)]] * 4)
     assert sum(flat(full)) == 9
 
 
 def test_what_was_cancelled_is_not_dispatched(ledger: Ledger):
     kept, cancelled = queued(ledger, 2)
-    ledger.deciding.cancel([cancelled.id])
+    ledger.generations.cancel([cancelled.id])
     assert dispatched(ledger) == [kept.prompt]
     assert state_of(ledger, cancelled) is State.CANCELLED
 
@@ -221,7 +222,7 @@ def test_the_waits_grow_and_stay_numbers_however_long_it_takes():
 def test_submitted_ones_count_as_under_way(ledger: Ledger):
     claims = submitted(ledger, 3)
     queued(ledger, 5)
-    assert ledger.dispatching.dispatch(PROVIDER, Limits(100, 4)) == 1
+    assert ledger.dispatch.run(PROVIDER, Limits(100, 4)) == 1
     assert one(ledger, claims[0]).state is State.SUBMITTED
 
 
@@ -243,8 +244,8 @@ def test_very_many_go_a_few_at_a_time_however_much_room_there_is(
 
     event.listen(ledger.database.engine, "begin", note)
     event.listen(ledger.database.engine, "after_cursor_execute", count)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, accounts=accounts) == 30
+    assert ledger.dispatch.run(PROVIDER, PLENTY, accounts=accounts) == 30
     event.remove(ledger.database.engine, "begin", note)
     event.remove(ledger.database.engine, "after_cursor_execute", count)
     assert [number for number in went if number] == [12, 12, 6]
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, accounts=accounts) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, accounts=accounts) == 0

@@ -26,9 +26,10 @@ from tests.factories import (
 )
 from worker.generation import Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.durations import ENOUGH, LONGEST, SHORTEST, Patience, Usual, durations, patience_with
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.outcome import News
+from worker.ledger.schema import durations
+from worker.ledger.submission import LONGEST, Claim, Submitted
+from worker.ledger.submission.durations import ENOUGH, SHORTEST, Patience, Usual, patience_with
 
 KIND = (PROVIDER, "imagine", None)
 
@@ -38,7 +39,7 @@ def took(ledger: Ledger, clock: FakeClock, *seconds: float, **facts: object) -> 
     for one in seconds:
         (claim,) = submitted(ledger, **facts)
         clock.advance(one)
-        assert ledger.outcomes.apply([ended(claim, clock)]) == ["applied"]
+        assert ledger.generations.apply_outcomes([ended(claim, clock)]) == ["applied"]
 
 
 def ended(claim: Claim, clock: FakeClock) -> News:
@@ -136,11 +137,11 @@ def test_failures_progress_and_repetitions_teach_nothing(ledger: Ledger, clock: 
     clock.advance(500)
     at = {"ended_at": clock.now}
     for news in (progress(won, 50), failure(lost)):
-        ledger.outcomes.apply([News(news.attempt_id, news.outcome, news.cause, **at)])
-    ledger.outcomes.apply([success(won)])
-    ledger.outcomes.apply([ended(won, clock)])
+        ledger.generations.apply_outcomes([News(news.attempt_id, news.outcome, news.cause, **at)])
+    ledger.generations.apply_outcomes([success(won)])
+    ledger.generations.apply_outcomes([ended(won, clock)])
     text = claimed(ledger)[0]
-    ledger.outcomes.apply([News(text.attempt_id, Outcome(Status.SUCCEEDED, text={"seed": "1"}), "reply")])
+    ledger.generations.apply_outcomes([News(text.attempt_id, Outcome(Status.SUCCEEDED, text={"seed": "1"}), "reply")])
     assert patience(ledger).first(KIND) == before
 
 
@@ -165,7 +166,9 @@ def test_a_clock_that_is_behind_does_no_harm(ledger: Ledger, clock: FakeClock):
 def test_who_learns_at_the_same_moment_neither_waits_nor_fails(ledger: Ledger, clock: FakeClock):
     claims = submitted(ledger, 32)
     clock.advance(30)
-    verdicts = at_once(*[lambda claim=claim: ledger.outcomes.apply([ended(claim, clock)]) for claim in claims])
+    verdicts = at_once(
+        *[lambda claim=claim: ledger.generations.apply_outcomes([ended(claim, clock)]) for claim in claims]
+    )
     assert verdicts == [["applied"]] * 32
 
 
@@ -175,14 +178,14 @@ def test_no_outcome_waits_for_a_statistic(postgresql_url: str, clock: FakeClock)
     (claim,) = submitted(ledger)
     with ThreadPoolExecutor(1) as pool, ledger.database.write() as connection:
         connection.execute(select(durations).with_for_update())
-        assert pool.submit(ledger.outcomes.apply, [ended(claim, clock)]).result(10) == ["applied"]
+        assert pool.submit(ledger.generations.apply_outcomes, [ended(claim, clock)]).result(10) == ["applied"]
     ledger.close()
 
 
 def test_what_was_accepted_together_is_asked_for_at_its_own_time(ledger: Ledger, clock: FakeClock):
     took(ledger, clock, *[20] * ENOUGH, options={"speed": "turbo"})
     made = [*claimed(ledger, options={"speed": "turbo"}), *claimed(ledger)]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert ledger.submissions.claim(9, LEASE) == []
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim)) for claim in made], POLL_AFTER)
     clock.advance(26)

@@ -28,15 +28,15 @@ from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
-from worker.prices import Prices
+from worker.ledger.outcome import News
+from worker.ledger.submission import Claim, Submitted
+from worker.pricing.prices import Prices
 
 UNCLEAR = Uncertain("no answer", code="time_out")
 
 
 def go(ledger: Ledger) -> Claim:
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY))
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY))
     (claim,) = ledger.submissions.claim(9, LEASE)
     return claim
 
@@ -50,8 +50,8 @@ def two_attempts(ledger: Ledger) -> tuple[Claim, Claim]:
     queued(ledger)
     first = go(ledger)
     reply(ledger, first)
-    ledger.outcomes.apply([failure(first, reason="timeout")])
-    ledger.deciding.retry([first.generation.id], may_pay_twice=True)
+    ledger.generations.apply_outcomes([failure(first, reason="timeout")])
+    ledger.generations.retry([first.generation.id], may_pay_twice=True)
     second = go(ledger)
     reply(ledger, second)
     return first, second
@@ -83,11 +83,11 @@ def test_a_second_attempt_is_asked_for_after_the_first_has_succeeded_late(
     ledger: Ledger, clock: FakeClock, said: type[News], after: dict[str, int], told: int
 ):
     first, second = two_attempts(ledger)
-    ledger.outcomes.apply([success(first)])
-    ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(1, LEASE)])
+    ledger.generations.apply_outcomes([success(first)])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(1, LEASE)])
     assert state_of(ledger, first) is State.ARCHIVED
     assert asked_for(ledger, clock, timedelta(hours=24)).count(second.attempt_id) > 100
-    ledger.outcomes.apply([said(second, cause="poll")])
+    ledger.generations.apply_outcomes([said(second, cause="poll")])
     assert totals(ledger) == after
     assert events_of(ledger, first).count("generation.paid_twice") == told
     assert asked_for(ledger, clock, timedelta(hours=24)) == []
@@ -96,10 +96,10 @@ def test_a_second_attempt_is_asked_for_after_the_first_has_succeeded_late(
 def test_one_whose_predecessor_succeeded_while_it_was_sent_is_asked_for_too(ledger: Ledger, clock: FakeClock):
     first = replaced(ledger)
     second = go(ledger)
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     reply(ledger, second)
     assert set(asked_for(ledger, clock, timedelta(hours=24))) == {second.attempt_id}
-    ledger.outcomes.apply([success(second, cause="poll")])
+    ledger.generations.apply_outcomes([success(second, cause="poll")])
     assert events_of(ledger, first).count("generation.paid_twice") == 1
     assert totals(ledger) == {"spent": 2}
 
@@ -107,10 +107,10 @@ def test_one_whose_predecessor_succeeded_while_it_was_sent_is_asked_for_too(ledg
 def test_an_unclear_one_is_looked_for_although_its_predecessor_succeeded(ledger: Ledger, clock: FakeClock):
     first = replaced(ledger)
     second = go(ledger)
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     reply(ledger, second, UNCLEAR)
     assert second.attempt_id in asked_for(ledger, clock, timedelta(minutes=30))
-    ledger.outcomes.apply([progress(second, 10, cause="found in the provider's list")])
+    ledger.generations.apply_outcomes([progress(second, 10, cause="found in the provider's list")])
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUCCEEDED, ["succeeded", "accepted"])
     (silent,) = ask(ledger)
     assert silent.task_id == task_of(second)
@@ -120,9 +120,9 @@ def test_an_unclear_one_that_a_person_replaced_is_still_looked_for(ledger: Ledge
     first = replaced(ledger)
     assert first.attempt_id in asked_for(ledger, clock, timedelta(minutes=30))
     # What is found before the second was sent saves its money.
-    assert ledger.outcomes.apply([success(first, cause="found in the provider's list")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(first, cause="found in the provider's list")]) == ["applied"]
     assert state_of(ledger, first) is State.SUCCEEDED
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
 
 
 def test_it_is_looked_for_also_when_the_person_decided_after_the_horizon(ledger: Ledger, clock: FakeClock):
@@ -137,11 +137,11 @@ def test_it_is_looked_for_also_when_the_person_decided_after_the_horizon(ledger:
 
 def test_once_its_task_is_known_it_is_asked_for_by_it_until_it_ends(ledger: Ledger, clock: FakeClock):
     first = replaced(ledger)
-    ledger.outcomes.apply([progress(first, 10, cause="found in the provider's list")])
+    ledger.generations.apply_outcomes([progress(first, 10, cause="found in the provider's list")])
     (silent,) = ask(ledger)
     assert (silent.attempt_id, silent.task_id) == (first.attempt_id, task_of(first))
     assert first.attempt_id in asked_for(ledger, clock, timedelta(hours=24))
-    ledger.outcomes.apply([failure(first, cause="poll")])
+    ledger.generations.apply_outcomes([failure(first, cause="poll")])
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.QUEUED, ["failed"])
     assert totals(ledger) == {"released": 1}
 
@@ -172,10 +172,10 @@ def test_a_last_look_in_vain_is_not_the_last_question_for_a_task_that_is_known_m
 ):
     first = replaced(ledger)
     clock.advance(minutes=61)
-    (silent,) = ledger.watching.silent(9, LEASE, POLL_AFTER)
+    (silent,) = ledger.submissions.claim_polls(9, LEASE, POLL_AFTER)
     assert silent.next_at is None
     reply(ledger, first)
-    ledger.watching.asked([silent])
+    ledger.submissions.record_polled([silent])
     assert first.attempt_id in asked_for(ledger, clock, timedelta(hours=1))
 
 
@@ -183,23 +183,23 @@ def test_a_task_of_another_attempt_is_not_taken_from_it(ledger: Ledger):
     (other,) = submitted(ledger)
     first = replaced(ledger)
     reply(ledger, first, task_of(other))
-    assert [attempt.task_id for attempt in ledger.queries.story(first.generation.id).attempts] == [None]
+    assert [attempt.task_id for attempt in ledger.generations.story(first.generation.id).attempts] == [None]
 
 
 def test_a_claim_that_nobody_asks_for_yet_is_left_to_its_lease(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     assert ask(ledger) == []
     clock.advance(LEASE.total_seconds() + 1)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     assert [one.attempt_id for one in ask(ledger)] == [claim.attempt_id]
 
 
 def test_one_that_was_never_sent_and_that_a_person_replaced_leaves_the_second_alone(ledger: Ledger, clock: FakeClock):
     (first,) = claimed(ledger)
     clock.advance(LEASE.total_seconds() + 1)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     resubmit(ledger, first)
     second = go(ledger)
     assert ledger.submissions.begin(second.attempt_id)
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUBMITTING, ["rejected", "sending"])

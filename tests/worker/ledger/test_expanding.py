@@ -11,8 +11,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from worker.ledger import schema
-from worker.ledger.compatibility import REVISION
+from worker.ledger import migrations
+from worker.ledger.database import REVISION
 
 #: what exists up to here was never released and is not looked at; it moves no more after the first release
 BASELINE = "0015"
@@ -41,17 +41,17 @@ def complaints(sql: str) -> list[str]:
     return [f"{one['rule_name']}: {lines[one['line'] - 1]} ({one['message']})" for one in json.loads(said.stdout)]
 
 
-def migrations() -> Path:
-    return Path(schema.__file__).parent / "migrations"
+def folder() -> Path:
+    return Path(migrations.__file__).parent
 
 
 def test_migrations_after_the_baseline_only_expand():
-    assert complaints(sql_after(BASELINE, migrations())) == []
+    assert complaints(sql_after(BASELINE, folder())) == []
 
 
 def test_there_are_migrations_after_the_baseline():
     """Or the test before this one says nothing."""
-    scripts = ScriptDirectory(str(migrations()))
+    scripts = ScriptDirectory(str(folder()))
     assert [script.revision for script in scripts.iterate_revisions("head", BASELINE)]
 
 
@@ -83,10 +83,11 @@ def complaints_about(statement: str, tmp_path: Path) -> list[str]:
     """If it were the next migration."""
     versions = tmp_path / "versions"
     versions.mkdir()
-    (tmp_path / "env.py").write_text((migrations() / "env.py").read_text())
+    (tmp_path / "env.py").write_text((folder() / "env.py").read_text())
     for name, down, body in ((REVISION, None, "pass"), ("9999", REVISION, statement)):
         (versions / f"{name}.py").write_text(
-            "import sqlalchemy as sa\nfrom alembic import op\nfrom worker.ledger.building import create_index\n"
+            "import sqlalchemy as sa\nfrom alembic import op\n"
+            "from worker.ledger.migrations.building import create_index\n"
             f"revision, down_revision, oldest_code = {name!r}, {down!r}, {name!r}\n"
             f"def upgrade():\n    {body}\n"
         )

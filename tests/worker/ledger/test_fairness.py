@@ -21,14 +21,12 @@ from worker.errors import AccountBlocked, NotTaken, Rejected
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
-from worker.ledger.dispatching import Limits
+from worker.ledger.dispatch import Limits
+from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
-from worker.ledger.line import Line
-from worker.ledger.money_tables import budgets
-from worker.ledger.pacing_tables import flows
-from worker.ledger.submissions import Submitted, settle_attempt
-from worker.ledger.tables import ANY_ACCOUNT, generations, metadata
-from worker.prices import Caps, Prices
+from worker.ledger.schema import ANY_ACCOUNT, budgets, flows, generations, metadata
+from worker.ledger.submission import Submitted, settle_attempt
+from worker.pricing.prices import Caps, Prices
 
 ACCOUNTS = ("default", "shop")
 #: a batch, or all single ones, at a priority
@@ -61,7 +59,7 @@ def in_order(ledger: Ledger, clock: FakeClock, count: int, prices: Prices | None
     went = []
     for _ in range(count):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 10**6), prices) == 1
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 10**6), prices) == 1
         with ledger.database.read() as connection:
             last = select(_g.prompt).order_by(_g.dispatched_at.desc().nulls_last()).limit(1)
             went.append(str(connection.execute(last).scalar()))
@@ -69,7 +67,7 @@ def in_order(ledger: Ledger, clock: FakeClock, count: int, prices: Prices | None
 
 
 def ten(ledger: Ledger) -> None:
-    ledger.creation.create([new("small") for _ in range(10)], "small")
+    ledger.generations.create([new("small") for _ in range(10)], "small")
 
 
 def is_served(went: list[str], word: str = "small") -> bool:
@@ -78,7 +76,7 @@ def is_served(went: list[str], word: str = "small") -> bool:
 
 
 def all_go(ledger: Ledger) -> None:
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
 
 
 def fail_all(ledger: Ledger) -> list[str]:
@@ -101,19 +99,19 @@ def follow_ups(ledger: Ledger) -> None:
     ledger.submissions.claim(1000, LEASE)
     for parent in parents:
         facts = {"parent_id": parent.id, "batch_id": parent.batch_id, "depth": 1}
-        ledger.creation.create([new("follow-up", **facts) for _ in range(4)])
+        ledger.generations.create([new("follow-up", **facts) for _ in range(4)])
 
 
 def retried(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     all_go(ledger)
-    ledger.deciding.retry(fail_all(ledger))
+    ledger.generations.retry(fail_all(ledger))
 
 
 def after_an_urgent_batch(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     queued(ledger, 500, batch="urgent", priority=1)
-    assert ledger.dispatching.dispatch(PROVIDER, Limits(500, 10**6)) == 500
+    assert ledger.dispatch.run(PROVIDER, Limits(500, 10**6)) == 500
     assert all(claim.generation.priority == 1 for claim in ledger.submissions.claim(1000, LEASE))
 
 
@@ -131,18 +129,18 @@ def came_back_from_a_blocked_account(ledger: Ledger) -> None:
     all_go(ledger)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, BLOCKED)], POLL_AFTER)
-    ledger.deciding.resume(PROVIDER)
+    ledger.dispatch.resume_account(PROVIDER)
 
 
 def held(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     for _ in range(2):
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
 
 
 def held_singles(ledger: Ledger) -> None:
     queued(ledger, 1000)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
 
 
 SCENES = (
@@ -174,7 +172,7 @@ def test_of_what_is_held_each_batch_gets_its_share_of_a_budget_that_frees_little
     went: Counter[str] = Counter()
     for spent in range(30):
         prices = Prices(EVERY, Caps(day=spent + 1))
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY, prices) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY, prices) == 1
         (claim,) = ledger.submissions.claim(10, LEASE)
         went[claim.generation.batch_id or "single"] += 1
         clock.advance(1)
@@ -185,17 +183,17 @@ def test_who_waits_for_a_paused_account_hinders_nobody_and_claims_nothing_afterw
     def follow(parent: Generation) -> None:
         child = new(parent_id=parent.id, batch_id=parent.batch_id)
         child = replace(child, request=replace(child.request, parent={"image_id": "i"}))
-        ledger.creation.create([child] * 30)
+        ledger.generations.create([child] * 30)
 
     early, late = (queued(ledger, batch=batch)[0] for batch in ("early", "late"))
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, accounts=["shop"]) == 2
+    assert ledger.dispatch.run(PROVIDER, PLENTY, accounts=["shop"]) == 2
     ledger.submissions.claim(2, LEASE)
     follow(early)
     queued(ledger, 100, batch="anywhere")
     # `shop` is paused: only what may go anywhere goes.
     for _ in range(50):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 10**6), accounts=["default"]) == 1
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 10**6), accounts=["default"]) == 1
     follow(late)
     ledger.submissions.claim(1000, LEASE)
     with ledger.database.write() as connection:
@@ -203,7 +201,7 @@ def test_who_waits_for_a_paused_account_hinders_nobody_and_claims_nothing_afterw
     went = []
     for _ in range(30):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, Limits(1, 10**6), accounts=["shop"]) == 1
+        assert ledger.dispatch.run(PROVIDER, Limits(1, 10**6), accounts=["shop"]) == 1
         (claim,) = ledger.submissions.claim(10, LEASE)
         went.append(str(claim.generation.batch_id))
     assert sorted(Counter(went).values()) == [10, 10, 10]
@@ -213,7 +211,7 @@ def test_what_was_put_into_the_line_by_an_earlier_version_is_found(ledger: Ledge
     queued(ledger, 3, batch="b")
     with ledger.database.write() as connection:
         connection.execute(flows.delete())
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 3
 
 
 def test_flows_that_are_over_are_forgotten(ledger: Ledger, clock: FakeClock):
@@ -247,20 +245,20 @@ def test_flows_that_all_wait_for_a_time_of_their_own_cost_no_statement_each(ledg
     ledger.submissions.record([Submitted(claim.attempt_id, FULL) for claim in claims], POLL_AFTER)
     queued(ledger, batch="last")
     with statements_of(ledger) as statements:
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert len(statements) < 60
     clock.advance(3)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 120
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 120
 
 
 def test_after_a_great_cancellation_each_dispatch_clears_a_part_away(ledger: Ledger):
     """All at once would take longer than a task may, and the next one would begin anew."""
     made = [queued(ledger, batch=f"b{number}")[0].id for number in range(200)]
     queued(ledger, batch="last")
-    ledger.deciding.cancel(made)
+    ledger.generations.cancel(made)
     with statements_of(ledger) as statements:
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     assert len(statements) < 400
     for _ in range(4):
         all_go(ledger)
@@ -274,7 +272,7 @@ def test_creators_and_dispatchers_at_once_leave_nobody_behind(ledger: Ledger):
 
     def create() -> list[Generation]:
         more = [new(batch_id=parent.batch_id, parent_id=parent.id)]
-        return [made for _ in range(15) for made in (*queued(ledger), *ledger.creation.create(more))]
+        return [made for _ in range(15) for made in (*queued(ledger), *ledger.generations.create(more))]
 
     def dispatch() -> list[Generation]:
         for _ in range(40):
@@ -315,7 +313,7 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
             changes.lock([made.id])
             settle_attempt(connection, claim.attempt_id, "rejected")
             assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
-            repeated = pool.submit(other.creation.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
+            repeated = pool.submit(other.generations.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
             eventually(is_waited_for, 30)
             changes.flush()
         assert repeated.result()[0].id == made.id
@@ -327,16 +325,16 @@ def test_what_is_held_and_belongs_to_an_account_without_room_keeps_no_other_of_i
     ledger: Ledger, clock: FakeClock
 ):
     (parent,) = queued(ledger)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
     child = new(parent_id=parent.id)
-    ledger.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
+    ledger.generations.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
     queued(ledger, 3)
     clock.advance(1)
     used = sum(totals(ledger).values())
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, Prices(EVERY, Caps(day=used)), ["default", "shop"])
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=used)), ["default", "shop"])
     clock.advance(1)
     # There is room in the budget now, and only at the account to which the first five may not go.
-    assert ledger.dispatching.dispatch(PROVIDER, Limits(rate=2, in_flight=10), Prices(EVERY), ["default"]) == 2
+    assert ledger.dispatch.run(PROVIDER, Limits(rate=2, in_flight=10), Prices(EVERY), ["default"]) == 2
 
 
 # --- any history ---
@@ -393,13 +391,13 @@ class History:
         child = new(parent_id=parent.id, batch_id=parent.batch_id, priority=parent.priority, depth=1)
         if self._one_of([True, False]):
             child = replace(child, request=replace(child.request, parent={"image_id": "i"}))
-        self._made += self._ledger.creation.create([child] * self._number(1, 6))
+        self._made += self._ledger.generations.create([child] * self._number(1, 6))
 
     def dispatch(self) -> None:
         account, rate, prices = self._one_of(ACCOUNTS), self._number(1, 4), self._prices()
         before = self._waiting(account, prices)
         self._turns.clear()
-        self._ledger.dispatching.dispatch(PROVIDER, Limits(rate, 10**6), prices, [account])
+        self._ledger.dispatch.run(PROVIDER, Limits(rate, 10**6), prices, [account])
         served = [(row.priority, row.batch_id or "") for row in self._flows_of(self._turns)]
         assert bool(served) == bool(before)
         self._fairness.look(before, served, self._waiting(account, prices))
@@ -412,19 +410,19 @@ class History:
             self._failed += [claim.generation.id for claim in claims]
 
     def retry(self) -> None:
-        self._ledger.deciding.retry(self._failed)
+        self._ledger.generations.retry(self._failed)
         self._failed.clear()
 
     def cancel(self) -> None:
         if self._made:
-            self._ledger.deciding.cancel([self._one_of(self._made).id])
+            self._ledger.generations.cancel([self._one_of(self._made).id])
 
     def block(self) -> None:
         """An account is empty: what no worker has taken is recalled. Then it is filled, sooner or later."""
         claims = self._ledger.submissions.claim(1, LEASE)
         self._ledger.submissions.record([Submitted(it.attempt_id, BLOCKED) for it in claims], POLL_AFTER)
         if self._one_of([True, False]):
-            self._ledger.deciding.resume(PROVIDER)
+            self._ledger.dispatch.resume_account(PROVIDER)
 
     def _prices(self) -> Prices | None:
         """None, a budget for so many more, or one for each batch."""
@@ -435,7 +433,7 @@ class History:
 
     def _waiting(self, account: str, prices: Prices | None) -> set[Flow]:
         """The flows of which something may go to this account now."""
-        if any(one.account == account for one in self._ledger.accounts.slowed()):
+        if any(one.account == account for one in self._ledger.dispatch.throttled_accounts()):
             return set()
         query = select(_g.priority, _g.batch_id).where(
             _g.state == State.QUEUED,

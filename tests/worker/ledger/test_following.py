@@ -19,8 +19,8 @@ from tests.factories import (
 )
 from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.ledger.creation import NewGeneration
-from worker.ledger.tables import events
+from worker.ledger.generations import NewGeneration
+from worker.ledger.schema import events
 
 
 def child(parent: Generation, action: str = "upscale1", **facts) -> NewGeneration:
@@ -38,24 +38,24 @@ def told(ledger: Ledger, name: str) -> list[str]:
 
 def follow(ledger: Ledger, generation_id: str, actions: tuple[str, ...] = ("upscale1",)) -> int:
     parent = one(ledger, generation_id)
-    return ledger.following.create(parent, [child(parent, action) for action in actions], [])
+    return ledger.generations.create_follow_ups(parent, [child(parent, action) for action in actions], [])
 
 
 def test_only_archived_generations_with_a_recipe_are_due(ledger: Ledger):
     archived(ledger, 2)
     (parent,) = archived(ledger, follow_up=("upscale1",))
     succeeded(ledger, follow_up=("upscale1",))
-    assert [generation.id for generation in ledger.following.due(10)] == [parent]
-    assert ledger.watching.due() == ["archive", "follow_up"]
+    assert [generation.id for generation in ledger.generations.due_follow_ups(10)] == [parent]
+    assert ledger.maintenance.due() == ["archive", "follow_up"]
 
 
 def test_follow_ups_are_created_and_the_parent_is_done(ledger: Ledger):
     (parent,) = archived(ledger, follow_up=("upscale:all",), batch="b")
     assert follow(ledger, parent, ("upscale1", "upscale2")) == 2
-    first, second = (one(ledger, generation_id) for generation_id in ledger.queries.story(parent).children)
+    first, second = (one(ledger, generation_id) for generation_id in ledger.generations.story(parent).children)
     assert (first.action, first.parent_id, first.depth, first.state) == ("upscale1", parent, 1, State.QUEUED)
     assert (second.action, second.batch_id) == ("upscale2", one(ledger, parent).batch_id)
-    assert ledger.following.due(10) == []
+    assert ledger.generations.due_follow_ups(10) == []
 
 
 def test_eight_at_once_create_them_once(ledger: Ledger):
@@ -63,32 +63,32 @@ def test_eight_at_once_create_them_once(ledger: Ledger):
     for parent in parents:
         created = at_once(*[lambda parent=parent: [follow(ledger, parent, ("upscale1", "upscale2"))]] * 8)
         assert sorted(flat(created)) == [0] * 7 + [2]
-        assert len(ledger.queries.story(parent).children) == 2
+        assert len(ledger.generations.story(parent).children) == 2
 
 
 def test_why_a_follow_up_is_missing_is_told(ledger: Ledger):
     (parent,) = archived(ledger, follow_up=("upscale9",))
-    assert ledger.following.create(one(ledger, parent), [], ["upscale9 is not offered"]) == 0
-    (event,) = [event for event in ledger.queries.story(parent).events if event.type == "follow_up.refused"]
+    assert ledger.generations.create_follow_ups(one(ledger, parent), [], ["upscale9 is not offered"]) == 0
+    (event,) = [event for event in ledger.generations.story(parent).events if event.type == "follow_up.refused"]
     assert event.payload == {"reason": "upscale9 is not offered"}
-    assert ledger.following.due(10) == []
+    assert ledger.generations.due_follow_ups(10) == []
 
 
 def test_a_batch_is_complete_when_its_last_generation_ends(ledger: Ledger):
     claims = submitted(ledger, 3, batch="b")
     batch_id = one(ledger, claims[0]).batch_id
-    ledger.outcomes.apply([failure(claims[0])])
-    ledger.outcomes.apply([success(claims[1])])
-    ledger.deciding.cancel([claims[2].generation.id])
-    ledger.archiving.record([all_stored(claim) for claim in ledger.archiving.claim(9, LEASE)])
+    ledger.generations.apply_outcomes([failure(claims[0])])
+    ledger.generations.apply_outcomes([success(claims[1])])
+    ledger.generations.cancel([claims[2].generation.id])
+    ledger.assets.record([all_stored(claim) for claim in ledger.assets.claim(9, LEASE)])
     assert told(ledger, "batch.completed") == []
-    ledger.outcomes.apply([failure(claims[2])])
+    ledger.generations.apply_outcomes([failure(claims[2])])
     assert told(ledger, "batch.completed") == [batch_id]
 
 
 def test_a_batch_of_which_everything_was_cancelled_is_complete(ledger: Ledger):
     made = queued(ledger, 3, batch="b")
-    ledger.deciding.cancel([generation.id for generation in made])
+    ledger.generations.cancel([generation.id for generation in made])
     assert told(ledger, "batch.completed") == [made[0].batch_id]
 
 
@@ -98,13 +98,13 @@ def test_a_batch_is_complete_after_its_follow_ups(ledger: Ledger):
     assert told(ledger, "batch.completed") == []
     follow(ledger, parent)
     assert told(ledger, "batch.completed") == []
-    ledger.deciding.cancel(ledger.queries.story(parent).children)
+    ledger.generations.cancel(ledger.generations.story(parent).children)
     assert told(ledger, "batch.completed") == [batch_id]
 
 
 def test_a_batch_is_complete_when_no_follow_up_can_be_created(ledger: Ledger):
     (parent,) = archived(ledger, batch="b", follow_up=("upscale9",))
-    ledger.following.create(one(ledger, parent), [], ["upscale9 is not offered"])
+    ledger.generations.create_follow_ups(one(ledger, parent), [], ["upscale9 is not offered"])
     assert told(ledger, "batch.completed") == [one(ledger, parent).batch_id]
 
 
@@ -112,30 +112,30 @@ def test_the_last_ones_of_a_batch_that_end_at_the_same_moment_complete_it_once(l
     """Each of their transactions sees the others as open still, unless the batch is locked first."""
     for _ in range(5):
         claims = submitted(ledger, 8, batch="b")
-        flat(at_once(*[lambda claim=claim: ledger.outcomes.apply([failure(claim)]) for claim in claims]))
+        flat(at_once(*[lambda claim=claim: ledger.generations.apply_outcomes([failure(claim)]) for claim in claims]))
     completed = told(ledger, "batch.completed")
     assert len(completed) == len(set(completed)) == 5
 
 
 def test_a_batch_that_a_person_reopens_is_complete_once_more(ledger: Ledger):
     first, second = submitted(ledger, 2, batch="b")
-    ledger.outcomes.apply([failure(first), failure(second)])
-    ledger.deciding.retry([first.generation.id])
+    ledger.generations.apply_outcomes([failure(first), failure(second)])
+    ledger.generations.retry([first.generation.id])
     assert len(told(ledger, "batch.completed")) == 1
-    ledger.deciding.cancel([first.generation.id])
+    ledger.generations.cancel([first.generation.id])
     assert len(told(ledger, "batch.completed")) == 2
 
 
 def test_a_late_success_does_not_complete_its_batch_again(ledger: Ledger):
     (claim,) = submitted(ledger, batch="b")
-    ledger.outcomes.apply([failure(claim)])
-    ledger.outcomes.apply([success(claim)])
-    ledger.archiving.record([all_stored(held) for held in ledger.archiving.claim(9, LEASE)])
+    ledger.generations.apply_outcomes([failure(claim)])
+    ledger.generations.apply_outcomes([success(claim)])
+    ledger.assets.record([all_stored(held) for held in ledger.assets.claim(9, LEASE)])
     assert one(ledger, claim).state is State.ARCHIVED
     assert len(told(ledger, "batch.completed")) == 1
 
 
 def test_generations_outside_of_batches_complete_none(ledger: Ledger):
     (claim,) = claimed(ledger)
-    ledger.outcomes.apply([replace(failure(claim), cause="poll")])
+    ledger.generations.apply_outcomes([replace(failure(claim), cause="poll")])
     assert told(ledger, "batch.completed") == []

@@ -9,20 +9,19 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from tasks.prune import bites
+from tasks.pruning import bites
 from tests.clock import FakeClock
 from tests.factories import LEASE, POLL_AFTER
 from tests.worker.ledger.purses import NO_CAP
 from worker.generation import GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Stored
-from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
-from worker.ledger.inbox import Delivery, StoredCallback
-from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
-from worker.ledger.sizes import ledger_size
-from worker.ledger.submissions import Submitted
+from worker.ledger.assets import Archived, Stored
+from worker.ledger.dispatch import Limits
+from worker.ledger.events import Handed
+from worker.ledger.generations import NewGeneration
+from worker.ledger.maintenance import ledger_size
+from worker.ledger.outcome import Delivery, News, StoredCallback
+from worker.ledger.submission import Submitted
 
 SHOP = "webhook:shop"
 COUNT = 400
@@ -63,20 +62,20 @@ def read(ledger: Ledger, callback: StoredCallback) -> News:
 
 def go_their_way(ledger: Ledger, count: int) -> None:
     """With key and price, two callbacks, four pictures each, and one subscriber who is told."""
-    ledger.notifying.register([SHOP])
+    ledger.events.register_subscribers([SHOP])
     prompt = "a lighthouse in the fog, number {}, cinematic, 35mm --ar 16:9"
     requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
     wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
-    ledger.creation.create(wanted, "lighthouses")
-    ledger.dispatching.dispatch("kie", Limits(10**6, 10**6), NO_CAP)
+    ledger.generations.create(wanted, "lighthouses")
+    ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)
     claims = ledger.submissions.claim(count, LEASE)
     assert len(claims) == count
     ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)
-    ledger.inbox.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
-    while found := ledger.inbox.claim(200, LEASE):
-        ledger.outcomes.apply([read(ledger, one) for one in found])
-    while lent := ledger.archiving.claim(100, LEASE):
-        ledger.archiving.record([
+    ledger.callbacks.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
+    while found := ledger.callbacks.claim(200, LEASE):
+        ledger.generations.apply_outcomes([read(ledger, one) for one in found])
+    while lent := ledger.assets.claim(100, LEASE):
+        ledger.assets.record([
             Archived(claim, tuple(
                 Stored(asset.index, f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
                        hashlib.sha256(f"{claim.generation.id}{asset.index}".encode()).hexdigest(), 1_500_000,
@@ -85,13 +84,15 @@ def go_their_way(ledger: Ledger, count: int) -> None:
             ), described=True)
             for claim in lent
         ])  # fmt: skip
-    (mine,) = ledger.notifying.claim([SHOP], 1, LEASE)
+    (mine,) = ledger.events.claim([SHOP], 1, LEASE)
     handed = None
-    while (event := ledger.notifying.step(mine, LEASE, handed)) or ledger.notifying.feed(mine, lambda _: True):
+    while (event := ledger.events.record_and_claim_next(mine, LEASE, handed)) or ledger.events.enqueue_new(
+        mine, lambda _: True
+    ):
         handed = Handed(event) if event else None
-    ledger.notifying.release(mine)
+    ledger.events.release(mine)
     # As the sweep does each second.
-    ledger.counting.fold()
+    ledger.maintenance.fold_counts()
 
 
 def compact(ledger: Ledger) -> int:
@@ -111,7 +112,7 @@ def compact(ledger: Ledger) -> int:
 def test_after_a_month_a_generation_with_four_pictures_is_small(ledger: Ledger, clock: FakeClock):
     empty = compact(ledger)
     go_their_way(ledger, COUNT)
-    assert ledger.queries.counts() == {"archived": COUNT}
+    assert ledger.generations.counts() == {"archived": COUNT}
     before = (compact(ledger) - empty) / COUNT
     clock.advance(days=40)
     for _ in bites(ledger, clock() - timedelta(days=30)):

@@ -8,28 +8,27 @@ from sqlalchemy import event
 
 from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, archived, failure, one, stored, submitted, succeeded
-from worker.ledger import Ledger, inventory
-from worker.ledger.archiving import Archived
-from worker.ledger.inventory import Extent
+from worker.ledger import Ledger
+from worker.ledger.assets import Archived, Extent, stored_assets
 
 
 def told(ledger: Ledger, extent: Extent) -> list[str]:
-    found = [asset.generation_id for page in ledger.inventory.pages(extent) for asset in page]
-    assert ledger.inventory.count(extent) == len(found)
+    found = [asset.generation_id for page in ledger.assets.stored_pages(extent) for asset in page]
+    assert ledger.assets.count_stored(extent) == len(found)
     return found
 
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "PAGE", 2)
+    monkeypatch.setattr(stored_assets, "PAGE", 2)
 
 
 def test_every_stored_asset_is_told_once_whatever_the_pages(ledger: Ledger):
     ids = archived(ledger, 5)
     succeeded(ledger, 2)
-    ledger.outcomes.apply([failure(claim) for claim in submitted(ledger)])
+    ledger.generations.apply_outcomes([failure(claim) for claim in submitted(ledger)])
     assert sorted(told(ledger, Extent())) == sorted(ids)
-    assert [len(page) for page in ledger.inventory.pages(Extent())] == [2, 2, 1]
+    assert [len(page) for page in ledger.assets.stored_pages(Extent())] == [2, 2, 1]
 
 
 def test_a_batch_and_a_time_narrow_it(ledger: Ledger, clock: FakeClock):
@@ -44,10 +43,10 @@ def test_a_batch_and_a_time_narrow_it(ledger: Ledger, clock: FakeClock):
 
 def test_a_sample_has_no_asset_twice_and_not_more_than_there_are(ledger: Ledger):
     ids = archived(ledger, 6)
-    some = [asset.generation_id for asset in ledger.inventory.sample(4)]
+    some = [asset.generation_id for asset in ledger.assets.sample_stored(4)]
     assert len(set(some)) == 4
     assert set(some) <= set(ids)
-    assert len(ledger.inventory.sample(100)) == 6
+    assert len(ledger.assets.sample_stored(100)) == 6
 
 
 def test_of_a_large_ledger_it_is_only_told_how_many_there_are_at_the_most(
@@ -55,36 +54,36 @@ def test_of_a_large_ledger_it_is_only_told_how_many_there_are_at_the_most(
 ):
     archived(ledger, 3)
     succeeded(ledger, 2)
-    assert ledger.inventory.count(Extent()) == 3
-    monkeypatch.setattr(inventory, "_COUNTED", 4)
-    assert ledger.inventory.count(Extent()) == 5
+    assert ledger.assets.count_stored(Extent()) == 3
+    monkeypatch.setattr(stored_assets, "_COUNTED", 4)
+    assert ledger.assets.count_stored(Extent()) == 5
 
 
 def test_a_sample_of_a_ledger_in_which_little_is_stored_is_whole(ledger: Ledger):
     (stored_one,) = archived(ledger)
     succeeded(ledger, 30)
     for _ in range(5):
-        assert [asset.generation_id for asset in ledger.inventory.sample(2)] == [stored_one]
+        assert [asset.generation_id for asset in ledger.assets.sample_stored(2)] == [stored_one]
 
 
 def test_the_first_copy_of_some_bytes_is_found_and_nothing_that_is_not_stored(ledger: Ledger):
-    assert ledger.inventory.first_copy("ab" * 32) is None
+    assert ledger.assets.first_copy("ab" * 32) is None
     for number in range(3):
-        (claim,) = (succeeded(ledger), ledger.archiving.claim(1, LEASE))[1]
+        (claim,) = (succeeded(ledger), ledger.assets.claim(1, LEASE))[1]
         result = replace(stored(), key=f"pictures/{number}.png")
-        ledger.archiving.record([Archived(claim, (result,), described=True)])
-    copy = ledger.inventory.first_copy("ab" * 32)
+        ledger.assets.record([Archived(claim, (result,), described=True)])
+    copy = ledger.assets.first_copy("ab" * 32)
     assert copy is not None
     assert (copy.key, copy.bytes, copy.content_type) == ("pictures/0.png", 1234, "image/png")
-    assert ledger.inventory.first_copy("cd" * 32) is None
-    assert ledger.inventory.known(["pictures/1.png", "pictures/9.png"]) == {"pictures/1.png"}
+    assert ledger.assets.first_copy("cd" * 32) is None
+    assert ledger.assets.known_keys(["pictures/1.png", "pictures/9.png"]) == {"pictures/1.png"}
 
 
 def test_any_number_of_keys_is_looked_up_in_one_pass(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(inventory, "_KEYS_PAGE", 2)
+    monkeypatch.setattr(stored_assets, "_KEYS_PAGE", 2)
     for number in range(5):
-        (claim,) = (succeeded(ledger), ledger.archiving.claim(1, LEASE))[1]
-        ledger.archiving.record([Archived(claim, (replace(stored(), key=f"pictures/{number}.png"),), described=True)])
+        (claim,) = (succeeded(ledger), ledger.assets.claim(1, LEASE))[1]
+        ledger.assets.record([Archived(claim, (replace(stored(), key=f"pictures/{number}.png"),), described=True)])
     succeeded(ledger)
     reads: list[str] = []
 
@@ -92,7 +91,7 @@ def test_any_number_of_keys_is_looked_up_in_one_pass(ledger: Ledger, monkeypatch
         reads.extend([statement] if statement.startswith("SELECT") else [])
 
     event.listen(ledger.database.engine, "before_cursor_execute", note)
-    known = ledger.inventory.known([f"pictures/{number}.png" for number in range(3, 12_000)])
+    known = ledger.assets.known_keys([f"pictures/{number}.png" for number in range(3, 12_000)])
     event.remove(ledger.database.engine, "before_cursor_execute", note)
     assert known == {"pictures/3.png", "pictures/4.png"}
     assert len(reads) == 4
@@ -102,16 +101,16 @@ def test_what_is_on_its_way_is_told_with_the_name_of_its_batch(ledger: Ledger):
     archived(ledger, 2, batch="done")
     waiting = {claim.generation.id for claim in succeeded(ledger, 3, batch="cats")}
     (alone,) = succeeded(ledger)
-    found = {generation.id: batch for generation, batch in ledger.inventory.unfinished()}
+    found = {generation.id: batch for generation, batch in ledger.assets.being_archived()}
     assert found == dict.fromkeys(waiting, "cats") | {alone.generation.id: None}
-    assert ledger.inventory.existing([*waiting, "gen_0"]) == waiting
+    assert ledger.assets.existing_generations([*waiting, "gen_0"]) == waiting
 
 
 def test_a_repair_is_in_the_history(ledger: Ledger):
     (generation_id,) = archived(ledger)
-    (asset,) = ledger.inventory.sample(1)
-    ledger.inventory.note_repair(asset, "missing")
-    event = ledger.queries.story(generation_id).events[-1]
+    (asset,) = ledger.assets.sample_stored(1)
+    ledger.assets.note_repair(asset, "missing")
+    event = ledger.generations.story(generation_id).events[-1]
     assert (event.type, event.payload) == (
         "asset.repaired",
         {"index": 0, "key": "pictures/0.png", "found": "missing"},

@@ -23,7 +23,7 @@ from tests.worker.ledger import holding
 from tests.worker.ledger.world import STEPS, World
 from worker.ledger import Ledger
 from worker.ledger.flows import find_strays
-from worker.ledger.tables import ANY_ACCOUNT, metadata
+from worker.ledger.schema import ANY_ACCOUNT, metadata
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
@@ -79,7 +79,9 @@ class OnPostgresql(Machine):
 def same_names_each_time() -> Iterator[None]:
     """The same example must take the same course each time, and the random part of an id decides who goes first."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.ledger.creation.new_id", lambda prefix, _: f"{prefix}_{next(Machine.numbers):09}")
+        patch.setattr(
+            "worker.ledger.generations.creation.new_id", lambda prefix, _: f"{prefix}_{next(Machine.numbers):09}"
+        )
         yield
 
 

@@ -13,21 +13,21 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, one, queued, state_of, success
 from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
 from tests.worker.ledger.test_plans import plans
-from worker.budget_days import read_zone
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation, State
-from worker.ledger import Ledger, money
-from worker.ledger.creation import NewGeneration
-from worker.ledger.dispatching import Limits
-from worker.ledger.money_tables import COUNTED
-from worker.ledger.spending import By
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision, Person
-from worker.prices import MILLION, Caps, Prices, Rule
+from worker.ledger import Ledger
+from worker.ledger.budget import By
+from worker.ledger.changes import Person
+from worker.ledger.dispatch import Limits, budgeted
+from worker.ledger.generations import NewGeneration
+from worker.ledger.schema import COUNTED
+from worker.ledger.submission import Claim, Decision, Submitted
+from worker.pricing.budget_days import read_zone
+from worker.pricing.prices import MILLION, Caps, Prices, Rule
 
 
 def go(ledger: Ledger, prices: Prices | None = NO_CAP, provider: str = PROVIDER, limits: Limits = PLENTY) -> int:
-    return ledger.dispatching.dispatch(provider, limits, prices)
+    return ledger.dispatch.run(provider, limits, prices)
 
 
 def claims(ledger: Ledger) -> list[Claim]:
@@ -88,25 +88,25 @@ def test_the_answer_to_the_submission_settles_it(ledger: Ledger, result: str | P
 
 def test_success_is_spent_and_failure_is_given_back(ledger: Ledger):
     first, second, third = sent(ledger, 3)
-    ledger.outcomes.apply([success(first), success(first), failure(second), failure(second)])
+    ledger.generations.apply_outcomes([success(first), success(first), failure(second), failure(second)])
     assert totals(ledger) == {"spent": 1, "released": 1, "reserved": 1}
-    ledger.outcomes.apply([success(third)])
+    ledger.generations.apply_outcomes([success(third)])
     assert totals(ledger) == {"spent": 2, "released": 1}
 
 
 def test_what_is_cancelled_before_it_was_sent_is_given_back(ledger: Ledger):
     (generation,) = queued(ledger)
     go(ledger)
-    ledger.deciding.cancel([generation.id])
+    ledger.generations.cancel([generation.id])
     assert totals(ledger) == {"released": 1}
 
 
 def test_the_submission_of_a_dead_worker_is_possible_until_its_callback_comes(ledger: Ledger, clock: FakeClock):
     (claim,) = sent(ledger)
     clock.advance(hours=1)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     assert totals(ledger) == {"possible": 1}
-    ledger.outcomes.apply([success(claim)])
+    ledger.generations.apply_outcomes([success(claim)])
     assert totals(ledger) == {"spent": 1}
 
 
@@ -126,9 +126,9 @@ def test_a_person_who_submits_again_reserves_again_and_the_first_stays_possible(
     go(ledger, THREE_A_DAY)
     assert totals(ledger) == {"possible": 1, "reserved": 1}
     (second,) = claims(ledger)
-    ledger.outcomes.apply([success(second)])
+    ledger.generations.apply_outcomes([success(second)])
     assert totals(ledger) == {"possible": 1, "spent": 1}
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     assert totals(ledger) == {"spent": 2}
     assert [event.type for event in events(ledger)].count("generation.paid_twice") == 1
 
@@ -140,7 +140,7 @@ def test_a_person_who_submits_again_reserves_again_and_the_first_stays_possible(
 def test_what_a_person_finds_out_settles_it(ledger: Ledger, decision: Decision, state: str):
     (claim,) = sent(ledger)
     reply(ledger, claim, UNCLEAR)
-    ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+    ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
     assert totals(ledger) == {state: 1}
 
 
@@ -149,7 +149,7 @@ def test_a_late_success_of_the_first_gives_back_what_the_second_has_reserved(led
     reply(ledger, first, UNCLEAR)
     submit_again(ledger, first)
     go(ledger)
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     assert totals(ledger) == {"spent": 1, "released": 1}
 
 
@@ -170,17 +170,17 @@ def test_the_second_is_settled_although_the_first_has_succeeded_meanwhile(
     submit_again(ledger, first)
     go(ledger)
     (second,) = claims(ledger)
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     reply(ledger, second, result)
     assert totals(ledger) == after
 
 
 def test_a_success_after_failure_is_booked_beyond_the_cap_and_told(ledger: Ledger):
     lost, *_ = sent(ledger, 3, THREE_A_DAY)
-    ledger.outcomes.apply([failure(lost)])
+    ledger.generations.apply_outcomes([failure(lost)])
     queued(ledger)
     assert go(ledger, THREE_A_DAY) == 1
-    ledger.outcomes.apply([success(lost)])
+    ledger.generations.apply_outcomes([success(lost)])
     assert totals(ledger) == {"reserved": 3, "late": 1}
     (told,) = [event for event in events(ledger) if event.type == "budget.late_charge"]
     assert (told.generation_id, told.payload) == (lost.generation.id, {"amount": "0.000001", "day": "2026-11-21"})
@@ -192,7 +192,7 @@ def test_a_full_budget_stops_what_does_not_fit_and_says_why(ledger: Ledger):
     queued(ledger, 5)
     assert go(ledger, THREE_A_DAY) == 3
     assert go(ledger, THREE_A_DAY) == 0
-    waiting = [generation for generation in ledger.queries.page() if generation.reason == "budget"]
+    waiting = [generation for generation in ledger.generations.page() if generation.reason == "budget"]
     assert [generation.state for generation in waiting] == [State.QUEUED] * 2
     assert waiting[0].message == (
         "the budget of today has no room: 0.000003 USD of 0.000003 USD are spent or reserved, and this costs "
@@ -224,7 +224,7 @@ def test_others_go_on_while_one_batch_waits(ledger: Ledger):
     """Also behind very many of it."""
     prices = Prices(EVERY, Caps(batches={"big": 2}))
     limits = Limits(rate=10_000, in_flight=10)
-    ledger.creation.create([new(priority=5) for _ in range(1300)], "big")
+    ledger.generations.create([new(priority=5) for _ in range(1300)], "big")
     queued(ledger, 3, batch="small")
     queued(ledger)
     assert go(ledger, prices, limits=limits) == 6
@@ -254,8 +254,8 @@ def test_what_is_given_back_lets_the_next_go(ledger: Ledger, caps: Caps):
     waiting = queued(ledger, 6, batch="b")
     assert go(ledger, prices) == 3
     first, second, third = claims(ledger)
-    assert ledger.watching.is_due("dispatch")
-    ledger.outcomes.apply([failure(first), failure(second), success(third)])
+    assert ledger.maintenance.is_due("dispatch")
+    ledger.generations.apply_outcomes([failure(first), failure(second), success(third)])
     assert go(ledger, prices) == 2
     assert [claim.generation.id for claim in claims(ledger)] == [one.id for one in waiting[3:5]]
     found = one(ledger, waiting[3])
@@ -270,7 +270,7 @@ def test_a_new_day_and_a_higher_cap_make_room_in_order_of_priority(ledger: Ledge
     first = [claim.generation.id for claim in claims(ledger)]
     assert go(ledger, Prices(EVERY, Caps(day=4))) == 1
     clock.advance(hours=24)
-    assert ledger.watching.due() == ["dispatch", "submit"]
+    assert ledger.maintenance.due() == ["dispatch", "submit"]
     assert go(ledger, THREE_A_DAY) == 3
     assert len(held(ledger)) == 1
     assert state_of(ledger, urgent) is State.QUEUED
@@ -295,7 +295,7 @@ def test_without_prices_what_was_held_goes(ledger: Ledger):
 
 
 def test_very_many_that_were_held_come_back_a_few_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(money, "_MOST_BACK", 4)
+    monkeypatch.setattr(budgeted, "_MOST_BACK", 4)
     queued(ledger, 15)
     assert go(ledger, Prices(EVERY, Caps(day=1))) == 1
     went: list[int] = []
@@ -318,16 +318,16 @@ def test_very_many_that_were_held_come_back_a_few_at_a_time(ledger: Ledger, monk
 def test_what_was_reserved_is_settled_when_there_are_no_prices_any_more(ledger: Ledger):
     first, second = sent(ledger, 2)
     go(ledger, None)
-    ledger.outcomes.apply([success(first), failure(second)])
+    ledger.generations.apply_outcomes([success(first), failure(second)])
     assert totals(ledger) == {"spent": 1, "released": 1}
 
 
 def test_a_success_after_failure_is_booked_although_the_second_try_costs_nothing(ledger: Ledger):
     (claim,) = sent(ledger)
-    ledger.outcomes.apply([failure(claim)])
+    ledger.generations.apply_outcomes([failure(claim)])
     submit_again(ledger, claim)
     assert go(ledger, Prices()) == 1
-    ledger.outcomes.apply([success(claim)])
+    ledger.generations.apply_outcomes([success(claim)])
     assert (totals(ledger)["late"], totals(ledger).get("reserved", 0)) == (1, 0)
 
 
@@ -336,7 +336,7 @@ def test_what_was_taken_back_and_costs_nothing_now_reserves_nothing(ledger: Ledg
     assert go(ledger) == 2
     (claim,) = ledger.submissions.claim(1, LEASE)
     reply(ledger, claim, NotTaken("slower", code="busy", status=429))
-    ledger.deciding.cancel([claim.generation.id])
+    ledger.generations.cancel([claim.generation.id])
     clock.advance(minutes=5)
     assert go(ledger, Prices()) == 1
     assert {one.generation.id for one in claims(ledger)} == {first.id, second.id} - {claim.generation.id}
@@ -351,11 +351,11 @@ def test_the_day_of_a_cap_is_that_of_its_zone(ledger: Ledger, clock: FakeClock):
     assert go(ledger, prices) == 3
     clock.advance(hours=24, minutes=59, seconds=59)
     assert go(ledger, prices) == 0
-    (day,) = ledger.spending.standings(prices)
+    (day,) = ledger.budgets.standings(prices)
     assert (day.used, day.waiting) == (3, 2)
     clock.advance(1)
     assert go(ledger, prices) == 2
-    assert [row.key for row in ledger.spending.totals(By.DAY, date(2026, 10, 25))] == ["2026-10-25", "2026-10-26"]
+    assert [row.key for row in ledger.budgets.totals(By.DAY, date(2026, 10, 25))] == ["2026-10-25", "2026-10-26"]
 
 
 @pytest.mark.parametrize("zones", [("UTC", "Pacific/Auckland"), ("Pacific/Auckland", "UTC")])
@@ -365,12 +365,12 @@ def test_another_zone_neither_loses_nor_repeats_what_is_reserved(ledger: Ledger,
     queued(ledger, 8)
     assert go(ledger, before) == 3
     first, second, third = claims(ledger)
-    ledger.outcomes.apply([success(first), failure(second)])
+    ledger.generations.apply_outcomes([success(first), failure(second)])
     assert go(ledger, after) == 3
     assert totals(ledger) == {"spent": 1, "released": 1, "reserved": 4}
     # And back: what was given back has room on its own day.
     assert go(ledger, before) == 1
-    ledger.outcomes.apply([success(third)])
+    ledger.generations.apply_outcomes([success(third)])
     assert totals(ledger) == {"spent": 2, "released": 1, "reserved": 4}
 
 
@@ -378,9 +378,9 @@ def test_a_held_generation_can_be_cancelled(ledger: Ledger):
     queued(ledger, 4)
     go(ledger, THREE_A_DAY)
     (waiting,) = held(ledger)
-    assert ledger.deciding.cancel([waiting]) == {waiting: State.CANCELLED}
+    assert ledger.generations.cancel([waiting]) == {waiting: State.CANCELLED}
     assert held(ledger) == []
-    assert not ledger.watching.is_due("dispatch")
+    assert not ledger.maintenance.is_due("dispatch")
 
 
 def test_a_pause_and_the_rate_hold_as_before(ledger: Ledger, clock: FakeClock):
@@ -400,7 +400,7 @@ def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
         GenerationRequest(Operation.IMAGINE, "a fox --turbo"),
         GenerationRequest(Operation.IMAGINE, "a fox", {"version": "niji 6"}),
     ]
-    ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
+    ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4321}
 
@@ -414,12 +414,12 @@ def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_writte
         GenerationRequest(Operation.IMAGINE, "a fox --hd --v 8"),
         GenerationRequest(Operation.IMAGINE, "a fox --q 4", options),
     ]
-    made = ledger.creation.create([NewGeneration(PROVIDER, request) for request in requests])
+    made = ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE generations SET extras = NULL WHERE id <> :id"), {"id": made[0].id})
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4 + 4 + 16}
-    (assumed,) = ledger.spending.assumed(ledger.database.clock().date())
+    (assumed,) = ledger.budgets.assumed(ledger.database.clock().date())
     assert (assumed.provider, assumed.extras, assumed.amount) == (PROVIDER, ("quality=4",), 16)
 
 
@@ -429,10 +429,10 @@ def test_what_is_held_is_found_through_its_own_index_and_settled_through_keys(le
     (first, *_) = claims(ledger)
 
     def all_of_it(ledger: Ledger) -> None:
-        ledger.outcomes.apply([failure(first)])
+        ledger.generations.apply_outcomes([failure(first)])
         queued(ledger)
         go(ledger, THREE_A_DAY)
-        ledger.watching.is_due("dispatch")
+        ledger.maintenance.is_due("dispatch")
 
     seen = plans(ledger, all_of_it)
     assert {"ix_generations_held", "ix_generations_waiting", "ix_attempts_generation"} <= set(

@@ -22,13 +22,12 @@ from tests.worker.ledger.purses import submit_again, totals
 from worker.errors import NotTaken, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
-from worker.ledger.money import _Purse
-from worker.ledger.money_tables import LATE, RELEASED, SPENT, budgets, charges
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import attempts, batches, metadata
-from worker.ledger.unclear import Decision, Person
-from worker.prices import Caps, Prices, Rule
+from worker.ledger.budget import Purse
+from worker.ledger.changes import Person
+from worker.ledger.dispatch import Limits
+from worker.ledger.schema import LATE, RELEASED, SPENT, attempts, batches, budgets, charges, metadata
+from worker.ledger.submission import Claim, Decision, Submitted
+from worker.pricing.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")
 RULES = (Rule(1), Rule(2, speed="turbo"), Rule(0, provider="kie", operation="imagine", speed="relax"))
@@ -90,11 +89,11 @@ class Money(RuleBasedStateMachine):
     )
     def create(self, number: int, batch: str | None, provider: str, speed: dict[str, str], priority: int) -> None:
         wanted = [new(provider=provider, options=speed, priority=priority) for _ in range(number)]
-        self.ids += [generation.id for generation in self.ledger.creation.create(wanted, batch)]
+        self.ids += [generation.id for generation in self.ledger.generations.create(wanted, batch)]
 
     @rule(provider=st.sampled_from(PROVIDERS), prices=st.sampled_from([PRICES[0], PRICES[0], PRICES[0], PRICES[1]]))
     def dispatch(self, provider: str, prices: Prices) -> None:
-        self.ledger.dispatching.dispatch(provider, ROOM, prices)
+        self.ledger.dispatch.run(provider, ROOM, prices)
 
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
@@ -110,23 +109,23 @@ class Money(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), word=WORDS, times=st.integers(1, 2))
     def hear(self, data: Any, word: Any, times: int) -> None:
-        self.ledger.outcomes.apply([word(data.draw(st.sampled_from(self.claims)))] * times)
+        self.ledger.generations.apply_outcomes([word(data.draw(st.sampled_from(self.claims)))] * times)
 
     @rule(seconds=st.sampled_from([1, 121, 3600, 43_200]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.ledger.submissions.expire()
+        self.ledger.submissions.mark_lost_unconfirmed()
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data())
     def cancel(self, data: Any) -> None:
-        self.ledger.deciding.cancel([data.draw(st.sampled_from(self.ids))])
+        self.ledger.generations.cancel([data.draw(st.sampled_from(self.ids))])
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
     def a_person_submits_again(self, data: Any) -> None:
         claim = data.draw(st.sampled_from(self.claims))
-        state = self.ledger.queries.get([claim.generation.id])[0].state
+        state = self.ledger.generations.get([claim.generation.id])[0].state
         if state in {State.FAILED, State.UNCONFIRMED}:
             submit_again(self.ledger, claim)
 
@@ -134,8 +133,8 @@ class Money(RuleBasedStateMachine):
     @rule(data=st.data(), decision=st.sampled_from([Decision.CHARGED, Decision.NOT_CHARGED]))
     def a_person_finds_out(self, data: Any, decision: Decision) -> None:
         claim = data.draw(st.sampled_from(self.claims))
-        if self.ledger.queries.get([claim.generation.id])[0].state is State.UNCONFIRMED:
-            self.ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
+        if self.ledger.generations.get([claim.generation.id])[0].state is State.UNCONFIRMED:
+            self.ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
 
     @invariant()
     def no_cap_is_exceeded_and_nothing_is_counted_wrong(self) -> None:
@@ -154,7 +153,7 @@ def one_ledger(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module", autouse=True)
 def the_same_ids_each_time() -> Iterator[None]:
     """The same example must take the same course, and the random part of an id decides who goes first."""
-    random_id = "worker.ledger.creation.new_id"
+    random_id = "worker.ledger.generations.creation.new_id"
     with pytest.MonkeyPatch.context() as patch:
         Money.numbers = count()
         patch.setattr(random_id, lambda prefix, _: f"{prefix}_{next(Money.numbers):09}")
@@ -170,11 +169,11 @@ def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):
     for name in ("b1", "b2", None):
         for provider in PROVIDERS:
             speeds = ({}, {"speed": "turbo"}, {"speed": "relax"})
-            ledger.creation.create([new(provider=provider, options=speed) for speed in speeds * 4], name)
+            ledger.generations.create([new(provider=provider, options=speed) for speed in speeds * 4], name)
 
     def dispatcher(provider: str) -> list[Claim]:
         for _ in range(15):
-            ledger.dispatching.dispatch(provider, Limits(10_000, 10_000), PRICES[0])
+            ledger.dispatch.run(provider, Limits(10_000, 10_000), PRICES[0])
             check_caps(ledger)
         return []
 
@@ -188,13 +187,13 @@ def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):
                 answer = dice.choice([task, *ANSWERS])
                 ledger.submissions.record([Submitted(claim.attempt_id, answer)], POLL_AFTER)
             said = [dice.choice([success, failure, failure])(claim) for claim in dice.sample(mine, min(4, len(mine)))]
-            ledger.outcomes.apply(said)
+            ledger.generations.apply_outcomes(said)
             check_caps(ledger)
         return mine
 
     def person() -> list[Claim]:
-        for generation in ledger.queries.page(limit=20):
-            ledger.deciding.cancel([generation.id])
+        for generation in ledger.generations.page(limit=20):
+            ledger.generations.cancel([generation.id])
         return []
 
     def check_caps(ledger: Ledger) -> None:
@@ -215,19 +214,19 @@ def test_two_dispatchers_never_look_into_one_budget_at_the_same_moment(
     """Both would see the last of it, and both would take it."""
     ledger = Ledger(postgresql_url, clock)
     prices = Prices((Rule(1),), Caps(day=3))
-    ledger.creation.create([new(provider=provider) for provider in PROVIDERS])
+    ledger.generations.create([new(provider=provider) for provider in PROVIDERS])
     for provider in PROVIDERS:
-        ledger.dispatching.dispatch(provider, ROOM, prices)
-    ledger.creation.create([new(provider=provider) for provider in PROVIDERS])
+        ledger.dispatch.run(provider, ROOM, prices)
+    ledger.generations.create([new(provider=provider) for provider in PROVIDERS])
     both_have_looked = Barrier(2)
-    look = _Purse.open
+    look = Purse.open
 
-    def slowly(self: _Purse, *arguments: Any, **how: Any) -> None:
+    def slowly(self: Purse, *arguments: Any, **how: Any) -> None:
         look(self, *arguments, **how)
         with suppress(BrokenBarrierError):
             both_have_looked.wait(0.5)
 
-    monkeypatch.setattr(_Purse, "open", slowly)
-    went = at_once(*(lambda name=name: ledger.dispatching.dispatch(name, ROOM, prices) for name in PROVIDERS))
+    monkeypatch.setattr(Purse, "open", slowly)
+    went = at_once(*(lambda name=name: ledger.dispatch.run(name, ROOM, prices) for name in PROVIDERS))
     assert sorted(went) == [0, 1]
     ledger.close()

@@ -14,8 +14,8 @@ from tests.clock import FakeClock
 from tests.factories import archived, at_once, flat
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
-from worker.ledger.notifying import FIRST_LOOK, WAITS, EventDelivery, Handed, NotifyClaim, pause_after, retry_wait
-from worker.ledger.troubled import Troubled
+from worker.ledger.events import WAITS, EventDelivery, Handed, NotifyClaim, Troubled
+from worker.ledger.events.deliveries import FIRST_LOOK, pause_after, retry_wait
 
 LEASE = timedelta(seconds=45)
 REFUSED = "it answers with HTTP 503"
@@ -31,7 +31,7 @@ def happen(ledger: Ledger, *types: str) -> None:
 
 
 def claim(ledger: Ledger, *names: str) -> list[NotifyClaim]:
-    return ledger.notifying.claim(names or ("a", "b"), 8, LEASE)
+    return ledger.events.claim(names or ("a", "b"), 8, LEASE)
 
 
 def deliver(
@@ -44,13 +44,13 @@ def deliver(
     tried: list[EventDelivery] = []
     handed = None
     while True:
-        delivery = ledger.notifying.step(mine, LEASE, handed)
+        delivery = ledger.events.record_and_claim_next(mine, LEASE, handed)
         handed = None
         if delivery is not None:
             tried.append(delivery)
             handed = Handed(delivery, take(delivery))
-        elif not ledger.notifying.feed(mine, wanted):
-            ledger.notifying.release(mine)
+        elif not ledger.events.enqueue_new(mine, wanted):
+            ledger.events.release(mine)
             return tried
 
 
@@ -61,7 +61,7 @@ def deliver_all(ledger: Ledger, **how) -> list[str]:
 @pytest.fixture
 def ledger(ledger: Ledger) -> Ledger:
     """With one subscriber, `a`."""
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     return ledger
 
 
@@ -90,34 +90,34 @@ def test_a_delivery_tells_the_event_and_its_generation(ledger: Ledger):
 
 
 def test_work_is_due_exactly_while_there_is_some(ledger: Ledger, clock: FakeClock):
-    assert "notify" not in ledger.watching.due()
+    assert "notify" not in ledger.maintenance.due()
     happen(ledger, "one")
-    assert ledger.watching.is_due("notify")
+    assert ledger.maintenance.is_due("notify")
     (mine,) = claim(ledger)
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
     deliver(ledger, mine, lambda _: REFUSED)
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
     clock.advance(5)
-    assert ledger.watching.is_due("notify")
+    assert ledger.maintenance.is_due("notify")
     assert deliver_all(ledger) == ["one"]
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
 
 
 def test_without_subscribers_there_is_never_anything_due(ledger: Ledger):
-    ledger.notifying.register([])
+    ledger.events.register_subscribers([])
     happen(ledger, "one")
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
     assert claim(ledger) == []
 
 
 def test_what_is_not_wanted_is_passed_over(ledger: Ledger):
     happen(ledger, "asset.archived", "generation.failed", "batch.completed")
     assert deliver_all(ledger, wanted=lambda kind: kind.startswith("generation.")) == ["generation.failed"]
-    assert not ledger.watching.is_due("notify")
+    assert not ledger.maintenance.is_due("notify")
 
 
 def test_every_subscriber_gets_everything_at_its_own_pace(ledger: Ledger):
-    ledger.notifying.register(["a", "b"])
+    ledger.events.register_subscribers(["a", "b"])
     happen(ledger, "one", "two")
     first, second = claim(ledger)
     assert [one.type for one in deliver(ledger, first, lambda _: REFUSED)] == ["one"]
@@ -126,20 +126,20 @@ def test_every_subscriber_gets_everything_at_its_own_pace(ledger: Ledger):
 
 def test_one_worker_at_a_time_delivers_to_a_subscriber(ledger: Ledger):
     names = list("abcdefgh")
-    ledger.notifying.register(names)
+    ledger.events.register_subscribers(names)
     happen(ledger, "one")
     for _ in range(10):
-        claims = flat(at_once(*[lambda: ledger.notifying.claim(names, 8, LEASE)] * 4))
+        claims = flat(at_once(*[lambda: ledger.events.claim(names, 8, LEASE)] * 4))
         assert sorted(one.subscriber for one in claims) == names
         for one in claims:
-            ledger.notifying.release(one)
+            ledger.events.release(one)
 
 
 def test_what_a_dead_worker_had_in_hand_is_delivered_again(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one", "two")
     (lost,) = claim(ledger)
-    ledger.notifying.feed(lost, lambda _: True)
-    in_hand = ledger.notifying.step(lost, LEASE)
+    ledger.events.enqueue_new(lost, lambda _: True)
+    in_hand = ledger.events.record_and_claim_next(lost, LEASE)
     assert in_hand is not None
     assert claim(ledger) == []
     clock.advance(46)
@@ -151,14 +151,14 @@ def test_what_a_dead_worker_had_in_hand_is_delivered_again(ledger: Ledger, clock
 def test_who_lost_the_lease_takes_nothing_more_and_spoils_nothing(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one", "two", "three")
     (late,) = claim(ledger)
-    ledger.notifying.feed(late, lambda _: True)
-    one = ledger.notifying.step(late, LEASE)
+    ledger.events.enqueue_new(late, lambda _: True)
+    one = ledger.events.record_and_claim_next(late, LEASE)
     assert one is not None
     clock.advance(46)
     (mine,) = claim(ledger)
-    assert ledger.notifying.step(late, LEASE, Handed(one, REFUSED)) is None
-    assert ledger.notifying.feed(late, lambda _: True) == 0
-    ledger.notifying.release(late)
+    assert ledger.events.record_and_claim_next(late, LEASE, Handed(one, REFUSED)) is None
+    assert ledger.events.enqueue_new(late, lambda _: True) == 0
+    ledger.events.release(late)
     assert claim(ledger) == []
     assert [again.type for again in deliver(ledger, mine)] == ["one", "two", "three"]
 
@@ -166,12 +166,12 @@ def test_who_lost_the_lease_takes_nothing_more_and_spoils_nothing(ledger: Ledger
 def test_what_was_taken_is_noted_even_when_the_lease_is_lost(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one", "two")
     (late,) = claim(ledger)
-    ledger.notifying.feed(late, lambda _: True)
-    one = ledger.notifying.step(late, LEASE)
+    ledger.events.enqueue_new(late, lambda _: True)
+    one = ledger.events.record_and_claim_next(late, LEASE)
     assert one is not None
     clock.advance(46)
     (mine,) = claim(ledger)
-    assert ledger.notifying.step(late, LEASE, Handed(one)) is None
+    assert ledger.events.record_and_claim_next(late, LEASE, Handed(one)) is None
     assert [again.type for again in deliver(ledger, mine)] == ["two"]
 
 
@@ -188,7 +188,7 @@ def test_after_a_failure_the_subscriber_is_left_alone_then_tried_in_order(ledger
 def test_failures_in_a_row_make_the_pause_longer_and_a_success_makes_it_short_again(ledger: Ledger, clock: FakeClock):
     def pause() -> float:
         began = clock.now
-        while not ledger.watching.is_due("notify"):
+        while not ledger.maintenance.is_due("notify"):
             clock.advance(1)
         return (clock.now - began).total_seconds()
 
@@ -219,7 +219,7 @@ def test_an_event_that_is_never_taken_holds_up_the_others_for_seconds_only(ledge
 
 def test_a_subscriber_that_is_away_for_hours_costs_few_tries_and_misses_nothing(sqlite_url: str, clock: FakeClock):
     ledger = Ledger(sqlite_url, clock)
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     happen(ledger, *(f"event-{number}" for number in range(50)))
     began, tries = clock.now, 0
     while clock.now - began < timedelta(hours=6):
@@ -239,62 +239,62 @@ def test_after_ten_tries_it_is_a_dead_letter_with_the_last_reason(ledger: Ledger
     for wait in WAITS:
         assert deliver_all(ledger, take=lambda _: REFUSED) == ["one"]
         clock.advance(wait.total_seconds() - 1)
-        assert not ledger.watching.is_due("notify")
+        assert not ledger.maintenance.is_due("notify")
         clock.advance(1)
-    assert ledger.dead_letters.events(1) == []
+    assert ledger.events.dead(1) == []
     assert deliver_all(ledger, take=lambda _: REFUSED) == ["one"]
-    (letter,) = ledger.dead_letters.events(1)
+    (letter,) = ledger.events.dead(1)
     assert (letter.subscriber, letter.type, letter.tries, letter.error) == ("a", "one", 10, REFUSED)
     clock.advance(hours=48)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_who_wants_no_more_is_not_tried_again(ledger: Ledger):
     happen(ledger, "one")
     (mine,) = claim(ledger)
-    ledger.notifying.feed(mine, lambda _: True)
-    delivery = ledger.notifying.step(mine, LEASE)
+    ledger.events.enqueue_new(mine, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.notifying.step(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
-    assert [letter.tries for letter in ledger.dead_letters.events(1)] == [1]
+    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
+    assert [letter.tries for letter in ledger.events.dead(1)] == [1]
 
 
 def test_an_event_that_ends_its_worker_each_time_is_given_up_as_well(ledger: Ledger, clock: FakeClock):
     happen(ledger, "deadly", "one")
     for _ in range(11):
         (mine,) = claim(ledger)
-        ledger.notifying.feed(mine, lambda _: True)
-        delivery = ledger.notifying.step(mine, LEASE)
+        ledger.events.enqueue_new(mine, lambda _: True)
+        delivery = ledger.events.record_and_claim_next(mine, LEASE)
         clock.advance(46)
     assert delivery is not None
     assert delivery.type == "one"
-    (letter,) = ledger.dead_letters.events(1)
+    (letter,) = ledger.events.dead(1)
     assert (letter.type, letter.error) == ("deadly", "its worker did not come back from it, in the last of 10 tries")
 
 
 def test_a_dead_letter_is_delivered_again_on_demand_and_only_once(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one")
-    while not (letters := ledger.dead_letters.events(1)):
+    while not (letters := ledger.events.dead(1)):
         deliver_all(ledger, take=lambda _: REFUSED)
         clock.advance(hours=6)
     happen(ledger, "two")
     deliver_all(ledger, take=lambda _: REFUSED)
     event_id = letters[0].event_id
-    assert ledger.dead_letters.replay_event(event_id, "a")
-    assert not ledger.dead_letters.replay_event(event_id, "a")
-    assert not ledger.dead_letters.replay_event(event_id, "b")
-    assert not ledger.dead_letters.replay_event(10**15, "a")
+    assert ledger.events.replay(event_id, "a")
+    assert not ledger.events.replay(event_id, "a")
+    assert not ledger.events.replay(event_id, "b")
+    assert not ledger.events.replay(10**15, "a")
     # At once, whatever the pause was; the other one keeps its own wait.
     (mine,) = claim(ledger)
     assert [(one.type, one.tries) for one in deliver(ledger, mine)] == [("one", 1)]
-    assert ledger.dead_letters.events(1) == []
+    assert ledger.events.dead(1) == []
 
 
 def test_a_new_subscriber_is_told_of_what_happened_lately(ledger: Ledger, clock: FakeClock):
     happen(ledger, "long ago")
     clock.advance(FIRST_LOOK.total_seconds() + 1)
     happen(ledger, "just now")
-    ledger.notifying.register(["a", "b"])
+    ledger.events.register_subscribers(["a", "b"])
     (mine,) = claim(ledger, "b")
     assert [one.type for one in deliver(ledger, mine)] == ["just now"]
 
@@ -302,22 +302,22 @@ def test_a_new_subscriber_is_told_of_what_happened_lately(ledger: Ledger, clock:
 def test_who_leaves_and_returns_goes_on_where_it_stopped(ledger: Ledger, clock: FakeClock):
     happen(ledger, "one")
     assert deliver_all(ledger) == ["one"]
-    ledger.notifying.register([])
+    ledger.events.register_subscribers([])
     happen(ledger, "two")
     assert claim(ledger) == []
     clock.advance(hours=1)
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     assert deliver_all(ledger) == ["two"]
 
 
 def test_two_clocks_may_note_the_subscribers_at_once(ledger: Ledger):
-    assert at_once(*[lambda: ledger.notifying.register(["a", "b", "c"])] * 4) == [None] * 4
+    assert at_once(*[lambda: ledger.events.register_subscribers(["a", "b", "c"])] * 4) == [None] * 4
     happen(ledger, "one")
-    assert len(ledger.notifying.claim(["a", "b", "c"], 8, LEASE)) == 3
+    assert len(ledger.events.claim(["a", "b", "c"], 8, LEASE)) == 3
 
 
 def test_many_events_are_lined_up_part_by_part(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("worker.ledger.notifying._CHUNK", 3)
+    monkeypatch.setattr("worker.ledger.events.deliveries._CHUNK", 3)
     happen(ledger, *(f"event-{number}" for number in range(8)))
     assert deliver_all(ledger) == [f"event-{number}" for number in range(8)]
 
@@ -326,16 +326,16 @@ def test_an_event_that_is_committed_after_a_younger_one_is_not_passed_over(
     postgresql_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ):
     """SQLite has one writer at a time, PostgreSQL hands out the ids before the commit."""
-    monkeypatch.setattr("worker.ledger.event_order._PATIENCE", 0.05)
+    monkeypatch.setattr("worker.ledger.events.order._PATIENCE", 0.05)
     ledger = Ledger(postgresql_url, clock)
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     with ledger.database.write() as connection:
         changes = Changes(connection, clock())
         changes.event("older")
         changes.flush()
         happen(ledger, "younger")
         assert deliver_all(ledger) == []
-        assert ledger.watching.is_due("notify")
+        assert ledger.maintenance.is_due("notify")
     assert deliver_all(ledger) == ["older", "younger"]
     with ledger.database.write() as connection:
         connection.execute(text("SELECT id FROM events FOR SHARE"))
@@ -355,7 +355,7 @@ def test_recording_an_event_costs_no_statement_more_for_any_number_of_subscriber
     sqlalchemy_event.listen(ledger.database.engine, "before_cursor_execute", note)
     happen(ledger, "one")
     few = len(statements)
-    ledger.notifying.register(list("abcdefgh"))
+    ledger.events.register_subscribers(list("abcdefgh"))
     statements.clear()
     happen(ledger, "two")
     assert len(statements) == few
@@ -381,11 +381,11 @@ def test_the_waits_last_for_half_a_day_to_a_day():
 
 
 def troubled(ledger: Ledger) -> list[Troubled]:
-    return ledger.notifying.troubled(lambda kind: kind != "unwanted")
+    return ledger.events.failing_subscribers(lambda kind: kind != "unwanted")
 
 
 def test_a_subscriber_in_trouble_is_known_with_all_that_waits_for_it(ledger: Ledger, clock: FakeClock):
-    ledger.notifying.register(["a", "b"])
+    ledger.events.register_subscribers(["a", "b"])
     happen(ledger, "one")
     first = clock.now
     assert troubled(ledger) == [], "nothing has failed"
@@ -421,12 +421,12 @@ def test_when_only_one_that_failed_waits_it_is_tried_after_its_own_wait(ledger: 
 def test_who_wants_no_more_is_in_trouble_only_while_something_waits(ledger: Ledger):
     happen(ledger, "one")
     (mine,) = claim(ledger)
-    ledger.notifying.feed(mine, lambda _: True)
-    delivery = ledger.notifying.step(mine, LEASE)
+    ledger.events.enqueue_new(mine, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.notifying.step(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
+    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
     assert troubled(ledger) == []
     happen(ledger, "two")
     assert [(one.waiting, one.error) for one in troubled(ledger)] == [(1, "it wants no more (HTTP 410)")]
-    ledger.notifying.register([])
+    ledger.events.register_subscribers([])
     assert troubled(ledger) == []

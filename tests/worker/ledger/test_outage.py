@@ -14,10 +14,10 @@ from sqlalchemy import bindparam, select, text
 from tests.clock import FakeClock
 from tests.factories import LEASE, all_stored, submitted, success
 from worker.generation import State
-from worker.ledger import Ledger, archive_claims
-from worker.ledger.archiving import Archived, Lost
+from worker.ledger import Ledger
+from worker.ledger.assets import Archived, Lost, archiving
+from worker.ledger.schema import UNSTORED, assets, generations
 from worker.ledger.statements import LIMIT
-from worker.ledger.tables import UNSTORED, assets, generations
 
 HOUR = 3600
 SHORT, LONG = 24 * HOUR, 15 * 24 * HOUR
@@ -74,17 +74,17 @@ def test_the_ledger_gives_out_what_dies_first(
 ):
     """The same in steps of two hours, with one picture for 400."""
     if first_come:
-        monkeypatch.setattr(archive_claims, "_MOST_URGENT", _first_come)
+        monkeypatch.setattr(archiving, "_MOST_URGENT", _first_come)
     hours = 0
-    while hours < 72 or ledger.watching.is_due("archive"):
+    while hours < 72 or ledger.maintenance.is_due("archive"):
         if hours < 72:
             for number, claim in enumerate(submitted(ledger, 11 if hours % 10 else 10)):
                 life = timedelta(seconds=SHORT if number % 2 else LONG)
-                ledger.outcomes.apply([replace(success(claim), deadlines=(clock() + life,))])
+                ledger.generations.apply_outcomes([replace(success(claim), deadlines=(clock() + life,))])
         if hours * HOUR not in OUTAGE:
-            claims = ledger.archiving.claim(9, LEASE)
+            claims = ledger.assets.claim(9, LEASE)
             dead = [claim for claim in claims if claim.assets[0].deadline < clock()]
-            ledger.archiving.record(
+            ledger.assets.record(
                 [
                     Archived(one, (Lost(0, "dead"),), described=False) if one in dead else all_stored(one)
                     for one in claims
@@ -92,5 +92,5 @@ def test_the_ledger_gives_out_what_dies_first(
             )
         clock.advance(hours=2)
         hours += 2
-    lost = ledger.queries.counts().get(State.EXPIRED, 0)
+    lost = ledger.generations.counts().get(State.EXPIRED, 0)
     assert lost > 5 if first_come else lost == 0

@@ -31,13 +31,13 @@ from tests.factories import (
 from worker.errors import CallbackUnreadable, Uncertain
 from worker.generation import AssetKind, Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.archiving import Archived, Lost
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
+from worker.ledger.assets import Archived, Lost
+from worker.ledger.outcome import News
+from worker.ledger.submission import Claim, Submitted
 
 
 def apply(ledger: Ledger, *news: News) -> list[str]:
-    return ledger.outcomes.apply(news)
+    return ledger.generations.apply_outcomes(news)
 
 
 def reply(ledger: Ledger, claim: Claim) -> None:
@@ -53,7 +53,7 @@ def unclear(ledger: Ledger) -> Claim:
 def submitted_again(ledger: Ledger, claim: Claim) -> Claim:
     """By a person, who takes the risk of paying twice."""
     resubmit(ledger, claim)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(9, LEASE)
     return second
 
@@ -64,7 +64,7 @@ def test_a_success_brings_links_actions_and_a_name_for_follow_ups(ledger: Ledger
     found = one(ledger, claim)
     assert (found.state, found.progress, found.finished_at) == (State.SUCCEEDED, 100, NOON)
     assert (found.actions, found.handle) == (("upscale1", "upscale2"), {"image_id": "i1"})
-    first, second = ledger.queries.assets_of([found.id])[found.id]
+    first, second = ledger.generations.assets_of([found.id])[found.id]
     assert (first.index, second.index) == (0, 1)
     assert first.url == f"https://cdn.example/{claim.attempt_id}/0.png"
     assert (first.state, first.key, first.tries) == ("waiting", None, 0)
@@ -74,8 +74,8 @@ def test_a_success_brings_links_actions_and_a_name_for_follow_ups(ledger: Ledger
 def test_a_text_is_an_asset_that_is_here_already_and_never_dies(ledger: Ledger):
     (claim,) = claimed(ledger)
     outcome = Outcome(Status.SUCCEEDED, text={"descriptions": ["a fox", "zwei F\u00fcchse"]})
-    assert ledger.outcomes.apply([News(claim.attempt_id, outcome, "reply")]) == ["applied"]
-    (asset,) = ledger.queries.assets_of([claim.generation.id])[claim.generation.id]
+    assert ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "reply")]) == ["applied"]
+    (asset,) = ledger.generations.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.kind, asset.url, asset.content) == (AssetKind.TEXT, "", outcome.text)
     assert asset.deadline.year == 9999
     assert state_of(ledger, claim) is State.SUCCEEDED
@@ -139,16 +139,16 @@ def test_progress_never_overwrites_an_end(ledger: Ledger):
 def test_a_second_delivery_changes_nothing(ledger: Ledger):
     (claim,) = submitted(ledger)
     assert apply(ledger, success(claim, links=2), success(claim, links=2)) == ["applied", "ignored"]
-    before = ledger.queries.story(claim.generation.id)
+    before = ledger.generations.story(claim.generation.id)
     assert apply(ledger, success(claim, links=3), failure(claim)) == ["ignored", "ignored"]
-    assert ledger.queries.story(claim.generation.id) == before
+    assert ledger.generations.story(claim.generation.id) == before
 
 
 def test_sixteen_deliveries_at_once_are_applied_once(ledger: Ledger):
     (claim,) = submitted(ledger)
     verdicts = flat(at_once(*[lambda: apply(ledger, success(claim, links=2))] * 16))
     assert sorted(verdicts) == ["applied"] + ["ignored"] * 15
-    assert len(ledger.queries.assets_of([claim.generation.id])[claim.generation.id]) == 2
+    assert len(ledger.generations.assets_of([claim.generation.id])[claim.generation.id]) == 2
     assert history(ledger, claim).count(State.SUCCEEDED) == 1
 
 
@@ -179,18 +179,18 @@ def test_a_success_after_a_failure_is_paid_for_and_kept(ledger: Ledger):
     assert apply(ledger, success(claim)) == ["applied"]
     found = one(ledger, claim)
     assert (found.state, found.reason, found.message) == (State.SUCCEEDED, None, None)
-    transitions = ledger.queries.transitions_of([found.id])[found.id]
+    transitions = ledger.generations.transitions_of([found.id])[found.id]
     assert transitions[-1].cause == "callback: success after failure"
-    assert len(ledger.queries.assets_of([found.id])[found.id]) == 1
+    assert len(ledger.generations.assets_of([found.id])[found.id]) == 1
 
 
 def test_an_archived_generation_stays_as_it_is(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([all_stored(held)])
-    before = ledger.queries.story(claim.generation.id)
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([all_stored(held)])
+    before = ledger.generations.story(claim.generation.id)
     assert apply(ledger, success(claim, links=4), failure(claim), progress(claim, 1)) == ["ignored"] * 3
-    assert ledger.queries.story(claim.generation.id) == before
+    assert ledger.generations.story(claim.generation.id) == before
 
 
 @pytest.mark.parametrize("word", [success, failure, lambda claim: progress(claim, 5)], ids=["success", "failure", "5%"])
@@ -205,7 +205,7 @@ def test_its_callback_resolves_an_unclear_submission(ledger: Ledger, word):
 def test_a_poll_says_the_same_as_a_callback(ledger: Ledger):
     (claim,) = submitted(ledger)
     assert apply(ledger, success(claim, cause="poll")) == ["applied"]
-    transitions = ledger.queries.transitions_of([claim.generation.id])[claim.generation.id]
+    transitions = ledger.generations.transitions_of([claim.generation.id])[claim.generation.id]
     assert (transitions[-1].to_state, transitions[-1].cause) == (State.SUCCEEDED, "poll")
 
 
@@ -213,12 +213,12 @@ def test_a_poll_says_the_same_as_a_callback(ledger: Ledger):
 def test_a_body_that_names_another_task_is_kept_but_not_applied(ledger: Ledger, word):
     (claim,) = submitted(ledger)
     before = one(ledger, claim)
-    ledger.inbox.store([delivery(claim.attempt_id)])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(claim.attempt_id)])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     news = word(claim, task_id="someone-else")
     assert apply(ledger, News(news.attempt_id, news.outcome, "callback", news.deadlines, callback.id)) == ["mismatch"]
     assert one(ledger, claim) == before
-    (note,) = ledger.queries.dead_callbacks()
+    (note,) = ledger.callbacks.dead()
     assert note.verdict == "mismatch"
     assert note.error == f"it names task_id someone-else, but this attempt is {task_of(claim)}"
 
@@ -244,20 +244,18 @@ def test_a_callback_for_an_attempt_that_nobody_knows_is_an_orphan(ledger: Ledger
 
 def test_an_unreadable_one_is_set_aside_with_its_reason_and_can_be_replayed(ledger: Ledger):
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id, b"<html>")])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(claim.attempt_id, b"<html>")])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     unreadable = News(claim.attempt_id, CallbackUnreadable("it is not JSON"), "callback", callback_id=callback.id)
     assert apply(ledger, unreadable) == ["unreadable"]
-    assert [(note.verdict, note.error) for note in ledger.queries.dead_callbacks()] == [
-        ("unreadable", "it is not JSON")
-    ]
-    assert ledger.inbox.claim(1, LEASE) == []
-    assert ledger.inbox.replay() == 1
-    (again,) = ledger.inbox.claim(1, LEASE)
+    assert [(note.verdict, note.error) for note in ledger.callbacks.dead()] == [("unreadable", "it is not JSON")]
+    assert ledger.callbacks.claim(1, LEASE) == []
+    assert ledger.callbacks.replay() == 1
+    (again,) = ledger.callbacks.claim(1, LEASE)
     assert again == callback
     good = success(claim)
     assert apply(ledger, News(claim.attempt_id, good.outcome, "callback", good.deadlines, again.id)) == ["applied"]
-    assert ledger.queries.dead_callbacks() == []
+    assert ledger.callbacks.dead() == []
 
 
 def test_what_breaks_in_the_middle_leaves_nothing_behind(ledger: Ledger):
@@ -271,12 +269,12 @@ def test_what_breaks_in_the_middle_leaves_nothing_behind(ledger: Ledger):
 def test_a_late_success_wins_while_the_generation_waits_to_be_submitted_again(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
     resubmit(ledger, claim)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert apply(ledger, success(claim)) == ["applied"]
     # And then nothing more is sent.
     assert ledger.submissions.claim(9, LEASE) == []
     clock.advance(60)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.SUCCEEDED, ["succeeded"])
     assert one(ledger, claim).tries == 1
 
@@ -301,7 +299,7 @@ def test_paid_twice_is_told_once(ledger: Ledger):
     assert apply(ledger, success(second), success(second)) == ["ignored", "ignored"]
     assert events_of(ledger, first).count("generation.paid_twice") == 1
     assert attempts_of(ledger, first) == ["succeeded", "succeeded"]
-    assert len(ledger.queries.assets_of([first.generation.id])[first.generation.id]) == 1
+    assert len(ledger.generations.assets_of([first.generation.id])[first.generation.id]) == 1
 
 
 def test_a_second_payment_that_failed_is_settled_without_a_word(ledger: Ledger):
@@ -315,8 +313,8 @@ def test_a_second_payment_that_failed_is_settled_without_a_word(ledger: Ledger):
 
 def test_an_expired_generation_comes_back_only_by_a_person(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    (held,) = ledger.archiving.claim(1, LEASE)
-    ledger.archiving.record([Archived(held, (Lost(0, "404"),), described=False)])
+    (held,) = ledger.assets.claim(1, LEASE)
+    ledger.assets.record([Archived(held, (Lost(0, "404"),), described=False)])
     assert state_of(ledger, claim) is State.EXPIRED
     assert apply(ledger, success(claim)) == ["ignored"]
     assert state_of(ledger, claim) is State.EXPIRED
@@ -325,4 +323,4 @@ def test_an_expired_generation_comes_back_only_by_a_person(ledger: Ledger):
 def test_news_of_many_generations_are_one_transaction(ledger: Ledger):
     claims = submitted(ledger, 40)
     assert apply(ledger, *(success(claim) for claim in claims)) == ["applied"] * 40
-    assert ledger.queries.counts() == {State.SUCCEEDED: 40}
+    assert ledger.generations.counts() == {State.SUCCEEDED: 40}

@@ -11,10 +11,10 @@ from tests.clock import FakeClock
 from tests.factories import LEASE, POLL_AFTER, PROVIDER, new, queued
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.ledger import Ledger
-from worker.ledger.dispatching import Limits
-from worker.ledger.pacing import open_for
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import metadata
+from worker.ledger.dispatch import Limits
+from worker.ledger.dispatch.pacing import open_for
+from worker.ledger.schema import metadata
+from worker.ledger.submission import Claim, Submitted
 
 ANSWERS = {
     "accepted": lambda claim: f"task-{claim.attempt_id}",
@@ -50,9 +50,9 @@ def test_no_account_gets_more_than_its_rate_and_room(ledger: Ledger, steps: list
     before: dict[str, int] = {}
     for what, value in steps:
         if what == "create":
-            ledger.creation.create([new() for _ in range(value)])
+            ledger.generations.create([new() for _ in range(value)])
         elif what == "dispatch":
-            ledger.dispatching.dispatch(PROVIDER, limits, None, sorted(value))
+            ledger.dispatch.run(PROVIDER, limits, None, sorted(value))
         elif what == "claim":
             claimed = ledger.submissions.claim(value, LEASE)
             claims += claimed
@@ -65,7 +65,7 @@ def test_no_account_gets_more_than_its_rate_and_room(ledger: Ledger, steps: list
         elif what == "wait":
             clock.advance(value)
         elif what == "resume":
-            ledger.deciding.resume(PROVIDER)
+            ledger.dispatch.resume_account(PROVIDER)
         before = _under_way(ledger)
         assert all(number <= limits.in_flight for number in before.values())
     elapsed = (clock.now - FakeClock().now).total_seconds()
@@ -74,7 +74,7 @@ def test_no_account_gets_more_than_its_rate_and_room(ledger: Ledger, steps: list
 
 
 def _under_way(ledger: Ledger) -> dict[str, int]:
-    return {one.account: one.under_way for one in ledger.accounts.stranded({}) if one.account}
+    return {one.account: one.under_way for one in ledger.dispatch.unreachable({}) if one.account}
 
 
 def _empty(ledger: Ledger) -> None:
@@ -92,7 +92,7 @@ def test_machines_whose_clocks_differ_gain_nothing_by_it(ledger: Ledger, clock: 
     for late in (0, -5):
         queued(ledger)
         clock.advance(late)
-        assert ledger.dispatching.dispatch(PROVIDER, limits) == 1
+        assert ledger.dispatch.run(PROVIDER, limits) == 1
     clock.advance(5)
     queued(ledger)
-    assert ledger.dispatching.dispatch(PROVIDER, limits) == 0
+    assert ledger.dispatch.run(PROVIDER, limits) == 0

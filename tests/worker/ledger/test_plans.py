@@ -15,105 +15,105 @@ from sqlalchemy import event, text
 from tests.clock import NOON, FakeClock
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, archived, failure, new, queued, submitted, succeeded
 from worker.generation import State
-from worker.ledger import Ledger, batch_pages
-from worker.ledger.inventory import Extent
-from worker.ledger.notifying import Handed
-from worker.ledger.rescuing import Orphan
-from worker.ledger.spending import By
-from worker.ledger.tables import assets, generations
-from worker.prices import Caps, Prices, Rule
+from worker.ledger import Ledger
+from worker.ledger.assets import Extent
+from worker.ledger.budget import By
+from worker.ledger.events import Handed
+from worker.ledger.generations import Orphan, batch_pages
+from worker.ledger.schema import assets, generations
+from worker.pricing.prices import Caps, Prices, Rule
 
 LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "due": (
-        lambda ledger: ledger.watching.due(),
+        lambda ledger: ledger.maintenance.due(),
         {"ix_callbacks_due", "ix_generations_waiting", "ix_generations_dispatched", "ix_assets_free",
          "ix_generations_follow_up", "ix_attempts_poll", "ix_batches_manifest", "ix_subscribers_here",
          "ix_deliveries_waiting", "ix_generations_in_flight", "ix_attempts_sending"},
     ),
     "dispatch": (
-        lambda ledger: ledger.dispatching.dispatch(PROVIDER, PLENTY),
+        lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
-    "dead workers": (lambda ledger: ledger.submissions.expire(), {"ix_attempts_sending"}),
-    "inbox": (lambda ledger: ledger.inbox.claim(100, LEASE), {"ix_callbacks_due"}),
-    "archive": (lambda ledger: ledger.archiving.claim(4, LEASE), {"ix_assets_free"}),
-    "at risk": (lambda ledger: ledger.queries.at_risk(NOON), {"ix_assets_due"}),
-    "assets that wait": (lambda ledger: ledger.queries.waiting_assets(100), {"ix_assets_troubled"}),
-    "follow-ups": (lambda ledger: ledger.following.due(50), {"ix_generations_follow_up"}),
+    "dead workers": (lambda ledger: ledger.submissions.mark_lost_unconfirmed(), {"ix_attempts_sending"}),
+    "inbox": (lambda ledger: ledger.callbacks.claim(100, LEASE), {"ix_callbacks_due"}),
+    "archive": (lambda ledger: ledger.assets.claim(4, LEASE), {"ix_assets_free"}),
+    "at risk": (lambda ledger: ledger.assets.at_risk(NOON), {"ix_assets_due"}),
+    "assets that wait": (lambda ledger: ledger.assets.waiting(100), {"ix_assets_troubled"}),
+    "follow-ups": (lambda ledger: ledger.generations.due_follow_ups(50), {"ix_generations_follow_up"}),
     "silent": (
-        lambda ledger: ledger.watching.silent(200, LEASE, POLL_AFTER),
+        lambda ledger: ledger.submissions.claim_polls(200, LEASE, POLL_AFTER),
         {"ix_attempts_poll"},
     ),
-    "unclear": (lambda ledger: ledger.unclear.all(), {"ix_generations_by_state"}),
+    "unclear": (lambda ledger: ledger.submissions.unconfirmed(), {"ix_generations_by_state"}),
     "tasks of others": (
-        lambda ledger: ledger.rescuing.look(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
+        lambda ledger: ledger.generations.match_tasks(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
         {"ix_generations_in_flight"},
     ),
-    "subscribers": (lambda ledger: ledger.notifying.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
+    "subscribers": (lambda ledger: ledger.events.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),
     "subscribers in trouble": (
-        lambda ledger: ledger.notifying.troubled(lambda _: True),
+        lambda ledger: ledger.events.failing_subscribers(lambda _: True),
         # For the deliveries PostgreSQL takes either of two indexes that begin with the subscriber.
         {"ix_subscribers_here"},
     ),
     "one story": (
-        lambda ledger: ledger.queries.story(ledger.queries.page(limit=20)[-1].id),
+        lambda ledger: ledger.generations.story(ledger.generations.page(limit=20)[-1].id),
         {"ix_events_generation", "ix_transitions_generation", "ix_attempts_generation"},
     ),
-    "undelivered": (lambda ledger: ledger.dead_letters.events(50), {"ix_deliveries_dead"}),
-    "given up": (lambda ledger: ledger.dead_letters.assets(50), {"ix_generations_by_state"}),
-    "follow-ups given up": (lambda ledger: ledger.following.refused(50), {"ix_generations_follow_up_refused"}),
-    "callbacks that are old": (lambda ledger: ledger.pruning.callbacks(NOON), {"ix_callbacks_done_with"}),
-    "links that are old": (lambda ledger: ledger.pruning.links(NOON), {"ix_assets_linked"}),
-    "events that are old": (lambda ledger: ledger.pruning.events(LATER), {"ix_deliveries_event"}),
-    "set aside": (lambda ledger: ledger.queries.dead_callbacks(), {"ix_callbacks_set_aside"}),
-    "manifests": (lambda ledger: ledger.manifests.claim(LEASE), {"ix_batches_manifest"}),
+    "undelivered": (lambda ledger: ledger.events.dead(50), {"ix_deliveries_dead"}),
+    "given up": (lambda ledger: ledger.assets.dead(50), {"ix_generations_by_state"}),
+    "follow-ups given up": (lambda it: it.generations.refused_follow_ups(50), {"ix_generations_follow_up_refused"}),
+    "callbacks that are old": (lambda ledger: ledger.maintenance.prune_callbacks(NOON), {"ix_callbacks_done_with"}),
+    "links that are old": (lambda ledger: ledger.maintenance.prune_links(NOON), {"ix_assets_linked"}),
+    "events that are old": (lambda ledger: ledger.maintenance.prune_events(LATER), {"ix_deliveries_event"}),
+    "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
+    "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),
     "budgets": (
-        lambda ledger: ledger.spending.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
+        lambda ledger: ledger.budgets.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
         {"ix_batches_incomplete", "ix_generations_held"},
     ),
-    "same bytes": (lambda ledger: ledger.inventory.first_copy("ab" * 32), {"ix_assets_sha256"}),
-    "one state": (lambda ledger: ledger.queries.page(state=State.FAILED), {"ix_generations_by_state"}),
+    "same bytes": (lambda ledger: ledger.assets.first_copy("ab" * 32), {"ix_assets_sha256"}),
+    "one state": (lambda ledger: ledger.generations.page(state=State.FAILED), {"ix_generations_by_state"}),
     "one batch": (
-        lambda ledger: ledger.queries.page(batch=batch_of(ledger), limit=1000),
+        lambda ledger: ledger.generations.page(batch=batch_of(ledger), limit=1000),
         {"ix_generations_batch_state"},
     ),
     "one batch, next page": (
-        lambda ledger: ledger.queries.page(batch="b", before="gen_~"),
+        lambda ledger: ledger.generations.page(batch="b", before="gen_~"),
         {"ix_generations_batch_state", "ix_batches_name"},
     ),
     "one batch, one state": (
-        lambda ledger: ledger.queries.page(batch="b", state=State.FAILED),
+        lambda ledger: ledger.generations.page(batch="b", state=State.FAILED),
         {"ix_generations_batch_state", "ix_batches_name"},
     ),
-    "newest batch": (lambda ledger: ledger.queries.newest_batch("b"), {"ix_batches_name"}),
-    "counts": (lambda ledger: (ledger.queries.counts(), ledger.queries.counts(batch_of(ledger))), set()),
-    "moves": (lambda ledger: ledger.queries.moves(batch_of(ledger), 0, 10**6), set()),
-    "last moves": (lambda ledger: ledger.queries.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),
+    "newest batch": (lambda ledger: ledger.generations.newest_batch("b"), {"ix_batches_name"}),
+    "counts": (lambda ledger: (ledger.generations.counts(), ledger.generations.counts(batch_of(ledger))), set()),
+    "moves": (lambda ledger: ledger.generations.moves(batch_of(ledger), 0, 10**6), set()),
+    "last moves": (lambda ledger: ledger.generations.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),
     "stored assets of a batch": (
-        lambda ledger: list(ledger.inventory.pages(Extent(batch_id=batch_of(ledger)))),
+        lambda ledger: list(ledger.assets.stored_pages(Extent(batch_id=batch_of(ledger)))),
         {"ix_generations_batch_state"},
     ),
     "stored assets since": (
-        lambda ledger: list(ledger.inventory.pages(Extent(since=TOMORROW))),
+        lambda ledger: list(ledger.assets.stored_pages(Extent(since=TOMORROW))),
         {"ix_generations_finished"},
     ),
     "number of stored assets": (
-        lambda ledger: [ledger.inventory.count(it) for it in (Extent(batch_of(ledger)), Extent(since=TOMORROW))],
+        lambda ledger: [ledger.assets.count_stored(it) for it in (Extent(batch_of(ledger)), Extent(since=TOMORROW))],
         {"ix_generations_batch_state", "ix_generations_finished"},
     ),
     "other providers": (
-        lambda ledger: (ledger.accounts.open_at_others([PROVIDER]), ledger.accounts.stranded({PROVIDER: ["default"]})),
+        lambda it: (it.dispatch.open_at_others([PROVIDER]), it.dispatch.unreachable({PROVIDER: ["default"]})),
         {"ix_generations_waiting", "ix_generations_held", "ix_generations_in_flight"},
     ),
-    "spending": (lambda ledger: [ledger.spending.totals(by, NOON.date()) for by in By], {"ix_charges_day"}),
+    "spending": (lambda ledger: [ledger.budgets.totals(by, NOON.date()) for by in By], {"ix_charges_day"}),
 }  # fmt: skip
 
 
 def batch_of(ledger: Ledger) -> str:
-    return str(ledger.queries.newest_batch("b"))
+    return str(ledger.generations.newest_batch("b"))
 
 
 def plans(ledger: Ledger, verb: Callable[[Ledger], Any]) -> str:
@@ -140,12 +140,12 @@ def plans(ledger: Ledger, verb: Callable[[Ledger], Any]) -> str:
 
 
 def fail_delivery(ledger: Ledger) -> None:
-    ledger.notifying.register(["a"])
-    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
-    ledger.notifying.feed(mine, lambda _: True)
-    delivery = ledger.notifying.step(mine, LEASE)
+    ledger.events.register_subscribers(["a"])
+    (mine,) = ledger.events.claim(["a"], 1, LEASE)
+    ledger.events.enqueue_new(mine, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.notifying.step(mine, LEASE, Handed(delivery, "it answers with HTTP 503"))
+    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it answers with HTTP 503"))
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -153,10 +153,10 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
     # Some of everything, so that the later steps of each verb are planned as well.
     archived(ledger, 2, follow_up=("upscale1",), batch="b")
     succeeded(ledger, 2)
-    ledger.outcomes.apply([failure(claim) for claim in submitted(ledger, 2)])
+    ledger.generations.apply_outcomes([failure(claim) for claim in submitted(ledger, 2)])
     submitted(ledger, 2)
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     fail_delivery(ledger)
     queued(ledger)
     clock.advance(hours=1)
@@ -170,20 +170,20 @@ def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str
 
 
 PAGES: dict[str, Callable[[Ledger], Any]] = {
-    "all": lambda ledger: ledger.queries.page(before="gen_~"),
-    "one state": lambda ledger: ledger.queries.page(state=State.FAILED, before="gen_~"),
-    "one batch": lambda ledger: ledger.queries.page(batch="none"),
-    "one batch, one state": lambda ledger: ledger.queries.page(batch="none", state=State.FAILED),
-    "batches of a name": lambda ledger: ledger.queries.newest_batch("none"),
+    "all": lambda ledger: ledger.generations.page(before="gen_~"),
+    "one state": lambda ledger: ledger.generations.page(state=State.FAILED, before="gen_~"),
+    "one batch": lambda ledger: ledger.generations.page(batch="none"),
+    "one batch, one state": lambda ledger: ledger.generations.page(batch="none", state=State.FAILED),
+    "batches of a name": lambda ledger: ledger.generations.newest_batch("none"),
     "a state of one batch": lambda ledger: batch_ids(ledger, state=State.FAILED),
     "all states of one batch": lambda ledger: batch_ids(ledger, state=None),
-    "stored assets": lambda ledger: next(ledger.inventory.pages(Extent()), None),
-    "stored assets of a batch": lambda ledger: next(ledger.inventory.pages(Extent("none")), None),
-    "moves": lambda ledger: ledger.queries.moves("none", 0, 10**6),
-    "at risk": lambda ledger: ledger.queries.at_risk(NOON),
-    "dead callbacks": lambda ledger: ledger.queries.dead_callbacks(),
-    "follow-ups given up": lambda ledger: ledger.following.refused(50),
-    "unconfirmed": lambda ledger: ledger.unclear.all(),
+    "stored assets": lambda ledger: next(ledger.assets.stored_pages(Extent()), None),
+    "stored assets of a batch": lambda ledger: next(ledger.assets.stored_pages(Extent("none")), None),
+    "moves": lambda ledger: ledger.generations.moves("none", 0, 10**6),
+    "at risk": lambda ledger: ledger.assets.at_risk(NOON),
+    "dead callbacks": lambda ledger: ledger.callbacks.dead(),
+    "follow-ups given up": lambda ledger: ledger.generations.refused_follow_ups(50),
+    "unconfirmed": lambda ledger: ledger.submissions.unconfirmed(),
 }
 
 
@@ -238,7 +238,7 @@ def test_a_hundred_times_more_generations_do_not_make_the_clock_slower(sqlite_ur
 def test_assets_that_wait_for_another_try_stand_in_nobodys_way(sqlite_url: str, clock: FakeClock):
     ledger = Ledger(sqlite_url, clock)
     succeeded(ledger, 4)
-    verbs = (lambda it: it.watching.is_due("archive"), lambda it: it.archiving.claim(1, LEASE))
+    verbs = (lambda it: it.maintenance.is_due("archive"), lambda it: it.assets.claim(1, LEASE))
     steps(ledger, *verbs)
     few = steps(ledger, *verbs)
     with ledger.database.write() as connection:

@@ -9,12 +9,12 @@ from sqlalchemy import func, select
 from tests.clock import FakeClock
 from tests.factories import LEASE, archived, delivery, submitted, succeeded, success
 from worker.errors import CallbackUnreadable
-from worker.ledger import Ledger, pruning
-from worker.ledger.notifying import Handed
-from worker.ledger.outcomes import News
-from worker.ledger.sizes import ledger_size
-from worker.ledger.tables import assets, attempts, callbacks, events, generations, transitions
-from worker.ledger.unclear import Person
+from worker.ledger import Ledger
+from worker.ledger.changes import Person
+from worker.ledger.events import Handed
+from worker.ledger.maintenance import ledger_size, pruning
+from worker.ledger.outcome import News
+from worker.ledger.schema import assets, attempts, callbacks, events, generations, transitions
 
 DAYS = timedelta(days=30)
 
@@ -27,12 +27,17 @@ def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
 def prune(ledger: Ledger) -> dict[str, int]:
     """All that is older than `DAYS`; and it is what was foretold."""
     before = ledger.database.clock() - DAYS
-    foretold = ledger.pruning.count(before)
+    foretold = ledger.maintenance.count_prunable(before)
     gone = dict.fromkeys(foretold, 0)
-    for verb in (ledger.pruning.callbacks, ledger.pruning.links, ledger.pruning.events, ledger.pruning.heartbeats):
+    for verb in (
+        ledger.maintenance.prune_callbacks,
+        ledger.maintenance.prune_links,
+        ledger.maintenance.prune_events,
+        ledger.maintenance.prune_heartbeats,
+    ):
         after: int | None = 0
         while after is not None:
-            bite = verb(before, after) if verb == ledger.pruning.events else verb(before)
+            bite = verb(before, after) if verb == ledger.maintenance.prune_events else verb(before)
             after = bite.after
             for table, number in bite.gone.items():
                 assert table in {"deliveries", "heartbeats"} or number <= pruning.BITE
@@ -49,29 +54,29 @@ def rows(ledger: Ledger, table: Any) -> int:
 def applied(ledger: Ledger, *verdicts: Any) -> None:
     """Callbacks of one generation, of which each was read as said."""
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id, digest=f"d{number}") for number in range(len(verdicts))])
-    mine = [one for one in ledger.inbox.claim(99, LEASE) if one.attempt_id == claim.attempt_id]
+    ledger.callbacks.store([delivery(claim.attempt_id, digest=f"d{number}") for number in range(len(verdicts))])
+    mine = [one for one in ledger.callbacks.claim(99, LEASE) if one.attempt_id == claim.attempt_id]
     for callback, outcome in zip(mine, verdicts, strict=True):
         news = success(claim)
         said = outcome or news.outcome
-        ledger.outcomes.apply([News(claim.attempt_id, said, "callback", news.deadlines, callback.id)])
+        ledger.generations.apply_outcomes([News(claim.attempt_id, said, "callback", news.deadlines, callback.id)])
 
 
 def tell(ledger: Ledger, *names: str, error: str | None = None, most: int = 999) -> int:
     """Deliver what is due to each; how many."""
     told = 0
-    ledger.notifying.register(names)
-    for claim in ledger.notifying.claim(names, 9, LEASE):
+    ledger.events.register_subscribers(names)
+    for claim in ledger.events.claim(names, 9, LEASE):
         handed = None
         while True:
-            event = ledger.notifying.step(claim, LEASE, handed, more=told < most)
+            event = ledger.events.record_and_claim_next(claim, LEASE, handed, more=told < most)
             handed = None
             if event is not None:
                 told += 1
                 handed = Handed(event, error, final=error is not None)
-            elif told >= most or not ledger.notifying.feed(claim, lambda _: True):
+            elif told >= most or not ledger.events.enqueue_new(claim, lambda _: True):
                 break
-        ledger.notifying.release(claim)
+        ledger.events.release(claim)
     return told
 
 
@@ -79,9 +84,9 @@ def line_up(ledger: Ledger) -> None:
     """Events that wait to be delivered."""
     tell(ledger, "shop")
     archived(ledger)
-    (claim,) = ledger.notifying.claim(["shop"], 9, LEASE)
-    ledger.notifying.feed(claim, lambda _: True)
-    ledger.notifying.release(claim)
+    (claim,) = ledger.events.claim(["shop"], 9, LEASE)
+    ledger.events.enqueue_new(claim, lambda _: True)
+    ledger.events.release(claim)
 
 
 def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: FakeClock):
@@ -92,7 +97,7 @@ def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: Fak
     clock.advance(days=2)
     assert prune(ledger)["callbacks"] == 3
     assert rows(ledger, callbacks) == 3
-    (dead,) = ledger.queries.dead_callbacks()
+    (dead,) = ledger.callbacks.dead()
     assert dead.verdict == "unreadable"
     clock.advance(days=400)
     prune(ledger)
@@ -102,7 +107,7 @@ def test_callbacks_go_when_they_were_applied_long_ago(ledger: Ledger, clock: Fak
 
 def test_one_that_waits_is_kept_however_old_it_is(ledger: Ledger, clock: FakeClock):
     (claim,) = submitted(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id)])
+    ledger.callbacks.store([delivery(claim.attempt_id)])
     clock.advance(days=400)
     applied(ledger, None)
     assert "callbacks" not in prune(ledger)
@@ -115,27 +120,27 @@ def test_a_dead_letter_is_kept_until_so_long_after_it_was_dismissed(ledger: Ledg
     applied(ledger, None)
     tell(ledger, "shop")
     prune(ledger)
-    (callback,), (event,) = ledger.queries.dead_callbacks(), ledger.dead_letters.events(9)
-    ledger.dead_letters.dismiss([callback.id], [(event.event_id, "shop")], Person("somebody"))
+    (callback,), (event,) = ledger.callbacks.dead(), ledger.events.dead(9)
+    ledger.events.dismiss([callback.id], [(event.event_id, "shop")], Person("somebody"))
     clock.advance(days=29)
     prune(ledger)
-    assert ledger.dead_letters.replay_event(event.event_id, "shop")
+    assert ledger.events.replay(event.event_id, "shop")
     tell(ledger, "shop", error="410", most=1)
-    ledger.dead_letters.dismiss([], [(event.event_id, "shop")], Person("somebody"))
+    ledger.events.dismiss([], [(event.event_id, "shop")], Person("somebody"))
     clock.advance(days=29)
     applied(ledger, None)
     prune(ledger)
-    assert ledger.inbox.replay([callback.id]) == 0
+    assert ledger.callbacks.replay([callback.id]) == 0
     clock.advance(days=2)
     prune(ledger)
-    assert not ledger.dead_letters.replay_event(event.event_id, "shop")
+    assert not ledger.events.replay(event.event_id, "shop")
 
 
 def test_events_go_when_all_who_are_subscribed_were_told(ledger: Ledger, clock: FakeClock):
     tell(ledger, "shop", "blog")
     archived(ledger, 2)
     tell(ledger, "shop")
-    ledger.notifying.register(["shop", "blog"])
+    ledger.events.register_subscribers(["shop", "blog"])
     clock.advance(days=31)
     before = rows(ledger, events)
     assert "events" not in prune(ledger)
@@ -157,7 +162,7 @@ def test_events_of_which_somebody_is_not_told_yet_stay(ledger: Ledger, clock: Fa
 
 def test_who_left_long_ago_holds_nothing_up(ledger: Ledger, clock: FakeClock):
     line_up(ledger)
-    ledger.notifying.register([])
+    ledger.events.register_subscribers([])
     clock.advance(days=29)
     archived(ledger)
     assert "events" not in prune(ledger)
@@ -190,36 +195,36 @@ def test_links_go_so_long_after_they_died(ledger: Ledger, clock: FakeClock):
     assert "assets" not in prune(ledger)
     clock.advance(days=1, seconds=1)
     assert prune(ledger)["assets"] == 6
-    known = ledger.queries.assets_of([*stored, waiting.generation.id])
+    known = ledger.generations.assets_of([*stored, waiting.generation.id])
     assert [asset.url != "" for each in known.values() for asset in each] == [False] * 6 + [True]
     assert all(asset.sha256 and asset.key for one in stored for asset in known[one])
 
 
 def test_generations_assets_attempts_and_history_stay(ledger: Ledger, clock: FakeClock):
     archived(ledger, 3)
-    ledger.watching.beat("quick@old", 1)
+    ledger.maintenance.beat("quick@old", 1)
     kept = (generations, assets, attempts, transitions)
     before = [rows(ledger, table) for table in kept]
     clock.advance(days=400)
-    ledger.watching.beat("quick@new", 1)
+    ledger.maintenance.beat("quick@new", 1)
     assert prune(ledger)["heartbeats"] == 1
     assert [rows(ledger, table) for table in kept] == before
-    assert [beat.worker for beat in ledger.watching.heartbeats()] == ["quick@new"]
+    assert [beat.worker for beat in ledger.maintenance.heartbeats()] == ["quick@new"]
     assert prune(ledger) == {}
 
 
 def test_show_says_what_was_pruned(ledger: Ledger, clock: FakeClock):
     (old,) = archived(ledger)
     applied(ledger, None, None)
-    assert ledger.queries.story(old).pruned_before == {}
+    assert ledger.generations.story(old).pruned_before == {}
     clock.advance(days=31)
     (young,) = archived(ledger)
     prune(ledger)
-    assert ledger.queries.story(old).pruned_before == dict.fromkeys(("callbacks", "events"), clock() - DAYS)
-    assert ledger.queries.story(young).pruned_before == {}
+    assert ledger.generations.story(old).pruned_before == dict.fromkeys(("callbacks", "events"), clock() - DAYS)
+    assert ledger.generations.story(young).pruned_before == {}
     before = clock() - DAYS
-    ledger.pruning.events(before - DAYS)
-    assert ledger.queries.story(old).pruned_before["events"] == before
+    ledger.maintenance.prune_events(before - DAYS)
+    assert ledger.generations.story(old).pruned_before["events"] == before
 
 
 def test_the_size_of_each_table_is_told(ledger: Ledger):

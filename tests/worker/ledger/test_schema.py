@@ -14,10 +14,10 @@ from sqlalchemy import Connection, inspect, select, text
 
 from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.ledger import Ledger, schema
-from worker.ledger.dispatching import Limits
-from worker.ledger.schema import check, upgrade
-from worker.ledger.tables import attempts, metadata
+from worker.ledger import Ledger
+from worker.ledger.dispatch import Limits
+from worker.ledger.migrations import check, runner, upgrade
+from worker.ledger.schema import attempts, metadata
 
 HEAD = "0023"
 
@@ -69,7 +69,7 @@ def test_a_second_upgrade_changes_nothing(blank: Ledger):
     upgrade(blank.database)
     (made,) = queued(blank)
     assert upgrade(blank.database) == (HEAD, HEAD)
-    assert blank.queries.get([made.id]) == [made]
+    assert blank.generations.get([made.id]) == [made]
     check(blank.database)
 
 
@@ -99,9 +99,9 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
     assert upgrade(blank.database) == ("0001", HEAD)
-    (asset,) = blank.queries.assets_of([claim.generation.id])[claim.generation.id]
+    (asset,) = blank.generations.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.state, asset.content) == ("waiting", None)
-    assert blank.queries.counts() == blank.queries.counts(claim.generation.batch_id) == {"succeeded": 1}
+    assert blank.generations.counts() == blank.generations.counts(claim.generation.batch_id) == {"succeeded": 1}
 
 
 def back_to_0010(connection: Connection) -> None:
@@ -183,7 +183,7 @@ def test_after_an_upgrade_what_waits_takes_turns(blank: Ledger):
 
     assert upgrade(blank.database) == ("0010", HEAD)
     (later,) = queued(blank)
-    assert blank.dispatching.dispatch("acedata", Limits(7, 100)) == 6
+    assert blank.dispatch.run("acedata", Limits(7, 100)) == 6
     went = [claim.generation.id for claim in blank.submissions.claim(100, LEASE)]
     assert [one for one in went if one not in {it.id for it in batch}] == [*(it.id for it in singles), later.id]
 
@@ -193,7 +193,7 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
     (under_way,) = submitted(blank)
     (parent,) = archived(blank)
     child = new(parent_id=parent)
-    (follow_up,) = blank.creation.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
+    (follow_up,) = blank.generations.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))])
     (waits,) = queued(blank)
     with blank.database.write() as connection:
         back_to_0010(connection)
@@ -203,17 +203,17 @@ def test_an_upgrade_takes_over_pauses_and_says_which_account_has_what_is_under_w
         connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))
 
     assert upgrade(blank.database) == ("0008", HEAD)
-    assert [(it.account, it.reason) for it in blank.accounts.slowed()] == [("default", "no money")]
+    assert [(it.account, it.reason) for it in blank.dispatch.throttled_accounts()] == [("default", "no money")]
     whose = [one(blank, it).account for it in (under_way, parent, waits, follow_up)]
     assert whose == ["default", "default", None, None]
-    assert blank.accounts.of_attempts([under_way.attempt_id]) == {under_way.attempt_id: "default"}
-    assert [(it.account, it.waiting, it.under_way) for it in blank.accounts.stranded({})] == [("default", 1, 1)]
+    assert blank.dispatch.accounts_of([under_way.attempt_id]) == {under_way.attempt_id: "default"}
+    assert [(it.account, it.waiting, it.under_way) for it in blank.dispatch.unreachable({})] == [("default", 1, 1)]
 
 
 def test_an_upgrade_takes_over_who_is_asked_for_and_asks_for_those_that_were_forgotten(blank: Ledger):
     upgrade(blank.database)
     usual, timed_out, forgotten = submitted(blank, 3)
-    blank.outcomes.apply([failure(timed_out, reason="timeout")])
+    blank.generations.apply_outcomes([failure(timed_out, reason="timeout")])
     soon, later = datetime(2126, 1, 1, tzinfo=UTC), datetime(2126, 1, 2, tzinfo=UTC)
     with blank.database.write() as connection:
         back_to_0010(connection)
@@ -242,8 +242,8 @@ def test_four_upgrades_at_once_are_one(blank: Ledger):
 def test_an_upgrade_waits_for_a_backup_without_keeping_others_from_the_tables(
     blank: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(schema, "_LOCK_SECONDS", 1)
-    monkeypatch.setattr(schema, "_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(runner, "_PAUSE_SECONDS", 0.1)
     upgrade(blank.database)
     (made,) = queued(blank)
     with blank.database.write() as connection:
@@ -262,8 +262,8 @@ def test_an_upgrade_waits_for_a_backup_without_keeping_others_from_the_tables(
 
 @pytest.mark.parametrize("blank_database_url", ["postgresql"], indirect=True)
 def test_an_upgrade_does_not_wait_for_ever_and_keeps_what_it_did(blank: Ledger, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(schema, "_LOCK_SECONDS", 1)
-    monkeypatch.setattr(schema, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(runner, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0)
     upgrade(blank.database)
     with blank.database.write() as connection:
         back_to_0010(connection)
@@ -283,12 +283,12 @@ def test_an_upgrade_that_stops_half_way_leaves_nothing_and_can_be_repeated(blank
     with blank.database.write(under_way=True) as connection:
         connection.execute(text("DROP TABLE transitions"))
     assert upgrade(blank.database) == (None, HEAD)
-    assert blank.watching.due() == []
+    assert blank.maintenance.due() == []
 
 
 def test_a_ledger_without_tables_says_what_to_do(blank: Ledger):
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
-        blank.watching.due()
+        blank.maintenance.due()
     with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
         queued(blank)
     with pytest.raises(ConfigurationError, match=f"at revision none, not {HEAD}: run `darkroom db upgrade`"):
@@ -300,7 +300,7 @@ def test_an_older_ledger_says_what_to_do(ledger: Ledger):
         connection.execute(text("ALTER TABLE heartbeats DROP COLUMN pid"))
     try:
         with pytest.raises(ConfigurationError, match="tables are missing or old: run `darkroom db upgrade`"):
-            ledger.watching.heartbeats()
+            ledger.maintenance.heartbeats()
     finally:
         with ledger.database.write() as connection:
             connection.execute(text("ALTER TABLE heartbeats ADD COLUMN pid INTEGER NOT NULL DEFAULT 0"))
@@ -329,7 +329,7 @@ def test_a_ledger_that_cannot_be_opened_says_so_without_its_password(
         if "/proc/" in url
         else (LedgerUnavailable, "the ledger can")
     )
-    for verb in (ledger.watching.ping, lambda: check(ledger.database), lambda: ledger.watching.beat("w", 1)):
+    for verb in (ledger.maintenance.ping, lambda: check(ledger.database), lambda: ledger.maintenance.beat("w", 1)):
         with pytest.raises(error, match=f"^{sentence}") as caught:
             verb()
         assert "s3cret" not in str(caught.value)
@@ -346,7 +346,7 @@ def test_a_ledger_in_a_folder_with_odd_characters_works(opened: Callable[[str], 
 def test_a_file_that_is_no_database_says_so(opened: Callable[[str], Ledger], tmp_path: Path):
     (tmp_path / "notes.txt").write_text("dear diary, " * 1000)
     ledger = opened(f"sqlite:///{tmp_path / 'notes.txt'}")
-    for verb in (ledger.watching.ping, lambda: queued(ledger), lambda: upgrade(ledger.database)):
+    for verb in (ledger.maintenance.ping, lambda: queued(ledger), lambda: upgrade(ledger.database)):
         with pytest.raises(ConfigurationError, match="file is not a database; check DATABASE_URL"):
             verb()
     assert (tmp_path / "notes.txt").read_text().startswith("dear diary")

@@ -20,14 +20,12 @@ from tests.factories import (
 )
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
-from worker.ledger.second_looks import is_time_out
-from worker.ledger.submissions import Claim
-from worker.ledger.watching import Silent
+from worker.ledger.submission import Claim, Silent, is_time_out
 
 
 def timed_out(ledger: Ledger) -> Claim:
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim, reason="failed", message="任务超时")])
+    ledger.generations.apply_outcomes([failure(claim, reason="failed", message="任务超时")])
     assert state_of(ledger, claim) is State.FAILED
     return claim
 
@@ -41,8 +39,8 @@ def test_it_is_looked_at_after_ten_and_after_sixty_minutes_and_no_more(ledger: L
     began, moments = clock.now, []
     while clock.now < began + timedelta(hours=4):
         clock.advance(minutes=2)
-        assert ("poll" in ledger.watching.due()) is ledger.watching.is_due("poll")
-        if ledger.watching.is_due("poll"):
+        assert ("poll" in ledger.maintenance.due()) is ledger.maintenance.is_due("poll")
+        if ledger.maintenance.is_due("poll"):
             (one,) = looks(ledger)
             assert (one.attempt_id, one.state, one.task_id) == (claim.attempt_id, "failed", task_of(claim))
             moments.append((clock.now - began) / timedelta(minutes=1))
@@ -53,8 +51,8 @@ def test_a_success_that_came_without_a_callback_is_kept(ledger: Ledger, clock: F
     claim = timed_out(ledger)
     clock.advance(minutes=10)
     looks(ledger)
-    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
-    causes = [move.cause for move in ledger.queries.story(claim.generation.id).transitions]
+    assert ledger.generations.apply_outcomes([success(claim, cause="poll")]) == ["applied"]
+    causes = [move.cause for move in ledger.generations.story(claim.generation.id).transitions]
     assert causes[-1] == "poll: success after failure"
     clock.advance(hours=1)
     assert looks(ledger) == []
@@ -62,16 +60,16 @@ def test_a_success_that_came_without_a_callback_is_kept(ledger: Ledger, clock: F
 
 def test_a_failure_with_another_reason_is_final(ledger: Ledger, clock: FakeClock):
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim)])
+    ledger.generations.apply_outcomes([failure(claim)])
     clock.advance(hours=2)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_without_a_task_id_there_is_nothing_to_look_at(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
-    ledger.outcomes.apply([failure(claim, task_id=None, reason="timeout")])
+    ledger.generations.apply_outcomes([failure(claim, task_id=None, reason="timeout")])
     clock.advance(hours=2)
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_it_is_not_submitted_again_before_the_last_look(ledger: Ledger, clock: FakeClock):
@@ -79,32 +77,32 @@ def test_it_is_not_submitted_again_before_the_last_look(ledger: Ledger, clock: F
     ids = [claim.generation.id]
     for minutes in (0, 10, 50):
         clock.advance(minutes=minutes)
-        assert ledger.deciding.retry(ids) == {ids[0]: State.FAILED}
-        assert ledger.deciding.awaited(ids).keys() == {ids[0]}
+        assert ledger.generations.retry(ids) == {ids[0]: State.FAILED}
+        assert ledger.generations.awaited(ids).keys() == {ids[0]}
         looks(ledger)
-    assert ledger.deciding.awaited(ids) == {}
-    assert ledger.deciding.retry(ids) == {ids[0]: State.QUEUED}
+    assert ledger.generations.awaited(ids) == {}
+    assert ledger.generations.retry(ids) == {ids[0]: State.QUEUED}
 
 
 def test_a_look_whose_worker_died_is_taken_again_after_its_lease(ledger: Ledger, clock: FakeClock):
     timed_out(ledger)
     clock.advance(minutes=10)
-    (held,) = ledger.watching.silent(100, LEASE, POLL_AFTER)
-    ledger.watching.renew([held], LEASE)
+    (held,) = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
+    ledger.submissions.renew_polls([held], LEASE)
     clock.advance(LEASE.total_seconds())
-    (again,) = ledger.watching.silent(100, LEASE, POLL_AFTER)
+    (again,) = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
     assert (again.attempt_id, again.next_at) == (held.attempt_id, held.next_at)
-    ledger.watching.asked([held])
-    assert ledger.deciding.awaited([held.generation_id]).popitem()[1] == clock.now + LEASE
+    ledger.submissions.record_polled([held])
+    assert ledger.generations.awaited([held.generation_id]).popitem()[1] == clock.now + LEASE
 
 
 def test_a_look_that_was_not_answered_is_not_the_last(ledger: Ledger, clock: FakeClock):
     timed_out(ledger)
     clock.advance(hours=2)
     for _ in range(3):
-        silent = ledger.watching.silent(100, LEASE, POLL_AFTER)
+        silent = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)
         assert len(silent) == 1
-        ledger.watching.asked(silent, unanswered=silent)
+        ledger.submissions.record_polled(silent, unanswered=silent)
         clock.advance(minutes=5)
     assert len(looks(ledger)) == 1
     clock.advance(hours=2)
@@ -113,12 +111,12 @@ def test_a_look_that_was_not_answered_is_not_the_last(ledger: Ledger, clock: Fak
 
 def test_one_that_a_person_has_submitted_again_is_looked_at_all_the_same(ledger: Ledger, clock: FakeClock):
     claim = timed_out(ledger)
-    ledger.deciding.retry([claim.generation.id], may_pay_twice=True)
+    ledger.generations.retry([claim.generation.id], may_pay_twice=True)
     clock.advance(minutes=10)
     assert [one.attempt_id for one in looks(ledger)] == [claim.attempt_id]
-    assert ledger.outcomes.apply([success(claim, cause="poll")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim, cause="poll")]) == ["applied"]
     # Found before the second submission: nothing is paid for twice.
-    assert "dispatch" not in ledger.watching.due()
+    assert "dispatch" not in ledger.maintenance.due()
 
 
 def test_two_clocks_never_look_at_the_same(ledger: Ledger, clock: FakeClock):

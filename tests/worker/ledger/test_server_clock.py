@@ -15,8 +15,9 @@ from tests.machines import machine, set_wall_clock
 from tests.patience import patient
 from tests.worker.ledger.steady import Steady
 from worker.ledger import Ledger
-from worker.ledger import server_clock as module
-from worker.ledger.server_clock import EVERY, ServerClock, system_clock
+from worker.ledger.database import server_clock as module
+from worker.ledger.database import system_clock
+from worker.ledger.database.server_clock import EVERY, ServerClock
 
 SECOND, YEAR = timedelta(seconds=1), timedelta(days=365)
 WRONG = (timedelta(minutes=10), timedelta(minutes=-10), YEAR)
@@ -54,7 +55,7 @@ def test_the_server_is_asked_once_a_minute_however_much_is_done(postgresql_url: 
     clock = ledger.database.clock
     assert isinstance(clock, ServerClock)
     clock.steady = steady
-    ledger.watching.ping()
+    ledger.maintenance.ping()
     asked: list[datetime] = []
     measure = clock.measure
 
@@ -65,7 +66,7 @@ def test_the_server_is_asked_once_a_minute_however_much_is_done(postgresql_url: 
     clock.measure = counted  # type: ignore[method-assign]
     for minutes in (0, 1, 2):
         for number in range(20):
-            ledger.watching.beat("w", number)
+            ledger.maintenance.beat("w", number)
             clock()
         assert len(asked) == minutes
         steady.advance(EVERY)
@@ -81,8 +82,8 @@ def test_a_file_has_the_clock_of_its_machine(sqlite_url: str):
 
 def test_a_clock_that_is_given_is_used_as_it_is(postgresql_url: str, clock: FakeClock):
     ledger = Ledger(postgresql_url, clock)
-    ledger.watching.beat("w", 1)
-    assert ledger.watching.heartbeats()[0].seen_at == clock.now
+    ledger.maintenance.beat("w", 1)
+    assert ledger.maintenance.heartbeats()[0].seen_at == clock.now
     assert ledger.database.local_error == timedelta()
     ledger.close()
 

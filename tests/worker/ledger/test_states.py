@@ -10,7 +10,7 @@ from worker.errors import LedgerUnavailable
 from worker.generation import FINAL, TRANSITIONS, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
-from worker.ledger.tables import attempts, generations, transitions
+from worker.ledger.schema import attempts, generations, transitions
 
 
 def _of(generation_id: str) -> Update:
@@ -18,7 +18,7 @@ def _of(generation_id: str) -> Update:
 
 
 def put_into(ledger: Ledger, state: State) -> str:
-    (generation,) = ledger.creation.create([new()])
+    (generation,) = ledger.generations.create([new()])
     with ledger.database.write() as connection:
         connection.execute(_of(generation.id).values(state=state))
         connection.execute(transitions.delete())
@@ -40,9 +40,9 @@ def test_a_move_happens_with_its_history_or_not_at_all(ledger: Ledger, source: S
         generation_id = put_into(ledger, source)
         allowed = to in TRANSITIONS[source]
         assert move(ledger, generation_id, to) is allowed, to
-        (found,) = ledger.queries.get([generation_id])
+        (found,) = ledger.generations.get([generation_id])
         assert found.state is (to if allowed else source), to
-        history = ledger.queries.transitions_of([generation_id])[generation_id]
+        history = ledger.generations.transitions_of([generation_id])[generation_id]
         assert [(past.from_state, past.to_state, past.at, past.cause) for past in history] == (
             [(source, to, NOON, "because")] if allowed else []
         )
@@ -63,8 +63,8 @@ def test_move_and_history_are_one_transaction(ledger: Ledger):
 
     with pytest.raises(KeyError):
         half_done()
-    assert ledger.queries.get([generation_id])[0].state is State.QUEUED
-    assert ledger.queries.transitions_of([generation_id])[generation_id] == []
+    assert ledger.generations.get([generation_id])[0].state is State.QUEUED
+    assert ledger.generations.transitions_of([generation_id])[generation_id] == []
 
 
 def test_whoever_read_an_older_state_comes_too_late(ledger: Ledger):
@@ -76,7 +76,7 @@ def test_whoever_read_an_older_state_comes_too_late(ledger: Ledger):
         connection.execute(update(generations).values(state=State.CANCELLED))
         assert not changes.move(generation_id, State.SUBMITTING, "because")
         changes.flush()
-    assert ledger.queries.transitions_of([generation_id])[generation_id] == []
+    assert ledger.generations.transitions_of([generation_id])[generation_id] == []
 
 
 @pytest.mark.parametrize("state", ["sending", "accepted", "uncertain"])

@@ -36,11 +36,10 @@ from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.accounts import BLOCKED_FOR
-from worker.ledger.changes import Changes
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import attempts
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Changes, Person
+from worker.ledger.dispatch.accounts import BLOCKED_FOR
+from worker.ledger.schema import attempts
+from worker.ledger.submission import Claim, Decision, Submitted
 
 FINAL_WORDS: list[str | ProviderError] = [
     "another-task",
@@ -58,7 +57,7 @@ def test_a_claim_is_written_down_before_anything_is_sent(ledger: Ledger):
     (claim,) = claimed(ledger)
     found = one(ledger, claim)
     assert (found.state, found.tries) == (State.SUBMITTING, 1)
-    (attempt,) = ledger.queries.story(found.id).attempts
+    (attempt,) = ledger.generations.story(found.id).attempts
     assert (attempt.id, attempt.number, attempt.state, attempt.sent_at) == (claim.attempt_id, 1, "sending", NOON)
     assert len(bytes.fromhex(claim.attempt_id)) == 16
     assert history(ledger, claim) == [State.QUEUED, State.SUBMITTING]
@@ -71,10 +70,10 @@ def test_nothing_is_claimed_that_was_not_dispatched(ledger: Ledger):
 
 def test_four_workers_at_once_never_take_the_same_generation(ledger: Ledger):
     queued(ledger, 40)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     claims = flat(at_once(*[lambda: [claim for _ in range(8) for claim in ledger.submissions.claim(2, LEASE)]] * 4))
     assert len({claim.generation.id for claim in claims}) == len(claims) == 40
-    assert ledger.queries.counts() == {State.SUBMITTING: 40}
+    assert ledger.generations.counts() == {State.SUBMITTING: 40}
 
 
 def test_accepted(ledger: Ledger):
@@ -95,9 +94,9 @@ def test_what_was_not_taken_is_tried_again_after_a_while(
     assert (found.state, found.reason, found.tries) == (State.QUEUED, "busy", 1)
     assert attempts_of(ledger, claim) == ["rejected"]
     clock.advance(seconds - 0.1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     clock.advance(0.1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     (again,) = ledger.submissions.claim(9, LEASE)
     assert again.attempt_id != claim.attempt_id
     record(ledger, again, "t1")
@@ -109,7 +108,7 @@ def test_each_refusal_makes_the_wait_longer(ledger: Ledger, clock: FakeClock):
     waits = []
     for _ in range(4):
         began = clock.now
-        while not ledger.dispatching.dispatch(PROVIDER, PLENTY):
+        while not ledger.dispatch.run(PROVIDER, PLENTY):
             clock.advance(0.5)
         waits.append((clock.now - began).total_seconds())
         record(ledger, ledger.submissions.claim(1, LEASE)[0], NotTaken("refused", code="refused"))
@@ -121,9 +120,9 @@ def test_too_many_requests_stops_the_provider_for_as_long_as_it_asks(ledger: Led
     queued(ledger)
     record(ledger, claim, NotTaken("slower", code="busy", status=429, retry_after=timedelta(seconds=20)))
     clock.advance(19)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     clock.advance(1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 2
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 2
 
 
 def test_a_blocked_account_stops_the_provider_and_tells_it_once(ledger: Ledger, clock: FakeClock):
@@ -133,10 +132,10 @@ def test_a_blocked_account_stops_the_provider_and_tells_it_once(ledger: Ledger, 
     assert [state_of(ledger, claim) for claim in claims] == [State.QUEUED] * 3
     assert sum(events_of(ledger, claim).count("provider.paused") for claim in claims) == 1
     clock.advance(BLOCKED_FOR.total_seconds() - 1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     # As soon as somebody has paid and says so, they go, all of them.
-    assert ledger.deciding.resume(PROVIDER)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 3
+    assert ledger.dispatch.resume_account(PROVIDER)
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 3
 
 
 def test_rejected_for_good(ledger: Ledger):
@@ -153,9 +152,9 @@ def test_without_a_clear_answer_it_is_never_submitted_again_by_itself(ledger: Le
     record(ledger, claim, Uncertain("no answer", code="time_out"))
     for _ in range(50):
         clock.advance(hours=1)
-        assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
         assert ledger.submissions.claim(10, LEASE) == []
-        assert ledger.submissions.expire() == 0
+        assert ledger.submissions.mark_lost_unconfirmed() == 0
     found = one(ledger, claim)
     assert (found.state, found.reason, found.tries) == (State.UNCONFIRMED, "time_out", 1)
     assert attempts_of(ledger, claim) == ["uncertain"]
@@ -166,10 +165,10 @@ def test_a_dead_worker_leaves_its_submissions_unconfirmed(ledger: Ledger, clock:
     dead = claimed(ledger, 2)
     clock.advance(100)
     (alive,) = claimed(ledger)
-    assert ledger.submissions.expire() == 0
+    assert ledger.submissions.mark_lost_unconfirmed() == 0
     clock.advance(21)
-    assert ledger.submissions.expire() == 2
-    assert ledger.submissions.expire() == 0
+    assert ledger.submissions.mark_lost_unconfirmed() == 2
+    assert ledger.submissions.mark_lost_unconfirmed() == 0
     assert [state_of(ledger, claim) for claim in (*dead, alive)] == [State.UNCONFIRMED] * 2 + [State.SUBMITTING]
     assert one(ledger, dead[0]).reason == "worker_lost"
     assert attempts_of(ledger, dead[0]) == ["uncertain"]
@@ -181,10 +180,10 @@ def test_a_renewed_submission_stays_with_its_worker(ledger: Ledger, clock: FakeC
     clock.advance(100)
     ledger.submissions.renew([slow.attempt_id], LEASE)
     clock.advance(21)
-    assert ledger.submissions.expire() == 1
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
     assert (state_of(ledger, slow), state_of(ledger, dead)) == (State.SUBMITTING, State.UNCONFIRMED)
     clock.advance(100)
-    assert ledger.submissions.expire() == 1
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
 
 
 def test_renewing_what_was_given_up_changes_nothing(ledger: Ledger, clock: FakeClock):
@@ -192,10 +191,10 @@ def test_renewing_what_was_given_up_changes_nothing(ledger: Ledger, clock: FakeC
     frozen, settled = claimed(ledger, 2)
     record(ledger, settled, NotTaken("refused", code="refused"))
     clock.advance(121)
-    ledger.submissions.expire()
-    before = [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)]
+    ledger.submissions.mark_lost_unconfirmed()
+    before = [ledger.generations.story(claim.generation.id) for claim in (frozen, settled)]
     ledger.submissions.renew([frozen.attempt_id, settled.attempt_id], LEASE)
-    assert [ledger.queries.story(claim.generation.id) for claim in (frozen, settled)] == before
+    assert [ledger.generations.story(claim.generation.id) for claim in (frozen, settled)] == before
     assert attempts_of(ledger, frozen) == ["uncertain"]
 
 
@@ -207,7 +206,7 @@ def test_renewing_does_not_wait_for_those_that_are_settled_meanwhile(postgresql_
         clock.advance(60)
         ledger.submissions.renew([busy.attempt_id, slow.attempt_id], LEASE)
     clock.advance(61)
-    assert ledger.submissions.expire() == 1
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
     assert (state_of(ledger, busy), state_of(ledger, slow)) == (State.UNCONFIRMED, State.SUBMITTING)
     ledger.close()
 
@@ -215,7 +214,7 @@ def test_renewing_does_not_wait_for_those_that_are_settled_meanwhile(postgresql_
 def test_a_worker_that_was_only_slow_may_still_say_that_it_was_accepted(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(121)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     record(ledger, claim, "t1")
     assert (one(ledger, claim).state, one(ledger, claim).task_id) == (State.SUBMITTED, "t1")
     assert attempts_of(ledger, claim) == ["accepted"]
@@ -225,12 +224,12 @@ def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, 
     """Nobody is asked what the program knows."""
     (claim,) = claimed(ledger)
     clock.advance(121)
-    ledger.submissions.expire()
+    ledger.submissions.mark_lost_unconfirmed()
     ask(ledger)
     record(ledger, claim, NotTaken("refused", code="refused"))
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.QUEUED, ["rejected"])
     clock.advance(1)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (again,) = ledger.submissions.claim(9, LEASE)
     record(ledger, again, "t1")
     # It is asked for as often as one that was never unclear.
@@ -242,11 +241,11 @@ def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, 
 def test_a_slow_worker_changes_nothing_once_a_person_has_decided(ledger: Ledger, clock: FakeClock, decision: Decision):
     (claim,) = claimed(ledger)
     clock.advance(121)
-    ledger.submissions.expire()
-    ledger.unclear.resolve([claim.generation.id], decision, Person("somebody"))
-    before = ledger.queries.story(claim.generation.id)
+    ledger.submissions.mark_lost_unconfirmed()
+    ledger.submissions.resolve([claim.generation.id], decision, Person("somebody"))
+    before = ledger.generations.story(claim.generation.id)
     record(ledger, claim, NotTaken("refused", code="refused"))
-    after = ledger.queries.story(claim.generation.id)
+    after = ledger.generations.story(claim.generation.id)
     assert (after.generation, after.transitions) == (before.generation, before.transitions)
     # Of one that was replaced, it says that it cost nothing.
     assert (after.attempts == before.attempts) is (decision is not Decision.RESUBMIT)
@@ -254,10 +253,10 @@ def test_a_slow_worker_changes_nothing_once_a_person_has_decided(ledger: Ledger,
 
 def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledger, clock: FakeClock):
     queued(ledger, 2)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP)
+    ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     begun, left = ledger.submissions.claim(9, LEASE)
     assert ledger.submissions.begin(begun.attempt_id)
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert [state_of(ledger, one) for one in (begun, left)] == [State.SUBMITTING, State.QUEUED]
     assert attempts_of(ledger, left) == ["rejected"]
     assert totals(ledger) == {"reserved": 1, "released": 1}
@@ -265,7 +264,7 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
     assert not ledger.submissions.begin(left.attempt_id)
     assert not ledger.submissions.begin(begun.attempt_id)
     clock.advance(1)
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY, NO_CAP) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP) == 1
     (again,) = ledger.submissions.claim(9, LEASE)
     assert ledger.submissions.begin(again.attempt_id)
     assert totals(ledger) == {"reserved": 2, "released": 1}
@@ -273,9 +272,9 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
 
 def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
     heard, recorded = claimed(ledger, 2)
-    ledger.outcomes.apply([success(heard)])
+    ledger.generations.apply_outcomes([success(heard)])
     record(ledger, recorded, "t1")
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert [state_of(ledger, claim) for claim in (heard, recorded)] == [State.SUCCEEDED, State.SUBMITTED]
     assert [*attempts_of(ledger, heard), *attempts_of(ledger, recorded)] == ["succeeded", "accepted"]
 
@@ -283,23 +282,23 @@ def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
 def test_what_was_not_sent_is_queued_again_also_when_it_was_taken_for_lost(ledger: Ledger, clock: FakeClock):
     (claim,) = claimed(ledger)
     clock.advance(121)
-    assert ledger.submissions.expire() == 1
-    ledger.submissions.give_back_unsent()
+    assert ledger.submissions.mark_lost_unconfirmed() == 1
+    ledger.submissions.requeue_unsent()
     assert (state_of(ledger, claim), one(ledger, claim).reason) == (State.QUEUED, "not_sent")
 
 
 def test_a_claim_for_which_the_disk_has_no_room_leaves_nothing_behind(sqlite_url: str, clock: FakeClock):
     ledger = Ledger(sqlite_url, clock)
     queued(ledger, 200)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     most = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]
     event.listen(ledger.database.engine, "begin", lambda connection: connection.exec_driver_sql(most[0]))
     with pytest.raises(LedgerUnavailable, match="full"):
         ledger.submissions.claim(200, LEASE)
     del most[0]
-    ledger.submissions.give_back_unsent()
+    ledger.submissions.requeue_unsent()
     assert len(ledger.submissions.claim(200, LEASE)) == 200
-    assert {len(ledger.queries.story(one.id).attempts) for one in ledger.queries.page(limit=200)} == {1}
+    assert {len(ledger.generations.story(one.id).attempts) for one in ledger.generations.page(limit=200)} == {1}
     ledger.close()
 
 
@@ -312,17 +311,17 @@ def test_a_claim_that_got_no_answer_is_settled_by_the_next_transaction(
         ledger = Ledger(proxy.url, clock)
         (busy,) = claimed(ledger)
         queued(ledger)
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         proxy.arm(Cut.COMMITTED)
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(9, LEASE)
-        assert ledger.queries.counts() == {State.SUBMITTING: 2}
+        assert ledger.generations.counts() == {State.SUBMITTING: 2}
         {
             "claim": lambda: ledger.submissions.claim(9, LEASE),
             "renew": lambda: ledger.submissions.renew([busy.attempt_id], LEASE),
             "record": lambda: record(ledger, busy, Uncertain("no answer", code="time_out")),
         }[verb]()
-        assert ledger.queries.counts()[State.QUEUED] == 1
+        assert ledger.generations.counts()[State.QUEUED] == 1
         # What is under way stays so.
         assert ledger.submissions.begin(busy.attempt_id) == (verb != "record")
         ledger.close()
@@ -332,27 +331,27 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
     """Its COMMIT comes to the server long after the connection was lost: by then, nobody may have forgotten it."""
     direct = Ledger(postgresql_url, clock)
     generations = queued(direct, 3)
-    direct.dispatching.dispatch(PROVIDER, PLENTY)
+    direct.dispatch.run(PROVIDER, PLENTY)
     with CuttingProxy(postgresql_url) as proxy:
         ledger = Ledger(proxy.url, clock)
-        ledger.watching.ping()
+        ledger.maintenance.ping()
         proxy.arm(Cut.LATE)
         with pytest.raises(LedgerUnavailable):
             ledger.submissions.claim(2, LEASE)
         with pytest.raises(LedgerUnavailable, match="by its own claim"):
-            ledger.submissions.give_back_unsent()
+            ledger.submissions.requeue_unsent()
         # It holds up no other.
         (other,) = ledger.submissions.claim(9, LEASE)
         assert ledger.submissions.begin(other.attempt_id)
         proxy.release()
         give_up_at = time.monotonic() + patient(30)
-        while direct.queries.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
+        while direct.generations.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
             time.sleep(0.01)
         record(ledger, other, "t1")
-        assert direct.queries.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
-        ledger.submissions.give_back_unsent()
+        assert direct.generations.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
+        ledger.submissions.requeue_unsent()
         ledger.close()
-    tried = [attempt.state for one in generations for attempt in direct.queries.story(one.id).attempts]
+    tried = [attempt.state for one in generations for attempt in direct.generations.story(one.id).attempts]
     assert sorted(tried) == ["accepted", "rejected", "rejected"]
     direct.close()
 
@@ -360,7 +359,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
 @pytest.mark.parametrize("word", FINAL_WORDS, ids=lambda word: type(word).__name__)
 def test_a_late_reply_changes_nothing_once_the_callback_has_said_more(ledger: Ledger, word: str | ProviderError):
     finished, going_on = claimed(ledger, 2)
-    ledger.outcomes.apply([success(finished), progress(going_on, 30)])
+    ledger.generations.apply_outcomes([success(finished), progress(going_on, 30)])
     for claim in (finished, going_on):
         record(ledger, claim, word)
     assert (one(ledger, finished).state, one(ledger, finished).task_id) == (State.SUCCEEDED, task_of(finished))
@@ -383,27 +382,27 @@ def test_one_that_is_under_way_when_its_predecessor_succeeds_after_all_is_settle
         (first,) = claimed(ledger)
         record(ledger, first, Uncertain("no answer", code="time_out"))
         resubmit(ledger, first)
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         (second,) = ledger.submissions.claim(9, LEASE)
-        ledger.outcomes.apply([success(first)])
+        ledger.generations.apply_outcomes([success(first)])
         record(ledger, second, word)
         assert state_of(ledger, first) is State.SUCCEEDED
         assert attempts_of(ledger, first) == ["succeeded", settled]
         # Whether it is paid for as well shows its outcome.
         assert "generation.paid_twice" not in events_of(ledger, first)
         clock.advance(hours=1)
-        assert ledger.submissions.expire() == 0
+        assert ledger.submissions.mark_lost_unconfirmed() == 0
 
 
 def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succeeded(ledger: Ledger, clock: FakeClock):
     (first,) = claimed(ledger)
     record(ledger, first, Uncertain("no answer", code="time_out"))
     resubmit(ledger, first)
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     ledger.submissions.claim(9, LEASE)
-    ledger.outcomes.apply([success(first)])
+    ledger.generations.apply_outcomes([success(first)])
     clock.advance(hours=1)
-    assert [ledger.submissions.expire() for _ in range(2)] == [1, 0]
+    assert [ledger.submissions.mark_lost_unconfirmed() for _ in range(2)] == [1, 0]
     assert (state_of(ledger, first), attempts_of(ledger, first)) == (State.SUCCEEDED, ["succeeded", "uncertain"])
 
 
@@ -442,11 +441,11 @@ def test_an_attempt_that_is_settled_at_the_last_moment_does_not_expire(
         monkeypatch.undo()
         record(ledger, claim, NotTaken("refused", code="refused"))
         clock.advance(1)
-        ledger.dispatching.dispatch(PROVIDER, PLENTY)
+        ledger.dispatch.run(PROVIDER, PLENTY)
         assert len(ledger.submissions.claim(9, LEASE)) == 1
         return lock(changes, generation_ids)
 
     monkeypatch.setattr(Changes, "lock", meanwhile)
-    assert ledger.submissions.expire() == 0
+    assert ledger.submissions.mark_lost_unconfirmed() == 0
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.SUBMITTING, ["rejected", "sending"])
     ledger.close()

@@ -31,9 +31,9 @@ from tests.factories import (
 from worker.errors import CallbackUnreadable, NotFound, RequestInvalid, Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.outcomes import News
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.unclear import Decision, Person
+from worker.ledger.changes import Person
+from worker.ledger.outcome import News
+from worker.ledger.submission import Claim, Decision, Submitted
 
 HORIZON = timedelta(minutes=60)
 ANNA = Person("anna", "seen in the dashboard")
@@ -46,7 +46,7 @@ def unclear(ledger: Ledger) -> Claim:
 
 
 def resolve(ledger: Ledger, claim: Claim, decision: Decision, **facts: str) -> None:
-    ledger.unclear.resolve([claim.generation.id], decision, ANNA, **facts)
+    ledger.submissions.resolve([claim.generation.id], decision, ANNA, **facts)
 
 
 # --- the horizon
@@ -69,7 +69,7 @@ def test_it_is_looked_for_until_the_horizon_and_once_more_at_it(ledger: Ledger, 
     assert moments[-1] == 60
     assert 10 < len(moments) < 25
     assert state_of(ledger, claim) is State.UNCONFIRMED
-    (known,) = ledger.unclear.all()
+    (known,) = ledger.submissions.unconfirmed()
     assert (known.asked, known.asked_again_at) == (len(moments), None)
 
 
@@ -85,34 +85,34 @@ def test_a_provider_that_did_not_answer_is_asked_again_for_a_day_at_the_most(led
     clock.advance(hours=2)
     questions = 0
     while clock.now < NOON + timedelta(hours=30):
-        if silent := ledger.watching.silent(100, LEASE, POLL_AFTER, HORIZON):
+        if silent := ledger.submissions.claim_polls(100, LEASE, POLL_AFTER, HORIZON):
             questions += 1
-            ledger.watching.asked(silent, unanswered=silent)
+            ledger.submissions.record_polled(silent, unanswered=silent)
         clock.advance(minutes=5)
     assert questions == (24 - 2) * 12 + 1
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_an_answer_that_is_missing_before_the_horizon_is_asked_for_again_soon(ledger: Ledger, clock: FakeClock):
     unclear(ledger)
     clock.advance(5)
-    silent = ledger.watching.silent(100, LEASE, POLL_AFTER, HORIZON)
-    ledger.watching.asked(silent, unanswered=silent)
-    (known,) = ledger.unclear.all()
+    silent = ledger.submissions.claim_polls(100, LEASE, POLL_AFTER, HORIZON)
+    ledger.submissions.record_polled(silent, unanswered=silent)
+    (known,) = ledger.submissions.unconfirmed()
     assert known.asked_again_at == clock.now + timedelta(seconds=30)
 
 
 def test_its_callback_resolves_it_beyond_the_horizon_too(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
     asked(ledger, clock, 2)
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
-    assert ledger.unclear.all() == []
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
+    assert ledger.submissions.unconfirmed() == []
 
 
 def test_one_that_is_found_is_asked_for_like_any_other(ledger: Ledger, clock: FakeClock):
     claim = unclear(ledger)
     asked(ledger, clock, 1)
-    assert ledger.outcomes.apply([progress(claim, 10)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([progress(claim, 10)]) == ["applied"]
     assert len(ask(ledger)) == 1
     clock.advance(POLL_AFTER.total_seconds())
     assert len(ask(ledger)) == 1
@@ -126,17 +126,19 @@ def test_what_is_known_of_each_is_told_and_of_nothing_else(ledger: Ledger, clock
     archived(ledger)
     claim = unclear(ledger)
     queued(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id, b"?", "1"), delivery(claim.attempt_id, b"!", "2")])
-    (first,) = ledger.inbox.claim(1, LEASE)
-    ledger.outcomes.apply([News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)])
+    ledger.callbacks.store([delivery(claim.attempt_id, b"?", "1"), delivery(claim.attempt_id, b"!", "2")])
+    (first,) = ledger.callbacks.claim(1, LEASE)
+    ledger.generations.apply_outcomes(
+        [News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)]
+    )
     clock.advance(5)
     ask(ledger, horizon=HORIZON)
-    (known,) = ledger.unclear.all()
+    (known,) = ledger.submissions.unconfirmed()
     assert (known.generation.id, known.attempt_id, known.sent_at) == (claim.generation.id, claim.attempt_id, NOON)
     assert (known.error, known.asked) == ("no answer (code time_out)", 1)
     assert known.asked_again_at == clock.now + POLL_AFTER
     assert known.callbacks == ("unreadable", "not applied yet")
-    assert ledger.unclear.all("kie") == []
+    assert ledger.submissions.unconfirmed("kie") == []
 
 
 # --- what a person decides
@@ -150,7 +152,7 @@ def test_a_task_that_was_found_by_a_person_is_asked_for_at_once(ledger: Ledger, 
     assert (found.state, found.task_id, found.reason, found.message) == (State.SUBMITTED, task_of(claim), None, None)
     (silent,) = ask(ledger, horizon=HORIZON)
     assert (silent.attempt_id, silent.task_id) == (claim.attempt_id, task_of(claim))
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_without_a_result_it_fails_with_what_the_person_said(
     assert (found.state, found.reason, attempts_of(ledger, claim)) == (State.FAILED, reason, [attempt])
     assert found.message == f"resolved by anna: {decision} (seen in the dashboard)"
     # And if its picture comes after all, it is kept.
-    assert ledger.outcomes.apply([success(claim)]) == ["applied"]
+    assert ledger.generations.apply_outcomes([success(claim)]) == ["applied"]
     assert attempts_of(ledger, claim) == ["succeeded"]
 
 
@@ -175,7 +177,7 @@ def test_submitting_again_gives_up_the_old_attempt(ledger: Ledger):
     resolve(ledger, claim, Decision.RESUBMIT)
     assert attempts_of(ledger, claim) == ["abandoned"]
     assert history(ledger, claim)[-2:] == [State.UNCONFIRMED, State.QUEUED]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert len(ledger.submissions.claim(9, LEASE)) == 1
 
 
@@ -183,7 +185,7 @@ def test_submitting_again_gives_up_the_old_attempt(ledger: Ledger):
 def test_who_has_decided_and_why_is_kept(ledger: Ledger, decision: Decision):
     claim = unclear(ledger)
     resolve(ledger, claim, decision)
-    story = ledger.queries.story(claim.generation.id)
+    story = ledger.generations.story(claim.generation.id)
     assert story.transitions[-1].cause == f"resolved by anna: {decision} (seen in the dashboard)"
     (event,) = [event for event in story.events if event.type == "generation.resolved"]
     assert (event.payload["by"], event.payload["why"]) == ("anna", "seen in the dashboard")
@@ -193,7 +195,7 @@ def test_who_has_decided_and_why_is_kept(ledger: Ledger, decision: Decision):
 def test_without_a_reason_none_is_made_up(ledger: Ledger):
     claim = unclear(ledger)
     resubmit(ledger, claim)
-    assert ledger.queries.story(claim.generation.id).transitions[-1].cause == "resolved by somebody: resubmit"
+    assert ledger.generations.story(claim.generation.id).transitions[-1].cause == "resolved by somebody: resubmit"
 
 
 def test_a_task_of_another_generation_is_not_adopted(ledger: Ledger):
@@ -215,16 +217,16 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
     for generation_id, state in wrong.items():
         for decision in Decision:
             with pytest.raises(RequestInvalid, match=f"{generation_id} is {state} and not unconfirmed"):
-                ledger.unclear.resolve([claim.generation.id, generation_id], decision, ANNA)
+                ledger.submissions.resolve([claim.generation.id, generation_id], decision, ANNA)
     with pytest.raises(NotFound, match="there is no generation gen_nobody"):
-        ledger.unclear.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
+        ledger.submissions.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
     assert {generation_id: state_of(ledger, generation_id) for generation_id in wrong} == wrong
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.UNCONFIRMED, ["uncertain"])
 
 
 def test_a_callback_that_was_not_read_yet_comes_first(ledger: Ledger):
     claim = unclear(ledger)
-    ledger.inbox.store([delivery(claim.attempt_id)])
+    ledger.callbacks.store([delivery(claim.attempt_id)])
     with pytest.raises(RequestInvalid, match=f"a callback for {claim.generation.id} has just come"):
         resolve(ledger, claim, Decision.RESUBMIT)
     assert state_of(ledger, claim) is State.UNCONFIRMED
@@ -235,14 +237,14 @@ def test_two_persons_at_once_start_one_new_attempt(ledger: Ledger):
     results = at_once(*[lambda: resubmit(ledger, claim)] * 4)
     assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["RequestInvalid"] * 3
     assert history(ledger, claim).count(State.QUEUED) == 2
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     assert len(ledger.submissions.claim(9, LEASE)) == 1
 
 
 def test_a_decided_batch_is_complete(ledger: Ledger):
-    ledger.creation.create([new()], "b")
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.generations.create([new()], "b")
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (claim,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(claim.attempt_id, Uncertain("no answer", code="time_out"))], POLL_AFTER)
     resolve(ledger, claim, Decision.NOT_CHARGED)
-    assert ledger.queries.counts(claim.generation.batch_id) == {State.FAILED: 1}
+    assert ledger.generations.counts(claim.generation.batch_id) == {State.FAILED: 1}

@@ -27,9 +27,9 @@ from tests.factories import (
 )
 from worker.errors import NotTaken, Uncertain
 from worker.ledger import Ledger
-from worker.ledger.submissions import Submitted
-from worker.ledger.tables import attempts
-from worker.ledger.watching import Heartbeat, Silent
+from worker.ledger.maintenance import Heartbeat
+from worker.ledger.schema import attempts
+from worker.ledger.submission import Silent, Submitted
 
 
 def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):
@@ -88,39 +88,39 @@ def test_the_longest_due_are_asked_for_first_and_only_so_many(ledger: Ledger, cl
 def test_a_question_whose_worker_died_is_asked_again_after_its_lease(ledger: Ledger, clock: FakeClock):
     submitted(ledger)
     clock.advance(hours=1)
-    (held,) = ledger.watching.silent(100, LEASE, hours(1))
+    (held,) = ledger.submissions.claim_polls(100, LEASE, hours(1))
     assert held.next_at == clock.now + hours(1)
     clock.advance(LEASE.total_seconds() - 1)
-    assert ledger.watching.silent(100, LEASE, hours(1)) == []
-    ledger.watching.renew([held], LEASE)
+    assert ledger.submissions.claim_polls(100, LEASE, hours(1)) == []
+    ledger.submissions.renew_polls([held], LEASE)
     clock.advance(LEASE.total_seconds() - 1)
-    assert ledger.watching.silent(100, LEASE, hours(1)) == []
+    assert ledger.submissions.claim_polls(100, LEASE, hours(1)) == []
     clock.advance(1)
-    (again,) = ledger.watching.silent(100, LEASE, hours(1))
+    (again,) = ledger.submissions.claim_polls(100, LEASE, hours(1))
     assert (again.attempt_id, again.asked) == (held.attempt_id, 2)
 
 
 def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Ledger, clock: FakeClock):
     (claim,) = submitted(ledger)
     clock.advance(60)
-    (late,) = ledger.watching.silent(100, LEASE, hours(9))
+    (late,) = ledger.submissions.claim_polls(100, LEASE, hours(9))
     clock.advance(LEASE.total_seconds())
-    assert len(ledger.watching.silent(100, LEASE, POLL_AFTER)) == 1
-    ledger.watching.asked([late])
-    ledger.watching.renew([late], hours(9))
+    assert len(ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)) == 1
+    ledger.submissions.record_polled([late])
+    ledger.submissions.renew_polls([late], hours(9))
     clock.advance(LEASE.total_seconds())
-    assert "poll" in ledger.watching.due()
-    ledger.outcomes.apply([failure(claim)])
-    ledger.deciding.retry([claim.generation.id])
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    assert "poll" in ledger.maintenance.due()
+    ledger.generations.apply_outcomes([failure(claim)])
+    ledger.generations.retry([claim.generation.id])
+    ledger.dispatch.run(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(1, LEASE)
     ledger.submissions.record([Submitted(second.attempt_id, task_of(second))], POLL_AFTER)
     clock.advance(60)
-    assert [one.attempt_id for one in ledger.watching.silent(100, LEASE, POLL_AFTER)] == [second.attempt_id]
+    assert [one.attempt_id for one in ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)] == [second.attempt_id]
     # The first of this attempt, as `late` was of the other.
-    ledger.watching.asked([late])
+    ledger.submissions.record_polled([late])
     clock.advance(LEASE.total_seconds())
-    assert "poll" in ledger.watching.due()
+    assert "poll" in ledger.maintenance.due()
 
 
 def hours(count: int) -> timedelta:
@@ -132,21 +132,21 @@ def test_who_notes_a_question_waits_for_nobody_who_settles_the_attempt(postgresq
     ledger = Ledger(postgresql_url, clock)
     first, _ = submitted(ledger, 2)
     clock.advance(hours=1)
-    silent = ledger.watching.silent(9, LEASE, hours(1))
+    silent = ledger.submissions.claim_polls(9, LEASE, hours(1))
     with ledger.database.write() as connection:
         mine = select(attempts.c.id).where(attempts.c.id == first.attempt_id).with_for_update(nowait=True)
         connection.execute(mine).one()
-        ledger.watching.asked(silent)
-        ledger.watching.silent(9, LEASE, hours(1))
+        ledger.submissions.record_polled(silent)
+        ledger.submissions.claim_polls(9, LEASE, hours(1))
     clock.advance(LEASE.total_seconds())
     # Of the one that was settled meanwhile nothing was noted; a question too many is harmless.
-    assert [one.attempt_id for one in ledger.watching.silent(9, LEASE, hours(1))] == [first.attempt_id]
+    assert [one.attempt_id for one in ledger.submissions.claim_polls(9, LEASE, hours(1))] == [first.attempt_id]
     ledger.close()
 
 
 def test_what_ended_is_not_asked_for(ledger: Ledger, clock: FakeClock):
     won, lost = submitted(ledger, 2)
-    ledger.outcomes.apply([success(won), failure(lost)])
+    ledger.generations.apply_outcomes([success(won), failure(lost)])
     clock.advance(hours=1)
     assert ask(ledger) == []
 
@@ -159,14 +159,14 @@ def test_four_clocks_at_once_never_ask_for_the_same(ledger: Ledger, clock: FakeC
 
 
 def test_nothing_is_due_in_an_empty_ledger(ledger: Ledger):
-    assert ledger.watching.due() == []
+    assert ledger.maintenance.due() == []
 
 
 def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: FakeClock):
-    watching = ledger.watching
+    watching = ledger.maintenance
     queued(ledger)
     assert watching.due() == ["dispatch"]
-    ledger.dispatching.dispatch(PROVIDER, PLENTY)
+    ledger.dispatch.run(PROVIDER, PLENTY)
     assert watching.due() == ["submit"]
     (claim,) = ledger.submissions.claim(1, LEASE)
     assert watching.due() == []
@@ -176,15 +176,15 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     assert watching.due() == ["poll"]
     ask(ledger)
     assert watching.due() == []
-    ledger.inbox.store([delivery(claim.attempt_id)])
+    ledger.callbacks.store([delivery(claim.attempt_id)])
     assert watching.due() == ["ingest"]
-    ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.claim(1, LEASE)
     assert watching.due() == []
-    ledger.outcomes.apply([success(claim)])
+    ledger.generations.apply_outcomes([success(claim)])
     assert watching.due() == ["archive"]
-    (held,) = ledger.archiving.claim(1, LEASE)
+    (held,) = ledger.assets.claim(1, LEASE)
     assert watching.due() == []
-    ledger.archiving.record([all_stored(held)])
+    ledger.assets.record([all_stored(held)])
     assert watching.due() == []
     archived(ledger, follow_up=("upscale1",))
     assert watching.due() == ["follow_up"]
@@ -194,24 +194,24 @@ def test_what_waits_for_a_later_moment_is_not_due_before(ledger: Ledger, clock: 
     (claim,) = claimed(ledger)
     ledger.submissions.record([Submitted(claim.attempt_id, NotTaken("busy", code="busy"))], POLL_AFTER)
     succeeded(ledger)
-    ledger.archiving.claim(1, LEASE)
-    ledger.inbox.store([delivery("a1")])
-    ledger.inbox.claim(1, LEASE)
-    assert ledger.watching.due() == []
+    ledger.assets.claim(1, LEASE)
+    ledger.callbacks.store([delivery("a1")])
+    ledger.callbacks.claim(1, LEASE)
+    assert ledger.maintenance.due() == []
     clock.advance(120)
-    assert ledger.watching.due() == ["ingest", "dispatch", "archive"]
+    assert ledger.maintenance.due() == ["ingest", "dispatch", "archive"]
 
 
 def test_a_heartbeat_is_the_latest_of_its_worker(ledger: Ledger, clock: FakeClock):
     began = clock.now
-    ledger.watching.beat("w2", 7)
+    ledger.maintenance.beat("w2", 7)
     clock.advance(10)
-    ledger.watching.beat("w1", 8)
-    ledger.watching.beat("w1", 9)
-    assert ledger.watching.heartbeats() == [Heartbeat("w1", 9, clock.now), Heartbeat("w2", 7, began)]
+    ledger.maintenance.beat("w1", 8)
+    ledger.maintenance.beat("w1", 9)
+    assert ledger.maintenance.heartbeats() == [Heartbeat("w1", 9, clock.now), Heartbeat("w2", 7, began)]
 
 
 def test_first_heartbeats_at_once_are_no_trouble(ledger: Ledger):
-    results = at_once(*[lambda: ledger.watching.beat("w1", 1)] * 8)
+    results = at_once(*[lambda: ledger.maintenance.beat("w1", 1)] * 8)
     assert results == [None] * 8
-    assert len(ledger.watching.heartbeats()) == 1
+    assert len(ledger.maintenance.heartbeats()) == 1

@@ -30,19 +30,18 @@ from tests.factories import (
     task_of,
 )  # fmt: skip
 from tests.machines import machine
-from worker import draining
 from worker.errors import AccountBlocked, NotTaken
 from worker.generation import Generation, State
-from worker.ledger import Ledger, future_times
-from worker.ledger.accounts import BLOCKED_FOR
-from worker.ledger.archiving import Archived, Postponed
-from worker.ledger.dispatching import Limits
-from worker.ledger.future_times import LONGEST_LEASE
-from worker.ledger.pacing import LONGEST_PAUSE
-from worker.ledger.submissions import Submitted
-from worker.ledger.tables import generations, metadata
-from worker.ledger.types import UtcDateTime
+from worker.ledger import Ledger
+from worker.ledger.assets import Archived, Postponed
+from worker.ledger.dispatch import LONGEST_PAUSE, Limits
+from worker.ledger.dispatch.accounts import BLOCKED_FOR
+from worker.ledger.maintenance import future_times
+from worker.ledger.maintenance.future_times import LONGEST_LEASE
+from worker.ledger.schema import UtcDateTime, generations, metadata
+from worker.ledger.submission import Submitted
 from worker.providers import http
+from worker.runtime import draining
 
 AHEAD = (timedelta(minutes=10), timedelta(days=365))
 SLOW, FAST = Limits(rate=2, in_flight=1000), Limits(rate=20, in_flight=1000)
@@ -63,27 +62,27 @@ def machines(request: pytest.FixtureRequest, postgresql_url: str) -> Iterator[tu
 def test_no_machine_takes_what_another_one_submits(machines: tuple[Ledger, Ledger]):
     for here, there in (machines, machines[::-1]):
         taken, refused = claimed(here, 2)
-        assert there.submissions.expire() == 0
+        assert there.submissions.mark_lost_unconfirmed() == 0
         results = (task_of(taken), NotTaken("429 too many", code="429", status=429))
         here.submissions.record(
             [Submitted(one.attempt_id, end) for one, end in zip((taken, refused), results, strict=True)], POLL_AFTER
         )
         assert (state_of(here, taken), state_of(here, refused)) == (State.SUBMITTED, State.QUEUED)
-        assert there.unclear.all() == []
-        here.deciding.cancel([refused.generation.id])
-        here.deciding.resume(PROVIDER)
+        assert there.submissions.unconfirmed() == []
+        here.generations.cancel([refused.generation.id])
+        here.dispatch.resume_account(PROVIDER)
 
 
 def some_go(ledger: Ledger) -> bool:
-    return ledger.dispatching.dispatch(PROVIDER, FAST) > 0
+    return ledger.dispatch.run(PROVIDER, FAST) > 0
 
 
 def test_no_machine_stops_the_dispatch_of_another_one(machines: tuple[Ledger, Ledger]):
     for here, there in (machines, machines[::-1]):
 
         def all_went(there: Ledger = there) -> bool:
-            there.dispatching.dispatch(PROVIDER, FAST)
-            return not there.watching.is_due("dispatch")
+            there.dispatch.run(PROVIDER, FAST)
+            return not there.maintenance.is_due("dispatch")
 
         queued(here, 30)
         # The other one may have emptied the bucket a moment ago.
@@ -94,21 +93,21 @@ def test_no_machine_stops_the_dispatch_of_another_one(machines: tuple[Ledger, Le
 def test_no_machine_throws_the_downloads_of_another_one_away(machines: tuple[Ledger, Ledger]):
     for here, there in (machines, machines[::-1]):
         succeeded(here, 4)
-        mine = here.archiving.claim(4, LEASE)
+        mine = here.assets.claim(4, LEASE)
         assert len(mine) == 4
-        assert there.archiving.claim(4, LEASE) == []
-        here.archiving.record([all_stored(claim) for claim in mine])
+        assert there.assets.claim(4, LEASE) == []
+        here.assets.record([all_stored(claim) for claim in mine])
         assert {state_of(here, claim.generation) for claim in mine} == {State.ARCHIVED}
 
 
 def test_no_machine_lets_another_one_compare_with_the_bucket_again_and_again(machines: tuple[Ledger, Ledger]):
     here, there = machines
     for one, other in (machines, machines[::-1]):
-        one.gates.compare(None)
-        assert not other.gates.is_due()
-    there.gates.compare(None)
-    here.gates.not_compared()
-    gate = there.gates.look()
+        one.restore.verify_marker(None)
+        assert not other.restore.is_check_due()
+    there.restore.verify_marker(None)
+    here.restore.marker_unreachable()
+    gate = there.restore.state()
     assert gate is not None
     assert gate.closed_at is None
 
@@ -124,20 +123,20 @@ def test_lists_are_in_the_order_in_which_it_was_submitted_wherever(machines: tup
             # Two machines agree no better than the round trips in which they measured; an id tells milliseconds.
             eventually(partial(is_over, one, made[-1].created_at + timedelta(milliseconds=1)), 5)
         made += queued(one)
-    assert [one.id for one in machines[0].queries.page()] == [one.id for one in made[::-1]]
+    assert [one.id for one in machines[0].generations.page()] == [one.id for one in made[::-1]]
 
 
 def test_ids_tell_the_ledgers_time_and_within_it_the_order(ledger: Ledger, clock: FakeClock):
     made = [queued(ledger)[0].id for _ in range(20)]
     clock.advance(hours=-1)
     before = queued(ledger)[0].id
-    assert [one.id for one in ledger.queries.page()] == [*made[::-1], before]
+    assert [one.id for one in ledger.generations.page()] == [*made[::-1], before]
 
 
 def test_a_worker_counts_as_alive_wherever_it_runs(machines: tuple[Ledger, Ledger]):
     here, there = machines
-    here.watching.beat("here", 1)
-    (beat,) = there.watching.heartbeats()
+    here.maintenance.beat("here", 1)
+    (beat,) = there.maintenance.heartbeats()
     assert beat.silence(there.database.clock()) < timedelta(seconds=20)
 
 
@@ -154,23 +153,23 @@ def ahead(request: pytest.FixtureRequest, clock: FakeClock) -> timedelta:
 
 def test_dispatch_goes_on_at_once_and_no_faster(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     queued(ledger, 300)
-    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 2
+    assert ledger.dispatch.run(PROVIDER, SLOW) == 2
     clock.now -= ahead
-    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 0
+    assert ledger.dispatch.run(PROVIDER, SLOW) == 0
     for _ in range(5):
         clock.advance(1)
-        assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 2
+        assert ledger.dispatch.run(PROVIDER, SLOW) == 2
 
 
 def test_a_person_mends_the_bucket_and_is_told(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     queued(ledger, 3)
-    ledger.dispatching.dispatch(PROVIDER, SLOW)
+    ledger.dispatch.run(PROVIDER, SLOW)
     until = clock.now
     clock.now -= ahead
-    assert ledger.deciding.resume(PROVIDER) == {"default": until}
-    assert ledger.deciding.resume(PROVIDER) == {}
+    assert ledger.dispatch.resume_account(PROVIDER) == {"default": until}
+    assert ledger.dispatch.resume_account(PROVIDER) == {}
     clock.advance(1)
-    assert ledger.dispatching.dispatch(PROVIDER, SLOW) == 1
+    assert ledger.dispatch.run(PROVIDER, SLOW) == 1
 
 
 def test_a_pause_ends_within_its_longest(ledger: Ledger, clock: FakeClock, ahead: timedelta):
@@ -178,9 +177,9 @@ def test_a_pause_ends_within_its_longest(ledger: Ledger, clock: FakeClock, ahead
     blocked = AccountBlocked("the balance is used up", code="used_up", status=402)
     ledger.submissions.record([Submitted(claim.attempt_id, blocked)], POLL_AFTER)
     clock.now -= ahead
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     clock.advance(seconds=(max(LONGEST_PAUSE, BLOCKED_FOR)).total_seconds())
-    assert ledger.dispatching.dispatch(PROVIDER, PLENTY) == 1
+    assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
 
 
 def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
@@ -188,25 +187,25 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
 ):
     """Whoever holds it may live; if so, it goes on, and its results are kept."""
     succeeded(ledger, batch="b")
-    (download,) = ledger.archiving.claim(1, LEASE)
+    (download,) = ledger.assets.claim(1, LEASE)
     archived(ledger, batch="c")
-    manifest = ledger.manifests.claim(LEASE)
-    ledger.notifying.register(["a"])
-    (subscriber,) = ledger.notifying.claim(["a"], 1, LEASE)
+    manifest = ledger.assets.claim_manifest(LEASE)
+    ledger.events.register_subscribers(["a"])
+    (subscriber,) = ledger.events.claim(["a"], 1, LEASE)
     (post,) = claimed(ledger)
-    ledger.inbox.store([delivery(post.attempt_id)])
-    (callback,) = ledger.inbox.claim(1, LEASE)
+    ledger.callbacks.store([delivery(post.attempt_id)])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
     assert manifest is not None
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
 
     def taken() -> tuple[int, int, bool, int, int]:
         return (
-            ledger.submissions.expire(),
-            len(ledger.archiving.claim(9, LEASE)),
-            ledger.manifests.claim(LEASE) is not None,
-            len(ledger.notifying.claim(["a"], 9, LEASE)),
-            len(ledger.inbox.claim(9, LEASE)),
+            ledger.submissions.mark_lost_unconfirmed(),
+            len(ledger.assets.claim(9, LEASE)),
+            ledger.assets.claim_manifest(LEASE) is not None,
+            len(ledger.events.claim(["a"], 9, LEASE)),
+            len(ledger.callbacks.claim(9, LEASE)),
         )
 
     assert taken() == (0, 0, False, 0, 0)
@@ -215,55 +214,55 @@ def test_what_is_held_stays_held_for_one_lease_more_and_comes_up_after_it(
     clock.advance(2)
     assert taken() == (1, 1, True, 1, 1)
     assert (subscriber.subscriber, callback.attempt_id) == ("a", post.attempt_id)
-    assert download.generation.id == ledger.queries.page(batch="b")[0].id
+    assert download.generation.id == ledger.generations.page(batch="b")[0].id
 
 
 def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     succeeded(ledger)
-    downloads = ledger.archiving.claim(1, LEASE)
+    downloads = ledger.assets.claim(1, LEASE)
     (post,) = claimed(ledger)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     for _ in range(30):
         clock.advance(10)
-        ledger.archiving.renew(downloads, LEASE)
+        ledger.assets.renew(downloads, LEASE)
         ledger.submissions.renew([post.attempt_id], LEASE)
-        assert ledger.submissions.expire() == 0
-        assert ledger.archiving.claim(1, LEASE) == []
-    ledger.archiving.record([all_stored(claim) for claim in downloads])
+        assert ledger.submissions.mark_lost_unconfirmed() == 0
+        assert ledger.assets.claim(1, LEASE) == []
+    ledger.assets.record([all_stored(claim) for claim in downloads])
     assert state_of(ledger, downloads[0].generation) is State.ARCHIVED
 
 
 def test_what_waits_for_another_try_is_due_within_its_longest_wait(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     succeeded(ledger)
-    ledger.archiving.record(
-        [Archived(one, (Postponed(0, "503"),), described=False) for one in ledger.archiving.claim(1, LEASE)]
+    ledger.assets.record(
+        [Archived(one, (Postponed(0, "503"),), described=False) for one in ledger.assets.claim(1, LEASE)]
     )
     (again,) = claimed(ledger)
     refused = NotTaken("the queue is full", code="full", status=400)
     ledger.submissions.record([Submitted(again.attempt_id, refused)], POLL_AFTER)
     submitted(ledger)
     clock.now -= ahead
-    ledger.watching.due(POLL_AFTER)
+    ledger.maintenance.due(POLL_AFTER)
     clock.advance(30)
-    assert ledger.watching.is_due("dispatch")
+    assert ledger.maintenance.is_due("dispatch")
     clock.advance(minutes=5)
-    assert ledger.watching.is_due("archive")
+    assert ledger.maintenance.is_due("archive")
     clock.advance(minutes=10)
-    assert ledger.watching.is_due("poll")
+    assert ledger.maintenance.is_due("poll")
 
 
 def test_follow_ups_that_could_not_be_created_are_tried_again_within_minutes(
     ledger: Ledger, clock: FakeClock, ahead: timedelta
 ):
     archived(ledger, follow_up=("upscale1",))
-    (parent,) = ledger.following.due(1)
-    ledger.following.failed(parent, "KeyError: 'zoom'")
+    (parent,) = ledger.generations.due_follow_ups(1)
+    ledger.generations.record_follow_up_failure(parent, "KeyError: 'zoom'")
     clock.now -= ahead
-    ledger.watching.due()
-    assert not ledger.watching.is_due("follow_up")
+    ledger.maintenance.due()
+    assert not ledger.maintenance.is_due("follow_up")
     clock.advance(minutes=3)
-    assert ledger.watching.is_due("follow_up")
+    assert ledger.maintenance.is_due("follow_up")
 
 
 #: when something was, or when it ends whatever the clock says; what dispatch or the gate puts right itself
@@ -296,36 +295,36 @@ def test_every_time_that_is_waited_for_is_pulled_back():
 def test_a_failure_that_may_be_none_is_looked_at_again_within_the_hour(ledger: Ledger, clock: FakeClock):
     clock.now += AHEAD[1]
     (claim,) = submitted(ledger)
-    ledger.outcomes.apply([failure(claim, reason="timeout")])
+    ledger.generations.apply_outcomes([failure(claim, reason="timeout")])
     clock.now -= AHEAD[1]
-    ledger.watching.due()
+    ledger.maintenance.due()
     clock.advance(hours=1)
-    assert ledger.watching.is_due("poll")
+    assert ledger.maintenance.is_due("poll")
 
 
 def test_subscribers_are_told_at_once(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     submitted(ledger)
-    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
-    assert ledger.notifying.feed(mine, lambda _: True)
-    ledger.notifying.release(mine)
+    (mine,) = ledger.events.claim(["a"], 1, LEASE)
+    assert ledger.events.enqueue_new(mine, lambda _: True)
+    ledger.events.release(mine)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     clock.advance(5)
-    (mine,) = ledger.notifying.claim(["a"], 1, LEASE)
-    assert ledger.notifying.step(mine, LEASE)
+    (mine,) = ledger.events.claim(["a"], 1, LEASE)
+    assert ledger.events.record_and_claim_next(mine, LEASE)
 
 
 def test_a_failed_subscriber_is_tried_again_within_minutes(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.notifying.register(["a"])
+    ledger.events.register_subscribers(["a"])
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE subscribers SET not_before = :at"), {"at": _stored(ledger, clock)})
     submitted(ledger)
     clock.now -= ahead
-    ledger.watching.due()
-    assert ledger.notifying.claim(["a"], 1, LEASE) == []
+    ledger.maintenance.due()
+    assert ledger.events.claim(["a"], 1, LEASE) == []
     clock.advance(minutes=5)
-    assert len(ledger.notifying.claim(["a"], 1, LEASE)) == 1
+    assert len(ledger.events.claim(["a"], 1, LEASE)) == 1
 
 
 def _stored(ledger: Ledger, clock: FakeClock) -> object:
@@ -338,35 +337,35 @@ def test_room_that_is_held_by_what_nobody_answers_is_free_an_hour_later(
     submitted(ledger)
     queued(ledger)
     clock.now -= ahead
-    ledger.watching.due()
+    ledger.maintenance.due()
     one = Limits(rate=100, in_flight=1)
-    assert ledger.dispatching.dispatch(PROVIDER, one) == 0
+    assert ledger.dispatch.run(PROVIDER, one) == 0
     clock.advance(minutes=61)
-    assert ledger.dispatching.dispatch(PROVIDER, one) == 1
+    assert ledger.dispatch.run(PROVIDER, one) == 1
 
 
 def test_a_dead_worker_does_not_live_in_the_future(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.watching.beat("w", 1)
+    ledger.maintenance.beat("w", 1)
     clock.now -= ahead
-    (beat,) = ledger.watching.heartbeats()
+    (beat,) = ledger.maintenance.heartbeats()
     assert beat.silence(clock.now) == ahead
-    ledger.watching.beat("w", 1)
-    (beat,) = ledger.watching.heartbeats()
+    ledger.maintenance.beat("w", 1)
+    (beat,) = ledger.maintenance.heartbeats()
     assert beat.silence(clock.now) == timedelta()
 
 
 def test_the_gate_compares_once_and_then_keeps_its_pace(ledger: Ledger, clock: FakeClock, ahead: timedelta):
-    ledger.gates.compare(None)
+    ledger.restore.verify_marker(None)
     clock.now -= ahead
-    assert ledger.gates.is_due()
-    ledger.gates.not_compared()
-    assert not ledger.gates.is_due()
+    assert ledger.restore.is_check_due()
+    ledger.restore.marker_unreachable()
+    assert not ledger.restore.is_check_due()
 
 
 def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_each_minute(
     ledger: Ledger, clock: FakeClock
 ):
-    ledger.watching.due()
+    ledger.maintenance.due()
     for ahead, looks in ((3600, False), (0, False), (61, True), (-120, True)):
         (made,) = queued(ledger)
         with ledger.database.write() as connection:
@@ -374,7 +373,7 @@ def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_
             connection.execute(far)
         if ahead != 3600:
             clock.advance(ahead)
-        ledger.watching.due()
+        ledger.maintenance.due()
         with ledger.database.read() as connection:
             found = select(generations.c.not_before).where(generations.c.id == made.id)
             pulled = connection.execute(found).scalar_one() <= clock.now + LONGEST_PAUSE
@@ -383,11 +382,11 @@ def test_a_clock_that_is_set_back_is_noticed_at_once_and_one_that_is_right_only_
 
 def test_what_is_not_further_ahead_than_it_may_be_stays(ledger: Ledger, clock: FakeClock):
     succeeded(ledger)
-    ledger.archiving.claim(1, LEASE)
+    ledger.assets.claim(1, LEASE)
     submitted(ledger)
     claimed(ledger)
     before = _all_times(ledger)
-    ledger.watching.due(POLL_AFTER)
+    ledger.maintenance.due(POLL_AFTER)
     assert _all_times(ledger) == before
 
 
@@ -395,11 +394,11 @@ def test_the_settings_may_have_silent_ones_asked_for_later_than_is_ever_learned(
     hours = timedelta(hours=3)
     (claim,) = claimed(ledger)
     ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], hours)
-    ledger.watching.due(hours)
+    ledger.maintenance.due(hours)
     clock.advance(hours=2)
-    assert not ledger.watching.is_due("poll")
+    assert not ledger.maintenance.is_due("poll")
     clock.advance(hours=1)
-    assert ledger.watching.is_due("poll")
+    assert ledger.maintenance.is_due("poll")
 
 
 def _all_times(ledger: Ledger) -> list[object]:
@@ -419,7 +418,7 @@ def test_a_bucket_is_not_filled_twice_by_clocks_that_differ_by_little(ledger: Le
     went = 0
     for step in range(20):
         clock.advance(4 if step % 2 else -4)
-        went += ledger.dispatching.dispatch(PROVIDER, SLOW)
+        went += ledger.dispatch.run(PROVIDER, SLOW)
     assert went == 2 + 2, "the four seconds were there once"
 
 

@@ -27,17 +27,15 @@ from tests.worker.ledger.purses import THREE_A_DAY
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, Rejected, RequestInvalid, Uncertain
 from worker.generation import Generation, State
 from worker.ledger import Ledger
-from worker.ledger.archiving import ArchiveClaim, Archived, Lost, Postponed
-from worker.ledger.dispatching import Limits
-from worker.ledger.gate import Marker
-from worker.ledger.inbox import StoredCallback
-from worker.ledger.outcomes import News
-from worker.ledger.rescuing import Orphan, Placed
-from worker.ledger.server_clock import ServerClock
-from worker.ledger.submissions import Claim, Submitted
-from worker.ledger.tables import UNAPPLIED, callbacks
-from worker.ledger.unclear import Decision, Person
-from worker.ledger.watching import Silent
+from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
+from worker.ledger.changes import Person
+from worker.ledger.database.server_clock import ServerClock
+from worker.ledger.dispatch import Limits
+from worker.ledger.generations import Orphan, Placed
+from worker.ledger.outcome import News, StoredCallback
+from worker.ledger.restore_guard import Marker
+from worker.ledger.schema import UNAPPLIED, callbacks
+from worker.ledger.submission import Claim, Decision, Silent, Submitted
 
 LINKS = 2
 #: few of them meet each other more often
@@ -109,7 +107,7 @@ class World:
         self.ingesting: list[StoredCallback] = []
         self.asking: Sequence[Silent] = ()
         self.is_blocked = False
-        self.marker: Marker | None = ledger.gates.compare(None)
+        self.marker: Marker | None = ledger.restore.verify_marker(None)
 
     def _server_clock(self, number: int) -> ServerClock:
         clock = ServerClock(
@@ -130,7 +128,7 @@ class World:
         by = self.one_of([timedelta(minutes=-10), timedelta(minutes=10), timedelta(days=-1)], "by")
         if self.ledger.database.is_sqlite:
             self.clock.now += by
-            self.ledger.watching.due(POLL_AFTER)
+            self.ledger.maintenance.due(POLL_AFTER)
             self.model.clock_is_set(self.clock.now)
         else:
             self.wrong_by[self.ledgers.index(self.ledger)] += by
@@ -141,11 +139,11 @@ class World:
             pass
         self.clock.advance(hours=2)
         accounts = ("default", "shop")
-        went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
+        went = self.ledger.dispatch.run(PROVIDER, LIMITS, None, accounts)
         # An empty bucket that a clock had filled ahead begins to fill only now.
         self.clock.advance(1)
-        went += self.ledger.dispatching.dispatch(PROVIDER, LIMITS, None, accounts)
-        assert went or self.model.is_closed or "dispatch" not in self.ledger.watching.due(POLL_AFTER)
+        went += self.ledger.dispatch.run(PROVIDER, LIMITS, None, accounts)
+        assert went or self.model.is_closed or "dispatch" not in self.ledger.maintenance.due(POLL_AFTER)
 
     # --- we ---
 
@@ -154,7 +152,7 @@ class World:
         if self.one_of([True, True, False], "dispatch"):
             accounts = self.one_of([("default",), ("default", "shop")], "accounts")
             prices = self.one_of([None, THREE_A_DAY], "prices")
-            went = self.ledger.dispatching.dispatch(PROVIDER, LIMITS, prices, accounts)
+            went = self.ledger.dispatch.run(PROVIDER, LIMITS, prices, accounts)
             assert not (went and self.model.is_closed)
         for claim in self.ledger.submissions.claim(self.number(1, 3), LEASE):
             assert not self.model.is_closed
@@ -168,7 +166,7 @@ class World:
     def create(self) -> None:
         follow_up = self.flip("follow-up")
         wanted = [new(follow_up=("upscale1",) if follow_up else ()) for _ in range(self.number(1, 3))]
-        for made in self.ledger.creation.create(wanted, "b" if self.flip("batch") else None):
+        for made in self.ledger.generations.create(wanted, "b" if self.flip("batch") else None):
             self.model.create(made.id, made.batch_id, wants_follow_up=follow_up)
 
     @step(lambda world: bool(world.unsent), times=2)
@@ -178,7 +176,7 @@ class World:
     @step(lambda world: bool(world.unsent))
     def give_back(self) -> None:
         """As its task does when it ends; one that is sent late all the same finds out."""
-        self.ledger.submissions.give_back_unsent()
+        self.ledger.submissions.requeue_unsent()
         for claim in self.unsent:
             if self.machines[claim.attempt_id] is self.ledger:
                 self.model.not_taken(claim.attempt_id)
@@ -231,12 +229,12 @@ class World:
     def time_passes(self) -> None:
         self.clock.advance(self.one_of([1, 10, 121, 121, 3600], "seconds"))
         if self.one_of([True, True, False], "reconcile"):
-            self.ledger.submissions.expire()
+            self.ledger.submissions.mark_lost_unconfirmed()
             self.model.leases_end(self.clock.now)
 
     @step(one_is(State.SUBMITTED, State.UNCONFIRMED, State.FAILED))
     def poll(self) -> None:
-        silent = self.ledger.watching.silent(5, LEASE, POLL_AFTER)
+        silent = self.ledger.submissions.claim_polls(5, LEASE, POLL_AFTER)
         if self.one_of([True, True, False], "in time"):
             self._ask(silent)
         else:
@@ -256,7 +254,7 @@ class World:
                 self._apply(known[0], self.one_of(WORDS, "word"), "poll" if one.task_id else "found in the list")
             elif self.flip("no answer"):
                 unanswered.append(one)
-        self.ledger.watching.asked(silent, unanswered)
+        self.ledger.submissions.record_polled(silent, unanswered)
 
     @step(lambda world: bool(world.taken) and len(world.model.ones) < MOST)
     def rescue(self) -> None:
@@ -266,7 +264,7 @@ class World:
         mark = None if name.startswith("elsewhere") else claim.attempt_id
         orphan = Orphan(name, new().request, None, mark, marked=True)
         place = self.model.place(mark, name)
-        (placed,) = self.ledger.rescuing.adopt(PROVIDER, [orphan])
+        (placed,) = self.ledger.generations.import_tasks(PROVIDER, [orphan])
         assert placed.place == place
         if place == "new":
             self._found_new(placed, name)
@@ -279,7 +277,7 @@ class World:
         waiting = self.one_of(sorted(name for name, one in self.model.ones.items() if one.state is State.QUEUED), "one")
         name = f"meanwhile-{waiting}-{len(self.model.tries)}"
         orphan = Orphan(name, new().request, None, None, marked=True)
-        (placed,) = self.ledger.rescuing.adopt(PROVIDER, [orphan], waiting={name: waiting})
+        (placed,) = self.ledger.generations.import_tasks(PROVIDER, [orphan], waiting={name: waiting})
         assert placed.generation_id == waiting
         self._found_new(placed, name)
         self.model.charges[waiting] += 1
@@ -291,7 +289,7 @@ class World:
 
     @step(one_is(State.SUCCEEDED), times=2)
     def archive(self) -> None:
-        for claim in self.ledger.archiving.claim(self.number(1, 3), LEASE):
+        for claim in self.ledger.assets.claim(self.number(1, 3), LEASE):
             assert self.model.ones[claim.generation.id].state is State.SUCCEEDED
             self.model.lend(claim.generation.id, claim.lease, self.clock.now)
             self.archive_claims.append(claim)
@@ -306,30 +304,30 @@ class World:
     @step(lambda world: bool(world.archive_claims))
     def renew_archive_claim(self) -> None:
         claim = self.pick(self.archive_claims)
-        self.ledger.archiving.renew([claim], LEASE)
+        self.ledger.assets.renew([claim], LEASE)
         self.model.renew_links(claim.generation.id, claim.lease, self.clock.now)
 
     def _archive(self, claim: ArchiveClaim) -> None:
         each = zip(claim.assets, self._draw(EACH, "ends"), strict=True)
         results = {asset.index: end for asset, end in each if asset.state == "waiting" and end != "no time"}
         done = Archived(claim, tuple(ENDS[end](index) for index, end in results.items()), described=True)
-        self.ledger.archiving.record([done])
+        self.ledger.assets.record([done])
         self.model.archived(claim.generation.id, claim.lease, results)
 
     @step(one_is(State.ARCHIVED))
     def follow_up(self) -> None:
         """Also by a worker that looked long ago."""
-        self.parents += self.ledger.following.due(3)
+        self.parents += self.ledger.generations.due_follow_ups(3)
         if not self.parents:
             return
         parent = self.pick(self.parents)
         facts = {"parent_id": parent.id, "depth": parent.depth + 1, "batch_id": parent.batch_id}
         children = [new(dedupe=f"{parent.id}/{index}", **facts) for index in range(self.number(0, 2))]
-        created = self.ledger.following.create(parent, children, [])
+        created = self.ledger.generations.create_follow_ups(parent, children, [])
         one = self.model.ones[parent.id]
         assert created == (len(children) if one.wants_follow_up else 0)
         one.wants_follow_up = False
-        for child in self.ledger.queries.page(limit=created) if created else ():
+        for child in self.ledger.generations.page(limit=created) if created else ():
             self.model.create(child.id, child.batch_id, wants_follow_up=False)
 
     # --- the provider ---
@@ -342,14 +340,14 @@ class World:
         task_id = task_of(self.pick(self.taken) if self.number(0, 7) == 7 else claim)
         body = f"{claim.attempt_id} {word} {task_id}".encode()
         self.bodies[body] = (claim, word, task_id)
-        self.ledger.inbox.store([delivery(claim.attempt_id, body, body.decode())] * self.number(1, 2))
+        self.ledger.callbacks.store([delivery(claim.attempt_id, body, body.decode())] * self.number(1, 2))
         if self.flip("ingest"):
-            self._ingest(self.ledger.inbox.claim(100, LEASE))
+            self._ingest(self.ledger.callbacks.claim(100, LEASE))
 
     @step(lambda world: bool(world.bodies))
     def ingest(self) -> None:
         """By a worker that may hold them for a while, or die."""
-        claimed = self.ledger.inbox.claim(self.number(1, 3), LEASE)
+        claimed = self.ledger.callbacks.claim(self.number(1, 3), LEASE)
         if self.flip("in time"):
             self._ingest(claimed)
         else:
@@ -369,10 +367,10 @@ class World:
                 heard = said(claim, word, task_id=task_id)
                 news.append(News(heard.attempt_id, heard.outcome, "callback", heard.deadlines, one.id))
                 self._hear(claim, word, task_id)
-        self.ledger.outcomes.apply(news)
+        self.ledger.generations.apply_outcomes(news)
 
     def _apply(self, claim: Claim, word: str, cause: str) -> None:
-        self.ledger.outcomes.apply([said(claim, word, cause=cause)])
+        self.ledger.generations.apply_outcomes([said(claim, word, cause=cause)])
         self._hear(claim, word, task_of(claim))
 
     def _hear(self, claim: Claim, word: str, task_id: str) -> None:
@@ -384,15 +382,15 @@ class World:
     @step(one_is(State.QUEUED))
     def cancel(self) -> None:
         generation_id = self.one_of(sorted(self.model.ones), "generation")
-        self.ledger.deciding.cancel([generation_id])
+        self.ledger.generations.cancel([generation_id])
         self.model.cancel(generation_id)
 
     @step(one_is(State.FAILED, State.EXPIRED), times=2)
     def retry(self) -> None:
         generation_id = self.one_of(sorted(self.model.ones), "generation")
         risk = self.flip("may pay twice")
-        is_awaited = bool(self.ledger.deciding.awaited([generation_id]))
-        self.ledger.deciding.retry([generation_id], may_pay_twice=risk)
+        is_awaited = bool(self.ledger.generations.awaited([generation_id]))
+        self.ledger.generations.retry([generation_id], may_pay_twice=risk)
         self.model.retry(generation_id, is_awaited=is_awaited and not risk)
 
     @step(one_is(State.UNCONFIRMED), times=2)
@@ -406,7 +404,7 @@ class World:
             unread = connection.exec_driver_sql(f"SELECT attempt_id FROM {callbacks.name} WHERE {UNAPPLIED}")
             decided = self.model.resolve(generation_id, decision, task_id, unread=set(unread.scalars()))
         try:
-            self.ledger.unclear.resolve([generation_id], decision, Person("somebody"), task_id)
+            self.ledger.submissions.resolve([generation_id], decision, Person("somebody"), task_id)
         except RequestInvalid:
             assert not decided
         else:
@@ -414,11 +412,11 @@ class World:
 
     @step(lambda world: bool(world.bodies))
     def replay(self) -> None:
-        self.ledger.inbox.replay(range(1000) if self.flip("all") else None)
+        self.ledger.callbacks.replay(range(1000) if self.flip("all") else None)
 
     @step(lambda world: world.is_blocked)
     def resume(self) -> None:
-        self.ledger.deciding.resume(PROVIDER)
+        self.ledger.dispatch.resume_account(PROVIDER)
         self.is_blocked = False
 
     @step(lambda world: not world.model.is_closed)
@@ -426,15 +424,15 @@ class World:
         """Seldom after a restore."""
         lost = self.number(0, 2) == 2 and self.marker
         ahead = Marker(lost.ledger, lost.number + 2, lost.changes, lost.at) if lost else self.marker
-        following = self.ledger.gates.compare(ahead)
+        following = self.ledger.restore.verify_marker(ahead)
         assert (following is None) == bool(lost)
         self.model.is_closed = bool(lost)
         self.marker = following or ahead
 
     @step(lambda world: world.model.is_closed, times=2)
     def confirm(self) -> None:
-        self.marker = self.ledger.gates.next_marker(self.marker)
-        assert self.ledger.gates.open(self.marker, "somebody")
+        self.marker = self.ledger.restore.next_marker(self.marker)
+        assert self.ledger.restore.resume(self.marker, "somebody")
         self.model.is_closed = False
 
     # --- what Hypothesis chooses ---

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import responses
 
+from tests.worker.providers.contract import send
 from worker.errors import CallbackUnreadable, ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status, operation_of
 from worker.providers import Mark
 from worker.providers.acedata import AceDataCloud
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "acedata"
 IMAGINE_URL = "https://api.acedata.cloud/midjourney/imagine"
@@ -50,7 +51,7 @@ def submitted(request: GenerationRequest, mark: Mark = POLLED, path: str = "imag
     """The body that a submission sends."""
     with responses.RequestsMock() as mock:
         mock.post(f"https://api.acedata.cloud/midjourney/{path}", json={"task_id": "t1"})
-        ace().submit(request, mark)
+        send(ace(), request, mark)
         return sent(mock)[0]
 
 
@@ -72,7 +73,7 @@ def test_without_a_callback_url_the_answer_is_asked_for_at_once():
 def test_the_headers_name_us_and_never_ask_for_a_stream():
     with responses.RequestsMock() as mock:
         mock.post(IMAGINE_URL, json={"task_id": "t1"})
-        ace("tok").submit(imagine(), POLLED)
+        send(ace("tok"), imagine(), POLLED)
         headers = mock.calls[0].request.headers
 
     assert headers["Authorization"] == "Bearer tok"
@@ -85,7 +86,7 @@ def test_the_headers_name_us_and_never_ask_for_a_stream():
 def test_the_task_id_is_text_also_if_it_came_as_a_number(task_id):
     with responses.RequestsMock() as mock:
         mock.post(IMAGINE_URL, json={"success": True, "task_id": task_id})
-        assert ace().submit(imagine(), POLLED).task_id == str(task_id)
+        assert send(ace(), imagine(), POLLED).task_id == str(task_id)
 
 
 ACTIONS = [(op, action) for op, capability in AceDataCloud.capabilities.items() for action in capability.actions]
@@ -164,7 +165,7 @@ def test_a_style_reference_is_declared_because_its_price_depends_on_it():
 
 def test_an_unknown_option_is_named_with_those_that_exist():
     with pytest.raises(RequestInvalid) as caught:
-        ace().check(imagine(colour="red"))
+        ace().translate(imagine(colour="red"))
 
     assert "'colour'" in str(caught.value)
     assert all(name in str(caught.value) for name in AceDataCloud.capabilities[Operation.IMAGINE].options)
@@ -173,19 +174,19 @@ def test_an_unknown_option_is_named_with_those_that_exist():
 @pytest.mark.parametrize("name", ["async", "callback_url", "prompt", "action", "image_id"])
 def test_fields_that_are_ours_are_no_options(name):
     with pytest.raises(RequestInvalid, match=name):
-        ace().check(GenerationRequest(Operation.IMAGINE, "a cat", {name: "x"}))
+        ace().translate(GenerationRequest(Operation.IMAGINE, "a cat", {name: "x"}))
 
 
 @pytest.mark.parametrize("action", ["upscale9", "variation1", "generate"])
 def test_an_action_of_another_operation_is_refused_with_those_that_exist(action):
     with pytest.raises(RequestInvalid, match=r"upscale has no action .*upscale1, upscale2"):
-        ace().check(GenerationRequest(Operation.UPSCALE, "", {}, action, {"image_id": "1"}))
+        ace().translate(GenerationRequest(Operation.UPSCALE, "", {}, action, {"image_id": "1"}))
 
 
 @pytest.mark.parametrize("parent", [{}, {"image_id": ""}])
 def test_a_follow_up_without_a_parent_is_refused(parent):
     with pytest.raises(RequestInvalid, match="upscale1 needs the image_id"):
-        ace().check(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent))
+        ace().translate(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent))
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "snowman☃"])
@@ -525,9 +526,9 @@ def test_every_host_of_the_examples_may_be_downloaded_from():
 )
 def test_what_a_version_of_midjourney_refuses_is_not_sent(prompt, options, told):
     with pytest.raises(RequestInvalid) as caught:
-        ace().check(GenerationRequest(Operation.IMAGINE, prompt, options))
+        ace().translate(GenerationRequest(Operation.IMAGINE, prompt, options))
     assert str(caught.value).startswith(told)
 
 
 def test_the_newest_version_takes_turbo_and_quality():
-    ace().check(GenerationRequest(Operation.IMAGINE, "a fox", {"version": "8.2", "speed": "turbo", "quality": 4}))
+    ace().translate(GenerationRequest(Operation.IMAGINE, "a fox", {"version": "8.2", "speed": "turbo", "quality": 4}))

@@ -9,13 +9,14 @@ import pytest
 import responses
 from PIL import Image
 
+from tests.worker.providers.contract import send
 from tests.worker.providers.loopback import Loopback, reply, silence
 from tests.worker.providers.test_acedata import GRID, MARK, PAYLOADS, POLLED, ace, fetch, parse, parse_file, submitted
 from worker.errors import NotTaken, Rejected, RequestInvalid, Uncertain
 from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
-from worker.providers import Submission, acedata
-from worker.providers.acedata import AceDataCloud
-from worker.settings import Settings
+from worker.providers import Submission
+from worker.providers.acedata import AceDataCloud, adapter
+from worker.settings.settings import Settings
 
 LINK = "https://cdn.acedata.cloud/jgo1cw.jpg"
 FILM = "https://storage.fonedis.cc//video/9ff3783e/0_0.mp4"
@@ -81,21 +82,21 @@ def test_films_are_counted_from_zero(action, index):
 
 def test_a_film_has_no_relaxed_speed():
     with pytest.raises(RequestInvalid, match=r"option speed: 'relax' is not possible.*fast or turbo"):
-        ace().check(request(Operation.VIDEO, "a cat", images=LINK, speed="relax"))
+        ace().translate(request(Operation.VIDEO, "a cat", images=LINK, speed="relax"))
 
 
 @pytest.mark.parametrize("operation", [Operation.EDIT, Operation.VIDEO])
 def test_both_need_a_prompt_and_a_picture(operation):
     with pytest.raises(RequestInvalid, match="the prompt is empty"):
-        ace().check(request(operation, images=LINK))
+        ace().translate(request(operation, images=LINK))
     with pytest.raises(RequestInvalid, match="needs the option images"):
-        ace().check(request(operation, "a cat"))
+        ace().translate(request(operation, "a cat"))
 
 
 @pytest.mark.parametrize("parent", [{}, {"image_id": "1"}])
 def test_a_film_is_made_longer_only_on_a_film(parent):
     with pytest.raises(RequestInvalid, match="extend1 needs the video_id"):
-        ace().check(GenerationRequest(Operation.VIDEO_EXTEND, "a cat", {}, "extend1", parent))
+        ace().translate(GenerationRequest(Operation.VIDEO_EXTEND, "a cat", {}, "extend1", parent))
 
 
 def test_a_film_brings_its_cover_and_what_can_be_made_longer():
@@ -156,12 +157,12 @@ def test_a_blend_needs_no_words():
 @pytest.mark.parametrize("count", [1, 6])
 def test_a_blend_takes_two_to_five_pictures(count):
     with pytest.raises(RequestInvalid, match="give 2 to 5 links to pictures"):
-        ace().check(request(Operation.BLEND, images=[LINK] * count))
+        ace().translate(request(Operation.BLEND, images=[LINK] * count))
 
 
 def test_links_before_the_words_count_as_prompt():
     with pytest.raises(RequestInvalid, match=r"the prompt has 60\d\d characters"):
-        ace().check(request(Operation.IMAGINE, "x" * 5990, images=LINK))
+        ace().translate(request(Operation.IMAGINE, "x" * 5990, images=LINK))
 
 
 # --- a region
@@ -222,17 +223,17 @@ def test_what_is_transparent_is_not_redrawn():
 def test_a_mask_that_is_no_picture_is_refused(content):
     broken = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     with pytest.raises(RequestInvalid, match="option mask"):
-        ace().check(region(broken))
+        ace().translate(region(broken))
 
 
 def test_a_mask_larger_than_any_picture_is_refused():
     with pytest.raises(RequestInvalid, match="5000 x 5000 pixels"):
-        ace().check(region(data_link(Image.new("1", (5000, 5000)))))
+        ace().translate(region(data_link(Image.new("1", (5000, 5000)))))
 
 
 def test_a_region_needs_a_mask():
     with pytest.raises(RequestInvalid, match="region at Ace Data Cloud needs the option mask"):
-        ace().check(GenerationRequest(Operation.REGION, "", {}, "variation_region", {"image_id": "7"}))
+        ace().translate(GenerationRequest(Operation.REGION, "", {}, "variation_region", {"image_id": "7"}))
 
 
 # --- texts
@@ -248,7 +249,7 @@ TEXTS = [
 
 def answered(wanted: GenerationRequest, answer: Any) -> Outcome | Submission:
     with Loopback(reply(200, answer)) as server:
-        return over(server.url).submit(wanted, MARK)
+        return send(over(server.url), wanted, MARK)
 
 
 def over(url: str) -> AceDataCloud:
@@ -259,7 +260,7 @@ def over(url: str) -> AceDataCloud:
 def test_a_text_is_the_reply_itself(wanted, body, answer):
     with responses.RequestsMock() as mock:
         mock.post(f"https://api.acedata.cloud/midjourney/{wanted.operation}", json=answer)
-        outcome = ace().submit(wanted, MARK)
+        outcome = send(ace(), wanted, MARK)
         assert json.loads(mock.calls[0].request.body) == body
 
     assert outcome == Outcome(Status.SUCCEEDED, text=answer)
@@ -294,13 +295,13 @@ def test_a_seed_that_came_as_a_number_keeps_every_digit():
 def test_a_text_can_be_refused_as_a_picture_can(status, code, expected):
     refusal = {"error": {"code": code, "message": "no"}}
     with Loopback(reply(status, refusal)) as server, pytest.raises(expected):
-        over(server.url).submit(TEXTS[0][0], MARK)
+        send(over(server.url), TEXTS[0][0], MARK)
 
 
 def test_a_text_is_waited_for_but_not_for_ever(monkeypatch):
-    monkeypatch.setattr(acedata, "TEXT_PATIENCE", 0.1)
+    monkeypatch.setattr(adapter, "TEXT_PATIENCE", 0.1)
     with Loopback(silence) as server, pytest.raises(Uncertain) as caught:
-        over(server.url).submit(TEXTS[1][0], POLLED)
+        send(over(server.url), TEXTS[1][0], POLLED)
 
     assert (caught.value.code, len(server.requests)) == ("read_timeout", 1)
 
@@ -331,4 +332,4 @@ def test_a_record_of_another_kind_holds_no_text(kind):
 )
 def test_what_a_text_needs_is_named(wanted, named):
     with pytest.raises(RequestInvalid, match=named):
-        ace().check(wanted)
+        ace().translate(wanted)

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from tests.worker.providers.operations import LINK
 from tests.worker.providers.test_options import JSON
-from worker import providers
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
-from worker.providers import Provider
-from worker.providers.capability import Capability, Prompt, Wish, understand
+from worker.providers import Provider, translation
+from worker.providers.capability import Capability, Prompt, Terms
 from worker.providers.options import (
     ASPECT_RATIO,
     FLAG,
@@ -27,6 +26,7 @@ from worker.providers.options import (
     pictures,
     whole,
 )
+from worker.providers.translation import check_follow_up, terms_of
 
 IMAGINE = {
     "aspect_ratio": ASPECT_RATIO.as_flag("--ar"),
@@ -61,22 +61,22 @@ def table(title: str, capabilities: Mapping[Operation, Capability], limit: int, 
 @pytest.fixture(autouse=True)
 def two_providers(monkeypatch):
     tables = {"small": SMALL_VENDOR, "large": table("Large", LARGE, 2000, {"8.1": frozenset({"quality"})})}
-    monkeypatch.setattr(providers, "PROVIDERS", tables)
-    monkeypatch.setattr(providers, "provider_class", tables.__getitem__)
+    monkeypatch.setattr(translation, "PROVIDERS", tables)
+    monkeypatch.setattr(translation, "provider_class", tables.__getitem__)
 
 
 SMALL_VENDOR = cast("Provider", table("Small", SMALL, 100, VERSIONS))
 
 
-def wish(
+def terms(
     prompt: str = "a cat", operation: Operation = Operation.IMAGINE, action: str | None = None, **options: Any
-) -> Wish:
-    return understand(SMALL_VENDOR, GenerationRequest(operation, prompt, options, action))
+) -> Terms:
+    return terms_of(SMALL_VENDOR, GenerationRequest(operation, prompt, options, action))
 
 
 def refusal(*args: Any, **options: Any) -> str:
     with pytest.raises(RequestInvalid) as caught:
-        wish(*args, **options)
+        terms(*args, **options)
     return str(caught.value)
 
 
@@ -104,36 +104,36 @@ def test_what_a_version_refuses_is_not_sent_and_told_with_who_can(prompt: str, o
 @pytest.mark.parametrize("prompt", ["a cat --turbo --q 4 --iw 2 --v 8.2", "a cat --turbo --q 2 --v 9", "a cat --turbo"])
 def test_what_a_version_takes_or_nobody_knows_is_let_through(prompt: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(IMAGINE, "quality", level("1", "2", "4"))
-    assert wish(prompt).prompt == prompt
+    assert terms(prompt).prompt == prompt
 
 
 def test_a_follow_up_is_not_held_to_the_prompt_of_its_parent():
-    assert wish("a cat --q 2 --v 8.1", Operation.UPSCALE, "upscale1").prompt == ""
+    assert terms("a cat --q 2 --v 8.1", Operation.UPSCALE, "upscale1").prompt == ""
 
 
 # --- what becomes of it
 
 
 def test_every_option_goes_where_the_table_says():
-    assert wish(speed="turbo", version=7, aspect_ratio="3:2", images=[LINK], mask=LINK) == Wish(
+    assert terms(speed="turbo", version=7, aspect_ratio="3:2", images=[LINK], mask=LINK) == Terms(
         f"{LINK} a cat --ar 3:2", {"mode": "turbo", "version": "7"}, {"mask": LINK}
     )
 
 
 def test_several_values_stand_behind_one_flag():
-    assert wish(style_images=[LINK, LINK], stylize=50).prompt == f"a cat --sref {LINK} {LINK} --stylize 50"
+    assert terms(style_images=[LINK, LINK], stylize=50).prompt == f"a cat --sref {LINK} {LINK} --stylize 50"
 
 
 def test_blanks_around_the_prompt_are_left_out():
-    assert wish("  a\n cat ").prompt == "a\n cat"
+    assert terms("  a\n cat ").prompt == "a\n cat"
 
 
 def test_a_prompt_that_is_not_used_is_left_out():
-    assert wish("a cat", Operation.UPSCALE, "upscale2").prompt == ""
+    assert terms("a cat", Operation.UPSCALE, "upscale2").prompt == ""
 
 
 def test_a_prompt_that_is_optional_may_be_missing():
-    assert wish("", Operation.BLEND, images=[LINK, LINK]).placed == {"images": [LINK, LINK]}
+    assert terms("", Operation.BLEND, images=[LINK, LINK]).placed == {"images": [LINK, LINK]}
 
 
 # --- what is refused
@@ -206,7 +206,7 @@ def test_what_the_prompt_says_already_is_not_said_twice(prompt, option, said):
 )
 def test_a_flag_of_the_prompt_is_refused_as_its_option_would_be(prompt, said, at):
     with pytest.raises(RequestInvalid) as caught:
-        wish(prompt)
+        terms(prompt)
     assert str(caught.value).startswith(said)
     assert caught.value.at == at
 
@@ -216,20 +216,20 @@ def test_a_flag_of_the_prompt_is_refused_as_its_option_would_be(prompt, said, at
     ["a cat --sref 123 --no dogs", "a cat --ar {1:1, 3:2}", "a quick \N{EN DASH}fast\N{EN DASH} cat", "--niji 6 a cat"],
 )
 def test_a_flag_that_no_option_says_is_left_as_it_is(prompt):
-    assert wish(prompt).prompt == prompt
+    assert terms(prompt).prompt == prompt
 
 
 def test_what_a_parents_prompt_says_holds_up_no_follow_up():
-    assert wish("a cat --weird 5", Operation.UPSCALE, "upscale1").prompt == ""
+    assert terms("a cat --weird 5", Operation.UPSCALE, "upscale1").prompt == ""
 
 
 def test_an_option_that_is_only_on_or_off_is_a_flag_without_a_value(monkeypatch):
     monkeypatch.setitem(IMAGINE, "hd", FLAG.as_flag("--hd"))
-    assert (wish(hd="true").prompt, wish(hd="false").prompt) == ("a cat --hd", "a cat")
+    assert (terms(hd="true").prompt, terms(hd="false").prompt) == ("a cat --hd", "a cat")
 
 
 def test_a_word_that_only_begins_like_a_flag_is_none():
-    assert wish("a cat --arrow --start --style raw", aspect_ratio="1:1", stylize=5).prompt.endswith(
+    assert terms("a cat --arrow --start --style raw", aspect_ratio="1:1", stylize=5).prompt.endswith(
         "--ar 1:1 --stylize 5"
     )
 
@@ -272,6 +272,28 @@ def test_what_begins_anew_has_no_action():
     )
 
 
+# --- what may follow
+
+
+@pytest.mark.parametrize("action", ["upscale2", None])
+def test_a_follow_up_that_the_table_has_is_taken(action: str | None):
+    check_follow_up(SMALL_VENDOR, Operation.UPSCALE, action)
+
+
+@pytest.mark.parametrize(
+    ("operation", "action", "told"),
+    [
+        (Operation.VIDEO, None, "Small cannot do video, only blend, imagine or upscale; Large (--provider large) can"),
+        (Operation.UPSCALE, "upscale3", "upscale has no action 'upscale3' at Small; there is upscale1 or upscale2"),
+        (Operation.BLEND, None, "blend at Small needs the option images"),
+    ],
+)
+def test_a_follow_up_that_nobody_could_create_is_refused(operation: Operation, action: str | None, told: str):
+    with pytest.raises(RequestInvalid) as caught:
+        check_follow_up(SMALL_VENDOR, operation, action)
+    assert str(caught.value) == told
+
+
 # --- anything
 
 
@@ -284,8 +306,8 @@ def test_what_begins_anew_has_no_action():
 def test_no_request_does_more_than_be_refused_in_a_sentence(prompt, operation, action, options):
     request = GenerationRequest(operation, prompt, options, action)
     try:
-        understood = understand(SMALL_VENDOR, request)
+        terms = terms_of(SMALL_VENDOR, request)
     except RequestInvalid as error:
         assert str(error).isprintable()  # noqa: PT017
     else:
-        assert len(understood.prompt) <= 100
+        assert len(terms.prompt) <= 100

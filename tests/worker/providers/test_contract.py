@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from tests.worker.providers.contract import CALLBACK_FILES, CALLBACK_URL, MARK, NOW, promised, provider
+from tests.worker.providers.contract import CALLBACK_FILES, CALLBACK_URL, MARK, NOW, promised, provider, send
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.dialects.dialect import API_TOKEN, PAYLOADS
 from tests.worker.providers.loopback import (
@@ -41,7 +41,7 @@ IMAGINE = GenerationRequest(Operation.IMAGINE, "a cat on a table")
 
 def submit_error(name: str, url: str, mark: Mark = MARK) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
-        provider(name, url).submit(IMAGINE, mark)
+        send(provider(name, url), IMAGINE, mark)
     return caught.value
 
 
@@ -70,7 +70,7 @@ def test_a_missing_key_is_named(name):
 def test_the_callback_url_is_sent_and_the_task_id_comes_back(name):
     before = http.posts_begun()
     with Loopback(reply(200, DIALECTS[name].taken)) as server:
-        submission = provider(name, server.url).submit(IMAGINE, MARK)
+        submission = send(provider(name, server.url), IMAGINE, MARK)
 
     # By this an error that nobody has thought of is told from one before anything was sent.
     assert http.posts_begun() == before + 1
@@ -81,7 +81,7 @@ def test_the_callback_url_is_sent_and_the_task_id_comes_back(name):
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_without_a_callback_url_none_is_sent(name):
     with Loopback(reply(200, DIALECTS[name].taken)) as server:
-        provider(name, server.url).submit(IMAGINE, Mark("0123abcd", None))
+        send(provider(name, server.url), IMAGINE, Mark("0123abcd", None))
 
     assert DIALECTS[name].callback_field not in server.bodies[0]
 
@@ -194,9 +194,7 @@ def test_an_operation_that_a_provider_lacks_is_refused_before_anything_is_sent(n
 def refused_unsent(vendor: Provider, request: GenerationRequest, named: str) -> None:
     """The provider is at a port where nobody listens: what was sent would be another error."""
     with pytest.raises(RequestInvalid, match=named):
-        vendor.check(request)
-    with pytest.raises(RequestInvalid):
-        vendor.submit(request, MARK)
+        vendor.translate(request)
 
 
 # --- callbacks

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.providers.contract import CALLBACK_URL, MARK, provider
+from tests.worker.providers.contract import CALLBACK_URL, MARK, provider, send
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import Loopback, hang_up, reply, reset
 from tests.worker.providers.operations import every_example, every_operation, every_option, without_example
@@ -21,7 +21,7 @@ def answer_to(name: str, operation: Operation) -> Any:
 def posted(name: str, request: GenerationRequest) -> bytes:
     """The one request that a submission sends."""
     with Loopback(reply(200, answer_to(name, request.operation))) as server:
-        provider(name, server.url).submit(request, MARK)
+        send(provider(name, server.url), request, MARK)
         port = str(server.port).encode()
     assert len(server.requests) == server.connections == 1
     return server.requests[0].replace(port, b"PORT")
@@ -48,7 +48,7 @@ def test_what_an_operation_needs_is_among_its_options(name):
 def test_every_operation_is_one_post_that_names_the_callback_url(name, request_):
     dialect = DIALECTS[name]
     with Loopback(reply(200, answer_to(name, request_.operation))) as server:
-        result = provider(name, server.url).submit(request_, MARK)
+        result = send(provider(name, server.url), request_, MARK)
 
     assert server.connections == len(server.requests) == 1
     assert server.requests[0].startswith(b"POST ")
@@ -77,7 +77,7 @@ def test_every_operation_is_one_post_that_names_the_callback_url(name, request_)
 )
 def test_no_operation_is_posted_again_after_a_failure(name, operation, behaviour, expected):
     with Loopback(behaviour) as server, pytest.raises(ProviderError) as caught:
-        provider(name, server.url).submit(DIALECTS[name].examples[operation], MARK)
+        send(provider(name, server.url), DIALECTS[name].examples[operation], MARK)
 
     assert type(caught.value) is expected
     assert server.connections == 1
@@ -101,4 +101,4 @@ def test_no_example_could_be_shorter(name, request_):
     shorter += [replace(request_, parent={}), replace(request_, action=None)] if request_.action else []
     for request in shorter:
         with pytest.raises(RequestInvalid):
-            provider(name).check(request)
+            provider(name).translate(request)

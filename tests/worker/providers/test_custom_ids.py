@@ -4,7 +4,7 @@ import pytest
 
 from tests.worker.providers.dialects.ohmygpt import ACTIONS
 from worker.generation import operation_of
-from worker.providers.custom_ids import action_of, buttons_of
+from worker.providers.discord.custom_ids import action_of, buttons_of
 from worker.providers.mjproxy import MidjourneyProxy
 
 

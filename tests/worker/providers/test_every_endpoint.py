@@ -12,6 +12,7 @@ import requests
 import urllib3
 
 from tests.patience import patient
+from tests.worker.providers.contract import send
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import refused_port
 from tests.worker.providers.operations import FILE, every_option
@@ -94,7 +95,7 @@ def with_real_pictures(request: GenerationRequest) -> GenerationRequest:
 
 def made(vendor: Provider, wanted: Iterable[GenerationRequest]) -> list[Outcome]:
     """The successes that become of these requests."""
-    replies = [vendor.submit(with_real_pictures(request), MARK) for request in wanted]
+    replies = [send(vendor, with_real_pictures(request), MARK) for request in wanted]
     return [finished(vendor, reply.task_id) if isinstance(reply, Submission) else reply for reply in replies]
 
 
@@ -155,13 +156,13 @@ def test_every_option_is_taken_as_the_adapter_sends_it(
     vendor = vendor_at(name, pretended, {})
     request = with_real_pictures(replace(request_, options={**request_.options, **options}))
 
-    assert vendor.submit(request, MARK)
+    assert send(vendor, request, MARK)
 
 
 @pytest.mark.parametrize("setting", ["flag", "path", "filter"])
 def test_a_relay_understands_the_speed_however_it_is_chosen(pretended: sandbox.Sandbox, setting: str):
     vendor = vendor_at("mjproxy", pretended, {"mjproxy_speed": setting})
-    submission = vendor.submit(GenerationRequest(Operation.IMAGINE, "a cat proxy:relay", {"speed": "turbo"}), MARK)
+    submission = send(vendor, GenerationRequest(Operation.IMAGINE, "a cat proxy:relay", {"speed": "turbo"}), MARK)
     assert isinstance(submission, Submission)
     with urllib3.PoolManager() as http:
         notes = http.request("GET", f"{pretended.url}/sandbox/log?kind=submit", timeout=patient(8)).json()

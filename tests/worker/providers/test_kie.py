@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import responses
 
+from tests.worker.providers.contract import send
 from tests.worker.providers.dialects.dialect import PAYLOADS
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.providers import Mark, provider_class
 from worker.providers.kie import Kie
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 ROOT = "https://api.kie.ai/api/v1"
 LINK = "https://studio.test/cat.png"
@@ -43,7 +44,7 @@ def submitted(request: GenerationRequest, path: str = "generate", mark: Mark = M
     """The body that a submission sends."""
     with responses.RequestsMock() as mock:
         mock.post(f"{ROOT}/mj/{path}", json={"code": 200, "msg": "success", "data": {"taskId": "t1"}})
-        assert kie(**settings).submit(request, mark).task_id == "t1"
+        assert send(kie(**settings), request, mark).task_id == "t1"
         (call,) = mock.calls
     assert call.request.headers["Authorization"] == "Bearer tok"
     return json.loads(call.request.body)
@@ -114,7 +115,7 @@ def test_an_omni_reference_may_have_a_weight():
 )
 def test_options_that_do_not_go_together_are_refused(options, sentence):
     with pytest.raises(RequestInvalid, match=sentence):
-        kie().check(imagine(**options))
+        kie().translate(imagine(**options))
 
 
 def test_who_is_said_to_combine_them_has_them_all():
@@ -134,7 +135,7 @@ def test_who_is_said_to_combine_them_has_them_all():
 )
 def test_a_value_that_its_pages_do_not_know_is_refused(option, value, allowed):
     with pytest.raises(RequestInvalid, match=rf"option {option}: .* is not possible.*give {allowed}"):
-        kie().check(imagine(**{option: value}))
+        kie().translate(imagine(**{option: value}))
 
 
 # --- films
@@ -163,7 +164,7 @@ def test_a_film_is_small_and_lively_unless_it_is_said_otherwise():
 )
 def test_a_film_takes_one_picture_and_no_speed(options, sentence):
     with pytest.raises(RequestInvalid, match=sentence):
-        kie().check(video(**options))
+        kie().translate(video(**options))
 
 
 # --- follow-ups
@@ -198,4 +199,4 @@ def test_a_film_goes_on_by_itself_or_as_a_prompt_says():
 
 def test_a_follow_up_needs_its_parents_task():
     with pytest.raises(RequestInvalid, match="upscale1 needs the task_id of a parent"):
-        kie().check(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", {}))
+        kie().translate(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", {}))

@@ -10,8 +10,8 @@ from tests.worker.providers.dialects.dialect import PAYLOADS
 from worker.errors import CallbackUnreadable
 from worker.generation import AssetKind, Outcome, Status
 from worker.providers.kie import Kie
-from worker.providers.kie_results import read_record
-from worker.settings import Settings
+from worker.providers.kie.results import read_record
+from worker.settings.settings import Settings
 
 PICTURES = [f"https://tempfile.aiquickdraw.com/v/42ea_0_{index}.jpeg" for index in range(4)]
 FILM = "https://tempfile.aiquickdraw.com/v/42ea_0_0.mp4"

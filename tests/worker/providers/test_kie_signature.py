@@ -12,7 +12,7 @@ from tests.worker.providers.contract import NOW
 from worker.errors import CallbackUnreadable
 from worker.generation import Outcome, Status
 from worker.providers.kie import Kie
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 KEY = "whk_5f0c2b7d"
 THEN = str(int(NOW.timestamp()))

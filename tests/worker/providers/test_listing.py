@@ -12,7 +12,7 @@ from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import QueryFailed, RequestInvalid
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.providers import PROVIDERS, listing
-from worker.providers.acedata_results import read_listed
+from worker.providers.acedata.results import read_listed
 from worker.providers.listing import Listed, ListedTask, moment, paged
 
 ATTEMPT = "0123456789abcdef" * 2
@@ -175,7 +175,11 @@ def test_a_kind_that_ace_data_cloud_never_had_is_counted_among_the_pictures(kind
 def test_each_request_is_shown_as_itself_and_as_no_other(name: str):
     vendor = provider(name, "http://127.0.0.1:1")
     examples = [one for one in DIALECTS[name].examples.values() if one.operation in vendor.shown]
-    texts = [shown_request.text for one in examples if (shown_request := vendor.shown_request(one)) is not None]
+    texts = [
+        shown_request.text
+        for one in examples
+        if (shown_request := vendor.shown_request(vendor.translate(one))) is not None
+    ]
     assert len(set(texts)) == len(texts) == len(examples) > 0
 
 
@@ -183,7 +187,7 @@ def test_each_request_is_shown_as_itself_and_as_no_other(name: str):
 def test_what_the_list_does_not_show_is_not_compared(name: str):
     vendor = provider(name, "http://127.0.0.1:1")
     for operation, request in DIALECTS[name].examples.items():
-        assert (vendor.shown_request(request) is None) == (operation not in vendor.shown)
+        assert (vendor.shown_request(vendor.translate(request)) is None) == (operation not in vendor.shown)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +207,8 @@ def test_what_the_list_does_not_show_is_not_compared(name: str):
     ],
 )
 def test_defaults_are_the_same_request_and_all_else_is_another(echo: dict[str, Any], is_same: bool):
-    mine = provider("acedata", "http://127.0.0.1:1").shown_request(GenerationRequest(Operation.IMAGINE, "a cat"))
+    vendor = provider("acedata", "http://127.0.0.1:1")
+    mine = vendor.shown_request(vendor.translate(GenerationRequest(Operation.IMAGINE, "a cat")))
     listed = read_listed({"id": "1", "type": "imagine", "request": {"prompt": "a cat", "action": "generate"} | echo})
     assert listed is not None
     assert (listed.request == mine) is is_same
@@ -212,7 +217,7 @@ def test_defaults_are_the_same_request_and_all_else_is_another(echo: dict[str, A
 def test_a_picture_that_came_as_a_file_is_not_shown_whole():
     vendor = provider("ohmygpt", "http://127.0.0.1:1")
     plain, with_file = (
-        vendor.shown_request(GenerationRequest(Operation.IMAGINE, "a cat", options))
+        vendor.shown_request(vendor.translate(GenerationRequest(Operation.IMAGINE, "a cat", options)))
         for options in ({}, {"images": ["data:image/png;base64,aGk="]})
     )
     assert plain is not None

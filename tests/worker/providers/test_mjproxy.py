@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.worker.providers.contract import send
 from tests.worker.providers.dialects.mjproxy import refusal
 from tests.worker.providers.dialects.ohmygpt import ACTIONS, FILE
 from tests.worker.providers.loopback import Loopback, hang_up, refused_port, reply
@@ -9,7 +10,7 @@ from worker.errors import ConfigurationError, NotTaken, Rejected, RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.providers import Mark, Submission
 from worker.providers.mjproxy import MidjourneyProxy
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 HOOK = "https://studio.test/callbacks/mjproxy/a1/k1.mac"
 MARK = Mark("a1", HOOK)
@@ -30,7 +31,7 @@ def proxy(url: str = "http://127.0.0.1:1", **settings) -> MidjourneyProxy:
 def submitted(request: GenerationRequest, *answers: dict, **settings) -> tuple[Submission, list[tuple[str, dict]]]:
     """What became of a submission, and each POST's path and body without what marks it as ours."""
     with Loopback(*(reply(200, answer) for answer in answers or (TAKEN,))) as server:
-        submission = proxy(server.url, **settings).submit(request, MARK)
+        submission = send(proxy(server.url, **settings), request, MARK)
     posts = [request.split()[1].decode() for request in server.requests]
     assert all(body.items() >= OURS.items() for body in server.bodies)
     bodies = [{name: value for name, value in body.items() if name not in OURS} for body in server.bodies]
@@ -43,7 +44,7 @@ def follow_up(action: str, operation: Operation, parent: dict = WITH_BUTTONS, pr
 
 def submit_error(request: GenerationRequest, *behaviours) -> tuple[type, int]:
     with Loopback(*behaviours) as server, pytest.raises((NotTaken, Rejected, Uncertain)) as caught:
-        proxy(server.url).submit(request, MARK)
+        send(proxy(server.url), request, MARK)
     return type(caught.value), len(server.requests)
 
 
@@ -70,7 +71,7 @@ def test_an_imagine_sends_prompt_pictures_and_our_mark():
 
 def test_without_a_public_address_only_the_state_marks_it():
     with Loopback(reply(200, TAKEN)) as server:
-        proxy(server.url).submit(GenerationRequest(Operation.IMAGINE, "a cat"), Mark("a1", None))
+        send(proxy(server.url), GenerationRequest(Operation.IMAGINE, "a cat"), Mark("a1", None))
 
     assert server.bodies == [{"prompt": "a cat", "state": "a1"}]
 
@@ -78,7 +79,7 @@ def test_without_a_public_address_only_the_state_marks_it():
 @pytest.mark.parametrize("flag", ["--relax", "--fast", "--turbo"])
 def test_a_speed_that_the_prompt_names_already_is_refused(flag):
     with pytest.raises(RequestInvalid, match=f"option speed: the prompt says {flag} already"):
-        proxy().check(GenerationRequest(Operation.IMAGINE, f"a cat {flag}", {"speed": "fast"}))
+        proxy().translate(GenerationRequest(Operation.IMAGINE, f"a cat {flag}", {"speed": "fast"}))
 
 
 @pytest.mark.parametrize(
@@ -129,13 +130,13 @@ def test_a_task_that_is_queued_or_was_there_before_is_ours(code, result):
 def test_a_forbidden_word_is_named():
     answer = reply(200, refusal(24, "forbidden", bannedWord="nude"))
     with Loopback(answer) as server, pytest.raises(Rejected, match=r"forbidden \(nude\)"):
-        proxy(server.url).submit(GenerationRequest(Operation.IMAGINE, "a cat"), MARK)
+        send(proxy(server.url), GenerationRequest(Operation.IMAGINE, "a cat"), MARK)
 
 
 def test_the_secret_is_sent_in_both_ways_or_not_at_all():
     with Loopback(reply(200, TAKEN)) as server:
         for secret in ("tok", None):
-            proxy(server.url, mjproxy_api_secret=secret).submit(GenerationRequest(Operation.IMAGINE, "a cat"), MARK)
+            send(proxy(server.url, mjproxy_api_secret=secret), GenerationRequest(Operation.IMAGINE, "a cat"), MARK)
 
     with_secret, without = (request.partition(b"\r\n\r\n")[0].lower() for request in server.requests)
     assert b"\r\nmj-api-secret: tok\r\n" in with_secret
@@ -184,7 +185,7 @@ def test_a_parent_with_buttons_has_its_button_pressed(action, operation, change)
 )
 def test_a_follow_up_that_the_parent_does_not_offer_is_refused(parent):
     with pytest.raises(RequestInvalid, match="parent"):
-        proxy().check(follow_up("upscale_2x", Operation.UPSCALE, parent))
+        proxy().translate(follow_up("upscale_2x", Operation.UPSCALE, parent))
 
 
 @pytest.mark.parametrize(
@@ -259,4 +260,4 @@ def test_action_and_window_are_one_submission(behaviours, error, posts):
 
 def test_an_unreachable_proxy_took_nothing():
     with pytest.raises(NotTaken):
-        proxy(f"http://127.0.0.1:{refused_port()}").submit(REGION, MARK)
+        send(proxy(f"http://127.0.0.1:{refused_port()}"), REGION, MARK)

@@ -8,14 +8,14 @@ import pytest
 from tests.worker.providers.dialects.mjproxy import refusal
 from tests.worker.providers.dialects.ohmygpt import ACTIONS
 from tests.worker.providers.loopback import Loopback, reply
-from worker.address_guard import AddressGuard
 from worker.errors import CallbackUnreadable, LinkForbidden, QueryFailed
 from worker.generation import Link, Outcome, Status
-from worker.ledger.second_looks import is_time_out
+from worker.ledger.submission import is_time_out
+from worker.net.address_guard import AddressGuard
 from worker.providers import Mark
-from worker.providers.mj_parameters import GRID
+from worker.providers.discord.capabilities import GRID
 from worker.providers.mjproxy import MidjourneyProxy
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 HOOK = "https://studio.test/callbacks/mjproxy/a1/k1.mac"
 MARK = Mark("a1", HOOK)

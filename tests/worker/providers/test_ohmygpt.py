@@ -5,13 +5,14 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from tests.worker.providers.contract import send
 from tests.worker.providers.dialects.ohmygpt import ACTIONS, FILE
 from tests.worker.providers.loopback import Loopback, reply
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.providers import Mark
 from worker.providers.ohmygpt import OhMyGPT
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "ohmygpt"
 WEBHOOK = "https://studio.test/callbacks/ohmygpt/a1/k1.mac"
@@ -27,7 +28,7 @@ def vendor(url: str = "http://127.0.0.1:1", encoding: str = "form") -> OhMyGPT:
 def submitted(request: GenerationRequest, mark: Mark = MARK) -> tuple[str, dict[str, list[str]]]:
     """The path and the fields of the form that a submission sends."""
     with Loopback(reply(200, {"statusCode": 200, "message": "Success", "data": 2})) as server:
-        vendor(server.url).submit(request, mark)
+        send(vendor(server.url), request, mark)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     return head.split()[1].decode(), parse_qs(body.decode(), keep_blank_values=True, strict_parsing=True)
 
@@ -64,13 +65,13 @@ def test_the_speed_is_the_vendors_pool(speed, pool):
 
 def test_turbo_is_refused():
     with pytest.raises(RequestInvalid, match="give relax or fast"):
-        vendor().check(imagine(speed="turbo"))
+        vendor().translate(imagine(speed="turbo"))
 
 
 @pytest.mark.parametrize("flag", ["--v", "--version", "--niji"])
 def test_a_version_that_the_prompt_names_already_is_refused(flag):
     with pytest.raises(RequestInvalid, match=f"option version: the prompt says {flag} already"):
-        vendor().check(imagine(f"a cat {flag} 6", version="7"))
+        vendor().translate(imagine(f"a cat {flag} 6", version="7"))
 
 
 def test_a_blend_sends_its_files_and_their_shape():
@@ -112,13 +113,13 @@ def test_a_region_sends_its_mask():
 @pytest.mark.parametrize("parent", [{}, {"task_id": "20"}, {"upscale1": ACTIONS["upscale1"]}])
 def test_a_follow_up_needs_the_id_and_the_button_of_its_parent(parent):
     with pytest.raises(RequestInvalid, match="parent"):
-        vendor().check(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent))
+        vendor().translate(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent))
 
 
 def test_as_json_the_task_id_is_a_number_again():
     with Loopback(reply(200, {"statusCode": 200, "message": "Success", "data": 2})) as server:
         request = GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", PARENT)
-        vendor(server.url, "json").submit(request, MARK)
+        send(vendor(server.url, "json"), request, MARK)
 
     assert b"application/json" in server.requests[0]
     assert server.bodies[0]["taskId"] == 20

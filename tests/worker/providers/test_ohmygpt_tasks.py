@@ -12,7 +12,7 @@ from worker.errors import CallbackUnreadable, QueryFailed
 from worker.generation import Link, Outcome, Status
 from worker.providers import Mark
 from worker.providers.ohmygpt import OhMyGPT
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "ohmygpt"
 WEBHOOK = "https://studio.test/callbacks/ohmygpt/a1/k1.mac"

@@ -11,6 +11,7 @@ from webhook.sandbox.acedata.bodies import preview, result
 from webhook.sandbox.acedata.checks import bad_request, refusal
 from webhook.sandbox.acedata.task import AceTask
 from webhook.sandbox.dialect import Dialect, Refusal
+from webhook.sandbox.example import Example
 from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import Failure
 
@@ -28,6 +29,11 @@ _FAULTS: Mapping[str, tuple[int, str, str]] = {
 
 class AceWords(Dialect[AceTask]):
     name = "acedata"
+    title = "Ace Data Cloud"
+    instead_of = "https://api.acedata.cloud"
+    example = Example(
+        path="/midjourney/imagine", fields={"prompt": "a red fox in tall grass"}, callback_field="callback_url"
+    )
     prefix = "/midjourney/"
     stages = (35, 75)
     #: both are documented; a bad argument in the prompt is found only after the submission was accepted

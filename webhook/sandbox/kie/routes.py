@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from flask import Response, jsonify, request
 
 from webhook.sandbox.dialect import Dialect, Facts, Refusal
+from webhook.sandbox.example import Example
 from webhook.sandbox.faults import without_fault_words
 from webhook.sandbox.kie.bodies import callback, in_strings, record, signature
 from webhook.sandbox.kie.checks import (
@@ -43,6 +44,13 @@ _FAULTS: Mapping[str, tuple[int, str]] = {
 
 class Kie(Dialect[KieTask]):
     name = "kie"
+    title = "Kie.ai"
+    instead_of = "https://api.kie.ai"
+    example = Example(
+        path="/api/v1/mj/generate",
+        fields={"taskType": "mj_txt2img", "prompt": "a red fox in tall grass"},
+        callback_field="callBackUrl",
+    )
     prefix = "/api/v1/"
     # The page on callbacks has 500, the table of codes has 501 for the same.
     failures = (Failure("500", "Image generation failed"), Failure("501", "Generation failed"))

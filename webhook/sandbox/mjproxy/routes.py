@@ -7,6 +7,7 @@ from flask import Response, jsonify, request
 
 from webhook.sandbox.dialect import Dialect, Refusal
 from webhook.sandbox.discord import FAILURES, STAGES, reached
+from webhook.sandbox.example import Example
 from webhook.sandbox.mjproxy.checks import (
     BANNED_PROMPT,
     FAILURE,
@@ -39,6 +40,14 @@ _FAULTS: Mapping[str, tuple[int, str]] = {
 
 class MjProxy(Dialect[MjTask]):
     name = "mjproxy"
+    title = "midjourney-proxy"
+    instead_of = "a midjourney-proxy or a relay"
+    example = Example(
+        path="/mj/submit/imagine",
+        fields={"prompt": "a red fox in tall grass"},
+        callback_field="notifyHook",
+        key_header="mj-api-secret: {}",
+    )
     prefix = "/mj"
     stages = STAGES
     failures = FAILURES

@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import request
 
-from webhook.sandbox.dialect import Facts, Refusal
+from webhook.sandbox.dialect import Dialect, Facts, Refusal
 from webhook.sandbox.discord import DESCRIPTION, Button, Drawing, described, draw, is_data_link
 from webhook.sandbox.faults import without_fault_words
 from webhook.sandbox.mjproxy.checks import (
@@ -29,15 +29,12 @@ from webhook.sandbox.mjproxy.variants import Variant, read_variant, without_vari
 from webhook.sandbox.pictures import Picture, follow_up
 from webhook.sandbox.task import File
 
-if TYPE_CHECKING:
-    from webhook.sandbox.mjproxy.routes import MjProxy
-
 _GONE = "关联任务不存在或已失效"
 _WINDOWS = {"variation_region", "custom_zoom"}
 
 
 class Submissions:
-    def __init__(self, dialect: "MjProxy") -> None:
+    def __init__(self, dialect: Dialect[MjTask]) -> None:
         self._dialect = dialect
         self._studio = dialect.studio
         #: the channel is the name of the account

@@ -10,6 +10,7 @@ from flask import Response, jsonify, request
 
 from webhook.sandbox.dialect import Dialect, Facts, Refusal
 from webhook.sandbox.discord import DESCRIPTION, FAILURES, STAGES, Drawing, described, draw, reached
+from webhook.sandbox.example import Example
 from webhook.sandbox.faults import without_fault_words
 from webhook.sandbox.ohmygpt.checks import bad_request, check_blend, check_page, check_token, read_fields
 from webhook.sandbox.ohmygpt.task import OmgTask, envelope, task_body
@@ -32,7 +33,15 @@ _FAULTS: Mapping[str, tuple[int, str, int]] = {
 
 class OhMyGpt(Dialect[OmgTask]):
     name = "ohmygpt"
+    title = "OhMyGPT"
+    instead_of = "https://api.ohmygpt.com"
     prefix = "/api/v1/ai/draw/mj/"
+    example = Example(
+        path=prefix + "imagine",
+        fields={"model": "midjourney", "prompt": "a red fox in tall grass"},
+        callback_field="webhook",
+        is_form=True,
+    )
     stages = STAGES
     failures = FAILURES
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: migrations run in the transaction that `worker.ledger.schema` opened, or are written down as SQL."""
+"""Alembic's entry: migrations run in the transaction that `runner.py` opened, or are written down as SQL."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import text
 
-from worker.ledger.tables import metadata
+from worker.ledger.schema import metadata
 
 #: the revision that made the column
 _STATED_SINCE = "0016"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-import worker.ledger.types
+import worker.ledger.schema
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -6,7 +6,7 @@ from typing import Any
 from tests.worker.providers.dialects.dialect import API_TOKEN, Dialect
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.generation import GenerationRequest, Operation
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 def ace_error(code: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.errors import ProviderError
 from worker.generation import GenerationRequest, Operation
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 PAYLOADS = Path(__file__).parents[3] / "payloads"
 API_TOKEN = "tok_2f61c0ffee"

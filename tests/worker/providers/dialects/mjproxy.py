@@ -5,7 +5,7 @@ from typing import Any
 from tests.worker.providers.dialects.dialect import API_TOKEN, Dialect
 from tests.worker.providers.dialects.ohmygpt import examples
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
-from worker.settings import Settings
+from worker.settings.settings import Settings
 
 
 def refusal(code: Any, description: str = "words of the proxy", **properties: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText, Json, UtcDateTime
+from worker.ledger.schema import CleanText, Json, UtcDateTime
 
 IN_FLIGHT = "(state IN ('submitting', 'submitted', 'unconfirmed')) OR (state = 'queued' AND dispatched_at IS NOT NULL)"
 

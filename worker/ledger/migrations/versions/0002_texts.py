@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import Json
+from worker.ledger.schema import Json
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import UtcDateTime
+from worker.ledger.schema import UtcDateTime
 
 revision = "0003"
 down_revision = "0002"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.schema import CleanText, UtcDateTime
 
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText
+from worker.ledger.schema import CleanText
 
 WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
 HELD = "state = 'queued' AND held IS NOT NULL"

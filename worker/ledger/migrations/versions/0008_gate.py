@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.schema import CleanText, UtcDateTime
 
 revision = "0008"
 down_revision = "0007"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.schema import CleanText, UtcDateTime
 
 WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
 IN_FLIGHT = "(state IN ('submitting', 'submitted', 'unconfirmed')) OR (state = 'queued' AND dispatched_at IS NOT NULL)"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import Json, UtcDateTime
+from worker.ledger.schema import Json, UtcDateTime
 
 POLLED = "poll_at IS NOT NULL"
 LIVE = "state IN ('sending', 'accepted', 'uncertain')"

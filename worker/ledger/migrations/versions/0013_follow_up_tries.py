@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.schema import CleanText, UtcDateTime
 
 REFUSED = sa.text("follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL")
 

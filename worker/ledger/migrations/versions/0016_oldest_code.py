@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.types import CleanText
+from worker.ledger.schema import CleanText
 
 revision = "0016"
 down_revision = "0015"

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.building import create_index, drop_index
-from worker.ledger.types import CleanText
+from worker.ledger.migrations.building import create_index, drop_index
+from worker.ledger.schema import CleanText
 
 revision = "0017"
 down_revision = "0016"

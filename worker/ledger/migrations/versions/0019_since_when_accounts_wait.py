@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from worker.ledger.building import create_index
-from worker.ledger.types import CleanText, UtcDateTime
+from worker.ledger.migrations.building import create_index
+from worker.ledger.schema import CleanText, UtcDateTime
 
 revision = "0019"
 down_revision = "0018"

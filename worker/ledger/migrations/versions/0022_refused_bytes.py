@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from worker.ledger.building import create_index
+from worker.ledger.migrations.building import create_index
 
 revision = "0022"
 down_revision = "0021"

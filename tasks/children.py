@@ -1,0 +1,35 @@
+"""The request for a follow-up, made of its parent."""
+
+from worker.generation import Generation, GenerationRequest, Operation, operation_of
+from worker.ledger.generations import NewGeneration
+from worker.providers import provider_class
+from worker.providers.capability import Prompt
+from worker.recipes import FollowUp
+
+
+def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:
+    """The request for one follow-up; it stays in its parent's batch and keeps the parent's prompt."""
+    operation = operation_of(item.action) or Operation.VARIATION
+    return NewGeneration(
+        provider=parent.provider,
+        request=GenerationRequest(
+            operation=operation,
+            prompt="" if _goes_on_by_itself(parent.provider, operation) else parent.prompt,
+            action=item.action,
+            parent=parent.handle,
+        ),
+        dedupe=dedupe,
+        priority=parent.priority,
+        follow_up=item.then,
+        parent_id=parent.id,
+        depth=parent.depth + 1,
+        batch_id=parent.batch_id,
+    )
+
+
+def _goes_on_by_itself(provider: str, operation: Operation) -> bool:
+    """A video that is extended without a prompt goes on as it was; the prompt that made its first picture would not."""
+    return (
+        operation is Operation.VIDEO_EXTEND
+        and provider_class(provider).capabilities[operation].prompt is Prompt.OPTIONAL
+    )

@@ -1,0 +1,184 @@
+"""`darkroom demo`: the whole pipeline on this machine, with pretend providers, in a folder of its own."""
+
+import json
+import os
+import secrets
+import shlex
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from tasks.cli.demo.process_log import ProcessLog
+from tasks.cli.demo.requests import BATCH, request
+from tasks.cli.demo.result import Result, print_table
+from tasks.cli.ui.context import DEMO, data_folder, use_environment, without_services
+from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.progress import follow
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases.scope import BatchScope
+from tasks.usecases.submit import check, submit
+from worker.embedded import (
+    BUCKET,
+    LOOPBACK,
+    Child,
+    Embedded,
+    StopSignals,
+    embedded,
+    folder_errors,
+    free_port,
+    http_answers,
+    procfile_commands,
+    write_private,
+)
+from worker.errors import DarkroomError
+from worker.providers import PROVIDERS, provider_class
+from worker.secrets import make_private_folder
+from worker.services import Services
+from worker.settings import load_settings, provider_prefixes
+from worker.steps import Step
+
+#: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
+_PATIENCE_SECONDS = 90
+_ROUNDS = 10
+
+#: one process pretends to be all of them, and takes any key
+
+
+@click.command()
+@click.option("--exit", "leave", is_flag=True, help="Leave when all is done; the exit code is 0 if all were archived.")
+@click.option(
+    "--delay",
+    type=click.FloatRange(0, 600),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the pretend providers work on a picture.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what the processes write.")
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: bool) -> None:
+    """See it work on this machine, without any key.
+
+    Starts everything in a new folder, with pretend providers whose charges are not real, and submits twelve wishes to
+    them, some with follow-ups. Ends with Ctrl-C, or by itself with --exit.
+    """
+    given = dict(os.environ)
+    data = _new_folder(data_folder(given))
+    sandbox, port = free_port(), given.get("PORT") or str(free_port())
+    sandbox_url = f"http://{LOOPBACK}:{sandbox}"
+    own = {
+        **{f"{prefix}_BASE_URL": sandbox_url for prefix in provider_prefixes()},
+        **{provider_class(name).key_setting: "any" for name in PROVIDERS},
+        "KIE_WEBHOOK_HMAC_KEY": secrets.token_hex(32),
+        "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
+        "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+    }
+    write_private(data / DEMO, json.dumps(own, indent=1))
+    env = {**_without_services(given), **own, "DARKROOM_DATA": str(data), "HOST": LOOPBACK, "PORT": port}
+    with (
+        StopSignals() as signals,
+        ProcessLog(data / "processes.log", aloud=verbose) as log,
+        embedded(data, env, say=note, on_output=log.write, interrupted=signals.received) as running,
+    ):
+        _start(running, sandbox, delay)
+        limit = _PATIENCE_SECONDS + _ROUNDS * delay if leave else None
+        result = _run(sandbox_url, signals, log, limit)
+        if as_json:
+            print_json(result.as_json())
+        else:
+            print_table(result)
+            _tell_where(data, result)
+        if not result.all_archived:
+            note(f"the last lines of {log.path}:\n{log.last_lines()}")
+        if not leave:
+            note(f"Everything keeps running, the pretend providers too ({sandbox_url}); Ctrl-C stops it")
+            signals.wait()
+            note("stopping")
+    ctx.exit(0 if result.all_archived else 1)
+
+
+def _new_folder(parent: Path) -> Path:
+    """A folder for this run alone, so that no run touches what an earlier one has made."""
+    with folder_errors(parent):
+        make_private_folder(parent)
+        while True:
+            folder = parent / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+            try:
+                folder.mkdir(mode=0o700)
+            except FileExistsError:
+                time.sleep(0.2)
+            else:
+                return folder
+
+
+def _without_services(given: Mapping[str, str]) -> dict[str, str]:
+    env = without_services(given)
+    if ignored := sorted(name for name in given.keys() - env.keys() if given[name]):
+        note(f"the demo brings everything with it and ignores {', '.join(ignored)}")
+    return env
+
+
+def _start(running: Embedded, port: int, delay: float) -> None:
+    command = (
+        *(sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--delay", str(delay)),
+        *("--quiet", "--hmac-key", running.env["KIE_WEBHOOK_HMAC_KEY"]),
+    )
+    answers = partial(http_answers, LOOPBACK, port, "/livez")
+    # The C library would keep 200 MB for the threads that once drew a picture, a heap for each of them.
+    env = {**running.env, "MALLOC_ARENA_MAX": "1"}
+    running.supervisor.start(Child("sandbox", command, env, answers))
+    running.start_procfile(procfile_commands())
+    use_environment(running.env)
+
+
+def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
+    with closing(Services(load_settings())) as here:
+        made = submit(here, check(here, request())).generations
+        note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
+        ring(Step.DISPATCH)
+        scope = BatchScope(here.ledger, BATCH)
+        _follow(scope, signals, log, limit)
+        generations = sorted(scope.all(), key=lambda one: one.id)
+        assets = here.ledger.generations.assets_of([one.id for one in generations])
+    return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
+
+
+def _follow(scope: BatchScope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
+    started = time.monotonic()
+
+    def is_over() -> bool:
+        return signals.received() or (limit is not None and time.monotonic() - started > limit)
+
+    try:
+        follow(scope, interrupted=is_over)
+    except KeyboardInterrupt:
+        if signals.received():
+            raise
+        raise DarkroomError(
+            f"after {limit:g} s not everything was done; the last lines of {log.path}:\n{log.last_lines()}"
+        ) from None
+
+
+def _charges(sandbox: str) -> Mapping[str, int]:
+    # The sandbox that we have started ourselves.
+    with urllib.request.urlopen(f"{sandbox}/sandbox/bill", timeout=5) as answer:  # noqa: S310
+        lines = json.load(answer)["lines"]
+    return Counter(line["provider"] for line in lines if not line["refunded"])
+
+
+def _tell_where(data: Path, result: Result) -> None:
+    folder = shlex.quote(str(data))
+    note(
+        f"{result.archived} of {len(result.generations)} are archived, in {data / 's3' / BUCKET}\n"
+        f"The pretend providers charged {sum(result.charges.values())} times\n"
+        f"Everything about one of them: DARKROOM_DATA={folder} darkroom show {result.generations[0].id}"
+    )

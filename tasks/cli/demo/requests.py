@@ -1,0 +1,55 @@
+"""What the demo asks for: twelve generations, three at each provider, some with follow-ups, 26 charges in all."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.submit import SubmitRequest
+from worker.generation import Operation
+
+BATCH = "demo"
+
+#: squares of one colour, as files of this machine are sent
+_BLUE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEUYKGCloADgAAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
+_ORANGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQMAAAD+wSzIAAAAA1BMVEXwjCiwPTG3AAAAC0lEQVR42mNgQAUAABAAAaoZ+IIAAAAASUVORK5CYII="  # noqa: E501
+_LINK = "https://example.com/tram.png"
+
+_IMAGINE, _BLEND, _VIDEO = Operation.IMAGINE, Operation.BLEND, Operation.VIDEO
+_DESCRIBE, _TRANSLATE = Operation.DESCRIBE, Operation.TRANSLATE
+
+#: the key becomes the name of the folder
+_ASKED: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[str, ...]], ...]] = {
+    "acedata": (
+        ("lighthouse", _IMAGINE, "a lighthouse that reads bedtime stories to passing ships, gouache",
+         {"aspect_ratio": "3:2"}, ("upscale1", "upscale3")),
+        ("observatory", _IMAGINE, "an observatory on a sleeping volcano, first stars, long exposure",
+         {"speed": "fast"}, ("upscale2/zoom_out_2x",)),
+        ("words", _TRANSLATE, "ein Schneeschloss, gebaut von sehr ernsthaften Kindern", {}, ()),
+    ),
+    "kie": (
+        ("teahouse", _IMAGINE, "a tea house between two waterfalls, ukiyo-e, mist", {}, ("variation2", "upscale1")),
+        ("whale", _IMAGINE, "a whale of clouds swimming over a harbour at dawn", {"speed": "turbo"}, ()),
+        ("tram", _VIDEO, "a yellow tram climbs into the northern lights", {"images": _LINK}, ("extend1",)),
+    ),
+    "ohmygpt": (
+        ("fox", _IMAGINE, "a fox in a raincoat waiting for the last night train in an autumn forest", {},
+         ("upscale:all",)),
+        ("library", _IMAGINE, "a city whose skyline is a shelf of old books, warm windows", {"stylize": 250}, ()),
+        ("dunes", _BLEND, "", {"images": [_BLUE, _ORANGE]}, ()),
+    ),
+    "mjproxy": (
+        ("astronaut", _IMAGINE, "an astronaut planting a lemon tree on a small moon", {},
+         ("variation2", "upscale1", "reroll")),
+        ("owl", _IMAGINE, "an owl who repairs clocks, candle light, macro photograph", {"seed": 7}, ()),
+        ("orange", _DESCRIBE, "", {"images": _ORANGE}, ()),
+    ),
+}  # fmt: skip
+
+
+def request() -> SubmitRequest:
+    entries = [
+        Entry(Place(key), prompt, key, options, follow_up=",".join(follow_up), provider=provider, operation=operation)
+        for provider, asked in _ASKED.items()
+        for key, operation, prompt, options, follow_up in asked
+    ]
+    return SubmitRequest(entries=entries, batch=BATCH)

@@ -1,0 +1,84 @@
+"""What a demo has brought."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from tasks.cli.ui.output import one_line
+from tasks.cli.ui.style import as_tree, console, size, state_text, what
+from worker.generation import Asset, Generation, State
+from worker.providers import provider_class
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`charges`: what the pretend providers have on their bill, per provider."""
+
+    generations: tuple[Generation, ...]
+    assets: Mapping[str, tuple[Asset, ...]]
+    charges: Mapping[str, int]
+
+    @property
+    def archived(self) -> int:
+        return _archived(self.generations)
+
+    @property
+    def all_archived(self) -> bool:
+        return self.archived == len(self.generations)
+
+    def by_provider(self) -> dict[str, list[Generation]]:
+        found: dict[str, list[Generation]] = {}
+        for one in self.generations:
+            found.setdefault(one.provider, []).append(one)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "submitted": len(self.generations),
+            "archived": self.archived,
+            "failed": len(self.generations) - self.archived,
+            "assets": [
+                {"generation": one.id, "key": asset.key, "sha256": asset.sha256, "bytes": asset.bytes}
+                for one in self.generations
+                for asset in self.assets[one.id]
+                if asset.key is not None
+            ],
+            "charges": sum(self.charges.values()),
+            "providers": {
+                name: {"submitted": len(some), "archived": _archived(some), "charges": self.charges.get(name, 0)}
+                for name, some in self.by_provider().items()
+            },
+        }
+
+
+def print_table(result: Result) -> None:
+    """Who has made what and where it lies, on standard output."""
+    for name, generations in result.by_provider().items():
+        files = sum(asset.key is not None for one in generations for asset in result.assets[one.id])
+        archived, charges = _archived(generations), result.charges.get(name, 0)
+        facts = f"  {archived} of {len(generations)} archived, files: {files}, charges: {charges}"
+        console().print(Text.assemble((provider_class(name).title, "bold"), facts))
+        console().print(_table(result, generations))
+        console().print()
+
+
+def _table(result: Result, generations: list[Generation]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(no_wrap=True, justify="right", style="bright_black")
+    table.add_column(overflow="fold")
+    for depth, one in as_tree(generations):
+        label = " " * depth + one_line(one.action or one.key or what(one))
+        stored = [asset for asset in result.assets[one.id] if asset.key is not None]
+        for number, asset in enumerate(stored):
+            table.add_row(label if number == 0 else "", size(asset.bytes), Text(str(asset.key)))
+        if not stored:
+            table.add_row(label, "", state_text(one.state))
+    return table
+
+
+def _archived(generations: Sequence[Generation]) -> int:
+    return sum(one.state is State.ARCHIVED for one in generations)

@@ -1,0 +1,23 @@
+"""What `darkroom doctor` finds in the broker's queues: how many wake-ups wait, and which of them nobody takes."""
+
+from collections.abc import Iterator
+
+from tasks.cli.doctor.finding import Finding, Verdict
+from worker.wakeup import waiting
+
+
+def examine_queues() -> Iterator[Finding]:
+    try:
+        queues = waiting()
+    except Exception as error:  # noqa: BLE001  the finding says what kombu or redis-py said
+        yield Finding("queues", Verdict.WARN, f"the broker does not tell what waits: {error}")
+        return
+    told = ", ".join(f"{queue} {one.messages}" for queue, one in queues.items())
+    lengths = {queue: one.messages for queue, one in queues.items()}
+    yield Finding("queues", Verdict.OK, f"wake-ups that wait: {told}", lengths)
+    for queue, one in queues.items():
+        if one.full:
+            kinds = ", ".join(one.full)
+            message = f"{queue} is full: no worker takes {kinds}, or all are busy; the work itself waits in the ledger"
+            advice = f"start one that serves this queue (`-Q {queue}`), or more of them"
+            yield Finding("queues", Verdict.WARN, f"{message}: {advice}")

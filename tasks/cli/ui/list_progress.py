@@ -1,0 +1,36 @@
+"""How far the reading of a provider's list has come: a line that vanishes on a terminal, now and then one elsewhere."""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import TypeVar
+
+from rich.text import Text
+
+from tasks.cli.ui.output import note
+from tasks.cli.ui.style import console
+
+#: seconds between two lines where nothing can be drawn over
+_PAUSE = 10.0
+
+T = TypeVar("T")
+
+
+def pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Up to `size` tasks at a time; what is said of them may be printed in between."""
+    screen = console(stderr=True)
+    done, told_at = 0, time.monotonic()
+    while True:
+        if screen.is_terminal:
+            # Only while it is read: a line that is drawn again and again would repaint what is printed in between.
+            with screen.status(Text(f"reading the list of {title}: {done:,} so far")):
+                page = list(islice(tasks, size))
+        else:
+            page = list(islice(tasks, size))
+        if not page:
+            return
+        done += len(page)
+        if not screen.is_terminal and time.monotonic() - told_at >= _PAUSE:
+            told_at = time.monotonic()
+            note(f"reading the list of {title}: {done:,} so far")
+        yield page

@@ -1,0 +1,87 @@
+"""One look for all commands: colours of states, numbers that people read, a console that fits."""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from rich.console import Console
+from rich.text import Text
+
+from tasks.cli.ui.output import one_line
+from worker.generation import Generation, Operation, State
+from worker.secrets import links_hidden
+
+MARK = {
+    State.QUEUED: ("○", "bright_black"),
+    State.SUBMITTING: ("◔", "cyan"),
+    State.SUBMITTED: ("◑", "cyan"),
+    State.UNCONFIRMED: ("?", "yellow"),
+    State.SUCCEEDED: ("◕", "blue"),
+    State.ARCHIVED: ("●", "green"),
+    State.EXPIRED: ("✗", "bold red"),
+    State.FAILED: ("✗", "red"),
+    State.CANCELLED: ("-", "bright_black"),
+    State.DELETED: ("-", "bright_black"),
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Plain text: no colour codes unless we ask for them, nothing in a prompt is taken as markup or an emoji."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def state_text(state: State) -> Text:
+    mark, style = MARK[state]
+    return Text(f"{mark} {state}", style=style)
+
+
+def what(generation: Generation) -> str:
+    """`imagine`, or the action of a follow-up."""
+    return one_line(generation.action or generation.operation)
+
+
+def prompt_text(generation: Generation) -> str:
+    prompt = one_line(links_hidden(generation.prompt))
+    if generation.operation is Operation.IMAGINE:
+        return prompt
+    return f"{what(generation)} · {prompt}" if prompt else what(generation)
+
+
+def cut(text: str, width: int = 100) -> str:
+    """Its beginning, where the whole would hide the lines around it."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def size(number: int | None) -> str:
+    """Bytes as a person reads them, in powers of ten."""
+    if number is None:
+        return ""
+    if number < 1000:
+        return f"{number} B"
+    if number < 1_000_000:
+        return f"{number / 1000:.0f} kB"
+    return f"{number / 1_000_000:.1f} MB"
+
+
+def duration(time: timedelta) -> str:
+    seconds = max(0.0, time.total_seconds())
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if (minutes := round(seconds / 60)) < 60:
+        return f"{minutes} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
+
+
+def as_tree(generations: Iterable[Generation]) -> Iterator[tuple[int, Generation]]:
+    """Each parent with its follow-ups below it, the oldest first; a child whose parent is not shown stands alone."""
+    generations = sorted(generations, key=lambda one: one.id)
+    known = {one.id for one in generations}
+    children: dict[str | None, list[Generation]] = {}
+    for one in generations:
+        children.setdefault(one.parent_id if one.parent_id in known else None, []).append(one)
+
+    def below(parent: str | None, depth: int) -> Iterator[tuple[int, Generation]]:
+        for one in children.get(parent, []):
+            yield depth, one
+            yield from below(one.id, depth + 1)
+
+    return below(None, 0)

@@ -1,0 +1,18 @@
+"""Wake the workers from a command. Apart from `tasks.cli.ui.context`, because with it comes Celery."""
+
+import logging
+
+import worker.wakeup
+from tasks.cli.ui.output import note
+from worker.steps import Step
+
+
+def ring(*steps: Step) -> bool:
+    """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
+    logging.getLogger("worker.wakeup").setLevel(logging.ERROR)
+    if worker.wakeup.ring(*steps):
+        return True
+    note(
+        "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
+    )
+    return False

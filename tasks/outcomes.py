@@ -1,0 +1,45 @@
+"""Outcomes written down, from wherever they were told, and the steps woken that go on with them."""
+
+import logging
+from collections.abc import Sequence
+
+from worker.errors import LedgerUnavailable, LedgerUnfit
+from worker.generation import Outcome, Status
+from worker.ledger.outcome import News
+from worker.secrets import described
+from worker.services import Services
+from worker.steps import Step
+from worker.wakeup import ring, ring_if_due
+
+log = logging.getLogger(__name__)
+
+
+def apply(here: Services, news: list[News]) -> None:
+    """Write outcomes down and wake those who go on with them."""
+    if not news:
+        return
+    ended = {
+        item.outcome.status
+        for item, verdict in _verdicts(here, news)
+        if verdict == "applied" and isinstance(item.outcome, Outcome)
+    }
+    if Status.SUCCEEDED in ended:
+        ring(Step.ARCHIVE)
+    if ended - {Status.IN_PROGRESS}:
+        # Room at the provider is free again.
+        ring_if_due(here.ledger, Step.DISPATCH)
+
+
+def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
+    """All in one transaction; if one of them cannot be written down, each in its own."""
+    try:
+        return list(zip(news, here.ledger.generations.apply_outcomes(news), strict=True))
+    except (LedgerUnavailable, LedgerUnfit):
+        raise
+    except Exception as error:
+        if len(news) > 1:
+            return [found for one in news for found in _verdicts(here, [one])]
+        log.exception("what is known of attempt %s cannot be written down", news[0].attempt_id)
+        if (callback_id := news[0].callback_id) is not None:
+            here.ledger.callbacks.record_failures({callback_id: described(error)})
+        return []

@@ -1,0 +1,187 @@
+"""On a clock: find work that was forgotten, submissions whose worker died, links that die soon."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import Any
+
+from celery.signals import worker_ready
+
+from tasks.restore_marker import keep_watch
+from tasks.waiting import Cause, Wait, waits_of
+from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, tell_rarely
+from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
+from worker.runtime import shutdown, watchdog
+from worker.services import Services, services
+from worker.steps import Step
+from worker.wakeup import drop_stale, ring
+
+log = logging.getLogger(__name__)
+
+#: seconds between two passes
+PAUSE = 1.0
+#: seconds between two looks for what is kept no longer
+PRUNE_SECONDS = 3600.0
+#: seconds between two looks for why something waits
+WAITS_SECONDS = 10.0
+#: of which it is worth to tell
+LONG_WAIT = timedelta(minutes=1)
+#: seconds after which a part of a pass hangs. Not all parts together: while the database is locked, each of them waits
+#: for as long as a writer may, and a clock that starts again would only wait again
+HANGS_AFTER = 60.0
+
+
+@app.task(name=Step.SWEEP)
+def sweep() -> bool:
+    """Ring for all work that is due, and tell which links die soon; two clocks may do this at once.
+
+    False when a part has failed for another reason than a ledger that is away.
+    """
+    here = services()
+    is_well = True
+    for part in PARTS:
+        try:
+            with watchdog.limit(f"the clock ({part.__name__})", HANGS_AFTER):
+                part(here)
+        except LedgerUnavailable as error:
+            # Perhaps only rows that somebody else holds: the other parts may find theirs.
+            log.warning("%s is left for the next time: %s", part.__name__, error)
+        except VersionTooOld as error:
+            # What is left to a newer clock is no fault of this one, which goes on to show that it lives.
+            tell_rarely(error)
+            break
+        except ConfigurationError as error:
+            log.error("%s cannot work: %s", part.__name__, error)  # noqa: TRY400  a person's mistake needs no traceback
+            is_well = False
+        except Exception:
+            log.exception("%s failed, the other parts go on", part.__name__)
+            is_well = False
+    return is_well
+
+
+def give_up_lost_submissions(here: Services) -> None:
+    here.ledger.submissions.mark_lost_unconfirmed()
+
+
+def tell_of_risks(here: Services) -> None:
+    here.ledger.assets.note_risks(here.settings.at_risk)
+
+
+def remove_abandoned_batches(here: Services) -> None:
+    here.ledger.generations.remove_abandoned()
+
+
+def fold_counts(here: Services) -> None:
+    here.ledger.maintenance.fold_counts()
+
+
+def register_subscribers(here: Services) -> None:
+    here.ledger.events.register_subscribers([one.name for one in here.settings.subscribers])
+
+
+def ring_for_what_is_due(here: Services) -> None:
+    if due := here.ledger.maintenance.due(here.settings.poll_after):
+        ring(*due)
+
+
+class WaitsTold:
+    """What waits is logged once when it begins, and when it ends."""
+
+    def __init__(self) -> None:
+        self._asked_at: float | None = None
+        self._seen: Collection[tuple[Cause, str]] = ()
+        self._told: set[tuple[Cause, str]] = set()
+
+    def __call__(self, here: Services) -> None:
+        if self._asked_at is not None and time.monotonic() - self._asked_at < WAITS_SECONDS:
+            return
+        self._asked_at = time.monotonic()
+        waits = {wait.name: wait.told for wait in waits_of(here.ledger, here.settings) if not _is_short(wait)}
+        for (cause, subject), told in waits.items():
+            # Of workers that have just started nothing was heard yet.
+            is_certain = cause is not Cause.WORKERS or (cause, subject) in self._seen
+            if is_certain and (cause, subject) not in self._told:
+                log.warning("waiting: %s", told)
+                self._told.add((cause, subject))
+        for name in self._told - waits.keys():
+            log.warning("waiting no more: %s", " ".join(filter(None, name)))
+        self._told &= waits.keys()
+        self._seen = waits.keys()
+
+
+def _is_short(wait: Wait) -> bool:
+    """A provider that wants it slower says so all the time."""
+    is_over_soon = wait.until is not None and wait.since is not None and wait.until - wait.since < LONG_WAIT
+    return wait.cause is Cause.SLOWED or is_over_soon
+
+
+def tell_of_waits(here: Services) -> None:
+    _waits_told(here)
+
+
+_waits_told = WaitsTold()
+
+
+#: `keep_watch` is last, because a bucket that hangs is waited for
+PARTS: tuple[Callable[[Services], object], ...] = (
+    give_up_lost_submissions,
+    tell_of_risks,
+    remove_abandoned_batches,
+    fold_counts,
+    register_subscribers,
+    ring_for_what_is_due,
+    tell_of_waits,
+    keep_watch,
+)
+
+
+@worker_ready.connect
+def start(sender: Any, **_: Any) -> None:
+    """The worker that serves `control` is the clock, in a thread of its own: its main thread works on `quick`."""
+    if any(queue.name == "control" for queue in sender.task_consumer.queues):
+        # Before two threads ask for them, so that both get the same.
+        services()
+        DrainingTask.shows_life = False
+        threading.Thread(target=keep_time, args=(sender.hostname,), name="clock", daemon=True).start()
+        # It has no pool: a ledger that is locked would hold up its stop.
+        shutdown.stop_when_signalled()
+    drop_stale()
+
+
+def keep_time(worker: str) -> None:
+    """Make a pass each second until the worker stops, whatever the clock on the wall says; none is made up for.
+
+    Called here, not sent to a queue: what was forgotten is found although the broker is away, or a task takes long.
+    """
+    beat_at = prune_at = time.monotonic()
+    has_looked = False
+    while not shutdown.is_asked():
+        is_beat = time.monotonic() >= beat_at
+        if is_beat:
+            beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        try:
+            if is_beat:
+                with watchdog.limit("the clock (ping)", HANGS_AFTER):
+                    ring(Step.PING)
+            if time.monotonic() >= prune_at:
+                prune_at = time.monotonic() + PRUNE_SECONDS
+                with watchdog.limit("the clock (prune)", HANGS_AFTER):
+                    ring(Step.PRUNE)
+            with left_for_later("looking again"):
+                if not has_looked:
+                    # Somebody may have changed a setting that downloads wait for, and started everything anew.
+                    services().ledger.assets.retry_mended()
+                    has_looked = True
+            with left_for_later(Step.SWEEP):
+                is_well = sweep.run()
+                if is_beat and is_well:
+                    # After the pass, so that a clock whose passes fail or hang is not said to be at work.
+                    with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
+                        here = services()
+                        here.ledger.maintenance.beat(worker, os.getpid(), here.limit_settings)
+        except Exception:
+            log.exception("a pass has failed; the next one tries again")
+        time.sleep(PAUSE)

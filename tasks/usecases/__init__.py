@@ -1,0 +1,1 @@
+"""What people and programs can ask for: `usecase(services, request) → result`, without a terminal or HTTP."""

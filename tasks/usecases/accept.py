@@ -1,0 +1,91 @@
+"""Refused bytes: what a person looks at, and whether they are archived as they are."""
+
+from dataclasses import dataclass
+
+from tasks.refused import kind_of
+from tasks.usecases.person import Person
+from worker.errors import ArchiveError, NotFound
+from worker.generation import Asset
+from worker.services import Services
+
+#: states in which an asset may still be archived
+_OPEN = ("waiting", "expired")
+#: bytes that tell what a file is
+_HEAD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChoice:
+    """One asset of a generation, or without an index all of them whose bytes were refused."""
+
+    generation_id: str
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptRequest:
+    choices: tuple[AssetChoice, ...]
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBytes:
+    """`refused`: why; `link`: to look at them, for an hour; `trouble`: why they cannot be read now."""
+
+    generation_id: str
+    index: int
+    bytes: int
+    sha256: str
+    key: str
+    refused: str
+    declared_type: str | None
+    content_type: str | None = None
+    link: str | None = None
+    trouble: str | None = None
+
+
+def look_at_refused(here: Services, choices: tuple[AssetChoice, ...]) -> tuple[tuple[RefusedBytes, ...], ...]:
+    """For each choice the refused bytes that are kept, if any; changes nothing. Raises NotFound for no generation."""
+    here.ledger.generations.get([one.generation_id for one in choices])
+    return tuple(tuple(_look(here, asset) for asset in _kept(here, one)) for one in choices)
+
+
+def accept(here: Services, request: AcceptRequest) -> tuple[tuple[RefusedBytes, ...], ...]:
+    """Have them archived as they are by the step `archive`; for each choice what was accepted. Raises as the look."""
+    found = look_at_refused(here, request.choices)
+    for choice, kept in zip(request.choices, found, strict=True):
+        if kept:
+            indexes = [one.index for one in kept]
+            here.ledger.assets.accept(choice.generation_id, indexes, request.person.name, request.person.why)
+    return found
+
+
+def _kept(here: Services, choice: AssetChoice) -> list[Asset]:
+    assets = here.ledger.generations.assets_of([choice.generation_id])[choice.generation_id]
+    chosen = [one for one in assets if choice.index in {None, one.index}]
+    return [one for one in chosen if one.refused is not None and one.state in _OPEN]
+
+
+def _look(here: Services, asset: Asset) -> RefusedBytes:
+    refused = asset.refused
+    assert refused is not None  # noqa: S101  chosen by it
+    key = here.archive.keys.rejected(asset.generation_id, asset.index)
+    kind, link, trouble = None, None, None
+    try:
+        with here.archive.read(key) as pieces:
+            kind = kind_of(next(pieces, b"")[:_HEAD], refused.type)
+        link = here.archive.url(key)
+    except (ArchiveError, NotFound) as error:
+        trouble = str(error)
+    return RefusedBytes(
+        generation_id=asset.generation_id,
+        index=asset.index,
+        bytes=refused.bytes,
+        sha256=refused.sha256,
+        key=key,
+        refused=refused.why,
+        declared_type=refused.type,
+        content_type=kind,
+        link=link,
+        trouble=trouble,
+    )

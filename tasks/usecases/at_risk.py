@@ -1,0 +1,43 @@
+"""What was paid for and may be lost: links that die soon, what cannot be fetched or stored, what cannot be read."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tasks.usecases.services import LedgerServices
+from worker.generation import Asset, Generation
+from worker.ledger.outcome import CallbackNote
+from worker.providers import end_is_proven
+
+__all__ = ["AtRisk", "CallbackNote", "RiskyAsset", "at_risk"]
+
+
+@dataclass(frozen=True, slots=True)
+class RiskyAsset:
+    """`left`: until its link dies; negative where it is dead. `is_proven`: that is no guess."""
+
+    asset: Asset
+    owner: Generation
+    left: timedelta
+    is_proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AtRisk:
+    """Assets, the most urgent first; and callbacks that could not be read, of generations that wait for an outcome."""
+
+    assets: tuple[RiskyAsset, ...]
+    unread: tuple[tuple[CallbackNote, Generation], ...]
+
+
+def at_risk(here: LedgerServices, within: timedelta | None = None) -> AtRisk:
+    """What is not stored yet and dies in that time (else DARKROOM_AT_RISK_HOURS), or cannot be had or read."""
+    ledger, now = here.ledger, here.clock()
+    assets = ledger.assets.at_risk(now + (within or here.settings.at_risk))
+    unread = [(one, str(one.generation_id)) for one in ledger.callbacks.unread()]
+    ids = list(dict.fromkeys([*(one.generation_id for one in assets), *(generation_id for _, generation_id in unread)]))
+    owners = {one.id: one for one in ledger.generations.get(ids)} if ids else {}
+    risky = []
+    for one in assets:
+        owner = owners[one.generation_id]
+        risky.append(RiskyAsset(one, owner, one.deadline - now, end_is_proven(owner.provider, one)))
+    return AtRisk(tuple(risky), tuple((one, owners[generation_id]) for one, generation_id in unread))

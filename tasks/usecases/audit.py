@@ -1,0 +1,127 @@
+"""The bucket compared with the ledger: objects that are missing or changed, and objects that nobody knows."""
+
+import json
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from worker.archive import Archive, Keys, Kind, Verdict
+from worker.errors import ArchiveError, ConfigurationError, NotFound
+from worker.generation import Asset
+from worker.ledger.assets import Assets
+
+THREADS = 8
+#: objects in a row that cannot be read, after which the bucket itself is taken to be away
+GIVE_UP = 20
+#: bytes; a sidecar with the longest prompts and options stays far below
+_LARGEST_SIDECAR = 4 * 1024 * 1024
+
+
+class KnownKeys:
+    """Which keys were seen, in 8 bytes each; one of 10 billion strangers among a billion would be taken for known."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._is_sorted = True
+
+    def add(self, key: str) -> None:
+        self._hashes.append(hash(key))
+        self._is_sorted = False
+
+    def __contains__(self, key: str) -> bool:
+        if not self._is_sorted:
+            self._hashes = array("q", sorted(self._hashes))
+            self._is_sorted = True
+        place = bisect_left(self._hashes, hash(key))
+        return place < len(self._hashes) and self._hashes[place] == hash(key)
+
+
+@dataclass
+class Findings:
+    """Keys by what is wrong with them. Of `missing` and `changed` the assets that point there: duplicates share one."""
+
+    checked: int = 0
+    missing: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
+    changed: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
+    #: and why they could not be read
+    unread: dict[str, str] = field(default_factory=dict)
+    orphaned: list[str] = field(default_factory=list)
+    #: bytes that were refused and kept aside for a look
+    rejected: list[str] = field(default_factory=list)
+    known: KnownKeys = field(default_factory=KnownKeys)
+
+
+def read_again(archive: Archive, pages: Iterable[list[Asset]], found: Findings, tick: Callable[[], None]) -> None:
+    """Read every object and compare its hash; `tick` is called after each. Raises ArchiveError if none can be read."""
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="verify")
+    in_a_row = 0
+    try:
+        for page in pages:
+            for asset, verdict in zip(page, pool.map(partial(_verdict, archive), page), strict=True):
+                key = str(asset.key)
+                found.known.add(key)
+                found.known.add(Keys.sidecar_beside(key))
+                if verdict is Verdict.MISSING:
+                    found.missing[key].append(asset)
+                elif verdict is Verdict.CHANGED:
+                    found.changed[key].append(asset)
+                elif not isinstance(verdict, Verdict):
+                    found.unread[key] = verdict
+                in_a_row = 0 if isinstance(verdict, Verdict) else in_a_row + 1
+                if in_a_row == GIVE_UP:
+                    raise ArchiveError(f"stopped after {found.checked:,} objects: {verdict}")
+                found.checked += isinstance(verdict, Verdict)
+                tick()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _verdict(archive: Archive, asset: Asset) -> Verdict | str:
+    try:
+        return archive.verify(str(asset.key), str(asset.sha256))
+    except (ArchiveError, ConfigurationError) as error:
+        return str(error)
+
+
+def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> None:
+    """List the bucket; to be called after `read_again` has gone through the whole ledger."""
+    strangers = []
+    for listed in archive.list(f"{archive.keys.prefix}/" if archive.keys.prefix else ""):
+        kind = archive.keys.kind(listed.key)
+        if kind is Kind.REJECTED:
+            found.rejected.append(listed.key)
+        elif kind not in {Kind.MANIFEST, Kind.MARKER} and listed.key not in found.known:
+            strangers.append(listed.key)
+    if strangers:
+        found.orphaned = _without_owner(archive, inventory, strangers)
+
+
+def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) -> list[str]:
+    # What was stored since the ledger was read, or is being stored: its row is written after the object.
+    owned = inventory.known_keys(strangers)
+    folders = {archive.keys.folder(one, batch) for one, batch in inventory.being_archived()}
+    left = [key for key in strangers if key not in owned and key.rpartition("/")[0] not in folders]
+    # The sidecar of a duplicate lies beside nothing.
+    sidecars = [key for key in left if archive.keys.kind(key) is Kind.SIDECAR]
+    with ThreadPoolExecutor(THREADS) as pool:
+        owners = dict(zip(sidecars, pool.map(partial(described, archive), sidecars), strict=True))
+    existing = inventory.existing_generations(sorted({owner for owner in owners.values() if owner}))
+    return [key for key in left if owners.get(key) not in existing]
+
+
+def described(archive: Archive, key: str) -> str | None:
+    """The id of the generation that a sidecar describes; None if it is none."""
+    body = b""
+    with suppress(NotFound, ValueError, AttributeError), archive.read(key) as pieces:
+        for piece in pieces:
+            body += piece
+            if len(body) > _LARGEST_SIDECAR:
+                return None
+        found = json.loads(body).get("id")
+        return found if isinstance(found, str) else None
+    return None

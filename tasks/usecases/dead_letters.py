@@ -1,0 +1,221 @@
+"""All that was given up, in one place: once more after a fix, or taken off the list."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tasks.usecases.person import Person
+from tasks.usecases.services import LedgerServices
+from worker.errors import NotFound, RequestInvalid
+from worker.generation import State
+from worker.ledger import Ledger
+from worker.steps import Step
+
+#: more than anybody looks through
+_MOST = 100_000
+
+
+class LetterKind(StrEnum):
+    CALLBACKS = "callbacks"
+    ASSETS = "assets"
+    EVENTS = "events"
+    FOLLOW_UPS = "follow-ups"
+
+
+#: kinds that can be taken off the list; an asset stands for its generation, which stays expired
+DISMISSED = (LetterKind.CALLBACKS, LetterKind.EVENTS, LetterKind.FOLLOW_UPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Something that was given up. `facts`: what its kind has besides, for programs."""
+
+    id: str
+    kind: LetterKind
+    at: datetime
+    what: str
+    error: str | None
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class LetterSelection:
+    """Either letters by their ids, or all of them, or all of one kind.
+
+    Raises RequestInvalid for anything else, and for what is no id of a letter.
+    """
+
+    ids: tuple[str, ...] = ()
+    everything: bool = False
+    kind: LetterKind | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.ids) == self.everything or (self.kind and not self.everything):
+            raise RequestInvalid("give either IDs, or --all, which may have a --kind")
+        wrong = next((one for one in self.ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
+        if wrong is not None:
+            raise RequestInvalid(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0, "
+                                 "event:57/subscriber or follow-up:gen_1")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DismissRequest:
+    letters: LetterSelection
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """`is_done`: it is applied again; else `message` says why it is not."""
+
+    letter_id: str
+    is_done: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """`done`: how many of them could be applied; `wakes`: the steps of the flow that have work now."""
+
+    letter_ids: tuple[str, ...]
+    done: int
+    wakes: tuple[Step, ...]
+
+
+def list_dead(here: LedgerServices, kind: LetterKind | None = None) -> tuple[Letter, ...]:
+    """LetterKind by kind, each the newest first."""
+    return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger))
+
+
+def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Replayed], None]) -> Replays:
+    """Apply them again, one by one; `tell` is called after each. Repeating it does no harm."""
+    chosen = _chosen(here, selection, tuple(LetterKind))
+    wakes: dict[Step, None] = {}
+    done = 0
+    for letter_id in chosen:
+        replays = ((pattern.fullmatch(letter_id), step, again) for pattern, step, again in _REPLAYS)
+        match, step, again = next(found for found in replays if found[0])
+        assert match  # noqa: S101 - what fits none of them was refused before
+        is_done, message = again(here.ledger, match)
+        if is_done:
+            done += 1
+            wakes[step] = None
+        tell(Replayed(letter_id, is_done, message))
+    return Replays(chosen, done, tuple(wakes))
+
+
+def dismiss(here: LedgerServices, request: DismissRequest) -> tuple[str, ...]:
+    """Take callbacks, events and follow-ups off the list, all of them or none; which these are.
+
+    Raises RequestInvalid for an asset, NotFound for what is not in the list.
+    """
+    chosen = _chosen(here, request.letters, DISMISSED)
+    if asset := next((one for one in chosen if _ASSET.fullmatch(one)), None):
+        raise RequestInvalid(
+            f"{asset} cannot be dismissed: its generation stays expired, and `darkroom dead replay` or `darkroom "
+            "retry` asks for it again; nothing was changed"
+        )
+    callbacks = [int(match["number"]) for one in chosen if (match := _CALLBACK.fullmatch(one))]
+    events = [(int(match["number"]), match["subscriber"]) for one in chosen if (match := _EVENT.fullmatch(one))]
+    follow_ups = [match["generation"] for one in chosen if (match := _FOLLOW_UP.fullmatch(one))]
+    here.ledger.events.dismiss(callbacks, events, request.person, follow_ups)
+    return chosen
+
+
+def _chosen(here: LedgerServices, selection: LetterSelection, kinds: tuple[LetterKind, ...]) -> tuple[str, ...]:
+    if selection.ids:
+        return tuple(dict.fromkeys(selection.ids))
+    wanted = [one for one in kinds if selection.kind in {None, one}]
+    return tuple(dict.fromkeys(letter.id for one in wanted for letter in _LISTS[one](here.ledger)))
+
+
+def _callbacks(ledger: Ledger) -> Iterator[Letter]:
+    for one in ledger.callbacks.dead(_MOST):
+        facts = {
+            "attempt": one.attempt_id,
+            "generation": one.generation_id,
+            "verdict": one.verdict,
+            "bytes": one.bytes,
+        }
+        yield Letter(f"callback:{one.id}", LetterKind.CALLBACKS, one.received_at, str(one.verdict), one.error, facts)
+
+
+def _assets(ledger: Ledger) -> Iterator[Letter]:
+    for asset, at in ledger.assets.dead(_MOST):
+        facts = {"generation": asset.generation_id, "index": asset.index, "type": asset.kind}
+        name = f"asset:{asset.generation_id}/{asset.index}"
+        yield Letter(name, LetterKind.ASSETS, at, asset.kind, asset.error, facts)
+
+
+def _events(ledger: Ledger) -> Iterator[Letter]:
+    for one in ledger.events.dead(_MOST):
+        facts = {"type": one.type, "generation": one.generation_id, "subscriber": one.subscriber, "tries": one.tries}
+        yield Letter(f"event:{one.event_id}/{one.subscriber}", LetterKind.EVENTS, one.at, one.type, one.error, facts)
+
+
+def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
+    for one in ledger.generations.refused_follow_ups(_MOST):
+        facts = {"generation": one.generation_id}
+        what = ", ".join(one.follow_up)
+        yield Letter(f"follow-up:{one.generation_id}", LetterKind.FOLLOW_UPS, one.at, what, one.error, facts)
+
+
+_LISTS: Mapping[LetterKind, Callable[[Ledger], Iterator[Letter]]] = {
+    LetterKind.CALLBACKS: _callbacks,
+    LetterKind.ASSETS: _assets,
+    LetterKind.EVENTS: _events,
+    LetterKind.FOLLOW_UPS: _follow_ups,
+}
+
+
+def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    if ledger.callbacks.replay([int(match["number"])]) == 1:
+        return True, "will be applied again"
+    return False, "does not exist (it may have been pruned), or waits to be applied already"
+
+
+def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    try:
+        (generation,) = ledger.generations.get([match["generation"]])
+    except NotFound:
+        return False, "belongs to no generation that the ledger knows"
+    assets = ledger.generations.assets_of([generation.id])[generation.id]
+    asset = next((one for one in assets if one.index == int(match["index"])), None)
+    if asset is None:
+        return False, "does not exist"
+    # Never another state: what FAILED would be submitted again, and paid for.
+    if generation.state is State.EXPIRED and asset.state == "expired":
+        ledger.generations.retry([generation.id])
+        return True, "will be asked for and archived again"
+    if asset.state == "waiting":
+        # Perhaps for the sake of another asset of this generation: they are asked for together.
+        ledger.generations.retry([generation.id])
+        return True, "is being archived again already"
+    return False, f"was not given up: it is {asset.state}, its generation {generation.state}"
+
+
+def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    if ledger.events.replay(int(match["number"]), match["subscriber"]):
+        return True, "will be delivered again"
+    return False, "was not given up, or does not exist (it may have been pruned)"
+
+
+def _follow_up_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
+    if ledger.generations.retry_follow_ups(match["generation"]):
+        return True, "will be created again"
+    return False, "was not given up, or does not exist"
+
+
+_CALLBACK = re.compile(r"callback:(?P<number>\d{1,18})")
+_ASSET = re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})")
+_EVENT = re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)")
+_FOLLOW_UP = re.compile(r"follow-up:(?P<generation>\w+)")
+#: the form of an ID, which step of the flow goes on with it, and what to do
+_REPLAYS: tuple[tuple[re.Pattern[str], Step, Callable[[Ledger, re.Match[str]], tuple[bool, str]]], ...] = (
+    (_CALLBACK, Step.INGEST, _callback_again),
+    (_ASSET, Step.ARCHIVE, _asset_again),
+    (_EVENT, Step.NOTIFY, _event_again),
+    (_FOLLOW_UP, Step.FOLLOW_UP, _follow_up_again),
+)

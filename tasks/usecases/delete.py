@@ -1,0 +1,120 @@
+"""What a client withdraws goes, out of the ledger and out of the bucket."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tasks.usecases.audit import described
+from tasks.usecases.person import Person
+from tasks.usecases.selection import Selection, newest_batch
+from worker.archive import Archive
+from worker.errors import ArchiveError, ConfigurationError
+from worker.generation import Asset, Generation
+from worker.services import Services
+from worker.steps import Step
+
+#: generations that one transaction deletes
+_BITE = 50
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRequest:
+    """`with_objects`: also what lies in the bucket. `dry_run`: only tell what would go."""
+
+    selection: Selection
+    person: Person
+    with_objects: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A generation that is deleted, or would be; `obstacle`: why it cannot be now. `keys`: its assets in the bucket."""
+
+    generation_id: str
+    obstacle: str | None
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """`refused`: how many could not be deleted. `children`: follow-ups of those that were selected, which stay.
+
+    `wakes`: the steps of the flow that have work now.
+    """
+
+    refused: int
+    children: tuple[str, ...]
+    wakes: tuple[Step, ...]
+
+
+def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], None]) -> Deletions:
+    """Delete a few at a time; `tell` is called for each. Repeating it does no harm, also after the bucket was away.
+
+    Raises NotFound and deletes nothing; ArchiveError or ConfigurationError where the bucket cannot be used.
+    """
+    ledger, selection = here.ledger, request.selection
+    chosen = list(dict.fromkeys(selection.generation_ids)) or ledger.assets.generations_of_batch(
+        newest_batch(ledger, str(selection.batch))
+    )
+    ledger.generations.get(chosen)  # all of them, or nothing is done
+    if request.with_objects:
+        here.archive.check()
+    refused, deleting = 0, ledger.generations
+    for start in range(0, len(chosen), _BITE):
+        some = chosen[start : start + _BITE]
+        obstacles = deleting.obstacles_to_delete(some) if request.dry_run else deleting.delete(some, request.person)
+        refused += len(obstacles)
+        deleted = [one for one in some if one not in obstacles]
+        left = deleting.objects_to_delete(deleted)
+        if request.with_objects and not request.dry_run:
+            _delete_objects(here, deleted, left)
+        for one in some:
+            keys = tuple(str(asset.key) for asset, _ in left if asset.generation_id == one)
+            tell(Deleted(one, obstacles.get(one), keys))
+    children = tuple(deleting.children(chosen))
+    is_changed = not request.dry_run and refused < len(chosen)
+    return Deletions(refused, children, (Step.MANIFEST, Step.NOTIFY) if is_changed else ())
+
+
+def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequence[tuple[Asset, bool]]) -> None:
+    """All that lies in the bucket of deleted generations; an object that another one needs too stays."""
+    generations = here.ledger.generations.get(generation_ids)
+    names = here.ledger.assets.batch_names({one.batch_id for one in generations})
+    assets = here.ledger.generations.assets_of(generation_ids)
+    own = {asset.id for asset, is_shared in left if not is_shared}
+
+    def delete_all_of(generation: Generation) -> None:
+        of_it = assets[generation.id]
+        _delete(here.archive, generation, names.get(generation.batch_id), of_it, own)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="delete") as pool:
+        try:
+            for _ in pool.map(delete_all_of, generations):
+                pass
+        except (ArchiveError, ConfigurationError) as error:
+            pool.shutdown(cancel_futures=True)
+            kept = "the ledger has forgotten them, but some of their objects are left: say it again"
+            raise type(error)(f"{error}; {kept}") from error
+    here.ledger.generations.record_objects_deleted([asset.id for asset, _ in left])
+
+
+def _delete(
+    archive: Archive, generation: Generation, batch: str | None, assets: Sequence[Asset], own: set[int]
+) -> None:
+    for asset in assets:
+        archive.delete(archive.keys.rejected(generation.id, asset.index))
+    there = [asset for asset in assets if asset.key is not None]
+    if not there:
+        return
+    sidecars = [archive.keys.sidecar(generation, batch)]
+    # Where it was under another template.
+    sidecars += [archive.keys.sidecar_beside(str(asset.key)) for asset in there if asset.id in own]
+    for key in dict.fromkeys(sidecars):
+        # A later generation with the same key of its caller's has the same folder.
+        if described(archive, key) == generation.id:
+            archive.delete(key)
+    for asset in there:
+        if asset.id in own:
+            archive.delete(str(asset.key), asset.sha256)

@@ -1,0 +1,141 @@
+"""Tasks that exist at a provider and not in the ledger: told, and imported where there is something to archive."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tasks.usecases.adopting import adopt, has_result, orphan_of
+from tasks.usecases.pages import Pages, in_pages
+from worker.errors import QueryFailed
+from worker.generation import Operation, Status
+from worker.ledger.generations import Place, Placed
+from worker.providers.listing import ListedTask
+from worker.secrets import title_of
+from worker.services import Services
+from worker.steps import Step
+
+#: tasks that are written down in one transaction
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """`since`: how far back the provider's list is read."""
+
+    provider: str
+    since: timedelta
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTask:
+    """A task that the ledger does not have under its id. `is_taken`: it is imported, or would be; `message`: why not.
+
+    `generation_id`: the generation that it is, or may be.
+    """
+
+    task_id: str
+    operation: Operation
+    generation_id: str | None
+    is_taken: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTasks:
+    """Those of one page of the list. `wakes`: the steps of the flow that have work now."""
+
+    tasks: tuple[FoundTask, ...]
+    wakes: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many were `taken`, `left`, or `known` already. `unread`: accounts whose list could not be read, and why."""
+
+    taken: int
+    left: int
+    known: int
+    unread: tuple[str, ...]
+
+
+def import_tasks(
+    here: Services, request: ImportRequest, tell: Callable[[FoundTasks], None], pages: Pages = in_pages
+) -> Imported:
+    """Import the tasks that a provider lists; nothing is sent. `tell` is called after each page was written down.
+
+    Repeating it does no harm. Raises ConfigurationError for a provider that is unknown or has no key, RequestInvalid
+    for one that has no list.
+    """
+    name = request.provider
+    here.provider(name)
+    counts: Counter[str] = Counter()
+    unread = []
+    for account in here.accounts(name):
+        try:
+            counts += _import(here, (name, account), request, tell, pages)
+        except QueryFailed as error:
+            # The other accounts have their own lists.
+            unread.append(f"{title_of(name, account)}: {error}")
+    return Imported(counts["taken"], counts["left"], counts["known"], tuple(unread))
+
+
+def _import(
+    here: Services, whose: tuple[str, str], request: ImportRequest, tell: Callable[[FoundTasks], None], pages: Pages
+) -> Counter[str]:
+    """One account."""
+    counts: Counter[str] = Counter()
+    name, account = whose
+    since: datetime = here.clock() - request.since
+    for page in pages(title_of(name, account), here.provider(name, account).recent(since), PAGE):
+        placed = here.ledger.generations.match_tasks(name, [orphan_of(task) for task in page], account)
+        taken = [_is_wanted(task, place) for task, place in zip(page, placed, strict=True)]
+        if not request.dry_run and any(taken):
+            placed, taken = _take(here, whose, page, placed, taken)
+        wakes = (Step.ARCHIVE, Step.POLL) if not request.dry_run and any(taken) else ()
+        found = []
+        for task, place, is_taken in zip(page, placed, taken, strict=True):
+            is_known = place.place is Place.KNOWN
+            counts["known" if is_known else "taken" if is_taken else "left"] += 1
+            if not is_known:
+                message = _message(task, place, is_taken, dry_run=request.dry_run)
+                task_id = str(task.outcome.task_id)
+                found.append(FoundTask(task_id, task.operation, place.generation_id, is_taken, message))
+        tell(FoundTasks(tuple(found), wakes))
+    return counts
+
+
+def _is_wanted(task: ListedTask, place: Placed) -> bool:
+    """Whether it is taken: what failed elsewhere left nothing to archive, of our own it is news."""
+    return place.place is Place.MARKED or (place.place is Place.NEW and has_result(task))
+
+
+def _take(
+    here: Services, whose: tuple[str, str], page: Sequence[ListedTask], placed: Sequence[Placed], wanted: Sequence[bool]
+) -> tuple[list[Placed], list[bool]]:
+    """Write down those that are wanted; where each is now, and which changed."""
+    after = [(one, False) for one in placed]
+    indexes = [index for index, is_wanted in enumerate(wanted) if is_wanted]
+    adopted = adopt(here, whose, [page[index] for index in indexes], cause="rescued")
+    for index, one in zip(indexes, adopted, strict=True):
+        after[index] = one
+    return [place for place, _ in after], [is_taken for _, is_taken in after]
+
+
+def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) -> str:
+    if place.place is Place.MARKED:
+        owner = f"{place.generation_id}, whose task was not known"
+        return f"{'would be found' if dry_run else 'found'}: it is {owner}" if is_taken else f"left: it is {owner}"
+    if place.place is Place.DOUBTFUL:
+        return (
+            f"left: it may be {place.generation_id}, which was sent at that time and whose task is not known; if so: "
+            f"darkroom resolve {place.generation_id} --charged --task-id {task.outcome.task_id}"
+        )
+    if place.place is Place.REFUSED:
+        return f"left: it cannot be written down: {place.error}"
+    if is_taken:
+        return "would be taken" if dry_run else f"taken as {place.generation_id}"
+    return (
+        "left: it failed there" if task.outcome.status is Status.FAILED else "left: it has no result that is readable"
+    )

@@ -1,0 +1,176 @@
+"""A file of prompts: one per line, or one JSON object per line. A mistake is told with file, line and column."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, NoReturn
+
+from tasks.usecases.entry import FIRST, Entry, Place
+from tasks.usecases.prompt_file.file_format import (
+    LARGEST,
+    Line,
+    Misfit,
+    has_json_lines,
+    misfit_of_bytes,
+    misfit_of_json_lines,
+    misfit_of_text,
+)
+from worker.errors import RequestInvalid
+from worker.generation import Operation
+
+#: the largest that every database keeps
+_PRIORITIES = range(-(2**31), 2**31)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def read_file(name: str, file: BinaryIO) -> list[Entry]:
+    """As `read_entries`; what never ends is read no further than a file may be long."""
+    # One byte more, so that it shows where it is too long.
+    return read_entries(name, file.read(LARGEST + 1))
+
+
+def read_entries(name: str, raw: bytes) -> list[Entry]:
+    """The entries of a file; raises RequestInvalid for the first line that cannot be understood."""
+    _refuse(name, misfit_of_bytes(raw))
+    # Not splitlines(): JSON text may hold separators of other kinds unescaped.
+    numbered = enumerate(_LINE_END.split(_decode(name, raw)), start=1)
+    lines = [Line(number, text) for number, text in numbered if text.strip()]
+    if not lines:
+        raise RequestInvalid(f"{name} holds no prompt")
+    if has_json_lines(name, lines):
+        _refuse(name, misfit_of_json_lines(lines))
+        return [_read_object(name, line.number, line.text) for line in lines]
+    _refuse(name, misfit_of_text(name, lines))
+    return [_read_prompt(name, line) for line in lines]
+
+
+def _refuse(name: str, misfit: Misfit | None) -> None:
+    if misfit is not None:
+        _fail(name, misfit.line, misfit.column, misfit.what)
+
+
+def _decode(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig", "replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        _fail(name, line, column, f"the byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8")
+
+
+def _read_prompt(name: str, line: Line) -> Entry:
+    def locate(at: int) -> Place:
+        return Place(name, line.number, line.start + at)
+
+    return Entry(Place(name, line.number, 1), line.text.strip(), locate=locate)
+
+
+class _Twice(Exception):
+    """A name that an object has more than once; JSON itself would keep the last value in silence."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
+
+
+def _read_object(name: str, number: int, line: str) -> Entry:
+    try:
+        value = json.loads(line, object_pairs_hook=_distinct)
+    except _Twice as twice:
+        at = line.rfind(json.dumps(str(twice), ensure_ascii=False))
+        _fail(name, number, max(at, 0) + 1, f"the field {str(twice)!r} stands there twice: keep one")
+    except json.JSONDecodeError as error:
+        _fail(name, number, error.colno, f"this is not JSON: {error.msg}")
+    except (ValueError, RecursionError):
+        _fail(name, number, 1, "this JSON holds a number too long or brackets too deep to be read")
+    start = len(line) - len(line.lstrip()) + 1
+    if not isinstance(value, dict):
+        _fail(name, number, start, 'expected an object such as {"prompt": "a lighthouse"}')
+    for field_name, content in value.items():
+        if field_name not in _FIELDS:
+            _fail(name, number, _begins(line, field_name)[0] + 1, f"there is no field {field_name!r}; {_KNOWN}")
+        expected, fits = _FIELDS[field_name]
+        if not fits(content):
+            _fail(name, number, _begins(line, field_name)[0] + 1, f'"{field_name}" must be {expected}')
+    follow_up = value.get("follow_up")
+    prompt = value.get("prompt", "")
+
+    def locate(at: int) -> Place:
+        signs = len(prompt) - len(prompt.lstrip()) + at
+        return Place(name, number, _column(line, _begins(line, "prompt")[1], signs))
+
+    return Entry(
+        Place(name, number, start),
+        prompt.strip(),
+        value.get("key"),
+        value.get("options", {}),
+        ",".join(follow_up) if isinstance(follow_up, list) else follow_up,
+        value.get("priority"),
+        value.get("provider"),
+        Operation(value["operation"]) if "operation" in value else None,
+        locate,
+    )
+
+
+def _begins(line: str, field_name: str) -> tuple[int, int]:
+    """Where the name and its value begin; of a name that stands there twice the last."""
+    return dict(_members(line))[field_name]
+
+
+def _members(line: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Each name of a valid object, and where it and its value begin."""
+    at = _end(_BLANK, line, line.index("{") + 1)
+    while line[at] == '"':
+        name, end = _DECODER.raw_decode(line, at)
+        value_at = _end(_COLON, line, end)
+        yield name, (at, value_at)
+        _, end = _DECODER.raw_decode(line, value_at)
+        at = _end(_COMMA, line, end)
+
+
+def _column(line: str, begin: int, signs: int) -> int:
+    """The column of the character of a JSON text that begins with the quote at `begin`."""
+    at = begin + 1
+    for _ in range(signs):
+        at = _end(_SIGN, line, at)
+    return at + 1
+
+
+def _end(pattern: re.Pattern[str], line: str, at: int) -> int:
+    found = pattern.match(line, at)
+    return found.end() if found else at
+
+
+_DECODER = json.JSONDecoder()
+_BLANK, _COLON, _COMMA = (re.compile(rf"\s*{sign}\s*") for sign in ("", ":", ",?"))
+#: one character, as JSON may write it
+_SIGN = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
+
+
+def _is_priority(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in _PRIORITIES
+
+
+def _is_follow_up(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+
+
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "prompt": ("text", lambda value: isinstance(value, str)),
+    "key": ("text that is not empty", lambda value: isinstance(value, str) and value.strip() != ""),
+    "options": ("an object", lambda value: isinstance(value, dict)),
+    "follow_up": ('text such as "upscale1,upscale3" or a list of such texts', _is_follow_up),
+    "priority": ("a whole number", _is_priority),
+    "provider": ("text", lambda value: isinstance(value, str)),
+    "operation": (f"one of {', '.join(FIRST)}", lambda value: value in FIRST),
+}
+_KNOWN = f"there are {', '.join(_FIELDS)}"
+
+
+def _fail(name: str, line: int, column: int, what: str) -> NoReturn:
+    raise RequestInvalid(f"{Place(name, line, column)}: {what}")

@@ -1,0 +1,83 @@
+"""What each provider can do, with which options, and what it still needs on this machine."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.errors import ConfigurationError
+from worker.generation import Operation
+from worker.providers import PROVIDERS, Callback, load_provider, provider_class
+from worker.providers.capability import Capability
+from worker.providers.model_versions import Versions
+from worker.settings import Settings
+
+__all__ = ["NORMALISED", "Capability", "ProviderFacts", "describe_providers", "require_provider"]
+
+#: options with the same name and values at every provider that has them; all others are a provider's own
+NORMALISED = frozenset({
+    "aspect_ratio", "version", "speed", "quality", "stylize", "weird", "chaos", "seed", "images", "style_images",
+    "omni_image", "omni_weight", "mask", "video_size", "motion", "videos", "loop", "end_image", "translation",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFacts:
+    """One provider as this machine has it. `missing`: what it still needs here; `retention`: how long its links live.
+
+    `prefix`: what its settings begin with; `rate`: new submissions per second.
+    """
+
+    name: str
+    title: str
+    prefix: str
+    missing: str | None
+    callback: Callback
+    rate: float
+    in_flight: int
+    retention: timedelta
+    prompt_limit: int
+    capabilities: Mapping[Operation, Capability]
+    versions: Versions
+
+    @property
+    def retention_days(self) -> float:
+        return round(self.retention / timedelta(days=1), 3)
+
+    @property
+    def options(self) -> list[str]:
+        return sorted({name for one in self.capabilities.values() for name in one.options})
+
+
+def require_provider(name: str) -> None:
+    """Raise ConfigurationError for a name that nobody has."""
+    if name not in PROVIDERS:
+        raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+
+
+def describe_providers(settings: Settings, name: str | None = None) -> tuple[ProviderFacts, ...]:
+    """All, or the one of that name; no key is needed. Raises ConfigurationError for a name that nobody has."""
+    if name is not None:
+        require_provider(name)
+    return tuple(_facts(one, settings) for one in ([name] if name else PROVIDERS))
+
+
+def _facts(name: str, settings: Settings) -> ProviderFacts:
+    kind = provider_class(name)
+    try:
+        missing, callback = None, load_provider(name, settings).callback
+    except ConfigurationError as error:
+        missing, callback = str(error), kind.callback
+    rate, in_flight = (getattr(settings, f"{kind.prefix}_{limit}") for limit in ("rate", "in_flight"))
+    return ProviderFacts(
+        name=kind.name,
+        title=kind.title,
+        prefix=kind.prefix,
+        missing=missing,
+        callback=callback,
+        rate=rate,
+        in_flight=in_flight,
+        retention=kind.retention or settings.link_life,
+        prompt_limit=kind.prompt_limit,
+        capabilities=kind.capabilities,
+        versions=kind.versions,
+    )

@@ -1,0 +1,32 @@
+"""What is kept no longer goes, as a worker does it each hour."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.pruning import bites
+from tasks.usecases.services import LedgerServices
+from worker.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows of each table from before that time are gone, or would go; without those of which none are."""
+
+    before: datetime
+    rows: Mapping[str, int]
+
+
+def prune(here: LedgerServices, *, dry_run: bool) -> Pruned:
+    """Delete what is older than DARKROOM_KEEP_DAYS and needed no more. Raises ConfigurationError where that is 0."""
+    if here.settings.keep is None:
+        raise ConfigurationError("DARKROOM_KEEP_DAYS is 0, so everything is kept: set it to a number of days to prune")
+    before = here.clock() - here.settings.keep
+    rows: Counter[str] = Counter()
+    if dry_run:
+        rows.update(here.ledger.maintenance.count_prunable(before))
+    else:
+        for bite in bites(here.ledger, before):
+            rows.update(bite)
+    return Pruned(before, {name: count for name, count in rows.items() if count})

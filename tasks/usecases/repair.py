@@ -1,0 +1,61 @@
+"""An object that is missing or changed is put back, if its very bytes can still be had."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import IO
+
+from tasks.asking import fresh_link, hosts_of
+from tasks.storing import measured, put, text_file
+from worker.archive import StoredAsset, Verdict
+from worker.errors import ArchiveError, ContentInvalid, LinkDead
+from worker.generation import Asset, Generation
+from worker.media import marked
+from worker.services import Services
+
+
+def put_back(here: Services, asset: Asset, found: str) -> None:
+    """Store the recorded bytes under their old key once more, whatever lies there now; `found` is for the history.
+
+    Raises DarkroomError with why they cannot be had. Nothing is put whose hash is not the recorded one.
+    """
+    (generation,) = here.ledger.generations.get([asset.generation_id])
+    name = here.ledger.assets.batch_names([generation.batch_id]).get(generation.batch_id)
+    wanted = StoredAsset(str(asset.key), str(asset.sha256), asset.bytes or 0, str(asset.content_type))
+    store = partial(put, here, generation, wanted, index=asset.index, batch_name=name, replace=True)
+    if asset.content is not None:
+        body = text_file(asset.content)
+        if hashlib.sha256(body).hexdigest() != asset.sha256:
+            raise ContentInvalid("its text was written in another way; the ledger still has the text")
+        store(io.BytesIO(body))
+    else:
+        try:
+            _fetch(here, generation, asset, store)
+        except LinkDead as dead:
+            fresh = fresh_link(here, generation, asset)
+            if fresh is None:
+                raise LinkDead(f"{dead}; the provider gives no other link") from dead
+            fresh_asset = replace(asset, url=fresh[0], renewals=asset.renewals + 1)
+            _fetch(here, generation, fresh_asset, store)
+    if here.archive.verify(wanted.key, wanted.sha256) is not Verdict.INTACT:
+        raise ArchiveError("it was put back, but does not come out as it went in")
+    here.ledger.assets.note_repair(asset, found)
+
+
+def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable[[IO[bytes]], StoredAsset]) -> None:
+    if not asset.url:
+        raise LinkDead("its link was pruned")
+    with here.downloader.fetch(asset.url, hosts_of(here, generation, asset)) as download:
+        if download.sha256 == asset.sha256:
+            store(download.file)
+            return
+        if download.sha256 == asset.source_sha256:
+            copy = marked(download.file, str(asset.content_type), generation.id)
+            if copy is not None:
+                with copy:
+                    if measured(copy)[0] == asset.sha256:
+                        store(copy)
+                        return
+    raise ContentInvalid("its link gives other bytes now, which are not put in their place")

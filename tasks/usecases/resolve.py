@@ -1,0 +1,122 @@
+"""Submissions of which nobody knows whether they were taken: what is known of each, and what a person found out."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tasks.usecases.person import Person
+from tasks.usecases.providers import require_provider
+from tasks.usecases.services import LedgerServices
+from worker.errors import NotFound
+from worker.generation import Operation
+from worker.ledger.submission import Decision, Unclear
+from worker.providers import PROVIDERS, provider_class
+from worker.providers.listing import Listed
+from worker.secrets import DEFAULT_ACCOUNT
+from worker.services import Services
+from worker.steps import Step
+
+__all__ = ["Decision", "ResolveRequest", "Resolved", "TaskRequest", "Unclear", "Unconfirmed", "list_unconfirmed",
+           "resolve", "resolve_to_task"]  # fmt: skip
+
+_DONE = {
+    Decision.CHARGED: "failed: it was charged, and there is no result",
+    Decision.NOT_CHARGED: "failed: it was not charged; `darkroom retry` submits it again",
+    Decision.RESUBMIT: "queued: it is submitted again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRequest:
+    generation_ids: tuple[str, ...]
+    decision: Decision
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """The provider took and charged it, and this is its task."""
+
+    generation_id: str
+    task_id: str
+    person: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Each generation once. `wakes`: the steps of the flow that have work now."""
+
+    generation_ids: tuple[str, ...]
+    decision: Decision
+    message: str
+    wakes: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """`listed`: by what the provider's list would show it; `horizon_at`: until then it may still resolve itself."""
+
+    unclear: Unclear
+    listed: Listed
+    horizon_at: datetime
+    age: timedelta
+    is_over: bool
+
+    @property
+    def is_looked_for(self) -> bool:
+        return self.listed is not Listed.NO
+
+
+def list_unconfirmed(here: LedgerServices, provider: str | None = None) -> tuple[Unconfirmed, ...]:
+    """All of them, or those of one provider, the oldest first. Raises ConfigurationError for an unknown provider."""
+    if provider is not None:
+        require_provider(provider)
+    now, calls_back = here.clock(), here.settings.public_url is not None
+    found = []
+    for one in here.ledger.submissions.unconfirmed(provider):
+        listed = _listed(one.generation.provider, one.generation.operation, calls_back=calls_back)
+        over = one.sent_at + here.settings.horizon
+        found.append(Unconfirmed(one, listed, over, now - one.sent_at, now >= over))
+    return tuple(found)
+
+
+def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
+    """Do what was found out, for all of them or none.
+
+    Raises NotFound, or RequestInvalid for one that is not unconfirmed (any more), and changes nothing.
+    """
+    chosen = tuple(dict.fromkeys(request.generation_ids))
+    here.ledger.submissions.resolve(chosen, request.decision, request.person)
+    return Resolved(chosen, request.decision, _DONE[request.decision], (Step.DISPATCH,))
+
+
+def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
+    """Take the task for the submission, and ask for its result.
+
+    Raises as `resolve` does, and NotFound for a task that the provider does not know.
+    """
+    _check_task(here, request.generation_id, request.task_id)
+    chosen = (request.generation_id,)
+    here.ledger.submissions.resolve(chosen, Decision.CHARGED, request.person, request.task_id)
+    message = f"submitted: it is task {request.task_id}, which is asked for now"
+    return Resolved(chosen, Decision.CHARGED, message, (Step.POLL, Step.DISPATCH))
+
+
+def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
+    """By what the provider's list would show it; without a callback URL, by the request if the list shows that."""
+    if provider not in PROVIDERS:
+        return Listed.NO
+    kind = provider_class(provider)
+    if calls_back or kind.listed is not Listed.BY_CALLBACK_URL:
+        return kind.listed
+    return Listed.BY_REQUEST if operation in kind.shown else Listed.NO
+
+
+def _check_task(here: Services, generation_id: str, task_id: str) -> None:
+    """Raise NotFound for a task that the provider does not know: adopted, it would soon be a failure."""
+    (generation,) = here.ledger.generations.get([generation_id])
+    provider = here.provider(generation.provider, generation.account)
+    if task_id not in provider.fetch([task_id]):
+        account = generation.account or DEFAULT_ACCOUNT
+        # Each account knows its own tasks and no others.
+        whose = "" if account == DEFAULT_ACCOUNT else f" of its account {account}"
+        raise NotFound(f"{provider.title} knows no task {task_id}{whose}: copy its id again; nothing was changed")

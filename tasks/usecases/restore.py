@@ -1,0 +1,146 @@
+"""Is the ledger what it was? Compared with the bucket and the providers' lists; a person resumes submissions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tasks.restore_marker import keep_watch, read, write
+from tasks.usecases.adopting import adopt
+from tasks.usecases.comparing import PAGE, Compared, compare
+from tasks.usecases.pages import Pages, in_pages
+from worker.errors import ArchiveError, ConfigurationError, DarkroomError
+from worker.generation import State
+from worker.ledger.generations import Place
+from worker.ledger.restore_guard import Gate, Marker
+from worker.secrets import title_of
+from worker.services import Services
+from worker.steps import Step
+
+#: how far back without a better reason
+_USUAL = timedelta(hours=24)
+#: between the clock of a provider and ours
+_EARLIER = timedelta(minutes=15)
+_MOST_CALLBACKS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileRequest:
+    """`since`: how far back the lists are read. `confirmed_by`: who lets submissions go on; None only compares."""
+
+    since: timedelta | None = None
+    confirmed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions.
+
+    `adopted`: (task_id, generation) of what was taken in; `obstacle`: why submissions cannot be let go on now.
+    """
+
+    gate: Gate | None
+    marker: Marker | None
+    no_marker: str | None
+    since: datetime
+    compared: Sequence[Compared]
+    callbacks: Sequence[int]
+    queued: int
+    obstacle: str | None
+    opened: bool = False
+    adopted: Sequence[tuple[str, str]] = ()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.gate is not None and self.gate.closed_at is not None
+
+    @property
+    def wakes(self) -> tuple[Step, ...]:
+        """The steps of the flow that have work now."""
+        return (Step.DISPATCH, Step.ARCHIVE, Step.POLL) if self.opened else ()
+
+
+def reconcile(here: Services, request: ReconcileRequest, pages: Pages = in_pages) -> Report:
+    """Compare; if that is confirmed, submissions are stopped and nothing is in the way, import and resume.
+
+    Raises DarkroomError for a task that cannot be imported: then submissions stay stopped.
+    """
+    keep_watch(here)
+    report = _report(here, request.since, pages)
+    if request.confirmed_by is None or not report.is_stopped or report.obstacle is not None:
+        return report
+    # While nothing is submitted yet: what is found in the line is not submitted again.
+    adopted = _adopted(here, report)
+    _open(here, report, request.confirmed_by)
+    queued = here.ledger.generations.counts().get(State.QUEUED, 0)
+    return replace(report, gate=here.ledger.restore.state(), opened=True, adopted=adopted, queued=queued)
+
+
+def _report(here: Services, since: timedelta | None, pages: Pages) -> Report:
+    marker = no_marker = None
+    try:
+        marker = read(here.archive)
+    except (ArchiveError, ConfigurationError) as error:
+        no_marker = str(error)
+    gate = here.ledger.restore.state()
+    start = _start(here.clock(), gate, since)
+    aside = here.ledger.callbacks.dead(_MOST_CALLBACKS)
+    compared = tuple(compare(here, start, pages))
+    return Report(
+        gate=gate,
+        marker=marker,
+        no_marker=no_marker,
+        since=start,
+        compared=compared,
+        callbacks=[one.id for one in aside if one.verdict == "orphan" and one.received_at >= start],
+        queued=here.ledger.generations.counts().get(State.QUEUED, 0),
+        obstacle=_obstacle(no_marker, compared),
+    )
+
+
+def _start(now: datetime, gate: Gate | None, since: timedelta | None) -> datetime:
+    if since is not None:
+        return now - since
+    in_order = gate.compared_at if gate and gate.closed_at else None
+    return in_order - _EARLIER if in_order else now - _USUAL
+
+
+def _obstacle(no_marker: str | None, compared: Sequence[Compared]) -> str | None:
+    """Why submissions cannot be let go on now."""
+    if no_marker:
+        return f"the bucket cannot be asked: {no_marker}"
+    silent = [one for one in compared if one.trouble]
+    if silent:
+        names = "; ".join(title_of(one.provider, one.account) for one in silent)
+        return f"{names} could not be compared: try again, or take its key away so that nothing is submitted there"
+    return None
+
+
+def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
+    """Take in what a Darkroom has sent and this ledger does not know; task_id and generation of each."""
+    adopted = []
+    cause = "found in the provider's list"
+    # What a Darkroom has sent was paid for, whatever the caps say.
+    prices = here.prices
+    for one in report.compared:
+        for start in range(0, len(one.ours), PAGE):
+            page = one.ours[start : start + PAGE]
+            whose = one.provider, one.account
+            done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
+            for task, (place, _) in zip(page, done, strict=True):
+                if place.place is Place.REFUSED:
+                    # What this ledger does not know it would pay for once more.
+                    what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be written down ({place.error})"
+                    raise DarkroomError(f"{what}, so nothing is submitted yet")
+            adopted += [
+                (str(task.outcome.task_id), str(place.generation_id))
+                for task, (place, is_new) in zip(page, done, strict=True)
+                if is_new
+            ]
+    return adopted
+
+
+def _open(here: Services, report: Report, by: str) -> None:
+    # First the bucket: if the ledger then stays closed, this is simply done again.
+    following = here.ledger.restore.next_marker(report.marker)
+    write(here.archive, following)
+    here.ledger.restore.resume(following, by)

@@ -1,0 +1,164 @@
+"""What is being watched: a batch, or some generations with the follow-ups that grow out of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from tasks.usecases.selection import newest_batch
+from tasks.usecases.services import LedgerServices
+from worker.errors import NotFound
+from worker.generation import FINAL, OPEN, Generation, State, Transition
+from worker.ledger import Ledger
+from worker.steps import Step
+
+PAGE = 1000
+
+#: which are shown when not all can be: those that change soon, then those that a person must look at
+_INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
+                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
+
+
+class Scope(Protocol):
+    name: str
+
+    def counts(self) -> Mapping[State, int]:
+        """Generations per state."""
+
+    def some(self, limit: int) -> list[Generation]:
+        """All of them, or the `limit` most interesting ones."""
+
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
+        """At first where each stands, later each move since the last time; in the order in which they happened.
+
+        `is_last`: nothing of it moves any more.
+        """
+
+    def is_done(self) -> bool:
+        """All are final, and no follow-up is still to be created."""
+
+
+class BatchScope:
+    """Raises NotFound for a batch that nobody has; a name stands for the newest batch of that name."""
+
+    def __init__(self, ledger: Ledger, batch: str) -> None:
+        self._id = newest_batch(ledger, batch)
+        self.name = batch
+        self._ledger = ledger
+        #: moves up to this one were told; and of each generation, the one that was told of it at first
+        self._last: int | None = None
+        self._first: dict[str, int] = {}
+
+    def counts(self) -> Mapping[State, int]:
+        return self._ledger.generations.counts(self._id)
+
+    def some(self, limit: int) -> list[Generation]:
+        found: list[Generation] = []
+        if sum(self.counts().values()) <= limit:
+            return self._ledger.generations.page(batch=self._id, limit=limit)
+        for state in _INTERESTING:
+            if len(found) < limit:
+                found += self._ledger.generations.page(state=state, batch=self._id, limit=limit - len(found))
+        return found
+
+    def all(self) -> list[Generation]:
+        found: list[Generation] = []
+        while page := self._ledger.generations.page(batch=self._id, limit=PAGE, before=found[-1].id if found else None):
+            found += page
+        return found
+
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
+        queries = self._ledger.generations
+        # What moves after this one is told the next time. In the end nobody has anything more to write about it.
+        last = queries.last_move(is_settled=not is_last)
+        if self._last is None:
+            told = self._where_each_stands()
+            self._last = queries.last_move(is_settled=False) if last is None else last
+        elif last is None:
+            return []
+        else:
+            news = queries.moves(self._id, self._last, last)
+            told = [(one, move.transition) for move, one in news if move.number > self._first.get(one.id, 0)]
+            self._last = last
+        return told
+
+    def _where_each_stands(self) -> list[tuple[Generation, Transition]]:
+        found = self.all()
+        moves = self._ledger.generations.last_moves([one.id for one in found])
+        self._first = {generation_id: move.number for generation_id, move in moves.items()}
+        return sorted(((one, moves[one.id].transition) for one in found), key=lambda pair: pair[1].at)
+
+    def is_done(self) -> bool:
+        counts = self.counts()
+        if counts.keys() & OPEN or Step.FOLLOW_UP in self._ledger.maintenance.due():
+            return False
+        # Follow-ups that were created between the two questions show in a third.
+        return self.counts() == counts
+
+
+class FamilyScope:
+    """Raises NotFound for an id that nobody has."""
+
+    def __init__(self, ledger: Ledger, generation_ids: Sequence[str]) -> None:
+        self._ledger = ledger
+        self._known = {one.id: one for one in ledger.generations.get(list(dict.fromkeys(generation_ids)))}
+        self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
+        #: those whose follow-ups are known, or will never come
+        self._followed: set[str] = set()
+        #: of each, when it was changed last, and how many of its moves were told
+        self._seen: dict[str, tuple[datetime, int]] = {}
+
+    def counts(self) -> Mapping[State, int]:
+        return Counter(one.state for one in self.all())
+
+    def some(self, limit: int) -> list[Generation]:
+        return sorted(self.all(), key=lambda one: _INTERESTING.index(one.state))[:limit]
+
+    def all(self) -> list[Generation]:
+        changing = [one.id for one in self._known.values() if one.state not in FINAL]
+        self._known.update((one.id, one) for one in self._ledger.generations.get(changing))
+        for one in list(self._known.values()):
+            if one.state is State.ARCHIVED and one.id not in self._followed:
+                self._look_for_children(one)
+        return list(self._known.values())
+
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:  # noqa: ARG002  these few are always read
+        changed = [one for one in self.all() if self._seen.get(one.id, (None, 0))[0] != one.updated_at]
+        histories = self._ledger.generations.transitions_of([one.id for one in changed])
+        told = []
+        for one in changed:
+            history = histories[one.id]
+            known = self._seen[one.id][1] if one.id in self._seen else len(history) - 1
+            told += [(one, move) for move in history[known:]]
+            self._seen[one.id] = (one.updated_at, len(history))
+        return sorted(told, key=lambda pair: pair[1].at)
+
+    def is_done(self) -> bool:
+        return all(
+            one.state in FINAL and (one.state is not State.ARCHIVED or one.id in self._followed) for one in self.all()
+        )
+
+    def _look_for_children(self, parent: Generation) -> None:
+        story = self._ledger.generations.story(parent.id) if parent.follow_up else None
+        if story is None:
+            self._followed.add(parent.id)
+        elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
+            self._followed.add(parent.id)
+            self._known.update((one.id, one) for one in self._ledger.generations.get(story.children))
+
+
+def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
+    """A batch by its id or name, or generations by their ids; without a name the newest batch. Raises NotFound."""
+    if not names:
+        return _newest_scope(here.ledger)
+    if len(names) == 1 and not names[0].startswith("gen_"):
+        return BatchScope(here.ledger, names[0])
+    return FamilyScope(here.ledger, names)
+
+
+def _newest_scope(ledger: Ledger) -> Scope:
+    """The newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
+    newest = ledger.generations.page(limit=1)
+    if not newest:
+        raise NotFound("the ledger holds no generation yet; start with `darkroom submit`")
+    return BatchScope(ledger, newest[0].batch_id) if newest[0].batch_id else FamilyScope(ledger, [newest[0].id])

@@ -1,0 +1,6 @@
+"""Writing down what was asked for, once: also when a command is interrupted and repeated."""
+
+from tasks.usecases.submission.note import digest_in
+from tasks.usecases.submission.write_once import Repetition, begun
+
+__all__ = ["Repetition", "begun", "digest_in"]

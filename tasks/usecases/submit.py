@@ -1,0 +1,238 @@
+"""Submitting generations: all of them are checked, then written down, all or none, and given to whoever asked.
+
+The caller wakes `dispatch` afterwards.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tasks.children import child_of
+from tasks.usecases.assumed_prices import assumed_in
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.prompt_file import oddities_of
+from tasks.usecases.submission import Repetition, begun
+from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
+from worker.generation import Generation, GenerationRequest, Operation, State, operation_of
+from worker.ledger.generations import NewGeneration
+from worker.providers import PROVIDERS, Provider
+from worker.providers.capability import Prompt
+from worker.providers.translation import check_follow_up
+from worker.recipes import FollowUp, parse_follow_ups, steps_of
+from worker.services import Services
+
+DEFAULT_PROVIDER = next(iter(PROVIDERS))
+#: providers list what can follow a picture, but not always that a region of it can be painted anew
+_UNLISTED = "variation_region"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What holds for every entry that does not say otherwise."""
+
+    provider: str = DEFAULT_PROVIDER
+    operation: Operation = Operation.IMAGINE
+    options: Mapping[str, Any] = field(default_factory=dict)
+    follow_up: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest:
+    """`batch`: the name of the batch that they make; without one, `is_batch` has it named by the time."""
+
+    entries: Sequence[Entry]
+    defaults: Defaults = Defaults()
+    batch: str | None = None
+    is_batch: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowUpRequest:
+    """One follow-up of an archived generation; a prompt of its own replaces its parent's."""
+
+    parent_id: str
+    action: str
+    prompt: str | None = None
+    key: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    follow_up: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What can be submitted as it is. `warnings`: for each what is odd in its prompt, and is submitted all the same."""
+
+    wanted: tuple[NewGeneration, ...]
+    warnings: tuple[tuple[str, ...], ...]
+    batch: str | None = None
+    is_batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitResult:
+    """`generations` are in the order of the entries; `existing`: the ids of those that an earlier request has created.
+
+    `waits`: why nothing of it is submitted yet, and what is reserved for want of a price; known once it is delivered.
+    """
+
+    generations: tuple[Generation, ...]
+    warnings: tuple[tuple[str, ...], ...]
+    existing: frozenset[str] = frozenset()
+    waits: tuple[str, ...] = ()
+
+    @property
+    def batch_id(self) -> str | None:
+        return next((one.batch_id for one in self.generations if one.batch_id), None)
+
+
+def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Checked:
+    """Reads, and writes nothing.
+
+    Raises RequestInvalid or ConfigurationError for the first mistake, with its place unless it is one of the defaults;
+    NotFound for a parent that nobody has.
+    """
+    if isinstance(request, FollowUpRequest):
+        return Checked((_on_parent(services, request),), ((),))
+    _refuse_repeated_keys(request.entries)
+    wanted = tuple(_checked(services, entry, request.defaults) for entry in request.entries)
+    return Checked(wanted, oddities_of(request.entries), request.batch, request.is_batch)
+
+
+def submit(
+    services: Services,
+    checked: Checked,
+    repetition: Repetition = Repetition(),  # noqa: B008  frozen
+    *,
+    deliver: Callable[[SubmitResult], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> SubmitResult:
+    """Write all of it down, or nothing; those whose key is known come back as they are.
+
+    `deliver` gives the result to whoever asked: until it returns, the submission counts as interrupted, and the same
+    request completes it. `tell`: what somebody who waits should know. Raises RequestInvalid for a key that stands for
+    something else, LedgerUnavailable if nothing was written, and CommitUnknown if something may have been.
+    """
+    began = services.clock()
+    with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
+        made = submission.write(checked.batch or (f"{began:%Y-%m-%d-%H%M%S}" if checked.is_batch else None))
+        existing = frozenset(one.id for one in made if one.created_at < began)
+        result = SubmitResult(tuple(made), checked.warnings, existing)
+        deliver(result)
+        submission.forget()
+    return replace(result, waits=_waits(services, checked.wanted))
+
+
+def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
+    seen: dict[str, Place] = {}
+    for entry in entries:
+        if entry.key is None:
+            continue
+        if entry.key in seen:
+            raise RequestInvalid(f"{entry.place}: the key {entry.key!r} stands already in {seen[entry.key]}")
+        seen[entry.key] = entry.place
+
+
+def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGeneration:
+    with _placed(entry, "provider"):
+        provider = services.provider(entry.provider or defaults.provider)
+    operation = entry.operation or defaults.operation
+    request = GenerationRequest(operation, entry.prompt, {**defaults.options, **entry.options})
+    with _placed(entry, "provider", "operation", if_unsaid=request.options):
+        provider.translate(request)
+    with _placed(entry, "prompt"):
+        _refuse_unused(provider, operation, entry.prompt)
+    with _placed(entry, "follow_up"):
+        follow_up = _follow_ups(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
+    with _placed(entry, "provider", "follow_up"):
+        _refuse_impossible(provider, follow_up)
+    return NewGeneration(
+        provider.name,
+        request,
+        key=entry.key,
+        dedupe=_dedupe(entry.key),
+        priority=defaults.priority if entry.priority is None else entry.priority,
+        follow_up=follow_up,
+    )
+
+
+@contextmanager
+def _placed(entry: Entry, *parts: str, if_unsaid: Collection[str] = ()) -> Iterator[None]:
+    """Put the place of an entry before an error in these parts of it, if one of them is its own and no default.
+
+    To them belongs what the error is about; `if_unsaid`: what it could be about if it does not say so.
+    """
+    try:
+        yield
+    except (RequestInvalid, ConfigurationError) as error:
+        about = error.about if isinstance(error, RequestInvalid) else ()
+        place = str(entry.place_of(error.at if isinstance(error, RequestInvalid) else None))
+        if not place or entry.said.isdisjoint({*parts, *(about or if_unsaid)}):
+            raise
+        raise type(error)(f"{place}: {error}") from error
+
+
+def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
+    (parent,) = services.ledger.generations.get([wanted.parent_id])
+    if parent.state is not State.ARCHIVED:
+        raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs a parent that is archived")
+    provider, action = services.provider(parent.provider), wanted.action
+    operation = operation_of(action)
+    capability = provider.capabilities.get(operation) if operation else None
+    is_known = capability is not None and action in capability.actions
+    if action not in parent.actions and not (is_known and action == _UNLISTED):
+        offered = f"only {', '.join(parent.actions)}" if parent.actions else "and no other action"
+        raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
+    if operation is None:
+        raise RequestInvalid(f"{parent.id} offers {action!r}, but Darkroom does not know what that is")
+    then = _follow_ups(services, wanted.follow_up)
+    _refuse_impossible(provider, then)
+    new = child_of(parent, FollowUp(action, then), dedupe=_dedupe(wanted.key))
+    if wanted.prompt is not None:
+        _refuse_unused(provider, operation, wanted.prompt)
+        new = replace(new, request=replace(new.request, prompt=wanted.prompt))
+    request = replace(new.request, options=dict(wanted.options))
+    provider.translate(request)
+    return replace(new, key=wanted.key, priority=wanted.priority, request=request)
+
+
+def _refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:
+    """A follow-up of a recipe leaves out its parent's prompt where none is taken; a person hears that it is."""
+    if prompt.strip() and provider.capabilities[operation].prompt is Prompt.UNUSED:
+        raise RequestInvalid(f"{operation} takes no prompt at {provider.title}; leave it out")
+
+
+def _follow_ups(services: Services, text: str) -> tuple[str, ...]:
+    settings = services.settings
+    return parse_follow_ups(
+        text, max_depth=settings.darkroom_max_depth, max_follow_ups=settings.darkroom_max_follow_ups
+    )
+
+
+def _refuse_impossible(provider: Provider, follow_ups: Sequence[str]) -> None:
+    for item in follow_ups:
+        for operation, action in steps_of(item):
+            try:
+                check_follow_up(provider, operation, action)
+            except RequestInvalid as error:
+                raise RequestInvalid(f"follow-up {item!r}: {error}") from error
+
+
+def _dedupe(key: str | None) -> str | None:
+    return None if key is None else f"key:{key}"
+
+
+def _waits(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:
+    said: list[str] = []
+    # All is saved and delivered: a ledger that is away now makes no failure of it.
+    with suppress(LedgerUnavailable):
+        if (gate := services.ledger.restore.state()) and gate.complaint:
+            said.append(f"saved, but {gate.complaint}")
+    try:
+        prices = services.prices
+    except ConfigurationError as error:
+        # The workers need the file before anything goes.
+        return (*said, f"saved, but nothing is submitted before this is mended: {error}")
+    return (*said, *(assumed_in(wanted, prices, services.settings.darkroom_prices) if prices else ()))

@@ -1,0 +1,123 @@
+"""Stored results read again and compared with the ledger; on request those that are missing or changed are put back."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tasks.usecases.audit import Findings, look_for_orphans, read_again
+from tasks.usecases.repair import put_back
+from tasks.usecases.selection import newest_batch
+from worker.errors import DarkroomError, RequestInvalid
+from worker.generation import Asset
+from worker.ledger.assets import Extent
+from worker.secrets import redact
+from worker.services import Services
+
+#: shows how far it is: given how many results there are at most, what is to be called after each
+Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """All stored results; or those of a batch, those archived in a time span, or so many chosen at random.
+
+    Raises RequestInvalid for more than one of these.
+    """
+
+    batch: str | None = None
+    since: timedelta | None = None
+    sample: int | None = None
+    repair: bool = False
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.batch, self.since, self.sample)) > 1:
+            raise RequestInvalid("give only one of --batch, --since and --sample")
+
+    @property
+    def is_whole(self) -> bool:
+        return self.batch is None and self.since is None and self.sample is None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Object keys by what is wrong with them; of `missing` and `changed` the assets that point there.
+
+    `unread`: and why. `orphaned`: in the bucket and of no generation; known only if everything was verified.
+    `rejected`: bytes that were refused and kept aside. `not_repaired`: and why; None if no repair was asked for.
+    """
+
+    checked: int
+    missing: Mapping[str, tuple[Asset, ...]]
+    changed: Mapping[str, tuple[Asset, ...]]
+    unread: Mapping[str, str]
+    orphaned: tuple[str, ...]
+    rejected: tuple[str, ...]
+    not_repaired: Mapping[str, str] | None
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        return (*self.missing, *self.changed)
+
+    @property
+    def is_intact(self) -> bool:
+        """Also where all that was damaged is repaired."""
+        left = self.damaged if self.not_repaired is None else self.not_repaired
+        return not (left or self.orphaned or self.unread)
+
+
+def verify(
+    here: Services, request: VerifyRequest, progress: Progress = lambda _: nullcontext(lambda: None)
+) -> Verification:
+    """Raises NotFound for an unknown batch; ArchiveError or ConfigurationError where the bucket cannot be read."""
+    found = Findings()
+    total, pages = _chosen(here, request)
+    here.archive.check()
+    with progress(total) as tick:
+        read_again(here.archive, pages, found, tick)
+    if request.is_whole:
+        look_for_orphans(here.archive, here.ledger.assets, found)
+    return Verification(
+        checked=found.checked,
+        missing={key: tuple(assets) for key, assets in found.missing.items()},
+        changed={key: tuple(assets) for key, assets in found.changed.items()},
+        unread=dict(found.unread),
+        orphaned=tuple(found.orphaned),
+        rejected=tuple(found.rejected),
+        not_repaired=_repaired(here, found) if request.repair else None,
+    )
+
+
+def _chosen(here: Services, request: VerifyRequest) -> tuple[int, Iterable[list[Asset]]]:
+    inventory = here.ledger.assets
+    if request.sample is not None:
+        assets = inventory.sample_stored(request.sample)
+        return len(assets), [assets]
+    extent = Extent(
+        newest_batch(here.ledger, request.batch) if request.batch is not None else None,
+        here.clock() - request.since if request.since is not None else None,
+    )
+    return inventory.count_stored(extent), inventory.stored_pages(extent)
+
+
+def _repaired(here: Services, found: Findings) -> dict[str, str]:
+    """Put back what can be; why the others could not."""
+    failed = {}
+    for state, keys in (("missing", found.missing), ("changed", found.changed)):
+        for key, assets in keys.items():
+            reason = _put_back(here, assets, state)
+            if reason is not None:
+                failed[key] = redact(reason)
+    return failed
+
+
+def _put_back(here: Services, assets: list[Asset], state: str) -> str | None:
+    reason = None
+    for asset in assets:
+        try:
+            put_back(here, asset, state)
+        except DarkroomError as error:
+            reason = reason or str(error)
+        else:
+            return None
+    return reason

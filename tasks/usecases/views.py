@@ -1,0 +1,88 @@
+"""Generations as JSON: the same names at every front door. `worker.documents` says how each field is read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from worker import documents
+from worker.generation import Asset, Generation, Transition, iso
+from worker.ledger.generations import Story
+from worker.secrets import secrets_hidden
+
+_GENERATION = (
+    *("id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth"),
+    *("batch", "follow_up", "priority", "progress", "reason", "message", "actions"),
+    *("created_at", "updated_at", "submitted_at", "finished_at"),
+)
+_ASSET = (
+    *("index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height"),
+    *("content", "reason", "error"),
+)
+
+
+def of_generation(generation: Generation) -> dict[str, Any]:
+    return documents.of_generation(generation, _GENERATION, documents.SHOWN)
+
+
+def with_results(generation: Generation, assets: Sequence[Asset], history: Sequence[Transition]) -> dict[str, Any]:
+    return {
+        **of_generation(generation),
+        "assets": [documents.of_asset(asset, _ASSET) for asset in assets],
+        "transitions": [of_transition(move) for move in history],
+    }
+
+
+def of_story(story: Story) -> dict[str, Any]:
+    return {
+        **with_results(story.generation, story.assets, story.transitions),
+        "children": story.children,
+        "attempts": [
+            {
+                "id": attempt.id,
+                "account": attempt.account,
+                "number": attempt.number,
+                "state": attempt.state,
+                "task_id": attempt.task_id,
+                "error": secrets_hidden(attempt.error),
+                "sent_at": iso(attempt.sent_at),
+                "perhaps": attempt.candidates,
+                "callbacks_refused": attempt.callbacks_refused,
+            }
+            for attempt in story.attempts
+        ],
+        "callbacks": [
+            {
+                "id": callback.id,
+                "attempt": callback.attempt_id,
+                "received_at": iso(callback.received_at),
+                "verdict": callback.verdict,
+                "error": secrets_hidden(callback.error),
+                "bytes": callback.bytes,
+            }
+            for callback in story.callbacks
+        ],
+        "events": [
+            {"at": iso(event.at), "type": event.type, "payload": secrets_hidden(event.payload)}
+            for event in story.events
+        ],
+        "undelivered": [
+            {
+                "event": one.event_id,
+                "type": one.type,
+                "subscriber": one.subscriber,
+                "state": one.state,
+                "tries": one.tries,
+                "error": secrets_hidden(one.error),
+            }
+            for one in story.undelivered
+        ],
+        "pruned_before": {kind: iso(at) for kind, at in story.pruned_before.items()},
+    }
+
+
+def of_transition(move: Transition) -> dict[str, Any]:
+    return {
+        "from": move.from_state,
+        "to": move.to_state,
+        "at": iso(move.at),
+        "cause": secrets_hidden(move.cause),
+    }

@@ -1,0 +1,53 @@
+"""`darkroom doctor` on what waits in the broker."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import pools
+
+from tests.broker import running_broker
+from tests.tasks.cli.conftest import Darkroom
+from worker.celery import app
+from worker.steps import Step
+from worker.wakeup import SHARES, send
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(autouse=True)
+def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with running_broker(tmp_path) as url:
+        monkeypatch.setenv("REDIS_URL", url)
+        monkeypatch.setattr(app.conf, "broker_url", url)
+        monkeypatch.setattr(app.amqp, "_producer_pool", None)
+        yield
+        pools.reset()
+
+
+def queues(darkroom: Darkroom) -> list[dict[str, Any]]:
+    checks = json.loads(darkroom("doctor", "--json").stdout)["checks"]
+    return [check for check in checks if check["check"] == "queues"]
+
+
+def test_the_lengths_of_the_queues_are_told(darkroom: Darkroom) -> None:
+    send([Step.SUBMIT, Step.POLL, Step.ARCHIVE])
+    assert queues(darkroom) == [
+        {
+            "check": "queues",
+            "verdict": "ok",
+            "message": "wake-ups that wait: quick 0, submit 2, archive 1, control 0",
+            "numbers": {"quick": 0, "submit": 2, "archive": 1, "control": 0},
+        }
+    ]
+
+
+def test_a_queue_that_nobody_serves_is_told_with_what_to_do(darkroom: Darkroom) -> None:
+    for _ in range(SHARES["poll"]):
+        send([Step.POLL])
+    _, told = queues(darkroom)
+    assert told["verdict"] == "warn"
+    assert told["message"].startswith("submit is full: no worker takes poll, or all are busy;")
+    assert "start one that serves this queue (`-Q submit`)" in told["message"]

@@ -1,0 +1,105 @@
+"""What generations, assets and events are as JSON: each field is read in one way, and each document names its fields.
+
+Below all rooms that write such documents (command line, archive, subscribers), which may not import one another.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+from urllib.parse import urlsplit
+
+from worker.generation import Asset, Generation, iso
+from worker.secrets import links_hidden, secrets_hidden, shorten_files, signatures_cut
+
+
+def _accepted(asset: Asset) -> dict[str, Any] | None:
+    one = asset.accepted
+    return None if one is None else {"by": one.by, "at": iso(one.at), "refused": secrets_hidden(one.why)}
+
+
+def _unsigned(url: str) -> str | None:
+    """A web link without user, query and fragment, where signatures are; None for what is no web link."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"}:
+        return None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+_GENERATION: Mapping[str, Callable[[Generation], Any]] = {
+    **{name: attrgetter(name) for name in ("id", "state", "provider", "operation", "action", "key", "task_id")},
+    **{name: attrgetter(name) for name in ("depth", "follow_up", "priority", "progress", "actions")},
+    "custom_key": attrgetter("key"),
+    "parent": attrgetter("parent_id"),
+    "batch": attrgetter("batch_id"),
+    "reason": lambda one: secrets_hidden(one.reason),
+    "message": lambda one: secrets_hidden(one.message),
+    "created_at": lambda one: iso(one.created_at),
+    "updated_at": lambda one: iso(one.updated_at),
+    "submitted_at": lambda one: iso(one.submitted_at),
+    "finished_at": lambda one: iso(one.finished_at),
+}
+_ASSET: Mapping[str, Callable[[Asset], Any]] = {
+    **{name: attrgetter(name) for name in ("index", "kind", "state", "key", "sha256", "bytes", "content_type")},
+    **{name: attrgetter(name) for name in ("width", "height", "seconds", "reason", "verified", "remark")},
+    "content": lambda one: links_hidden(one.content),
+    "error": lambda one: secrets_hidden(one.error),
+    "source": lambda one: _unsigned(one.url),
+    "source_sha256": lambda one: one.source_sha256 or one.sha256,
+    "accepted": _accepted,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a document shows what the user wrote, which may hold secret links and whole files."""
+
+    prompt: Callable[[Any], Any]
+    options: Callable[[Any], Any]
+
+
+#: for a look: secrets are blotted out
+SHOWN = Wording(links_hidden, links_hidden)
+#: for good: links that are signed lose their query
+KEPT = Wording(signatures_cut, lambda options: signatures_cut(shorten_files(options)))
+
+
+def of_generation(generation: Generation, fields: Sequence[str], wording: Wording) -> dict[str, Any]:
+    """These fields, in this order; KeyError for one that no document has."""
+    users = {"prompt": wording.prompt, "options": wording.options}
+    return {
+        name: users[name](getattr(generation, name)) if name in users else _GENERATION[name](generation)
+        for name in fields
+    }
+
+
+def of_asset(asset: Asset, fields: Sequence[str]) -> dict[str, Any]:
+    """These fields, in this order, and never its link: that is a secret while it lives and worthless afterwards."""
+    return {name: _ASSET[name](asset) for name in fields}
+
+
+def of_event(
+    *,
+    type: str,  # noqa: A002  what it is called in the document
+    at: datetime,
+    generation_id: str | None,
+    batch_id: str | None,
+    about: Mapping[str, Any],
+    payload: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What subscribers get: `type`, `timestamp` (when it happened), `data`; nothing in it is a secret.
+
+    `about`: what is known of its generation.
+    """
+    about = {f"generation_{name}" if name == "key" else name: value for name, value in about.items()}
+    if not type.startswith("generation."):
+        # Why a generation is as it is belongs to the events that tell how it is.
+        about = {name: value for name, value in about.items() if name not in {"reason", "message"}}
+    ids = {"generation_id": generation_id, "batch_id": batch_id}
+    known = {name: value for name, value in ids.items() if value is not None}
+    timestamp = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {"type": type, "timestamp": timestamp, "data": secrets_hidden({**known, **about, **payload})}

@@ -1,0 +1,253 @@
+"""Fetch one result link: from an allowed place, in bounded memory and at a bounded pace, every byte as it was sent."""
+
+import http.client
+import ssl
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import IO
+from urllib.parse import urljoin
+
+from worker.downloads.parked import Parked
+from worker.downloads.transfer import Interrupted, Transfer
+from worker.errors import ContentInvalid, DownloadError, LinkBlocked, LinkDead, LinkForbidden, SetDown, TooSlow
+from worker.net import AddressGuard, ConnectionPool, Target, trusted_authorities
+
+_MAX_REDIRECTS = 3
+#: connections that may break within one file, where the server goes on each time
+_MAX_INTERRUPTIONS = 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_SUCH_RANGE = 416
+_DEAD = frozenset({403, 404, 410})
+_FORBIDDEN = frozenset({401, 403, 406})
+#: with which firewalls refuse
+_REFUSALS = frozenset({401, 403, 406, 429, 503})
+#: what some firewalls want (cdn.midjourney.com, Cloudflare's rule 1010)
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+_MOST_ORIGINS = 1000
+#: bytes of a refusal that are looked at
+_PAGE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times in seconds. `read`: without a single byte; `least`: bytes a second, on average, once `grace` is over."""
+
+    connect: float = 5
+    read: float = 30
+    grace: float = 60
+    least: float = 100
+    bytes: int = 64 * 1024 * 1024
+
+
+def forever() -> bool:
+    """Of a download that nobody waits for."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What came, rewound. The file has no name and is gone after the `with` block of `Downloader.fetch`."""
+
+    file: IO[bytes]
+    sha256: str
+    bytes: int
+    #: the server's Content-Type: noted, never trusted
+    declared_type: str | None
+    #: the Content-Encoding that it named, where nothing was undone because of it
+    coding: str | None = None
+
+
+class Downloader:
+    """Fetches links and keeps the connections alive between them; safe to share among threads, not across a fork.
+
+    `allow` is DARKROOM_DOWNLOAD_ALLOW, `user_agent` DARKROOM_USER_AGENT. Proxy variables, .netrc and cookies play no
+    part.
+    """
+
+    def __init__(self, allow: str = "", limits: Limits | None = None, user_agent: str | None = None) -> None:
+        self._limits = limits or Limits()
+        self._guard = AddressGuard(allow)
+        self._connections = ConnectionPool(
+            self._guard, trusted_authorities(), connect_timeout=self._limits.connect, read_timeout=self._limits.read
+        )
+        self._headers = {
+            "Accept": "*/*",
+            # An image does not shrink.
+            "Accept-Encoding": "identity",
+            "User-Agent": user_agent or _user_agent(),
+        }
+        self._parked = Parked()
+        #: origins that gave a file only to a browser
+        self._for_browsers: set[tuple[str, str, int]] = set()
+
+    @contextmanager
+    def fetch(self, url: str, hosts: Collection[str], may_go_on: Callable[[], bool] = forever) -> Iterator[Download]:
+        """Download a link to one of `hosts` (or their subdomains) into a temporary file.
+
+        Whenever bytes have come, `may_go_on` is asked, in this thread; when it says no, that is SetDown, and where the
+        server can resume, the next call in this process goes on with the rest.
+
+        Raises LinkForbidden, LinkDead (403, 404, 410), LinkBlocked, ContentInvalid (too large, cut off, damaged) or
+        DownloadError (what may pass). Their texts never contain the query of the link.
+        """
+        target = self._guard.admit(url, hosts)
+        transfer = self._parked.take(url) or Transfer(self._limits.bytes)
+        try:
+            self._receive(target, hosts, transfer, may_go_on)
+        except BaseException as error:
+            if isinstance(error, DownloadError) and not isinstance(error, ContentInvalid) and transfer.can_go_on():
+                self._parked.keep(url, transfer)
+                if isinstance(error, SetDown):
+                    error.can_resume = True
+            else:
+                transfer.close()
+            raise
+        try:
+            transfer.file.seek(0)
+            yield Download(transfer.file, transfer.sha256, transfer.size, transfer.declared_type, transfer.coding)
+        finally:
+            transfer.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept for later, and forget what is half done."""
+        self._connections.close()
+        self._parked.close()
+
+    def _receive(
+        self, target: Target, hosts: Collection[str], transfer: Transfer, may_go_on: Callable[[], bool]
+    ) -> None:
+        pace = _Pace(self._limits, may_go_on)
+        redirects = interruptions = 0
+        as_browser = False
+        while True:
+            as_browser = as_browser or target.origin in self._for_browsers
+            try:
+                location = self._visit(target, transfer, pace, as_browser=as_browser)
+            except Interrupted as error:
+                interruptions += 1
+                if interruptions > _MAX_INTERRUPTIONS:
+                    raise DownloadError(f"{target}: truncated {interruptions} times; it goes on from there") from error
+                continue
+            except (LinkBlocked, LinkDead) as error:
+                # A firewall may only want a browser, and does not always say so.
+                if as_browser or not error.is_forbidden:
+                    raise
+                as_browser = True
+                continue
+            if location is None:
+                break
+            redirects += 1
+            if redirects > _MAX_REDIRECTS:
+                raise DownloadError(f"{target}: redirected more than {_MAX_REDIRECTS} times")
+            try:
+                target = self._guard.admit(location, hosts)
+            except LinkForbidden as error:
+                raise type(error)(f"{target} redirects to a forbidden place: {error}") from error
+        if as_browser and len(self._for_browsers) < _MOST_ORIGINS:
+            self._for_browsers.add(target.origin)
+
+    def _visit(self, target: Target, transfer: Transfer, pace: "_Pace", *, as_browser: bool) -> str | None:
+        """Take what comes; the link that the server redirects to, if it does."""
+        with _translated(target):
+            pace(0)
+        headers = self._headers | transfer.request_headers()
+        if as_browser:
+            headers["User-Agent"] = _BROWSER
+        with _translated(target), self._connections.get(target, headers, pace) as response:
+            if response.status in _REDIRECTS:
+                return _redirected(target, response.getheader("Location", ""))
+            if response.status == _NO_SUCH_RANGE and "Range" in headers:
+                transfer.forget_version()
+                raise Interrupted
+            _check(target, response, rest="Range" in headers)
+            try:
+                transfer.receive(response)
+            except ContentInvalid as error:
+                raise ContentInvalid(f"{target}: {error}") from error
+        return None
+
+
+class _Pace:
+    """Called with each number of bytes that came: ends what is too slow, and what may not go on for now."""
+
+    def __init__(self, limits: Limits, may_go_on: Callable[[], bool]) -> None:
+        self._limits = limits
+        self._may_go_on = may_go_on
+        self._began = time.monotonic()
+        self._came = 0
+
+    def __call__(self, count: int) -> None:
+        self._came += count
+        seconds = time.monotonic() - self._began
+        least = self._limits.least
+        if seconds > self._limits.grace and self._came < least * seconds:
+            raise TimeoutError(f"{self._came:,} bytes came in {seconds:.0f} seconds, less than {least:g} a second")
+        if not self._may_go_on():
+            raise _NotNow
+
+
+class _NotNow(Exception):
+    """Others are to have the thread; no OSError, which the transfer would take for a connection that broke."""
+
+
+def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) -> None:
+    error: DownloadError | None = None
+    if response.status in _REFUSALS and _is_firewall(response):
+        error = LinkBlocked(
+            f"{target}: HTTP {response.status} from a firewall, which says nothing about the file and does not let a "
+            "browser's User-Agent pass either: set DARKROOM_USER_AGENT to one that it likes, or use another network"
+        )
+    elif response.status in _DEAD:
+        error = LinkDead(f"{target}: HTTP {response.status}: there is no file behind the link (yet, or any more)")
+    if error is not None:
+        error.is_forbidden = response.status in _FORBIDDEN
+        raise error
+    if response.status != 200 and not (rest and response.status == 206):
+        raise DownloadError(f"{target}: HTTP {response.status} instead of the file")
+    encoding = response.getheader("Transfer-Encoding", "")
+    if encoding.strip().lower() not in {"", "identity", "chunked"}:
+        raise ContentInvalid(f"{target}: came with Transfer-Encoding {encoding[:40]!r}, which cannot be undone")
+
+
+def _is_firewall(response: http.client.HTTPResponse) -> bool:
+    """Whether a refusal is a page that asks for a browser (Cloudflare and its like), and no word of the file's host."""
+    if response.getheader("cf-mitigated"):
+        return True
+    said = response.read(_PAGE).lstrip().lower()
+    return said.startswith((b"<!doctype html", b"<html", b"error code: 10"))
+
+
+def _redirected(target: Target, location: str) -> str:
+    try:
+        return urljoin(str(target), location)
+    except ValueError as error:
+        raise DownloadError(f"{target}: redirects to what is no link") from error
+
+
+@contextmanager
+def _translated(target: Target) -> Iterator[None]:
+    try:
+        yield
+    except _NotNow as error:
+        raise SetDown(f"{target}: it takes long; it goes on when there is room for long downloads") from error
+    except http.client.IncompleteRead as error:
+        raise ContentInvalid(f"{target}: truncated: the connection ended within the file") from error
+    except ssl.SSLCertVerificationError as error:
+        raise DownloadError(f"{target}: its certificate is not valid: {error.verify_message}") from error
+    except TimeoutError as error:
+        raise TooSlow(f"{target}: too slow: {error}") from error
+    except OSError as error:
+        raise DownloadError(f"{target}: {error.strerror or type(error).__name__}") from error
+    except http.client.HTTPException as error:
+        raise DownloadError(f"{target}: the answer is not proper HTTP ({type(error).__name__})") from error
+
+
+def _user_agent() -> str:
+    try:
+        return f"Darkroom/{metadata.version('darkroom')}"
+    except metadata.PackageNotFoundError:
+        # run from a checkout that is not installed
+        return "Darkroom"

@@ -1,0 +1,24 @@
+"""One-machine mode: everything as children of one command, in one data folder."""
+
+from worker.embedded.data_folder import folder_errors, read_values, write_private
+from worker.embedded.machine import Embedded, attach, embedded, procfile_commands
+from worker.embedded.processes import Child, print_line
+from worker.embedded.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.embedded.stop_signals import StopSignals
+
+__all__ = [
+    "BUCKET",
+    "LOOPBACK",
+    "Child",
+    "Embedded",
+    "StopSignals",
+    "attach",
+    "embedded",
+    "folder_errors",
+    "free_port",
+    "http_answers",
+    "print_line",
+    "procfile_commands",
+    "read_values",
+    "write_private",
+]

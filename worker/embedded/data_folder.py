@@ -1,0 +1,92 @@
+"""The data folder of one-machine mode: used by one at a time, with the secrets that outlive a run."""
+
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from worker.errors import ConfigurationError
+from worker.secrets import open_private
+
+SECRETS = "secrets.json"
+LOCK = "darkroom.lock"
+#: bytes of a file of values; what is larger is none of ours
+_LARGEST = 1024 * 1024
+
+
+@contextmanager
+def folder_errors(data: Path) -> Iterator[None]:
+    """Say in one sentence which path of the folder cannot be used, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or data}: {error.strerror}; set DARKROOM_DATA to a folder that can be written"
+        ) from error
+
+
+@contextmanager
+def sole_use(data: Path) -> Iterator[None]:
+    """Hold the folder's lock; raises ConfigurationError with the number of the process that holds it already."""
+    with open(data / LOCK, "a+", encoding="ascii", opener=open_private) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ConfigurationError(
+                f"{data} is in use by process {file.read().strip() or '(just starting)'}: "
+                "stop that one first, or set DARKROOM_DATA to another folder"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def kept_secrets(data: Path) -> dict[str, str]:
+    """The folder's own secrets, made once: signing keys, the broker's password, the key of the S3 server."""
+    known = read_values(data / SECRETS)
+    kept = {
+        "DARKROOM_SIGNING_KEYS": f"k1:{secrets.token_urlsafe(32)}",
+        "REDIS_PASSWORD": secrets.token_urlsafe(32),
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(32),
+        **known,
+    }
+    if kept != known:
+        write_private(data / SECRETS, json.dumps(kept, indent=1))
+    return kept
+
+
+def read_values(path: Path) -> dict[str, str]:
+    """A flat JSON object; nothing if there is no such file; raises ConfigurationError if it cannot be read."""
+    try:
+        return {str(name): str(value) for name, value in json.loads(_read(path)).items()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ConfigurationError(f"{path} is damaged: restore it, or delete it to have it made anew") from error
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb", opener=open_private) as file:
+        return file.read(_LARGEST)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that only its owner can read."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,161 @@
+"""One-machine mode: a broker, an S3 server and the Procfile's processes as children of one command, in one data folder.
+
+In the data folder: `broker/` (the queue), `s3/darkroom/` (the pictures, as plain files), `secrets.json` (kept between
+runs), `running.json` (how other commands reach the servers; only while they run), `darkroom.lock`.
+"""
+
+import json
+import os
+import re
+import socket
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from worker.embedded.data_folder import SECRETS, folder_errors, kept_secrets, read_values, sole_use, write_private
+from worker.embedded.processes import Child, OnOutput, Supervisor, print_line
+from worker.embedded.servers import LOOPBACK, Server, broker, http_answers, s3_server
+from worker.errors import ConfigurationError
+from worker.secrets import make_private_folder
+from worker.settings import receiver_environment
+
+RUNNING = "running.json"
+#: of the Procfile's processes, those that need no secret but that of the ledger, the broker and the callbacks
+_WITHOUT_PROVIDERS = {"release", "web"}
+PACKAGES = ("webhook", "tasks", "worker")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What is running: `env` is the environment for its children and for whoever wants to reach the servers."""
+
+    env: Mapping[str, str]
+    supervisor: Supervisor
+    say: Callable[[str], None]
+
+    def start_procfile(self, commands: Mapping[str, str]) -> None:
+        """Run `release` to its end, then start the others; returns when they can serve, else ConfigurationError."""
+        least = receiver_environment(self.env)
+        children = {
+            name: Child(name, ("/bin/sh", "-c", command), least if name in _WITHOUT_PROVIDERS else self.env)
+            for name, command in commands.items()
+        }
+        if release := children.pop("release", None):
+            self.say("preparing the ledger")
+            self.supervisor.run(release)
+        if "web" in children:
+            host = LOOPBACK if self.env["HOST"] == "0.0.0.0" else self.env["HOST"]  # noqa: S104 - compared, not bound
+            answers = partial(http_answers, host, int(self.env["PORT"]), "/livez")
+            children["web"] = replace(children["web"], ready=answers)
+        self.say(f"starting {', '.join(children)}")
+        self.supervisor.start(*children.values())
+
+
+@contextmanager
+def embedded(
+    data: Path,
+    env: Mapping[str, str],
+    *,
+    say: Callable[[str], None],
+    on_output: OnOutput = print_line,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Iterator[Embedded]:
+    """Start the servers that `env` does not name (REDIS_URL, S3_BUCKET) and stop every child at the end.
+
+    Raises ConfigurationError if the folder, the port or a server cannot be used; KeyboardInterrupt if `interrupted`
+    says yes while something is starting.
+    """
+    data = data.absolute()
+    _refuse_hidden_packages(Path.cwd())
+    with ExitStack() as cleanup:
+        with folder_errors(data):
+            make_private_folder(data)
+            cleanup.enter_context(sole_use(data))
+            kept = kept_secrets(data)
+        ours = {
+            "DARKROOM_DATA": str(data),
+            "PATH": os.pathsep.join(filter(None, (sysconfig.get_path("scripts"), env.get("PATH")))),
+            "PYTHONUNBUFFERED": "1",  # the children write to pipes
+            **_listen_address(env),
+        }
+        servers: list[Server] = []
+        with folder_errors(data):
+            if not _is_given(env, "REDIS_URL"):
+                servers.append(broker(data / "broker", kept["REDIS_PASSWORD"], env))
+            if not _is_given(env, "S3_BUCKET"):
+                servers.append(s3_server(data / "s3", kept["AWS_SECRET_ACCESS_KEY"], env))
+        supervisor = cleanup.enter_context(Supervisor(on_output, interrupted))
+        supervisor.start(*(server.child for server in servers))
+        for server in servers:
+            say(f"{server.child.name} is running; its files are in {server.folder}")
+        found = {name: value for server in servers for name, value in server.found_by.items()}
+        with folder_errors(data):
+            cleanup.callback((data / RUNNING).unlink, missing_ok=True)
+            write_private(data / RUNNING, json.dumps(found, indent=1))
+        yield Embedded({**env, **ours, **attach(env, data)}, supervisor, say)
+
+
+def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
+    """The variables by which a command reaches what runs in this data folder, except those that `env` already names.
+
+    Raises ConfigurationError if a file of the folder cannot be read; a folder where nothing was ever started gives {}.
+    """
+    found = read_values(data / RUNNING)
+    if _is_given(env, "REDIS_URL"):
+        found.pop("REDIS_URL", None)
+    if _is_given(env, "S3_BUCKET"):
+        found = {name: value for name, value in found.items() if not name.startswith(("AWS_", "S3_"))}
+    if found:
+        # A company's proxy would not find the servers of this machine.
+        direct = ",".join(filter(None, (env.get("no_proxy") or env.get("NO_PROXY"), LOOPBACK)))
+        found |= {"no_proxy": direct, "NO_PROXY": direct}
+    keys = read_values(data / SECRETS).get("DARKROOM_SIGNING_KEYS")
+    if keys and not _is_given(env, "DARKROOM_SIGNING_KEYS"):
+        found["DARKROOM_SIGNING_KEYS"] = keys
+    return found
+
+
+def procfile_commands() -> dict[str, str]:
+    """The command lines of the Procfile by name; in a wheel it lies in `worker/`, in a checkout beside it."""
+    worker = Path(__file__).parents[1]
+    path = next((path for path in (worker / "Procfile", worker.parent / "Procfile") if path.is_file()), None)
+    if path is None:
+        raise ConfigurationError("the Procfile is missing from this installation: install darkroom again")
+    return dict(re.findall(r"^([A-Za-z0-9_-]+):[ \t]*(.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def _refuse_hidden_packages(folder: Path) -> None:
+    # Celery and granian look into the working folder first.
+    for name in PACKAGES:
+        if (folder / f"{name}.py").exists() or (folder / name / "__init__.py").exists():
+            if (folder / "worker" / "embedded" / "machine.py").exists():
+                return  # a checkout of Darkroom
+            raise ConfigurationError(
+                f"{folder} has a Python module {name!r} of its own, which would hide Darkroom's: "
+                "start it from another folder"
+            )
+
+
+def _listen_address(env: Mapping[str, str]) -> dict[str, str]:
+    # Without a public URL nobody outside has a reason to call.
+    host = env.get("HOST") or ("0.0.0.0" if _is_given(env, "PUBLIC_URL") else LOOPBACK)  # noqa: S104 - the provider must reach it
+    port = env.get("PORT") or "8000"
+    if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ConfigurationError(f"PORT: {port!r} is not a port number; set it to one from 1 to 65535")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the receiver does
+            probe.bind((host, int(port)))
+    except OSError as error:
+        raise ConfigurationError(
+            f"the receiver cannot listen on PORT {port} of {host}: {error.strerror}; "
+            "stop the program that uses it or set PORT to another number"
+        ) from error
+    return {"HOST": host, "PORT": port}
+
+
+def _is_given(env: Mapping[str, str], name: str) -> bool:
+    return bool(env.get(name) or env.get(f"{name}_FILE"))

@@ -1,0 +1,10 @@
+"""The façade for assets."""
+
+from worker.ledger.assets.archiving import Archiving
+from worker.ledger.assets.manifests import Manifests
+from worker.ledger.assets.stored_assets import StoredAssets
+from worker.ledger.assets.trouble import TroubledAssets
+
+
+class Assets(Archiving, TroubledAssets, StoredAssets, Manifests):
+    """Results on their way into the bucket, and what lies there."""

@@ -1,0 +1,74 @@
+"""Batches that are complete and whose manifest is to be written, or written again."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import bindparam, select, text, update
+
+from worker.ledger.database import Part
+from worker.ledger.schema import UNDESCRIBED, batches, generations
+from worker.ledger.statements import NOW
+
+_b = batches.c
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """A complete batch whose manifest this worker may write."""
+
+    id: str
+    name: str
+    lease: str
+
+
+_NEXT = (
+    select(_b.id, _b.name)
+    .where(text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW))
+    .order_by(_b.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_LEND = (
+    update(batches)
+    .where(_b.id == bindparam("batch"))
+    .values(manifest_lease=bindparam("token"), manifest_not_before=bindparam("until"))
+)
+
+
+class Manifests(Part):
+    def claim_manifest(self, lease: timedelta) -> BatchClaim | None:
+        """Take the oldest; `lease` is also how long a manifest that could not be written waits."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            row = connection.execute(_NEXT, {"now": now}).first()
+            if row is None:
+                return None
+            token = secrets.token_hex(8)
+            connection.execute(_LEND, {"batch": row.id, "token": token, "until": now + lease})
+        return BatchClaim(row.id, row.name, token)
+
+    def renew_manifest(self, claim: BatchClaim, lease: timedelta) -> None:
+        """Hold it for another `lease`; what others took over, or nobody needs any more, stays as it is."""
+        mine = update(batches).where(_b.id == claim.id, _b.manifest_lease == claim.lease)
+        with self._database.write(under_way=True) as connection:
+            connection.execute(mine.values(manifest_not_before=self._database.clock() + lease))
+
+    def generations_of_batch(self, batch_id: str) -> list[str]:
+        """All of a batch, oldest first."""
+        query = select(generations.c.id).where(generations.c.batch_id == batch_id).order_by(generations.c.id)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def record_manifest(self, claim: BatchClaim) -> bool:
+        """Note that it is written; False when the batch changed meanwhile, or others took over: then it is due again.
+
+        What a late writer has put may have replaced a newer manifest.
+        """
+        with self._database.write(under_way=True) as connection:
+            this = update(batches).where(_b.id == claim.id)
+            mine = this.where(_b.manifest_lease == claim.lease)
+            if connection.execute(mine.values(manifest_at=self._database.clock(), manifest_lease=None)).rowcount:
+                return True
+            connection.execute(this.values(manifest_at=None, manifest_lease=None, manifest_not_before=None))
+            return False

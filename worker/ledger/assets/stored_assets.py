@@ -1,0 +1,189 @@
+"""What lies in the bucket as far as the ledger knows, for those who compare the two."""
+
+import random
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, select, text
+
+from worker.generation import Asset, Generation, State
+from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, batches, generations
+from worker.ledger.statements import IDS, LIMIT, select_in
+
+#: rows read at once (of generations, which have several assets: a fourth of it), and keys
+PAGE = 500
+_KEYS_PAGE = 10_000
+#: so many assets are counted one by one
+_COUNTED = 5000
+#: ids that are tried at once for a sample, at the most
+_TRIED = 5000
+
+_a, _g = assets.c, generations.c
+# Also of what a client has withdrawn, whose object was left where it is.
+_KEYS = select(_a.id, _a.key).where(_a.key.is_not(None), _a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
+_FIRST_COPY = (
+    select(_a.key, _a.bytes, _a.content_type)
+    .where(text(STORED), _a.sha256 == bindparam("sha256"))
+    .order_by(_a.id)
+    .limit(1)
+)
+_BATCH = bindparam("batch", type_=CleanText())
+_AT = bindparam("at", type_=UtcDateTime())
+_AFTER = bindparam("after", type_=CleanText())
+_STORED = select(assets).where(text(STORED))
+_STORED_OF = _STORED.where(_a.generation_id.in_(IDS)).order_by(_a.id)
+_PAGE = _STORED.where(_a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
+_OF_BATCH = (
+    select(_g.id, _g.finished_at)
+    .where(_g.batch_id == _BATCH, _g.state == bindparam("state", type_=CleanText()), _g.id > _AFTER)
+    .order_by(_g.id)
+    .limit(LIMIT)
+)
+# Many end in one transaction, at the same time.
+_SINCE = (
+    select(_g.id, _g.finished_at)
+    .where(text(WITH_RESULTS), _g.finished_at >= _AT, (_g.finished_at > _AT) | (_g.id > _AFTER))
+    .order_by(_g.finished_at, _g.id)
+    .limit(LIMIT)
+)
+_COUNT = select(func.count()).select_from(assets).where(text(STORED))
+_COUNT_OF = _COUNT.where(_a.generation_id.in_(IDS))
+_random = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Which stored assets are meant: all, those of a batch, or those of generations that ended since then."""
+
+    batch_id: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """An object that a stored asset points to."""
+
+    key: str
+    bytes: int
+    content_type: str
+
+
+class StoredAssets(Part):
+    def count_stored(self, extent: Extent) -> int:
+        """How many assets are stored; of a large ledger as a whole only how many there are at the most."""
+        if extent != Extent():
+            return sum(self._number(_COUNT_OF, ids=ids) for ids in self._generations(extent))
+        with self._database.read() as connection:
+            first, last = _ends(connection)
+        return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
+
+    def stored_pages(self, extent: Extent) -> Iterator[list[Asset]]:
+        """Stored assets, each at least once, a page at a time; each page is a transaction of its own."""
+        if extent != Extent():
+            yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
+            return
+        after = 0
+        while page := self._page(_PAGE, after=after, limit=PAGE):
+            yield page
+            after = page[-1].id
+
+    def _generations(self, extent: Extent) -> Iterator[list[str]]:
+        """The ids of those that may have stored assets, a page at a time."""
+        starts: list[dict[str, Any]] = [{"at": extent.since}]
+        if extent.batch_id is not None:
+            # A generation goes from the first of these states to the others, never back.
+            states = (State.SUCCEEDED, State.EXPIRED, State.ARCHIVED)
+            starts = [{"batch": extent.batch_id, "state": state} for state in states]
+        query = _SINCE if extent.batch_id is None else _OF_BATCH
+        for start in starts:
+            place = {**start, "after": "", "limit": max(1, PAGE // 4)}
+            while rows := self._rows(query, **place):
+                yield [row.id for row in rows]
+                place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
+
+    def sample_stored(self, number: int) -> list[Asset]:
+        """So many stored assets, chosen at random, or all if there are not more."""
+        found: dict[int, Asset] = {}
+        tried: set[int] = set()
+        with self._database.read() as connection:
+            first, last = _ends(connection)
+            # Nearly every id is that of a stored asset, so few are tried in vain.
+            while len(found) < number and 2 * len(tried) < last - first:
+                some = {_random.randint(first, last) for _ in range(min(number - len(found) + 10, _TRIED))} - tried
+                tried |= some
+                rows = connection.execute(_STORED.where(_a.id.in_(IDS)), {"ids": list(some)})
+                found.update((row.id, to_asset(row)) for row in rows)
+            if len(found) < number:
+                found = {row.id: to_asset(row) for row in connection.execute(_STORED)}
+        return _random.sample(list(found.values()), min(number, len(found)))
+
+    def known_keys(self, keys: Collection[str]) -> set[str]:
+        """Those of the keys that an asset has; one pass over the assets, however many keys there are."""
+        wanted = set(keys)
+        found: set[str] = set()
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(_KEYS, {"after": after, "limit": _KEYS_PAGE}).all()
+            if not rows:
+                return found
+            found.update(row.key for row in rows if row.key in wanted)
+            after = rows[-1].id
+
+    def existing_generations(self, generation_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that generations have."""
+        with self._database.read() as connection:
+            return {row.id for row in select_in(connection, select(_g.id).where(_g.id.in_(IDS)), generation_ids)}
+
+    def being_archived(self) -> Iterator[tuple[Generation, str | None]]:
+        """Generations whose assets are on their way into the bucket, each with the name of its batch."""
+        query = select(generations).where(literal_column(BY_STATE, CleanText) == State.SUCCEEDED)
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(_g.id > after).order_by(_g.id).limit(PAGE)).all()
+            if not rows:
+                return
+            after = rows[-1].id
+            names = self.batch_names({row.batch_id for row in rows})
+            yield from ((to_generation(row), names.get(row.batch_id)) for row in rows)
+
+    def batch_names(self, batch_ids: Collection[str | None]) -> dict[str | None, str]:
+        query = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+        with self._database.read() as connection:
+            return {row.id: row.name for row in select_in(connection, query, [one for one in batch_ids if one])}
+
+    def first_copy(self, sha256: str) -> Copy | None:
+        """The object of the first stored asset that has these bytes."""
+        with self._database.read() as connection:
+            row = connection.execute(_FIRST_COPY, {"sha256": sha256}).first()
+        return Copy(row.key, row.bytes, row.content_type) if row else None
+
+    def note_repair(self, asset: Asset, found: str) -> None:
+        """Write down that the object of an asset was put back; `found`: what was wrong with it."""
+        with self._database.write(under_way=True) as connection:
+            changes = Changes(connection, self._database.clock())
+            what = {"index": asset.index, "key": asset.key, "found": found}
+            changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)
+            changes.flush()
+
+    def _rows(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
+        with self._database.read() as connection:
+            return connection.execute(query, values).all()
+
+    def _page(self, query: Select[Any], **values: Any) -> list[Asset]:
+        return [to_asset(row) for row in self._rows(query, **values)]
+
+    def _number(self, query: Select[Any], **values: Any) -> int:
+        return int(self._rows(query, **values)[0][0])
+
+
+def _ends(connection: Connection) -> tuple[int, int]:
+    """The first and the last id of all assets."""
+    first, last = (connection.execute(select(end(_a.id))).scalar() for end in (func.min, func.max))
+    return first or 0, last or -1

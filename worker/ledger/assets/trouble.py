@@ -1,0 +1,161 @@
+"""Assets that are not stored: who is told of them, what a person decides, and which are given up."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import bindparam, func, literal_column, select, text, update
+
+from worker.errors import RequestInvalid
+from worker.generation import FOR_A_PERSON, MENDED_BY_RESTART, Asset, State
+from worker.ledger.assets.archiving import PATIENT_TRIES
+from worker.ledger.changes import Changes, lock_known
+from worker.ledger.database import Part
+from worker.ledger.rows import to_asset
+from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations
+from worker.ledger.statements import IDS, LIMIT, NOW, update_row
+
+_a, _g = assets.c, generations.c
+# What a worker has locked is being recorded; if it is not stored then, it is told of a second later.
+_RISKY = (
+    select(_a.id)
+    .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
+    .with_for_update(skip_locked=True)
+)
+_AT_RISK = (
+    update(assets)
+    .where(_a.id.in_(_RISKY))
+    .values(at_risk_at=NOW)
+    .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
+)
+_REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
+# What a worker has locked is looked at now.
+_MENDED = (
+    select(_a.id)
+    .where(text(UNSTORED), _a.lease.is_(None), _a.not_before > NOW, _a.reason.in_(MENDED_BY_RESTART))
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
+
+
+#: assets that one transaction lets be tried again
+_BITE = 500
+TRY_NOW = (
+    update(assets)
+    .where(assets.c.generation_id.in_(IDS), text(UNSTORED), assets.c.lease.is_(None))
+    .values(not_before=None)
+)
+# The condition on the state stands alone, because both tables have such a column. Each has such an asset, so the
+# newest of them are enough.
+_EXPIRED = (
+    select(_g.id)
+    .where(literal_column(BY_STATE, CleanText) == State.EXPIRED)
+    .order_by(_g.id.desc())
+    .limit(LIMIT)
+)  # fmt: skip
+_ASSETS = (
+    select(assets, select(_g.finished_at).where(_g.id == _a.generation_id).scalar_subquery().label("given_up_at"))
+    .where(_a.generation_id.in_(_EXPIRED), _a.state == "expired")
+    .order_by(_a.generation_id.desc(), _a.index)
+    .limit(LIMIT)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAsset:
+    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
+
+    generation_id: str
+    url: str
+    error: str
+    reason: str | None
+    tries: int
+    since: datetime
+
+
+class TroubledAssets(Part):
+    def retry_mended(self) -> int:
+        """Let all be tried at once that a changed setting or a newer version may have mended; how many."""
+        found = 0
+        while True:
+            with self._database.write() as connection:
+                some = connection.execute(_LOOK_AGAIN, {"now": self._database.clock(), "limit": _BITE}).rowcount
+            found += some
+            if some < _BITE:
+                return found
+
+    def refused_bytes(self) -> int:
+        """How much lies aside in the bucket, of bytes that were refused."""
+        with self._database.read() as connection:
+            return int(connection.execute(_REFUSED_BYTES).scalar() or 0)
+
+    def note_risks(self, within: timedelta) -> int:
+        """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            found = connection.execute(_AT_RISK, {"now": now, "dies_by": now + within}).all()
+            for row in found:
+                facts = {"index": row.index, "deadline": row.deadline.isoformat(), "error": row.error}
+                changes.event("asset.at_risk", generation_id=row.generation_id, **facts)
+            changes.flush()
+        return len(found)
+
+    def accept(self, generation_id: str, indexes: Collection[int], by: str, why: str = "") -> None:
+        """Have refused bytes archived as they are: the archive step does it. Repeating it changes nothing.
+
+        Raises NotFound, or RequestInvalid for an asset that has no such bytes, and does nothing.
+        """
+        with self._database.write() as connection:
+            changes = Changes(connection, self._database.clock())
+            lock_known(changes, [generation_id])
+            mine = select(assets).where(assets.c.generation_id == generation_id).with_for_update()
+            found = {asset.index: asset for asset in map(to_asset, connection.execute(mine))}
+            for index in indexes:
+                asset = found.get(index)
+                if asset is not None and asset.accepted is not None:
+                    continue
+                if asset is None or asset.refused is None or asset.state not in {"waiting", "expired"}:
+                    raise RequestInvalid(
+                        f"no refused bytes are kept of asset {index} of {generation_id}; "
+                        f"`darkroom show {generation_id}` tells what it has; nothing was changed"
+                    )
+                facts = {"accepted_by": by, "accepted_at": changes.at, "state": "waiting", "tries": 0, "reason": None}
+                update_row(connection, assets, {"id": asset.id}, **facts)
+                told = {"by": by, "why": why, "refused": asset.refused.why}
+                changes.event("asset.accepted", generation_id=generation_id, batch_id=None, index=index, **told)
+            # One that a worker has at this moment comes again when its lease is over, or its result is written.
+            connection.execute(TRY_NOW, {"ids": [generation_id]})
+            if changes.move(generation_id, State.SUCCEEDED, "accepted by a person", reason=None, message=None):
+                changes.reopen_batch_of(generation_id)
+            changes.flush()
+
+    def waiting(self, limit: int) -> list[WaitingAsset]:
+        """What was tried and is not stored yet, the most urgent first."""
+        a, g = assets.c, generations.c
+        query = (
+            select(a.generation_id, a.url, a.error, a.reason, a.tries, func.coalesce(g.finished_at, g.created_at))
+            .join(generations, g.id == a.generation_id)
+            .where(text("assets.state = 'waiting' AND assets.error IS NOT NULL"))
+            .order_by(a.deadline)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [WaitingAsset(*row) for row in connection.execute(query)]
+
+    def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
+        """Assets that are not stored, and whose links die by then or could not be fetched again and again.
+
+        The most urgent first; also at once what only a person can mend.
+        """
+        a = assets.c
+        in_trouble = a.reason.is_not(None) & ((a.tries >= PATIENT_TRIES) | a.reason.in_(FOR_A_PERSON))
+        query = select(assets).where(text(UNSTORED), (a.deadline <= dies_by) | in_trouble)
+        with self._database.read() as connection:
+            return [to_asset(row) for row in connection.execute(query.order_by(a.deadline, a.id).limit(limit))]
+
+    def dead(self, limit: int) -> list[tuple[Asset, datetime]]:
+        """Assets that were given up with their generation, the newest first, and when."""
+        with self._database.read() as connection:
+            return [(to_asset(row), row.given_up_at) for row in connection.execute(_ASSETS, {"limit": limit})]

@@ -1,0 +1,26 @@
+"""The database under the ledger: connections and transactions, its clock, its errors, and which version may write."""
+
+from worker.ledger.database.bites import in_bites, takes_several
+from worker.ledger.database.compatibility import REVISION, objection_to, oldest_code
+from worker.ledger.database.database import BUSY_SECONDS, Clock, Database, Part, missing_file, passwords_in
+from worker.ledger.database.errors import sqlstate, translated_errors
+from worker.ledger.database.server_clock import system_clock
+from worker.ledger.database.sessions import CONNECT_ARGS
+
+__all__ = [
+    "BUSY_SECONDS",
+    "CONNECT_ARGS",
+    "REVISION",
+    "Clock",
+    "Database",
+    "Part",
+    "in_bites",
+    "missing_file",
+    "objection_to",
+    "oldest_code",
+    "passwords_in",
+    "sqlstate",
+    "system_clock",
+    "takes_several",
+    "translated_errors",
+]

@@ -1,0 +1,35 @@
+"""Work on very many rows in short transactions: between two of them, others write."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from worker.ledger.database.database import Database
+
+#: rows in the first transaction, and in any of the others
+FIRST, LEAST, MOST = 100, 25, 500
+#: seconds that one of them should take, with the wait for those who write before it
+SECONDS = 0.05
+#: seconds between two of them on SQLite, which has one writer: without, the next could begin before anybody else wakes
+PAUSE = 0.05
+
+Item = TypeVar("Item")
+
+
+def takes_several(items: Sequence[Item]) -> bool:
+    """Whether `in_bites` makes more than one transaction of them."""
+    return len(items) > FIRST
+
+
+def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequence[Item], bool]]:
+    """The items a few at a time, and whether these are the last; the caller handles them in one transaction."""
+    size, start = FIRST, 0
+    while start < len(items):
+        began = time.monotonic()
+        end = start + size
+        yield items[start:end], end >= len(items)
+        took = time.monotonic() - began
+        size = max(LEAST, min(MOST, 2 * size, int(size * SECONDS / (took or SECONDS))))
+        start = end
+        if database.is_sqlite and start < len(items):
+            time.sleep(PAUSE)

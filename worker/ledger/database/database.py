@@ -1,0 +1,312 @@
+"""One database, SQLite or PostgreSQL: connections, transactions, and which of its errors mean "try again later"."""
+
+import fcntl
+import itertools
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, LedgerUnfit, VersionTooOld
+from worker.ledger.database.compatibility import Compatibility
+from worker.ledger.database.errors import forget_spoilt, translated_errors
+from worker.ledger.database.server_clock import ServerClock, system_clock
+from worker.ledger.database.sessions import CONNECT_ARGS, Sessions
+from worker.secrets import open_private, require_private
+
+#: how long a writer waits for others before it gives up
+BUSY_SECONDS = 10
+_POLL_SECONDS = 0.005
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime:
+        """Now, as an aware UTC time."""
+
+
+class WriteGate:
+    """Queues the writers of one SQLite file, across threads and processes.
+
+    SQLite itself lets a second writer sleep and try again, which makes single writers wait for most of a second under
+    load; the kernel's file lock wakes the next one at once. The lock dies with its process, whose number is in it.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = f"{database}.lock"
+        self._thread_lock = threading.Lock()
+        self._waiter = threading.Thread()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        if not self._thread_lock.acquire(timeout=BUSY_SECONDS):
+            raise LedgerUnavailable(f"the ledger was busy for more than {BUSY_SECONDS} seconds")
+        try:
+            # Opened each time: a descriptor that crossed a fork would share its lock with the other process.
+            descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT)
+            try:
+                self._lock(descriptor)
+                yield
+            finally:
+                os.close(descriptor)
+        finally:
+            self._thread_lock.release()
+
+    def _lock(self, descriptor: int) -> None:
+        """Raises LedgerUnavailable when another process has it for too long: one that is frozen never lets go."""
+        give_up_at = time.monotonic() + BUSY_SECONDS
+        while not _is_locked(descriptor):
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+                raise LedgerUnavailable(
+                    f"the ledger was busy for more than {BUSY_SECONDS} seconds: process {holder} is writing; "
+                    "if it is stopped, let it go on (kill -CONT) or end it"
+                )
+            if self._waiter.is_alive():
+                # It was given up, and gives the lock back at once, for its descriptor is closed. No second such thread.
+                self._waiter.join(min(left, _POLL_SECONDS))
+            else:
+                # The kernel lets only a thread wait that nothing can wake.
+                wait = threading.Thread(target=fcntl.flock, args=(descriptor, fcntl.LOCK_EX), name="gate", daemon=True)
+                wait.start()
+                self._waiter = wait
+                wait.join(left)
+        with suppress(OSError):  # of a disk that is full: it is for a person only
+            os.pwrite(descriptor, b"%-20d" % os.getpid(), 0)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Database:
+    """Transactions on the ledger; what its server says is raised as `database_errors` translates it.
+
+    `clock` is what every time in the ledger comes from and is compared with. Without one it is that of the PostgreSQL
+    server, which all machines share; or this machine's own, which all share who use its SQLite file.
+    """
+
+    def __init__(self, url: str, clock: Clock | None = None) -> None:
+        self.url = _checked(url)
+        self.engine = _create_engine(self.url)
+        event.listen(self.engine, "handle_error", forget_spoilt)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._sessions = None if self.is_sqlite else Sessions(self.engine)
+        self.clock = clock or (system_clock if self.is_sqlite else _server_clock(self.engine))
+        self._gate = WriteGate(Path(str(self.engine.url.database))) if self.is_sqlite else None
+        self._writer = self.engine.execution_options(write=True)
+        # PostgreSQL has a word for it; on SQLite it is enough not to begin (`_begin_sqlite`).
+        autocommit = {"alone": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._alone = self.engine.execution_options(**autocommit)
+        self._compatibility = Compatibility()
+
+    @contextmanager
+    def write(self, *, alone: bool = False, under_way: bool = False) -> Iterator[Connection]:
+        """One durable transaction; committed when the block ends, rolled back when it raises.
+
+        `alone`: it is one statement, which the database commits by itself, in a third of the round trips, unless a
+        pooler stands before it. `under_way`: it begins nothing, and only keeps or ends what has begun, which a version
+        that is too old for the ledger still does.
+        Raises CommitUnknown where a failure leaves open whether it was committed, and VersionTooOld.
+        """
+        is_committing = False
+        if self.is_sqlite:
+            # Before the gate, which is a file beside it.
+            _require_file(Path(str(self.engine.url.database)))
+        try:
+            with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
+                if not under_way and (objection := self.objection(connection)):
+                    raise objection
+                is_committing = alone
+                yield connection
+                is_committing = True
+        except LedgerUnavailable as error:
+            if is_committing:
+                raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        with translated_errors(), self.engine.connect() as connection:
+            yield connection
+
+    def objection(self, connection: Connection) -> VersionTooOld | None:
+        """Why this version must not begin anything on this ledger; None when it may."""
+        return self._compatibility.objection(connection)
+
+    @property
+    def local_error(self) -> timedelta:
+        """How far this machine's own clock is ahead of the ledger's; zero where they are one."""
+        return self.clock.local_error if isinstance(self.clock, ServerClock) else timedelta()
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler as PgBouncer stands before the server. Raises LedgerUnavailable if none was reached yet."""
+        with translated_errors():
+            return self._sessions is not None and self._sessions.is_pooled
+
+    def _engine(self, *, alone: bool) -> Engine:
+        # Through a pooler time-outs hold for a transaction, so there must be one.
+        return self._alone if alone and not self.is_pooled else self._writer
+
+    def gate(self) -> AbstractContextManager[None]:
+        """Where the writers of a SQLite file queue; PostgreSQL needs none."""
+        return nullcontext() if self._gate is None else self._gate()
+
+    def make_file(self) -> None:
+        """Make the SQLite file, for its owner alone, if it is not there; what lies beside it gets the same mode."""
+        if self.is_sqlite:
+            file = Path(str(self.engine.url.database))
+            with translated_errors(), suppress(IsADirectoryError):  # SQLite says it
+                os.close(open_private(file, os.O_RDWR | os.O_CREAT))
+            _require_our_file(file)
+
+    def dispose(self) -> None:
+        """Forget all connections: after a fork they belong to the parent."""
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        """Close all connections, also those that a thread still works with, when it gives them back."""
+        pool = self.engine.pool
+        self.engine.dispose()
+        event.listen(pool, "checkin", lambda _, entry: entry.close())
+        # Those that came back before somebody listened.
+        pool.dispose()
+
+
+class Part:
+    """What each part of the ledger's verbs is made of."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
+def passwords_in(url: str) -> tuple[str, ...]:
+    """What is secret in a database's URL, read and as it is written; none of what is no database URL of ours."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return ()
+    in_query = (parsed.query.get(name) for name in ("password", "sslpassword"))
+    read = [one for one in (parsed.password, *in_query) if isinstance(one, str)]
+    written = re.findall(r"://[^:/]*:([^@]*)@|[?&](?:ssl)?password=([^&]*)", url)
+    return tuple(filter(None, [*read, *itertools.chain.from_iterable(written)]))
+
+
+def missing_file(url: str) -> Path | None:
+    """The SQLite file that the URL names, if it is not there; raises ConfigurationError for no URL of ours."""
+    parsed = make_url(_checked(url))
+    file = Path(str(parsed.database))
+    return file if parsed.drivername == "sqlite" and not file.exists() else None
+
+
+def _require_file(file: Path) -> None:
+    # SQLite makes an empty file of whatever it is asked to open. Only `migrations.upgrade` may, on its own engine.
+    if file.parent.is_dir() and not file.exists():
+        raise LedgerUnfit("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
+
+
+def _require_our_file(file: Path) -> None:
+    _require_file(file)
+    for end in ("", "-wal", "-shm"):
+        try:
+            require_private(file.with_name(f"{file.name}{end}"))
+        except OSError as error:
+            raise LedgerUnfit(f"the ledger cannot be opened: {error.filename}: {error.strerror}") from error
+
+
+def _checked(url: str) -> str:
+    """The URL with the driver that we ship; raises ConfigurationError for what is no database URL of ours."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "DATABASE_URL is not a database URL; it looks like postgresql://user@host/name"
+        ) from error
+    if parsed.drivername in {"postgres", "postgresql", "postgresql+psycopg"}:
+        return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return url
+    raise ConfigurationError(
+        f"DATABASE_URL names {parsed.drivername!r}; Darkroom keeps its ledger in postgresql:// or in a sqlite:/// file"
+    )
+
+
+def _create_engine(url: str) -> Engine:
+    if url.startswith("sqlite"):
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            pool_size=8,
+            max_overflow=32,
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+        )
+        file = Path(str(engine.url.database))
+        event.listen(engine, "do_connect", lambda *_: _require_our_file(file))
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url,
+        # Parameters are prompts and signed links; an error must not carry them into a log.
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=8,
+        max_overflow=32,
+        connect_args=CONNECT_ARGS,
+    )
+
+
+def _server_clock(engine: Engine) -> ServerClock:
+    def connect() -> None:
+        engine.connect().close()
+
+    clock = ServerClock(connect)
+
+    def measure(connection: Any, *_: object) -> None:
+        # On a connection that somebody is about to use, so that no other has to be opened.
+        if clock.is_due:
+            with suppress(engine.dialect.loaded_dbapi.Error):  # which whoever uses it meets again
+                clock.measure(lambda: _time_of(connection))
+
+    event.listen(engine, "connect", lambda *_: clock.expect_another_server())
+    event.listen(engine, "checkout", measure)
+    return clock
+
+
+def _time_of(connection: Any) -> datetime:
+    # Outside of any transaction: one round trip, and nothing is left open.
+    connection.autocommit = True
+    try:
+        row: tuple[datetime] = connection.execute("SELECT clock_timestamp()").fetchone()
+    finally:
+        connection.autocommit = False
+    return row[0]
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: a callback that was answered with 200 must survive a power cut.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # Python's own transaction handling leaves SELECT outside, which loses updates; IMMEDIATE takes the lock first.
+    options = connection.get_execution_options()
+    if not options.get("alone", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write", False) else "BEGIN")

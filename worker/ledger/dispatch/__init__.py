@@ -1,0 +1,21 @@
+"""Who may be submitted now, to which account, and how fast: capacity, rate, breaker, and fairness between batches."""
+
+from worker.ledger.dispatch.account_status import AccountStatus, Slowed, Stranded
+from worker.ledger.dispatch.accounts import LONGEST_BACKOFF, Answer, answer_of, backoff, note_answers
+from worker.ledger.dispatch.dispatching import Dispatch
+from worker.ledger.dispatch.pacing import LONGEST_PAUSE, SLACK, Limits
+
+__all__ = [
+    "LONGEST_BACKOFF",
+    "LONGEST_PAUSE",
+    "SLACK",
+    "AccountStatus",
+    "Answer",
+    "Dispatch",
+    "Limits",
+    "Slowed",
+    "Stranded",
+    "answer_of",
+    "backoff",
+    "note_answers",
+]

@@ -1,0 +1,170 @@
+"""How the accounts of the providers stand, and which of them was asked about what."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
+from worker.ledger.dispatch.pacing import factor_of, is_slowed, put_right
+from worker.ledger.schema import ANY_ACCOUNT, HELD, IN_FLIGHT, WAITING, CleanText, accounts, attempts, generations
+from worker.ledger.statements import IDS, select_in, update_row
+
+_a, _g = accounts.c, generations.c
+_OF_ATTEMPTS = select(attempts.c.id, attempts.c.provider, attempts.c.account).where(attempts.c.id.in_(IDS))
+_UNDER_WAY = (
+    select(_g.provider, _g.account, func.count().label("number"))
+    .where(text(f"({IN_FLIGHT})"), _g.account.is_not(None))
+    .group_by(_g.provider, _g.account)
+)
+_PROVIDER, _VALUE = bindparam("provider", type_=CleanText()), bindparam("value", type_=CleanText())
+_COUNT = select(func.count()).select_from(generations)
+_NUMBER_PINNED = _COUNT.where(text(WAITING), _g.provider == _PROVIDER, _g.pinned == _VALUE)
+_AT_PROVIDERS = (
+    select(_g.provider, func.count().label("number")).where(text(f"({IN_FLIGHT})")).group_by(_g.provider)
+)  # fmt: skip
+#: what waits, and for which account or budget: there may be very many, but of few kinds
+_WAITS = ((WAITING, _g.pinned), (HELD, _g.held))
+# To compare both columns at once would let SQLite read all of a provider.
+_NEXT_KIND = {
+    where: [
+        select(_g.provider, column).where(text(where), *place).order_by(_g.provider, column).limit(1)
+        for place in ([_g.provider == _PROVIDER, column > _VALUE], [_g.provider > _PROVIDER])
+    ]
+    for where, column in _WAITS
+}
+_NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for where, _ in _WAITS}
+
+
+@dataclass(frozen=True, slots=True)
+class Slowed:
+    """An account that takes less than it may. `factor`: the part of its rate that it has now.
+
+    `paused_key`: set where its key, or what is left on it, is the reason of the pause; another key ends it.
+    """
+
+    provider: str
+    account: str
+    factor: float
+    failures: int
+    paused_until: datetime | None
+    reason: str | None
+    is_open: bool
+    open_until: datetime | None
+    paused_at: datetime | None = None
+    paused_key: str | None = None
+    opened_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Generations of an account: `under_way` there, or `waiting` because only it may take them."""
+
+    provider: str
+    account: str
+    under_way: int
+    waiting: int
+
+
+class AccountStatus(Part):
+    def throttled_accounts(self) -> list[Slowed]:
+        """Accounts that are paused, shrunken, or whose breaker is open; a time that is over is None."""
+        now = self._database.clock()
+        with self._database.read() as connection:
+            rows = connection.execute(select(accounts).order_by(_a.provider, _a.account)).all()
+        return [
+            Slowed(
+                row.provider,
+                row.account,
+                factor_of(row, now),
+                row.failures,
+                paused_until=_ahead(row.paused_until, now),
+                reason=row.pause_reason if _ahead(row.paused_until, now) else None,
+                is_open=row.open_until is not None,
+                open_until=_ahead(row.open_until, now),
+                paused_at=row.paused_at if _ahead(row.paused_until, now) else None,
+                paused_key=row.paused_key if _ahead(row.paused_until, now) else None,
+                opened_at=row.opened_at,
+            )
+            for row in rows
+            if is_slowed(row, now)
+        ]
+
+    def unreachable(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
+        """What belongs to accounts that are not among the `known` ones of its provider; only that is counted."""
+        found: dict[tuple[str, str], list[int]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(_UNDER_WAY):
+                found[row.provider, row.account] = [row.number, 0]
+            for provider, account in _kinds(connection, WAITING):
+                if account != ANY_ACCOUNT and account not in known.get(provider, ()):
+                    number = connection.execute(_NUMBER_PINNED, {"provider": provider, "value": account}).scalar_one()
+                    found.setdefault((provider, account), [0, 0])[1] = number
+        return [
+            Stranded(provider, account, *numbers)
+            for (provider, account), numbers in sorted(found.items())
+            if account not in known.get(provider, ())
+        ]
+
+    def open_at_others(self, known: Collection[str]) -> dict[str, int]:
+        """How many generations wait for, or are at, each provider that is not `known`; only those are counted."""
+        numbers: Counter[str] = Counter()
+        with self._database.read() as connection:
+            numbers.update({row.provider: row.number for row in connection.execute(_AT_PROVIDERS)})
+            for where, number_at in _NUMBER_AT.items():
+                others = {provider for provider, _ in _kinds(connection, where)} - set(known)
+                numbers.update({
+                    provider: connection.execute(number_at, {"provider": provider}).scalar_one() for provider in others
+                })  # fmt: skip
+        return {name: number for name, number in sorted(numbers.items()) if name not in known}
+
+    def accounts_of(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
+        """The account that was asked by each attempt that exists."""
+        with self._database.read() as connection:
+            return {row.id: row.account for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
+
+    def record_answered(self, attempt_ids: Sequence[str]) -> None:
+        """Their provider works: close the breakers of the accounts that were asked."""
+        with self._database.write(under_way=True) as connection:
+            changes = Changes(connection, self._database.clock())
+            asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)
+            note_answers(changes, [(attempt, "answered") for attempt in asked])
+            changes.flush()
+
+    def resume_account(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
+        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
+
+        Also a bucket that a wrong clock has filled in the future; then until when it would have given nothing.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            mine = select(accounts).where(accounts.c.provider == provider).order_by(accounts.c.account)
+            if account is not None:
+                mine = mine.where(accounts.c.account == account)
+            resumed = {}
+            for row in connection.execute(mine.with_for_update()).all():
+                wrong = put_right(row, now)
+                if wrong or is_slowed(row, now):
+                    free = {**wrong, **NOT_PAUSED, **FULL_RATE, **CLOSED}
+                    update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
+                    resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
+        return resumed
+
+
+def _kinds(connection: Connection, where: str) -> Iterator[tuple[str, str]]:
+    """Each provider with each account, or budget, for which something of it waits: by jumps through the index."""
+    place: Any = ("", "")
+    while place is not None:
+        mine = {"provider": place[0], "value": place[1]}
+        found = (connection.execute(query, mine).first() for query in _NEXT_KIND[where])
+        if (place := next(filter(None, found), None)) is not None:
+            yield place[0], place[1]
+
+
+def _ahead(moment: datetime | None, now: datetime) -> datetime | None:
+    return moment if moment is not None and moment > now else None

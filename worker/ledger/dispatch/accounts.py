@@ -1,0 +1,203 @@
+"""What the answers of a provider do to the pace of the account that was asked: pause, shrunken rate, breaker."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text, update
+
+from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
+from worker.generation import iso
+from worker.ledger.changes import Changes
+from worker.ledger.dispatch.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
+from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
+from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
+
+#: a blocked account is tried again by itself after this time; a refused submission costs nothing
+BLOCKED_FOR = timedelta(minutes=15)
+#: which another key does not end
+_LEAST_PAUSE = timedelta(minutes=1)
+#: nothing was sent, so it tells nothing about the provider
+_UNSENT = {"not_sent", "not_configured"}
+#: "too many requests" in the words of providers that do not say it as HTTP status
+_TOO_MANY = {"429", "too_many_requests", "rate_limited"}
+
+_a, _g = accounts.c, generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_THESE = select(accounts).where(_a.provider == _PROVIDER, _a.account.in_(IDS)).order_by(_a.account)
+_LOCKED = _THESE.with_for_update()
+_WAIT_FOR_WORKER = (
+    select(_g.id)
+    .where(_g.provider == _PROVIDER, _g.account == bindparam("to", type_=CleanText()), text(DISPATCHED))
+    .with_for_update(skip_locked=True)
+)
+_RECALL = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=None, account=None)
+#: what a breaker that is closed says
+CLOSED: Mapping[str, Any] = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
+NOT_PAUSED: Mapping[str, Any] = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
+FULL_RATE: Mapping[str, Any] = {"factor": 1.0, "shrunk_at": None}
+
+
+class Answer(Enum):
+    CLEAR = auto()
+    TOO_MANY = auto()
+    BLOCKED = auto()
+    FAILURE = auto()
+    NOTHING = auto()
+
+
+def answer_of(result: str | ProviderError) -> Answer:
+    """What the end of a submission says about the account and its provider, whatever became of the request."""
+    if isinstance(result, str):
+        return Answer.CLEAR
+    if isinstance(result, AccountBlocked):
+        return Answer.BLOCKED
+    if isinstance(result, NotTaken):
+        if result.status == 429 or result.code in _TOO_MANY:
+            return Answer.TOO_MANY
+        if result.code in _UNSENT:
+            return Answer.NOTHING
+        # "The queue is full" is a clear answer; no answer at all, or a gateway's, is none.
+        return Answer.FAILURE if result.status is None or result.status >= 500 else Answer.CLEAR
+    return Answer.FAILURE if isinstance(result, Uncertain) else Answer.CLEAR
+
+
+LONGEST_BACKOFF = timedelta(seconds=30)
+
+
+def backoff(tries: int) -> timedelta:
+    """1, 2, 4, 8, 16, then 30 seconds after the n-th try.
+
+    What spares a provider in trouble is the account's pace; who waits longer is only late when the trouble is over.
+    """
+    # Bounded before the power is taken: after days of tries it would be no number any more.
+    return min(timedelta(seconds=2 ** min(max(tries - 1, 0), 9)), LONGEST_BACKOFF)
+
+
+def locked_accounts(
+    connection: Connection, provider: str, names: Mapping[str, str | None], limits: Limits, now: Any
+) -> Sequence[Account]:
+    """Their rows, locked by one statement, as everybody does; made where they are missing.
+
+    `names`: each account with its `key_mark`, None where nobody knows it; another key ends the pause of the old one.
+    """
+    mine = {"provider": provider, "ids": list(names)}
+    rows = connection.execute(_LOCKED, mine).all()
+    if len(rows) < len(set(names)):
+        full = {"provider": provider, "tokens": burst(limits), "refilled_at": now, **FULL_RATE, **CLOSED}
+        missing = sorted(set(names) - {row.account for row in rows})
+        connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
+        rows = connection.execute(_LOCKED, mine).all()
+    wrong = {
+        row.account: values
+        for row in rows
+        if (values := {**put_right(row, now), **_lifted(row, names[row.account], now)})
+    }
+    for account, values in wrong.items():
+        update_row(connection, accounts, {"provider": provider, "account": account}, **values)
+    return connection.execute(_LOCKED, mine).all() if wrong else rows
+
+
+def _lifted(row: Account, mark: str | None, now: datetime) -> Mapping[str, Any]:
+    has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
+    # Or a machine with the old key and one with the new one would pause and lift it in turn, at full speed.
+    is_new = row.paused_at is not None and row.paused_at > now - _LEAST_PAUSE
+    return NOT_PAUSED if has_other_key and not is_new else {}
+
+
+def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
+    """Change the pace of the accounts that gave these answers: (row of the attempt, how its submission ended)."""
+    by_provider: defaultdict[str, defaultdict[str, list[tuple[Any, str | ProviderError]]]]
+    by_provider = defaultdict(lambda: defaultdict(list))
+    for attempt, result in answers:
+        by_provider[attempt.provider][attempt.account].append((attempt, result))
+    for provider, those in sorted(by_provider.items()):
+        found = changes.connection.execute(_THESE, {"provider": provider, "ids": list(those)})
+        # The usual case is without a lock.
+        touched = [row.account for row in found if not _is_untouched(row, those[row.account])]
+        # All by one statement, as dispatch does: databases and Python do not agree on the order of names.
+        for row in changes.connection.execute(_LOCKED, {"provider": provider, "ids": touched}).all() if touched else ():
+            _Pace(changes, row).note(those[row.account])
+
+
+def _is_untouched(row: Account, answers: Sequence[tuple[Any, str | ProviderError]]) -> bool:
+    is_well = not row.failures and row.open_until is None
+    return is_well and all(answer_of(result) is Answer.CLEAR for _, result in answers)
+
+
+class _Pace:
+    """One account, locked."""
+
+    def __init__(self, changes: Changes, row: Account) -> None:
+        self._changes = changes
+        self._mine = {"provider": row.provider, "account": row.account}
+        self._row = row
+
+    def note(self, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
+        for attempt, result in answers:
+            match answer_of(result):
+                case Answer.CLEAR:
+                    self._set(**CLOSED)
+                case Answer.TOO_MANY:
+                    self._set(**CLOSED)
+                    self._slow_down(attempt, result)
+                case Answer.BLOCKED:
+                    self._block(attempt, result)
+                case Answer.FAILURE:
+                    self._fail(attempt)
+        now = self._changes.at
+        if any(until is not None and until > now for until in (self._row.paused_until, self._row.open_until)):
+            self._recall()
+
+    def _set(self, **values: Any) -> None:
+        if any(getattr(self._row, name) != value for name, value in values.items()):
+            update_row(self._changes.connection, accounts, self._mine, **values)
+            self._row = find_row(self._changes.connection, accounts, **self._mine)
+
+    def _slow_down(self, attempt: Any, error: Any) -> None:
+        """Once for each pause: those that were under way say the same."""
+        now, row = self._changes.at, self._row
+        if row.paused_until is None or row.paused_until <= now:
+            self._set(factor=max(SMALLEST, factor_of(row, now) / 2), tokens=0.0, refilled_at=now)
+        self._pause(error.retry_after or backoff(attempt.number), str(error))
+        self._set(shrunk_at=self._row.paused_until)
+
+    def _block(self, attempt: Any, error: Any) -> None:
+        before, now = self._row.paused_until, self._changes.at
+        self._pause(BLOCKED_FOR, str(error), error.key_mark)
+        # Told once, not by each of those that were under way.
+        if before is None or before < now + BLOCKED_FOR / 2:
+            facts = {"reason": str(error), "until": iso(self._row.paused_until)}
+            self._changes.event("provider.paused", generation_id=attempt.generation_id, **self._mine, **facts)
+
+    def _pause(self, wait: timedelta, reason: str, key_mark: str | None = None) -> None:
+        now, row = self._changes.at, self._row
+        if row.paused_until is None or row.paused_until < now + wait:
+            # One that goes on began when it began.
+            is_paused = row.paused_at is not None and row.paused_until is not None and row.paused_until > now
+            facts = {"paused_at": row.paused_at if is_paused else now, "paused_key": key_mark}
+            self._set(paused_until=now + wait, pause_reason=reason, **facts)
+
+    def _fail(self, attempt: Any) -> None:
+        self._set(failures=self._row.failures + 1)
+        row = self._row
+        is_closed = row.open_until is None
+        # While it is open, only the one that tries counts: the others were under way before.
+        is_probe = not is_closed and row.probe == attempt.generation_id
+        if is_probe or (is_closed and row.failures >= FAILURES):
+            until = self._changes.at + open_for(row.openings + 1)
+            opened_at = row.opened_at or self._changes.at
+            self._set(openings=row.openings + 1, open_until=until, opened_at=opened_at, probe=None)
+            facts = {"failures": row.failures, "until": iso(until)}
+            self._changes.event("provider.circuit_opened", **self._mine, **facts)
+
+    def _recall(self) -> None:
+        """Back to the line with what no worker has taken yet: it may go to another account."""
+        mine = {"provider": self._mine["provider"], "to": self._mine["account"]}
+        ids = self._changes.connection.execute(_WAIT_FOR_WORKER, mine).scalars().all()
+        if ids:
+            self._changes.lock(ids)
+            self._changes.connection.execute(_RECALL, {"ids": ids})
+            self._changes.line_up(ids)

@@ -1,0 +1,166 @@
+"""Who may be submitted now, and to which account: room of the accounts, and fairness between batches."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select, text, update
+
+from worker.generation import State
+from worker.ledger.changes import Changes
+from worker.ledger.dispatch.account_status import AccountStatus
+from worker.ledger.dispatch.accounts import locked_accounts
+from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
+from worker.ledger.dispatch.line import Line, Rooms
+from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
+from worker.ledger.flows import Flow, find_strays, line_up
+from worker.ledger.restore_guard import is_open
+from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, provider_limits
+from worker.ledger.schema import accounts as accounts_table
+from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
+from worker.pricing import Prices
+from worker.secrets import DEFAULT_ACCOUNT
+
+#: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few
+#: that nobody can resolve would stop all others for good
+FORGOTTEN = timedelta(hours=1)
+#: at most so many go in one transaction: others wait for it, and one statement names them all
+MOST_AT_ONCE = 1000
+#: where more may go, or some do not fit their budgets, one call looks so many times, then at so many more
+_LOOKS, _FURTHER = 10, 500
+
+_g = generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_TURN = select(provider_limits).where(provider_limits.c.provider == _PROVIDER).with_for_update()
+_IN_FLIGHT = (
+    select(_g.account, func.count().label("number"))
+    .where(
+        _g.provider == _PROVIDER,
+        text(f"({IN_FLIGHT})"),
+        (_g.state == State.QUEUED) | (_g.dispatched_at > bindparam("since")),
+    )
+    .group_by(_g.account)
+)
+# Of those that try whether a provider works again: one that was cancelled, or whose worker died, shows nothing.
+_PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"(state = 'submitting' OR ({DISPATCHED}))"))
+_DISPATCH = (
+    update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, account=bindparam("to"))
+)
+
+
+class Dispatch(AccountStatus):
+    """Who is dispatched, and how the accounts stand."""
+
+    def run(
+        self,
+        provider: str,
+        limits: Limits,
+        prices: Prices | None = None,
+        accounts: Collection[str] = (DEFAULT_ACCOUNT,),
+        key_marks: Mapping[str, str] = MappingProxyType({}),
+    ) -> int:
+        """Let as many waiting generations of this provider go as its accounts and the budgets allow; how many went.
+
+        `key_marks`: of the accounts; a pause that came with another key ends here.
+
+        Tokens, room, money and choice are one transaction, so that two dispatchers never spend the same room.
+        """
+        known = {account: key_marks.get(account) for account in accounts}
+        went = 0
+        for look in range(_LOOKS):
+            started, has_more, strays = self._dispatch(provider, limits, prices, known, further=_FURTHER if look else 0)
+            went += started
+            if strays:
+                with self._database.write() as connection:
+                    line_up(connection, strays)
+            elif not has_more:
+                break
+        return went
+
+    def _dispatch(
+        self, provider: str, limits: Limits, prices: Prices | None, names: Mapping[str, str | None], *, further: int
+    ) -> tuple[int, bool, Sequence[Flow]]:
+        """How many went; whether another look may find more; and what nobody has put into the line."""
+        now = self._database.clock()
+        held = 0
+        with self._database.write() as connection:
+            limit = _locked_turn(connection, provider)
+            accounts = locked_accounts(connection, provider, names, limits, now)
+            if not is_open(connection):
+                return 0, False, ()
+            rooms = _rooms(connection, provider, accounts, limits, now)
+            most = rooms.total + further
+            in_use = prices and prices.digest
+            are_back = prices is not None or limit.prices is None or let_some_go(connection, provider)
+            if not are_back:
+                in_use = limit.prices
+            if prices is not None and rooms.total:
+                take_back(connection, provider, prices, rooms, now)
+            line = Line(connection, provider, limit.turn, rooms, further=further, now=now)
+            if prices is not None and rooms.total:
+                changes = Changes(connection, now)
+                chosen, held = reserve(changes, provider, prices, line, most)
+                changes.flush()
+            else:
+                chosen = _let_go(connection, line, now)
+            line.close()
+            state = {"turn": line.turn, "prices": in_use}
+            if state != {"turn": limit.turn, "prices": limit.prices}:
+                update_row(connection, provider_limits, {"provider": provider}, **state)
+            _spend(connection, accounts, limits, chosen, now)
+            has_more = held > 0 or line.is_cut or not are_back or rooms.are_used_up
+            reached = [ANY_ACCOUNT, *rooms.free] if rooms.total and not has_more else []
+            strays = find_strays(connection, provider, reached) if reached else []
+        return len(chosen), has_more, strays
+
+
+def _locked_turn(connection: Connection, provider: str) -> Row[Any]:
+    mine = {"provider": provider}
+    row = connection.execute(_TURN, mine).one_or_none()
+    if row is None:
+        connection.execute(insert_ignoring(connection, provider_limits), [{"provider": provider, "turn": 0}])
+        row = connection.execute(_TURN, mine).one()
+    return row
+
+
+def _rooms(connection: Connection, provider: str, accounts: Sequence[Account], limits: Limits, now: datetime) -> Rooms:
+    found = connection.execute(_IN_FLIGHT, {"provider": provider, "since": now - FORGOTTEN})
+    in_flight: Mapping[str | None, int] = {row.account: row.number for row in found}
+    ids = [one.probe for one in accounts if one.probe is not None]
+    probes = connection.execute(_PROBES, {"ids": ids}).scalars().all() if ids else ()
+    return Rooms(
+        {
+            one.account: room_of(one, limits, in_flight.get(one.account, 0), now, is_probed=one.probe in probes)
+            for one in accounts
+        },
+        MOST_AT_ONCE,
+    )
+
+
+def _let_go(connection: Connection, line: Line, now: datetime) -> list[tuple[Any, str]]:
+    chosen = []
+    going: defaultdict[str, list[str]] = defaultdict(list)
+    while (found := line.next()) is not None:
+        row, account = found
+        line.take(row, account)
+        chosen.append(found)
+        going[account].append(row.id)
+    for account, ids in going.items():
+        connection.execute(_DISPATCH, {"ids": ids, "now": now, "to": account})
+    return chosen
+
+
+def _spend(
+    connection: Connection,
+    accounts: Sequence[Account],
+    limits: Limits,
+    chosen: Sequence[tuple[Any, str]],
+    now: datetime,
+) -> None:
+    for one in accounts:
+        ids = [row.id for row, account in chosen if account == one.account]
+        if ids:
+            mine = {"provider": one.provider, "account": one.account}
+            update_row(connection, accounts_table, mine, **spent(one, limits, ids, now))

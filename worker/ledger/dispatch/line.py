@@ -1,0 +1,245 @@
+"""Who is next in line, and to which account: the flows take turns, what is pinned goes only to its own account."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from heapq import heapify, heappop, heapreplace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, update
+
+from worker.ledger.budget import TIER
+from worker.ledger.flows import Flow, stand_down
+from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, WAITING, CleanText, flows, generations
+from worker.ledger.statements import LIMIT, NOW
+
+#: so many flows at least are read at once
+_PAGE = 20
+#: so many of which nothing waits any more are stood down at once: after a great cancellation a dispatch must end, too
+_MOST_BARREN = 50
+
+_f, _g = flows.c, generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_TO = bindparam("to", type_=CleanText())
+# The first of a flow that waits, in the words and the order of its index (SQLite would not use it for a bare column).
+_WAITS = (
+    select(literal(1))
+    .where(
+        _g.provider == _f.provider,
+        _g.pinned == _f.pinned,
+        _g.priority == _f.priority,
+        text(f"{FLOW} = flows.flow || ''"),
+        text(WAITING),
+    )
+    .order_by(_g.turn, _g.id)
+    .limit(1)
+    .correlate(flows)
+)
+_IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scalar_subquery().is_not(None)
+_IS_MINE = (_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
+# By priority, and within one by turn. The database steps over those of which nothing may go now: there may be
+# thousands, and accounts and budgets are locked meanwhile.
+_FLOWS = (
+    select(_f.priority, _f.turn, _f.flow)
+    .where(*_IS_MINE, _IS_READY)
+    .order_by(_f.priority.desc(), _f.turn, _f.flow)
+    .limit(LIMIT)
+    .offset(bindparam("offset"))
+)
+_BARREN = select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT)
+_ROWS = (
+    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER)
+    .where(
+        _g.provider == _PROVIDER,
+        _g.pinned == _TO,
+        _g.priority == bindparam("priority"),
+        text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
+        text(WAITING),
+        _g.not_before.is_(None) | (_g.not_before <= NOW),
+        tuple_(_g.turn, _g.id) > tuple_(bindparam("after", type_=_g.turn.type), bindparam("id", type_=CleanText())),
+    )
+    .order_by(_g.turn, _g.id)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+# Not those that sleep: who wakes one may be waiting for the budgets that dispatch holds.
+_SERVED = (
+    update(flows)
+    .where(
+        text(AWAKE),
+        _f.provider == bindparam("whose", type_=CleanText()),
+        _f.priority == bindparam("of"),
+        _f.flow == bindparam("named", type_=CleanText()),
+    )
+    .values(turn=bindparam("served"))
+)
+
+
+class Rooms:
+    """How many more may go to each account of one provider; not more than `most` in all."""
+
+    def __init__(self, free: Mapping[str, int], most: int) -> None:
+        share = max(1, most // (len(free) or 1))
+        self.free = {account: min(room, share) for account, room in free.items() if room > 0}
+        self._cut = [account for account, room in free.items() if room > share]
+
+    @property
+    def total(self) -> int:
+        return sum(self.free.values())
+
+    @property
+    def are_used_up(self) -> bool:
+        """An account has more room than it was given here."""
+        return any(not self.free[account] for account in self._cut)
+
+    def place(self, pinned: str) -> str | None:
+        """The account for the next one: its own, or that with the most room; None if there is no room for it."""
+        if pinned != ANY_ACCOUNT:
+            return pinned if self.free.get(pinned) else None
+        account = max(self.free, key=self.free.__getitem__, default=None)
+        return account if account is not None and self.free[account] else None
+
+    def take(self, account: str) -> None:
+        self.free[account] -= 1
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What waits of one flow and may go to the same accounts, read `size` at a time."""
+
+    size: int
+    rows: deque[Any] = field(default_factory=deque)
+    last: tuple[int, str] = (-1, "")
+    has_more: bool = True
+
+
+@dataclass(slots=True)
+class _Flow:
+    turn: int
+    queues: dict[str, _Queue] = field(default_factory=dict)
+
+
+class Line:
+    """Those that wait, one after the other, while their accounts have room; each is taken or left before the next.
+
+    One look for what may go anywhere and one for each account with room: what is pinned to another is never read.
+    """
+
+    def __init__(
+        self, connection: Connection, provider: str, turn: int, rooms: Rooms, *, further: int, now: datetime
+    ) -> None:
+        """`turn`: of the one that was dispatched last; `further`: how many more may be looked at than have room."""
+        #: of the one that was taken last
+        self.turn = turn
+        #: more could go, but was not read
+        self.is_cut = False
+        self._connection = connection
+        self._provider = provider
+        self._now = now
+        self._rooms = rooms
+        # By what they are ordered by: the higher priority has the lower rank.
+        self._flows: dict[tuple[int, str], _Flow] = {}
+        self._served: dict[tuple[int, str], int] = {}
+        self._barren: list[Flow] = []
+        #: to which accounts → the last flow that was read, where there are others behind it
+        self._ends: dict[str, tuple[int, int, str]] = {}
+        for pinned, room in ({ANY_ACCOUNT: rooms.total} | rooms.free if rooms.total else {}).items():
+            self._read(pinned, room, further)
+        self._heap = [(rank, flow.turn, name) for (rank, name), flow in self._flows.items()]
+        heapify(self._heap)
+
+    def ready(self) -> list[Any]:
+        """What was read for a start."""
+        return [row for flow in self._flows.values() for queue in flow.queues.values() for row in queue.rows]
+
+    def next(self) -> tuple[Any, str] | None:
+        """The row that is next, locked, and the account for it; None when nobody can go, or has been read."""
+        while self._heap:
+            first = self._heap[0]
+            if any(end < first and self._rooms.place(pinned) for pinned, end in self._ends.items()):
+                self.cut()
+            elif (found := self._first_of(first[0], first[2])) is not None:
+                return found
+            else:
+                heappop(self._heap)
+        return None
+
+    def take(self, row: Any, account: str) -> None:
+        """It goes, and its flow is the last one now."""
+        self._rooms.take(account)
+        self.leave(row)
+        rank, _, name = self._heap[0]
+        self.turn += 1
+        self._served[rank, name] = self.turn
+        heapreplace(self._heap, (rank, self.turn, name))
+
+    def leave(self, row: Any) -> None:
+        """It does not go, and its flow is still the next one."""
+        rank, _, name = self._heap[0]
+        self._flows[rank, name].queues[row.pinned].rows.popleft()
+
+    def cut(self) -> None:
+        """Nobody else goes now."""
+        self.is_cut = True
+        self._heap.clear()
+
+    def close(self) -> None:
+        """Write down who had a turn, and who has nothing in the line any more."""
+        served = [
+            {"whose": self._provider, "of": -rank, "named": name, "served": turn}
+            for (rank, name), turn in sorted(self._served.items(), key=lambda item: (-item[0][0], item[0][1]))
+        ]
+        if served:
+            self._connection.execute(_SERVED, served)
+        stand_down(self._connection, self._barren, self._now)
+
+    def _read(self, pinned: str, room: int, further: int) -> None:
+        """As many flows as there is room for, because each may have one turn; and of each its share."""
+        here = {"provider": self._provider, "to": pinned}
+        barren = self._connection.execute(_BARREN, here | {"limit": _MOST_BARREN})
+        self._barren += [Flow(self._provider, row.priority, row.flow, pinned) for row in barren]
+        offset = found = 0
+        while True:
+            limit = max(room - found, _PAGE)
+            which = {"now": self._now, "limit": limit, "offset": offset}
+            page = self._connection.execute(_FLOWS, here | which).all()
+            size = -(-(room + further) // (min(len(page), room) or 1))
+            for row in page:
+                if found == room:
+                    return
+                queue = _Queue(size)
+                self._fill(queue, pinned, row.priority, row.flow)
+                if not queue.rows:
+                    continue
+                found += 1
+                flow = self._flows.setdefault((-row.priority, row.flow), _Flow(row.turn))
+                flow.turn = max(flow.turn, row.turn)
+                flow.queues[pinned] = queue
+                self._ends[pinned] = (-row.priority, row.turn, row.flow)
+            offset += len(page)
+            if len(page) < limit:
+                self._ends.pop(pinned, None)
+                return
+
+    def _fill(self, queue: _Queue, pinned: str, priority: int, name: str) -> None:
+        after, last_id = queue.last
+        whose = {"provider": self._provider, "to": pinned, "priority": priority, "flow": name}
+        which = {"now": self._now, "after": after, "id": last_id, "limit": queue.size}
+        rows = self._connection.execute(_ROWS, whose | which).all()
+        queue.rows.extend(rows)
+        queue.has_more = len(rows) == queue.size
+        if rows:
+            queue.last = (rows[-1].turn, rows[-1].id)
+
+    def _first_of(self, rank: int, name: str) -> tuple[Any, str] | None:
+        found = []
+        for pinned, queue in self._flows[rank, name].queues.items():
+            account = self._rooms.place(pinned)
+            if account is None:
+                continue
+            if not queue.rows and queue.has_more:
+                self._fill(queue, pinned, -rank, name)
+            if queue.rows:
+                found.append((queue.rows[0], account))
+        return min(found, key=lambda one: (one[0].turn, one[0].id), default=None)

@@ -1,0 +1,153 @@
+"""What the program gave up and a person may let it try again, or dismiss (callbacks: `outcome`)."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Update, bindparam, func, select, text, update
+
+from worker.errors import NotFound
+from worker.ledger.changes import Changes, Person
+from worker.ledger.database import Part
+from worker.ledger.schema import (
+    FOLLOW_UP_REFUSED,
+    SET_ASIDE,
+    UNDELIVERABLE,
+    CleanText,
+    callbacks,
+    deliveries,
+    events,
+    generations,
+    subscribers,
+)
+from worker.ledger.statements import IDS, select_in, update_row
+
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """An event that a subscriber did not take, however often it was tried. `state`: dead or dismissed."""
+
+    event_id: int
+    subscriber: str
+    type: str
+    generation_id: str | None
+    at: datetime
+    tries: int
+    error: str | None
+    state: str
+
+
+_d, _e, _g = deliveries.c, events.c, generations.c
+_c = callbacks.c
+_FACTS = (_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries, _d.error, _d.state)
+_OF_GENERATION = (
+    select(*_FACTS)
+    .join_from(deliveries, events, _e.id == _d.event_id)
+    .where(_d.event_id.in_(IDS), _d.state.in_(["dead", "dismissed"]))
+    .order_by(_e.id, _d.subscriber)
+)
+
+
+class DeadLetters(Part):
+    def dead(self, limit: int) -> list[Undelivered]:
+        """Events that were given up, by subscriber, each the newest first."""
+        query = (
+            select(*_FACTS)
+            .join_from(deliveries, events, _e.id == _d.event_id)
+            .where(text(UNDELIVERABLE))
+            .order_by(_d.subscriber, _d.event_id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [Undelivered(*row) for row in connection.execute(query)]
+
+    def replay(self, event_id: int, subscriber: str) -> bool:
+        """Deliver an event once more, from the first try; False when it was not given up."""
+        now = self._database.clock()
+        mine = {"subscriber": subscriber, "event_id": event_id}
+        again = {"tries": 0, "not_before": now, "delivered_at": None, "error": None}
+        with self._database.write() as connection:
+            changed = [
+                update_row(connection, deliveries, {**mine, "state": state}, **again, state="waiting")
+                for state in ("dead", "dismissed")
+            ]
+            if not any(changed):
+                return False
+            # Who replays has mended something: no waiting for the end of a pause.
+            update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
+        return True
+
+    def dismiss(
+        self,
+        callback_ids: Sequence[int],
+        undelivered: Sequence[tuple[int, str]],
+        person: Person,
+        follow_ups_of: Sequence[str] = (),
+    ) -> None:
+        """Take callbacks, events (each with its subscriber) and follow-ups out of the list: all of them, or none.
+
+        Who did it and why is written behind the error; from now on they are kept as long as what was applied. Raises
+        NotFound for one that is not in the list.
+        """
+        by_subscriber: defaultdict[str, list[int]] = defaultdict(list)
+        for event_id, subscriber in undelivered:
+            by_subscriber[subscriber].append(event_id)
+        said = f"(dismissed by {person.name}{f': {person.why}' if person.why else ''})"
+        with self._database.write() as connection:
+            now = self._database.clock()
+            changes = Changes(connection, now)
+            for generation_id in sorted(follow_ups_of):
+                known = [(generation_id,)] if dismiss_refused(changes, generation_id, person) else []
+                _require([generation_id], known, "follow-up of")
+            changes.flush()
+            found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
+            _require(callback_ids, select_in(connection, found, callback_ids), "callback")
+            values = {"verdict": "dismissed", "applied_at": now, "error": _and_said(_c.error)}
+            change = update(callbacks).where(_c.id.in_(IDS)).values(values)
+            _in_chunks(connection, change, callback_ids, said)
+            for subscriber, ids in sorted(by_subscriber.items()):
+                dead = (_d.subscriber == subscriber, text(UNDELIVERABLE), _d.event_id.in_(IDS))
+                found = select(_d.event_id).where(*dead).order_by(_d.event_id).with_for_update()
+                _require(ids, select_in(connection, found, ids), "event", f" for {subscriber}")
+                values = {"state": "dismissed", "delivered_at": now, "error": _and_said(_d.error)}
+                change = update(deliveries).where(*dead).values(values)
+                _in_chunks(connection, change, ids, said)
+
+
+def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> bool:
+    """Take it off the list; False when it is not there. Who did it and why is in the history of the generation."""
+    mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
+    if changes.connection.execute(mine.values(follow_up_error=None)).rowcount != 1:
+        return False
+    changes.event("follow_up.dismissed", generation_id=generation_id, by=person.name, why=person.why)
+    return True
+
+
+def undelivered_of(connection: Connection, generation_id: str) -> list[Undelivered]:
+    """The events of a generation that were given up, also those that were dismissed."""
+    ids = connection.execute(select(_e.id).where(_e.generation_id == generation_id)).scalars().all()
+    return [Undelivered(*row) for row in select_in(connection, _OF_GENERATION, ids)]
+
+
+def _require(wanted: Sequence[int | str], rows: Collection[Any], kind: str, whose: str = "") -> None:
+    known = {row[0] for row in rows}
+    missing = next((one for one in wanted if one not in known), None)
+    if missing is not None:
+        raise NotFound(
+            f"there is no {kind} {missing}{whose} among what was given up; see `darkroom dead`; nothing was changed"
+        )
+
+
+def _and_said(error: Column[Any]) -> Any:
+    """What was written there before, and behind it what is said now."""
+    # A blank, because it may end with a link.
+    return func.coalesce(error + " ", "") + bindparam("said", type_=CleanText())
+
+
+def _in_chunks(connection: Connection, statement: Update, ids: Sequence[int], said: str) -> None:
+    for start in range(0, len(ids), _CHUNK):
+        connection.execute(statement, {"ids": ids[start : start + _CHUNK], "said": said})

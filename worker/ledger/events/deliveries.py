@@ -1,0 +1,229 @@
+"""Events on their way to subscribers: at least once, oldest first, one worker per subscriber at a time."""
+
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
+
+from worker.ledger.database import Part
+from worker.ledger.events.failing_subscribers import Troubled, find_troubled
+from worker.ledger.events.order import NEWEST, last_settled
+from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, CleanText, deliveries, events, generations, subscribers
+from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
+
+#: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
+WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600))
+#: the longest that a subscriber which fails time and again is left alone before another event is tried
+LONGEST_PAUSE = timedelta(minutes=5)
+#: how far back a new subscriber is told of what happened: it is noted by the clock, a moment after the first steps
+FIRST_LOOK = timedelta(minutes=5)
+_MOST_AT_FIRST = 10_000
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyClaim:
+    """A subscriber to whom this worker, and nobody else, delivers now."""
+
+    subscriber: str
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventDelivery:
+    """One event to hand over. `about`: what is known of its generation; `tries`: with this one."""
+
+    event_id: int
+    at: datetime
+    type: str
+    payload: Mapping[str, Any]
+    generation_id: str | None
+    batch_id: str | None
+    about: Mapping[str, Any]
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How a delivery went. `error`: None when it was taken; `final`: it is not to be tried again."""
+
+    delivery: EventDelivery
+    error: str | None = None
+    final: bool = False
+
+
+_s, _d, _e, _g = subscribers.c, deliveries.c, events.c, generations.c
+_NAME = bindparam("name", type_=CleanText())
+_HAS_NEWS = or_(
+    exists().where(_e.id > _s.cursor),
+    exists().where(_d.subscriber == _s.name, IS_UNDELIVERED, _d.not_before <= NOW),
+)
+#: subscribers for whom something is to be done now
+DUE = select(_s.name).where(
+    text(SUBSCRIBED),
+    _s.lease_until.is_(None) | (_s.lease_until <= NOW),
+    _s.not_before.is_(None) | (_s.not_before <= NOW),
+    _HAS_NEWS,
+)
+_NEXT = (
+    select(_d.event_id, _d.tries)
+    .where(_d.subscriber == _NAME, IS_UNDELIVERED, _d.not_before <= NOW)
+    .order_by(_d.event_id)
+    .limit(1)
+)
+_ABOUT = ("key", "provider", "operation", "reason", "message")
+_CONTENT = (
+    select(_e.at, _e.type, _e.payload, _e.generation_id, _e.batch_id, *(_g[name] for name in _ABOUT))
+    .select_from(events.outerjoin(generations, _g.id == _e.generation_id))
+    .where(_e.id == bindparam("event_id"))
+)
+_CURSOR = select(_s.cursor).where(_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
+_NEWS = select(_e.id, _e.type).where(_e.id > bindparam("after"), _e.id <= bindparam("horizon")).order_by(_e.id)
+
+
+def retry_wait(tries: int) -> timedelta | None:
+    """The wait after the n-th failed try; None after the last."""
+    return WAITS[tries - 1] if tries <= len(WAITS) else None
+
+
+def pause_after(failures: int) -> timedelta:
+    """How long a subscriber is left alone after so many failures in a row: 5, 10, 20 … seconds."""
+    return min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_PAUSE)
+
+
+class Deliveries(Part):
+    def register_subscribers(self, names: Collection[str]) -> None:
+        """Note who is subscribed now; who is new is told of what happened lately, who left loses nothing."""
+        with self._database.read() as connection:
+            if set(connection.execute(select(_s.name).where(text(SUBSCRIBED))).scalars()) == set(names):
+                return
+        now = self._database.clock()
+        with self._database.write() as connection:
+            if names:
+                start = _start(connection, now)
+                rows = [{"name": name, "cursor": start, "failures": 0} for name in sorted(names)]
+                connection.execute(insert_ignoring(connection, subscribers), rows)
+            connection.execute(update(subscribers).where(_s.name.in_(names)).values(left_at=None))
+            gone = update(subscribers).where(text(SUBSCRIBED), _s.name.not_in(names))
+            connection.execute(gone.values(left_at=now))
+
+    def claim(self, names: Collection[str], limit: int, lease: timedelta) -> list[NotifyClaim]:
+        """Take those of these subscribers for whom something is due."""
+        now = self._database.clock()
+        free = (
+            DUE.where(_s.name.in_(names))
+            .order_by(_s.name)
+            .limit(LIMIT)
+            .with_for_update(skip_locked=True, of=subscribers)
+        )
+        with self._database.write() as connection:
+            found = connection.execute(free, {"now": now, "limit": limit}).scalars().all()
+            claims = [NotifyClaim(name, secrets.token_hex(8)) for name in found]
+            for claim in claims:
+                mine = {"name": claim.subscriber}
+                update_row(connection, subscribers, mine, lease=claim.lease, lease_until=now + lease)
+        return claims
+
+    def renew(self, claims: Sequence[NotifyClaim], lease: timedelta) -> None:
+        """Hold these claims for another `lease`; one that was released or lost meanwhile changes nothing."""
+        until = self._database.clock() + lease
+        with self._database.write(under_way=True) as connection:
+            for claim in claims:
+                mine = {"name": claim.subscriber, "lease": claim.lease}
+                update_row(connection, subscribers, mine, lease_until=until)
+
+    def enqueue_new(self, claim: NotifyClaim, is_wanted: Callable[[str], bool]) -> int:
+        """Line up the next events that were recorded, those of wanted types; how many were looked at."""
+        horizon = last_settled(self._database)
+        if horizon is None:
+            return 0
+        now = self._database.clock()
+        with self._database.write() as connection:
+            mine = {"name": claim.subscriber, "lease": claim.lease}
+            cursor = connection.execute(_CURSOR, mine).scalar()
+            if cursor is None or cursor >= horizon:
+                return 0
+            news = connection.execute(_NEWS.limit(_CHUNK), {"after": cursor, "horizon": horizon}).all()
+            update_row(connection, subscribers, mine, cursor=news[-1].id if len(news) == _CHUNK else horizon)
+            wanted = [row.id for row in news if is_wanted(row.type)]
+            if wanted:
+                fresh = {"subscriber": claim.subscriber, "state": "waiting", "tries": 0, "not_before": now}
+                rows = [{**fresh, "event_id": event_id} for event_id in wanted]
+                connection.execute(insert_ignoring(connection, deliveries), rows)
+        return len(news)
+
+    def record_and_claim_next(
+        self, claim: NotifyClaim, lease: timedelta, handed: Handed | None = None, *, more: bool = True
+    ) -> EventDelivery | None:
+        """Write down how the last delivery went, and take the oldest that is due, in one transaction.
+
+        None: nothing is due, the lease was lost, `more` is not wanted, this version is too old to go on, or the last
+        one failed, after which the subscriber is left alone for a while.
+        """
+        now = self._database.clock()
+        with self._database.write(under_way=True) as connection:
+            mine = {"name": claim.subscriber, "lease": claim.lease}
+            if handed is not None and handed.error is None:
+                # A fact, whoever holds the lease by now.
+                _note(connection, claim, handed, state="delivered", delivered_at=now, error=None)
+            values = {"failures": 0} if handed is not None and handed.error is None else {}
+            if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:
+                return None
+            if handed is not None and handed.error is not None:
+                _failed(connection, claim, handed, now)
+                return None
+            row = _take(connection, claim, now) if more and not self._database.objection(connection) else None
+            if row is None:
+                return None
+            content = connection.execute(_CONTENT, {"event_id": row.event_id}).one()
+            about = {name: value for name in _ABOUT if (value := getattr(content, name)) is not None}
+        return EventDelivery(row.event_id, content.at, content.type, content.payload, content.generation_id,
+                             content.batch_id, about, row.tries + 1)  # fmt: skip
+
+    def release(self, claim: NotifyClaim) -> None:
+        """Let others deliver to this subscriber."""
+        mine = {"name": claim.subscriber, "lease": claim.lease}
+        with self._database.write(under_way=True) as connection:
+            update_row(connection, subscribers, mine, lease=None, lease_until=None)
+
+    def failing_subscribers(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:
+        """Subscribers whose last delivery failed, and for whom events of wanted types wait."""
+        with self._database.read() as connection:
+            return find_troubled(connection, is_wanted, retry_wait)
+
+
+def _start(connection: Connection, now: datetime) -> int:
+    """Where a new subscriber begins."""
+    oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
+    before = select(func.max(_e.id)).where(_e.id > oldest, _e.at < now - FIRST_LOOK)
+    return connection.execute(before).scalar() or max(oldest, 0)
+
+
+def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> Any:
+    while row := connection.execute(_NEXT, {"name": claim.subscriber, "now": now}).first():
+        mine = {"subscriber": claim.subscriber, "event_id": row.event_id}
+        if row.tries <= len(WAITS):
+            # Counted before it is sent, so that one which ends its worker each time comes to an end as well.
+            update_row(connection, deliveries, mine, tries=row.tries + 1)
+            return row
+        lost = f"its worker did not come back from it, in the last of {row.tries} tries"
+        update_row(connection, deliveries, mine, state="dead", not_before=None, error=lost)
+    return None
+
+
+def _failed(connection: Connection, claim: NotifyClaim, handed: Handed, now: datetime) -> None:
+    wait = None if handed.final else retry_wait(handed.delivery.tries)
+    state = "dead" if wait is None else "waiting"
+    _note(connection, claim, handed, state=state, not_before=wait and now + wait, error=handed.error)
+    mine = (_s.name == claim.subscriber, _s.lease == claim.lease)
+    failures = connection.execute(select(_s.failures).where(*mine)).scalar_one() + 1
+    rest = {"failures": failures, "not_before": now + pause_after(failures), "lease": None, "lease_until": None}
+    connection.execute(update(subscribers).where(*mine).values(rest))
+
+
+def _note(connection: Connection, claim: NotifyClaim, handed: Handed, **values: Any) -> None:
+    waiting = {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id, "state": "waiting"}
+    update_row(connection, deliveries, waiting, **values)

@@ -1,0 +1,38 @@
+"""In which order events and moves can be handed on: none before another that is not visible yet."""
+
+import time
+
+from sqlalchemy import Table, func, select, text
+
+from worker.ledger.database import Database
+from worker.ledger.schema import events
+
+#: seconds for which rows that are not committed yet are waited for
+_PATIENCE = 1.0
+
+NEWEST = select(func.max(events.c.id))
+#: transactions that may have taken an id in a table and are not committed yet
+_WRITERS = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = CAST(:table AS regclass) "
+    "AND mode = 'RowExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def last_settled(database: Database, table: Table = events) -> int | None:
+    """The id of the last event before which none can come any more; None when that is not to be known now.
+
+    PostgreSQL hands out ids before the commit, so an event may become visible after a younger one. Who has taken an id
+    holds a lock on the table until its commit: those who held it after the newest was seen are waited for. `table`: of
+    the events, or another one whose ids are given in the same way.
+    """
+    with database.read() as connection:
+        newest: int | None = connection.execute(select(func.max(table.c.id))).scalar()
+        if database.is_sqlite or newest is None:
+            return newest
+        give_up_at = time.monotonic() + _PATIENCE
+        of_table = {"table": table.name}
+        writers = set(connection.execute(_WRITERS, of_table).scalars())
+        while writers and time.monotonic() < give_up_at:
+            time.sleep(0.005)
+            writers &= set(connection.execute(_WRITERS, of_table).scalars())
+    return None if writers else newest

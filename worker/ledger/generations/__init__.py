@@ -1,0 +1,26 @@
+"""Generations: written down, controlled, followed up, imported, deleted, and asked for."""
+
+from worker.ledger.generations.counting import Counting
+from worker.ledger.generations.creation import NewGeneration
+from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
+from worker.ledger.generations.generations import Generations
+from worker.ledger.generations.queries import Move, Story
+from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
+
+__all__ = [
+    "DUE",
+    "EARLIER",
+    "LATER",
+    "LONGEST_WAIT",
+    "Counting",
+    "Generations",
+    "Known",
+    "Move",
+    "NewGeneration",
+    "Orphan",
+    "Place",
+    "Placed",
+    "RefusedFollowUp",
+    "Story",
+    "WithoutTask",
+]

@@ -1,0 +1,57 @@
+"""Generations of a batch, the newest first, however many there are in it and behind it.
+
+Their index begins with batch and state, which every move must write anyway: a list of all states is merged from one
+list for each, instead of another index that all would have to write.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from heapq import nlargest
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, select, union_all
+
+from worker.generation import Generation, State
+from worker.ledger.rows import to_generation
+from worker.ledger.schema import CleanText, batches, generations
+from worker.ledger.statements import IDS, LIMIT
+
+_b, _g = batches.c, generations.c
+_BATCH = bindparam("batch", type_=CleanText())
+_IS_WHOLE = _b.unfinished.is_(None)
+_OF_ID = select(_b.id).where(_b.id == _BATCH, _IS_WHOLE)
+_OF_NAME = select(_b.id).where(_b.name == _BATCH, _IS_WHOLE).order_by(_b.id.desc())
+_THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
+
+
+def batches_of(connection: Connection, batch: str) -> Sequence[str]:
+    """The ids of all batches of that id or name, the newest first."""
+    found = {one for query in (_OF_ID, _OF_NAME) for one in connection.execute(query, {"batch": batch}).scalars()}
+    return sorted(found, reverse=True)
+
+
+def page_of_batches(
+    connection: Connection, batch: str, state: State | None, limit: int, before: str | None
+) -> list[Generation]:
+    """As `Queries.page`."""
+    query = _ids(is_of_state=state is not None, is_continued=before is not None)
+    found = (
+        connection.execute(query, {"batch": one, "state": state, "before": before, "limit": limit}).scalars()
+        for one in batches_of(connection, batch)
+    )
+    ids = nlargest(limit, (generation_id for some in found for generation_id in some))
+    return [to_generation(row) for row in connection.execute(_THESE, {"ids": ids})] if ids else []
+
+
+@cache
+def _ids(*, is_of_state: bool, is_continued: bool) -> Select[Any] | Any:
+    """Those of one batch."""
+
+    def of_state(state: Any) -> Select[Any]:
+        query = select(_g.id).where(_g.batch_id == _BATCH, _g.state == state).order_by(_g.id.desc()).limit(LIMIT)
+        return query.where(_g.id < bindparam("before", type_=CleanText())) if is_continued else query
+
+    if is_of_state:
+        return of_state(bindparam("state", type_=CleanText()))
+    # Each in brackets, as SQLite has none for a part of a union.
+    return union_all(*(select(of_state(state.value).subquery()) for state in State))

@@ -1,0 +1,93 @@
+"""What a person decides: cancel, try again."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from worker.errors import CommitUnknown, LedgerUnavailable
+from worker.generation import State
+from worker.ledger.assets import TRY_NOW
+from worker.ledger.changes import Changes, lock_known, require_known
+from worker.ledger.database import Part, in_bites
+from worker.ledger.schema import assets, generations
+from worker.ledger.statements import IDS, select_in
+from worker.ledger.submission import awaited, submit_again
+
+_EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
+_WAIT_AGAIN = (
+    update(assets)
+    .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
+    .values(state="waiting", not_before=None, tries=0, renewals=0, reason=None)
+)
+
+
+class Control(Part):
+    def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
+        """Take back what was not submitted yet; the state of each afterwards.
+
+        Raises NotFound and does nothing; and LedgerUnavailable, which says how many were decided before.
+        """
+
+        def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
+            queued = [one for one in ids if changes.state(one) is State.QUEUED]
+            changes.move_all(queued, State.CANCELLED, "cancelled by a person", reason="cancelled")
+
+        return self._in_bites(generation_ids, cancel_queued)
+
+    def awaited(self, generation_ids: Sequence[str]) -> dict[str, datetime]:
+        """Those that failed because the time was over and may still be delivered; when each is looked at next."""
+        with self._database.read() as connection:
+            return awaited(connection, generation_ids)
+
+    def retry(self, generation_ids: Sequence[str], *, may_pay_twice: bool = False) -> dict[str, State]:
+        """Try again what failed, or fetch again what expired; the state of each afterwards.
+
+        What is still to be stored, and waits after a failed try, is tried now.
+        What is UNCONFIRMED may have been paid for: `Unconfirmed.resolve` is for that. So may be what its provider may
+        still deliver (`awaited`): it is left unless that risk is taken. Raises as `cancel` does.
+        """
+
+        def start_again(changes: Changes, ids: Sequence[str]) -> None:
+            left = () if may_pay_twice else awaited(changes.connection, ids)
+            failed = [one for one in ids if changes.state(one) is State.FAILED and one not in left]
+            submit_again(changes, failed, "submitted again by a person")
+            waiting = [one for one in ids if changes.state(one) is State.SUCCEEDED]
+            changes.connection.execute(TRY_NOW, {"ids": waiting})
+            _fetch_again(changes, [one for one in ids if changes.state(one) is State.EXPIRED])
+
+        return self._in_bites(generation_ids, start_again)
+
+    def _in_bites(
+        self, generation_ids: Sequence[str], decide: Callable[[Changes, Sequence[str]], None]
+    ) -> dict[str, State]:
+        """Each generation is decided by itself, so nobody has to wait for all of them."""
+        with self._database.read() as connection:
+            require_known(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
+        after: dict[str, State] = {}
+        for some, _ in in_bites(self._database, generation_ids):
+            try:
+                with self._database.write() as connection:
+                    changes = Changes(connection, self._database.clock())
+                    lock_known(changes, some)
+                    decide(changes, some)
+                    changes.flush()
+            except LedgerUnavailable as error:
+                raise _incomplete(error, len(after), len(generation_ids)) from error
+            after.update((generation_id, changes.state(generation_id)) for generation_id in some)
+        return after
+
+
+def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
+    if not done:
+        return error
+    kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
+    return kind(f"{error}; {done} of {all_of_them} are done: the same command does the rest, and none of these again")
+
+
+def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:
+    if generation_ids:
+        changes.connection.execute(_WAIT_AGAIN, {"ids": generation_ids})
+    changes.move_all(generation_ids, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
+    for generation_id in generation_ids:
+        changes.reopen_batch_of(generation_id)

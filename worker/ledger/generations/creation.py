@@ -1,0 +1,284 @@
+"""Writing generations down before anything is sent."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from worker.errors import RequestInvalid
+from worker.generation import Generation, GenerationRequest, State
+from worker.ledger.changes import Changes, new_id
+from worker.ledger.database import Part, in_bites, takes_several
+from worker.ledger.flows import Flow, line_up
+from worker.ledger.generations.unfinished import (
+    BatchGone,
+    BeingWritten,
+    batch_of,
+    begin,
+    digest_of,
+    drop_if_empty,
+    finish,
+    go_on,
+    remove,
+    remove_some_abandoned,
+    remove_stalled,
+)
+from worker.ledger.rows import to_generation
+from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
+from worker.ledger.statements import IDS, insert_ignoring, select_in
+from worker.pricing import tier_of
+
+_g = generations.c
+_KNOWN = (
+    select(_g.dedupe, _g.id, _g.batch_id, batches.c.unfinished)
+    .outerjoin(batches, batches.c.id == _g.batch_id)
+    .where(_g.dedupe.in_(IDS))
+)
+_PARENTS = select(_g.id, _g.provider, _g.account, _g.turn).where(_g.id.in_(IDS))
+_THESE = select(generations).where(_g.id.in_(IDS))
+#: how often it begins once more, when others have completed or left what it needs
+_TRIES = 5
+_NOTHING_YET: Mapping[str, None] = dict.fromkeys(_g.keys())
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """`dedupe` makes a repeated creation harmless; `key` is the caller's own name for it."""
+
+    provider: str
+    request: GenerationRequest
+    key: str | None = None
+    dedupe: str | None = None
+    priority: int = 0
+    follow_up: tuple[str, ...] = ()
+    parent_id: str | None = None
+    depth: int = 0
+    batch_id: str | None = None
+
+
+#: the row that would be written, and what it was made of
+_New = tuple[dict[str, Any], NewGeneration]
+
+
+class Creation(Part):
+    def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
+        """Write all of them down, or none; those whose `dedupe` is known come back as they are.
+
+        `batch` names a new batch for those that are not. A large batch is written in many short transactions, and
+        nobody sees anything of it before the last one; what belongs to no new batch is one transaction. Raises
+        RequestInvalid when a key stands for another request already, and CommitUnknown: where each has a `dedupe`,
+        repeating it then does no harm.
+        """
+        is_large = batch is not None and takes_several(wanted)
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._create_in_bites(wanted, str(batch)) if is_large else self._at_once(wanted, batch)
+            except BatchGone:
+                if not left:
+                    raise
+            except BeingWritten as error:
+                if not remove_stalled(self._database, error.batch_id) or not left:
+                    raise
+        raise AssertionError
+
+    def remove_abandoned(self) -> None:
+        """Remove what is left of batches that were begun and not finished; a little in each call."""
+        remove_some_abandoned(self._database)
+
+    def _at_once(self, wanted: Sequence[NewGeneration], batch: str | None) -> list[Generation]:
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            batch_id = None
+            if batch is not None:
+                batch_id = new_id("batch", now)
+                connection.execute(batches.insert().values(id=batch_id, name=batch, created_at=now))
+            made = insert_generations(connection, changes, wanted, batch_id)
+            if batch_id is not None:
+                drop_if_empty(connection, batch_id)
+            changes.flush()
+        return made
+
+    def _create_in_bites(self, wanted: Sequence[NewGeneration], batch: str) -> list[Generation]:
+        now = self._database.clock()
+        request = digest_of(wanted)
+        with self._database.read() as connection:
+            begun = batch_of(connection, request)
+            batch_id = begun or new_id("batch", now)
+            known = _whole(connection, wanted)
+            rows = _rows(wanted, _parents(connection, wanted), now, batch_id)
+        made, left = _sorted_out(rows, wanted, known)
+        try:
+            for bite, is_last in in_bites(self._database, left):
+                with self._database.write() as connection:
+                    changes = Changes(connection, now)
+                    if begun is None:
+                        begin(connection, batch_id, batch, request, now)
+                    go_on(connection, batch_id, request, self._database.clock())
+                    found = _insert(connection, changes, bite, batch_id)
+                    if is_last:
+                        line_up(connection, {_flow_of(row) for row, _ in left})
+                        finish(connection, batch_id, request, batch)
+                    changes.flush()
+                begun = batch_id
+                made.update(found)
+        except RequestInvalid:
+            remove(self._database, batch_id)
+            raise
+        if not left and begun:
+            remove(self._database, begun)
+        return [made[row["dedupe"] or row["id"]] for row in rows]
+
+
+def _compare(new: NewGeneration, known: Generation) -> None:
+    request = new.request
+    action = request.action and storable(request.action)
+    asked = (new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options))
+    if asked != (known.provider, known.operation, known.action, known.prompt, known.options):
+        raise RequestInvalid(
+            f"the key {new.key or new.dedupe!r} already belongs to {known.id}, which asks for something else; use "
+            "another key"
+        )
+
+
+def _as_stored(options: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(options))
+
+
+def insert_generations(
+    connection: Connection, changes: Changes, wanted: Sequence[NewGeneration], batch_id: str | None
+) -> list[Generation]:
+    """Insert those that are new; all of them, in the order of `wanted`. Raises RequestInvalid as `create` does."""
+    if not wanted:
+        return []
+    rows = _rows(wanted, _parents(connection, wanted), changes.at, batch_id)
+    made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
+    # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
+    line_up(connection, {_flow_of(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
+    return [made[row["dedupe"] or row["id"]] for row in rows]
+
+
+def _rows(
+    wanted: Sequence[NewGeneration], parents: Mapping[str | None, Any], now: datetime, batch_id: str | None
+) -> list[dict[str, Any]]:
+    rows = []
+    for position, new in enumerate(wanted, start=1):
+        parent = parents.get(new.parent_id)
+        row = _row(new_id("gen", now), new, now, new.batch_id or batch_id)
+        # What follows goes before what its parent was ahead of; single ones go in the order in which they came.
+        row["turn"] = position if batch_id else parent.turn if parent is not None and new.batch_id else 0
+        # What names a task of its parent is only understood by the account that has this task.
+        binding = parent if new.request.parent and parent and parent.provider == new.provider else None
+        row["pinned"] = (binding and binding.account) or ANY_ACCOUNT
+        rows.append(row)
+    return rows
+
+
+def _sorted_out(
+    rows: Sequence[dict[str, Any]], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
+) -> tuple[dict[str, Generation], list[_New]]:
+    """Those that are there, by key; and what is left to be written, in order of key, once each."""
+    made = dict(known)
+    first: dict[str, _New] = {}
+    for row, new in zip(rows, wanted, strict=True):
+        key = row["dedupe"] or row["id"]
+        if key in known:
+            _compare(new, known[key])
+        elif key in first:
+            _compare(new, _as_created(first[key][0]))
+        else:
+            first[key] = (row, new)
+    return made, sorted(first.values(), key=_by_key)
+
+
+def _insert(
+    connection: Connection, changes: Changes, wanted: Sequence[_New], batch_id: str | None
+) -> dict[str, Generation]:
+    """By key, or by id where there is none. Raises BeingWritten for what belongs to an unfinished batch of others."""
+    # In order of key, so that two who write the same keys never wait for each other in a circle.
+    connection.execute(insert_ignoring(connection, generations), [row for row, _ in sorted(wanted, key=_by_key)])
+    owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
+    for owner in owners.values():
+        if owner.unfinished is not None and owner.batch_id != batch_id:
+            raise BeingWritten(owner.batch_id)
+    mine = {row["id"] for row, _ in wanted}
+    known = _others(connection, {owner.id for owner in owners.values()} - mine)
+    made: dict[str, Generation] = {}
+    for row, new in wanted:
+        key = row["dedupe"] or row["id"]
+        owner_id = owners[key].id if row["dedupe"] else key
+        if owner_id == row["id"]:
+            changes.record(owner_id, row["batch_id"], None, State.QUEUED, "created")
+            # Not read back: that would take as long as writing it.
+            made[key] = _as_created(row)
+        else:
+            # Its key was there before, in this list or from somebody who came first by a moment.
+            made[key] = known.get(owner_id) or made[key]
+            _compare(new, made[key])
+    return made
+
+
+def _by_key(new: _New) -> str:
+    return str(new[0]["dedupe"] or "")
+
+
+def _flow_of(row: Mapping[str, Any]) -> Flow:
+    return Flow(row["provider"], row["priority"], row["batch_id"] or "", row["pinned"])
+
+
+def _as_created(row: Mapping[str, Any]) -> Generation:
+    return to_generation(SimpleNamespace(**{**_NOTHING_YET, **row}))
+
+
+def _whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str, Generation]:
+    """By key, those that are there and not of an unfinished batch."""
+    owners = _owners(connection, [storable(new.dedupe) for new in wanted if new.dedupe])
+    ids = {owner.id: key for key, owner in owners.items() if owner.unfinished is None}
+    return {ids[generation_id]: one for generation_id, one in _others(connection, ids).items()}
+
+
+def _owners(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
+    return {row.dedupe: row for row in select_in(connection, _KNOWN, keys)}
+
+
+def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generation]:
+    return {row.id: to_generation(row) for row in select_in(connection, _THESE, list(ids))}
+
+
+def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, Any]:
+    ids = sorted({new.parent_id for new in wanted if new.parent_id})
+    return {row.id: row for row in select_in(connection, _PARENTS, ids)}
+
+
+def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | None) -> dict[str, Any]:
+    tier = tier_of(new.request)
+    return {
+        "id": generation_id,
+        "batch_id": batch_id,
+        "parent_id": new.parent_id,
+        "depth": new.depth,
+        "provider": new.provider,
+        "operation": new.request.operation,
+        "action": new.request.action,
+        "prompt": storable(new.request.prompt),
+        "options": dict(new.request.options),
+        "speed": tier.speed,
+        "version": tier.version,
+        "extras": tier.extras,
+        "follow_up": list(new.follow_up),
+        "priority": new.priority,
+        "key": new.key,
+        "dedupe": new.dedupe and storable(new.dedupe),
+        "state": State.QUEUED,
+        "tries": 0,
+        "actions": [],
+        "parent_handle": dict(new.request.parent),
+        "handle": {},
+        "followed_up_at": None if new.follow_up else now,
+        "created_at": now,
+        "updated_at": now,
+    }

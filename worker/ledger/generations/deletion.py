@@ -1,0 +1,144 @@
+"""What a client withdraws: everything about a generation goes but that it was there, what it cost, and its hashes."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+
+from worker.generation import OPEN, Asset, State
+from worker.ledger.changes import Changes, Person, lock_known
+from worker.ledger.database import Part
+from worker.ledger.rows import to_asset
+from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
+from worker.ledger.statements import IDS, NOW, select_in
+
+_g, _t, _c, _a, _e = generations.c, attempts.c, callbacks.c, assets.c, events.c
+_STATES = select(_g.id, _g.state).where(_g.id.in_(IDS))
+# It may still be taken, or its provider may still tell what came of it, whatever the generation itself says.
+_AWAITED = select(_t.generation_id).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED)))
+_ATTEMPTS = select(_t.id).where(_t.generation_id.in_(IDS))
+_CHILDREN = select(_g.id, _g.parent_id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id)
+_LEFT = select(assets).where(_a.generation_id.in_(IDS), _a.key.is_not(None)).order_by(_a.generation_id, _a.index)
+_SHARED = select(_a.id).where(
+    text(STORED), _a.sha256 == bindparam("sha256"), _a.key == bindparam("object_key", type_=CleanText())
+)
+
+_FORGET_ASSETS = (
+    update(assets)
+    .where(_a.generation_id.in_(IDS))
+    .values(
+        state="deleted",
+        url="",
+        **dict.fromkeys(
+            (
+                "content",
+                "reason",
+                "error",
+                "lease",
+                "not_before",
+                "refused_bytes",
+                "refused_why",
+                "accepted_by",
+                "remark",
+            )
+        ),
+    )
+)
+_FORGET_ATTEMPTS = update(attempts).where(_t.generation_id.in_(IDS)).values(error=None, candidates=None)
+_FORGET_CALLBACKS = (
+    update(callbacks)
+    .where(_c.attempt_id.in_(IDS))
+    .values(
+        body=b"",
+        headers={},
+        remote_address=None,
+        error=None,
+        verdict="dismissed",
+        applied_at=func.coalesce(_c.applied_at, NOW),
+        not_before=None,
+    )
+)
+_FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload={})
+_GONE = update(assets).where(_a.id.in_(IDS), _a.state == "deleted").values(key=None)
+
+
+class Deletion(Part):
+    def obstacles_to_delete(self, generation_ids: Sequence[str]) -> dict[str, str]:
+        """Those that cannot be deleted now, and what to do; `delete` leaves them as they are."""
+        with self._database.read() as connection:
+            states = {row.id: State(row.state) for row in select_in(connection, _STATES, generation_ids)}
+            return _obstacles(connection, states)
+
+    def delete(self, generation_ids: Sequence[str], person: Person) -> dict[str, str]:
+        """Forget them; those that cannot be deleted now, and what to do. Raises NotFound and does nothing.
+
+        Prompt, options, links, texts, callbacks and what events told go; state and hash of each result, times, charges
+        and history stay. Objects in the bucket are not touched: `objects` names them.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            lock_known(changes, generation_ids)
+            obstacles = _obstacles(connection, {one: changes.state(one) for one in generation_ids})
+            because = f"deleted by {person.name}{f': {person.why}' if person.why else ''}"
+            gone = [one for one in sorted(set(generation_ids) - obstacles.keys()) if _forget(changes, one, because)]
+            if gone:
+                for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS):
+                    connection.execute(forget, {"ids": gone})
+                own = [row.id for row in select_in(connection, _ATTEMPTS, gone)]
+                connection.execute(_FORGET_CALLBACKS, {"ids": own, "now": now})
+            changes.flush()
+        return obstacles
+
+    def objects_to_delete(self, generation_ids: Sequence[str]) -> list[tuple[Asset, bool]]:
+        """Assets whose object may be in the bucket, and whether another generation needs it too."""
+        with self._database.read() as connection:
+            found = [to_asset(row) for row in select_in(connection, _LEFT, generation_ids)]
+            return [(asset, _is_shared(connection, asset, generation_ids)) for asset in found]
+
+    def record_objects_deleted(self, asset_ids: Sequence[int]) -> None:
+        """The objects of these assets of deleted generations are not in the bucket any more."""
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_GONE, {"ids": list(asset_ids)})
+
+    def children(self, generation_ids: Sequence[str]) -> list[str]:
+        """Follow-ups of these that are not deleted, and not among them."""
+        with self._database.read() as connection:
+            rows = select_in(connection, _CHILDREN, generation_ids)
+        return [row.id for row in rows if row.id not in set(generation_ids)]
+
+
+def _forget(changes: Changes, generation_id: str, because: str) -> bool:
+    """False when it is deleted already."""
+    return changes.move(
+        generation_id,
+        State.DELETED,
+        because,
+        prompt="",
+        options={},
+        actions=[],
+        handle={},
+        parent_handle={},
+        message=None,
+        follow_up_error=None,
+    )
+
+
+def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str, str]:
+    awaited = {row.generation_id for row in select_in(connection, _AWAITED, sorted(states))}
+    found = {}
+    for generation_id, state in states.items():
+        if state is State.QUEUED:
+            found[generation_id] = f"it is queued: take it back first with `darkroom cancel {generation_id}`"
+        elif state is State.UNCONFIRMED:
+            found[generation_id] = "it may have been taken: say first with `darkroom resolve` what became of it"
+        elif state in OPEN:
+            found[generation_id] = f"it is {state}, under way: say it again when it is done (`darkroom watch`)"
+        elif generation_id in awaited and state is not State.DELETED:
+            found[generation_id] = "its provider may still deliver it, and is being asked for it: say it again tomorrow"
+    return found
+
+
+def _is_shared(connection: Connection, asset: Asset, generation_ids: Sequence[str]) -> bool:
+    same = {"sha256": asset.sha256, "object_key": asset.key}
+    others = select(_a.generation_id).where(_a.id.in_(_SHARED))
+    return any(row.generation_id not in generation_ids for row in connection.execute(others, same))

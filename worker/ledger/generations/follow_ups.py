@@ -1,0 +1,109 @@
+"""Follow-ups: created from an archived parent in the transaction that marks the parent as followed up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, text, update
+
+from worker.generation import Generation
+from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.generations.creation import NewGeneration, insert_generations
+from worker.ledger.rows import to_generation
+from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
+from worker.ledger.statements import LIMIT, NOW
+
+#: after so many tries a parent whose follow-ups cannot be created is set aside for a person
+MAX_TRIES = 5
+_FIRST_WAIT = timedelta(seconds=10)
+#: between two tries
+LONGEST_WAIT = _FIRST_WAIT * 2 ** (MAX_TRIES - 1)
+
+_g = generations.c
+DUE = select(generations).where(
+    text(FOLLOW_UP_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
+)
+_NEXT = DUE.order_by(_g.batch_id).limit(LIMIT)
+_REFUSED = (
+    select(_g.id, _g.follow_up, _g.follow_up_error, _g.followed_up_at)
+    .where(text(FOLLOW_UP_REFUSED))
+    .order_by(_g.id.desc())
+    .limit(LIMIT)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFollowUp:
+    """Follow-ups of an archived generation that could not be created, however often it was tried."""
+
+    generation_id: str
+    follow_up: tuple[str, ...]
+    error: str
+    at: datetime
+
+
+class FollowUps(Part):
+    def due_follow_ups(self, limit: int) -> list[Generation]:
+        """Archived generations whose follow-ups were not created yet."""
+        with self._database.read() as connection:
+            rows = connection.execute(_NEXT, {"limit": limit, "now": self._database.clock()})
+            return [to_generation(row) for row in rows]
+
+    def create_follow_ups(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
+        """Create them and mark the parent; 0 when somebody else has done it. `refused`: why others are missing."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            marked = connection.execute(
+                update(generations)
+                .where(_g.id == parent.id, _g.followed_up_at.is_(None))
+                .values(followed_up_at=now, follow_up_error=None)
+            )
+            if marked.rowcount != 1:
+                return 0
+            if children:
+                insert_generations(connection, changes, children, None)
+            for reason in refused:
+                changes.event("follow_up.refused", generation_id=parent.id, batch_id=parent.batch_id, reason=reason)
+            changes.look_at_batch(parent.batch_id)
+            changes.flush()
+        return len(children)
+
+    def record_follow_up_failure(self, parent: Generation, error: str) -> bool:
+        """Note why they could not be created; True when that was the last try, and the parent is set aside."""
+        now = self._database.clock()
+        with self._database.write() as connection:
+            changes = Changes(connection, now)
+            mine = update(generations).where(_g.id == parent.id, text(FOLLOW_UP_DUE))
+            tried = mine.values(follow_up_tries=_g.follow_up_tries + 1, follow_up_error=error)
+            tries = connection.execute(tried.returning(_g.follow_up_tries)).scalar()
+            if tries is None:
+                return False
+            if tries < MAX_TRIES:
+                connection.execute(mine.values(follow_up_not_before=now + _FIRST_WAIT * 2**tries))
+                return False
+            connection.execute(mine.values(followed_up_at=now))
+            changes.event("follow_up.refused", generation_id=parent.id, batch_id=parent.batch_id, reason=error)
+            changes.look_at_batch(parent.batch_id)
+            changes.flush()
+        return True
+
+    def refused_follow_ups(self, limit: int) -> list[RefusedFollowUp]:
+        """Those that were set aside, the newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(_REFUSED, {"limit": limit}).all()
+        return [RefusedFollowUp(row.id, tuple(row.follow_up), row.follow_up_error, row.followed_up_at) for row in rows]
+
+    def retry_follow_ups(self, generation_id: str) -> bool:
+        """Try once more to create them, from the first try; False when they were not set aside."""
+        fresh = {"follow_up_tries": 0, "follow_up_error": None, "follow_up_not_before": None}
+        with self._database.write() as connection:
+            changes = Changes(connection, self._database.clock())
+            changes.lock([generation_id])
+            mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
+            if connection.execute(mine.values(followed_up_at=None, **fresh)).rowcount != 1:
+                return False
+            changes.reopen_batch_of(generation_id)
+            changes.flush()
+        return True

@@ -1,0 +1,252 @@
+"""Tasks that a provider has and the ledger has not: written down as generations that were submitted elsewhere."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text, union, update
+
+from worker.generation import Generation, GenerationRequest, State
+from worker.ledger.budget import book_sent
+from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.generations.creation import NewGeneration, insert_generations
+from worker.ledger.rows import to_generation
+from worker.ledger.schema import IN_FLIGHT, POLLED, CleanText, Json, attempts, generations
+from worker.ledger.statements import IDS, select_in
+from worker.pricing import Prices
+from worker.secrets import DEFAULT_ACCOUNT
+
+#: between the clocks of a provider and of a worker, and between a POST and the task that it makes
+EARLIER, LATER = timedelta(minutes=5), timedelta(minutes=15)
+
+_a, _g = attempts.c, generations.c
+_PROVIDER = bindparam("provider", type_=CleanText())
+_ACCOUNT = bindparam("account", type_=CleanText())
+_BY_TASK = select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS))
+_BY_ID = select(_a.id, _a.task_id, _a.generation_id, _a.provider).where(_a.id.in_(IDS))
+# The condition on the state stands alone, because both tables have such a column.
+_UNDER_WAY = select(_g.id).where(text(f"({IN_FLIGHT})"), _g.provider == _PROVIDER)
+_OF_ACCOUNT = select(_a.id, _a.generation_id, _a.state, _a.sent_at, _a.candidates).where(
+    _a.provider == _PROVIDER, _a.account == _ACCOUNT, _a.task_id.is_(None)
+)
+# Also those that are only looked for any more: another attempt has brought their generation on.
+_WITHOUT_TASK = union(
+    _OF_ACCOUNT.where(_a.generation_id.in_(_UNDER_WAY), _a.state.in_(("sending", "uncertain"))),
+    _OF_ACCOUNT.where(text(POLLED)),
+)
+_GENERATIONS = select(generations).where(_g.id.in_(IDS))
+_UNSETTLED = (
+    select(_a.id)
+    .where(_a.id == bindparam("attempt", type_=CleanText()), _a.task_id.is_(None))
+    # What somebody else has locked is being settled.
+    .with_for_update(skip_locked=True)
+)
+_NOTE = update(attempts).where(_a.id.in_(_UNSETTLED)).values(candidates=bindparam("found", type_=Json()))
+
+
+class Place(StrEnum):
+    #: nobody here has made it, or nobody remembers
+    NEW = "new"
+    #: the ledger has it under this task_id
+    KNOWN = "known"
+    #: it carries the mark of a submission of the ledger whose task_id is not known yet
+    MARKED = "marked"
+    #: it says nothing of whose it is, and may be a submission whose reply is missing
+    DOUBTFUL = "doubtful"
+    #: it cannot be written down
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A task at a provider. `attempt_id`: of the submission whose mark it carries; `marked`: it carries any at all."""
+
+    task_id: str
+    request: GenerationRequest
+    created_at: datetime | None
+    attempt_id: str | None
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a task belongs. Without `attempt_id` its outcome has no place in the ledger (yet). `error`: if REFUSED."""
+
+    place: Place
+    generation_id: str | None = None
+    attempt_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutTask:
+    """A submission whose task_id is not known; `is_sending`: its reply may still come.
+
+    `candidates`: the task_ids of which a person may find that one is its own.
+    """
+
+    attempt_id: str
+    generation: Generation
+    sent_at: datetime
+    is_sending: bool
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of these task_ids and marks, and its attempts that have no task_id yet."""
+
+    task_ids: frozenset[str]
+    attempt_ids: frozenset[str]
+    without_task: tuple[WithoutTask, ...]
+
+
+class TaskImport(Part):
+    def known_tasks(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
+        """What is known of these tasks and marks, and which submissions to this account have no task yet."""
+        with self._database.read() as connection:
+            rows = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
+            owners = select_in(connection, _GENERATIONS, sorted({row.generation_id for row in rows}))
+            generation_of = {row.id: to_generation(row) for row in owners}
+            return Known(
+                frozenset(row.task_id for row in select_in(connection, _BY_TASK, task_ids, provider=provider)),
+                frozenset(row.id for row in select_in(connection, _BY_ID, attempt_ids)),
+                tuple(
+                    WithoutTask(
+                        row.id,
+                        generation_of[row.generation_id],
+                        row.sent_at,
+                        row.state == "sending",
+                        tuple(row.candidates or ()),
+                    )
+                    for row in rows
+                ),
+            )
+
+    def note_candidates(self, candidates: Mapping[str, Sequence[str]]) -> None:
+        """Keep, by attempt, the task_ids of which a person may find that one is its own."""
+        rows = [{"attempt": attempt_id, "found": list(found) or None} for attempt_id, found in candidates.items()]
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_NOTE, rows)
+
+    def match_tasks(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:
+        """What `import_tasks` would do; changes nothing. `account`: of the provider, whose list had them."""
+        with self._database.read() as connection:
+            return _place(connection, provider, account, orphans)
+
+    def import_tasks(
+        self,
+        provider: str,
+        orphans: Sequence[Orphan],
+        account: str = DEFAULT_ACCOUNT,
+        waiting: Mapping[str, str] | None = None,
+        prices: Prices | None = None,
+    ) -> list[Placed]:
+        """Write down those that are NEW, as submitted, with an attempt that the provider took; harmless when repeated.
+
+        `waiting`: task_id → the generation in the line that this task is: it is not submitted any more. `prices`: of
+        those that are NEW, which this ledger has paid for; without, they count in no budget. Nothing is sent. Their
+        outcomes are applied afterwards.
+        """
+        owners = waiting or {}
+        with self._database.write() as connection:
+            placed = _place(connection, provider, account, orphans)
+            chosen = [(index, orphans[index]) for index, one in enumerate(placed) if one.place is Place.NEW]
+            changes = Changes(connection, self._database.clock())
+            known = changes.lock(owners[orphan.task_id] for _, orphan in chosen if orphan.task_id in owners)
+            for index, orphan in chosen[:]:
+                owner = owners.get(orphan.task_id)
+                if owner in known and changes.state(str(owner)) is State.QUEUED:
+                    attempt_id = _submitted(changes, str(owner), (provider, account), orphan)
+                    placed[index] = Placed(Place.NEW, owner, attempt_id)
+                    chosen.remove((index, orphan))
+            wanted = [
+                NewGeneration(provider, orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
+                for _, orphan in chosen
+            ]
+            made = insert_generations(connection, changes, wanted, None)
+            for (index, orphan), generation in zip(chosen, made, strict=True):
+                if generation.state is not State.QUEUED:
+                    # Somebody else has rescued it meanwhile.
+                    placed[index] = Placed(Place.KNOWN, generation.id)
+                    continue
+                attempt_id = _submitted(changes, generation.id, (provider, account), orphan)
+                placed[index] = Placed(Place.NEW, generation.id, attempt_id)
+            if prices is not None:
+                ours = [one.generation_id for one in placed if one.place is Place.NEW and one.generation_id]
+                book_sent(changes, prices, ours)
+            changes.flush()
+        return placed
+
+
+def _place(connection: Connection, provider: str, account: str, orphans: Sequence[Orphan]) -> list[Placed]:
+    task_ids = [orphan.task_id for orphan in orphans]
+    known = select_in(connection, _BY_TASK, task_ids, provider=provider)
+    owners = {row.task_id: row.generation_id for row in known}
+    named = {
+        row.id: row for row in select_in(connection, _BY_ID, [one.attempt_id for one in orphans if one.attempt_id])
+    }
+    unclear = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
+    seen: set[str] = set()
+    placed = []
+    for orphan in orphans:
+        mine = named.get(orphan.attempt_id or "")
+        if orphan.task_id in owners or orphan.task_id in seen:
+            placed.append(Placed(Place.KNOWN, owners.get(orphan.task_id)))
+        elif mine is not None and mine.provider == provider and mine.task_id is None:
+            placed.append(Placed(Place.MARKED, mine.generation_id, mine.id))
+        elif mine is None and not orphan.marked and (whose := _perhaps(orphan, unclear)) is not None:
+            placed.append(Placed(Place.DOUBTFUL, whose))
+        else:
+            placed.append(Placed(Place.NEW))
+        seen.add(orphan.task_id)
+    return placed
+
+
+def _perhaps(orphan: Orphan, unclear: Sequence[Any]) -> str | None:
+    """The submission without a task_id whose task this may be, by its time."""
+    made = orphan.created_at
+    near = (row for row in unclear if made is None or row.sent_at - EARLIER <= made <= row.sent_at + LATER)
+    return next((row.generation_id for row in near), None)
+
+
+def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orphan: Orphan) -> str:
+    provider, account = whose
+    sent_at = orphan.created_at or changes.at
+    # With the id that its callbacks name, they find it; unless a second task carries the same.
+    taken = changes.connection.execute(select(_a.id).where(_a.id == orphan.attempt_id)).first()
+    attempt_id = secrets.token_hex(16) if orphan.attempt_id is None or taken else orphan.attempt_id
+    number = changes.connection.execute(select(_g.tries).where(_g.id == generation_id)).scalar_one() + 1
+    changes.connection.execute(
+        attempts.insert().values(
+            id=attempt_id,
+            generation_id=generation_id,
+            provider=provider,
+            account=account,
+            number=number,
+            state="accepted",
+            task_id=orphan.task_id,
+            sent_at=sent_at,
+            lease_until=sent_at,
+            poll_at=changes.at,
+        )
+    )
+    changes.move(generation_id, State.SUBMITTING, "rescued: its provider has it already", tries=number)
+    changes.move(
+        generation_id,
+        State.SUBMITTED,
+        f"rescued as {orphan.task_id}",
+        task_id=orphan.task_id,
+        account=account,
+        submitted_at=sent_at,
+        # If it waited for money: it does not any more.
+        held=None,
+        reason=None,
+        message=None,
+    )
+    changes.event("generation.rescued", generation_id=generation_id, provider=provider, task_id=orphan.task_id)
+    return attempt_id

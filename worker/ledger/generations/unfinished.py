@@ -1,0 +1,144 @@
+"""Batches that are being written down, a few generations at a time: nobody sees them before the last of these is there.
+
+None of their flows is in the line, so nothing of them is dispatched; lists leave them out. What a command that died has
+left is completed by the same command, and removed otherwise.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, literal, select, text, update
+
+from worker.errors import LedgerUnavailable
+from worker.ledger.database import Database, in_bites
+from worker.ledger.dispatch import SLACK
+from worker.ledger.schema import UNFINISHED, CleanText, UtcDateTime, batches, generations, transitions
+from worker.ledger.statements import IDS, LIMIT, NOW, insert_ignoring
+
+#: who has written nothing for so long does not keep others from the same keys; if it lives, it begins once more
+STALLED = timedelta(seconds=5)
+#: after so long the sweep removes it, so many generations in one pass
+ABANDONED = timedelta(minutes=15)
+_IN_ONE_PASS = 1000
+
+_b, _g = batches.c, generations.c
+_ID = bindparam("batch", type_=CleanText())
+_REQUEST = bindparam("request", type_=CleanText())
+_ALL = select(_b.id).where(text(UNFINISHED))
+_OF_REQUEST = _ALL.where(_b.unfinished == _REQUEST)
+_MINE = update(batches).where(_b.id == _ID, _b.unfinished == _REQUEST)
+_GO_ON = _MINE.values(unfinished_at=NOW)
+_FINISH = _MINE.values(unfinished=None, unfinished_at=None, name=bindparam("called"))
+# A time in the future was written under a wrong clock.
+_STALLED = _ALL.where(
+    (_b.unfinished_at <= bindparam("before", type_=UtcDateTime()))
+    | (_b.unfinished_at > bindparam("soon", type_=UtcDateTime()))
+).limit(1)
+# From then on it is nobody's request, so who has begun it cannot finish what is being removed.
+_DISOWN = update(batches).where(_b.id == _ID, text(UNFINISHED)).values(unfinished=bindparam("nobody"))
+_SOME = select(_g.id).where(_g.batch_id == _ID).order_by(_g.id).limit(LIMIT)
+_HAS_ANY = select(literal(1)).where(_g.batch_id == _ID).limit(1)
+_FORGET_HISTORY = delete(transitions).where(transitions.c.generation_id.in_(IDS))
+_FORGET = delete(generations).where(_g.id.in_(IDS))
+_REMOVE = delete(batches).where(_b.id == _ID)
+
+
+class BeingWritten(LedgerUnavailable):
+    """A key belongs to a batch that somebody else is writing down."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__("another submission with some of the same keys is being written at this moment; try again")
+        self.batch_id = batch_id
+
+
+class BatchGone(LedgerUnavailable):
+    """Somebody else has completed or removed the batch meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("the batch was completed or removed by somebody else while it was written; try again")
+
+
+def batch_of(connection: Connection, request: str) -> str | None:
+    """The batch that was begun for this request."""
+    found: str | None = connection.execute(_OF_REQUEST, {"request": request}).scalar()
+    return found
+
+
+def begin(connection: Connection, batch_id: str, name: str, request: str, now: datetime) -> None:
+    row = {"id": batch_id, "name": name, "created_at": now, "unfinished": request, "unfinished_at": now}
+    connection.execute(insert_ignoring(connection, batches), [row])
+
+
+def go_on(connection: Connection, batch_id: str, request: str, now: datetime) -> None:
+    """Keep it for this transaction. Raises BatchGone."""
+    if connection.execute(_GO_ON, {"batch": batch_id, "request": request, "now": now}).rowcount != 1:
+        raise BatchGone
+
+
+def finish(connection: Connection, batch_id: str, request: str, name: str) -> None:
+    """From the end of this transaction on all see it, unless it is empty. Raises BatchGone."""
+    if connection.execute(_FINISH, {"batch": batch_id, "request": request, "called": name}).rowcount != 1:
+        raise BatchGone
+    drop_if_empty(connection, batch_id)
+
+
+def drop_if_empty(connection: Connection, batch_id: str) -> None:
+    """All were there before, which only their insert can tell: it waits for others who write the same keys."""
+    if connection.execute(_HAS_ANY, {"batch": batch_id}).first() is None:
+        connection.execute(_REMOVE, {"batch": batch_id})
+
+
+def digest_of(wanted: Sequence[Any]) -> str:
+    """What tells this request from any other; one whose generations have no keys is never repeated."""
+    digest = hashlib.sha256()
+    for new in wanted:
+        digest.update(repr(new).encode("utf-8", "replace"))
+    return digest.hexdigest() if all(new.dedupe for new in wanted) else secrets.token_hex(16)
+
+
+def remove(database: Database, batch_id: str) -> None:
+    """Take it away; one that is finished stays."""
+    while not _remove_some(database, batch_id):
+        pass
+
+
+def remove_stalled(database: Database, batch_id: str) -> bool:
+    """Take it away if nobody goes on with it; False if somebody does."""
+    with database.read() as connection:
+        mine = {"batch": batch_id, **_longer_ago(database, STALLED)}
+        is_stalled = connection.execute(_STALLED.where(_b.id == _ID), mine).first() is not None
+    if is_stalled:
+        remove(database, batch_id)
+    return is_stalled
+
+
+def remove_some_abandoned(database: Database) -> None:
+    """A part of one that nobody has gone on with for long; nothing if there is none."""
+    with database.read() as connection:
+        batch_id = connection.execute(_STALLED, _longer_ago(database, ABANDONED)).scalar()
+    if batch_id is not None:
+        _remove_some(database, batch_id)
+
+
+def _longer_ago(database: Database, age: timedelta) -> dict[str, datetime]:
+    now = database.clock()
+    return {"before": now - age, "soon": now + SLACK}
+
+
+def _remove_some(database: Database, batch_id: str) -> bool:
+    """True when it is gone, or was finished before."""
+    with database.write() as connection:
+        if connection.execute(_DISOWN, {"batch": batch_id, "nobody": f"removed {batch_id}"}).rowcount != 1:
+            return True
+        ids = connection.execute(_SOME, {"batch": batch_id, "limit": _IN_ONE_PASS}).scalars().all()
+        if not ids:
+            connection.execute(_REMOVE, {"batch": batch_id})
+            return True
+    for bite, _ in in_bites(database, ids):
+        with database.write() as connection:
+            connection.execute(_FORGET_HISTORY, {"ids": bite})
+            connection.execute(_FORGET, {"ids": bite})
+    return False

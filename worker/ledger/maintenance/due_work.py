@@ -1,0 +1,106 @@
+"""Which kinds of work are due: forgotten, or waiting for their time."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, select, text
+
+from worker.ledger.database import Database, Part
+from worker.ledger.events import DUE as NOTIFY_DUE
+from worker.ledger.generations import DUE as FOLLOW_UPS_DUE
+from worker.ledger.maintenance.future_times import pull_back
+from worker.ledger.schema import (
+    AWAKE,
+    DISPATCHED,
+    FLOW,
+    HELD,
+    POLLED,
+    UNAPPLIED,
+    UNDESCRIBED,
+    UNSTORED,
+    WAITING,
+    assets,
+    attempts,
+    batches,
+    callbacks,
+    flows,
+    generations,
+)
+from worker.ledger.statements import NOW
+from worker.steps import Step
+
+#: how often what a wrong clock has written is looked for
+_PUT_RIGHT_EVERY = timedelta(minutes=1)
+
+_g, _a, _b, _c, _t, _f = generations.c, assets.c, batches.c, callbacks.c, attempts.c, flows.c
+# Of flows in the line: nothing waits yet of a batch that is still being written down.
+_IN_LINE = (
+    select(_f.flow)
+    .where(
+        text(AWAKE),
+        select(_g.id)
+        .where(
+            _g.provider == _f.provider,
+            _g.pinned == _f.pinned,
+            _g.priority == _f.priority,
+            text(f"{FLOW} = flows.flow"),
+            text(WAITING),
+            _g.not_before.is_(None) | (_g.not_before <= NOW),
+        )
+        .correlate(flows)
+        .exists(),
+    )
+    .order_by(_f.provider, _f.pinned, _f.priority.desc(), _f.turn, _f.flow)
+)
+#: step → a row of it that is due now
+_DUE: dict[Step, list[Select[Any]]] = {
+    step: [query.limit(1) for query in queries]
+    for step, queries in {
+        Step.INGEST: [select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))],
+        # What is held by a budget, too: a new day or a higher cap makes room without a word.
+        Step.DISPATCH: [
+            _IN_LINE,
+            select(_g.id).where(text(HELD)),
+        ],
+        Step.SUBMIT: [select(_g.id).where(text(DISPATCHED))],
+        Step.ARCHIVE: [
+            select(_a.id).where(text(UNSTORED), is_due) for is_due in (_a.not_before.is_(None), _a.not_before <= NOW)
+        ],
+        Step.FOLLOW_UP: [FOLLOW_UPS_DUE.with_only_columns(_g.id)],
+        Step.POLL: [select(_t.id).where(text(POLLED), _t.poll_at <= NOW)],
+        Step.NOTIFY: [NOTIFY_DUE],
+        Step.MANIFEST: [
+            select(_b.id).where(text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW))
+        ],
+    }.items()
+}
+
+
+class DueWork(Part):
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._put_right_at: datetime | None = None
+
+    def due(self, poll_after: timedelta = timedelta(days=1)) -> list[Step]:
+        """The steps of which something is due now; a few index look-ups.
+
+        Each minute, and when the clock was set back, what is further ahead than it can mean is pulled back before.
+        `poll_after`: as in `Submissions.claim_polls`.
+        """
+        at = self._database.clock()
+        if self._put_right_at is None or not timedelta() <= at - self._put_right_at < _PUT_RIGHT_EVERY:
+            pull_back(self._database, at, poll_after)
+            self._put_right_at = at
+        now = {"now": at}
+        with self._database.read() as connection:
+            return [
+                step
+                for step, queries in _DUE.items()
+                if any(connection.execute(query, now).first() for query in queries)
+            ]
+
+    def is_due(self, step: Step) -> bool:
+        """Whether this step is worth a bell."""
+        now = {"now": self._database.clock()}
+        with self._database.read() as connection:
+            return any(connection.execute(query, now).first() for query in _DUE[step])

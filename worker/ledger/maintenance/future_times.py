@@ -1,0 +1,104 @@
+"""Times that are further ahead than they can mean: a clock that was wrong has written them, and work would wait for it.
+
+A SQLite file has the clock of its machine, which people set, and which may be wrong until it is put right. What was
+written before is then pulled back to the latest time that it can mean; what a worker holds stays held for one lease.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, Select, Update, bindparam, func, literal, select, text, tuple_, update
+
+from worker.generation import Trouble
+from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
+from worker.ledger.database import Database
+from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
+from worker.ledger.events import LONGEST_PAUSE as LONGEST_REST
+from worker.ledger.events import WAITS
+from worker.ledger.generations import LONGEST_WAIT as LONGEST_FOLLOW_UP_WAIT
+from worker.ledger.schema import (
+    FOLLOW_UP_DUE,
+    IN_FLIGHT,
+    POLLED,
+    SENDING,
+    SUBSCRIBED,
+    UNAPPLIED,
+    UNDELIVERED,
+    UNDESCRIBED,
+    UNSTORED,
+    WAITING,
+    UtcDateTime,
+    assets,
+    attempts,
+    batches,
+    callbacks,
+    deliveries,
+    generations,
+    subscribers,
+)
+from worker.ledger.submission import LONGEST as LONGEST_SILENCE
+from worker.ledger.submission import LOOKS
+
+#: nobody takes work for longer than this at once
+LONGEST_LEASE = timedelta(minutes=2)
+
+_LATEST = bindparam("latest", type_=UtcDateTime())
+_g, _a = generations.c, assets.c
+_written_ahead = _g.updated_at > bindparam("soon", type_=UtcDateTime())
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """`longest`: how far ahead such a time may be. `search`: for one that is further; `pull`: all of them back."""
+
+    longest: timedelta
+    search: Select[Any]
+    pull: Update
+
+    def times(self, now: datetime) -> Mapping[str, datetime]:
+        return {"latest": now + self.longest, "soon": now + SLACK}
+
+
+def _kind(longest: timedelta, column: Column[Any], *conditions: Any) -> _Kind:
+    further = (*conditions, column > _LATEST)
+    keys = column.table.primary_key.columns
+    # What somebody has locked is being written anew.
+    free = select(*keys).where(*further).with_for_update(skip_locked=True)
+    pull = update(column.table).where(tuple_(*keys).in_(free)).values({column: _LATEST})
+    return _Kind(longest, select(literal(1)).where(*further).limit(1), pull)
+
+
+_waits_briefly = func.coalesce(_a.reason, "") != Trouble.WORKER_DIED
+
+# The conditions are those of the indexes: each search looks at what waits, and at nothing that is done.
+_KINDS = (
+    _kind(LONGEST_PAUSE, _g.not_before, text(WAITING)),
+    _kind(LONGEST_BACKOFF, _g.not_before, text(WAITING), _written_ahead),
+    _kind(SLACK, _g.dispatched_at, text(f"({IN_FLIGHT})")),
+    _kind(LONGEST_FOLLOW_UP_WAIT, _g.follow_up_not_before, text(FOLLOW_UP_DUE)),
+    _kind(LONGEST_LEASE, attempts.c.lease_until, text(SENDING)),
+    _kind(LONGEST_LEASE, callbacks.c.not_before, text(UNAPPLIED)),
+    _kind(LONGEST_LEASE, _a.not_before, text(UNSTORED), _a.lease.is_not(None)),
+    _kind(LONGEST_RETRY_WAIT, _a.not_before, text(UNSTORED)),
+    _kind(LATER_WAIT, _a.not_before, text(UNSTORED), _a.tries < PATIENT_TRIES, _waits_briefly),
+    _kind(LONGEST_LEASE, batches.c.manifest_not_before, text(UNDESCRIBED)),
+    _kind(LONGEST_LEASE, subscribers.c.lease_until, text(SUBSCRIBED)),
+    _kind(LONGEST_REST, subscribers.c.not_before, text(SUBSCRIBED)),
+    _kind(SLACK, deliveries.c.not_before, text(UNDELIVERED), deliveries.c.tries == 0),
+    _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
+    _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == "failed"),
+)
+_SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != "failed")
+
+
+def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:
+    """How many rows there were. `poll_after`: what the settings say, which may be longer than is ever learned."""
+    kinds = (*_KINDS, replace(_SILENT, longest=max(LONGEST_SILENCE, poll_after)))
+    with database.read() as connection:
+        found = [kind for kind in kinds if connection.execute(kind.search, kind.times(now)).first()]
+    if not found:
+        return 0
+    with database.write() as connection:
+        return sum(connection.execute(kind.pull, kind.times(now)).rowcount for kind in found)

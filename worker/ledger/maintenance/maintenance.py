@@ -1,0 +1,10 @@
+"""The façade for what concerns the ledger as a whole."""
+
+from worker.ledger.generations import Counting
+from worker.ledger.maintenance.due_work import DueWork
+from worker.ledger.maintenance.heartbeats import Heartbeats
+from worker.ledger.maintenance.pruning import Pruning
+
+
+class Maintenance(DueWork, Heartbeats, Counting, Pruning):
+    """What the clock does time and again: look for due work, note who is alive, fold counts, prune."""

@@ -1,0 +1,157 @@
+"""What is kept no longer: deleted a few rows at a time, so that no other writer waits for it.
+
+The newest callback and the newest event always stay: SQLite would give their numbers out again, and subscribers, who
+have come further than that, would never be told of the events that got them.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
+
+from worker.ledger.database import Part
+from worker.ledger.schema import (
+    DONE_WITH,
+    LINKED,
+    SUBSCRIBED,
+    CleanText,
+    UtcDateTime,
+    assets,
+    callbacks,
+    deliveries,
+    events,
+    heartbeats,
+    prunes,
+    subscribers,
+)
+from worker.ledger.statements import IDS, LIMIT, insert_ignoring
+
+#: rows that one transaction deletes at the most (of events: with their deliveries)
+BITE = 500
+
+_c, _a, _e, _d, _s, _h, _p = callbacks.c, assets.c, events.c, deliveries.c, subscribers.c, heartbeats.c, prunes.c
+_BEFORE = bindparam("before", type_=UtcDateTime())
+_NEWEST_CALLBACK = select(func.max(_c.id)).scalar_subquery()
+_CALLBACKS = (text(DONE_WITH), _c.applied_at < _BEFORE, _c.id < _NEWEST_CALLBACK)
+_LINKS = (text(LINKED), _a.deadline < _BEFORE)
+_HEARTBEATS = (_h.seen_at < _BEFORE,)
+_OLD_CALLBACKS = select(_c.id).where(*_CALLBACKS).order_by(_c.applied_at).limit(LIMIT).with_for_update(skip_locked=True)
+_OLD_LINKS = select(_a.id).where(*_LINKS).order_by(_a.deadline).limit(LIMIT).with_for_update(skip_locked=True)
+_NEWEST_EVENT = select(func.max(_e.id))
+#: up to here all who are subscribed have their deliveries
+_LINED_UP = select(func.min(_s.cursor)).where(text(SUBSCRIBED))
+# Their ids are in the order of their times, as good as.
+_EVENTS = select(_e.id, _e.at).where(_e.id > bindparam("after"), _e.id < bindparam("end")).order_by(_e.id).limit(LIMIT)
+_LEFT_LONG_AGO = _s.left_at.is_not(None) & (_s.left_at < _BEFORE)
+_DELIVERIES = (
+    select(
+        _d.event_id,
+        # What waits for somebody who left long ago is waited for no more; what was given up, until it is dismissed.
+        or_(_d.state == "dead", (_d.state == "waiting") & ~_LEFT_LONG_AGO, _d.delivered_at >= _BEFORE).label("is_owed"),
+    )
+    .join_from(deliveries, subscribers, _s.name == _d.subscriber)
+    .where(_d.event_id.in_(IDS))
+    .order_by(_d.event_id, _d.subscriber)
+    # A person may have one delivered again.
+    .with_for_update(of=deliveries)
+)
+_DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
+_DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
+_DROP_DELIVERIES = delete(deliveries).where(_d.event_id.in_(IDS))
+_DROP_EVENTS = delete(events).where(_e.id.in_(IDS))
+_KIND = bindparam("of", type_=CleanText())
+_NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(before=_BEFORE)
+
+
+@dataclass(frozen=True, slots=True)
+class Bite:
+    """What one transaction deleted: rows per table (of `assets`: their links). `after`: where the next one begins."""
+
+    gone: Mapping[str, int]
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _OldEvents:
+    ids: list[int]
+    deliveries: int
+    after: int | None
+
+
+class Pruning(Part):
+    """Each verb deletes at most `BITE` rows that are older than `before`."""
+
+    def prune_callbacks(self, before: datetime) -> Bite:
+        """Callbacks that were applied or dismissed by then."""
+        with self._database.write() as connection:
+            ids = connection.execute(_OLD_CALLBACKS, {"before": before, "limit": BITE}).scalars().all()
+            if ids:
+                connection.execute(_DROP_CALLBACKS, {"ids": ids})
+                _note(connection, "callbacks", before)
+        return _bite("callbacks", ids)
+
+    def prune_links(self, before: datetime) -> Bite:
+        """Links of stored assets that were dead by then."""
+        with self._database.write() as connection:
+            ids = connection.execute(_OLD_LINKS, {"before": before, "limit": BITE}).scalars().all()
+            if ids:
+                connection.execute(_DROP_LINKS, {"ids": ids})
+        return _bite("assets", ids)
+
+    def prune_events(self, before: datetime, after: int = 0) -> Bite:
+        """Events of that time, with their deliveries, of which nobody is still to be told; from `after` on."""
+        with self._database.write() as connection:
+            old = _old_events(connection, before, after)
+            if old.ids:
+                connection.execute(_DROP_DELIVERIES, {"ids": old.ids})
+                connection.execute(_DROP_EVENTS, {"ids": old.ids})
+                _note(connection, "events", before)
+        return Bite({"events": len(old.ids), "deliveries": old.deliveries}, old.after)
+
+    def prune_heartbeats(self, before: datetime) -> Bite:
+        """Workers that were last heard of by then."""
+        with self._database.write() as connection:
+            gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
+        return Bite({"heartbeats": gone}, None)
+
+    def count_prunable(self, before: datetime) -> dict[str, int]:
+        """How many rows of each table would go (of `assets`: their links)."""
+        found: Counter[str] = Counter()
+        with self._database.read() as connection:
+            for table, is_old in ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS)):
+                count = select(func.count()).select_from(table).where(*is_old)
+                found[table.name] = connection.execute(count, {"before": before}).scalar_one()
+            after: int | None = 0
+            while after is not None:
+                old = _old_events(connection, before, after)
+                found["events"] += len(old.ids)
+                found["deliveries"] += old.deliveries
+                after = old.after
+        return found
+
+
+def _bite(table: str, ids: Sequence[int]) -> Bite:
+    return Bite({table: len(ids)}, 0 if len(ids) == BITE else None)
+
+
+def _old_events(connection: Connection, before: datetime, after: int) -> _OldEvents:
+    newest = connection.execute(_NEWEST_EVENT).scalar() or 0
+    lined_up = connection.execute(_LINED_UP).scalar()
+    end = newest if lined_up is None else min(newest, lined_up + 1)
+    rows = connection.execute(_EVENTS, {"after": after, "end": end, "limit": BITE}).all()
+    old = [row.id for row in rows if row.at < before]
+    found: Sequence[Any] = connection.execute(_DELIVERIES, {"ids": old, "before": before}).all() if old else []
+    owed = {row.event_id for row in found if row.is_owed}
+    return _OldEvents(
+        [one for one in old if one not in owed],
+        sum(row.event_id not in owed for row in found),
+        rows[-1].id if old and len(rows) == BITE else None,
+    )
+
+
+def _note(connection: Connection, kind: str, before: datetime) -> None:
+    if connection.execute(_NOTE, {"of": kind, "before": before}).rowcount == 0:
+        connection.execute(insert_ignoring(connection, prunes), [{"kind": kind, "before": before}])

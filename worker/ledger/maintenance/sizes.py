@@ -1,0 +1,64 @@
+"""How large the ledger is."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select, text
+
+from worker.ledger.database import Database
+from worker.ledger.schema import metadata
+
+_SQLITE_BYTES = text(
+    "SELECT about.tbl_name, sum(pages.pgsize) FROM dbstat('main', 1) AS pages "
+    "JOIN sqlite_master AS about ON about.name = pages.name GROUP BY about.tbl_name"
+)
+_POSTGRESQL_BYTES = text(
+    "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
+    "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """`bytes`: with its indexes; None where SQLite was built without the means to tell."""
+
+    name: str
+    rows: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSize:
+    """`bytes`: of the whole database; `free`: of these, what SQLite's file holds ready for new rows."""
+
+    tables: tuple[TableSize, ...]
+    bytes: int
+    free: int
+
+
+def ledger_size(database: Database) -> LedgerSize:
+    """Count every row: that may take minutes in a large ledger, and holds up nobody."""
+    with database.read() as connection:
+        if not database.is_sqlite:
+            # Or a table of many millions could not be counted.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+        sizes = _bytes(connection, is_sqlite=database.is_sqlite)
+        tables = tuple(
+            TableSize(table.name, connection.execute(select(func.count()).select_from(table)).scalar_one(),
+                      sizes.get(table.name))
+            for table in metadata.sorted_tables
+        )  # fmt: skip
+        if database.is_sqlite:
+            page, pages, free = (
+                connection.execute(text(f"PRAGMA {name}")).scalar_one()
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+            return LedgerSize(tables, page * pages, page * free)
+        whole = connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one()
+    return LedgerSize(tables, whole, 0)
+
+
+def _bytes(connection: Connection, *, is_sqlite: bool) -> dict[str, int]:
+    if is_sqlite and "ENABLE_DBSTAT_VTAB" not in connection.execute(text("PRAGMA compile_options")).scalars().all():
+        return {}
+    found = connection.execute(_SQLITE_BYTES if is_sqlite else _POSTGRESQL_BYTES)
+    return {name: int(size) for name, size in found}

@@ -1,0 +1,155 @@
+"""Bring the ledger's tables to the newest form, and say when they are not."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.ledger.database import (
+    BUSY_SECONDS,
+    CONNECT_ARGS,
+    REVISION,
+    Database,
+    objection_to,
+    oldest_code,
+    sqlstate,
+    translated_errors,
+)
+
+log = logging.getLogger(__name__)
+
+#: any number of our own: who holds PostgreSQL's advisory lock of this number migrates
+_MIGRATION_LOCK = 20261121
+#: lock_not_available, deadlock_detected
+_IN_USE = {"55P03", "40P01"}
+#: how long a migration waits for a lock, with all others behind it, who give up after 3; how long these are then alone
+_LOCK_SECONDS, _PAUSE_SECONDS = 2, 2.0
+#: how long one migration is tried
+PATIENCE_SECONDS = 600
+
+Step = TypeVar("Step")
+
+
+def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[str | None, str]:
+    """Run the migrations that are missing, each in a transaction of its own; the revision before and after.
+
+    Several may do this at once. On PostgreSQL a table that somebody uses is waited for without being in the way of
+    others, which `say` is told. A newer ledger that this version may work with is left as it is. Raises
+    ConfigurationError when the ledger cannot be opened or is in use for too long, VersionTooOld when it is too new.
+    """
+    engine = _engine(database)
+    step = partial(_patiently, partial(_step, database, engine), say)
+    try:
+        database.make_file()
+        before, after, head = step()
+        while after != head:
+            _, after, head = step()
+    except LedgerUnavailable as error:
+        raise ConfigurationError(f"{error}; check DATABASE_URL and DARKROOM_DATA") from error
+    else:
+        return before, head
+    finally:
+        engine.dispose()
+
+
+def _step(database: Database, engine: Engine) -> tuple[str | None, str | None, str]:
+    """Run the first migration that is missing, in a new ledger all; the revision before and after, and the newest."""
+    with translated_errors(), database.gate(), engine.begin() as connection:
+        if not database.is_sqlite:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+            # It is idle while an index is built beside it (`building.py`).
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            # Held to the end of the transaction; through a pooler, there is nothing else that it could be held to.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        before, head = _revisions(connection)
+        if before == head or (before is not None and _is_newer(connection, before)):
+            return before, before, before
+        config = _config()
+        config.attributes["connection"] = connection
+        # In a new ledger nobody is waiting.
+        command.upgrade(config, "head" if before is None else "+1")
+        return before, MigrationContext.configure(connection).get_current_revision(), head
+
+
+def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
+    """Try again while others use the tables: whoever waits for a lock makes all others wait behind it."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return step()
+        except LedgerUnavailable as error:
+            left = give_up_at - time.monotonic()
+            if sqlstate(error) not in _IN_USE:
+                raise
+            if left <= 0:
+                raise ConfigurationError(
+                    "the ledger's tables are in use for too long, by a backup or an open transaction (pg_stat_activity "
+                    "shows it): run `darkroom db upgrade` again when it is over; what it did so far stays"
+                ) from error
+            say(f"the ledger's tables are in use, perhaps by a backup: trying again for another {left:.0f} s")
+            time.sleep(_PAUSE_SECONDS)
+
+
+def check(database: Database) -> str | None:
+    """What is to be said of the tables, if they are not those of this version and it may work with them all the same.
+
+    Raises ConfigurationError when they are older, and VersionTooOld when this version is too old for them.
+    """
+    with database.read() as connection:
+        before, head = _revisions(connection)
+        if before == head:
+            return None
+        if before is not None and _is_newer(connection, before):
+            return f"it is at revision {before}, newer than this version's {head}, which may still work with it"
+    raise ConfigurationError(f"the ledger is at revision {before or 'none'}, not {head}: run `darkroom db upgrade`")
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic reads the value as a template, in which a single % is an error.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def _revisions(connection: Connection) -> tuple[str | None, str]:
+    """The revision that the ledger is at, and that of this version; raises ConfigurationError for one of no version."""
+    scripts = ScriptDirectory.from_config(_config())
+    current = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if current is not None and current <= REVISION and current not in known:
+        raise ConfigurationError(
+            f"the ledger is at revision {current}, which no version of Darkroom has: check DATABASE_URL"
+        )
+    return current, str(scripts.get_current_head())
+
+
+def _is_newer(connection: Connection, current: str) -> bool:
+    """Whether that revision is newer than this version; raises VersionTooOld when it must not work with it."""
+    if current <= REVISION:
+        return False
+    if objection := objection_to(REVISION, oldest_code(connection)):
+        raise objection
+    return True
+
+
+def _engine(database: Database) -> Engine:
+    """One of its own: a migration may take longer than a query, and SQLite checks no foreign keys while tables move."""
+    if not database.is_sqlite:
+        connect_args = {**CONNECT_ARGS, "prepare_threshold": None}
+        return create_engine(database.url, hide_parameters=True, connect_args=connect_args)
+    sqlite_args = {"timeout": BUSY_SECONDS, "isolation_level": None}
+    engine = create_engine(database.url, hide_parameters=True, connect_args=sqlite_args)
+    # Here, behind the gate: several that change the mode at once get in each other's way.
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
+    # Python's own transaction handling commits each table by itself: a migration that stops half-way could not go on.
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine

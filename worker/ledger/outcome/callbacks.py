@@ -1,0 +1,248 @@
+"""Callbacks as they came: raw bytes first, meaning later."""
+
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
+
+from worker.generation import State
+from worker.ledger.database import Part
+from worker.ledger.schema import SET_ASIDE, UNAPPLIED, CleanText, UtcDateTime, attempts, callbacks, generations
+from worker.ledger.statements import IDS, LIMIT, NOW, select_in
+
+#: after so many tries a callback that breaks its reader is set aside for a person
+MAX_TRIES = 5
+#: different bodies that one attempt keeps; when another one comes, its provider is asked how the attempt ended
+MOST_BODIES = 50
+#: how long after the end of an attempt its callbacks are kept; a provider repeats them for hours at the most
+LATEST = timedelta(hours=48)
+#: when an attempt is asked for at the latest, if a callback was refused that may have told how it ended
+_ASKED_WITHIN = timedelta(minutes=1)
+#: in place of an attempt, and the bytes of the body; the largest in a provider's documentation has 6,000
+_TRIAL, _TRIAL_BYTES = "trial", 16_384
+
+
+# One statement for all rows, in the driver's own words: sent one by one, each row lets go of the interpreter lock, and
+# a busy receiver waits to get it back while the write lock is held.
+# Whoever has one callback URL must not be able to fill the disk. `before`: bodies of its attempt among these rows.
+_INSERT = (
+    "INSERT INTO callbacks (attempt_id, provider, received_at, remote_address, headers, body, digest) "
+    "WITH came (attempt_id, provider, received_at, remote_address, headers, body, digest, before) AS (VALUES {rows}) "
+    "SELECT attempt_id, provider, received_at, remote_address, headers, body, digest FROM came "
+    "WHERE before + (SELECT count(*) FROM (SELECT 1 FROM callbacks AS kept WHERE kept.attempt_id = came.attempt_id "
+    "LIMIT {most}) AS few) < {most} "
+    "AND NOT EXISTS (SELECT 1 FROM attempts AS ended WHERE ended.id = came.attempt_id AND ended.settled_at < {end} "
+    "AND ended.state IN ('rejected', 'failed', 'succeeded', 'charged')) ON CONFLICT DO NOTHING"
+)
+# PostgreSQL takes what it cannot tell for text.
+_ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
+_SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One authenticated HTTP delivery. `digest`: sha256 of the body, hex."""
+
+    attempt_id: str
+    provider: str
+    received_at: datetime
+    remote_address: str | None
+    headers: Mapping[str, str]
+    body: bytes
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCallback:
+    id: int
+    attempt_id: str
+    provider: str
+    received_at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackNote:
+    id: int
+    attempt_id: str
+    received_at: datetime
+    verdict: str | None
+    error: str | None
+    bytes: int
+    generation_id: str | None
+
+
+_c = callbacks.c
+_WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
+#: the columns of CallbackNote, of those that were set aside, the newest first
+_SET_ASIDE_NOTES = (
+    select(
+        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body)), attempts.c.generation_id
+    )
+    .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
+    .where(text(SET_ASIDE))
+    .order_by(_c.id.desc())
+)
+_OLDEST = (
+    select(_c.id, _c.attempt_id, _c.provider, _c.received_at, _c.headers, _c.body, _c.tries)
+    .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
+    .order_by(_c.id)
+    .limit(LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries + 1)
+
+_RENEW = update(callbacks).where(_c.id.in_(IDS), text(UNAPPLIED)).values(not_before=bindparam("until"))
+_GIVEN_UP = f"not applied after {MAX_TRIES} tries" + func.coalesce(": " + _c.error, "")
+_BROKE = update(callbacks).where(_c.id == bindparam("of"), text(UNAPPLIED)).values(error=bindparam("why"))
+_KNOWN = select(_c.attempt_id, _c.digest).where(_c.attempt_id.in_(IDS))
+_t = attempts.c
+_REFUSED = (
+    update(attempts)
+    .where(_t.id == bindparam("of", type_=CleanText()))
+    .values(
+        callbacks_refused=_t.callbacks_refused + bindparam("more", type_=Integer),
+        poll_at=case((_t.poll_at > bindparam("soon", type_=UtcDateTime()), bindparam("soon")), else_=_t.poll_at),
+    )
+)
+_POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries - 1)
+
+
+class Callbacks(Part):
+    def store(self, deliveries: Sequence[Delivery]) -> int:
+        """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once.
+
+        An attempt keeps `MOST_BODIES`, and none that comes `LATEST` after its end. How many were refused for that; they
+        are counted with their attempt, and nobody needs to send them again.
+        """
+        if not deliveries:
+            return 0
+        row = _SQLITE_ROW if self._database.is_sqlite else _ROW
+        values: list[object] = []
+        seen: Counter[str] = Counter()
+        for delivery in deliveries:
+            values += (
+                delivery.attempt_id,
+                delivery.provider,
+                self._time(delivery.received_at),
+                delivery.remote_address,
+                json.dumps(dict(delivery.headers), separators=(",", ":")),
+                delivery.body,
+                delivery.digest,
+                seen[delivery.attempt_id],
+            )
+            seen[delivery.attempt_id] += 1
+        rows = ",".join([row] * len(deliveries))
+        statement = _INSERT.format(rows=rows, most=MOST_BODIES, end="?" if self._database.is_sqlite else "%s")
+        values.append(self._time(self._database.clock() - LATEST))
+        with self._database.write(alone=True, under_way=True) as connection:
+            kept = connection.exec_driver_sql(statement, tuple(values)).rowcount
+        return self._count_refused(deliveries) if kept < len(deliveries) else 0
+
+    def try_store(self) -> None:
+        """Store what a callback takes, and delete it again; raises as `store` does.
+
+        In two transactions, because a disk that is full is noticed at the commit. What an earlier one left goes too.
+        """
+        drop = delete(callbacks).where(_c.attempt_id == _TRIAL)
+        now, digest = self._database.clock(), secrets.token_hex(32)
+        trial = {"attempt_id": _TRIAL, "provider": "", "headers": {}, "digest": digest, "verdict": "ignored"}
+        with self._database.write(under_way=True) as connection:
+            connection.execute(drop)
+            body = os.urandom(_TRIAL_BYTES)
+            connection.execute(insert(callbacks).values(**trial, received_at=now, applied_at=now, body=body))
+        with self._database.write(under_way=True) as connection:
+            connection.execute(drop)
+
+    def _count_refused(self, deliveries: Sequence[Delivery]) -> int:
+        """Most of what was not kept just now was there already."""
+        with self._database.read() as connection:
+            rows = select_in(connection, _KNOWN, list({one.attempt_id for one in deliveries}))
+        lost = {(one.attempt_id, one.digest) for one in deliveries} - {(row.attempt_id, row.digest) for row in rows}
+        if lost:
+            soon = self._database.clock() + _ASKED_WITHIN
+            for one, number in Counter(attempt_id for attempt_id, _ in lost).items():
+                # Each by itself: together they could wait in a circle with those who settle the same attempts.
+                with self._database.write(alone=True, under_way=True) as connection:
+                    connection.execute(_REFUSED, {"of": one, "more": number, "soon": soon})
+        return len(lost)
+
+    def _time(self, moment: datetime) -> object:
+        """As the driver takes it."""
+        utc = moment.astimezone(UTC)
+        return utc.strftime("%Y-%m-%d %H:%M:%S.%f") if self._database.is_sqlite else utc
+
+    def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
+        """Take callbacks that nobody has applied, oldest first; they come up again if they are not applied in time."""
+        now = self._database.clock()
+        c = callbacks.c
+        with self._database.write() as connection:
+            rows = connection.execute(_OLDEST, {"now": now, "limit": limit}).all()
+            poison = [row.id for row in rows if row.tries >= MAX_TRIES]
+            if poison:
+                connection.execute(
+                    update(callbacks).where(c.id.in_(poison)).values(applied_at=now, verdict="poison", error=_GIVEN_UP)
+                )
+            taken = [row for row in rows if row.tries < MAX_TRIES]
+            # One that was tried before goes alone: if it breaks its reader, no other suffers with it.
+            taken = taken[:1] if taken and taken[0].tries else [row for row in taken if row.tries == 0]
+            if taken:
+                connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
+        return [
+            StoredCallback(row.id, row.attempt_id, row.provider, row.received_at, row.headers, row.body)
+            for row in taken
+        ]
+
+    def renew(self, callback_ids: Sequence[int], lease: timedelta) -> None:
+        """Hold claimed callbacks for another `lease`."""
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_RENEW, {"ids": list(callback_ids), "until": self._database.clock() + lease})
+
+    def earlier_headers(self, callback: StoredCallback) -> list[Mapping[str, str]]:
+        """The headers of other callbacks of the same attempt that came before this one."""
+        before = select(_c.headers).where(_c.attempt_id == callback.attempt_id, _c.id < callback.id)
+        with self._database.read() as connection:
+            return list(connection.execute(before).scalars())
+
+    def postpone(self, callback_ids: Sequence[int], wait: timedelta) -> None:
+        """Give claimed callbacks back for a while; that costs them no try."""
+        if callback_ids:
+            later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
+            with self._database.write(under_way=True) as connection:
+                connection.execute(_POSTPONE, later)
+
+    def record_failures(self, errors: Mapping[int, str]) -> None:
+        """Note why claimed callbacks could not be applied; each comes up again after its lease, and was tried once."""
+        with self._database.write(under_way=True) as connection:
+            connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
+
+    def replay(self, callback_ids: Iterable[int] | None = None) -> int:
+        """Let callbacks be applied again: these, or every one that was set aside; how many."""
+        chosen = text(SET_ASIDE) if callback_ids is None else callbacks.c.id.in_(list(callback_ids))
+        with self._database.write() as connection:
+            again = update(callbacks).where(chosen, callbacks.c.applied_at.is_not(None))
+            return connection.execute(
+                again.values(applied_at=None, verdict=None, error=None, tries=0, not_before=None)
+            ).rowcount
+
+    def unread(self, limit: int = 1000) -> list[CallbackNote]:
+        """Of each generation that waits for its outcome: the last callback for it that could not be read."""
+        query = (
+            _SET_ASIDE_NOTES.join(generations, generations.c.id == attempts.c.generation_id)
+            .where(_c.verdict.in_(["unreadable", "poison"]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            notes = [CallbackNote(*row) for row in connection.execute(query)]
+        return list({note.generation_id: note for note in reversed(notes)}.values())
+
+    def dead(self, limit: int = 50) -> list[CallbackNote]:
+        """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
+        with self._database.read() as connection:
+            return [CallbackNote(*row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]

@@ -1,0 +1,60 @@
+"""The tables of money: amounts are whole millionths of the currency that the price file names."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
+
+from worker.ledger.schema.tables import FLOW, generations, metadata
+from worker.ledger.schema.types import CleanText, Json
+
+RESERVED, POSSIBLE, SPENT, LATE, RELEASED = "reserved", "possible", "spent", "late", "released"
+#: what counts against a cap. Late: it succeeded after it had been given back, so it may go beyond the cap
+COUNTED = (RESERVED, POSSIBLE, SPENT, LATE)
+
+#: what waits because it would go beyond a cap
+HELD = "state = 'queued' AND held IS NOT NULL"
+
+_g = generations.c
+Index(
+    "ix_generations_held",
+    _g.provider,
+    _g.held,
+    text(FLOW),
+    _g.priority.desc(),
+    _g.turn,
+    _g.id,
+    sqlite_where=text(HELD),
+    postgresql_where=text(HELD),
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("generation_id", CleanText, ForeignKey("generations.id"), primary_key=True),
+    # That of the attempt which it is for; known before the attempt is, which is made when a worker claims it.
+    Column("number", Integer, primary_key=True),
+    Column("provider", CleanText, nullable=False),
+    Column("operation", CleanText, nullable=False),
+    Column("batch_id", CleanText),
+    # Of the dispatch, in the time zone that was set then, such as 2026-11-21. All that becomes of it is booked there:
+    # a change of the zone neither loses nor repeats it.
+    Column("day", CleanText, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("state", CleanText, nullable=False),
+    # The extras whose factor is not in the price file: the highest that is known was taken.
+    Column("assumed", Json),
+)
+Index("ix_charges_day", charges.c.day)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    # A day, a day and a provider, or a batch (`scopes`).
+    Column("scope", CleanText, primary_key=True),
+    *(Column(state, BigInteger, nullable=False) for state in COUNTED),
+    # The day on which somebody was told last that there is no room.
+    Column("told", CleanText),
+)
+
+
+def scopes(day: str, provider: str, batch_id: str | None) -> list[str]:
+    """The budgets that a charge counts in."""
+    return [day, f"{day} {provider}", *([batch_id] if batch_id else [])]

@@ -1,0 +1,49 @@
+"""The tables of notify: who is told of events, how far each has come, and what became of each delivery."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, literal_column, text
+
+from worker.ledger.schema.tables import metadata
+from worker.ledger.schema.types import CleanText, UtcDateTime
+
+# The conditions of the partial indexes, as text (see `tables.py`).
+SUBSCRIBED = "left_at IS NULL"
+UNDELIVERED = "state = 'waiting'"
+UNDELIVERABLE = "state = 'dead'"
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("name", CleanText, primary_key=True),
+    # Events up to this one have their deliveries; nothing is written for it when an event is recorded.
+    Column("cursor", BigInteger, nullable=False),
+    # When the settings ceased to name it; named again, it goes on where it stopped.
+    Column("left_at", UtcDateTime),
+    # Who delivers to it now: one at a time, for the sake of the order.
+    Column("lease", CleanText),
+    Column("lease_until", UtcDateTime),
+    # After failures in a row it is left alone for a while.
+    Column("failures", Integer, nullable=False),
+    Column("not_before", UtcDateTime),
+)
+Index("ix_subscribers_here", subscribers.c.name, sqlite_where=text(SUBSCRIBED), postgresql_where=text(SUBSCRIBED))
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("subscriber", CleanText, ForeignKey("subscribers.name"), primary_key=True),
+    Column("event_id", BigInteger, ForeignKey("events.id"), primary_key=True, autoincrement=False),
+    # waiting, delivered, dead, dismissed
+    Column("state", CleanText, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("not_before", UtcDateTime),
+    # When it was taken, or dismissed.
+    Column("delivered_at", UtcDateTime),
+    Column("error", CleanText),
+)
+for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliveries_dead", UNDELIVERABLE)):
+    _columns = (deliveries.c.subscriber, deliveries.c.event_id)
+    Index(_name, *_columns, sqlite_where=text(_condition), postgresql_where=text(_condition))
+Index("ix_deliveries_event", deliveries.c.event_id)
+
+#: the same condition where another table has a column of that name
+IS_UNDELIVERED = deliveries.c.state == literal_column("'waiting'")

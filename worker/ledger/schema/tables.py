@@ -1,0 +1,345 @@
+"""The tables of the ledger. Everything that must survive is a row here, committed before anything else happens."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime
+from worker.secrets import DEFAULT_ACCOUNT
+
+#: the deadline of what never dies: a text, whose content is already here
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts rows by itself only in a column that is exactly INTEGER PRIMARY KEY.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("name", CleanText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+    # When its manifest was written; who writes it now, and until when nobody else does.
+    Column("manifest_at", UtcDateTime),
+    Column("manifest_lease", CleanText),
+    Column("manifest_not_before", UtcDateTime),
+    # While it is being written down (`generations/unfinished.py`): what tells its request from others, and when that
+    # went on last.
+    Column("unfinished", CleanText),
+    Column("unfinished_at", UtcDateTime),
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", CleanText, primary_key=True),
+    Column("batch_id", CleanText, ForeignKey("batches.id")),
+    Column("parent_id", CleanText, ForeignKey("generations.id")),
+    Column("depth", SmallInteger, nullable=False),
+    Column("provider", CleanText, nullable=False),
+    Column("operation", CleanText, nullable=False),
+    Column("action", CleanText),
+    Column("prompt", CleanText, nullable=False),
+    Column("options", Json, nullable=False),
+    # What a price depends on; the price in millionths; `held` names the budget without room for it (`budget/purse.py`).
+    *(Column(name, CleanText) for name in ("speed", "version", "held")),
+    # None where a version of the program wrote it that did not know them (`budget/tiers.py`).
+    Column("extras", Json),
+    Column("price", BigInteger),
+    Column("follow_up", Json, nullable=False),
+    Column("priority", Integer, nullable=False),
+    # The place within its flow (`flows`): what is dispatched next is one index away.
+    Column("turn", BigInteger, nullable=False),
+    Column("key", CleanText),
+    # What makes a repeated creation harmless: the caller's key, or parent and action of a follow-up.
+    Column("dedupe", CleanText, unique=True),
+    Column("state", CleanText, nullable=False),
+    Column("task_id", CleanText),
+    Column("progress", SmallInteger),
+    Column("reason", CleanText),
+    Column("message", CleanText),
+    Column("tries", Integer, nullable=False),
+    Column("actions", Json, nullable=False),
+    # What names the parent at the provider, and what will name this generation for its own follow-ups.
+    Column("parent_handle", Json, nullable=False),
+    Column("handle", Json, nullable=False),
+    # Where it went; the only account to which it may go. Not NULL: only so PostgreSQL reads the line in its order.
+    Column("account", CleanText),
+    Column("pinned", CleanText, nullable=False, server_default=text("''")),
+    Column("not_before", UtcDateTime),
+    Column("dispatched_at", UtcDateTime),
+    Column("followed_up_at", UtcDateTime),
+    # How often its follow-ups could not be created, why not the last time, and when that is tried again.
+    Column("follow_up_tries", Integer, nullable=False, server_default="0"),
+    Column("follow_up_error", CleanText),
+    Column("follow_up_not_before", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("submitted_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+)
+
+#: `pinned` of what may go to any account of its provider
+ANY_ACCOUNT = ""
+#: the flow that a generation belongs to: its batch, or all that belong to none
+FLOW = "coalesce(batch_id, '')"
+
+# The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
+# words, and bound parameters hide them.
+WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
+DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
+IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
+FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+#: generations that may have stored assets
+WITH_RESULTS = "state IN ('succeeded', 'expired', 'archived')"
+#: given up: it counts as followed up, and a person may let it be tried again
+FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
+LIVE_STATES = ("sending", "accepted", "uncertain")
+LIVE = f"state IN {LIVE_STATES}"
+SENDING = "state = 'sending'"
+POLLED = "poll_at IS NOT NULL"
+UNAPPLIED = "applied_at IS NULL"
+SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
+#: callbacks that nobody reads again
+DONE_WITH = "verdict IN ('applied', 'ignored', 'dismissed')"
+UNSTORED = "state = 'waiting'"
+#: tried, and not stored
+TROUBLED = "state = 'waiting' AND error IS NOT NULL"
+STORED = "state = 'stored'"
+#: assets in the bucket whose link is still known
+LINKED = "state = 'stored' AND url <> ''"
+#: assets of which refused bytes lie aside in the bucket
+REFUSED = "refused_bytes IS NOT NULL"
+UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
+UNFINISHED = "unfinished IS NOT NULL"
+INCOMPLETE = "completed_at IS NULL"
+
+# For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
+# work above, and read every generation of that state to find the few that are due.
+BY_STATE = "(state || '')"
+
+
+def _where(condition: str) -> Any:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+Index("ix_batches_name", batches.c.name, batches.c.id)
+Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
+Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
+# Two who write the same request write the same batch.
+Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(UNFINISHED))
+_g = generations.c
+# Lists of a batch go through its states, each in order of id.
+Index("ix_generations_batch_state", _g.batch_id, _g.state, _g.id)
+Index("ix_generations_by_state", text(BY_STATE), _g.id)
+Index("ix_generations_parent", _g.parent_id)
+Index("ix_generations_finished", _g.finished_at, **_where(WITH_RESULTS))
+Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, **_where(WAITING))
+Index("ix_generations_dispatched", _g.dispatched_at, **_where(DISPATCHED))
+Index("ix_generations_in_flight", _g.provider, _g.account, **_where(IN_FLIGHT))
+Index("ix_generations_follow_up", _g.batch_id, **_where(FOLLOW_UP_DUE))
+Index("ix_generations_follow_up_refused", _g.id, **_where(FOLLOW_UP_REFUSED))
+
+attempts = Table(
+    "attempts",
+    metadata,
+    # 128 random bits: it stands in the callback URL, so it exists before the POST.
+    Column("id", CleanText, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    Column("provider", CleanText, nullable=False),
+    Column("account", CleanText, nullable=False, server_default=DEFAULT_ACCOUNT),
+    Column("number", Integer, nullable=False),
+    # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, charged, abandoned
+    Column("state", CleanText, nullable=False),
+    Column("task_id", CleanText),
+    Column("error", CleanText),
+    Column("sent_at", UtcDateTime, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    Column("settled_at", UtcDateTime),
+    # When it is asked for next, whatever has become of its generation: as long as its outcome is not known and its
+    # provider may tell. And how often it was.
+    Column("poll_at", UtcDateTime),
+    Column("polls", Integer, nullable=False, server_default="0"),
+    # Tasks in its provider's list, one of which may be it; a person decides.
+    Column("candidates", Json),
+    # How many callbacks came for it that were not kept (`outcome/callbacks.py`).
+    Column("callbacks_refused", Integer, nullable=False, server_default="0"),
+    UniqueConstraint("provider", "task_id"),
+)
+# The double-payment lock: whatever the code does, the database refuses a second live attempt.
+Index("uq_attempts_live", attempts.c.generation_id, unique=True, **_where(LIVE))
+Index("ix_attempts_generation", attempts.c.generation_id, attempts.c.number)
+Index("ix_attempts_sending", attempts.c.lease_until, **_where(SENDING))
+Index("ix_attempts_poll", attempts.c.poll_at, **_where(POLLED))
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    # No foreign key: after a restore from backup an authentic callback may name an attempt that the ledger forgot.
+    Column("attempt_id", CleanText, nullable=False),
+    Column("provider", CleanText, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("remote_address", CleanText),
+    Column("headers", Json, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("digest", CleanText, nullable=False),
+    Column("applied_at", UtcDateTime),
+    # applied, ignored, mismatch, unreadable, orphan, poison, dismissed
+    Column("verdict", CleanText),
+    Column("error", CleanText),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("not_before", UtcDateTime),
+    UniqueConstraint("attempt_id", "digest"),
+)
+Index("ix_callbacks_due", callbacks.c.id, **_where(UNAPPLIED))
+Index("ix_callbacks_set_aside", callbacks.c.id, **_where(SET_ASIDE))
+Index("ix_callbacks_done_with", callbacks.c.applied_at, **_where(DONE_WITH))
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("kind", CleanText, nullable=False),
+    # Empty for a text, whose content came with the outcome, and once it is pruned.
+    Column("url", CleanText, nullable=False),
+    Column("content", Json),
+    Column("deadline", UtcDateTime, nullable=False),
+    # When somebody was told that the deadline is near.
+    Column("at_risk_at", UtcDateTime),
+    # waiting, stored, expired; deleted: with a key as long as its object is (or may be) still in the bucket
+    Column("state", CleanText, nullable=False),
+    Column("lease", CleanText),
+    Column("not_before", UtcDateTime),
+    Column("tries", Integer, nullable=False),
+    Column("renewals", Integer, nullable=False),
+    # Why it is not stored: a word for programs (`worker.generation.Trouble`), and a sentence with the remedy.
+    Column("reason", CleanText),
+    Column("error", CleanText),
+    # Bytes that were refused and lie aside in the bucket; who has them archived all the same.
+    Column("refused_bytes", BigInteger),
+    *(Column(name, CleanText) for name in ("refused_sha256", "refused_type", "refused_why", "accepted_by")),
+    # What has shown that the bytes are in the bucket, and what is odd about them.
+    *(Column(name, CleanText) for name in ("verified", "remark")),
+    Column("accepted_at", UtcDateTime),
+    Column("key", CleanText),
+    Column("sha256", CleanText),
+    # Of the bytes that came, where others were stored: a statement of provenance was written into them.
+    Column("source_sha256", CleanText),
+    Column("bytes", BigInteger),
+    Column("content_type", CleanText),
+    Column("width", Integer),
+    Column("height", Integer),
+    # The length of a film.
+    Column("seconds", Float),
+    UniqueConstraint("generation_id", "index"),
+)
+Index("ix_assets_due", assets.c.deadline, **_where(UNSTORED))
+Index("ix_assets_troubled", assets.c.deadline, **_where(TROUBLED))
+Index("ix_assets_free", assets.c.not_before, assets.c.deadline, **_where(UNSTORED))
+Index("ix_assets_sha256", assets.c.sha256, assets.c.id, **_where(STORED))
+Index("ix_assets_refused", assets.c.refused_bytes, **_where(REFUSED))
+Index("ix_assets_linked", assets.c.deadline, **_where(LINKED))
+
+transitions = Table(
+    "transitions",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("generation_id", CleanText, ForeignKey("generations.id"), nullable=False),
+    Column("from", CleanText),
+    Column("to", CleanText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("cause", CleanText, nullable=False),
+)
+Index("ix_transitions_generation", transitions.c.generation_id, transitions.c.id)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("type", CleanText, nullable=False),
+    Column("generation_id", CleanText),
+    Column("batch_id", CleanText),
+    Column("payload", Json, nullable=False),
+)
+Index("ix_events_generation", events.c.generation_id, events.c.id)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("worker", CleanText, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    # Of its code; what is older than 0016 does not say so.
+    Column("revision", CleanText, nullable=False, server_default="0015"),
+    # Settings that must be the same everywhere: name → value.
+    Column("limits", Json),
+)
+
+# Up to when rows of this kind were deleted, so that what is not there any more can be told from what never was.
+prunes = Table(
+    "prunes",
+    metadata,
+    Column("kind", CleanText, primary_key=True),
+    Column("before", UtcDateTime, nullable=False),
+)
+
+# How long generations usually take (`submission/durations.py`).
+durations = Table(
+    "durations",
+    metadata,
+    Column("provider", CleanText, primary_key=True),
+    Column("operation", CleanText, primary_key=True),
+    # Empty where the request did not name one.
+    Column("speed", CleanText, primary_key=True),
+    Column("seen", Integer, nullable=False),
+    # Seconds, and seconds squared.
+    Column("mean", Float, nullable=False),
+    Column("variance", Float, nullable=False),
+)
+
+# The restore guard's.
+gate = Table(
+    "gate",
+    metadata,
+    # There is one row, made by whoever compares first.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("ledger", CleanText, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    # When somebody tried last to compare; and when nothing spoke against this ledger last.
+    Column("tried_at", UtcDateTime),
+    Column("compared_at", UtcDateTime),
+    Column("closed_at", UtcDateTime),
+    Column("reason", CleanText),
+    Column("opened_at", UtcDateTime),
+    Column("opened_by", CleanText),
+    # Set while it is closed only because the bucket cannot be asked: since when this ledger was not at work.
+    Column("idle_since", UtcDateTime),
+)

@@ -1,0 +1,25 @@
+"""From the claim to the reply: attempts, when they are asked for, and what nobody knows of them."""
+
+from worker.ledger.submission.attempts import settle_attempt, submit_again, task_id_taken
+from worker.ledger.submission.durations import LONGEST, learn
+from worker.ledger.submission.polling import Silent
+from worker.ledger.submission.rechecks import LOOKS, awaited, is_time_out
+from worker.ledger.submission.submissions import Claim, Submissions, Submitted
+from worker.ledger.submission.unconfirmed import Decision, Unclear
+
+__all__ = [
+    "LONGEST",
+    "LOOKS",
+    "Claim",
+    "Decision",
+    "Silent",
+    "Submissions",
+    "Submitted",
+    "Unclear",
+    "awaited",
+    "is_time_out",
+    "learn",
+    "settle_attempt",
+    "submit_again",
+    "task_id_taken",
+]

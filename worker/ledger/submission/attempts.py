@@ -1,0 +1,38 @@
+"""What each change of an attempt has to mind, whoever makes it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+
+from worker.generation import State
+from worker.ledger.changes import Changes
+from worker.ledger.schema import LIVE, LIVE_STATES, attempts
+from worker.ledger.statements import IDS, find_row, select_in, update_row
+
+_LIVE_OF = select(attempts.c.id).where(attempts.c.generation_id.in_(IDS), text(LIVE))
+
+
+def settle_attempt(connection: Connection, attempt_id: str, state: str, **values: Any) -> None:
+    """Set the state of an attempt. Once its outcome is known it is asked for no more, unless `poll_at` says when."""
+    if state not in LIVE_STATES:
+        values.setdefault("poll_at", None)
+    update_row(connection, attempts, {"id": attempt_id}, state=state, **values)
+
+
+def task_id_taken(connection: Connection, attempt: Any, task_id: str) -> bool:
+    """Whether another attempt at this provider has this task_id already."""
+    owner = find_row(connection, attempts, provider=attempt.provider, task_id=task_id)
+    return owner is not None and owner.id != attempt.id
+
+
+def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:
+    """The old attempts are given up for good: from now on the database allows new ones."""
+    for attempt in select_in(changes.connection, _LIVE_OF, generation_ids):
+        # Its outcome is still asked for: it may have been paid for, and its picture may yet come.
+        facts = {"settled_at": changes.at, "poll_at": changes.at, "polls": 0}
+        settle_attempt(changes.connection, attempt.id, "abandoned", **facts)
+    anew = ("dispatched_at", "account", "not_before", "task_id", "progress", "finished_at", "reason", "message")
+    changes.move_all(generation_ids, State.QUEUED, cause, **dict.fromkeys(anew))
+    for generation_id in generation_ids:
+        changes.reopen_batch_of(generation_id)

@@ -1,0 +1,129 @@
+"""How long generations usually take: learned from those that succeeded, to know when another one is overdue."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import sqrt
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from worker.ledger.schema import CleanText, attempts, durations, generations
+from worker.ledger.statements import IDS, insert_ignoring, select_in, update_row
+
+#: so many must have succeeded before anything is concluded from them
+ENOUGH = 5
+#: an older one hardly counts after so many others, so that a provider which becomes slower or faster is followed
+MEMORY = 32
+#: what was learned never makes the first question earlier or later than these
+SHORTEST, LONGEST = timedelta(seconds=10), timedelta(minutes=15)
+#: after a wait that was learned, a callback has at least so much longer
+_MARGIN = timedelta(seconds=5)
+_LONGEST_PAUSE = timedelta(minutes=5)
+
+#: provider, operation and speed (None: not named): what decides how long it takes
+Kind = tuple[str, str, str | None]
+
+_d, _a, _g = durations.c, attempts.c, generations.c
+_OF_PROVIDERS = select(durations).where(_d.provider.in_(IDS))
+_ENDED = (
+    select(_a.id, _a.sent_at, _g.provider, _g.operation, _g.speed)
+    .join(generations, _g.id == _a.generation_id)
+    .where(_a.id.in_(IDS))
+)
+_MINE = (
+    select(durations)
+    .where(*(column == bindparam(column.name, type_=CleanText()) for column in (_d.provider, _d.operation, _d.speed)))
+    .with_for_update(skip_locked=True)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Mean and standard deviation, in seconds, of the `seen` that succeeded; recent ones count more."""
+
+    seen: int = 0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    @property
+    def deviation(self) -> float:
+        return sqrt(self.variance)
+
+    def after(self, seconds: float) -> "Usual":
+        """What is usual when one more has taken so long."""
+        if self.seen >= ENOUGH:
+            # A callback that comes an hour late says something about the network and nothing about the provider.
+            seconds = min(seconds, self.mean + 4 * max(self.deviation, self.mean / 4, 1.0))
+        # The plain mean and variance at first, later with weights that fall off.
+        share = 1 / min(self.seen + 1, MEMORY)
+        off = seconds - self.mean
+        return Usual(self.seen + 1, self.mean + share * off, (1 - share) * (self.variance + share * off * off))
+
+
+class Patience:
+    """When to ask for silent generations: `poll_after` while nothing is known about their kind, else what is usual.
+
+    `callbacks`: whether the provider calls back, so that asking is needed only for what is overdue.
+    """
+
+    def __init__(self, usual: Mapping[Kind, Usual], poll_after: timedelta, *, callbacks: bool) -> None:
+        self._usual = usual
+        self._poll_after = poll_after
+        self._callbacks = callbacks
+        self._shortest = min(SHORTEST, poll_after)
+
+    def first(self, kind: Kind) -> timedelta:
+        """From its submission to the first question."""
+        usual = self._usual.get(kind)
+        if usual is None:
+            return self._poll_after
+        mean = timedelta(seconds=usual.mean)
+        if self._callbacks:
+            mean += max(timedelta(seconds=2 * usual.deviation), _MARGIN)
+        else:
+            # What is asked for cannot be seen to end sooner than it is asked: a little early, or it would only grow.
+            mean *= 0.9
+        return min(max(mean, self._shortest), LONGEST)
+
+    def next(self, kind: Kind, polls: int) -> timedelta:
+        """From a question to the one after it: 1.6 times longer each time, at most 5 minutes."""
+        begin = self._poll_after
+        if usual := self._usual.get(kind):
+            begin = max(min(begin, timedelta(seconds=usual.mean)), self._shortest)
+        return min(begin * 1.6 ** min(polls, 30), max(_LONGEST_PAUSE, self._poll_after))
+
+
+def patience_with(
+    connection: Connection, providers: Sequence[str], poll_after: timedelta, *, callbacks: bool = True
+) -> Patience:
+    rows = select_in(connection, _OF_PROVIDERS, sorted(set(providers)))
+    known = {kind_of(row): Usual(row.seen, row.mean, row.variance) for row in rows if row.seen >= ENOUGH}
+    return Patience(known, poll_after, callbacks=callbacks)
+
+
+def kind_of(row: Any) -> Kind:
+    """Of a row with these columns."""
+    return row.provider, row.operation, row.speed or None
+
+
+def learn(connection: Connection, ended: Mapping[str, datetime]) -> None:
+    """Learn from attempts that succeeded, by id, and when; the last that a transaction does, because others wait."""
+    taken: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in select_in(connection, _ENDED, list(ended)):
+        # Never negative: the clock of another machine may be behind.
+        seconds = max(0.0, (ended[row.id] - row.sent_at).total_seconds())
+        taken[row.provider, row.operation, row.speed or ""].append(seconds)
+    for kind, all_seconds in sorted(taken.items()):
+        key = dict(zip(("provider", "operation", "speed"), kind, strict=True))
+        # Whoever holds it learns something, too: no outcome waits for a statistic.
+        row = connection.execute(_MINE, key).one_or_none()
+        usual = Usual(row.seen, row.mean, row.variance) if row else Usual()
+        for seconds in all_seconds:
+            usual = usual.after(seconds)
+        values = {"seen": usual.seen, "mean": usual.mean, "variance": usual.variance}
+        if row:
+            update_row(connection, durations, key, **values)
+        else:
+            connection.execute(insert_ignoring(connection, durations), [key | values])

@@ -1,0 +1,135 @@
+"""Attempts whose provider is asked what became of them: silent ones, unclear ones, and those for a second look."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, select, text, update
+
+from worker.ledger.database import Part
+from worker.ledger.schema import POLLED, CleanText, UtcDateTime, attempts, generations
+from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.submission.durations import Patience, kind_of, patience_with
+from worker.ledger.submission.rechecks import next_look
+
+#: how long after its submission an unclear one is asked for at the most, while its provider does not answer
+LAST_QUESTION = timedelta(hours=24)
+_UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
+
+_g, _t = generations.c, attempts.c
+_SILENT = (
+    select(
+        *(_t[name] for name in ("id", "generation_id", "provider", "account", "state", "task_id", "sent_at")),
+        *(_t.settled_at, _t.polls, _g.operation, _g.speed),
+    )
+    .join(generations, _g.id == _t.generation_id)
+    .where(text(POLLED), _t.poll_at <= NOW)
+    .order_by(_t.poll_at)
+    .limit(LIMIT)
+    # What somebody else has locked is being settled.
+    .with_for_update(skip_locked=True, of=attempts)
+)
+_HOLD = (
+    update(attempts).where(_t.id.in_(IDS)).values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_t.polls + 1)
+)
+# Nothing of one that has gone on meanwhile, or that somebody else asks for by now.
+_MINE = (
+    select(_t.id)
+    .where(
+        _t.id == bindparam("attempt", type_=CleanText()),
+        _t.state == bindparam("was", type_=CleanText()),
+        _t.polls == bindparam("asked"),
+        text(POLLED),
+    )
+    .with_for_update(skip_locked=True)
+)
+_ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """An attempt to ask its provider about, wherever its generation is; without `task_id` it is looked for in the list.
+
+    `state`: of the attempt. One that `failed` did so because the time was over, and is looked at again. `asked`: how
+    often it was asked for, this time included; `next_at`: when it is asked for next, if ever.
+    """
+
+    generation_id: str
+    attempt_id: str
+    provider: str
+    account: str
+    state: str
+    task_id: str | None
+    sent_at: datetime
+    asked: int
+    next_at: datetime | None
+
+
+class Polling(Part):
+    def claim_polls(
+        self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)
+    ) -> list[Silent]:
+        """Take attempts that are due to be asked for: silent ones, unclear ones, and those for a second look.
+
+        They are held for `lease`, and asked for again after it unless `record_polled` has set their next time
+        (`Patience.next`). One without a task_id is looked for until `horizon` after it was sent or replaced.
+        """
+        now = self._database.clock()
+        with self._database.write() as connection:
+            rows = connection.execute(_SILENT, {"limit": limit, "now": now}).all()
+            patience = patience_with(connection, [row.provider for row in rows], poll_after)
+            if rows:
+                connection.execute(_HOLD, {"ids": [row.id for row in rows], "until": now + lease})
+        return [
+            Silent(
+                row.generation_id,
+                row.id,
+                row.provider,
+                row.account,
+                row.state,
+                row.task_id,
+                row.sent_at,
+                row.polls + 1,
+                _next(row, now, patience, horizon),
+            )
+            for row in rows
+        ]
+
+    def renew_polls(self, silent: Sequence[Silent], lease: timedelta) -> None:
+        """Hold them for another `lease`."""
+        until = self._database.clock() + lease
+        self._set_next(dict.fromkeys(silent, until))
+
+    def record_polled(self, silent: Sequence[Silent], unanswered: Collection[Silent] = ()) -> None:
+        """They were asked for; set the next time of those of which nothing new was told.
+
+        `unanswered`: their provider said nothing, so this was not the last question for them; and what is unconfirmed
+        is looked for again soon, because it could be known already.
+        """
+        now = self._database.clock()
+        times = {one: one.next_at for one in silent}
+        for one in unanswered:
+            if one.next_at is None:
+                times[one] = now + _UNANSWERED if now < one.sent_at + LAST_QUESTION else None
+            elif one.task_id is None:
+                times[one] = min(one.next_at, now + _UNANSWERED_SOON)
+        self._set_next(times)
+
+    def _set_next(self, times: Mapping[Silent, datetime | None]) -> None:
+        asked = [
+            {"attempt": one.attempt_id, "was": one.state, "asked": one.asked, "next": at} for one, at in times.items()
+        ]
+        if asked:
+            with self._database.write(under_way=True) as connection:
+                connection.execute(_ASKED, asked)
+
+
+def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
+    if row.state == "failed":
+        return next_look(row.settled_at, now)
+    next_at = now + patience.next(kind_of(row), row.polls)
+    if row.task_id is not None:
+        return next_at
+    end = (row.settled_at or row.sent_at) + horizon
+    return min(next_at, end) if now < end else None

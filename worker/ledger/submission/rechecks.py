@@ -1,0 +1,42 @@
+"""What failed only because somebody lost patience is looked at again: the picture may have come after all."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select, text
+
+from worker.generation import Outcome, State
+from worker.ledger.schema import POLLED, attempts, generations
+from worker.ledger.statements import IDS, select_in
+
+#: after the failure
+LOOKS = (timedelta(minutes=10), timedelta(minutes=60))
+
+#: Ace Data Cloud and Kie.ai have codes for it, midjourney-proxy and OhMyGPT words; `unknown_task` is our own word for
+#: what its provider did not know for an hour
+_CODES = frozenset({"timeout", "upstream_timeout", "408", "504", "unknown_task"})
+_WORDS = re.compile(r"time[ _-]?out|timed[ _-]?out|超时", re.IGNORECASE)
+
+_a, _g = attempts.c, generations.c
+_AWAITED = (
+    select(_a.generation_id, func.min(_a.poll_at).label("at"))
+    .join(generations, _g.id == _a.generation_id)
+    .where(_a.generation_id.in_(IDS), _a.state == "failed", _g.state == State.FAILED, text(POLLED))
+    .group_by(_a.generation_id)
+)
+
+
+def is_time_out(outcome: Outcome) -> bool:
+    """Whether a failure says that the time was over, and not that anything went wrong."""
+    return outcome.reason in _CODES or _WORDS.search(f"{outcome.reason} {outcome.message}") is not None
+
+
+def awaited(connection: Connection, generation_ids: Sequence[str]) -> dict[str, datetime]:
+    """Failed generations that their provider may still deliver, and when each is looked at next."""
+    return {row.generation_id: row.at for row in select_in(connection, _AWAITED, generation_ids)}
+
+
+def next_look(failed_at: datetime, now: datetime) -> datetime | None:
+    """None: the one that is taken now is the last."""
+    return next((failed_at + after for after in LOOKS if failed_at + after > now), None)

@@ -1,0 +1,278 @@
+"""Does an image decode: tried in a child process, because a forged one may attack the decoder.
+
+One child does it for all. An image that takes long goes on in a child of its own, beside the others: one at a time, and
+whatever else takes long meanwhile is postponed, so that neither memory nor threads are spent on forged ones.
+"""
+
+import atexit
+import hashlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import IO
+
+from worker.errors import ContentInvalid, DownloadError
+from worker.media import decoding_child
+from worker.media.decoding_child import READY, REPLY, REQUEST
+from worker.media.images import PIECE
+
+_PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
+#: images that took long which are remembered, each by so many of its first bytes
+_MOST_REMEMBERED = 1000
+_HEAD = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`memory` in bytes of address space; times in seconds for one image; `images` after which a new child is taken.
+
+    `quick`: what others wait for at most; `wall`: for what has a child of its own, and for who waits for a turn.
+    """
+
+    memory: int = 1024 * 1024 * 1024
+    cpu: int = 4
+    quick: float = 2
+    wall: float = 20
+    images: int = 500
+
+
+class Decoder:
+    """Decodes images for all threads of this process; its child is started on first use."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._turn = threading.Lock()
+        self._child: _Child | None = None
+        self._slow_turn = threading.Lock()
+        self._slow_child: _Child | None = None
+        #: the fingerprints of images that took long, the oldest first
+        self._slow: dict[bytes, None] = {}
+
+    def decode(self, file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
+        """Decode an image, which must be of that `size` in pixels, throw the result away and return its size.
+
+        Raises ContentInvalid if it does not decode within the limits or kills its decoder twice, DownloadError if
+        there is no decoder to be had.
+        """
+        image = _Image(file, _PILLOW_NAMES[content_type], size or (0, 0))
+        try:
+            try:
+                return self._try(image)
+            except _ChildDied:
+                # Perhaps somebody else killed it; what kills the next one too is the image.
+                return self._try(image)
+        except (_ChildDied, _Refused) as error:
+            raise ContentInvalid(f"the image does not decode: {error}") from error
+
+    def close(self) -> None:
+        """End the child, if there is one; the next image starts another."""
+        with self._turn:
+            self._end()
+
+    def forget(self) -> None:
+        """After a fork: the children belong to the parent, and must not wait for the end of this process too."""
+        for child in (self._child, self._slow_child):
+            if child is not None:
+                child.link.close()
+
+    def _try(self, image: "_Image") -> tuple[int, int]:
+        if image.fingerprint in self._slow:
+            return self._slowly(image)
+        if not self._turn.acquire(timeout=self._limits.wall):
+            raise DownloadError("the image could not be checked: the decoder is busy with others")
+        try:
+            size = self._quickly(image)
+            if size is not None:
+                return size
+            # The next one starts another.
+            asked, self._child = self._child, None
+            self._slow[image.fingerprint] = None
+            if len(self._slow) > _MOST_REMEMBERED:
+                del self._slow[next(iter(self._slow))]
+        finally:
+            self._turn.release()
+        return self._slowly(image, asked)
+
+    def _quickly(self, image: "_Image") -> tuple[int, int] | None:
+        """Its size; None if it takes long, and the child goes on with it."""
+        if self._child is not None and self._child.images >= self._limits.images:
+            self._end()
+        if self._child is None:
+            self._child = _Child(self._limits)
+        try:
+            self._child.ask(image)
+            if not self._child.answers_within(self._limits.quick):
+                return None
+            return self._child.answer()
+        except _Refused:
+            raise
+        except BaseException:
+            # Whatever it was, an answer that is still to come would be taken for that to the next question.
+            self._end()
+            raise
+
+    def _slowly(self, image: "_Image", asked: "_Child | None" = None) -> tuple[int, int]:
+        """With a child that nobody else uses, and that may have been asked already."""
+        if not self._slow_turn.acquire(blocking=False):
+            if asked is not None:
+                asked.end()
+            raise DownloadError("the image could not be checked: it takes long, and so does another one just now")
+        try:
+            self._slow_child = asked or _Child(self._limits)
+            try:
+                if asked is None:
+                    self._slow_child.ask(image)
+                return self._slow_child.answer()
+            finally:
+                self._slow_child.end()
+                self._slow_child = None
+        finally:
+            self._slow_turn.release()
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+
+class _ChildDied(Exception):
+    """It ended without an answer."""
+
+
+class _Refused(Exception):
+    """It says why not."""
+
+
+class _Image:
+    def __init__(self, file: IO[bytes], format_name: bytes, size: tuple[int, int]) -> None:
+        self.file = file
+        self.format_name = format_name
+        self.size = size
+        self.length = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        self.fingerprint = hashlib.blake2b(file.read(_HEAD), digest_size=16).digest() + self.length.to_bytes(8)
+
+
+class _Child:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.images = 0
+        self.link, theirs = socket.socketpair()
+        program = (sys.executable, "-I", decoding_child.__file__, str(limits.memory), str(limits.cpu))
+        with theirs:
+            try:
+                # Nothing of this process may leak into it: no environment, no open files but the socket.
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    program,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={},
+                    cwd="/",
+                )
+            except OSError as error:
+                self.link.close()
+                raise DownloadError(f"the image could not be checked: no decoder starts: {error.strerror}") from error
+        self._deadline = time.monotonic() + limits.wall
+        try:
+            self._receive(len(READY))
+        except (_ChildDied, ContentInvalid) as error:
+            self.end()
+            raise DownloadError(
+                f"the image could not be checked: the decoder does not start; see what it says: {' '.join(program)}"
+            ) from error
+
+    def ask(self, image: _Image) -> None:
+        self.images += 1
+        self._deadline = time.monotonic() + self._limits.wall
+        image.file.seek(0)
+        self._send(REQUEST.pack(image.format_name, *image.size, image.length))
+        while piece := image.file.read(PIECE):
+            self._send(piece)
+
+    def answers_within(self, seconds: float) -> bool:
+        return bool(select.select([self.link], [], [], seconds)[0])
+
+    def answer(self) -> tuple[int, int]:
+        """The size of the image that was asked for; raises _Refused, or ContentInvalid when its time is over."""
+        width, height, length = REPLY.unpack(self._receive(REPLY.size))
+        # A decoder that was taken over says what it likes.
+        said = self._receive(length).decode("ascii", "replace")
+        if said:
+            raise _Refused("".join(sign if sign.isprintable() else "?" for sign in said))
+        return width, height
+
+    def end(self) -> None:
+        self.link.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._wait_at_most()
+            self.link.sendall(data)
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        except OSError as error:
+            raise self._died() from error
+
+    def _receive(self, length: int) -> bytes:
+        received = b""
+        try:
+            while len(received) < length:
+                self._wait_at_most()
+                part = self.link.recv(length - len(received))
+                if not part:
+                    raise self._died()
+                received += part
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        except OSError as error:
+            raise self._died() from error
+        return received
+
+    def _wait_at_most(self) -> None:
+        # Zero would mean not to wait at all, which fails in another way.
+        self.link.settimeout(max(0.001, self._deadline - time.monotonic()))
+
+    def _too_slow(self) -> ContentInvalid:
+        return ContentInvalid(f"the image does not decode within {self._limits.wall:g} s")
+
+    def _died(self) -> Exception:
+        try:
+            # Its socket is closed a moment before it is gone, and how it ended is worth that moment.
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if code == -signal.SIGXCPU:
+            return ContentInvalid(f"the image does not decode within {self._limits.cpu} s of computing")
+        return _ChildDied(f"its decoder ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}")
+
+
+_decoder = Decoder()
+
+
+def decode(file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
+    """`Decoder.decode` with the one decoder of this process, which lives as long as the process does."""
+    return _decoder.decode(file, content_type, size)
+
+
+def _after_fork() -> None:
+    global _decoder  # noqa: PLW0603 - a forked worker process starts a child of its own
+    _decoder.forget()
+    _decoder = Decoder()
+
+
+def _at_exit() -> None:
+    _decoder.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,0 +1,235 @@
+"""The way out: directly, or through the proxy that HTTPS_PROXY and HTTP_PROXY name, unless NO_PROXY excepts the host.
+
+What is https goes through a tunnel (CONNECT), so TLS is spoken with the target itself and its certificate is checked;
+what is http is asked of the proxy by its whole address. A proxy resolves names itself: nobody here sees the address
+that it connects to. This machine is always reached directly.
+"""
+
+import base64
+import errno
+import ipaddress
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from worker.errors import ConfigurationError
+from worker.net.addresses import PORTS, connect_to_first, is_private, read_address
+
+#: bytes of a proxy's answer to CONNECT
+_LONGEST_ANSWER = 16 * 1024
+_ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
+#: of NO_PROXY; the colons of an IPv6 address need brackets before a port
+_WITH_PORT = re.compile(r"(?P<name>\[.*\]|[^:]*):(?P<port>[0-9]{1,5})")
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class ProxyError(OSError):
+    """A proxy gives no connection; nothing has been sent to the target. Its text is a sentence without secrets."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(errno.EHOSTUNREACH, sentence)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Its text names it and its setting, without user and password."""
+
+    #: the variable that names it
+    setting: str
+    host: str
+    port: int
+    #: value of Proxy-Authorization
+    authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What a request that the proxy itself reads must have besides its own headers."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else _NO_HEADERS
+
+    def __str__(self) -> str:
+        return f"{_bracketed(self.host)}:{self.port} ({self.setting})"
+
+    def reach(self, scheme: str, host: str, port: int, *, timeout: float, deadline: float) -> socket.socket:
+        """A connection on which to speak TLS with `host`, or to ask the proxy itself for what is plain http.
+
+        `timeout` in seconds, `deadline` of the monotonic clock. Raises ProxyError.
+        """
+        times = {"timeout": timeout, "deadline": deadline}
+        return self._tunnel(host, port, **times) if scheme == "https" else self._connect(**times)
+
+    def _connect(self, *, timeout: float, deadline: float) -> socket.socket:
+        patience = min(timeout, deadline - time.monotonic())
+        if patience <= 0:
+            raise ProxyError(f"the proxy {self} was not reached in time")
+        try:
+            answers = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            connection = connect_to_first(answers, timeout=patience, deadline=deadline)
+        except OSError as error:
+            reason = error.strerror or ("no answer" if isinstance(error, TimeoutError) else type(error).__name__)
+            raise ProxyError(f"the proxy {self} cannot be reached: {reason}") from error
+        return connection
+
+    def _tunnel(self, host: str, port: int, *, timeout: float, deadline: float) -> socket.socket:
+        connection = self._connect(timeout=timeout, deadline=deadline)
+        try:
+            status = self._ask(connection, f"{_bracketed(host)}:{port}", min(deadline, time.monotonic() + timeout))
+        except OSError as error:
+            connection.close()
+            raise ProxyError(f"the proxy {self} ends the connection instead of opening a tunnel") from error
+        except BaseException:
+            connection.close()
+            raise
+        if not 200 <= status < 300:
+            connection.close()
+            advice = _ADVICE.get(status, "")
+            raise ProxyError(f"the proxy {self} opens no tunnel to {host}: HTTP {status}{advice}")
+        connection.settimeout(timeout)
+        return connection
+
+    def _ask(self, connection: socket.socket, authority: str, deadline: float) -> int:
+        lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            # What follows the header belongs to the tunnel.
+            piece = connection.recv(1)
+            if not piece or len(answer) > _LONGEST_ANSWER or time.monotonic() > deadline:
+                raise ConnectionError
+            answer += piece
+        found = _ANSWER.match(answer)
+        if found is None:
+            raise ConnectionError
+        return int(found[1])
+
+
+_ADVICE = {
+    407: ": it wants another user name and password, written as USER:PASSWORD@ before its host",
+    403: ": it forbids this host; allow it there",
+}
+
+
+def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
+    """The proxy for requests to this place, None to go directly. Raises ConfigurationError."""
+    if scheme not in PORTS or is_this_machine(host) or _is_excepted(host.lower(), port):
+        return None
+    setting, value = _variable(f"{scheme}_proxy")
+    return _read(setting, value) if value else None
+
+
+def proxy_for_url(url: str) -> Proxy | None:
+    """`proxy_for` the host of a web address."""
+    parts = urlsplit(url)
+    return proxy_for(parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0))
+
+
+def proxies() -> list[Proxy]:
+    """Those that the environment names. Raises ConfigurationError, which names the variable, for a wrong one."""
+    found = map(_variable, ("https_proxy", "http_proxy"))
+    return [_read(setting, value) for setting, value in found if value]
+
+
+def proxy_secrets() -> tuple[str, ...]:
+    """What no log may show: passwords, what stands for one, and the header made of it."""
+    found: list[str] = []
+    for scheme in PORTS:
+        _, value = _variable(f"{scheme}_proxy")
+        with suppress(ValueError):
+            parts = urlsplit(value if "://" in value else f"http://{value}")
+            secret = parts.password or parts.username
+            if secret:
+                found += [secret, unquote(secret), _basic(parts.username or "", parts.password or "")]
+    return tuple(found)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a name or address means this machine, without asking a resolver."""
+    host = host.lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_reached_directly(url: str) -> bool:
+    """Whether no proxy is to be asked for a service of one's own: also where a resolver says that its host is near."""
+    if proxy_for_url(url) is None:
+        return True
+    host = urlsplit(url).hostname or ""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return all(is_private(read_address(str(address[0]))) for *_, address in found)
+
+
+def _variable(name: str) -> tuple[str, str]:
+    """The variable that is set, and its value; the small letters count first, as in curl."""
+    for each in (name, name.upper()):
+        if value := os.environ.get(each, "").strip():
+            return each, value
+    return name.upper(), ""
+
+
+def _read(setting: str, value: str) -> Proxy:
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host = None
+    if not host or not host.isascii() or parts.scheme != "http" or parts.path.strip("/") or parts.query:
+        raise ConfigurationError(
+            f"{setting} is not the address of a proxy: write it as http://HOST:PORT, with USER:PASSWORD@ before the "
+            "host if it wants them (signs such as @ and / in a password percent-encoded); other kinds of proxies are "
+            "not spoken to"
+        )
+    has_credentials = parts.username is not None
+    return Proxy(setting, host, port, _basic(parts.username or "", parts.password or "") if has_credentials else None)
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+
+
+def _is_excepted(host: str, port: int) -> bool:
+    """By NO_PROXY: names and all below them, addresses, networks such as 10.0.0.0/8; each with or without a port."""
+    _, value = _variable("no_proxy")
+    for entry in filter(None, re.split(r"[\s,]+", value.lower())):
+        of_port = _WITH_PORT.fullmatch(entry)
+        if of_port and int(of_port["port"]) != port:
+            continue
+        if entry == "*" or _matches(host, (of_port["name"] if of_port else entry).strip("[]")):
+            return True
+    return False
+
+
+def _matches(host: str, entry: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        suffix = entry.removeprefix("*").lstrip(".")
+        return bool(suffix) and (host == suffix or host.endswith(f".{suffix}"))
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def whole_address(host: str, port: int, path: str) -> str:
+    """What a proxy is asked for in plain http, where a server would be asked for the path."""
+    return f"http://{_bracketed(host)}{'' if port == PORTS['http'] else f':{port}'}{path}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

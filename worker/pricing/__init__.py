@@ -1,0 +1,21 @@
+"""What a generation costs, and how much may be spent."""
+
+from worker.pricing.budget_days import first_day, read_zone
+from worker.pricing.prices import Prices, Quote, Tier, as_text, tier_of
+from worker.pricing.surcharges import SPEEDS, TEXTS, extras_of, extras_of_options, highest_known, read_version
+
+__all__ = [
+    "SPEEDS",
+    "TEXTS",
+    "Prices",
+    "Quote",
+    "Tier",
+    "as_text",
+    "extras_of",
+    "extras_of_options",
+    "first_day",
+    "highest_known",
+    "read_version",
+    "read_zone",
+    "tier_of",
+]

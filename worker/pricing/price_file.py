@@ -1,0 +1,219 @@
+"""The file that DARKROOM_PRICES names (`deploy/prices.example.yaml`), read into prices and caps.
+
+Parsed to nodes and not to values: a price stays the text that was written, never a float, and every complaint can say
+its line and column.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from itertools import combinations
+from math import prod
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from worker.errors import ConfigurationError
+from worker.generation import Operation
+from worker.pricing.prices import MILLION, Caps, Prices, Rule
+from worker.pricing.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
+from worker.prompt_flags import plain_version
+from worker.secrets import read_setting_file
+
+_AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
+_CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
+_NAMES = ("provider", "operation", "speed", "version")
+_EXTRAS = (*SWITCHES, "quality")
+#: in millionths: what the columns of the ledger hold, with room for thousands of them in one budget
+_MOST = 10**15
+
+
+def load_prices(path: Path, providers: Collection[str]) -> Prices:
+    """Prices and caps of these providers and no others.
+
+    Raises ConfigurationError with file, line and column of what cannot be understood.
+    """
+    text = read_setting_file("DARKROOM_PRICES", path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        # Without the file's own depth in the chain of errors.
+        raise ConfigurationError(f"{path}: its brackets or lists are too deep to be read") from None
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(f"{path}: this is no YAML: it names a character that there is not") from error
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f", {_place(mark)}" if mark else ""
+        raise ConfigurationError(f"{path}{where}: this is no YAML: {problem or error}") from error
+    return Prices() if root is None else _File(path, providers).read(root)
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+class _File:
+    def __init__(self, path: Path, providers: Collection[str]) -> None:
+        self._path = path
+        self._providers = providers
+
+    def read(self, root: yaml.Node) -> Prices:
+        parts = self._mapping(root, {"currency", "prices", "caps"})
+        prices: list[tuple[yaml.Node, Rule]] = []
+        factors: list[tuple[yaml.Node, Rule]] = []
+        for node in self._list(parts.get("prices")):
+            is_factor, rule = self._rule(node)
+            (factors if is_factor else prices).append((node, rule))
+        self._refuse_ties(prices)
+        for extra in {extra for _, rule in factors for extra in rule.extras}:
+            self._refuse_ties([(node, rule) for node, rule in factors if extra in rule.extras])
+        self._refuse_too_much(prices, factors)
+        caps = self._caps(parts["caps"]) if "caps" in parts else Caps()
+        currency = self._currency(parts["currency"]) if "currency" in parts else Prices.currency
+        return Prices(tuple(rule for _, rule in prices), caps, currency, tuple(rule for _, rule in factors))
+
+    def _rule(self, node: yaml.Node) -> tuple[bool, Rule]:
+        """Whether it is a factor, and the rule."""
+        parts = self._mapping(node, {*_NAMES, *_EXTRAS, "price", "factor"})
+        if "price" not in parts and "factor" not in parts:
+            self._refuse(node, "this has no `price`, and no `factor` by which an option multiplies the price")
+        if "price" in parts and "factor" in parts:
+            self._refuse(parts["factor"], "a `price` is the whole price: give either it or a `factor`")
+        readers: Mapping[str, Callable[[yaml.Node], str]] = {
+            "provider": lambda word: self._one_of(word, self._providers, "provider"),
+            "operation": lambda word: self._one_of(word, [one.value for one in Operation], "operation"),
+            "speed": lambda word: self._one_of(word, SPEEDS, "speed"),
+            "version": lambda word: plain_version(self._text(word)),
+        }
+        words = {name: readers[name](parts[name]) for name in _NAMES if name in parts}
+        extras = frozenset(self._extra(name, parts[name]) for name in _EXTRAS if name in parts)
+        if "factor" in parts and len(extras) != 1:
+            self._refuse(
+                node,
+                f"a factor is for exactly one of {', '.join(_EXTRAS)}; those of several are multiplied, and what costs "
+                "something else together has a `price` of its own",
+            )
+        is_factor = "factor" in parts
+        return is_factor, Rule(self._amount(parts["factor" if is_factor else "price"]), **words, extras=extras)
+
+    def _extra(self, name: str, node: yaml.Node) -> str:
+        text = self._text(node)
+        if name != "quality":
+            if text.lower() != "true":
+                self._refuse(node, f"{text!r} is not possible: write `{name}: true`, or leave it out for all others")
+            return name
+        try:
+            level = LEVELS[float(text)]
+        except (KeyError, ValueError):
+            why = ": it is the default, so leave it out" if text in {"1", "1.0"} else ""
+            self._refuse(node, f"there is no price for quality {text!r}{why}; there are: {', '.join(LEVELS.values())}")
+        return f"quality={level}"
+
+    def _refuse_ties(self, rules: list[tuple[yaml.Node, Rule]]) -> None:
+        known = {(rule.words, rule.extras) for _, rule in rules}
+        for (first, one), (second, other) in combinations(rules, 2):
+            both = _together(one, other)
+            # Where a third rule says exactly what both say together, it wins over them and nothing is left open.
+            is_same = (one.words, one.extras) == (other.words, other.extras)
+            if both is not None and one.weight == other.weight and (is_same or both not in known):
+                what = ", ".join((*(word for word in both[0] if word), *sorted(both[1]))) or "everything"
+                self._refuse(
+                    second,
+                    f"this price and that in {_place(first.start_mark)} are both for {what}, and neither says more: "
+                    "take one away, or add one that names all of it",
+                )
+
+    def _refuse_too_much(self, prices: list[tuple[yaml.Node, Rule]], factors: list[tuple[yaml.Node, Rule]]) -> None:
+        """The ledger could not count it."""
+        highest = {extra: highest_known(extra, None) * MILLION for extra in (*SWITCHES, "quality=4")}
+        for _, rule in factors:
+            for extra in rule.extras:
+                name = "quality=4" if extra.startswith("quality") else extra
+                highest[name] = max(highest[name], rule.price)
+        worst = prod(highest.values())
+        for node, rule in prices:
+            if rule.price * worst > _MOST * MILLION ** len(highest):
+                self._refuse(
+                    node, "with all factors together this is more than a thousand million, which nobody can count"
+                )
+
+    def _caps(self, node: yaml.Node) -> Caps:
+        parts = self._mapping(node, {"day", "providers", "batch", "batches"})
+        for name in self._named(parts.get("providers")):
+            self._one_of(name, self._providers, "provider")
+        amounts = {name: self._amount(parts[name]) if name in parts else None for name in ("day", "batch")}
+        by_name = {
+            name: {self._text(key): self._amount(value) for key, value in self._named(parts.get(name)).items()}
+            for name in ("providers", "batches")
+        }
+        return Caps(amounts["day"], by_name["providers"], amounts["batch"], by_name["batches"])
+
+    def _amount(self, node: yaml.Node) -> int:
+        text = self._text(node)
+        found = _AMOUNT.fullmatch(text)
+        if not found:
+            self._refuse(node, f"{text!r} is no amount: write it like 0.05 or 20, with at most six decimals")
+        return int(found[1]) * MILLION + int(f"{found[2] or '':0<6}")
+
+    def _currency(self, node: yaml.Node) -> str:
+        text = self._text(node)
+        if not _CURRENCY.fullmatch(text):
+            self._refuse(node, f"{text!r} is no currency: write one word, such as USD or credits")
+        return text
+
+    def _one_of(self, node: yaml.Node, words: Collection[str], what: str) -> str:
+        text = self._text(node)
+        if text not in words:
+            self._refuse(node, f"there is no {what} {text!r}; there are: {', '.join(words)}")
+        return text
+
+    def _mapping(self, node: yaml.Node, allowed: Collection[str]) -> dict[str, yaml.Node]:
+        parts = {}
+        for key, value in self._named(node).items():
+            if self._text(key) not in allowed:
+                self._refuse(key, f"{self._text(key)!r} means nothing here; there are: {', '.join(sorted(allowed))}")
+            parts[self._text(key)] = value
+        return parts
+
+    def _named(self, node: yaml.Node | None) -> dict[yaml.Node, yaml.Node]:
+        if node is None or _is_empty(node):
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            self._refuse(node, "names with values are expected here, such as `day: 20`")
+        places: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if first := places.get(self._text(key)):
+                self._refuse(key, f"{self._text(key)!r} stands in {_place(first.start_mark)} already")
+            places[self._text(key)] = key
+        return dict(node.value)
+
+    def _list(self, node: yaml.Node | None) -> list[yaml.Node]:
+        if node is None or _is_empty(node):
+            return []
+        if not isinstance(node, yaml.SequenceNode):
+            self._refuse(node, "a list is expected here: one price after the other, each with a `-` before it")
+        return list(node.value)
+
+    def _text(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+            self._refuse(node, "one word or number is expected here")
+        return str(node.value).strip()
+
+    def _refuse(self, node: yaml.Node, why: str) -> NoReturn:
+        raise ConfigurationError(f"{self._path}, {_place(node.start_mark)}: {why}")
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    """`caps:` with nothing behind it, as it is left when every line below is a comment."""
+    return isinstance(node, yaml.ScalarNode) and node.value == ""
+
+
+def _together(one: Rule, other: Rule) -> tuple[tuple[str | None, ...], frozenset[str]] | None:
+    """What both rules say of what both are for; None if nothing is for both."""
+    pairs = list(zip(one.words, other.words, strict=True))
+    extras = one.extras | other.extras
+    if any(mine and theirs and mine != theirs for mine, theirs in pairs):
+        return None
+    if sum(extra.startswith("quality") for extra in extras) > 1:
+        return None
+    return tuple(mine or theirs for mine, theirs in pairs), extras

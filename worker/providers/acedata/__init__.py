@@ -1,0 +1,5 @@
+"""Ace Data Cloud."""
+
+from worker.providers.acedata.adapter import AceDataCloud
+
+__all__ = ["AceDataCloud"]

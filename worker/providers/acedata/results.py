@@ -1,0 +1,172 @@
+"""What the JSON of Ace Data Cloud says: callbacks, task records and errors, turned into our words.
+
+Wire facts: docs.acedata.cloud (concepts/responses, concepts/async-tasks) and the vendor's AceDataCloud/MidjourneyMCP.
+What surprises: progress events already say `success: true`, and their links die with the next event; a task record has
+no status.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Rejected
+from worker.generation import AssetKind, Link, Operation, Outcome, Status, operation_of
+from worker.providers.acedata.capabilities import CAPABILITIES, DEFAULTS, FIELDS, TEXTS
+from worker.providers.http import Refusal
+from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt_of, shown
+from worker.providers.reading import clean_text, identifier, link, percent
+
+log = logging.getLogger(__name__)
+
+CODES: Mapping[str, type[ProviderError]] = {
+    **dict.fromkeys(("bad_request", "api_not_implemented", "no_api", "forbidden"), Rejected),
+    **dict.fromkeys(("no_token", "invalid_token", "token_expired", "token_mismatched"), AccountBlocked),
+    **dict.fromkeys(("disabled", "used_up"), AccountBlocked),
+    "too_many_requests": NotTaken,
+    # Names from an older edition of the vendor's page.
+    **dict.fromkeys(("content_moderation", "task_not_found"), Rejected),
+    **dict.fromkeys(("unauthorized", "insufficient_balance"), AccountBlocked),
+    "rate_limited": NotTaken,
+}
+
+
+def _error(data: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Code and message as they came; the vendor's own SDK expects `error` to be a bare string or null at times."""
+    error = data.get("error")
+    return (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
+
+
+def read_refusal(data: Any) -> Refusal | None:
+    """The error of a reply: it comes with or without `success: false`, and even with status 200."""
+    if not isinstance(data, dict) or data.get("success") is True:
+        return None
+    if not data.get("error") and data.get("success") is not False:
+        return None
+    return Refusal(*_error(data), data.get("trace_id"))
+
+
+def read_record(record: Any) -> Outcome | None:
+    """What a task record says; None for an unknown task, whose record is empty."""
+    task_id = identifier(record.get("id")) if isinstance(record, dict) else None
+    if task_id is None:
+        return None
+    response = record.get("response")
+    result: Mapping[str, Any] = response if isinstance(response, dict) else {}
+    finished = bool(record.get("finished_at"))
+    if result.get("success") is not True and not finished and not _error(result)[0]:
+        # The vendor's SDK: a failure without a code and an end may be a passing hiccup.
+        return Outcome(Status.IN_PROGRESS, task_id, percent(result.get("progress")))
+    try:
+        return read_result(result, task_id, finished=finished, kind=record.get("type"))
+    except CallbackUnreadable as error:
+        log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
+        return Outcome(Status.IN_PROGRESS, task_id)
+
+
+def read_listed(record: Any) -> ListedTask | None:
+    """A record of the list; None for a text, and for what is no task of Midjourney."""
+    outcome = read_record(record)
+    if outcome is None or (kind := clean_text(record.get("type"), 40)) in TEXTS:
+        return None
+    request = record.get("request")
+    asked: Mapping[str, Any] = request if isinstance(request, dict) else {}
+    action = clean_text(asked.get("action"), 40)
+    operation, action = _operation(kind, action, asked.get("video_index"))
+    ids = {name: identifier(asked.get(name)) for name in ("image_id", "video_id")} if action else {}
+    return ListedTask(
+        outcome,
+        operation,
+        prompt=prompt_of(asked.get("prompt")),
+        created_at=moment(record.get("created_at")),
+        is_over=bool(record.get("finished_at")),
+        action=action,
+        parent={name: value for name, value in ids.items() if value},
+        marks=marks_of(asked.get("callback_url")),
+        request=shown_fields(kind or "", asked),
+    )
+
+
+def shown_fields(kind: str, fields: Mapping[str, Any]) -> Shown:
+    """A request as the `request` of its record shows it: `kind` is the last part of its path.
+
+    The vendor's example has bookkeeping of its own beside the fields that were sent, and defaults filled in.
+    """
+    said = {name: value for name in FIELDS if (value := fields.get(name)) and value != DEFAULTS.get(name)}
+    # What was sent is never an object or a list.
+    plain = {name: value if isinstance(value, str | int | float) else "?" for name, value in said.items()}
+    return shown({"type": kind, **plain})
+
+
+def _operation(kind: str | None, action: str | None, index: Any) -> tuple[Operation, str | None]:
+    """In our words; what is not known here is counted among the pictures that somebody imagined."""
+    if kind == "videos":
+        number = index + 1 if isinstance(index, int) else 1
+        return (Operation.VIDEO_EXTEND, f"extend{number}") if action == "extend" else (Operation.VIDEO, None)
+    if kind == "edits":
+        return Operation.EDIT, None
+    operation = operation_of(action) if action else None
+    return (operation, action) if operation else (Operation.IMAGINE, None)
+
+
+def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: bool = False, kind: Any = None) -> Outcome:
+    """Read a result, as callbacks carry it bare and task records as their `response`. Raises CallbackUnreadable.
+
+    `kind`: the `type` of the record, without which no text is taken for a result.
+    """
+    success, error = result.get("success"), result.get("error")
+    progress = percent(result.get("progress"))
+    if success is not True and (error or (success is False and (finished or "error" in result))):
+        code, message = _error(result)
+        reason = clean_text(code, 100) or "failed"
+        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=clean_text(message))
+    offered = result.get("actions")
+    words = (
+        [word for word in offered if isinstance(word, str) and identifier(word)] if isinstance(offered, list) else []
+    )
+    complete = finished or result.get("progress") is None or progress == 100 or bool(words)
+    if not complete or not (success is True or (success is None and finished)):
+        # Progress events name links too, but those die with the next event.
+        return Outcome(Status.IN_PROGRESS, task_id, progress)
+    links = _links(result)
+    text = read_text(result, TEXTS[Operation(kind)]) if isinstance(kind, str) and kind in TEXTS else None
+    if not links and not text:
+        raise CallbackUnreadable("it says success but names no result")
+    ids = {name: identifier(result.get(name)) for name in ("image_id", "video_id")}
+    parent = {name: value for name, value in ids.items() if value}
+    return Outcome(Status.SUCCEEDED, task_id, 100, links, text, _actions(words, parent, links), parent)
+
+
+def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[Link]) -> tuple[str, ...]:
+    """What the vendor offers, and what its pages say is possible besides."""
+    actions = list(offered)
+    if "image_id" in parent and actions:
+        # The two that a single picture has and a grid has not.
+        actions += ["variation_region"] if {"variation_subtle", "variation_strong"} & {*actions} else []
+        actions += ["seed"]
+    if "video_id" in parent:
+        videos = sum(link.kind is AssetKind.VIDEO for link in links)
+        actions += CAPABILITIES[Operation.VIDEO_EXTEND].actions[:videos]
+    return tuple(dict.fromkeys(actions))
+
+
+def read_text(result: Any, name: str) -> dict[str, Any] | None:
+    """A result that is no file, as a JSON object of this one field; None if it is missing or not what it should be."""
+    value = result.get(name) if isinstance(result, dict) else None
+    if name == TEXTS[Operation.SEED]:
+        value = identifier(value)
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        return None
+    return {name: value}
+
+
+def _links(result: Mapping[str, Any]) -> tuple[Link, ...]:
+    """The grid or single picture first (in full size if there is a choice), its parts next, then videos."""
+    whole = result.get("raw_image_url") or result.get("image_url")
+    found = [link(whole)] if whole else []
+    for field, kind in (("sub_image_urls", AssetKind.IMAGE), ("video_urls", AssetKind.VIDEO)):
+        urls = result.get(field) or []
+        if not isinstance(urls, list):
+            raise CallbackUnreadable(f"{field} is not a list")
+        found += [link(url, kind) for url in urls]
+    return tuple(dict.fromkeys(found))

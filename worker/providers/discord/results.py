@@ -1,0 +1,132 @@
+"""Tasks as midjourney-proxy shows them, and OhMyGPT nearly so: read once for both, callbacks as well as queries.
+
+Wire facts: Task.java, TaskStatus.java and docs/api.md of novicezk/midjourney-proxy, TaskInfo.cs of
+trueai-org/midjourney-proxy, ohmygptdocs.apifox.cn (the page about querying a task).
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.downloads import deadline_of
+from worker.errors import CallbackUnreadable
+from worker.generation import Link, Outcome, Status
+from worker.providers.discord.custom_ids import buttons_of
+from worker.providers.reading import clean_text, identifier, link, percent, read_object
+
+log = logging.getLogger(__name__)
+
+DISCORD_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
+#: what a Discord link that says nothing of itself is taken for
+RETENTION = timedelta(hours=24)
+#: characters of one description
+DESCRIPTION = 4000
+
+_STATUS: Mapping[str, Status] = {
+    # Relays of the one-api family write a new task down with no word at all.
+    **dict.fromkeys(("", "NOT_START", "SUBMITTED", "IN_PROGRESS", "MODAL"), Status.IN_PROGRESS),
+    "SUCCESS": Status.SUCCEEDED,
+    **dict.fromkeys(("FAILURE", "FAILED", "CANCEL"), Status.FAILED),
+}
+_NUMBER = re.compile(r"^[ \t]*(?:[0-9]\ufe0f?\u20e3|[0-9]{1,2}[.)][ \t])", re.MULTILINE)
+_PROGRESS = re.compile(r"([0-9]{1,3})(?:\.[0-9]+)?%?")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a vendor calls the facts of a task; of several names the first that holds something counts.
+
+    Of several `images` that is the first whose link is not known to be dead: all of them are the same picture.
+    """
+
+    title: str
+    task_id: tuple[str, ...]
+    images: tuple[str, ...]
+    buttons: str
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The task in a callback, bare or as the `data` of an envelope. Raises CallbackUnreadable."""
+    data = read_object(body)
+    inner = data.get("data")
+    task: dict[str, Any] = inner if "status" not in data and isinstance(inner, dict) else data
+    if "status" not in task:
+        raise CallbackUnreadable("it has no status")
+    return task
+
+
+def read_task(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome:
+    """What a task says at that moment. Raises CallbackUnreadable."""
+    named = _first(task, fields.task_id)
+    task_id = identifier(named)
+    if task_id is None and named is not None:
+        raise CallbackUnreadable("the task's id is not an identifier")
+    word = task.get("status") or ""
+    status = _STATUS.get(word.upper()) if isinstance(word, str) else None
+    if status is None:
+        log.warning("%s: task %s has the unknown status %s", fields.title, task_id, clean_text(word, 40))
+    progress = _progress(task.get("progress"))
+    if status is Status.FAILED:
+        message = clean_text(_first(task, ("failReason", "fail_reason", "message")))
+        reason = "cancelled" if word.upper() == "CANCEL" else "failed"
+        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=message)
+    if status is not Status.SUCCEEDED:
+        # Pictures on the way are replaced, and their links die with the next one.
+        return Outcome(Status.IN_PROGRESS, task_id, progress)
+    if task.get("action") == "DESCRIBE":
+        # Its picture is the one that was sent.
+        return Outcome(Status.SUCCEEDED, task_id, 100, text={"descriptions": _descriptions(task)})
+    buttons = buttons_of(task.get(fields.buttons))
+    parent = {**({"task_id": task_id} if task_id else {}), **buttons}
+    return Outcome(Status.SUCCEEDED, task_id, 100, (_image(task, fields, at),), actions=tuple(buttons), parent=parent)
+
+
+def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome | None:
+    """The same for a task that was asked for: if it cannot be used, it stays open and is logged; None without an id."""
+    try:
+        outcome = read_task(task, fields, at)
+    except CallbackUnreadable as error:
+        task_id = identifier(_first(task, fields.task_id))
+        if task_id is None:
+            return None
+        log.warning("%s: task %s ended, but it cannot be used: %s", fields.title, task_id, error)
+        return Outcome(Status.IN_PROGRESS, task_id)
+    return outcome if outcome.task_id else None
+
+
+def _first(task: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((task[name] for name in names if task.get(name) not in (None, "")), None)
+
+
+def _progress(value: Any) -> int | None:
+    """`46%`, also bare or as a number; there is none before the start and after a failure."""
+    if not isinstance(value, str):
+        return percent(value)
+    found = _PROGRESS.fullmatch(value.strip())
+    return percent(int(found[1])) if found else None
+
+
+def _image(task: Mapping[str, Any], fields: Fields, at: datetime) -> Link:
+    urls = [task[name] for name in fields.images if task.get(name)]
+    if not urls:
+        raise CallbackUnreadable("it says success but names no result")
+    links = [link(url) for url in urls]
+    alive = (one for one in links if deadline_of(one.url, seen_at=at, retention=RETENTION) > at)
+    return next(alive, links[0])
+
+
+def _descriptions(task: Mapping[str, Any]) -> list[str]:
+    """The prompts that a picture was described with, numbered `1️⃣` or `1.`, else one a line."""
+    properties = task.get("properties")
+    final = properties.get("finalPrompt") if isinstance(properties, dict) else None
+    text = final or _first(task, ("promptEn", "prompt"))
+    if not isinstance(text, str):
+        raise CallbackUnreadable("it says success but holds no description")
+    parts = _NUMBER.split(text) if _NUMBER.search(text) else text.splitlines()
+    found = [line for part in parts if (line := clean_text(part, DESCRIPTION))]
+    if not found:
+        raise CallbackUnreadable("it says success but holds no description")
+    return found

@@ -1,0 +1,117 @@
+"""What the JSON of midjourney-proxy and its relays says, turned into our words.
+
+Wire facts: ReturnCode.java and SubmitController.java of novicezk/midjourney-proxy, SubmitController.cs of
+trueai-org/midjourney-proxy, relay/mjproxy_handler.go of QuantumNous/new-api for relays.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
+from worker.generation import Outcome, Status
+from worker.providers.discord import GRID, Fields, read_record, read_task
+from worker.providers.http import Refusal
+from worker.providers.reading import clean_text, identifier
+
+TITLE = "midjourney-proxy"
+#: "exists already", of an action "its window waits to be filled in"
+WINDOW = "21"
+#: accepted; 22 is accepted and queued
+TAKEN = frozenset({"1", WINDOW, "22"})
+#: relays say these under code 4, at the beginning of the description
+EMPTY_BALANCE, UNKNOWN_TASK = "quota_not_enough", "task_no_found"
+#: the relay had asked the proxy behind it already
+HALF_WAY = frozenset(
+    {
+        *("do_request_failed", "read_response_body_failed", "unmarshal_response_body_failed"),
+        *("copy_response_body_failed", "insert_midjourney_task_failed"),
+    }
+)
+
+CODES: Mapping[str, type[ProviderError]] = {
+    # No account of the proxy is free.
+    "3": NotTaken,
+    "4": Rejected,
+    # An exception on the way, perhaps after Discord was told.
+    "9": Uncertain,
+    "23": NotTaken,
+    "24": Rejected,
+    # Relays: too many requests.
+    "30": NotTaken,
+    EMPTY_BALANCE: AccountBlocked,
+    UNKNOWN_TASK: Rejected,
+}
+#: only the account that drew the parent can go on, and one of the two is gone
+FOLLOW_UP_CODES = {**CODES, "3": Rejected}
+
+_FIELDS = Fields(TITLE, task_id=("id", "task_id"), images=("imageUrl", "image_url"), buttons="buttons")
+#: tasks of the Java version have no buttons; these are the ones that its `change` takes
+_CHANGEABLE = ("IMAGINE", "VARIATION", "REROLL", "BLEND")
+
+
+def code_of(reply: Any) -> str | None:
+    return clean_text(reply.get("code"), 40) if isinstance(reply, dict) else None
+
+
+def opens_window(reply: Any) -> bool:
+    """Whether an action was answered with a window to fill in, and not with the same task of an earlier time."""
+    properties = reply.get("properties") if isinstance(reply, dict) else None
+    existed = isinstance(properties, dict) and bool(properties.get("status"))
+    return code_of(reply) == WINDOW and not existed
+
+
+def task_of_reply(reply: Any) -> str | None:
+    """The task_id that the reply to a submission names."""
+    return identifier(reply.get("result")) if isinstance(reply, dict) else None
+
+
+def read_refusal(data: Any) -> Refusal | None:
+    """Any other code than those of TAKEN; a task has none, or one that says nothing of it."""
+    if not isinstance(data, dict) or "status" in data:
+        return None
+    error = data.get("error")
+    if isinstance(error, dict):
+        # How relays of the one-api family refuse a key.
+        return Refusal(error.get("code") or error.get("type"), error.get("message"))
+    code = code_of(data)
+    if code is None or code in TAKEN:
+        return None
+    message = data.get("description")
+    word = message.split(maxsplit=1)[0] if isinstance(message, str) and message.strip() else ""
+    if word in {EMPTY_BALANCE, UNKNOWN_TASK, *HALF_WAY}:
+        code = word
+    properties = data.get("properties")
+    banned = clean_text(properties.get("bannedWord"), 60) if isinstance(properties, dict) else None
+    return Refusal(code, f"{clean_text(message) or 'forbidden prompt'} ({banned})" if banned else message)
+
+
+def read_relay(error: Rejected) -> ProviderError:
+    """What a refusal means in truth: a relay's HTTP status says less than its words, or more than its code 4."""
+    kind: type[ProviderError] = Rejected
+    if error.code in HALF_WAY:
+        kind = Uncertain
+    elif error.status == 403 and error.code != "24":
+        # The proxy refuses prompts with 200; this is a relay's word about the key.
+        kind = AccountBlocked
+    return kind(str(error.args[0]), code=error.code, status=error.status, trace_id=error.trace_id)
+
+
+def read_callback(task: Mapping[str, Any], received_at: datetime) -> Outcome:
+    """Raises CallbackUnreadable."""
+    return _with_changes(task, read_task(task, _FIELDS, received_at))
+
+
+def read_listed(task: Mapping[str, Any]) -> Outcome | None:
+    """A task that was asked for; None if it has no id."""
+    # Compared only with dates in the links themselves.
+    outcome = read_record(task, _FIELDS, datetime.now(UTC))
+    return _with_changes(task, outcome) if outcome else None
+
+
+def _with_changes(task: Mapping[str, Any], outcome: Outcome) -> Outcome:
+    drawn = outcome.status is Status.SUCCEEDED and outcome.links
+    if drawn and not task.get("buttons") and task.get("action") in _CHANGEABLE:
+        return replace(outcome, actions=GRID)
+    return outcome

@@ -1,0 +1,5 @@
+"""OhMyGPT."""
+
+from worker.providers.ohmygpt.adapter import OhMyGPT
+
+__all__ = ["OhMyGPT"]

@@ -1,0 +1,86 @@
+"""What the JSON of OhMyGPT says, turned into our words.
+
+Wire facts: ohmygptdocs.apifox.cn (imagine and query pages); jiusiguer/mid-ohmygptapi for callbacks, which no page
+describes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
+from worker.generation import Outcome
+from worker.providers.discord import PAN, UPSCALE, VARIATION, ZOOM, Fields, read_record, read_task
+from worker.providers.http import Refusal
+from worker.providers.listing import Shown, shown
+
+TITLE = "OhMyGPT"
+
+UNKNOWN_TASK, SERVER_ERROR = "unknown_task", "server_error"
+#: `statusCode`: documented are 200 and 400, so of a 400 the message tells more; the others as HTTP has them
+CODES: Mapping[str, type[ProviderError]] = {
+    UNKNOWN_TASK: Rejected,
+    SERVER_ERROR: Uncertain,
+    **dict.fromkeys(("400", "404", "413", "422"), Rejected),
+    **dict.fromkeys(("401", "402", "403"), AccountBlocked),
+    **dict.fromkeys(("429", "503"), NotTaken),
+}
+
+_MEANINGS = (
+    (SERVER_ERROR, re.compile(r"server error|time[ -]?out|timed out|服务器|超时", re.IGNORECASE)),
+    (UNKNOWN_TASK, re.compile(r"task.*(not exist|not found)|任务不存在", re.IGNORECASE)),
+)
+
+# The Discord link is the one that clients use, and its host is known. The other is not always there, and no page says
+# where it points to or how long it lives: it serves when the first has died, if DARKROOM_DOWNLOAD_ALLOW names its host.
+_FIELDS = Fields(TITLE, task_id=("taskId",), images=("imageDcUrl", "imageS3Url"), buttons="actions")
+
+#: `taskType` of a request that names no `type`
+DEFAULT_POOL = "FAST"
+#: without those whose window this API cannot fill in
+_ACTIONS = frozenset({*UPSCALE, *VARIATION, *PAN, *ZOOM, "reroll", "variation_region"})
+
+
+def read_callback(task: Mapping[str, Any], received_at: datetime) -> Outcome:
+    """Raises CallbackUnreadable."""
+    return _completed(task, read_task(task, _FIELDS, received_at))
+
+
+def read_listed(task: Mapping[str, Any]) -> Outcome | None:
+    """A task that was asked for; None if it has no id."""
+    # Compared only with dates in the links themselves.
+    outcome = read_record(task, _FIELDS, datetime.now(UTC))
+    return _completed(task, outcome) if outcome else None
+
+
+def shown_imagine(task: Mapping[str, Any], *, is_all: bool = True) -> Shown | None:
+    """What the list shows of the request for an imagine; None for any other task."""
+    prompt, pool = task.get("prompt"), task.get("taskType")
+    if task.get("action") != "IMAGINE" or not isinstance(prompt, str) or not isinstance(pool, str):
+        return None
+    return shown({"prompt": prompt.strip(), "taskType": pool}, is_all=is_all)
+
+
+def _completed(task: Mapping[str, Any], outcome: Outcome) -> Outcome:
+    """With what only this vendor's follow-ups need, and without buttons that they cannot press."""
+    pool = {"pool": task["taskType"]} if outcome.parent and task.get("taskType") in ("NORMAL", "FAST") else {}
+    parent = {name: value for name, value in outcome.parent.items() if name in _ACTIONS or name == "task_id"}
+    return replace(outcome, actions=tuple(word for word in outcome.actions if word in _ACTIONS), parent=parent | pool)
+
+
+def read_refusal(data: Any) -> Refusal | None:
+    """A `statusCode` that is not 200; one client saw `{"code": …, "message": …}` instead."""
+    if not isinstance(data, dict):
+        return None
+    code = data.get("statusCode")
+    if code is None and "code" in data:
+        code, message = data["code"] or None, data.get("message")
+        return Refusal(code, message) if code or message else None
+    if code is None or str(code) == "200":
+        return None
+    message = data.get("message")
+    if str(code) == "400" and isinstance(message, str):
+        code = next((word for word, pattern in _MEANINGS if pattern.search(message)), code)
+    return Refusal(code, message)

@@ -1,0 +1,140 @@
+"""Secrets never leak: what is written to a log or shown to a person goes through here first."""
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any
+
+_HIDDEN = "[redacted]"
+# JSON and other links escape what they hold, once or twice.
+_SLASH = r"(?:\\*/|%(?:25)*2F)"
+_BEFORE = r"(?:[?&#;]|\\u0026|%(?:25)*(?:3F|26|23))"
+_EQUALS = r"(?:=|%(?:25)*3D)"
+_VALUE = r"[^&\s\"'<>]+"
+_PATTERNS = (
+    # the token of a callback URL
+    (
+        re.compile(rf"({_SLASH}callbacks(?:{_SLASH}[^/\s%\\]+){{2}}{_SLASH})[^\s\"'<>?#&]+", re.IGNORECASE),
+        rf"\1{_HIDDEN}",
+    ),
+    # the signature of a link: Discord, S3, Google, Azure, CloudFront, and what looks like a key
+    (
+        re.compile(rf"({_BEFORE}(?:ex|is|hm|se|sig|sign|auth|hmac|policy|X-Amz-[A-Za-z-]+|X-Goog-[A-Za-z-]+|"
+                   rf"[A-Za-z_-]*(?:token|key|secret|signature|password|credential)){_EQUALS}){_VALUE}", re.IGNORECASE),
+        rf"\1{_HIDDEN}",
+    ),
+    # the same names without a link around them, as in the words of a database
+    (
+        re.compile(rf"((?<![\w-])[\w-]*(?:password|passwd|secret|token|hmac|auth)=)(?:'[^']*'|{_VALUE})",
+                   re.IGNORECASE),
+        rf"\1{_HIDDEN}",
+    ),
+    (re.compile(r"(Bearer\s+)[^\s\"',]+", re.IGNORECASE), rf"\1{_HIDDEN}"),
+    # what signs our webhooks
+    (re.compile(r"(whsec_)[A-Za-z0-9+/=_-]+"), rf"\1{_HIDDEN}"),
+    # the password of a database or a broker, up to the last @: it may hold one itself
+    (re.compile(r"(://[^:/\s@]*:)[^/\s]+(@)"), rf"\1{_HIDDEN}\2"),
+)  # fmt: skip
+
+_LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
+_WORD_OF_A_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
+_USER = re.compile(r"(://)[^/?#]*@")
+
+#: a file written into a text, as options have pictures
+_DATA_LINK = re.compile(r"(data:[\w.+/-]*;base64,)([A-Za-z0-9+/_-]+=*)")
+
+_CHATTY = (
+    "alembic",
+    "boto3",
+    "botocore",
+    "celery.app.trace",
+    "celery.worker.strategy",
+    "kombu",
+    "urllib3",
+)
+
+
+def redact(text: str) -> str:
+    text = shorten_files(text)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def shorten_files(value: Any) -> Any:
+    """Each `data:` link in a text or a JSON value as its kind and size: it is no secret, but very long."""
+    if isinstance(value, str):
+        return _DATA_LINK.sub(lambda found: f"{found[1]}… ({_kilobytes(found[2])})", value)
+    if isinstance(value, Mapping):
+        return {name: shorten_files(item) for name, item in value.items()}
+    return [shorten_files(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def signatures_cut(value: Any) -> Any:
+    """Each link in a text or a JSON value that holds a secret, without its user, query and fragment."""
+    if isinstance(value, str):
+        return _LINK.sub(lambda found: _cut(found[0]), value)
+    if isinstance(value, Mapping):
+        return {name: signatures_cut(item) for name, item in value.items()}
+    return [signatures_cut(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def links_hidden(value: Any) -> Any:
+    """What the user wrote (a prompt, options): only its links can hold secrets, and its files are too long to show."""
+    if isinstance(value, str):
+        return _WORD_OF_A_LINK.sub(lambda match: redact(match[0]), shorten_files(value))
+    return _each(value, links_hidden)
+
+
+def secrets_hidden(value: Any) -> Any:
+    """What others wrote: error texts, events."""
+    return redact(value) if isinstance(value, str) else _each(value, secrets_hidden)
+
+
+def _each(value: Any, hide: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): hide(item) for name, item in value.items()}
+    return [hide(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _cut(link: str) -> str:
+    # In its path there may still be a token of ours.
+    return link if redact(link) == link else redact(_USER.sub(r"\1", re.split("[?#]", link, maxsplit=1)[0]))
+
+
+def _kilobytes(base64: str) -> str:
+    return f"{ceil(len(base64.rstrip('=')) * 3 / 4 / 1000)} kB"
+
+
+class RedactingFormatter(logging.Formatter):
+    """Redacts the finished line, traceback included: exceptions of HTTP libraries carry whole URLs."""
+
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        # The longest first: one may be part of another.
+        self._secrets = sorted((secret for secret in secrets if len(secret) >= 8), key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = redact(super().format(record))
+        for secret in self._secrets:
+            line = line.replace(secret, _HIDDEN)
+        return line
+
+
+def configure_logging(level: str, secrets: tuple[str, ...] = ()) -> None:
+    """One handler on the root logger, for our lines and those of every library."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(secrets))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # They tell each request at INFO, which is our DEBUG.
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel("WARNING" if level != "DEBUG" else "INFO")
+
+
+def described(error: BaseException) -> str:
+    """An error of which nobody has thought, for a place where a person looks: its kind and what it says."""
+    return redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,0 +1,31 @@
+"""A secret in a file instead of the environment: `NAME_FILE` beside `NAME`."""
+
+import os
+from pathlib import Path
+
+from worker.errors import ConfigurationError
+from worker.secrets.setting_files import read_setting_file
+
+#: boto3 reads the variables itself, and knows no files for them
+_BUCKET_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def bucket_credentials() -> dict[str, str]:
+    """Of the bucket, those that are set, or in files; raises ConfigurationError as `read_secret_file` does."""
+    found = {name: os.environ.get(name) or read_secret_file(name) for name in _BUCKET_CREDENTIALS}
+    return {name: value for name, value in found.items() if value}
+
+
+def read_secret_file(setting: str) -> str | None:
+    """The text of the file that `<SETTING>_FILE` names, None if it names none.
+
+    Raises ConfigurationError for a file that cannot be read, or is empty.
+    """
+    variable = f"{setting.upper()}_FILE"
+    path = os.environ.get(variable)
+    if not path:
+        return None
+    value = read_setting_file(variable, Path(path)).strip()
+    if not value:
+        raise ConfigurationError(f"{variable}: {path} is empty")
+    return value

@@ -1,0 +1,295 @@
+"""Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta, tzinfo
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from worker.archive import DEFAULT_TEMPLATE, Addressing, Keeping, KeyTemplate
+from worker.errors import ConfigurationError
+from worker.net import Allowed, check_hosts, proxies
+from worker.pricing import Prices, read_zone
+from worker.secrets import bucket_credentials, read_keys, read_list, read_secret_file
+from worker.settings.broker_url import read_broker_url
+from worker.subscribers import FORM, Subscriber, WebhookSigner, celery_tasks, patterns, webhooks
+
+
+def _read_by(read: Callable[[str], object]) -> AfterValidator:
+    """The value as it came, once `read` has understood it."""
+
+    def check(value: Any) -> Any:
+        read(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        return value
+
+    return AfterValidator(check)
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """`ACEDATACLOUD_API_TOKEN_FILE=/run/secrets/ace` stands for the text of that file."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return read_secret_file(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: read_secret_file(name) for name in self.settings_cls.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{value!r} is not an http:// or https:// address")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+AccountKeys = Annotated[SecretStr, _read_by(read_keys)]
+
+
+class Settings(BaseSettings):
+    # Errors must not show what was put in: among it are secrets.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    # --- standard names ---
+    database_url: str | None = None
+    redis_url: Annotated[str, _read_by(read_broker_url)] = "redis://127.0.0.1:6379/0"
+    s3_bucket: str | None = None
+    s3_prefix: str = ""
+    s3_key_template: str = DEFAULT_TEMPLATE
+    s3_addressing: Addressing = "auto"
+    s3_sse: Literal["none", "AES256", "aws:kms"] = "none"
+    s3_sse_kms_key_id: str | None = None
+    s3_storage_class: str | None = Field(default=None, pattern=r"^[A-Z_]+$")
+    s3_tags: bool = True
+    public_url: HttpUrl | None = None
+    port: int = Field(default=8000, ge=1, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # --- Darkroom's own ---
+    darkroom_data: Path = Path("darkroom-data")
+    darkroom_signing_keys: SecretStr | None = None
+    darkroom_download_allow: Annotated[str, _read_by(Allowed)] = ""
+    #: seconds without a single byte after which a download is broken off, and bytes per second that it must bring on
+    #: average once a minute is over
+    darkroom_stall_seconds: float = Field(default=30, ge=1, le=30)
+    darkroom_least_bytes_per_second: float = Field(default=100, ge=0)
+    #: how downloads introduce themselves; a server that refuses them with 403 is asked once more as a browser
+    darkroom_user_agent: str | None = Field(default=None, pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$")
+    darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
+    #: minutes after which an unclear submission is looked for no more, and waits for a person
+    darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
+    #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
+    #: and it is not known yet how long such ones usually take
+    darkroom_poll_seconds: float = Field(default=120, gt=0, le=86_400)
+    #: hours that a link lives when neither it nor its provider's pages say how long; Discord's newer links live 24.
+    #: A guess: it says which go first, and ends nothing
+    darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
+    #: days for which an asset is tried again and again whose link does not prove that it is over
+    darkroom_give_up_days: float = Field(default=15, gt=0, le=3650)
+    #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
+    #: that are kept free for it
+    darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
+    #: a statement in the file itself that a model made it; xmp changes the bytes of pictures, not their pixels
+    darkroom_provenance: Literal["off", "xmp"] = "off"
+    #: gigabytes of refused bytes that are kept in the bucket for a look and `darkroom accept`; more are not kept
+    darkroom_rejected_gb: float = Field(default=5, ge=0, le=100_000)
+    #: bytes that another generation has stored are not stored a second time
+    darkroom_deduplicate: bool = False
+    #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
+    darkroom_prices: Path | None = None
+    #: whose days are those of the caps and of `darkroom spend`
+    darkroom_timezone: Annotated[str, _read_by(read_zone)] = "UTC"
+    #: days for which applied callbacks, told events and dead links are kept; 0 keeps them for ever
+    darkroom_keep_days: float = Field(default=30, ge=0, le=36_500)
+    darkroom_max_depth: int = Field(default=3, ge=0)
+    darkroom_max_follow_ups: int = Field(default=16, ge=0)
+
+    # --- subscribers ---
+    #: addresses that get each event as a signed webhook (Standard Webhooks); secret, since they may hold a token
+    darkroom_notify_urls: Annotated[SecretStr, _read_by(webhooks)] | None = None
+    darkroom_notify_secret: Annotated[SecretStr, _read_by(WebhookSigner)] | None = None
+    #: Celery tasks that get each event over the broker, each with its queue: `task@queue`
+    darkroom_notify_tasks: Annotated[str, _read_by(celery_tasks)] = ""
+    #: which kinds of events subscribers get
+    darkroom_notify_events: Annotated[str, _read_by(patterns)] = "*"
+
+    # --- providers: the key of each, or those of several accounts; rate and room hold for each account ---
+    acedatacloud_api_token: AccountKeys | None = None
+    acedatacloud_base_url: HttpUrl = "https://api.acedata.cloud"
+    #: new submissions per second, and submissions under way at once; Ace Data Cloud publishes no figures
+    acedatacloud_rate: float = Field(default=10, gt=0, le=1_000_000)
+    acedatacloud_in_flight: int = Field(default=100, ge=1)
+
+    kie_api_key: AccountKeys | None = None
+    kie_base_url: HttpUrl = "https://api.kie.ai"
+    kie_webhook_hmac_key: Annotated[SecretStr, _read_by(read_list)] | None = None
+    #: seconds that the timestamp of a signed callback may differ; Kie once documented retries up to 21 minutes later
+    kie_webhook_window: float = Field(default=1800, gt=0)
+    #: what Kie calls the first picture of four when it is varied: its examples say 1, its schema says 0
+    kie_vary_base: Literal[0, 1] = 1
+    #: documented: 20 new requests in 10 seconds, about 100 under way; after a rest, one or two go at once
+    kie_rate: float = Field(default=1.8, gt=0, le=1_000_000)
+    kie_in_flight: int = Field(default=100, ge=1)
+
+    ohmygpt_api_key: AccountKeys | None = None
+    ohmygpt_base_url: HttpUrl = "https://api.ohmygpt.com"
+    ohmygpt_encoding: Literal["form", "json"] = "form"
+    #: no figures are published
+    ohmygpt_rate: float = Field(default=5, gt=0, le=1_000_000)
+    ohmygpt_in_flight: int = Field(default=50, ge=1)
+
+    #: where the proxy or relay is, without `/mj`; it has no default, since everybody runs their own
+    mjproxy_base_url: HttpUrl | None = None
+    mjproxy_api_secret: AccountKeys | None = None
+    mjproxy_change: Literal["change", "simple-change"] = "change"
+    #: how an imagine's speed is chosen: by `--turbo` in the prompt; or, at relays that bill by it, by the path
+    #: (`/mj-turbo/mj/…`) or by the field `accountFilter`
+    mjproxy_speed: Literal["flag", "path", "filter"] = "flag"
+    #: hosts besides Discord's that the proxy's result links may point to, separated by commas
+    mjproxy_result_hosts: Annotated[str, _read_by(check_hosts)] = ""
+    #: the proxy's own defaults: three at once and ten that wait
+    mjproxy_rate: float = Field(default=2, gt=0, le=1_000_000)
+    mjproxy_in_flight: int = Field(default=13, ge=1)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+    @field_validator("s3_key_template")
+    @classmethod
+    def _gives_each_asset_its_key(cls, value: str) -> str:
+        KeyTemplate(value)
+        return value
+
+    @field_validator("s3_storage_class")
+    @classmethod
+    def _can_be_read_at_once(cls, value: str | None) -> str | None:
+        if value in {"GLACIER", "DEEP_ARCHIVE"}:
+            raise ValueError(f"objects in {value} cannot be read for hours: use GLACIER_IR, or a rule of the bucket")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: str) -> str:
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _callbacks_need_keys(self) -> Self:
+        if self.public_url and not self.darkroom_signing_keys:
+            raise ValueError(
+                "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
+                "set it to `k1:` and at least 32 random characters"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Self:
+        if self.darkroom_notify_urls and not self.darkroom_notify_secret:
+            raise ValueError(f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_kms_key_needs_kms(self) -> Self:
+        if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
+            raise ValueError(f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms")
+        return self
+
+    @property
+    def s3_keeping(self) -> Keeping:
+        encryption = None if self.s3_sse == "none" else self.s3_sse
+        return Keeping(encryption, self.s3_sse_kms_key_id, self.s3_storage_class, self.s3_tags)
+
+    @property
+    def ledger_url(self) -> str:
+        """The database of record; one SQLite file in the data folder unless DATABASE_URL says otherwise."""
+        return self.database_url or f"sqlite:///{self.darkroom_data.absolute() / 'ledger.sqlite3'}"
+
+    @property
+    def link_life(self) -> timedelta:
+        return timedelta(hours=self.darkroom_link_hours)
+
+    @property
+    def subscribers(self) -> list[Subscriber]:
+        """Everybody who is told of events."""
+        urls = self.darkroom_notify_urls
+        return [*webhooks(urls.get_secret_value() if urls else ""), *celery_tasks(self.darkroom_notify_tasks)]
+
+    def read_prices(self, providers: Collection[str]) -> Prices | None:
+        """Those of these providers, read anew each time; raises ConfigurationError for a file that is wrong."""
+        if self.darkroom_prices is None:
+            return None
+        # Only who has prices pays for YAML, in time and in memory.
+        from worker.pricing.price_file import load_prices  # noqa: PLC0415
+
+        return replace(load_prices(self.darkroom_prices, providers), zone=self.zone)
+
+    @property
+    def zone(self) -> tzinfo:
+        return read_zone(self.darkroom_timezone)
+
+    @property
+    def give_up_after(self) -> timedelta:
+        return timedelta(days=self.darkroom_give_up_days)
+
+    @property
+    def at_risk(self) -> timedelta:
+        return timedelta(hours=self.darkroom_at_risk_hours)
+
+    @property
+    def keep(self) -> timedelta | None:
+        """How long what nobody needs any more is kept; None: for ever."""
+        return timedelta(days=self.darkroom_keep_days) if self.darkroom_keep_days else None
+
+    @property
+    def horizon(self) -> timedelta:
+        return timedelta(minutes=self.darkroom_horizon_minutes)
+
+    @property
+    def poll_after(self) -> timedelta:
+        """How long a submitted generation may be silent before it is asked for, while nothing better is known."""
+        return timedelta(seconds=self.darkroom_poll_seconds if self.public_url else min(5, self.darkroom_poll_seconds))
+
+
+def provider_prefixes() -> tuple[str, ...]:
+    """What the settings of each provider begin with, in capitals: KIE for `KIE_IN_FLIGHT`."""
+    names = Settings.model_fields
+    return tuple(name.removesuffix("_in_flight").upper() for name in names if name.endswith("_in_flight"))
+
+
+@cache
+def secret_names() -> frozenset[str]:
+    """The variables that hold a secret and nothing else."""
+    fields = Settings.model_fields
+    return frozenset(name.upper() for name, field in fields.items() if _holds_secret(field.annotation))
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises ConfigurationError with one line per wrong setting."""
+    # Those of the bucket are read by others, later, where a wrong file would be no sentence.
+    bucket_credentials()
+    proxies()
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": "))
+        raise ConfigurationError("\n".join(lines)) from error

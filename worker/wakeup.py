@@ -1,0 +1,132 @@
+"""Ringing a bell: a message that says which step has work, and nothing else. A lost one is harmless."""
+
+import json
+import logging
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from worker.celery import KEY_PREFIX, app
+from worker.ledger import Ledger
+from worker.steps import QUEUES, Step
+
+log = logging.getLogger(__name__)
+
+#: how many messages wait in a queue at the most, however long no worker listens to it
+MOST_WAITING = 50
+#: of these, how many of each step: one that waits for ever must not keep the others of its queue out
+SHARES = {step: MOST_WAITING // Counter(one.queue for one in Step)[step.queue] for step in Step}
+
+# One step for the broker, or senders would pass the bound together. What is waiting when it looks is taken later than
+# what was committed before, so another message for that step would tell nothing new.
+_SEND = """
+local most = tonumber(ARGV[1])
+for number, queue in ipairs(KEYS) do
+    local mark, share, message = ARGV[3 * number - 1], tonumber(ARGV[3 * number]), ARGV[3 * number + 1]
+    local waiting = 0
+    for _, other in ipairs(redis.call('LRANGE', queue, 0, most - 1)) do
+        if string.find(other, mark, 1, true) then waiting = waiting + 1 end
+    end
+    if waiting < share then redis.call('LPUSH', queue, message) end
+    redis.call('LTRIM', queue, 0, most - 1)
+end
+"""
+_BODY = b64encode(json.dumps([[], {}, {}]).encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in a queue: how many messages, and those steps of which no more are sent before one is taken."""
+
+    messages: int
+    full: tuple[Step, ...]
+
+
+def ring_if_due(ledger: Ledger, *steps: Step) -> None:
+    """Ring for those steps of which something is due now: a look into the ledger costs a tenth of a needless bell."""
+    if due := [step for step in steps if ledger.maintenance.is_due(step)]:
+        ring(*due)
+
+
+def ring(*steps: Step) -> bool:
+    """Wake workers for these steps; False when the broker did not take it.
+
+    Only after a ledger method has returned: a worker that wakes before the commit finds nothing.
+    """
+    try:
+        send(steps)
+    except SoftTimeLimitExceeded:
+        # It is raised wherever the task happens to be, and says nothing about the broker.
+        raise
+    except Exception as error:  # noqa: BLE001  the work is saved and is found without its bell, whatever went wrong
+        log.warning("the broker did not take the bell for %s: %s: %s", ", ".join(steps), type(error).__name__, error)
+        return False
+    return True
+
+
+def send(steps: Sequence[Step]) -> None:
+    """Send a wake-up for each step, unless its share waits already; raises what the broker's client raises."""
+    arguments = [
+        argument for step in steps for argument in (_mark(step), SHARES[step], json.dumps(_message(step, str(uuid4()))))
+    ]
+    with app.producer_pool.acquire(block=True) as producer:
+        client = producer.channel.client
+        client.eval(_SEND, len(steps), *(_key(step.queue) for step in steps), MOST_WAITING, *arguments)
+
+
+def drop_stale() -> None:
+    """Leave only the newest messages where more wait than are sent now: those of an older version had no bound."""
+    try:
+        with app.connection_for_write() as connection:
+            for queue in QUEUES:
+                connection.default_channel.client.ltrim(_key(queue), 0, MOST_WAITING - 1)
+    except Exception as error:  # noqa: BLE001  stale wake-ups are harmless, whatever went wrong
+        log.warning("the broker did not drop stale wake-ups: %s", error)
+
+
+def waiting() -> dict[str, Waiting]:
+    """What waits in each queue; raises what the broker's client raises."""
+    found = {}
+    with app.connection_for_read() as connection:
+        client = connection.default_channel.client
+        for queue in QUEUES:
+            messages = client.lrange(_key(queue), 0, MOST_WAITING - 1)
+            count = {step: sum(_mark(step).encode() in message for message in messages) for step in Step}
+            full = tuple(step for step, number in count.items() if number >= SHARES[step])
+            # kombu's client puts the prefix before the key of this command, and of no other that is used here.
+            found[queue] = Waiting(client.llen(queue), full)
+    return found
+
+
+def _key(queue: str) -> str:
+    """Where kombu keeps a queue's messages of priority 0, and we send no others."""
+    return f"{KEY_PREFIX}{queue}"
+
+
+def _mark(step: Step) -> str:
+    return f'"task": "{step}"'
+
+
+def _message(step: Step, message_id: str) -> dict[str, object]:
+    """A call without arguments in Celery's protocol 2, as kombu lays it into a list.
+
+    By hand, because Celery takes four times as long for it, and kombu would push it whatever waits there.
+    """
+    return {
+        "body": _BODY,
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "task": step, "id": message_id, "root_id": message_id, "ignore_result": True},
+        "properties": {
+            "correlation_id": message_id,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": step.queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": message_id,
+        },
+    }
