@@ -11,8 +11,8 @@ from typing import Any
 
 from kombu.entity import Queue
 
+from worker.archive import of_event
 from worker.celery import app
-from worker.documents import of_event
 from worker.errors import VersionTooOld
 from worker.ledger.events import EventDelivery, Handed, NotifyClaim
 from worker.runtime import LEASE, renewed, shutdown

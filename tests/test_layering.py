@@ -176,6 +176,11 @@ def test_beside_its_rooms_the_command_line_has_only_commands():
     assert modules - commands == NOT_YET_MOVED
 
 
+def test_beside_its_rooms_worker_has_at_most_nine_modules():
+    modules = sorted(path.stem for path in (ROOT / "worker").glob("*.py") if path.stem != "__init__")
+    assert len(modules) <= 9, modules
+
+
 def test_the_pure_files_import_nothing_but_each_other():
     pure = [
         "worker/generation.py",

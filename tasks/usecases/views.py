@@ -1,9 +1,10 @@
-"""Generations as JSON: the same names at every front door. `worker.documents` says how each field is read."""
+"""Generations as JSON: the same names at every front door. `worker.archive` says how each field is read."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from worker import documents
+from worker.archive import SHOWN, of_asset
+from worker.archive import of_generation as fields_of
 from worker.generation import Asset, Generation, Transition, iso
 from worker.ledger.generations import Story
 from worker.secrets import secrets_hidden
@@ -20,13 +21,13 @@ _ASSET = (
 
 
 def of_generation(generation: Generation) -> dict[str, Any]:
-    return documents.of_generation(generation, _GENERATION, documents.SHOWN)
+    return fields_of(generation, _GENERATION, SHOWN)
 
 
 def with_results(generation: Generation, assets: Sequence[Asset], history: Sequence[Transition]) -> dict[str, Any]:
     return {
         **of_generation(generation),
-        "assets": [documents.of_asset(asset, _ASSET) for asset in assets],
+        "assets": [of_asset(asset, _ASSET) for asset in assets],
         "transitions": [of_transition(move) for move in history],
     }
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Protocol
 
+from worker.archive.documents import KEPT, SHOWN, Wording, of_asset, of_event, of_generation
 from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, Keys, KeyTemplate, Kind
 from worker.archive.names import readable_name
@@ -13,6 +14,8 @@ from worker.archive.sidecars import manifest_line, sidecar
 
 __all__ = [
     "DEFAULT_TEMPLATE",
+    "KEPT",
+    "SHOWN",
     "Addressing",
     "Archive",
     "Keeping",
@@ -23,7 +26,11 @@ __all__ = [
     "StoredAsset",
     "Verdict",
     "Verified",
+    "Wording",
     "manifest_line",
+    "of_asset",
+    "of_event",
+    "of_generation",
     "open_archive",
     "readable_name",
     "sidecar",

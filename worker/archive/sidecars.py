@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from worker.documents import KEPT, of_asset, of_generation
+from worker.archive.documents import KEPT, of_asset, of_generation
 from worker.generation import Asset, Generation
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number

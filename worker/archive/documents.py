@@ -1,6 +1,6 @@
 """What generations, assets and events are as JSON: each field is read in one way, and each document names its fields.
 
-Below all rooms that write such documents (command line, archive, subscribers), which may not import one another.
+Sidecar and manifest lie in the bucket for good; the command line and the events of subscribers say the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.worker.archive.test_sidecar import ASSET, GENERATION
-from worker import documents
-from worker.documents import KEPT, SHOWN, of_asset, of_event, of_generation
+from worker.archive import documents
+from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
 
 LINK = "https://cdn.discordapp.com/a/fox.png?ex=66aa&hm=0123456789abcdef"
 SECRET = "0123456789abcdef"
