@@ -3,6 +3,7 @@
 import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from tasks.asking import fresh_link, hosts_of
 from tasks.long_downloads import LongDownloads, Turn
 from tasks.refused import forget_refused, keep_accepted, set_aside
 from tasks.storing import keep_download, keep_text
+from worker import telemetry
 from worker.archive import sidecar
 from worker.celery import app
 from worker.downloads import deadline_of
@@ -67,6 +69,7 @@ def archive() -> None:
         give_back=functools.partial(_give_back, here),
         threads=THREADS,
         takes_long=LONG.holds,
+        tell=_tell,
     ):
         ring_if_due(here.ledger, Step.FOLLOW_UP)
 
@@ -209,6 +212,12 @@ def _record(here: Services, done: Sequence[Archived]) -> None:
         for asset in one.claim.assets:
             if asset.index in stored and asset.refused is not None:
                 forget_refused(here, asset)
+
+
+def _tell(done: Sequence[Archived], began: float) -> None:
+    """The assets: several belong to one generation."""
+    kinds = Counter(type(result) for one in done for result in one.results)
+    telemetry.step(Step.ARCHIVE, len(done), began, ok=kinds[Stored], failed=kinds[Lost], postponed=kinds[Postponed])
 
 
 def _give_back(here: Services, claims: Sequence[ArchiveClaim]) -> None:

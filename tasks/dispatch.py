@@ -1,8 +1,10 @@
 """Start what may start now."""
 
 import logging
+import time
 
 from tasks.restore_marker import keep_watch
+from worker import telemetry
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.pricing import Prices
@@ -20,7 +22,9 @@ def dispatch() -> None:
     here = services()
     keep_watch(here)
     prices = here.prices
-    if sum(_dispatch(here, name, prices) for name in PROVIDERS):
+    began = time.monotonic()
+    if dispatched := sum(_dispatch(here, name, prices) for name in PROVIDERS):
+        telemetry.step(Step.DISPATCH, dispatched, began)
         ring(Step.SUBMIT)
 
 

@@ -1,8 +1,10 @@
 """Create the generations that should follow a success."""
 
 import logging
+import time
 
 from tasks.children import child_of
+from worker import telemetry
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import Generation
@@ -24,7 +26,10 @@ def follow_up() -> None:
     here = services()
     created = 0
     while not shutdown.is_asked() and (parents := here.ledger.generations.due_follow_ups(BATCH)):
-        created += sum(_create(here, parent) for parent in parents)
+        began = time.monotonic()
+        made = sum(_create(here, parent) for parent in parents)
+        created += made
+        telemetry.step(Step.FOLLOW_UP, len(parents), began, created=made)
     if created:
         ring(Step.DISPATCH)
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TypeVar
 from tasks.asking import ask
 from tasks.news import news_of
 from tasks.outcomes import apply
+from worker import telemetry
 from worker.celery import app
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
@@ -36,6 +38,7 @@ def ingest() -> None:
     """Apply callbacks, oldest first, until none is due."""
     here = services()
     while not shutdown.is_asked() and (callbacks := here.ledger.callbacks.claim(BATCH, LEASE)):
+        began = time.monotonic()
         ids = [callback.id for callback in callbacks]
         with renewed(functools.partial(here.ledger.callbacks.renew, ids, LEASE)):
             unready = _unready(here, {callback.provider for callback in callbacks})
@@ -45,8 +48,10 @@ def ingest() -> None:
             news, unspoken = _each(readable, functools.partial(_news, here, confirmed))
         if broken := broken | unspoken:
             here.ledger.callbacks.record_failures(broken)
-        here.ledger.callbacks.postpone([one for one, outcome in confirmed.items() if outcome is None], UNCONFIRMABLE)
-        apply(here, [one for one in news.values() if one is not None])
+        postponed = [one for one, outcome in confirmed.items() if outcome is None]
+        here.ledger.callbacks.postpone(postponed, UNCONFIRMABLE)
+        apply(here, found := [one for one in news.values() if one is not None])
+        telemetry.step(Step.INGEST, len(callbacks), began, ok=len(found), failed=len(broken), postponed=len(postponed))
 
 
 def _each(

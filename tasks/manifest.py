@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+from worker import telemetry
 from worker.archive import manifest_line
 from worker.celery import app
 from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, LedgerUnfit
@@ -30,6 +31,7 @@ def manifest() -> None:
     here = services()
     closing = time.monotonic() + SLICE
     while time.monotonic() < closing and (claim := here.ledger.assets.claim_manifest(LEASE)) is not None:
+        began = time.monotonic()
         try:
             with renewed(functools.partial(here.ledger.assets.renew_manifest, claim, LEASE)):
                 write(here, claim)
@@ -44,6 +46,7 @@ def manifest() -> None:
             log.exception("the manifest of batch %s cannot be written", claim.id)
         else:
             here.ledger.assets.record_manifest(claim)
+            telemetry.step(Step.MANIFEST, 1, began)
 
 
 def write(here: Services, claim: BatchClaim) -> str:

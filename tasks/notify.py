@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 from kombu.entity import Queue
 
+from worker import telemetry
 from worker.archive import of_event
 from worker.celery import app
 from worker.errors import VersionTooOld
@@ -53,7 +55,9 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     """Deliver to one subscriber until nothing is due, its time is over, or a delivery fails."""
     notifying = here.ledger.events
     wanted = functools.partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
-    ends = time.monotonic() + SLICE_SECONDS
+    began = time.monotonic()
+    ends = began + SLICE_SECONDS
+    kinds: Counter[str] = Counter()
     handed: Handed | None = None
     # Of a version that is too old by now nothing more is lined up; others may deliver at once.
     with suppress(VersionTooOld), _sender(here, subscriber) as send:
@@ -64,9 +68,12 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
             if delivery is not None:
                 refusal = _sent(send, delivery)
                 handed = Handed(delivery, refusal.reason, refusal.final) if refusal else Handed(delivery)
+                kinds["ok" if refusal is None else "failed" if refusal.final else "postponed"] += 1
             elif not goes_on or not notifying.enqueue_new(claim, wanted):
                 break
     notifying.release(claim)
+    if kinds:
+        telemetry.step(Step.NOTIFY, kinds.total(), began, **kinds)
 
 
 def _sent(send: Send, delivery: EventDelivery) -> Refusal | None:

@@ -13,6 +13,7 @@ from tasks.asking import PATIENCE, ask
 from tasks.matching import Matches, match
 from tasks.news import news_of
 from tasks.outcomes import apply
+from worker import telemetry
 from worker.celery import app
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
 from worker.generation import Outcome, Status
@@ -41,11 +42,14 @@ _UNKNOWN = "the provider has no such task, or no result of it, an hour after it 
 def poll() -> None:
     """Take those that are due and ask: by task_id, or unconfirmed ones by what marks them as ours."""
     here = services()
+    began = time.monotonic()
     silent = here.ledger.submissions.claim_polls(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
     if silent:
         with renewed(functools.partial(here.ledger.submissions.renew_polls, silent, LEASE)):
             unanswered = _ask_all(here, silent)
         here.ledger.submissions.record_polled(silent, unanswered)
+        answered = len(silent) - len(unanswered)
+        telemetry.step(Step.POLL, len(silent), began, ok=answered, postponed=len(unanswered))
 
 
 def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:

@@ -1,17 +1,15 @@
 """Each hour: delete what is kept no longer (`DARKROOM_KEEP_DAYS`), a few rows at a time."""
 
-import logging
 import time
 from collections import Counter
 
 from tasks.pruning import bites
+from worker import telemetry
 from worker.celery import app
 from worker.runtime import shutdown
 from worker.services import services
 from worker.steps import Step
 from worker.wakeup import ring
-
-log = logging.getLogger(__name__)
 
 #: seconds after which other kinds of work get their turn
 SLICE = 10.0
@@ -24,7 +22,8 @@ def prune() -> None:
     if here.settings.keep is None:
         return
     gone: Counter[str] = Counter()
-    closing = time.monotonic() + SLICE
+    began = time.monotonic()
+    closing = began + SLICE
     for bite in bites(here.ledger, here.clock() - here.settings.keep):
         gone.update(bite)
         if shutdown.is_asked():
@@ -33,4 +32,4 @@ def prune() -> None:
             ring(Step.PRUNE)
             break
     if any(gone.values()):
-        log.info("pruned: %s", ", ".join(f"{count} {table}" for table, count in gone.items() if count))
+        telemetry.step(Step.PRUNE, gone.total(), began, **gone)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from tasks.news import news_of
 from tasks.outcomes import apply
 from tasks.restore_marker import keep_watch
+from worker import telemetry
 from worker.celery import app
 from worker.errors import (
     AccountBlocked,
@@ -47,6 +48,7 @@ def submit() -> None:
             functools.partial(_record, here),
             renew=lambda claims: submissions.renew([claim.attempt_id for claim in claims], LEASE),
             threads=THREADS,
+            tell=_tell,
         )
     finally:
         # Whatever came in between, also a COMMIT without an answer: what was not sent is no person's business.
@@ -118,3 +120,16 @@ def _record(here: Services, results: Sequence[Submitted | News]) -> None:
     if news := [result for result in results if isinstance(result, News)]:
         here.ledger.dispatch.record_answered([one.attempt_id for one in news])
         apply(here, news)
+
+
+def _tell(results: Sequence[Submitted | News], began: float) -> None:
+    errors = [one.result for one in results if isinstance(one, Submitted) and not isinstance(one.result, str)]
+    postponed = sum(isinstance(error, NotTaken) for error in errors)
+    telemetry.step(
+        Step.SUBMIT,
+        len(results),
+        began,
+        ok=len(results) - len(errors),
+        failed=len(errors) - postponed,
+        postponed=postponed,
+    )

@@ -12,6 +12,7 @@ from celery.signals import worker_ready
 
 from tasks.restore_marker import keep_watch
 from tasks.waiting import Cause, Wait, waits_of
+from worker import telemetry
 from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, tell_rarely
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.runtime import shutdown, watchdog
@@ -42,10 +43,14 @@ def sweep() -> bool:
     """
     here = services()
     is_well = True
+    began = time.monotonic()
+    did: dict[str, int] = {}
     for part in PARTS:
         try:
             with watchdog.limit(f"the clock ({part.__name__})", HANGS_AFTER):
-                part(here)
+                found = part(here)
+            if found and isinstance(found, int):
+                did[part.__name__] = found
         except LedgerUnavailable as error:
             # Perhaps only rows that somebody else holds: the other parts may find theirs.
             log.warning("%s is left for the next time: %s", part.__name__, error)
@@ -59,15 +64,17 @@ def sweep() -> bool:
         except Exception:
             log.exception("%s failed, the other parts go on", part.__name__)
             is_well = False
+    if did:
+        telemetry.step(Step.SWEEP, sum(did.values()), began, **did)
     return is_well
 
 
-def give_up_lost_submissions(here: Services) -> None:
-    here.ledger.submissions.mark_lost_unconfirmed()
+def give_up_lost_submissions(here: Services) -> int:
+    return here.ledger.submissions.mark_lost_unconfirmed()
 
 
-def tell_of_risks(here: Services) -> None:
-    here.ledger.assets.note_risks(here.settings.at_risk)
+def tell_of_risks(here: Services) -> int:
+    return here.ledger.assets.note_risks(here.settings.at_risk)
 
 
 def remove_abandoned_batches(here: Services) -> None:

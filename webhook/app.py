@@ -38,7 +38,8 @@ def create_app(services: Services | None = None) -> Flask:
         return _build(services)
     try:
         services = services_of_process()
-        configure_logging(services.settings.log_level, secret_values(services.settings))
+        settings = services.settings
+        configure_logging(settings.log_level, secret_values(settings), settings.log_format)
         return _build(services)
     except ConfigurationError as error:
         sys.exit(redact(f"the receiver cannot start: {error}"))

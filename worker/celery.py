@@ -188,7 +188,7 @@ app.steps["consumer"].add(WatchedLoop)
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     settings = load_settings()
-    configure_logging(settings.log_level, secret_values(settings))
+    configure_logging(settings.log_level, secret_values(settings), settings.log_format)
 
 
 @worker_shutting_down.connect

@@ -11,7 +11,7 @@ from tasks.cli.doctor.checks import examine_broker
 from tasks.cli.doctor.finding import Verdict
 from tasks.cli.ui.context import data_folder, use_environment
 from tasks.cli.ui.output import json_option, note, print_json
-from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_line, procfile_commands
+from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_json_line, print_line, procfile_commands
 from worker.errors import ConfigurationError
 from worker.providers import PROVIDERS
 from worker.services import Services
@@ -30,10 +30,11 @@ def up(as_json: bool) -> None:
     """
     given = dict(os.environ)
     data = data_folder(given)
-    _check_before_start()
+    log_format = _check_before_start()
+    on_output = print_json_line if log_format == "json" else print_line
     with (
         StopSignals() as signals,
-        embedded(data, given, say=note, on_output=print_line, interrupted=signals.received) as running,
+        embedded(data, given, say=note, on_output=on_output, interrupted=signals.received) as running,
     ):
         running.start_procfile(procfile_commands())
         use_environment(running.env)
@@ -42,8 +43,11 @@ def up(as_json: bool) -> None:
         note("stopping")
 
 
-def _check_before_start() -> None:
-    """Raise ConfigurationError for what would only fail when the first generation is submitted or archived."""
+def _check_before_start() -> str:
+    """Raise ConfigurationError for what would only fail when the first generation is submitted or archived.
+
+    How log lines are written.
+    """
     if not os.environ.get("DARKROOM_SIGNING_KEYS") and not os.environ.get("DARKROOM_SIGNING_KEYS_FILE"):
         # The folder brings its own, but only when it is used; until then any will do to read the settings.
         os.environ["DARKROOM_SIGNING_KEYS"] = f"k1:{secrets.token_urlsafe(32)}"
@@ -64,6 +68,7 @@ def _check_before_start() -> None:
             raise ConfigurationError("; ".join(missing))
         if here.settings.s3_bucket is not None:
             here.archive.check()
+        return here.settings.log_format
 
 
 def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as_json: bool) -> None:

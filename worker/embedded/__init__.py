@@ -2,7 +2,7 @@
 
 from worker.embedded.data_folder import folder_errors, read_values, write_private
 from worker.embedded.machine import Embedded, attach, embedded, procfile_commands
-from worker.embedded.processes import Child, print_line
+from worker.embedded.processes import Child, print_json_line, print_line
 from worker.embedded.servers import BUCKET, LOOPBACK, free_port, http_answers
 from worker.embedded.stop_signals import StopSignals
 
@@ -17,6 +17,7 @@ __all__ = [
     "folder_errors",
     "free_port",
     "http_answers",
+    "print_json_line",
     "print_line",
     "procfile_commands",
     "read_values",

@@ -1,5 +1,6 @@
 """Child processes: started stage by stage, watched, started again when they die, and never left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Self
 
@@ -47,6 +49,18 @@ def print_line(name: str, line: str) -> None:
     """Write `name | line` to standard error."""
     with suppress(OSError, ValueError):  # a closed terminal must not stop the reading: the child would block
         sys.stderr.write(f"{name:<7} | {line}\n")
+
+
+def print_json_line(name: str, line: str) -> None:
+    """Write what a process logged as JSON with its name, and any other line as JSON too, to standard error."""
+    if line.startswith('{"') and line.endswith("}"):
+        text = f'{{"process": {json.dumps(name)}, {line[1:]}'
+    else:
+        ts = datetime.now(UTC).isoformat(timespec="milliseconds")
+        fields = {"process": name, "ts": ts, "level": "INFO", "logger": name, "message": line}
+        text = json.dumps(fields, ensure_ascii=False)
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
 
 
 def _never() -> bool:

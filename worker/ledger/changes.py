@@ -1,5 +1,6 @@
 """The one place where a generation changes its state."""
 
+import functools
 import itertools
 import secrets
 from collections import defaultdict
@@ -10,9 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
+from worker import telemetry
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
 from worker.ledger.charges import settle
+from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
 from worker.ledger.schema import FOLLOW_UP_DUE, CleanText, batches, events, generations, transitions
 from worker.ledger.statements import IDS, NOW, select_in, update_row
@@ -89,6 +92,8 @@ class Changes:
         self._priced: set[str] = set()
         self._flows: dict[str, Flow] = {}
         self._lined_up: set[Flow] = set()
+        self._ids: dict[str, dict[str, str | None]] = {}
+        self._told: list[dict[str, str | None]] = []
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
         """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
@@ -102,6 +107,10 @@ class Changes:
     def has_price(self, generation_ids: Iterable[str]) -> None:
         """They had none when they were locked."""
         self._priced.update(generation_ids)
+
+    def bind(self, generation_id: str, **ids: str | None) -> None:
+        """Ids that its moves are logged with: attempt, account."""
+        self._ids[generation_id] = ids
 
     def state(self, generation_id: str) -> State:
         return self._states[generation_id][0]
@@ -142,6 +151,11 @@ class Changes:
         self._transitions.append(
             {"generation_id": generation_id, "from": source, "to": to, "at": self.at, "cause": cause}
         )
+        if telemetry.tells_transitions():
+            flow = self._flows.get(generation_id)
+            ids = {"provider": flow and flow.provider, **self._ids.get(generation_id, {})}
+            moved = {"from": source, "to": to, "reason": cause}
+            self._told.append({"generation": generation_id, "batch": batch_id, **ids, **moved})
         if to in _EVENT_OF_STATE:
             self.event(_EVENT_OF_STATE[to], generation_id=generation_id, batch_id=batch_id)
         if to in FINAL:
@@ -184,6 +198,9 @@ class Changes:
             self.connection.execute(transitions.insert(), self._transitions)
         if self._events:
             self.connection.execute(events.insert(), self._events)
+        for told in self._told:
+            # What is rolled back has not happened.
+            after_commit(self.connection, functools.partial(telemetry.transition, told))
 
     def _settle(self) -> None:
         """Here and last: whatever was done to these generations and their attempts, their money follows it."""

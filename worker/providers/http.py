@@ -1,5 +1,6 @@
 """HTTP to providers: the one place where a failed call or a refusing reply becomes one of our errors."""
 
+import functools
 import json
 import threading
 import time
@@ -13,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from pydantic import SecretStr
 
+from worker import telemetry
 from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
 from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose, said_by_proxy
 from worker.providers.reading import clean_text, read_json
@@ -150,11 +152,20 @@ class ApiClient:
         request = requests.Request(method, self._base_url + path, headers=headers, data=body).prepare()
         if is_submission:
             _posts.begun = posts_begun() + 1
-        response = self._adapter.send(request, stream=True, timeout=(CONNECT_TIMEOUT, patience or READ_TIMEOUT))
+        tell = functools.partial(
+            telemetry.request, self._name, method, path, time.monotonic(), is_submission=is_submission
+        )
         try:
-            return _read_reply(response)
+            response = self._adapter.send(request, stream=True, timeout=(CONNECT_TIMEOUT, patience or READ_TIMEOUT))
+        except TRANSPORT_ERRORS as error:
+            tell(status=None, error=diagnose(error)[0])
+            raise
+        try:
+            reply = _read_reply(response)
         finally:
             response.close()
+        tell(status=reply.status, error=reply.problem)
+        return reply
 
     def _failure(self, reply: _Reply, as_kind: type[ProviderError] | None = None) -> ProviderError | None:
         refusal = self._read_refusal(reply.data)

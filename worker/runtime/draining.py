@@ -53,13 +53,15 @@ def drain(
     seconds: float = SLICE_SECONDS,
     give_back: Callable[[Sequence[Item]], None] | None = None,
     takes_long: Callable[[Item], bool] | None = None,
+    tell: Callable[[Sequence[Result], float], None] | None = None,
 ) -> int:
     """Claim rows as long as there are any, work on them in threads, record their results in groups; how many.
 
     Never claims more than can start at once: what is claimed for a POST and not sent would be unclear after a crash.
     The claims of slow work are renewed. An item whose work raises is left to its lease. When the worker is told to
     stop, what is not done in time goes to `give_back`, or is left to its lease too. An item that `takes_long` is not
-    waited for when the slice is over: its thread goes on, and its result is recorded when it comes. Raises
+    waited for when the slice is over: its thread goes on, and its result is recorded when it comes. `tell`
+    gets each group of results that was recorded, and when (monotonic) work on the first of them began. Raises
     LedgerUnavailable or ConfigurationError when the ledger stays away or unfit.
     """
     finished = 0
@@ -67,8 +69,9 @@ def drain(
     claim_again_at = 0.0
     exhausted = False
     trouble: Exception | None = None
-    unwritten = _Unwritten(record)
-    with _UnderWay(work, renew, threads) as under_way:
+    record_ended = functools.partial(_record_ended, record, tell)
+    unwritten = _Unwritten(record_ended)
+    with _UnderWay(functools.partial(_timed, work), renew, threads) as under_way:
         while True:
             now = time.monotonic()
             free = threads - len(under_way)
@@ -89,7 +92,7 @@ def drain(
                     trouble = None if isinstance(error, LedgerUnavailable) else error
                 exhausted = len(items) < free
                 claim_again_at = now + _GROUPING
-            under_way.leave(takes_long if now >= closing else None, record, give_back)
+            under_way.leave(takes_long if now >= closing else None, record_ended, give_back)
             if not under_way and not unwritten:
                 trouble = trouble or unwritten.trouble
                 if trouble is not None:
@@ -106,6 +109,29 @@ def drain(
                     log.error("results not written down at the end, and left to their leases: %d", len(unwritten))
                 return finished
             under_way.renew_slow()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended(Generic[Result]):
+    result: Result
+    #: monotonic
+    began: float
+
+
+def _timed(work: Callable[[Item], Result], item: Item) -> _Ended[Result]:
+    began = time.monotonic()
+    return _Ended(work(item), began)
+
+
+def _record_ended(
+    record: Callable[[Sequence[Result]], None],
+    tell: Callable[[Sequence[Result], float], None] | None,
+    ended: Sequence[_Ended[Result]],
+) -> None:
+    results = [one.result for one in ended]
+    record(results)
+    if tell is not None:
+        tell(results, min(one.began for one in ended))
 
 
 @dataclass(slots=True)

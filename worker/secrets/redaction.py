@@ -1,11 +1,13 @@
 """Secrets never leak: what is written to a log or shown to a person goes through here first."""
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 _HIDDEN = "[redacted]"
 # JSON and other links escape what they hold, once or twice.
@@ -117,16 +119,60 @@ class RedactingFormatter(logging.Formatter):
         self._secrets = sorted((secret for secret in secrets if len(secret) >= 8), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        line = redact(super().format(record))
+        return self._hidden(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  so it is called by logging
+        """Called for what comes before a traceback."""
+        fields = (f" {name}={_as_word(value)}" for name, value in _bound(record).items())
+        return super().formatMessage(record) + "".join(fields)
+
+    def _hidden(self, text: str) -> str:
+        text = redact(text)
         for secret in self._secrets:
-            line = line.replace(secret, _HIDDEN)
-        return line
+            text = text.replace(secret, _HIDDEN)
+        return text
 
 
-def configure_logging(level: str, secrets: tuple[str, ...] = ()) -> None:
+class JsonFormatter(RedactingFormatter):
+    """One JSON object a line, traceback included. Values are redacted before JSON escapes what is in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(self._each_hidden({**_bound(record), **fields}), ensure_ascii=False, default=str)
+
+    def _each_hidden(self, value: Any) -> Any:
+        if isinstance(value, bool | int | float | None):
+            return value
+        return (
+            _each(value, self._each_hidden) if isinstance(value, Mapping | list | tuple) else self._hidden(str(value))
+        )
+
+
+def _bound(record: logging.LogRecord) -> Mapping[str, Any]:
+    """What `worker.telemetry` has bound to it."""
+    return getattr(record, "bound", {})
+
+
+def _as_word(value: Any) -> str:
+    text = str(value)
+    return text if re.fullmatch(r"[^\s\"=]+", text) else json.dumps(text, ensure_ascii=False)
+
+
+def configure_logging(
+    level: str, secrets: tuple[str, ...] = (), log_format: Literal["console", "json"] = "console"
+) -> None:
     """One handler on the root logger, for our lines and those of every library."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(secrets))
+    handler.setFormatter(JsonFormatter(secrets) if log_format == "json" else RedactingFormatter(secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

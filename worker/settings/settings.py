@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     public_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
 
     # --- Darkroom's own ---
     darkroom_data: Path = Path("darkroom-data")
@@ -185,6 +186,11 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: str) -> str:
         return value.upper()
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
 
     @model_validator(mode="after")
     def _callbacks_need_keys(self) -> Self:

@@ -2,7 +2,15 @@
 
 from worker.ledger.database.bites import in_bites, takes_several
 from worker.ledger.database.compatibility import REVISION, objection_to, oldest_code
-from worker.ledger.database.database import BUSY_SECONDS, Clock, Database, Part, missing_file, passwords_in
+from worker.ledger.database.database import (
+    BUSY_SECONDS,
+    Clock,
+    Database,
+    Part,
+    after_commit,
+    missing_file,
+    passwords_in,
+)
 from worker.ledger.database.errors import sqlstate, translated_errors
 from worker.ledger.database.server_clock import system_clock
 from worker.ledger.database.sessions import CONNECT_ARGS
@@ -14,6 +22,7 @@ __all__ = [
     "Clock",
     "Database",
     "Part",
+    "after_commit",
     "in_bites",
     "missing_file",
     "objection_to",

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,10 @@ from worker.secrets import open_private, require_private
 #: how long a writer waits for others before it gives up
 BUSY_SECONDS = 10
 _POLL_SECONDS = 0.005
+
+
+#: what is to be called when the transaction of a connection is committed
+_AFTER_COMMIT = "after_commit"
 
 
 class Clock(Protocol):
@@ -122,6 +126,7 @@ class Database:
         Raises CommitUnknown where a failure leaves open whether it was committed, and VersionTooOld.
         """
         is_committing = False
+        tells: list[Callable[[], None]] = []
         if self.is_sqlite:
             # Before the gate, which is a file beside it.
             _require_file(Path(str(self.engine.url.database)))
@@ -129,6 +134,7 @@ class Database:
             with translated_errors(), self.gate(), self._engine(alone=alone).begin() as connection:
                 if not under_way and (objection := self.objection(connection)):
                     raise objection
+                connection.info[_AFTER_COMMIT] = tells
                 is_committing = alone
                 yield connection
                 is_committing = True
@@ -136,6 +142,8 @@ class Database:
             if is_committing:
                 raise CommitUnknown(f"{error}; what was being saved may have been saved") from error
             raise
+        for tell in tells:
+            tell()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -184,6 +192,11 @@ class Database:
         event.listen(pool, "checkin", lambda _, entry: entry.close())
         # Those that came back before somebody listened.
         pool.dispose()
+
+
+def after_commit(connection: Connection, call: Callable[[], None]) -> None:
+    """Call it when the transaction of `Database.write` that this connection is in was committed, and only then."""
+    connection.info[_AFTER_COMMIT].append(call)
 
 
 class Part:

@@ -212,6 +212,7 @@ def _insert(
         key = row["dedupe"] or row["id"]
         owner_id = owners[key].id if row["dedupe"] else key
         if owner_id == row["id"]:
+            changes.bind(owner_id, provider=row["provider"])
             changes.record(owner_id, row["batch_id"], None, State.QUEUED, "created")
             # Not read back: that would take as long as writing it.
             made[key] = _as_created(row)

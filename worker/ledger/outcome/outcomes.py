@@ -75,6 +75,7 @@ def _ended(news: Sequence[News], verdicts: Sequence[str]) -> dict[str, datetime]
 def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[str, str | None]:
     connection = changes.connection
     attempt = find_row(connection, attempts, id=item.attempt_id)
+    changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
     named = None if outcome.task_id is None else storable(outcome.task_id)
     task_id = attempt.task_id or named
     if named is not None and named != task_id:

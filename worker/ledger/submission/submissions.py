@@ -110,6 +110,9 @@ class Submissions(Polling, Unconfirmed):
             changes = Changes(connection, now)
             for claim in claims:
                 generation = claim.generation
+                changes.bind(
+                    generation.id, provider=generation.provider, attempt=claim.attempt_id, account=claim.account
+                )
                 changes.record(
                     generation.id,
                     generation.batch_id,
@@ -154,6 +157,7 @@ class Submissions(Polling, Unconfirmed):
             changes.lock(free)
             for attempt in select_in(connection, _ATTEMPTS, ended):
                 if attempt.state in _UNSETTLED:
+                    changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
                     settle = _reject if attempt.state == "abandoned" else _not_taken
                     settle(changes, attempt, _NOT_SENT)
             changes.flush()
@@ -184,8 +188,10 @@ class Submissions(Polling, Unconfirmed):
             patience = patience_with(connection, providers, poll_after, callbacks=callbacks)
             unsettled = [result for result in results if states[result.attempt_id] in _UNSETTLED]
             for result in unsettled:
+                attempt = by_id[result.attempt_id]
+                changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
                 settle = _settle_replaced if states[result.attempt_id] == "abandoned" else _settle
-                settle(changes, by_id[result.attempt_id], result.result, patience)
+                settle(changes, attempt, result.result, patience)
             # A reply that its callback outran still shows that the provider answers.
             heard = [it for it in results if it in unsettled or isinstance(it.result, str)]
             note_answers(changes, [(by_id[it.attempt_id], it.result) for it in heard])
@@ -212,6 +218,7 @@ class Submissions(Polling, Unconfirmed):
                 mine = update(attempts).where(attempts.c.id == row.id, text(SENDING))
                 if connection.execute(mine.values(state="uncertain", error=lost, poll_at=now)).rowcount == 1:
                     expired += 1
+                    changes.bind(row.generation_id, attempt=row.id)
                     changes.move(row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
             changes.flush()
         return expired

@@ -1,0 +1,51 @@
+"""What happens, told in log lines: a generation changed its state, a step finished a group, a provider was asked.
+
+Each function is called where the thing happens, and costs one comparison while its level is off. Facts are bound to the
+record as `bound`; the formatter of `worker.secrets` writes them as fields.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+def tells_transitions() -> bool:
+    """Whether it is worth to remember them until they are committed."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
+def transition(about: Mapping[str, Any]) -> None:
+    """A generation has changed its state, and that is committed: its ids, `from`, `to` and `reason`."""
+    _tell(logging.DEBUG, "generation moved", about)
+
+
+def step(name: str, count: int, began: float, **kinds: int) -> None:
+    """A step has finished a group of `count`, of which so many are of these kinds; `began` is a monotonic time."""
+    if log.isEnabledFor(logging.INFO):
+        of_kinds = {kind: number for kind, number in kinds.items() if number}
+        _tell(logging.INFO, "step done", {"step": str(name), "count": count, **of_kinds, "ms": _milliseconds(began)})
+
+
+def request(
+    provider: str, method: str, path: str, began: float, *, status: int | None, error: str | None, is_submission: bool
+) -> None:
+    """A provider was asked: the status of its reply, and in one word what went wrong with the call or its reply.
+
+    What may cost money is told at INFO, questions at DEBUG. The query of `path` is left out, since keys may be in it.
+    """
+    level = logging.INFO if is_submission else logging.DEBUG
+    if log.isEnabledFor(level):
+        about = {"provider": provider, "method": method, "path": path.partition("?")[0], "status": status}
+        known = {name: value for name, value in {**about, "error": error}.items() if value is not None}
+        _tell(level, "provider asked", {**known, "ms": _milliseconds(began)})
+
+
+def _tell(level: int, message: str, bound: Mapping[str, Any]) -> None:
+    log.log(level, message, extra={"bound": {name: value for name, value in bound.items() if value is not None}})
+
+
+def _milliseconds(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
