@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -48,7 +49,7 @@ def create_app(services: Services | None = None) -> Flask:
 def _build(services: Services) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    bell = Bell(lambda: ring(Step.INGEST))
+    bell = Bell(partial(ring, Step.INGEST))
     # A ledger that was closed opens new connections when it is used again.
     group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)

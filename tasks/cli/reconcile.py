@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import click
 
-from tasks.cli.reconcile_report import document, lines
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.list_progress import pages
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.reconcile_report import document, lines
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import restore as usecase
 from tasks.usecases.restore import ReconcileRequest

@@ -47,7 +47,7 @@ def dispatch_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 
 
 def submit_goes_on(pipeline: Pipeline, patch: Patch) -> None:
-    broken = breaks(lambda _, request, mark: request.prompt == "first", AceDataCloud.submit)
+    broken = breaks(lambda _, request, mark: request.body["prompt"] == "first", AceDataCloud.submit)
     patch.setattr(AceDataCloud, "submit", broken)
     first, second = pipeline.submit("first", "second")
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
@@ -199,7 +199,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
     with subscriber() as first, subscriber() as second:
         pipeline = start(DARKROOM_NOTIFY_URLS=f"{first.url},{second.url}", DARKROOM_NOTIFY_SECRET=SECRET)
         port = urlsplit(first.url).port
-        monkeypatch.setattr(notify, "_post", breaks(lambda _, line, *__: line._port == port, notify._post))
+        monkeypatch.setattr(notify, "_post", breaks(lambda _, line, *__: line._target.port == port, notify._post))
         pipeline.submit("a fox")
         pipeline.until(lambda: "generation.archived" in second.types)
     assert first.types == []

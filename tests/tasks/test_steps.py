@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_each_step_has_its_task_in_its_own_module_and_nothing_else_is_a_task():
     app.loader.import_default_modules()
-    ours = {name: task for name, task in app.tasks.items() if not name.startswith("celery.")}
+    # Other tests add theirs.
+    ours = {name: task for name, task in app.tasks.items() if not name.startswith(("celery.", "tests."))}
     assert {name: task.__module__ for name, task in ours.items()} == {step: step.module for step in Step}
 
 

@@ -116,7 +116,7 @@ class Acme(Provider):
     def __init__(self, settings):
         self.result_hosts = frozenset()
 
-    check = submit = parse_callback = fetch = None
+    translate = submit = parse_callback = fetch = None
 """,
         encoding="utf-8",
     )

@@ -38,6 +38,8 @@ ARGUMENTS = {
 }
 #: they have something to say without it
 WORK_WITHOUT = {"providers", "doctor"}
+#: has nothing of ours, and serves until it is stopped
+SANDBOX = {"sandbox"}
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
@@ -73,7 +75,7 @@ def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
 
 
 def test_every_command_has_its_place_here() -> None:
-    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT
+    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

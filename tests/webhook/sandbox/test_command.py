@@ -15,6 +15,7 @@ import pytest
 import urllib3
 from click.testing import CliRunner
 
+from tests.golden.golden import compare_shape
 from tests.patience import patient
 from tests.webhook.sandbox.helpers import Client, Receiver, until
 from webhook.sandbox import command, running
@@ -53,6 +54,7 @@ def test_its_examples_can_be_pasted_and_each_submission_and_callback_is_told(
 ):
     with start(*DARKROOM, "--json", "--port", "0", "--delay", "0", "--size", "16") as process:
         told = json.loads(process.stdout.readline())
+        compare_shape("sandbox", "darkroom sandbox --json", told)
         for one in told["providers"]:
             line = one["curl"].replace(command.RECEIVER, receiver.url)
             line = line.replace(quote_plus(command.RECEIVER), quote_plus(receiver.url))
