@@ -13,6 +13,7 @@ from typing import Literal
 from flask import Blueprint, Response, jsonify
 
 from tasks.usecases.clocks import complaint
+from tasks.waiting import SILENCE
 from webhook.committing import GroupCommit
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
@@ -33,7 +34,6 @@ MOST_HANGING = 3
 #: seconds after a store that failed until /readyz tries one of its own
 TRY_AGAIN = 5.0
 
-SILENT_AFTER = timedelta(seconds=90)
 #: a worker that was silent for so long was taken away on purpose, like a container that was replaced
 GONE_AFTER = timedelta(hours=1)
 
@@ -176,7 +176,7 @@ def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
     # Anybody may ask: no names of machines.
-    if silent := [quiet for _, quiet in known if quiet > SILENT_AFTER]:
+    if silent := [quiet for _, quiet in known if quiet > SILENCE]:
         many = f"{len(silent)} of {len(known)} workers are silent, the longest for {max(silent).seconds} s"
         return Finding("degraded", f"{many}; `darkroom doctor` names them; restart what does not come back")
     if old := sum(beat.is_too_old for beat, _ in known):

@@ -3,12 +3,13 @@
 from worker.embedded.data_folder import folder_errors, read_values, write_private
 from worker.embedded.machine import Embedded, attach, embedded, procfile_commands
 from worker.embedded.processes import Child, print_json_line, print_line
-from worker.embedded.servers import BUCKET, LOOPBACK, free_port, http_answers
+from worker.embedded.servers import BUCKET, LOOPBACK, OLDEST_BROKER, free_port, http_answers
 from worker.embedded.stop_signals import StopSignals
 
 __all__ = [
     "BUCKET",
     "LOOPBACK",
+    "OLDEST_BROKER",
     "Child",
     "Embedded",
     "StopSignals",

@@ -23,6 +23,7 @@ from tasks.cli.ui.style import duration
 from tasks.usecases.assumed_prices import assumed_at
 from tasks.usecases.clocks import broker_error, complaint
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
+from worker.embedded import OLDEST_BROKER
 from worker.errors import DarkroomError
 from worker.generation import State
 from worker.ledger import migrations
@@ -36,8 +37,6 @@ from worker.subscribers import is_wanted, patterns
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
-#: what Celery asks for
-_OLDEST_BROKER = (6, 2)
 #: a provider that has said nothing for so long was forgotten or has forgotten
 _OVERDUE = timedelta(hours=1)
 #: a worker that was heard in this time and is silent now was probably not stopped on purpose
@@ -105,7 +104,7 @@ def examine_broker(here: Services) -> Finding:
         reason = _CLIENTS.sub("", str(error)).rstrip(".")
         return Finding("broker", Verdict.FAIL, f"does not answer: {reason}; {advice}")
     version = str(server["redis_version"])
-    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_BROKER:
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_BROKER:
         return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
