@@ -30,7 +30,8 @@ SETTLED_SECONDS = 1.0
 #: a child that has lived this long is treated as if it had never failed
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
-LONGEST_LINE_BYTES = 4096
+#: a traceback is one line of JSON
+LONGEST_LINE_BYTES = 64 * 1024
 REMEMBERED_LINES = 20
 
 
@@ -53,14 +54,14 @@ def print_line(name: str, line: str) -> None:
 
 def print_json_line(name: str, line: str) -> None:
     """Write what a process logged as JSON with its name, and any other line as JSON too, to standard error."""
-    if line.startswith('{"') and line.endswith("}"):
-        text = f'{{"process": {json.dumps(name)}, {line[1:]}'
-    else:
+    logged = None
+    with suppress(ValueError, RecursionError):
+        logged = json.loads(line)
+    if not isinstance(logged, dict):
         ts = datetime.now(UTC).isoformat(timespec="milliseconds")
-        fields = {"process": name, "ts": ts, "level": "INFO", "logger": name, "message": line}
-        text = json.dumps(fields, ensure_ascii=False)
+        logged = {"ts": ts, "level": "INFO", "logger": name, "message": line}
     with suppress(OSError, ValueError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{json.dumps({'process': name, **logged}, ensure_ascii=False)}\n")
 
 
 def _never() -> bool:
