@@ -2,8 +2,7 @@
 
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewGeneration
-from worker.providers import provider_class
-from worker.providers.capability import Prompt
+from worker.providers import Prompt, provider_class
 from worker.recipes import FollowUp
 
 

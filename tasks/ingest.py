@@ -17,8 +17,7 @@ from worker.celery import app
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status
 from worker.ledger.outcome import News, StoredCallback
-from worker.providers import PROVIDERS, Callback, Provider
-from worker.providers.bodies import json_body
+from worker.providers import PROVIDERS, Callback, Provider, json_body
 from worker.runtime import LEASE, renewed, shutdown
 from worker.secrets import described
 from worker.services import Services, services

@@ -11,7 +11,7 @@ from datetime import datetime
 from heapq import nsmallest
 
 from worker.ledger.generations import EARLIER, LATER, WithoutTask
-from worker.providers.listing import ListedTask, Shown
+from worker.providers import ListedTask, Shown
 
 #: of one submission
 MOST_CANDIDATES = 20

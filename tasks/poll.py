@@ -20,8 +20,7 @@ from worker.generation import Outcome, Status
 from worker.ledger.generations import EARLIER, WithoutTask
 from worker.ledger.outcome import News
 from worker.ledger.submission import Silent
-from worker.providers import Provider
-from worker.providers.listing import Listed, ListedTask, Shown
+from worker.providers import Listed, ListedTask, Provider, Shown
 from worker.runtime import LEASE, renewed
 from worker.services import Services, services
 from worker.steps import Step

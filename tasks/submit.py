@@ -22,8 +22,7 @@ from worker.errors import (
 from worker.generation import Outcome
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
-from worker.providers import PROVIDERS, Mark
-from worker.providers.http import posts_begun
+from worker.providers import PROVIDERS, Mark, posts_begun
 from worker.runtime import LEASE, drain, patiently, shutdown
 from worker.secrets import described
 from worker.services import Services, services

@@ -17,7 +17,7 @@ from worker.correlation import Signer
 from worker.errors import RequestInvalid
 from worker.ledger.database import Clock
 from worker.ledger.outcome import Delivery
-from worker.providers.bodies import is_whole
+from worker.providers import is_whole
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

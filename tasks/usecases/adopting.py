@@ -8,7 +8,7 @@ from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status
 from worker.ledger.generations import Orphan, Place, Placed
 from worker.pricing import Prices
-from worker.providers.listing import ListedTask
+from worker.providers import ListedTask
 from worker.secrets import described
 from worker.services import Services
 

@@ -11,8 +11,7 @@ from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 from worker.ledger.generations import EARLIER, Place
-from worker.providers import PROVIDERS, Provider
-from worker.providers.listing import Listed, ListedTask
+from worker.providers import PROVIDERS, Listed, ListedTask, Provider
 from worker.secrets import title_of
 from worker.services import Services
 

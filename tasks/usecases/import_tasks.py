@@ -10,7 +10,7 @@ from tasks.usecases.pages import Pages, in_pages
 from worker.errors import QueryFailed
 from worker.generation import Operation, Status
 from worker.ledger.generations import Place, Placed
-from worker.providers.listing import ListedTask
+from worker.providers import ListedTask
 from worker.secrets import title_of
 from worker.services import Services
 from worker.steps import Step

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from worker.providers.listing import ListedTask
+from worker.providers import ListedTask
 
 T = TypeVar("T")
 

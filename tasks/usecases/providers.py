@@ -6,9 +6,7 @@ from datetime import timedelta
 
 from worker.errors import ConfigurationError
 from worker.generation import Operation
-from worker.providers import PROVIDERS, Callback, load_provider, provider_class
-from worker.providers.capability import Capability
-from worker.providers.model_versions import Versions
+from worker.providers import PROVIDERS, Callback, Capability, Versions, load_provider, provider_class
 from worker.settings import Settings
 
 __all__ = ["NORMALISED", "Capability", "ProviderFacts", "describe_providers", "require_provider"]

@@ -9,8 +9,7 @@ from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
 from worker.generation import Operation
 from worker.ledger.submission import Decision, Unclear
-from worker.providers import PROVIDERS, provider_class
-from worker.providers.listing import Listed
+from worker.providers import PROVIDERS, Listed, provider_class
 from worker.secrets import DEFAULT_ACCOUNT
 from worker.services import Services
 from worker.steps import Step

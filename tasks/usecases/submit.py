@@ -16,9 +16,7 @@ from tasks.usecases.submission import Repetition, begun
 from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, GenerationRequest, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
-from worker.providers import PROVIDERS, Provider
-from worker.providers.capability import Prompt
-from worker.providers.translation import check_follow_up
+from worker.providers import PROVIDERS, Prompt, Provider, check_follow_up
 from worker.recipes import FollowUp, parse_follow_ups, steps_of
 from worker.services import Services
 

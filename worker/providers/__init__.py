@@ -9,18 +9,34 @@ from worker.downloads import is_told
 from worker.errors import ConfigurationError
 from worker.generation import Asset
 from worker.providers.base import Callback, Mark, Provider, Submission
+from worker.providers.bodies import is_whole, json_body
+from worker.providers.capability import Capability, Prompt
+from worker.providers.http import posts_begun
+from worker.providers.listing import Listed, ListedTask, Shown
+from worker.providers.model_versions import Versions
+from worker.providers.translation import check_follow_up
 from worker.secrets import DEFAULT_ACCOUNT, read_keys
 from worker.settings import Settings
 
 __all__ = [
     "PROVIDERS",
     "Callback",
+    "Capability",
+    "Listed",
+    "ListedTask",
     "Mark",
+    "Prompt",
     "Provider",
+    "Shown",
     "Submission",
+    "Versions",
     "account_keys",
+    "check_follow_up",
     "end_is_proven",
+    "is_whole",
+    "json_body",
     "load_provider",
+    "posts_begun",
     "provider_class",
 ]
 
