@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "db": ("tasks.cli.db:db", "Look after the ledger's tables"),
     # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
     "sandbox": ("webhook.sandbox.command:sandbox", "Serve the pretend providers, for anybody's receiver"),
-    "doctor": ("tasks.cli.doctor.command:doctor", "Check everything that Darkroom needs, and say what to do"),
+    "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
 }
 
 

@@ -84,7 +84,7 @@ def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:
 
 def _line(risky: RiskyAsset) -> str:
     # Only people need what makes numbers readable.
-    from tasks.cli.ui.style import duration  # noqa: PLC0415
+    from tasks.durations import duration  # noqa: PLC0415
 
     asset, left, is_proven = risky.asset, risky.left, risky.is_proven
     if asset.kind is AssetKind.TEXT:

@@ -12,7 +12,8 @@ from rich.text import Text
 from tasks.cli.ui.candidates import perhaps
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, one_line, print_json
-from tasks.cli.ui.style import MARK, console, duration, size, state_text, what
+from tasks.cli.ui.style import MARK, console, size, state_text, what
+from tasks.durations import duration
 from tasks.usecases import queries as usecase
 from tasks.usecases.queries import Story
 from tasks.usecases.views import of_story

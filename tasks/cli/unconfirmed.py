@@ -8,6 +8,7 @@ import click
 from tasks.cli.ui.candidates import perhaps
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.durations import duration
 from tasks.usecases.resolve import Unconfirmed, list_unconfirmed
 from worker.generation import iso
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, redact, secrets_hidden, title_of
@@ -63,7 +64,7 @@ def _document(one: Unconfirmed) -> dict[str, Any]:
 
 def _lines(one: Unconfirmed) -> str:
     # Only people need what makes numbers readable.
-    from tasks.cli.ui.style import cut, duration, prompt_text  # noqa: PLC0415
+    from tasks.cli.ui.style import cut, prompt_text  # noqa: PLC0415
 
     unclear, generation = one.unclear, one.unclear.generation
     came = f"callbacks: {', '.join(unclear.callbacks)}" if unclear.callbacks else "no callback"
@@ -85,7 +86,7 @@ def _lines(one: Unconfirmed) -> str:
 
 
 def _until(again: datetime | None, now: datetime) -> str:
-    from tasks.cli.ui.style import duration  # noqa: PLC0415
+    from tasks.durations import duration  # noqa: PLC0415
 
     if again is None:
         return "no more"

@@ -7,13 +7,12 @@ from contextlib import closing
 
 import click
 
-from tasks.cli.doctor.checks import examine_broker
-from tasks.cli.doctor.finding import Verdict
 from tasks.cli.ui.context import data_folder, use_environment
 from tasks.cli.ui.output import json_option, note, print_json
+from tasks.usecases.doctor import Verdict, examine_broker
+from tasks.usecases.providers import describe_providers
 from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_json_line, print_line, procfile_commands
 from worker.errors import ConfigurationError
-from worker.providers import PROVIDERS
 from worker.services import Services
 from worker.settings import Settings, load_settings
 
@@ -58,14 +57,9 @@ def _check_before_start() -> str:
             broker = examine_broker(here)
             if broker.verdict is Verdict.FAIL:
                 raise ConfigurationError(f"REDIS_URL: the broker {broker.message}")
-        missing = []
-        for name in PROVIDERS:
-            try:
-                here.provider(name)
-            except ConfigurationError as error:
-                missing.append(str(error))
-        if len(missing) == len(PROVIDERS):
-            raise ConfigurationError("; ".join(missing))
+        missing = [one.missing for one in describe_providers(here.settings)]
+        if all(missing):
+            raise ConfigurationError("; ".join(filter(None, missing)))
         if here.settings.s3_bucket is not None:
             here.archive.check()
         return here.settings.log_format

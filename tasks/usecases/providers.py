@@ -9,7 +9,15 @@ from worker.generation import Operation
 from worker.providers import PROVIDERS, Callback, Capability, Versions, load_provider, provider_class
 from worker.settings import Settings
 
-__all__ = ["NORMALISED", "Capability", "ProviderFacts", "describe_providers", "require_provider"]
+__all__ = [
+    "NORMALISED",
+    "Capability",
+    "ProviderFacts",
+    "describe_providers",
+    "key_settings",
+    "provider_title",
+    "require_provider",
+]
 
 #: options with the same name and values at every provider that has them; all others are a provider's own
 NORMALISED = frozenset({
@@ -50,6 +58,16 @@ def require_provider(name: str) -> None:
     """Raise ConfigurationError for a name that nobody has."""
     if name not in PROVIDERS:
         raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+
+
+def key_settings() -> tuple[str, ...]:
+    """The setting of each provider that holds its key."""
+    return tuple(provider_class(name).key_setting for name in PROVIDERS)
+
+
+def provider_title(name: str) -> str:
+    """As its own pages spell it."""
+    return provider_class(name).title
 
 
 def describe_providers(settings: Settings, name: str | None = None) -> tuple[ProviderFacts, ...]:

@@ -1,9 +1,11 @@
 """What a use case works with that needs neither a bucket nor a provider."""
 
+from functools import cached_property
 from typing import Protocol
 
+from worker.errors import ConfigurationError
 from worker.ledger import Ledger
-from worker.ledger.database import Clock
+from worker.ledger.database import Clock, missing_file
 from worker.settings import Settings
 
 
@@ -19,3 +21,37 @@ class LedgerServices(Protocol):
     @property
     def clock(self) -> Clock:
         """The ledger's: whatever is compared with its times."""
+
+
+class LedgerAlone:
+    """`LedgerServices` and nothing else; the ledger is opened on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        require_ledger(self.settings)
+        return Ledger(self.settings.ledger_url)
+
+    @property
+    def clock(self) -> Clock:
+        return self.ledger.database.clock
+
+    def close(self) -> None:
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+def require_ledger(settings: Settings) -> None:
+    """Raise ConfigurationError where there is no SQLite file, before anything is made for a command that needs it."""
+    missing = missing_file(settings.ledger_url)
+    if missing is not None and settings.database_url is not None:
+        raise ConfigurationError(
+            f"DATABASE_URL names {missing}, which is not there: run `darkroom db upgrade`, or correct it"
+        )
+    if missing is not None:
+        raise ConfigurationError(
+            f"there is no ledger in {settings.darkroom_data.absolute()} yet: start `darkroom up`, "
+            "run `darkroom db upgrade`, or set DARKROOM_DATA or DATABASE_URL to where it is"
+        )

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.patience import patient, wait_for
-from worker.embedded.processes import Child, Supervisor, next_pause, print_line
+from worker.embedded.processes import LONGEST_LINE_BYTES, Child, Supervisor, next_pause, print_line
 from worker.embedded.stop_signals import StopSignals
 from worker.errors import ConfigurationError
 
@@ -192,7 +192,7 @@ def test_long_and_broken_lines_are_forwarded_in_one_piece_each(supervisor: Super
     script = r"head -c 100000 /dev/zero | tr '\0' x; echo; printf 'caf\351\r\nend'"
     supervisor.run(shell("web", script))
     lines = output.of("web")
-    assert lines[0] == "x" * 4096
+    assert lines[0] == "x" * LONGEST_LINE_BYTES
     assert lines[1:3] == ["caf\N{REPLACEMENT CHARACTER}", "end"]
 
 

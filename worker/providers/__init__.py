@@ -1,22 +1,13 @@
-"""The one list of the providers that we know, and what others need to use one."""
+"""What others need to use a provider; the list of those that we know is `registry.PROVIDERS`."""
 
-from collections.abc import Mapping
-from importlib import import_module
-
-from pydantic import SecretStr
-
-from worker.downloads import is_told
-from worker.errors import ConfigurationError
-from worker.generation import Asset
 from worker.providers.base import Callback, Mark, Provider, Submission
 from worker.providers.bodies import is_whole, json_body
 from worker.providers.capability import Capability, Prompt
-from worker.providers.http import posts_begun
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.providers.model_versions import Versions
+from worker.providers.posts import posts_begun
+from worker.providers.registry import PROVIDERS, account_keys, end_is_proven, load_provider, provider_class
 from worker.providers.translation import check_follow_up
-from worker.secrets import DEFAULT_ACCOUNT, read_keys
-from worker.settings import Settings
 
 __all__ = [
     "PROVIDERS",
@@ -39,47 +30,3 @@ __all__ = [
     "posts_begun",
     "provider_class",
 ]
-
-#: name → where its class lives; imported on first use, so one provider's libraries never burden another
-PROVIDERS: Mapping[str, str] = {
-    "acedata": "worker.providers.acedata:AceDataCloud",
-    "kie": "worker.providers.kie:Kie",
-    "ohmygpt": "worker.providers.ohmygpt:OhMyGPT",
-    "mjproxy": "worker.providers.mjproxy:MidjourneyProxy",
-}
-
-
-def end_is_proven(provider: str, asset: Asset) -> bool:
-    """Whether the deadline of its link is no guess: the link itself names it, or the provider's pages do."""
-    documented = provider in PROVIDERS and provider_class(provider).retention is not None
-    return documented or is_told(asset.url, asset.deadline)
-
-
-def provider_class(name: str) -> type[Provider]:
-    """Its table of capabilities can be read without any key."""
-    module, _, attribute = PROVIDERS[name].partition(":")
-    kind: type[Provider] = getattr(import_module(module), attribute)
-    return kind
-
-
-def account_keys(name: str, settings: Settings) -> Mapping[str, SecretStr | None]:
-    """The accounts of this provider, each with its key; without any key one account, as some need none."""
-    secret: SecretStr | None = getattr(settings, provider_class(name).key_setting.lower())
-    if secret is None:
-        return {DEFAULT_ACCOUNT: None}
-    return {account: SecretStr(key) for account, key in read_keys(secret.get_secret_value()).items()}
-
-
-def load_provider(name: str, settings: Settings, account: str | None = None) -> Provider:
-    """Build the provider as one of its accounts uses it, the first if none is named.
-
-    Raises ConfigurationError when the account has no key, or another setting is missing.
-    """
-    kind, keys = provider_class(name), account_keys(name, settings)
-    if account is not None and account not in keys:
-        raise ConfigurationError(
-            f"{name} has no key for its account {account}: add it to {kind.key_setting} as `{account}:KEY` "
-            f"(it has: {', '.join(keys)})"
-        )
-    mine = keys[account or next(iter(keys))]
-    return kind(settings.model_copy(update={kind.key_setting.lower(): mine}))

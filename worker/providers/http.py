@@ -2,7 +2,6 @@
 
 import functools
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,10 +16,8 @@ from pydantic import SecretStr
 from worker import telemetry
 from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
 from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose, said_by_proxy
+from worker.providers.posts import count_post
 from worker.providers.reading import clean_text, read_json
-
-#: how many submissions this thread has begun to send
-_posts = threading.local()
 
 #: seconds to connect, and for the header of the reply and each wait on its body
 CONNECT_TIMEOUT = 5.0
@@ -37,11 +34,6 @@ _SAYS: Mapping[type[ProviderError], str] = {
     Uncertain: "gave no clear answer, so it may have taken the request",
     QueryFailed: "did not answer a question",
 }
-
-
-def posts_begun() -> int:
-    """How many submissions this thread has begun to send: where it is as before, certainly nothing was sent."""
-    return getattr(_posts, "begun", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +143,7 @@ class ApiClient:
             body = json.dumps(payload, allow_nan=False).encode()
         request = requests.Request(method, self._base_url + path, headers=headers, data=body).prepare()
         if is_submission:
-            _posts.begun = posts_begun() + 1
+            count_post()
         tell = functools.partial(
             telemetry.request, self._name, method, path, time.monotonic(), is_submission=is_submission
         )

@@ -8,10 +8,10 @@ from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.pricing import TEXTS, read_version
 from worker.prompt_flags import flags_in, flags_of
-from worker.providers import PROVIDERS, provider_class
 from worker.providers.base import Provider
 from worker.providers.capability import Capability, Prompt, Terms
 from worker.providers.options import Option, listed
+from worker.providers.registry import PROVIDERS, provider_class
 
 _UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -23,6 +23,7 @@ from tasks.cli.ui.context import DEMO, data_folder, use_environment, without_ser
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
+from tasks.usecases.providers import key_settings
 from tasks.usecases.scope import BatchScope
 from tasks.usecases.submit import check, submit
 from worker.embedded import (
@@ -39,7 +40,6 @@ from worker.embedded import (
     write_private,
 )
 from worker.errors import DarkroomError
-from worker.providers import PROVIDERS, provider_class
 from worker.secrets import make_private_folder
 from worker.services import Services
 from worker.settings import load_settings, provider_prefixes
@@ -77,7 +77,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     sandbox_url = f"http://{LOOPBACK}:{sandbox}"
     own = {
         **{f"{prefix}_BASE_URL": sandbox_url for prefix in provider_prefixes()},
-        **{provider_class(name).key_setting: "any" for name in PROVIDERS},
+        **dict.fromkeys(key_settings(), "any"),
         "KIE_WEBHOOK_HMAC_KEY": secrets.token_hex(32),
         "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from tasks.cli.ui.output import one_line
 from tasks.cli.ui.style import as_tree, console, size, state_text, what
+from tasks.usecases.providers import provider_title
 from worker.generation import Asset, Generation, State
-from worker.providers import provider_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def print_table(result: Result) -> None:
         files = sum(asset.key is not None for one in generations for asset in result.assets[one.id])
         archived, charges = _archived(generations), result.charges.get(name, 0)
         facts = f"  {archived} of {len(generations)} archived, files: {files}, charges: {charges}"
-        console().print(Text.assemble((provider_class(name).title, "bold"), facts))
+        console().print(Text.assemble((provider_title(name), "bold"), facts))
         console().print(_table(result, generations))
         console().print()
 

@@ -4,15 +4,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.usecases.services import LedgerServices
+from tasks.usecases.services import LedgerAlone, LedgerServices, require_ledger
 from worker.embedded import attach, read_values
-from worker.errors import ConfigurationError
-from worker.ledger import Ledger
-from worker.ledger.database import Clock, missing_file
 from worker.settings import Settings, load_settings, provider_prefixes
 
 if TYPE_CHECKING:
@@ -53,44 +49,10 @@ def read_settings() -> Settings:
     return load_settings()
 
 
-def require_ledger(settings: Settings) -> None:
-    """Raise ConfigurationError where there is no SQLite file, before anything is made for a command that needs it."""
-    missing = missing_file(settings.ledger_url)
-    if missing is not None and settings.database_url is not None:
-        raise ConfigurationError(
-            f"DATABASE_URL names {missing}, which is not there: run `darkroom db upgrade`, or correct it"
-        )
-    if missing is not None:
-        raise ConfigurationError(
-            f"there is no ledger in {settings.darkroom_data.absolute()} yet: start `darkroom up`, "
-            "run `darkroom db upgrade`, or set DARKROOM_DATA or DATABASE_URL to where it is"
-        )
-
-
-class _LedgerServices:
-    """As `tasks.usecases.services.LedgerServices` says; the ledger is opened on first use."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        require_ledger(self.settings)
-        return Ledger(self.settings.ledger_url)
-
-    @property
-    def clock(self) -> Clock:
-        return self.ledger.database.clock
-
-    def close(self) -> None:
-        if "ledger" in self.__dict__:
-            self.ledger.close()
-
-
 @contextmanager
 def open_ledger() -> Iterator[LedgerServices]:
     """The ledger alone, for commands that need no provider and no bucket."""
-    here = _LedgerServices(read_settings())
+    here = LedgerAlone(read_settings())
     try:
         yield here
     finally:

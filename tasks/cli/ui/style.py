@@ -1,7 +1,6 @@
 """One look for all commands: colours of states, numbers that people read, a console that fits."""
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 
 from rich.console import Console
 from rich.text import Text
@@ -60,15 +59,6 @@ def size(number: int | None) -> str:
     if number < 1_000_000:
         return f"{number / 1000:.0f} kB"
     return f"{number / 1_000_000:.1f} MB"
-
-
-def duration(time: timedelta) -> str:
-    seconds = max(0.0, time.total_seconds())
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if (minutes := round(seconds / 60)) < 60:
-        return f"{minutes} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
 
 
 def as_tree(generations: Iterable[Generation]) -> Iterator[tuple[int, Generation]]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
-from tests.tasks.cli.doctor.test_doctor import findings
+from tests.tasks.cli.test_doctor import findings
 from worker.errors import Uncertain
 from worker.generation import GenerationRequest, Operation, Outcome, Status
 from worker.ledger import Ledger

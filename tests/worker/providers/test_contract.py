@@ -33,7 +33,7 @@ from worker.errors import (
     Uncertain,
 )
 from worker.generation import GenerationRequest, Operation, Status
-from worker.providers import PROVIDERS, Mark, Provider, Submission, http, load_provider, provider_class
+from worker.providers import PROVIDERS, Mark, Provider, Submission, http, load_provider, posts_begun, provider_class
 from worker.providers.bodies import json_body
 
 IMAGINE = GenerationRequest(Operation.IMAGINE, "a cat on a table")
@@ -68,12 +68,12 @@ def test_a_missing_key_is_named(name):
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_the_callback_url_is_sent_and_the_task_id_comes_back(name):
-    before = http.posts_begun()
+    before = posts_begun()
     with Loopback(reply(200, DIALECTS[name].taken)) as server:
         submission = send(provider(name, server.url), IMAGINE, MARK)
 
     # By this an error that nobody has thought of is told from one before anything was sent.
-    assert http.posts_begun() == before + 1
+    assert posts_begun() == before + 1
     assert submission == Submission(DIALECTS[name].task_id)
     assert [body[DIALECTS[name].callback_field] for body in server.bodies] == [CALLBACK_URL]
 

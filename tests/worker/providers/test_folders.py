@@ -10,7 +10,7 @@ from worker.providers import PROVIDERS, provider_class
 
 FOLDER = "worker/providers"
 #: its settings, and what only a demonstration says of it
-MAY_NAME_A_VENDOR = ("worker/providers/__init__.py", "worker/settings", "tasks/cli/demo")
+MAY_NAME_A_VENDOR = ("worker/providers/registry.py", "worker/settings", "tasks/cli/demo")
 
 
 def vendor_of(module: str) -> str | None:

@@ -240,7 +240,7 @@ def test_a_public_url_where_nobody_listens_is_told(darkroom: Darkroom, monkeypat
 
 
 def test_a_public_url_that_drips_its_answer_is_given_up(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.cli.doctor.checks._PATIENCE", 0.2)
+    monkeypatch.setattr("tasks.usecases.doctor.checks._PATIENCE", 0.2)
     monkeypatch.setenv("DARKROOM_SIGNING_KEYS", KEYS)
     with Loopback(drip_header) as server:
         monkeypatch.setenv("PUBLIC_URL", server.url)
@@ -379,7 +379,7 @@ def test_a_machine_whose_clock_differs_is_told_by_how_much_and_from_whose(
     assert "clocks" not in findings(darkroom)
     wrong = timedelta(minutes=10)
     monkeypatch.setitem(ServerClock.__init__.__kwdefaults__, "wall", lambda: system_clock() - wrong)
-    monkeypatch.setattr("tasks.cli.doctor.checks.broker_error", lambda: wrong)
+    monkeypatch.setattr("tasks.usecases.doctor.checks.broker_error", lambda: wrong)
     document = json.loads(darkroom("doctor", "--json").stdout)
     told = [one["message"] for one in document["checks"] if one["check"] == "clocks"]
     assert [message.partition(":")[0].replace("599", "600").replace("601", "600") for message in told] == [

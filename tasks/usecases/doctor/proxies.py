@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from tasks.cli.doctor.accounts import is_set_up
-from tasks.cli.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.accounts import is_set_up
+from tasks.usecases.doctor.finding import Finding, Verdict
 from worker.net import is_reached_directly, proxies, proxy_for_url
 from worker.providers import PROVIDERS, provider_class
 from worker.services import Services

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tasks.cli.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.finding import Finding, Verdict
 from worker.wakeup import waiting
 
 

@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from tasks.cli.doctor.accounts import examine_keys, examine_others, is_set_up
-from tasks.cli.doctor.finding import Finding, Verdict
-from tasks.cli.doctor.hosts import examine_hosts
-from tasks.cli.doctor.proxies import examine_proxies
-from tasks.cli.doctor.queues import examine_queues
-from tasks.cli.ui.context import require_ledger
-from tasks.cli.ui.style import duration
+from tasks.durations import duration
 from tasks.usecases.assumed_prices import assumed_at
 from tasks.usecases.clocks import broker_error, complaint
+from tasks.usecases.doctor.accounts import examine_keys, examine_others, is_set_up
+from tasks.usecases.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.hosts import examine_hosts
+from tasks.usecases.doctor.proxies import examine_proxies
+from tasks.usecases.doctor.queues import examine_queues
+from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
 from worker.embedded import OLDEST_BROKER
 from worker.errors import DarkroomError

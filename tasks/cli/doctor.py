@@ -4,11 +4,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.doctor.checks import examine
-from tasks.cli.doctor.finding import Finding, Verdict
 from tasks.cli.ui.context import read_settings
 from tasks.cli.ui.output import json_option, one_line, print_json
 from tasks.cli.ui.style import console
+from tasks.usecases.doctor import Finding, Verdict, examine
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tasks.cli.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.finding import Finding, Verdict
 from worker.errors import ConfigurationError, QueryFailed
 from worker.providers import PROVIDERS, Provider, provider_class
 from worker.secrets import title_of

@@ -5,8 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
-from tasks.cli.doctor.accounts import is_set_up
-from tasks.cli.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.accounts import is_set_up
+from tasks.usecases.doctor.finding import Finding, Verdict
 from worker.net import AddressGuard, proxy_for, remedy_for
 from worker.providers import PROVIDERS
 from worker.services import Services
