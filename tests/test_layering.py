@@ -40,6 +40,16 @@ HOMES = {
 }
 
 
+#: modules with a state of their own, called by their names; a parser that only those pay for who have prices; and a
+#: subject of the ledger that is one file
+OPEN_DOORS = {
+    "worker.runtime.shutdown",
+    "worker.runtime.watchdog",
+    "worker.pricing.price_file",
+    "worker.ledger.restore_guard",
+}
+
+
 def files(*packages: str) -> list[Path]:
     found = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
     assert found
@@ -93,6 +103,20 @@ def test_nobody_imports_the_module_of_a_task():
     tasks = {step.module for step in Step}
     wrong = [f"{name_of(path)}:{line}: {module}" for path in files(*PACKAGES) for module, line in imports(path)
              if module in tasks]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_reaches_behind_a_door():
+    """Also inside a room: import-linter's contracts look at the rooms of `worker` from outside."""
+    doors = [path for path in files(*PACKAGES) if path.name == "__init__.py" and "__all__" in path.read_text("utf-8")]
+    rooms = {name_of(path.parent).replace("/", "."): path.parent for path in doors}
+    wrong = [
+        f"{name_of(path)}:{line}: {module}"
+        for path in files(*PACKAGES)
+        for module, line in imports(path)
+        if module not in rooms and module not in OPEN_DOORS
+        if (room := rooms.get(module.rpartition(".")[0])) is not None and room not in path.parents
+    ]
     assert not wrong, "\n".join(wrong)
 
 
