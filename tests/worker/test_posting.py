@@ -3,6 +3,7 @@
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,18 @@ def test_a_header_that_drips_in_ends_in_time():
     with Loopback(dripping) as server:
         assert post(server.url) == Refusal("it does not answer within 15 seconds")
     assert time.monotonic() - began < patient(3)
+
+
+def test_the_time_it_takes_to_connect_is_no_time_of_the_answer(monkeypatch: pytest.MonkeyPatch):
+    connect = posting._Guard.connect
+
+    def slowly(*arguments: Any, **times: Any) -> Any:
+        time.sleep(posting.PATIENCE * 1.2)
+        return connect(*arguments, **times)
+
+    monkeypatch.setattr(posting._Guard, "connect", slowly)
+    with Loopback(reply(204, b"")) as server:
+        assert post(server.url) is None
 
 
 def test_a_body_that_never_ends_is_not_waited_for():

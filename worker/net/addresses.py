@@ -17,30 +17,30 @@ PORTS = {"https": 443, "http": 80}
 _PRIVATE_V4 = tuple(
     IPv4Network(text)
     for text in (
+        "0.0.0.0/8",  # this network; 0.0.0.0 is the machine itself
         "10.0.0.0/8",
         "127.0.0.0/8",
         "169.254.0.0/16",  # link-local; holds the metadata service of most clouds
         "172.16.0.0/12",
+        "192.0.0.0/24",  # protocol assignments; holds Oracle's metadata service
+        "192.0.2.0/24",  # this and the next three are routed by nobody, so whoever uses them does it at home
+        "198.18.0.0/15",  # benchmarks; resolvers of local proxies answer with it
+        "198.51.100.0/24",
+        "203.0.113.0/24",
         "192.168.0.0/16",
+        "240.0.0.0/4",  # reserved, and broadcast
     )
 )
 _RESERVED_V4 = tuple(
     IPv4Network(text)
     for text in (
-        "0.0.0.0/8",  # this network; 0.0.0.0 is the machine itself
         "100.64.0.0/10",  # carrier-grade NAT; holds Alibaba's metadata service
         "168.63.129.16/32",  # Azure's platform service, on a public address
-        "192.0.0.0/24",  # protocol assignments; holds Oracle's metadata service
-        "192.0.2.0/24",
         "192.88.99.0/24",  # 6to4 relays
-        "198.18.0.0/15",  # benchmarks
-        "198.51.100.0/24",
-        "203.0.113.0/24",
         "224.0.0.0/4",  # multicast
-        "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-_PRIVATE_V6 = tuple(IPv6Network(text) for text in ("::1/128", "fc00::/7", "fe80::/10"))
+_PRIVATE_V6 = tuple(IPv6Network(text) for text in ("::/127", "100::/64", "2001:db8::/32", "fc00::/7", "fe80::/10"))
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _RESERVED_V6 = tuple(
     IPv6Network(text)
@@ -60,7 +60,7 @@ def read_address(text: str) -> Address:
 
 
 def is_private(address: Address) -> bool:
-    """On this machine, on this link or in a private network."""
+    """On this machine, on this link, in a private network or in a range that leads nowhere else."""
     address = carried(address) or address
     networks: Sequence[Any] = _PRIVATE_V4 if isinstance(address, IPv4Address) else _PRIVATE_V6
     return any(address in network for network in networks)

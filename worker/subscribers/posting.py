@@ -74,8 +74,11 @@ class Line:
         return self._status(Connection(self._target, _GUARD, _tls(), CONNECT_TIMEOUT), body, headers)
 
     def _status(self, connection: Connection, body: bytes, headers: Mapping[str, str]) -> int:
-        deadline = time.monotonic() + PATIENCE
         try:
+            if connection.sock is None:
+                connection.connect()
+            # A name with several addresses, or a slow handshake, takes nothing of the answer's time.
+            deadline = time.monotonic() + PATIENCE
             response = connection.ask("POST", self._target.path, headers, body, timeout=PATIENCE, deadline=deadline)
             is_reusable = _is_used_up(response)
         except BaseException:
