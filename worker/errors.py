@@ -18,8 +18,8 @@ class ConfigurationError(DarkroomError):
 class RequestInvalid(DarkroomError):
     """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent.
 
-    `about`: what of a request is to blame (`operation`, `prompt`, or options by their names); empty: it could be all of
-    it. `at`: the character of the prompt that is to blame, counted from 0; None where it is not one.
+    `about`: what of a request is to blame (`operation`, `prompt`, `options` as a whole, or one by its name); empty: it
+    could be all of it. `at`: the character of the prompt that is to blame, counted from 0; None where it is not one.
     """
 
     def __init__(self, message: str, *, about: Collection[str] = (), at: int | None = None) -> None:

@@ -38,18 +38,28 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
     choices = tuple(
         AssetChoice(match["generation"], int(match["index"]) if match["index"] else None) for match in wanted if match
     )
-    by = person(who(), why)
-    with open_services() as here:
-        found = usecase.accept(here, AcceptRequest(choices, by)) if yes else look_at_refused(here, choices)
-    for match, kept in zip(filter(None, wanted), found, strict=True):
+    asked = dict(zip(choices, ids, strict=True))
+    found: list[int] = []
+
+    def tell(choice: AssetChoice, kept: tuple[RefusedBytes, ...]) -> None:
+        found.append(len(kept))
         if not kept:
-            _print_nothing(match[0], as_json=as_json)
+            _print_nothing(asked[choice], as_json=as_json)
         for one in kept:
             _print(one, done=yes, as_json=as_json)
-    if not yes:
-        note("nothing was changed: repeat it with --yes to archive them")
-    elif any(found):
-        ring(Step.ARCHIVE)
+
+    by = person(who(), why)
+    with open_services() as here:
+        if not yes:
+            for choice, kept in zip(choices, look_at_refused(here, choices), strict=True):
+                tell(choice, kept)
+            note("nothing was changed: repeat it with --yes to archive them")
+        else:
+            try:
+                usecase.accept(here, AcceptRequest(choices, by), tell)
+            finally:
+                if any(found):
+                    ring(Step.ARCHIVE)
     ctx.exit(0 if all(found) else 1)
 
 

@@ -15,7 +15,7 @@ from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
-from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file import read_file
 from tasks.usecases.scope import BatchScope, FamilyScope
 from tasks.usecases.submission import Repetition, digest_in
@@ -79,7 +79,9 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     metavar="ACTIONS",
     help="What shall follow each success: upscale1,upscale3 or upscale:all or variation2/upscale:all.",
 )
-@click.option("--priority", type=click.IntRange(-(2**31), 2**31 - 1), default=0, metavar="N", help="Higher goes first.")
+@click.option(
+    "--priority", type=click.IntRange(PRIORITIES[0], PRIORITIES[-1]), default=0, metavar="N", help="Higher goes first."
+)
 @click.option("--key", metavar="KEY", help="Your own name for it: the same key again changes and costs nothing.")
 @click.option("--batch", metavar="NAME", help="The name of the batch; else the file's name or the time.")
 @click.option("--parent", metavar="GENERATION", help="An archived generation to work on further, with --action.")

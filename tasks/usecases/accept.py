@@ -1,5 +1,6 @@
 """Refused bytes: what a person looks at, and whether they are archived as they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.refused import kind_of
@@ -47,23 +48,29 @@ class RefusedBytes:
 def look_at_refused(here: Services, choices: tuple[AssetChoice, ...]) -> tuple[tuple[RefusedBytes, ...], ...]:
     """For each choice the refused bytes that are kept, if any; changes nothing. Raises NotFound for no generation."""
     here.ledger.generations.get([one.generation_id for one in choices])
-    return tuple(tuple(_look(here, asset) for asset in _kept(here, one)) for one in choices)
+    return tuple(_kept(here, one) for one in choices)
 
 
-def accept(here: Services, request: AcceptRequest) -> tuple[tuple[RefusedBytes, ...], ...]:
-    """Have them archived as they are by the step `archive`; for each choice what was accepted. Raises as the look."""
-    found = look_at_refused(here, request.choices)
-    for choice, kept in zip(request.choices, found, strict=True):
+def accept(
+    here: Services, request: AcceptRequest, tell: Callable[[AssetChoice, tuple[RefusedBytes, ...]], None]
+) -> None:
+    """Have them archived as they are by the step `archive`; `tell`: of each choice what was accepted, at once.
+
+    Raises as the look, before anything is changed.
+    """
+    here.ledger.generations.get([one.generation_id for one in request.choices])
+    for choice in request.choices:
+        kept = _kept(here, choice)
         if kept:
             indexes = [one.index for one in kept]
             here.ledger.assets.accept(choice.generation_id, indexes, request.person.name, request.person.why)
-    return found
+        tell(choice, kept)
 
 
-def _kept(here: Services, choice: AssetChoice) -> list[Asset]:
+def _kept(here: Services, choice: AssetChoice) -> tuple[RefusedBytes, ...]:
     assets = here.ledger.generations.assets_of([choice.generation_id])[choice.generation_id]
     chosen = [one for one in assets if choice.index in {None, one.index}]
-    return [one for one in chosen if one.refused is not None and one.state in _OPEN]
+    return tuple(_look(here, one) for one in chosen if one.refused is not None and one.state in _OPEN)
 
 
 def _look(here: Services, asset: Asset) -> RefusedBytes:

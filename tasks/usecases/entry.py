@@ -11,6 +11,8 @@ FIRST = (
     *(Operation.IMAGINE, Operation.BLEND, Operation.EDIT, Operation.VIDEO),
     *(Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE),
 )
+#: those that every database keeps
+PRIORITIES = range(-(2**31), 2**31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Entry:
     @property
     def said(self) -> frozenset[str]:
         """The names of its options, and of what else it says itself instead of leaving it to the defaults."""
-        parts = ("provider", "operation", "follow_up")
-        return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part) is not None)})
+        parts = ("provider", "operation", "follow_up", "options")
+        return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part))})
 
     def place_of(self, at: int | None) -> Place:
         """Where that character of the prompt stands, or where the entry does."""

@@ -3,14 +3,14 @@
 The caller wakes `dispatch` afterwards.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
-from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file import oddities_of
 from tasks.usecases.submission import Repetition, begun
 from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
@@ -134,11 +134,14 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
 
 
 def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGeneration:
+    priority = defaults.priority if entry.priority is None else entry.priority
+    with _placed(entry, "prompt"):
+        _refuse_unusable(entry.key, priority)
     with _placed(entry, "provider"):
         provider = services.provider(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
     request = GenerationRequest(operation, entry.prompt, {**defaults.options, **entry.options})
-    with _placed(entry, "provider", "operation", if_unsaid=request.options):
+    with _placed(entry, "provider", "operation"):
         provider.translate(request)
     with _placed(entry, "prompt"):
         _refuse_unused(provider, operation, entry.prompt)
@@ -151,28 +154,29 @@ def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGenerat
         request,
         key=entry.key,
         dedupe=_dedupe(entry.key),
-        priority=defaults.priority if entry.priority is None else entry.priority,
+        priority=priority,
         follow_up=follow_up,
     )
 
 
 @contextmanager
-def _placed(entry: Entry, *parts: str, if_unsaid: Collection[str] = ()) -> Iterator[None]:
+def _placed(entry: Entry, *parts: str) -> Iterator[None]:
     """Put the place of an entry before an error in these parts of it, if one of them is its own and no default.
 
-    To them belongs what the error is about; `if_unsaid`: what it could be about if it does not say so.
+    To them belongs what the error is about.
     """
     try:
         yield
     except (RequestInvalid, ConfigurationError) as error:
         about = error.about if isinstance(error, RequestInvalid) else ()
         place = str(entry.place_of(error.at if isinstance(error, RequestInvalid) else None))
-        if not place or entry.said.isdisjoint({*parts, *(about or if_unsaid)}):
+        if not place or entry.said.isdisjoint({*parts, *about}):
             raise
         raise type(error)(f"{place}: {error}") from error
 
 
 def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
+    _refuse_unusable(wanted.key, wanted.priority)
     (parent,) = services.ledger.generations.get([wanted.parent_id])
     if parent.state is not State.ARCHIVED:
         raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs a parent that is archived")
@@ -194,6 +198,13 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
     return replace(new, key=wanted.key, priority=wanted.priority, request=request)
+
+
+def _refuse_unusable(key: str | None, priority: int) -> None:
+    if key is not None and not key.strip():
+        raise RequestInvalid("the key is empty")
+    if priority not in PRIORITIES:
+        raise RequestInvalid(f"a priority is a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
 
 
 def _refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:

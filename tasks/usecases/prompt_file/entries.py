@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
-from tasks.usecases.entry import FIRST, Entry, Place
+from tasks.usecases.entry import FIRST, PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file.file_format import (
     LARGEST,
     Line,
@@ -18,8 +18,6 @@ from tasks.usecases.prompt_file.file_format import (
 from worker.errors import RequestInvalid
 from worker.generation import Operation
 
-#: the largest that every database keeps
-_PRIORITIES = range(-(2**31), 2**31)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -153,7 +151,7 @@ _SIGN = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|
 
 
 def _is_priority(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value in _PRIORITIES
+    return isinstance(value, int) and not isinstance(value, bool) and value in PRIORITIES
 
 
 def _is_follow_up(value: Any) -> bool:

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from tasks.usecases.accept import AcceptRequest, AssetChoice, accept, look_at_refused
+from tasks.usecases.accept import AcceptRequest, AssetChoice, RefusedBytes, accept, look_at_refused
 from tasks.usecases.person import person
 from tests.tasks.cli import stories
 from worker.errors import NotFound
@@ -52,7 +52,10 @@ def test_what_is_accepted_waits_for_the_archive(here_with_bucket: Services) -> N
     generation_id = refused(here)
     request = AcceptRequest((AssetChoice(generation_id, 0),), person("ada", "it is only cut off"))
     for _ in range(2):
-        ((accepted,),) = accept(here, request)
+        told: list[tuple[AssetChoice, tuple[RefusedBytes, ...]]] = []
+        accept(here, request, lambda *one: told.append(one))
+        ((choice, (accepted,)),) = told
+        assert choice == request.choices[0]
         assert accepted.sha256 == hashlib.sha256(SPOILED).hexdigest()
     (asset,) = here.ledger.generations.assets_of([generation_id])[generation_id]
     assert (asset.state, asset.accepted and asset.accepted.by) == ("waiting", "ada")
@@ -63,6 +66,6 @@ def test_one_unknown_generation_keeps_all_from_being_accepted(here_with_bucket: 
     generation_id = refused(here)
     choices = (AssetChoice(generation_id), AssetChoice("gen_unknown"))
     with pytest.raises(NotFound, match="gen_unknown"):
-        accept(here, AcceptRequest(choices, person("ada")))
+        accept(here, AcceptRequest(choices, person("ada")), lambda *_: pytest.fail("nothing is accepted"))
     (asset,) = here.ledger.generations.assets_of([generation_id])[generation_id]
     assert asset.accepted is None

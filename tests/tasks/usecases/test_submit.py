@@ -201,3 +201,15 @@ def test_a_follow_up_that_cannot_be_is_refused(
 def test_a_parent_that_nobody_has_is_not_found(services: Services) -> None:
     with pytest.raises(NotFound):
         check(services, FollowUpRequest(parent_id="gen_nobody", action="upscale1"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "refused"),
+    [
+        (Entry(Place("f", 2, 1), "a fox", key=" "), "f, line 2, column 1: the key is empty"),
+        (Entry(Place("f", 2, 1), "a fox", priority=2**31), "f, line 2, column 1: a priority is a whole number from"),
+    ],
+)
+def test_whoever_asks_without_a_file_is_checked_as_well(services: Services, entry: Entry, refused: str) -> None:
+    with pytest.raises(RequestInvalid, match=refused):
+        check(services, SubmitRequest(entries=[entry]))
