@@ -85,7 +85,7 @@ class Replays:
 
 
 def list_dead(here: LedgerServices, kind: LetterKind | None = None) -> tuple[Letter, ...]:
-    """LetterKind by kind, each the newest first."""
+    """Kind by kind, each the newest first."""
     return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger))
 
 

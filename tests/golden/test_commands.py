@@ -46,7 +46,7 @@ def story(sqlite_url: str, rclone: s3.Server, tmp_path: Path, clock: FakeClock) 
 
 
 def test_every_command_with_json_has_a_golden_document() -> None:
-    """Those of a whole machine are compared where one is started (`tests/test_whole_machine.py`)."""
+    """Those of a whole machine are compared where one is started (`tests/system/test_whole_machine.py`)."""
     documents = [json.loads(file.read_text()) for file in FOLDER.glob("*/*.json")]
     told = [f"{document['command']} " for document in documents if "command" in document]
     names = {" ".join(path) for path, command in _commands(cli) if any("--json" in one.opts for one in command.params)}

@@ -85,9 +85,8 @@ def _capability(provider: Provider, operation: Operation, action: str | None) ->
 def _refuse_missing(provider: Provider, operation: Operation, missing: Collection[str]) -> None:
     if missing:
         needed = " and ".join(sorted(missing))
-        raise RequestInvalid(
-            f"{operation} at {provider.title} needs the option {needed}", about=("operation", "options")
-        )
+        what = f"{operation} at {provider.title} needs the option {needed}"
+        raise RequestInvalid(what, about=("operation", "options"))
 
 
 def _option(provider: Provider, capability: Capability, operation: Operation, name: str) -> Option:

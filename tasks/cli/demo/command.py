@@ -49,8 +49,6 @@ from worker.steps import Step
 _PATIENCE_SECONDS = 90
 _ROUNDS = 10
 
-#: one process pretends to be all of them, and takes any key
-
 
 @click.command()
 @click.option("--exit", "leave", is_flag=True, help="Leave when all is done; the exit code is 0 if all were archived.")
