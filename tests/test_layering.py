@@ -31,7 +31,7 @@ HOMES = {
     "sqlite3": ["worker/ledger/*"],
     "boto3": ["worker/archive/*"],
     "botocore": ["worker/archive/*"],
-    "requests": ["worker/providers/*", "worker/downloads/*"],
+    "requests": ["worker/providers/*"],
     "click": ["tasks/cli/*"],
     "rich": ["tasks/cli/*"],
     "PIL": ["worker/media/decoding_child.py", "worker/providers/acedata/mask.py"],

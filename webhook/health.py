@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify
 
 from tasks.usecases.clocks import complaint
 from tasks.waiting import SILENCE
-from webhook.committing import GroupCommit
+from webhook.committing import HANGS_AFTER, MOST_HANGING, GroupCommit
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 KEPT = 2.0
 #: seconds that /readyz waits for its dependencies; most probes give up after one
 PATIENCE = 0.8
-#: seconds after which a check hangs, and another one is made
-HANGS_AFTER = 15.0
-#: how many checks of one dependency may hang at once; with one more, the process ends and is started again
-MOST_HANGING = 3
 
 #: seconds after a store that failed until /readyz tries one of its own
 TRY_AGAIN = 5.0

@@ -31,8 +31,8 @@ from tests.factories import LEASE, POLL_AFTER
 from tests.golden.golden import Golden
 from tests.patience import patient
 from tests.tasks.subscribing import Subscriber, subscriber
-from tests.worker.test_download import ok, reply, serving
-from tests.worker.test_standard_webhooks import SECRET
+from tests.worker.downloads.test_download import ok, reply, serving
+from tests.worker.subscribers.test_standard_webhooks import SECRET
 from webhook.app import create_app
 from worker.celery import DrainingTask
 from worker.errors import ProviderError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from tests.worker.test_standard_webhooks import SECRET, verify
+from tests.worker.subscribers.test_standard_webhooks import SECRET, verify
 
 
 @dataclass

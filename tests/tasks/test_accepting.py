@@ -12,7 +12,7 @@ from tests.pipeline import Pipeline, Start, starting
 from tests.s3 import Server
 from tests.tasks.test_hostile_links import PNG
 from tests.tasks.test_not_given_up import asset_of, go_on, succeeded
-from tests.worker.test_download import ok, serving
+from tests.worker.downloads.test_download import ok, serving
 from worker.generation import State
 
 SPOILED = PNG[:-20] + b"x" * 20

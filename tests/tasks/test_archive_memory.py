@@ -17,7 +17,7 @@ from tests.factories import claimed
 from tests.patience import patient
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
-from tests.worker.films import sandbox_film
+from tests.worker.media.films import sandbox_film
 from worker.generation import AssetKind, Link, Outcome, State, Status
 from worker.ledger.outcome import News
 

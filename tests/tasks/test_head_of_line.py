@@ -14,7 +14,7 @@ from tasks import archive, follow_up, manifest, notify, poll
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
 from tests.tasks.subscribing import subscriber
-from tests.worker.test_standard_webhooks import SECRET
+from tests.worker.subscribers.test_standard_webhooks import SECRET
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger.generations import NewGeneration
 from worker.ledger.generations.follow_ups import MAX_TRIES as FOLLOW_UP_TRIES

@@ -22,7 +22,7 @@ from tasks.cli import cli
 from tests.factories import claimed
 from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
-from tests.worker.test_download import ok, reply, serving
+from tests.worker.downloads.test_download import ok, reply, serving
 from worker.downloads import download
 from worker.generation import Link, Outcome, State, Status
 from worker.ledger.outcome import News

@@ -12,7 +12,7 @@ from tests.factories import claimed
 from tests.pipeline import Pipeline, Start, starting
 from tests.s3 import Server
 from tests.tasks.test_hostile_links import PNG
-from tests.worker.test_download import RawServer, ok, reply, serving
+from tests.worker.downloads.test_download import RawServer, ok, reply, serving
 from worker.downloads.download import Downloader
 from worker.generation import Asset, Link, Outcome, State, Status
 from worker.ledger.outcome import News

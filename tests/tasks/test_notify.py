@@ -21,7 +21,7 @@ from tests.computer import eventually
 from tests.factories import archived, failure, submitted
 from tests.patience import patient
 from tests.tasks.subscribing import Subscriber, subscriber
-from tests.worker.test_standard_webhooks import SECRET
+from tests.worker.subscribers.test_standard_webhooks import SECRET
 from worker.celery import app
 from worker.ledger.database import system_clock
 from worker.runtime import shutdown

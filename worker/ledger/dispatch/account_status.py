@@ -129,7 +129,7 @@ class AccountStatus(Part):
             return {row.id: row.account for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
 
     def record_answered(self, attempt_ids: Sequence[str]) -> None:
-        """Their provider works: close the breakers of the accounts that were asked."""
+        """Their provider works, so the breakers of the accounts that were asked close (`accounts.note_answers`)."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)

@@ -19,7 +19,7 @@ from worker.errors import AddressForbidden, ConfigurationError, DownloadError, L
 from worker.net.address_guard import AddressGuard, origin_of
 
 PUBLIC = "93.184.216.34"
-SSRF_LINES = (Path(__file__).parents[1] / "payloads/ssrf-links.txt").read_text(encoding="utf-8").splitlines()
+SSRF_LINES = (Path(__file__).parents[2] / "payloads/ssrf-links.txt").read_text(encoding="utf-8").splitlines()
 SSRF_LINKS = [line for line in SSRF_LINES if not line.startswith("#")]
 
 

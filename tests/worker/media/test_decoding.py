@@ -279,7 +279,7 @@ def test_the_child_stays_small(start):
 
 def test_the_child_ends_with_its_parent_even_if_that_is_killed():
     code = (
-        "import io, sys, time; from tests.worker.test_decoding import *; check(decoding._decoder);"
+        "import io, sys, time; from tests.worker.media.test_decoding import *; check(decoding._decoder);"
         "print(child_of(decoding._decoder).pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
@@ -304,7 +304,7 @@ def test_a_forked_process_starts_its_own_child_and_leaves_the_other_alone():
     decode(io.BytesIO(SMALL), "image/jpeg", (64, 48))
     inherited = child_of(decoding._decoder)
     code = (
-        "import os, sys; from tests.worker.test_decoding import *; check(decoding._decoder);"
+        "import os, sys; from tests.worker.media.test_decoding import *; check(decoding._decoder);"
         "mine = child_of(decoding._decoder); link = decoding._decoder._child.link\n"
         "pid = os.fork()\n"
         "if not pid:\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.films import film
+from tests.worker.media.films import film
 from worker.errors import ContentInvalid
 from worker.media import matroska as module
 from worker.media.images import Seen

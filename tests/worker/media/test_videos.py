@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.films import film, played, sandbox_film
+from tests.worker.media.films import film, played, sandbox_film
 from worker.errors import ContentInvalid
 from worker.media import videos
 from worker.media.videos import mp4

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.worker.test_standard_webhooks import SECRET
+from tests.worker.subscribers.test_standard_webhooks import SECRET
 from worker.errors import ConfigurationError
 from worker.settings.settings import load_settings
 from worker.subscribers.subscribers import CeleryTask, celery_tasks, is_wanted, patterns, webhooks

@@ -10,7 +10,7 @@ from worker.pricing.prices import Caps, Prices, Rule
 from worker.providers import PROVIDERS
 from worker.settings.settings import Settings
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "prices.example.yaml"
+EXAMPLE = Path(__file__).parents[3] / "deploy" / "prices.example.yaml"
 
 
 def load(folder: Path, text: str | bytes) -> Prices:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.forward_proxy import ForwardProxy
+from tests.worker.downloads.test_download import BODY, fetch, new_downloader, ok, serving
 from tests.worker.providers.loopback import Behaviour, Loopback, refused_port, reply
 from tests.worker.providers.test_http import PAYLOAD, client, submit, tls_server
-from tests.worker.test_download import BODY, fetch, new_downloader, ok, serving
 from worker.archive.client import _proxies
 from worker.errors import ConfigurationError, DownloadError, LinkDead, LinkForbidden, NotTaken, QueryFailed, Uncertain
 from worker.net import egress

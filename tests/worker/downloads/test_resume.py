@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.patience import patient
-from tests.worker.test_download import fetch, link, new_downloader, serving
+from tests.worker.downloads.test_download import fetch, link, new_downloader, serving
 from worker.downloads import parked
 from worker.downloads.download import Downloader
 from worker.downloads.transfer import Transfer

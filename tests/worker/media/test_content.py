@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.worker import test_matroska
-from tests.worker.films import film
-from tests.worker.test_images import GIF_HEAD, chunk, header, png
+from tests.worker.media import test_matroska
+from tests.worker.media.films import film
+from tests.worker.media.test_images import GIF_HEAD, chunk, header, png
 from worker.errors import ContentInvalid
 from worker.generation import AssetKind
 from worker.media import content

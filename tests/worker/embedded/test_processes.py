@@ -19,7 +19,7 @@ from worker.errors import ConfigurationError
 
 pytestmark = pytest.mark.processes
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 class Output(list[tuple[str, str]]):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from tests.worker import films
-from tests.worker.test_images import chunk, segment, webp
+from tests.worker.media import films
+from tests.worker.media.test_images import chunk, segment, webp
 from worker.generation import AssetKind
 from worker.media.content import inspect
 from worker.media.xmp import marked

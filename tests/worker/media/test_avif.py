@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.worker.test_videos import box
+from tests.worker.media.test_videos import box
 from worker.errors import ContentInvalid
 from worker.media.avif import avif
 from worker.media.images import Seen

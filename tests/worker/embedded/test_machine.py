@@ -31,7 +31,7 @@ from worker.settings.settings import secret_names
 
 pytestmark = pytest.mark.processes
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 STAND_INS = {
     "release": "echo migrated > $DARKROOM_DATA/migrated",
     "web": 'exec python -m http.server --bind "$HOST" "$PORT" --directory "$DARKROOM_DATA/s3"',
