@@ -15,6 +15,7 @@ from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
+from tasks.usecases import views
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.prompt_file import read_file
 from tasks.usecases.scope import BatchScope, FamilyScope
@@ -30,7 +31,6 @@ from tasks.usecases.submit import (
 from tasks.usecases.submit import (
     submit as submit_checked,
 )
-from tasks.usecases.views import of_generation
 from tasks.waiting import waits_of
 from worker.errors import DarkroomError
 from worker.generation import Operation
@@ -202,7 +202,7 @@ def _print(result: SubmitResult, *, as_json: bool) -> None:
     try:
         for generation, warnings in zip(result.generations, result.warnings, strict=True):
             if as_json:
-                print_json(of_generation(generation) | {"warnings": warnings})
+                print_json(views.of_submitted(generation, warnings))
             else:
                 click.echo(generation.id)
     except OSError as error:
