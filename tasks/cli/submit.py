@@ -18,7 +18,8 @@ from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.prompt_file import read_file
-from tasks.usecases.scope import BatchScope, FamilyScope
+from tasks.usecases.queries import list_waits
+from tasks.usecases.scope import submitted
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
     DEFAULT_PROVIDER,
@@ -31,7 +32,6 @@ from tasks.usecases.submit import (
 from tasks.usecases.submit import (
     submit as submit_checked,
 )
-from tasks.waiting import waits_of
 from worker.errors import DarkroomError
 from worker.generation import Operation
 from worker.services import Services
@@ -218,10 +218,8 @@ def _print(result: SubmitResult, *, as_json: bool) -> None:
 
 def _follow(here: Services, result: SubmitResult, *, as_json: bool) -> bool:
     """Whether all were archived in the end."""
-    ids = [one.id for one in result.generations]
-    whole = result.batch_id is not None and all(one.batch_id == result.batch_id for one in result.generations)
-    scope = BatchScope(here.ledger, str(result.batch_id)) if whole else FamilyScope(here.ledger, ids)
-    return follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings))
+    scope = submitted(here, result.generations, result.batch_id)
+    return follow(scope, as_json=as_json, waits=lambda: list_waits(here))
 
 
 def _name(source: BinaryIO) -> str:
