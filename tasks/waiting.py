@@ -1,14 +1,13 @@
 """Why something waits: since when, until when, and what ends it. The one place that knows it; all others print it."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from worker.errors import ConfigurationError
-from worker.generation import FOR_A_PERSON, OPEN, Generation, State, iso
+from worker.generation import FOR_A_PERSON, OPEN, Generation, State
 from worker.ledger import Ledger
 from worker.ledger.assets import WaitingAsset
 from worker.ledger.budget import By
@@ -112,14 +111,6 @@ def those_of(generations: Collection[Generation], waits: Iterable[Wait]) -> list
     known = tuple(waits)
     found = [wait_of(one, known) for one in generations]
     return list({wait.name: wait for wait in found if wait is not None}.values())
-
-
-def record_of(wait: Wait | None) -> Mapping[str, Any] | None:
-    """As JSON, in every command."""
-    if wait is None:
-        return None
-    told = {"cause": wait.cause, "subject": wait.subject, "told": redact(wait.told), "remedy": wait.remedy}
-    return {**told, "since": iso(wait.since), "until": iso(wait.until), "count": wait.count}
 
 
 def _guard(ledger: Ledger) -> Iterator[Wait]:

@@ -170,6 +170,45 @@ def test_a_command_asks_use_cases_and_neither_ledger_nor_provider():
     assert not wrong, "\n".join(wrong)
 
 
+def test_a_command_hands_services_to_use_cases_and_never_their_ledger():
+    wrong = [
+        f"{name_of(path)}:{node.lineno}: {ast.unparse(node)}"
+        for path in files("tasks/cli")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "ledger"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_a_command_prints_as_json_is_a_view():
+    """Another front door shows the same document. A command whose result no other can have makes its own."""
+    alone = {"tasks/cli/demo/command.py", "tasks/cli/up.py"}
+    wrong = [
+        f"{name_of(path)}:{call.lineno}: {ast.unparse(call)}"
+        for path in files("tasks/cli")
+        if name_of(path) not in alone
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "print_json"
+        and not _is_view(call.args[0], function)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _is_view(value: ast.expr, function: ast.FunctionDef) -> bool:
+    """A call of one, or a name that has such a call as its only value in this function."""
+    if isinstance(value, ast.Name):
+        values = [
+            node.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and value.id in map(ast.unparse, node.targets)
+        ]
+        return len(values) == 1 and not isinstance(values[0], ast.Name) and _is_view(values[0], function)
+    return isinstance(value, ast.Call) and ast.unparse(value.func).startswith("views.")
+
+
 def test_a_command_is_short():
     wrong = [
         f"{name_of(path)}:{node.lineno}: {node.name} has {lines} lines"

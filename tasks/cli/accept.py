@@ -9,6 +9,7 @@ from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import accept as usecase
+from tasks.usecases import views
 from tasks.usecases.accept import AcceptRequest, AssetChoice, RefusedBytes, look_at_refused
 from tasks.usecases.person import person
 from worker.secrets import secrets_hidden
@@ -64,23 +65,21 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
 
 
 def _print_nothing(asked: str, *, as_json: bool) -> None:
-    message = "no refused bytes are kept of it; `darkroom show` tells what it has"
+    document = views.of_none_refused(asked)
     if as_json:
-        print_json({"id": asked, "done": False, "message": message})
+        print_json(document)
     else:
-        click.echo(f"{asked} {message}")
+        click.echo(f"{asked} {document['message']}")
 
 
 def _print(one: RefusedBytes, *, done: bool, as_json: bool) -> None:
-    message = "will be archived as it is" if done else "would be archived as it is"
-    name, kind, declared = f"{one.generation_id}/{one.index}", one.content_type, one.declared_type
+    document = views.of_refused(one, is_done=done)
     if as_json:
-        print_json({"id": f"asset:{name}", "done": done, "bytes": one.bytes, "sha256": one.sha256,
-                    "content_type": kind, "declared_type": declared, "key": one.key, "look": one.link,
-                    "refused": secrets_hidden(one.refused), "trouble": one.trouble, "message": message})  # fmt: skip
+        print_json(document)
         return
+    kind, declared = one.content_type, one.declared_type
     said = f", which the server called {declared}" if declared and declared != kind else ""
-    click.echo(one_line(f"{name}  {one.bytes:,} bytes, {kind or 'not readable'}{said}"))
+    click.echo(one_line(f"{one.generation_id}/{one.index}  {one.bytes:,} bytes, {kind or 'not readable'}{said}"))
     click.echo(one_line(f"  refused: {secrets_hidden(one.refused)}"))
     click.echo(one_line(f"  {f'cannot be read now: {one.trouble}' if one.trouble else f'look: {one.link}'}"))
-    click.echo(f"  {message}")
+    click.echo(f"  {document['message']}")

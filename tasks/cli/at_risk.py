@@ -8,9 +8,10 @@ from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import at_risk as usecase
+from tasks.usecases import views
 from tasks.usecases.at_risk import CallbackNote, RiskyAsset
-from worker.generation import AssetKind, Generation, iso
-from worker.secrets import links_hidden, redact, secrets_hidden
+from worker.generation import AssetKind, Generation
+from worker.secrets import redact
 
 
 @click.command("at-risk")
@@ -27,49 +28,18 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
         found = usecase.at_risk(here, within)
     for risky in found.assets:
         if as_json:
-            print_json(_record(risky))
+            print_json(views.of_risky_asset(risky))
         else:
             click.echo(_line(risky))
     for callback, owner in found.unread:
         if as_json:
-            print_json(_record_of_unread(callback, owner))
+            print_json(views.of_unread_callback(callback, owner))
         else:
             click.echo(_line_of_unread(callback, owner))
     is_any = bool(found.assets or found.unread)
     if not is_any:
         note("there is none")
     ctx.exit(1 if is_any else 0)
-
-
-def _record(risky: RiskyAsset) -> dict[str, object]:
-    asset, owner = risky.asset, risky.owner
-    return {
-        "generation": owner.id,
-        "index": asset.index,
-        "provider": owner.provider,
-        "prompt": links_hidden(owner.prompt),
-        "deadline": iso(asset.deadline),
-        "seconds_left": round(risky.left.total_seconds(), 1),
-        "tries": asset.tries,
-        "renewals": asset.renewals,
-        "deadline_proven": risky.is_proven,
-        "reason": asset.reason,
-        "error": secrets_hidden(asset.error),
-        "next_try_at": iso(asset.not_before),
-    }
-
-
-def _record_of_unread(callback: CallbackNote, owner: Generation) -> dict[str, object]:
-    return {
-        "generation": owner.id,
-        "index": None,
-        "provider": owner.provider,
-        "prompt": links_hidden(owner.prompt),
-        "task_id": owner.task_id,
-        "callback": f"callback:{callback.id}",
-        "reason": "unreadable",
-        "error": secrets_hidden(callback.error),
-    }
 
 
 def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:

@@ -7,6 +7,7 @@ import click
 from tasks.cli.ui.context import open_ledger, read_settings
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.style import size as in_bytes
+from tasks.usecases import views
 from tasks.usecases.ledger_tables import measure_ledger, upgrade_ledger
 
 
@@ -25,7 +26,7 @@ def upgrade(as_json: bool) -> None:
     upgraded = upgrade_ledger(read_settings(), partial(click.echo, err=True))
     before, after = upgraded.before, upgraded.after
     if as_json:
-        print_json({"before": before, "after": after})
+        print_json(views.of_upgraded(upgraded))
     elif before == after:
         click.echo(f"the ledger is at revision {after} already")
     else:
@@ -42,8 +43,7 @@ def size(as_json: bool) -> None:
     with open_ledger() as here:
         whole = measure_ledger(here)
     if as_json:
-        tables = {one.name: {"rows": one.rows, "bytes": one.bytes} for one in whole.tables}
-        print_json({"bytes": whole.bytes, "free": whole.free, "tables": tables})
+        print_json(views.of_ledger_size(whole))
         return
     for one in sorted(whole.tables, key=lambda table: (-(table.bytes or 0), -table.rows, table.name)):
         click.echo(f"{one.name:<18}{one.rows:>14,} rows{in_bytes(one.bytes) if one.bytes is not None else '':>14}")

@@ -6,11 +6,10 @@ from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.wakeup import ring
-from tasks.usecases import dead_letters
+from tasks.usecases import dead_letters, views
 from tasks.usecases.dead_letters import DISMISSED, DismissRequest, Letter, LetterKind, LetterSelection, Replayed
 from tasks.usecases.person import person
 from worker.errors import RequestInvalid
-from worker.generation import iso
 from worker.secrets import secrets_hidden
 
 kind_option = click.option("--kind", type=click.Choice([kind.value for kind in LetterKind]), help="Only these.")
@@ -35,8 +34,7 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
         letters = dead_letters.list_dead(here, LetterKind(kind) if kind else None)
     if as_json:
         for letter in letters:
-            facts = {"id": letter.id, "kind": letter.kind, "at": iso(letter.at), **letter.facts}
-            print_json({**facts, "error": secrets_hidden(letter.error)})
+            print_json(views.of_letter(letter))
     else:
         _print_lines(letters)
     if not letters:
@@ -64,7 +62,7 @@ def replay(
 
     def tell(one: Replayed) -> None:
         if as_json:
-            print_json({"id": one.letter_id, "done": one.is_done, "message": one.message})
+            print_json(views.of_replayed(one))
         else:
             click.echo(f"{one.letter_id} {one.message}")
 
@@ -95,8 +93,7 @@ def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, 
         dismissed = dead_letters.dismiss(here, request)
     for letter_id in dismissed:
         if as_json:
-            facts = {"done": True, "by": request.person.name, "why": request.person.why}
-            print_json({"id": letter_id, **facts, "message": "dismissed"})
+            print_json(views.of_dismissed(letter_id, request.person))
         else:
             click.echo(f"{letter_id} dismissed")
     if not dismissed:

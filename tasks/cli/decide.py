@@ -5,7 +5,7 @@ import click
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.wakeup import ring
-from tasks.usecases import control
+from tasks.usecases import control, views
 from tasks.usecases.control import Decisions, ResumeRequest, RetryRequest
 from tasks.usecases.selection import Selection
 from worker.secrets import title_of
@@ -71,8 +71,7 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
     with open_ledger() as here:
         resumed = control.resume(here, ResumeRequest(provider, account))
     if as_json:
-        print_json({"provider": provider, "resumed": bool(resumed.accounts), "accounts": list(resumed.accounts),
-                    "clock_was_ahead": [name for name, until in resumed.accounts.items() if until]})  # fmt: skip
+        print_json(views.of_resumed(provider, resumed))
     elif not resumed.accounts:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")
     else:
@@ -90,7 +89,7 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
 def _print(decisions: Decisions, *, as_json: bool) -> None:
     for one in decisions.generations:
         if as_json:
-            print_json({"id": one.generation_id, "state": one.state, "done": one.is_done, "message": one.message})
+            print_json(views.of_decided(one))
         else:
             click.echo(f"{one.generation_id} {'' if one.is_done else 'is '}{one.message}")
     if not decisions.generations:

@@ -7,6 +7,7 @@ from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import delete as usecase
+from tasks.usecases import views
 from tasks.usecases.delete import Deleted, DeleteRequest
 from tasks.usecases.person import person
 from tasks.usecases.selection import Selection
@@ -52,12 +53,11 @@ def delete(
 
 
 def _print(one: Deleted, request: DeleteRequest, *, as_json: bool) -> None:
-    message = one.obstacle or ("would be deleted" if request.dry_run else "deleted")
+    document = views.of_deleted(one, request)
     if as_json:
-        is_done = not request.dry_run and one.obstacle is None
-        print_json({"id": one.generation_id, "done": is_done, "objects": one.keys if request.with_objects else [],
-                    "message": message})  # fmt: skip
+        print_json(document)
         return
+    message = document["message"]
     if one.keys and one.obstacle is None:
         count = f"{len(one.keys)} objects"
         message += f", with {count} and the sidecar" if request.with_objects else f"; {count} stay in the bucket"

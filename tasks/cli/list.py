@@ -5,9 +5,8 @@ import click
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import queries as usecase
+from tasks.usecases import views
 from tasks.usecases.queries import ListRequest
-from tasks.usecases.views import with_results
-from tasks.waiting import record_of
 from worker.generation import Generation, State
 from worker.secrets import redact
 
@@ -26,8 +25,7 @@ def list_generations(state: str | None, batch: str | None, limit: int, as_json: 
         listed = usecase.list_generations(here, request)
         if as_json:
             for one in listed:
-                record = with_results(one.generation, one.assets, one.transitions)
-                print_json(record | {"waits_for": record_of(one.waits_for)})
+                print_json(views.of_listed(one))
             return
         found = list(listed)
     _print_table([one.generation for one in found])

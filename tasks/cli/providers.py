@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import click
 from rich.table import Table
@@ -11,6 +10,7 @@ from rich.text import Text
 from tasks.cli.ui.context import read_settings
 from tasks.cli.ui.output import json_option, print_json
 from tasks.cli.ui.style import console
+from tasks.usecases import views
 from tasks.usecases.providers import NORMALISED, Capability, ProviderFacts, describe_providers
 from worker.generation import Operation
 
@@ -29,36 +29,11 @@ def providers(name: str | None, as_json: bool) -> None:
     rows = describe_providers(read_settings(), name)
     if as_json:
         for row in rows:
-            print_json(_document(row))
+            print_json(views.of_provider(row))
     elif name:
         _print_one(rows[0])
     else:
         _print_all(rows)
-
-
-def _document(row: ProviderFacts) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "title": row.title,
-        "configured": row.missing is None,
-        "missing": row.missing,
-        "operations": list(row.capabilities),
-        "options": row.options,
-        "own_options": [name for name in row.options if name not in NORMALISED],
-        "by_operation": {
-            operation: {name: option.allowed for name, option in capability.options.items()}
-            for operation, capability in row.capabilities.items()
-        },
-        "needs": {operation: sorted(one.needs) for operation, one in row.capabilities.items() if one.needs},
-        "versions": {version: sorted(refused) for version, refused in row.versions.items()},
-        "prompt": {operation: one.prompt for operation, one in row.capabilities.items()},
-        "actions": {operation: one.actions for operation, one in row.capabilities.items() if one.actions},
-        "callback": row.callback,
-        "retention_days": row.retention_days,
-        "prompt_limit": row.prompt_limit,
-        "rate": row.rate,
-        "in_flight": row.in_flight,
-    }
 
 
 def _print_all(rows: Sequence[ProviderFacts]) -> None:

@@ -5,6 +5,7 @@ import click
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.usecases import prune as usecase
+from tasks.usecases import views
 
 #: what a row of each table stands for
 _WORDS = {
@@ -27,10 +28,9 @@ def prune(dry_run: bool, as_json: bool) -> None:
     """
     with open_ledger() as here:
         pruned = usecase.prune(here, dry_run=dry_run)
-    counts = {name: pruned.rows.get(name, 0) for name in _WORDS}
     if as_json:
-        print_json({"before": pruned.before.isoformat(), "dry_run": dry_run, "rows": counts})
+        print_json(views.of_pruned(pruned, dry_run=dry_run))
         return
     for name, words in _WORDS.items():
-        click.echo(f"{counts[name]:>12,}  {words}")
+        click.echo(f"{pruned.rows.get(name, 0):>12,}  {words}")
     note(f"{'would go' if dry_run else 'gone'}: what is from before {pruned.before.astimezone():%Y-%m-%d %H:%M}")

@@ -9,9 +9,10 @@ from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.list_progress import pages
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, one_line, print_json
-from tasks.cli.ui.reconcile_report import document, lines
+from tasks.cli.ui.reconcile_report import lines
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import restore as usecase
+from tasks.usecases import views
 from tasks.usecases.restore import ReconcileRequest
 from worker.errors import ConfigurationError
 from worker.secrets import redact
@@ -35,7 +36,7 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
     with open_services() as here:
         report = usecase.reconcile(here, ReconcileRequest(since, who() if confirm else None), pages)
     if as_json:
-        print_json(document(report))
+        print_json(views.of_reconciliation(report))
     else:
         for line in lines(report):
             click.echo(one_line(redact(line)))

@@ -9,6 +9,7 @@ from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.list_progress import pages
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.wakeup import ring
+from tasks.usecases import views
 from tasks.usecases.import_tasks import FoundTasks, ImportRequest, import_tasks
 from worker.errors import DarkroomError
 
@@ -27,8 +28,7 @@ def rescue(name: str, since: timedelta, dry_run: bool, as_json: bool) -> None:
     def tell(found: FoundTasks) -> None:
         for one in found.tasks:
             if as_json:
-                facts = {"operation": one.operation, "generation": one.generation_id, "taken": one.is_taken}
-                print_json({"task_id": one.task_id, **facts, "message": one.message})
+                print_json(views.of_found_task(one))
             else:
                 click.echo(one_line(f"task {one.task_id}  {one.operation}  {one.message}"))
         if found.wakes:

@@ -7,6 +7,7 @@ from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, print_json
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import resolve as usecase
+from tasks.usecases import views
 from tasks.usecases.person import person
 from tasks.usecases.resolve import Decision, ResolveRequest, TaskRequest
 
@@ -41,8 +42,7 @@ def resolve(
             resolved = usecase.resolve_to_task(services, TaskRequest(generation_ids[0], task_id, by))
     for generation_id in resolved.generation_ids:
         if as_json:
-            facts = {"decision": resolved.decision, "by": by.name, "why": by.why, "task_id": task_id}
-            print_json({"id": generation_id, **facts, "message": resolved.message})
+            print_json(views.of_resolved(generation_id, resolved, by, task_id))
         else:
             click.echo(f"{generation_id} {resolved.message}")
     ring(*resolved.wakes)

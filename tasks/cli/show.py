@@ -15,10 +15,10 @@ from tasks.cli.ui.output import json_option, one_line, print_json
 from tasks.cli.ui.style import MARK, console, size, state_text, what
 from tasks.durations import duration
 from tasks.usecases import queries as usecase
+from tasks.usecases import views
 from tasks.usecases.queries import Story
-from tasks.usecases.views import of_story
-from tasks.waiting import Wait, record_of
-from worker.generation import Asset, Generation, State, iso
+from tasks.waiting import Wait
+from worker.generation import Asset, Generation, State
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
 
 #: what the moves between states tell already
@@ -39,8 +39,7 @@ def show(generation_id: str, as_json: bool) -> None:
         details = usecase.show(here, generation_id)
     story, asked_again_at, waits_for = details.story, details.asked_again_at, details.waits_for
     if as_json:
-        waits = {"waits_for": record_of(waits_for)}
-        print_json({**of_story(story), "asked_again_at": iso(asked_again_at), **waits})
+        print_json(views.of_details(details))
         return
     screen = console()
     screen.width = min(screen.width, _WIDTH)

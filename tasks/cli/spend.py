@@ -9,6 +9,7 @@ from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import spend as usecase
+from tasks.usecases import views
 from tasks.usecases.spend import By, SpendRequest, Spent, Standing
 from worker.pricing import Prices, as_text
 
@@ -40,23 +41,10 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:
     """
     with open_ledger() as here:
         spending = usecase.spend(here, SpendRequest(By(by), since))
-        timezone = here.settings.darkroom_timezone
-    prices, rows, total = spending.prices, spending.rows, spending.total
     if as_json:
-        print_json({
-            "currency": prices.currency if prices else None,
-            "since": spending.first.isoformat(),
-            "timezone": timezone,
-            "by": by,
-            "rows": [{"key": row.key, "name": row.name, **_amounts(row)} for row in rows],
-            "total": _amounts(total),
-            "caps": [_cap(cap) for cap in spending.caps],
-            "assumed": [
-                {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)}
-                for one in spending.assumed
-            ],
-        })  # fmt: skip
+        print_json(views.of_spending(spending))
         return
+    prices, rows, total = spending.prices, spending.rows, spending.total
     if prices is None:
         note("DARKROOM_PRICES is not set, so nothing is counted; deploy/prices.example.yaml shows what it names")
     if rows:
@@ -70,15 +58,6 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:
         )
     if prices and spending.caps:
         _print_caps(prices, spending.caps)
-
-
-def _amounts(row: Spent) -> dict[str, str]:
-    return {name: as_text(getattr(row, name)) for name in (*_AMOUNTS, "late")}
-
-
-def _cap(cap: Standing) -> dict[str, object]:
-    amounts = {name: as_text(getattr(cap, name)) for name in ("cap", "used", "left")}
-    return {"budget": cap.budget, "key": cap.key, "name": cap.name, **amounts, "waiting": cap.waiting}
 
 
 def _print_totals(by: str, rows: Sequence[Spent]) -> None:

@@ -15,9 +15,11 @@ from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
+from tasks.usecases import views
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file import read_file
-from tasks.usecases.scope import BatchScope, FamilyScope
+from tasks.usecases.queries import list_waits
+from tasks.usecases.scope import submitted
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
     DEFAULT_PROVIDER,
@@ -30,8 +32,6 @@ from tasks.usecases.submit import (
 from tasks.usecases.submit import (
     submit as submit_checked,
 )
-from tasks.usecases.views import of_generation
-from tasks.waiting import waits_of
 from worker.errors import DarkroomError
 from worker.generation import Operation
 from worker.services import Services
@@ -204,7 +204,7 @@ def _print(result: SubmitResult, *, as_json: bool) -> None:
     try:
         for generation, warnings in zip(result.generations, result.warnings, strict=True):
             if as_json:
-                print_json(of_generation(generation) | {"warnings": warnings})
+                print_json(views.of_submitted(generation, warnings))
             else:
                 click.echo(generation.id)
     except OSError as error:
@@ -220,10 +220,8 @@ def _print(result: SubmitResult, *, as_json: bool) -> None:
 
 def _follow(here: Services, result: SubmitResult, *, as_json: bool) -> bool:
     """Whether all were archived in the end."""
-    ids = [one.id for one in result.generations]
-    whole = result.batch_id is not None and all(one.batch_id == result.batch_id for one in result.generations)
-    scope = BatchScope(here.ledger, str(result.batch_id)) if whole else FamilyScope(here.ledger, ids)
-    return follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings))
+    scope = submitted(here, result.generations, result.batch_id)
+    return follow(scope, as_json=as_json, waits=lambda: list_waits(here))
 
 
 def _name(source: BinaryIO) -> str:

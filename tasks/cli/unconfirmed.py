@@ -1,7 +1,6 @@
 """`darkroom unconfirmed`: submissions of which nobody knows whether they were taken, and what is known of each."""
 
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -9,9 +8,9 @@ from tasks.cli.ui.candidates import perhaps
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.durations import duration
+from tasks.usecases import views
 from tasks.usecases.resolve import Unconfirmed, list_unconfirmed
-from worker.generation import iso
-from worker.secrets import DEFAULT_ACCOUNT, links_hidden, redact, secrets_hidden, title_of
+from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 
 
 @click.command()
@@ -27,39 +26,13 @@ def unconfirmed(provider: str | None, as_json: bool) -> None:
         found = list_unconfirmed(here, provider)
     for one in found:
         if as_json:
-            print_json(_document(one))
+            print_json(views.of_unconfirmed(one))
         else:
             click.echo(_lines(one))
     if not found:
         note("there is none")
     elif not as_json:
         note("look into the provider's own history, then: darkroom resolve ID --charged|--not-charged|--resubmit")
-
-
-def _document(one: Unconfirmed) -> dict[str, Any]:
-    unclear = one.unclear
-    generation = unclear.generation
-    return {
-        "id": generation.id,
-        "provider": generation.provider,
-        "account": generation.account,
-        "operation": generation.operation,
-        "action": generation.action,
-        "prompt": links_hidden(generation.prompt),
-        "batch": generation.batch_id,
-        "attempt": unclear.attempt_id,
-        "sent_at": iso(unclear.sent_at),
-        "seconds": round(one.age.total_seconds(), 1),
-        "reason": secrets_hidden(generation.reason),
-        "error": secrets_hidden(unclear.error),
-        "callbacks": unclear.callbacks,
-        "listed": one.listed,
-        "asked": unclear.asked if one.is_looked_for else 0,
-        "asked_again_at": iso(unclear.asked_again_at) if one.is_looked_for else None,
-        "perhaps": unclear.candidates,
-        "horizon_at": iso(one.horizon_at),
-        "horizon": "after" if one.is_over else "before",
-    }
 
 
 def _lines(one: Unconfirmed) -> str:

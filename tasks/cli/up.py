@@ -9,10 +9,8 @@ import click
 
 from tasks.cli.ui.context import data_folder, use_environment
 from tasks.cli.ui.output import json_option, note, print_json
-from tasks.usecases.doctor import Verdict, examine_broker
-from tasks.usecases.providers import describe_providers
+from tasks.usecases.doctor import check_before_start
 from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_json_line, print_line, procfile_commands
-from worker.errors import ConfigurationError
 from worker.services import Services
 from worker.settings import Settings, load_settings
 
@@ -43,7 +41,7 @@ def up(as_json: bool) -> None:
 
 
 def _check_before_start() -> str:
-    """Raise ConfigurationError for what would only fail when the first generation is submitted or archived.
+    """Raise DarkroomError for what would only fail when the first generation is submitted or archived.
 
     How log lines are written.
     """
@@ -51,17 +49,7 @@ def _check_before_start() -> str:
         # The folder brings its own, but only when it is used; until then any will do to read the settings.
         os.environ["DARKROOM_SIGNING_KEYS"] = f"k1:{secrets.token_urlsafe(32)}"
     with closing(Services(load_settings())) as here:
-        # Each raises for what it cannot be made of.
-        _ = here.signer, here.ledger, here.prices
-        if os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE"):
-            broker = examine_broker(here)
-            if broker.verdict is Verdict.FAIL:
-                raise ConfigurationError(f"REDIS_URL: the broker {broker.message}")
-        missing = [one.missing for one in describe_providers(here.settings)]
-        if all(missing):
-            raise ConfigurationError("; ".join(filter(None, missing)))
-        if here.settings.s3_bucket is not None:
-            here.archive.check()
+        check_before_start(here, has_broker=bool(os.environ.get("REDIS_URL") or os.environ.get("REDIS_URL_FILE")))
         return here.settings.log_format
 
 

@@ -13,9 +13,10 @@ from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.style import console
 from tasks.usecases import verify as usecase
+from tasks.usecases import views
 from tasks.usecases.verify import Verification, VerifyRequest
 from worker.errors import RequestInvalid
-from worker.secrets import redact, secrets_hidden
+from worker.secrets import redact
 
 #: seconds between two lines about the progress where no bar can be drawn
 _PAUSE = 10.0
@@ -43,7 +44,7 @@ def verify(
     with open_services() as here:
         verification = usecase.verify(here, request, _progress)
     if as_json:
-        print_json(_document(verification))
+        print_json(views.of_verification(verification))
     else:
         _print_lines(verification, is_whole=request.is_whole)
     ctx.exit(0 if verification.is_intact else 1)
@@ -68,21 +69,6 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
             note(f"{done:,} of {total:,} read")
 
     yield tick
-
-
-def _document(verification: Verification) -> dict[str, object]:
-    document: dict[str, object] = {
-        "checked": verification.checked,
-        "missing": list(verification.missing),
-        "changed": list(verification.changed),
-        "orphaned": verification.orphaned,
-        "unread": secrets_hidden(verification.unread),
-        "rejected": verification.rejected,
-    }
-    failed = verification.not_repaired
-    if failed is not None:
-        document |= {"repaired": [key for key in verification.damaged if key not in failed], "not_repaired": failed}
-    return document
 
 
 def _print_lines(verification: Verification, *, is_whole: bool) -> None:

@@ -5,8 +5,8 @@ import click
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option
 from tasks.cli.ui.progress import follow
+from tasks.usecases.queries import list_waits
 from tasks.usecases.scope import watched
-from tasks.waiting import waits_of
 
 
 @click.command()
@@ -21,4 +21,4 @@ def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """
     with open_ledger() as here:
         scope = watched(here, names)
-        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: waits_of(here.ledger, here.settings)) else 1)
+        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: list_waits(here)) else 1)

@@ -53,6 +53,10 @@ class ProviderFacts:
     def options(self) -> list[str]:
         return sorted({name for one in self.capabilities.values() for name in one.options})
 
+    @property
+    def own_options(self) -> list[str]:
+        return [name for name in self.options if name not in NORMALISED]
+
 
 def require_provider(name: str) -> None:
     """Raise ConfigurationError for a name that nobody has."""

@@ -11,7 +11,7 @@ from worker.generation import Asset, Generation, State, Transition
 from worker.ledger import Ledger
 from worker.ledger.generations import Story
 
-__all__ = ["Details", "ListRequest", "ListedGeneration", "Story", "list_generations", "show"]
+__all__ = ["Details", "ListRequest", "ListedGeneration", "Story", "list_generations", "list_waits", "show"]
 
 #: generations that are read at once
 PAGE = 500
@@ -51,7 +51,7 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
     ledger = here.ledger
     if request.batch is not None:
         newest_batch(ledger, request.batch)  # which tells an unknown batch from an empty result
-    waits = waits_of(ledger, here.settings)
+    waits = list_waits(here)
     for page in _pages(ledger, request):
         if not request.with_results:
             yield from (ListedGeneration(one, wait_of(one, waits)) for one in page)
@@ -65,7 +65,12 @@ def show(here: LedgerServices, generation_id: str) -> Details:
     """Everything about one generation; raises NotFound."""
     story = here.ledger.generations.story(generation_id)
     asked_again_at = here.ledger.generations.awaited([generation_id]).get(generation_id)
-    return Details(story, asked_again_at, wait_of(story.generation, waits_of(here.ledger, here.settings)))
+    return Details(story, asked_again_at, wait_of(story.generation, list_waits(here)))
+
+
+def list_waits(here: LedgerServices) -> tuple[Wait, ...]:
+    """Everything that something may wait for now, what holds up most first."""
+    return waits_of(here.ledger, here.settings)
 
 
 def _pages(ledger: Ledger, request: ListRequest) -> Iterator[list[Generation]]:

@@ -156,6 +156,13 @@ def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
     return FamilyScope(here.ledger, names)
 
 
+def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:
+    """What was submitted in one go: the batch, if all of them are in it; else these."""
+    if batch_id is not None and all(one.batch_id == batch_id for one in generations):
+        return BatchScope(here.ledger, batch_id)
+    return FamilyScope(here.ledger, [one.id for one in generations])
+
+
 def _newest_scope(ledger: Ledger) -> Scope:
     """The newest batch, or the newest generation if it is in none. Raises NotFound in an empty ledger."""
     newest = ledger.generations.page(limit=1)

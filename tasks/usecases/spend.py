@@ -23,10 +23,15 @@ class SpendRequest:
 
 @dataclass(frozen=True, slots=True)
 class SpendReport:
-    """Amounts are millionths. `prices`: None if nothing is counted; `assumed`: for want of a factor in the file."""
+    """Amounts are millionths. `prices`: None if nothing is counted; `assumed`: for want of a factor in the file.
+
+    `first`: the day since which it is counted, in that time zone.
+    """
 
     prices: Prices | None
+    by: By
     first: date
+    timezone: str
     rows: tuple[Spent, ...]
     total: Spent
     caps: tuple[Standing, ...]
@@ -41,7 +46,9 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
     rows = spending.totals(request.by, first)
     return SpendReport(
         prices=prices,
+        by=request.by,
         first=first,
+        timezone=here.settings.darkroom_timezone,
         rows=tuple(rows),
         total=Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in _SUMS)),
         caps=tuple(spending.standings(prices)) if prices else (),

@@ -24,7 +24,8 @@ from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.providers import key_settings
-from tasks.usecases.scope import BatchScope
+from tasks.usecases.queries import ListRequest, list_generations
+from tasks.usecases.scope import Scope, watched
 from tasks.usecases.submit import check, submit
 from worker.embedded import (
     BUCKET,
@@ -143,14 +144,15 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
         made = submit(here, check(here, request())).generations
         note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
-        scope = BatchScope(here.ledger, BATCH)
+        scope = watched(here, [BATCH])
         _follow(scope, signals, log, limit)
-        generations = sorted(scope.all(), key=lambda one: one.id)
-        assets = here.ledger.generations.assets_of([one.id for one in generations])
-    return Result(tuple(generations), {one: tuple(found) for one, found in assets.items()}, _charges(sandbox))
+        everything = ListRequest(batch=BATCH, limit=sum(scope.counts().values()), with_results=True)
+        found = sorted(list_generations(here, everything), key=lambda one: one.generation.id)
+    assets = {one.generation.id: tuple(one.assets) for one in found}
+    return Result(tuple(one.generation for one in found), assets, _charges(sandbox))
 
 
-def _follow(scope: BatchScope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
+def _follow(scope: Scope, signals: StopSignals, log: ProcessLog, limit: float | None) -> None:
     started = time.monotonic()
 
     def is_over() -> bool:

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from tasks.cli.ui.output import note, one_line, print_json
 from tasks.cli.ui.style import MARK, as_tree, console, prompt_text, state_text, what
+from tasks.usecases import views
 from tasks.usecases.scope import Scope
-from tasks.usecases.views import of_generation, of_transition
 from tasks.waiting import Wait, those_of
 from worker.generation import Generation, State
 from worker.secrets import redact
@@ -44,8 +44,7 @@ def follow(
         for is_last in _looks(scope, interrupted):
             for generation, move in scope.moves(is_last=is_last):
                 if as_json:
-                    moved = {**of_transition(move), "state": move.to_state}
-                    print_json({**of_generation(generation), **moved})
+                    print_json(views.of_move(generation, move))
                 else:
                     click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
             reasons.tell()

@@ -1,12 +1,11 @@
-"""What `darkroom reconcile` has found, for people and for programs: what is known, what is not, and what to do."""
+"""What `darkroom reconcile` has found, for people: what is known, what is not, and what to do."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from tasks.usecases.comparing import Compared
 from tasks.usecases.restore import Report
-from worker.generation import State, iso
-from worker.secrets import secrets_hidden, title_of
+from worker.generation import State
+from worker.secrets import title_of
 
 #: ids that are shown to a person; programs get all of them
 _SHOWN = 10
@@ -79,41 +78,3 @@ def _of_provider(one: Compared) -> Iterator[str]:
 def _ids(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     return f"{', '.join(ids[:_SHOWN])}{more}"
-
-
-def document(report: Report) -> dict[str, Any]:
-    gate, marker = report.gate, report.marker
-    return {
-        "stopped": report.is_stopped,
-        "reason": gate and gate.reason,
-        "stopped_at": iso(gate.closed_at) if gate else None,
-        "goes_on_by_itself": gate is not None and gate.idle_since is not None,
-        "opened": report.opened,
-        "opened_at": iso(gate.opened_at) if gate else None,
-        "opened_by": gate and gate.opened_by,
-        "ledger": gate and gate.ledger,
-        "bucket": marker and {"ledger": marker.ledger, "changes": marker.changes, "at": iso(marker.at)},
-        "bucket_error": secrets_hidden(report.no_marker),
-        "since": iso(report.since),
-        "providers": [_as_json(one) for one in report.compared],
-        "unknown_callbacks": list(report.callbacks),
-        "adopted": [{"task_id": task_id, "generation": one} for task_id, one in report.adopted],
-        "queued": report.queued,
-    }
-
-
-def _as_json(one: Compared) -> dict[str, Any]:
-    return {
-        "provider": one.provider,
-        "account": one.account,
-        "has_list": one.has_list,
-        "error": secrets_hidden(one.trouble),
-        "tasks": one.tasks,
-        "known": one.known,
-        "found": [
-            {"task_id": found.task_id, "generation": found.generation_id, "state": found.state} for found in one.found
-        ],
-        "unknown": [
-            {"task_id": task.task_id, "sent_by_darkroom": task.is_ours, "perhaps": task.perhaps} for task in one.unknown
-        ],
-    }

@@ -1,6 +1,6 @@
 """Is everything there that Darkroom needs? Each check yields findings: one sentence each, with what to do."""
 
-from tasks.usecases.doctor.checks import examine, examine_broker
-from tasks.usecases.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.checks import check_before_start, diagnose
+from tasks.usecases.doctor.finding import Diagnosis, Finding, Verdict
 
-__all__ = ["Finding", "Verdict", "examine", "examine_broker"]
+__all__ = ["Diagnosis", "Finding", "Verdict", "check_before_start", "diagnose"]

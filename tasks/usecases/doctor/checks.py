@@ -5,7 +5,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -17,14 +17,15 @@ from tasks.durations import duration
 from tasks.usecases.assumed_prices import assumed_at
 from tasks.usecases.clocks import broker_error, complaint
 from tasks.usecases.doctor.accounts import examine_keys, examine_others, is_set_up
-from tasks.usecases.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.finding import Diagnosis, Finding, Verdict
 from tasks.usecases.doctor.hosts import examine_hosts
 from tasks.usecases.doctor.proxies import examine_proxies
 from tasks.usecases.doctor.queues import examine_queues
+from tasks.usecases.providers import describe_providers
 from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
 from worker.embedded import OLDEST_BROKER
-from worker.errors import DarkroomError
+from worker.errors import ConfigurationError, DarkroomError
 from worker.generation import State
 from worker.ledger import migrations
 from worker.ledger.budget import By
@@ -32,7 +33,7 @@ from worker.ledger.maintenance import Heartbeat
 from worker.net import TimedConnection, TimedTlsConnection, is_public, read_address
 from worker.providers import PROVIDERS
 from worker.services import Services
-from worker.settings import redis_client
+from worker.settings import Settings, redis_client
 from worker.subscribers import is_wanted, patterns
 
 #: seconds for one answer of the broker or the receiver
@@ -54,10 +55,36 @@ _CHECKS = {
 }
 
 
-def examine(here: Services) -> Iterator[Finding]:
-    """Everything that Darkroom needs; a part that cannot be asked is one finding and hinders no other."""
+def diagnose(read_settings: Callable[[], Settings]) -> Diagnosis:
+    """Everything that Darkroom needs; settings that cannot be read are a finding, too, and then the only one."""
+    try:
+        settings = read_settings()
+    except ConfigurationError as error:
+        return Diagnosis((Finding("settings", Verdict.FAIL, str(error)),))
+    with closing(Services(settings)) as here:
+        return Diagnosis((Finding("settings", Verdict.OK, "can be read"), *_examine(here)))
+
+
+def check_before_start(here: Services, *, has_broker: bool) -> None:
+    """Raise ConfigurationError for what would only fail when the first generation is submitted or archived.
+
+    `has_broker`: the settings name one that is running already. Raises ArchiveError for a bucket that cannot be used.
+    """
+    # Each raises for what it cannot be made of.
+    _ = here.signer, here.ledger, here.prices
+    if has_broker and (broker := _broker(here)).verdict is Verdict.FAIL:
+        raise ConfigurationError(f"REDIS_URL: the broker {broker.message}")
+    missing = [one.missing for one in describe_providers(here.settings)]
+    if all(missing):
+        raise ConfigurationError("; ".join(filter(None, missing)))
+    if here.settings.s3_bucket is not None:
+        here.archive.check()
+
+
+def _examine(here: Services) -> Iterator[Finding]:
+    """A part that cannot be asked is one finding and hinders no other."""
     yield from _tried("ledger", _ledger, here)
-    broker = examine_broker(here)
+    broker = _broker(here)
     yield broker
     if broker.verdict is not Verdict.FAIL:
         yield from examine_queues()
@@ -95,7 +122,7 @@ def _ledger(here: Services) -> Iterator[Finding]:
         yield Finding("ledger", Verdict.OK, f"{kind}, its tables are up to date")
 
 
-def examine_broker(here: Services) -> Finding:
+def _broker(here: Services) -> Finding:
     try:
         with redis_client(here.settings.redis_url, _PATIENCE) as redis:
             server, memory = redis.info("server"), redis.info("memory")

@@ -19,3 +19,13 @@ class Finding:
     verdict: Verdict
     message: str
     numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        """Nothing fails; a warning is no failure."""
+        return all(one.verdict is not Verdict.FAIL for one in self.findings)

@@ -34,6 +34,11 @@ def test_a_question_to_the_ledger_loads_neither_celery_nor_boto3_nor_requests() 
     assert not loaded & {"celery", "kombu", "boto3", "requests", "PIL", "rich"}
 
 
+def test_the_views_of_all_results_load_the_use_cases_of_none() -> None:
+    loaded = modules_after("from tasks.usecases import views; assert 'tasks.usecases.queries' not in sys.modules")
+    assert not loaded & {"celery", "kombu", "boto3", "requests", "PIL", "rich", "sqlalchemy"}
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_says_the_same_about_itself_in_both_helps(name: str) -> None:
     command = cli.cli.get_command(click.Context(cli.cli), name)

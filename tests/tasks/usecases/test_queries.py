@@ -8,7 +8,7 @@ from tasks.usecases.at_risk import at_risk
 from tasks.usecases.providers import describe_providers
 from tasks.usecases.prune import prune
 from tasks.usecases.queries import ListRequest, list_generations, show
-from tasks.usecases.scope import BatchScope, FamilyScope, watched
+from tasks.usecases.scope import BatchScope, FamilyScope, submitted, watched
 from tasks.usecases.spend import By, SpendRequest, spend
 from tests.tasks.cli import stories
 from worker.errors import ConfigurationError, NotFound
@@ -53,6 +53,14 @@ def test_what_is_watched_is_a_batch_or_generations(here: Services, ledger: Ledge
     assert isinstance(watched(here, ()), BatchScope)
     assert isinstance(watched(here, ("animals",)), BatchScope)
     assert isinstance(watched(here, (one.id,)), FamilyScope)
+
+
+def test_what_was_submitted_is_watched_as_a_batch_only_if_all_of_it_is_in_that(here: Services, ledger: Ledger) -> None:
+    animals = stories.queued(ledger, "an owl", "a bee", batch="animals")
+    (alone,) = stories.queued(ledger, "of no batch")
+    assert isinstance(submitted(here, animals, animals[0].batch_id), BatchScope)
+    assert isinstance(submitted(here, [*animals, alone], animals[0].batch_id), FamilyScope)
+    assert isinstance(submitted(here, [alone], None), FamilyScope)
 
 
 def test_without_prices_nothing_was_spent(here: Services) -> None:

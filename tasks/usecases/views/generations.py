@@ -1,13 +1,16 @@
 """Generations as JSON: the same names at every front door. `worker.archive` says how each field is read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.archive import SHOWN, of_asset
 from worker.archive import of_generation as fields_of
 from worker.generation import Asset, Generation, Transition, iso
-from worker.ledger.generations import Story
-from worker.secrets import secrets_hidden
+from worker.secrets import redact, secrets_hidden
+
+if TYPE_CHECKING:
+    from tasks.usecases.queries import Details, ListedGeneration, Story
+    from tasks.waiting import Wait
 
 _GENERATION = (
     *("id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth"),
@@ -24,6 +27,15 @@ def of_generation(generation: Generation) -> dict[str, Any]:
     return fields_of(generation, _GENERATION, SHOWN)
 
 
+def of_submitted(generation: Generation, warnings: Sequence[str]) -> dict[str, Any]:
+    return of_generation(generation) | {"warnings": warnings}
+
+
+def of_move(generation: Generation, move: Transition) -> dict[str, Any]:
+    """A generation that is followed, and what became of it."""
+    return {**of_generation(generation), **of_transition(move), "state": move.to_state}
+
+
 def with_results(generation: Generation, assets: Sequence[Asset], history: Sequence[Transition]) -> dict[str, Any]:
     return {
         **of_generation(generation),
@@ -32,7 +44,16 @@ def with_results(generation: Generation, assets: Sequence[Asset], history: Seque
     }
 
 
-def of_story(story: Story) -> dict[str, Any]:
+def of_listed(one: "ListedGeneration") -> dict[str, Any]:
+    return with_results(one.generation, one.assets, one.transitions) | {"waits_for": _of_wait(one.waits_for)}
+
+
+def of_details(details: "Details") -> dict[str, Any]:
+    waits = {"waits_for": _of_wait(details.waits_for)}
+    return {**of_story(details.story), "asked_again_at": iso(details.asked_again_at), **waits}
+
+
+def of_story(story: "Story") -> dict[str, Any]:
     return {
         **with_results(story.generation, story.assets, story.transitions),
         "children": story.children,
@@ -87,3 +108,10 @@ def of_transition(move: Transition) -> dict[str, Any]:
         "at": iso(move.at),
         "cause": secrets_hidden(move.cause),
     }
+
+
+def _of_wait(wait: "Wait | None") -> dict[str, Any] | None:
+    if wait is None:
+        return None
+    told = {"cause": wait.cause, "subject": wait.subject, "told": redact(wait.told), "remedy": wait.remedy}
+    return {**told, "since": iso(wait.since), "until": iso(wait.until), "count": wait.count}
