@@ -23,8 +23,8 @@ PATIENCE = 10.0
 #: seconds after which a store, or a check of /readyz, hangs: more than all time-outs of the database, which end it
 #: where the server lives
 HANGS_AFTER = 15.0
-#: how many writers, or checks of one dependency, may hang at once; with one more, the process ends and its server starts
-#: it again
+#: how many writers, or checks of one dependency, may hang at once; with one more, the process ends and its server
+#: starts it again
 MOST_HANGING = 3
 
 
