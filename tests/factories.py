@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tests.clock import NOON
 from tests.patience import patient
-from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, State, Status
+from worker.generation import Accepted, Generation, GenerationRequest, Link, Operation, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
@@ -46,7 +46,7 @@ def claimed(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts
 def submitted(ledger: Ledger, count: int = 1, **facts: Any) -> list[Claim]:
     """Accepted by the provider, each with the task_id that `task_of` names."""
     claims = claimed(ledger, count, **facts)
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim)) for claim in claims], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim)) for claim in claims], POLL_AFTER)
     return claims
 
 
@@ -76,6 +76,10 @@ def resubmit(ledger: Ledger, claim: Claim) -> None:
 
 def task_of(claim: Claim) -> str:
     return f"task-{claim.attempt_id[:12]}"
+
+
+def accepted(claim: Claim) -> Accepted:
+    return Accepted(task_of(claim))
 
 
 def success(claim: Claim, *, links: int = 1, cause: str = "callback", **facts: Any) -> News:

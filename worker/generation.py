@@ -168,6 +168,13 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took a submission, under this task_id."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a callback or a poll says about one task, in our words.
 
@@ -238,7 +245,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Acceptance:
     """A person had a look at refused bytes, and has them archived as they are."""
 
     by: str
@@ -273,7 +280,7 @@ class Asset:
     reason: str | None = None
     not_before: datetime | None = None
     refused: Refused | None = None
-    accepted: Accepted | None = None
+    accepted: Acceptance | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
     #: what has shown that the bytes are in the bucket; what is odd about a file that is whole all the same

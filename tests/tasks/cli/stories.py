@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from worker.errors import ProviderError, Rejected, Uncertain
-from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, Status
+from worker.generation import Accepted, Generation, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.dispatch import Limits
@@ -31,7 +31,10 @@ def queued(
     return ledger.generations.create(wanted, batch)
 
 
-def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: object) -> tuple[str, str]:
+TAKEN = Accepted("task-1")
+
+
+def answered(ledger: Ledger, answer: Accepted | ProviderError = TAKEN, **wanted: object) -> tuple[str, str]:
     """One generation whose submission was answered so; its id and that of its attempt."""
     (generation,) = queued(ledger, **wanted)  # type: ignore[arg-type]
     ledger.dispatch.run("acedata", Limits(1000, 1000))
@@ -42,7 +45,7 @@ def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: o
 
 
 def submitted(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
-    return answered(ledger, task_id, **wanted)[0]
+    return answered(ledger, Accepted(task_id), **wanted)[0]
 
 
 def failed(ledger: Ledger, **wanted: object) -> str:
@@ -69,7 +72,7 @@ def succeeded(
     link: str = LINK,
     **wanted: object,
 ) -> str:
-    generation_id, attempt_id = answered(ledger, task_id, **wanted)
+    generation_id, attempt_id = answered(ledger, Accepted(task_id), **wanted)
     outcome = Outcome(
         Status.SUCCEEDED, task_id, links=(Link(link),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
     )

@@ -15,7 +15,7 @@ from sqlalchemy import event, func, select, text
 
 from tests.clock import FakeClock
 from tests.computer import eventually
-from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, at_once, flat, new, queued
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import AccountBlocked, NotTaken, Rejected
 from worker.generation import Generation, State
@@ -404,7 +404,7 @@ class History:
         how = self._one_of(["accepted", "rejected", "not taken", "later"])
         claims = [] if how == "later" else self._ledger.submissions.claim(100, LEASE)
         ends = {"rejected": Rejected("no", code="no"), "not taken": FULL}
-        results = [Submitted(it.attempt_id, ends.get(how, f"t-{it.attempt_id}")) for it in claims]
+        results = [Submitted(it.attempt_id, ends.get(how, accepted(it))) for it in claims]
         self._ledger.submissions.record(results, POLL_AFTER)
         if how == "rejected":
             self._failed += [claim.generation.id for claim in claims]

@@ -13,7 +13,7 @@ from tasks.pruning import bites
 from tests.clock import FakeClock
 from tests.factories import LEASE, POLL_AFTER
 from tests.worker.ledger.purses import NO_CAP
-from worker.generation import GenerationRequest, Link, Operation, Outcome, Status
+from worker.generation import Accepted, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 from worker.ledger.dispatch import Limits
@@ -70,7 +70,9 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)
     claims = ledger.submissions.claim(count, LEASE)
     assert len(claims) == count
-    ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)
+    ledger.submissions.record(
+        [Submitted(one.attempt_id, Accepted(f"task{one.attempt_id}")) for one in claims], POLL_AFTER
+    )
     ledger.callbacks.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
     while found := ledger.callbacks.claim(200, LEASE):
         ledger.generations.apply_outcomes([read(ledger, one) for one in found])

@@ -14,7 +14,7 @@ from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, o
 from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
 from tests.worker.ledger.test_plans import plans
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
-from worker.generation import GenerationRequest, Operation, State
+from worker.generation import Accepted, GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.budget import By
 from worker.ledger.changes import Person
@@ -34,7 +34,7 @@ def claims(ledger: Ledger) -> list[Claim]:
     return sorted(ledger.submissions.claim(1000, LEASE), key=lambda claim: claim.generation.id)
 
 
-def reply(ledger: Ledger, claim: Claim, result: str | ProviderError) -> None:
+def reply(ledger: Ledger, claim: Claim, result: Accepted | ProviderError) -> None:
     ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
 
 
@@ -74,13 +74,13 @@ def test_what_goes_is_reserved_in_its_day_provider_and_batch(ledger: Ledger):
 @pytest.mark.parametrize(
     ("result", "state"),
     [
-        ("task", "reserved"),
+        (Accepted("task"), "reserved"),
         (UNCLEAR, "possible"),
         (Rejected("no", code="no"), "released"),
         (NotTaken("busy", code="busy"), "released"),
     ],
 )
-def test_the_answer_to_the_submission_settles_it(ledger: Ledger, result: str | ProviderError, state: str):
+def test_the_answer_to_the_submission_settles_it(ledger: Ledger, result: Accepted | ProviderError, state: str):
     (claim,) = sent(ledger)
     reply(ledger, claim, result)
     assert totals(ledger) == {state: 1}
@@ -156,14 +156,14 @@ def test_a_late_success_of_the_first_gives_back_what_the_second_has_reserved(led
 @pytest.mark.parametrize(
     ("result", "after"),
     [
-        ("another-task", {"spent": 1, "reserved": 1}),
+        (Accepted("another-task"), {"spent": 1, "reserved": 1}),
         (UNCLEAR, {"spent": 1, "possible": 1}),
         (Rejected("no", code="no"), {"spent": 1, "released": 1}),
         (NotTaken("busy", code="busy"), {"spent": 1, "released": 1}),
     ],
 )
 def test_the_second_is_settled_although_the_first_has_succeeded_meanwhile(
-    ledger: Ledger, result: str | ProviderError, after: dict[str, int]
+    ledger: Ledger, result: Accepted | ProviderError, after: dict[str, int]
 ):
     (first,) = sent(ledger)
     reply(ledger, first, UNCLEAR)

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select
 
 from tests.clock import FakeClock
-from tests.factories import LEASE, POLL_AFTER, at_once, failure, new, progress, success
+from tests.factories import LEASE, POLL_AFTER, accepted, at_once, failure, new, progress, success
 from tests.worker.ledger.purses import submit_again, totals
 from worker.errors import NotTaken, Rejected, Uncertain
 from worker.generation import State
@@ -103,7 +103,7 @@ class Money(RuleBasedStateMachine):
     @rule(data=st.data(), answer=st.sampled_from([None, *ANSWERS]))
     def answer(self, data: Any, answer: Any) -> None:
         claim = data.draw(st.sampled_from(self.claims))
-        result = answer or f"task-{claim.attempt_id[:12]}"
+        result = answer or accepted(claim)
         self.ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
 
     @precondition(lambda self: self.claims)
@@ -183,8 +183,7 @@ def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):
         for _ in range(25):
             mine += ledger.submissions.claim(3, LEASE)
             for claim in dice.sample(mine, min(3, len(mine))):
-                task = f"task-{claim.attempt_id[:12]}"
-                answer = dice.choice([task, *ANSWERS])
+                answer = dice.choice([accepted(claim), *ANSWERS])
                 ledger.submissions.record([Submitted(claim.attempt_id, answer)], POLL_AFTER)
             said = [dice.choice([success, failure, failure])(claim) for claim in dice.sample(mine, min(4, len(mine)))]
             ledger.generations.apply_outcomes(said)

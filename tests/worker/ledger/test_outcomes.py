@@ -10,6 +10,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     at_once,
     attempts_of,
@@ -41,7 +42,7 @@ def apply(ledger: Ledger, *news: News) -> list[str]:
 
 
 def reply(ledger: Ledger, claim: Claim) -> None:
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim))], POLL_AFTER)
 
 
 def unclear(ledger: Ledger) -> Claim:

@@ -13,8 +13,7 @@ from tests.worker.providers.contract import send
 from tests.worker.providers.loopback import Loopback, reply, silence
 from tests.worker.providers.test_acedata import GRID, MARK, PAYLOADS, POLLED, ace, fetch, parse, parse_file, submitted
 from worker.errors import NotTaken, Rejected, RequestInvalid, Uncertain
-from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
-from worker.providers import Submission
+from worker.generation import Accepted, AssetKind, GenerationRequest, Link, Operation, Outcome, Status
 from worker.providers.acedata import AceDataCloud, adapter
 from worker.settings.settings import Settings
 
@@ -247,7 +246,7 @@ TEXTS = [
 ]
 
 
-def answered(wanted: GenerationRequest, answer: Any) -> Outcome | Submission:
+def answered(wanted: GenerationRequest, answer: Any) -> Outcome | Accepted:
     with Loopback(reply(200, answer)) as server:
         return send(over(server.url), wanted, MARK)
 

@@ -32,8 +32,8 @@ from worker.errors import (
     RequestInvalid,
     Uncertain,
 )
-from worker.generation import GenerationRequest, Operation, Status
-from worker.providers import PROVIDERS, Mark, Provider, Submission, http, load_provider, posts_begun, provider_class
+from worker.generation import Accepted, GenerationRequest, Operation, Status
+from worker.providers import PROVIDERS, Mark, Provider, http, load_provider, posts_begun, provider_class
 from worker.providers.bodies import json_body
 
 IMAGINE = GenerationRequest(Operation.IMAGINE, "a cat on a table")
@@ -74,7 +74,7 @@ def test_the_callback_url_is_sent_and_the_task_id_comes_back(name):
 
     # By this an error that nobody has thought of is told from one before anything was sent.
     assert posts_begun() == before + 1
-    assert submission == Submission(DIALECTS[name].task_id)
+    assert submission == Accepted(DIALECTS[name].task_id)
     assert [body[DIALECTS[name].callback_field] for body in server.bodies] == [CALLBACK_URL]
 
 

@@ -17,8 +17,8 @@ from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import refused_port
 from tests.worker.providers.operations import FILE, every_option
 from webhook import sandbox
-from worker.generation import GenerationRequest, Operation, Outcome, Status, operation_of
-from worker.providers import Mark, Provider, Submission, load_provider
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome, Status, operation_of
+from worker.providers import Mark, Provider, load_provider
 from worker.providers.capability import Prompt
 from worker.providers.connection import FreshConnections
 
@@ -96,7 +96,7 @@ def with_real_pictures(request: GenerationRequest) -> GenerationRequest:
 def made(vendor: Provider, wanted: Iterable[GenerationRequest]) -> list[Outcome]:
     """The successes that become of these requests."""
     replies = [send(vendor, with_real_pictures(request), MARK) for request in wanted]
-    return [finished(vendor, reply.task_id) if isinstance(reply, Submission) else reply for reply in replies]
+    return [finished(vendor, reply.task_id) if isinstance(reply, Accepted) else reply for reply in replies]
 
 
 def finished(vendor: Provider, task_id: str) -> Outcome:
@@ -163,7 +163,7 @@ def test_every_option_is_taken_as_the_adapter_sends_it(
 def test_a_relay_understands_the_speed_however_it_is_chosen(pretended: sandbox.Sandbox, setting: str):
     vendor = vendor_at("mjproxy", pretended, {"mjproxy_speed": setting})
     submission = send(vendor, GenerationRequest(Operation.IMAGINE, "a cat proxy:relay", {"speed": "turbo"}), MARK)
-    assert isinstance(submission, Submission)
+    assert isinstance(submission, Accepted)
     with urllib3.PoolManager() as http:
         notes = http.request("GET", f"{pretended.url}/sandbox/log?kind=submit", timeout=patient(8)).json()
     (note,) = (one for one in notes if one.get("task_id") == submission.task_id)

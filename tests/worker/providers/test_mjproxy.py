@@ -7,8 +7,8 @@ from tests.worker.providers.dialects.mjproxy import refusal
 from tests.worker.providers.dialects.ohmygpt import ACTIONS, FILE
 from tests.worker.providers.loopback import Loopback, hang_up, refused_port, reply
 from worker.errors import ConfigurationError, NotTaken, Rejected, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Operation
-from worker.providers import Mark, Submission
+from worker.generation import Accepted, GenerationRequest, Operation
+from worker.providers import Mark
 from worker.providers.mjproxy import MidjourneyProxy
 from worker.settings.settings import Settings
 
@@ -28,7 +28,7 @@ def proxy(url: str = "http://127.0.0.1:1", **settings) -> MidjourneyProxy:
     return MidjourneyProxy(Settings(mjproxy_base_url=url, **settings))
 
 
-def submitted(request: GenerationRequest, *answers: dict, **settings) -> tuple[Submission, list[tuple[str, dict]]]:
+def submitted(request: GenerationRequest, *answers: dict, **settings) -> tuple[Accepted, list[tuple[str, dict]]]:
     """What became of a submission, and each POST's path and body without what marks it as ours."""
     with Loopback(*(reply(200, answer) for answer in answers or (TAKEN,))) as server:
         submission = send(proxy(server.url, **settings), request, MARK)
@@ -123,7 +123,7 @@ def test_a_task_that_is_queued_or_was_there_before_is_ours(code, result):
 
     submission, posts = submitted(request, {"code": code, "result": result})
 
-    assert submission == Submission("84")
+    assert submission == Accepted("84")
     assert len(posts) == 1
 
 
@@ -203,7 +203,7 @@ def test_code_3_is_final_only_for_a_follow_up(parent, status, error):
 def test_a_region_is_an_action_and_the_mask_in_its_window():
     submission, posts = submitted(REGION, WINDOW, {"code": 22, "result": "78"})
 
-    assert submission == Submission("78")
+    assert submission == Accepted("78")
     assert posts == [
         ("/mj/submit/action", {"taskId": TASK_ID, "customId": ACTIONS["variation_region"]}),
         ("/mj/submit/modal", {"taskId": "77", "prompt": "a hat", "maskBase64": FILE}),
@@ -233,7 +233,7 @@ def test_an_action_whose_task_exists_already_opens_no_window():
 
     submission, posts = submitted(follow_up("upscale2", Operation.UPSCALE), existing)
 
-    assert (submission, len(posts)) == (Submission("77"), 1)
+    assert (submission, len(posts)) == (Accepted("77"), 1)
 
 
 def test_a_window_without_a_prompt_leaves_it_to_the_proxy():

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Operation, Outcome, Status
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome, Status
 from worker.providers.acedata.capabilities import CAPABILITIES, IMAGINE, PATHS, TEXTS
 from worker.providers.acedata.mask import as_mask
 from worker.providers.acedata.results import (
@@ -22,7 +22,7 @@ from worker.providers.acedata.results import (
     read_text,
     shown_fields,
 )
-from worker.providers.base import Mark, Provider, Submission
+from worker.providers.base import Mark, Provider
 from worker.providers.capability import ProviderRequest
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
@@ -69,7 +69,7 @@ class AceDataCloud(Provider):
         path = f"/midjourney/{operation}" if operation in TEXTS else PATHS.get(operation, IMAGINE)
         return ProviderRequest(operation, request.action, path, self._body(request))
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         if request.operation in TEXTS:
             reply = self._api.post_once(request.path, request.body, patience=TEXT_PATIENCE)
             text = read_text(reply, TEXTS[request.operation])

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
-from worker.generation import GenerationRequest, Link, Operation, Outcome
-from worker.providers.base import Callback, Mark, Provider, Submission
+from worker.generation import Accepted, GenerationRequest, Link, Operation, Outcome
+from worker.providers.base import Callback, Mark, Provider
 from worker.providers.capability import ProviderRequest
 from worker.providers.discord import task_of
 from worker.providers.http import ApiClient, read_key
@@ -82,7 +82,7 @@ class Kie(Provider):
         path, body = self._post_of(request)
         return ProviderRequest(request.operation, request.action, ROOT + path, body)
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         call_back = {"callBackUrl": mark.callback_url} if mark.callback_url else {}
         reply = self._api.post_once(request.path, {**request.body, **call_back})
         data = reply.get("data") if isinstance(reply, dict) else None

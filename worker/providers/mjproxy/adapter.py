@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from worker.errors import ConfigurationError, QueryFailed, Rejected
-from worker.generation import GenerationRequest, Operation, Outcome
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome
 from worker.net import origin_of
 from worker.pricing import SPEEDS
 from worker.prompt_flags import flags_of, without_switches
-from worker.providers.base import Mark, Provider, Submission
+from worker.providers.base import Mark, Provider
 from worker.providers.capability import ProviderRequest, Terms
 from worker.providers.discord import (
     DISCORD_HOSTS,
@@ -93,7 +93,7 @@ class MidjourneyProxy(Provider):
         path, body = self._post_of(request, terms)
         return ProviderRequest(request.operation, request.action, path, body, window)
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         ours = {"state": mark.attempt_id, **({"notifyHook": mark.callback_url} if mark.callback_url else {})}
         api = self._api if request.action is None else self._follow_up_api
         reply = _post(api, request.path, {**request.body, **ours})

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from worker.errors import QueryFailed
-from worker.generation import GenerationRequest, Operation, Outcome
-from worker.providers.base import Mark, Provider, Submission
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome
+from worker.providers.base import Mark, Provider
 from worker.providers.capability import ProviderRequest
 from worker.providers.discord import (
     DISCORD_HOSTS,
@@ -79,7 +79,7 @@ class OhMyGPT(Provider):
         path, body = self._post_of(request)
         return ProviderRequest(request.operation, request.action, path, body)
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         webhook = {"webhook": mark.callback_url} if mark.callback_url else {}
         reply = self._api.post_once(request.path, {**request.body, **webhook})
         task_id = identifier(reply.get("data")) if isinstance(reply, dict) else None
