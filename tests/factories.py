@@ -26,7 +26,9 @@ Result = TypeVar("Result")
 
 
 def new(prompt: str = "a red fox", *, key: str | None = None, **facts: Any) -> NewGeneration:
-    request = GenerationRequest(Operation.IMAGINE, prompt, facts.pop("options", {}), facts.pop("action", None))
+    request = GenerationRequest(
+        operation=Operation.IMAGINE, prompt=prompt, options=facts.pop("options", {}), action=facts.pop("action", None)
+    )
     dedupe = facts.pop("dedupe", f"key/{key}" if key else None)
     return NewGeneration(facts.pop("provider", PROVIDER), request, key=key, dedupe=dedupe, **facts)
 
@@ -85,18 +87,18 @@ def accepted(claim: Claim) -> Accepted:
 def success(claim: Claim, *, links: int = 1, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim), "actions": ("upscale1", "upscale2"), "parent": {"image_id": "i1"}} | facts
     found = tuple(Link(f"https://cdn.example/{claim.attempt_id}/{number}.png") for number in range(links))
-    outcome = Outcome(Status.SUCCEEDED, progress=100, links=found, **facts)
+    outcome = Outcome(status=Status.SUCCEEDED, progress=100, links=found, **facts)
     return News(claim.attempt_id, outcome, cause, (NOON + timedelta(hours=24),) * links)
 
 
 def failure(claim: Claim, *, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim), "reason": "forbidden", "message": "the prompt is forbidden"} | facts
-    return News(claim.attempt_id, Outcome(Status.FAILED, **facts), cause)
+    return News(claim.attempt_id, Outcome(status=Status.FAILED, **facts), cause)
 
 
 def progress(claim: Claim, percent: int | None, *, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim)} | facts
-    return News(claim.attempt_id, Outcome(Status.IN_PROGRESS, progress=percent, **facts), cause)
+    return News(claim.attempt_id, Outcome(status=Status.IN_PROGRESS, progress=percent, **facts), cause)
 
 
 def delivery(attempt_id: str, body: bytes = b"{}", digest: str = "d1", **facts: Any) -> Delivery:

@@ -138,7 +138,7 @@ MENDED_BY_RESTART = (
 FOR_A_PERSON = (Trouble.HOST_NOT_ALLOWED, Trouble.ADDRESS_NOT_ALLOWED, Trouble.SETTING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """What a provider is asked to do.
 
@@ -174,7 +174,7 @@ class Accepted:
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a callback or a poll says about one task, in our words.
 
@@ -193,7 +193,7 @@ class Outcome:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     id: str
     provider: str
@@ -254,7 +254,7 @@ class Acceptance:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     """One result. `url` is a secret while it lives: show it only through `worker.secrets`; a text has `content`."""
 

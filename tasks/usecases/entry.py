@@ -28,7 +28,7 @@ class Place:
         return f"{self.source or 'the prompt'}{line}, column {self.column}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """`place` is for whoever finds a mistake in it. None: not said, so the default of the request holds.
 

@@ -137,7 +137,7 @@ def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGenerat
     with _placed(entry, "provider"):
         provider = services.provider(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
-    request = GenerationRequest(operation, entry.prompt, {**defaults.options, **entry.options})
+    request = GenerationRequest(operation=operation, prompt=entry.prompt, options={**defaults.options, **entry.options})
     with _placed(entry, "provider", "operation", if_unsaid=request.options):
         provider.translate(request)
     with _placed(entry, "prompt"):

@@ -44,7 +44,7 @@ RATIO, MORE_MS = 1.5, 1.0
 #: rows that one statement writes
 _BITE = 100_000
 _MINUTE = timedelta(minutes=1)
-_PRICES = Prices((Rule(50_000),), Caps(day=10**12, batch=10**12))
+_PRICES = Prices(rules=(Rule(price=50_000),), caps=Caps(day=10**12, batch=10**12))
 
 
 @dataclass(frozen=True)

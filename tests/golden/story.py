@@ -116,7 +116,7 @@ class Story:
     def hear(self, prompt: str, status: Status, cause: str = "callback", **facts: Any) -> str:
         """An outcome of one that the provider has accepted; the generation."""
         claim = self.claims[prompt]
-        outcome = Outcome(status, **facts)
+        outcome = Outcome(status=status, **facts)
         ends = (self.clock() + timedelta(hours=24),) * len(outcome.links)
         self.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, cause, ends)])
         return claim.generation.id

@@ -116,7 +116,7 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
     tasks = {}
     for account in ("studio", "shop"):
         mark = Mark("0123456789abcdef" * 2, None)
-        request = GenerationRequest(Operation.IMAGINE, f"a boat of the {account}")
+        request = GenerationRequest(operation=Operation.IMAGINE, prompt=f"a boat of the {account}")
         reply = send(pipeline.here.provider(provider, account), request, mark)
         assert isinstance(reply, Accepted)
         tasks[reply.task_id] = account
@@ -131,7 +131,9 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
 def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: Start) -> None:
     pipeline = start(callbacks=False)
     mark = Mark("0123456789abcdef" * 2, None)
-    send(pipeline.here.provider("acedata", "shop"), GenerationRequest(Operation.IMAGINE, "a boat"), mark)
+    send(
+        pipeline.here.provider("acedata", "shop"), GenerationRequest(operation=Operation.IMAGINE, prompt="a boat"), mark
+    )
     pipeline.sandbox.set_keys({STUDIO: "invalid"})
     result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
     assert result.exit_code == 1

@@ -25,7 +25,7 @@ def rescue(provider: str, *more: str) -> list[dict[str, Any]]:
 def elsewhere(pipeline: Pipeline, provider: str, prompt: str, callback_url: str | None = None) -> str:
     """Submitted past the ledger; its task_id."""
     mark = Mark(ATTEMPT, callback_url)
-    reply = send(pipeline.here.provider(provider), GenerationRequest(Operation.IMAGINE, prompt), mark)
+    reply = send(pipeline.here.provider(provider), GenerationRequest(operation=Operation.IMAGINE, prompt=prompt), mark)
     assert isinstance(reply, Accepted)
     return reply.task_id
 

@@ -26,7 +26,7 @@ class Capability:
     actions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
     """What one POST sends, all but the mark: what `Provider.translate` gives to `Provider.submit`.
 

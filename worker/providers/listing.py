@@ -41,7 +41,7 @@ def shown(fields: Mapping[str, Any], *, is_all: bool = True) -> Shown:
     return Shown(json.dumps(fields, sort_keys=True, ensure_ascii=False), is_all)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTask:
     """`outcome` has a task_id. `marks`: what its submitter sent to know it again (callback URL, state).
 

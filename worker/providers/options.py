@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from worker.prompt_flags import plain_version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """What is allowed, in words, and how it is read; `read` raises KeyError, TypeError, ValueError or OverflowError.
 
@@ -49,24 +49,26 @@ class Option:
 
 def text(allowed: str) -> Option:
     """Any text; a number, as CSV and JSON hold one, is taken as its text."""
-    return Option(allowed, _text)
+    return Option(allowed=allowed, read=_text)
 
 
 def one_of(*words: str) -> Option:
     """One of these words."""
-    return Option(listed(words), {word: word for word in words}.__getitem__)
+    return Option(allowed=listed(words), read={word: word for word in words}.__getitem__)
 
 
 def level(*numbers: str) -> Option:
     """One of these numbers, however it is written, in the spelling given here."""
     spelling = {float(number): number for number in numbers}
-    return Option(listed(numbers), lambda value: spelling[_number(value)])
+    return Option(allowed=listed(numbers), read=lambda value: spelling[_number(value)])
 
 
 def whole(least: int, most: int, step: int = 1) -> Option:
     """A whole number between both, in steps."""
     steps = f" in steps of {step}" if step > 1 else ""
-    return Option(f"a whole number from {least} to {most}{steps}", lambda value: _whole(value, least, most, step))
+    return Option(
+        allowed=f"a whole number from {least} to {most}{steps}", read=lambda value: _whole(value, least, most, step)
+    )
 
 
 def pictures(least: int, most: int, *, links: bool = True, files: bool = False) -> Option:
@@ -75,13 +77,13 @@ def pictures(least: int, most: int, *, links: bool = True, files: bool = False) 
         return replace(picture(links=links, files=files), read=lambda value: _pictures(value, 1, 1, links, files))
     count = f"{least} to {most}" if most > least else str(least)
     allowed = f"{count} {'pictures as links or files' if links and files else _KINDS[links][1]}"
-    return Option(allowed, lambda value: _pictures(value, least, most, links, files))
+    return Option(allowed=allowed, read=lambda value: _pictures(value, least, most, links, files))
 
 
 def picture(*, links: bool = True, files: bool = False) -> Option:
     """One picture, not in a list: a link, or a file (given as a `data:` link), or either."""
     allowed = "one picture as a link or a file" if links and files else _KINDS[links][0]
-    return Option(allowed, lambda value: _pictures(value, 1, 1, links, files)[0])
+    return Option(allowed=allowed, read=lambda value: _pictures(value, 1, 1, links, files)[0])
 
 
 def listed(words: tuple[str, ...], last: str = "or") -> str:
@@ -161,16 +163,16 @@ def _is_file(item: Any) -> bool:
 #: whether links are taken → what one of them is, and several
 _KINDS = {True: ("one link to a picture", "links to pictures"), False: ("one picture file", "picture files")}
 
-FLAG = Option("true or false", _flag)
-SECONDS = Option("a number of seconds", _seconds)
-ASPECT_RATIO = Option("a ratio such as 16:9", _ratio)
+FLAG = Option(allowed="true or false", read=_flag)
+SECONDS = Option(allowed="a number of seconds", read=_seconds)
+ASPECT_RATIO = Option(allowed="a ratio such as 16:9", read=_ratio)
 SPEED = one_of("relax", "fast", "turbo")
 STYLIZE = whole(0, 1000)
 WEIRD = whole(0, 3000)
 CHAOS = whole(0, 100)
 SEED = whole(0, 4_294_967_295)
 # Not limited to the versions of today: vendors add new ones.
-VERSION = Option("a version such as 8.1", lambda value: plain_version(_text(value)))
+VERSION = Option(allowed="a version such as 8.1", read=lambda value: plain_version(_text(value)))
 OMNI_WEIGHT = whole(1, 1000)
 MOTION = one_of("low", "high")
 VIDEO_SIZE = one_of("480p", "720p")

@@ -62,7 +62,7 @@ def _read_prompt(name: str, line: Line) -> Entry:
     def locate(at: int) -> Place:
         return Place(name, line.number, line.start + at)
 
-    return Entry(Place(name, line.number, 1), line.text.strip(), locate=locate)
+    return Entry(place=Place(name, line.number, 1), prompt=line.text.strip(), locate=locate)
 
 
 class _Twice(Exception):
@@ -105,15 +105,15 @@ def _read_object(name: str, number: int, line: str) -> Entry:
         return Place(name, number, _column(line, _begins(line, "prompt")[1], signs))
 
     return Entry(
-        Place(name, number, start),
-        prompt.strip(),
-        value.get("key"),
-        value.get("options", {}),
-        ",".join(follow_up) if isinstance(follow_up, list) else follow_up,
-        value.get("priority"),
-        value.get("provider"),
-        Operation(value["operation"]) if "operation" in value else None,
-        locate,
+        place=Place(name, number, start),
+        prompt=prompt.strip(),
+        key=value.get("key"),
+        options=value.get("options", {}),
+        follow_up=",".join(follow_up) if isinstance(follow_up, list) else follow_up,
+        priority=value.get("priority"),
+        provider=value.get("provider"),
+        operation=Operation(value["operation"]) if "operation" in value else None,
+        locate=locate,
     )
 
 

@@ -25,7 +25,7 @@ def queued(
     operation: Operation = Operation.IMAGINE,
 ) -> list[Generation]:
     wanted = [
-        NewGeneration("acedata", GenerationRequest(operation, prompt), follow_up=follow_up)
+        NewGeneration("acedata", GenerationRequest(operation=operation, prompt=prompt), follow_up=follow_up)
         for prompt in prompts or ("a fox",)
     ]
     return ledger.generations.create(wanted, batch)
@@ -56,7 +56,7 @@ def failed(ledger: Ledger, **wanted: object) -> str:
 def timed_out(ledger: Ledger, **wanted: object) -> str:
     """One that failed because its provider gave it up, and may deliver it yet."""
     generation_id, attempt_id = answered(ledger, **wanted)
-    outcome = Outcome(Status.FAILED, "task-1", reason="timeout", message="no result for ten minutes")
+    outcome = Outcome(status=Status.FAILED, task_id="task-1", reason="timeout", message="no result for ten minutes")
     assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback")]) == ["applied"]
     return generation_id
 
@@ -74,7 +74,11 @@ def succeeded(
 ) -> str:
     generation_id, attempt_id = answered(ledger, Accepted(task_id), **wanted)
     outcome = Outcome(
-        Status.SUCCEEDED, task_id, links=(Link(link),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
+        status=Status.SUCCEEDED,
+        task_id=task_id,
+        links=(Link(link),),
+        actions=actions,
+        parent={"image_id": "1234", "video_id": "5678"},
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
     assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
@@ -100,7 +104,7 @@ def expired(ledger: Ledger, **wanted: object) -> str:
 def told(ledger: Ledger, **text: object) -> str:
     """A generation whose result is a text."""
     generation_id, attempt_id = answered(ledger)
-    outcome = Outcome(Status.SUCCEEDED, "task-1", text=text)
+    outcome = Outcome(status=Status.SUCCEEDED, task_id="task-1", text=text)
     assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "reply")]) == ["applied"]
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"

@@ -148,7 +148,7 @@ def test_a_text_is_shown_to_be_read(darkroom: Darkroom, ledger: Ledger) -> None:
 def test_the_provider_is_listed_where_there_are_several(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.queued(ledger, "an owl")
     assert "acedata" not in darkroom("list").stdout
-    ledger.generations.create([NewGeneration("kie", GenerationRequest(Operation.IMAGINE, "a fox"))])
+    ledger.generations.create([NewGeneration("kie", GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"))])
     assert [line.split()[1:] for line in darkroom("list").stdout.splitlines()] == [
         ["○", "queued", "kie", "a", "fox"],
         ["○", "queued", "acedata", "an", "owl"],

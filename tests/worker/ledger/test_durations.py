@@ -141,7 +141,9 @@ def test_failures_progress_and_repetitions_teach_nothing(ledger: Ledger, clock: 
     ledger.generations.apply_outcomes([success(won)])
     ledger.generations.apply_outcomes([ended(won, clock)])
     text = claimed(ledger)[0]
-    ledger.generations.apply_outcomes([News(text.attempt_id, Outcome(Status.SUCCEEDED, text={"seed": "1"}), "reply")])
+    ledger.generations.apply_outcomes(
+        [News(text.attempt_id, Outcome(status=Status.SUCCEEDED, text={"seed": "1"}), "reply")]
+    )
     assert patience(ledger).first(KIND) == before
 
 

@@ -37,7 +37,7 @@ UNCLEAR = Uncertain("no answer", code="time_out")
 
 
 def go(ledger: Ledger) -> Claim:
-    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY))
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(rules=EVERY))
     (claim,) = ledger.submissions.claim(9, LEASE)
     return claim
 

@@ -50,13 +50,19 @@ def come(ledger: Ledger, attempt_id: str, state: str) -> Delivery:
 def read(ledger: Ledger, callback: StoredCallback) -> News:
     task_id = f"task{callback.attempt_id}"
     if b"success" not in callback.body:
-        return News(callback.attempt_id, Outcome(Status.IN_PROGRESS, task_id, progress=50), "callback", (), callback.id)
+        return News(
+            callback.attempt_id,
+            Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=50),
+            "callback",
+            (),
+            callback.id,
+        )
     links = tuple(
         Link(f"https://tempfile.example/m/{callback.attempt_id}_{index}.jpeg?ex=691f00aa&is=691eaf2a&hm={'0' * 64}")
         for index in range(PICTURES)
     )
     deadlines = (ledger.database.clock() + timedelta(hours=24),) * PICTURES
-    outcome = Outcome(Status.SUCCEEDED, task_id, links=links)
+    outcome = Outcome(status=Status.SUCCEEDED, task_id=task_id, links=links)
     return News(callback.attempt_id, outcome, "callback", deadlines, callback.id)
 
 
@@ -64,7 +70,10 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     """With key and price, two callbacks, four pictures each, and one subscriber who is told."""
     ledger.events.register_subscribers([SHOP])
     prompt = "a lighthouse in the fog, number {}, cinematic, 35mm --ar 16:9"
-    requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
+    requests = {
+        f"k{number}": GenerationRequest(operation=Operation.IMAGINE, prompt=prompt.format(number))
+        for number in range(count)
+    }
     wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
     ledger.generations.create(wanted, "lighthouses")
     ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)

@@ -35,7 +35,9 @@ CLEAN = "a\ufffdb? c? \U0001f98a ünï ' \" % :x \\ \u202e"
 
 
 def test_a_request(ledger: Ledger):
-    request = GenerationRequest(Operation.UPSCALE, NASTY, {NASTY: [NASTY]}, NASTY, {"image_id": NASTY})
+    request = GenerationRequest(
+        operation=Operation.UPSCALE, prompt=NASTY, options={NASTY: [NASTY]}, action=NASTY, parent={"image_id": NASTY}
+    )
     wanted = NewGeneration("acedata", request, NASTY, f"key/{NASTY}", follow_up=(NASTY,))
     (made,) = ledger.generations.create([wanted], batch=NASTY)
     found = one(ledger, made)

@@ -30,11 +30,11 @@ from worker.ledger.submission import Claim, Decision, Submitted
 from worker.pricing.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")
-RULES = (Rule(1), Rule(2, speed="turbo"), Rule(0, provider="kie", operation="imagine", speed="relax"))
+RULES = (Rule(price=1), Rule(price=2, speed="turbo"), Rule(price=0, provider="kie", operation="imagine", speed="relax"))
 #: those in use, those after a person has changed the file
 PRICES = (
-    Prices(RULES, Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
-    Prices((Rule(2),), Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
+    Prices(rules=RULES, caps=Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
+    Prices(rules=(Rule(price=2),), caps=Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
 )
 ROOM = Limits(rate=4, in_flight=6)
 ANSWERS = (NotTaken("no", code="no", retry_after=timedelta(0)), Rejected("no", code="no"), Uncertain("?", code="?"))
@@ -212,7 +212,7 @@ def test_two_dispatchers_never_look_into_one_budget_at_the_same_moment(
 ):
     """Both would see the last of it, and both would take it."""
     ledger = Ledger(postgresql_url, clock)
-    prices = Prices((Rule(1),), Caps(day=3))
+    prices = Prices(rules=(Rule(price=1),), caps=Caps(day=3))
     ledger.generations.create([new(provider=provider) for provider in PROVIDERS])
     for provider in PROVIDERS:
         ledger.dispatch.run(provider, ROOM, prices)

@@ -118,7 +118,13 @@ def follow_ups(vendor: Provider, parents: Iterable[Outcome], seen: set[str]) -> 
                 seen.add(action)
                 capability = vendor.capabilities[operation]
                 prompt = "" if capability.prompt is Prompt.UNUSED else "a dog"
-                yield GenerationRequest(operation, prompt, dict.fromkeys(capability.needs, FILE), action, parent.parent)
+                yield GenerationRequest(
+                    operation=operation,
+                    prompt=prompt,
+                    options=dict.fromkeys(capability.needs, FILE),
+                    action=action,
+                    parent=parent.parent,
+                )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,11 @@ def test_every_option_is_taken_as_the_adapter_sends_it(
 @pytest.mark.parametrize("setting", ["flag", "path", "filter"])
 def test_a_relay_understands_the_speed_however_it_is_chosen(pretended: sandbox.Sandbox, setting: str):
     vendor = vendor_at("mjproxy", pretended, {"mjproxy_speed": setting})
-    submission = send(vendor, GenerationRequest(Operation.IMAGINE, "a cat proxy:relay", {"speed": "turbo"}), MARK)
+    submission = send(
+        vendor,
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a cat proxy:relay", options={"speed": "turbo"}),
+        MARK,
+    )
     assert isinstance(submission, Accepted)
     with urllib3.PoolManager() as http:
         notes = http.request("GET", f"{pretended.url}/sandbox/log?kind=submit", timeout=patient(8)).json()

@@ -67,7 +67,7 @@ class AceDataCloud(Provider):
     def translate(self, request: GenerationRequest) -> ProviderRequest:
         operation = request.operation
         path = f"/midjourney/{operation}" if operation in TEXTS else PATHS.get(operation, IMAGINE)
-        return ProviderRequest(operation, request.action, path, self._body(request))
+        return ProviderRequest(operation=operation, action=request.action, path=path, body=self._body(request))
 
     def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         if request.operation in TEXTS:
@@ -75,7 +75,7 @@ class AceDataCloud(Provider):
             text = read_text(reply, TEXTS[request.operation])
             if text is None:
                 raise Uncertain(f"{TITLE} answered without the text, which may have been charged", code="no_text")
-            return Outcome(Status.SUCCEEDED, text=text)
+            return Outcome(status=Status.SUCCEEDED, text=text)
         answer_at_once = {"callback_url": mark.callback_url} if mark.callback_url else {"async": True}
         reply = self._api.post_once(request.path, {**request.body, **answer_at_once})
         task_id = identifier(reply.get("task_id")) if isinstance(reply, dict) else None

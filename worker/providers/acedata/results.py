@@ -55,12 +55,12 @@ def read_record(record: Any) -> Outcome | None:
     finished = bool(record.get("finished_at"))
     if result.get("success") is not True and not finished and not _error(result)[0]:
         # The vendor's SDK: a failure without a code and an end may be a passing hiccup.
-        return Outcome(Status.IN_PROGRESS, task_id, percent(result.get("progress")))
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=percent(result.get("progress")))
     try:
         return read_result(result, task_id, finished=finished, kind=record.get("type"))
     except CallbackUnreadable as error:
         log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
-        return Outcome(Status.IN_PROGRESS, task_id)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
 
 
 def read_listed(record: Any) -> ListedTask | None:
@@ -74,8 +74,8 @@ def read_listed(record: Any) -> ListedTask | None:
     operation, action = _operation(kind, action, asked.get("video_index"))
     ids = {name: identifier(asked.get(name)) for name in ("image_id", "video_id")} if action else {}
     return ListedTask(
-        outcome,
-        operation,
+        outcome=outcome,
+        operation=operation,
         prompt=prompt_of(asked.get("prompt")),
         created_at=moment(record.get("created_at")),
         is_over=bool(record.get("finished_at")),
@@ -118,7 +118,9 @@ def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: boo
     if success is not True and (error or (success is False and (finished or "error" in result))):
         code, message = _error(result)
         reason = clean_text(code, 100) or "failed"
-        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=clean_text(message))
+        return Outcome(
+            status=Status.FAILED, task_id=task_id, progress=progress, reason=reason, message=clean_text(message)
+        )
     offered = result.get("actions")
     words = (
         [word for word in offered if isinstance(word, str) and identifier(word)] if isinstance(offered, list) else []
@@ -126,14 +128,22 @@ def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: boo
     complete = finished or result.get("progress") is None or progress == 100 or bool(words)
     if not complete or not (success is True or (success is None and finished)):
         # Progress events name links too, but those die with the next event.
-        return Outcome(Status.IN_PROGRESS, task_id, progress)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     links = _links(result)
     text = read_text(result, TEXTS[Operation(kind)]) if isinstance(kind, str) and kind in TEXTS else None
     if not links and not text:
         raise CallbackUnreadable("it says success but names no result")
     ids = {name: identifier(result.get(name)) for name in ("image_id", "video_id")}
     parent = {name: value for name, value in ids.items() if value}
-    return Outcome(Status.SUCCEEDED, task_id, 100, links, text, _actions(words, parent, links), parent)
+    return Outcome(
+        status=Status.SUCCEEDED,
+        task_id=task_id,
+        progress=100,
+        links=links,
+        text=text,
+        actions=_actions(words, parent, links),
+        parent=parent,
+    )
 
 
 def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[Link]) -> tuple[str, ...]:

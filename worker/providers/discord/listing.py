@@ -45,8 +45,8 @@ def listed_task(
     operation = _OPERATIONS.get(word, Operation.IMAGINE) if isinstance(word, str) else Operation.IMAGINE
     hook = properties.get("notifyHook") if isinstance(properties, dict) else None
     return ListedTask(
-        outcome,
-        operation,
+        outcome=outcome,
+        operation=operation,
         prompt="" if operation in _WITHOUT_PROMPT else prompt_of(task.get("prompt")),
         created_at=moment(task.get("submitTime") or task.get("submit_time")),
         is_over=moment(task.get("finishTime") or task.get("finish_time")) is not None,

@@ -72,16 +72,25 @@ def read_task(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome:
     if status is Status.FAILED:
         message = clean_text(_first(task, ("failReason", "fail_reason", "message")))
         reason = "cancelled" if word.upper() == "CANCEL" else "failed"
-        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=message)
+        return Outcome(status=Status.FAILED, task_id=task_id, progress=progress, reason=reason, message=message)
     if status is not Status.SUCCEEDED:
         # Pictures on the way are replaced, and their links die with the next one.
-        return Outcome(Status.IN_PROGRESS, task_id, progress)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     if task.get("action") == "DESCRIBE":
         # Its picture is the one that was sent.
-        return Outcome(Status.SUCCEEDED, task_id, 100, text={"descriptions": _descriptions(task)})
+        return Outcome(
+            status=Status.SUCCEEDED, task_id=task_id, progress=100, text={"descriptions": _descriptions(task)}
+        )
     buttons = buttons_of(task.get(fields.buttons))
     parent = {**({"task_id": task_id} if task_id else {}), **buttons}
-    return Outcome(Status.SUCCEEDED, task_id, 100, (_image(task, fields, at),), actions=tuple(buttons), parent=parent)
+    return Outcome(
+        status=Status.SUCCEEDED,
+        task_id=task_id,
+        progress=100,
+        links=(_image(task, fields, at),),
+        actions=tuple(buttons),
+        parent=parent,
+    )
 
 
 def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome | None:
@@ -93,7 +102,7 @@ def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcom
         if task_id is None:
             return None
         log.warning("%s: task %s ended, but it cannot be used: %s", fields.title, task_id, error)
-        return Outcome(Status.IN_PROGRESS, task_id)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
     return outcome if outcome.task_id else None
 
 

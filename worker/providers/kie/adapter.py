@@ -80,7 +80,7 @@ class Kie(Provider):
 
     def translate(self, request: GenerationRequest) -> ProviderRequest:
         path, body = self._post_of(request)
-        return ProviderRequest(request.operation, request.action, ROOT + path, body)
+        return ProviderRequest(operation=request.operation, action=request.action, path=ROOT + path, body=body)
 
     def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         call_back = {"callBackUrl": mark.callback_url} if mark.callback_url else {}

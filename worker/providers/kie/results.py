@@ -58,7 +58,7 @@ def read_callback(body: Mapping[str, Any]) -> Outcome:
         raise CallbackUnreadable("it is of Kie's Market (jobs/createTask), which sells no Midjourney")
     if code != "200":
         reason, message = clean_text(code, 100), clean_text(body.get("msg"))
-        return Outcome(Status.FAILED, task_id, reason=reason or "failed", message=message)
+        return Outcome(status=Status.FAILED, task_id=task_id, reason=reason or "failed", message=message)
     return _succeeded(task_id, data)
 
 
@@ -69,7 +69,10 @@ def read_record(record: Mapping[str, Any], task_id: str) -> Outcome:
         code = record.get("errorCode")
         reason = clean_text(code, 100) if code else None
         return Outcome(
-            Status.FAILED, task_id, reason=reason or "failed", message=clean_text(record.get("errorMessage"))
+            status=Status.FAILED,
+            task_id=task_id,
+            reason=reason or "failed",
+            message=clean_text(record.get("errorMessage")),
         )
     if flag == "1":
         try:
@@ -78,7 +81,7 @@ def read_record(record: Mapping[str, Any], task_id: str) -> Outcome:
             log.warning("Kie.ai: task %s ended, but its record cannot be used: %s", task_id, error)
     elif flag != "0":
         log.warning("Kie.ai: task %s has the unknown successFlag %s", task_id, clean_text(flag, 40))
-    return Outcome(Status.IN_PROGRESS, task_id)
+    return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
 
 
 def _succeeded(task_id: str | None, result: Any) -> Outcome:
@@ -87,7 +90,7 @@ def _succeeded(task_id: str | None, result: Any) -> Outcome:
         raise CallbackUnreadable("it says success but names no result")
     actions = _actions(links) if task_id else ()
     parent = {"task_id": task_id} if task_id else {}
-    return Outcome(Status.SUCCEEDED, task_id, 100, links, actions=actions, parent=parent)
+    return Outcome(status=Status.SUCCEEDED, task_id=task_id, progress=100, links=links, actions=actions, parent=parent)
 
 
 def _links(result: Any) -> tuple[Link, ...]:

@@ -91,7 +91,7 @@ class MidjourneyProxy(Provider):
         prompt, mask = request.prompt.strip(), terms.placed.get("mask")
         window = {**({"prompt": prompt} if prompt else {}), **({"maskBase64": mask} if mask else {})}
         path, body = self._post_of(request, terms)
-        return ProviderRequest(request.operation, request.action, path, body, window)
+        return ProviderRequest(operation=request.operation, action=request.action, path=path, body=body, window=window)
 
     def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         ours = {"state": mark.attempt_id, **({"notifyHook": mark.callback_url} if mark.callback_url else {})}

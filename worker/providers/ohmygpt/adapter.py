@@ -77,7 +77,7 @@ class OhMyGPT(Provider):
 
     def translate(self, request: GenerationRequest) -> ProviderRequest:
         path, body = self._post_of(request)
-        return ProviderRequest(request.operation, request.action, path, body)
+        return ProviderRequest(operation=request.operation, action=request.action, path=path, body=body)
 
     def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         webhook = {"webhook": mark.callback_url} if mark.callback_url else {}
