@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 
 class State(StrEnum):
@@ -148,7 +147,7 @@ class GenerationRequest:
 
     operation: Operation
     prompt: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     action: str | None = None
     parent: Mapping[str, str] = field(default_factory=dict)
 
@@ -186,7 +185,7 @@ class Outcome:
     task_id: str | None = None
     progress: int | None = None
     links: tuple[Link, ...] = ()
-    text: Mapping[str, Any] | None = None
+    text: Mapping[str, object] | None = None
     actions: tuple[str, ...] = ()
     parent: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
@@ -200,7 +199,7 @@ class Generation:
     operation: Operation
     action: str | None
     prompt: str
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     state: State
     batch_id: str | None
     parent_id: str | None
@@ -275,7 +274,7 @@ class Asset:
     height: int | None
     seconds: float | None
     error: str | None
-    content: Mapping[str, Any] | None = None
+    content: Mapping[str, object] | None = None
     #: why it is not stored (`Trouble`), and when it is tried next
     reason: str | None = None
     not_before: datetime | None = None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from worker.generation import Operation
 
@@ -38,7 +37,7 @@ class Entry:
     place: Place
     prompt: str
     key: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str | None = None
     priority: int | None = None
     provider: str | None = None

@@ -6,7 +6,6 @@ The caller wakes `dispatch` afterwards.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
@@ -31,7 +30,7 @@ class Defaults:
 
     provider: str = DEFAULT_PROVIDER
     operation: Operation = Operation.IMAGINE
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
 
@@ -54,7 +53,7 @@ class FollowUpRequest:
     action: str
     prompt: str | None = None
     key: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
 from urllib.parse import urlsplit
 
 from worker.prompt_flags import plain_version
@@ -25,12 +24,12 @@ class Option:
     """
 
     allowed: str
-    read: Callable[[Any], Any]
+    read: Callable[[object], object]
     field: str | None = None
     flag: str | None = None
     leads: bool = False
 
-    def as_field(self, name: str, words: Mapping[Any, Any] | None = None) -> "Option":
+    def as_field(self, name: str, words: Mapping[object, object] | None = None) -> "Option":
         """A field of the body; `words` says what this provider calls the values."""
         return replace(self, field=name, read=self._in_words(words))
 
@@ -42,7 +41,7 @@ class Option:
         """Links at the head of the prompt, as Midjourney takes image prompts."""
         return replace(self, leads=True)
 
-    def _in_words(self, words: Mapping[Any, Any] | None) -> Callable[[Any], Any]:
+    def _in_words(self, words: Mapping[object, object] | None) -> Callable[[object], object]:
         read = self.read
         return read if words is None else lambda value: words[read(value)]
 
@@ -54,7 +53,8 @@ def text(allowed: str) -> Option:
 
 def one_of(*words: str) -> Option:
     """One of these words."""
-    return Option(allowed=listed(words), read={word: word for word in words}.__getitem__)
+    known: dict[object, str] = {word: word for word in words}
+    return Option(allowed=listed(words), read=known.__getitem__)
 
 
 def level(*numbers: str) -> Option:
@@ -90,13 +90,13 @@ def listed(words: tuple[str, ...], last: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool | str):
         raise TypeError
     return {"true": True, "false": False}[str(value).lower()]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     text = str(value).strip()
@@ -106,33 +106,33 @@ def _text(value: Any) -> str:
     return text
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     return float(value)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: object) -> float:
     if not 0 < (number := _number(value)) < inf:
         raise ValueError
     return int(number) if number.is_integer() else number
 
 
-def _whole(value: Any, least: int, most: int, step: int) -> int:
+def _whole(value: object, least: int, most: int, step: int) -> int:
     number = int(_text(value))
     if not least <= number <= most or (number - least) % step:
         raise ValueError
     return number
 
 
-def _ratio(value: Any) -> str:
+def _ratio(value: object) -> str:
     found = re.fullmatch(r"([1-9][0-9]{0,3}):([1-9][0-9]{0,3})", _text(value))
     if not found:
         raise ValueError
     return found[0]
 
 
-def _pictures(value: Any, least: int, most: int, links: bool, files: bool) -> list[str]:
+def _pictures(value: object, least: int, most: int, links: bool, files: bool) -> list[str]:
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, list):
         raise TypeError
@@ -143,14 +143,14 @@ def _pictures(value: Any, least: int, most: int, links: bool, files: bool) -> li
     return list(items)
 
 
-def _is_link(item: Any) -> bool:
+def _is_link(item: object) -> bool:
     if not isinstance(item, str) or not item.isprintable() or " " in item:
         return False
     parts = urlsplit(item)
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
-def _is_file(item: Any) -> bool:
+def _is_file(item: object) -> bool:
     """A picture as a `data:` link, as all who take files want it."""
     if not isinstance(item, str) or not (found := re.match(r"data:image/(png|jpeg|webp);base64,", item)):
         return False

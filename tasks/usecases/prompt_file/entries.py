@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from tasks.usecases.entry import FIRST, Entry, Place
 from tasks.usecases.prompt_file.file_format import (
@@ -69,8 +69,8 @@ class _Twice(Exception):
     """A name that an object has more than once; JSON itself would keep the last value in silence."""
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
             raise _Twice(name)
@@ -152,15 +152,15 @@ _BLANK, _COLON, _COMMA = (re.compile(rf"\s*{sign}\s*") for sign in ("", ":", ",?
 _SIGN = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
 
 
-def _is_priority(value: Any) -> bool:
+def _is_priority(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value in _PRIORITIES
 
 
-def _is_follow_up(value: Any) -> bool:
+def _is_follow_up(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
 
-_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+_FIELDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "prompt": ("text", lambda value: isinstance(value, str)),
     "key": ("text that is not empty", lambda value: isinstance(value, str) and value.strip() != ""),
     "options": ("an object", lambda value: isinstance(value, dict)),

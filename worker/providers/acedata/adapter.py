@@ -7,7 +7,7 @@ prompt or an empty balance; without `callback_url` or `async` the reply takes mi
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
 from worker.generation import Accepted, GenerationRequest, Operation, Outcome, Status
@@ -92,7 +92,7 @@ class AceDataCloud(Provider):
 
     def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         if len(task_ids) == 1:
-            records = [self._ask(action="retrieve", id=next(iter(task_ids)))]
+            records: list[object] = [self._ask(action="retrieve", id=next(iter(task_ids)))]
         elif task_ids:
             # A page holds 12 records unless a limit is given.
             records = self._list(ids=list(task_ids), limit=len(task_ids))
@@ -114,14 +114,14 @@ class AceDataCloud(Provider):
             return None
         return shown_fields(request.path.rpartition("/")[2], request.body)
 
-    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+    def _body(self, request: GenerationRequest) -> dict[str, object]:
         operation, action = request.operation, request.action
         terms = terms_of(self, request)
         body = dict(terms.fields)
         if terms.prompt:
             body["content" if operation is Operation.TRANSLATE else "prompt"] = terms.prompt
         if "mask" in body:
-            body["mask"] = as_mask(body["mask"])
+            body["mask"] = as_mask(str(body["mask"]))
         if "style_images" in request.options:
             # What --sref costs depends on this field.
             body.setdefault("style_reference", True)
@@ -133,7 +133,7 @@ class AceDataCloud(Provider):
         image_id = _of_parent(request, "image_id")
         return {"image_id": image_id} if operation in TEXTS else body | {"action": action, "image_id": image_id}
 
-    def _ask(self, **question: Any) -> dict[str, Any]:
+    def _ask(self, **question: object) -> dict[str, object]:
         try:
             reply = self._api.query("/midjourney/tasks", question)
         except QueryFailed as error:
@@ -144,7 +144,7 @@ class AceDataCloud(Provider):
             raise QueryFailed(f"{TITLE} answered a question with JSON that is no object", code="unreadable_reply")
         return reply
 
-    def _list(self, **filters: Any) -> list[Any]:
+    def _list(self, **filters: object) -> list[object]:
         items = self._ask(action="retrieve_batch", **filters).get("items")
         if not isinstance(items, list):
             raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")

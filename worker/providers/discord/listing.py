@@ -5,7 +5,6 @@ ohmygptdocs.apifox.cn (the page about a list of tasks).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from worker.generation import Operation, Outcome
 from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt_of
@@ -27,9 +26,9 @@ _WITHOUT_PROMPT = frozenset({Operation.DESCRIBE, Operation.BLEND})
 
 
 def listed_task(
-    task: Any,
-    read: Callable[[Mapping[str, Any]], Outcome | None],
-    show: Callable[[Mapping[str, Any]], Shown | None] = lambda _: None,
+    task: object,
+    read: Callable[[Mapping[str, object]], Outcome | None],
+    show: Callable[[Mapping[str, object]], Shown | None] = lambda _: None,
 ) -> ListedTask | None:
     """A task of the list; None for what is none, or whose window was never filled in.
 
