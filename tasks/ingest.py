@@ -139,7 +139,7 @@ def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) ->
             log.exception("callbacks of %s wait", name)
             continue
         for callback_id, task_id in task_ids.items():
-            unknown = Outcome(Status.IN_PROGRESS, task_id) if task_id in answers.unknown else None
+            unknown = Outcome(status=Status.IN_PROGRESS, task_id=task_id) if task_id in answers.unknown else None
             final[callback_id] = answers.outcomes.get(task_id, unknown)
     return final
 

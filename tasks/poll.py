@@ -85,7 +85,7 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
     outcomes = dict(answers.outcomes)
     for task_id in answers.unknown:
         if here.clock() - by_task[task_id].sent_at > UNKNOWN_AFTER:
-            outcomes[task_id] = Outcome(Status.FAILED, task_id, reason="unknown_task", message=_UNKNOWN)
+            outcomes[task_id] = Outcome(status=Status.FAILED, task_id=task_id, reason="unknown_task", message=_UNKNOWN)
     news = []
     answered = outcomes.keys() | answers.unknown
     for task_id in outcomes.keys() & by_task.keys():

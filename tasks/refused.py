@@ -81,8 +81,8 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
             return None
         kind = kind_of(file.read(64), refused.type)
         file.seek(0)
-        facts = FileFacts(kind, _EXTENSIONS.get(kind, "bin"), 0, 0)
-        download = Download(file, refused.sha256, refused.bytes, refused.type)
+        facts = FileFacts(content_type=kind, extension=_EXTENSIONS.get(kind, "bin"), width=0, height=0)
+        download = Download(file=file, sha256=refused.sha256, bytes=refused.bytes, declared_type=refused.type)
         return keep_download(here, claim, asset.index, download, facts, accepted=True)
 
 

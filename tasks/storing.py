@@ -28,7 +28,9 @@ def keep_download(
             if copy is not None:
                 file = files.enter_context(copy)
                 sha256, size = measured(file)
-        stored = _keep(here, claim, index, StoredAsset(key, sha256, size, facts.content_type), file)
+        stored = _keep(
+            here, claim, index, StoredAsset(key=key, sha256=sha256, bytes=size, content_type=facts.content_type), file
+        )
     # Of what was accepted nobody knows them.
     sizes = (facts.width or None, facts.height or None, facts.seconds)
     source = download.sha256 if stored.sha256 != download.sha256 else None
@@ -43,7 +45,9 @@ def keep_download(
 def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[str, Any]) -> Stored:
     body = text_file(content)
     key = here.archive.keys.asset(claim.generation, claim.batch_name, index, "json")
-    asset = StoredAsset(key, hashlib.sha256(body).hexdigest(), len(body), "application/json")
+    asset = StoredAsset(
+        key=key, sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), content_type="application/json"
+    )
     stored = _keep(here, claim, index, asset, io.BytesIO(body))
     facts = (stored.key, stored.sha256, stored.bytes, stored.content_type)
     return Stored(index, *facts, verified=stored.verified)
@@ -65,7 +69,9 @@ def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
     copy = here.ledger.assets.first_copy(sha256)
     if copy is None or here.archive.verify(copy.key, sha256) is not Verdict.INTACT:
         return None
-    return StoredAsset(copy.key, sha256, copy.bytes, copy.content_type, Verified.BYTES)
+    return StoredAsset(
+        key=copy.key, sha256=sha256, bytes=copy.bytes, content_type=copy.content_type, verified=Verified.BYTES
+    )
 
 
 def put(

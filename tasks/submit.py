@@ -4,6 +4,7 @@ import functools
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import assert_never
 
 from tasks.news import news_of
 from tasks.outcomes import apply
@@ -19,7 +20,7 @@ from worker.errors import (
     RequestInvalid,
     Uncertain,
 )
-from worker.generation import Outcome
+from worker.generation import Accepted, Outcome
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 from worker.providers import PROVIDERS, Mark, posts_begun
@@ -77,9 +78,13 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
         _refuse_late(here, claim)
         reply = provider.submit(provider.translate(generation.request), mark)
-        if isinstance(reply, Outcome):
-            return news_of(here, provider, claim.attempt_id, reply, cause="reply")
-        return Submitted(claim.attempt_id, reply.task_id)
+        match reply:
+            case Accepted():
+                return Submitted(claim.attempt_id, reply)
+            case Outcome():
+                return news_of(here, provider, claim.attempt_id, reply, cause="reply")
+            case _:
+                assert_never(reply)
     except AccountBlocked as error:
         return Submitted(claim.attempt_id, _with_key_mark(here, claim, error))
     except ProviderError as error:
@@ -117,12 +122,12 @@ def _record(here: Services, results: Sequence[Submitted | News]) -> None:
         calls_back = here.settings.public_url is not None
         here.ledger.submissions.record(submitted, here.settings.poll_after, callbacks=calls_back)
     if news := [result for result in results if isinstance(result, News)]:
-        here.ledger.dispatch.record_answered([one.attempt_id for one in news])
+        here.ledger.dispatch.record_answered({one.attempt_id: one.outcome for one in news})
         apply(here, news)
 
 
 def _tell(results: Sequence[Submitted | News], began: float) -> None:
-    errors = [one.result for one in results if isinstance(one, Submitted) and not isinstance(one.result, str)]
+    errors = [one.result for one in results if isinstance(one, Submitted) and isinstance(one.result, ProviderError)]
     postponed = sum(isinstance(error, NotTaken) for error in errors)
     telemetry.step(
         Step.SUBMIT,

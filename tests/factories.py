@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tests.clock import NOON
 from tests.patience import patient
-from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, State, Status
+from worker.generation import Accepted, Generation, GenerationRequest, Link, Operation, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
@@ -26,7 +26,9 @@ Result = TypeVar("Result")
 
 
 def new(prompt: str = "a red fox", *, key: str | None = None, **facts: Any) -> NewGeneration:
-    request = GenerationRequest(Operation.IMAGINE, prompt, facts.pop("options", {}), facts.pop("action", None))
+    request = GenerationRequest(
+        operation=Operation.IMAGINE, prompt=prompt, options=facts.pop("options", {}), action=facts.pop("action", None)
+    )
     dedupe = facts.pop("dedupe", f"key/{key}" if key else None)
     return NewGeneration(facts.pop("provider", PROVIDER), request, key=key, dedupe=dedupe, **facts)
 
@@ -46,7 +48,7 @@ def claimed(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts
 def submitted(ledger: Ledger, count: int = 1, **facts: Any) -> list[Claim]:
     """Accepted by the provider, each with the task_id that `task_of` names."""
     claims = claimed(ledger, count, **facts)
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim)) for claim in claims], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim)) for claim in claims], POLL_AFTER)
     return claims
 
 
@@ -78,21 +80,25 @@ def task_of(claim: Claim) -> str:
     return f"task-{claim.attempt_id[:12]}"
 
 
+def accepted(claim: Claim) -> Accepted:
+    return Accepted(task_of(claim))
+
+
 def success(claim: Claim, *, links: int = 1, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim), "actions": ("upscale1", "upscale2"), "parent": {"image_id": "i1"}} | facts
     found = tuple(Link(f"https://cdn.example/{claim.attempt_id}/{number}.png") for number in range(links))
-    outcome = Outcome(Status.SUCCEEDED, progress=100, links=found, **facts)
+    outcome = Outcome(status=Status.SUCCEEDED, progress=100, links=found, **facts)
     return News(claim.attempt_id, outcome, cause, (NOON + timedelta(hours=24),) * links)
 
 
 def failure(claim: Claim, *, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim), "reason": "forbidden", "message": "the prompt is forbidden"} | facts
-    return News(claim.attempt_id, Outcome(Status.FAILED, **facts), cause)
+    return News(claim.attempt_id, Outcome(status=Status.FAILED, **facts), cause)
 
 
 def progress(claim: Claim, percent: int | None, *, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim)} | facts
-    return News(claim.attempt_id, Outcome(Status.IN_PROGRESS, progress=percent, **facts), cause)
+    return News(claim.attempt_id, Outcome(status=Status.IN_PROGRESS, progress=percent, **facts), cause)
 
 
 def delivery(attempt_id: str, body: bytes = b"{}", digest: str = "d1", **facts: Any) -> Delivery:

@@ -68,7 +68,9 @@ class Pipeline:
     ) -> list[str]:
         """Write generations down and ring, as the command line does; their ids."""
         wanted = [
-            NewGeneration(provider, GenerationRequest(operation, prompt, options), follow_up=follow_up)
+            NewGeneration(
+                provider, GenerationRequest(operation=operation, prompt=prompt, options=options), follow_up=follow_up
+            )
             for prompt in prompts
         ]
         made = self.ledger.generations.create(wanted)

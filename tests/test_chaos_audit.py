@@ -14,7 +14,7 @@ from tests.chaos.audit import audit, is_settled
 from tests.chaos.faults import STRIKES
 from tests.chaos.findings import Findings
 from tests.chaos.plan import plan
-from tests.factories import LEASE, POLL_AFTER, claimed, failure, success, task_of
+from tests.factories import LEASE, POLL_AFTER, accepted, claimed, failure, success, task_of
 from worker.errors import Uncertain
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
@@ -56,7 +56,7 @@ def world(ledger: Ledger, tmp_path: Path) -> World:
 
 def archive(world: World, claim: Claim) -> None:
     ledger, picture = world.ledger, world.bucket / f"{claim.generation.id}.png"
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim))], POLL_AFTER)
     ledger.generations.apply_outcomes([success(claim)])
     (held,) = ledger.assets.claim(1, LEASE)
     picture.write_bytes(PICTURE)

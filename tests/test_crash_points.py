@@ -131,7 +131,10 @@ def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
 
 @pytest.mark.parametrize("step", MANIFEST)
 def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
-    wanted = [NewGeneration("acedata", GenerationRequest(Operation.IMAGINE, prompt)) for prompt in ("a fox", "an owl")]
+    wanted = [
+        NewGeneration("acedata", GenerationRequest(operation=Operation.IMAGINE, prompt=prompt))
+        for prompt in ("a fox", "an owl")
+    ]
     made = pipeline.ledger.generations.create(wanted, f"animals {step}")
     pipeline.until(lambda: all(pipeline.get(one.id).state is State.ARCHIVED for one in made))
     pipeline.bells.clear()

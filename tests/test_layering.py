@@ -48,6 +48,12 @@ OPEN_DOORS = {
     "worker.pricing.price_file",
     "worker.ledger.restore_guard",
 }
+#: dataclasses of the ledger that are still made by position
+BY_POSITION = {
+    "Attempt", "CallbackNote", "Delivery", "EventDelivery", "Gate", "Heartbeat", "NewGeneration", "News", "Orphan",
+    "Postponed", "Silent", "Slowed", "Spent", "Standing", "Stored", "StoredCallback", "Story", "Troubled", "Unclear",
+    "Undelivered", "WaitingAsset", "WithoutTask",
+}  # fmt: skip
 
 
 def files(*packages: str) -> list[Path]:
@@ -246,6 +252,23 @@ def test_the_pure_files_import_nothing_but_each_other():
 def test_no_file_is_longer_than_one_story():
     lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files(*PACKAGES)}
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_a_dataclass_of_more_than_four_fields_is_made_by_keyword():
+    """Of two that look alike, one stands in the place of the other sooner or later."""
+    positional = {node.name: f"{name_of(path)}:{node.lineno}: {node.name} has {count} fields and no kw_only"
+                  for path in files(*PACKAGES) for node, count in _positional(path) if count > 4}  # fmt: skip
+    assert [line for name, line in positional.items() if name not in BY_POSITION] == []
+    assert BY_POSITION - set(positional) == set()
+
+
+def _positional(path: Path) -> Iterator[tuple[ast.ClassDef, int]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef):
+            decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+            if any("dataclass" in one and "kw_only=True" not in one for one in decorators):
+                fields = [ast.unparse(line.annotation) for line in node.body if isinstance(line, ast.AnnAssign)]
+                yield node, sum(not annotation.startswith("ClassVar") for annotation in fields)
 
 
 def test_the_top_folders_are_those_agreed():

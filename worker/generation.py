@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 
 class State(StrEnum):
@@ -138,7 +137,7 @@ MENDED_BY_RESTART = (
 FOR_A_PERSON = (Trouble.HOST_NOT_ALLOWED, Trouble.ADDRESS_NOT_ALLOWED, Trouble.SETTING)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """What a provider is asked to do.
 
@@ -148,7 +147,7 @@ class GenerationRequest:
 
     operation: Operation
     prompt: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     action: str | None = None
     parent: Mapping[str, str] = field(default_factory=dict)
 
@@ -168,6 +167,13 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took a submission, under this task_id."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a callback or a poll says about one task, in our words.
 
@@ -179,21 +185,21 @@ class Outcome:
     task_id: str | None = None
     progress: int | None = None
     links: tuple[Link, ...] = ()
-    text: Mapping[str, Any] | None = None
+    text: Mapping[str, object] | None = None
     actions: tuple[str, ...] = ()
     parent: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     id: str
     provider: str
     operation: Operation
     action: str | None
     prompt: str
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     state: State
     batch_id: str | None
     parent_id: str | None
@@ -238,7 +244,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Acceptance:
     """A person had a look at refused bytes, and has them archived as they are."""
 
     by: str
@@ -247,7 +253,7 @@ class Accepted:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     """One result. `url` is a secret while it lives: show it only through `worker.secrets`; a text has `content`."""
 
@@ -268,12 +274,12 @@ class Asset:
     height: int | None
     seconds: float | None
     error: str | None
-    content: Mapping[str, Any] | None = None
+    content: Mapping[str, object] | None = None
     #: why it is not stored (`Trouble`), and when it is tried next
     reason: str | None = None
     not_before: datetime | None = None
     refused: Refused | None = None
-    accepted: Accepted | None = None
+    accepted: Acceptance | None = None
     #: of the bytes that came, where others were stored
     source_sha256: str | None = None
     #: what has shown that the bytes are in the bucket; what is odd about a file that is whole all the same

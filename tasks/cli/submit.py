@@ -176,7 +176,7 @@ def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None) -
         return read_file(_name(source), source)
     many = len(prompts) > 1
     return [
-        Entry(Place(f"prompt {number}" if many else ""), prompt.strip(), key)
+        Entry(place=Place(f"prompt {number}" if many else ""), prompt=prompt.strip(), key=key)
         # One that needs no prompt is given none.
         for number, prompt in enumerate(prompts or ("",), start=1)
     ]

@@ -29,7 +29,7 @@ class AcceptRequest:
     person: Person
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedBytes:
     """`refused`: why; `link`: to look at them, for an hour; `trouble`: why they cannot be read now."""
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def orphan_of(task: ListedTask) -> Orphan:
-    request = GenerationRequest(task.operation, task.prompt, action=task.action, parent=task.parent)
+    request = GenerationRequest(operation=task.operation, prompt=task.prompt, action=task.action, parent=task.parent)
     return Orphan(str(task.outcome.task_id), request, task.created_at, task.attempt_id, bool(task.marks))
 
 

@@ -41,7 +41,7 @@ class KnownKeys:
         return place < len(self._hashes) and self._hashes[place] == hash(key)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Findings:
     """Keys by what is wrong with them. Of `missing` and `changed` the assets that point there: duplicates share one."""
 

@@ -40,7 +40,7 @@ class Unknown:
     perhaps: tuple[str, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Compared:
     """One account. `tasks`: those in its list; `known`: of these, in the ledger; `trouble`: why it is not known.
 
@@ -68,7 +68,7 @@ def compare(here: Services, since: datetime, pages: Pages) -> Iterator[Compared]
                 provider = here.provider(name, account)
             except ConfigurationError:
                 continue
-            compared = Compared(name, account, provider.listed is not Listed.NO)
+            compared = Compared(provider=name, account=account, has_list=provider.listed is not Listed.NO)
             if compared.has_list:
                 try:
                     _compare(here.ledger, provider, since, compared, pages)

@@ -28,7 +28,7 @@ class LetterKind(StrEnum):
 DISMISSED = (LetterKind.CALLBACKS, LetterKind.EVENTS, LetterKind.FOLLOW_UPS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """Something that was given up. `facts`: what its kind has besides, for programs."""
 
@@ -139,27 +139,48 @@ def _callbacks(ledger: Ledger) -> Iterator[Letter]:
             "verdict": one.verdict,
             "bytes": one.bytes,
         }
-        yield Letter(f"callback:{one.id}", LetterKind.CALLBACKS, one.received_at, str(one.verdict), one.error, facts)
+        yield Letter(
+            id=f"callback:{one.id}",
+            kind=LetterKind.CALLBACKS,
+            at=one.received_at,
+            what=str(one.verdict),
+            error=one.error,
+            facts=facts,
+        )
 
 
 def _assets(ledger: Ledger) -> Iterator[Letter]:
     for asset, at in ledger.assets.dead(_MOST):
         facts = {"generation": asset.generation_id, "index": asset.index, "type": asset.kind}
         name = f"asset:{asset.generation_id}/{asset.index}"
-        yield Letter(name, LetterKind.ASSETS, at, asset.kind, asset.error, facts)
+        yield Letter(id=name, kind=LetterKind.ASSETS, at=at, what=asset.kind, error=asset.error, facts=facts)
 
 
 def _events(ledger: Ledger) -> Iterator[Letter]:
     for one in ledger.events.dead(_MOST):
         facts = {"type": one.type, "generation": one.generation_id, "subscriber": one.subscriber, "tries": one.tries}
-        yield Letter(f"event:{one.event_id}/{one.subscriber}", LetterKind.EVENTS, one.at, one.type, one.error, facts)
+        yield Letter(
+            id=f"event:{one.event_id}/{one.subscriber}",
+            kind=LetterKind.EVENTS,
+            at=one.at,
+            what=one.type,
+            error=one.error,
+            facts=facts,
+        )
 
 
 def _follow_ups(ledger: Ledger) -> Iterator[Letter]:
     for one in ledger.generations.refused_follow_ups(_MOST):
         facts = {"generation": one.generation_id}
         what = ", ".join(one.follow_up)
-        yield Letter(f"follow-up:{one.generation_id}", LetterKind.FOLLOW_UPS, one.at, what, one.error, facts)
+        yield Letter(
+            id=f"follow-up:{one.generation_id}",
+            kind=LetterKind.FOLLOW_UPS,
+            at=one.at,
+            what=what,
+            error=one.error,
+            facts=facts,
+        )
 
 
 _LISTS: Mapping[LetterKind, Callable[[Ledger], Iterator[Letter]]] = {

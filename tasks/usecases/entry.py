@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from worker.generation import Operation
 
@@ -30,7 +29,7 @@ class Place:
         return f"{self.source or 'the prompt'}{line}, column {self.column}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """`place` is for whoever finds a mistake in it. None: not said, so the default of the request holds.
 
@@ -40,7 +39,7 @@ class Entry:
     place: Place
     prompt: str
     key: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str | None = None
     priority: int | None = None
     provider: str | None = None

@@ -28,7 +28,7 @@ class ImportRequest:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTask:
     """A task that the ledger does not have under its id. `is_taken`: it is imported, or would be; `message`: why not.
 
@@ -101,7 +101,15 @@ def _import(
             if not is_known:
                 message = _message(task, place, is_taken, dry_run=request.dry_run)
                 task_id = str(task.outcome.task_id)
-                found.append(FoundTask(task_id, task.operation, place.generation_id, is_taken, message))
+                found.append(
+                    FoundTask(
+                        task_id=task_id,
+                        operation=task.operation,
+                        generation_id=place.generation_id,
+                        is_taken=is_taken,
+                        message=message,
+                    )
+                )
         tell(FoundTasks(tuple(found), wakes))
     return counts
 

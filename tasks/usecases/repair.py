@@ -23,7 +23,9 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
     """
     (generation,) = here.ledger.generations.get([asset.generation_id])
     name = here.ledger.assets.batch_names([generation.batch_id]).get(generation.batch_id)
-    wanted = StoredAsset(str(asset.key), str(asset.sha256), asset.bytes or 0, str(asset.content_type))
+    wanted = StoredAsset(
+        key=str(asset.key), sha256=str(asset.sha256), bytes=asset.bytes or 0, content_type=str(asset.content_type)
+    )
     store = partial(put, here, generation, wanted, index=asset.index, batch_name=name, replace=True)
     if asset.content is not None:
         body = text_file(asset.content)

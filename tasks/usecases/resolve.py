@@ -50,7 +50,7 @@ class Resolved:
     wakes: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unconfirmed:
     """`listed`: by what the provider's list would show it; `horizon_at`: until then it may still resolve itself."""
 
@@ -74,7 +74,9 @@ def list_unconfirmed(here: LedgerServices, provider: str | None = None) -> tuple
     for one in here.ledger.submissions.unconfirmed(provider):
         listed = _listed(one.generation.provider, one.generation.operation, calls_back=calls_back)
         over = one.sent_at + here.settings.horizon
-        found.append(Unconfirmed(one, listed, over, now - one.sent_at, now >= over))
+        found.append(
+            Unconfirmed(unclear=one, listed=listed, horizon_at=over, age=now - one.sent_at, is_over=now >= over)
+        )
     return tuple(found)
 
 

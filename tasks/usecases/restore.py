@@ -31,7 +31,7 @@ class ReconcileRequest:
     confirmed_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions.
 

@@ -21,7 +21,7 @@ class SpendRequest:
     since: timedelta = timedelta(days=30)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpendReport:
     """Amounts are millionths. `prices`: None if nothing is counted; `assumed`: for want of a factor in the file.
 

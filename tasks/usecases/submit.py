@@ -6,7 +6,6 @@ The caller wakes `dispatch` afterwards.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
@@ -31,7 +30,7 @@ class Defaults:
 
     provider: str = DEFAULT_PROVIDER
     operation: Operation = Operation.IMAGINE
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
 
@@ -54,7 +53,7 @@ class FollowUpRequest:
     action: str
     prompt: str | None = None
     key: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
 
@@ -140,7 +139,7 @@ def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGenerat
     with _placed(entry, "provider"):
         provider = services.provider(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
-    request = GenerationRequest(operation, entry.prompt, {**defaults.options, **entry.options})
+    request = GenerationRequest(operation=operation, prompt=entry.prompt, options={**defaults.options, **entry.options})
     with _placed(entry, "provider", "operation"):
         provider.translate(request)
     with _placed(entry, "prompt"):

@@ -39,7 +39,7 @@ class VerifyRequest:
         return self.batch is None and self.since is None and self.sample is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """Object keys by what is wrong with them; of `missing` and `changed` the assets that point there.
 

@@ -34,7 +34,9 @@ def cpu_per_generation(count: int) -> float:
 
 def archive(running: Machine, count: int) -> None:
     ledger = running.services.ledger
-    requests = (GenerationRequest(Operation.IMAGINE, f"tiny: number {number}") for number in range(count))
+    requests = (
+        GenerationRequest(operation=Operation.IMAGINE, prompt=f"tiny: number {number}") for number in range(count)
+    )
     made = ledger.generations.create([NewGeneration("acedata", request) for request in requests], "bench")
     batch = str(made[0].batch_id)
     ring(Step.DISPATCH)

@@ -66,7 +66,7 @@ def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
             options = ("--port", str(provider), "--delay", "0.2", "--size", "16", "--quiet")
             command = (sys.executable, "-m", "webhook.sandbox", *options)
             ready = partial(http_answers, LOOPBACK, provider, "/livez")
-            running.supervisor.start(Child("sandbox", command, running.env, ready))
+            running.supervisor.start(Child(name="sandbox", argv=command, env=running.env, ready=ready))
             running.start_procfile(procfile_commands())
             use_environment(running.env)
             services = Services(load_settings())

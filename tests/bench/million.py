@@ -28,7 +28,7 @@ from tasks.usecases.scope import BatchScope
 from tasks.usecases.selection import newest_batch
 from tests import postgres
 from tests.bench.receiver import show
-from worker.generation import State
+from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By
@@ -44,7 +44,7 @@ RATIO, MORE_MS = 1.5, 1.0
 #: rows that one statement writes
 _BITE = 100_000
 _MINUTE = timedelta(minutes=1)
-_PRICES = Prices((Rule(50_000),), Caps(day=10**12, batch=10**12))
+_PRICES = Prices(rules=(Rule(price=50_000),), caps=Caps(day=10**12, batch=10**12))
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class Questions:
         self._claims += self.ledger.submissions.claim(1, _MINUTE)
 
     def _record(self) -> None:
-        done = [Submitted(one.attempt_id, f"t{one.attempt_id}") for one in self._claims[-1:]]
+        done = [Submitted(one.attempt_id, Accepted(f"t{one.attempt_id}")) for one in self._claims[-1:]]
         del self._claims[-1:]
         self.ledger.submissions.record(done, _MINUTE)
 

@@ -152,7 +152,12 @@ def _provider(parts: Embedded, address: str, seed: int, delay: float) -> Child:
     port = int(address.rpartition(":")[2])
     command = (sys.executable, "-m", "webhook.sandbox", "--port", str(port), "--seed", str(seed))
     options = ("--delay", str(delay), "--size", "32", "--quiet")
-    return Child(f"sandbox {port}", (*command, *options), parts.env, partial(http_answers, LOOPBACK, port, "/livez"))
+    return Child(
+        name=f"sandbox {port}",
+        argv=(*command, *options),
+        env=parts.env,
+        ready=partial(http_answers, LOOPBACK, port, "/livez"),
+    )
 
 
 def _naive(parts: Embedded, provider: str) -> Iterator[Child]:
@@ -165,7 +170,7 @@ def _naive(parts: Embedded, provider: str) -> Iterator[Child]:
         "NAIVE_URL": f"http://{LOOPBACK}:{port}",
     }
     for name, line in _NAIVE.items():
-        yield Child(f"naive-{name}", ("/bin/sh", "-c", _noted(f"naive-{name}", line)), env)
+        yield Child(name=f"naive-{name}", argv=("/bin/sh", "-c", _noted(f"naive-{name}", line)), env=env)
 
 
 def naive_broker(env: Mapping[str, str]) -> str:

@@ -36,7 +36,7 @@ from tests.worker.subscribers.test_standard_webhooks import SECRET
 from webhook.app import create_app
 from worker.celery import DrainingTask
 from worker.errors import ProviderError
-from worker.generation import Link, Outcome, Status
+from worker.generation import Accepted, Link, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.database import REVISION, database
 from worker.ledger.outcome import News
@@ -107,8 +107,8 @@ class Story:
             one = claim.generation
             self.claims[f"{one.prompt} {one.action or ''}".strip()] = claim
 
-    def answer(self, prompt: str, said: str | ProviderError) -> str:
-        """The provider's reply to a submission: its task_id, or an error; the generation."""
+    def answer(self, prompt: str, said: Accepted | ProviderError) -> str:
+        """The provider's reply to a submission; the generation."""
         claim = self.claims[prompt]
         self.ledger.submissions.record([Submitted(claim.attempt_id, said)], POLL_AFTER, callbacks=True)
         return claim.generation.id
@@ -116,7 +116,7 @@ class Story:
     def hear(self, prompt: str, status: Status, cause: str = "callback", **facts: Any) -> str:
         """An outcome of one that the provider has accepted; the generation."""
         claim = self.claims[prompt]
-        outcome = Outcome(status, **facts)
+        outcome = Outcome(status=status, **facts)
         ends = (self.clock() + timedelta(hours=24),) * len(outcome.links)
         self.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, cause, ends)])
         return claim.generation.id
@@ -124,7 +124,7 @@ class Story:
     def succeed(self, prompt: str, *files: str, actions: tuple[str, ...] = ("upscale1", "reroll"), **facts: Any) -> str:
         """Accepted, and some seconds later done, with a link to each of these files."""
         task_id = f"task of {prompt}"
-        self.answer(prompt, task_id)
+        self.answer(prompt, Accepted(task_id))
         self.clock.advance(20)
         links = tuple(Link(f"{self.pictures}/{file}") for file in files)
         parent = {"image_id": f"image of {prompt}"}

@@ -25,7 +25,7 @@ from tests.golden.golden import FOLDER
 from tests.golden.story import PNG, Story, beginning, record
 from tests.tasks.cli.stories import LINK
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
-from worker.generation import Status
+from worker.generation import Accepted, Status
 from worker.ledger.assets import Archived, Lost
 from worker.ledger.dispatch.pacing import FAILURES
 from worker.ledger.generations import LONGEST_WAIT
@@ -142,7 +142,7 @@ def singles_go_astray(story: Story) -> None:
     story.clock.advance(2)
     for prompt in lost:
         story.answer(prompt, Uncertain("no answer came in time", code="read_timeout"))
-    story.answer("a slow snail", "task of a slow snail")
+    story.answer("a slow snail", Accepted("task of a slow snail"))
     story.hear("a slow snail", Status.IN_PROGRESS, task_id="task of a slow snail", progress=35)
     story.succeed("a text", text={"prompts": ["a fox", "an owl"]})
     story.archive()
@@ -155,7 +155,7 @@ def singles_go_astray(story: Story) -> None:
     story.ledger.assets.record([Archived(claim, (stored(0), dead), described=False)])
     story.succeed("a hidden crab", "hidden.png")
     story.archive()
-    story.answer("a late train", "task of a late train")
+    story.answer("a late train", Accepted("task of a late train"))
     story.hear("a late train", Status.FAILED, task_id="task of a late train", reason="timeout", message="too long")
     story.hear("a late train", Status.SUCCEEDED, "poll", task_id="task of a late train", text={"seed": "7"})
     story.archive()

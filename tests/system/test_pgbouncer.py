@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.commands import darkroom
-from tests.factories import LEASE, POLL_AFTER, PROVIDER, at_once, delivery, queued, submitted, success, task_of
+from tests.factories import LEASE, POLL_AFTER, PROVIDER, accepted, at_once, delivery, queued, submitted, success
 from tests.machines import machine
 from tests.postgres import Postgres
 from tests.system.pgbouncer import pgbouncer
@@ -49,7 +49,7 @@ def test_processes_that_share_few_sessions_do_all_kinds_of_work(url: str, opened
             queued(ledger)
             ledger.dispatch.run(PROVIDER, PLENTY)
             claims = ledger.submissions.claim(2, LEASE)
-            ledger.submissions.record([Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
+            ledger.submissions.record([Submitted(one.attempt_id, accepted(one)) for one in claims], POLL_AFTER)
             ledger.callbacks.store([delivery(one.attempt_id, body=str(number).encode()) for one in claims])
             ledger.generations.apply_outcomes([success(one) for one in claims])
             ledger.maintenance.due()

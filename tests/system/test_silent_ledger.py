@@ -52,7 +52,7 @@ def test_a_clock_whose_ledger_falls_silent_is_started_again_and_works(
     command = prepared("clock", _IMPATIENT)
     env = {"PATH": f"{DARKROOM.parent}:/usr/bin:/bin", "DATABASE_URL": proxy.url, "HOME": str(tmp_path)}
     with running_broker(tmp_path) as url, Supervisor(lambda _, line: said.append(line)) as supervisor:
-        supervisor.start(Child("clock", ("/bin/sh", "-c", command), env | {"REDIS_URL": url}))
+        supervisor.start(Child(name="clock", argv=("/bin/sh", "-c", command), env=env | {"REDIS_URL": url}))
         eventually(lambda: pid_that_was_heard() is not None, seconds=PATIENCE)
         before = pid_that_was_heard()
         proxy.silence()

@@ -9,9 +9,9 @@ from tasks import submit as submitting
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
 from tests.worker.providers.contract import send
-from worker.generation import GenerationRequest, Operation, State
+from worker.generation import Accepted, GenerationRequest, Operation, State
 from worker.ledger.dispatch.pacing import FAILURES
-from worker.providers import PROVIDERS, Mark, Submission, provider_class
+from worker.providers import PROVIDERS, Mark, provider_class
 from worker.settings.settings import load_settings
 
 KEYS = "studio:key-of-the-studio,shop:key-of-the-shop"
@@ -116,9 +116,9 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
     tasks = {}
     for account in ("studio", "shop"):
         mark = Mark("0123456789abcdef" * 2, None)
-        request = GenerationRequest(Operation.IMAGINE, f"a boat of the {account}")
+        request = GenerationRequest(operation=Operation.IMAGINE, prompt=f"a boat of the {account}")
         reply = send(pipeline.here.provider(provider, account), request, mark)
-        assert isinstance(reply, Submission)
+        assert isinstance(reply, Accepted)
         tasks[reply.task_id] = account
     result = darkroom("rescue", "--provider", provider, "--since", "24h", "--json")
     assert result.exit_code == 0, result.output
@@ -131,7 +131,9 @@ def test_rescue_looks_into_the_lists_of_all_accounts(start: Start, provider: str
 def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: Start) -> None:
     pipeline = start(callbacks=False)
     mark = Mark("0123456789abcdef" * 2, None)
-    send(pipeline.here.provider("acedata", "shop"), GenerationRequest(Operation.IMAGINE, "a boat"), mark)
+    send(
+        pipeline.here.provider("acedata", "shop"), GenerationRequest(operation=Operation.IMAGINE, prompt="a boat"), mark
+    )
     pipeline.sandbox.set_keys({STUDIO: "invalid"})
     result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
     assert result.exit_code == 1

@@ -94,7 +94,11 @@ def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_me
             [
                 News(
                     claim.attempt_id,
-                    Outcome(Status.SUCCEEDED, f"t{number}", links=(Link(f"{server}/{number}.mp4", AssetKind.VIDEO),)),
+                    Outcome(
+                        status=Status.SUCCEEDED,
+                        task_id=f"t{number}",
+                        links=(Link(f"{server}/{number}.mp4", AssetKind.VIDEO),),
+                    ),
                     "callback",
                     (deadline,),
                 )

@@ -23,7 +23,7 @@ class Vendor:
         self.asked.append(tuple(task_ids))
         if "!" in task_ids:
             raise QueryFailed("away", code="read_timeout")
-        return {one: Outcome(Status.IN_PROGRESS, one) for one in task_ids if not one.startswith("x")}
+        return {one: Outcome(status=Status.IN_PROGRESS, task_id=one) for one in task_ids if not one.startswith("x")}
 
 
 @pytest.mark.parametrize(("limit", "pages"), [(1, 5), (2, 3), (50, 1)])

@@ -104,7 +104,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def archived_until_given_up(pipeline: Pipeline, url: str) -> str:
     """A forged success with this link, archived again and again until it is given up; what `darkroom show` says."""
     (claim,) = claimed(pipeline.ledger)
-    outcome = Outcome(Status.SUCCEEDED, "t1", links=(Link(url),))
+    outcome = Outcome(status=Status.SUCCEEDED, task_id="t1", links=(Link(url),))
     pipeline.ledger.generations.apply_outcomes(
         [News(claim.attempt_id, outcome, "callback", (pipeline.clock() + timedelta(days=2),))]
     )
@@ -169,7 +169,12 @@ def test_a_whole_picture_with_something_behind_it_is_stored_and_the_sidecar_says
     (claim,) = claimed(pipeline.ledger)
     with serving(answer) as server:
         links = tuple(Link(f"http://127.0.0.1:{server.port}/{name}.png") for name in ("first", "late"))
-        news = News(claim.attempt_id, Outcome(Status.SUCCEEDED, "t1", links=links), "callback", (pipeline.clock(),) * 2)
+        news = News(
+            claim.attempt_id,
+            Outcome(status=Status.SUCCEEDED, task_id="t1", links=links),
+            "callback",
+            (pipeline.clock(),) * 2,
+        )
         pipeline.ledger.generations.apply_outcomes([news])
         # The second one is stored by another claim, which knows of the first only what its bytes say.
         for _ in range(MAX_TRIES):

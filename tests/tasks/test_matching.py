@@ -22,8 +22,15 @@ def submission(name: str, minute: float = 0, *, is_sending: bool = False) -> Wit
 
 def task(name: str, minute: float | None = 0, request: str = "a cat") -> ListedTask:
     at = None if minute is None else NOON + timedelta(minutes=minute)
-    outcome = Outcome(Status.IN_PROGRESS, name)
-    return ListedTask(outcome, Operation.IMAGINE, request, at, is_over=False, request=Shown(request))
+    outcome = Outcome(status=Status.IN_PROGRESS, task_id=name)
+    return ListedTask(
+        outcome=outcome,
+        operation=Operation.IMAGINE,
+        prompt=request,
+        created_at=at,
+        is_over=False,
+        request=Shown(request),
+    )
 
 
 def found(

@@ -35,7 +35,7 @@ def pipeline(start: Start) -> Pipeline:
 def succeeded(pipeline: Pipeline, url: str, deadline: datetime | None = None) -> str:
     """A success with this link."""
     (claim,) = claimed(pipeline.ledger)
-    outcome = Outcome(Status.SUCCEEDED, f"t-{claim.attempt_id}", links=(Link(url),))
+    outcome = Outcome(status=Status.SUCCEEDED, task_id=f"t-{claim.attempt_id}", links=(Link(url),))
     ends = deadline or pipeline.clock() + timedelta(hours=24)
     pipeline.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "callback", (ends,))])
     return claim.generation.id

@@ -9,8 +9,8 @@ from tests.commands import darkroom
 from tests.patience import patient, wait_for
 from tests.pipeline import Pipeline, Start
 from tests.worker.providers.contract import send
-from worker.generation import GenerationRequest, Operation, State, Status
-from worker.providers import Mark, Submission
+from worker.generation import Accepted, GenerationRequest, Operation, State, Status
+from worker.providers import Mark
 
 LISTED = ("acedata", "ohmygpt", "mjproxy")
 ATTEMPT = "0123456789abcdef" * 2
@@ -25,8 +25,8 @@ def rescue(provider: str, *more: str) -> list[dict[str, Any]]:
 def elsewhere(pipeline: Pipeline, provider: str, prompt: str, callback_url: str | None = None) -> str:
     """Submitted past the ledger; its task_id."""
     mark = Mark(ATTEMPT, callback_url)
-    reply = send(pipeline.here.provider(provider), GenerationRequest(Operation.IMAGINE, prompt), mark)
-    assert isinstance(reply, Submission)
+    reply = send(pipeline.here.provider(provider), GenerationRequest(operation=Operation.IMAGINE, prompt=prompt), mark)
+    assert isinstance(reply, Accepted)
     return reply.task_id
 
 

@@ -96,12 +96,12 @@ def draw(studio: Studio, channel: str, picture: Picture) -> Drawing:
     row = _GRID if is_grid(picture.action) else _SINGLE
     return Drawing(
         job_id,
-        File(f"/attachments/{channel}/{studio.snowflake()}/sandbox_{words}_{job_id}.png", picture),
+        File(path=f"/attachments/{channel}/{studio.snowflake()}/sandbox_{words}_{job_id}.png", picture=picture),
         tuple(
             File(
-                f"/attachments/{channel}/{studio.snowflake()}/{job_id}_grid_0.webp",
-                picture,
-                "image/webp",
+                path=f"/attachments/{channel}/{studio.snowflake()}/{job_id}_grid_0.webp",
+                picture=picture,
+                mimetype="image/webp",
                 share=0.25,
                 progress=stage,
             )
@@ -115,8 +115,10 @@ def draw(studio: Studio, channel: str, picture: Picture) -> Drawing:
 def described(studio: Studio, channel: str) -> Drawing:
     """The picture that was sent to be described; there is nothing to press."""
     job_id = str(uuid.uuid4())
-    picture = Picture("a picture that was sent in", 0)
-    return Drawing(job_id, File(f"/attachments/{channel}/{studio.snowflake()}/{job_id}.png", picture), (), ())
+    picture = Picture(prompt="a picture that was sent in", seed=0)
+    return Drawing(
+        job_id, File(path=f"/attachments/{channel}/{studio.snowflake()}/{job_id}.png", picture=picture), (), ()
+    )
 
 
 def status(task: Task, progress: int) -> str:

@@ -12,7 +12,7 @@ from webhook.sandbox.progress import tell
 LOG_LIMIT = 200_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """One accepted submission; a failed task is refunded, as Ace Data Cloud says that those are not billed."""
 

@@ -29,7 +29,7 @@ _MOVES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A grid of four, or one of its quadrants (1 to 4) alone."""
 
@@ -58,7 +58,7 @@ def follow_up(parent: Picture, action: str, prompt: str, seed: int) -> Picture:
         return replace(parent, action=action, camera=camera)
     if action.startswith("upscale"):
         return replace(parent, action=action)
-    return Picture(prompt, seed, action)
+    return Picture(prompt=prompt, seed=seed, action=action)
 
 
 def quarters(grid: Picture) -> tuple[Picture, ...]:

@@ -24,7 +24,7 @@ _DISCORD_EPOCH_MS = 1_420_070_400_000
 T = TypeVar("T", bound=Task)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """`delay` and `link_life` are seconds, `size` is the side of a picture in pixels.
 
@@ -73,7 +73,15 @@ class Studio:
             self._by_name.update(((type(task), name), task) for name in (task.id, *task.names))
             self._files.update((file.path, (task, file)) for file in (*task.files, *task.previews))
         self.journal.charge(
-            Charge(task.dialect.name, task.id, task.prompt, task.action, task.callback_url, task.created_at, task.key)
+            Charge(
+                provider=task.dialect.name,
+                task_id=task.id,
+                prompt=task.prompt,
+                action=task.action,
+                callback_url=task.callback_url,
+                at=task.created_at,
+                key=task.key,
+            )
         )
         if "early" in task.knobs:
             self._finish(task)

@@ -43,7 +43,7 @@ class Vendor(ABC):
         return {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """One file of a result, rendered from its picture whenever somebody asks for `path`.
 

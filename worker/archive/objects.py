@@ -17,7 +17,7 @@ class Verified(StrEnum):
     BYTES = "bytes"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAsset:
     """An object that lies in the bucket; `sha256` in hexadecimal, `bytes` its size."""
 

@@ -78,7 +78,9 @@ class Probe:
                 yield "completes uploads in parts without a condition: files above 16 MiB are compared before instead"
 
     def _upload(self, content: bytes) -> Upload:
-        asset = StoredAsset(self.key, hashlib.sha256(content).hexdigest(), len(content), "text/plain")
+        asset = StoredAsset(
+            key=self.key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), content_type="text/plain"
+        )
         return self._keeping.picture(asset, {}, "probe.txt", {"generation": "probe"})
 
     def _put(self, content: bytes, *, overwrite: bool) -> bool:

@@ -31,7 +31,7 @@ _MOST_ORIGINS = 1000
 _PAGE = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Times in seconds. `read`: without a single byte; `least`: bytes a second, on average, once `grace` is over."""
 
@@ -47,7 +47,7 @@ def forever() -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
     """What came, rewound. The file has no name and is gone after the `with` block of `Downloader.fetch`."""
 
@@ -107,7 +107,13 @@ class Downloader:
             raise
         try:
             transfer.file.seek(0)
-            yield Download(transfer.file, transfer.sha256, transfer.size, transfer.declared_type, transfer.coding)
+            yield Download(
+                file=transfer.file,
+                sha256=transfer.sha256,
+                bytes=transfer.size,
+                declared_type=transfer.declared_type,
+                coding=transfer.coding,
+            )
         finally:
             transfer.close()
 

@@ -40,7 +40,9 @@ class Embedded:
         """Run `release` to its end, then start the others; returns when they can serve, else ConfigurationError."""
         least = receiver_environment(self.env)
         children = {
-            name: Child(name, ("/bin/sh", "-c", command), least if name in _WITHOUT_PROVIDERS else self.env)
+            name: Child(
+                name=name, argv=("/bin/sh", "-c", command), env=least if name in _WITHOUT_PROVIDERS else self.env
+            )
             for name, command in commands.items()
         }
         if release := children.pop("release", None):

@@ -35,7 +35,7 @@ LONGEST_LINE_BYTES = 64 * 1024
 REMEMBERED_LINES = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Child:
     """A program to keep running. `ready` says if it can serve; without it, it is ready when it has lived a moment."""
 

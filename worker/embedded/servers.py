@@ -49,10 +49,10 @@ def broker(folder: Path, password: str, env: Mapping[str, str]) -> Server:
     )
     write_private(folder / "broker.conf", "\n".join(lines) + "\n")  # in a file: command lines are visible to everybody
     child = Child(
-        "broker",
-        (_broker_program(env), "broker.conf"),
-        _server_env(folder, env),
-        partial(_broker_answers, port, password),
+        name="broker",
+        argv=(_broker_program(env), "broker.conf"),
+        env=_server_env(folder, env),
+        ready=partial(_broker_answers, port, password),
         cwd=folder,
     )
     return Server(child, folder, {"REDIS_URL": f"redis://:{password}@{LOOPBACK}:{port}/0"})
@@ -103,16 +103,16 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
     # What happens to the files by other hands is seen after a second instead of five minutes.
     options = (*memory, "--dir-cache-time", "1s")
     child = Child(
-        "s3",
-        (program, "serve", "s3", str(folder), "--addr", f"{LOOPBACK}:{port}", *options),
-        {
+        name="s3",
+        argv=(program, "serve", "s3", str(folder), "--addr", f"{LOOPBACK}:{port}", *options),
+        env={
             **_server_env(folder, env),
             "RCLONE_AUTH_KEY": f'"{BUCKET},{secret}"',  # one CSV cell, hence the quotes
             "RCLONE_CONFIG": os.devnull,
             "RCLONE_CACHE_DIR": str(folder.parent / "cache"),
             "GOGC": "25",  # half the memory for a quarter more CPU
         },
-        partial(http_answers, LOOPBACK, port, "/"),
+        ready=partial(http_answers, LOOPBACK, port, "/"),
     )
     found_by = {
         "S3_BUCKET": BUCKET,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.generation import Accepted, Asset, AssetKind, Generation, Operation, Refused, State
+from worker.generation import Acceptance, Asset, AssetKind, Generation, Operation, Refused, State
 
 Row = Any  # a SQLAlchemy row; its columns are those of the table named in the function
 
@@ -63,7 +63,7 @@ def to_asset(row: Row) -> Asset:
         reason=row.reason,
         not_before=row.not_before,
         refused=Refused(row.refused_bytes, row.refused_sha256, row.refused_type, row.refused_why) if refused else None,
-        accepted=Accepted(row.accepted_by, row.accepted_at, row.refused_why) if accepted else None,
+        accepted=Acceptance(row.accepted_by, row.accepted_at, row.refused_why) if accepted else None,
         source_sha256=row.source_sha256,
         verified=row.verified,
         remark=row.remark,

@@ -54,7 +54,7 @@ _DECODED = frozenset({"image/jpeg", "image/webp", "image/gif", "image/avif"})
 _MEASURED_BY_DECODER = frozenset({"image/gif", "image/avif"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
     """What the bytes themselves say; the server's own words about them are not asked."""
 
@@ -110,7 +110,7 @@ def _facts(file: IO[bytes], size: int, head: bytes, kind: AssetKind) -> FileFact
     if content_type is None:
         raise ContentInvalid(_what_else(head, _NAMES[kind]))
     extension, read = _READERS[content_type]
-    return FileFacts(content_type, extension, *read(file, size))
+    return FileFacts(content_type=content_type, extension=extension, **read(file, size)._asdict())
 
 
 def _what_else(head: bytes, promised: str) -> str:

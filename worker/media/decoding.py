@@ -28,7 +28,7 @@ _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """`memory` in bytes of address space; times in seconds for one image; `images` after which a new child is taken.
 

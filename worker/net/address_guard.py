@@ -40,7 +40,7 @@ _LINK = re.compile(
 _PRINTABLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A link that may be followed. Its text leaves the query out, which often is a signature."""
 
@@ -93,7 +93,7 @@ class AddressGuard:
         scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
         path = quote(parts["path"] or "/", safe=_PRINTABLE_ASCII)
         port = int(parts["port"] or PORTS[scheme])
-        target = Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
+        target = Target(scheme=scheme, host=host, port=port, path=path if path.startswith("/") else f"/{path}")
         if _origin(scheme, host, port) in hosts:
             return replace(target, is_named=True)
         if self._allowed.names(host, port):
@@ -134,7 +134,7 @@ class AddressGuard:
 
         Raises OSError for one that cannot be resolved.
         """
-        return self._resolve(Target("https", host, PORTS["https"], "/"))[1]
+        return self._resolve(Target(scheme="https", host=host, port=PORTS["https"], path="/"))[1]
 
     def _resolve(self, target: Target) -> "tuple[list[Any], list[IPv4Address | IPv6Address]]":
         """What `getaddrinfo` gives for it, and the addresses among it that are forbidden.

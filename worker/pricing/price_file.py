@@ -70,7 +70,12 @@ class _File:
         self._refuse_too_much(prices, factors)
         caps = self._caps(parts["caps"]) if "caps" in parts else Caps()
         currency = self._currency(parts["currency"]) if "currency" in parts else Prices.currency
-        return Prices(tuple(rule for _, rule in prices), caps, currency, tuple(rule for _, rule in factors))
+        return Prices(
+            rules=tuple(rule for _, rule in prices),
+            caps=caps,
+            currency=currency,
+            factors=tuple(rule for _, rule in factors),
+        )
 
     def _rule(self, node: yaml.Node) -> tuple[bool, Rule]:
         """Whether it is a factor, and the rule."""
@@ -94,7 +99,7 @@ class _File:
                 "something else together has a `price` of its own",
             )
         is_factor = "factor" in parts
-        return is_factor, Rule(self._amount(parts["factor" if is_factor else "price"]), **words, extras=extras)
+        return is_factor, Rule(price=self._amount(parts["factor" if is_factor else "price"]), **words, extras=extras)
 
     def _extra(self, name: str, node: yaml.Node) -> str:
         text = self._text(node)

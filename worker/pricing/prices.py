@@ -32,7 +32,7 @@ def tier_of(request: GenerationRequest) -> Tier:
     return Tier(read_speed(request), version, extras_of(request, version))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A price and what it is for; None fits any. Among factors, millionths of the number that prices are multiplied by.
 
@@ -77,7 +77,7 @@ class Caps:
         return self.batches.get(name or "", self.batch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prices:
     rules: tuple[Rule, ...] = ()
     caps: Caps = Caps()

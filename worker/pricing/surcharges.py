@@ -14,7 +14,6 @@ the resolution (MidjourneyMCP), and of older versions no page says that they cos
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from worker.generation import GenerationRequest, Operation
 from worker.prompt_flags import flags_of, plain_version
@@ -70,7 +69,7 @@ def extras_of_options(names: Collection[str]) -> list[str]:
     return sorted(extra for extra in _HIGHEST if extra in found or extra.partition("=")[0] in {*names} - {*_OPTIONS})
 
 
-def _is_on(value: Any) -> bool:
+def _is_on(value: object) -> bool:
     return value is True or bool(value and str(value).lower() != "false")
 
 
@@ -79,11 +78,11 @@ def _has_image_prompt(request: GenerationRequest) -> bool:
     return bool(request.options.get("images") or _LINK.search(head))
 
 
-def _as_number(value: Any) -> Iterator[float]:
+def _as_number(value: object) -> Iterator[float]:
     try:
-        if value is not None and not isinstance(value, bool):
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
             yield float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         # The provider's table refuses it.
         return
 

@@ -1,6 +1,6 @@
 """What others need to use a provider; the list of those that we know is `registry.PROVIDERS`."""
 
-from worker.providers.base import Callback, Mark, Provider, Submission
+from worker.providers.base import Callback, Mark, Provider
 from worker.providers.bodies import is_whole, json_body
 from worker.providers.capability import Capability, Prompt
 from worker.providers.listing import Listed, ListedTask, Shown
@@ -19,7 +19,6 @@ __all__ = [
     "Prompt",
     "Provider",
     "Shown",
-    "Submission",
     "Versions",
     "account_keys",
     "check_follow_up",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from worker.errors import RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Link, Operation, Outcome
+from worker.generation import Accepted, GenerationRequest, Link, Operation, Outcome
 from worker.providers.capability import Capability, ProviderRequest
 from worker.providers.listing import Listed, ListedTask, Shown
 from worker.providers.model_versions import Versions
@@ -24,13 +24,6 @@ class Mark:
 
     attempt_id: str
     callback_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The provider took it under this task_id."""
-
-    task_id: str
 
 
 class Callback(StrEnum):
@@ -80,8 +73,8 @@ class Provider(ABC):
         """The request in this provider's terms; pure. Raises RequestInvalid for what cannot be or is surely refused."""
 
     @abstractmethod
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
-        """One POST, never repeated inside; an Outcome where the reply is the result (texts).
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
+        """One POST, never repeated inside: Accepted, or an Outcome where the reply is the result (texts).
 
         Raises NotTaken, AccountBlocked, Rejected or Uncertain; RequestInvalid as `check` does, before it is sent.
         """
@@ -97,12 +90,12 @@ class Provider(ABC):
         Raises QueryFailed.
         """
 
-    def _taken(self, task_id: str | None, field: str = "task id") -> Submission:
-        """The submission that a reply names, where it is no refusal; raises Uncertain when it names none."""
+    def _taken(self, task_id: str | None, field: str = "task id") -> Accepted:
+        """The task that a reply names, where it is no refusal; raises Uncertain when it names none."""
         if task_id is None:
             message = f"{self.title} answered without a {field}, so it may have taken the request"
             raise Uncertain(message, code="no_task_id")
-        return Submission(task_id)
+        return Accepted(task_id)
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:  # noqa: ARG002
         """Its tasks since then, whoever made them, in any order. Raises RequestInvalid (no list) or QueryFailed."""

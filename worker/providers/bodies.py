@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from email.parser import BytesParser
-from typing import Any
 from urllib.parse import parse_qsl
 
 from worker.errors import CallbackUnreadable
@@ -125,21 +124,22 @@ def _parts(content_type: str, body: bytes) -> Iterator[tuple[str, str]]:
                 yield name, value.decode(errors="replace")
 
 
-def _object(fields: list[tuple[str, str]]) -> Any:
+def _object(fields: list[tuple[str, str]]) -> object:
     if len(fields) == 1:
         # The whole object in one field, or in place of one.
         name, text = fields[0]
         whole = _value(text or name)
         if isinstance(whole, dict):
             return whole
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, text in fields:
         *outer, last = _names(name)
         place = found
         for each in outer:
-            place = place.setdefault(each, {})
-            if not isinstance(place, dict):
+            within = place.setdefault(each, {})
+            if not isinstance(within, dict):
                 raise CallbackUnreadable("its form gives one field two meanings")
+            place = within
         value = _value(text)
         if last in place:
             earlier = place[last]
@@ -157,7 +157,7 @@ def _names(field: str) -> list[str]:
     return names
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     """A field that is JSON for something within, or for a scalar that is no text."""
     is_scalar = _SCALAR.fullmatch(text) is not None
     if is_scalar or text.lstrip().startswith(("{", "[")):
@@ -168,7 +168,7 @@ def _value(text: str) -> Any:
     return text
 
 
-def _with_lists(value: Any) -> Any:
+def _with_lists(value: object) -> object:
     """`urls[0]` and `urls[]` as lists."""
     if not isinstance(value, dict):
         return value

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from worker.generation import Operation
 from worker.providers.options import Option
@@ -26,7 +25,7 @@ class Capability:
     actions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
     """What one POST sends, all but the mark: what `Provider.translate` gives to `Provider.submit`.
 
@@ -36,8 +35,8 @@ class ProviderRequest:
     operation: Operation
     action: str | None
     path: str
-    body: Mapping[str, Any]
-    window: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, object]
+    window: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +48,5 @@ class Terms:
     """
 
     prompt: str
-    fields: Mapping[str, Any]
-    placed: Mapping[str, Any]
+    fields: Mapping[str, object]
+    placed: Mapping[str, object]

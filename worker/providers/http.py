@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -40,15 +39,15 @@ _SAYS: Mapping[type[ProviderError], str] = {
 class Refusal:
     """What a reply says went wrong, in the provider's words and of whatever type they came."""
 
-    code: Any
-    message: Any
-    trace_id: Any = None
+    code: object
+    message: object
+    trace_id: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
     status: int
-    data: Any
+    data: object
     #: why there is no data, in one word
     problem: str | None
     retry_after: timedelta | None
@@ -69,7 +68,7 @@ class ApiClient:
         *,
         credentials: Mapping[str, str],
         codes: Mapping[str, type[ProviderError]],
-        read_refusal: Callable[[Any], Refusal | None],
+        read_refusal: Callable[[object], Refusal | None],
         code_decides: bool = False,
         form: bool = False,
     ) -> None:
@@ -90,7 +89,7 @@ class ApiClient:
         }
         self._adapter = FreshConnections(tls=urlsplit(base_url).scheme == "https")
 
-    def post_once(self, path: str, payload: Mapping[str, Any], *, patience: float | None = None) -> Any:
+    def post_once(self, path: str, payload: Mapping[str, object], *, patience: float | None = None) -> object:
         """Send a submission exactly once and return the JSON of a reply that says it was taken.
 
         `patience`: seconds for each wait on the reply, where the provider works before it answers. Raises NotTaken,
@@ -107,15 +106,15 @@ class ApiClient:
             raise failure
         return reply.data
 
-    def query(self, path: str, payload: Mapping[str, Any]) -> Any:
+    def query(self, path: str, payload: Mapping[str, object]) -> object:
         """Ask by POST what costs nothing and return the JSON of the reply. Raises QueryFailed."""
         return self._ask("POST", path, payload)
 
-    def get(self, path: str, **parameters: str) -> Any:
+    def get(self, path: str, **parameters: str) -> object:
         """Ask by GET and return the JSON of the reply. Raises QueryFailed, with code empty_reply for no body at all."""
         return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, None)
 
-    def _ask(self, method: str, path: str, payload: Mapping[str, Any] | None) -> Any:
+    def _ask(self, method: str, path: str, payload: Mapping[str, object] | None) -> object:
         try:
             reply = self._send(method, path, payload)
         except TRANSPORT_ERRORS as error:
@@ -129,7 +128,7 @@ class ApiClient:
         self,
         method: str,
         path: str,
-        payload: Mapping[str, Any] | None,
+        payload: Mapping[str, object] | None,
         patience: float | None = None,
         *,
         is_submission: bool = False,
@@ -173,7 +172,7 @@ class ApiClient:
         if kind is None or decides or (kind is NotTaken and issubclass(meaning, NotTaken)):
             kind = meaning
         kind = as_kind or kind
-        facts: dict[str, Any] = {"retry_after": reply.retry_after} if issubclass(kind, NotTaken) else {}
+        facts: dict[str, object] = {"retry_after": reply.retry_after} if issubclass(kind, NotTaken) else {}
         return kind(
             f"{self._name} {_SAYS[kind]}" + (f": {message}" if message else ""),
             code=code or (reply.problem if reply.status < 300 else None) or f"http_{reply.status}",
@@ -182,7 +181,7 @@ class ApiClient:
             **facts,
         )
 
-    def _clean(self, value: Any, limit: int = 300) -> str | None:
+    def _clean(self, value: object, limit: int = 300) -> str | None:
         if isinstance(value, str):
             for secret in self._secrets:
                 value = value.replace(secret, "[hidden]")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from worker.errors import QueryFailed
 from worker.generation import Operation, Outcome
@@ -37,11 +36,11 @@ class Shown:
     is_all: bool = True
 
 
-def shown(fields: Mapping[str, Any], *, is_all: bool = True) -> Shown:
+def shown(fields: Mapping[str, object], *, is_all: bool = True) -> Shown:
     return Shown(json.dumps(fields, sort_keys=True, ensure_ascii=False), is_all)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedTask:
     """`outcome` has a task_id. `marks`: what its submitter sent to know it again (callback URL, state).
 
@@ -71,16 +70,16 @@ class ListedTask:
         return None
 
 
-def marks_of(*values: Any) -> tuple[str, ...]:
+def marks_of(*values: object) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str) and value)
 
 
-def prompt_of(value: Any) -> str:
+def prompt_of(value: object) -> str:
     """Not a sign of it changed, however long: a prompt may begin with links."""
     return value[:_PROMPT] if isinstance(value, str) else ""
 
 
-def moment(value: Any) -> datetime | None:
+def moment(value: object) -> datetime | None:
     """A time as lists have it: seconds or milliseconds since 1970, also as text, or ISO 8601; None if it is none."""
     if isinstance(value, str):
         text = value.strip()

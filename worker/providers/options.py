@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
 from urllib.parse import urlsplit
 
 from worker.prompt_flags import plain_version
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """What is allowed, in words, and how it is read; `read` raises KeyError, TypeError, ValueError or OverflowError.
 
@@ -25,12 +24,12 @@ class Option:
     """
 
     allowed: str
-    read: Callable[[Any], Any]
+    read: Callable[[object], object]
     field: str | None = None
     flag: str | None = None
     leads: bool = False
 
-    def as_field(self, name: str, words: Mapping[Any, Any] | None = None) -> "Option":
+    def as_field(self, name: str, words: Mapping[object, object] | None = None) -> "Option":
         """A field of the body; `words` says what this provider calls the values."""
         return replace(self, field=name, read=self._in_words(words))
 
@@ -42,31 +41,34 @@ class Option:
         """Links at the head of the prompt, as Midjourney takes image prompts."""
         return replace(self, leads=True)
 
-    def _in_words(self, words: Mapping[Any, Any] | None) -> Callable[[Any], Any]:
+    def _in_words(self, words: Mapping[object, object] | None) -> Callable[[object], object]:
         read = self.read
         return read if words is None else lambda value: words[read(value)]
 
 
 def text(allowed: str) -> Option:
     """Any text; a number, as CSV and JSON hold one, is taken as its text."""
-    return Option(allowed, _text)
+    return Option(allowed=allowed, read=_text)
 
 
 def one_of(*words: str) -> Option:
     """One of these words."""
-    return Option(listed(words), {word: word for word in words}.__getitem__)
+    known: dict[object, str] = {word: word for word in words}
+    return Option(allowed=listed(words), read=known.__getitem__)
 
 
 def level(*numbers: str) -> Option:
     """One of these numbers, however it is written, in the spelling given here."""
     spelling = {float(number): number for number in numbers}
-    return Option(listed(numbers), lambda value: spelling[_number(value)])
+    return Option(allowed=listed(numbers), read=lambda value: spelling[_number(value)])
 
 
 def whole(least: int, most: int, step: int = 1) -> Option:
     """A whole number between both, in steps."""
     steps = f" in steps of {step}" if step > 1 else ""
-    return Option(f"a whole number from {least} to {most}{steps}", lambda value: _whole(value, least, most, step))
+    return Option(
+        allowed=f"a whole number from {least} to {most}{steps}", read=lambda value: _whole(value, least, most, step)
+    )
 
 
 def pictures(least: int, most: int, *, links: bool = True, files: bool = False) -> Option:
@@ -75,26 +77,26 @@ def pictures(least: int, most: int, *, links: bool = True, files: bool = False) 
         return replace(picture(links=links, files=files), read=lambda value: _pictures(value, 1, 1, links, files))
     count = f"{least} to {most}" if most > least else str(least)
     allowed = f"{count} {'pictures as links or files' if links and files else _KINDS[links][1]}"
-    return Option(allowed, lambda value: _pictures(value, least, most, links, files))
+    return Option(allowed=allowed, read=lambda value: _pictures(value, least, most, links, files))
 
 
 def picture(*, links: bool = True, files: bool = False) -> Option:
     """One picture, not in a list: a link, or a file (given as a `data:` link), or either."""
     allowed = "one picture as a link or a file" if links and files else _KINDS[links][0]
-    return Option(allowed, lambda value: _pictures(value, 1, 1, links, files)[0])
+    return Option(allowed=allowed, read=lambda value: _pictures(value, 1, 1, links, files)[0])
 
 
 def listed(words: tuple[str, ...], last: str = "or") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool | str):
         raise TypeError
     return {"true": True, "false": False}[str(value).lower()]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     text = str(value).strip()
@@ -104,33 +106,33 @@ def _text(value: Any) -> str:
     return text
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError
     return float(value)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: object) -> float:
     if not 0 < (number := _number(value)) < inf:
         raise ValueError
     return int(number) if number.is_integer() else number
 
 
-def _whole(value: Any, least: int, most: int, step: int) -> int:
+def _whole(value: object, least: int, most: int, step: int) -> int:
     number = int(_text(value))
     if not least <= number <= most or (number - least) % step:
         raise ValueError
     return number
 
 
-def _ratio(value: Any) -> str:
+def _ratio(value: object) -> str:
     found = re.fullmatch(r"([1-9][0-9]{0,3}):([1-9][0-9]{0,3})", _text(value))
     if not found:
         raise ValueError
     return found[0]
 
 
-def _pictures(value: Any, least: int, most: int, links: bool, files: bool) -> list[str]:
+def _pictures(value: object, least: int, most: int, links: bool, files: bool) -> list[str]:
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, list):
         raise TypeError
@@ -141,14 +143,14 @@ def _pictures(value: Any, least: int, most: int, links: bool, files: bool) -> li
     return list(items)
 
 
-def _is_link(item: Any) -> bool:
+def _is_link(item: object) -> bool:
     if not isinstance(item, str) or not item.isprintable() or " " in item:
         return False
     parts = urlsplit(item)
     return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
-def _is_file(item: Any) -> bool:
+def _is_file(item: object) -> bool:
     """A picture as a `data:` link, as all who take files want it."""
     if not isinstance(item, str) or not (found := re.match(r"data:image/(png|jpeg|webp);base64,", item)):
         return False
@@ -161,16 +163,16 @@ def _is_file(item: Any) -> bool:
 #: whether links are taken → what one of them is, and several
 _KINDS = {True: ("one link to a picture", "links to pictures"), False: ("one picture file", "picture files")}
 
-FLAG = Option("true or false", _flag)
-SECONDS = Option("a number of seconds", _seconds)
-ASPECT_RATIO = Option("a ratio such as 16:9", _ratio)
+FLAG = Option(allowed="true or false", read=_flag)
+SECONDS = Option(allowed="a number of seconds", read=_seconds)
+ASPECT_RATIO = Option(allowed="a ratio such as 16:9", read=_ratio)
 SPEED = one_of("relax", "fast", "turbo")
 STYLIZE = whole(0, 1000)
 WEIRD = whole(0, 3000)
 CHAOS = whole(0, 100)
 SEED = whole(0, 4_294_967_295)
 # Not limited to the versions of today: vendors add new ones.
-VERSION = Option("a version such as 8.1", lambda value: plain_version(_text(value)))
+VERSION = Option(allowed="a version such as 8.1", read=lambda value: plain_version(_text(value)))
 OMNI_WEIGHT = whole(1, 1000)
 MOTION = one_of("low", "high")
 VIDEO_SIZE = one_of("480p", "720p")

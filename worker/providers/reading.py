@@ -3,7 +3,6 @@
 import json
 import re
 from contextlib import suppress
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from worker.errors import CallbackUnreadable
@@ -19,7 +18,7 @@ _LINE_ENDS = str.maketrans("", "", "\t\r\n")
 _HOST = re.compile(r"https?://(?P<host>[^/?#:@\[\]]*)(?=[/?#:]|$)", re.IGNORECASE)
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes) -> object:
     """Parse JSON in any Unicode encoding, also with control characters. Raises ValueError and nothing else."""
     try:
         return json.loads(body, strict=False)
@@ -27,7 +26,7 @@ def read_json(body: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, object]:
     """The JSON object that a callback is. Raises CallbackUnreadable."""
     try:
         data = read_json(body)
@@ -38,7 +37,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def clean_text(value: Any, limit: int = 300) -> str | None:
+def clean_text(value: object, limit: int = 300) -> str | None:
     """A provider's words as one printable line of at most `limit` characters, without links and tokens."""
     if not isinstance(value, str | int | float):
         return None
@@ -47,7 +46,7 @@ def clean_text(value: Any, limit: int = 300) -> str | None:
     return (line if len(line) <= limit else f"{line[: limit - 1]}…") or None
 
 
-def identifier(value: Any) -> str | None:
+def identifier(value: object) -> str | None:
     """An id as text; None for what cannot be one (a float has lost digits, PostgreSQL stores no NUL)."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
@@ -55,14 +54,14 @@ def identifier(value: Any) -> str | None:
     return text if text.strip() and text.isprintable() and len(text) <= 200 else None
 
 
-def percent(value: Any) -> int | None:
+def percent(value: object) -> int | None:
     """Progress from 0 to 100; None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124 NaN
         return None
     return int(min(max(value, 0), 100))
 
 
-def link(value: Any, kind: AssetKind = AssetKind.IMAGE) -> Link:
+def link(value: object, kind: AssetKind = AssetKind.IMAGE) -> Link:
     """A result link, not a byte of its path and query changed but what no link can carry: blanks are encoded.
 
     Raises CallbackUnreadable, without the link in its text: it is signed.

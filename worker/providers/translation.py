@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from worker.errors import RequestInvalid
 from worker.generation import GenerationRequest, Operation
@@ -31,8 +30,8 @@ def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
         raise RequestInvalid(f"the prompt holds {what}", about=("prompt",))
     _refuse_by_version(provider, request)
     _hold_flags(provider, capability, request, words)
-    fields: dict[str, Any] = {}
-    placed: dict[str, Any] = {}
+    fields: dict[str, object] = {}
+    placed: dict[str, object] = {}
     leads: list[str] = []
     flags = []
     for name, given in request.options.items():
@@ -41,7 +40,7 @@ def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
         if option.flag:
             flags += _written(option.flag, value)
         elif option.leads:
-            leads += value
+            leads += _words(value)
         elif option.field:
             fields[option.field] = value
         else:
@@ -98,7 +97,7 @@ def _option(provider: Provider, capability: Capability, operation: Operation, na
     raise RequestInvalid(what, about=(name,))
 
 
-def _read(provider: Provider, operation: Operation, name: str, option: Option, given: Any) -> Any:
+def _read(provider: Provider, operation: Operation, name: str, option: Option, given: object) -> object:
     try:
         return option.read(given)
     except _UNREADABLE:
@@ -108,7 +107,7 @@ def _read(provider: Provider, operation: Operation, name: str, option: Option, g
         raise RequestInvalid(what, about=(name,)) from None
 
 
-def _takes(option: Option | None, given: Any) -> bool:
+def _takes(option: Option | None, given: object) -> bool:
     try:
         return option is not None and option.read(given) is not None
     except _UNREADABLE:
@@ -138,14 +137,18 @@ def _hold_flags(provider: Provider, capability: Capability, request: GenerationR
             raise RequestInvalid(str(error), at=flag.at) from None
 
 
-def _written(flag: str, value: Any) -> list[str]:
+def _written(flag: str, value: object) -> list[str]:
     """An option as a parameter at the end of the prompt."""
     if isinstance(value, bool):
         return [flag] if value else []
-    return [f"{flag} {' '.join(value) if isinstance(value, list) else value}"]
+    return [f"{flag} {' '.join(_words(value))}"]
 
 
-def _shown(given: Any) -> str:
+def _words(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
+
+
+def _shown(given: object) -> str:
     if isinstance(given, list | dict):
         return f"a list of {len(given)}" if isinstance(given, list) else "a JSON object"
     try:

@@ -38,7 +38,9 @@ class Line:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._target = Target(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme], path)
+        self._target = Target(
+            scheme=parts.scheme, host=parts.hostname or "", port=parts.port or PORTS[parts.scheme], path=path
+        )
         self._kept: Connection | None = None
 
     def __enter__(self) -> Self:

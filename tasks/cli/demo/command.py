@@ -134,7 +134,7 @@ def _start(running: Embedded, port: int, delay: float) -> None:
     answers = partial(http_answers, LOOPBACK, port, "/livez")
     # The C library would keep 200 MB for the threads that once drew a picture, a heap for each of them.
     env = {**running.env, "MALLOC_ARENA_MAX": "1"}
-    running.supervisor.start(Child("sandbox", command, env, answers))
+    running.supervisor.start(Child(name="sandbox", argv=command, env=env, ready=answers))
     running.start_procfile(procfile_commands())
     use_environment(running.env)
 

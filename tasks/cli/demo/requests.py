@@ -48,7 +48,15 @@ _ASKED: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[s
 
 def request() -> SubmitRequest:
     entries = [
-        Entry(Place(key), prompt, key, options, follow_up=",".join(follow_up), provider=provider, operation=operation)
+        Entry(
+            place=Place(key),
+            prompt=prompt,
+            key=key,
+            options=options,
+            follow_up=",".join(follow_up),
+            provider=provider,
+            operation=operation,
+        )
         for provider, asked in _ASKED.items()
         for key, operation, prompt, options, follow_up in asked
     ]

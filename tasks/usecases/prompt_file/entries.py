@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from tasks.usecases.entry import FIRST, PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file.file_format import (
@@ -60,15 +60,15 @@ def _read_prompt(name: str, line: Line) -> Entry:
     def locate(at: int) -> Place:
         return Place(name, line.number, line.start + at)
 
-    return Entry(Place(name, line.number, 1), line.text.strip(), locate=locate)
+    return Entry(place=Place(name, line.number, 1), prompt=line.text.strip(), locate=locate)
 
 
 class _Twice(Exception):
     """A name that an object has more than once; JSON itself would keep the last value in silence."""
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
             raise _Twice(name)
@@ -103,15 +103,15 @@ def _read_object(name: str, number: int, line: str) -> Entry:
         return Place(name, number, _column(line, _begins(line, "prompt")[1], signs))
 
     return Entry(
-        Place(name, number, start),
-        prompt.strip(),
-        value.get("key"),
-        value.get("options", {}),
-        ",".join(follow_up) if isinstance(follow_up, list) else follow_up,
-        value.get("priority"),
-        value.get("provider"),
-        Operation(value["operation"]) if "operation" in value else None,
-        locate,
+        place=Place(name, number, start),
+        prompt=prompt.strip(),
+        key=value.get("key"),
+        options=value.get("options", {}),
+        follow_up=",".join(follow_up) if isinstance(follow_up, list) else follow_up,
+        priority=value.get("priority"),
+        provider=value.get("provider"),
+        operation=Operation(value["operation"]) if "operation" in value else None,
+        locate=locate,
     )
 
 
@@ -150,15 +150,15 @@ _BLANK, _COLON, _COMMA = (re.compile(rf"\s*{sign}\s*") for sign in ("", ":", ",?
 _SIGN = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
 
 
-def _is_priority(value: Any) -> bool:
+def _is_priority(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value in PRIORITIES
 
 
-def _is_follow_up(value: Any) -> bool:
+def _is_follow_up(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
 
 
-_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+_FIELDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "prompt": ("text", lambda value: isinstance(value, str)),
     "key": ("text that is not empty", lambda value: isinstance(value, str) and value.strip() != ""),
     "options": ("an object", lambda value: isinstance(value, dict)),

@@ -44,7 +44,7 @@ class Repetition:
     anew: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What was asked for, each with a `dedupe` that was made before the first try to write it down.
 
@@ -128,7 +128,7 @@ def begun(
     """
     given_id = repetition.submission_id
     if all(new.dedupe for new in wanted):
-        yield Submission(services.ledger, list(wanted), None, None, is_repeated=False, tell=tell)
+        yield Submission(ledger=services.ledger, wanted=list(wanted), id=None, note=None, is_repeated=False, tell=tell)
         return
     data = services.settings.darkroom_data
     digest = _digest(services.settings, wanted, batch)
@@ -150,7 +150,9 @@ def begun(
             new if new.dedupe else replace(new, dedupe=f"submission:{submission_id}/{number}")
             for number, new in enumerate(wanted, start=1)
         ]
-        yield Submission(services.ledger, named, submission_id, kept, is_repeated, tell)
+        yield Submission(
+            ledger=services.ledger, wanted=named, id=submission_id, note=kept, is_repeated=is_repeated, tell=tell
+        )
     finally:
         if kept:
             kept.close()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from worker.errors import ProviderError, Rejected, Uncertain
-from worker.generation import Generation, GenerationRequest, Link, Operation, Outcome, Status
+from worker.generation import Accepted, Generation, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.dispatch import Limits
@@ -25,13 +25,16 @@ def queued(
     operation: Operation = Operation.IMAGINE,
 ) -> list[Generation]:
     wanted = [
-        NewGeneration("acedata", GenerationRequest(operation, prompt), follow_up=follow_up)
+        NewGeneration("acedata", GenerationRequest(operation=operation, prompt=prompt), follow_up=follow_up)
         for prompt in prompts or ("a fox",)
     ]
     return ledger.generations.create(wanted, batch)
 
 
-def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: object) -> tuple[str, str]:
+TAKEN = Accepted("task-1")
+
+
+def answered(ledger: Ledger, answer: Accepted | ProviderError = TAKEN, **wanted: object) -> tuple[str, str]:
     """One generation whose submission was answered so; its id and that of its attempt."""
     (generation,) = queued(ledger, **wanted)  # type: ignore[arg-type]
     ledger.dispatch.run("acedata", Limits(1000, 1000))
@@ -42,7 +45,7 @@ def answered(ledger: Ledger, answer: str | ProviderError = "task-1", **wanted: o
 
 
 def submitted(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
-    return answered(ledger, task_id, **wanted)[0]
+    return answered(ledger, Accepted(task_id), **wanted)[0]
 
 
 def failed(ledger: Ledger, **wanted: object) -> str:
@@ -53,7 +56,7 @@ def failed(ledger: Ledger, **wanted: object) -> str:
 def timed_out(ledger: Ledger, **wanted: object) -> str:
     """One that failed because its provider gave it up, and may deliver it yet."""
     generation_id, attempt_id = answered(ledger, **wanted)
-    outcome = Outcome(Status.FAILED, "task-1", reason="timeout", message="no result for ten minutes")
+    outcome = Outcome(status=Status.FAILED, task_id="task-1", reason="timeout", message="no result for ten minutes")
     assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback")]) == ["applied"]
     return generation_id
 
@@ -69,9 +72,13 @@ def succeeded(
     link: str = LINK,
     **wanted: object,
 ) -> str:
-    generation_id, attempt_id = answered(ledger, task_id, **wanted)
+    generation_id, attempt_id = answered(ledger, Accepted(task_id), **wanted)
     outcome = Outcome(
-        Status.SUCCEEDED, task_id, links=(Link(link),), actions=actions, parent={"image_id": "1234", "video_id": "5678"}
+        status=Status.SUCCEEDED,
+        task_id=task_id,
+        links=(Link(link),),
+        actions=actions,
+        parent={"image_id": "1234", "video_id": "5678"},
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
     assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
@@ -97,7 +104,7 @@ def expired(ledger: Ledger, **wanted: object) -> str:
 def told(ledger: Ledger, **text: object) -> str:
     """A generation whose result is a text."""
     generation_id, attempt_id = answered(ledger)
-    outcome = Outcome(Status.SUCCEEDED, "task-1", text=text)
+    outcome = Outcome(status=Status.SUCCEEDED, task_id="task-1", text=text)
     assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "reply")]) == ["applied"]
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"

@@ -10,7 +10,7 @@ from tasks.cli.ui.operator import who
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
-from worker.generation import Link, Outcome, State, Status
+from worker.generation import Accepted, Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.events import Handed
@@ -41,8 +41,10 @@ def set_aside(ledger: Ledger, *bodies: bytes) -> list[str]:
 
 def given_up(ledger: Ledger) -> list[str]:
     """A generation of three assets of which the first is stored and the others are lost; the IDs of those."""
-    generation_id, attempt_id = stories.answered(ledger, "task-9")
-    outcome = Outcome(Status.SUCCEEDED, "task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3)))
+    generation_id, attempt_id = stories.answered(ledger, Accepted("task-9"))
+    outcome = Outcome(
+        status=Status.SUCCEEDED, task_id="task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3))
+    )
     deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
     ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", deadlines)])
     (claim,) = ledger.assets.claim(1, MINUTE)
@@ -293,7 +295,7 @@ def test_what_shall_be_dismissed_must_be_clear(darkroom: Darkroom, arguments: tu
 def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.callbacks.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
     (stored,) = ledger.callbacks.claim(1, MINUTE)
-    outcome = Outcome(Status.SUCCEEDED, "task-1")
+    outcome = Outcome(status=Status.SUCCEEDED, task_id="task-1")
     assert ledger.generations.apply_outcomes([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)
     assert letter["generation"] is None

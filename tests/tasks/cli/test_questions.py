@@ -9,7 +9,7 @@ import pytest
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import CallbackUnreadable
-from worker.generation import GenerationRequest, Operation
+from worker.generation import Accepted, GenerationRequest, Operation
 from worker.ledger import Ledger
 from worker.ledger.generations import NewGeneration
 from worker.ledger.outcome import Delivery, News
@@ -98,7 +98,7 @@ def test_no_answer_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Led
     prompt = f"{stories.LINK} as an oil painting"
     failed = stories.failed(ledger, batch="secrets")
     expired = stories.expired(ledger)
-    _, attempt_id = stories.answered(ledger, "task-9")
+    _, attempt_id = stories.answered(ledger, Accepted("task-9"))
     a_callback(ledger, attempt_id, f"{stories.LINK} is no picture")
     (queued,) = stories.queued(ledger, prompt)
     seen = [darkroom("show", one, *more) for one in (failed, queued.id, expired) for more in ((), ("--json",))]
@@ -123,7 +123,7 @@ def test_a_prompt_cannot_repaint_the_terminal(darkroom: Darkroom, ledger: Ledger
 
 
 def test_the_timeline_tells_the_story_in_80_columns(darkroom: Darkroom, ledger: Ledger) -> None:
-    parent, attempt_id = stories.answered(ledger, "task-9", batch="animals")
+    parent, attempt_id = stories.answered(ledger, Accepted("task-9"), batch="animals")
     a_callback(ledger, attempt_id, "the body is not JSON")
     output = darkroom("show", parent).stdout
     assert max(len(line.rstrip()) for line in output.splitlines()) <= 80
@@ -148,7 +148,7 @@ def test_a_text_is_shown_to_be_read(darkroom: Darkroom, ledger: Ledger) -> None:
 def test_the_provider_is_listed_where_there_are_several(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.queued(ledger, "an owl")
     assert "acedata" not in darkroom("list").stdout
-    ledger.generations.create([NewGeneration("kie", GenerationRequest(Operation.IMAGINE, "a fox"))])
+    ledger.generations.create([NewGeneration("kie", GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"))])
     assert [line.split()[1:] for line in darkroom("list").stdout.splitlines()] == [
         ["○", "queued", "kie", "a", "fox"],
         ["○", "queued", "acedata", "an", "owl"],

@@ -42,7 +42,9 @@ def at_each_look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def follow_up(ledger: Ledger, parent_id: str) -> None:
     (parent,) = ledger.generations.get([parent_id])
-    request = GenerationRequest(Operation.UPSCALE, parent.prompt, action="upscale1", parent=parent.handle)
+    request = GenerationRequest(
+        operation=Operation.UPSCALE, prompt=parent.prompt, action="upscale1", parent=parent.handle
+    )
     child = NewGeneration("acedata", request, parent_id=parent_id, depth=1, batch_id=parent.batch_id)
     assert ledger.generations.create_follow_ups(parent, [child], []) == 1
 
@@ -192,7 +194,7 @@ def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger)
     submitted = stories.submitted(ledger, batch="animals")
     (generation,) = ledger.generations.get([submitted])
     for number in range(50):
-        request = GenerationRequest(Operation.IMAGINE, f"fox {number}")
+        request = GenerationRequest(operation=Operation.IMAGINE, prompt=f"fox {number}")
         ledger.generations.create([NewGeneration("acedata", request, batch_id=generation.batch_id)])
     rows = drawn(BatchScope(ledger, "animals"), height=12)
     assert len(rows) <= 12

@@ -18,7 +18,10 @@ from worker.generation import Operation
 from worker.services import Services
 from worker.settings.settings import load_settings
 
-FOX, OWL = Entry(Place("wishes.txt", 1, 1), "a fox"), Entry(Place("wishes.txt", 2, 1), "an owl")
+FOX, OWL = (
+    Entry(place=Place("wishes.txt", 1, 1), prompt="a fox"),
+    Entry(place=Place("wishes.txt", 2, 1), prompt="an owl"),
+)
 
 
 @pytest.fixture
@@ -46,8 +49,10 @@ def refusal(services: Services, raw: str, **defaults: object) -> str:
 
 
 def test_the_result_has_the_order_of_the_entries_and_says_what_was_there_already(services: Services) -> None:
-    known = submit(services, check(services, SubmitRequest(entries=[Entry(Place(""), "a hare", key="hare")])))
-    entries = [FOX, Entry(Place("f", 2, 1), "a hare", key="hare"), OWL]
+    known = submit(
+        services, check(services, SubmitRequest(entries=[Entry(place=Place(""), prompt="a hare", key="hare")]))
+    )
+    entries = [FOX, Entry(place=Place("f", 2, 1), prompt="a hare", key="hare"), OWL]
     result = submit(services, check(services, SubmitRequest(entries=entries, batch="animals")))
     assert [one.prompt for one in result.generations] == ["a fox", "a hare", "an owl"]
     assert known.existing == frozenset()
@@ -65,7 +70,7 @@ def test_a_batch_without_a_name_is_named_by_the_time(services: Services) -> None
 
 
 def test_checking_writes_nothing_and_tells_what_is_odd_with_its_place(services: Services) -> None:
-    odd = Entry(Place("prompt 2"), "a fox --foo")
+    odd = Entry(place=Place("prompt 2"), prompt="a fox --foo")
     checked = check(services, SubmitRequest(entries=[FOX, odd]))
     assert checked.warnings == ((), ("prompt 2, column 7: Midjourney's list of parameters has no --foo",))
     assert services.ledger.generations.page() == []
@@ -157,12 +162,12 @@ def test_a_mistake_is_where_it_was_said(services: Services, raw: str, defaults: 
 def test_the_only_prompt_needs_no_place_and_one_of_several_does(services: Services) -> None:
     for place, told in ((Place(""), "the prompt is empty"), (Place("prompt 2"), "prompt 2: the prompt is empty")):
         with pytest.raises(RequestInvalid) as caught:
-            check(services, SubmitRequest(entries=[Entry(place, "")]))
+            check(services, SubmitRequest(entries=[Entry(place=place, prompt="")]))
         assert str(caught.value).startswith(told)
 
 
 def test_a_key_that_two_entries_have_is_refused_with_both_places(services: Services) -> None:
-    entries = [Entry(Place("f", line, 1), "a fox", key="fox") for line in (1, 2)]
+    entries = [Entry(place=Place("f", line, 1), prompt="a fox", key="fox") for line in (1, 2)]
     with pytest.raises(
         RequestInvalid, match="f, line 2, column 1: the key 'fox' stands already in f, line 1, column 1"
     ):

@@ -10,7 +10,7 @@ from tests.webhook.sandbox.helpers import open_picture
 from webhook.sandbox.films import render_film
 from webhook.sandbox.pictures import Picture, render
 
-FOX = Picture("a red fox", 7, quadrant=1)
+FOX = Picture(prompt="a red fox", seed=7, quadrant=1)
 
 
 def opened(body: bytes):
@@ -54,7 +54,7 @@ def test_the_film_carries_its_comment(comment: str):
 
 @pytest.mark.parametrize("comment", ["a\0b", "\ud800 alone"])
 def test_no_prompt_breaks_a_film(comment: str):
-    with opened(render_film(Picture(comment.replace("\ud800", ""), 7), 16, 0, comment)) as film:
+    with opened(render_film(Picture(prompt=comment.replace("\ud800", ""), seed=7), 16, 0, comment)) as film:
         assert film.metadata["comment"][0] == comment.replace("\ud800", "?")[0]
 
 

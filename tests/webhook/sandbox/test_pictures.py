@@ -28,13 +28,13 @@ def test_different_prompts_and_different_tasks_look_different(client: Client):
 )
 @pytest.mark.parametrize("side", [1, 2, 63, 64, 300])
 def test_every_prompt_can_be_drawn_at_every_size(prompt: str, side: int):
-    assert open_picture(render(Picture(prompt, 7), side, prompt)).size == (side, side)
+    assert open_picture(render(Picture(prompt=prompt, seed=7), side, prompt)).size == (side, side)
 
 
 @pytest.mark.parametrize("quadrant", [1, 2, 3, 4])
 def test_an_upscale_shows_the_chosen_quadrant(quadrant: int):
-    grid = open_picture(render(Picture("a red fox", 7), 512, ""))
-    large = open_picture(render(follow_up(Picture("a red fox", 7), f"upscale{quadrant}", "", 8), 256, ""))
+    grid = open_picture(render(Picture(prompt="a red fox", seed=7), 512, ""))
+    large = open_picture(render(follow_up(Picture(prompt="a red fox", seed=7), f"upscale{quadrant}", "", 8), 256, ""))
     # The sky and the hills, without the writing.
     same = _middle(_quadrant(grid, quadrant))
     others = [_middle(_quadrant(grid, other)) for other in (1, 2, 3, 4) if other != quadrant]
@@ -53,7 +53,7 @@ def test_split_images_gives_the_four_quadrants(client: Client):
 
 
 def test_zooming_out_and_panning_show_more_of_the_same_scene():
-    single = follow_up(Picture("a red fox", 7), "upscale1", "", 8)
+    single = follow_up(Picture(prompt="a red fox", seed=7), "upscale1", "", 8)
     wide = follow_up(single, "zoom_out_2x", "", 9)
     assert wide.camera.zoom == 2
     assert follow_up(wide, "zoom_out_2x", "", 9).camera.zoom == 4

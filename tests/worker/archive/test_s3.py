@@ -31,7 +31,9 @@ def key(request: pytest.FixtureRequest) -> str:
 
 
 def test_what_is_stored_can_be_fetched_by_its_link(archive: S3Archive, key: str):
-    assert store(archive, key) == StoredAsset(key, digest(PIXELS), len(PIXELS), "image/png")
+    assert store(archive, key) == StoredAsset(
+        key=key, sha256=digest(PIXELS), bytes=len(PIXELS), content_type="image/png"
+    )
     assert fetch(archive, key) == PIXELS
 
 
@@ -130,7 +132,7 @@ def test_a_store_that_was_stopped_halfway_leaves_nothing_and_can_be_repeated(arc
 def test_a_sidecar_may_be_written_again(archive: S3Archive, key: str):
     archive.overwrite(key, b'{"n": 1}', content_type="application/json", metadata={"generation-id": "gen_1"})
     stored = archive.overwrite(key, b'{"n": 22}', content_type="application/json", metadata={"generation-id": "gen_1"})
-    assert stored == StoredAsset(key, digest(b'{"n": 22}'), 9, "application/json")
+    assert stored == StoredAsset(key=key, sha256=digest(b'{"n": 22}'), bytes=9, content_type="application/json")
     assert fetch(archive, key) == b'{"n": 22}'
 
 

@@ -42,7 +42,7 @@ def supervisor(output: Output) -> Iterator[Supervisor]:
 
 
 def shell(name: str, script: str, ready: Callable[[], bool] | None = None) -> Child:
-    return Child(name, ("/bin/sh", "-c", script), dict(os.environ), ready)
+    return Child(name=name, argv=("/bin/sh", "-c", script), env=dict(os.environ), ready=ready)
 
 
 def eventually(holds: Callable[[], object], seconds: float = 8) -> bool:
@@ -120,12 +120,12 @@ def test_a_child_that_never_gets_ready_is_an_error_and_does_not_stay(output: Out
 
 def test_a_program_that_does_not_exist_is_an_error(supervisor: Supervisor) -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)web exited with code 127.*no-such-program.*not found"):
-        supervisor.start(Child("web", ("no-such-program",), {}, lambda: False))
+        supervisor.start(Child(name="web", argv=("no-such-program",), env={}, ready=lambda: False))
 
 
 def test_a_working_folder_that_does_not_exist_is_an_error(supervisor: Supervisor, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"web could not be started: .*No such file or directory.*nowhere"):
-        supervisor.start(Child("web", ("true",), {}, lambda: False, cwd=tmp_path / "nowhere"))
+        supervisor.start(Child(name="web", argv=("true",), env={}, ready=lambda: False, cwd=tmp_path / "nowhere"))
 
 
 def test_a_release_command_runs_to_its_end(supervisor: Supervisor, output: Output) -> None:
@@ -246,7 +246,8 @@ PARENT = """
     here = Path(sys.argv[1])
     stubborn = f"trap '' TERM HUP INT; sleep 300 & echo $! > {here}/pool; echo $$ > {here}/program; exec sleep 301"
     with StopSignals() as signals, Supervisor(stop_seconds=0.5, interrupted=signals.received) as supervisor:
-        supervisor.start(Child("worker", ("/bin/sh", "-c", stubborn), dict(os.environ), (here / "program").exists))
+        supervisor.start(Child(
+            name="worker", argv=("/bin/sh", "-c", stubborn), env=dict(os.environ), ready=(here / "program").exists))
         print("up", supervisor._guardian._process.pid, flush=True)
         signals.wait()
     print("stopped", flush=True)

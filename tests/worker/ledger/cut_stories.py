@@ -18,16 +18,16 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     delivery,
     failure,
     new,
     success,
-    task_of,
 )  # fmt: skip
 from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, CallbackUnreadable, DarkroomError, LedgerUnavailable
-from worker.generation import Refused
+from worker.generation import Outcome, Refused, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
@@ -135,7 +135,7 @@ class Process:
         return {claim.generation.prompt: claim for claim in claims}
 
     def accept(self, *claims: Claim) -> None:
-        self.repeat("submissions.record", [Submitted(one.attempt_id, task_of(one)) for one in claims], POLL_AFTER)
+        self.repeat("submissions.record", [Submitted(one.attempt_id, accepted(one)) for one in claims], POLL_AFTER)
 
     def ingest(self, news_of: Callable[[StoredCallback], News]) -> None:
         while found := self.come_again("callbacks.claim", 9, LEASE):
@@ -250,7 +250,8 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.repeat("generations.create", wanted, "animals")
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
-    process.repeat("dispatch.record_answered", [claim.attempt_id for claim in sent.values()])
+    replies = {claim.attempt_id: Outcome(status=Status.SUCCEEDED) for claim in sent.values()}
+    process.repeat("dispatch.record_answered", replies)
     process.repeat("callbacks.store", [delivery(sent["fox"].attempt_id)])
     found = process.come_again("callbacks.claim", 9, LEASE)
     process.try_once("callbacks.postpone", [one.id for one in found], timedelta(seconds=30))

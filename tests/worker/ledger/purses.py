@@ -14,9 +14,9 @@ from worker.ledger.submission import Claim
 from worker.pricing.prices import Caps, Prices, Rule
 
 #: a millionth for everything
-EVERY = (Rule(1),)
-NO_CAP = Prices(EVERY)
-THREE_A_DAY = Prices(EVERY, Caps(day=3))
+EVERY = (Rule(price=1),)
+NO_CAP = Prices(rules=EVERY)
+THREE_A_DAY = Prices(rules=EVERY, caps=Caps(day=3))
 
 
 def totals(ledger: Ledger) -> dict[str, int]:

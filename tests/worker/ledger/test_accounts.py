@@ -15,6 +15,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     archived,
     at_once,
     events_of,
@@ -24,10 +25,9 @@ from tests.factories import (
     queued,
     state_of,
     success,
-    task_of,
 )  # fmt: skip
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
-from worker.generation import State, iso
+from worker.generation import Accepted, Outcome, State, Status, iso
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
 from worker.ledger.generations import Orphan
@@ -55,8 +55,8 @@ def going(ledger: Ledger, limits: Limits = PLENTY, accounts: tuple[str, ...] = B
     return claims
 
 
-def answer(ledger: Ledger, claims: list[Claim], result: str | ProviderError) -> None:
-    results = [Submitted(one.attempt_id, result or f"task-{one.attempt_id}") for one in claims]
+def answer(ledger: Ledger, claims: list[Claim], result: Accepted | ProviderError | None = None) -> None:
+    results = [Submitted(one.attempt_id, result or accepted(one)) for one in claims]
     ledger.submissions.record(results, POLL_AFTER)
 
 
@@ -93,7 +93,7 @@ def test_the_account_with_more_room_gets_more(ledger: Ledger) -> None:
 def test_a_follow_up_goes_to_the_account_that_has_its_parent_and_to_no_other(ledger: Ledger) -> None:
     queued(ledger)
     (claim,) = going(ledger, accounts=("shop",))
-    answer(ledger, [claim], "task-of-the-parent")
+    answer(ledger, [claim], Accepted("task-of-the-parent"))
     ledger.generations.apply_outcomes([success(claim, task_id="task-of-the-parent")])
     child, other = follow_ups(ledger, claim.generation.id, 2)
     assert go(ledger, accounts=("studio",)) == {}
@@ -165,7 +165,7 @@ def test_four_dispatchers_at_once_never_spend_the_room_of_an_account_twice(ledge
 def test_the_attempt_remembers_who_was_asked(ledger: Ledger) -> None:
     queued(ledger)
     (claim,) = going(ledger, accounts=("shop",))
-    answer(ledger, [claim], "")
+    answer(ledger, [claim])
     assert ledger.generations.story(claim.generation.id).attempts[0].account == "shop"
     assert ledger.dispatch.accounts_of([claim.attempt_id, "nobody"]) == {claim.attempt_id: "shop"}
     ledger.database.clock = FakeClock()
@@ -274,11 +274,11 @@ def test_five_failures_in_a_row_stop_the_account_for_half_a_minute(
 
 @pytest.mark.parametrize(
     "clear",
-    ["", Rejected("forbidden", code="forbidden", status=400), too_many(0.001),
+    [None, Rejected("forbidden", code="forbidden", status=400), too_many(0.001),
      NotTaken("the queue is full", code="23", status=200)],
     ids=["accepted", "rejected", "too many", "queue full"],
 )  # fmt: skip
-def test_any_clear_answer_ends_the_row(ledger: Ledger, clock: FakeClock, clear: str | ProviderError) -> None:
+def test_any_clear_answer_ends_the_row(ledger: Ledger, clock: FakeClock, clear: ProviderError | None) -> None:
     broken(ledger, 4)
     queued(ledger)
     answer(ledger, going(ledger, accounts=("shop",)), clear)
@@ -310,7 +310,7 @@ def test_a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_for_twice_a
     clock.advance(300)
     probe = going(ledger, accounts=("shop",))
     assert go(ledger, accounts=("shop",)) == {}
-    answer(ledger, probe, "")
+    answer(ledger, probe)
     assert ledger.dispatch.throttled_accounts() == []
     assert sum(go(ledger, accounts=("shop",)).values()) == 20 - 7
 
@@ -360,7 +360,7 @@ def test_those_that_were_under_way_before_do_not_open_it_again(ledger: Ledger, c
     (probe,) = going(ledger, accounts=("shop",))
     answer(ledger, claims[5:], SILENT)
     assert len(told(ledger, "provider.circuit_opened")) == 1
-    answer(ledger, [probe], "")
+    answer(ledger, [probe])
     assert ledger.dispatch.throttled_accounts() == []
 
 
@@ -369,7 +369,7 @@ def test_a_text_that_came_with_the_reply_closes_it_too(ledger: Ledger, clock: Fa
     clock.advance(30)
     queued(ledger)
     (probe,) = going(ledger, accounts=("shop",))
-    ledger.dispatch.record_answered([probe.attempt_id])
+    ledger.dispatch.record_answered({probe.attempt_id: Outcome(status=Status.SUCCEEDED)})
     assert ledger.dispatch.throttled_accounts() == []
 
 
@@ -379,7 +379,7 @@ def test_a_reply_that_its_callback_outran_closes_it_too(ledger: Ledger, clock: F
     queued(ledger)
     (probe,) = going(ledger, accounts=("shop",))
     ledger.generations.apply_outcomes([success(probe)])
-    answer(ledger, [probe], task_of(probe))
+    answer(ledger, [probe])
     assert ledger.dispatch.throttled_accounts() == []
 
 

@@ -19,7 +19,7 @@ from worker.pricing.prices import Caps, Prices, Rule
 
 OURS = Orphan("forgotten", new("a boat").request, NOON - timedelta(hours=13), "ab" * 16, marked=True)
 #: nothing has room
-FULL = Prices((Rule(1),), Caps(day=0))
+FULL = Prices(rules=(Rule(price=1),), caps=Caps(day=0))
 
 
 def taken(ledger: Ledger, *orphans: Orphan, prices: Prices | None = NO_CAP, owner: str | None = None) -> list[Placed]:
@@ -44,13 +44,15 @@ def test_it_counts_on_the_day_on_which_it_was_sent_and_is_settled(ledger: Ledger
 
 
 def test_a_price_follows_operation_speed_version_and_options(ledger: Ledger):
-    prices = Prices((Rule(1), Rule(7, PROVIDER, "imagine", "turbo", "7")))
+    prices = Prices(
+        rules=(Rule(price=1), Rule(price=7, provider=PROVIDER, operation="imagine", speed="turbo", version="7"))
+    )
     prompt = "a boat --turbo --v 7 --q 2"
-    taken(ledger, replace(OURS, request=GenerationRequest(Operation.IMAGINE, prompt)), prices=prices)
+    taken(ledger, replace(OURS, request=GenerationRequest(operation=Operation.IMAGINE, prompt=prompt)), prices=prices)
     assert totals(ledger) == {"reserved": 14}
 
 
-@pytest.mark.parametrize("prices", [None, Prices(), Prices((Rule(1, "kie"),))])
+@pytest.mark.parametrize("prices", [None, Prices(), Prices(rules=(Rule(price=1, provider="kie"),))])
 def test_without_a_price_it_counts_nowhere(ledger: Ledger, prices: Prices | None):
     taken(ledger, OURS, prices=prices)
     assert totals(ledger) == {}
@@ -81,14 +83,14 @@ def test_one_that_waited_for_money_counts_in_its_batch_and_waits_no_more(ledger:
     assert [event.type for event in events(ledger)].count("budget.late_charge") == 0
     batch = found.batch_id
     assert batch is not None
-    (standing,) = ledger.budgets.standings(Prices((Rule(1),), Caps(batch=5)))
+    (standing,) = ledger.budgets.standings(Prices(rules=(Rule(price=1),), caps=Caps(batch=5)))
     assert (standing.key, standing.used) == (batch, 1)
 
 
 def test_what_the_backup_has_reserved_for_it_is_not_counted_twice(ledger: Ledger):
     (generation,) = queued(ledger)
     ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
-    taken(ledger, OURS, prices=Prices((Rule(9),)), owner=generation.id)
+    taken(ledger, OURS, prices=Prices(rules=(Rule(price=9),)), owner=generation.id)
     assert booked(ledger) == [("2026-11-21", 1)]
     assert totals(ledger) == {"reserved": 1}
 
@@ -103,7 +105,7 @@ def test_what_the_backup_has_given_back_counts_when_it_was_sent(ledger: Ledger):
     )
     assert totals(ledger) == {"released": 2}
     (other,) = {generation.id for generation in made} - {claim.generation.id}
-    taken(ledger, OURS, prices=Prices((Rule(9),)), owner=other)
+    taken(ledger, OURS, prices=Prices(rules=(Rule(price=9),)), owner=other)
     assert booked(ledger) == [("2026-11-20", 9), ("2026-11-21", 1)]
     assert totals(ledger) == {"reserved": 9, "released": 1}
 

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
 from tests.clock import FakeClock
-from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, delivery, queued, submitted, succeeded, task_of
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, delivery, queued, submitted, succeeded
 from tests.next_version import NEXT, need, upgrade_by_next_version
 from tests.worker.ledger.cut_stories import SHOP, STORIES, Process
 from tests.worker.ledger.test_cut_commits import VERBS
@@ -112,7 +112,7 @@ def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_m
     def post(claim: Claim) -> Submitted:
         need(ledger, NEXT)
         ledger.submissions.renew([claim.attempt_id], LEASE)
-        return Submitted(claim.attempt_id, task_of(claim))
+        return Submitted(claim.attempt_id, accepted(claim))
 
     with pytest.raises(VersionTooOld, match=f"it has revision {REVISION}, and {NEXT} or newer is needed"):
         drain(

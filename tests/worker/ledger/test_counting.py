@@ -18,6 +18,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     at_once,
     failure,
@@ -25,7 +26,6 @@ from tests.factories import (
     new,
     queued,
     success,
-    task_of,
 )  # fmt: skip
 from worker.errors import Rejected, Uncertain
 from worker.generation import State
@@ -37,7 +37,7 @@ from worker.ledger.schema import UNFINISHED, batches, generation_counts, generat
 from worker.ledger.submission import Claim, Submitted
 
 #: taken, refused, and lost
-ANSWERS = (task_of, lambda _: Rejected("no", code="no"), lambda _: Uncertain("?", code="?"))
+ANSWERS = (accepted, lambda _: Rejected("no", code="no"), lambda _: Uncertain("?", code="?"))
 
 
 class History:

@@ -12,7 +12,11 @@ from worker.ledger.generations import NewGeneration
 
 def test_what_was_asked_is_written_down(ledger: Ledger):
     request = GenerationRequest(
-        Operation.UPSCALE, "a red fox", {"mode": "fast", "n": [1, 2.5, None]}, "upscale2", {"image_id": "i7"}
+        operation=Operation.UPSCALE,
+        prompt="a red fox",
+        options={"mode": "fast", "n": [1, 2.5, None]},
+        action="upscale2",
+        parent={"image_id": "i7"},
     )
     (parent,) = queued(ledger)
     wanted = NewGeneration(

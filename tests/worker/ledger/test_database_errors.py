@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.factories import POLL_AFTER, claimed, one
 from tests.postgres import Postgres, read_only
 from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit
-from worker.generation import State
+from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.submission import Claim, Submitted
 from worker.runtime import draining
@@ -193,7 +193,7 @@ def _recorded(
             raise
 
     def answered(claim: Claim) -> Submitted:
-        return Submitted(claim.attempt_id, f"task-{claim.attempt_id}")
+        return Submitted(claim.attempt_id, Accepted(f"task-{claim.attempt_id}"))
 
     drain(lambda _: due.pop() if due else [], answered, record, renew=lambda _: None, threads=4)
     return len(tries)

@@ -9,6 +9,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     archived,
     attempts_of,
@@ -55,7 +56,7 @@ def told_of_a_secret(ledger: Ledger) -> Claim:
     ledger.generations.create([wanted])
     ledger.dispatch.run(PROVIDER, PLENTY, NO_CAP)
     (claim,) = ledger.submissions.claim(1, LEASE)
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim))], POLL_AFTER)
     headers = {"User-Agent": SECRET}
     ledger.callbacks.store([delivery(claim.attempt_id, SECRET.encode(), headers=headers, remote_address=SECRET)])
     (callback,) = ledger.callbacks.claim(9, LEASE)

@@ -23,7 +23,7 @@ from tests.factories import (
     submitted,
 )
 from worker.errors import AccountBlocked, NotTaken, Uncertain
-from worker.generation import State
+from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits, backoff, dispatching
 from worker.ledger.submission import Submitted
@@ -90,7 +90,9 @@ def test_no_more_are_under_way_than_there_is_room(ledger: Ledger):
     assert ledger.dispatch.run(PROVIDER, limits) == 4
     claims = ledger.submissions.claim(10, LEASE)
     assert ledger.dispatch.run(PROVIDER, limits) == 0
-    ledger.submissions.record([Submitted(claim.attempt_id, f"t{n}") for n, claim in enumerate(claims)], POLL_AFTER)
+    ledger.submissions.record(
+        [Submitted(claim.attempt_id, Accepted(f"t{n}")) for n, claim in enumerate(claims)], POLL_AFTER
+    )
     assert ledger.dispatch.run(PROVIDER, limits) == 0
     ledger.generations.apply_outcomes([failure(claims[0], task_id="t0")])
     assert ledger.dispatch.run(PROVIDER, limits) == 1

@@ -15,6 +15,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     ask,
     at_once,
     claimed,
@@ -22,7 +23,6 @@ from tests.factories import (
     progress,
     submitted,
     success,
-    task_of,
 )
 from worker.generation import Outcome, Status
 from worker.ledger import Ledger
@@ -59,7 +59,7 @@ def patience(ledger: Ledger, *, callbacks: bool = True) -> Patience:
 def asked(ledger: Ledger, clock: FakeClock, minutes: int, **facts: object) -> list[float]:
     """When a new generation that stays silent is asked for, in seconds after its submission."""
     claims = claimed(ledger)
-    ledger.submissions.record([Submitted(claims[0].attempt_id, task_of(claims[0]))], POLL_AFTER, **facts)
+    ledger.submissions.record([Submitted(claims[0].attempt_id, accepted(claims[0]))], POLL_AFTER, **facts)
     began, moments = clock.now, []
     while clock.now < began + timedelta(minutes=minutes):
         clock.advance(1)
@@ -141,7 +141,9 @@ def test_failures_progress_and_repetitions_teach_nothing(ledger: Ledger, clock: 
     ledger.generations.apply_outcomes([success(won)])
     ledger.generations.apply_outcomes([ended(won, clock)])
     text = claimed(ledger)[0]
-    ledger.generations.apply_outcomes([News(text.attempt_id, Outcome(Status.SUCCEEDED, text={"seed": "1"}), "reply")])
+    ledger.generations.apply_outcomes(
+        [News(text.attempt_id, Outcome(status=Status.SUCCEEDED, text={"seed": "1"}), "reply")]
+    )
     assert patience(ledger).first(KIND) == before
 
 
@@ -187,6 +189,6 @@ def test_what_was_accepted_together_is_asked_for_at_its_own_time(ledger: Ledger,
     made = [*claimed(ledger, options={"speed": "turbo"}), *claimed(ledger)]
     ledger.dispatch.run(PROVIDER, PLENTY)
     assert ledger.submissions.claim(9, LEASE) == []
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim)) for claim in made], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim)) for claim in made], POLL_AFTER)
     clock.advance(26)
     assert [one.attempt_id for one in ask(ledger)] == [made[0].attempt_id]

@@ -10,6 +10,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     ask,
     attempts_of,
@@ -26,7 +27,7 @@ from tests.factories import (
 )
 from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
-from worker.generation import State
+from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
@@ -36,13 +37,13 @@ UNCLEAR = Uncertain("no answer", code="time_out")
 
 
 def go(ledger: Ledger) -> Claim:
-    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY))
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(rules=EVERY))
     (claim,) = ledger.submissions.claim(9, LEASE)
     return claim
 
 
-def reply(ledger: Ledger, claim: Claim, result: str | ProviderError | None = None) -> None:
-    ledger.submissions.record([Submitted(claim.attempt_id, result or task_of(claim))], POLL_AFTER)
+def reply(ledger: Ledger, claim: Claim, result: Accepted | ProviderError | None = None) -> None:
+    ledger.submissions.record([Submitted(claim.attempt_id, result or accepted(claim))], POLL_AFTER)
 
 
 def two_attempts(ledger: Ledger) -> tuple[Claim, Claim]:
@@ -182,7 +183,7 @@ def test_a_last_look_in_vain_is_not_the_last_question_for_a_task_that_is_known_m
 def test_a_task_of_another_attempt_is_not_taken_from_it(ledger: Ledger):
     (other,) = submitted(ledger)
     first = replaced(ledger)
-    reply(ledger, first, task_of(other))
+    reply(ledger, first, accepted(other))
     assert [attempt.task_id for attempt in ledger.generations.story(first.generation.id).attempts] == [None]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import event, func, select, text
 
 from tests.clock import FakeClock
 from tests.computer import eventually
-from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, at_once, flat, new, queued
+from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import AccountBlocked, NotTaken, Rejected
 from worker.generation import Generation, State
@@ -135,12 +135,12 @@ def came_back_from_a_blocked_account(ledger: Ledger) -> None:
 def held(ledger: Ledger) -> None:
     queued(ledger, 1000, batch="big")
     for _ in range(2):
-        assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
+        assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(rules=EVERY, caps=Caps(day=0))) == 0
 
 
 def held_singles(ledger: Ledger) -> None:
     queued(ledger, 1000)
-    assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=0))) == 0
+    assert ledger.dispatch.run(PROVIDER, PLENTY, Prices(rules=EVERY, caps=Caps(day=0))) == 0
 
 
 SCENES = (
@@ -155,7 +155,7 @@ def test_a_batch_of_ten_is_served_among_the_next_thirty(sqlite_url: str, clock: 
     before(ledger)
     clock.advance(60)
     ten(ledger)
-    prices = Prices(EVERY, Caps(day=10**6)) if before in {held, held_singles} else None
+    prices = Prices(rules=EVERY, caps=Caps(day=10**6)) if before in {held, held_singles} else None
     # Since all of them went, the bucket must not give a thousand at once.
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE accounts SET tokens = 0"))
@@ -171,7 +171,7 @@ def test_of_what_is_held_each_batch_gets_its_share_of_a_budget_that_frees_little
     held_singles(ledger)
     went: Counter[str] = Counter()
     for spent in range(30):
-        prices = Prices(EVERY, Caps(day=spent + 1))
+        prices = Prices(rules=EVERY, caps=Caps(day=spent + 1))
         assert ledger.dispatch.run(PROVIDER, PLENTY, prices) == 1
         (claim,) = ledger.submissions.claim(10, LEASE)
         went[claim.generation.batch_id or "single"] += 1
@@ -325,16 +325,16 @@ def test_what_is_held_and_belongs_to_an_account_without_room_keeps_no_other_of_i
     ledger: Ledger, clock: FakeClock
 ):
     (parent,) = queued(ledger)
-    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY), ["shop"])
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(rules=EVERY), ["shop"])
     child = new(parent_id=parent.id)
     ledger.generations.create([replace(child, request=replace(child.request, parent={"image_id": "i"}))] * 5)
     queued(ledger, 3)
     clock.advance(1)
     used = sum(totals(ledger).values())
-    ledger.dispatch.run(PROVIDER, PLENTY, Prices(EVERY, Caps(day=used)), ["default", "shop"])
+    ledger.dispatch.run(PROVIDER, PLENTY, Prices(rules=EVERY, caps=Caps(day=used)), ["default", "shop"])
     clock.advance(1)
     # There is room in the budget now, and only at the account to which the first five may not go.
-    assert ledger.dispatch.run(PROVIDER, Limits(rate=2, in_flight=10), Prices(EVERY), ["default"]) == 2
+    assert ledger.dispatch.run(PROVIDER, Limits(rate=2, in_flight=10), Prices(rules=EVERY), ["default"]) == 2
 
 
 # --- any history ---
@@ -404,7 +404,7 @@ class History:
         how = self._one_of(["accepted", "rejected", "not taken", "later"])
         claims = [] if how == "later" else self._ledger.submissions.claim(100, LEASE)
         ends = {"rejected": Rejected("no", code="no"), "not taken": FULL}
-        results = [Submitted(it.attempt_id, ends.get(how, f"t-{it.attempt_id}")) for it in claims]
+        results = [Submitted(it.attempt_id, ends.get(how, accepted(it))) for it in claims]
         self._ledger.submissions.record(results, POLL_AFTER)
         if how == "rejected":
             self._failed += [claim.generation.id for claim in claims]
@@ -429,7 +429,7 @@ class History:
         if (more := self._one_of([None, 0, 1, 3, 100, "batch"])) is None:
             return None
         counted = sum(amount for state, amount in totals(self._ledger).items() if state != "released")
-        return Prices(EVERY, Caps(batch=4) if more == "batch" else Caps(day=counted + int(more)))
+        return Prices(rules=EVERY, caps=Caps(batch=4) if more == "batch" else Caps(day=counted + int(more)))
 
     def _waiting(self, account: str, prices: Prices | None) -> set[Flow]:
         """The flows of which something may go to this account now."""

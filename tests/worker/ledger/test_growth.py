@@ -13,7 +13,7 @@ from tasks.pruning import bites
 from tests.clock import FakeClock
 from tests.factories import LEASE, POLL_AFTER
 from tests.worker.ledger.purses import NO_CAP
-from worker.generation import GenerationRequest, Link, Operation, Outcome, Status
+from worker.generation import Accepted, GenerationRequest, Link, Operation, Outcome, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 from worker.ledger.dispatch import Limits
@@ -50,13 +50,19 @@ def come(ledger: Ledger, attempt_id: str, state: str) -> Delivery:
 def read(ledger: Ledger, callback: StoredCallback) -> News:
     task_id = f"task{callback.attempt_id}"
     if b"success" not in callback.body:
-        return News(callback.attempt_id, Outcome(Status.IN_PROGRESS, task_id, progress=50), "callback", (), callback.id)
+        return News(
+            callback.attempt_id,
+            Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=50),
+            "callback",
+            (),
+            callback.id,
+        )
     links = tuple(
         Link(f"https://tempfile.example/m/{callback.attempt_id}_{index}.jpeg?ex=691f00aa&is=691eaf2a&hm={'0' * 64}")
         for index in range(PICTURES)
     )
     deadlines = (ledger.database.clock() + timedelta(hours=24),) * PICTURES
-    outcome = Outcome(Status.SUCCEEDED, task_id, links=links)
+    outcome = Outcome(status=Status.SUCCEEDED, task_id=task_id, links=links)
     return News(callback.attempt_id, outcome, "callback", deadlines, callback.id)
 
 
@@ -64,13 +70,18 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     """With key and price, two callbacks, four pictures each, and one subscriber who is told."""
     ledger.events.register_subscribers([SHOP])
     prompt = "a lighthouse in the fog, number {}, cinematic, 35mm --ar 16:9"
-    requests = {f"k{number}": GenerationRequest(Operation.IMAGINE, prompt.format(number)) for number in range(count)}
+    requests = {
+        f"k{number}": GenerationRequest(operation=Operation.IMAGINE, prompt=prompt.format(number))
+        for number in range(count)
+    }
     wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
     ledger.generations.create(wanted, "lighthouses")
     ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)
     claims = ledger.submissions.claim(count, LEASE)
     assert len(claims) == count
-    ledger.submissions.record([Submitted(one.attempt_id, f"task{one.attempt_id}") for one in claims], POLL_AFTER)
+    ledger.submissions.record(
+        [Submitted(one.attempt_id, Accepted(f"task{one.attempt_id}")) for one in claims], POLL_AFTER
+    )
     ledger.callbacks.store([come(ledger, one.attempt_id, state) for one in claims for state in ("waiting", "success")])
     while found := ledger.callbacks.claim(200, LEASE):
         ledger.generations.apply_outcomes([read(ledger, one) for one in found])

@@ -23,7 +23,7 @@ from tests.factories import (
     success,
 )
 from worker.errors import CallbackUnreadable, NotTaken, Rejected, Uncertain
-from worker.generation import GenerationRequest, Link, Operation, State
+from worker.generation import Accepted, GenerationRequest, Link, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Postponed
 from worker.ledger.generations import NewGeneration
@@ -35,7 +35,9 @@ CLEAN = "a\ufffdb? c? \U0001f98a ünï ' \" % :x \\ \u202e"
 
 
 def test_a_request(ledger: Ledger):
-    request = GenerationRequest(Operation.UPSCALE, NASTY, {NASTY: [NASTY]}, NASTY, {"image_id": NASTY})
+    request = GenerationRequest(
+        operation=Operation.UPSCALE, prompt=NASTY, options={NASTY: [NASTY]}, action=NASTY, parent={"image_id": NASTY}
+    )
     wanted = NewGeneration("acedata", request, NASTY, f"key/{NASTY}", follow_up=(NASTY,))
     (made,) = ledger.generations.create([wanted], batch=NASTY)
     found = one(ledger, made)
@@ -78,7 +80,7 @@ def test_the_words_of_a_refusal(ledger: Ledger, error):
 
 def test_a_task_id_in_the_reply(ledger: Ledger):
     first, second = claimed(ledger, 2)
-    ledger.submissions.record([Submitted(claim.attempt_id, NASTY) for claim in (first, second)], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, Accepted(NASTY)) for claim in (first, second)], POLL_AFTER)
     assert (one(ledger, first).task_id, one(ledger, first).state) == (CLEAN, State.SUBMITTED)
     assert one(ledger, second).reason == "task_id_taken"
     assert ledger.generations.apply_outcomes([success(first, task_id=NASTY)]) == ["applied"]

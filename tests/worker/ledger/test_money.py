@@ -14,7 +14,7 @@ from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, failure, new, o
 from tests.worker.ledger.purses import EVERY, NO_CAP, THREE_A_DAY, events, held, submit_again, totals
 from tests.worker.ledger.test_plans import plans
 from worker.errors import NotTaken, ProviderError, Rejected, Uncertain
-from worker.generation import GenerationRequest, Operation, State
+from worker.generation import Accepted, GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.budget import By
 from worker.ledger.changes import Person
@@ -34,7 +34,7 @@ def claims(ledger: Ledger) -> list[Claim]:
     return sorted(ledger.submissions.claim(1000, LEASE), key=lambda claim: claim.generation.id)
 
 
-def reply(ledger: Ledger, claim: Claim, result: str | ProviderError) -> None:
+def reply(ledger: Ledger, claim: Claim, result: Accepted | ProviderError) -> None:
     ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
 
 
@@ -56,7 +56,7 @@ def test_without_prices_nothing_is_counted(ledger: Ledger):
 
 def test_what_costs_nothing_is_not_counted_and_needs_no_room(ledger: Ledger):
     queued(ledger, 2, provider="mjproxy")
-    assert go(ledger, Prices((Rule(1, "acedata"),), Caps(day=0)), "mjproxy") == 2
+    assert go(ledger, Prices(rules=(Rule(price=1, provider="acedata"),), caps=Caps(day=0)), "mjproxy") == 2
     assert totals(ledger) == {}
 
 
@@ -74,13 +74,13 @@ def test_what_goes_is_reserved_in_its_day_provider_and_batch(ledger: Ledger):
 @pytest.mark.parametrize(
     ("result", "state"),
     [
-        ("task", "reserved"),
+        (Accepted("task"), "reserved"),
         (UNCLEAR, "possible"),
         (Rejected("no", code="no"), "released"),
         (NotTaken("busy", code="busy"), "released"),
     ],
 )
-def test_the_answer_to_the_submission_settles_it(ledger: Ledger, result: str | ProviderError, state: str):
+def test_the_answer_to_the_submission_settles_it(ledger: Ledger, result: Accepted | ProviderError, state: str):
     (claim,) = sent(ledger)
     reply(ledger, claim, result)
     assert totals(ledger) == {state: 1}
@@ -156,14 +156,14 @@ def test_a_late_success_of_the_first_gives_back_what_the_second_has_reserved(led
 @pytest.mark.parametrize(
     ("result", "after"),
     [
-        ("another-task", {"spent": 1, "reserved": 1}),
+        (Accepted("another-task"), {"spent": 1, "reserved": 1}),
         (UNCLEAR, {"spent": 1, "possible": 1}),
         (Rejected("no", code="no"), {"spent": 1, "released": 1}),
         (NotTaken("busy", code="busy"), {"spent": 1, "released": 1}),
     ],
 )
 def test_the_second_is_settled_although_the_first_has_succeeded_meanwhile(
-    ledger: Ledger, result: str | ProviderError, after: dict[str, int]
+    ledger: Ledger, result: Accepted | ProviderError, after: dict[str, int]
 ):
     (first,) = sent(ledger)
     reply(ledger, first, UNCLEAR)
@@ -202,7 +202,7 @@ def test_a_full_budget_stops_what_does_not_fit_and_says_why(ledger: Ledger):
 
 
 def test_it_is_told_once_per_budget_and_day(ledger: Ledger, clock: FakeClock):
-    prices = Prices(EVERY, Caps(day=9, providers={"kie": 0}, batch=1))
+    prices = Prices(rules=EVERY, caps=Caps(day=9, providers={"kie": 0}, batch=1))
     batch = queued(ledger, 3, batch="b")[0].batch_id
     queued(ledger, 2, provider="kie")
     for _ in range(3):
@@ -222,7 +222,7 @@ def test_it_is_told_once_per_budget_and_day(ledger: Ledger, clock: FakeClock):
 
 def test_others_go_on_while_one_batch_waits(ledger: Ledger):
     """Also behind very many of it."""
-    prices = Prices(EVERY, Caps(batches={"big": 2}))
+    prices = Prices(rules=EVERY, caps=Caps(batches={"big": 2}))
     limits = Limits(rate=10_000, in_flight=10)
     ledger.generations.create([new(priority=5) for _ in range(1300)], "big")
     queued(ledger, 3, batch="small")
@@ -232,7 +232,7 @@ def test_others_go_on_while_one_batch_waits(ledger: Ledger):
 
 
 def test_what_is_cheap_enough_goes_on_while_something_dearer_waits(ledger: Ledger):
-    prices = Prices((Rule(1), Rule(4, speed="turbo")), Caps(day=5))
+    prices = Prices(rules=(Rule(price=1), Rule(price=4, speed="turbo")), caps=Caps(day=5))
     queued(ledger, 1, options={"speed": "turbo"})
     queued(ledger, 1, options={"speed": "turbo"})
     queued(ledger, 2)
@@ -242,7 +242,7 @@ def test_what_is_cheap_enough_goes_on_while_something_dearer_waits(ledger: Ledge
 
 
 def test_a_provider_with_a_full_budget_does_not_stop_another(ledger: Ledger):
-    prices = Prices(EVERY, Caps(day=10, providers={PROVIDER: 1}))
+    prices = Prices(rules=EVERY, caps=Caps(day=10, providers={PROVIDER: 1}))
     queued(ledger, 2)
     queued(ledger, 2, provider="kie")
     assert [go(ledger, prices), go(ledger, prices, "kie")] == [1, 2]
@@ -250,7 +250,7 @@ def test_a_provider_with_a_full_budget_does_not_stop_another(ledger: Ledger):
 
 @pytest.mark.parametrize("caps", [Caps(day=3), Caps(providers={PROVIDER: 3}), Caps(batch=3), Caps(batches={"b": 3})])
 def test_what_is_given_back_lets_the_next_go(ledger: Ledger, caps: Caps):
-    prices = Prices(EVERY, caps)
+    prices = Prices(rules=EVERY, caps=caps)
     waiting = queued(ledger, 6, batch="b")
     assert go(ledger, prices) == 3
     first, second, third = claims(ledger)
@@ -268,7 +268,7 @@ def test_a_new_day_and_a_higher_cap_make_room_in_order_of_priority(ledger: Ledge
     (urgent,) = queued(ledger, priority=-1)
     assert go(ledger, THREE_A_DAY) == 3
     first = [claim.generation.id for claim in claims(ledger)]
-    assert go(ledger, Prices(EVERY, Caps(day=4))) == 1
+    assert go(ledger, Prices(rules=EVERY, caps=Caps(day=4))) == 1
     clock.advance(hours=24)
     assert ledger.maintenance.due() == ["dispatch", "submit"]
     assert go(ledger, THREE_A_DAY) == 3
@@ -281,8 +281,8 @@ def test_a_new_day_and_a_higher_cap_make_room_in_order_of_priority(ledger: Ledge
 
 def test_a_lower_price_lets_go_what_was_held_for_the_old_one(ledger: Ledger):
     queued(ledger, 6)
-    assert go(ledger, Prices((Rule(4),), Caps(day=5))) == 1
-    assert go(ledger, Prices((Rule(1),), Caps(day=5))) == 1
+    assert go(ledger, Prices(rules=(Rule(price=4),), caps=Caps(day=5))) == 1
+    assert go(ledger, Prices(rules=(Rule(price=1),), caps=Caps(day=5))) == 1
     assert totals(ledger) == {"reserved": 5}
 
 
@@ -297,7 +297,7 @@ def test_without_prices_what_was_held_goes(ledger: Ledger):
 def test_very_many_that_were_held_come_back_a_few_at_a_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(budgeted, "_MOST_BACK", 4)
     queued(ledger, 15)
-    assert go(ledger, Prices(EVERY, Caps(day=1))) == 1
+    assert go(ledger, Prices(rules=EVERY, caps=Caps(day=1))) == 1
     went: list[int] = []
 
     def note(_connection: Connection) -> None:
@@ -393,12 +393,19 @@ def test_a_pause_and_the_rate_hold_as_before(ledger: Ledger, clock: FakeClock):
 
 
 def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
-    prices = Prices((Rule(1), Rule(20, operation="blend"), Rule(300, speed="turbo"), Rule(4000, version="niji6")))
+    prices = Prices(
+        rules=(
+            Rule(price=1),
+            Rule(price=20, operation="blend"),
+            Rule(price=300, speed="turbo"),
+            Rule(price=4000, version="niji6"),
+        )
+    )
     requests: Sequence[GenerationRequest] = [
-        GenerationRequest(Operation.IMAGINE, "a fox"),
-        GenerationRequest(Operation.BLEND, ""),
-        GenerationRequest(Operation.IMAGINE, "a fox --turbo"),
-        GenerationRequest(Operation.IMAGINE, "a fox", {"version": "niji 6"}),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"),
+        GenerationRequest(operation=Operation.BLEND, prompt=""),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --turbo"),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a fox", options={"version": "niji 6"}),
     ]
     ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
     go(ledger, prices)
@@ -407,12 +414,12 @@ def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
 
 def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_written(ledger: Ledger):
     """That one has not said which options there are: they are read off the request, wherever it says them."""
-    prices = Prices((Rule(1),), factors=(Rule(4 * MILLION, version="8", extras=frozenset({"hd"})),))
+    prices = Prices(rules=(Rule(price=1),), factors=(Rule(price=4 * MILLION, version="8", extras=frozenset({"hd"})),))
     options = {"version": "8", "hd": True}
     requests = [
-        GenerationRequest(Operation.IMAGINE, "a fox", options),
-        GenerationRequest(Operation.IMAGINE, "a fox --hd --v 8"),
-        GenerationRequest(Operation.IMAGINE, "a fox --q 4", options),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a fox", options=options),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --hd --v 8"),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --q 4", options=options),
     ]
     made = ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
     with ledger.database.write() as connection:

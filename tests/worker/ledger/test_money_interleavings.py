@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select
 
 from tests.clock import FakeClock
-from tests.factories import LEASE, POLL_AFTER, at_once, failure, new, progress, success
+from tests.factories import LEASE, POLL_AFTER, accepted, at_once, failure, new, progress, success
 from tests.worker.ledger.purses import submit_again, totals
 from worker.errors import NotTaken, Rejected, Uncertain
 from worker.generation import State
@@ -30,11 +30,11 @@ from worker.ledger.submission import Claim, Decision, Submitted
 from worker.pricing.prices import Caps, Prices, Rule
 
 PROVIDERS = ("acedata", "kie")
-RULES = (Rule(1), Rule(2, speed="turbo"), Rule(0, provider="kie", operation="imagine", speed="relax"))
+RULES = (Rule(price=1), Rule(price=2, speed="turbo"), Rule(price=0, provider="kie", operation="imagine", speed="relax"))
 #: those in use, those after a person has changed the file
 PRICES = (
-    Prices(RULES, Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
-    Prices((Rule(2),), Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
+    Prices(rules=RULES, caps=Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
+    Prices(rules=(Rule(price=2),), caps=Caps(day=7, providers={"kie": 4}, batch=3, batches={"b1": 5})),
 )
 ROOM = Limits(rate=4, in_flight=6)
 ANSWERS = (NotTaken("no", code="no", retry_after=timedelta(0)), Rejected("no", code="no"), Uncertain("?", code="?"))
@@ -103,7 +103,7 @@ class Money(RuleBasedStateMachine):
     @rule(data=st.data(), answer=st.sampled_from([None, *ANSWERS]))
     def answer(self, data: Any, answer: Any) -> None:
         claim = data.draw(st.sampled_from(self.claims))
-        result = answer or f"task-{claim.attempt_id[:12]}"
+        result = answer or accepted(claim)
         self.ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
 
     @precondition(lambda self: self.claims)
@@ -183,8 +183,7 @@ def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):
         for _ in range(25):
             mine += ledger.submissions.claim(3, LEASE)
             for claim in dice.sample(mine, min(3, len(mine))):
-                task = f"task-{claim.attempt_id[:12]}"
-                answer = dice.choice([task, *ANSWERS])
+                answer = dice.choice([accepted(claim), *ANSWERS])
                 ledger.submissions.record([Submitted(claim.attempt_id, answer)], POLL_AFTER)
             said = [dice.choice([success, failure, failure])(claim) for claim in dice.sample(mine, min(4, len(mine)))]
             ledger.generations.apply_outcomes(said)
@@ -213,7 +212,7 @@ def test_two_dispatchers_never_look_into_one_budget_at_the_same_moment(
 ):
     """Both would see the last of it, and both would take it."""
     ledger = Ledger(postgresql_url, clock)
-    prices = Prices((Rule(1),), Caps(day=3))
+    prices = Prices(rules=(Rule(price=1),), caps=Caps(day=3))
     ledger.generations.create([new(provider=provider) for provider in PROVIDERS])
     for provider in PROVIDERS:
         ledger.dispatch.run(provider, ROOM, prices)

@@ -10,6 +10,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     at_once,
     attempts_of,
@@ -41,7 +42,7 @@ def apply(ledger: Ledger, *news: News) -> list[str]:
 
 
 def reply(ledger: Ledger, claim: Claim) -> None:
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim))], POLL_AFTER)
 
 
 def unclear(ledger: Ledger) -> Claim:
@@ -73,7 +74,7 @@ def test_a_success_brings_links_actions_and_a_name_for_follow_ups(ledger: Ledger
 
 def test_a_text_is_an_asset_that_is_here_already_and_never_dies(ledger: Ledger):
     (claim,) = claimed(ledger)
-    outcome = Outcome(Status.SUCCEEDED, text={"descriptions": ["a fox", "zwei F\u00fcchse"]})
+    outcome = Outcome(status=Status.SUCCEEDED, text={"descriptions": ["a fox", "zwei F\u00fcchse"]})
     assert ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "reply")]) == ["applied"]
     (asset,) = ledger.generations.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.kind, asset.url, asset.content) == (AssetKind.TEXT, "", outcome.text)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from tests.clock import FakeClock
-from tests.factories import LEASE, POLL_AFTER, PROVIDER, new, queued
+from tests.factories import LEASE, POLL_AFTER, PROVIDER, accepted, new, queued
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
@@ -17,7 +17,7 @@ from worker.ledger.schema import metadata
 from worker.ledger.submission import Claim, Submitted
 
 ANSWERS = {
-    "accepted": lambda claim: f"task-{claim.attempt_id}",
+    "accepted": accepted,
     "refused": lambda _: NotTaken("refused", code="connection_refused"),
     "too many": lambda _: NotTaken("slower", code="busy", status=429),
     "empty": lambda _: AccountBlocked("empty", code="used_up", status=402),

@@ -71,7 +71,9 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "set aside": (lambda ledger: ledger.callbacks.dead(), {"ix_callbacks_set_aside"}),
     "manifests": (lambda ledger: ledger.assets.claim_manifest(LEASE), {"ix_batches_manifest"}),
     "budgets": (
-        lambda ledger: ledger.budgets.standings(Prices((Rule(1),), Caps(day=5, providers={PROVIDER: 5}, batch=5))),
+        lambda ledger: ledger.budgets.standings(
+            Prices(rules=(Rule(price=1),), caps=Caps(day=5, providers={PROVIDER: 5}, batch=5))
+        ),
         {"ix_batches_incomplete", "ix_generations_held"},
     ),
     "same bytes": (lambda ledger: ledger.assets.first_copy("ab" * 32), {"ix_assets_sha256"}),

@@ -179,4 +179,4 @@ def test_one_that_was_cancelled_meanwhile_stays_so_and_its_task_is_another_gener
 
 
 def generation_request(generation: Generation) -> GenerationRequest:
-    return GenerationRequest(generation.operation, generation.prompt)
+    return GenerationRequest(operation=generation.operation, prompt=generation.prompt)

@@ -142,4 +142,4 @@ def test_two_clocks_never_look_at_the_same(ledger: Ledger, clock: FakeClock):
     ],
 )
 def test_what_counts_as_a_time_out(reason: str | None, message: str | None, answer: bool):
-    assert is_time_out(Outcome(Status.FAILED, "t", reason=reason, message=message)) is answer
+    assert is_time_out(Outcome(status=Status.FAILED, task_id="t", reason=reason, message=message)) is answer

@@ -15,6 +15,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     ask,
     at_once,
     attempts_of,
@@ -34,22 +35,22 @@ from tests.factories import (
 from tests.patience import patient
 from tests.worker.ledger.purses import NO_CAP, totals
 from worker.errors import AccountBlocked, LedgerUnavailable, NotTaken, ProviderError, Rejected, Uncertain
-from worker.generation import State
+from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes, Person
 from worker.ledger.dispatch.accounts import BLOCKED_FOR
 from worker.ledger.schema import attempts
 from worker.ledger.submission import Claim, Decision, Submitted
 
-FINAL_WORDS: list[str | ProviderError] = [
-    "another-task",
+FINAL_WORDS: list[Accepted | ProviderError] = [
+    Accepted("another-task"),
     NotTaken("the connection was refused", code="refused"),
     Rejected("the prompt is forbidden", code="forbidden"),
     Uncertain("no answer", code="time_out"),
 ]
 
 
-def record(ledger: Ledger, claim: Claim, result: str | ProviderError) -> None:
+def record(ledger: Ledger, claim: Claim, result: Accepted | ProviderError) -> None:
     ledger.submissions.record([Submitted(claim.attempt_id, result)], POLL_AFTER)
 
 
@@ -99,7 +100,7 @@ def test_what_was_not_taken_is_tried_again_after_a_while(
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 1
     (again,) = ledger.submissions.claim(9, LEASE)
     assert again.attempt_id != claim.attempt_id
-    record(ledger, again, "t1")
+    record(ledger, again, Accepted("t1"))
     assert (one(ledger, claim).reason, attempts_of(ledger, claim)) == (None, ["rejected", "accepted"])
 
 
@@ -215,7 +216,7 @@ def test_a_worker_that_was_only_slow_may_still_say_that_it_was_accepted(ledger: 
     (claim,) = claimed(ledger)
     clock.advance(121)
     ledger.submissions.mark_lost_unconfirmed()
-    record(ledger, claim, "t1")
+    record(ledger, claim, Accepted("t1"))
     assert (one(ledger, claim).state, one(ledger, claim).task_id) == (State.SUBMITTED, "t1")
     assert attempts_of(ledger, claim) == ["accepted"]
 
@@ -231,7 +232,7 @@ def test_a_slow_worker_brings_back_what_was_certainly_not_taken(ledger: Ledger, 
     clock.advance(1)
     ledger.dispatch.run(PROVIDER, PLENTY)
     (again,) = ledger.submissions.claim(9, LEASE)
-    record(ledger, again, "t1")
+    record(ledger, again, Accepted("t1"))
     # It is asked for as often as one that was never unclear.
     clock.advance(POLL_AFTER.total_seconds())
     assert [silent.asked for silent in ask(ledger)] == [1]
@@ -273,7 +274,7 @@ def test_what_was_claimed_and_not_begun_is_queued_again_at_no_cost(ledger: Ledge
 def test_giving_back_takes_nothing_back_that_is_known_already(ledger: Ledger):
     heard, recorded = claimed(ledger, 2)
     ledger.generations.apply_outcomes([success(heard)])
-    record(ledger, recorded, "t1")
+    record(ledger, recorded, Accepted("t1"))
     ledger.submissions.requeue_unsent()
     assert [state_of(ledger, claim) for claim in (heard, recorded)] == [State.SUCCEEDED, State.SUBMITTED]
     assert [*attempts_of(ledger, heard), *attempts_of(ledger, recorded)] == ["succeeded", "accepted"]
@@ -347,7 +348,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
         give_up_at = time.monotonic() + patient(30)
         while direct.generations.counts() != {State.SUBMITTING: 3} and time.monotonic() < give_up_at:
             time.sleep(0.01)
-        record(ledger, other, "t1")
+        record(ledger, other, Accepted("t1"))
         assert direct.generations.counts() == {State.QUEUED: 2, State.SUBMITTED: 1}
         ledger.submissions.requeue_unsent()
         ledger.close()
@@ -357,7 +358,7 @@ def test_a_claim_that_is_committed_after_all_is_given_back_when_it_is(postgresql
 
 
 @pytest.mark.parametrize("word", FINAL_WORDS, ids=lambda word: type(word).__name__)
-def test_a_late_reply_changes_nothing_once_the_callback_has_said_more(ledger: Ledger, word: str | ProviderError):
+def test_a_late_reply_changes_nothing_once_the_callback_has_said_more(ledger: Ledger, word: Accepted | ProviderError):
     finished, going_on = claimed(ledger, 2)
     ledger.generations.apply_outcomes([success(finished), progress(going_on, 30)])
     for claim in (finished, going_on):
@@ -371,7 +372,7 @@ def test_a_late_reply_changes_nothing_once_the_callback_has_said_more(ledger: Le
 def test_two_attempts_never_get_one_task_id(ledger: Ledger):
     (first,) = submitted(ledger)
     (second,) = claimed(ledger)
-    record(ledger, second, task_of(first))
+    record(ledger, second, accepted(first))
     found = one(ledger, second)
     assert (found.state, found.reason, found.task_id) == (State.UNCONFIRMED, "task_id_taken", None)
 
@@ -409,7 +410,7 @@ def test_the_attempt_of_a_dead_worker_is_settled_although_its_predecessor_succee
 def test_two_that_write_down_one_task_id_at_the_same_moment_lose_neither_reply(postgresql_url: str, clock: FakeClock):
     ledger = Ledger(postgresql_url, clock)
     first, second, third = claimed(ledger, 3)
-    replies = [Submitted(second.attempt_id, "one-task"), Submitted(third.attempt_id, task_of(third))]
+    replies = [Submitted(second.attempt_id, Accepted("one-task")), Submitted(third.attempt_id, accepted(third))]
     with ThreadPoolExecutor(1) as pool:
         with ledger.database.write() as connection:
             mine = update(attempts).where(attempts.c.id == first.attempt_id)

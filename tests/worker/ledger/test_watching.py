@@ -11,6 +11,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     archived,
     ask,
@@ -59,7 +60,7 @@ def test_an_interval_that_is_long_from_the_start_does_not_shrink(ledger: Ledger,
 def test_what_is_asked_for_is_named_by_its_live_attempt(ledger: Ledger, clock: FakeClock):
     known, unknown = claimed(ledger, 2)
     ledger.submissions.record(
-        [Submitted(known.attempt_id, task_of(known)), Submitted(unknown.attempt_id, Uncertain("?", code="time_out"))],
+        [Submitted(known.attempt_id, accepted(known)), Submitted(unknown.attempt_id, Uncertain("?", code="time_out"))],
         POLL_AFTER,
     )
     clock.advance(60)
@@ -114,7 +115,7 @@ def test_who_comes_too_late_with_its_question_puts_off_none_of_others(ledger: Le
     ledger.generations.retry([claim.generation.id])
     ledger.dispatch.run(PROVIDER, PLENTY)
     (second,) = ledger.submissions.claim(1, LEASE)
-    ledger.submissions.record([Submitted(second.attempt_id, task_of(second))], POLL_AFTER)
+    ledger.submissions.record([Submitted(second.attempt_id, accepted(second))], POLL_AFTER)
     clock.advance(60)
     assert [one.attempt_id for one in ledger.submissions.claim_polls(100, LEASE, POLL_AFTER)] == [second.attempt_id]
     # The first of this attempt, as `late` was of the other.
@@ -170,7 +171,7 @@ def test_each_kind_of_work_is_due_when_there_is_some(ledger: Ledger, clock: Fake
     assert watching.due() == ["submit"]
     (claim,) = ledger.submissions.claim(1, LEASE)
     assert watching.due() == []
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], POLL_AFTER)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim))], POLL_AFTER)
     assert watching.due() == []
     clock.advance(60)
     assert watching.due() == ["poll"]

@@ -18,6 +18,7 @@ from tests.factories import (
     PLENTY,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     all_stored,
     archived,
     claimed,
@@ -27,7 +28,6 @@ from tests.factories import (
     state_of,
     submitted,
     succeeded,
-    task_of,
 )  # fmt: skip
 from tests.machines import machine
 from worker.errors import AccountBlocked, NotTaken
@@ -63,7 +63,7 @@ def test_no_machine_takes_what_another_one_submits(machines: tuple[Ledger, Ledge
     for here, there in (machines, machines[::-1]):
         taken, refused = claimed(here, 2)
         assert there.submissions.mark_lost_unconfirmed() == 0
-        results = (task_of(taken), NotTaken("429 too many", code="429", status=429))
+        results = (accepted(taken), NotTaken("429 too many", code="429", status=429))
         here.submissions.record(
             [Submitted(one.attempt_id, end) for one, end in zip((taken, refused), results, strict=True)], POLL_AFTER
         )
@@ -393,7 +393,7 @@ def test_what_is_not_further_ahead_than_it_may_be_stays(ledger: Ledger, clock: F
 def test_the_settings_may_have_silent_ones_asked_for_later_than_is_ever_learned(ledger: Ledger, clock: FakeClock):
     hours = timedelta(hours=3)
     (claim,) = claimed(ledger)
-    ledger.submissions.record([Submitted(claim.attempt_id, task_of(claim))], hours)
+    ledger.submissions.record([Submitted(claim.attempt_id, accepted(claim))], hours)
     ledger.maintenance.due(hours)
     clock.advance(hours=2)
     assert not ledger.maintenance.is_due("poll")

@@ -14,6 +14,7 @@ from tests.factories import (
     LEASE,
     POLL_AFTER,
     PROVIDER,
+    accepted,
     delivery,
     failure,
     new,
@@ -214,7 +215,7 @@ class World:
         if reply == "slow reply":
             self.waiting.append(claim)
         elif reply == "accepted":
-            self._record(claim, task_of(claim))
+            self._record(claim, accepted(claim))
             self.model.accepted(claim.attempt_id, task_of(claim))
         elif reply == "no clear reply":
             self._record(claim, Uncertain("?", code="time_out"))

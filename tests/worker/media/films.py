@@ -20,7 +20,7 @@ _CODINGS = {
 @cache
 def sandbox_film() -> bytes:
     """Twelve frames of 64 x 64 pixels, the index in front."""
-    return render_film(Picture("a red fox", 7), 64, 1.0, "a red fox")
+    return render_film(Picture(prompt="a red fox", seed=7), 64, 1.0, "a red fox")
 
 
 @cache

@@ -32,8 +32,11 @@ caps:
   batches: {autumn: 3, 2026: 4}
 """
     caps = Caps(20_000_000, {"kie": 7_500_000}, 1_000_000, {"autumn": 3_000_000, "2026": 4_000_000})
-    rules = (Rule(100_000), Rule(12_000_001, "kie", "video", "turbo", "niji6"))
-    assert load(tmp_path, text) == Prices(rules, caps, "credits")
+    rules = (
+        Rule(price=100_000),
+        Rule(price=12_000_001, provider="kie", operation="video", speed="turbo", version="niji6"),
+    )
+    assert load(tmp_path, text) == Prices(rules=rules, caps=caps, currency="credits")
 
 
 def test_prices_and_factors_name_options(tmp_path: Path) -> None:
@@ -44,10 +47,12 @@ prices:
   - {moodboard: true, factor: 1.25}
 """
     prices = load(tmp_path, text)
-    assert prices.rules == (Rule(1_000_000, "acedata", version="8.1", extras=frozenset({"hd", "quality=.5"})),)
+    assert prices.rules == (
+        Rule(price=1_000_000, provider="acedata", version="8.1", extras=frozenset({"hd", "quality=.5"})),
+    )
     assert prices.factors == (
-        Rule(4_000_000, "acedata", version="8", extras=frozenset({"style_reference"})),
-        Rule(1_250_000, extras=frozenset({"moodboard"})),
+        Rule(price=4_000_000, provider="acedata", version="8", extras=frozenset({"style_reference"})),
+        Rule(price=1_250_000, extras=frozenset({"moodboard"})),
     )
 
 
@@ -165,4 +170,4 @@ def test_the_setting_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert Settings().read_prices(PROVIDERS) is None
     load(tmp_path, RULE)
     monkeypatch.setenv("DARKROOM_PRICES", str(tmp_path / "prices.yaml"))
-    assert Settings().read_prices(PROVIDERS) == Prices((Rule(50_000, "kie"),))
+    assert Settings().read_prices(PROVIDERS) == Prices(rules=(Rule(price=50_000, provider="kie"),))

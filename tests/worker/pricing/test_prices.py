@@ -9,13 +9,13 @@ from worker.pricing.prices import MILLION, Caps, Prices, Rule, Tier, as_text, ti
 
 ANY = Tier(None, None)
 PRICES = Prices(
-    (
-        Rule(1),
-        Rule(2, provider="kie"),
-        Rule(3, provider="kie", speed="turbo"),
-        Rule(4, provider="kie", operation="video"),
-        Rule(5, provider="kie", operation="video", speed="turbo", version="niji6"),
-        Rule(0, provider="mjproxy"),
+    rules=(
+        Rule(price=1),
+        Rule(price=2, provider="kie"),
+        Rule(price=3, provider="kie", speed="turbo"),
+        Rule(price=4, provider="kie", operation="video"),
+        Rule(price=5, provider="kie", operation="video", speed="turbo", version="niji6"),
+        Rule(price=0, provider="mjproxy"),
     )
 )
 
@@ -41,7 +41,7 @@ def test_what_no_rule_is_for_costs_nothing() -> None:
     assert Prices().price("kie", "imagine", ANY) == 0
     assert not Prices().knows("kie")
     assert [PRICES.knows(name) for name in ("kie", "mjproxy")] == [True, True]
-    assert not Prices((Rule(0, provider="kie"), Rule(1, provider="acedata"))).knows("kie")
+    assert not Prices(rules=(Rule(price=0, provider="kie"), Rule(price=1, provider="acedata"))).knows("kie")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ def test_what_no_rule_is_for_costs_nothing() -> None:
 def test_speed_and_version_are_what_the_request_says(
     options: dict[str, object], prompt: str, speed: str | None, version: str | None
 ) -> None:
-    assert tier_of(GenerationRequest(Operation.IMAGINE, prompt, options)) == Tier(speed, version)
+    assert tier_of(GenerationRequest(operation=Operation.IMAGINE, prompt=prompt, options=options)) == Tier(
+        speed, version
+    )
 
 
 def test_a_batch_has_the_cap_of_its_name_or_that_of_every_batch() -> None:
@@ -85,5 +87,5 @@ def test_no_millionth_is_lost_in_the_text(amount: int) -> None:
 
 
 def test_the_digest_changes_with_the_prices_and_not_with_the_caps() -> None:
-    assert Prices((Rule(1),)).digest != Prices((Rule(2),)).digest
-    assert Prices((Rule(1),)).digest == Prices((Rule(1),), Caps(day=5)).digest
+    assert Prices(rules=(Rule(price=1),)).digest != Prices(rules=(Rule(price=2),)).digest
+    assert Prices(rules=(Rule(price=1),)).digest == Prices(rules=(Rule(price=1),), caps=Caps(day=5)).digest

@@ -13,11 +13,11 @@ from worker.pricing.surcharges import highest_known
 from worker.prompt_flags import flags_of, plain_version, without_switches
 
 HD, SREF, MOOD = "hd", "style_reference", "moodboard"
-PRICE = Rule(50_000, "acedata")
+PRICE = Rule(price=50_000, provider="acedata")
 
 
 def extras(prompt: str = "a fox", operation: Operation = Operation.IMAGINE, **options: object) -> tuple[str, ...]:
-    return tier_of(GenerationRequest(operation, prompt, options)).extras
+    return tier_of(GenerationRequest(operation=operation, prompt=prompt, options=options)).extras
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,10 @@ def test_what_draws_no_picture_costs_no_more():
 
 @pytest.mark.parametrize("written", ["8.1", "v8.1", "V 8.1", 8.1, "version 8.1", " 8.1 "])
 def test_a_version_is_understood_as_people_write_it(written: object):
-    assert tier_of(GenerationRequest(Operation.IMAGINE, "a fox", {"version": written})).version == "8.1"
+    assert (
+        tier_of(GenerationRequest(operation=Operation.IMAGINE, prompt="a fox", options={"version": written})).version
+        == "8.1"
+    )
 
 
 def test_versions_that_are_no_numbers_stay_what_they_are():
@@ -84,53 +87,55 @@ def test_the_values_of_parameters_are_read_and_a_switch_has_none():
     ],
 )
 def test_without_a_factor_the_highest_known_one_is_reserved_and_said(tier: Tier, times: int, assumed: tuple[str, ...]):
-    assert Prices((PRICE,)).quote("acedata", "imagine", tier) == Quote(50_000 * times, assumed)
-    assert Prices((PRICE,)).quote("kie", "imagine", tier) == Quote(0)
+    assert Prices(rules=(PRICE,)).quote("acedata", "imagine", tier) == Quote(50_000 * times, assumed)
+    assert Prices(rules=(PRICE,)).quote("kie", "imagine", tier) == Quote(0)
 
 
 def test_a_factor_of_the_file_counts_and_the_one_that_says_most_before_others():
     factors = (
-        Rule(2 * MILLION, extras=frozenset({HD})),
-        Rule(3_500_000, "acedata", version="8", extras=frozenset({HD})),
+        Rule(price=2 * MILLION, extras=frozenset({HD})),
+        Rule(price=3_500_000, provider="acedata", version="8", extras=frozenset({HD})),
     )
-    prices = Prices((PRICE,), factors=factors)
+    prices = Prices(rules=(PRICE,), factors=factors)
     assert prices.quote("acedata", "imagine", Tier(None, "8", (HD,))) == Quote(175_000)
     assert prices.quote("acedata", "imagine", Tier(None, "8.1", (HD,))) == Quote(100_000)
     assert prices.has_factor("acedata", HD)
     assert not prices.has_factor("acedata", SREF)
-    assert prices.digest != Prices((PRICE,)).digest
+    assert prices.digest != Prices(rules=(PRICE,)).digest
 
 
 def test_a_factor_for_another_version_alone_is_no_factor_but_is_not_undercut():
-    prices = Prices((PRICE,), factors=(Rule(6 * MILLION, "acedata", version="8", extras=frozenset({HD})),))
+    prices = Prices(
+        rules=(PRICE,), factors=(Rule(price=6 * MILLION, provider="acedata", version="8", extras=frozenset({HD})),)
+    )
     assert prices.quote("acedata", "imagine", Tier(None, None, (HD,))) == Quote(300_000, (HD,))
 
 
 def test_a_price_that_names_an_option_is_the_whole_price():
-    prices = Prices((PRICE, Rule(80_000, "acedata", version="8.1", extras=frozenset({HD}))))
+    prices = Prices(rules=(PRICE, Rule(price=80_000, provider="acedata", version="8.1", extras=frozenset({HD}))))
     assert prices.quote("acedata", "imagine", Tier(None, "8.1", (HD,))) == Quote(80_000)
     assert prices.quote("acedata", "imagine", Tier(None, "8.1", (HD, "quality=2"))) == Quote(160_000, ("quality=2",))
 
 
 def test_a_higher_price_for_an_option_is_not_hidden_by_one_that_says_more_of_something_else():
     rules = (
-        Rule(100_000, "acedata", "imagine", "turbo"),
-        Rule(900_000, "acedata", extras=frozenset({HD})),
+        Rule(price=100_000, provider="acedata", operation="imagine", speed="turbo"),
+        Rule(price=900_000, provider="acedata", extras=frozenset({HD})),
     )
-    assert Prices(rules).quote("acedata", "imagine", Tier("turbo", None, (HD,))) == Quote(900_000, (HD,))
+    assert Prices(rules=rules).quote("acedata", "imagine", Tier("turbo", None, (HD,))) == Quote(900_000, (HD,))
 
 
 def test_what_is_free_stays_free_unless_a_price_names_the_option():
-    free = Rule(0, "acedata", "imagine", "relax")
+    free = Rule(price=0, provider="acedata", operation="imagine", speed="relax")
     tier = Tier("relax", None, (HD,))
-    assert Prices((free, PRICE)).quote("acedata", "imagine", tier) == Quote(0)
-    dear = Rule(900_000, "acedata", extras=frozenset({HD}))
-    assert Prices((free, dear)).quote("acedata", "imagine", tier) == Quote(900_000, (HD,))
+    assert Prices(rules=(free, PRICE)).quote("acedata", "imagine", tier) == Quote(0)
+    dear = Rule(price=900_000, provider="acedata", extras=frozenset({HD}))
+    assert Prices(rules=(free, dear)).quote("acedata", "imagine", tier) == Quote(900_000, (HD,))
 
 
 def test_a_part_of_a_millionth_is_rounded_up():
-    factor = Rule(1_400_001, extras=frozenset({HD}))
-    assert Prices((Rule(1),), factors=(factor,)).price("acedata", "imagine", Tier(None, None, (HD,))) == 2
+    factor = Rule(price=1_400_001, extras=frozenset({HD}))
+    assert Prices(rules=(Rule(price=1),), factors=(factor,)).price("acedata", "imagine", Tier(None, None, (HD,))) == 2
 
 
 EXTRAS = (HD, MOOD, "quality=.5", "quality=2", "quality=4", SREF)
@@ -140,9 +145,14 @@ WORDS = {
     "speed": st.sampled_from((None, "turbo")),
     "version": st.sampled_from((None, "8", "8.1")),
 }
-PRICES = st.builds(Rule, st.integers(0, 10**8), **WORDS, extras=st.frozensets(st.sampled_from(EXTRAS), max_size=2))
+PRICES = st.builds(
+    Rule, price=st.integers(0, 10**8), **WORDS, extras=st.frozensets(st.sampled_from(EXTRAS), max_size=2)
+)
 FACTORS = st.builds(
-    Rule, st.integers(0, 8 * MILLION), **WORDS, extras=st.frozensets(st.sampled_from(EXTRAS), min_size=1, max_size=1)
+    Rule,
+    price=st.integers(0, 8 * MILLION),
+    **WORDS,
+    extras=st.frozensets(st.sampled_from(EXTRAS), min_size=1, max_size=1),
 )
 TIERS = st.builds(
     Tier,
@@ -163,7 +173,7 @@ def fits(rule: Rule, tier: Tier) -> bool:
 @settings(max_examples=150)
 def test_what_is_reserved_is_never_less_than_any_price_of_the_file(rules: list[Rule], factors: list[Rule], tier: Tier):
     """By a slow way of its own: each price that may be meant, times each factor that may be meant."""
-    found = Prices(tuple(rules), factors=tuple(factors)).quote("acedata", "imagine", tier)
+    found = Prices(rules=tuple(rules), factors=tuple(factors)).quote("acedata", "imagine", tier)
     assert isinstance(found.amount, int)
     fitting = sorted((rule for rule in rules if fits(rule, tier)), key=lambda rule: -rule.weight)
     # The price that says most; and all that name an extra which nobody gave a factor.
@@ -176,6 +186,8 @@ def test_what_is_reserved_is_never_less_than_any_price_of_the_file(rules: list[R
             )
             amount *= Decimal(named[0].price) / MILLION if named else highest_known(extra, tier.version)
         assert found.amount >= ceil(amount)
-    without = Prices(tuple(rules), factors=tuple(factors)).quote("acedata", "imagine", Tier(tier.speed, tier.version))
+    without = Prices(rules=tuple(rules), factors=tuple(factors)).quote(
+        "acedata", "imagine", Tier(tier.speed, tier.version)
+    )
     if not factors and not any(rule.extras for rule in rules):
         assert found.amount >= without.amount

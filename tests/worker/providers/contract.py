@@ -8,8 +8,8 @@ import pytest
 
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.dialects.dialect import PAYLOADS
-from worker.generation import GenerationRequest, Outcome, Status
-from worker.providers import Mark, Provider, Submission, load_provider
+from worker.generation import Accepted, GenerationRequest, Outcome, Status
+from worker.providers import Mark, Provider, load_provider
 
 CALLBACK_URL = "https://studio.test/callbacks/vendor/0123abcd/k1.bm90LXJlYWxseS1hLW1hYy1idXQtYXMtbG9uZy1hcy1vbmU"
 MARK = Mark("0123abcd", CALLBACK_URL)
@@ -27,7 +27,7 @@ def provider(name: str, url: str = "http://127.0.0.1:1") -> Provider:
     return load_provider(name, DIALECTS[name].settings(url))
 
 
-def send(vendor: Provider, request: GenerationRequest, mark: Mark) -> Submission | Outcome:
+def send(vendor: Provider, request: GenerationRequest, mark: Mark) -> Accepted | Outcome:
     """As the worker does it: translated, then posted."""
     return vendor.submit(vendor.translate(request), mark)
 

@@ -27,7 +27,7 @@ def ace(token: str = "tok") -> AceDataCloud:
 
 
 def imagine(prompt: str = "a cat", **options) -> GenerationRequest:
-    return GenerationRequest(Operation.IMAGINE, prompt, options)
+    return GenerationRequest(operation=Operation.IMAGINE, prompt=prompt, options=options)
 
 
 MARK = Mark("a1", CALLBACK_URL)
@@ -100,7 +100,13 @@ def test_every_action_is_known_by_its_name(operation, action):
 
 @pytest.mark.parametrize(("operation", "action"), ON_PICTURES)
 def test_a_follow_up_sends_its_action_and_the_image_id_of_its_parent(operation, action):
-    request = GenerationRequest(operation, "", {"speed": "fast"}, action, {"image_id": "1234197197067915365"})
+    request = GenerationRequest(
+        operation=operation,
+        prompt="",
+        options={"speed": "fast"},
+        action=action,
+        parent={"image_id": "1234197197067915365"},
+    )
 
     assert submitted(request) == {
         "action": action,
@@ -174,19 +180,25 @@ def test_an_unknown_option_is_named_with_those_that_exist():
 @pytest.mark.parametrize("name", ["async", "callback_url", "prompt", "action", "image_id"])
 def test_fields_that_are_ours_are_no_options(name):
     with pytest.raises(RequestInvalid, match=name):
-        ace().translate(GenerationRequest(Operation.IMAGINE, "a cat", {name: "x"}))
+        ace().translate(GenerationRequest(operation=Operation.IMAGINE, prompt="a cat", options={name: "x"}))
 
 
 @pytest.mark.parametrize("action", ["upscale9", "variation1", "generate"])
 def test_an_action_of_another_operation_is_refused_with_those_that_exist(action):
     with pytest.raises(RequestInvalid, match=r"upscale has no action .*upscale1, upscale2"):
-        ace().translate(GenerationRequest(Operation.UPSCALE, "", {}, action, {"image_id": "1"}))
+        ace().translate(
+            GenerationRequest(
+                operation=Operation.UPSCALE, prompt="", options={}, action=action, parent={"image_id": "1"}
+            )
+        )
 
 
 @pytest.mark.parametrize("parent", [{}, {"image_id": ""}])
 def test_a_follow_up_without_a_parent_is_refused(parent):
     with pytest.raises(RequestInvalid, match="upscale1 needs the image_id"):
-        ace().translate(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent))
+        ace().translate(
+            GenerationRequest(operation=Operation.UPSCALE, prompt="", options={}, action="upscale1", parent=parent)
+        )
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "snowman☃"])
@@ -225,8 +237,8 @@ def test_without_an_image_id_or_any_action_nothing_is_added(facts):
 
 def test_a_failure_keeps_the_vendors_code_and_words():
     assert parse_file("callback_imagine_failure.json") == Outcome(
-        Status.FAILED,
-        "7ba0feaf-d20b-4c22-a35a-31ec30fc7715",
+        status=Status.FAILED,
+        task_id="7ba0feaf-d20b-4c22-a35a-31ec30fc7715",
         reason="bad_request",
         message="Unrecognized argument(s): `-c`, `x`",
     )
@@ -235,7 +247,7 @@ def test_a_failure_keeps_the_vendors_code_and_words():
 def test_progress_says_success_already_but_its_links_are_left_alone():
     outcome = parse_file("callback_progress_35.json")
 
-    assert outcome == Outcome(Status.IN_PROGRESS, "49589d2c-b6b3-4fbf-9f82-93068509c76f", 35)
+    assert outcome == Outcome(status=Status.IN_PROGRESS, task_id="49589d2c-b6b3-4fbf-9f82-93068509c76f", progress=35)
 
 
 def test_single_pictures_follow_the_grid():
@@ -307,7 +319,7 @@ def test_an_unreadable_link_is_not_shown():
 def test_errors_of_every_shape_are_failures(error, reason, message):
     outcome = parse(success=False, task_id="t1", error=error)
 
-    assert outcome == Outcome(Status.FAILED, "t1", reason=reason, message=message)
+    assert outcome == Outcome(status=Status.FAILED, task_id="t1", reason=reason, message=message)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +437,7 @@ def test_garbage_and_strangers_in_a_batch_are_left_out():
     items = [None, 5, "x", [], {}, {"id": None}, {"id": ["t1"]}, record("stranger", response=DONE), record("t2")]
     outcomes, _ = fetch("t1", "t2", reply={"items": items})
 
-    assert outcomes == {"t2": Outcome(Status.IN_PROGRESS, "t2")}
+    assert outcomes == {"t2": Outcome(status=Status.IN_PROGRESS, task_id="t2")}
 
 
 def test_an_answer_about_another_task_is_no_answer():
@@ -489,7 +501,7 @@ def test_a_lost_submission_is_in_the_list_with_its_callback_url():
             mock.post(TASKS_URL, json={"items": page, "count": len(page)})
         found = {task.marks: task.outcome for task in ace().recent(NOW)}
 
-        assert found[CALLBACK_URL,] == Outcome(Status.IN_PROGRESS, "t9")
+        assert found[CALLBACK_URL,] == Outcome(status=Status.IN_PROGRESS, task_id="t9")
         assert sent(mock) == [
             {"action": "retrieve_batch", "offset": offset, "limit": 50}
             for offset in (0, len(STRANGERS), len(STRANGERS) + 1)
@@ -526,9 +538,13 @@ def test_every_host_of_the_examples_may_be_downloaded_from():
 )
 def test_what_a_version_of_midjourney_refuses_is_not_sent(prompt, options, told):
     with pytest.raises(RequestInvalid) as caught:
-        ace().translate(GenerationRequest(Operation.IMAGINE, prompt, options))
+        ace().translate(GenerationRequest(operation=Operation.IMAGINE, prompt=prompt, options=options))
     assert str(caught.value).startswith(told)
 
 
 def test_the_newest_version_takes_turbo_and_quality():
-    ace().translate(GenerationRequest(Operation.IMAGINE, "a fox", {"version": "8.2", "speed": "turbo", "quality": 4}))
+    ace().translate(
+        GenerationRequest(
+            operation=Operation.IMAGINE, prompt="a fox", options={"version": "8.2", "speed": "turbo", "quality": 4}
+        )
+    )

@@ -13,8 +13,7 @@ from tests.worker.providers.contract import send
 from tests.worker.providers.loopback import Loopback, reply, silence
 from tests.worker.providers.test_acedata import GRID, MARK, PAYLOADS, POLLED, ace, fetch, parse, parse_file, submitted
 from worker.errors import NotTaken, Rejected, RequestInvalid, Uncertain
-from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
-from worker.providers import Submission
+from worker.generation import Accepted, AssetKind, GenerationRequest, Link, Operation, Outcome, Status
 from worker.providers.acedata import AceDataCloud, adapter
 from worker.settings.settings import Settings
 
@@ -27,12 +26,18 @@ def payload(name: str) -> Any:
 
 
 def request(operation: Operation, prompt: str = "", **options: Any) -> GenerationRequest:
-    return GenerationRequest(operation, prompt, options)
+    return GenerationRequest(operation=operation, prompt=prompt, options=options)
 
 
 def extend(action: str = "extend2", **options: Any) -> GenerationRequest:
     parent = {"video_id": "1751816807896311"}
-    return GenerationRequest(Operation.VIDEO_EXTEND, "A cat sitting on a table", options, action, parent)
+    return GenerationRequest(
+        operation=Operation.VIDEO_EXTEND,
+        prompt="A cat sitting on a table",
+        options=options,
+        action=action,
+        parent=parent,
+    )
 
 
 # --- edits and films
@@ -96,7 +101,11 @@ def test_both_need_a_prompt_and_a_picture(operation):
 @pytest.mark.parametrize("parent", [{}, {"image_id": "1"}])
 def test_a_film_is_made_longer_only_on_a_film(parent):
     with pytest.raises(RequestInvalid, match="extend1 needs the video_id"):
-        ace().translate(GenerationRequest(Operation.VIDEO_EXTEND, "a cat", {}, "extend1", parent))
+        ace().translate(
+            GenerationRequest(
+                operation=Operation.VIDEO_EXTEND, prompt="a cat", options={}, action="extend1", parent=parent
+            )
+        )
 
 
 def test_a_film_brings_its_cover_and_what_can_be_made_longer():
@@ -124,7 +133,7 @@ def test_an_edit_brings_the_whole_and_its_parts_and_offers_nothing():
 def test_the_links_of_a_film_in_the_making_are_left_alone():
     outcome = parse(success=True, task_id="t1", progress=35, image_url=GRID, video_id=7, video_urls=[FILM])
 
-    assert outcome == Outcome(Status.IN_PROGRESS, "t1", 35)
+    assert outcome == Outcome(status=Status.IN_PROGRESS, task_id="t1", progress=35)
 
 
 def test_the_record_of_a_film_is_read_as_its_callback():
@@ -175,7 +184,13 @@ def data_link(image: Image.Image, kind: str = "PNG") -> str:
 
 
 def region(mask: str) -> GenerationRequest:
-    return GenerationRequest(Operation.REGION, "a hat", {"mask": mask}, "variation_region", {"image_id": "7"})
+    return GenerationRequest(
+        operation=Operation.REGION,
+        prompt="a hat",
+        options={"mask": mask},
+        action="variation_region",
+        parent={"image_id": "7"},
+    )
 
 
 def sent_mask(mask: str) -> Image.Image:
@@ -233,12 +248,18 @@ def test_a_mask_larger_than_any_picture_is_refused():
 
 def test_a_region_needs_a_mask():
     with pytest.raises(RequestInvalid, match="region at Ace Data Cloud needs the option mask"):
-        ace().translate(GenerationRequest(Operation.REGION, "", {}, "variation_region", {"image_id": "7"}))
+        ace().translate(
+            GenerationRequest(
+                operation=Operation.REGION, prompt="", options={}, action="variation_region", parent={"image_id": "7"}
+            )
+        )
 
 
 # --- texts
 
-SEED = GenerationRequest(Operation.SEED, "a cat", {}, "seed", {"image_id": "1234197197067915365"})
+SEED = GenerationRequest(
+    operation=Operation.SEED, prompt="a cat", options={}, action="seed", parent={"image_id": "1234197197067915365"}
+)
 TEXTS = [
     (request(Operation.DESCRIBE, images=[LINK]), {"image_url": LINK}, payload("describe_success.json")),
     (request(Operation.TRANSLATE, "天使"), {"content": "天使"}, payload("translate_success.json")),
@@ -247,7 +268,7 @@ TEXTS = [
 ]
 
 
-def answered(wanted: GenerationRequest, answer: Any) -> Outcome | Submission:
+def answered(wanted: GenerationRequest, answer: Any) -> Outcome | Accepted:
     with Loopback(reply(200, answer)) as server:
         return send(over(server.url), wanted, MARK)
 
@@ -263,7 +284,7 @@ def test_a_text_is_the_reply_itself(wanted, body, answer):
         outcome = send(ace(), wanted, MARK)
         assert json.loads(mock.calls[0].request.body) == body
 
-    assert outcome == Outcome(Status.SUCCEEDED, text=answer)
+    assert outcome == Outcome(status=Status.SUCCEEDED, text=answer)
 
 
 @pytest.mark.parametrize(("wanted", "body", "answer"), TEXTS)
@@ -326,8 +347,14 @@ def test_a_record_of_another_kind_holds_no_text(kind):
     [
         (request(Operation.DESCRIBE), "describe at Ace Data Cloud needs the option images"),
         (request(Operation.TRANSLATE, " "), "the prompt is empty: translate needs one"),
-        (GenerationRequest(Operation.SEED, "", {}, "seed", {}), "seed needs the image_id"),
-        (GenerationRequest(Operation.SEED, "", {}), "seed is a follow-up: it needs a parent and its action, seed"),
+        (
+            GenerationRequest(operation=Operation.SEED, prompt="", options={}, action="seed", parent={}),
+            "seed needs the image_id",
+        ),
+        (
+            GenerationRequest(operation=Operation.SEED, prompt="", options={}),
+            "seed is a follow-up: it needs a parent and its action, seed",
+        ),
     ],
 )
 def test_what_a_text_needs_is_named(wanted, named):

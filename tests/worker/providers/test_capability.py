@@ -71,7 +71,7 @@ SMALL_VENDOR = cast("Provider", table("Small", SMALL, 100, VERSIONS))
 def terms(
     prompt: str = "a cat", operation: Operation = Operation.IMAGINE, action: str | None = None, **options: Any
 ) -> Terms:
-    return terms_of(SMALL_VENDOR, GenerationRequest(operation, prompt, options, action))
+    return terms_of(SMALL_VENDOR, GenerationRequest(operation=operation, prompt=prompt, options=options, action=action))
 
 
 def refusal(*args: Any, **options: Any) -> str:
@@ -304,7 +304,7 @@ def test_a_follow_up_that_nobody_could_create_is_refused(operation: Operation, a
     options=st.dictionaries(st.sampled_from(sorted(IMAGINE)) | st.text(), JSON, max_size=4),
 )
 def test_no_request_does_more_than_be_refused_in_a_sentence(prompt, operation, action, options):
-    request = GenerationRequest(operation, prompt, options, action)
+    request = GenerationRequest(operation=operation, prompt=prompt, options=options, action=action)
     try:
         terms = terms_of(SMALL_VENDOR, request)
     except RequestInvalid as error:

@@ -32,11 +32,11 @@ from worker.errors import (
     RequestInvalid,
     Uncertain,
 )
-from worker.generation import GenerationRequest, Operation, Status
-from worker.providers import PROVIDERS, Mark, Provider, Submission, http, load_provider, posts_begun, provider_class
+from worker.generation import Accepted, GenerationRequest, Operation, Status
+from worker.providers import PROVIDERS, Mark, Provider, http, load_provider, posts_begun, provider_class
 from worker.providers.bodies import json_body
 
-IMAGINE = GenerationRequest(Operation.IMAGINE, "a cat on a table")
+IMAGINE = GenerationRequest(operation=Operation.IMAGINE, prompt="a cat on a table")
 
 
 def submit_error(name: str, url: str, mark: Mark = MARK) -> ProviderError:
@@ -74,7 +74,7 @@ def test_the_callback_url_is_sent_and_the_task_id_comes_back(name):
 
     # By this an error that nobody has thought of is told from one before anything was sent.
     assert posts_begun() == before + 1
-    assert submission == Submission(DIALECTS[name].task_id)
+    assert submission == Accepted(DIALECTS[name].task_id)
     assert [body[DIALECTS[name].callback_field] for body in server.bodies] == [CALLBACK_URL]
 
 
@@ -168,10 +168,19 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_sent(name, wrong):
     vendor = provider(name)
     long = "x" * (vendor.prompt_limit + 1)
     request, named = {
-        "empty prompt": (GenerationRequest(Operation.IMAGINE, " "), "prompt"),
-        "long prompt": (GenerationRequest(Operation.IMAGINE, long), f"{len(long)}.*{vendor.prompt_limit}"),
-        "unknown option": (GenerationRequest(Operation.IMAGINE, "x", {"colour": "red"}), "'colour'.*"),
-        "action": (GenerationRequest(Operation.IMAGINE, "x", action="upscale1"), "imagine has no action 'upscale1'"),
+        "empty prompt": (GenerationRequest(operation=Operation.IMAGINE, prompt=" "), "prompt"),
+        "long prompt": (
+            GenerationRequest(operation=Operation.IMAGINE, prompt=long),
+            f"{len(long)}.*{vendor.prompt_limit}",
+        ),
+        "unknown option": (
+            GenerationRequest(operation=Operation.IMAGINE, prompt="x", options={"colour": "red"}),
+            "'colour'.*",
+        ),
+        "action": (
+            GenerationRequest(operation=Operation.IMAGINE, prompt="x", action="upscale1"),
+            "imagine has no action 'upscale1'",
+        ),
     }[wrong]
 
     refused_unsent(vendor, request, named)
@@ -188,7 +197,11 @@ def test_what_cannot_be_sent_is_refused_before_anything_is_sent(name, wrong):
 def test_an_operation_that_a_provider_lacks_is_refused_before_anything_is_sent(name, operation):
     vendor = provider(name)
 
-    refused_unsent(vendor, GenerationRequest(operation, "x"), f"{vendor.title} cannot do {operation}, only .*imagine")
+    refused_unsent(
+        vendor,
+        GenerationRequest(operation=operation, prompt="x"),
+        f"{vendor.title} cannot do {operation}, only .*imagine",
+    )
 
 
 def refused_unsent(vendor: Provider, request: GenerationRequest, named: str) -> None:

@@ -10,8 +10,8 @@ from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import Loopback, hang_up, reply, reset
 from tests.worker.providers.operations import every_example, every_operation, every_option, without_example
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Operation, Outcome, Status, operation_of
-from worker.providers import Submission, provider_class
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome, Status, operation_of
+from worker.providers import provider_class
 
 
 def answer_to(name: str, operation: Operation) -> Any:
@@ -57,7 +57,7 @@ def test_every_operation_is_one_post_that_names_the_callback_url(name, request_)
         assert (result.status, result.task_id, result.links) == (Status.SUCCEEDED, None, ())
         assert result.text
     else:
-        assert result == Submission(dialect.task_id)
+        assert result == Accepted(dialect.task_id)
         assert server.bodies[0][dialect.callback_field] == CALLBACK_URL
 
 

@@ -19,8 +19,8 @@ from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.dialects.dialect import PAYLOADS
 from tests.worker.providers.operations import FILE, LINK
 from worker.errors import CallbackUnreadable, ProviderError, QueryFailed, RequestInvalid
-from worker.generation import AssetKind, GenerationRequest, Link, Operation, Outcome, Status
-from worker.providers import Submission, provider_class
+from worker.generation import Accepted, AssetKind, GenerationRequest, Link, Operation, Outcome, Status
+from worker.providers import provider_class
 
 VENDORS = {name: provider(name) for name in DIALECTS}
 CALLBACKS = {
@@ -222,7 +222,7 @@ def test_no_reply_to_a_submission_breaks_it_and_it_is_sent_once(name, data):
     with answering(json.dumps(reply).encode()) as mock:
         with contextlib.suppress(ProviderError):
             taken = send(VENDORS[name], request, MARK)
-            if isinstance(taken, Submission):
+            if isinstance(taken, Accepted):
                 assert taken.task_id.isprintable()
             else:
                 check_outcome(taken)

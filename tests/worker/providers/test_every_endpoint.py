@@ -17,8 +17,8 @@ from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import refused_port
 from tests.worker.providers.operations import FILE, every_option
 from webhook import sandbox
-from worker.generation import GenerationRequest, Operation, Outcome, Status, operation_of
-from worker.providers import Mark, Provider, Submission, load_provider
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome, Status, operation_of
+from worker.providers import Mark, Provider, load_provider
 from worker.providers.capability import Prompt
 from worker.providers.connection import FreshConnections
 
@@ -96,7 +96,7 @@ def with_real_pictures(request: GenerationRequest) -> GenerationRequest:
 def made(vendor: Provider, wanted: Iterable[GenerationRequest]) -> list[Outcome]:
     """The successes that become of these requests."""
     replies = [send(vendor, with_real_pictures(request), MARK) for request in wanted]
-    return [finished(vendor, reply.task_id) if isinstance(reply, Submission) else reply for reply in replies]
+    return [finished(vendor, reply.task_id) if isinstance(reply, Accepted) else reply for reply in replies]
 
 
 def finished(vendor: Provider, task_id: str) -> Outcome:
@@ -118,7 +118,13 @@ def follow_ups(vendor: Provider, parents: Iterable[Outcome], seen: set[str]) -> 
                 seen.add(action)
                 capability = vendor.capabilities[operation]
                 prompt = "" if capability.prompt is Prompt.UNUSED else "a dog"
-                yield GenerationRequest(operation, prompt, dict.fromkeys(capability.needs, FILE), action, parent.parent)
+                yield GenerationRequest(
+                    operation=operation,
+                    prompt=prompt,
+                    options=dict.fromkeys(capability.needs, FILE),
+                    action=action,
+                    parent=parent.parent,
+                )
 
 
 @pytest.mark.parametrize(
@@ -162,8 +168,12 @@ def test_every_option_is_taken_as_the_adapter_sends_it(
 @pytest.mark.parametrize("setting", ["flag", "path", "filter"])
 def test_a_relay_understands_the_speed_however_it_is_chosen(pretended: sandbox.Sandbox, setting: str):
     vendor = vendor_at("mjproxy", pretended, {"mjproxy_speed": setting})
-    submission = send(vendor, GenerationRequest(Operation.IMAGINE, "a cat proxy:relay", {"speed": "turbo"}), MARK)
-    assert isinstance(submission, Submission)
+    submission = send(
+        vendor,
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a cat proxy:relay", options={"speed": "turbo"}),
+        MARK,
+    )
+    assert isinstance(submission, Accepted)
     with urllib3.PoolManager() as http:
         notes = http.request("GET", f"{pretended.url}/sandbox/log?kind=submit", timeout=patient(8)).json()
     (note,) = (one for one in notes if one.get("task_id") == submission.task_id)

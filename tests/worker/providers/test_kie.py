@@ -29,15 +29,17 @@ def payload(name: str) -> Any:
 
 
 def imagine(prompt: str = "a cat", **options: Any) -> GenerationRequest:
-    return GenerationRequest(Operation.IMAGINE, prompt, options)
+    return GenerationRequest(operation=Operation.IMAGINE, prompt=prompt, options=options)
 
 
 def video(**options: Any) -> GenerationRequest:
-    return GenerationRequest(Operation.VIDEO, "a cat runs", {"images": [LINK], **options})
+    return GenerationRequest(operation=Operation.VIDEO, prompt="a cat runs", options={"images": [LINK], **options})
 
 
 def follow_up(operation: Operation, action: str, prompt: str = "", **options: Any) -> GenerationRequest:
-    return GenerationRequest(operation, prompt, options, action, {"task_id": "t0"})
+    return GenerationRequest(
+        operation=operation, prompt=prompt, options=options, action=action, parent={"task_id": "t0"}
+    )
 
 
 def submitted(request: GenerationRequest, path: str = "generate", mark: Mark = MARK, **settings: Any) -> dict[str, Any]:
@@ -199,4 +201,6 @@ def test_a_film_goes_on_by_itself_or_as_a_prompt_says():
 
 def test_a_follow_up_needs_its_parents_task():
     with pytest.raises(RequestInvalid, match="upscale1 needs the task_id of a parent"):
-        kie().translate(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", {}))
+        kie().translate(
+            GenerationRequest(operation=Operation.UPSCALE, prompt="", options={}, action="upscale1", parent={})
+        )

@@ -30,13 +30,15 @@ def test_a_task_is_asked_for_by_get():
         mock.get(
             f"{ROOT}/mj/record-info", json=record, match=[responses.matchers.query_param_matcher({"taskId": "a/b"})]
         )
-        assert kie().fetch(["a/b"]) == {"a/b": Outcome(Status.IN_PROGRESS, "a/b")}
+        assert kie().fetch(["a/b"]) == {"a/b": Outcome(status=Status.IN_PROGRESS, task_id="a/b")}
 
 
 def test_a_good_code_may_be_a_text():
     record = {"taskId": "t1", "successFlag": "0"}
 
-    assert asked("mj/record-info", fetch, code="200", data=record) == {"t1": Outcome(Status.IN_PROGRESS, "t1")}
+    assert asked("mj/record-info", fetch, code="200", data=record) == {
+        "t1": Outcome(status=Status.IN_PROGRESS, task_id="t1")
+    }
 
 
 @pytest.mark.parametrize("status", [200, 404, 422, 500])

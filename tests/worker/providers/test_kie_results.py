@@ -87,11 +87,11 @@ def test_nothing_else_tells_a_film(url):
 def test_any_other_code_is_a_failure(code):
     outcome = parse(code=code, msg="Image generation failed", data={"taskId": "t1", "resultUrls": PICTURES})
 
-    assert outcome == Outcome(Status.FAILED, "t1", reason=str(code), message="Image generation failed")
+    assert outcome == Outcome(status=Status.FAILED, task_id="t1", reason=str(code), message="Image generation failed")
 
 
 def test_a_failure_may_come_without_data():
-    assert parse(code=500, msg="x", data=None) == Outcome(Status.FAILED, reason="500", message="x")
+    assert parse(code=500, msg="x", data=None) == Outcome(status=Status.FAILED, reason="500", message="x")
 
 
 def test_a_code_may_be_a_text():
@@ -166,10 +166,10 @@ def test_a_flag_tells_how_a_task_is(flag, status):
 def test_a_failure_has_the_vendors_words(code, reason):
     failed = record(successFlag=3, errorCode=code, errorMessage="Too bad.")
 
-    assert failed == Outcome(Status.FAILED, "t1", reason=reason, message="Too bad.")
+    assert failed == Outcome(status=Status.FAILED, task_id="t1", reason=reason, message="Too bad.")
 
 
 @pytest.mark.parametrize("result", [None, {}, "", "{", {"resultUrls": []}, {"resultUrls": ["ftp://a.test/1"]}])
 def test_a_success_without_a_usable_result_stays_open(result, caplog):
-    assert record(successFlag=1, resultInfoJson=result) == Outcome(Status.IN_PROGRESS, "t1")
+    assert record(successFlag=1, resultInfoJson=result) == Outcome(status=Status.IN_PROGRESS, task_id="t1")
     assert "its record cannot be used" in caplog.text

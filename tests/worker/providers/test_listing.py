@@ -23,7 +23,14 @@ GRID = "https://cdn.discordapp.com/attachments/1/2/cat.png"
 
 def task(number: int, age_hours: float | None, **facts: Any) -> ListedTask:
     at = None if age_hours is None else NOW - timedelta(hours=age_hours)
-    return ListedTask(Outcome(Status.IN_PROGRESS, str(number)), Operation.IMAGINE, "a cat", at, is_over=False, **facts)
+    return ListedTask(
+        outcome=Outcome(status=Status.IN_PROGRESS, task_id=str(number)),
+        operation=Operation.IMAGINE,
+        prompt="a cat",
+        created_at=at,
+        is_over=False,
+        **facts,
+    )
 
 
 def read(*pages: Sequence[ListedTask | None]) -> tuple[list[str | None], list[tuple[int, int]]]:
@@ -208,7 +215,7 @@ def test_what_the_list_does_not_show_is_not_compared(name: str):
 )
 def test_defaults_are_the_same_request_and_all_else_is_another(echo: dict[str, Any], is_same: bool):
     vendor = provider("acedata", "http://127.0.0.1:1")
-    mine = vendor.shown_request(vendor.translate(GenerationRequest(Operation.IMAGINE, "a cat")))
+    mine = vendor.shown_request(vendor.translate(GenerationRequest(operation=Operation.IMAGINE, prompt="a cat")))
     listed = read_listed({"id": "1", "type": "imagine", "request": {"prompt": "a cat", "action": "generate"} | echo})
     assert listed is not None
     assert (listed.request == mine) is is_same
@@ -217,7 +224,9 @@ def test_defaults_are_the_same_request_and_all_else_is_another(echo: dict[str, A
 def test_a_picture_that_came_as_a_file_is_not_shown_whole():
     vendor = provider("ohmygpt", "http://127.0.0.1:1")
     plain, with_file = (
-        vendor.shown_request(vendor.translate(GenerationRequest(Operation.IMAGINE, "a cat", options)))
+        vendor.shown_request(
+            vendor.translate(GenerationRequest(operation=Operation.IMAGINE, prompt="a cat", options=options))
+        )
         for options in ({}, {"images": ["data:image/png;base64,aGk="]})
     )
     assert plain is not None

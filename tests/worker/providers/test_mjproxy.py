@@ -7,8 +7,8 @@ from tests.worker.providers.dialects.mjproxy import refusal
 from tests.worker.providers.dialects.ohmygpt import ACTIONS, FILE
 from tests.worker.providers.loopback import Loopback, hang_up, refused_port, reply
 from worker.errors import ConfigurationError, NotTaken, Rejected, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Operation
-from worker.providers import Mark, Submission
+from worker.generation import Accepted, GenerationRequest, Operation
+from worker.providers import Mark
 from worker.providers.mjproxy import MidjourneyProxy
 from worker.settings.settings import Settings
 
@@ -28,7 +28,7 @@ def proxy(url: str = "http://127.0.0.1:1", **settings) -> MidjourneyProxy:
     return MidjourneyProxy(Settings(mjproxy_base_url=url, **settings))
 
 
-def submitted(request: GenerationRequest, *answers: dict, **settings) -> tuple[Submission, list[tuple[str, dict]]]:
+def submitted(request: GenerationRequest, *answers: dict, **settings) -> tuple[Accepted, list[tuple[str, dict]]]:
     """What became of a submission, and each POST's path and body without what marks it as ours."""
     with Loopback(*(reply(200, answer) for answer in answers or (TAKEN,))) as server:
         submission = send(proxy(server.url, **settings), request, MARK)
@@ -39,7 +39,7 @@ def submitted(request: GenerationRequest, *answers: dict, **settings) -> tuple[S
 
 
 def follow_up(action: str, operation: Operation, parent: dict = WITH_BUTTONS, prompt: str = "", **options):
-    return GenerationRequest(operation, prompt, options, action, parent)
+    return GenerationRequest(operation=operation, prompt=prompt, options=options, action=action, parent=parent)
 
 
 def submit_error(request: GenerationRequest, *behaviours) -> tuple[type, int]:
@@ -56,9 +56,9 @@ REGION = follow_up("variation_region", Operation.REGION, prompt="a hat", mask=FI
 
 def test_an_imagine_sends_prompt_pictures_and_our_mark():
     request = GenerationRequest(
-        Operation.IMAGINE,
-        "a cat",
-        {"images": ["https://a.test/1.png", FILE], "speed": "turbo", "version": "8.2", "chaos": 5},
+        operation=Operation.IMAGINE,
+        prompt="a cat",
+        options={"images": ["https://a.test/1.png", FILE], "speed": "turbo", "version": "8.2", "chaos": 5},
     )
 
     assert submitted(request)[1] == [
@@ -71,7 +71,7 @@ def test_an_imagine_sends_prompt_pictures_and_our_mark():
 
 def test_without_a_public_address_only_the_state_marks_it():
     with Loopback(reply(200, TAKEN)) as server:
-        send(proxy(server.url), GenerationRequest(Operation.IMAGINE, "a cat"), Mark("a1", None))
+        send(proxy(server.url), GenerationRequest(operation=Operation.IMAGINE, prompt="a cat"), Mark("a1", None))
 
     assert server.bodies == [{"prompt": "a cat", "state": "a1"}]
 
@@ -79,7 +79,9 @@ def test_without_a_public_address_only_the_state_marks_it():
 @pytest.mark.parametrize("flag", ["--relax", "--fast", "--turbo"])
 def test_a_speed_that_the_prompt_names_already_is_refused(flag):
     with pytest.raises(RequestInvalid, match=f"option speed: the prompt says {flag} already"):
-        proxy().translate(GenerationRequest(Operation.IMAGINE, f"a cat {flag}", {"speed": "fast"}))
+        proxy().translate(
+            GenerationRequest(operation=Operation.IMAGINE, prompt=f"a cat {flag}", options={"speed": "fast"})
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,14 +95,14 @@ def test_a_speed_that_the_prompt_names_already_is_refused(flag):
 @pytest.mark.parametrize("prompt", ["a cat", "a cat --v 7 --turbo"])
 def test_the_speed_is_said_where_the_relay_reads_it_wherever_the_request_says_it(setting, path, body, prompt):
     options = {} if "--" in prompt else {"speed": "turbo", "version": "7"}
-    request = GenerationRequest(Operation.IMAGINE, prompt, options)
+    request = GenerationRequest(operation=Operation.IMAGINE, prompt=prompt, options=options)
 
     assert submitted(request, mjproxy_speed=setting)[1] == [(path, body)]
 
 
 @pytest.mark.parametrize("setting", ["path", "filter"])
 def test_without_a_speed_the_relay_has_its_way(setting):
-    request = GenerationRequest(Operation.IMAGINE, "a cat\non a mat --turbofox", {})
+    request = GenerationRequest(operation=Operation.IMAGINE, prompt="a cat\non a mat --turbofox", options={})
 
     assert submitted(request, mjproxy_speed=setting)[1] == [
         ("/mj/submit/imagine", {"prompt": "a cat\non a mat --turbofox"})
@@ -108,8 +110,10 @@ def test_without_a_speed_the_relay_has_its_way(setting):
 
 
 def test_a_blend_and_a_description_send_files():
-    blend = GenerationRequest(Operation.BLEND, "", {"images": [FILE, FILE], "aspect_ratio": "3:2"})
-    describe = GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]})
+    blend = GenerationRequest(
+        operation=Operation.BLEND, prompt="", options={"images": [FILE, FILE], "aspect_ratio": "3:2"}
+    )
+    describe = GenerationRequest(operation=Operation.DESCRIBE, prompt="", options={"images": [FILE]})
 
     assert submitted(blend)[1] == [
         ("/mj/submit/blend", {"base64Array": [FILE, FILE], "dimensions": "LANDSCAPE"}),
@@ -119,24 +123,28 @@ def test_a_blend_and_a_description_send_files():
 
 @pytest.mark.parametrize(("code", "result"), [(1, "84"), (22, "84"), (21, "84"), ("1", "84"), (1, 84)])
 def test_a_task_that_is_queued_or_was_there_before_is_ours(code, result):
-    request = GenerationRequest(Operation.IMAGINE, "a cat")
+    request = GenerationRequest(operation=Operation.IMAGINE, prompt="a cat")
 
     submission, posts = submitted(request, {"code": code, "result": result})
 
-    assert submission == Submission("84")
+    assert submission == Accepted("84")
     assert len(posts) == 1
 
 
 def test_a_forbidden_word_is_named():
     answer = reply(200, refusal(24, "forbidden", bannedWord="nude"))
     with Loopback(answer) as server, pytest.raises(Rejected, match=r"forbidden \(nude\)"):
-        send(proxy(server.url), GenerationRequest(Operation.IMAGINE, "a cat"), MARK)
+        send(proxy(server.url), GenerationRequest(operation=Operation.IMAGINE, prompt="a cat"), MARK)
 
 
 def test_the_secret_is_sent_in_both_ways_or_not_at_all():
     with Loopback(reply(200, TAKEN)) as server:
         for secret in ("tok", None):
-            send(proxy(server.url, mjproxy_api_secret=secret), GenerationRequest(Operation.IMAGINE, "a cat"), MARK)
+            send(
+                proxy(server.url, mjproxy_api_secret=secret),
+                GenerationRequest(operation=Operation.IMAGINE, prompt="a cat"),
+                MARK,
+            )
 
     with_secret, without = (request.partition(b"\r\n\r\n")[0].lower() for request in server.requests)
     assert b"\r\nmj-api-secret: tok\r\n" in with_secret
@@ -192,7 +200,11 @@ def test_a_follow_up_that_the_parent_does_not_offer_is_refused(parent):
     ("parent", "status", "error"), [(BARE, 200, Rejected), (WITH_BUTTONS, 404, Rejected), (None, 200, NotTaken)]
 )
 def test_code_3_is_final_only_for_a_follow_up(parent, status, error):
-    request = follow_up("reroll", Operation.REROLL, parent) if parent else GenerationRequest(Operation.IMAGINE, "a cat")
+    request = (
+        follow_up("reroll", Operation.REROLL, parent)
+        if parent
+        else GenerationRequest(operation=Operation.IMAGINE, prompt="a cat")
+    )
 
     assert submit_error(request, reply(status, refusal(3))) == (error, 1)
 
@@ -203,7 +215,7 @@ def test_code_3_is_final_only_for_a_follow_up(parent, status, error):
 def test_a_region_is_an_action_and_the_mask_in_its_window():
     submission, posts = submitted(REGION, WINDOW, {"code": 22, "result": "78"})
 
-    assert submission == Submission("78")
+    assert submission == Accepted("78")
     assert posts == [
         ("/mj/submit/action", {"taskId": TASK_ID, "customId": ACTIONS["variation_region"]}),
         ("/mj/submit/modal", {"taskId": "77", "prompt": "a hat", "maskBase64": FILE}),
@@ -233,7 +245,7 @@ def test_an_action_whose_task_exists_already_opens_no_window():
 
     submission, posts = submitted(follow_up("upscale2", Operation.UPSCALE), existing)
 
-    assert (submission, len(posts)) == (Submission("77"), 1)
+    assert (submission, len(posts)) == (Accepted("77"), 1)
 
 
 def test_a_window_without_a_prompt_leaves_it_to_the_proxy():

@@ -79,7 +79,9 @@ def test_a_time_out_failure_is_told_as_one_that_may_not_be_the_end(words):
     ],
 )
 def test_progress_is_a_text_with_a_percent_sign(progress, read):
-    assert parse(status="IN_PROGRESS", progress=progress) == Outcome(Status.IN_PROGRESS, "84", read)
+    assert parse(status="IN_PROGRESS", progress=progress) == Outcome(
+        status=Status.IN_PROGRESS, task_id="84", progress=read
+    )
 
 
 @pytest.mark.parametrize("status", ["NOT_START", "SUBMITTED", "IN_PROGRESS", "MODAL", "", None])
@@ -92,7 +94,7 @@ def test_what_is_not_over_is_in_progress(status, caplog):
 def test_failures_keep_the_proxys_words(status, reason):
     outcome = parse(status=status, progress="", failReason="任务超时")
 
-    assert outcome == Outcome(Status.FAILED, "84", reason=reason, message="任务超时")
+    assert outcome == Outcome(status=Status.FAILED, task_id="84", reason=reason, message="任务超时")
 
 
 def test_a_flat_body_of_a_relay_is_read():

@@ -34,7 +34,7 @@ def submitted(request: GenerationRequest, mark: Mark = MARK) -> tuple[str, dict[
 
 
 def imagine(prompt: str = "a cat", **options) -> GenerationRequest:
-    return GenerationRequest(Operation.IMAGINE, prompt, options)
+    return GenerationRequest(operation=Operation.IMAGINE, prompt=prompt, options=options)
 
 
 def test_an_imagine_sends_the_fields_of_the_vendors_example():
@@ -75,7 +75,9 @@ def test_a_version_that_the_prompt_names_already_is_refused(flag):
 
 
 def test_a_blend_sends_its_files_and_their_shape():
-    request = GenerationRequest(Operation.BLEND, "", {"images": [FILE, OTHER], "aspect_ratio": "2:3"})
+    request = GenerationRequest(
+        operation=Operation.BLEND, prompt="", options={"images": [FILE, OTHER], "aspect_ratio": "2:3"}
+    )
 
     path, body = submitted(request, Mark("a1", None))
 
@@ -84,14 +86,18 @@ def test_a_blend_sends_its_files_and_their_shape():
 
 
 def test_a_description_sends_its_file():
-    path, body = submitted(GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]}), Mark("a1", None))
+    path, body = submitted(
+        GenerationRequest(operation=Operation.DESCRIBE, prompt="", options={"images": [FILE]}), Mark("a1", None)
+    )
 
     assert path == "/api/v1/ai/draw/mj/describe"
     assert body == {"model": ["midjourney"], "base64": [FILE]}
 
 
 def test_a_follow_up_sends_the_button_of_its_parent_in_its_parents_pool():
-    request = GenerationRequest(Operation.UPSCALE, "a cat", {}, "upscale1", {**PARENT, "pool": "NORMAL"})
+    request = GenerationRequest(
+        operation=Operation.UPSCALE, prompt="a cat", options={}, action="upscale1", parent={**PARENT, "pool": "NORMAL"}
+    )
 
     path, body = submitted(request, Mark("a1", None))
 
@@ -105,7 +111,9 @@ def test_a_follow_up_sends_the_button_of_its_parent_in_its_parents_pool():
 
 
 def test_a_region_sends_its_mask():
-    request = GenerationRequest(Operation.REGION, "", {"mask": FILE}, "variation_region", PARENT)
+    request = GenerationRequest(
+        operation=Operation.REGION, prompt="", options={"mask": FILE}, action="variation_region", parent=PARENT
+    )
 
     assert submitted(request)[1]["base64Mask"] == [FILE]
 
@@ -113,12 +121,16 @@ def test_a_region_sends_its_mask():
 @pytest.mark.parametrize("parent", [{}, {"task_id": "20"}, {"upscale1": ACTIONS["upscale1"]}])
 def test_a_follow_up_needs_the_id_and_the_button_of_its_parent(parent):
     with pytest.raises(RequestInvalid, match="parent"):
-        vendor().translate(GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent))
+        vendor().translate(
+            GenerationRequest(operation=Operation.UPSCALE, prompt="", options={}, action="upscale1", parent=parent)
+        )
 
 
 def test_as_json_the_task_id_is_a_number_again():
     with Loopback(reply(200, {"statusCode": 200, "message": "Success", "data": 2})) as server:
-        request = GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", PARENT)
+        request = GenerationRequest(
+            operation=Operation.UPSCALE, prompt="", options={}, action="upscale1", parent=PARENT
+        )
         send(vendor(server.url, "json"), request, MARK)
 
     assert b"application/json" in server.requests[0]

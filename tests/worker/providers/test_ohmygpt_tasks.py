@@ -78,7 +78,9 @@ def test_a_description_is_the_text_and_not_the_picture():
 
 @pytest.mark.parametrize("status", ["NOT_START", "SUBMITTED", "IN_PROGRESS", "in_progress", "", None])
 def test_a_task_on_its_way_has_progress_and_no_result(status):
-    assert parse(status=status, progress="46%", imageDcUrl=ALIVE) == Outcome(Status.IN_PROGRESS, "20", 46)
+    assert parse(status=status, progress="46%", imageDcUrl=ALIVE) == Outcome(
+        status=Status.IN_PROGRESS, task_id="20", progress=46
+    )
 
 
 def test_an_unknown_status_is_in_progress_with_a_warning(caplog):
@@ -90,7 +92,7 @@ def test_an_unknown_status_is_in_progress_with_a_warning(caplog):
 def test_a_failure_keeps_the_vendors_words(status):
     outcome = parse(status=status, progress="", failReason="Invalid parameter")
 
-    assert outcome == Outcome(Status.FAILED, "20", reason="failed", message="Invalid parameter")
+    assert outcome == Outcome(status=Status.FAILED, task_id="20", reason="failed", message="Invalid parameter")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_a_task_that_is_not_known_or_another_one_is_left_out(answer):
 
 def test_a_finished_task_without_a_usable_link_stays_open_and_is_logged(caplog):
     with Loopback(reply(200, {"statusCode": 200, "data": task()})) as server:
-        assert vendor(server.url).fetch(["20"]) == {"20": Outcome(Status.IN_PROGRESS, "20")}
+        assert vendor(server.url).fetch(["20"]) == {"20": Outcome(status=Status.IN_PROGRESS, task_id="20")}
 
     assert "task 20 ended" in caplog.text
 
@@ -149,7 +151,7 @@ def test_a_lost_submission_is_in_the_list_with_its_webhook():
     with Loopback(reply(200, page(*strangers)), reply(200, page(ours)), reply(200, page())) as server:
         found = {one.marks: one.outcome for one in vendor(server.url).recent(NOW)}
 
-    assert found[WEBHOOK,] == Outcome(Status.IN_PROGRESS, str(10**18 + 1), 0)
+    assert found[WEBHOOK,] == Outcome(status=Status.IN_PROGRESS, task_id=str(10**18 + 1), progress=0)
     pages = [request.split()[1] for request in server.requests]
     assert pages == [b"/api/v1/ai/draw/mj/query-mj-tasks?page=%d&pageSize=20" % number for number in (1, 2, 3)]
 

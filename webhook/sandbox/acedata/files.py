@@ -12,8 +12,8 @@ def image_files(folder: str, job_id: str, picture: Picture, *, split: bool) -> t
     words = re.sub(r"[^A-Za-z0-9]+", "_", picture.prompt)[:60].strip("_")
     parts = quarters(picture) if split else ()
     return (
-        File(f"{folder}/sandbox_{words}_{job_id}.png", picture),
-        *(File(f"{folder}/{job_id}_0_{number}.png", part, share=0.5) for number, part in enumerate(parts)),
+        File(path=f"{folder}/sandbox_{words}_{job_id}.png", picture=picture),
+        *(File(path=f"{folder}/{job_id}_0_{number}.png", picture=part, share=0.5) for number, part in enumerate(parts)),
     )
 
 
@@ -23,7 +23,7 @@ def edited_files(folder: str, job_id: str, picture: Picture, *, split: bool) -> 
     return (
         whole,
         *(
-            File(f"/cdn/{job_id}/0_{number}.png", part.picture, share=part.share, signed=False)
+            File(path=f"/cdn/{job_id}/0_{number}.png", picture=part.picture, share=part.share, signed=False)
             for number, part in enumerate(parts)
         ),
     )
@@ -35,16 +35,22 @@ def video_files(video_id: str, job_id: str, picture: Picture, resolution: str) -
     starts = takes(picture, 4)
     return (
         *(
-            File(f"/video/{job_id}/0_{number}.mp4", take, "video/mp4", share=share, signed=False)
+            File(path=f"/video/{job_id}/0_{number}.mp4", picture=take, mimetype="video/mp4", share=share, signed=False)
             for number, take in enumerate(starts)
         ),
-        File(f"/cdn/upload_{video_id}.png", starts[0], share=share, signed=False),
+        File(path=f"/cdn/upload_{video_id}.png", picture=starts[0], share=share, signed=False),
     )
 
 
 def previews(channel: str, job_id: str, picture: Picture, ids: Mapping[int, str]) -> tuple[File, ...]:
     """`ids` are the message ids by progress."""
     return tuple(
-        File(f"{channel}/{message_id}/{job_id}_grid_0.webp", picture, "image/webp", share=0.25, progress=progress)
+        File(
+            path=f"{channel}/{message_id}/{job_id}_grid_0.webp",
+            picture=picture,
+            mimetype="image/webp",
+            share=0.25,
+            progress=progress,
+        )
         for progress, message_id in ids.items()
     )

@@ -58,7 +58,7 @@ class AceData(AceWords):
         image_id = self.studio.snowflake()
         shown, seed = _caption(fields.get("prompt", "")), int(image_id)
         if fields["action"] == "generate":
-            picture = Picture(shown, seed)
+            picture = Picture(prompt=shown, seed=seed)
         else:
             parent = check_action(self.studio.find(AceTask, fields["image_id"]), fields)
             picture = follow_up(parent.picture, fields["action"], shown or parent.picture.prompt, seed)
@@ -68,7 +68,7 @@ class AceData(AceWords):
         fields = check_edits(self._read())
         knobs = self._knobs(facts, "edits", fields)
         image_id = self.studio.snowflake()
-        picture = Picture(without_fault_words(fields["prompt"]), int(image_id))
+        picture = Picture(prompt=without_fault_words(fields["prompt"]), seed=int(image_id))
         return self._images("edits", fields, knobs, picture, image_id)
 
     def _images(
@@ -99,7 +99,7 @@ class AceData(AceWords):
             picture = parent.files[index].picture
         else:
             source = self._picture(fields["image_url"])
-            picture = source or Picture(without_fault_words(fields["prompt"]), int(video_id), quadrant=1)
+            picture = source or Picture(prompt=without_fault_words(fields["prompt"]), seed=int(video_id), quadrant=1)
         files = video_files(video_id, job_id, picture, fields.get("resolution", "720p"))
         return self._task("videos", fields, knobs, picture, job_id=job_id, files=files, video_id=video_id)
 
@@ -118,7 +118,7 @@ class AceData(AceWords):
                 text = texts.seed(check_image(self.studio.find(AceTask, asked), asked).picture.seed)
             case _:
                 text = texts.shorten(asked)
-        return self._task(endpoint, fields, knobs, Picture(asked, 0), text=text)
+        return self._task(endpoint, fields, knobs, Picture(prompt=asked, seed=0), text=text)
 
     def _knobs(self, facts: Facts, kind: str, fields: Mapping[str, Any]) -> frozenset[str]:
         prompt, callback_url = fields.get("prompt", ""), fields.get("callback_url") or None

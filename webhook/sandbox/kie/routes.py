@@ -74,7 +74,7 @@ class Kie(Dialect[KieTask]):
     def _generate(self, facts: Facts) -> KieTask:
         fields, facts["ignored"] = check_generate(_paid_body())
         knobs = self._knobs(facts, fields, fields["taskType"], fields["prompt"])
-        grid = Picture(without_fault_words(fields["prompt"]), int(self.studio.snowflake()))
+        grid = Picture(prompt=without_fault_words(fields["prompt"]), seed=int(self.studio.snowflake()))
         if fields["taskType"] in VIDEO_TYPES:
             share = 1.0 if fields["taskType"] == "mj_video_hd" else 0.5
             files = _files("mp4", MP4, quarters(grid)[: fields.get("videoBatchSize", 1)], share)
@@ -215,6 +215,6 @@ def _success(data: Any) -> dict[str, Any]:
 def _files(suffix: str, mimetype: str, pictures: tuple[Picture, ...], share: float) -> tuple[File, ...]:
     name = uuid.uuid4().hex
     return tuple(
-        File(f"/v/{name}_0_{number}.{suffix}", picture, mimetype, share=share, signed=False)
+        File(path=f"/v/{name}_0_{number}.{suffix}", picture=picture, mimetype=mimetype, share=share, signed=False)
         for number, picture in enumerate(pictures)
     )

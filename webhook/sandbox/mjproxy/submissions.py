@@ -70,7 +70,7 @@ class Submissions:
         fields = _fields()
         prompt = check_prompt(fields)
         variant, late = read_variant(prompt)
-        picture = Picture(_shown(prompt), int(self._studio.snowflake()))
+        picture = Picture(prompt=_shown(prompt), seed=int(self._studio.snowflake()))
         drawing = draw(self._studio, self.account, picture)
         task = self._task(fields, "IMAGINE", f"/imagine {prompt}", drawing, variant, prompt=prompt, late=late)
         return self._with_knobs(facts, task, prompt)
@@ -78,7 +78,7 @@ class Submissions:
     def _blend(self, facts: Facts) -> MjTask:
         fields = _fields()
         count = check_blend(fields)
-        picture = Picture(f"{count} pictures blended", int(self._studio.snowflake()))
+        picture = Picture(prompt=f"{count} pictures blended", seed=int(self._studio.snowflake()))
         drawing = draw(self._studio, self.account, picture)
         task = self._task(fields, "BLEND", f"/blend {count}", drawing, Variant.CSHARP)
         return self._with_knobs(facts, task)
@@ -219,7 +219,10 @@ def _fields() -> dict[str, Any]:
 def _files(task_id: str, variant: Variant, drawing: Drawing) -> dict[str, Any]:
     """A relay has its own bare link, and none before the end."""
     if variant is Variant.RELAY:
-        return {"files": (File(f"/mj/image/{task_id}", drawing.file.picture, signed=False),), "previews": ()}
+        return {
+            "files": (File(path=f"/mj/image/{task_id}", picture=drawing.file.picture, signed=False),),
+            "previews": (),
+        }
     return {"files": (drawing.file,), "previews": drawing.previews}
 
 

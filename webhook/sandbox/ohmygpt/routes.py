@@ -63,7 +63,7 @@ class OhMyGpt(Dialect[OmgTask]):
     def _imagine(self, facts: Facts) -> OmgTask:
         fields = _fields("prompt")
         prompt = fields["prompt"].strip()
-        picture = Picture(without_fault_words(prompt), int(self.studio.snowflake()))
+        picture = Picture(prompt=without_fault_words(prompt), seed=int(self.studio.snowflake()))
         drawing = draw(self.studio, self._channel, picture)
         return self._task(facts, fields, "IMAGINE", f"/imagine {prompt}", drawing, prompt=prompt, words=prompt)
 
@@ -89,7 +89,9 @@ class OhMyGpt(Dialect[OmgTask]):
         fields = _fields("base64Array")
         check_blend(fields)
         count = len(fields["base64Array"])
-        drawing = draw(self.studio, self._channel, Picture(f"{count} pictures blended", int(self.studio.snowflake())))
+        drawing = draw(
+            self.studio, self._channel, Picture(prompt=f"{count} pictures blended", seed=int(self.studio.snowflake()))
+        )
         return self._task(facts, fields, "BLEND", f"/blend {count}", drawing)
 
     def _describe(self, facts: Facts) -> OmgTask:
@@ -112,7 +114,7 @@ class OhMyGpt(Dialect[OmgTask]):
         made = next(self._made)
         files = [drawing.file]
         if made % MIRRORED == 0:
-            files.append(File(f"/storage/{drawing.job_id}.png", drawing.file.picture, signed=False))
+            files.append(File(path=f"/storage/{drawing.job_id}.png", picture=drawing.file.picture, signed=False))
         return OmgTask(
             dialect=self,
             id=str(next(self._ids)),

@@ -20,5 +20,7 @@ TIER = (
 def tier_of_row(row: Any) -> Tier:
     extras = row.extras
     if extras is None:
-        extras = extras_of(GenerationRequest(Operation(row.operation), row.prompt, row.options), row.version)
+        extras = extras_of(
+            GenerationRequest(operation=Operation(row.operation), prompt=row.prompt, options=row.options), row.version
+        )
     return Tier(row.speed, row.version, tuple(extras))

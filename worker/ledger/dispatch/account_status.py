@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
+from worker.errors import CallbackUnreadable
+from worker.generation import Outcome
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
@@ -128,12 +130,12 @@ class AccountStatus(Part):
         with self._database.read() as connection:
             return {row.id: row.account for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
 
-    def record_answered(self, attempt_ids: Sequence[str]) -> None:
-        """Their provider works, so the breakers of the accounts that were asked close (`accounts.note_answers`)."""
+    def record_answered(self, replies: Mapping[str, Outcome | CallbackUnreadable]) -> None:
+        """Close the breakers of the accounts whose reply to a submission was its outcome; `replies`: by attempt."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
-            asked = select_in(connection, _OF_ATTEMPTS, attempt_ids)
-            note_answers(changes, [(attempt, "answered") for attempt in asked])
+            asked = select_in(connection, _OF_ATTEMPTS, list(replies))
+            note_answers(changes, [(attempt, replies[attempt.id]) for attempt in asked])
             changes.flush()
 
     def resume_account(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from worker.errors import AccountBlocked, NotTaken, ProviderError, Uncertain
-from worker.generation import iso
+from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Uncertain
+from worker.generation import Accepted, Outcome, iso
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
 from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
@@ -38,6 +38,8 @@ _RECALL = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=None, a
 CLOSED: Mapping[str, Any] = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
 NOT_PAUSED: Mapping[str, Any] = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
 FULL_RATE: Mapping[str, Any] = {"factor": 1.0, "shrunk_at": None}
+#: how a submission ended; an outcome that came with the reply may be one that cannot be used
+Reply = Accepted | Outcome | CallbackUnreadable | ProviderError
 
 
 class Answer(Enum):
@@ -48,20 +50,22 @@ class Answer(Enum):
     NOTHING = auto()
 
 
-def answer_of(result: str | ProviderError) -> Answer:
+def answer_of(reply: Reply) -> Answer:
     """What the end of a submission says about the account and its provider, whatever became of the request."""
-    if isinstance(result, str):
-        return Answer.CLEAR
-    if isinstance(result, AccountBlocked):
-        return Answer.BLOCKED
-    if isinstance(result, NotTaken):
-        if result.status == 429 or result.code in _TOO_MANY:
-            return Answer.TOO_MANY
-        if result.code in _UNSENT:
-            return Answer.NOTHING
-        # "The queue is full" is a clear answer; no answer at all, or a gateway's, is none.
-        return Answer.FAILURE if result.status is None or result.status >= 500 else Answer.CLEAR
-    return Answer.FAILURE if isinstance(result, Uncertain) else Answer.CLEAR
+    match reply:
+        case AccountBlocked():
+            return Answer.BLOCKED
+        case NotTaken(code=code, status=status):
+            if status == 429 or code in _TOO_MANY:
+                return Answer.TOO_MANY
+            if code in _UNSENT:
+                return Answer.NOTHING
+            # "The queue is full" is a clear answer; no answer at all, or a gateway's, is none.
+            return Answer.FAILURE if status is None or status >= 500 else Answer.CLEAR
+        case Uncertain():
+            return Answer.FAILURE
+        case Accepted() | Outcome() | CallbackUnreadable() | ProviderError():
+            return Answer.CLEAR
 
 
 LONGEST_BACKOFF = timedelta(seconds=30)
@@ -107,9 +111,9 @@ def _lifted(row: Account, mark: str | None, now: datetime) -> Mapping[str, Any]:
     return NOT_PAUSED if has_other_key and not is_new else {}
 
 
-def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
+def note_answers(changes: Changes, answers: Sequence[tuple[Any, Reply]]) -> None:
     """Change the pace of the accounts that gave these answers: (row of the attempt, how its submission ended)."""
-    by_provider: defaultdict[str, defaultdict[str, list[tuple[Any, str | ProviderError]]]]
+    by_provider: defaultdict[str, defaultdict[str, list[tuple[Any, Reply]]]]
     by_provider = defaultdict(lambda: defaultdict(list))
     for attempt, result in answers:
         by_provider[attempt.provider][attempt.account].append((attempt, result))
@@ -122,7 +126,7 @@ def note_answers(changes: Changes, answers: Sequence[tuple[Any, str | ProviderEr
             _Pace(changes, row).note(those[row.account])
 
 
-def _is_untouched(row: Account, answers: Sequence[tuple[Any, str | ProviderError]]) -> bool:
+def _is_untouched(row: Account, answers: Sequence[tuple[Any, Reply]]) -> bool:
     is_well = not row.failures and row.open_until is None
     return is_well and all(answer_of(result) is Answer.CLEAR for _, result in answers)
 
@@ -135,7 +139,7 @@ class _Pace:
         self._mine = {"provider": row.provider, "account": row.account}
         self._row = row
 
-    def note(self, answers: Sequence[tuple[Any, str | ProviderError]]) -> None:
+    def note(self, answers: Sequence[tuple[Any, Reply]]) -> None:
         for attempt, result in answers:
             match answer_of(result):
                 case Answer.CLEAR:

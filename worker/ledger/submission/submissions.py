@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, text, update
 
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
-from worker.generation import Generation, State
+from worker.generation import Accepted, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
@@ -69,10 +69,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """How a submission ended: a task_id, or the error that says what is known."""
+    """How a submission ended that gave no outcome yet: accepted, or the error that says what is known."""
 
     attempt_id: str
-    result: str | ProviderError
+    result: Accepted | ProviderError
 
 
 class Submissions(Polling, Unconfirmed):
@@ -193,7 +193,7 @@ class Submissions(Polling, Unconfirmed):
                 settle = _settle_replaced if states[result.attempt_id] == "abandoned" else _settle
                 settle(changes, attempt, result.result, patience)
             # A reply that its callback outran still shows that the provider answers.
-            heard = [it for it in results if it in unsettled or isinstance(it.result, str)]
+            heard = [it for it in results if it in unsettled or isinstance(it.result, Accepted)]
             note_answers(changes, [(by_id[it.attempt_id], it.result) for it in heard])
             changes.flush()
         self._unsent.settled(by_id)
@@ -241,17 +241,18 @@ def _attempt(claim: Claim, now: datetime) -> dict[str, Any]:
     }
 
 
-def _settle(changes: Changes, attempt: Any, result: str | ProviderError, patience: Patience) -> None:
+def _settle(changes: Changes, attempt: Any, result: Accepted | ProviderError, patience: Patience) -> None:
     """The attempt is settled in any case; its generation moves unless an earlier attempt has brought it further."""
-    if isinstance(result, str):
-        _accepted(changes, attempt, storable(result), changes.at + patience.first(kind_of(attempt)))
-    elif isinstance(result, NotTaken):
-        _not_taken(changes, attempt, result)
-    elif isinstance(result, Rejected):
-        _reject(changes, attempt, result)
-        changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
-    else:
-        _unconfirmed(changes, attempt, result.code, str(result))
+    match result:
+        case Accepted(task_id):
+            _accepted(changes, attempt, storable(task_id), changes.at + patience.first(kind_of(attempt)))
+        case NotTaken():
+            _not_taken(changes, attempt, result)
+        case Rejected():
+            _reject(changes, attempt, result)
+            changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
+        case ProviderError():
+            _unconfirmed(changes, attempt, result.code, str(result))
 
 
 def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -> None:
@@ -275,16 +276,17 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -
     )
 
 
-def _settle_replaced(changes: Changes, attempt: Any, result: str | ProviderError, patience: Patience) -> None:
+def _settle_replaced(changes: Changes, attempt: Any, result: Accepted | ProviderError, patience: Patience) -> None:
     """The late reply to an attempt that a person had submitted again: its generation does not follow it any more."""
-    if isinstance(result, str):
-        task_id = storable(result)
-        if not task_id_taken(changes.connection, attempt, task_id):
-            poll_at = changes.at + patience.first(kind_of(attempt))
-            # And whoever looks for it just now, in vain, does not make that the last question.
-            settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at, polls=0)
-    elif isinstance(result, NotTaken | Rejected):
-        _reject(changes, attempt, result)
+    match result:
+        case Accepted(task_id):
+            task_id = storable(task_id)
+            if not task_id_taken(changes.connection, attempt, task_id):
+                poll_at = changes.at + patience.first(kind_of(attempt))
+                # And whoever looks for it just now, in vain, does not make that the last question.
+                settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at, polls=0)
+        case NotTaken() | Rejected():
+            _reject(changes, attempt, result)
 
 
 def _reject(changes: Changes, attempt: Any, error: ProviderError) -> None:

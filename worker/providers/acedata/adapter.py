@@ -7,10 +7,10 @@ prompt or an empty balance; without `callback_url` or `async` the reply takes mi
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid, Uncertain
-from worker.generation import GenerationRequest, Operation, Outcome, Status
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome, Status
 from worker.providers.acedata.capabilities import CAPABILITIES, IMAGINE, PATHS, TEXTS
 from worker.providers.acedata.mask import as_mask
 from worker.providers.acedata.results import (
@@ -22,7 +22,7 @@ from worker.providers.acedata.results import (
     read_text,
     shown_fields,
 )
-from worker.providers.base import Mark, Provider, Submission
+from worker.providers.base import Mark, Provider
 from worker.providers.capability import ProviderRequest
 from worker.providers.http import ApiClient, read_key
 from worker.providers.listing import Listed, ListedTask, Shown, paged
@@ -67,15 +67,15 @@ class AceDataCloud(Provider):
     def translate(self, request: GenerationRequest) -> ProviderRequest:
         operation = request.operation
         path = f"/midjourney/{operation}" if operation in TEXTS else PATHS.get(operation, IMAGINE)
-        return ProviderRequest(operation, request.action, path, self._body(request))
+        return ProviderRequest(operation=operation, action=request.action, path=path, body=self._body(request))
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         if request.operation in TEXTS:
             reply = self._api.post_once(request.path, request.body, patience=TEXT_PATIENCE)
             text = read_text(reply, TEXTS[request.operation])
             if text is None:
                 raise Uncertain(f"{TITLE} answered without the text, which may have been charged", code="no_text")
-            return Outcome(Status.SUCCEEDED, text=text)
+            return Outcome(status=Status.SUCCEEDED, text=text)
         answer_at_once = {"callback_url": mark.callback_url} if mark.callback_url else {"async": True}
         reply = self._api.post_once(request.path, {**request.body, **answer_at_once})
         task_id = identifier(reply.get("task_id")) if isinstance(reply, dict) else None
@@ -92,7 +92,7 @@ class AceDataCloud(Provider):
 
     def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         if len(task_ids) == 1:
-            records = [self._ask(action="retrieve", id=next(iter(task_ids)))]
+            records: list[object] = [self._ask(action="retrieve", id=next(iter(task_ids)))]
         elif task_ids:
             # A page holds 12 records unless a limit is given.
             records = self._list(ids=list(task_ids), limit=len(task_ids))
@@ -114,14 +114,14 @@ class AceDataCloud(Provider):
             return None
         return shown_fields(request.path.rpartition("/")[2], request.body)
 
-    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+    def _body(self, request: GenerationRequest) -> dict[str, object]:
         operation, action = request.operation, request.action
         terms = terms_of(self, request)
         body = dict(terms.fields)
         if terms.prompt:
             body["content" if operation is Operation.TRANSLATE else "prompt"] = terms.prompt
         if "mask" in body:
-            body["mask"] = as_mask(body["mask"])
+            body["mask"] = as_mask(str(body["mask"]))
         if "style_images" in request.options:
             # What --sref costs depends on this field.
             body.setdefault("style_reference", True)
@@ -133,7 +133,7 @@ class AceDataCloud(Provider):
         image_id = _of_parent(request, "image_id")
         return {"image_id": image_id} if operation in TEXTS else body | {"action": action, "image_id": image_id}
 
-    def _ask(self, **question: Any) -> dict[str, Any]:
+    def _ask(self, **question: object) -> dict[str, object]:
         try:
             reply = self._api.query("/midjourney/tasks", question)
         except QueryFailed as error:
@@ -144,7 +144,7 @@ class AceDataCloud(Provider):
             raise QueryFailed(f"{TITLE} answered a question with JSON that is no object", code="unreadable_reply")
         return reply
 
-    def _list(self, **filters: Any) -> list[Any]:
+    def _list(self, **filters: object) -> list[object]:
         items = self._ask(action="retrieve_batch", **filters).get("items")
         if not isinstance(items, list):
             raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")

@@ -6,7 +6,6 @@ the prompt, as the vendor's guide does.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from worker.generation import Operation
 from worker.providers.capability import Capability, Prompt
@@ -111,7 +110,7 @@ FIELDS = frozenset(
     | {option.field for capability in CAPABILITIES.values() for option in capability.options.values() if option.field}
 )
 #: what is meant where such a field is missing; all others are off
-DEFAULTS: Mapping[str, Any] = {"action": "generate", "mode": "fast", "timeout": 480, "quality": "1"}
+DEFAULTS: Mapping[str, object] = {"action": "generate", "mode": "fast", "timeout": 480, "quality": "1"}
 
 #: the field of the reply that is the whole result; these answer at once, without a task
 TEXTS: Mapping[Operation, str] = {

@@ -7,7 +7,6 @@ no status.
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Rejected
 from worker.generation import AssetKind, Link, Operation, Outcome, Status, operation_of
@@ -30,13 +29,13 @@ CODES: Mapping[str, type[ProviderError]] = {
 }
 
 
-def _error(data: Mapping[str, Any]) -> tuple[Any, Any]:
+def _error(data: Mapping[str, object]) -> tuple[object, object]:
     """Code and message as they came; the vendor's own SDK expects `error` to be a bare string or null at times."""
     error = data.get("error")
     return (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
 
 
-def read_refusal(data: Any) -> Refusal | None:
+def read_refusal(data: object) -> Refusal | None:
     """The error of a reply: it comes with or without `success: false`, and even with status 200."""
     if not isinstance(data, dict) or data.get("success") is True:
         return None
@@ -45,37 +44,36 @@ def read_refusal(data: Any) -> Refusal | None:
     return Refusal(*_error(data), data.get("trace_id"))
 
 
-def read_record(record: Any) -> Outcome | None:
+def read_record(record: object) -> Outcome | None:
     """What a task record says; None for an unknown task, whose record is empty."""
-    task_id = identifier(record.get("id")) if isinstance(record, dict) else None
-    if task_id is None:
+    if not isinstance(record, dict) or (task_id := identifier(record.get("id"))) is None:
         return None
     response = record.get("response")
-    result: Mapping[str, Any] = response if isinstance(response, dict) else {}
+    result: Mapping[str, object] = response if isinstance(response, dict) else {}
     finished = bool(record.get("finished_at"))
     if result.get("success") is not True and not finished and not _error(result)[0]:
         # The vendor's SDK: a failure without a code and an end may be a passing hiccup.
-        return Outcome(Status.IN_PROGRESS, task_id, percent(result.get("progress")))
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=percent(result.get("progress")))
     try:
         return read_result(result, task_id, finished=finished, kind=record.get("type"))
     except CallbackUnreadable as error:
         log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
-        return Outcome(Status.IN_PROGRESS, task_id)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
 
 
-def read_listed(record: Any) -> ListedTask | None:
+def read_listed(record: object) -> ListedTask | None:
     """A record of the list; None for a text, and for what is no task of Midjourney."""
     outcome = read_record(record)
-    if outcome is None or (kind := clean_text(record.get("type"), 40)) in TEXTS:
+    if outcome is None or not isinstance(record, dict) or (kind := clean_text(record.get("type"), 40)) in TEXTS:
         return None
     request = record.get("request")
-    asked: Mapping[str, Any] = request if isinstance(request, dict) else {}
+    asked: Mapping[str, object] = request if isinstance(request, dict) else {}
     action = clean_text(asked.get("action"), 40)
     operation, action = _operation(kind, action, asked.get("video_index"))
     ids = {name: identifier(asked.get(name)) for name in ("image_id", "video_id")} if action else {}
     return ListedTask(
-        outcome,
-        operation,
+        outcome=outcome,
+        operation=operation,
         prompt=prompt_of(asked.get("prompt")),
         created_at=moment(record.get("created_at")),
         is_over=bool(record.get("finished_at")),
@@ -86,7 +84,7 @@ def read_listed(record: Any) -> ListedTask | None:
     )
 
 
-def shown_fields(kind: str, fields: Mapping[str, Any]) -> Shown:
+def shown_fields(kind: str, fields: Mapping[str, object]) -> Shown:
     """A request as the `request` of its record shows it: `kind` is the last part of its path.
 
     The vendor's example has bookkeeping of its own beside the fields that were sent, and defaults filled in.
@@ -97,7 +95,7 @@ def shown_fields(kind: str, fields: Mapping[str, Any]) -> Shown:
     return shown({"type": kind, **plain})
 
 
-def _operation(kind: str | None, action: str | None, index: Any) -> tuple[Operation, str | None]:
+def _operation(kind: str | None, action: str | None, index: object) -> tuple[Operation, str | None]:
     """In our words; what is not known here is counted among the pictures that somebody imagined."""
     if kind == "videos":
         number = index + 1 if isinstance(index, int) else 1
@@ -108,7 +106,9 @@ def _operation(kind: str | None, action: str | None, index: Any) -> tuple[Operat
     return (operation, action) if operation else (Operation.IMAGINE, None)
 
 
-def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: bool = False, kind: Any = None) -> Outcome:
+def read_result(
+    result: Mapping[str, object], task_id: str | None, *, finished: bool = False, kind: object = None
+) -> Outcome:
     """Read a result, as callbacks carry it bare and task records as their `response`. Raises CallbackUnreadable.
 
     `kind`: the `type` of the record, without which no text is taken for a result.
@@ -118,7 +118,9 @@ def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: boo
     if success is not True and (error or (success is False and (finished or "error" in result))):
         code, message = _error(result)
         reason = clean_text(code, 100) or "failed"
-        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=clean_text(message))
+        return Outcome(
+            status=Status.FAILED, task_id=task_id, progress=progress, reason=reason, message=clean_text(message)
+        )
     offered = result.get("actions")
     words = (
         [word for word in offered if isinstance(word, str) and identifier(word)] if isinstance(offered, list) else []
@@ -126,14 +128,22 @@ def read_result(result: Mapping[str, Any], task_id: str | None, *, finished: boo
     complete = finished or result.get("progress") is None or progress == 100 or bool(words)
     if not complete or not (success is True or (success is None and finished)):
         # Progress events name links too, but those die with the next event.
-        return Outcome(Status.IN_PROGRESS, task_id, progress)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     links = _links(result)
     text = read_text(result, TEXTS[Operation(kind)]) if isinstance(kind, str) and kind in TEXTS else None
     if not links and not text:
         raise CallbackUnreadable("it says success but names no result")
     ids = {name: identifier(result.get(name)) for name in ("image_id", "video_id")}
     parent = {name: value for name, value in ids.items() if value}
-    return Outcome(Status.SUCCEEDED, task_id, 100, links, text, _actions(words, parent, links), parent)
+    return Outcome(
+        status=Status.SUCCEEDED,
+        task_id=task_id,
+        progress=100,
+        links=links,
+        text=text,
+        actions=_actions(words, parent, links),
+        parent=parent,
+    )
 
 
 def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[Link]) -> tuple[str, ...]:
@@ -149,7 +159,7 @@ def _actions(offered: Sequence[str], parent: Mapping[str, str], links: Sequence[
     return tuple(dict.fromkeys(actions))
 
 
-def read_text(result: Any, name: str) -> dict[str, Any] | None:
+def read_text(result: object, name: str) -> dict[str, object] | None:
     """A result that is no file, as a JSON object of this one field; None if it is missing or not what it should be."""
     value = result.get(name) if isinstance(result, dict) else None
     if name == TEXTS[Operation.SEED]:
@@ -160,7 +170,7 @@ def read_text(result: Any, name: str) -> dict[str, Any] | None:
     return {name: value}
 
 
-def _links(result: Mapping[str, Any]) -> tuple[Link, ...]:
+def _links(result: Mapping[str, object]) -> tuple[Link, ...]:
     """The grid or single picture first (in full size if there is a choice), its parts next, then videos."""
     whole = result.get("raw_image_url") or result.get("image_url")
     found = [link(whole)] if whole else []

@@ -59,11 +59,12 @@ ZOOM = ("zoom_out_2x", "zoom_out_1_5x", "square")
 
 def compose(terms: Terms) -> tuple[str, list[str]]:
     """The whole prompt of an imagine, links to pictures at its head, and the pictures that came as files."""
-    images = terms.placed.get("images", [])
+    given = terms.placed.get("images")
+    images = [str(image) for image in given] if isinstance(given, list) else []
     files = [image for image in images if image.startswith("data:")]
     parts = [*(image for image in images if image not in files), terms.prompt]
     if version := terms.placed.get("version"):
-        niji = re.fullmatch(r"niji\s*(.+)", version, re.IGNORECASE)
+        niji = re.fullmatch(r"niji\s*(.+)", str(version), re.IGNORECASE)
         parts.append(f"--niji {niji[1]}" if niji else f"--v {version}")
     if speed := terms.placed.get("speed"):
         parts.append(f"--{speed}")

@@ -5,7 +5,6 @@ picture's own id, so it is taken from the parent's task and never put together h
 """
 
 import re
-from typing import Any
 
 from worker.providers.reading import identifier
 
@@ -36,7 +35,7 @@ def action_of(custom_id: str) -> str | None:
     return None
 
 
-def buttons_of(buttons: Any) -> dict[str, str]:
+def buttons_of(buttons: object) -> dict[str, str]:
     """The customId of each action that a task offers, from its list of buttons as it came, whatever that is."""
     offered: dict[str, str] = {}
     for button in buttons if isinstance(buttons, list) else []:

@@ -5,7 +5,6 @@ ohmygptdocs.apifox.cn (the page about a list of tasks).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from worker.generation import Operation, Outcome
 from worker.providers.listing import ListedTask, Shown, marks_of, moment, prompt_of
@@ -27,9 +26,9 @@ _WITHOUT_PROMPT = frozenset({Operation.DESCRIBE, Operation.BLEND})
 
 
 def listed_task(
-    task: Any,
-    read: Callable[[Mapping[str, Any]], Outcome | None],
-    show: Callable[[Mapping[str, Any]], Shown | None] = lambda _: None,
+    task: object,
+    read: Callable[[Mapping[str, object]], Outcome | None],
+    show: Callable[[Mapping[str, object]], Shown | None] = lambda _: None,
 ) -> ListedTask | None:
     """A task of the list; None for what is none, or whose window was never filled in.
 
@@ -45,8 +44,8 @@ def listed_task(
     operation = _OPERATIONS.get(word, Operation.IMAGINE) if isinstance(word, str) else Operation.IMAGINE
     hook = properties.get("notifyHook") if isinstance(properties, dict) else None
     return ListedTask(
-        outcome,
-        operation,
+        outcome=outcome,
+        operation=operation,
         prompt="" if operation in _WITHOUT_PROMPT else prompt_of(task.get("prompt")),
         created_at=moment(task.get("submitTime") or task.get("submit_time")),
         is_over=moment(task.get("finishTime") or task.get("finish_time")) is not None,

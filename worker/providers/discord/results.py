@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from worker.downloads import deadline_of
 from worker.errors import CallbackUnreadable
@@ -48,43 +47,53 @@ class Fields:
     buttons: str
 
 
-def read_body(body: bytes) -> dict[str, Any]:
+def read_body(body: bytes) -> dict[str, object]:
     """The task in a callback, bare or as the `data` of an envelope. Raises CallbackUnreadable."""
     data = read_object(body)
     inner = data.get("data")
-    task: dict[str, Any] = inner if "status" not in data and isinstance(inner, dict) else data
+    task: dict[str, object] = inner if "status" not in data and isinstance(inner, dict) else data
     if "status" not in task:
         raise CallbackUnreadable("it has no status")
     return task
 
 
-def read_task(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome:
+def read_task(task: Mapping[str, object], fields: Fields, at: datetime) -> Outcome:
     """What a task says at that moment. Raises CallbackUnreadable."""
     named = _first(task, fields.task_id)
     task_id = identifier(named)
     if task_id is None and named is not None:
         raise CallbackUnreadable("the task's id is not an identifier")
-    word = task.get("status") or ""
-    status = _STATUS.get(word.upper()) if isinstance(word, str) else None
+    said = task.get("status") or ""
+    word = said.upper() if isinstance(said, str) else None
+    status = None if word is None else _STATUS.get(word)
     if status is None:
-        log.warning("%s: task %s has the unknown status %s", fields.title, task_id, clean_text(word, 40))
+        log.warning("%s: task %s has the unknown status %s", fields.title, task_id, clean_text(said, 40))
     progress = _progress(task.get("progress"))
     if status is Status.FAILED:
         message = clean_text(_first(task, ("failReason", "fail_reason", "message")))
-        reason = "cancelled" if word.upper() == "CANCEL" else "failed"
-        return Outcome(Status.FAILED, task_id, progress, reason=reason, message=message)
+        reason = "cancelled" if word == "CANCEL" else "failed"
+        return Outcome(status=Status.FAILED, task_id=task_id, progress=progress, reason=reason, message=message)
     if status is not Status.SUCCEEDED:
         # Pictures on the way are replaced, and their links die with the next one.
-        return Outcome(Status.IN_PROGRESS, task_id, progress)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     if task.get("action") == "DESCRIBE":
         # Its picture is the one that was sent.
-        return Outcome(Status.SUCCEEDED, task_id, 100, text={"descriptions": _descriptions(task)})
+        return Outcome(
+            status=Status.SUCCEEDED, task_id=task_id, progress=100, text={"descriptions": _descriptions(task)}
+        )
     buttons = buttons_of(task.get(fields.buttons))
     parent = {**({"task_id": task_id} if task_id else {}), **buttons}
-    return Outcome(Status.SUCCEEDED, task_id, 100, (_image(task, fields, at),), actions=tuple(buttons), parent=parent)
+    return Outcome(
+        status=Status.SUCCEEDED,
+        task_id=task_id,
+        progress=100,
+        links=(_image(task, fields, at),),
+        actions=tuple(buttons),
+        parent=parent,
+    )
 
 
-def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcome | None:
+def read_record(task: Mapping[str, object], fields: Fields, at: datetime) -> Outcome | None:
     """The same for a task that was asked for: if it cannot be used, it stays open and is logged; None without an id."""
     try:
         outcome = read_task(task, fields, at)
@@ -93,15 +102,15 @@ def read_record(task: Mapping[str, Any], fields: Fields, at: datetime) -> Outcom
         if task_id is None:
             return None
         log.warning("%s: task %s ended, but it cannot be used: %s", fields.title, task_id, error)
-        return Outcome(Status.IN_PROGRESS, task_id)
+        return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
     return outcome if outcome.task_id else None
 
 
-def _first(task: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+def _first(task: Mapping[str, object], names: tuple[str, ...]) -> object:
     return next((task[name] for name in names if task.get(name) not in (None, "")), None)
 
 
-def _progress(value: Any) -> int | None:
+def _progress(value: object) -> int | None:
     """`46%`, also bare or as a number; there is none before the start and after a failure."""
     if not isinstance(value, str):
         return percent(value)
@@ -109,7 +118,7 @@ def _progress(value: Any) -> int | None:
     return percent(int(found[1])) if found else None
 
 
-def _image(task: Mapping[str, Any], fields: Fields, at: datetime) -> Link:
+def _image(task: Mapping[str, object], fields: Fields, at: datetime) -> Link:
     urls = [task[name] for name in fields.images if task.get(name)]
     if not urls:
         raise CallbackUnreadable("it says success but names no result")
@@ -118,7 +127,7 @@ def _image(task: Mapping[str, Any], fields: Fields, at: datetime) -> Link:
     return next(alive, links[0])
 
 
-def _descriptions(task: Mapping[str, Any]) -> list[str]:
+def _descriptions(task: Mapping[str, object]) -> list[str]:
     """The prompts that a picture was described with, numbered `1️⃣` or `1.`, else one a line."""
     properties = task.get("properties")
     final = properties.get("finalPrompt") if isinstance(properties, dict) else None

@@ -8,14 +8,14 @@ list, so only its callback finds a submission whose reply was lost.
 import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from worker.errors import CallbackUnreadable, QueryFailed, RequestInvalid
-from worker.generation import GenerationRequest, Link, Operation, Outcome
-from worker.providers.base import Callback, Mark, Provider, Submission
+from worker.generation import Accepted, GenerationRequest, Link, Operation, Outcome
+from worker.providers.base import Callback, Mark, Provider
 from worker.providers.capability import ProviderRequest
 from worker.providers.discord import task_of
 from worker.providers.http import ApiClient, read_key
@@ -80,9 +80,9 @@ class Kie(Provider):
 
     def translate(self, request: GenerationRequest) -> ProviderRequest:
         path, body = self._post_of(request)
-        return ProviderRequest(request.operation, request.action, ROOT + path, body)
+        return ProviderRequest(operation=request.operation, action=request.action, path=ROOT + path, body=body)
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         call_back = {"callBackUrl": mark.callback_url} if mark.callback_url else {}
         reply = self._api.post_once(request.path, {**request.body, **call_back})
         data = reply.get("data") if isinstance(reply, dict) else None
@@ -118,7 +118,7 @@ class Kie(Provider):
             raise QueryFailed(f"{TITLE} answered without a number of credits", code="unreadable_reply")
         return f"{left} credits"
 
-    def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
+    def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, object]]:
         terms = terms_of(self, request)
         body = dict(terms.fields)
         if request.action is not None:
@@ -143,7 +143,7 @@ class Kie(Provider):
             body["taskType"] = _type_of_picture(request.options)
         return "/generate", body
 
-    def _record(self, task_id: str) -> dict[str, Any] | None:
+    def _record(self, task_id: str) -> dict[str, object] | None:
         """None for a task that is not known (yet)."""
         try:
             record = _data(self._api.get(f"{ROOT}/record-info", taskId=task_id))
@@ -164,7 +164,7 @@ class Kie(Provider):
         return record
 
 
-def _type_of_picture(options: Mapping[str, Any]) -> str:
+def _type_of_picture(options: Mapping[str, object]) -> str:
     """Raises RequestInvalid for options that do not go together: a task has one kind of reference."""
     given = tuple(name for name in _REFERENCES if name in options)
     if len(given) > 1:
@@ -179,13 +179,13 @@ def _type_of_picture(options: Mapping[str, Any]) -> str:
     return _REFERENCES[given[0]] if given else "mj_txt2img"
 
 
-def _data(reply: Any) -> Any:
+def _data(reply: object) -> object:
     if not isinstance(reply, dict) or "data" not in reply:
         raise QueryFailed(f"{TITLE} answered a question with JSON that has no data", code="unreadable_reply")
     return reply["data"]
 
 
-def _as_link(value: Any) -> str:
+def _as_link(value: object) -> str:
     try:
         return link(value).url
     except CallbackUnreadable:

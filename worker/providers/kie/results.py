@@ -7,7 +7,6 @@ grid; nothing but a link's suffix tells a film from a picture.
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Rejected, Uncertain
@@ -31,14 +30,14 @@ CODES: Mapping[str, type[ProviderError]] = {
 _FILMS = (".mp4", ".mov", ".webm")
 
 
-def read_refusal(data: Any) -> Refusal | None:
+def read_refusal(data: object) -> Refusal | None:
     """Every reply has a `code`; 200 is the only good one."""
     if not isinstance(data, dict) or "code" not in data or _word(data["code"]) == "200":
         return None
     return Refusal(data["code"], data.get("msg"))
 
 
-def task_id_of(body: Mapping[str, Any]) -> str | None:
+def task_id_of(body: Mapping[str, object]) -> str | None:
     """The task of a callback, from the first of the places that the vendor's pages name. Raises CallbackUnreadable."""
     data = body.get("data")
     places = ((place, name) for place in (data, body) if isinstance(place, dict) for name in ("taskId", "task_id"))
@@ -49,7 +48,7 @@ def task_id_of(body: Mapping[str, Any]) -> str | None:
     return task_id
 
 
-def read_callback(body: Mapping[str, Any]) -> Outcome:
+def read_callback(body: Mapping[str, object]) -> Outcome:
     """What a callback says; there are none before the end. Raises CallbackUnreadable."""
     task_id, code, data = task_id_of(body), _word(body.get("code")), body.get("data")
     if code is None:
@@ -58,18 +57,21 @@ def read_callback(body: Mapping[str, Any]) -> Outcome:
         raise CallbackUnreadable("it is of Kie's Market (jobs/createTask), which sells no Midjourney")
     if code != "200":
         reason, message = clean_text(code, 100), clean_text(body.get("msg"))
-        return Outcome(Status.FAILED, task_id, reason=reason or "failed", message=message)
+        return Outcome(status=Status.FAILED, task_id=task_id, reason=reason or "failed", message=message)
     return _succeeded(task_id, data)
 
 
-def read_record(record: Mapping[str, Any], task_id: str) -> Outcome:
+def read_record(record: Mapping[str, object], task_id: str) -> Outcome:
     """What the record of this task says."""
     flag = _word(record.get("successFlag"))
     if flag in {"2", "3"}:
         code = record.get("errorCode")
         reason = clean_text(code, 100) if code else None
         return Outcome(
-            Status.FAILED, task_id, reason=reason or "failed", message=clean_text(record.get("errorMessage"))
+            status=Status.FAILED,
+            task_id=task_id,
+            reason=reason or "failed",
+            message=clean_text(record.get("errorMessage")),
         )
     if flag == "1":
         try:
@@ -78,19 +80,19 @@ def read_record(record: Mapping[str, Any], task_id: str) -> Outcome:
             log.warning("Kie.ai: task %s ended, but its record cannot be used: %s", task_id, error)
     elif flag != "0":
         log.warning("Kie.ai: task %s has the unknown successFlag %s", task_id, clean_text(flag, 40))
-    return Outcome(Status.IN_PROGRESS, task_id)
+    return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
 
 
-def _succeeded(task_id: str | None, result: Any) -> Outcome:
+def _succeeded(task_id: str | None, result: object) -> Outcome:
     links = _links(result)
     if not links:
         raise CallbackUnreadable("it says success but names no result")
     actions = _actions(links) if task_id else ()
     parent = {"task_id": task_id} if task_id else {}
-    return Outcome(Status.SUCCEEDED, task_id, 100, links, actions=actions, parent=parent)
+    return Outcome(status=Status.SUCCEEDED, task_id=task_id, progress=100, links=links, actions=actions, parent=parent)
 
 
-def _links(result: Any) -> tuple[Link, ...]:
+def _links(result: object) -> tuple[Link, ...]:
     """In their order and with repetitions: follow-ups name a result by its place."""
     result = _unpacked(result)
     urls = _unpacked(result.get("resultUrls")) if isinstance(result, dict) else None
@@ -101,7 +103,7 @@ def _links(result: Any) -> tuple[Link, ...]:
     return tuple(_link(url.get("resultUrl") if isinstance(url, dict) else url) for url in urls)
 
 
-def _link(url: Any) -> Link:
+def _link(url: object) -> Link:
     found = link(url)
     is_film = urlsplit(found.url).path.lower().endswith(_FILMS)
     return Link(found.url, AssetKind.VIDEO) if is_film else found
@@ -115,7 +117,7 @@ def _actions(links: Sequence[Link]) -> tuple[str, ...]:
     return (*UPSCALES, *VARIATIONS) if len(links) == 4 else ()
 
 
-def _unpacked(value: Any) -> Any:
+def _unpacked(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
@@ -124,7 +126,7 @@ def _unpacked(value: Any) -> Any:
         raise CallbackUnreadable("its results are a text that is not JSON") from None
 
 
-def _word(value: Any) -> str | None:
+def _word(value: object) -> str | None:
     """A code, which clients have met as a number and as a text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None

@@ -9,15 +9,15 @@ may overtake another; relays drop `notifyHook` and `state`, so they are polled.
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 from worker.errors import ConfigurationError, QueryFailed, Rejected
-from worker.generation import GenerationRequest, Operation, Outcome
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome
 from worker.net import origin_of
 from worker.pricing import SPEEDS
 from worker.prompt_flags import flags_of, without_switches
-from worker.providers.base import Mark, Provider, Submission
+from worker.providers.base import Mark, Provider
 from worker.providers.capability import ProviderRequest, Terms
 from worker.providers.discord import (
     DISCORD_HOSTS,
@@ -91,9 +91,9 @@ class MidjourneyProxy(Provider):
         prompt, mask = request.prompt.strip(), terms.placed.get("mask")
         window = {**({"prompt": prompt} if prompt else {}), **({"maskBase64": mask} if mask else {})}
         path, body = self._post_of(request, terms)
-        return ProviderRequest(request.operation, request.action, path, body, window)
+        return ProviderRequest(operation=request.operation, action=request.action, path=path, body=body, window=window)
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         ours = {"state": mark.attempt_id, **({"notifyHook": mark.callback_url} if mark.callback_url else {})}
         api = self._api if request.action is None else self._follow_up_api
         reply = _post(api, request.path, {**request.body, **ours})
@@ -124,7 +124,7 @@ class MidjourneyProxy(Provider):
 
         return paged(page, since, TITLE)
 
-    def _post_of(self, request: GenerationRequest, terms: Terms) -> tuple[str, dict[str, Any]]:
+    def _post_of(self, request: GenerationRequest, terms: Terms) -> tuple[str, dict[str, object]]:
         if request.action is not None:
             return self._follow_up_of(request, request.action)
         body = dict(terms.fields)
@@ -140,7 +140,7 @@ class MidjourneyProxy(Provider):
                 body["accountFilter"] = {"modes": [speed.upper()]}
         return f"/mj/submit/{request.operation}", body
 
-    def _follow_up_of(self, request: GenerationRequest, action: str) -> tuple[str, dict[str, Any]]:
+    def _follow_up_of(self, request: GenerationRequest, action: str) -> tuple[str, dict[str, object]]:
         task_id = task_of(request)
         # The Java version names no buttons, and knows only what can be done with a grid.
         if request.parent.keys() - {"task_id"} or action not in GRID:
@@ -152,7 +152,7 @@ class MidjourneyProxy(Provider):
         word = action.rstrip("1234").upper()
         return "/mj/submit/change", {"taskId": task_id, "action": word, "index": index or 1}
 
-    def _one(self, task_id: str) -> list[dict[str, Any]]:
+    def _one(self, task_id: str) -> list[dict[str, object]]:
         try:
             task = self._api.get(f"/mj/task/{quote(task_id, safe='')}/fetch")
         except QueryFailed as error:
@@ -163,23 +163,23 @@ class MidjourneyProxy(Provider):
             raise QueryFailed(f"{TITLE} answered with JSON that is no task", code="unreadable_reply")
         return [task] if task else []
 
-    def _list(self, path: str, question: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    def _list(self, path: str, question: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         tasks = self._api.get(path) if question is None else self._api.query(path, question)
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
             raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
         return tasks
 
 
-def _window_of(request: ProviderRequest, reply: Mapping[str, Any]) -> Mapping[str, Any]:
+def _window_of(request: ProviderRequest, reply: object) -> Mapping[str, object]:
     """What is filled in: a mask, and the prompt, which is the parent's where remix opened a window unasked."""
-    properties = reply.get("properties")
+    properties = reply.get("properties") if isinstance(reply, dict) else None
     offered = properties.get("finalPrompt") if isinstance(properties, dict) else None
     if request.operation in {Operation.REGION, Operation.ZOOM} or not isinstance(offered, str) or not offered:
         return request.window
     return {**request.window, "prompt": offered}
 
 
-def _post(api: ApiClient, path: str, body: Mapping[str, Any], patience: float | None = None) -> Any:
+def _post(api: ApiClient, path: str, body: Mapping[str, object], patience: float | None = None) -> object:
     try:
         return api.post_once(path, body, patience=patience)
     except Rejected as error:

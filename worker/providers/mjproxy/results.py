@@ -7,7 +7,6 @@ trueai-org/midjourney-proxy, relay/mjproxy_handler.go of QuantumNous/new-api for
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Outcome, Status
@@ -51,23 +50,23 @@ _FIELDS = Fields(TITLE, task_id=("id", "task_id"), images=("imageUrl", "image_ur
 _CHANGEABLE = ("IMAGINE", "VARIATION", "REROLL", "BLEND")
 
 
-def code_of(reply: Any) -> str | None:
+def code_of(reply: object) -> str | None:
     return clean_text(reply.get("code"), 40) if isinstance(reply, dict) else None
 
 
-def opens_window(reply: Any) -> bool:
+def opens_window(reply: object) -> bool:
     """Whether an action was answered with a window to fill in, and not with the same task of an earlier time."""
     properties = reply.get("properties") if isinstance(reply, dict) else None
     existed = isinstance(properties, dict) and bool(properties.get("status"))
     return code_of(reply) == WINDOW and not existed
 
 
-def task_of_reply(reply: Any) -> str | None:
+def task_of_reply(reply: object) -> str | None:
     """The task_id that the reply to a submission names."""
     return identifier(reply.get("result")) if isinstance(reply, dict) else None
 
 
-def read_refusal(data: Any) -> Refusal | None:
+def read_refusal(data: object) -> Refusal | None:
     """Any other code than those of TAKEN; a task has none, or one that says nothing of it."""
     if not isinstance(data, dict) or "status" in data:
         return None
@@ -98,19 +97,19 @@ def read_relay(error: Rejected) -> ProviderError:
     return kind(str(error.args[0]), code=error.code, status=error.status, trace_id=error.trace_id)
 
 
-def read_callback(task: Mapping[str, Any], received_at: datetime) -> Outcome:
+def read_callback(task: Mapping[str, object], received_at: datetime) -> Outcome:
     """Raises CallbackUnreadable."""
     return _with_changes(task, read_task(task, _FIELDS, received_at))
 
 
-def read_listed(task: Mapping[str, Any]) -> Outcome | None:
+def read_listed(task: Mapping[str, object]) -> Outcome | None:
     """A task that was asked for; None if it has no id."""
     # Compared only with dates in the links themselves.
     outcome = read_record(task, _FIELDS, datetime.now(UTC))
     return _with_changes(task, outcome) if outcome else None
 
 
-def _with_changes(task: Mapping[str, Any], outcome: Outcome) -> Outcome:
+def _with_changes(task: Mapping[str, object], outcome: Outcome) -> Outcome:
     drawn = outcome.status is Status.SUCCEEDED and outcome.links
     if drawn and not task.get("buttons") and task.get("action") in _CHANGEABLE:
         return replace(outcome, actions=GRID)

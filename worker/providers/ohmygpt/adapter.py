@@ -7,12 +7,12 @@ itself; a refusal may come with HTTP status 200; `base64Array` is one field repe
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from worker.errors import QueryFailed
-from worker.generation import GenerationRequest, Operation, Outcome
-from worker.providers.base import Mark, Provider, Submission
+from worker.generation import Accepted, GenerationRequest, Operation, Outcome
+from worker.providers.base import Mark, Provider
 from worker.providers.capability import ProviderRequest
 from worker.providers.discord import (
     DISCORD_HOSTS,
@@ -77,9 +77,9 @@ class OhMyGPT(Provider):
 
     def translate(self, request: GenerationRequest) -> ProviderRequest:
         path, body = self._post_of(request)
-        return ProviderRequest(request.operation, request.action, path, body)
+        return ProviderRequest(operation=request.operation, action=request.action, path=path, body=body)
 
-    def submit(self, request: ProviderRequest, mark: Mark) -> Submission | Outcome:
+    def submit(self, request: ProviderRequest, mark: Mark) -> Accepted | Outcome:
         webhook = {"webhook": mark.callback_url} if mark.callback_url else {}
         reply = self._api.post_once(request.path, {**request.body, **webhook})
         task_id = identifier(reply.get("data")) if isinstance(reply, dict) else None
@@ -111,14 +111,14 @@ class OhMyGPT(Provider):
         # Which pictures came as files the list does not show.
         return shown_imagine(as_listed, is_all="base64Array" not in body)
 
-    def _page(self, number: int) -> list[Any]:
+    def _page(self, number: int) -> list[object]:
         data = self._ask(f"/query-mj-tasks?page={number + 1}&pageSize={PAGE_SIZE}")
         tasks = data.get("tasks") if isinstance(data, dict) else None
         if not isinstance(tasks, list):
             raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
         return tasks
 
-    def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, Any]]:
+    def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, object]]:
         terms = terms_of(self, request)
         body = {"model": "midjourney", **terms.fields}
         if request.action is not None:
@@ -137,7 +137,7 @@ class OhMyGPT(Provider):
             return int(task_id)
         return task_id
 
-    def _ask(self, path: str, **question: Any) -> Any:
+    def _ask(self, path: str, **question: object) -> object:
         """The `data` of the reply; None for a task that is not known."""
         try:
             reply = self._api.query(f"{ROOT}{path}", {"model": "midjourney", **question})

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from worker.errors import AccountBlocked, NotTaken, ProviderError, Rejected, Uncertain
 from worker.generation import Outcome
@@ -43,19 +42,19 @@ DEFAULT_POOL = "FAST"
 _ACTIONS = frozenset({*UPSCALE, *VARIATION, *PAN, *ZOOM, "reroll", "variation_region"})
 
 
-def read_callback(task: Mapping[str, Any], received_at: datetime) -> Outcome:
+def read_callback(task: Mapping[str, object], received_at: datetime) -> Outcome:
     """Raises CallbackUnreadable."""
     return _completed(task, read_task(task, _FIELDS, received_at))
 
 
-def read_listed(task: Mapping[str, Any]) -> Outcome | None:
+def read_listed(task: Mapping[str, object]) -> Outcome | None:
     """A task that was asked for; None if it has no id."""
     # Compared only with dates in the links themselves.
     outcome = read_record(task, _FIELDS, datetime.now(UTC))
     return _completed(task, outcome) if outcome else None
 
 
-def shown_imagine(task: Mapping[str, Any], *, is_all: bool = True) -> Shown | None:
+def shown_imagine(task: Mapping[str, object], *, is_all: bool = True) -> Shown | None:
     """What the list shows of the request for an imagine; None for any other task."""
     prompt, pool = task.get("prompt"), task.get("taskType")
     if task.get("action") != "IMAGINE" or not isinstance(prompt, str) or not isinstance(pool, str):
@@ -63,14 +62,15 @@ def shown_imagine(task: Mapping[str, Any], *, is_all: bool = True) -> Shown | No
     return shown({"prompt": prompt.strip(), "taskType": pool}, is_all=is_all)
 
 
-def _completed(task: Mapping[str, Any], outcome: Outcome) -> Outcome:
+def _completed(task: Mapping[str, object], outcome: Outcome) -> Outcome:
     """With what only this vendor's follow-ups need, and without buttons that they cannot press."""
-    pool = {"pool": task["taskType"]} if outcome.parent and task.get("taskType") in ("NORMAL", "FAST") else {}
+    used = task.get("taskType")
+    pool = {"pool": used} if outcome.parent and isinstance(used, str) and used in ("NORMAL", "FAST") else {}
     parent = {name: value for name, value in outcome.parent.items() if name in _ACTIONS or name == "task_id"}
     return replace(outcome, actions=tuple(word for word in outcome.actions if word in _ACTIONS), parent=parent | pool)
 
 
-def read_refusal(data: Any) -> Refusal | None:
+def read_refusal(data: object) -> Refusal | None:
     """A `statusCode` that is not 200; one client saw `{"code": …, "message": …}` instead."""
     if not isinstance(data, dict):
         return None

@@ -38,7 +38,14 @@ def test_an_object_may_say_everything() -> None:
         "priority": 5,
     }
     assert read_entries("p.jsonl", json.dumps(line).encode()) == [
-        Entry(Place("p.jsonl", 1, 1), "a fox", "fox", {"hd": True}, "upscale1,upscale2", 5)
+        Entry(
+            place=Place("p.jsonl", 1, 1),
+            prompt="a fox",
+            key="fox",
+            options={"hd": True},
+            follow_up="upscale1,upscale2",
+            priority=5,
+        )
     ]
 
 

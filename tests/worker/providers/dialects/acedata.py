@@ -25,7 +25,9 @@ def example(
     action: str | None = None,
     parent: Mapping[str, str] | None = None,
 ) -> GenerationRequest:
-    return GenerationRequest(operation, prompt, options or {}, action, parent or {})
+    return GenerationRequest(
+        operation=operation, prompt=prompt, options=options or {}, action=action, parent=parent or {}
+    )
 
 
 DIALECT = Dialect(

@@ -56,11 +56,11 @@ DIALECT = Dialect(
     examples={
         one.operation: one
         for one in (
-            GenerationRequest(Operation.IMAGINE, "a cat"),
-            GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", PARENT),
-            GenerationRequest(Operation.VARIATION, "", {}, "variation1", PARENT),
-            GenerationRequest(Operation.VIDEO, "a cat", {"images": [LINK]}),
-            GenerationRequest(Operation.VIDEO_EXTEND, "", {}, "extend1", PARENT),
+            GenerationRequest(operation=Operation.IMAGINE, prompt="a cat"),
+            GenerationRequest(operation=Operation.UPSCALE, prompt="", options={}, action="upscale1", parent=PARENT),
+            GenerationRequest(operation=Operation.VARIATION, prompt="", options={}, action="variation1", parent=PARENT),
+            GenerationRequest(operation=Operation.VIDEO, prompt="a cat", options={"images": [LINK]}),
+            GenerationRequest(operation=Operation.VIDEO_EXTEND, prompt="", options={}, action="extend1", parent=PARENT),
         )
     },
     values={

@@ -38,15 +38,17 @@ def examples(task_id: str) -> dict[Operation, GenerationRequest]:
     """The least that each operation of Discord's bot takes, the follow-ups on a task with every button."""
     parent = {"task_id": task_id, **ACTIONS}
     requests = (
-        GenerationRequest(Operation.IMAGINE, "a cat"),
-        GenerationRequest(Operation.BLEND, "", {"images": [FILE, FILE]}),
-        GenerationRequest(Operation.UPSCALE, "", {}, "upscale1", parent),
-        GenerationRequest(Operation.VARIATION, "", {}, "variation1", parent),
-        GenerationRequest(Operation.REROLL, "", {}, "reroll", parent),
-        GenerationRequest(Operation.PAN, "", {}, "pan_left", parent),
-        GenerationRequest(Operation.ZOOM, "", {}, "zoom_out_2x", parent),
-        GenerationRequest(Operation.REGION, "", {"mask": FILE}, "variation_region", parent),
-        GenerationRequest(Operation.DESCRIBE, "", {"images": [FILE]}),
+        GenerationRequest(operation=Operation.IMAGINE, prompt="a cat"),
+        GenerationRequest(operation=Operation.BLEND, prompt="", options={"images": [FILE, FILE]}),
+        GenerationRequest(operation=Operation.UPSCALE, prompt="", options={}, action="upscale1", parent=parent),
+        GenerationRequest(operation=Operation.VARIATION, prompt="", options={}, action="variation1", parent=parent),
+        GenerationRequest(operation=Operation.REROLL, prompt="", options={}, action="reroll", parent=parent),
+        GenerationRequest(operation=Operation.PAN, prompt="", options={}, action="pan_left", parent=parent),
+        GenerationRequest(operation=Operation.ZOOM, prompt="", options={}, action="zoom_out_2x", parent=parent),
+        GenerationRequest(
+            operation=Operation.REGION, prompt="", options={"mask": FILE}, action="variation_region", parent=parent
+        ),
+        GenerationRequest(operation=Operation.DESCRIBE, prompt="", options={"images": [FILE]}),
     )
     return {one.operation: one for one in requests}
 
