@@ -55,6 +55,45 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 
+class AttemptState(StrEnum):
+    """Of one submission. As long as one is live, the ledger has no other of its generation."""
+
+    #: the POST may be under way
+    SENDING = "sending"
+    #: the provider took it
+    ACCEPTED = "accepted"
+    #: nobody knows whether it was taken
+    UNCERTAIN = "uncertain"
+    #: it was certainly not taken, and costs nothing
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    #: a person has found out that it was paid for, although nothing came of it
+    CHARGED = "charged"
+    #: a person had its generation submitted again; it may have been paid for, and what comes of it is still asked for
+    ABANDONED = "abandoned"
+
+
+LIVE_ATTEMPTS = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.UNCERTAIN)
+#: it is known how they ended
+ENDED_ATTEMPTS = (AttemptState.REJECTED, AttemptState.FAILED, AttemptState.SUCCEEDED, AttemptState.CHARGED)
+
+_ENDS = frozenset({AttemptState.REJECTED, AttemptState.FAILED, AttemptState.SUCCEEDED})
+_DECIDED = frozenset({AttemptState.CHARGED, AttemptState.ABANDONED})
+ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
+    AttemptState.SENDING: frozenset({AttemptState.ACCEPTED, AttemptState.UNCERTAIN}) | _ENDS | _DECIDED,
+    AttemptState.ACCEPTED: _ENDS | _DECIDED,
+    # Never back to SENDING: an attempt is one POST.
+    AttemptState.UNCERTAIN: frozenset({AttemptState.ACCEPTED}) | _ENDS | _DECIDED,
+    AttemptState.ABANDONED: _ENDS,
+    # A success is always believed: it is paid for, whatever was said before.
+    AttemptState.REJECTED: frozenset({AttemptState.SUCCEEDED}),
+    AttemptState.FAILED: frozenset({AttemptState.SUCCEEDED}),
+    AttemptState.CHARGED: frozenset({AttemptState.SUCCEEDED}),
+    AttemptState.SUCCEEDED: frozenset(),
+}
+
+
 class Operation(StrEnum):
     IMAGINE = "imagine"
     UPSCALE = "upscale"

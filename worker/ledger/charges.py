@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
-from worker.generation import State
+from worker.generation import AttemptState, State
 from worker.ledger.schema import (
     COUNTED,
     LATE,
@@ -25,15 +25,15 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, select_in
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
-_OF_ATTEMPT: Mapping[str, str] = {
-    "sending": RESERVED,
-    "accepted": RESERVED,
-    "uncertain": POSSIBLE,
-    "rejected": RELEASED,
-    "failed": RELEASED,
-    "succeeded": SPENT,
+_OF_ATTEMPT: Mapping[AttemptState, str] = {
+    AttemptState.SENDING: RESERVED,
+    AttemptState.ACCEPTED: RESERVED,
+    AttemptState.UNCERTAIN: POSSIBLE,
+    AttemptState.REJECTED: RELEASED,
+    AttemptState.FAILED: RELEASED,
+    AttemptState.SUCCEEDED: SPENT,
     # A person has found out that it was paid for, although nothing came of it.
-    "charged": SPENT,
+    AttemptState.CHARGED: SPENT,
 }
 
 _c, _a, _g = charges.c, attempts.c, generations.c

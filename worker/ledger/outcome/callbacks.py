@@ -10,9 +10,18 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
 
-from worker.generation import State
+from worker.generation import ENDED_ATTEMPTS, State
 from worker.ledger.database import Part
-from worker.ledger.schema import SET_ASIDE, UNAPPLIED, CleanText, UtcDateTime, attempts, callbacks, generations
+from worker.ledger.schema import (
+    SET_ASIDE,
+    UNAPPLIED,
+    CleanText,
+    UtcDateTime,
+    attempts,
+    callbacks,
+    generations,
+    in_states,
+)
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
 
 #: after so many tries a callback that breaks its reader is set aside for a person
@@ -37,8 +46,9 @@ _INSERT = (
     "WHERE before + (SELECT count(*) FROM (SELECT 1 FROM callbacks AS kept WHERE kept.attempt_id = came.attempt_id "
     "LIMIT {most}) AS few) < {most} "
     "AND NOT EXISTS (SELECT 1 FROM attempts AS ended WHERE ended.id = came.attempt_id AND ended.settled_at < {end} "
-    "AND ended.state IN ('rejected', 'failed', 'succeeded', 'charged')) ON CONFLICT DO NOTHING"
+    "AND {ended}) ON CONFLICT DO NOTHING"
 )
+_ENDED = in_states("ended.state", ENDED_ATTEMPTS)
 # PostgreSQL takes what it cannot tell for text.
 _ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
 _SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
@@ -139,7 +149,8 @@ class Callbacks(Part):
             )
             seen[delivery.attempt_id] += 1
         rows = ",".join([row] * len(deliveries))
-        statement = _INSERT.format(rows=rows, most=MOST_BODIES, end="?" if self._database.is_sqlite else "%s")
+        end = "?" if self._database.is_sqlite else "%s"
+        statement = _INSERT.format(rows=rows, most=MOST_BODIES, end=end, ended=_ENDED)
         values.append(self._time(self._database.clock() - LATEST))
         with self._database.write(alone=True, under_way=True) as connection:
             kept = connection.exec_driver_sql(statement, tuple(values)).rowcount

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from worker.errors import CallbackUnreadable
-from worker.generation import AssetKind, Outcome, State, Status
+from worker.generation import ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetKind, AttemptState, Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.schema import LIVE_STATES, NEVER, assets, attempts, callbacks, generations, storable
+from worker.ledger.schema import NEVER, assets, attempts, callbacks, generations, storable
 from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
-from worker.ledger.submission import LOOKS, is_time_out, learn, settle_attempt, task_id_taken
+from worker.ledger.submission import LOOKS, is_time_out, learn, move_attempt, task_id_taken
 
 _OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
 
@@ -84,7 +84,7 @@ def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[str, str | N
         return "mismatch", f"task_id {task_id} belongs to another attempt"
     if outcome.status is Status.SUCCEEDED:
         return _succeeded(changes, attempt, task_id, item, outcome)
-    if attempt.state not in {*LIVE_STATES, "abandoned"}:
+    if attempt.state in ENDED_ATTEMPTS:
         return "ignored", f"the attempt is {attempt.state}"
     if outcome.status is Status.FAILED:
         return _failed(changes, attempt, task_id, item, outcome)
@@ -95,6 +95,7 @@ def _succeeded(
     changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
 ) -> tuple[str, str | None]:
     source = changes.state(attempt.generation_id)
+    facts = {"task_id": task_id, "settled_at": changes.at}
     # An expired generation comes back only when a person asks for its links again.
     moved = source is not State.EXPIRED and changes.move(
         attempt.generation_id,
@@ -109,12 +110,11 @@ def _succeeded(
         handle=dict(outcome.parent),
     )
     if not moved:
-        if attempt.state != "succeeded":
+        if move_attempt(changes.connection, attempt.id, AttemptState.SUCCEEDED, **facts):
             # Paid for a second time after a person had it submitted again: somebody must see that.
-            settle_attempt(changes.connection, attempt.id, "succeeded", task_id=task_id, settled_at=changes.at)
             changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
         return "ignored", f"the generation is {source}"
-    settle_attempt(changes.connection, attempt.id, "succeeded", task_id=task_id, settled_at=changes.at)
+    move_attempt(changes.connection, attempt.id, AttemptState.SUCCEEDED, **facts)
     rows = [
         _asset(attempt.generation_id, index, link.kind, deadline, url=link.url)
         for index, (link, deadline) in enumerate(zip(outcome.links, item.deadlines, strict=True))
@@ -154,9 +154,9 @@ def _failed(
     facts = {"task_id": task_id, "error": outcome.message, "settled_at": changes.at}
     # Its picture may have come after all.
     look_at = changes.at + LOOKS[0] if task_id is not None and is_time_out(outcome) else None
-    settle_attempt(changes.connection, attempt.id, "failed", poll_at=look_at, **facts)
+    move_attempt(changes.connection, attempt.id, AttemptState.FAILED, poll_at=look_at, **facts)
     # One that a person had submitted again takes its generation nowhere.
-    if attempt.state in LIVE_STATES and changes.move(
+    if attempt.state in LIVE_ATTEMPTS and changes.move(
         attempt.generation_id,
         State.FAILED,
         item.cause,
@@ -172,12 +172,14 @@ def _in_progress(
     changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
 ) -> tuple[str, str | None]:
     """Progress proves that the task exists; it never takes a generation back."""
-    generation_id, is_live = attempt.generation_id, attempt.state in LIVE_STATES
+    connection = changes.connection
+    generation_id, is_live = attempt.generation_id, attempt.state in LIVE_ATTEMPTS
     applied = False
     if task_id is not None and attempt.task_id is None:
         # It may have been looked for often and in vain; from here on it is asked for like any other.
         facts = {"task_id": task_id, "poll_at": changes.at, "polls": 0}
-        settle_attempt(changes.connection, attempt.id, "accepted" if is_live else attempt.state, **facts)
+        if not (is_live and move_attempt(connection, attempt.id, AttemptState.ACCEPTED, **facts)):
+            update_row(connection, attempts, {"id": attempt.id, "state": attempt.state}, **facts)
         applied = True
     if is_live and task_id is not None and changes.state(generation_id) in {State.SUBMITTING, State.UNCONFIRMED}:
         changes.move(
@@ -193,7 +195,7 @@ def _in_progress(
     if is_live and outcome.progress is not None and changes.state(generation_id) is State.SUBMITTED:
         g = generations.c
         # Callbacks overtake each other, so it only grows.
-        further = changes.connection.execute(
+        further = connection.execute(
             update(generations)
             .where(g.id == generation_id, g.progress.is_(None) | (g.progress < outcome.progress))
             .values(progress=outcome.progress, updated_at=changes.at)

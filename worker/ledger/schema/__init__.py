@@ -34,7 +34,6 @@ from worker.ledger.schema.tables import (
     INCOMPLETE,
     LINKED,
     LIVE,
-    LIVE_STATES,
     NEVER,
     POLLED,
     REFUSED,
@@ -60,7 +59,7 @@ from worker.ledger.schema.tables import (
     prunes,
     transitions,
 )
-from worker.ledger.schema.types import CleanText, Json, UtcDateTime, storable
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states, storable
 
 __all__ = [
     "ALL",
@@ -80,7 +79,6 @@ __all__ = [
     "LATE",
     "LINKED",
     "LIVE",
-    "LIVE_STATES",
     "NEVER",
     "POLLED",
     "POSSIBLE",
@@ -119,6 +117,7 @@ __all__ = [
     "generation_deltas",
     "generations",
     "heartbeats",
+    "in_states",
     "metadata",
     "provider_limits",
     "prunes",

@@ -18,7 +18,8 @@ from sqlalchemy import (
     text,
 )
 
-from worker.ledger.schema.types import CleanText, Json, UtcDateTime
+from worker.generation import LIVE_ATTEMPTS, AttemptState
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
 #: the deadline of what never dies: a text, whose content is already here
@@ -118,9 +119,8 @@ FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
 WITH_RESULTS = "state IN ('succeeded', 'expired', 'archived')"
 #: given up: it counts as followed up, and a person may let it be tried again
 FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
-LIVE_STATES = ("sending", "accepted", "uncertain")
-LIVE = f"state IN {LIVE_STATES}"
-SENDING = "state = 'sending'"
+LIVE = in_states("state", LIVE_ATTEMPTS)
+SENDING = in_states("state", [AttemptState.SENDING])
 POLLED = "poll_at IS NOT NULL"
 UNAPPLIED = "applied_at IS NULL"
 SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
@@ -173,7 +173,7 @@ attempts = Table(
     Column("provider", CleanText, nullable=False),
     Column("account", CleanText, nullable=False, server_default=DEFAULT_ACCOUNT),
     Column("number", Integer, nullable=False),
-    # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, charged, abandoned
+    # `AttemptState`
     Column("state", CleanText, nullable=False),
     Column("task_id", CleanText),
     Column("error", CleanText),

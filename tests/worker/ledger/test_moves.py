@@ -1,0 +1,120 @@
+"""The tables of moves of what belongs to a generation, over all pairs of states; and no state without its enum."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import pytest
+from sqlalchemy import Table, update
+
+from tests.clock import NOON
+from tests.factories import claimed
+from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AttemptState
+from worker.ledger import Ledger
+from worker.ledger.moves import Machine
+from worker.ledger.schema import LIVE, attempts, in_states
+from worker.ledger.statements import find_row
+from worker.ledger.submission.attempts import ATTEMPTS, move_attempt
+
+
+class Case(NamedTuple):
+    machine: Machine[Any]
+    states: list[StrEnum | None]
+    #: makes a row; what names it
+    make: Callable[[Ledger], dict[str, Any]]
+
+
+def an_attempt(ledger: Ledger) -> dict[str, Any]:
+    return {"id": claimed(ledger)[0].attempt_id}
+
+
+MACHINES = {
+    "attempts": Case(ATTEMPTS, list(AttemptState), an_attempt),
+}
+
+
+@pytest.fixture(params=MACHINES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return MACHINES[request.param]
+
+
+def table_of(machine: Machine[Any]) -> Table:
+    table = machine.column.table
+    assert isinstance(table, Table)
+    return table
+
+
+def put_into(ledger: Ledger, machine: Machine[Any], mine: Mapping[str, Any], state: StrEnum | None) -> None:
+    table = table_of(machine)
+    with ledger.database.write() as connection:
+        here = [table.c[name] == value for name, value in mine.items()]
+        connection.execute(update(table).where(*here).values({machine.column: state}))
+
+
+def state_in(ledger: Ledger, machine: Machine[Any], mine: Mapping[str, Any]) -> str | None:
+    with ledger.database.read() as connection:
+        row = find_row(connection, table_of(machine), **mine)
+    state: str | None = getattr(row, machine.column.name)
+    return state
+
+
+def test_a_row_moves_along_its_table_or_not_at_all(ledger: Ledger, case: Case):
+    machine, mine = case.machine, case.make(ledger)
+    wrong = []
+    for source in case.states:
+        for to in case.states:
+            put_into(ledger, machine, mine, source)
+            with ledger.database.write() as connection:
+                moved = machine.move(connection, mine, to)
+            allowed = to in machine.moves[source]
+            if (moved, state_in(ledger, machine, mine)) != ((1, to) if allowed else (0, source)):
+                wrong.append(f"{source} → {to}")
+    assert wrong == []
+
+
+def test_every_state_has_its_line_and_no_move_leads_to_itself(case: Case):
+    assert set(case.machine.moves) == set(case.states)
+    assert all(to in case.states and to != source for source, reached in case.machine.moves.items() for to in reached)
+
+
+def test_several_rows_move_with_one_statement_and_the_others_stay(ledger: Ledger):
+    first, second, late = (claim.attempt_id for claim in claimed(ledger, 3))
+    put_into(ledger, ATTEMPTS, {"id": late}, AttemptState.SUCCEEDED)
+    with ledger.database.write() as connection:
+        moved = connection.execute(ATTEMPTS.update_to(AttemptState.FAILED).where(attempts.c.id.in_([first, late])))
+    assert moved.rowcount == 1
+    found = [state_in(ledger, ATTEMPTS, {"id": one}) for one in (first, second, late)]
+    assert found == [AttemptState.FAILED, AttemptState.SENDING, AttemptState.SUCCEEDED]
+
+
+def test_an_attempt_is_either_live_or_ended_or_abandoned():
+    assert {*LIVE_ATTEMPTS, *ENDED_ATTEMPTS, AttemptState.ABANDONED} == set(AttemptState)
+    # Or a second one could be live beside it.
+    assert all(
+        source in LIVE_ATTEMPTS for source, reached in ATTEMPT_MOVES.items() for to in reached if to in LIVE_ATTEMPTS
+    )
+
+
+def test_an_attempt_is_asked_for_as_long_as_it_is_live(ledger: Ledger):
+    mine = an_attempt(ledger)
+    for to in ATTEMPT_MOVES[AttemptState.SENDING]:
+        put_into(ledger, ATTEMPTS, mine, AttemptState.SENDING)
+        with ledger.database.write() as connection:
+            connection.execute(update(attempts).values(poll_at=NOON))
+            assert move_attempt(connection, mine["id"], to)
+            found = find_row(connection, attempts, **mine)
+        assert found.poll_at == (NOON if to in LIVE_ATTEMPTS else None), to
+
+
+@pytest.mark.parametrize(
+    ("states", "condition"),
+    [
+        ([], "1 = 0"),
+        ([AttemptState.SENDING], "state = 'sending'"),
+        (LIVE_ATTEMPTS, LIVE),
+        ([None], "state IS NULL"),
+        ([None, *LIVE_ATTEMPTS], f"(state IS NULL OR {LIVE})"),
+    ],
+)
+def test_conditions_say_what_the_indexes_say(states: list[StrEnum | None], condition: str):
+    assert in_states("state", states) == condition
