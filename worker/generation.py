@@ -135,6 +135,24 @@ class AssetKind(StrEnum):
     TEXT = "text"
 
 
+class AssetState(StrEnum):
+    #: its bytes are not ours yet
+    WAITING = "waiting"
+    STORED = "stored"
+    #: given up; it waits again when a person asks for it
+    EXPIRED = "expired"
+    #: withdrawn; with a key as long as its object is (or may be) still in the bucket
+    DELETED = "deleted"
+
+
+ASSET_MOVES: Mapping[AssetState, frozenset[AssetState]] = {
+    AssetState.WAITING: frozenset({AssetState.STORED, AssetState.EXPIRED, AssetState.DELETED}),
+    AssetState.EXPIRED: frozenset({AssetState.WAITING, AssetState.DELETED}),
+    AssetState.STORED: frozenset({AssetState.DELETED}),
+    AssetState.DELETED: frozenset(),
+}
+
+
 class Trouble(StrEnum):
     """Why an asset is not stored. The last two are ends; with each of the others it is tried again by itself."""
 
@@ -296,7 +314,7 @@ class Asset:
     kind: AssetKind
     url: str
     deadline: datetime
-    state: str
+    state: AssetState
     tries: int
     renewals: int
     key: str | None

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import Table, update
 
 from tests.clock import NOON
-from tests.factories import claimed
-from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AttemptState
+from tests.factories import claimed, succeeded
+from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetState, AttemptState
 from worker.ledger import Ledger
+from worker.ledger.assets import ASSETS
 from worker.ledger.moves import Machine
 from worker.ledger.schema import LIVE, attempts, in_states
 from worker.ledger.statements import find_row
@@ -28,8 +29,14 @@ def an_attempt(ledger: Ledger) -> dict[str, Any]:
     return {"id": claimed(ledger)[0].attempt_id}
 
 
+def an_asset(ledger: Ledger) -> dict[str, Any]:
+    (claim,) = succeeded(ledger)
+    return {"generation_id": claim.generation.id, "index": 0}
+
+
 MACHINES = {
     "attempts": Case(ATTEMPTS, list(AttemptState), an_attempt),
+    "assets": Case(ASSETS, list(AssetState), an_asset),
 }
 
 

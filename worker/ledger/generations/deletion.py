@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
-from worker.generation import OPEN, Asset, State
+from worker.generation import OPEN, Asset, AssetState, State
+from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset
@@ -23,10 +24,9 @@ _SHARED = select(_a.id).where(
 )
 
 _FORGET_ASSETS = (
-    update(assets)
+    ASSETS.update_to(AssetState.DELETED)
     .where(_a.generation_id.in_(IDS))
     .values(
-        state="deleted",
         url="",
         **dict.fromkeys(
             (
@@ -58,7 +58,7 @@ _FORGET_CALLBACKS = (
     )
 )
 _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload={})
-_GONE = update(assets).where(_a.id.in_(IDS), _a.state == "deleted").values(key=None)
+_GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).values(key=None)
 
 
 class Deletion(Part):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from worker.errors import CallbackUnreadable
-from worker.generation import ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetKind, AttemptState, Outcome, State, Status
+from worker.generation import ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetKind, AssetState, AttemptState, Outcome, State, Status
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.schema import NEVER, assets, attempts, callbacks, generations, storable
@@ -142,7 +142,7 @@ def _asset(
         "url": url,
         "content": content,
         "deadline": deadline,
-        "state": "waiting",
+        "state": AssetState.WAITING,
         "tries": 0,
         "renewals": 0,
     }

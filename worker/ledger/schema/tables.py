@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from worker.generation import LIVE_ATTEMPTS, AttemptState
+from worker.generation import LIVE_ATTEMPTS, AssetState, AttemptState
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
@@ -126,12 +126,12 @@ UNAPPLIED = "applied_at IS NULL"
 SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
 #: callbacks that nobody reads again
 DONE_WITH = "verdict IN ('applied', 'ignored', 'dismissed')"
-UNSTORED = "state = 'waiting'"
+UNSTORED = in_states("state", [AssetState.WAITING])
 #: tried, and not stored
-TROUBLED = "state = 'waiting' AND error IS NOT NULL"
-STORED = "state = 'stored'"
+TROUBLED = f"{UNSTORED} AND error IS NOT NULL"
+STORED = in_states("state", [AssetState.STORED])
 #: assets in the bucket whose link is still known
-LINKED = "state = 'stored' AND url <> ''"
+LINKED = f"{STORED} AND url <> ''"
 #: assets of which refused bytes lie aside in the bucket
 REFUSED = "refused_bytes IS NOT NULL"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
@@ -233,7 +233,7 @@ assets = Table(
     Column("deadline", UtcDateTime, nullable=False),
     # When somebody was told that the deadline is near.
     Column("at_risk_at", UtcDateTime),
-    # waiting, stored, expired; deleted: with a key as long as its object is (or may be) still in the bucket
+    # `AssetState`
     Column("state", CleanText, nullable=False),
     Column("lease", CleanText),
     Column("not_before", UtcDateTime),
