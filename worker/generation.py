@@ -94,6 +94,34 @@ ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
 }
 
 
+class Verdict(StrEnum):
+    """What became of a callback; one that was not applied yet has none (None)."""
+
+    APPLIED = "applied"
+    #: it says nothing new
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+    #: it names another task than its attempt has
+    MISMATCH = "mismatch"
+    #: the ledger knows no such attempt
+    ORPHAN = "orphan"
+    #: whoever read it died of it, time and again
+    POISON = "poison"
+    #: a person has seen it
+    DISMISSED = "dismissed"
+
+
+#: set aside for a person
+ASIDE = (Verdict.UNREADABLE, Verdict.MISMATCH, Verdict.ORPHAN, Verdict.POISON)
+_DONE_WITH = (Verdict.APPLIED, Verdict.IGNORED)
+VERDICT_MOVES: Mapping[Verdict | None, frozenset[Verdict | None]] = {
+    None: frozenset(Verdict),
+    # To None: a person has it applied again. All are dismissed when their generation is deleted.
+    **dict.fromkeys((*_DONE_WITH, *ASIDE), frozenset({None, Verdict.DISMISSED})),
+    Verdict.DISMISSED: frozenset({None}),
+}
+
+
 class Operation(StrEnum):
     IMAGINE = "imagine"
     UPSCALE = "upscale"

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import Table, update
 
 from tests.clock import NOON
-from tests.factories import claimed, succeeded
-from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetState, AttemptState
+from tests.factories import LEASE, claimed, delivery, succeeded
+from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetState, AttemptState, Verdict
 from worker.ledger import Ledger
 from worker.ledger.assets import ASSETS
 from worker.ledger.moves import Machine
+from worker.ledger.outcome import VERDICTS
 from worker.ledger.schema import LIVE, attempts, in_states
 from worker.ledger.statements import find_row
 from worker.ledger.submission.attempts import ATTEMPTS, move_attempt
@@ -34,9 +35,16 @@ def an_asset(ledger: Ledger) -> dict[str, Any]:
     return {"generation_id": claim.generation.id, "index": 0}
 
 
+def a_callback(ledger: Ledger) -> dict[str, Any]:
+    ledger.callbacks.store([delivery("a1")])
+    (callback,) = ledger.callbacks.claim(1, LEASE)
+    return {"id": callback.id}
+
+
 MACHINES = {
     "attempts": Case(ATTEMPTS, list(AttemptState), an_attempt),
     "assets": Case(ASSETS, list(AssetState), an_asset),
+    "callbacks": Case(VERDICTS, [None, *Verdict], a_callback),
 }
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import Column, Connection, Update, bindparam, func, select, text, update
 
 from worker.errors import NotFound
+from worker.generation import Verdict
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
+from worker.ledger.outcome import VERDICTS
 from worker.ledger.schema import (
     FOLLOW_UP_REFUSED,
     SET_ASIDE,
@@ -106,8 +108,8 @@ class DeadLetters(Part):
             changes.flush()
             found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
             _require(callback_ids, select_in(connection, found, callback_ids), "callback")
-            values = {"verdict": "dismissed", "applied_at": now, "error": _and_said(_c.error)}
-            change = update(callbacks).where(_c.id.in_(IDS)).values(values)
+            values = {"applied_at": now, "error": _and_said(_c.error)}
+            change = VERDICTS.update_to(Verdict.DISMISSED).where(_c.id.in_(IDS)).values(values)
             _in_chunks(connection, change, callback_ids, said)
             for subscriber, ids in sorted(by_subscriber.items()):
                 dead = (_d.subscriber == subscriber, text(UNDELIVERABLE), _d.event_id.in_(IDS))

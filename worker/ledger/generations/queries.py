@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
-from worker.generation import Asset, AttemptState, Generation, State, Transition
+from worker.generation import Asset, AttemptState, Generation, State, Transition, Verdict
 from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
@@ -206,7 +206,15 @@ class Queries(Part):
                 .order_by(c.id)
             )
             notes = [
-                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size, generation_id)
+                CallbackNote(
+                    row.id,
+                    row.attempt_id,
+                    row.received_at,
+                    row.verdict and Verdict(row.verdict),
+                    row.error,
+                    row.size,
+                    generation_id,
+                )
                 for row in came
             ]
             happened = connection.execute(

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from worker.generation import LIVE_ATTEMPTS, AssetState, AttemptState
+from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, Verdict
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
@@ -123,9 +123,9 @@ LIVE = in_states("state", LIVE_ATTEMPTS)
 SENDING = in_states("state", [AttemptState.SENDING])
 POLLED = "poll_at IS NOT NULL"
 UNAPPLIED = "applied_at IS NULL"
-SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
+SET_ASIDE = in_states("verdict", ASIDE)
 #: callbacks that nobody reads again
-DONE_WITH = "verdict IN ('applied', 'ignored', 'dismissed')"
+DONE_WITH = in_states("verdict", [Verdict.APPLIED, Verdict.IGNORED, Verdict.DISMISSED])
 UNSTORED = in_states("state", [AssetState.WAITING])
 #: tried, and not stored
 TROUBLED = f"{UNSTORED} AND error IS NOT NULL"
@@ -209,7 +209,7 @@ callbacks = Table(
     Column("body", LargeBinary, nullable=False),
     Column("digest", CleanText, nullable=False),
     Column("applied_at", UtcDateTime),
-    # applied, ignored, mismatch, unreadable, orphan, poison, dismissed
+    # `Verdict`
     Column("verdict", CleanText),
     Column("error", CleanText),
     Column("tries", Integer, nullable=False, server_default="0"),
