@@ -15,6 +15,7 @@ from worker.ledger.schema import (
     RELEASED,
     RESERVED,
     SPENT,
+    ChargeState,
     CleanText,
     attempts,
     budgets,
@@ -25,7 +26,7 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, select_in
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
-_OF_ATTEMPT: Mapping[AttemptState, str] = {
+_OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
     AttemptState.SENDING: RESERVED,
     AttemptState.ACCEPTED: RESERVED,
     AttemptState.UNCERTAIN: POSSIBLE,
@@ -95,7 +96,7 @@ def add(connection: Connection, deltas: Mapping[str, Mapping[str, int]]) -> None
     connection.execute(_ADD, rows)
 
 
-def _becomes(row: Any) -> str:
+def _becomes(row: Any) -> ChargeState:
     if row.attempt is None:
         # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED

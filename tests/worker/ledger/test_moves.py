@@ -1,6 +1,9 @@
 """The tables of moves of what belongs to a generation, over all pairs of states; and no state without its enum."""
 
-from collections.abc import Callable, Mapping
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -8,13 +11,15 @@ import pytest
 from sqlalchemy import Table, update
 
 from tests.clock import NOON
-from tests.factories import LEASE, claimed, delivery, succeeded
-from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetState, AttemptState, Verdict
+from tests.factories import LEASE, claimed, delivery, submitted, succeeded
+from tests.test_layering import files
+from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetState, AttemptState, State, Verdict
 from worker.ledger import Ledger
 from worker.ledger.assets import ASSETS
+from worker.ledger.events.states import DELIVERIES
 from worker.ledger.moves import Machine
 from worker.ledger.outcome import VERDICTS
-from worker.ledger.schema import LIVE, attempts, in_states
+from worker.ledger.schema import LIVE, ChargeState, DeliveryState, attempts, in_states
 from worker.ledger.statements import find_row
 from worker.ledger.submission.attempts import ATTEMPTS, move_attempt
 
@@ -41,9 +46,20 @@ def a_callback(ledger: Ledger) -> dict[str, Any]:
     return {"id": callback.id}
 
 
+def a_delivery(ledger: Ledger) -> dict[str, Any]:
+    ledger.events.register_subscribers(["shop"])
+    submitted(ledger)
+    (claim,) = ledger.events.claim(["shop"], 1, LEASE)
+    assert ledger.events.enqueue_new(claim, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(claim, LEASE)
+    assert delivery is not None
+    return {"subscriber": "shop", "event_id": delivery.event_id}
+
+
 MACHINES = {
     "attempts": Case(ATTEMPTS, list(AttemptState), an_attempt),
     "assets": Case(ASSETS, list(AssetState), an_asset),
+    "deliveries": Case(DELIVERIES, list(DeliveryState), a_delivery),
     "callbacks": Case(VERDICTS, [None, *Verdict], a_callback),
 }
 
@@ -119,6 +135,46 @@ def test_an_attempt_is_asked_for_as_long_as_it_is_live(ledger: Ledger):
             assert move_attempt(connection, mine["id"], to)
             found = find_row(connection, attempts, **mine)
         assert found.poll_at == (NOON if to in LIVE_ATTEMPTS else None), to
+
+
+#: words that are no states where they stand: reasons and causes of a generation's move
+OTHER_WORDS = {"control.py: cancelled", "outcomes.py: failed", "submissions.py: rejected"}
+#: who sets states without a `Machine`: those of generations, and of charges, which follow their attempts
+OTHER_MACHINES = {"changes.py": 2, "submissions.py": 1, "charges.py": 1}
+_STATES = {member.value for states in (State, AttemptState, AssetState, Verdict, DeliveryState, ChargeState)
+           for member in states}  # fmt: skip
+
+
+def of_the_ledger() -> Iterator[tuple[str, ast.Module]]:
+    for path in files("worker/ledger"):
+        if "versions" not in path.parts:
+            yield path.name, ast.parse(path.read_text())
+
+
+def test_the_ledger_writes_no_state_as_a_bare_word():
+    found = set()
+    for name, module in of_the_ledger():
+        enums = [node for node in ast.walk(module) if isinstance(node, ast.ClassDef) and "StrEnum" in ast.dump(node)]
+        members = {id(node) for enum in enums for node in ast.walk(enum)}
+        found |= {
+            f"{name}: {node.value}"
+            for node in ast.walk(module)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in members
+            if node.value in _STATES or re.search(r"(state|verdict) (=|<>|IN) ?\(?'", node.value)
+        }
+    assert found == OTHER_WORDS
+
+
+def test_no_statement_changes_a_state_beside_the_machines():
+    found = Counter(
+        name
+        for name, module in of_the_ledger()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and {word.arg for word in node.keywords} & {"state", "verdict"}
+        and ("update" in (called := ast.unparse(node.func)) or called == "mine.values")
+    )
+    assert found == OTHER_MACHINES
 
 
 @pytest.mark.parametrize(

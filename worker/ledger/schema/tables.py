@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, Verdict
+from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, State, Verdict
 from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
@@ -111,12 +111,14 @@ FLOW = "coalesce(batch_id, '')"
 
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
-WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
-DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
-IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
-FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+_QUEUED = in_states("state", [State.QUEUED])
+WAITING = f"{_QUEUED} AND dispatched_at IS NULL AND held IS NULL"
+DISPATCHED = f"{_QUEUED} AND dispatched_at IS NOT NULL"
+_AT_PROVIDER = in_states("state", [State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED])
+IN_FLIGHT = f"({_AT_PROVIDER}) OR ({DISPATCHED})"
+FOLLOW_UP_DUE = f"{in_states('state', [State.ARCHIVED])} AND followed_up_at IS NULL"
 #: generations that may have stored assets
-WITH_RESULTS = "state IN ('succeeded', 'expired', 'archived')"
+WITH_RESULTS = in_states("state", [State.SUCCEEDED, State.EXPIRED, State.ARCHIVED])
 #: given up: it counts as followed up, and a person may let it be tried again
 FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
 LIVE = in_states("state", LIVE_ATTEMPTS)
