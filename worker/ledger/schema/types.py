@@ -21,7 +21,9 @@ def in_states(column: str, states: Sequence[StrEnum | None]) -> str:
     parts = [f"{column} IS NULL"] if None in states else []
     if words:
         parts.append(f"{column} = {words[0]}" if len(words) == 1 else f"{column} IN ({', '.join(words)})")
-    return {0: "1 = 0", 1: "".join(parts)}.get(len(parts), f"({' OR '.join(parts)})")
+    if len(parts) > 1:
+        return f"({' OR '.join(parts)})"
+    return parts[0] if parts else "1 = 0"
 
 
 class CleanText(TypeDecorator[str]):
