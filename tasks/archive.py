@@ -25,7 +25,7 @@ from worker.errors import (
     QueryFailed,
     SetDown,
 )
-from worker.generation import Asset, Trouble
+from worker.generation import Asset, AssetState, Trouble
 from worker.ledger.assets import PATIENT_TRIES, ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.media import inspect
 from worker.providers import end_is_proven
@@ -104,7 +104,7 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 
 def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     started = time.monotonic()
-    waiting = [asset for asset in claim.assets if asset.state == "waiting"]
+    waiting = [asset for asset in claim.assets if asset.state is AssetState.WAITING]
     # What has killed workers comes when nothing else of its generation is left to be done.
     waiting = [asset for asset in waiting if asset.reason != Trouble.WORKER_DIED] or waiting
     if claim.deaths:

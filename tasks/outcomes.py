@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.generation import Outcome, Status
+from worker.generation import Outcome, Status, Verdict
 from worker.ledger.outcome import News
 from worker.secrets import described
 from worker.services import Services
@@ -21,7 +21,7 @@ def apply(here: Services, news: list[News]) -> None:
     ended = {
         item.outcome.status
         for item, verdict in _verdicts(here, news)
-        if verdict == "applied" and isinstance(item.outcome, Outcome)
+        if verdict is Verdict.APPLIED and isinstance(item.outcome, Outcome)
     }
     if Status.SUCCEEDED in ended:
         ring(Step.ARCHIVE)
@@ -30,7 +30,7 @@ def apply(here: Services, news: list[News]) -> None:
         ring_if_due(here.ledger, Step.DISPATCH)
 
 
-def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, str]]:
+def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, Verdict]]:
     """All in one transaction; if one of them cannot be written down, each in its own."""
     try:
         return list(zip(news, here.ledger.generations.apply_outcomes(news), strict=True))

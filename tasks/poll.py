@@ -16,7 +16,7 @@ from tasks.outcomes import apply
 from worker import telemetry
 from worker.celery import app
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid
-from worker.generation import Outcome, Status
+from worker.generation import AttemptState, Outcome, Status
 from worker.ledger.generations import EARLIER, WithoutTask
 from worker.ledger.outcome import News
 from worker.ledger.submission import Silent
@@ -100,7 +100,7 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:
     news = news_of(here, provider, one.attempt_id, outcome, cause="poll")
     # It has ended about now if it is polled from the start; if a callback was lost, perhaps long ago.
-    is_polled = here.settings.public_url is None and one.state == "accepted"
+    is_polled = here.settings.public_url is None and one.state is AttemptState.ACCEPTED
     return replace(news, ended_at=here.clock()) if is_polled else news
 
 

@@ -54,6 +54,73 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 
+class AttemptState(StrEnum):
+    """Of one submission. As long as one is live, the ledger has no other of its generation."""
+
+    #: the POST may be under way
+    SENDING = "sending"
+    #: the provider took it
+    ACCEPTED = "accepted"
+    #: nobody knows whether it was taken
+    UNCERTAIN = "uncertain"
+    #: it was certainly not taken, and costs nothing
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    #: a person has found out that it was paid for, although nothing came of it
+    CHARGED = "charged"
+    #: a person had its generation submitted again; it may have been paid for, and what comes of it is still asked for
+    ABANDONED = "abandoned"
+
+
+LIVE_ATTEMPTS = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.UNCERTAIN)
+#: it is known how they ended
+ENDED_ATTEMPTS = (AttemptState.REJECTED, AttemptState.FAILED, AttemptState.SUCCEEDED, AttemptState.CHARGED)
+
+_ENDS = frozenset({AttemptState.REJECTED, AttemptState.FAILED, AttemptState.SUCCEEDED})
+_DECIDED = frozenset({AttemptState.CHARGED, AttemptState.ABANDONED})
+ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
+    AttemptState.SENDING: frozenset({AttemptState.ACCEPTED, AttemptState.UNCERTAIN}) | _ENDS | _DECIDED,
+    AttemptState.ACCEPTED: _ENDS | _DECIDED,
+    # Never back to SENDING: an attempt is one POST.
+    AttemptState.UNCERTAIN: frozenset({AttemptState.ACCEPTED}) | _ENDS | _DECIDED,
+    AttemptState.ABANDONED: _ENDS,
+    # A success is always believed: it is paid for, whatever was said before.
+    AttemptState.REJECTED: frozenset({AttemptState.SUCCEEDED}),
+    AttemptState.FAILED: frozenset({AttemptState.SUCCEEDED}),
+    AttemptState.CHARGED: frozenset({AttemptState.SUCCEEDED}),
+    AttemptState.SUCCEEDED: frozenset(),
+}
+
+
+class Verdict(StrEnum):
+    """What became of a callback; one that was not applied yet has none (None)."""
+
+    APPLIED = "applied"
+    #: it says nothing new
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+    #: it names another task than its attempt has
+    MISMATCH = "mismatch"
+    #: the ledger knows no such attempt
+    ORPHAN = "orphan"
+    #: whoever read it died of it, time and again
+    POISON = "poison"
+    #: a person has seen it
+    DISMISSED = "dismissed"
+
+
+#: set aside for a person
+ASIDE = (Verdict.UNREADABLE, Verdict.MISMATCH, Verdict.ORPHAN, Verdict.POISON)
+_DONE_WITH = (Verdict.APPLIED, Verdict.IGNORED)
+VERDICT_MOVES: Mapping[Verdict | None, frozenset[Verdict | None]] = {
+    None: frozenset(Verdict),
+    # To None: a person has it applied again. All are dismissed when their generation is deleted.
+    **dict.fromkeys((*_DONE_WITH, *ASIDE), frozenset({None, Verdict.DISMISSED})),
+    Verdict.DISMISSED: frozenset({None}),
+}
+
+
 class Operation(StrEnum):
     IMAGINE = "imagine"
     UPSCALE = "upscale"
@@ -93,6 +160,24 @@ class AssetKind(StrEnum):
     IMAGE = "image"
     VIDEO = "video"
     TEXT = "text"
+
+
+class AssetState(StrEnum):
+    #: its bytes are not ours yet
+    WAITING = "waiting"
+    STORED = "stored"
+    #: given up; it waits again when a person asks for it
+    EXPIRED = "expired"
+    #: withdrawn; with a key as long as its object is (or may be) still in the bucket
+    DELETED = "deleted"
+
+
+ASSET_MOVES: Mapping[AssetState, frozenset[AssetState]] = {
+    AssetState.WAITING: frozenset({AssetState.STORED, AssetState.EXPIRED, AssetState.DELETED}),
+    AssetState.EXPIRED: frozenset({AssetState.WAITING, AssetState.DELETED}),
+    AssetState.STORED: frozenset({AssetState.DELETED}),
+    AssetState.DELETED: frozenset(),
+}
 
 
 class Trouble(StrEnum):
@@ -263,7 +348,7 @@ class Asset:
     kind: AssetKind
     url: str
     deadline: datetime
-    state: str
+    state: AssetState
     tries: int
     renewals: int
     key: str | None

@@ -141,7 +141,7 @@ def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
             payload = "  ".join(_hidden(str(value)) for name, value in event.payload.items() if name not in _LONG)
             yield event.at, Text.assemble((f"· {event.type}  {payload}", _DIM))
     for one in story.undelivered:
-        end = f"{'given up' if one.state == 'dead' else one.state}: {_hidden(one.error or '')}"
+        end = f"{'dismissed' if one.is_dismissed else 'given up'}: {_hidden(one.error or '')}"
         yield one.at, Text(f"✗ event {one.event_id}, {one.type}, for {one.subscriber}, {end}")
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from tasks.refused import kind_of
 from tasks.usecases.person import Person
 from worker.errors import ArchiveError, NotFound
-from worker.generation import Asset
+from worker.generation import Asset, AssetState
 from worker.services import Services
 
 #: states in which an asset may still be archived
-_OPEN = ("waiting", "expired")
+_OPEN = (AssetState.WAITING, AssetState.EXPIRED)
 #: bytes that tell what a file is
 _HEAD = 64
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.news import news_of
 from worker.errors import LedgerUnavailable, LedgerUnfit
-from worker.generation import GenerationRequest, Status
+from worker.generation import GenerationRequest, Status, Verdict
 from worker.ledger.generations import Orphan, Place, Placed
 from worker.pricing import Prices
 from worker.providers import ListedTask
@@ -60,7 +60,7 @@ def adopt(
     verdicts = here.ledger.generations.apply_outcomes(
         [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]
     )
-    applied = {index for (index, _), verdict in zip(told, verdicts, strict=True) if verdict == "applied"}
+    applied = {index for (index, _), verdict in zip(told, verdicts, strict=True) if verdict is Verdict.APPLIED}
     # One that was new is taken even if there is no news of it yet.
     return [
         (one, index in applied or (one.place is Place.NEW and one.attempt_id is not None))

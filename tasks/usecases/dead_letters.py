@@ -9,7 +9,7 @@ from enum import StrEnum
 from tasks.usecases.person import Person
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import State
+from worker.generation import AssetState, State
 from worker.ledger import Ledger
 from worker.steps import Step
 
@@ -207,10 +207,10 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if asset is None:
         return False, "does not exist"
     # Never another state: what FAILED would be submitted again, and paid for.
-    if generation.state is State.EXPIRED and asset.state == "expired":
+    if generation.state is State.EXPIRED and asset.state is AssetState.EXPIRED:
         ledger.generations.retry([generation.id])
         return True, "will be asked for and archived again"
-    if asset.state == "waiting":
+    if asset.state is AssetState.WAITING:
         # Perhaps for the sake of another asset of this generation: they are asked for together.
         ledger.generations.retry([generation.id])
         return True, "is being archived again already"

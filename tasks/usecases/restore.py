@@ -9,7 +9,7 @@ from tasks.usecases.adopting import adopt
 from tasks.usecases.comparing import PAGE, Compared, compare
 from tasks.usecases.pages import Pages, in_pages
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
-from worker.generation import State
+from worker.generation import State, Verdict
 from worker.ledger.generations import Place
 from worker.ledger.restore_guard import Gate, Marker
 from worker.secrets import title_of
@@ -91,7 +91,7 @@ def _report(here: Services, since: timedelta | None, pages: Pages) -> Report:
         no_marker=no_marker,
         since=start,
         compared=compared,
-        callbacks=[one.id for one in aside if one.verdict == "orphan" and one.received_at >= start],
+        callbacks=[one.id for one in aside if one.verdict is Verdict.ORPHAN and one.received_at >= start],
         queued=here.ledger.generations.counts().get(State.QUEUED, 0),
         obstacle=_obstacle(no_marker, compared),
     )

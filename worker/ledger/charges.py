@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
-from worker.generation import State
+from worker.generation import AttemptState, State
 from worker.ledger.schema import (
     COUNTED,
     LATE,
@@ -15,6 +15,7 @@ from worker.ledger.schema import (
     RELEASED,
     RESERVED,
     SPENT,
+    ChargeState,
     CleanText,
     attempts,
     budgets,
@@ -25,15 +26,15 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, select_in
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
-_OF_ATTEMPT: Mapping[str, str] = {
-    "sending": RESERVED,
-    "accepted": RESERVED,
-    "uncertain": POSSIBLE,
-    "rejected": RELEASED,
-    "failed": RELEASED,
-    "succeeded": SPENT,
+_OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
+    AttemptState.SENDING: RESERVED,
+    AttemptState.ACCEPTED: RESERVED,
+    AttemptState.UNCERTAIN: POSSIBLE,
+    AttemptState.REJECTED: RELEASED,
+    AttemptState.FAILED: RELEASED,
+    AttemptState.SUCCEEDED: SPENT,
     # A person has found out that it was paid for, although nothing came of it.
-    "charged": SPENT,
+    AttemptState.CHARGED: SPENT,
 }
 
 _c, _a, _g = charges.c, attempts.c, generations.c
@@ -95,7 +96,7 @@ def add(connection: Connection, deltas: Mapping[str, Mapping[str, int]]) -> None
     connection.execute(_ADD, rows)
 
 
-def _becomes(row: Any) -> str:
+def _becomes(row: Any) -> ChargeState:
     if row.attempt is None:
         # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED

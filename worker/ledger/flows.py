@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
-from worker.ledger.schema import FLOW, UNFINISHED, WAITING, CleanText, batches, flows, generations, provider_limits
+from worker.ledger.schema import (
+    FLOW,
+    HELD,
+    UNFINISHED,
+    WAITING,
+    CleanText,
+    batches,
+    flows,
+    generations,
+    provider_limits,
+)
 from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
 
 
@@ -60,11 +70,7 @@ _EMPTY = select(literal(1)).where(
     text(WAITING),
 ).limit(1)  # fmt: skip
 _LOCK = select(literal(1)).where(*_IS_MINE).with_for_update(skip_locked=True)
-_HELD = (
-    select(literal(1))
-    .where(_g.batch_id == bindparam("of_flow", type_=CleanText()), text("state = 'queued' AND held IS NOT NULL"))
-    .limit(1)
-)
+_HELD = select(literal(1)).where(_g.batch_id == bindparam("of_flow", type_=CleanText()), text(HELD)).limit(1)
 _SLEEP = update(flows).where(*_IS_MINE).values(asleep_since=NOW)
 _DELETE = delete(flows).where(*_IS_MINE)
 # A join by the whole key, and only then what sleeps: for a condition on that in the join PostgreSQL takes the index of

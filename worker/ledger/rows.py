@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.generation import Acceptance, Asset, AssetKind, Generation, Operation, Refused, State
+from worker.generation import Acceptance, Asset, AssetKind, AssetState, Generation, Operation, Refused, State
 
 Row = Any  # a SQLAlchemy row; its columns are those of the table named in the function
 
@@ -48,7 +48,7 @@ def to_asset(row: Row) -> Asset:
         kind=AssetKind(row.kind),
         url=row.url,
         deadline=row.deadline,
-        state=row.state,
+        state=AssetState(row.state),
         tries=row.tries,
         renewals=row.renewals,
         key=row.key,

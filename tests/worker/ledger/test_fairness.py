@@ -18,14 +18,14 @@ from tests.computer import eventually
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import AccountBlocked, NotTaken, Rejected
-from worker.generation import Generation, State
+from worker.generation import AttemptState, Generation, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch import Limits
 from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
 from worker.ledger.schema import ANY_ACCOUNT, budgets, flows, generations, metadata
-from worker.ledger.submission import Submitted, settle_attempt
+from worker.ledger.submission import Submitted, move_attempt
 from worker.pricing.prices import Caps, Prices
 
 ACCOUNTS = ("default", "shop")
@@ -311,7 +311,7 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
             assert connection.execute(select(flows.c.asleep_since)).scalar_one() is not None
             changes = Changes(connection, ledger.database.clock())
             changes.lock([made.id])
-            settle_attempt(connection, claim.attempt_id, "rejected")
+            assert move_attempt(connection, claim.attempt_id, AttemptState.REJECTED)
             assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
             repeated = pool.submit(other.generations.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
             eventually(is_waited_for, 30)

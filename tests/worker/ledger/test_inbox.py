@@ -1,5 +1,7 @@
 """Stored callbacks: kept once, claimed by one, tried a few times, and played again when a person asks."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, update
 
@@ -19,6 +21,7 @@ from tests.factories import (
     task_of,
 )
 from worker.errors import LedgerUnfit, Uncertain
+from worker.generation import Verdict
 from worker.ledger import Ledger
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.outcome.callbacks import LATEST, MAX_TRIES, MOST_BODIES
@@ -125,6 +128,18 @@ def test_replay_takes_only_what_was_set_aside_or_asked_for(ledger: Ledger, by_id
     assert ledger.callbacks.replay([callback.id, 10**9] if by_id else None) == 1
     assert ledger.callbacks.replay() == 0
     assert [one.attempt_id for one in ledger.callbacks.claim(9, LEASE)] == ["unknown", "waiting"]
+
+
+def test_of_two_who_had_the_same_callback_the_first_says_what_became_of_it(ledger: Ledger, clock: FakeClock):
+    (claim,) = submitted(ledger)
+    ledger.callbacks.store([delivery(claim.attempt_id)])
+    (slow,) = ledger.callbacks.claim(1, LEASE)
+    clock.advance(LEASE.total_seconds() + 1)
+    (again,) = ledger.callbacks.claim(1, LEASE)
+    told = replace(success(claim), callback_id=slow.id)
+    assert [ledger.generations.apply_outcomes([told]) for _ in (again, slow)] == [["applied"], ["ignored"]]
+    (note,) = ledger.generations.story(claim.generation.id).callbacks
+    assert (note.verdict, note.error) == (Verdict.APPLIED, None)
 
 
 def test_when_it_came_is_kept_to_the_microsecond(ledger: Ledger):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from tests.clock import NOON, FakeClock
 from tests.factories import (
@@ -29,10 +30,11 @@ from tests.factories import (
     task_of,
 )
 from worker.errors import CallbackUnreadable, NotFound, RequestInvalid, Uncertain
-from worker.generation import State
+from worker.generation import AttemptState, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.outcome import News
+from worker.ledger.schema import attempts
 from worker.ledger.submission import Claim, Decision, Submitted
 
 HORIZON = timedelta(minutes=60)
@@ -204,6 +206,16 @@ def test_a_task_of_another_generation_is_not_adopted(ledger: Ledger):
     with pytest.raises(RequestInvalid, match=f"task {task_of(other)} belongs to another generation already"):
         resolve(ledger, claim, Decision.CHARGED, task_id=task_of(other))
     assert (state_of(ledger, claim), events_of(ledger, claim)) == (State.UNCONFIRMED, ["generation.unconfirmed"])
+
+
+def test_a_submission_that_is_not_unclear_itself_is_not_decided_about(ledger: Ledger):
+    claim = unclear(ledger)
+    with ledger.database.write() as connection:
+        connection.execute(update(attempts).values(state=AttemptState.ACCEPTED))
+    with pytest.raises(RequestInvalid, match=r"is accepted already.*nothing was changed"):
+        resolve(ledger, claim, Decision.CHARGED, task_id="another")
+    assert state_of(ledger, claim) is State.UNCONFIRMED
+    assert "generation.resolved" not in events_of(ledger, claim)
 
 
 def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Ledger):

@@ -12,10 +12,12 @@ from worker.ledger.assets.archiving import (
 )
 from worker.ledger.assets.assets import Assets
 from worker.ledger.assets.manifests import BatchClaim
+from worker.ledger.assets.states import ASSETS
 from worker.ledger.assets.stored_assets import PAGE, Copy, Extent
 from worker.ledger.assets.trouble import TRY_NOW, WaitingAsset
 
 __all__ = [
+    "ASSETS",
     "LATER_WAIT",
     "LONGEST_RETRY_WAIT",
     "PAGE",

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Integer, bindparam, func, select, text, update
 
-from worker.generation import Asset, Generation, Refused, State, Trouble
+from worker.generation import Asset, AssetState, Generation, Refused, State, Trouble
+from worker.ledger.assets.states import settle_waiting
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.schema import NEVER, UNSTORED, assets, batches, generations
-from worker.ledger.statements import IDS, LIMIT, NOW, update_row
+from worker.ledger.statements import IDS, LIMIT, NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +220,9 @@ class Archiving(Part):
             changes = Changes(connection, now)
             changes.lock(archived.claim.generation.id for archived in done)
             held = {archived.claim.generation.id: _results(changes, archived) for archived in done}
-            kinds: dict[str, dict[str, _Why]] = {generation_id: {} for generation_id in held}
+            kinds: dict[str, dict[AssetState, _Why]] = {generation_id: {} for generation_id in held}
             for row in connection.execute(_KINDS, {"ids": list(held)}):
-                kinds[row.generation_id][row.state] = (row.reason, row.error)
+                kinds[row.generation_id][AssetState(row.state)] = (row.reason, row.error)
             for archived in done:
                 if held[archived.claim.generation.id]:
                     _finish(changes, archived, kinds[archived.claim.generation.id])
@@ -233,19 +234,19 @@ def _results(changes: Changes, archived: Archived) -> bool:
     """Write down what happened to each asset; False when the lease was lost."""
     claim = archived.claim
     held = [_record(changes, claim, result) for result in archived.results]
-    if len(held) < sum(asset.state == "waiting" for asset in claim.assets):
+    if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
         # Let others take at once what this worker had no time for.
         changes.connection.execute(_GIVE_BACK, {"mine": claim.generation.id, "token": claim.lease})
     return all(held)
 
 
-def _finish(changes: Changes, archived: Archived, kinds: Mapping[str, _Why]) -> None:
+def _finish(changes: Changes, archived: Archived, kinds: Mapping[AssetState, _Why]) -> None:
     """`kinds`: the states of all its assets, each with reason and error of one of those in it."""
     generation_id = archived.claim.generation.id
-    if set(kinds) == {"stored"} and archived.described:
+    if set(kinds) == {AssetState.STORED} and archived.described:
         changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
-    elif "waiting" not in kinds and "expired" in kinds:
-        reason, error = kinds["expired"]
+    elif AssetState.WAITING not in kinds and AssetState.EXPIRED in kinds:
+        reason, error = kinds[AssetState.EXPIRED]
         # An older version wrote none.
         reason = reason or Trouble.LINK_DEAD
         changes.move(generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error)
@@ -255,9 +256,10 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
     values: dict[str, Any]
     generation = claim.generation
     payload: dict[str, Any] = {"index": result.index}
+    to = AssetState.WAITING
     if isinstance(result, Stored):
+        to = AssetState.STORED
         values = {
-            "state": "stored",
             "key": result.key,
             "sha256": result.sha256,
             "bytes": result.bytes,
@@ -276,7 +278,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         if result.remark is not None:
             payload |= {"remark": result.remark}
     elif isinstance(result, Lost):
-        values = {"state": "expired", "reason": result.reason, "error": result.error}
+        to = AssetState.EXPIRED
+        values = {"reason": result.reason, "error": result.error}
         event = "asset.expired"
         payload |= {"reason": result.reason, "error": result.error}
     else:
@@ -299,8 +302,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         if before is None or before.sha256 != result.refused.sha256:
             # Nobody has seen these.
             values |= dict.fromkeys(("accepted_by", "accepted_at"))
-    mine = {"generation_id": generation.id, "index": result.index, "state": "waiting", "lease": claim.lease}
-    if update_row(changes.connection, assets, mine, **{"lease": None, **values}) != 1:
+    mine = {"generation_id": generation.id, "index": result.index, "lease": claim.lease}
+    if not settle_waiting(changes.connection, mine, to, **{"lease": None, **values}):
         return False
     if event is not None:
         changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)

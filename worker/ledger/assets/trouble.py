@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, func, literal_column, select, text, update
 
 from worker.errors import RequestInvalid
-from worker.generation import FOR_A_PERSON, MENDED_BY_RESTART, Asset, State
+from worker.generation import FOR_A_PERSON, MENDED_BY_RESTART, Asset, AssetState, State
 from worker.ledger.assets.archiving import PATIENT_TRIES
+from worker.ledger.assets.states import ASSETS
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_asset
-from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations
+from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations, in_states
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
 
 _a, _g = assets.c, generations.c
@@ -39,6 +40,7 @@ _MENDED = (
 _LOOK_AGAIN = update(assets).where(_a.id.in_(_MENDED)).values(not_before=None)
 
 
+_MAY_BE_STORED = (AssetState.WAITING, AssetState.EXPIRED)
 #: assets that one transaction lets be tried again
 _BITE = 500
 TRY_NOW = (
@@ -56,7 +58,7 @@ _EXPIRED = (
 )  # fmt: skip
 _ASSETS = (
     select(assets, select(_g.finished_at).where(_g.id == _a.generation_id).scalar_subquery().label("given_up_at"))
-    .where(_a.generation_id.in_(_EXPIRED), _a.state == "expired")
+    .where(_a.generation_id.in_(_EXPIRED), _a.state == AssetState.EXPIRED)
     .order_by(_a.generation_id.desc(), _a.index)
     .limit(LIMIT)
 )
@@ -116,13 +118,14 @@ class TroubledAssets(Part):
                 asset = found.get(index)
                 if asset is not None and asset.accepted is not None:
                     continue
-                if asset is None or asset.refused is None or asset.state not in {"waiting", "expired"}:
+                if asset is None or asset.refused is None or asset.state not in _MAY_BE_STORED:
                     raise RequestInvalid(
                         f"no refused bytes are kept of asset {index} of {generation_id}; "
                         f"`darkroom show {generation_id}` tells what it has; nothing was changed"
                     )
-                facts = {"accepted_by": by, "accepted_at": changes.at, "state": "waiting", "tries": 0, "reason": None}
+                facts = {"accepted_by": by, "accepted_at": changes.at, "tries": 0, "reason": None}
                 update_row(connection, assets, {"id": asset.id}, **facts)
+                ASSETS.move(connection, {"id": asset.id}, AssetState.WAITING)
                 told = {"by": by, "why": why, "refused": asset.refused.why}
                 changes.event("asset.accepted", generation_id=generation_id, batch_id=None, index=index, **told)
             # One that a worker has at this moment comes again when its lease is over, or its result is written.
@@ -137,7 +140,7 @@ class TroubledAssets(Part):
         query = (
             select(a.generation_id, a.url, a.error, a.reason, a.tries, func.coalesce(g.finished_at, g.created_at))
             .join(generations, g.id == a.generation_id)
-            .where(text("assets.state = 'waiting' AND assets.error IS NOT NULL"))
+            .where(text(f"{in_states('assets.state', [AssetState.WAITING])} AND assets.error IS NOT NULL"))
             .order_by(a.deadline)
             .limit(limit)
         )

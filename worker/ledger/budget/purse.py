@@ -34,7 +34,7 @@ class Purse:
             return
         keys = sorted({scope for batch_id in batch_ids for scope in self._scopes(batch_id)})
         if locked:
-            nothing = dict.fromkeys(COUNTED, 0)
+            nothing: dict[str, int] = dict.fromkeys(COUNTED, 0)
             missing = insert_ignoring(self._connection, budgets)
             self._connection.execute(missing, [{"scope": key, **nothing} for key in keys])
         self._used = dict.fromkeys(keys, 0)

@@ -17,7 +17,7 @@ from worker.ledger.dispatch.line import Line, Rooms
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import Flow, find_strays, line_up
 from worker.ledger.restore_guard import is_open
-from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, provider_limits
+from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, in_states, provider_limits
 from worker.ledger.schema import accounts as accounts_table
 from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
 from worker.pricing import Prices
@@ -44,7 +44,7 @@ _IN_FLIGHT = (
     .group_by(_g.account)
 )
 # Of those that try whether a provider works again: one that was cancelled, or whose worker died, shows nothing.
-_PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"(state = 'submitting' OR ({DISPATCHED}))"))
+_PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"({in_states('state', [State.SUBMITTING])} OR ({DISPATCHED}))"))
 _DISPATCH = (
     update(generations).where(_g.id.in_(IDS)).values(dispatched_at=NOW, not_before=None, account=bindparam("to"))
 )

@@ -9,13 +9,17 @@ from typing import Any
 from sqlalchemy import Column, Connection, Update, bindparam, func, select, text, update
 
 from worker.errors import NotFound
+from worker.generation import Verdict
 from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
+from worker.ledger.events.states import DELIVERIES
+from worker.ledger.outcome import VERDICTS
 from worker.ledger.schema import (
     FOLLOW_UP_REFUSED,
     SET_ASIDE,
     UNDELIVERABLE,
     CleanText,
+    DeliveryState,
     callbacks,
     deliveries,
     events,
@@ -38,7 +42,11 @@ class Undelivered:
     at: datetime
     tries: int
     error: str | None
-    state: str
+    state: DeliveryState
+
+    @property
+    def is_dismissed(self) -> bool:
+        return self.state is DeliveryState.DISMISSED
 
 
 _d, _e, _g = deliveries.c, events.c, generations.c
@@ -47,7 +55,7 @@ _FACTS = (_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries
 _OF_GENERATION = (
     select(*_FACTS)
     .join_from(deliveries, events, _e.id == _d.event_id)
-    .where(_d.event_id.in_(IDS), _d.state.in_(["dead", "dismissed"]))
+    .where(_d.event_id.in_(IDS), _d.state.in_([DeliveryState.DEAD, DeliveryState.DISMISSED]))
     .order_by(_e.id, _d.subscriber)
 )
 
@@ -63,7 +71,7 @@ class DeadLetters(Part):
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [Undelivered(*row) for row in connection.execute(query)]
+            return [_undelivered(row) for row in connection.execute(query)]
 
     def replay(self, event_id: int, subscriber: str) -> bool:
         """Deliver an event once more, from the first try; False when it was not given up."""
@@ -71,11 +79,7 @@ class DeadLetters(Part):
         mine = {"subscriber": subscriber, "event_id": event_id}
         again = {"tries": 0, "not_before": now, "delivered_at": None, "error": None}
         with self._database.write() as connection:
-            changed = [
-                update_row(connection, deliveries, {**mine, "state": state}, **again, state="waiting")
-                for state in ("dead", "dismissed")
-            ]
-            if not any(changed):
+            if not DELIVERIES.move(connection, mine, DeliveryState.WAITING, **again):
                 return False
             # Who replays has mended something: no waiting for the end of a pause.
             update_row(connection, subscribers, {"name": subscriber}, failures=0, not_before=None)
@@ -106,15 +110,15 @@ class DeadLetters(Part):
             changes.flush()
             found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
             _require(callback_ids, select_in(connection, found, callback_ids), "callback")
-            values = {"verdict": "dismissed", "applied_at": now, "error": _and_said(_c.error)}
-            change = update(callbacks).where(_c.id.in_(IDS)).values(values)
+            values = {"applied_at": now, "error": _and_said(_c.error)}
+            change = VERDICTS.update_to(Verdict.DISMISSED).where(_c.id.in_(IDS)).values(values)
             _in_chunks(connection, change, callback_ids, said)
             for subscriber, ids in sorted(by_subscriber.items()):
-                dead = (_d.subscriber == subscriber, text(UNDELIVERABLE), _d.event_id.in_(IDS))
-                found = select(_d.event_id).where(*dead).order_by(_d.event_id).with_for_update()
+                these = (_d.subscriber == subscriber, _d.event_id.in_(IDS))
+                found = select(_d.event_id).where(*these, text(UNDELIVERABLE)).order_by(_d.event_id).with_for_update()
                 _require(ids, select_in(connection, found, ids), "event", f" for {subscriber}")
-                values = {"state": "dismissed", "delivered_at": now, "error": _and_said(_d.error)}
-                change = update(deliveries).where(*dead).values(values)
+                values = {"delivered_at": now, "error": _and_said(_d.error)}
+                change = DELIVERIES.update_to(DeliveryState.DISMISSED).where(*these).values(values)
                 _in_chunks(connection, change, ids, said)
 
 
@@ -130,7 +134,20 @@ def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> boo
 def undelivered_of(connection: Connection, generation_id: str) -> list[Undelivered]:
     """The events of a generation that were given up, also those that were dismissed."""
     ids = connection.execute(select(_e.id).where(_e.generation_id == generation_id)).scalars().all()
-    return [Undelivered(*row) for row in select_in(connection, _OF_GENERATION, ids)]
+    return [_undelivered(row) for row in select_in(connection, _OF_GENERATION, ids)]
+
+
+def _undelivered(row: Any) -> Undelivered:
+    return Undelivered(
+        row.event_id,
+        row.subscriber,
+        row.type,
+        row.generation_id,
+        row.at,
+        row.tries,
+        row.error,
+        DeliveryState(row.state),
+    )
 
 
 def _require(wanted: Sequence[int | str], rows: Collection[Any], kind: str, whose: str = "") -> None:

@@ -11,7 +11,17 @@ from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, u
 from worker.ledger.database import Part
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
-from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, CleanText, deliveries, events, generations, subscribers
+from worker.ledger.events.states import DELIVERIES
+from worker.ledger.schema import (
+    IS_UNDELIVERED,
+    SUBSCRIBED,
+    CleanText,
+    DeliveryState,
+    deliveries,
+    events,
+    generations,
+    subscribers,
+)
 from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
 
 #: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
@@ -150,7 +160,7 @@ class Deliveries(Part):
             update_row(connection, subscribers, mine, cursor=news[-1].id if len(news) == _CHUNK else horizon)
             wanted = [row.id for row in news if is_wanted(row.type)]
             if wanted:
-                fresh = {"subscriber": claim.subscriber, "state": "waiting", "tries": 0, "not_before": now}
+                fresh = {"subscriber": claim.subscriber, "state": DeliveryState.WAITING, "tries": 0, "not_before": now}
                 rows = [{**fresh, "event_id": event_id} for event_id in wanted]
                 connection.execute(insert_ignoring(connection, deliveries), rows)
         return len(news)
@@ -168,7 +178,7 @@ class Deliveries(Part):
             mine = {"name": claim.subscriber, "lease": claim.lease}
             if handed is not None and handed.error is None:
                 # A fact, whoever holds the lease by now.
-                _note(connection, claim, handed, state="delivered", delivered_at=now, error=None)
+                DELIVERIES.move(connection, _of(claim, handed), DeliveryState.DELIVERED, delivered_at=now, error=None)
             values = {"failures": 0} if handed is not None and handed.error is None else {}
             if update_row(connection, subscribers, mine, lease_until=now + lease, **values) != 1:
                 return None
@@ -210,20 +220,23 @@ def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> Any:
             update_row(connection, deliveries, mine, tries=row.tries + 1)
             return row
         lost = f"its worker did not come back from it, in the last of {row.tries} tries"
-        update_row(connection, deliveries, mine, state="dead", not_before=None, error=lost)
+        DELIVERIES.move(connection, mine, DeliveryState.DEAD, not_before=None, error=lost)
     return None
 
 
 def _failed(connection: Connection, claim: NotifyClaim, handed: Handed, now: datetime) -> None:
     wait = None if handed.final else retry_wait(handed.delivery.tries)
-    state = "dead" if wait is None else "waiting"
-    _note(connection, claim, handed, state=state, not_before=wait and now + wait, error=handed.error)
+    of = _of(claim, handed)
+    if wait is None:
+        DELIVERIES.move(connection, of, DeliveryState.DEAD, not_before=None, error=handed.error)
+    else:
+        waiting = {**of, "state": DeliveryState.WAITING}
+        update_row(connection, deliveries, waiting, not_before=now + wait, error=handed.error)
     mine = (_s.name == claim.subscriber, _s.lease == claim.lease)
     failures = connection.execute(select(_s.failures).where(*mine)).scalar_one() + 1
     rest = {"failures": failures, "not_before": now + pause_after(failures), "lease": None, "lease_until": None}
     connection.execute(update(subscribers).where(*mine).values(rest))
 
 
-def _note(connection: Connection, claim: NotifyClaim, handed: Handed, **values: Any) -> None:
-    waiting = {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id, "state": "waiting"}
-    update_row(connection, deliveries, waiting, **values)
+def _of(claim: NotifyClaim, handed: Handed) -> dict[str, Any]:
+    return {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id}

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from worker.errors import CommitUnknown, LedgerUnavailable
-from worker.generation import State
-from worker.ledger.assets import TRY_NOW
+from worker.generation import AssetState, State
+from worker.ledger.assets import ASSETS, TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part, in_bites
 from worker.ledger.schema import assets, generations
@@ -16,9 +16,9 @@ from worker.ledger.submission import awaited, submit_again
 
 _EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
 _WAIT_AGAIN = (
-    update(assets)
-    .where(assets.c.generation_id.in_(IDS), assets.c.state == "expired")
-    .values(state="waiting", not_before=None, tries=0, renewals=0, reason=None)
+    ASSETS.update_to(AssetState.WAITING)
+    .where(assets.c.generation_id.in_(IDS))
+    .values(not_before=None, tries=0, renewals=0, reason=None)
 )
 
 

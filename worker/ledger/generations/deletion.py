@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
-from worker.generation import OPEN, Asset, State
+from worker.generation import OPEN, Asset, AssetState, State, Verdict
+from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
+from worker.ledger.outcome import VERDICTS
 from worker.ledger.rows import to_asset
 from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
 from worker.ledger.statements import IDS, NOW, select_in
@@ -23,10 +25,9 @@ _SHARED = select(_a.id).where(
 )
 
 _FORGET_ASSETS = (
-    update(assets)
+    ASSETS.update_to(AssetState.DELETED)
     .where(_a.generation_id.in_(IDS))
     .values(
-        state="deleted",
         url="",
         **dict.fromkeys(
             (
@@ -47,18 +48,15 @@ _FORGET_ATTEMPTS = update(attempts).where(_t.generation_id.in_(IDS)).values(erro
 _FORGET_CALLBACKS = (
     update(callbacks)
     .where(_c.attempt_id.in_(IDS))
-    .values(
-        body=b"",
-        headers={},
-        remote_address=None,
-        error=None,
-        verdict="dismissed",
-        applied_at=func.coalesce(_c.applied_at, NOW),
-        not_before=None,
-    )
+    .values(body=b"", headers={}, remote_address=None, error=None, not_before=None)
+)
+_DISMISS_CALLBACKS = (
+    VERDICTS.update_to(Verdict.DISMISSED)
+    .where(_c.attempt_id.in_(IDS))
+    .values(applied_at=func.coalesce(_c.applied_at, NOW))
 )
 _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload={})
-_GONE = update(assets).where(_a.id.in_(IDS), _a.state == "deleted").values(key=None)
+_GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).values(key=None)
 
 
 class Deletion(Part):
@@ -85,7 +83,8 @@ class Deletion(Part):
                 for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS):
                     connection.execute(forget, {"ids": gone})
                 own = [row.id for row in select_in(connection, _ATTEMPTS, gone)]
-                connection.execute(_FORGET_CALLBACKS, {"ids": own, "now": now})
+                connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
+                connection.execute(_FORGET_CALLBACKS, {"ids": own})
             changes.flush()
         return obstacles
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
-from worker.generation import Asset, Generation, State, Transition
+from worker.generation import Asset, AttemptState, Generation, State, Transition, Verdict
 from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
@@ -35,7 +35,7 @@ class Attempt:
     id: str
     account: str
     number: int
-    state: str
+    state: AttemptState
     task_id: str | None
     error: str | None
     sent_at: datetime
@@ -76,6 +76,8 @@ class Story:
     pruned_before: Mapping[str, datetime]
 
 
+#: attempts whose task a person may find
+_UNKNOWN_TASK = (AttemptState.UNCERTAIN, AttemptState.ABANDONED)
 #: moves that one statement reads
 _MOVES_PAGE = 1000
 _t, _g = transitions.c, generations.c
@@ -189,11 +191,11 @@ class Queries(Part):
                     row.id,
                     row.account,
                     row.number,
-                    row.state,
+                    AttemptState(row.state),
                     row.task_id,
                     row.error,
                     row.sent_at,
-                    tuple(row.candidates or ()) if row.state in {"uncertain", "abandoned"} and not row.task_id else (),
+                    tuple(row.candidates or ()) if row.state in _UNKNOWN_TASK and not row.task_id else (),
                     row.callbacks_refused,
                 )
                 for row in connection.execute(of_attempts)
@@ -204,7 +206,15 @@ class Queries(Part):
                 .order_by(c.id)
             )
             notes = [
-                CallbackNote(row.id, row.attempt_id, row.received_at, row.verdict, row.error, row.size, generation_id)
+                CallbackNote(
+                    row.id,
+                    row.attempt_id,
+                    row.received_at,
+                    row.verdict and Verdict(row.verdict),
+                    row.error,
+                    row.size,
+                    generation_id,
+                )
                 for row in came
             ]
             happened = connection.execute(

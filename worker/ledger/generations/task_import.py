@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, union, update
 
-from worker.generation import Generation, GenerationRequest, State
+from worker.generation import AttemptState, Generation, GenerationRequest, State
 from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
@@ -35,7 +35,7 @@ _OF_ACCOUNT = select(_a.id, _a.generation_id, _a.state, _a.sent_at, _a.candidate
 )
 # Also those that are only looked for any more: another attempt has brought their generation on.
 _WITHOUT_TASK = union(
-    _OF_ACCOUNT.where(_a.generation_id.in_(_UNDER_WAY), _a.state.in_(("sending", "uncertain"))),
+    _OF_ACCOUNT.where(_a.generation_id.in_(_UNDER_WAY), _a.state.in_((AttemptState.SENDING, AttemptState.UNCERTAIN))),
     _OF_ACCOUNT.where(text(POLLED)),
 )
 _GENERATIONS = select(generations).where(_g.id.in_(IDS))
@@ -120,7 +120,7 @@ class TaskImport(Part):
                         row.id,
                         generation_of[row.generation_id],
                         row.sent_at,
-                        row.state == "sending",
+                        row.state == AttemptState.SENDING,
                         tuple(row.candidates or ()),
                     )
                     for row in rows
@@ -228,7 +228,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
             provider=provider,
             account=account,
             number=number,
-            state="accepted",
+            state=AttemptState.ACCEPTED,
             task_id=orphan.task_id,
             sent_at=sent_at,
             lease_until=sent_at,

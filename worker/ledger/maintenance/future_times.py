@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Select, Update, bindparam, func, literal, select, text, tuple_, update
 
-from worker.generation import Trouble
+from worker.generation import AttemptState, Trouble
 from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
 from worker.ledger.database import Database
 from worker.ledger.dispatch import LONGEST_BACKOFF, LONGEST_PAUSE, SLACK
@@ -88,9 +88,9 @@ _KINDS = (
     _kind(LONGEST_REST, subscribers.c.not_before, text(SUBSCRIBED)),
     _kind(SLACK, deliveries.c.not_before, text(UNDELIVERED), deliveries.c.tries == 0),
     _kind(WAITS[-1], deliveries.c.not_before, text(UNDELIVERED)),
-    _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == "failed"),
+    _kind(LOOKS[-1], attempts.c.poll_at, text(POLLED), attempts.c.state == AttemptState.FAILED),
 )
-_SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != "failed")
+_SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.state != AttemptState.FAILED)
 
 
 def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:

@@ -18,6 +18,7 @@ from worker.ledger.schema import (
     LINKED,
     SUBSCRIBED,
     CleanText,
+    DeliveryState,
     UtcDateTime,
     assets,
     callbacks,
@@ -50,7 +51,11 @@ _DELIVERIES = (
     select(
         _d.event_id,
         # What waits for somebody who left long ago is waited for no more; what was given up, until it is dismissed.
-        or_(_d.state == "dead", (_d.state == "waiting") & ~_LEFT_LONG_AGO, _d.delivered_at >= _BEFORE).label("is_owed"),
+        or_(
+            _d.state == DeliveryState.DEAD,
+            (_d.state == DeliveryState.WAITING) & ~_LEFT_LONG_AGO,
+            _d.delivered_at >= _BEFORE,
+        ).label("is_owed"),
     )
     .join_from(deliveries, subscribers, _s.name == _d.subscriber)
     .where(_d.event_id.in_(IDS))

@@ -2,5 +2,6 @@
 
 from worker.ledger.outcome.callbacks import CallbackNote, Callbacks, Delivery, StoredCallback
 from worker.ledger.outcome.outcomes import News, Outcomes
+from worker.ledger.outcome.verdicts import VERDICTS
 
-__all__ = ["CallbackNote", "Callbacks", "Delivery", "News", "Outcomes", "StoredCallback"]
+__all__ = ["VERDICTS", "CallbackNote", "Callbacks", "Delivery", "News", "Outcomes", "StoredCallback"]

@@ -7,12 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
 
-from worker.generation import State
+from worker.generation import ENDED_ATTEMPTS, State, Verdict
 from worker.ledger.database import Part
-from worker.ledger.schema import SET_ASIDE, UNAPPLIED, CleanText, UtcDateTime, attempts, callbacks, generations
+from worker.ledger.outcome.verdicts import VERDICTS
+from worker.ledger.schema import (
+    SET_ASIDE,
+    UNAPPLIED,
+    CleanText,
+    UtcDateTime,
+    attempts,
+    callbacks,
+    generations,
+    in_states,
+)
 from worker.ledger.statements import IDS, LIMIT, NOW, select_in
 
 #: after so many tries a callback that breaks its reader is set aside for a person
@@ -37,8 +48,9 @@ _INSERT = (
     "WHERE before + (SELECT count(*) FROM (SELECT 1 FROM callbacks AS kept WHERE kept.attempt_id = came.attempt_id "
     "LIMIT {most}) AS few) < {most} "
     "AND NOT EXISTS (SELECT 1 FROM attempts AS ended WHERE ended.id = came.attempt_id AND ended.settled_at < {end} "
-    "AND ended.state IN ('rejected', 'failed', 'succeeded', 'charged')) ON CONFLICT DO NOTHING"
+    "AND {ended}) ON CONFLICT DO NOTHING"
 )
+_ENDED = in_states("ended.state", ENDED_ATTEMPTS)
 # PostgreSQL takes what it cannot tell for text.
 _ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
 _SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
@@ -72,7 +84,7 @@ class CallbackNote:
     id: int
     attempt_id: str
     received_at: datetime
-    verdict: str | None
+    verdict: Verdict | None
     error: str | None
     bytes: int
     generation_id: str | None
@@ -83,7 +95,8 @@ _WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
 #: the columns of CallbackNote, of those that were set aside, the newest first
 _SET_ASIDE_NOTES = (
     select(
-        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body)), attempts.c.generation_id
+        *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body).label("bytes")),
+        attempts.c.generation_id,
     )
     .join_from(callbacks, attempts, attempts.c.id == _c.attempt_id, isouter=True)
     .where(text(SET_ASIDE))
@@ -139,7 +152,8 @@ class Callbacks(Part):
             )
             seen[delivery.attempt_id] += 1
         rows = ",".join([row] * len(deliveries))
-        statement = _INSERT.format(rows=rows, most=MOST_BODIES, end="?" if self._database.is_sqlite else "%s")
+        end = "?" if self._database.is_sqlite else "%s"
+        statement = _INSERT.format(rows=rows, most=MOST_BODIES, end=end, ended=_ENDED)
         values.append(self._time(self._database.clock() - LATEST))
         with self._database.write(alone=True, under_way=True) as connection:
             kept = connection.exec_driver_sql(statement, tuple(values)).rowcount
@@ -152,7 +166,7 @@ class Callbacks(Part):
         """
         drop = delete(callbacks).where(_c.attempt_id == _TRIAL)
         now, digest = self._database.clock(), secrets.token_hex(32)
-        trial = {"attempt_id": _TRIAL, "provider": "", "headers": {}, "digest": digest, "verdict": "ignored"}
+        trial = {"attempt_id": _TRIAL, "provider": "", "headers": {}, "digest": digest, "verdict": Verdict.IGNORED}
         with self._database.write(under_way=True) as connection:
             connection.execute(drop)
             body = os.urandom(_TRIAL_BYTES)
@@ -181,14 +195,12 @@ class Callbacks(Part):
     def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
         """Take callbacks that nobody has applied, oldest first; they come up again if they are not applied in time."""
         now = self._database.clock()
-        c = callbacks.c
         with self._database.write() as connection:
             rows = connection.execute(_OLDEST, {"now": now, "limit": limit}).all()
             poison = [row.id for row in rows if row.tries >= MAX_TRIES]
             if poison:
-                connection.execute(
-                    update(callbacks).where(c.id.in_(poison)).values(applied_at=now, verdict="poison", error=_GIVEN_UP)
-                )
+                given_up = VERDICTS.update_to(Verdict.POISON).where(_c.id.in_(poison))
+                connection.execute(given_up.values(applied_at=now, error=_GIVEN_UP))
             taken = [row for row in rows if row.tries < MAX_TRIES]
             # One that was tried before goes alone: if it breaks its reader, no other suffers with it.
             taken = taken[:1] if taken and taken[0].tries else [row for row in taken if row.tries == 0]
@@ -224,25 +236,29 @@ class Callbacks(Part):
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:
         """Let callbacks be applied again: these, or every one that was set aside; how many."""
-        chosen = text(SET_ASIDE) if callback_ids is None else callbacks.c.id.in_(list(callback_ids))
+        chosen = text(SET_ASIDE) if callback_ids is None else _c.id.in_(list(callback_ids))
+        again = VERDICTS.update_to(None).where(chosen)
         with self._database.write() as connection:
-            again = update(callbacks).where(chosen, callbacks.c.applied_at.is_not(None))
-            return connection.execute(
-                again.values(applied_at=None, verdict=None, error=None, tries=0, not_before=None)
-            ).rowcount
+            return connection.execute(again.values(applied_at=None, error=None, tries=0, not_before=None)).rowcount
 
     def unread(self, limit: int = 1000) -> list[CallbackNote]:
         """Of each generation that waits for its outcome: the last callback for it that could not be read."""
         query = (
             _SET_ASIDE_NOTES.join(generations, generations.c.id == attempts.c.generation_id)
-            .where(_c.verdict.in_(["unreadable", "poison"]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
+            .where(_c.verdict.in_([Verdict.UNREADABLE, Verdict.POISON]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
             .limit(limit)
         )
         with self._database.read() as connection:
-            notes = [CallbackNote(*row) for row in connection.execute(query)]
+            notes = [_note(row) for row in connection.execute(query)]
         return list({note.generation_id: note for note in reversed(notes)}.values())
 
     def dead(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
         with self._database.read() as connection:
-            return [CallbackNote(*row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]
+            return [_note(row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]
+
+
+def _note(row: Any) -> CallbackNote:
+    return CallbackNote(
+        row.id, row.attempt_id, row.received_at, Verdict(row.verdict), row.error, row.bytes, row.generation_id
+    )

@@ -9,15 +9,18 @@ from worker.ledger.schema.money_tables import (
     RELEASED,
     RESERVED,
     SPENT,
+    ChargeState,
     budgets,
     charges,
     scopes,
 )
 from worker.ledger.schema.notify_tables import (
+    DELIVERY_MOVES,
     IS_UNDELIVERED,
     SUBSCRIBED,
     UNDELIVERABLE,
     UNDELIVERED,
+    DeliveryState,
     deliveries,
     subscribers,
 )
@@ -34,7 +37,6 @@ from worker.ledger.schema.tables import (
     INCOMPLETE,
     LINKED,
     LIVE,
-    LIVE_STATES,
     NEVER,
     POLLED,
     REFUSED,
@@ -60,7 +62,7 @@ from worker.ledger.schema.tables import (
     prunes,
     transitions,
 )
-from worker.ledger.schema.types import CleanText, Json, UtcDateTime, storable
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states, storable
 
 __all__ = [
     "ALL",
@@ -68,6 +70,7 @@ __all__ = [
     "AWAKE",
     "BY_STATE",
     "COUNTED",
+    "DELIVERY_MOVES",
     "DISPATCHED",
     "DONE_WITH",
     "FLOW",
@@ -80,7 +83,6 @@ __all__ = [
     "LATE",
     "LINKED",
     "LIVE",
-    "LIVE_STATES",
     "NEVER",
     "POLLED",
     "POSSIBLE",
@@ -100,7 +102,9 @@ __all__ = [
     "UNSTORED",
     "WAITING",
     "WITH_RESULTS",
+    "ChargeState",
     "CleanText",
+    "DeliveryState",
     "Json",
     "UtcDateTime",
     "accounts",
@@ -119,6 +123,7 @@ __all__ = [
     "generation_deltas",
     "generations",
     "heartbeats",
+    "in_states",
     "metadata",
     "provider_limits",
     "prunes",

@@ -1,16 +1,33 @@
 """The tables of money: amounts are whole millionths of the currency that the price file names."""
 
+from enum import StrEnum
+
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
+from worker.generation import State
 from worker.ledger.schema.tables import FLOW, generations, metadata
-from worker.ledger.schema.types import CleanText, Json
+from worker.ledger.schema.types import CleanText, Json, in_states
 
-RESERVED, POSSIBLE, SPENT, LATE, RELEASED = "reserved", "possible", "spent", "late", "released"
-#: what counts against a cap. Late: it succeeded after it had been given back, so it may go beyond the cap
+
+class ChargeState(StrEnum):
+    """Of what one attempt costs: it follows from the state of the attempt (`charges.py`)."""
+
+    RESERVED = "reserved"
+    #: nobody knows whether it is paid for
+    POSSIBLE = "possible"
+    SPENT = "spent"
+    #: it succeeded after it had been given back, so it may go beyond the cap
+    LATE = "late"
+    #: given back
+    RELEASED = "released"
+
+
+RESERVED, POSSIBLE, SPENT, LATE, RELEASED = ChargeState
+#: what counts against a cap
 COUNTED = (RESERVED, POSSIBLE, SPENT, LATE)
 
 #: what waits because it would go beyond a cap
-HELD = "state = 'queued' AND held IS NOT NULL"
+HELD = f"{in_states('state', [State.QUEUED])} AND held IS NOT NULL"
 
 _g = generations.c
 Index(
@@ -49,7 +66,7 @@ budgets = Table(
     metadata,
     # A day, a day and a provider, or a batch (`scopes`).
     Column("scope", CleanText, primary_key=True),
-    *(Column(state, BigInteger, nullable=False) for state in COUNTED),
+    *(Column(state.value, BigInteger, nullable=False) for state in COUNTED),
     # The day on which somebody was told last that there is no room.
     Column("told", CleanText),
 )

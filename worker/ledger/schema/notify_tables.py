@@ -1,14 +1,35 @@
 """The tables of notify: who is told of events, how far each has come, and what became of each delivery."""
 
+from collections.abc import Mapping
+from enum import StrEnum
+
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, literal_column, text
 
 from worker.ledger.schema.tables import metadata
-from worker.ledger.schema.types import CleanText, UtcDateTime
+from worker.ledger.schema.types import CleanText, UtcDateTime, in_states
+
+
+class DeliveryState(StrEnum):
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    #: given up after the last try
+    DEAD = "dead"
+    #: given up, and a person has seen it
+    DISMISSED = "dismissed"
+
+
+DELIVERY_MOVES: Mapping[DeliveryState, frozenset[DeliveryState]] = {
+    DeliveryState.WAITING: frozenset({DeliveryState.DELIVERED, DeliveryState.DEAD}),
+    # Back by a person. What was taken is not sent again.
+    DeliveryState.DEAD: frozenset({DeliveryState.WAITING, DeliveryState.DISMISSED}),
+    DeliveryState.DISMISSED: frozenset({DeliveryState.WAITING}),
+    DeliveryState.DELIVERED: frozenset(),
+}
 
 # The conditions of the partial indexes, as text (see `tables.py`).
 SUBSCRIBED = "left_at IS NULL"
-UNDELIVERED = "state = 'waiting'"
-UNDELIVERABLE = "state = 'dead'"
+UNDELIVERED = in_states("state", [DeliveryState.WAITING])
+UNDELIVERABLE = in_states("state", [DeliveryState.DEAD])
 
 subscribers = Table(
     "subscribers",
@@ -32,7 +53,7 @@ deliveries = Table(
     metadata,
     Column("subscriber", CleanText, ForeignKey("subscribers.name"), primary_key=True),
     Column("event_id", BigInteger, ForeignKey("events.id"), primary_key=True, autoincrement=False),
-    # waiting, delivered, dead, dismissed
+    # `DeliveryState`
     Column("state", CleanText, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("not_before", UtcDateTime),
@@ -46,4 +67,4 @@ for _name, _condition in (("ix_deliveries_waiting", UNDELIVERED), ("ix_deliverie
 Index("ix_deliveries_event", deliveries.c.event_id)
 
 #: the same condition where another table has a column of that name
-IS_UNDELIVERED = deliveries.c.state == literal_column("'waiting'")
+IS_UNDELIVERED = deliveries.c.state == literal_column(f"'{DeliveryState.WAITING}'")

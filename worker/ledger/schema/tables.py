@@ -18,7 +18,8 @@ from sqlalchemy import (
     text,
 )
 
-from worker.ledger.schema.types import CleanText, Json, UtcDateTime
+from worker.generation import ASIDE, LIVE_ATTEMPTS, AssetState, AttemptState, State, Verdict
+from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states
 from worker.secrets import DEFAULT_ACCOUNT
 
 #: the deadline of what never dies: a text, whose content is already here
@@ -110,28 +111,29 @@ FLOW = "coalesce(batch_id, '')"
 
 # The conditions of the partial indexes, as text: a planner uses such an index only for a query that says the same
 # words, and bound parameters hide them.
-WAITING = "state = 'queued' AND dispatched_at IS NULL AND held IS NULL"
-DISPATCHED = "state = 'queued' AND dispatched_at IS NOT NULL"
-IN_FLIGHT = f"(state IN ('submitting', 'submitted', 'unconfirmed')) OR ({DISPATCHED})"
-FOLLOW_UP_DUE = "state = 'archived' AND followed_up_at IS NULL"
+_QUEUED = in_states("state", [State.QUEUED])
+WAITING = f"{_QUEUED} AND dispatched_at IS NULL AND held IS NULL"
+DISPATCHED = f"{_QUEUED} AND dispatched_at IS NOT NULL"
+_AT_PROVIDER = in_states("state", [State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED])
+IN_FLIGHT = f"({_AT_PROVIDER}) OR ({DISPATCHED})"
+FOLLOW_UP_DUE = f"{in_states('state', [State.ARCHIVED])} AND followed_up_at IS NULL"
 #: generations that may have stored assets
-WITH_RESULTS = "state IN ('succeeded', 'expired', 'archived')"
+WITH_RESULTS = in_states("state", [State.SUCCEEDED, State.EXPIRED, State.ARCHIVED])
 #: given up: it counts as followed up, and a person may let it be tried again
 FOLLOW_UP_REFUSED = "follow_up_error IS NOT NULL AND followed_up_at IS NOT NULL"
-LIVE_STATES = ("sending", "accepted", "uncertain")
-LIVE = f"state IN {LIVE_STATES}"
-SENDING = "state = 'sending'"
+LIVE = in_states("state", LIVE_ATTEMPTS)
+SENDING = in_states("state", [AttemptState.SENDING])
 POLLED = "poll_at IS NOT NULL"
 UNAPPLIED = "applied_at IS NULL"
-SET_ASIDE = "verdict IN ('unreadable', 'mismatch', 'orphan', 'poison')"
+SET_ASIDE = in_states("verdict", ASIDE)
 #: callbacks that nobody reads again
-DONE_WITH = "verdict IN ('applied', 'ignored', 'dismissed')"
-UNSTORED = "state = 'waiting'"
+DONE_WITH = in_states("verdict", [Verdict.APPLIED, Verdict.IGNORED, Verdict.DISMISSED])
+UNSTORED = in_states("state", [AssetState.WAITING])
 #: tried, and not stored
-TROUBLED = "state = 'waiting' AND error IS NOT NULL"
-STORED = "state = 'stored'"
+TROUBLED = f"{UNSTORED} AND error IS NOT NULL"
+STORED = in_states("state", [AssetState.STORED])
 #: assets in the bucket whose link is still known
-LINKED = "state = 'stored' AND url <> ''"
+LINKED = f"{STORED} AND url <> ''"
 #: assets of which refused bytes lie aside in the bucket
 REFUSED = "refused_bytes IS NOT NULL"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
@@ -173,7 +175,7 @@ attempts = Table(
     Column("provider", CleanText, nullable=False),
     Column("account", CleanText, nullable=False, server_default=DEFAULT_ACCOUNT),
     Column("number", Integer, nullable=False),
-    # sending, accepted, uncertain (these three are live), rejected, failed, succeeded, charged, abandoned
+    # `AttemptState`
     Column("state", CleanText, nullable=False),
     Column("task_id", CleanText),
     Column("error", CleanText),
@@ -209,7 +211,7 @@ callbacks = Table(
     Column("body", LargeBinary, nullable=False),
     Column("digest", CleanText, nullable=False),
     Column("applied_at", UtcDateTime),
-    # applied, ignored, mismatch, unreadable, orphan, poison, dismissed
+    # `Verdict`
     Column("verdict", CleanText),
     Column("error", CleanText),
     Column("tries", Integer, nullable=False, server_default="0"),
@@ -233,7 +235,7 @@ assets = Table(
     Column("deadline", UtcDateTime, nullable=False),
     # When somebody was told that the deadline is near.
     Column("at_risk_at", UtcDateTime),
-    # waiting, stored, expired; deleted: with a key as long as its object is (or may be) still in the bucket
+    # `AssetState`
     Column("state", CleanText, nullable=False),
     Column("lease", CleanText),
     Column("not_before", UtcDateTime),

@@ -1,7 +1,9 @@
 """Column types that behave the same on SQLite and PostgreSQL."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Text
@@ -11,6 +13,17 @@ from sqlalchemy.types import TypeDecorator
 def storable(text: str) -> str:
     """Replace what PostgreSQL cannot store but JSON from outside may carry: NUL and lone surrogates."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def in_states(column: str, states: Sequence[StrEnum | None]) -> str:
+    """The condition that a column has one of these, in words that indexes and queries share; None is NULL."""
+    words = [f"'{state}'" for state in states if state is not None]
+    parts = [f"{column} IS NULL"] if None in states else []
+    if words:
+        parts.append(f"{column} = {words[0]}" if len(words) == 1 else f"{column} IN ({', '.join(words)})")
+    if len(parts) > 1:
+        return f"({' OR '.join(parts)})"
+    return parts[0] if parts else "1 = 0"
 
 
 class CleanText(TypeDecorator[str]):

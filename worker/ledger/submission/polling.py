@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, text, update
 
+from worker.generation import AttemptState
 from worker.ledger.database import Part
 from worker.ledger.schema import POLLED, CleanText, UtcDateTime, attempts, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
@@ -59,7 +60,7 @@ class Silent:
     attempt_id: str
     provider: str
     account: str
-    state: str
+    state: AttemptState
     task_id: str | None
     sent_at: datetime
     asked: int
@@ -87,7 +88,7 @@ class Polling(Part):
                 row.id,
                 row.provider,
                 row.account,
-                row.state,
+                AttemptState(row.state),
                 row.task_id,
                 row.sent_at,
                 row.polls + 1,
@@ -126,7 +127,7 @@ class Polling(Part):
 
 
 def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
-    if row.state == "failed":
+    if row.state == AttemptState.FAILED:
         return next_look(row.settled_at, now)
     next_at = now + patience.next(kind_of(row), row.polls)
     if row.task_id is not None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from worker.generation import Outcome, State
+from worker.generation import AttemptState, Outcome, State
 from worker.ledger.schema import POLLED, attempts, generations
 from worker.ledger.statements import IDS, select_in
 
@@ -22,7 +22,7 @@ _a, _g = attempts.c, generations.c
 _AWAITED = (
     select(_a.generation_id, func.min(_a.poll_at).label("at"))
     .join(generations, _g.id == _a.generation_id)
-    .where(_a.generation_id.in_(IDS), _a.state == "failed", _g.state == State.FAILED, text(POLLED))
+    .where(_a.generation_id.in_(IDS), _a.state == AttemptState.FAILED, _g.state == State.FAILED, text(POLLED))
     .group_by(_a.generation_id)
 )
 

@@ -10,15 +10,15 @@ from typing import Any
 from sqlalchemy import bindparam, select, text, update
 
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
-from worker.generation import Accepted, Generation, State
+from worker.generation import Accepted, AttemptState, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import to_generation
 from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
-from worker.ledger.statements import IDS, LIMIT, NOW, select_in
-from worker.ledger.submission.attempts import settle_attempt, task_id_taken
+from worker.ledger.statements import IDS, LIMIT, NOW, select_in, update_row
+from worker.ledger.submission.attempts import move_attempt, task_id_taken
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.polling import Polling
 from worker.ledger.submission.unconfirmed import Unconfirmed
@@ -51,7 +51,7 @@ _THESE = select(_g.id).where(_g.id.in_(IDS))
 # What is locked may belong to a claim whose COMMIT is still under way.
 _FREE = _THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True)
 #: states of an attempt of which nobody knows yet how it ended
-_UNSETTLED = frozenset({"sending", "uncertain", "abandoned"})
+_UNSETTLED = frozenset({AttemptState.SENDING, AttemptState.UNCERTAIN, AttemptState.ABANDONED})
 _NOT_SENT = NotTaken("it was not sent: its claim was given back", code="not_sent", retry_after=timedelta(seconds=1))
 
 
@@ -158,7 +158,7 @@ class Submissions(Polling, Unconfirmed):
             for attempt in select_in(connection, _ATTEMPTS, ended):
                 if attempt.state in _UNSETTLED:
                     changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
-                    settle = _reject if attempt.state == "abandoned" else _not_taken
+                    settle = _reject if attempt.state == AttemptState.ABANDONED else _not_taken
                     settle(changes, attempt, _NOT_SENT)
             changes.flush()
         self._unsent.settled(ended)
@@ -190,7 +190,8 @@ class Submissions(Polling, Unconfirmed):
             for result in unsettled:
                 attempt = by_id[result.attempt_id]
                 changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
-                settle = _settle_replaced if states[result.attempt_id] == "abandoned" else _settle
+                is_replaced = states[result.attempt_id] == AttemptState.ABANDONED
+                settle = _settle_replaced if is_replaced else _settle
                 settle(changes, attempt, result.result, patience)
             # A reply that its callback outran still shows that the provider answers.
             heard = [it for it in results if it in unsettled or isinstance(it.result, Accepted)]
@@ -215,8 +216,7 @@ class Submissions(Polling, Unconfirmed):
             expired = 0
             for row in overdue:
                 # Only if it is still under way: the first look was before the lock.
-                mine = update(attempts).where(attempts.c.id == row.id, text(SENDING))
-                if connection.execute(mine.values(state="uncertain", error=lost, poll_at=now)).rowcount == 1:
+                if move_attempt(connection, row.id, AttemptState.UNCERTAIN, error=lost, poll_at=now):
                     expired += 1
                     changes.bind(row.generation_id, attempt=row.id)
                     changes.move(row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
@@ -235,7 +235,7 @@ def _attempt(claim: Claim, now: datetime) -> dict[str, Any]:
         "provider": claim.generation.provider,
         "account": claim.account,
         "number": claim.generation.tries + 1,
-        "state": "sending",
+        "state": AttemptState.SENDING,
         "sent_at": now,
         "lease_until": claim.lease_until,
     }
@@ -249,8 +249,8 @@ def _settle(changes: Changes, attempt: Any, result: Accepted | ProviderError, pa
         case NotTaken():
             _not_taken(changes, attempt, result)
         case Rejected():
-            _reject(changes, attempt, result)
-            changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
+            if _reject(changes, attempt, result):
+                changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
         case ProviderError():
             _unconfirmed(changes, attempt, result.code, str(result))
 
@@ -263,7 +263,9 @@ def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -
     # Where an earlier attempt succeeded meanwhile the generation stays as it is. Whether this one is paid for as well
     # shows its outcome.
     # It may have been looked for often and in vain; from here on it is asked for like any other.
-    settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id, poll_at=poll_at, polls=0)
+    facts = {"task_id": task_id, "poll_at": poll_at, "polls": 0}
+    if not move_attempt(changes.connection, attempt.id, AttemptState.ACCEPTED, **facts):
+        return
     changes.move(
         attempt.generation_id,
         State.SUBMITTED,
@@ -284,19 +286,22 @@ def _settle_replaced(changes: Changes, attempt: Any, result: Accepted | Provider
             if not task_id_taken(changes.connection, attempt, task_id):
                 poll_at = changes.at + patience.first(kind_of(attempt))
                 # And whoever looks for it just now, in vain, does not make that the last question.
-                settle_attempt(changes.connection, attempt.id, "abandoned", task_id=task_id, poll_at=poll_at, polls=0)
+                mine = {"id": attempt.id, "state": AttemptState.ABANDONED}
+                update_row(changes.connection, attempts, mine, task_id=task_id, poll_at=poll_at, polls=0)
         case NotTaken() | Rejected():
             _reject(changes, attempt, result)
 
 
-def _reject(changes: Changes, attempt: Any, error: ProviderError) -> None:
-    settle_attempt(changes.connection, attempt.id, "rejected", error=str(error), settled_at=changes.at)
+def _reject(changes: Changes, attempt: Any, error: ProviderError) -> bool:
+    facts = {"error": str(error), "settled_at": changes.at}
+    return move_attempt(changes.connection, attempt.id, AttemptState.REJECTED, **facts)
 
 
 def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
     # Also when its lease ended meanwhile: its attempt is still live, so no person has decided, and there is nothing to
     # find out, because its own worker knows.
-    _reject(changes, attempt, error)
+    if not _reject(changes, attempt, error):
+        return
     # That stops the account, not the generation: another may take it, and this one goes on as soon as it may.
     is_paused = answer_of(error) in {Answer.BLOCKED, Answer.TOO_MANY}
     changes.move(
@@ -312,6 +317,8 @@ def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
 
 
 def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> None:
-    poll_at = changes.at + timedelta(seconds=5)
-    settle_attempt(changes.connection, attempt.id, "uncertain", error=message, poll_at=poll_at)
+    facts = {"error": message, "poll_at": changes.at + timedelta(seconds=5)}
+    if not move_attempt(changes.connection, attempt.id, AttemptState.UNCERTAIN, **facts):
+        # It is uncertain already, because its lease had ended; now it is known why.
+        update_row(changes.connection, attempts, {"id": attempt.id, "state": AttemptState.UNCERTAIN}, **facts)
     changes.move(attempt.generation_id, State.UNCONFIRMED, f"unclear: {code}", reason=code, message=message)

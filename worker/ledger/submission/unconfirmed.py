@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import literal_column, select, text
 
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import Generation, State
+from worker.generation import AttemptState, Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.rows import to_generation
 from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
 from worker.ledger.statements import IDS, select_in
-from worker.ledger.submission.attempts import settle_attempt, submit_again, task_id_taken
+from worker.ledger.submission.attempts import move_attempt, submit_again, task_id_taken
 
 _a, _c, _g = attempts.c, callbacks.c, generations.c
 _UNCONFIRMED = select(generations).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)
@@ -102,16 +103,16 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
     if decision is Decision.RESUBMIT:
         submit_again(changes, [generation_id], cause)
     elif decision is Decision.NOT_CHARGED:
-        settle_attempt(changes.connection, attempt.id, "rejected", settled_at=changes.at)
+        _decide(changes, attempt, AttemptState.REJECTED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="not_charged", message=cause)
     elif task_id is None:
         # Neither failed nor succeeded: it is paid for, and there is nothing to show for it.
-        settle_attempt(changes.connection, attempt.id, "charged", settled_at=changes.at)
+        _decide(changes, attempt, AttemptState.CHARGED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="charged_without_result", message=cause)
     elif task_id_taken(changes.connection, attempt, task_id):
         raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
     else:
-        settle_attempt(changes.connection, attempt.id, "accepted", task_id=task_id, poll_at=changes.at, polls=0)
+        _decide(changes, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
         changes.move(
             generation_id,
             State.SUBMITTED,
@@ -121,4 +122,12 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
             submitted_at=changes.at,
             reason=None,
             message=None,
+        )
+
+
+def _decide(changes: Changes, attempt: Any, to: AttemptState, **values: Any) -> None:
+    if not move_attempt(changes.connection, attempt.id, to, **values):
+        raise RequestInvalid(
+            f"the submission of {attempt.generation_id} is {attempt.state} already, so there is nothing to decide; "
+            "nothing was changed"
         )

@@ -1,0 +1,39 @@
+"""The one way in which a row gets into another state: along the moves that the table of its enum allows."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Column, Connection, Update, bindparam, text, update
+
+from worker.ledger.schema import in_states
+
+S = TypeVar("S", bound=StrEnum | None)
+
+
+class Machine(Generic[S]):
+    """The states in a column of a table. Whoever finds a row in another state came too late and changes nothing."""
+
+    def __init__(self, column: Column[Any], moves: Mapping[S, frozenset[S]]) -> None:
+        self.column = column
+        self.moves = moves
+
+    def update_to(self, to: S) -> Update:
+        """An UPDATE of all rows whose state allows that; which of them are meant, its caller adds."""
+        sources = [source for source, reached in self.moves.items() if to in reached]
+        # In words, because bound parameters hide from a planner which partial index has these rows.
+        allowed = text(in_states(self.column.name, sources))
+        return update(self.column.table).where(allowed).values({self.column: to})
+
+    def move(self, connection: Connection, where: Mapping[str, Any], to: S, **values: Any) -> int:
+        """Move the rows whose columns equal `where`, and set `values` with it; how many there were."""
+        parameters = {f"where_{name}": value for name, value in where.items()} | values
+        return connection.execute(_move(self, to, tuple(where), tuple(values)), parameters).rowcount
+
+
+@cache
+def _move(machine: Machine[Any], to: Any, where: tuple[str, ...], columns: tuple[str, ...]) -> Update:
+    of = machine.column.table.c
+    mine = [of[name] == bindparam(f"where_{name}") for name in where]
+    return machine.update_to(to).where(*mine).values({name: bindparam(name) for name in columns})
