@@ -10,8 +10,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from tasks.asking import ask
-from tasks.news import news_of
-from tasks.outcomes import apply
+from tasks.outcomes import apply, news_of
 from worker import telemetry
 from worker.celery import app
 from worker.errors import CallbackUnreadable, ConfigurationError, LedgerUnavailable, LedgerUnfit

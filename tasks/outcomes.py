@@ -1,17 +1,36 @@
-"""Outcomes written down, from wherever they were told, and the steps woken that go on with them."""
+"""What a provider has said of an attempt, written down from wherever it was told; and the steps woken that go on."""
 
 import logging
 from collections.abc import Sequence
 
-from worker.errors import LedgerUnavailable, LedgerUnfit
+from worker.downloads import deadline_of
+from worker.errors import CallbackUnreadable, LedgerUnavailable, LedgerUnfit
 from worker.generation import Outcome, Status, Verdict
 from worker.ledger.outcome import News
+from worker.providers import Provider
 from worker.secrets import described
 from worker.services import Services
 from worker.steps import Step
 from worker.wakeup import ring, ring_if_due
 
 log = logging.getLogger(__name__)
+
+
+#: more than any request makes: whoever may report on one generation must not fill the ledger
+MOST_LINKS = 64
+
+
+def news_of(
+    here: Services, provider: Provider, attempt_id: str, outcome: Outcome, *, cause: str, callback_id: int | None = None
+) -> News:
+    if len(outcome.links) > MOST_LINKS:
+        refusal = CallbackUnreadable(f"it names {len(outcome.links)} results, more than any request makes")
+        log.warning("%s: task %s cannot be used: %s", provider.name, outcome.task_id, refusal)
+        return News(attempt_id, refusal, cause, callback_id=callback_id)
+    now = here.clock()
+    lives = here.retention(provider)
+    deadlines = tuple(deadline_of(link.url, seen_at=now, retention=lives) for link in outcome.links)
+    return News(attempt_id, outcome, cause, deadlines, callback_id)
 
 
 def apply(here: Services, news: list[News]) -> None:

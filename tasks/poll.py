@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 
 from tasks.asking import PATIENCE, ask
 from tasks.matching import Matches, match
-from tasks.news import news_of
-from tasks.outcomes import apply
+from tasks.outcomes import apply, news_of
 from worker import telemetry
 from worker.celery import app
 from worker.errors import ConfigurationError, QueryFailed, RequestInvalid

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import assert_never
 
-from tasks.news import news_of
-from tasks.outcomes import apply
+from tasks.outcomes import apply, news_of
 from tasks.restore_marker import keep_watch
 from worker import telemetry
 from worker.celery import app

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from tasks.news import news_of
+from tasks.outcomes import news_of
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import GenerationRequest, Status, Verdict
 from worker.ledger.generations import Orphan, Place, Placed

@@ -212,7 +212,10 @@ def test_a_parent_that_nobody_has_is_not_found(services: Services) -> None:
     ("entry", "refused"),
     [
         (Entry(place=Place("f", 2, 1), prompt="a fox", key=" "), "f, line 2, column 1: the key is empty"),
-        (Entry(place=Place("f", 2, 1), prompt="a fox", priority=2**31), "f, line 2, column 1: a priority is a whole number from"),
+        (
+            Entry(place=Place("f", 2, 1), prompt="a fox", priority=2**31),
+            "f, line 2, column 1: a priority is a whole number from",
+        ),
     ],
 )
 def test_whoever_asks_without_a_file_is_checked_as_well(services: Services, entry: Entry, refused: str) -> None:
