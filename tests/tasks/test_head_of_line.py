@@ -193,6 +193,18 @@ def test_the_first_raises_and_the_second_is_done(
     assert "what nobody has thought of" in caplog.text
 
 
+def test_a_reply_of_no_known_type_may_have_been_paid_for(start: Start, monkeypatch: Patch) -> None:
+    """Left out of what is recorded, it would wait for the end of its lease as if its worker had died."""
+    pipeline, post = start(), AceDataCloud.submit
+    monkeypatch.setattr(AceDataCloud, "submit", lambda *facts: str(post(*facts)))
+    (generation_id,) = pipeline.submit("a fox sandbox:drop")
+    pipeline.step("dispatch")
+    pipeline.step("submit")
+    one = pipeline.get(generation_id)
+    assert (one.state, one.reason) == (State.UNCONFIRMED, "unexpected")
+    assert pipeline.charges() == 1
+
+
 def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
     start: Start, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
 ) -> None:
