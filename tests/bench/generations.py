@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import redis
+from celery import Celery
 
 from tests.bench.machine import Machine, cpu_seconds, machine
 from tests.bench.receiver import valkey
@@ -60,7 +61,7 @@ def cpu_per_null_chain(count: int) -> float:
         return (_used(worker, server) - before) / count
 
 
-def _chains(app: object, broker: "redis.Redis", count: int) -> None:
+def _chains(app: Celery, broker: "redis.Redis", count: int) -> None:
     done = int(broker.get("done") or 0) + count
     for _ in range(count):
         app.send_task("first")
