@@ -53,7 +53,7 @@ def notify() -> None:
 
 def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     """Deliver to one subscriber until nothing is due, its time is over, or a delivery fails."""
-    notifying = here.ledger.events
+    events = here.ledger.events
     wanted = functools.partial(is_wanted, wanted=patterns(here.settings.darkroom_notify_events))
     began = time.monotonic()
     ends = began + SLICE_SECONDS
@@ -63,15 +63,15 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     with suppress(VersionTooOld), _sender(here, subscriber) as send:
         while True:
             goes_on = time.monotonic() < ends and not shutdown.is_asked()
-            delivery = notifying.record_and_claim_next(claim, LEASE, handed, more=goes_on)
+            delivery = events.record_and_claim_next(claim, LEASE, handed, more=goes_on)
             handed = None
             if delivery is not None:
                 refusal = _sent(send, delivery)
                 handed = Handed(delivery, refusal.reason, refusal.final) if refusal else Handed(delivery)
                 kinds["ok" if refusal is None else "failed" if refusal.final else "postponed"] += 1
-            elif not goes_on or not notifying.enqueue_new(claim, wanted):
+            elif not goes_on or not events.enqueue_new(claim, wanted):
                 break
-    notifying.release(claim)
+    events.release(claim)
     if kinds:
         telemetry.step(Step.NOTIFY, kinds.total(), began, **kinds)
 

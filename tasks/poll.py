@@ -147,9 +147,9 @@ def _listed(here: Services, provider: Provider, attempt_id: str, task: ListedTas
 
 def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask], since: datetime) -> Matches:
     """Of submissions without a mark, those whose requests the list shows."""
-    rescuing = here.ledger.generations
+    generations = here.ledger.generations
     marked = [task for task in tasks if task.marks]
-    known = rescuing.known_tasks(
+    known = generations.known_tasks(
         provider.name,
         account,
         [str(task.outcome.task_id) for task in tasks],
@@ -162,7 +162,7 @@ def _matched(here: Services, provider: Provider, account: str, tasks: list[Liste
     before = {one.attempt_id: one.candidates for one in known.without_task}
     changed = {one: found for one, found in matches.candidates.items() if found != before[one]}
     if changed:
-        rescuing.note_candidates(changed)
+        generations.note_candidates(changed)
     return matches
 
 

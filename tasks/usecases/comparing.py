@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tasks.usecases.adopting import has_result, orphan_of
 from tasks.usecases.pages import Pages
+from tasks.usecases.selection import pages_of
 from worker.errors import ConfigurationError, QueryFailed
 from worker.generation import Generation, State
 from worker.ledger import Ledger
@@ -15,8 +16,8 @@ from worker.providers import PROVIDERS, Listed, ListedTask, Provider
 from worker.secrets import title_of
 from worker.services import Services
 
-#: tasks that are looked up at once; generations that are
-PAGE, WAITING_PAGE = 100, 1000
+#: tasks that are looked up at once
+PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,7 @@ class _Waiting:
 
     def __init__(self, ledger: Ledger, provider: str) -> None:
         self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
-        before = None
-        while page := ledger.generations.page(state=State.QUEUED, limit=WAITING_PAGE, before=before):
-            before = page[-1].id
+        for page in pages_of(ledger, state=State.QUEUED):
             for one in page:
                 if one.provider == provider:
                     self._by_wish[one.operation, one.action, _words(one.prompt)].append(one)

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.usecases.selection import newest_batch
+from tasks.usecases.selection import newest_batch, pages_of
 from tasks.usecases.services import LedgerServices
 from tasks.waiting import Wait, wait_of, waits_of
 from worker.generation import Asset, Generation, State, Transition
-from worker.ledger import Ledger
 from worker.ledger.generations import Story
 
 __all__ = ["Details", "ListRequest", "ListedGeneration", "Story", "list_generations", "list_waits", "show"]
@@ -52,7 +51,7 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
     if request.batch is not None:
         newest_batch(ledger, request.batch)  # which tells an unknown batch from an empty result
     waits = list_waits(here)
-    for page in _pages(ledger, request):
+    for page in pages_of(ledger, state=request.state, batch=request.batch, limit=request.limit, size=PAGE):
         if not request.with_results:
             yield from (ListedGeneration(one, wait_of(one, waits)) for one in page)
             continue
@@ -71,14 +70,3 @@ def show(here: LedgerServices, generation_id: str) -> Details:
 def list_waits(here: LedgerServices) -> tuple[Wait, ...]:
     """Everything that something may wait for now, what holds up most first."""
     return waits_of(here.ledger, here.settings)
-
-
-def _pages(ledger: Ledger, request: ListRequest) -> Iterator[list[Generation]]:
-    before, left = None, request.limit
-    while left > 0:
-        page = ledger.generations.page(state=request.state, batch=request.batch, limit=min(left, PAGE), before=before)
-        if not page:
-            return
-        yield page
-        left -= len(page)
-        before = page[-1].id

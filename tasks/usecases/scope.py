@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tasks.usecases.selection import newest_batch
+from tasks.usecases.selection import newest_batch, pages_of
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, Generation, State, Transition
 from worker.ledger import Ledger
 from worker.steps import Step
-
-PAGE = 1000
 
 #: which are shown when not all can be: those that change soon, then those that a person must look at
 _INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
@@ -62,10 +60,7 @@ class BatchScope:
         return found
 
     def all(self) -> list[Generation]:
-        found: list[Generation] = []
-        while page := self._ledger.generations.page(batch=self._id, limit=PAGE, before=found[-1].id if found else None):
-            found += page
-        return found
+        return [one for page in pages_of(self._ledger, batch=self._id) for one in page]
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations

@@ -1,10 +1,10 @@
 """Which generations a request is about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import State
+from worker.generation import Generation, State
 from worker.ledger import Ledger
 
 #: generations that are read at once
@@ -31,7 +31,8 @@ def selected(ledger: Ledger, selection: Selection, states: Sequence[State]) -> l
     if selection.batch is None:
         return list(dict.fromkeys(selection.generation_ids))
     newest_batch(ledger, selection.batch)  # which tells an unknown batch from one without such generations
-    return [one for state in states for one in _in_state(ledger, selection.batch, state)]
+    pages = (page for state in states for page in pages_of(ledger, state=state, batch=selection.batch))
+    return [one.id for page in pages for one in page]
 
 
 def newest_batch(ledger: Ledger, batch: str) -> str:
@@ -44,8 +45,19 @@ def newest_batch(ledger: Ledger, batch: str) -> str:
     return newest
 
 
-def _in_state(ledger: Ledger, batch: str, state: State) -> list[str]:
-    ids: list[str] = []
-    while page := ledger.generations.page(state=state, batch=batch, limit=PAGE, before=ids[-1] if ids else None):
-        ids += [one.id for one in page]
-    return ids
+def pages_of(
+    ledger: Ledger,
+    *,
+    state: State | None = None,
+    batch: str | None = None,
+    limit: int | None = None,
+    size: int | None = None,
+) -> Iterator[list[Generation]]:
+    """Generations, the newest first, up to `size` (else `PAGE`) at a time; `limit`: of all pages together."""
+    size, before, number = size or PAGE, None, 0
+    while (room := size if limit is None else min(size, limit - number)) > 0:
+        page = ledger.generations.page(state=state, batch=batch, limit=room, before=before)
+        if not page:
+            return
+        yield page
+        before, number = page[-1].id, number + len(page)

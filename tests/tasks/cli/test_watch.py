@@ -203,6 +203,6 @@ def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger)
 
 
 def test_many_generations_are_read_page_by_page(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.usecases.scope.PAGE", 2)
+    monkeypatch.setattr("tasks.usecases.selection.PAGE", 2)
     made = stories.queued(ledger, *(f"fox {number}" for number in range(5)), batch="animals")
     assert {one.id for one in BatchScope(ledger, "animals").all()} == {one.id for one in made}
