@@ -11,7 +11,7 @@ BENCH_FLAGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-system test-python lint chaos bench lock clean
+.PHONY: help demo up test test-system test-python lint chaos bench readme-figures demo-picture lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -41,14 +41,20 @@ lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/mypy
 	@# Neither is run by the tests, so a name that is gone would only show when somebody measures.
 	$(BIN)/mypy --config-file= --ignore-missing-imports --follow-imports=silent --disable-error-code=misc \
-		--disable-error-code=index --disable-error-code=arg-type tests/bench tests/chaos
+		--disable-error-code=index --disable-error-code=arg-type tests/bench tests/chaos tests/figures
 	$(BIN)/lint-imports --no-cache
 
 chaos: $(VENV)/.dev ## 150 faults on both databases, nothing lost or paid twice; CHAOS_FLAGS="--seed 7 --database sqlite --json"
-	@$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)
+	@$(BIN)/python -m tests.chaos --record $(CHAOS_FLAGS)
 
 bench: $(VENV)/.dev ## measured ratios beside their goals
-	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench --record $(BENCH_FLAGS)
+
+readme-figures: $(VENV)/.dev ## the last results of bench and chaos into README.md and deploy/PERFORMANCE.md
+	$(BIN)/python -m tests.figures
+
+demo-picture: $(VENV)/.dev ## run the demo, and make the pictures of its result in the README anew
+	$(BIN)/python -m tests.figures.demo_picture
 
 lock: $(VENV)/.dev ## renew the hashed locks after a change of pyproject.toml
 	$(BIN)/pip install --quiet uv

@@ -1,6 +1,6 @@
 """`make bench`: measured beside goal, in one run on this machine.
 
-    python -m tests.bench [--only P1,P7] [--generations N] [--json]
+    python -m tests.bench [--only P1,P7] [--generations N] [--json] [--record]
 
 Only ratios within one run say something; the exit code is 1 when one is worse than what must hold.
 """
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 
 from tests.bench import bulk, generations, million, receiver, siege, startup, verify
 from tests.bench.machine import machine
+from tests.figures.results import record
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Row:
     @property
     def reached(self) -> bool:
         return self.measured >= self.goal if self.at_least else self.measured <= self.goal
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self) | {"holds": self.holds, "reached": self.reached}
 
 
 def p1() -> Iterator[Row]:
@@ -134,6 +138,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(BENCHES), help="some of them, separated by commas")
     parser.add_argument("--generations", type=int, default=million.COUNT, help="of the large ledger of P5")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--record", action="store_true", help="keep the rows in tests/figures/results.json")
     arguments = parser.parse_args()
     unknown = set(arguments.only.split(",")) - BENCHES.keys()
     if unknown:
@@ -143,8 +148,12 @@ def main() -> int:
         for row in BENCHES[name](*([arguments.generations] if name == "P5" else [])):
             rows.append(row)
             print(_line(row), file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    found = [row.as_json() for row in rows]
+    if arguments.record:
+        # All rows of a benchmark, since a renamed one would otherwise stay beside its successor.
+        record("bench", [row | {"command": "make bench"} for row in found], replaces=("name", "command"))
     if arguments.json:
-        print(json.dumps([asdict(row) | {"holds": row.holds, "reached": row.reached} for row in rows], indent=1))
+        print(json.dumps(found, indent=1))
     return 0 if all(row.holds for row in rows) else 1
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from tests.chaos.report import complaints, document, table
 from tests.chaos.run import Run, carry_out, new_folder
+from tests.figures.results import record
 from worker.errors import ConfigurationError
 
 DATABASES = ("sqlite", "postgresql")
@@ -45,7 +46,11 @@ def _run(chosen: argparse.Namespace) -> int:
     wanted = Run(chosen.generations, chosen.faults, chosen.seed, chosen.database, chosen.kills_only, naive)
     folder = new_folder()
     result = carry_out(wanted, folder)
-    print(json.dumps(document(wanted, result)) if chosen.json else f"{table(wanted, result)}\n", flush=True)
+    found = document(wanted, result)
+    if chosen.record:
+        asked = {name: getattr(wanted, name) for name in ("generations", "faults", "kills_only")}
+        record("chaos", [{"asked": asked, **found}], replaces=("asked", "database"))
+    print(json.dumps(found) if chosen.json else f"{table(wanted, result)}\n", flush=True)
     if result.is_good:
         shutil.rmtree(folder)
         return 0
@@ -69,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
                         "naive program. For example --generations 20000 --faults 40")  # fmt: skip
     parser.add_argument("--skip-naive", action="store_true", help="leave the naive program out")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each database instead of a table")
+    parser.add_argument("--record", action="store_true", help="keep the result in tests/figures/results.json")
     return parser
 
 
