@@ -76,13 +76,13 @@ def test_every_link_leads_somewhere(document: Path):
 @by_name
 def test_files_that_are_named_exist(document: Path):
     for path in code_in(document):
-        parts = re.findall(r"[\w-]+", path)
+        parts = re.findall(r"[a-zA-Z]+", path)
         if re.fullmatch(r"[\w.-]+/[\w./-]*", path) and path.split("/")[0] in FOLDERS and not PLACEHOLDERS & {*parts}:
             assert (ROOT / path).exists(), path
 
 
 def command(words: list[str]) -> click.Command | None:
-    """That with which a command line of `darkroom` begins; None if there is none of that name."""
+    """The command that these words begin with, taken off them; None if there is none of that name."""
     context = click.Context(cli)
     found: click.Command | None = cli
     while words and isinstance(found, click.Group) and re.fullmatch(r"[a-z][a-z-]*", words[0]):
@@ -96,9 +96,8 @@ def options(one: click.Command) -> set[str]:
 
 def own_command_lines(document: Path) -> Iterator[str]:
     for code in code_in(document):
-        _, called, line = code.partition("#")[0].partition("darkroom ")
-        if called and re.match(r"[a-z]", line) and "/darkroom " not in code.replace("bin/darkroom ", ""):
-            yield line
+        if line := re.search(r"(?:^|\s|bin/)darkroom ([a-z][^#]*)", code):
+            yield line[1]
 
 
 @by_name
