@@ -1,0 +1,94 @@
+"""`deploy/EVENTS.md` has every event that the code records, with its fields: read from the calls of `Changes.event`."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from worker.ledger.changes import _EVENT_OF_STATE
+
+ROOT = Path(__file__).parent.parent
+
+
+def documented() -> dict[str, set[str]]:
+    page = (ROOT / "deploy" / "EVENTS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|.*\| ([^|]*) \|$", page, re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
+
+
+def recorded() -> dict[str, set[str]]:
+    """Fields by event; of events that share a call, the fields of all of them."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for file in sorted((ROOT / "worker" / "ledger").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            for call in calls_of_event(function):
+                for name in names(call.args[0], function):
+                    found[name] |= set(fields(call, function, tree))
+    return dict(found)
+
+
+def calls_of_event(function: ast.FunctionDef) -> Iterator[ast.Call]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "event":
+            yield node
+
+
+def names(argument: ast.expr, function: ast.FunctionDef) -> list[str]:
+    if isinstance(argument, ast.Constant):
+        return [str(argument.value)]
+    if isinstance(argument, ast.Subscript):
+        return [*_EVENT_OF_STATE.values()]
+    values = (value for value in assigned(argument, function) if isinstance(value, ast.Constant))
+    return [str(value.value) for value in values if value.value is not None]
+
+
+def fields(call: ast.Call, function: ast.FunctionDef, tree: ast.Module) -> Iterator[str]:
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            yield from keys(keyword.value, function, tree)
+        elif not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None):
+            yield keyword.arg
+
+
+def keys(value: ast.expr, function: ast.FunctionDef, tree: ast.Module) -> Iterator[str]:
+    """Of a mapping that is passed as keywords: of each dictionary that its name is given."""
+    if isinstance(value, ast.Dict):
+        for key, item in zip(value.keys, value.values, strict=True):
+            if isinstance(key, ast.Constant):
+                yield str(key.value)
+            else:
+                assert key is None, ast.unparse(value)
+                yield from keys(item, function, tree)
+        return
+    dictionaries = assigned(value, function if isinstance(value, ast.Name) else tree)
+    assert dictionaries, f"nothing tells which fields {ast.unparse(value)} has"
+    for dictionary in dictionaries:
+        assert isinstance(dictionary, ast.Dict), ast.unparse(dictionary)
+        yield from keys(dictionary, function, tree)
+
+
+def assigned(target: ast.expr, within: ast.AST) -> list[ast.expr]:
+    found = []
+    for node in ast.walk(within):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        if value is not None and ast.unparse(target) in {ast.unparse(one) for one in targets if one is not None}:
+            found.append(value)
+    return found
+
+
+def test_every_event_is_documented_and_no_other():
+    assert documented().keys() == recorded().keys()
+
+
+def test_every_field_is_documented_and_no_other():
+    page, code = documented(), recorded()
+    # One call records both.
+    shared = {"asset.archived", "asset.expired"}
+    both = page["asset.archived"] | page["asset.expired"]
+    assert code["asset.archived"] == code["asset.expired"] == both
+    assert {name: page[name] for name in page if name not in shared} == {
+        name: code[name] for name in code if name not in shared
+    }
