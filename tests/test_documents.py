@@ -11,6 +11,7 @@ import pytest
 from tasks.cli import COMMANDS, cli
 from tests.test_env_example import example
 from worker.generation import TRANSITIONS, State
+from worker.providers import PROVIDERS
 from worker.steps import Step
 
 ROOT = Path(__file__).parent.parent
@@ -126,9 +127,9 @@ def every_option() -> frozenset[str]:
 
 
 @ours_alone
-def test_options_that_are_named_alone_belong_to_some_command(document: Path):
+def test_options_that_are_named_alone_or_for_make_belong_to_some_command(document: Path):
     for code in code_in(document):
-        if code.startswith("--"):
+        if code.startswith(("--", "make ")):
             assert set(_OPTION.findall(code)) <= every_option(), code
 
 
@@ -153,6 +154,11 @@ def test_the_list_of_commands_has_them_all():
     rows = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
     listed = {name.split()[0] for row in rows for name in _CODE.findall(row)}
     assert listed == COMMANDS.keys() | AWAITED
+
+
+def test_the_list_of_providers_has_them_all():
+    listed = re.findall(r"^\| [^|]*\(`(\w+)`", text_of(ROOT / "deploy" / "PROVIDERS.md"), re.MULTILINE)
+    assert set(listed) == set(PROVIDERS)
 
 
 def test_the_readme_takes_two_minutes():
