@@ -1,20 +1,38 @@
-"""`deploy/EVENTS.md` has every event that the code records, with its fields: read from the calls of `Changes.event`."""
+"""`deploy/EVENTS.md` has every event that the code records, with its fields.
+
+Those of its own are read from the calls of `Changes.event`, those of any event from events that are delivered.
+"""
 
 import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
+from tasks.notify import envelope
+from tests.clock import FakeClock
+from tests.factories import archived, failure, submitted
+from worker.ledger import Ledger
 from worker.ledger.changes import _EVENT_OF_STATE
+from worker.ledger.events import EventDelivery, Handed
 
 ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "deploy" / "EVENTS.md").read_text(encoding="utf-8")
+#: arguments of `Changes.event` that any event may have
+OF_ANY = {"generation_id", "batch_id"}
 
 
 def documented() -> dict[str, set[str]]:
-    page = (ROOT / "deploy" / "EVENTS.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|.*\| ([^|]*) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|.*\|([^|]*)\|$", PAGE, re.MULTILINE)
     return {name: set(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
+
+
+def documented_of_any() -> set[str]:
+    table = PAGE.partition("| field |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", table, re.MULTILINE)
+    return {field for row in rows for field in re.findall(r"`(\w+)`", row)}
 
 
 def recorded() -> dict[str, set[str]]:
@@ -48,7 +66,7 @@ def fields(call: ast.Call, function: ast.FunctionDef, tree: ast.Module) -> Itera
     for keyword in call.keywords:
         if keyword.arg is None:
             yield from keys(keyword.value, function, tree)
-        elif not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None):
+        elif keyword.arg not in OF_ANY:
             yield keyword.arg
 
 
@@ -56,11 +74,11 @@ def keys(value: ast.expr, function: ast.FunctionDef, tree: ast.Module) -> Iterat
     """Of a mapping that is passed as keywords: of each dictionary that its name is given."""
     if isinstance(value, ast.Dict):
         for key, item in zip(value.keys, value.values, strict=True):
-            if isinstance(key, ast.Constant):
-                yield str(key.value)
-            else:
-                assert key is None, ast.unparse(value)
+            if key is None:
                 yield from keys(item, function, tree)
+            else:
+                assert isinstance(key, ast.Constant), ast.unparse(value)
+                yield from {str(key.value)} - OF_ANY
         return
     dictionaries = assigned(value, function if isinstance(value, ast.Name) else tree)
     assert dictionaries, f"nothing tells which fields {ast.unparse(value)} has"
@@ -92,3 +110,24 @@ def test_every_field_is_documented_and_no_other():
     assert {name: page[name] for name in page if name not in shared} == {
         name: code[name] for name in code if name not in shared
     }
+
+
+def delivered(ledger: Ledger) -> Iterator[EventDelivery]:
+    (claim,) = ledger.events.claim(["shop"], 1, timedelta(minutes=1))
+    assert ledger.events.enqueue_new(claim, lambda _: True)
+    delivery = ledger.events.record_and_claim_next(claim, timedelta(minutes=1))
+    while delivery is not None:
+        yield delivery
+        delivery = ledger.events.record_and_claim_next(claim, timedelta(minutes=1), Handed(delivery))
+
+
+def test_the_fields_that_any_event_has_are_documented_and_no_others(sqlite_url: str, clock: FakeClock):
+    with closing(Ledger(sqlite_url, clock=clock)) as ledger:
+        ledger.events.register_subscribers(["shop"])
+        (parent,) = archived(ledger, key="sku-0042", batch="spring")
+        (child,) = submitted(ledger, action="upscale1", parent_id=parent, depth=1)
+        ledger.generations.apply_outcomes([failure(child)])
+        documents = [envelope(delivery) for delivery in delivered(ledger)]
+    own = documented()
+    found = {field for one in documents for field in one["data"].keys() - own[one["type"]]}
+    assert found == documented_of_any()
