@@ -48,7 +48,7 @@ def _run(chosen: argparse.Namespace) -> int:
     result = carry_out(wanted, folder)
     found = document(wanted, result)
     if chosen.record:
-        asked = {name: getattr(wanted, name) for name in ("generations", "faults", "kills_only")}
+        asked = {name: getattr(wanted, name) for name in ("generations", "faults", "kills_only", "naive")}
         record("chaos", [{"asked": asked, **found}], replaces=("asked", "database"))
     print(json.dumps(found) if chosen.json else f"{table(wanted, result)}\n", flush=True)
     if result.is_good:

@@ -6,7 +6,7 @@ from typing import Any
 from tests.chaos.findings import Findings
 from tests.chaos.run import LIMIT, Result, Run
 
-_ROWS = {
+ROWS = {
     "generations": "generations",
     "charges": "charges",
     "paid_twice": "paid twice",
@@ -41,9 +41,7 @@ def table(wanted: Run, result: Result) -> str:
     naive = facts.get("naive")
     head = f"{wanted.database}, seed {wanted.seed}: {facts['faults']} faults, {facts['seconds']:.0f} s"
     lines = [head, "", f"{'':<34}{'Darkroom':>10}" + (f"{'naive Celery':>14}" if naive else "")]
-    lines += [
-        f"{label:<34}{facts[name]:>10}" + (f"{naive[name]:>14}" if naive else "") for name, label in _ROWS.items()
-    ]
+    lines += [f"{label:<34}{facts[name]:>10}" + (f"{naive[name]:>14}" if naive else "") for name, label in ROWS.items()]
     for title, counts in (
         ("unconfirmed because of", facts["unconfirmed_because"]),
         ("fault", facts["faults_by_name"]),

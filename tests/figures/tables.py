@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.report import ROWS
 from tests.figures.results import Entry
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ _HEADLINES: Sequence[tuple[str, str, Sequence[str]]] = (
         ("durable callbacks ÷ null POSTs, sqlite", "durable callbacks ÷ null POSTs, postgresql"),
     ),
     (
-        "p99 of a callback while the broker hangs and 40 clients drip, SQLite / PostgreSQL",
+        "p99 of a callback while the broker hangs and 40 clients send byte by byte, SQLite / PostgreSQL",
         "P10",
         ("callback under siege, p99, sqlite", "callback under siege, p99, postgresql"),
     ),
@@ -40,18 +41,8 @@ _HEADLINES: Sequence[tuple[str, str, Sequence[str]]] = (
     ("`darkroom verify` of 10,000 objects ÷ reading them", "P9", ("verify 10,000 ÷ their reads alone",)),
 )
 #: the run that the README tells of
-_WHOLE_RUN = {"generations": 1000, "faults": 150, "kills_only": False}
-_CHAOS_FACTS = {
-    "generations": "generations",
-    "charges": "charges",
-    "paid_twice": "paid twice",
-    "lost_generations": "lost generations",
-    "lost_assets": "paid for and not in the bucket",
-    "unconfirmed": "unconfirmed",
-    "unconfirmed_charged": "unconfirmed and charged",
-    "seconds_after_last_fault": "seconds from the last fault to the end",
-    "seconds": "seconds in all",
-}
+_WHOLE_RUN = {"generations": 1000, "faults": 150, "kills_only": False, "naive": True}
+_CHAOS_FACTS = {**ROWS, "seconds": "seconds in all"}
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
@@ -136,7 +127,8 @@ def _chaos_runs(results: Results) -> Sequence[str]:
     for entry in results["chaos"]:
         asked = entry["asked"]
         flags = f"--generations {asked['generations']} --faults {asked['faults']} --seed {entry['seed']}"
-        kinds.setdefault(f"{flags} --kills-only" if asked["kills_only"] else flags, []).append(entry)
+        more = " --kills-only" if asked["kills_only"] else "" if asked["naive"] else " --skip-naive"
+        kinds.setdefault(flags + more, []).append(entry)
     return [
         f'`make chaos CHAOS_FLAGS="{flags}"` ({_run(entries[0])})\n\n{_chaos_table(entries)}'
         for flags, entries in kinds.items()
@@ -150,7 +142,7 @@ def _chaos_table(entries: Sequence[Entry]) -> str:
         if "naive" in entry:
             columns.append(("naive, beside it", entry["naive"]))
     rows = [
-        (label, *(_number(facts.get(name)) for _, facts in columns))
+        (label.strip(), *(_number(facts.get(name)) for _, facts in columns))
         for name, label in _CHAOS_FACTS.items()
         if any(name in facts for _, facts in columns)
     ]
