@@ -28,9 +28,11 @@ def record(section: str, entries: Iterable[Entry], *, replaces: Collection[str],
     results = load(file)
     taken_by = {name: value for name, value in _circumstances().items() if value}
     new = [{**entry, **taken_by} for entry in entries]
-    replaced = [_values(entry, replaces) for entry in new]
-    kept = [entry for entry in results[section] if _values(entry, replaces) not in replaced]
-    results[section] = sorted([*kept, *new], key=_order)
+    values = [_values(entry, replaces) for entry in new]
+    is_old = [_values(entry, replaces) in values for entry in results[section]]
+    place = is_old.index(True) if any(is_old) else len(is_old)
+    kept = [entry for entry, old in zip(results[section], is_old, strict=True) if not old]
+    results[section] = sorted([*kept[:place], *new, *kept[place:]], key=_number)
     file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -38,10 +40,9 @@ def _values(entry: Entry, names: Collection[str]) -> list[Any]:
     return [entry.get(name) for name in names]
 
 
-def _order(entry: Entry) -> tuple[int, str]:
-    """P1, P3, P10; those without a number as they are (sorting is stable)."""
-    name = str(entry.get("name", ""))
-    return int(name[1:] or 0), str(entry.get("command"))
+def _number(entry: Entry) -> int:
+    """10 of P10; chaos runs have none and stay in their order."""
+    return int(str(entry.get("name", "P0"))[1:])
 
 
 def _circumstances() -> dict[str, str]:
