@@ -12,7 +12,7 @@ from tasks.cli.ui.output import json_option, note, print_json
 from tasks.usecases.doctor import check_before_start
 from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_json_line, print_line, procfile_commands
 from worker.services import Services
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, misspelt_settings, use_env_file
 
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 
@@ -25,9 +25,12 @@ def up(as_json: bool) -> None:
     The receiver, the worker and the clock; a broker and an S3 server too, unless REDIS_URL or S3_BUCKET name some.
     Stops with Ctrl-C or SIGTERM. Everything that has to be kept lies in DARKROOM_DATA.
     """
+    use_env_file()
     given = dict(os.environ)
     data = data_folder(given)
     log_format = _check_before_start()
+    for sentence in misspelt_settings(given):
+        note(f"warning: {sentence}")
     on_output = print_json_line if log_format == "json" else print_line
     with (
         StopSignals() as signals,

@@ -43,7 +43,7 @@ from worker.embedded import (
 from worker.errors import DarkroomError
 from worker.secrets import make_private_folder
 from worker.services import Services
-from worker.settings import load_settings, provider_prefixes
+from worker.settings import load_settings, provider_prefixes, use_env_file
 from worker.steps import Step
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
@@ -70,6 +70,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     Starts everything in a new folder, with pretend providers whose charges are not real, and submits twelve wishes to
     them, some with follow-ups. Ends with Ctrl-C, or by itself with --exit.
     """
+    use_env_file()
     given = dict(os.environ)
     data = _new_folder(data_folder(given))
     sandbox, port = free_port(), given.get("PORT") or str(free_port())
