@@ -9,6 +9,7 @@ import math
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from importlib import import_module
@@ -16,6 +17,7 @@ from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.loaders.app import AppLoader
+from celery.platforms import SecurityWarning
 from celery.signals import (
     setup_logging,
     worker_before_create_process,
@@ -37,6 +39,9 @@ from worker.settings import CeleryBroker, celery_broker, load_settings, misspelt
 from worker.steps import QUEUES, Step
 
 log = logging.getLogger(__name__)
+
+# It warns of messages that are pickles, which no worker of ours reads.
+warnings.filterwarnings("ignore", message="You're running the worker with superuser", category=SecurityWarning)
 
 HEARTBEAT_SECONDS = 10
 #: seconds after which a pool's parent kills the process of a task

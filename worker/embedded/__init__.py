@@ -2,7 +2,7 @@
 
 from worker.embedded.data_folder import folder_errors, read_values, running_since, write_private
 from worker.embedded.machine import Embedded, attach, embedded, is_embedded_bucket, is_stopped, procfile_commands
-from worker.embedded.processes import Child, print_json_line, print_line
+from worker.embedded.processes import Child, print_json_line, print_line, without_noise
 from worker.embedded.servers import BUCKET, LOOPBACK, OLDEST_BROKER, free_port, http_answers
 from worker.embedded.stop_signals import StopSignals
 
@@ -25,5 +25,6 @@ __all__ = [
     "procfile_commands",
     "read_values",
     "running_since",
+    "without_noise",
     "write_private",
 ]
