@@ -1,6 +1,7 @@
 """`.env` in the working folder: it says what the environment of this process does not say itself."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from io import StringIO
@@ -11,7 +12,7 @@ from worker.secrets import read_setting_file
 
 #: the file that this process, or the one that started it, has read: nobody reads one again, and a demo reads none
 ENV_FILE_READ = "DARKROOM_ENV_FILE_READ"
-_NAME = ".env"
+ENV_FILE_NAME = ".env"
 _WRITTEN_AS = "write NAME=value, one per line"
 
 
@@ -21,12 +22,13 @@ def use_env_file() -> None:
     A variable that is set, also to nothing or as NAME_FILE, is left as it is. Raises ConfigurationError, which names
     the line.
     """
-    path = Path(_NAME).absolute()
+    path = Path(ENV_FILE_NAME).absolute()
     if ENV_FILE_READ in os.environ or not path.is_file():
         return
     _refuse_foreign(path)
     given = {_setting(name) for name in os.environ}
-    found = {name: value for name, value in read_env_file(path).items() if _setting(name) not in given}
+    # Empty means unset, which not every library knows.
+    found = {name: value for name, value in read_env_file(path).items() if value and _setting(name) not in given}
     os.environ.update({**found, ENV_FILE_READ: str(path)})
 
 
@@ -36,7 +38,7 @@ def read_env_file(path: Path) -> Mapping[str, str]:
     from dotenv.parser import parse_stream  # noqa: PLC0415
 
     values: dict[str, str] = {}
-    for binding in parse_stream(StringIO(read_setting_file(_NAME, path))):
+    for binding in parse_stream(StringIO(read_setting_file(ENV_FILE_NAME, path))):
         text = binding.original.string
         # Empty lines before it belong to it.
         line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
@@ -49,6 +51,16 @@ def read_env_file(path: Path) -> Mapping[str, str]:
             raise ConfigurationError(f"{place} gives {binding.key} no value: {_WRITTEN_AS}")
         values[binding.key] = binding.value
     return values
+
+
+def env_line(name: str, value: str) -> str:
+    """A line of such a file; raises ValueError for a value that none can hold."""
+    if not value.isprintable():
+        raise ValueError(f"{name} must be one line of printable characters")
+    if re.fullmatch(r"[\w@%+=:,./-]*", value, re.ASCII):
+        return f"{name}={value}"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{escaped}'"
 
 
 def env_file_warnings(env: Mapping[str, str]) -> Iterator[str]:

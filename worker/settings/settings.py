@@ -1,6 +1,6 @@
 """Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta, tzinfo
 from functools import cache
@@ -334,6 +334,16 @@ def load_settings() -> Settings:
         # Without a cause: that would show what was put in.
         raise ConfigurationError("\n".join(faults))
     return settings
+
+
+def settings_with(values: Mapping[str, str]) -> Settings:
+    """The settings if the environment said these as well; raises ConfigurationError as `load_settings` does."""
+    given: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = list(_faults_of(error))
+    raise ConfigurationError("\n".join(faults))
 
 
 def _faults_of(error: ValidationError) -> Iterator[str]:

@@ -414,7 +414,7 @@ def test_the_tables_are_made_and_a_second_time_changes_nothing(
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "new" / "folder"))
     first = json.loads(darkroom("db", "upgrade", "--json").stdout)
     assert first["before"] is None
-    assert darkroom("db", "upgrade").stdout == f"the ledger is at revision {first['after']} already\n"
+    assert darkroom("db", "upgrade").stdout == f"the ledger is already at revision {first['after']}\n"
     assert darkroom("list").exit_code == 0
 
 
