@@ -307,7 +307,7 @@ def _states(here: Services) -> Iterator[Finding]:
         yield Finding("unconfirmed", Verdict.WARN, message)
     if expired := counts.get(State.EXPIRED):
         advice = "`darkroom list --state expired` shows them, `darkroom retry` asks for new links"
-        yield Finding("expired", Verdict.WARN, f"{expired} expired before they were downloaded: {advice}")
+        yield Finding("expired", Verdict.WARN, f"{expired} expired before download: {advice}")
 
 
 def _overdue(here: Services) -> Iterator[Finding]:
@@ -315,7 +315,7 @@ def _overdue(here: Services) -> Iterator[Finding]:
     submitted = here.ledger.generations.page(state=State.SUBMITTED, limit=_MANY)
     overdue = [one for one in submitted if now - (one.submitted_at or now) > _OVERDUE]
     if overdue:
-        message = f"{len(overdue)} were submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
+        message = f"{len(overdue)} submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
         yield Finding("overdue", Verdict.WARN, f"{message}check its provider's dashboard")
 
 

@@ -328,7 +328,7 @@ def test_what_a_person_must_look_at_is_counted(darkroom: Darkroom, ledger: Ledge
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
     found = findings(darkroom)
     assert found["overdue"][0] == "warn"
-    assert f"1 were submitted more than 1.0 h ago, such as {overdue}" in found["overdue"][1]
+    assert f"1 submitted more than 1.0 h ago, such as {overdue}" in found["overdue"][1]
     assert found["unconfirmed"][0] == "warn"
     assert "darkroom resume acedata" in found["pauses"][1]
 
