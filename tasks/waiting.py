@@ -172,11 +172,11 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
         command = f"darkroom resume {one.provider}"
         if one.account != DEFAULT_ACCOUNT:
             command += f" --account {one.account}"
-        remedy = f"it tries again by itself, `{command}` lets it do so at once"
+        remedy = f"it is retried automatically; `{command}` retries now"
         if one.paused_key is not None:
             remedy = (
-                f"see to {key_setting} and to what the account has left; after a restart another key ends the pause, "
-                f"`{command}` does so at once"
+                f"check {key_setting} and the account's balance; after a restart a changed key ends the pause, "
+                f"`{command}` ends it now"
             )
         is_paused = one.paused_until is not None
         # With an account that goes on, nothing has to wait for this one.
@@ -213,9 +213,9 @@ def _how(one: Slowed) -> str:
     if one.open_until is not None:
         found.append(f"circuit open{_span(one.opened_at, one.open_until)} after {one.failures} failures in a row")
     elif one.is_open:
-        found.append(f"circuit half open after {one.failures} failures in a row: the next submission tries it")
+        found.append(f"circuit half-open after {one.failures} failures in a row: the next submission probes it")
     if one.factor < 1:
-        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after it had too many requests")
+        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after too many requests")
     return "; ".join(found)
 
 
@@ -233,7 +233,7 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         yield Wait(
             cause=Cause.BUDGET,
             subject=cap.name,
-            told=f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: {remedy}{other}{full}",
+            told=f"budget of {cap.name}: {cap.waiting} waiting, cap reached ({used}): {remedy}{other}{full}",
             remedy=remedy,
             since=since,
             until=None if is_of_batch else tomorrow,

@@ -338,7 +338,5 @@ def _dead_letters(here: Services) -> Iterator[Finding]:
         number = len(found)
         if number:
             count = f"{number} or more" if number == _MANY else str(number)
-            advice = (
-                "`darkroom dead` says why, `dead replay` tries them again, `dead dismiss` removes them from the list"
-            )
+            advice = "`darkroom dead` says why; `dead replay` tries again, `dead dismiss` clears the list"
             yield Finding(kind, Verdict.WARN, f"{count} abandoned: {advice}")

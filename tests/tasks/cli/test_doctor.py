@@ -440,7 +440,7 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
     assert verdict == "warn"
     assert re.fullmatch(
         r"acedata: circuit open since [-0-9: ]+ until [-0-9: ]+ after 5 failures in a row; "
-        "it tries again by itself, `darkroom resume acedata` lets it do so at once",
+        "it is retried automatically; `darkroom resume acedata` retries now",
         message,
     )
     ledger.dispatch.resume_account("acedata")
@@ -448,8 +448,8 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
     _, message = findings(darkroom)["pauses"]
     assert re.fullmatch(
         r"acedata: paused since [-0-9: ]+ until [-0-9: ]+: slower \(code busy, HTTP 429\); "
-        "slowed down to 50 % of its rate after it had too many requests; "
-        "it tries again by itself, `darkroom resume acedata` lets it do so at once",
+        "slowed down to 50 % of its rate after too many requests; "
+        "it is retried automatically; `darkroom resume acedata` retries now",
         message,
     )
 
