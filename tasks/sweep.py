@@ -13,7 +13,15 @@ from celery.signals import worker_ready
 from tasks.restore_marker import keep_watch
 from tasks.waiting import Cause, Wait, waits_of
 from worker import telemetry
-from worker.celery import HEARTBEAT_SECONDS, DrainingTask, app, left_for_later, tell_rarely
+from worker.celery import (
+    HEARTBEAT_SECONDS,
+    DrainingTask,
+    app,
+    forget_predecessors,
+    is_clock,
+    left_for_later,
+    tell_rarely,
+)
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
 from worker.runtime import shutdown, watchdog
 from worker.services import Services, services
@@ -148,7 +156,7 @@ PARTS: tuple[Callable[[Services], object], ...] = (
 @worker_ready.connect
 def start(sender: Any, **_: Any) -> None:
     """The worker that serves `control` is the clock, in a thread of its own: its main thread works on `quick`."""
-    if any(queue.name == "control" for queue in sender.task_consumer.queues):
+    if is_clock(sender):
         # Before two threads ask for them, so that both get the same.
         services()
         DrainingTask.shows_life = False
@@ -181,10 +189,11 @@ def keep_time(worker: str) -> None:
                 if not has_looked:
                     # Somebody may have changed a setting that downloads wait for, and started everything anew.
                     services().ledger.assets.retry_mended()
+                    forget_predecessors(services().ledger, worker)
                     has_looked = True
             with left_for_later(Step.SWEEP):
                 is_well = sweep.run()
-                if is_beat and is_well:
+                if is_beat and is_well and not shutdown.is_asked():
                     # After the pass, so that a clock whose passes fail or hang is not said to be at work.
                     with watchdog.limit("the clock (heartbeat)", HANGS_AFTER):
                         here = services()

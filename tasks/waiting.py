@@ -20,7 +20,7 @@ from worker.settings import Settings
 #: several times the longest pause between two heartbeats of an idle worker (`ping`, each 10 seconds to one of them)
 SILENCE = timedelta(seconds=75)
 #: what the Procfile calls the process that finds forgotten work
-CLOCK = "clock@"
+CLOCK = "clock"
 #: a clock that was heard in this time was meant to run
 _RECENT = timedelta(days=1)
 #: what failed less often may be about to go on
@@ -131,14 +131,17 @@ def _guard(ledger: Ledger) -> Iterator[Wait]:
 
 def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
     beats = ledger.maintenance.heartbeats()
-    heard = [beat for beat in beats if beat.silence(now) <= SILENCE]
+    heard = [beat for beat in beats if beat.silence(now) <= SILENCE and not beat.is_stopped]
     old = [beat.worker for beat in heard if beat.is_too_old]
     alive = [beat.worker for beat in heard if not beat.is_too_old]
-    silent = {beat.worker: beat.seen_at for beat in beats if beat not in heard}
-    working = [name for name in alive if not name.startswith(CLOCK)]
+    silent = [beat for beat in beats if beat not in heard]
+    working = [beat for beat in heard if not beat.is_too_old and beat.role != CLOCK]
     if not working:
-        since = max((at for name, at in silent.items() if not name.startswith(CLOCK)), default=None)
+        last = max((beat for beat in silent if beat.role != CLOCK), key=lambda beat: beat.seen_at, default=None)
+        since = last.seen_at if last else None
         silence = f" since {_time(since)}" if since else ""
+        if last and last.is_stopped:
+            silence = f", the last one stopped at {_time(since)}"
         if old and not alive:
             remedy = "start the newer version instead"
             told = (
@@ -151,7 +154,7 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
             remedy = "start `darkroom up`, or the Procfile's processes"
             told = f"no worker is running{silence}: {remedy}"
         yield Wait(cause=Cause.WORKERS, subject="", told=told, remedy=remedy, since=since, fails=True)
-    clocks = [at for name, at in silent.items() if name.startswith(CLOCK) and timedelta() < now - at <= _RECENT]
+    clocks = [one.seen_at for one in silent if one.role == CLOCK and timedelta() < now - one.seen_at <= _RECENT]
     if working and clocks and len(working) == len(alive):
         remedy = "start the Procfile's `clock`"
         told = f"no clock is running since {_time(max(clocks))}, so lost callbacks and forgotten work are not found"
@@ -169,11 +172,11 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
         command = f"darkroom resume {one.provider}"
         if one.account != DEFAULT_ACCOUNT:
             command += f" --account {one.account}"
-        remedy = f"it tries again by itself, `{command}` lets it do so at once"
+        remedy = f"it is retried automatically; `{command}` retries now"
         if one.paused_key is not None:
             remedy = (
-                f"see to {key_setting} and to what the account has left; after a restart another key ends the pause, "
-                f"`{command}` does so at once"
+                f"check {key_setting} and the account's balance; after a restart a changed key ends the pause, "
+                f"`{command}` ends it now"
             )
         is_paused = one.paused_until is not None
         # With an account that goes on, nothing has to wait for this one.
@@ -210,9 +213,9 @@ def _how(one: Slowed) -> str:
     if one.open_until is not None:
         found.append(f"circuit open{_span(one.opened_at, one.open_until)} after {one.failures} failures in a row")
     elif one.is_open:
-        found.append(f"circuit half open after {one.failures} failures in a row: the next submission tries it")
+        found.append(f"circuit half-open after {one.failures} failures in a row: the next submission probes it")
     if one.factor < 1:
-        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after it had too many requests")
+        found.append(f"slowed down to {max(1, round(100 * one.factor))} % of its rate after too many requests")
     return "; ".join(found)
 
 
@@ -230,7 +233,7 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         yield Wait(
             cause=Cause.BUDGET,
             subject=cap.name,
-            told=f"the budget of {cap.name} has no room ({used}) for {cap.waiting} that wait: {remedy}{other}{full}",
+            told=f"budget of {cap.name}: {cap.waiting} waiting, cap reached ({used}): {remedy}{other}{full}",
             remedy=remedy,
             since=since,
             until=None if is_of_batch else tomorrow,

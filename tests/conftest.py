@@ -30,6 +30,7 @@ from worker.ledger.database import Database
 from worker.ledger.migrations import upgrade
 from worker.ledger.schema import metadata
 from worker.secrets.redaction import RedactingFormatter
+from worker.settings import ENV_FILE_READ
 from worker.settings.settings import Settings
 
 #: seconds until a test is taken to hang, which no busy machine makes of one that does not
@@ -71,6 +72,8 @@ def a_clean_environment() -> Iterator[None]:
                 or name.lower().endswith("_proxy")
             ):
                 patch.delenv(name)
+        # Not the `.env` of whoever runs the tests in a checkout.
+        patch.setenv(ENV_FILE_READ, "")
         # Celery keeps what it reads on first use: not what one test has set, for all tests after it.
         assert app.conf.broker_url
         yield

@@ -16,7 +16,7 @@ from granian.http import HTTP1Settings
 from worker.errors import ConfigurationError
 from worker.secrets import redact
 from worker.services import services
-from worker.settings import receiver_environment
+from worker.settings import receiver_environment, use_env_file
 
 #: of one process, idle ones too; more than that wait in the kernel until others are closed
 _CONNECTIONS = 4096
@@ -30,6 +30,10 @@ _BUFFER = 64 * 1024
 
 
 def main() -> None:
+    try:
+        use_env_file()
+    except ConfigurationError as error:
+        sys.exit(redact(f"the receiver cannot start: {error}"))
     # What this process was started with stays readable in /proc until another program takes its place.
     if (env := receiver_environment(os.environ)) != os.environ:
         os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell

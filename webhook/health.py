@@ -168,7 +168,7 @@ def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
 def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     now = clock()
     beats = ledger.maintenance.heartbeats()
-    known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER]
+    known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER and not beat.is_stopped]
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
     # Anybody may ask: no names of machines.

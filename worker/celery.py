@@ -7,26 +7,41 @@ import gc
 import logging
 import math
 import os
+import re
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib import import_module
 from typing import Any
 
 from celery import Celery, Task, bootsteps
 from celery.loaders.app import AppLoader
-from celery.signals import setup_logging, worker_before_create_process, worker_process_shutdown, worker_shutting_down
+from celery.platforms import SecurityWarning
+from celery.signals import (
+    setup_logging,
+    worker_before_create_process,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from kombu.entity import Queue
 
 from worker.errors import ConfigurationError, LedgerUnavailable, VersionTooOld
+from worker.ledger import Ledger
+from worker.ledger.maintenance import STOPPED
 from worker.providers import PROVIDERS
 from worker.runtime import give_back_late, shutdown, watchdog
 from worker.secrets import configure_logging
-from worker.services import secret_values, services
-from worker.settings import CeleryBroker, celery_broker, load_settings
+from worker.services import Services, secret_values, services
+from worker.settings import CeleryBroker, celery_broker, load_settings, misspelt_settings
 from worker.steps import QUEUES, Step
 
 log = logging.getLogger(__name__)
+
+# It warns of messages that are pickles, which no worker of ours reads.
+warnings.filterwarnings("ignore", message="You're running the worker with superuser", category=SecurityWarning)
 
 HEARTBEAT_SECONDS = 10
 #: seconds after which a pool's parent kills the process of a task
@@ -189,6 +204,53 @@ app.steps["consumer"].add(WatchedLoop)
 def _configure_logging(**_: Any) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, secret_values(settings), settings.log_format)
+
+
+@worker_ready.connect
+def _show_life(sender: Any, **_: Any) -> None:
+    """The first task may be a while away, and whoever looks meanwhile would miss this worker."""
+    if is_clock(sender):
+        return
+    for sentence in misspelt_settings(os.environ):
+        log.warning("%s", sentence)
+    # Services of its own: those of the process would stay open here, for the pool has its own.
+    with left_for_later("the first heartbeat"), closing(Services(load_settings())) as here:
+        forget_predecessors(here.ledger, sender.hostname)
+        here.ledger.maintenance.beat(sender.hostname, os.getpid(), here.limit_settings)
+
+
+def is_clock(consumer: Any) -> bool:
+    return any(queue.name == "control" for queue in consumer.task_consumer.queues)
+
+
+def forget_predecessors(ledger: Ledger, worker: str) -> None:
+    """Delete the heartbeats of those that this worker has replaced on its host."""
+    if gone := [beat.worker for beat in ledger.maintenance.heartbeats() if is_gone(beat.worker, worker)]:
+        ledger.maintenance.forget(gone)
+
+
+@worker_shutdown.connect
+def _say_that_it_ends(sender: Any, **_: Any) -> None:
+    with left_for_later("the last heartbeat"), closing(Services(load_settings())) as here:
+        here.ledger.maintenance.beat(sender.hostname, STOPPED, here.limit_settings)
+
+
+#: as the Procfile names them
+_NODE = re.compile(r"(?P<role>\w+)\.(?P<pid>[1-9][0-9]*)@(?P<host>.+)")
+
+
+def is_gone(worker: str, successor: str) -> bool:
+    """Whether it had the successor's role on the same host, and its process is no more: it was killed, or replaced."""
+    old, new = _NODE.fullmatch(worker), _NODE.fullmatch(successor)
+    if old is None or new is None or worker == successor or (old["role"], old["host"]) != (new["role"], new["host"]):
+        return False
+    try:
+        os.kill(int(old["pid"]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 @worker_shutting_down.connect

@@ -16,6 +16,7 @@ from worker.errors import DarkroomError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("tasks.cli.demo.command:demo", "See it work on this machine, without any key"),
     "up": ("tasks.cli.up:up", "Run everything on this machine, with real providers"),
+    "init": ("tasks.cli.init:init", "Write a first .env: provider key, bucket, public URL"),
     "submit": ("tasks.cli.submit:submit", "Ask for pictures: one prompt, many, or a file of them"),
     "providers": ("tasks.cli.providers:providers", "Show what each provider can do"),
     "list": ("tasks.cli.list:list_generations", "List generations, the newest first"),
@@ -34,8 +35,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rescue": ("tasks.cli.rescue:rescue", "Archive tasks that were made elsewhere"),
     "reconcile": ("tasks.cli.reconcile:reconcile", "Compare the ledger with the bucket and the providers' lists"),
     "delete": ("tasks.cli.delete:delete", "Delete what a client withdraws"),
-    "prune": ("tasks.cli.prune:prune", "Delete what is kept no longer"),
-    "db": ("tasks.cli.db:db", "Look after the ledger's tables"),
+    "prune": ("tasks.cli.prune:prune", "Delete what is no longer kept"),
+    "db": ("tasks.cli.db:db", "Manage the ledger's tables"),
     # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
     "sandbox": ("webhook.sandbox.command:sandbox", "Serve the pretend providers, for anybody's receiver"),
     "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
@@ -81,7 +82,7 @@ class LateGroup(click.Group):
 def cli() -> None:
     """Submit Midjourney generations and keep every picture in your own bucket.
 
-    Each command takes --json: results go to standard output, everything else to standard error. Exit codes: 0 done,
+    Commands take --json: results go to standard output, everything else to standard error. Exit codes: 0 done,
     1 something is wrong, 2 the command was not understood.
     """
 

@@ -13,32 +13,32 @@ from tasks.usecases.ledger_tables import measure_ledger, upgrade_ledger
 
 @click.group()
 def db() -> None:
-    """Look after the ledger's tables."""
+    """Manage the ledger's tables."""
 
 
 @db.command()
 @json_option
 def upgrade(as_json: bool) -> None:
-    """Bring the tables to the form that this version needs.
+    """Upgrade the tables to this version.
 
-    Doing it again changes nothing.
+    Repeating it changes nothing. There is no downgrade: before an upgrade, back up the ledger; to go back, restore it.
     """
     upgraded = upgrade_ledger(read_settings(), partial(click.echo, err=True))
     before, after = upgraded.before, upgraded.after
     if as_json:
         print_json(views.of_upgraded(upgraded))
     elif before == after:
-        click.echo(f"the ledger is at revision {after} already")
+        click.echo(f"the ledger is already at revision {after}")
     else:
-        click.echo(f"the ledger went from revision {before or 'none'} to {after}")
+        click.echo(f"the ledger was upgraded from revision {before or 'none'} to {after}")
 
 
 @db.command()
 @json_option
 def size(as_json: bool) -> None:
-    """Tell how many rows each table has, and how much room it takes with its indexes.
+    """Show the rows of each table, and its size with indexes.
 
-    Every row is counted, which takes minutes in a large ledger and holds up nobody.
+    Counts every row: this takes minutes in a large ledger and blocks nobody.
     """
     with open_ledger() as here:
         whole = measure_ledger(here)
@@ -47,5 +47,5 @@ def size(as_json: bool) -> None:
         return
     for one in sorted(whole.tables, key=lambda table: (-(table.bytes or 0), -table.rows, table.name)):
         click.echo(f"{one.name:<18}{one.rows:>14,} rows{in_bytes(one.bytes) if one.bytes is not None else '':>14}")
-    free = f", of which {in_bytes(whole.free)} are ready for new rows" if whole.free else ""
-    note(f"{in_bytes(whole.bytes)} in all{free}")
+    free = f", {in_bytes(whole.free)} of it free for new rows" if whole.free else ""
+    note(f"{in_bytes(whole.bytes)} in total{free}")

@@ -8,10 +8,12 @@ from tasks.cli.ui.context import read_settings
 from tasks.cli.ui.output import json_option, one_line, print_json
 from tasks.cli.ui.style import console
 from tasks.usecases import views
-from tasks.usecases.doctor import Verdict, diagnose
+from tasks.usecases.doctor import Diagnosis, Finding, Verdict, diagnose
 from worker.secrets import configure_logging, redact
 
 _STYLE = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+#: columns for what is checked; longer names of accounts are folded
+_NAME_WIDTH = 16
 
 
 @click.command()
@@ -20,21 +22,31 @@ _STYLE = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check everything that Darkroom needs, and say what to do.
 
-    The exit code is 1 if something fails; a warning alone is 0.
+    All checks run at once; on a terminal each result is printed as it comes in. The exit code is 1 if one of them
+    fails; a warning alone is 0.
     """
-    # What libraries log about a server that is away is said by the finding.
-    configure_logging("CRITICAL")
-    diagnosis = diagnose(read_settings)
+    diagnosis = examine(as_json=as_json)
     if as_json:
         print_json(views.of_diagnosis(diagnosis))
-    else:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
-        # Names of accounts would take the room of the sentences.
-        table.add_column(max_width=24)
-        table.add_column(overflow="fold")
-        for finding in diagnosis.findings:
-            verdict = Text(finding.verdict, style=_STYLE[finding.verdict])
-            table.add_row(verdict, finding.check, Text(one_line(redact(finding.message))))
-        console().print(table)
     ctx.exit(0 if diagnosis.is_ok else 1)
+
+
+def examine(*, as_json: bool = False) -> Diagnosis:
+    """Print the findings, unless that is done as JSON."""
+    # What libraries log about a server that is away is said by the finding.
+    configure_logging("CRITICAL")
+    at_once = not as_json and console().is_terminal
+    diagnosis = diagnose(read_settings, _print if at_once else lambda _: None)
+    for finding in () if at_once or as_json else diagnosis.findings:
+        _print(finding)
+    return diagnosis
+
+
+def _print(finding: Finding) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=4)
+    table.add_column(width=_NAME_WIDTH)
+    table.add_column(overflow="fold")
+    verdict = Text(finding.verdict, style=_STYLE[finding.verdict])
+    table.add_row(verdict, finding.check, Text(one_line(redact(finding.message))))
+    console().print(table)

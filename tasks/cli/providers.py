@@ -23,8 +23,8 @@ _DIM = "bright_black"
 def providers(name: str | None, as_json: bool) -> None:
     """Show what each provider can do.
 
-    With the name of one, the options that it takes for each operation: those marked as own are its own, all others mean
-    the same at every provider. No key is needed.
+    With a PROVIDER, the options it takes for each operation: those marked "own" are specific to it, all others mean the
+    same at every provider. No key is needed.
     """
     rows = describe_providers(read_settings(), name)
     if as_json:
@@ -61,7 +61,7 @@ def _facts(rows: Sequence[ProviderFacts]) -> Mapping[str, list[str | Text]]:
         "links live": [_days(row) for row in rows],
         "prompt": [f"{row.prompt_limit:,}" for row in rows],
         "new per second": [f"{row.rate:g}" for row in rows],
-        "under way": [f"{row.in_flight:,}" for row in rows],
+        "in flight": [f"{row.in_flight:,}" for row in rows],
     }
 
 
@@ -74,7 +74,7 @@ def _print_one(row: ProviderFacts) -> None:
         ("links live", _days(row)),
         ("prompt", f"at most {row.prompt_limit:,} characters"),
         *([("versions", _versions(row))] if row.versions else []),
-        ("pace", f"{row.rate:g} new per second, {row.in_flight:,} under way ({row.prefix.upper()}_RATE, _IN_FLIGHT)"),
+        ("pace", f"{row.rate:g} new per second, {row.in_flight:,} in flight ({row.prefix.upper()}_RATE, _IN_FLIGHT)"),
     )
     for (prompt, options), alike in groupby(row.capabilities.items(), lambda item: _takes(item[1])):
         group = dict(alike)

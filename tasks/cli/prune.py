@@ -9,22 +9,22 @@ from tasks.usecases import views
 
 #: what a row of each table stands for
 _WORDS = {
-    "callbacks": "callbacks that were applied, or dismissed",
+    "callbacks": "callbacks that were applied or dismissed",
     "assets": "links of stored assets",
-    "events": "events that were told",
+    "events": "events that were delivered",
     "deliveries": "deliveries of these events",
     "heartbeats": "heartbeats of workers that are gone",
 }
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Tell what would go, and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @json_option
 def prune(dry_run: bool, as_json: bool) -> None:
-    """Delete what is kept no longer.
+    """Delete what is no longer kept.
 
-    As a worker does each hour: what is older than DARKROOM_KEEP_DAYS and needed no more. Generations, assets, charges
-    and their history stay, and so does what still waits for somebody.
+    As a worker does every hour: what is older than DARKROOM_KEEP_DAYS and no longer needed. Generations, assets,
+    charges and their history stay, and so does everything that still needs a decision.
     """
     with open_ledger() as here:
         pruned = usecase.prune(here, dry_run=dry_run)
@@ -33,4 +33,5 @@ def prune(dry_run: bool, as_json: bool) -> None:
         return
     for name, words in _WORDS.items():
         click.echo(f"{pruned.rows.get(name, 0):>12,}  {words}")
-    note(f"{'would go' if dry_run else 'gone'}: what is from before {pruned.before.astimezone():%Y-%m-%d %H:%M}")
+    done = "would be deleted" if dry_run else "deleted"
+    note(f"{done}: everything from before {pruned.before.astimezone():%Y-%m-%d %H:%M}")

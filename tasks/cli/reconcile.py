@@ -1,4 +1,4 @@
-"""`darkroom reconcile`: is the ledger what it was? If not, a person lets submissions go on after this comparison."""
+"""`darkroom reconcile`: is the ledger what it was? If not, a person resumes submissions after this comparison."""
 
 from datetime import timedelta
 
@@ -20,18 +20,18 @@ from worker.secrets import redact
 
 @click.command()
 @click.option("--since", callback=read_span, metavar="SPAN", help="How far back, such as 90m or 3d; else 24h, or since "
-              "the ledger was in order.")  # fmt: skip
-@click.option("--confirm", is_flag=True, help="Take in what is found, and let submissions go on.")
+              "the pause.")  # fmt: skip
+@click.option("--confirm", is_flag=True, help="Import the tasks found and resume submissions.")
 @json_option
 @click.pass_context
 def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_json: bool) -> None:
     """Compare the ledger with the bucket and the providers' lists.
 
-    When the ledger was restored from a backup, nothing is submitted until you have looked at what this finds and have
-    said --confirm. That takes in what a Darkroom has sent meanwhile, so that it is not paid for again. Without it
-    nothing is changed.
+    After the ledger was restored from a backup, nothing is submitted until you have reviewed what this finds and run it
+    with --confirm. That imports the tasks that a Darkroom has submitted since, so that they are not paid for again.
+    Without --confirm nothing is changed.
 
-    The exit code is 1 while submissions are stopped, and when something could not be compared.
+    The exit code is 1 while submissions are paused, and when something could not be compared.
     """
     with open_services() as here:
         report = usecase.reconcile(here, ReconcileRequest(since, who() if confirm else None), pages)
@@ -43,7 +43,7 @@ def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_jso
     if report.wakes:
         ring(*report.wakes)
     if confirm and not (report.is_stopped or report.opened):
-        note("there was nothing to confirm")
+        note("nothing to confirm")
     elif confirm and report.obstacle is not None:
-        raise ConfigurationError(f"submissions stay stopped: {report.obstacle}")
+        raise ConfigurationError(f"submissions stay paused: {report.obstacle}")
     ctx.exit(1 if report.is_stopped or report.obstacle else 0)

@@ -45,7 +45,7 @@ _TOLD = 10
 
 def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     if given is not None and digest_in(given) is None:
-        raise click.BadParameter(f"{given!r} is not the ID of a submission, as errors of this command name it")
+        raise click.BadParameter(f"{given!r} is not a submission ID as errors of this command show it")
     return given
 
 
@@ -59,11 +59,11 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     help="One prompt per line, or one JSON object per line: prompt, key, options, follow_up, priority, provider, "
     "operation.",
 )
-@click.option("--provider", default=DEFAULT_PROVIDER, show_default=True, help="Who shall make them.")
+@click.option("--provider", default=DEFAULT_PROVIDER, show_default=True, help="Provider to use.")
 @click.option(
     "--operation",
     type=FirstOperation(),
-    help="What they shall make.  [default: imagine]",
+    help="What to make.  [default: imagine]",
 )
 @click.option(
     "--option",
@@ -77,22 +77,22 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     "--follow-up",
     default="",
     metavar="ACTIONS",
-    help="What shall follow each success: upscale1,upscale3 or upscale:all or variation2/upscale:all.",
+    help="Follow-up actions for each success: upscale1,upscale3 or upscale:all or variation2/upscale:all.",
 )
 @click.option(
     "--priority", type=click.IntRange(PRIORITIES[0], PRIORITIES[-1]), default=0, metavar="N", help="Higher goes first."
 )
 @click.option("--key", metavar="KEY", help="Your own name for it: the same key again changes and costs nothing.")
-@click.option("--batch", metavar="NAME", help="The name of the batch; else the file's name or the time.")
-@click.option("--parent", metavar="GENERATION", help="An archived generation to work on further, with --action.")
-@click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions that it offers.")
-@click.option("--new", "anew", is_flag=True, help="Submit a second one, where the same was interrupted.")
+@click.option("--batch", metavar="NAME", help="Name of the batch.  [default: the file's name, or the time]")
+@click.option("--parent", metavar="GENERATION", help="An archived generation to continue from, with --action.")
+@click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions it offers.")
+@click.option("--new", "anew", is_flag=True, help="Submit a second one although the same command was interrupted.")
 @click.option(
     "--submission",
     "submission_id",
     callback=_read_submission,
     metavar="ID",
-    help="Complete this submission, which an error named; the rest of the command must be the same.",
+    help="Complete this submission, named by an error; repeat the rest of the command unchanged.",
 )
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option
@@ -104,10 +104,10 @@ def submit(
 ) -> None:  # fmt: skip
     """Ask for pictures: one prompt, many, or a file of them.
 
-    Or for videos and texts, with --operation; some need no PROMPT. Prints their ids. Many prompts, or a file, make one
-    batch. A PROMPT of - reads a file from standard input. Nothing is written before everything was checked, and nothing
-    is lost once the ids are printed. If it is interrupted before, the same command completes it within 24 hours and
-    creates nothing twice.
+    Or for videos and texts, with --operation; some need no PROMPT. Prints their IDs. Several prompts, or a file, make
+    one batch. A PROMPT of - reads a file from standard input. Everything is checked before anything is saved, and
+    nothing is lost once the IDs are printed. If it is interrupted before that, the same command completes it within 24
+    hours and creates nothing twice.
     """
     _refuse_contradictions(
         prompts, source=source, operation=operation, key=key, batch=batch, parent=parent, action=action
@@ -137,8 +137,7 @@ def submit(
         result = submit_checked(
             here, checked, Repetition(submission_id, anew), deliver=partial(_print, as_json=as_json), tell=note
         )
-        if result.batch_id:
-            note(f"{len(result.generations)} in {result.batch_id}; follow them with `darkroom watch {result.batch_id}`")
+        _tell_batch(result, batch)
         for sentence in result.waits:
             note(sentence)
         ring(Step.DISPATCH)
@@ -191,13 +190,24 @@ def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
     return source is not None or len(prompts) > 1 or STDIN in prompts
 
 
+def _tell_batch(result: SubmitResult, batch: str | None) -> None:
+    number, known = len(result.generations), len(result.existing)
+    if known:
+        where = f" (batch {', '.join(result.known_in)})" if result.known_in else ""
+        unused = f"; --batch {one_line(batch)} was not used" if batch and known == number else ""
+        note(f"{number - known} new, {known} already known{one_line(where)}{unused}")
+    if result.batch_id:
+        many = f"{number} in {result.batch_id}; " if not known else ""
+        note(f"{many}follow them with `darkroom watch {result.batch_id}`")
+
+
 def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
     """The first ones, and how many more there are."""
     told = [sentence for sentences in warnings for sentence in sentences]
     for sentence in told[:_TOLD]:
         note(f"warning: {one_line(sentence)}")
     if len(told) > _TOLD:
-        note(f"warning: {len(told) - _TOLD} more of such (--json tells all of them)")
+        note(f"{len(told) - _TOLD} more warnings (--json shows all of them)")
 
 
 def _print(result: SubmitResult, *, as_json: bool) -> None:
@@ -213,7 +223,7 @@ def _print(result: SubmitResult, *, as_json: bool) -> None:
         # Or Python tries once more to write what is left of it at its end, and ends with a code of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise DarkroomError(
-            f"saved, but the ids cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "
+            f"saved, but the IDs cannot be printed: {error.strerror}; `darkroom list` shows them, and so does the same "
             "command, which creates nothing twice"
         ) from error
 

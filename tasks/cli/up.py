@@ -2,18 +2,37 @@
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import datetime
 
 import click
 
 from tasks.cli.ui.context import data_folder, use_environment
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.usecases.doctor import check_before_start
-from worker.embedded import BUCKET, Embedded, StopSignals, embedded, print_json_line, print_line, procfile_commands
+from tasks.usecases.one_machine import count_states, workers_of_host
+from tasks.waiting import CLOCK
+from worker.embedded import (
+    BUCKET,
+    Embedded,
+    StopSignals,
+    embedded,
+    print_json_line,
+    print_line,
+    procfile_commands,
+    without_noise,
+)
+from worker.generation import State
 from worker.services import Services
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, misspelt_settings, use_env_file
 
+#: seconds in which a worker is expected to say that it is at work
+_START_SECONDS = 15
+_TELL_SECONDS = 60
+#: what is told of the last minute, in this order
+_TOLD = (State.ARCHIVED, State.FAILED, State.EXPIRED, State.UNCONFIRMED)
 _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 
 
@@ -23,21 +42,49 @@ def up(as_json: bool) -> None:
     """Run everything on this machine, with real providers.
 
     The receiver, the worker and the clock; a broker and an S3 server too, unless REDIS_URL or S3_BUCKET name some.
-    Stops with Ctrl-C or SIGTERM. Everything that has to be kept lies in DARKROOM_DATA.
+    Stops with Ctrl-C or SIGTERM. Everything worth keeping is in DARKROOM_DATA.
     """
+    use_env_file()
     given = dict(os.environ)
     data = data_folder(given)
     log_format = _check_before_start()
-    on_output = print_json_line if log_format == "json" else print_line
+    for sentence in misspelt_settings(given):
+        note(f"warning: {sentence}")
+    on_output = without_noise(print_json_line if log_format == "json" else print_line)
     with (
         StopSignals() as signals,
         embedded(data, given, say=note, on_output=on_output, interrupted=signals.received) as running,
     ):
-        running.start_procfile(procfile_commands())
         use_environment(running.env)
-        _tell(running, load_settings(), given, as_json=as_json)
-        signals.wait()
+        settings = load_settings()
+        known = workers_of_host(settings)
+        running.start_procfile(procfile_commands())
+        _wait_for_workers(settings, known, signals)
+        _tell(running, settings, given, as_json=as_json)
+        _tell_changes(settings, signals)
         note("stopping")
+
+
+def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: StopSignals) -> None:
+    """Until a new worker and a new clock have said that they are at work: what is printed next ends the start."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not signals.received() and time.monotonic() < deadline:
+        roles = {role for name, role in workers_of_host(settings).items() if name not in known}
+        if roles >= {"worker", CLOCK}:
+            return
+        signals.wait(0.2)
+
+
+def _tell_changes(settings: Settings, signals: StopSignals) -> None:
+    """Once a minute what has been made and lost, if anything was, until a signal comes."""
+    before = count_states(settings)
+    while not signals.wait(_TELL_SECONDS):
+        if (now := count_states(settings)) is None:
+            continue
+        changes = [(state, now.get(state, 0) - (before or now).get(state, 0)) for state in _TOLD]
+        if told := ", ".join(f"{number:,} {state}" for state, number in changes if number > 0):
+            note(f"{datetime.now().astimezone():%H:%M}  {told}")
+        before = now
 
 
 def _check_before_start() -> str:
@@ -66,10 +113,10 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
         "data": str(settings.darkroom_data),
         "embedded": parts,
     }
+    if settings.public_url is None:
+        note("PUBLIC_URL is not set, so providers cannot call back: results are polled, which takes a little longer")
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"Darkroom is running. The receiver listens on {receiver}, the pictures lie in {pictures}")
+        click.echo(f"Darkroom is running. Receiver: {receiver}, pictures: {pictures}")
         click.echo(f"Embedded: {', '.join(parts) or 'nothing'}. Stop it with Ctrl-C")
-    if settings.public_url is None:
-        note("PUBLIC_URL is not set, so providers cannot call back: they are asked for results instead, a little later")

@@ -25,7 +25,7 @@ _MOST_CALLBACKS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ReconcileRequest:
-    """`since`: how far back the lists are read. `confirmed_by`: who lets submissions go on; None only compares."""
+    """`since`: how far back the lists are read. `confirmed_by`: who resumes submissions; None only compares."""
 
     since: timedelta | None = None
     confirmed_by: str | None = None
@@ -35,7 +35,7 @@ class ReconcileRequest:
 class Report:
     """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions.
 
-    `adopted`: (task_id, generation) of what was taken in; `obstacle`: why submissions cannot be let go on now.
+    `adopted`: (task_id, generation) of what was imported; `obstacle`: why submissions cannot be resumed now.
     """
 
     gate: Gate | None
@@ -105,13 +105,13 @@ def _start(now: datetime, gate: Gate | None, since: timedelta | None) -> datetim
 
 
 def _obstacle(no_marker: str | None, compared: Sequence[Compared]) -> str | None:
-    """Why submissions cannot be let go on now."""
+    """Why submissions cannot be resumed now."""
     if no_marker:
         return f"the bucket cannot be asked: {no_marker}"
     silent = [one for one in compared if one.trouble]
     if silent:
         names = "; ".join(title_of(one.provider, one.account) for one in silent)
-        return f"{names} could not be compared: try again, or take its key away so that nothing is submitted there"
+        return f"{names} could not be compared: try again, or remove its key so that nothing is submitted there"
     return None
 
 
@@ -129,7 +129,7 @@ def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
             for task, (place, _) in zip(page, done, strict=True):
                 if place.place is Place.REFUSED:
                     # What this ledger does not know it would pay for once more.
-                    what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be written down ({place.error})"
+                    what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be recorded ({place.error})"
                     raise DarkroomError(f"{what}, so nothing is submitted yet")
             adopted += [
                 (str(task.outcome.task_id), str(place.generation_id))

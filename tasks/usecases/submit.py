@@ -3,7 +3,8 @@
 The caller wakes `dispatch` afterwards.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from tasks.usecases.submission import Repetition, begun
 from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, GenerationRequest, Operation, State, operation_of
 from worker.ledger.generations import NewGeneration
+from worker.pricing import read_version
 from worker.providers import PROVIDERS, Prompt, Provider, check_follow_up
 from worker.recipes import FollowUp, parse_follow_ups, steps_of
 from worker.services import Services
@@ -72,13 +74,15 @@ class Checked:
 class SubmitResult:
     """`generations` are in the order of the entries; `existing`: the ids of those that an earlier request has created.
 
-    `waits`: why nothing of it is submitted yet, and what is reserved for want of a price; known once it is delivered.
+    `waits`: why nothing of it is submitted yet, and what is reserved for want of a price; `known_in`: the names of the
+    batches of those that exist already. Both are known once it is delivered.
     """
 
     generations: tuple[Generation, ...]
     warnings: tuple[tuple[str, ...], ...]
     existing: frozenset[str] = frozenset()
     waits: tuple[str, ...] = ()
+    known_in: tuple[str, ...] = ()
 
     @property
     def batch_id(self) -> str | None:
@@ -94,8 +98,14 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
     if isinstance(request, FollowUpRequest):
         return Checked((_on_parent(services, request),), ((),))
     _refuse_repeated_keys(request.entries)
-    wanted = tuple(_checked(services, entry, request.defaults) for entry in request.entries)
-    return Checked(wanted, oddities_of(request.entries), request.batch, request.is_batch)
+    options = frozenset(name for entry in request.entries for name in entry.options)
+    wanted = tuple(_checked(services, entry, request.defaults, options) for entry in request.entries)
+    odd = oddities_of(request.entries)
+    warnings = tuple(
+        (*said, *_doubts(services, entry.place, new))
+        for entry, said, new in zip(request.entries, odd, wanted, strict=True)
+    )
+    return Checked(wanted, warnings, request.batch, request.is_batch)
 
 
 def submit(
@@ -119,7 +129,7 @@ def submit(
         result = SubmitResult(tuple(made), checked.warnings, existing)
         deliver(result)
         submission.forget()
-    return replace(result, waits=_waits(services, checked.wanted))
+    return replace(result, waits=_waits(services, checked.wanted), known_in=_batches(services, made, existing))
 
 
 def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
@@ -128,11 +138,12 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
         if entry.key is None:
             continue
         if entry.key in seen:
-            raise RequestInvalid(f"{entry.place}: the key {entry.key!r} stands already in {seen[entry.key]}")
+            raise RequestInvalid(f"{entry.place}: the key {entry.key!r} already appears in {seen[entry.key]}")
         seen[entry.key] = entry.place
 
 
-def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGeneration:
+def _checked(services: Services, entry: Entry, defaults: Defaults, options_said: frozenset[str]) -> NewGeneration:
+    """`options_said`: by any entry, so that one that lacks such an option is named."""
     priority = defaults.priority if entry.priority is None else entry.priority
     with _placed(entry, "prompt"):
         _refuse_unusable(entry.key, priority)
@@ -140,7 +151,7 @@ def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGenerat
         provider = services.provider(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options={**defaults.options, **entry.options})
-    with _placed(entry, "provider", "operation"):
+    with _placed(entry, "provider", "operation", others=options_said):
         provider.translate(request)
     with _placed(entry, "prompt"):
         _refuse_unused(provider, operation, entry.prompt)
@@ -159,17 +170,17 @@ def _checked(services: Services, entry: Entry, defaults: Defaults) -> NewGenerat
 
 
 @contextmanager
-def _placed(entry: Entry, *parts: str) -> Iterator[None]:
+def _placed(entry: Entry, *parts: str, others: frozenset[str] = frozenset()) -> Iterator[None]:
     """Put the place of an entry before an error in these parts of it, if one of them is its own and no default.
 
-    To them belongs what the error is about.
+    To them belongs what the error is about. `others`: what an entry may have forgotten, for another one says it.
     """
     try:
         yield
     except (RequestInvalid, ConfigurationError) as error:
         about = error.about if isinstance(error, RequestInvalid) else ()
         place = str(entry.place_of(error.at if isinstance(error, RequestInvalid) else None))
-        if not place or entry.said.isdisjoint({*parts, *about}):
+        if not place or (entry.said.isdisjoint({*parts, *about}) and others.isdisjoint(about)):
             raise
         raise type(error)(f"{place}: {error}") from error
 
@@ -228,6 +239,26 @@ def _refuse_impossible(provider: Provider, follow_ups: Sequence[str]) -> None:
                 raise RequestInvalid(f"follow-up {item!r}: {error}") from error
 
 
+def _doubts(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:
+    """What is let through because a vendor may have more than its table here says."""
+    provider = services.provider(new.provider)
+    version = read_version(new.request) if new.request.operation in provider.capabilities else None
+    known = [float(one) for one in provider.versions]
+    if version and known and re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) and float(version) > max(known):
+        at = f"{place}: " if str(place) else ""
+        yield (
+            f"{at}version {version} is newer than any known at {provider.title} (the newest is {max(known):g}): "
+            "it may be charged and refused"
+        )
+
+
+def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:
+    ids = {one.batch_id for one in made if one.id in existing and one.batch_id}
+    with suppress(LedgerUnavailable):
+        return tuple(sorted(services.ledger.assets.batch_names(ids).values())) if ids else ()
+    return ()
+
+
 def _dedupe(key: str | None) -> str | None:
     return None if key is None else f"key:{key}"
 
@@ -242,5 +273,5 @@ def _waits(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ..
         prices = services.prices
     except ConfigurationError as error:
         # The workers need the file before anything goes.
-        return (*said, f"saved, but nothing is submitted before this is mended: {error}")
+        return (*said, f"saved, but nothing is submitted before this is fixed: {error}")
     return (*said, *(assumed_in(wanted, prices, services.settings.darkroom_prices) if prices else ()))

@@ -18,7 +18,7 @@ from worker.services import Services
 from worker.settings.settings import load_settings
 
 #: what names the command line of our own processes; the broker, the S3 server and the provider are not ours
-_ROLES = {"webhook": "receiver", "worker@%h": "worker", "clock@%h": "clock"}
+_ROLES = {"webhook": "receiver", "worker": "worker", "clock": "clock"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def _role(process: psutil.Process) -> str | None:
         words = process.cmdline()
     except psutil.NoSuchProcess:
         return None
-    return next((_ROLES[word] for word in words if word in _ROLES), None)
+    # `-n worker.4711@%h`, and `-m webhook`.
+    names = (word.removesuffix("@%h").partition(".")[0] for word in words if word.endswith("@%h") or word == "webhook")
+    return next((_ROLES[name] for name in names if name in _ROLES), None)
 
 
 def _quietly(*_: str) -> None:

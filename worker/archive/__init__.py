@@ -9,7 +9,7 @@ from worker.archive.documents import SHOWN, of_asset, of_event, of_generation
 from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, Keys, KeyTemplate, Kind
 from worker.archive.names import readable_name
-from worker.archive.objects import Listed, StoredAsset, Verdict, Verified
+from worker.archive.objects import Listed, StoredAsset, StoreLimit, Verdict, Verified
 from worker.archive.sidecars import manifest_line, sidecar
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Keys",
     "Kind",
     "Listed",
+    "StoreLimit",
     "StoredAsset",
     "Verdict",
     "Verified",

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 from enum import StrEnum
 
@@ -11,6 +11,8 @@ from worker.errors import ConfigurationError
 from worker.generation import Generation
 
 DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{name}/{index}.{ext}"
+#: puts the assets of the key 0042 in 0042/0042-0.png and so on
+TEMPLATE_EXAMPLE = "{prefix}/{batch}/{name}/{name}-{index}.{ext}"
 
 _SIDECAR_NAME = "generation.json"
 _NO_BATCH = "single"
@@ -62,25 +64,13 @@ class Kind(StrEnum):
 
 
 class KeyTemplate:
-    """A parsed S3_KEY_TEMPLATE. Raises ValueError, with a sentence, for one that could lead two assets to one key."""
+    """A parsed S3_KEY_TEMPLATE. Raises ValueError, with a line for each fault, if two assets could get one key."""
 
     def __init__(self, text: str) -> None:
-        start, *segments = text.split("/")
-        if start != "{prefix}" or not segments or "{prefix}" in "".join(segments):
-            raise ValueError(f'"{text}" must start with {{prefix}}/ and name it only there')
-        *folders, last = segments
-        for folder in folders:
-            _check_segment(text, folder, _FOLDER_FIELDS)
-        _check_segment(text, last, _FIELDS)
-        # Alone between slashes, which no text contains: beside another text, "a" and "bc" would be "ab" and "c".
-        if not any(_FIELD.findall(folder) in (["name"], ["generation"]) for folder in folders):
-            raise ValueError(
-                f'"{text}" needs a folder with {{name}} or {{generation}} as its only field, '
-                "or two generations could get the same key"
-            )
-        if "{index}" not in last or not last.endswith(".{ext}"):
-            raise ValueError(f'"{text}" must end with a file name that has {{index}} and ends with .{{ext}}')
-        self._folder, self._file = "/".join(folders), last
+        if faults := list(dict.fromkeys(_faults(text))):
+            raise ValueError("\n".join((*faults, f"such as {TEMPLATE_EXAMPLE}")))
+        *folders, self._file = text.split("/")[1:]
+        self._folder = "/".join(folders)
 
     def folder(self, fields: Mapping[str, str]) -> str:
         return _filled(self._folder, fields)
@@ -95,17 +85,36 @@ class KeyTemplate:
         return len(f"{self.folder(widest)}/{self.file(widest)}")
 
 
-def _check_segment(text: str, segment: str, allowed: Collection[str]) -> None:
+def _faults(text: str) -> Iterator[str]:
+    start, *segments = text.split("/")
+    if start != "{prefix}" or "{prefix}" in "".join(segments):
+        yield f'"{text}" must start with {{prefix}}/ and name it only there'
+        segments = [one for one in text.split("/") if one != "{prefix}"]
+    *folders, last = segments or [""]
+    for folder in folders:
+        yield from _faults_of_segment(text, folder, _FOLDER_FIELDS)
+    yield from _faults_of_segment(text, last, _FIELDS)
+    # Alone between slashes, which no text contains: beside another text, "a" and "bc" would be "ab" and "c".
+    if not any(_FIELD.findall(folder) in (["name"], ["generation"]) for folder in folders):
+        yield (
+            f'"{text}" needs a folder with {{name}} or {{generation}} as its only field, '
+            "or two generations could get the same key"
+        )
+    if "{index}" not in last or not last.endswith(".{ext}"):
+        yield f'"{text}" must end with a file name that has {{index}} and ends with .{{ext}}'
+
+
+def _faults_of_segment(text: str, segment: str, allowed: Collection[str]) -> Iterator[str]:
     for name in _FIELD.findall(segment):
         if name not in _FIELDS:
-            raise ValueError(f'"{text}" names {name}, but the fields are prefix, {", ".join(_FIELDS)}')
-        if name not in allowed:
-            raise ValueError(f'"{text}" names {name} in a folder, but it belongs into the file name')
+            yield f'"{text}" names {name}, but the fields are prefix, {", ".join(_FIELDS)}'
+        elif name not in allowed:
+            yield f'"{text}" names {name} in a folder, which belongs in the file name'
     literal = _FIELD.sub("", segment)
     if not _LITERAL.fullmatch(literal):
-        raise ValueError(f'{text!r} may have only letters, digits, ".", "_", "=", "-" and "/" around its fields')
+        yield f'{text!r} may have only letters, digits, ".", "_", "=", "-" and "/" around its fields'
     if segment in {"", ".", ".."}:
-        raise ValueError(f'"{text}" has an empty part, "." or "..": use plain names')
+        yield f'"{text}" has an empty part, "." or "..": use plain names'
 
 
 def _filled(part: str, fields: Mapping[str, str]) -> str:

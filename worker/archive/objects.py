@@ -44,3 +44,9 @@ class Verdict(StrEnum):
     #: the object is there, but its bytes are not those that were stored
     CHANGED = "changed"
     MISSING = "missing"
+
+
+class StoreLimit(str):
+    """What a store does not honour and nobody can change; whatever else it does not, a setting or a person can."""
+
+    __slots__ = ()

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from worker.archive.extras import Extras
 from worker.archive.keeping import Extra, Keeping, Upload
 from worker.archive.multipart import put_in_parts
-from worker.archive.objects import StoredAsset, Verified
+from worker.archive.objects import StoredAsset, StoreLimit, Verified
 from worker.archive.puts import put, send
 from worker.archive.signed_requests import SignedRequests, refusal
 from worker.errors import ConfigurationError
@@ -49,17 +49,20 @@ class Probe:
             # Which of them the store minds is found out one by one.
             self._put(_CONTENT, overwrite=True)
         if self._keeping.tags and not self._tags_are_kept():
-            yield "does not keep tags: set S3_TAGS=no to send none"
+            yield "does not keep tags: set S3_TAGS=false to send none"
         if self._keeping.storage_class and Extra.STORAGE_CLASS in self._extras.refused:
             name = self._keeping.storage_class
             yield f"refuses the storage class {name}: correct S3_STORAGE_CLASS, or set it to nothing"
         if Extra.CHECKSUM in self._extras.refused:
-            yield f"takes no SHA-256 with an object: {_INSTEAD.get(self._verified, _INSTEAD[Verified.BYTES])}"
+            instead = _INSTEAD.get(self._verified, _INSTEAD[Verified.BYTES])
+            yield StoreLimit(f"takes no SHA-256 with an object: {instead}")
         elif not self._broken_bytes_are_refused():
-            yield "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
+            yield StoreLimit(
+                "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
+            )
         self._put(_CONTENT, overwrite=True)
         if self._put(_OTHER, overwrite=False):
-            yield (
+            yield StoreLimit(
                 "overwrites what lies under a key although If-None-Match is sent: "
                 "give no two Darkrooms the same bucket and S3_PREFIX"
             )
@@ -75,7 +78,9 @@ class Probe:
             yield f"takes no upload in parts ({code}): no file above 16 MiB can be stored"
         else:
             if overwritten:
-                yield "completes uploads in parts without a condition: files above 16 MiB are compared before instead"
+                yield StoreLimit(
+                    "completes uploads in parts without a condition: files above 16 MiB are compared before instead"
+                )
 
     def _upload(self, content: bytes) -> Upload:
         asset = StoredAsset(

@@ -7,6 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from worker.errors import ConfigurationError
@@ -45,6 +46,19 @@ def sole_use(data: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def running_since(data: Path) -> datetime | None:
+    """When what runs in this folder was started; None if nothing runs there."""
+    try:
+        with open(data / LOCK, "rb", opener=open_private) as file:
+            # Its process holds the lock for itself alone.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return datetime.fromtimestamp((data / LOCK).stat().st_mtime, UTC)
+    except OSError:
+        pass
+    return None
 
 
 def kept_secrets(data: Path) -> dict[str, str]:

@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from worker.embedded.data_folder import SECRETS, folder_errors, kept_secrets, read_values, sole_use, write_private
+from worker.embedded.data_folder import (
+    SECRETS,
+    folder_errors,
+    kept_secrets,
+    read_values,
+    running_since,
+    sole_use,
+    write_private,
+)
 from worker.embedded.processes import Child, OnOutput, Supervisor, print_line
 from worker.embedded.servers import LOOPBACK, Server, broker, http_answers, s3_server
 from worker.errors import ConfigurationError
@@ -118,6 +126,17 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
     if keys and not _is_given(env, "DARKROOM_SIGNING_KEYS"):
         found["DARKROOM_SIGNING_KEYS"] = keys
     return found
+
+
+def is_stopped(env: Mapping[str, str], data: Path) -> bool:
+    """Whether something has run in this folder that `env` does not replace, and runs no more."""
+    return (data / SECRETS).exists() and not _is_given(env, "REDIS_URL") and running_since(data) is None
+
+
+def is_embedded_bucket(env: Mapping[str, str], data: Path) -> bool:
+    """Whether `env` names the S3 server that runs in this folder."""
+    found = read_values(data / RUNNING)
+    return bool(found) and all(env.get(name) == found.get(name) for name in ("S3_BUCKET", "AWS_ENDPOINT_URL_S3"))
 
 
 def procfile_commands() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,24 @@ class Child:
     env: Mapping[str, str]
     ready: Callable[[], bool] | None = None
     cwd: Path | None = None
+
+
+#: what servers write of themselves in each run, and nobody who runs Darkroom can act on
+_NOISE = re.compile(
+    r"Memory overcommit must be enabled|Configuration allows spawning up to \d+ Python threads"
+    r"|Websockets are not supported on WSGI|\[INFO\] (Spawning|Stopping|Started|Stopped) worker-|see ya!"
+    r"|Starting s3 server on|Received SIGTERM scheduling shutdown|is now ready to exit, bye bye|^\s*$"
+)
+
+
+def without_noise(on_output: OnOutput) -> OnOutput:
+    """Leave out what servers write of themselves in each run."""
+
+    def quiet(name: str, line: str) -> None:
+        if not _NOISE.search(line):
+            on_output(name, line)
+
+    return quiet
 
 
 def print_line(name: str, line: str) -> None:

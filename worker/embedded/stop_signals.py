@@ -1,5 +1,6 @@
 """Being told to stop, as something to ask for rather than an exception out of nowhere."""
 
+import math
 import signal
 import time
 from types import FrameType
@@ -34,7 +35,9 @@ class StopSignals:
     def received(self) -> bool:
         return self._received
 
-    def wait(self) -> None:
-        """Return when a signal has come."""
-        while not self._received:
+    def wait(self, seconds: float = math.inf) -> bool:
+        """Return when a signal has come, or the time is over; whether one has come."""
+        deadline = time.monotonic() + seconds
+        while not self._received and time.monotonic() < deadline:
             time.sleep(0.1)
+        return self._received

@@ -185,14 +185,15 @@ def _variable(name: str) -> tuple[str, str]:
 def _read(setting: str, value: str) -> Proxy:
     try:
         parts = urlsplit(value if "://" in value else f"http://{value}")
-        host, port = parts.hostname, parts.port or 80
+        # A word alone is more likely a slip than the name of a machine.
+        host, port = parts.hostname if "://" in value or parts.port else None, parts.port or 80
     except ValueError:
         host = None
     if not host or not host.isascii() or parts.scheme != "http" or parts.path.strip("/") or parts.query:
         raise ConfigurationError(
             f"{setting} is not the address of a proxy: write it as http://HOST:PORT, with USER:PASSWORD@ before the "
-            "host if it wants them (signs such as @ and / in a password percent-encoded); other kinds of proxies are "
-            "not spoken to"
+            "host if it wants them (characters such as @ and / in a password percent-encoded); SOCKS and "
+            "HTTPS proxies are not supported"
         )
     has_credentials = parts.username is not None
     return Proxy(setting, host, port, _basic(parts.username or "", parts.password or "") if has_credentials else None)

@@ -85,7 +85,7 @@ def _refuse_missing(provider: Provider, operation: Operation, missing: Collectio
     if missing:
         needed = " and ".join(sorted(missing))
         what = f"{operation} at {provider.title} needs the option {needed}"
-        raise RequestInvalid(what, about=("operation", "options"))
+        raise RequestInvalid(what, about=("operation", "options", *missing))
 
 
 def _option(provider: Provider, capability: Capability, operation: Operation, name: str) -> Option:

@@ -1,16 +1,33 @@
 """Every setting of the environment, read and checked once."""
 
 from worker.settings.broker_url import CeleryBroker, celery_broker, read_broker_url, redis_client
+from worker.settings.env_file import (
+    ENV_FILE_NAME,
+    ENV_FILE_READ,
+    env_file_warnings,
+    env_line,
+    read_env_file,
+    use_env_file,
+)
 from worker.settings.least_secrets import receiver_environment
-from worker.settings.settings import Settings, load_settings, provider_prefixes
+from worker.settings.names import misspelt_settings
+from worker.settings.settings import Settings, load_settings, provider_prefixes, settings_with
 
 __all__ = [
+    "ENV_FILE_NAME",
+    "ENV_FILE_READ",
     "CeleryBroker",
     "Settings",
     "celery_broker",
+    "env_file_warnings",
+    "env_line",
     "load_settings",
+    "misspelt_settings",
     "provider_prefixes",
     "read_broker_url",
+    "read_env_file",
     "receiver_environment",
     "redis_client",
+    "settings_with",
+    "use_env_file",
 ]

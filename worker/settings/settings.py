@@ -1,6 +1,6 @@
 """Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta, tzinfo
 from functools import cache
@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.archive import DEFAULT_TEMPLATE, Addressing, Keeping, KeyTemplate
@@ -17,6 +25,8 @@ from worker.net import Allowed, check_hosts, proxies
 from worker.pricing import Prices, read_zone
 from worker.secrets import bucket_credentials, read_keys, read_list, read_secret_file
 from worker.settings.broker_url import read_broker_url
+from worker.settings.env_file import use_env_file
+from worker.settings.faults import Unreadable, sentences
 from worker.subscribers import FORM, Subscriber, WebhookSigner, celery_tasks, patterns, webhooks
 
 
@@ -37,15 +47,31 @@ class SecretFiles(PydanticBaseSettingsSource):
         return read_secret_file(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {name: read_secret_file(name) for name in self.settings_cls.model_fields}
+        values = {name: _read_file(name) for name in self.settings_cls.model_fields}
         return {name: value for name, value in values.items() if value is not None}
 
 
+def _read_file(name: str) -> str | Unreadable | None:
+    try:
+        return read_secret_file(name)
+    except ConfigurationError as error:
+        return Unreadable(error)
+
+
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError(f"{value!r} is not an http:// or https:// address")
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError(f"{value!r} is not an http:// or https:// address, such as https://darkroom.example.com")
     return value.rstrip("/")
+
+
+def _digits(value: object) -> object:
+    """A Literal of numbers takes no text."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -65,7 +91,9 @@ class Settings(BaseSettings):
     s3_addressing: Addressing = "auto"
     s3_sse: Literal["none", "AES256", "aws:kms"] = "none"
     s3_sse_kms_key_id: str | None = None
-    s3_storage_class: str | None = Field(default=None, pattern=r"^[A-Z_]+$")
+    s3_storage_class: str | None = Field(
+        default=None, pattern=r"^[A-Z_]+$", description="a storage class of capital letters", examples=["STANDARD_IA"]
+    )
     s3_tags: bool = True
     public_url: HttpUrl | None = None
     port: int = Field(default=8000, ge=1, le=65535)
@@ -81,7 +109,12 @@ class Settings(BaseSettings):
     darkroom_stall_seconds: float = Field(default=30, ge=1, le=30)
     darkroom_least_bytes_per_second: float = Field(default=100, ge=0)
     #: how downloads introduce themselves; a server that refuses them with 403 is asked once more as a browser
-    darkroom_user_agent: str | None = Field(default=None, pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$")
+    darkroom_user_agent: str | None = Field(
+        default=None,
+        pattern=r"^[!-~](?:[ -~]{0,298}[!-~])?$",
+        description="1 to 300 ASCII characters",
+        examples=["darkroom (me@example.com)"],
+    )
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
     #: minutes after which an unclear submission is looked for no more, and waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
@@ -133,7 +166,7 @@ class Settings(BaseSettings):
     #: seconds that the timestamp of a signed callback may differ; Kie once documented retries up to 21 minutes later
     kie_webhook_window: float = Field(default=1800, gt=0)
     #: what Kie calls the first picture of four when it is varied: its examples say 1, its schema says 0
-    kie_vary_base: Literal[0, 1] = 1
+    kie_vary_base: Annotated[Literal[0, 1], BeforeValidator(_digits)] = 1
     #: documented: 20 new requests in 10 seconds, about 100 under way; after a rest, one or two go at once
     kie_rate: float = Field(default=1.8, gt=0, le=1_000_000)
     kie_in_flight: int = Field(default=100, ge=1)
@@ -184,34 +217,30 @@ class Settings(BaseSettings):
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _upper(cls, value: str) -> str:
-        return value.upper()
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
     @field_validator("log_format", mode="before")
     @classmethod
-    def _lower(cls, value: str) -> str:
-        return value.lower()
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _callbacks_need_keys(self) -> Self:
+    def _agree(self) -> Self:
+        if found := "\n".join(self._contradictions()):
+            raise ValueError(found)
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
         if self.public_url and not self.darkroom_signing_keys:
-            raise ValueError(
+            yield (
                 "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
                 "set it to `k1:` and at least 32 random characters"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _webhooks_are_signed(self) -> Self:
         if self.darkroom_notify_urls and not self.darkroom_notify_secret:
-            raise ValueError(f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}")
-        return self
-
-    @model_validator(mode="after")
-    def _a_kms_key_needs_kms(self) -> Self:
+            yield f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}"
         if self.s3_sse_kms_key_id and self.s3_sse != "aws:kms":
-            raise ValueError(f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms")
-        return self
+            yield f"S3_SSE_KMS_KEY_ID is set, but S3_SSE is {self.s3_sse}: set it to aws:kms"
 
     @property
     def s3_keeping(self) -> Keeping:
@@ -287,15 +316,43 @@ def _holds_secret(annotation: Any) -> bool:
 
 
 def load_settings() -> Settings:
-    """Read the environment; raises ConfigurationError with one line per wrong setting."""
-    # Those of the bucket are read by others, later, where a wrong file would be no sentence.
-    bucket_credentials()
-    proxies()
+    """Read the environment and `.env`; raises ConfigurationError with a line for each fault there is."""
+    use_env_file()
+    faults: list[str] = []
+    # Those of the bucket and of proxies are read by others, later, where a wrong one would be no sentence.
+    for read in (bucket_credentials, proxies):
+        try:
+            read()
+        except ConfigurationError as error:
+            faults.append(str(error))
+    settings = None
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"]).upper()
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": "))
-        raise ConfigurationError("\n".join(lines)) from error
+        faults += _faults_of(error)
+    if settings is None or faults:
+        # Without a cause: that would show what was put in.
+        raise ConfigurationError("\n".join(faults))
+    return settings
+
+
+def settings_with(values: Mapping[str, str]) -> Settings:
+    """The settings if the environment said these as well; raises ConfigurationError as `load_settings` does."""
+    given: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        faults = list(_faults_of(error))
+    raise ConfigurationError("\n".join(faults))
+
+
+def _faults_of(error: ValidationError) -> Iterator[str]:
+    fields = Settings.model_fields
+    yield from sentences(error, fields)
+    wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+    if wrong:
+        # Contradictions are looked for among settings that are valid; without the wrong ones they are.
+        try:
+            Settings(**{name: fields[name].default for name in wrong})
+        except ValidationError as others:
+            yield from sentences(others, fields)

@@ -70,8 +70,8 @@ def _webhook(number: int, url: str) -> Webhook:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"{which} is not an address: {error}") from None
+    except ValueError:
+        raise ValueError(f"{which} is not of the form https://host/path") from None
     host = parts.hostname
     if parts.scheme not in {"http", "https"} or not host or not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError(f"{which} is not of the form https://host/path")

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import sys
 import time
 import urllib.request
@@ -43,7 +44,7 @@ from worker.embedded import (
 from worker.errors import DarkroomError
 from worker.secrets import make_private_folder
 from worker.services import Services
-from worker.settings import load_settings, provider_prefixes
+from worker.settings import load_settings, provider_prefixes, use_env_file
 from worker.steps import Step
 
 #: with --exit: three rounds of the provider's delay, and a slow machine; who waits for the end must see one
@@ -52,24 +53,25 @@ _ROUNDS = 10
 
 
 @click.command()
-@click.option("--exit", "leave", is_flag=True, help="Leave when all is done; the exit code is 0 if all were archived.")
+@click.option("--exit", "leave", is_flag=True, help="Exit when all is done, with code 0 if everything was archived.")
 @click.option(
     "--delay",
     type=click.FloatRange(0, 600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the pretend providers work on a picture.",
+    help="How long the simulated providers take for a result.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show what the processes write.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the logs of the processes.")
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: bool) -> None:
     """See it work on this machine, without any key.
 
-    Starts everything in a new folder, with pretend providers whose charges are not real, and submits twelve wishes to
-    them, some with follow-ups. Ends with Ctrl-C, or by itself with --exit.
+    Starts everything in a new folder with simulated providers, whose charges are not real, and submits twelve
+    generations to them, some with follow-ups. Stop it with Ctrl-C; with --exit it ends by itself.
     """
+    use_env_file()
     given = dict(os.environ)
     data = _new_folder(data_folder(given))
     sandbox, port = free_port(), given.get("PORT") or str(free_port())
@@ -95,11 +97,11 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
             print_json(result.as_json())
         else:
             print_table(result)
-            _tell_where(data, result)
+            _tell_where(data, result, given)
         if not result.all_archived:
             note(f"the last lines of {log.path}:\n{log.last_lines()}")
         if not leave:
-            note(f"Everything keeps running, the pretend providers too ({sandbox_url}); Ctrl-C stops it")
+            note(f"Everything keeps running, the simulated providers too ({sandbox_url}); stop it with Ctrl-C")
             signals.wait()
             note("stopping")
     ctx.exit(0 if result.all_archived else 1)
@@ -122,7 +124,7 @@ def _new_folder(parent: Path) -> Path:
 def _without_services(given: Mapping[str, str]) -> dict[str, str]:
     env = without_services(given)
     if ignored := sorted(name for name in given.keys() - env.keys() if given[name]):
-        note(f"the demo brings everything with it and ignores {', '.join(ignored)}")
+        note(f"the demo brings everything it needs and ignores {', '.join(ignored)}")
     return env
 
 
@@ -142,7 +144,7 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
     with closing(Services(load_settings())) as here:
         made = submit(here, check(here, request())).generations
-        note(f"{len(made)} wishes are submitted to {len({one.provider for one in made})} providers")
+        note(f"{len(made)} generations submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
         scope = watched(here, [BATCH])
         _follow(scope, signals, log, limit)
@@ -164,7 +166,7 @@ def _follow(scope: Scope, signals: StopSignals, log: ProcessLog, limit: float | 
         if signals.received():
             raise
         raise DarkroomError(
-            f"after {limit:g} s not everything was done; the last lines of {log.path}:\n{log.last_lines()}"
+            f"not everything was done after {limit:g} s; the last lines of {log.path}:\n{log.last_lines()}"
         ) from None
 
 
@@ -175,10 +177,12 @@ def _charges(sandbox: str) -> Mapping[str, int]:
     return Counter(line["provider"] for line in lines if not line["refunded"])
 
 
-def _tell_where(data: Path, result: Result) -> None:
+def _tell_where(data: Path, result: Result, given: Mapping[str, str]) -> None:
     folder = shlex.quote(str(data))
+    # After `make demo` it is not on the PATH of the terminal; that of this process has it by now.
+    command = "darkroom" if shutil.which("darkroom", path=given.get("PATH", "")) else shlex.quote(sys.argv[0])
     note(
-        f"{result.archived} of {len(result.generations)} are archived, in {data / 's3' / BUCKET}\n"
-        f"The pretend providers charged {sum(result.charges.values())} times\n"
-        f"Everything about one of them: DARKROOM_DATA={folder} darkroom show {result.generations[0].id}"
+        f"{result.archived} of {len(result.generations)} archived in {data / 's3' / BUCKET}\n"
+        f"Charges of the simulated providers: {sum(result.charges.values())}\n"
+        f"Look at one: DARKROOM_DATA={folder} {command} show {result.generations[0].id}"
     )

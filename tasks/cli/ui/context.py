@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.usecases.services import LedgerAlone, LedgerServices, require_ledger
 from worker.embedded import attach, read_values
-from worker.settings import Settings, load_settings, provider_prefixes
+from worker.settings import ENV_FILE_READ, Settings, load_settings, provider_prefixes, use_env_file
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -19,8 +19,8 @@ DEMO = "demo.json"
 
 #: what a demo has of its own, and therefore never takes from the environment
 _OF_A_DEMO = re.compile(
-    rf"(({'|'.join(provider_prefixes())}|AWS|S3)_|DARKROOM_(?!DATA$))"
-    r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$"
+    rf"(?!DARKROOM_DATA$|{ENV_FILE_READ}$)(({'|'.join(provider_prefixes())}|AWS|S3|DARKROOM)_"
+    r"|(DATABASE_URL|REDIS_URL|PUBLIC_URL|HOST)(_FILE)?$)"
 )
 
 
@@ -42,6 +42,7 @@ def use_environment(env: Mapping[str, str]) -> None:
 
 def read_settings() -> Settings:
     """The settings, with what is running in the data folder; raises ConfigurationError."""
+    use_env_file()
     data = data_folder(os.environ)
     demo = read_values(data / DEMO)
     env = without_services(os.environ) if demo else dict(os.environ)

@@ -1,31 +1,54 @@
 """What `darkroom doctor` looks at in providers and their accounts: keys, credit, pace."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from tasks.usecases.doctor.finding import Finding, Verdict
+from tasks.usecases.doctor.parallel import Check
 from worker.errors import ConfigurationError, QueryFailed
-from worker.providers import PROVIDERS, Provider, provider_class
+from worker.providers import PROVIDERS, provider_class
 from worker.secrets import title_of
 from worker.services import Services
 
+#: seconds for one provider
+_CREDIT_TIMEOUT = 3.5
+#: how providers say that they do not know the key, as HTTP status or as the code in a body
+_REFUSED = {"401", "403"}
 
-def examine_keys(here: Services) -> Iterator[Finding]:
-    """Each account of each provider, and what is known of its future; one provider is enough."""
-    missing = {}
+
+def key_checks(here: Services) -> Iterator[Check]:
+    """Each account of each provider; one provider is enough."""
     for name in PROVIDERS:
         for account in here.accounts(name):
-            title = title_of(name, account)
-            try:
-                provider = here.provider(name, account)
-            except ConfigurationError as error:
-                missing[title] = str(error)
-            else:
-                yield _credit(f"provider {title}", provider)
+            check = f"provider {title_of(name, account)}"
+            look = partial(_key, here, check, name, account)
+            yield Check(check, look, seconds=_CREDIT_TIMEOUT, late=Verdict.WARN)
+
+
+def _key(here: Services, check: str, name: str, account: str) -> Iterator[Finding]:
+    try:
+        provider = here.provider(name, account)
+    except ConfigurationError as error:
+        is_enough = any(is_set_up(here, other) for other in PROVIDERS)
+        yield Finding(check, Verdict.OK if is_enough else Verdict.FAIL, str(error))
+        return
+    try:
+        credit = provider.credit()
+    except QueryFailed as error:
+        if {str(error.status), str(error.code)} & _REFUSED:
+            sentence = f"refuses this key: correct {provider_class(name).key_setting}, and restart the workers"
+            yield Finding(check, Verdict.FAIL, f"{sentence} ({error})")
+        else:
+            yield Finding(check, Verdict.WARN, f"key set, balance unavailable: {error}")
+    else:
+        yield Finding(check, Verdict.OK, "key set" if credit is None else f"key set, {credit} left")
+
+
+def examine_notices(here: Services) -> Iterator[Finding]:
+    """What is known of the future of the providers that are used."""
+    for name in PROVIDERS:
         if provider_class(name).notice and is_set_up(here, name):
             yield Finding("notices", Verdict.WARN, f"{name}: {provider_class(name).notice}")
-    for title, sentence in missing.items():
-        verdict = Verdict.OK if any(is_set_up(here, name) for name in PROVIDERS) else Verdict.FAIL
-        yield Finding(f"provider {title}", verdict, sentence)
 
 
 def is_set_up(here: Services, name: str) -> bool:
@@ -34,14 +57,6 @@ def is_set_up(here: Services, name: str) -> bool:
     except ConfigurationError:
         return False
     return True
-
-
-def _credit(check: str, provider: Provider) -> Finding:
-    try:
-        credit = provider.credit()
-    except QueryFailed as error:
-        return Finding(check, Verdict.WARN, f"has its key, but does not tell its credit: {error}")
-    return Finding(check, Verdict.OK, "has its key" if credit is None else f"has its key, and {credit} left")
 
 
 def examine_others(here: Services) -> Iterator[Finding]:

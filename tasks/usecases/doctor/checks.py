@@ -1,12 +1,14 @@
 """What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
 
 import http.client
+import os
 import re
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -16,16 +18,19 @@ from redis import RedisError
 from tasks.durations import duration
 from tasks.usecases.assumed_prices import assumed_at
 from tasks.usecases.clocks import broker_error, complaint
-from tasks.usecases.doctor.accounts import examine_keys, examine_others, is_set_up
+from tasks.usecases.doctor.accounts import examine_notices, examine_others, is_set_up, key_checks
 from tasks.usecases.doctor.finding import Diagnosis, Finding, Verdict
 from tasks.usecases.doctor.hosts import examine_hosts
+from tasks.usecases.doctor.parallel import Check, run
 from tasks.usecases.doctor.proxies import examine_proxies
 from tasks.usecases.doctor.queues import examine_queues
+from tasks.usecases.doctor.stopped import examine_stopped
 from tasks.usecases.providers import describe_providers
 from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
-from worker.embedded import OLDEST_BROKER
-from worker.errors import ConfigurationError, DarkroomError
+from worker.archive import StoreLimit
+from worker.embedded import OLDEST_BROKER, is_embedded_bucket, running_since
+from worker.errors import ConfigurationError
 from worker.generation import State
 from worker.ledger import migrations
 from worker.ledger.budget import By
@@ -33,11 +38,13 @@ from worker.ledger.maintenance import Heartbeat
 from worker.net import TimedConnection, TimedTlsConnection, is_public, read_address
 from worker.providers import PROVIDERS
 from worker.services import Services
-from worker.settings import Settings, redis_client
+from worker.settings import Settings, env_file_warnings, misspelt_settings, redis_client
 from worker.subscribers import is_wanted, patterns
 
 #: seconds for one answer of the broker or the receiver
 _PATIENCE = 3
+#: what `darkroom up` has started so lately need not have said anything yet
+_STARTING = timedelta(seconds=30)
 #: a provider that has said nothing for so long was forgotten or has forgotten
 _OVERDUE = timedelta(hours=1)
 #: a worker that was heard in this time and is silent now was probably not stopped on purpose
@@ -55,14 +62,20 @@ _CHECKS = {
 }
 
 
-def diagnose(read_settings: Callable[[], Settings]) -> Diagnosis:
-    """Everything that Darkroom needs; settings that cannot be read are a finding, too, and then the only one."""
+def diagnose(read_settings: Callable[[], Settings], tell: Callable[[Finding], None] = lambda _: None) -> Diagnosis:
+    """Everything that Darkroom needs; settings that cannot be read are a finding, too, and then the only one.
+
+    `tell` gets each finding as soon as it is there, in any order.
+    """
     try:
         settings = read_settings()
     except ConfigurationError as error:
-        return Diagnosis((Finding("settings", Verdict.FAIL, str(error)),))
+        wrong = tuple(Finding("settings", Verdict.FAIL, line) for line in str(error).splitlines())
+        for finding in wrong:
+            tell(finding)
+        return Diagnosis(wrong)
     with closing(Services(settings)) as here:
-        return Diagnosis((Finding("settings", Verdict.OK, "can be read"), *_examine(here)))
+        return Diagnosis(run(tuple(_checks(here)), tell))
 
 
 def check_before_start(here: Services, *, has_broker: bool) -> None:
@@ -81,31 +94,42 @@ def check_before_start(here: Services, *, has_broker: bool) -> None:
         here.archive.check()
 
 
-def _examine(here: Services) -> Iterator[Finding]:
-    """A part that cannot be asked is one finding and hinders no other."""
-    yield from _tried("ledger", _ledger, here)
+def _checks(here: Services) -> Iterator[Check]:
+    """Their order is that of `--json`."""
+    stopped = examine_stopped(here.settings)
+    yield Check("settings", _settings)
+    yield Check("ledger", partial(_ledger, here))
+    if stopped:
+        yield Check("broker", lambda: stopped)
+    else:
+        yield Check("broker", partial(_broker_and_queues, here))
+        yield Check("bucket", partial(_bucket, here))
+    if here.settings.darkroom_signing_keys is not None:
+        yield Check("signing keys", partial(_signing_keys, here))
+    if here.settings.public_url is not None and not stopped:
+        yield Check("public URL", partial(_public_url, here.settings.public_url))
+    yield Check("proxy", partial(examine_proxies, here))
+    yield from key_checks(here)
+    yield Check("notices", partial(examine_notices, here))
+    yield Check("result hosts", partial(examine_hosts, here))
+    yield Check("budgets", partial(_budgets, here))
+    for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
+        # The ledger's own finding says already why these cannot be asked.
+        yield Check("", partial(check, here))
+
+
+def _settings() -> Iterator[Finding]:
+    wrong = (*misspelt_settings(os.environ), *env_file_warnings(os.environ))
+    yield from (Finding("settings", Verdict.WARN, sentence) for sentence in wrong)
+    if not wrong:
+        yield Finding("settings", Verdict.OK, "valid")
+
+
+def _broker_and_queues(here: Services) -> Iterator[Finding]:
     broker = _broker(here)
     yield broker
     if broker.verdict is not Verdict.FAIL:
         yield from examine_queues()
-    yield from _tried("bucket", _bucket, here)
-    yield from _tried("signing keys", _signing_keys, here)
-    yield _public_url(here)
-    yield from examine_proxies(here)
-    yield from examine_keys(here)
-    yield from _tried("result hosts", examine_hosts, here)
-    yield from _tried("budgets", _budgets, here)
-    for check in (_clocks, _workers, _waits, examine_others, _states, _overdue, _subscribers, _dead_letters):
-        # The ledger's own finding says already why these cannot be asked.
-        yield from _tried("", check, here)
-
-
-def _tried(name: str, check: Callable[[Services], Iterator[Finding]], here: Services) -> Iterator[Finding]:
-    try:
-        yield from check(here)
-    except DarkroomError as error:
-        if name:
-            yield Finding(name, Verdict.FAIL, str(error))
 
 
 def _ledger(here: Services) -> Iterator[Finding]:
@@ -127,7 +151,7 @@ def _broker(here: Services) -> Finding:
         with redis_client(here.settings.redis_url, _PATIENCE) as redis:
             server, memory = redis.info("server"), redis.info("memory")
     except (RedisError, OSError) as error:
-        advice = "start `darkroom up`, which brings its own, or set REDIS_URL to one that is running"
+        advice = "start `darkroom up`, which brings its own, or set REDIS_URL to a running one"
         reason = _CLIENTS.sub("", str(error)).rstrip(".")
         return Finding("broker", Verdict.FAIL, f"does not answer: {reason}; {advice}")
     version = str(server["redis_version"])
@@ -135,7 +159,7 @@ def _broker(here: Services) -> Finding:
         return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        advice = "set it to noeviction, any other drops work when memory is short (it is found again, but late)"
+        advice = "set it to noeviction; any other loses wake-ups when memory is short, and work is found late"
         return Finding("broker", Verdict.WARN, f"maxmemory-policy is {policy}: {advice}")
     return Finding("broker", Verdict.OK, f"Redis {version}, or compatible")
 
@@ -143,40 +167,43 @@ def _broker(here: Services) -> Finding:
 def _bucket(here: Services) -> Iterator[Finding]:
     here.archive.check()
     shortcomings = here.archive.probe()
-    yield Finding("bucket", Verdict.OK, f"{here.archive.bucket} takes and gives back what is put there")
+    if is_embedded_bucket(os.environ, here.settings.darkroom_data):
+        # What it does not honour is of its making, and nobody's to change.
+        yield Finding("bucket", Verdict.OK, "embedded S3 server: writable and readable")
+        return
+    yield Finding("bucket", Verdict.OK, f"{here.archive.bucket}: writable and readable")
     for shortcoming in shortcomings:
-        yield Finding("bucket", Verdict.WARN, f"{here.archive.bucket} {shortcoming}")
+        verdict = Verdict.OK if isinstance(shortcoming, StoreLimit) else Verdict.WARN
+        yield Finding("bucket", verdict, f"{here.archive.bucket} {shortcoming}")
 
 
 def _signing_keys(here: Services) -> Iterator[Finding]:
-    if here.settings.darkroom_signing_keys is None and here.settings.public_url is None:
-        yield Finding("signing keys", Verdict.OK, "not needed without PUBLIC_URL")
-        return
     # Built to be checked; it has nothing to tell.
     _ = here.signer
-    yield Finding("signing keys", Verdict.OK, "can be read")
+    yield Finding("signing keys", Verdict.OK, "valid")
 
 
-def _public_url(here: Services) -> Finding:
-    url = here.settings.public_url
-    if url is None:
-        return Finding("public URL", Verdict.OK, "PUBLIC_URL is not set: results are asked for, which takes longer")
+def _public_url(url: str) -> Iterator[Finding]:
+    yield _reached(url)
+
+
+def _reached(url: str) -> Finding:
     asked = f"{url}/livez"
     try:
         with _opener().open(asked, timeout=_PATIENCE) as answer:
             arrived = answer.url
     except urllib.error.HTTPError as error:
-        message = f"{asked} answers with status {error.code}: let {url} lead to the receiver"
+        message = f"{asked} answers with status {error.code}: make PUBLIC_URL lead to the receiver"
         return Finding("public URL", Verdict.FAIL, message)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        advice = "start the receiver, or let PUBLIC_URL lead to it; until then results are asked for"
+        advice = "start the receiver, or correct PUBLIC_URL; until then results are polled"
         return Finding("public URL", Verdict.FAIL, f"{asked} cannot be reached from here: {reason}; {advice}")
     if arrived != asked:
-        advice = "a redirected callback loses its body, so set PUBLIC_URL to where that leads"
+        advice = "a redirected callback loses its body, so set PUBLIC_URL to the target"
         return Finding("public URL", Verdict.FAIL, f"{asked} redirects to {arrived}: {advice}")
     if _is_private(str(urlsplit(url).hostname)):
-        return Finding("public URL", Verdict.WARN, f"{url} is a private address: only programs near can call it")
+        return Finding("public URL", Verdict.WARN, f"{url} is a private address: only reachable from this network")
     return Finding("public URL", Verdict.OK, f"{asked} answers")
 
 
@@ -215,24 +242,34 @@ def _clocks(here: Services) -> Iterator[Finding]:
 
 def _workers(here: Services) -> Iterator[Finding]:
     now = here.clock()
-    beats = here.ledger.maintenance.heartbeats()
+    beats = [beat for beat in here.ledger.maintenance.heartbeats() if not beat.is_stopped]
     alive = [beat for beat in beats if beat.silence(now) <= SILENCE]
     for beat in beats:
         if SILENCE < (silence := beat.silence(now)) <= _RECENT:
-            message = f"{beat.worker} was heard {duration(silence)} ago: restart it, if it was not stopped on purpose"
+            message = f"{beat.worker} has been silent for {duration(silence)}: restart it, unless you stopped it"
             yield Finding("workers", Verdict.WARN, message)
-    names = [beat.worker for beat in alive if not beat.is_too_old]
+    working = [beat for beat in alive if not beat.is_too_old]
     # Where there are no others, that is why all waits.
-    if names and (old := [beat.worker for beat in alive if beat.is_too_old]):
+    if working and (old := [beat.worker for beat in alive if beat.is_too_old]):
         message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
         yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
     yield from _different_limits(alive)
-    if any(not name.startswith(CLOCK) for name in names):
-        yield Finding("workers", Verdict.OK, f"{', '.join(names)} at work")
+    if any(beat.role != CLOCK for beat in working):
+        numbers = Counter(beat.role for beat in working)
+        # The clock is the last one, and in most installations the only one.
+        roles = sorted(numbers, key=lambda role: (role == CLOCK, role))
+        told = ", ".join(f"{numbers[role]} {role}{'s' * (numbers[role] > 1)}" for role in roles)
+        yield Finding("workers", Verdict.OK, told, dict(numbers))
 
 
 def _waits(here: Services) -> Iterator[Finding]:
+    began = running_since(here.settings.darkroom_data)
+    age = datetime.now(UTC) - began if began else _STARTING
     for wait in waits_of(here.ledger, here.settings):
+        if wait.cause is Cause.WORKERS and age < _STARTING:
+            message = f"started {duration(age)} ago, waiting for the first heartbeat"
+            yield Finding("workers", Verdict.WARN, message)
+            continue
         numbers = {"waiting": wait.count} if wait.count is not None else {}
         verdict = Verdict.FAIL if wait.fails else Verdict.WARN
         yield Finding(_CHECKS.get(wait.cause, "pauses"), verdict, wait.told, numbers)
@@ -254,23 +291,23 @@ def _budgets(here: Services) -> Iterator[Finding]:
     caps = here.ledger.budgets.standings(prices)
     for name in filter(partial(is_set_up, here), PROVIDERS):
         if caps and not prices.knows(name):
-            yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: what is made there counts as free")
+            yield Finding("budgets", Verdict.WARN, f"{file} has no price for {name}: its generations count as free")
         if prices.knows(name) and (missing := assumed_at(name, prices, file)):
             yield Finding("prices", Verdict.WARN, missing)
     if not any(cap.waiting for cap in caps):
         left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
-        yield Finding("budgets", Verdict.OK, left or "prices are known, there is no cap for the day")
+        yield Finding("budgets", Verdict.OK, left or "prices are known, no daily cap")
 
 
 def _states(here: Services) -> Iterator[Finding]:
     counts = here.ledger.generations.counts()
     if unconfirmed := counts.get(State.UNCONFIRMED):
-        advice = "`darkroom unconfirmed` tells what is known of them, `darkroom resolve` takes what you find out"
-        message = f"{unconfirmed} may have been taken and paid for, nobody knows: {advice}"
+        advice = "`darkroom unconfirmed` shows what is known, `darkroom resolve` records what you find out"
+        message = f"{unconfirmed} may have been submitted and paid for: {advice}"
         yield Finding("unconfirmed", Verdict.WARN, message)
     if expired := counts.get(State.EXPIRED):
-        advice = "`darkroom list --state expired` names them, `darkroom retry` asks for their links again"
-        yield Finding("expired", Verdict.WARN, f"{expired} lost a link before its bytes were here: {advice}")
+        advice = "`darkroom list --state expired` shows them, `darkroom retry` asks for new links"
+        yield Finding("expired", Verdict.WARN, f"{expired} expired before download: {advice}")
 
 
 def _overdue(here: Services) -> Iterator[Finding]:
@@ -278,8 +315,8 @@ def _overdue(here: Services) -> Iterator[Finding]:
     submitted = here.ledger.generations.page(state=State.SUBMITTED, limit=_MANY)
     overdue = [one for one in submitted if now - (one.submitted_at or now) > _OVERDUE]
     if overdue:
-        message = f"{len(overdue)} were submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
-        yield Finding("overdue", Verdict.WARN, f"{message}see what its provider says about it")
+        message = f"{len(overdue)} submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
+        yield Finding("overdue", Verdict.WARN, f"{message}check its provider's dashboard")
 
 
 def _subscribers(here: Services) -> Iterator[Finding]:
@@ -290,8 +327,8 @@ def _subscribers(here: Services) -> Iterator[Finding]:
         failed = "its last try failed" if one.failures == 1 else f"its last {one.failures} tries failed"
         again = f"in {duration(one.tried_at - now)}" if one.tried_at and one.tried_at > now else "now"
         message = f"{waiting} for {one.subscriber}, the oldest for {duration(now - one.since)}; {failed}"
-        advice = f"the next is {again}; see to it: an event is given up after ten tries over 14 hours"
-        yield Finding("subscribers", Verdict.WARN, f"{message}: {one.error or 'it gave no reason'}; {advice}")
+        advice = f"the next is {again}; fix it soon: an event is abandoned after ten tries over 14 hours"
+        yield Finding("subscribers", Verdict.WARN, f"{message}: {one.error or 'no reason given'}; {advice}")
 
 
 def _dead_letters(here: Services) -> Iterator[Finding]:
@@ -301,5 +338,5 @@ def _dead_letters(here: Services) -> Iterator[Finding]:
         number = len(found)
         if number:
             count = f"{number} or more" if number == _MANY else str(number)
-            advice = "`darkroom dead` says why, `dead replay` tries them again, `dead dismiss` takes them off the list"
-            yield Finding(kind, Verdict.WARN, f"{count} were given up: {advice}")
+            advice = "`darkroom dead` says why; `dead replay` tries again, `dead dismiss` clears the list"
+            yield Finding(kind, Verdict.WARN, f"{count} abandoned: {advice}")

@@ -13,7 +13,7 @@ from worker.services import Services
 
 _CHECK = "result hosts"
 #: seconds for all names together
-_PATIENCE = 5.0
+_PATIENCE = 3.5
 
 Addresses = list[IPv4Address | IPv6Address]
 
@@ -39,16 +39,12 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
         if addresses:
             refused.setdefault(remedy_for(addresses[0]), []).append(f"{host} ({addresses[0]})")
     for remedy, several in refused.items():
-        message = f"no download may go to {', '.join(several)}: {remedy}"
+        message = f"downloads would be refused from {', '.join(several)}: {remedy}"
         yield Finding(_CHECK, Verdict.FAIL, message, {"refused": len(several)})
     if not answered:
-        yield Finding(
-            _CHECK, Verdict.WARN, f"none of {len(hosts)} could be resolved, such as {hosts[0]}: is there DNS?"
-        )
+        yield Finding(_CHECK, Verdict.WARN, f"none of {len(hosts)} could be resolved, such as {hosts[0]}: check DNS")
     elif not refused:
-        yield Finding(
-            _CHECK, Verdict.OK, f"{len(answered)} of {len(hosts)} can be resolved, and downloads may go there"
-        )
+        yield Finding(_CHECK, Verdict.OK, f"{len(answered)} of {len(hosts)} resolved, downloads allowed")
 
 
 def _answer(future: "Future[Addresses]") -> Addresses | None:

@@ -10,11 +10,11 @@ def examine_queues() -> Iterator[Finding]:
     try:
         queues = waiting()
     except Exception as error:  # noqa: BLE001  the finding says what kombu or redis-py said
-        yield Finding("queues", Verdict.WARN, f"the broker does not tell what waits: {error}")
+        yield Finding("queues", Verdict.WARN, f"pending wake-ups unknown: {error}")
         return
     told = ", ".join(f"{queue} {one.messages}" for queue, one in queues.items())
     lengths = {queue: one.messages for queue, one in queues.items()}
-    yield Finding("queues", Verdict.OK, f"wake-ups that wait: {told}", lengths)
+    yield Finding("queues", Verdict.OK, f"pending wake-ups: {told}", lengths)
     for queue, one in queues.items():
         if one.full:
             kinds = ", ".join(one.full)

@@ -34,7 +34,7 @@ def read_entries(name: str, raw: bytes) -> list[Entry]:
     numbered = enumerate(_LINE_END.split(_decode(name, raw)), start=1)
     lines = [Line(number, text) for number, text in numbered if text.strip()]
     if not lines:
-        raise RequestInvalid(f"{name} holds no prompt")
+        raise RequestInvalid(f"{name} contains no prompt")
     if has_json_lines(name, lines):
         _refuse(name, misfit_of_json_lines(lines))
         return [_read_object(name, line.number, line.text) for line in lines]
@@ -81,11 +81,11 @@ def _read_object(name: str, number: int, line: str) -> Entry:
         value = json.loads(line, object_pairs_hook=_distinct)
     except _Twice as twice:
         at = line.rfind(json.dumps(str(twice), ensure_ascii=False))
-        _fail(name, number, max(at, 0) + 1, f"the field {str(twice)!r} stands there twice: keep one")
+        _fail(name, number, max(at, 0) + 1, f"the field {str(twice)!r} appears twice: keep one")
     except json.JSONDecodeError as error:
         _fail(name, number, error.colno, f"this is not JSON: {error.msg}")
     except (ValueError, RecursionError):
-        _fail(name, number, 1, "this JSON holds a number too long or brackets too deep to be read")
+        _fail(name, number, 1, "this JSON has a number too long or brackets too deep to be read")
     start = len(line) - len(line.lstrip()) + 1
     if not isinstance(value, dict):
         _fail(name, number, start, 'expected an object such as {"prompt": "a lighthouse"}')

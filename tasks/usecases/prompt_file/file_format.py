@@ -109,10 +109,10 @@ def misfit_of_bytes(raw: bytes) -> Misfit | None:
         beginning = raw[:1000]
         # Of Latin text in UTF-16 every other byte is one.
         is_utf16 = nul < 2 and len(beginning) > 3 and abs(2 * beginning.count(b"\x00") - len(beginning)) < 4
-        what = f"this is UTF-16 without its mark: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte, so no text: {ADVICE}"
+        what = f"this is UTF-16 without its mark: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte: not text; {ADVICE}"
         return _at(raw, nul, what)
     if len(raw) > LARGEST:
-        what = f"the file goes on after {LARGEST >> 20} MB, which is the most: split it, and look whether it ever ends"
+        what = f"the file is larger than {LARGEST >> 20} MB, the limit: split it, or check whether it ever ends"
         return _at(raw, LARGEST, what)
     return None
 
@@ -128,7 +128,7 @@ def misfit_of_json_lines(lines: Sequence[Line]) -> Misfit | None:
     if first.text.lstrip().startswith("["):
         return _array(first)
     if not first.text.rstrip().endswith("}") and _spans_lines(lines):
-        return Misfit(first.number, first.start, f"this object goes on in the next line: {_ON_ONE_LINE}")
+        return Misfit(first.number, first.start, f"this object continues on the next line: {_ON_ONE_LINE}")
     return None
 
 
@@ -157,9 +157,9 @@ def _misfits(name: str, lines: Sequence[Line]) -> Iterator[Misfit]:
             what = f"a control character (U+{ord(control[0]):04X}), which no prompt has: save the file as plain text"
             yield Misfit(line.number, control.start() + 1, what)
         if _OBJECT.match(text) and text.endswith(("}", "},")):
-            yield Misfit(line.number, line.start, f"this line is a JSON object, and the first one is none: {ADVICE}")
+            yield Misfit(line.number, line.start, f"this line is a JSON object, but the first one is not: {ADVICE}")
         if _SIGNS.fullmatch(text):
-            what = f"{text[:20]!r} is no prompt, but a part of another format: {ADVICE}"
+            what = f"{text[:20]!r} is not a prompt but part of another format: {ADVICE}"
             yield Misfit(line.number, line.start, what)
 
 
@@ -194,9 +194,9 @@ def _program(lines: Sequence[Line]) -> Misfit | None:
     first = lines[0]
     text = first.text.strip()
     if _ASSIGNED.fullmatch(text) and len(lines) > 1 and lines[1].text.lstrip().startswith(("'", '"', "{", "[")):
-        return Misfit(first.number, first.start, f"this is a list of a program: {ADVICE}")
+        return Misfit(first.number, first.start, f"this is a list from a program: {ADVICE}")
     if (found := _LIKE_OBJECT.match(text)) and found[1].lower() in _STRONG | _WEAK:
-        what = f"this is an object, but not as JSON has it, with names and texts in double quotes; {ADVICE}"
+        what = f"this is not a JSON object: names and texts need double quotes; {ADVICE}"
         return Misfit(first.number, first.start, what)
     *others, last = (line.text.strip() for line in lines)
     is_listed = others and all(item.endswith(",") and _QUOTED.fullmatch(item[:-1]) for item in others)
@@ -279,7 +279,7 @@ def _table(lines: Sequence[Line]) -> Misfit | None:
     first = lines[0]
     text = first.text.strip()
     if text.lower().strip("\"'") in _STRONG:
-        return Misfit(first.number, first.start, f"this is the heading of a column and no prompt: {ADVICE}")
+        return Misfit(first.number, first.start, f"this is a column heading, not a prompt: {ADVICE}")
     if text.lower().strip('"').startswith("sep=") or (
         text.startswith("|") and text.endswith("|") and text.count("|") > 2
     ):
@@ -287,7 +287,7 @@ def _table(lines: Sequence[Line]) -> Misfit | None:
     for delimiter in _DELIMITERS:
         cells = _cells(text, delimiter)
         if len(cells) > 1 and _is_header(cells, [line.text for line in lines[1:]], delimiter):
-            return _as_table(first, delimiter, f"this is the head of a table ({', '.join(map(_bare, cells))[:60]})")
+            return _as_table(first, delimiter, f"this is a table header ({', '.join(map(_bare, cells))[:60]})")
     if tabbed := _tabbed(lines):
         return tabbed
     for delimiter in _DELIMITERS[1:]:
@@ -298,7 +298,7 @@ def _table(lines: Sequence[Line]) -> Misfit | None:
 
 
 def _as_table(line: Line, delimiter: str, what: str) -> Misfit:
-    return Misfit(line.number, line.text.find(delimiter) + 1, f"{what}: a table is not read; {ADVICE}")
+    return Misfit(line.number, line.text.find(delimiter) + 1, f"{what}: tables are not supported; {ADVICE}")
 
 
 def _is_header(cells: Sequence[str], others: Sequence[str], delimiter: str) -> bool:
@@ -324,7 +324,7 @@ def _tabbed(lines: Sequence[Line]) -> Misfit | None:
     if 2 * len(places) < len(lines) or not places:
         return None
     line, at = places[0]
-    what = f"a tab, as between the cells of a table, which is not read: {ADVICE}"
+    what = f"a tab, as between the cells of a table; tables are not supported: {ADVICE}"
     return Misfit(line.number, at + 1, what)
 
 

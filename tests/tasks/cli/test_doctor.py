@@ -1,10 +1,13 @@
 """`darkroom doctor` and `darkroom db`: is everything there, and what to do where it is not."""
 
 import json
+import os
 import re
 import socket
 import sqlite3
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,16 +17,23 @@ from typing import Any
 
 import pytest
 
+from tasks.usecases.doctor import Finding, Verdict
+from tasks.usecases.doctor.parallel import Check, run
+from tests.computer import DARKROOM
 from tests.next_version import NEXT, upgrade_by_next_version
+from tests.patience import patient
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from tests.worker.providers.loopback import Loopback, drip_header
 from webhook import sandbox
-from worker.errors import AccountBlocked, NotTaken, Uncertain
+from worker.embedded.data_folder import LOCK, kept_secrets, sole_use
+from worker.errors import AccountBlocked, ConfigurationError, NotTaken, Uncertain
 from worker.ledger import Ledger
 from worker.ledger.database import REVISION, system_clock
 from worker.ledger.database.server_clock import ServerClock
 from worker.ledger.events import Handed
+from worker.ledger.maintenance import STOPPED
+from worker.settings import ENV_FILE_READ
 from worker.subscribers.subscribers import webhooks
 
 KEYS = "k1:0123456789abcdef0123456789abcdef"
@@ -64,7 +74,7 @@ def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_machine_at_rest_is_told_what_is_missing(darkroom: Darkroom) -> None:
     found = findings(darkroom)
-    assert found["settings"] == ("ok", "can be read")
+    assert found["settings"] == ("ok", "valid")
     assert found["ledger"] == ("ok", "SQLite, its tables are up to date")
     assert found["broker"][0] == "fail"
     assert "start `darkroom up`" in found["broker"][1]
@@ -72,9 +82,8 @@ def test_a_machine_at_rest_is_told_what_is_missing(darkroom: Darkroom) -> None:
         "fail",
         "S3_BUCKET is not set: name the bucket that keeps the pictures, or start `darkroom up`, which brings its own",
     )
-    assert found["signing keys"][0] == "ok"
-    assert found["public URL"][0] == "ok"
-    assert found["provider acedata"] == ("ok", "has its key")
+    assert not {"signing keys", "public URL"} & found.keys(), "nothing is said of what is not set"
+    assert found["provider acedata"] == ("ok", "key set")
     assert found["workers"][0] == "fail"
 
 
@@ -83,6 +92,115 @@ def test_one_failure_is_exit_code_1_and_no_secret_is_told(darkroom: Darkroom) ->
     assert result.exit_code == 1
     assert "fail  broker" in result.stdout
     assert "hunter2" not in result.output
+
+
+def test_what_up_has_started_lately_need_not_have_said_anything_yet(darkroom: Darkroom, tmp_path: Path) -> None:
+    with sole_use(tmp_path):
+        verdict, message = findings(darkroom)["workers"]
+        assert verdict == "warn"
+        assert re.fullmatch(r"started \d+\.\d s ago, waiting for the first heartbeat", message)
+        os.utime(tmp_path / LOCK, (1, 1))
+        assert findings(darkroom)["workers"][0] == "fail"
+
+
+def test_what_has_ended_is_said_to_be_stopped(
+    darkroom: Darkroom, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    kept_secrets(tmp_path)
+    monkeypatch.setenv("PUBLIC_URL", "http://127.0.0.1:1")
+    ledger.maintenance.beat("worker.7@here", 7)
+    ledger.maintenance.beat("worker.7@here", STOPPED)
+    found = findings(darkroom)
+    assert found["broker"] == ("fail", f"stopped, as is everything that ran in {tmp_path}: start `darkroom up`")
+    assert found["bucket"] == ("fail", f"stopped; its files are in {tmp_path / 's3'}")
+    assert "public URL" not in found, "the receiver was a part of it"
+    assert found["workers"][0] == "fail"
+    assert re.match(
+        r"no worker is running, the last one stopped at \d\d:\d\d: start `darkroom up`", found["workers"][1]
+    )
+
+
+def test_a_provider_that_never_answers_holds_up_nothing(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.usecases.doctor.accounts._CREDIT_TIMEOUT", 0.5)
+    with Loopback(until_it_stops) as frozen:
+        monkeypatch.setenv("KIE_API_KEY", "any")
+        monkeypatch.setenv("KIE_BASE_URL", frozen.url)
+        found = findings(darkroom)
+        assert not frozen.stopping.is_set()
+    assert found["provider kie"] == ("warn", "no answer within 0.5 s")
+    assert list(found)[-1] == "workers"
+
+
+@pytest.mark.processes
+def test_the_whole_takes_five_seconds_at_most_with_a_provider_that_never_answers(
+    darkroom: Darkroom, tmp_path: Path
+) -> None:
+    """As a process, with its start and its end: a thread that still waits must not hold it up."""
+    with Loopback(until_it_stops) as frozen:
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DARKROOM_DATA": str(tmp_path)}
+        env |= {"KIE_API_KEY": "any", "KIE_BASE_URL": frozen.url, "REDIS_URL": "redis://127.0.0.1:1/0"}
+        began = time.monotonic()
+        ended = subprocess.run([DARKROOM, "doctor"], env=env, capture_output=True, text=True, check=False)
+        took = time.monotonic() - began
+    assert ended.returncode == 1
+    assert re.search(r"warn +provider kie +no answer within 3\.5 s", ended.stdout)
+    assert took < patient(5)
+
+
+def until_it_stops(server: Loopback, connection: socket.socket) -> None:
+    server.read_request(connection)
+    server.stopping.wait(patient(60))
+
+
+def test_each_finding_is_told_as_soon_as_it_is_there_and_reported_in_its_order() -> None:
+    told: list[str] = []
+    is_told = threading.Event()
+
+    def tell(finding: Finding) -> None:
+        told.append(finding.check)
+        is_told.set()
+
+    def last() -> Iterator[Finding]:
+        assert is_told.wait(patient(10))
+        yield Finding("first", Verdict.OK, "")
+
+    def failing() -> Iterator[Finding]:
+        yield Finding("second", Verdict.WARN, "")
+        raise ConfigurationError("broken")
+
+    found = run([Check("first", last), Check("second", failing)], tell)
+    assert told == ["second", "second", "first"]
+    assert [(one.check, one.verdict, one.message) for one in found] == [
+        ("first", "ok", ""),
+        ("second", "warn", ""),
+        ("second", "fail", "broken"),
+    ]
+
+
+def test_a_check_that_is_broken_is_no_finding() -> None:
+    def broken() -> Iterator[Finding]:
+        raise ZeroDivisionError
+        yield
+
+    with pytest.raises(ZeroDivisionError):
+        run([Check("broken", broken)], lambda _: None)
+
+
+def test_settings_that_are_none_and_a_file_that_others_can_read_are_warnings(
+    darkroom: Darkroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ENV_FILE_READ)
+    (tmp_path / ".env").write_text("KIE_RATES=5\nKIE_API_KEY=any-key-of-mine\nKIE_BASE_URL=http://127.0.0.1:1\n")
+    (tmp_path / ".env").chmod(0o644)
+    document = json.loads(darkroom("doctor", "--json").stdout)
+    told = [(one["verdict"], one["message"]) for one in document["checks"] if one["check"] == "settings"]
+    assert told == [
+        ("warn", "KIE_RATES is not a setting; did you mean KIE_RATE?"),
+        ("warn", f"other users can read {tmp_path}/.env, which may hold keys: run `chmod 600 {tmp_path}/.env`"),
+    ]
+    assert any(one["check"] == "provider kie" and "balance" in one["message"] for one in document["checks"])
+    assert "any-key-of-mine" not in json.dumps(document)
 
 
 def test_wrong_settings_are_the_only_finding(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +267,10 @@ def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("key", "verdict", "words"),
-    [("any", "ok", "has its key, and "), ("invalid", "warn", "has its key, but does not tell its credit: ")],
+    [
+        ("any", "ok", "key set, "),
+        ("invalid", "fail", "refuses this key: correct KIE_API_KEY, and restart the workers ("),
+    ],
 )
 def test_the_credit_is_told_where_it_can_be_asked(
     darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, key: str, verdict: str, words: str
@@ -175,7 +296,7 @@ def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Da
 
 def test_a_worker_that_was_heard_lately_is_at_work(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.maintenance.beat("worker@here", 1)
-    assert findings(darkroom)["workers"] == ("ok", "worker@here at work")
+    assert findings(darkroom)["workers"] == ("ok", "1 worker")
 
 
 def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -184,7 +305,7 @@ def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
     assert verdict == "fail"
     assert "only clock@here at work, which submits and archives nothing" in message
     ledger.maintenance.beat("worker@here", 1)
-    assert findings(darkroom)["workers"] == ("ok", "clock@here, worker@here at work")
+    assert findings(darkroom)["workers"] == ("ok", "1 worker, 1 clock")
 
 
 def test_a_worker_that_fell_silent_is_told(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -194,7 +315,7 @@ def test_a_worker_that_fell_silent_is_told(darkroom: Darkroom, ledger: Ledger) -
     document = json.loads(darkroom("doctor", "--json").stdout)
     told = [one for one in document["checks"] if one["check"] == "workers"]
     assert [one["verdict"] for one in told] == ["warn", "fail"]
-    assert "worker@here was heard 10 min ago" in told[0]["message"]
+    assert "worker@here has been silent for 10 min: restart it, unless you stopped it" in told[0]["message"]
 
 
 def test_what_a_person_must_look_at_is_counted(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -207,7 +328,7 @@ def test_what_a_person_must_look_at_is_counted(darkroom: Darkroom, ledger: Ledge
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
     found = findings(darkroom)
     assert found["overdue"][0] == "warn"
-    assert f"1 were submitted more than 1.0 h ago, such as {overdue}" in found["overdue"][1]
+    assert f"1 submitted more than 1.0 h ago, such as {overdue}" in found["overdue"][1]
     assert found["unconfirmed"][0] == "warn"
     assert "darkroom resume acedata" in found["pauses"][1]
 
@@ -293,7 +414,7 @@ def test_the_tables_are_made_and_a_second_time_changes_nothing(
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "new" / "folder"))
     first = json.loads(darkroom("db", "upgrade", "--json").stdout)
     assert first["before"] is None
-    assert darkroom("db", "upgrade").stdout == f"the ledger is at revision {first['after']} already\n"
+    assert darkroom("db", "upgrade").stdout == f"the ledger is already at revision {first['after']}\n"
     assert darkroom("list").exit_code == 0
 
 
@@ -319,7 +440,7 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
     assert verdict == "warn"
     assert re.fullmatch(
         r"acedata: circuit open since [-0-9: ]+ until [-0-9: ]+ after 5 failures in a row; "
-        "it tries again by itself, `darkroom resume acedata` lets it do so at once",
+        "it is retried automatically; `darkroom resume acedata` retries now",
         message,
     )
     ledger.dispatch.resume_account("acedata")
@@ -327,8 +448,8 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
     _, message = findings(darkroom)["pauses"]
     assert re.fullmatch(
         r"acedata: paused since [-0-9: ]+ until [-0-9: ]+: slower \(code busy, HTTP 429\); "
-        "slowed down to 50 % of its rate after it had too many requests; "
-        "it tries again by itself, `darkroom resume acedata` lets it do so at once",
+        "slowed down to 50 % of its rate after too many requests; "
+        "it is retried automatically; `darkroom resume acedata` retries now",
         message,
     )
 
@@ -339,8 +460,8 @@ def test_an_account_without_its_key_is_told_with_what_it_holds(
     stories.submitted(ledger, "task-1")
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:some-key,shop:other-key")
     found = findings(darkroom)
-    assert found["provider acedata, account studio"][1].startswith("has its key")
-    assert found["provider acedata, account shop"][1].startswith("has its key")
+    assert found["provider acedata, account studio"][1].startswith("key set")
+    assert found["provider acedata, account shop"][1].startswith("key set")
     advice = "add it to ACEDATACLOUD_API_TOKEN as `default:KEY`"
     message = f"acedata has no key here for its account default, which has 1 under way: {advice}"
     assert found["accounts"] == ("warn", message)
@@ -367,7 +488,7 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     assert verdict == "warn"
     assert message == (
         f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: it answers with HTTP 503; the "
-        "next is in 1.0 h; see to it: an event is given up after ten tries over 14 hours"
+        "next is in 1.0 h; fix it soon: an event is abandoned after ten tries over 14 hours"
     )
     assert "some-secret-path" not in message
 
@@ -426,7 +547,7 @@ def test_it_resolves_the_hosts_of_results_and_names_what_would_be_refused_and_th
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     verdict, message = findings(darkroom)["result hosts"]
     assert verdict == "fail"
-    assert "no download may go to cdn.midjourney.com (198.18.0.37)" in message
+    assert "downloads would be refused from cdn.midjourney.com (198.18.0.37)" in message
     assert "DARKROOM_DOWNLOAD_ALLOW=198.18.0.0/15" in message
     monkeypatch.setenv("DARKROOM_DOWNLOAD_ALLOW", "198.18.0.0/15")
     assert findings(darkroom)["result hosts"][0] == "ok"

@@ -38,7 +38,7 @@ def test_the_lengths_of_the_queues_are_told(darkroom: Darkroom) -> None:
         {
             "check": "queues",
             "verdict": "ok",
-            "message": "wake-ups that wait: quick 0, submit 2, archive 1, control 0",
+            "message": "pending wake-ups: quick 0, submit 2, archive 1, control 0",
             "numbers": {"quick": 0, "submit": 2, "archive": 1, "control": 0},
         }
     ]

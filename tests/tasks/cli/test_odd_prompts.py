@@ -15,7 +15,7 @@ def test_warnings_are_told_to_people_and_to_programs(darkroom: Darkroom, ledger:
     assert result.exit_code == 0
     assert [len(record["warnings"]) for record in records] == [0] + [1] * 12
     assert result.stderr.count("warning: standard input, line ") == 10
-    assert "warning: 2 more of such" in result.stderr
+    assert "2 more warnings (--json shows all of them)" in result.stderr
     assert len(ledger.generations.page()) == 13
 
 

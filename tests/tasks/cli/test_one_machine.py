@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
 import socket
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,12 +17,19 @@ from tasks.cli.demo.process_log import ProcessLog
 from tasks.cli.demo.requests import request
 from tasks.cli.demo.result import Result
 from tasks.cli.ui.context import DEMO, read_settings, without_services
+from tasks.usecases.one_machine import workers_of_host
 from tasks.usecases.submit import check
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from worker.embedded import StopSignals, without_noise
 from worker.ledger import Ledger
+from worker.ledger.maintenance import STOPPED
 from worker.providers import PROVIDERS
 from worker.services import Services
+from worker.settings import load_settings
+
+#: the module; its command has the same name
+up = import_module("tasks.cli.up")
 
 
 @pytest.fixture(autouse=True)
@@ -196,3 +207,51 @@ def test_up_refuses_a_bucket_that_does_not_answer(darkroom: Darkroom, monkeypatc
     assert result.exit_code == 1
     assert 'Bucket "pictures" at http://127.0.0.1:1 cannot be reached' in result.stderr
     assert "hunter2" not in result.stderr
+
+
+class Minutes(StopSignals):
+    """Something happens in each of them; after the last one the signal comes."""
+
+    def __init__(self, *happenings: Callable[[], object]) -> None:
+        super().__init__()
+        self._happenings = list(happenings)
+
+    def wait(self, seconds: float = 0) -> bool:
+        if not self._happenings:
+            return True
+        self._happenings.pop(0)()
+        return False
+
+
+def test_up_tells_what_a_minute_has_brought_and_says_nothing_where_that_is_nothing(
+    darkroom: Darkroom, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stories.failed(ledger)
+    settings = load_settings()
+    up._tell_changes(settings, Minutes(lambda: None, lambda: stories.archived(ledger), lambda: stories.failed(ledger)))
+    told = capsys.readouterr().err.splitlines()
+    assert [re.sub(r"^\d\d:\d\d  ", "", line) for line in told] == ["1 archived", "1 failed"]
+
+
+def test_up_waits_for_new_workers_of_this_host_and_not_for_those_that_it_knows(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
+    settings, host = load_settings(), socket.gethostname()
+    ledger.maintenance.beat(f"worker.1@{host}", 1)
+    ledger.maintenance.beat(f"clock.1@{host}", STOPPED)
+    ledger.maintenance.beat("worker.2@elsewhere", 2)
+    known = workers_of_host(settings)
+    assert known == {f"worker.1@{host}": "worker"}
+    starts = [f"worker.3@{host}", f"clock.4@{host}"]
+    minutes = Minutes(*(partial(ledger.maintenance.beat, name, 1) for name in starts), lambda: pytest.fail("too long"))
+    up._wait_for_workers(settings, known, minutes)
+
+
+def test_what_servers_write_of_themselves_is_left_out_and_everything_else_is_not() -> None:
+    seen: list[str] = []
+    tell = without_noise(lambda _, line: seen.append(line))
+    tell("broker", "22846:M 29 Nov 2026 11:40:45.964 # WARNING Memory overcommit must be enabled! Without it, a ")
+    tell("web", "[WARNING] Configuration allows spawning up to 1024 Python threads, which seems quite high")
+    tell("worker", "")
+    tell("broker", "# Can't save in background: fork: Cannot allocate memory")
+    assert seen == ["# Can't save in background: fork: Cannot allocate memory"]

@@ -123,9 +123,7 @@ def test_the_doctor_warns_of_a_full_budget(darkroom: Darkroom, ledger: Ledger, p
     story(ledger, prices)
     verdict, message = findings(darkroom)["budgets"]
     assert verdict == "warn"
-    assert message.startswith(
-        "the budget of today has no room (5.00 of 5.00 credits) for 1 that wait: raise the cap in "
-    )
+    assert message.startswith("budget of today: 1 waiting, cap reached (5.00 of 5.00 credits): raise the cap in ")
 
 
 def test_the_doctor_warns_of_a_provider_without_a_price(
@@ -134,7 +132,7 @@ def test_the_doctor_warns_of_a_provider_without_a_price(
     monkeypatch.setenv("MJPROXY_BASE_URL", "http://127.0.0.1:1")
     document = json.loads(darkroom("doctor", "--json").stdout)
     told = [one["message"] for one in document["checks"] if one["check"] == "budgets" and one["verdict"] == "warn"]
-    assert told == [f"{prices} has no price for mjproxy: what is made there counts as free"]
+    assert told == [f"{prices} has no price for mjproxy: its generations count as free"]
 
 
 def test_without_prices_the_doctor_says_nothing_of_budgets(darkroom: Darkroom) -> None:
@@ -182,5 +180,5 @@ def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong
     prices.write_text("caps:\n  day: much\n")
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
-    assert f"saved, but nothing is submitted before this is mended: {prices}, line 2, column 8" in result.stderr
+    assert f"saved, but nothing is submitted before this is fixed: {prices}, line 2, column 8" in result.stderr
     assert len(ledger.generations.page()) == 1

@@ -90,6 +90,61 @@ def test_a_key_makes_a_repeated_submission_harmless(darkroom: Darkroom, ledger: 
     assert generation.key == "fox"
 
 
+def test_what_is_known_already_is_counted_with_its_batch(darkroom: Darkroom, ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "shop.jsonl").write_text('{"prompt": "a fox", "key": "1"}\n{"prompt": "an owl", "key": "2"}\n')
+    first = darkroom("submit", "--file", "shop.jsonl")
+    (batch,) = {one.batch_id for one in ledger.generations.page(batch="shop")}
+    follow = f"follow them with `darkroom watch {batch}`\n"
+    assert first.stderr == f"2 in {batch}; {follow}"
+    again = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
+    assert (again.exit_code, again.stdout) == (0, first.stdout)
+    assert again.stderr == f"0 new, 2 already known (batch shop); --batch second was not used\n{follow}"
+    with (tmp_path / "shop.jsonl").open("a") as file:
+        file.write('{"prompt": "a hare", "key": "3"}\n')
+    more = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
+    assert more.stderr.startswith("1 new, 2 already known (batch shop)\n")
+    single = darkroom("submit", "a toad", "--key", "4")
+    assert single.stderr == ""
+    assert darkroom("submit", "a toad", "--key", "4").stderr == "0 new, 1 already known\n"
+
+
+def test_a_line_that_lacks_what_others_bring_is_named(
+    darkroom: Darkroom, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIE_API_KEY", "any")
+    video = ("submit", "--provider", "kie", "--operation", "video", "--file", "films.jsonl")
+    whole = '{"prompt": "a fox", "options": {"images": "https://example.com/fox.png"}}\n'
+    (tmp_path / "films.jsonl").write_text(whole + '{"prompt": "an owl"}\n')
+    needs = "video at Kie.ai needs the option images"
+    assert f"darkroom: films.jsonl, line 2, column 1: {needs}" in darkroom(*video).stderr
+    # Where none brings it, it is the command that lacks it.
+    (tmp_path / "films.jsonl").write_text('{"prompt": "a fox"}\n{"prompt": "an owl"}\n')
+    assert darkroom(*video).stderr == f"darkroom: {needs}\n"
+    assert ledger.generations.page() == []
+
+
+@pytest.mark.parametrize("prompt", ["a cat --v 9", "a cat"])
+def test_a_version_that_nobody_knows_yet_is_submitted_with_a_warning(darkroom: Darkroom, prompt: str) -> None:
+    options = () if "--v" in prompt else ("--option", "version=9")
+    result = darkroom("submit", prompt, *options)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(
+        "warning: version 9 is newer than any known at Ace Data Cloud (the newest is 8.2): "
+    )
+    assert "newer" not in darkroom("submit", "a cat --v 5.1").stderr
+    assert "newer" not in darkroom("submit", "a cat --niji 6").stderr
+
+
+def test_a_flag_and_an_option_that_say_the_same_are_refused_whatever_they_say(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
+    for flag, option in (("--ar 16:9", "aspect_ratio=1:1"), ("--turbo", "speed=fast"), ("--v 7", "version=7")):
+        result = darkroom("submit", f"a cat {flag}", "--option", option)
+        assert result.exit_code == 1
+        assert "the prompt says --" in result.stderr
+    assert ledger.generations.page() == []
+
+
 def test_a_key_cannot_stand_for_two_wishes(darkroom: Darkroom, ledger: Ledger) -> None:
     darkroom("submit", "a fox", "--key", "fox")
     result = darkroom("submit", "an owl", "--key", "fox")
@@ -176,7 +231,7 @@ def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPa
         ('{"prompt": "a"}\n{"prompt": " "}', "bad.txt, line 2, column 1: the prompt is empty"),
         (
             '{"prompt": "a", "key": "k"}\n{"prompt": "b", "key": "k"}',
-            "bad.txt, line 2, column 1: the key 'k' stands already in bad.txt, line 1, column 1",
+            "bad.txt, line 2, column 1: the key 'k' already appears in bad.txt, line 1, column 1",
         ),
         ("a fox\n" + "x" * 6001, "bad.txt, line 2, column 1: the prompt has 6001 characters"),
         (b"a fox\n\xff\xfe", "bad.txt, line 2, column 1: the byte 0xff is not UTF-8"),

@@ -424,8 +424,8 @@ def test_a_submission_is_completed_by_its_id_and_by_nothing_else(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--submission", "fox"), "'fox' is not the ID of a submission"),
-        (("--submission", "sub_" + "f" * 28 + "_" + "0" * 16), "is not the ID of a submission"),
+        (("--submission", "fox"), "'fox' is not a submission ID"),
+        (("--submission", "sub_" + "f" * 28 + "_" + "0" * 16), "is not a submission ID"),
         (("--submission", "sub_" + "0" * 28 + "_" + "0" * 16, "--new"), "give either --new or --submission"),
     ],
 )
@@ -501,7 +501,7 @@ def test_ids_that_cannot_be_printed_are_told_again(darkroom: Darkroom, ledger: L
             check=False,
         )
     assert process.returncode == 1
-    assert process.stderr.startswith("darkroom: saved, but the ids cannot be printed: No space left on device; ")
+    assert process.stderr.startswith("darkroom: saved, but the IDs cannot be printed: No space left on device; ")
     again = darkroom("submit", "a fox")
     assert again.stderr.startswith(COMPLETES)
     assert again.stdout.split() == [one.id for one in ledger.generations.page()]

@@ -40,6 +40,8 @@ ARGUMENTS = {
 WORK_WITHOUT = {"providers", "doctor"}
 #: has nothing of ours, and serves until it is stopped
 SANDBOX = {"sandbox"}
+#: asks a person, and makes a ledger for the test that it offers
+DIALOGUE = {"init"}
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
@@ -75,7 +77,7 @@ def darkroom(place: Path, monkeypatch: pytest.MonkeyPatch) -> Darkroom:
 
 
 def test_every_command_has_its_place_here() -> None:
-    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX
+    assert set(commands(cli)) == MAKE_IT | ARGUMENTS.keys() | WORK_WITHOUT | SANDBOX | DIALOGUE
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

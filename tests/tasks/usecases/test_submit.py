@@ -84,7 +84,7 @@ def test_what_holds_up_the_submission_is_told_and_fails_nothing(
     with closing(without_prices):
         result = submit(without_prices, check(without_prices, SubmitRequest(entries=[FOX])))
     (wait,) = result.waits
-    assert wait.startswith("saved, but nothing is submitted before this is mended: ")
+    assert wait.startswith("saved, but nothing is submitted before this is fixed: ")
     assert len(result.generations) == 1
 
 
@@ -169,7 +169,7 @@ def test_the_only_prompt_needs_no_place_and_one_of_several_does(services: Servic
 def test_a_key_that_two_entries_have_is_refused_with_both_places(services: Services) -> None:
     entries = [Entry(place=Place("f", line, 1), prompt="a fox", key="fox") for line in (1, 2)]
     with pytest.raises(
-        RequestInvalid, match="f, line 2, column 1: the key 'fox' stands already in f, line 1, column 1"
+        RequestInvalid, match="f, line 2, column 1: the key 'fox' already appears in f, line 1, column 1"
     ):
         check(services, SubmitRequest(entries=entries))
 

@@ -25,7 +25,7 @@ UP_TO_PARTS = [STORED, GIVEN, TAGGED, BAD_DIGEST, STORED, Answer(412)]
 PARTS = [CREATED, PART, Answer(412), Answer(204)]
 DELETED = [Answer(204), NO_SUCH_KEY]
 
-TAGS = "does not keep tags: set S3_TAGS=no to send none"
+TAGS = "does not keep tags: set S3_TAGS=false to send none"
 HASH = "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
 CONDITION = "overwrites what lies under a key although If-None-Match is sent"
 COMPLETION = "completes uploads in parts without a condition: files above 16 MiB are compared before instead"

@@ -471,10 +471,23 @@ def test_the_procfile_names_the_processes_and_each_becomes_its_program() -> None
 
 
 @pytest.mark.parametrize("process", ["worker", "clock"])
+def test_two_of_one_kind_on_one_host_have_names_of_their_own(process: str) -> None:
+    command = procfile_commands()[process].replace("exec celery", "echo")
+    names = {
+        subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout.split()[-1]
+        for _ in range(2)
+    }
+    assert len(names) == 2
+    assert all(re.fullmatch(rf"{process}\.[1-9][0-9]*@%h", name) for name in names)
+
+
+@pytest.mark.parametrize("process", ["worker", "clock"])
 def test_the_procfile_uses_only_options_that_celery_has(process: str) -> None:
     run = [str(Path(sys.executable).parent / "celery"), "worker", "--help"]
     described = subprocess.run(run, capture_output=True, text=True, check=True, cwd="/").stdout
-    options = re.findall(r"(?<= )--?[A-Za-z][a-z0-9-]*", procfile_commands()[process].replace("celery -A worker", ""))
+    options = re.findall(
+        r"(?<= )--?[A-Za-z][a-z0-9-]*", procfile_commands()[process].replace("celery -q -A worker", "")
+    )
     assert len(options) > 5
     for option in options:
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", described), option

@@ -355,6 +355,7 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.notify()
     process.clock.advance(days=40)
     before = process.clock() - timedelta(days=30)
+    process.try_once("maintenance.forget", ["quick@host"])
     for verb in ("prune_callbacks", "prune_links", "prune_events", "prune_heartbeats"):
         process.repeat(f"maintenance.{verb}", before)
     process.repeat("maintenance.fold_counts")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.archive.keys import TEMPLATE_EXAMPLE
 from worker.errors import ConfigurationError
 from worker.settings.settings import Settings, load_settings
 
@@ -79,24 +80,28 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("PORT", "http", "PORT: Input should be a valid integer"),
-        ("PORT", "70000", "PORT: Input should be less than or equal to 65535"),
-        ("LOG_LEVEL", "loud", "LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("PORT", "http", "PORT: 'http' is not a whole number from 1 up to 65,535; write for example PORT=8000"),
+        ("PORT", "70000", "PORT: '70000' is not a whole number from 1 up to 65,535"),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "LOG_LEVEL: 'LOUD' is not DEBUG, INFO, WARNING or ERROR",
+        ),
         ("PUBLIC_URL", "d.example", "PUBLIC_URL: 'd.example' is not an http:// or https:// address"),
-        ("PUBLIC_URL", "https://[::1", "PUBLIC_URL: Invalid IPv6 URL"),
+        ("PUBLIC_URL", "https://[::1", "PUBLIC_URL: 'https://[::1' is not an http:// or https:// address"),
         ("ACEDATACLOUD_BASE_URL", "ftp://x", "ACEDATACLOUD_BASE_URL: 'ftp://x' is not"),
-        ("ACEDATACLOUD_RATE", "0", "ACEDATACLOUD_RATE: Input should be greater than 0"),
-        ("ACEDATACLOUD_RATE", "inf", "ACEDATACLOUD_RATE: Input should be less than"),
-        ("ACEDATACLOUD_RATE", "nan", "ACEDATACLOUD_RATE: Input should be"),
-        ("ACEDATACLOUD_IN_FLIGHT", "0", "ACEDATACLOUD_IN_FLIGHT: Input should be greater than or equal to 1"),
+        ("ACEDATACLOUD_RATE", "0", "ACEDATACLOUD_RATE: '0' is not a number above 0 up to 1,000,000"),
+        ("ACEDATACLOUD_RATE", "inf", "ACEDATACLOUD_RATE: 'inf' is not a number above 0"),
+        ("ACEDATACLOUD_RATE", "nan", "ACEDATACLOUD_RATE: 'nan' is not a number"),
+        ("ACEDATACLOUD_IN_FLIGHT", "0", "ACEDATACLOUD_IN_FLIGHT: '0' is not a whole number from 1 on"),
         ("DARKROOM_DOWNLOAD_ALLOW", "minio, 0.0.0.0/0", "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' is nearly every address"),
         (
             "MJPROXY_RESULT_HOSTS",
             "cdn.relay.example, github.io",
             "MJPROXY_RESULT_HOSTS: 'github.io' is a name under which",
         ),
-        ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: Input should be less than"),
-        ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: Input should be 'always', 'unsigned' or 'never'"),
+        ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: '1e300' is not a number above 0 up to 86,400"),
+        ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: 'maybe' is not always, unsigned or never"),
         (
             "PUBLIC_URL",
             "https://d.example",
@@ -117,6 +122,81 @@ def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LOG_LEVEL", "x")
     with pytest.raises(ConfigurationError, match=r"(?s)PORT: .*\nLOG_LEVEL: "):
         load_settings()
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of fields, of files, of proxies, of the bucket's keys, and where two settings contradict each other."""
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("KIE_API_KEY_FILE", "/nowhere/key")
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.example:1080")
+    monkeypatch.setenv("AWS_SESSION_TOKEN_FILE", "/nowhere/token")
+    monkeypatch.setenv("PUBLIC_URL", "https://d.example")
+    monkeypatch.setenv("DARKROOM_NOTIFY_URLS", "https://hooks.example")
+    monkeypatch.setenv("S3_KEY_TEMPLATE", "{batch}/{sku}-{index}.{ext}")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    lines = str(caught.value).splitlines()
+    for beginning in (
+        "PORT: ", "KIE_API_KEY_FILE: cannot read", "HTTPS_PROXY is not the address of a proxy",
+        "AWS_SESSION_TOKEN_FILE: ", "PUBLIC_URL is set, so", "DARKROOM_NOTIFY_URLS is set, but",
+    ):  # fmt: skip
+        assert len([line for line in lines if line.startswith(beginning)]) == 1, beginning
+    of_template = [line for line in lines if line.startswith("S3_KEY_TEMPLATE: ")]
+    words = ("must start with {prefix}/", "names sku, but the fields are", "needs a folder with {name}", "such as ")
+    assert len(of_template) == len(words)
+    for line, part in zip(of_template, words, strict=True):
+        assert part in line
+
+
+def test_the_example_of_a_key_template_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_KEY_TEMPLATE", TEMPLATE_EXAMPLE)
+    assert load_settings().s3_key_template == "{prefix}/{batch}/{name}/{name}-{index}.{ext}"
+
+
+def test_a_number_among_a_few_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIE_VARY_BASE", "0")
+    assert load_settings().kie_vary_base == 0
+
+
+@pytest.mark.parametrize(
+    "proxy", ["foo", "foo:bar", "socks5://proxy", "http://", "http://proxy:port", "http://proxy/path"]
+)
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "http_proxy"])
+def test_a_proxy_that_is_none_is_refused_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str, proxy: str
+) -> None:
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(
+        ConfigurationError, match=f"^{name} is not the address of a proxy: write it as http://HOST:PORT"
+    ):
+        load_settings()
+
+
+#: what is wrong for some settings; right for others
+ODD = ("", " ", "foo", "-1", "0", "1e999", "nan", "http://[", "http://h:99999999", "a,,b", "{", "\\", "\x07", "9" * 400)
+#: how pydantic and Python speak
+THEIRS = (
+    "Input should", "unable to", "validation error", "Value error", "String should", "should match", "invalid literal",
+    "Invalid IPv6", "Port could not", "Port out of range", "codec can't", "pydantic", "Traceback", "errno",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_whatever_is_wrong_is_told_in_our_own_words_with_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for variable, value in [*((name.upper(), one) for one in ODD), (f"{name.upper()}_FILE", str(tmp_path / "bytes"))]:
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            try:
+                load_settings()
+            except ConfigurationError as error:
+                text = str(error)
+                assert all(variable.removesuffix("_FILE") in line for line in text.splitlines()), text
+                assert not [words for words in THEIRS if words in text], text
+            else:
+                assert not variable.endswith("_FILE")
 
 
 def test_no_error_shows_a_secret(monkeypatch: pytest.MonkeyPatch):

@@ -1,8 +1,8 @@
 """What concerns the ledger as a whole: due work, heartbeats, pruning, sizes, and times that a wrong clock wrote."""
 
-from worker.ledger.maintenance.heartbeats import Heartbeat
+from worker.ledger.maintenance.heartbeats import STOPPED, Heartbeat
 from worker.ledger.maintenance.maintenance import Maintenance
 from worker.ledger.maintenance.pruning import Bite
 from worker.ledger.maintenance.sizes import LedgerSize, TableSize, ledger_size
 
-__all__ = ["Bite", "Heartbeat", "LedgerSize", "Maintenance", "TableSize", "ledger_size"]
+__all__ = ["STOPPED", "Bite", "Heartbeat", "LedgerSize", "Maintenance", "TableSize", "ledger_size"]

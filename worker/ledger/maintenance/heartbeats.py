@@ -1,19 +1,24 @@
 """Which workers are alive, and whether the ledger is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.database import REVISION, Part, oldest_code
 from worker.ledger.schema import generations, heartbeats
 from worker.ledger.statements import insert_ignoring
 
+#: instead of the number of its process: this worker has ended, as it was asked to
+STOPPED = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
+    """`worker`: its role, such as worker or clock, its process and its host, as in worker.4711@host."""
+
     worker: str
     pid: int
     seen_at: datetime
@@ -22,6 +27,14 @@ class Heartbeat:
     #: settings that must be the same for all workers, by name
     limits: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def role(self) -> str:
+        return self.worker.partition("@")[0].partition(".")[0]
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.pid == STOPPED
+
     def silence(self, now: datetime) -> timedelta:
         """Also of one from the future: under the right clock this worker has not been heard since."""
         return abs(now - self.seen_at)
@@ -29,13 +42,21 @@ class Heartbeat:
 
 class Heartbeats(Part):
     def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
-        """Note that this worker executes tasks. `limits`: its settings that must be the same for all workers."""
+        """Note that this worker executes tasks, or, with STOPPED for its process, that it does so no more.
+
+        `limits`: its settings that must be the same for all workers.
+        """
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
             news = {"pid": pid, "seen_at": now, "revision": REVISION, "limits": dict(limits or {})}
             mine = update(heartbeats).where(heartbeats.c.worker == worker).values(news)
             if connection.execute(mine).rowcount == 0:
                 connection.execute(insert_ignoring(connection, heartbeats), [{"worker": worker, **news}])
+
+    def forget(self, workers: Collection[str]) -> None:
+        """Delete the heartbeats of workers whose processes are gone."""
+        with self._database.write() as connection:
+            connection.execute(delete(heartbeats).where(heartbeats.c.worker.in_(workers)))
 
     def heartbeats(self) -> Sequence[Heartbeat]:
         with self._database.read() as connection:

@@ -64,16 +64,16 @@ def test_a_separator_inside_json_text_does_not_end_the_line() -> None:
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        (b"", "p.jsonl holds no prompt"),
-        (b" \n\n", "p.jsonl holds no prompt"),
+        (b"", "p.jsonl contains no prompt"),
+        (b" \n\n", "p.jsonl contains no prompt"),
         (b'{"prompt": "a"}\n{"prompt" "b"}', "p.jsonl, line 2, column 11: this is not JSON: Expecting ':' delimiter"),
         (b'{"prompt": "a"}\n\n["b"]', "p.jsonl, line 3, column 1: expected an object"),
         (b'  {"promt": "a"}', "p.jsonl, line 1, column 4: there is no field 'promt'"),
         (b'{"prompt": "a", "prio": 1}', "p.jsonl, line 1, column 17: there is no field 'prio'"),
-        (b'{"prompt": "a", "prompt": "b"}', "p.jsonl, line 1, column 17: the field 'prompt' stands there twice"),
+        (b'{"prompt": "a", "prompt": "b"}', "p.jsonl, line 1, column 17: the field 'prompt' appears twice"),
         (
             b'{"prompt": "a", "options": {"hd": true, "hd": false}}',
-            "p.jsonl, line 1, column 41: the field 'hd' stands there twice",
+            "p.jsonl, line 1, column 41: the field 'hd' appears twice",
         ),
         (b'{"prompt": 7}', 'p.jsonl, line 1, column 2: "prompt" must be text'),
         (b'{"prompt": "a", "key": ""}', 'p.jsonl, line 1, column 17: "key" must be text that is not empty'),
@@ -82,8 +82,11 @@ def test_a_separator_inside_json_text_does_not_end_the_line() -> None:
         (b'{"prompt": "a", "priority": true}', 'p.jsonl, line 1, column 17: "priority" must be a whole number'),
         (b'{"prompt": "a", "priority": 3000000000}', 'p.jsonl, line 1, column 17: "priority" must be a whole number'),
         (b'{"prompt": "a"}\n{"prompt": "\xff"}', "p.jsonl, line 2, column 13: the byte 0xff is not UTF-8"),
-        (b'{"prompt": ' + b"[" * 100_000, "p.jsonl, line 1, column 1: this JSON holds"),
-        (b'{"prompt": "a", "priority": ' + b"9" * 5000 + b"}", "p.jsonl, line 1, column 1: this JSON holds"),
+        (b'{"prompt": ' + b"[" * 100_000, "p.jsonl, line 1, column 1: this JSON has a number"),
+        (
+            b'{"prompt": "a", "priority": ' + b"9" * 5000 + b"}",
+            "p.jsonl, line 1, column 1: this JSON has a number too long",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_file_line_and_column(raw: bytes, expected: str) -> None:

@@ -1,0 +1,68 @@
+"""All checks of `darkroom doctor` at once, so that one server that does not answer holds up no other check."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from tasks.usecases.doctor.finding import Finding, Verdict
+from worker.errors import DarkroomError
+
+#: seconds; whatever asks a server has its own time-outs, which say more
+_LONG = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`name`: what its findings are called when it gives none itself; without one a failure is left unsaid.
+
+    `seconds`: how long its answer is waited for, and `late` what its absence means.
+    """
+
+    name: str
+    look: Callable[[], Iterable[Finding]]
+    seconds: float = _LONG
+    late: Verdict = Verdict.FAIL
+
+
+def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> tuple[Finding, ...]:
+    """The findings of all checks in their order; `tell` gets each as soon as it is there."""
+    done: SimpleQueue[tuple[int, list[Finding] | BaseException]] = SimpleQueue()
+    started = time.monotonic()
+    for number, check in enumerate(checks):
+        # Nobody can end a thread that waits for a server; a daemon does not hold up the end of the command.
+        threading.Thread(target=_look, args=(number, check, done), name=check.name, daemon=True).start()
+    found: dict[int, list[Finding]] = {}
+    while missing := [number for number in range(len(checks)) if number not in found]:
+        left = started + min(checks[number].seconds for number in missing) - time.monotonic()
+        try:
+            number, answer = done.get(timeout=max(0.0, left))
+        except Empty:
+            number = min(missing, key=lambda one: checks[one].seconds)
+            answer = [_late(checks[number])]
+        if number in found:
+            continue
+        if isinstance(answer, BaseException):
+            raise answer
+        found[number] = answer
+        for finding in answer:
+            tell(finding)
+    return tuple(finding for number in sorted(found) for finding in found[number])
+
+
+def _look(number: int, check: Check, done: "SimpleQueue[tuple[int, list[Finding] | BaseException]]") -> None:
+    findings: list[Finding] = []
+    try:
+        findings.extend(check.look())
+    except DarkroomError as error:
+        if check.name:
+            findings.append(Finding(check.name, Verdict.FAIL, str(error)))
+    except BaseException as error:  # noqa: BLE001  it is raised where somebody waits for it
+        done.put((number, error))
+        return
+    done.put((number, findings))
+
+
+def _late(check: Check) -> Finding:
+    return Finding(check.name or "ledger", check.late, f"no answer within {check.seconds:g} s")

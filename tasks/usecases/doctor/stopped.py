@@ -1,0 +1,21 @@
+"""What `darkroom doctor` says where `darkroom up`, or a demo, has run and runs no more."""
+
+import os
+
+from tasks.usecases.doctor.finding import Finding, Verdict
+from worker.embedded import is_stopped
+from worker.settings import Settings
+
+
+def examine_stopped(settings: Settings) -> tuple[Finding, ...]:
+    """Instead of what a broker and a bucket that are not there would say; nothing where they are not embedded."""
+    data = settings.darkroom_data.absolute()
+    if not is_stopped(os.environ, data):
+        return ()
+    broker = f"stopped, as is everything that ran in {data}: start `darkroom up`"
+    if settings.s3_bucket is not None:
+        return (Finding("broker", Verdict.FAIL, broker),)
+    return (
+        Finding("broker", Verdict.FAIL, broker),
+        Finding("bucket", Verdict.FAIL, f"stopped; its files are in {data / 's3'}"),
+    )
