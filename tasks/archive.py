@@ -248,7 +248,7 @@ def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Po
 def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postponed | Lost]) -> bool:
     new = {result.index: result for result in results if isinstance(result, Stored)}
     assets = [_with_facts(asset, new.get(asset.index)) for asset in claim.assets]
-    if not all(asset.key for asset in assets):
+    if not all(asset.object_key for asset in assets):
         return False
     here.archive.overwrite(
         here.archive.keys.sidecar(claim.generation, claim.batch_name),
@@ -264,7 +264,7 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         return asset
     return replace(
         asset,
-        key=stored.key,
+        object_key=stored.object_key,
         sha256=stored.sha256,
         bytes=stored.bytes,
         content_type=stored.content_type,

@@ -42,5 +42,5 @@ def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:
     description = sidecar(generation, claim.assets)
     key = archive.keys.sidecar(generation, claim.batch_name)
     archive.overwrite(key, description, content_type="application/json", metadata={})
-    result = Stored(0, stored.key, stored.sha256, stored.bytes, stored.content_type, 16, 16)
+    result = Stored(0, stored.object_key, stored.sha256, stored.bytes, stored.content_type, 16, 16)
     return Archived(claim, (result,), described=True)

@@ -235,7 +235,7 @@ def ends_well(pipeline: Pipeline, generation_id: str) -> None:
         assert pipeline.path(one).count(State.ARCHIVED) == 1
         assert charges(pipeline, one) == 1
         (asset,) = pipeline.assets(one)
-        content = (pipeline.bucket / str(asset.key)).read_bytes()
+        content = (pipeline.bucket / str(asset.object_key)).read_bytes()
         assert sha256(content) == asset.sha256
         assert asset.sha256 in pipeline.served_hashes()
 

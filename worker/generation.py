@@ -351,7 +351,7 @@ class Asset:
     state: AssetState
     tries: int
     renewals: int
-    key: str | None
+    object_key: str | None
     sha256: str | None
     bytes: int | None
     content_type: str | None

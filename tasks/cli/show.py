@@ -24,7 +24,7 @@ from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
 #: what the moves between states tell already
 _TOLD = "generation."
 #: what stands below the timeline anyway
-_LONG = {"key", "sha256"}
+_LONG = {"object_key", "sha256"}
 _DIM = "bright_black"
 #: a line of text is hard to read when it is longer
 _WIDTH = 100
@@ -151,10 +151,10 @@ def _print_assets(screen: Console, assets: tuple[Asset, ...]) -> None:
     _print_title(screen, "Results", "")
     for asset in assets:
         pixels = f"{asset.width} x {asset.height}, " if asset.width else ""
-        facts = f"{pixels}{size(asset.bytes)}, {asset.content_type}" if asset.key else asset.state
+        facts = f"{pixels}{size(asset.bytes)}, {asset.content_type}" if asset.object_key else asset.state
         screen.print(Text(f"  {asset.index}  {facts}"))
-        if asset.key:
-            screen.print(Text(f"     {asset.key}", style="green"), soft_wrap=True)
+        if asset.object_key:
+            screen.print(Text(f"     {asset.object_key}", style="green"), soft_wrap=True)
             screen.print(Text(f"     sha256 {asset.sha256}", style=_DIM), soft_wrap=True)
         for name, value in (links_hidden(asset.content) or {}).items():
             _print_text(screen, name, value)

@@ -37,7 +37,7 @@ class RefusedBytes:
     index: int
     bytes: int
     sha256: str
-    key: str
+    object_key: str
     refused: str
     declared_type: str | None
     content_type: str | None = None
@@ -89,7 +89,7 @@ def _look(here: Services, asset: Asset) -> RefusedBytes:
         index=asset.index,
         bytes=refused.bytes,
         sha256=refused.sha256,
-        key=key,
+        object_key=key,
         refused=refused.why,
         declared_type=refused.type,
         content_type=kind,

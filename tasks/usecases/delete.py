@@ -71,7 +71,7 @@ def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], Non
         if request.with_objects and not request.dry_run:
             _delete_objects(here, deleted, left)
         for one in some:
-            keys = tuple(str(asset.key) for asset, _ in left if asset.generation_id == one)
+            keys = tuple(str(asset.object_key) for asset, _ in left if asset.generation_id == one)
             tell(Deleted(one, obstacles.get(one), keys))
     children = tuple(deleting.children(chosen))
     is_changed = not request.dry_run and refused < len(chosen)
@@ -105,16 +105,16 @@ def _delete(
 ) -> None:
     for asset in assets:
         archive.delete(archive.keys.rejected(generation.id, asset.index))
-    there = [asset for asset in assets if asset.key is not None]
+    there = [asset for asset in assets if asset.object_key is not None]
     if not there:
         return
     sidecars = [archive.keys.sidecar(generation, batch)]
     # Where it was under another template.
-    sidecars += [archive.keys.sidecar_beside(str(asset.key)) for asset in there if asset.id in own]
+    sidecars += [archive.keys.sidecar_beside(str(asset.object_key)) for asset in there if asset.id in own]
     for key in dict.fromkeys(sidecars):
         # A later generation with the same key of its caller's has the same folder.
         if described(archive, key) == generation.id:
             archive.delete(key)
     for asset in there:
         if asset.id in own:
-            archive.delete(str(asset.key), asset.sha256)
+            archive.delete(str(asset.object_key), asset.sha256)

@@ -33,7 +33,6 @@ def _unsigned(url: str) -> str | None:
 _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     **{name: attrgetter(name) for name in ("id", "state", "provider", "operation", "action", "key", "task_id")},
     **{name: attrgetter(name) for name in ("depth", "follow_up", "priority", "progress", "actions")},
-    "custom_key": attrgetter("key"),
     "parent": attrgetter("parent_id"),
     "batch": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),
@@ -44,7 +43,7 @@ _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     "finished_at": lambda one: iso(one.finished_at),
 }
 _ASSET: Mapping[str, Callable[[Asset], Any]] = {
-    **{name: attrgetter(name) for name in ("index", "kind", "state", "key", "sha256", "bytes", "content_type")},
+    **{name: attrgetter(name) for name in ("index", "kind", "state", "object_key", "sha256", "bytes", "content_type")},
     **{name: attrgetter(name) for name in ("width", "height", "seconds", "reason", "verified", "remark")},
     "content": lambda one: links_hidden(one.content),
     "error": lambda one: secrets_hidden(one.error),
@@ -95,7 +94,6 @@ def of_event(
 
     `about`: what is known of its generation.
     """
-    about = {f"generation_{name}" if name == "key" else name: value for name, value in about.items()}
     if not type.startswith("generation."):
         # Why a generation is as it is belongs to the events that tell how it is.
         about = {name: value for name, value in about.items() if name not in {"reason", "message"}}

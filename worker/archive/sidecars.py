@@ -8,20 +8,20 @@ from worker.archive.documents import KEPT, of_asset, of_generation
 from worker.generation import Asset, Generation
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
-SCHEMA = 3
+SCHEMA = 4
 #: of `manifest.schema.json`
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 
 
 _GENERATION = (
-    *("id", "custom_key", "parent", "provider", "task_id", "operation", "action", "prompt", "created_at"),
+    *("id", "key", "parent", "provider", "task_id", "operation", "action", "prompt", "created_at"),
     "finished_at",
 )
 _SIDECAR = (*_GENERATION, "batch", "depth", "options", "priority", "submitted_at")
 _MANIFEST = (*_GENERATION, "state", "reason", "message")
-_ASSET = ("index", "kind", "key", "sha256", "bytes", "content_type", "width", "height", "seconds")
+_ASSET = ("index", "kind", "object_key", "sha256", "bytes", "content_type", "width", "height", "seconds")
 _SIDECAR_ASSET = (*_ASSET, "source", "source_sha256", "verified", "remark", "accepted")
 _MANIFEST_ASSET = (*_ASSET, "error")
 

@@ -52,7 +52,7 @@ def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
         "sha256": one.sha256,
         "content_type": one.content_type,
         "declared_type": one.declared_type,
-        "key": one.key,
+        "object_key": one.object_key,
         "look": one.link,
         "refused": secrets_hidden(one.refused),
         "trouble": one.trouble,

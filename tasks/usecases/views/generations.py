@@ -18,7 +18,7 @@ _GENERATION = (
     *("created_at", "updated_at", "submitted_at", "finished_at"),
 )
 _ASSET = (
-    *("index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height"),
+    *("index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height"),
     *("content", "reason", "error"),
 )
 

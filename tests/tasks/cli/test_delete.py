@@ -16,7 +16,7 @@ from worker.ledger import Ledger
 
 
 def objects(archive: S3Archive) -> set[str]:
-    return {listed.key for listed in archive.list(f"{archive.keys.prefix}/")}
+    return {listed.object_key for listed in archive.list(f"{archive.keys.prefix}/")}
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -46,8 +46,8 @@ def test_the_ledger_alone_forgets_it_or_the_bucket_too(darkroom: Darkroom, archi
     assert darkroom("verify", "--json").exit_code == 0
     assert {"manifest", "notify"} <= set(darkroom.bells)
     (line,) = lines(darkroom("delete", gone.generation_id, "--objects", "--yes", "--json").stdout)
-    assert line == {"id": gone.generation_id, "done": True, "objects": [gone.key], "message": "deleted"}
-    assert objects(archive) == {key for key in there if str(stays.key).rpartition("/")[0] in key}
+    assert line == {"id": gone.generation_id, "done": True, "objects": [gone.object_key], "message": "deleted"}
+    assert objects(archive) == {key for key in there if str(stays.object_key).rpartition("/")[0] in key}
     assert len(objects(archive)) == 2
     assert darkroom("verify", "--json").exit_code == 0
     shown = json.loads(darkroom("show", "--json", gone.generation_id).stdout)
@@ -101,11 +101,11 @@ def test_another_picture_that_lies_there_by_now_stays(darkroom: Darkroom, archiv
     """Of a later generation with the same key of its caller's."""
     (asset,) = kept(ledger, archive, 1)
     assert darkroom("delete", asset.generation_id, "--yes").exit_code == 0
-    archive._client.put_object(Bucket=s3.BUCKET, Key=str(asset.key), Body=b"other pixels")
-    sidecar = archive.keys.sidecar_beside(str(asset.key))
+    archive._client.put_object(Bucket=s3.BUCKET, Key=str(asset.object_key), Body=b"other pixels")
+    sidecar = archive.keys.sidecar_beside(str(asset.object_key))
     archive._client.put_object(Bucket=s3.BUCKET, Key=sidecar, Body=b'{"id": "gen_other"}')
     assert darkroom("delete", asset.generation_id, "--objects", "--yes").exit_code == 0
-    assert objects(archive) == {asset.key, sidecar}
+    assert objects(archive) == {asset.object_key, sidecar}
 
 
 def test_it_needs_either_ids_or_a_batch(darkroom: Darkroom) -> None:

@@ -75,7 +75,7 @@ def test_the_facts_about_an_archived_generation(darkroom: Darkroom, ledger: Ledg
     assert {name: shown[name] for name in listed} == listed
     assert (shown["state"], shown["task_id"]) == ("archived", "task-7")
     (asset,) = shown["assets"]
-    assert asset["key"] == f"2026/11/21/single/{generation_id}/0.png"
+    assert asset["object_key"] == f"2026/11/21/single/{generation_id}/0.png"
     assert (asset["width"], asset["height"], asset["bytes"]) == (1024, 768, 1_234_567)
     assert [(move["from"], move["to"]) for move in shown["transitions"]] == [
         (None, "queued"),

@@ -60,7 +60,7 @@ def test_one_document_says_what_was_spent_and_what_is_left(darkroom: Darkroom, l
     assert (document["currency"], document["by"]) == ("credits", "operation")
     amounts = ("known", "possible", "reserved", "total", "late")
     assert document["rows"] == [
-        {"key": key, "name": key} | dict(zip(amounts, row, strict=True))
+        {"id": key, "name": key} | dict(zip(amounts, row, strict=True))
         for key, row in {
             "imagine": ("1.50", "1.50", "0.00", "3.00", "0.00"),
             "blend": ("0.00", "0.00", "2.00", "2.00", "0.00"),

@@ -60,7 +60,7 @@ def test_only_an_event_about_a_generation_tells_why_it_is_as_it_is(kind: str, te
         payload={"index": 0},
     )
     assert event["timestamp"] == "2026-11-29T03:04:05.678901Z"
-    assert event["data"].items() >= {"generation_id": "gen_1", "generation_key": "sku-1", "index": 0}.items()
+    assert event["data"].items() >= {"generation_id": "gen_1", "key": "sku-1", "index": 0}.items()
     assert "batch_id" not in event["data"]
     assert (event["data"].keys() >= {"reason", "message"}) is tells
     assert SECRET not in json.dumps(event)

@@ -46,7 +46,7 @@ ASSET = some(
     index=0,
     kind=AssetKind.IMAGE,
     url="https://cdn.discordapp.com/attachments/1/2/cat.png?ex=66&is=65&hm=SECRET#SECRET",
-    key="2026/11/21/batch_1/gen_1/0.png",
+    object_key="2026/11/21/batch_1/gen_1/0.png",
     sha256="ab" * 32,
     bytes=1234,
     content_type="image/png",
@@ -77,9 +77,9 @@ def listed(generation: Generation, *assets: Asset) -> dict:
 
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
     assert described(GENERATION, ASSET) == {
-        "schema": 3,
+        "schema": 4,
         "id": "gen_1",
-        "custom_key": "My Cat",
+        "key": "My Cat",
         "batch": "batch_1",
         "parent": "gen_0",
         "depth": 1,
@@ -97,7 +97,7 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
             {
                 "index": 0,
                 "kind": "image",
-                "key": "2026/11/21/batch_1/gen_1/0.png",
+                "object_key": "2026/11/21/batch_1/gen_1/0.png",
                 "sha256": "ab" * 32,
                 "bytes": 1234,
                 "content_type": "image/png",
@@ -145,7 +145,7 @@ def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sha256": "AB" * 32}, {"key": None}, {"bytes": "1234"}, {"kind": "picture"}, {"signature": "SECRET"}],
+    [{"sha256": "AB" * 32}, {"object_key": None}, {"bytes": "1234"}, {"kind": "picture"}, {"signature": "SECRET"}],
 )
 def test_the_schema_refuses_what_no_sidecar_says(wrong: dict):
     found = described(GENERATION, ASSET)
@@ -166,7 +166,7 @@ def test_the_page_about_them_names_every_field_and_the_present_schema():
 def test_a_line_of_a_manifest_tells_of_failures_too_and_of_no_secret():
     message = "https://cdn.discordapp.com/attachments/1/2/cat.png?ex=66&is=65&hm=SECRET answers with 403"
     failed = replace(GENERATION, state=State.FAILED, reason="forbidden", message=message)
-    lost = replace(ASSET, key=None, sha256=None, bytes=None, content_type=None, error=message)
+    lost = replace(ASSET, object_key=None, sha256=None, bytes=None, content_type=None, error=message)
     found = listed(failed, lost)
     assert (found["state"], found["reason"], found["task_id"]) == ("failed", "forbidden", "task-7")
     assert "answers with 403" in found["message"]

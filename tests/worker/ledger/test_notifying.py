@@ -85,7 +85,7 @@ def test_a_delivery_tells_the_event_and_its_generation(ledger: Ledger):
         "generation.archived",
     ]
     assert {one.generation_id for one in told} == {generation_id}
-    assert told[2].payload["key"] == "pictures/0.png"
+    assert told[2].payload["object_key"] == "pictures/0.png"
     assert told[3].about == {"key": "fox-1", "provider": "acedata", "operation": "imagine"}
 
 
