@@ -175,7 +175,7 @@ def _print_text(screen: Console, name: str, value: Any) -> None:
 
 def _print_relatives(screen: Console, story: Story) -> None:
     relatives = [("parent", story.generation.parent_id)] if story.generation.parent_id else []
-    relatives += [("follow-up", child) for child in story.children]
+    relatives += [("follow-up", f"{child.id}  {child.action}  {child.state}") for child in story.children]
     if relatives:
         _print_title(screen, "Relatives", "")
         _print_pairs(screen, relatives)

@@ -135,7 +135,7 @@ def submit(
         checked = check(here, request)
         _tell_warnings(checked.warnings)
         result = submit_checked(
-            here, checked, Repetition(submission_id, anew), deliver=partial(_print, as_json=as_json), tell=note
+            here, checked, Repetition(submission_id, anew), deliver=partial(_print, here, as_json=as_json), tell=note
         )
         if result.batch_id:
             note(f"{len(result.generations)} in {result.batch_id}; follow them with `darkroom watch {result.batch_id}`")
@@ -200,11 +200,12 @@ def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
         note(f"warning: {len(told) - _TOLD} more of such (--json tells all of them)")
 
 
-def _print(result: SubmitResult, *, as_json: bool) -> None:
+def _print(here: Services, result: SubmitResult, *, as_json: bool) -> None:
+    lineages = here.ledger.generations.lineages([one.id for one in result.generations]) if as_json else {}
     try:
         for generation, warnings in zip(result.generations, result.warnings, strict=True):
             if as_json:
-                print_json(views.of_submitted(generation, warnings))
+                print_json(views.of_submitted(generation, lineages[generation.id], warnings))
             else:
                 click.echo(generation.id)
     except OSError as error:

@@ -7,7 +7,7 @@ from datetime import datetime
 from tasks.usecases.selection import newest_batch, pages_of
 from tasks.usecases.services import LedgerServices
 from tasks.waiting import Wait, wait_of, waits_of
-from worker.generation import Asset, Generation, State, Transition
+from worker.generation import Asset, Generation, Lineage, State, Transition
 from worker.ledger.generations import Story
 
 __all__ = ["Details", "ListRequest", "ListedGeneration", "Story", "list_generations", "list_waits", "show"]
@@ -31,6 +31,7 @@ class ListedGeneration:
     """`waits_for`: what holds it up, before all else."""
 
     generation: Generation
+    lineage: Lineage
     waits_for: Wait | None
     assets: Sequence[Asset] = ()
     transitions: Sequence[Transition] = ()
@@ -52,12 +53,14 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
         newest_batch(ledger, request.batch)  # which tells an unknown batch from an empty result
     waits = list_waits(here)
     for page in pages_of(ledger, state=request.state, batch=request.batch, limit=request.limit, size=PAGE):
-        if not request.with_results:
-            yield from (ListedGeneration(one, wait_of(one, waits)) for one in page)
-            continue
         ids = [one.id for one in page]
+        lineages = ledger.generations.lineages(ids)
+        if not request.with_results:
+            yield from (ListedGeneration(one, lineages[one.id], wait_of(one, waits)) for one in page)
+            continue
         assets, histories = ledger.generations.assets_of(ids), ledger.generations.transitions_of(ids)
-        yield from (ListedGeneration(one, wait_of(one, waits), assets[one.id], histories[one.id]) for one in page)
+        for one in page:
+            yield ListedGeneration(one, lineages[one.id], wait_of(one, waits), assets[one.id], histories[one.id])
 
 
 def show(here: LedgerServices, generation_id: str) -> Details:

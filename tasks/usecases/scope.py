@@ -8,7 +8,7 @@ from typing import Protocol
 from tasks.usecases.selection import newest_batch, pages_of
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
-from worker.generation import FINAL, OPEN, Generation, State, Transition
+from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
 from worker.steps import Step
 
@@ -35,14 +35,25 @@ class Scope(Protocol):
     def is_done(self) -> bool:
         """All are final, and no follow-up is still to be created."""
 
+    def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+        """Of each, by its id."""
 
-class BatchScope:
+
+class _OfLedger:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+        return self._ledger.generations.lineages([one.id for one in generations])
+
+
+class BatchScope(_OfLedger):
     """Raises NotFound for a batch that nobody has; a name stands for the newest batch of that name."""
 
     def __init__(self, ledger: Ledger, batch: str) -> None:
+        super().__init__(ledger)
         self._id = newest_batch(ledger, batch)
         self.name = batch
-        self._ledger = ledger
         #: moves up to this one were told; and of each generation, the one that was told of it at first
         self._last: int | None = None
         self._first: dict[str, int] = {}
@@ -91,11 +102,11 @@ class BatchScope:
         return self.counts() == counts
 
 
-class FamilyScope:
+class FamilyScope(_OfLedger):
     """Raises NotFound for an id that nobody has."""
 
     def __init__(self, ledger: Ledger, generation_ids: Sequence[str]) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self._known = {one.id: one for one in ledger.generations.get(list(dict.fromkeys(generation_ids)))}
         self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
         #: those whose follow-ups are known, or will never come
@@ -139,7 +150,9 @@ class FamilyScope:
             self._followed.add(parent.id)
         elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
             self._followed.add(parent.id)
-            self._known.update((one.id, one) for one in self._ledger.generations.get(story.children))
+            self._known.update(
+                (one.id, one) for one in self._ledger.generations.get([child.id for child in story.children])
+            )
 
 
 def watched(here: LedgerServices, names: Sequence[str]) -> Scope:

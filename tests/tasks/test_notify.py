@@ -123,6 +123,7 @@ def test_an_event_says_what_when_and_about_which_generation(here: Services, subs
         "data": {
             "generation_id": claim.generation.id,
             "key": "fox-1",
+            "root_key": "fox-1",
             "provider": "acedata",
             "operation": "imagine",
             "reason": "forbidden",

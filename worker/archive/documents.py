@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.generation import Asset, Generation, iso
+from worker.generation import Asset, Generation, Lineage, iso
 from worker.secrets import links_hidden, secrets_hidden, shorten_files, signatures_cut
 
 
@@ -34,7 +34,7 @@ _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     **{name: attrgetter(name) for name in ("id", "state", "provider", "operation", "action", "key", "task_id")},
     **{name: attrgetter(name) for name in ("depth", "follow_up", "priority", "progress", "actions")},
     "parent": attrgetter("parent_id"),
-    "batch": attrgetter("batch_id"),
+    "batch_id": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),
     "message": lambda one: secrets_hidden(one.message),
     "created_at": lambda one: iso(one.created_at),
@@ -67,13 +67,15 @@ SHOWN = Wording(links_hidden, links_hidden)
 KEPT = Wording(signatures_cut, lambda options: signatures_cut(shorten_files(options)))
 
 
-def of_generation(generation: Generation, fields: Sequence[str], wording: Wording) -> dict[str, Any]:
+def of_generation(generation: Generation, lineage: Lineage, fields: Sequence[str], wording: Wording) -> dict[str, Any]:
     """These fields, in this order; KeyError for one that no document has."""
-    users = {"prompt": wording.prompt, "options": wording.options}
-    return {
-        name: users[name](getattr(generation, name)) if name in users else _GENERATION[name](generation)
-        for name in fields
+    fixed = {
+        "prompt": wording.prompt(generation.prompt),
+        "options": wording.options(generation.options),
+        "root_key": lineage.root_key,
+        "batch": lineage.batch,
     }
+    return {name: fixed[name] if name in fixed else _GENERATION[name](generation) for name in fields}
 
 
 def of_asset(asset: Asset, fields: Sequence[str]) -> dict[str, Any]:

@@ -42,9 +42,11 @@ def follow(
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
         for is_last in _looks(scope, interrupted):
-            for generation, move in scope.moves(is_last=is_last):
+            moves = scope.moves(is_last=is_last)
+            lineages = scope.lineages([one for one, _ in moves]) if as_json else {}
+            for generation, move in moves:
                 if as_json:
-                    print_json(views.of_move(generation, move))
+                    print_json(views.of_move(generation, lineages[generation.id], move))
                 else:
                     click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
             reasons.tell()

@@ -14,6 +14,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.archive.s3 import S3Archive
 from worker.archive.sidecars import sidecar
 from worker.errors import ArchiveError
+from worker.generation import Lineage
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 
@@ -144,7 +145,7 @@ def test_two_generations_may_share_an_object(darkroom: Darkroom, archive: S3Arch
     (claim,) = ledger.assets.claim(1, LEASE)
     copy = Stored(0, str(first.object_key), str(first.sha256), first.bytes or 0, "image/png")
     ledger.assets.record([Archived(claim, (copy,), described=True)])
-    description = sidecar(one(ledger, claim.generation), [first])
+    description = sidecar(one(ledger, claim.generation), [first], Lineage(None, None))
     put(archive, archive.keys.sidecar(claim.generation, None), description)
     assert verified(darkroom) == NOTHING | {"checked": 2}
     delete(archive, first.object_key)

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 import worker.archive
 from worker.archive import Verified
 from worker.archive.sidecars import manifest_line, sidecar
-from worker.generation import Asset, AssetKind, Generation, Operation, State
+from worker.generation import Asset, AssetKind, Generation, Lineage, Operation, State
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 250000, tzinfo=UTC)
 
@@ -41,6 +41,8 @@ GENERATION = some(
     submitted_at=NOON + timedelta(seconds=1),
 )
 
+LINEAGE = Lineage("Our Cats", "cats")
+
 ASSET = some(
     Asset,
     index=0,
@@ -63,14 +65,14 @@ def schema(name: str) -> Draft202012Validator:
 
 def described(generation: Generation, *assets: Asset) -> dict:
     """A sidecar, which is what its schema says."""
-    found = json.loads(sidecar(generation, assets))
+    found = json.loads(sidecar(generation, assets, LINEAGE))
     schema("sidecar").validate(found)
     return found
 
 
 def listed(generation: Generation, *assets: Asset) -> dict:
     """A line of a manifest, which is what its schema says."""
-    found = json.loads(manifest_line(generation, assets))
+    found = json.loads(manifest_line(generation, assets, LINEAGE))
     schema("manifest").validate(found)
     return found
 
@@ -80,7 +82,9 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
         "schema": 4,
         "id": "gen_1",
         "key": "My Cat",
-        "batch": "batch_1",
+        "root_key": "Our Cats",
+        "batch": "cats",
+        "batch_id": "batch_1",
         "parent": "gen_0",
         "depth": 1,
         "provider": "acedata",
@@ -116,14 +120,14 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
 
 @pytest.mark.parametrize("how", Verified)
 def test_the_sidecar_says_what_has_shown_that_the_bytes_are_there(how: Verified):
-    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1, verified=how)]))
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1, verified=how)], LINEAGE))
     schema("sidecar").validate(found)
     assert [one["verified"] for one in found["assets"]] == [None, how]
 
 
 def test_the_sidecar_says_what_is_odd_about_an_asset():
     odd = replace(ASSET, index=1, remark="1 byte follows after its end")
-    found = json.loads(sidecar(GENERATION, [ASSET, odd]))
+    found = json.loads(sidecar(GENERATION, [ASSET, odd], LINEAGE))
     schema("sidecar").validate(found)
     assert [one["remark"] for one in found["assets"]] == [None, "1 byte follows after its end"]
 
@@ -171,12 +175,12 @@ def test_a_line_of_a_manifest_tells_of_failures_too_and_of_no_secret():
     assert (found["state"], found["reason"], found["task_id"]) == ("failed", "forbidden", "task-7")
     assert "answers with 403" in found["message"]
     assert "answers with 403" in found["assets"][0]["error"]
-    assert b"SECRET" not in manifest_line(failed, [lost])
+    assert b"SECRET" not in manifest_line(failed, [lost], LINEAGE)
 
 
 @given(prompt=st.text() | st.sampled_from("\x85\u2028\u2029\x1e\r\ud800"))
 def test_a_line_of_a_manifest_is_one_line_for_every_reader(prompt: str):
-    line = manifest_line(replace(GENERATION, prompt=prompt), [ASSET])
+    line = manifest_line(replace(GENERATION, prompt=prompt), [ASSET], LINEAGE)
     assert line.endswith(b"\n")
     assert len(line.decode().splitlines()) == 1
     assert json.loads(line)["prompt"] == prompt
@@ -190,7 +194,7 @@ def test_the_same_facts_give_the_same_bytes_in_whatever_order_they_come():
         created_at=NOON.astimezone(timezone(timedelta(hours=9))),
         updated_at=NOON + timedelta(hours=1),
     )
-    assert sidecar(GENERATION, [ASSET, second]) == sidecar(shuffled, [second, ASSET])
+    assert sidecar(GENERATION, [ASSET, second], LINEAGE) == sidecar(shuffled, [second, ASSET], LINEAGE)
 
 
 def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
@@ -203,19 +207,19 @@ def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
 def test_a_signed_link_in_what_the_user_wrote_loses_its_query_in_sidecar_and_manifest():
     signed = "https://cdn.discordapp.com/a/b.png?ex=66&hm=SECRET"
     wanted = replace(GENERATION, prompt=f"{signed} a cat", options={"images": [signed, "https://x.example/c.png?w=1"]})
-    document = json.loads(sidecar(wanted, [ASSET]))
+    document = json.loads(sidecar(wanted, [ASSET], LINEAGE))
     assert document["prompt"] == "https://cdn.discordapp.com/a/b.png a cat"
     assert document["options"] == {"images": ["https://cdn.discordapp.com/a/b.png", "https://x.example/c.png?w=1"]}
-    assert json.loads(manifest_line(wanted, [ASSET]))["prompt"] == document["prompt"]
+    assert json.loads(manifest_line(wanted, [ASSET], LINEAGE))["prompt"] == document["prompt"]
 
 
 def test_other_languages_stay_readable():
-    assert "猫".encode() in sidecar(GENERATION, [])
+    assert "猫".encode() in sidecar(GENERATION, [], LINEAGE)
 
 
 @pytest.mark.parametrize("url", ["https://user:SECRET@host:8443/a.png?token=SECRET", "HTTPS://host/a.png#SECRET"])
 def test_no_secret_of_a_link_is_written_down(url: str):
-    written = sidecar(GENERATION, [replace(ASSET, url=url)])
+    written = sidecar(GENERATION, [replace(ASSET, url=url)], LINEAGE)
     assert b"SECRET" not in written
     assert b"/a.png" in written
 
@@ -231,6 +235,8 @@ TEXT = st.text() | st.characters(categories=["Cs"])
 @given(prompt=TEXT, url=TEXT, options=st.dictionaries(TEXT, TEXT | st.integers() | st.booleans() | st.none()))
 @example(prompt="\ud800", url="http://\ud800", options={"\udfff": "\\ud800"})
 def test_any_text_survives(prompt: str, url: str, options: dict[str, object]):
-    written = json.loads(sidecar(replace(GENERATION, prompt=prompt, options=options), [replace(ASSET, url=url)]))
+    written = json.loads(
+        sidecar(replace(GENERATION, prompt=prompt, options=options), [replace(ASSET, url=url)], LINEAGE)
+    )
     assert written["prompt"] == prompt
     assert written["options"] == options

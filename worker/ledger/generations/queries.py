@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
-from worker.generation import Asset, AttemptState, Generation, State, Transition, Verdict
+from worker.generation import Asset, AttemptState, Generation, Lineage, State, Transition, Verdict
 from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
+from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.schema import (
@@ -61,11 +62,21 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """A follow-up of a generation."""
+
+    id: str
+    action: str | None
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything that is known about one generation."""
 
     generation: Generation
-    children: tuple[str, ...]
+    lineage: Lineage
+    children: tuple[Child, ...]
     assets: tuple[Asset, ...]
     transitions: tuple[Transition, ...]
     attempts: tuple[Attempt, ...]
@@ -161,6 +172,11 @@ class Queries(Part):
             rows = select_in(connection, _HISTORIES, generation_ids)
         return {row.generation_id: _to_move(row) for row in rows}
 
+    def lineages(self, generation_ids: Sequence[str]) -> dict[str, Lineage]:
+        """The lineage of each, by id."""
+        with self._database.read() as connection:
+            return lineages_of(connection, generation_ids)
+
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
         """The assets of each generation, by index."""
         query = select(assets).order_by(assets.c.generation_id, assets.c.index)
@@ -222,11 +238,13 @@ class Queries(Part):
             )
             told = [Event(row.at, row.type, row.payload) for row in happened]
             refused = undelivered_of(connection, generation_id)
-            born = select(generations.c.id).where(generations.c.parent_id == generation_id)
+            born = select(_g.id, _g.action, _g.state).where(_g.parent_id == generation_id).order_by(_g.id)
             pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}
-            children = connection.execute(born.order_by(generations.c.id)).scalars().all()
+            children = [Child(row.id, row.action, State(row.state)) for row in connection.execute(born)]
+            lineage = lineages_of(connection, [generation_id])[generation_id]
         return Story(
             generation,
+            lineage,
             tuple(children),
             tuple(self.assets_of([generation_id])[generation_id]),
             tuple(self.transitions_of([generation_id])[generation_id]),
