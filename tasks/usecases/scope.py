@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tasks.usecases.selection import newest_batch, pages_of
+from tasks.usecases.names import find_generations, newest_batch
+from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
@@ -48,30 +49,30 @@ class _OfLedger:
 
 
 class BatchScope(_OfLedger):
-    """Raises NotFound for a batch that nobody has; a name stands for the newest batch of that name."""
+    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name."""
 
     def __init__(self, ledger: Ledger, batch: str) -> None:
         super().__init__(ledger)
-        self._id = newest_batch(ledger, batch)
-        self.name = batch
+        found = newest_batch(ledger, batch)
+        self.id, self.name = found.id, found.name
         #: moves up to this one were told; and of each generation, the one that was told of it at first
         self._last: int | None = None
         self._first: dict[str, int] = {}
 
     def counts(self) -> Mapping[State, int]:
-        return self._ledger.generations.counts(self._id)
+        return self._ledger.generations.counts(self.id)
 
     def some(self, limit: int) -> list[Generation]:
         found: list[Generation] = []
         if sum(self.counts().values()) <= limit:
-            return self._ledger.generations.page(batch=self._id, limit=limit)
+            return self._ledger.generations.page(batch=self.id, limit=limit)
         for state in _INTERESTING:
             if len(found) < limit:
-                found += self._ledger.generations.page(state=state, batch=self._id, limit=limit - len(found))
+                found += self._ledger.generations.page(state=state, batch=self.id, limit=limit - len(found))
         return found
 
     def all(self) -> list[Generation]:
-        return [one for page in pages_of(self._ledger, batch=self._id) for one in page]
+        return [one for page in pages_of(self._ledger, batch=self.id) for one in page]
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
@@ -83,7 +84,7 @@ class BatchScope(_OfLedger):
         elif last is None:
             return []
         else:
-            news = queries.moves(self._id, self._last, last)
+            news = queries.moves(self.id, self._last, last)
             told = [(one, move.transition) for move, one in news if move.number > self._first.get(one.id, 0)]
             self._last = last
         return told
@@ -103,7 +104,7 @@ class BatchScope(_OfLedger):
 
 
 class FamilyScope(_OfLedger):
-    """Raises NotFound for an id that nobody has."""
+    """Generations by id, and their follow-ups."""
 
     def __init__(self, ledger: Ledger, generation_ids: Sequence[str]) -> None:
         super().__init__(ledger)
@@ -156,12 +157,20 @@ class FamilyScope(_OfLedger):
 
 
 def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
-    """A batch by its id or name, or generations by their ids; without a name the newest batch. Raises NotFound."""
+    """A batch, or generations, by what a person calls them; without a name the newest batch.
+
+    A single name is first looked for among the batches. Raises NotFound, or RequestInvalid where several may be meant.
+    """
     if not names:
         return _newest_scope(here.ledger)
-    if len(names) == 1 and not names[0].startswith("gen_"):
+    if len(names) == 1 and here.ledger.generations.batches_called(names[0], 1):
         return BatchScope(here.ledger, names[0])
-    return FamilyScope(here.ledger, names)
+    try:
+        return FamilyScope(here.ledger, find_generations(here.ledger, names))
+    except NotFound as error:
+        if len(names) > 1:
+            raise
+        raise NotFound(f"there is no batch and no generation {names[0]!r}; `darkroom list` shows both") from error
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

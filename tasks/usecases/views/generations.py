@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from worker.archive import SHOWN, of_asset
 from worker.archive import of_generation as fields_of
 from worker.generation import Asset, Generation, Lineage, Transition, iso
+from worker.pricing import as_text
 from worker.secrets import redact, secrets_hidden
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def of_story(story: "Story") -> dict[str, Any]:
     return {
         **with_results(story.generation, story.lineage, story.assets, story.transitions),
         "children": [{"id": one.id, "action": one.action, "state": one.state} for one in story.children],
+        "charges": [{"attempt": one.number, "amount": as_text(one.price), "state": one.state} for one in story.charges],
         "attempts": [
             {
                 "id": attempt.id,

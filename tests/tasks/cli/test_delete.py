@@ -32,8 +32,8 @@ def test_at_first_it_only_says_what_would_go(darkroom: Darkroom, archive: S3Arch
     there = objects(archive)
     result = darkroom("delete", asset.generation_id, "--objects")
     assert result.exit_code == 0
-    assert result.stdout == f"{asset.generation_id} would be deleted, with 1 objects and the sidecar\n"
-    assert "nothing was deleted: repeat it with --yes" in result.stderr
+    assert result.stdout == f"{asset.generation_id} would be deleted, with 1 object and the sidecar\n"
+    assert "nothing was deleted: repeat the command with --yes" in result.stderr
     assert (states(ledger), objects(archive)) == ({State.ARCHIVED: 1}, there)
 
 
@@ -41,7 +41,7 @@ def test_the_ledger_alone_forgets_it_or_the_bucket_too(darkroom: Darkroom, archi
     gone, stays = kept(ledger, archive, 2)
     there = objects(archive)
     result = darkroom("delete", gone.generation_id, "--yes")
-    assert result.stdout == f"{gone.generation_id} deleted; 1 objects stay in the bucket\n"
+    assert result.stdout == f"{gone.generation_id} deleted; 1 object left in the bucket\n"
     assert objects(archive) == there
     assert darkroom("verify", "--json").exit_code == 0
     assert {"manifest", "notify"} <= set(darkroom.bells)
@@ -52,7 +52,7 @@ def test_the_ledger_alone_forgets_it_or_the_bucket_too(darkroom: Darkroom, archi
     assert darkroom("verify", "--json").exit_code == 0
     shown = json.loads(darkroom("show", "--json", gone.generation_id).stdout)
     assert (shown["state"], shown["prompt"], shown["assets"][0]["sha256"]) == ("deleted", "", gone.sha256)
-    assert f"{gone.generation_id}  - deleted" in darkroom("list").stdout
+    assert f"{gone.generation_id}\tdeleted" in darkroom("list").stdout
 
 
 def test_a_whole_batch_goes_and_what_is_under_way_is_told(
@@ -63,12 +63,13 @@ def test_a_whole_batch_goes_and_what_is_under_way_is_told(
     waiting = stories.queued(ledger, batch="dogs")[0].id
     result = darkroom("delete", "--batch", "cats", "--objects", "--yes")
     assert (result.exit_code, len(objects(archive))) == (0, 2)
+    assert result.stdout == "3 deleted with 3 objects\n"
     assert states(ledger) == {State.DELETED: 3, State.ARCHIVED: 1, State.QUEUED: 1}
     result = darkroom("delete", "--batch", "dogs", "--yes")
     assert result.exit_code == 1
-    assert result.stdout == (
-        f"{waiting} not deleted: it is queued: take it back first with `darkroom cancel {waiting}`\n"
-    )
+    assert result.stdout == "0 deleted; 1 left alone: 1 queued (cancel them first)\n"
+    told = darkroom("delete", waiting, "--yes").stdout
+    assert told == f"{waiting} not deleted: it is queued: take it back first with `darkroom cancel {waiting}`\n"
 
 
 def test_where_the_bucket_went_away_it_is_said_again(

@@ -78,7 +78,7 @@ def test_people_are_told_which_generation_it_is_and_how_many_there_were(
         f"missing   {assets[1].object_key}  of {assets[1].generation_id}\n"
         "3 results read: 1 missing, 0 changed, 0 orphaned\n"
     )
-    assert "1 files that were refused are kept aside" in result.stderr
+    assert "1 refused file is kept as well" in result.stderr
 
 
 def test_a_batch_a_time_or_a_sample_narrows_it_and_then_nothing_is_orphaned(

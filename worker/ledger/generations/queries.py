@@ -23,6 +23,7 @@ from worker.ledger.schema import (
     assets,
     attempts,
     callbacks,
+    charges,
     events,
     generations,
     prunes,
@@ -71,12 +72,22 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What one attempt costs, in millionths. `state`: of a charge, such as `spent`, `reserved` or `released`."""
+
+    number: int
+    price: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything that is known about one generation."""
 
     generation: Generation
     lineage: Lineage
     children: tuple[Child, ...]
+    charges: tuple[Charge, ...]
     assets: tuple[Asset, ...]
     transitions: tuple[Transition, ...]
     attempts: tuple[Attempt, ...]
@@ -101,6 +112,11 @@ _MOVES = (
     .order_by(_t.id)
     .limit(LIMIT)
 )  # fmt: skip
+_CHARGES = (
+    select(charges.c.number, charges.c.price, charges.c.state)
+    .where(charges.c.generation_id == bindparam("generation", type_=CleanText()))
+    .order_by(charges.c.number)
+)
 _PRUNED = select(prunes).where(prunes.c.kind.in_(["callbacks", "events"]))
 
 
@@ -241,11 +257,14 @@ class Queries(Part):
             born = select(_g.id, _g.action, _g.state).where(_g.parent_id == generation_id).order_by(_g.id)
             pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}
             children = [Child(row.id, row.action, State(row.state)) for row in connection.execute(born)]
+            owed = connection.execute(_CHARGES, {"generation": generation_id})
+            paid = [Charge(row.number, row.price, row.state) for row in owed]
             lineage = lineages_of(connection, [generation_id])[generation_id]
         return Story(
             generation,
             lineage,
             tuple(children),
+            tuple(paid),
             tuple(self.assets_of([generation_id])[generation_id]),
             tuple(self.transitions_of([generation_id])[generation_id]),
             tuple(tried),
