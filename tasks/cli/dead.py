@@ -12,9 +12,9 @@ from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import dead_letters, views
 from tasks.usecases.dead_letters import DISMISSED, DismissRequest, Letter, LetterKind, LetterSelection, Replayed
+from tasks.usecases.names import short_id
 from tasks.usecases.person import person
 from worker.errors import RequestInvalid
-from worker.ledger.generations import short_id
 from worker.secrets import secrets_hidden
 
 #: so many named ones are told one by one

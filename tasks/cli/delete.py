@@ -13,10 +13,10 @@ from tasks.cli.ui.wakeup import ring
 from tasks.usecases import delete as usecase
 from tasks.usecases import views
 from tasks.usecases.delete import Deleted, DeleteRequest
+from tasks.usecases.names import short_id
 from tasks.usecases.person import person
 from tasks.usecases.selection import Selection
 from worker.generation import State
-from worker.ledger.generations import short_id
 
 #: what comes first, by the state
 _FIRST = {

@@ -7,9 +7,9 @@ from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.selecting import batch_option, key_option, provider_option
 from tasks.usecases import queries as usecase
 from tasks.usecases import views
+from tasks.usecases.names import short_id
 from tasks.usecases.queries import Batch, ListedGeneration, ListRequest
 from worker.generation import State
-from worker.ledger.generations import short_id
 from worker.secrets import redact
 
 

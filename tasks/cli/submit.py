@@ -18,7 +18,7 @@ from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file import read_file
-from tasks.usecases.queries import list_waits
+from tasks.usecases.queries import list_lineages, list_waits
 from tasks.usecases.scope import submitted
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
@@ -201,7 +201,7 @@ def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
 
 
 def _print(here: Services, result: SubmitResult, *, as_json: bool) -> None:
-    lineages = here.ledger.generations.lineages([one.id for one in result.generations]) if as_json else {}
+    lineages = list_lineages(here, result.generations) if as_json else {}
     try:
         for generation, warnings in zip(result.generations, result.warnings, strict=True):
             if as_json:

@@ -57,7 +57,7 @@ class ResumeRequest:
     account: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """A generation and its state afterwards. `is_done`: as asked; `message`: what that means, or why it is not.
 
@@ -101,9 +101,10 @@ def cancel(here: LedgerServices, selection: Selection) -> Decisions:
     after = here.ledger.generations.cancel(chosen.ids)
 
     def decided(generation_id: str, state: State) -> Decided:
-        if state is State.CANCELLED:
-            return Decided(generation_id, state, True, "cancelled")
-        return Decided(generation_id, state, False, f"{state}: {_NOT_CANCELLED[state]}", state)
+        is_done = state is State.CANCELLED
+        message = "cancelled" if is_done else f"{state}: {_NOT_CANCELLED[state]}"
+        left = "" if is_done else state
+        return Decided(generation_id=generation_id, state=state, is_done=is_done, message=message, left=left)
 
     return Decisions(tuple(decided(*one) for one in after.items()), (), _named(chosen.left))
 
@@ -138,12 +139,13 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
                 message = "succeeded: what is not stored yet is tried now"
             elif state is State.QUEUED:
                 message = "queued: it will be submitted again"
-            return Decided(generation_id, state, True, message)
+            return Decided(generation_id=generation_id, state=state, is_done=True, message=message)
         message, left = _NOT_RETRIED.get(state, _UNDER_WAY), str(state)
         if generation_id in awaited:
             message = _MAY_COME.format(at=awaited[generation_id].astimezone())
             left = "may still be delivered (--may-pay-twice submits them again)"
-        return Decided(generation_id, state, False, f"{state}: {message}", left)
+        message = f"{state}: {message}"
+        return Decided(generation_id=generation_id, state=state, is_done=False, message=message, left=left)
 
     generations = tuple(decided(*one) for one in after.items())
     return Decisions(generations, (Step.DISPATCH, Step.ARCHIVE) if changed else (), _named(selected.left))

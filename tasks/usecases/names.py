@@ -7,8 +7,10 @@ from tasks.durations import duration
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
-from worker.ledger.generations import Batch
+from worker.ledger.generations import Batch, short_id
 from worker.secrets import links_hidden
+
+__all__ = ["Batch", "batches_called", "find_batch", "find_generation", "find_generations", "newest_batch", "short_id"]
 
 #: candidates that an error lists
 _LISTED = 8

@@ -1,6 +1,6 @@
 """What can be asked of the ledger: a list, and everything about one generation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from worker.ledger import Ledger
 from worker.ledger.generations import Batch, Story
 
 __all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "count_generations", "list_batches",
-           "list_generations", "list_waits", "show"]  # fmt: skip
+           "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
 
 #: generations that are read at once
 PAGE = 500
@@ -127,6 +127,11 @@ def show(here: LedgerServices, name: str) -> Details:
     story = here.ledger.generations.story(generation_id)
     asked_again_at = here.ledger.generations.awaited([generation_id]).get(generation_id)
     return Details(story, asked_again_at, wait_of(story.generation, list_waits(here)))
+
+
+def list_lineages(here: LedgerServices, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+    """What each belongs to, by its id."""
+    return here.ledger.generations.lineages([one.id for one in generations])
 
 
 def list_waits(here: LedgerServices) -> tuple[Wait, ...]:

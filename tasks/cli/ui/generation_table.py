@@ -9,10 +9,10 @@ from rich.text import Text
 
 from tasks.cli.ui.output import one_line
 from tasks.cli.ui.style import MARK, age, console, state_text, title_text
+from tasks.usecases.names import short_id
 from tasks.usecases.queries import ListedGeneration
 from tasks.waiting import Cause
 from worker.generation import State, iso
-from worker.ledger.generations import short_id
 from worker.secrets import secrets_hidden
 
 #: why something waits, in two words
