@@ -19,7 +19,7 @@ from tasks.usecases import views
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file import read_file
 from tasks.usecases.queries import list_lineages, list_waits
-from tasks.usecases.scope import submitted
+from tasks.usecases.scope import submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
     DEFAULT_PROVIDER,
@@ -222,7 +222,7 @@ def _print(here: Services, result: SubmitResult, *, as_json: bool) -> None:
 def _follow(here: Services, result: SubmitResult, *, as_json: bool) -> bool:
     """Whether all were archived in the end."""
     scope = submitted(here, result.generations, result.batch_id)
-    return follow(scope, as_json=as_json, waits=lambda: list_waits(here))
+    return follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope))
 
 
 def _name(source: BinaryIO) -> str:

@@ -49,7 +49,9 @@ def find_batch(ledger: Ledger, name: str) -> str:
 def newest_batch(ledger: Ledger, name: str) -> Batch:
     """As `find_batch`, but of several with that name the newest."""
     found = batches_called(ledger, name)
-    return found[0] if found[0].name == name else Batch(find_batch(ledger, name), found[0].name, found[0].created_at)
+    if found[0].name != name:
+        find_batch(ledger, name)  # which refuses a part of an id that several have
+    return found[0]
 
 
 def batches_called(ledger: Ledger, name: str) -> list[Batch]:

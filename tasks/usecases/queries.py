@@ -40,7 +40,7 @@ class ListRequest:
         return self.provider is None and self.key is None and self.search is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedGeneration:
     """`waits_for`: what holds it up, before all else."""
 
@@ -71,12 +71,16 @@ def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[Lis
     for page in _limited(_pages(ledger, request, batch), request.limit):
         ids = [one.id for one in page]
         lineages = ledger.generations.lineages(ids)
-        if not request.with_results:
-            yield from (ListedGeneration(one, lineages[one.id], wait_of(one, waits)) for one in page)
-            continue
-        assets, histories = ledger.generations.assets_of(ids), ledger.generations.transitions_of(ids)
+        assets = ledger.generations.assets_of(ids) if request.with_results else {}
+        histories = ledger.generations.transitions_of(ids) if request.with_results else {}
         for one in page:
-            yield ListedGeneration(one, lineages[one.id], wait_of(one, waits), assets[one.id], histories[one.id])
+            yield ListedGeneration(
+                generation=one,
+                lineage=lineages[one.id],
+                waits_for=wait_of(one, waits),
+                assets=assets.get(one.id, ()),
+                transitions=histories.get(one.id, ()),
+            )
 
 
 def count_generations(here: LedgerServices, request: ListRequest) -> int | None:

@@ -2,20 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from tasks.usecases.names import find_generations, newest_batch
+from tasks.usecases.names import batches_called, find_generations, newest_batch
 from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
-from worker.errors import NotFound
+from worker.archive import Keys
+from worker.errors import ConfigurationError, NotFound
 from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
+from worker.providers import PROVIDERS
 from worker.steps import Step
 
-#: which are shown when not all can be: those that change soon, then those that a person must look at
-_INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
-                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
+#: which are shown when not all can be: those that a person must look at, then those that change soon
+INTERESTING = (State.EXPIRED, State.FAILED, State.UNCONFIRMED, State.SUCCEEDED, State.SUBMITTED, State.SUBMITTING,
+               State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
 
 
 class Scope(Protocol):
@@ -39,6 +42,12 @@ class Scope(Protocol):
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         """Of each, by its id."""
 
+    def spent(self) -> int:
+        """What was paid for it, in millionths."""
+
+    def lasted(self) -> timedelta:
+        """From its beginning to its end, or until now."""
+
 
 class _OfLedger:
     def __init__(self, ledger: Ledger) -> None:
@@ -54,7 +63,9 @@ class BatchScope(_OfLedger):
     def __init__(self, ledger: Ledger, batch: str) -> None:
         super().__init__(ledger)
         found = newest_batch(ledger, batch)
-        self.id, self.name = found.id, found.name
+        #: how many batches have this name, if it was given by its name
+        self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
+        self.id, self.name, self._began = found.id, found.name, found.created_at
         #: moves up to this one were told; and of each generation, the one that was told of it at first
         self._last: int | None = None
         self._first: dict[str, int] = {}
@@ -66,13 +77,20 @@ class BatchScope(_OfLedger):
         found: list[Generation] = []
         if sum(self.counts().values()) <= limit:
             return self._ledger.generations.page(batch=self.id, limit=limit)
-        for state in _INTERESTING:
+        for state in INTERESTING:
             if len(found) < limit:
                 found += self._ledger.generations.page(state=state, batch=self.id, limit=limit - len(found))
         return found
 
     def all(self) -> list[Generation]:
         return [one for page in pages_of(self._ledger, batch=self.id) for one in page]
+
+    def spent(self) -> int:
+        return self._ledger.generations.spent(batch_id=self.id)
+
+    def lasted(self) -> timedelta:
+        end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
+        return end - self._began
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
@@ -119,7 +137,7 @@ class FamilyScope(_OfLedger):
         return Counter(one.state for one in self.all())
 
     def some(self, limit: int) -> list[Generation]:
-        return sorted(self.all(), key=lambda one: _INTERESTING.index(one.state))[:limit]
+        return sorted(self.all(), key=lambda one: INTERESTING.index(one.state))[:limit]
 
     def all(self) -> list[Generation]:
         changing = [one.id for one in self._known.values() if one.state not in FINAL]
@@ -128,6 +146,15 @@ class FamilyScope(_OfLedger):
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
         return list(self._known.values())
+
+    def spent(self) -> int:
+        return self._ledger.generations.spent(generation_ids=list(self._known))
+
+    def lasted(self) -> timedelta:
+        known = self._known.values()
+        is_over = all(one.state in FINAL for one in known)
+        end = max(one.updated_at for one in known) if is_over else self._ledger.database.clock()
+        return end - min(one.created_at for one in known)
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:  # noqa: ARG002  these few are always read
         changed = [one for one in self.all() if self._seen.get(one.id, (None, 0))[0] != one.updated_at]
@@ -171,6 +198,32 @@ def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
         if len(names) > 1:
             raise
         raise NotFound(f"there is no batch and no generation {names[0]!r}; `darkroom list` shows both") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address."""
+
+    counts: Mapping[State, int]
+    spent: str | None
+    lasted: timedelta
+    manifest: str | None
+
+
+def summarize(here: LedgerServices, scope: Scope) -> Summary:
+    """What it came to, as far as it is over."""
+    settings = here.settings
+    try:
+        prices = settings.read_prices(PROVIDERS)
+    except ConfigurationError:
+        # The workers and the doctor say so.
+        prices = None
+    spent = None if prices is None else prices.text(scope.spent())
+    manifest = None
+    if isinstance(scope, BatchScope) and settings.s3_bucket:
+        key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
+        manifest = f"s3://{settings.s3_bucket}/{key}"
+    return Summary(scope.counts(), spent, scope.lasted(), manifest)
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

@@ -32,7 +32,7 @@ _BATCHES_BETWEEN = (
 )
 _OF_KEYS = select(_g.dedupe, _g.id, _g.batch_id).where(_g.dedupe.in_(IDS))
 _THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
-_BATCHES = select(_b.id, _b.name, _b.created_at).where(_b.id.in_(IDS)).order_by(_b.id.desc())
+_BATCHES = select(_b.id, _b.name, _b.created_at, _b.completed_at).where(_b.id.in_(IDS)).order_by(_b.id.desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Batch:
     id: str
     name: str
     created_at: datetime
+    #: when the last of its generations ended; None while one is still open
+    completed_at: datetime | None
 
 
 def short_id(id: str) -> str:  # noqa: A002  what it is
@@ -85,7 +87,7 @@ class Finding(Part):
                     values = {"begin": begin, "end": end, "limit": limit}
                     ids += connection.execute(_BATCHES_BETWEEN, values).scalars()
             rows = connection.execute(_BATCHES, {"ids": ids[:limit]}) if ids else ()
-            return [Batch(row.id, row.name, row.created_at) for row in rows]
+            return [Batch(row.id, row.name, row.created_at, row.completed_at) for row in rows]
 
 
 def _ranges(connection: Connection, table: Table, prefix: str, part: str) -> Iterator[tuple[str, str]]:

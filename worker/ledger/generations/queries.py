@@ -19,6 +19,8 @@ from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.schema import (
     BY_STATE,
+    LATE,
+    SPENT,
     CleanText,
     assets,
     attempts,
@@ -116,6 +118,11 @@ _CHARGES = (
     select(charges.c.number, charges.c.price, charges.c.state)
     .where(charges.c.generation_id == bindparam("generation", type_=CleanText()))
     .order_by(charges.c.number)
+)
+_SPENT = select(func.sum(charges.c.price).label("amount")).where(charges.c.state.in_([SPENT, LATE]))
+_SPENT_ON = _SPENT.where(charges.c.generation_id.in_(IDS))
+_SPENT_ON_BATCH = _SPENT.join(generations, _g.id == charges.c.generation_id).where(
+    _g.batch_id == bindparam("batch", type_=CleanText())
 )
 _PRUNED = select(prunes).where(prunes.c.kind.in_(["callbacks", "events"]))
 
@@ -273,6 +280,13 @@ class Queries(Part):
             tuple(refused),
             pruned,
         )
+
+    def spent(self, *, batch_id: str | None = None, generation_ids: Sequence[str] = ()) -> int:
+        """What was paid for a batch, or for these generations, in millionths."""
+        with self._database.read() as connection:
+            if batch_id is not None:
+                return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
+            return sum(int(row.amount or 0) for row in select_in(connection, _SPENT_ON, generation_ids))
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:
         """Generations per state, of all or of one batch, without looking at them."""
