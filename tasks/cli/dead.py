@@ -68,13 +68,13 @@ def replay(
     not be replayed.
     """
     selection = _selection(letter_ids, everything=everything, kind=kind)
-    lines = verbose or 0 < len(letter_ids) <= _FEW
+    few = 0 < len(letter_ids) <= _FEW
     left: Counter[str] = Counter()
 
     def tell(one: Replayed) -> None:
         if as_json:
             print_json(views.of_replayed(one))
-        elif lines:
+        elif few or verbose:
             click.echo(f"{one.letter_id} {one.message}")
         if not one.is_done:
             left[one.message] += 1
@@ -85,7 +85,7 @@ def replay(
             ring(*replays.wakes)
     if not replays.letter_ids:
         note("Nothing was abandoned.")
-    elif not as_json and not lines:
+    elif not as_json and not few:
         click.echo(totals({"replayed": replays.done}, left))
     ctx.exit(0 if replays.done == len(replays.letter_ids) else 1)
 
@@ -106,18 +106,18 @@ def dismiss(
     dead replay ID` undoes it for DARKROOM_KEEP_DAYS. An asset stays in the list as long as its generation is expired;
     `darkroom delete` removes that.
     """
-    lines = verbose or 0 < len(letter_ids) <= _FEW
+    few = 0 < len(letter_ids) <= _FEW
     request = DismissRequest(_selection(letter_ids, everything=everything, kind=kind), person(who(), why))
     with open_ledger() as here:
         dismissed = dead_letters.dismiss(here, request)
     for letter_id in dismissed:
         if as_json:
             print_json(views.of_dismissed(letter_id, request.person))
-        elif lines:
+        elif few or verbose:
             click.echo(f"{letter_id} dismissed")
     if not dismissed:
         note("There is nothing to dismiss.")
-    elif not as_json and not lines:
+    elif not as_json and not few:
         click.echo(f"{len(dismissed):,} dismissed")
 
 

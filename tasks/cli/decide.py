@@ -50,12 +50,15 @@ def retry(
     with open_ledger() as here:
         if failed and not (batch or provider or key or everything):
             count = control.count_retriable(here)
+            if not count:
+                note("No generation failed or expired.")
+                return
             raise click.UsageError(
                 f"{count:,} generations failed or expired: say which with --batch, --provider or --key, or give --all"
             )
         selection = Selection(names=names, batch=batch, provider=provider, key=key, everything=everything)
         decisions = control.retry(here, RetryRequest(selection, may_pay_twice))
-    _print(decisions, "not retried", lines=verbose or 0 < len(names) <= _FEW, as_json=as_json)
+    _print(decisions, "queued again", "not retried", few=0 < len(names) <= _FEW, lines=verbose, as_json=as_json)
     if decisions.wakes:
         ring(*decisions.wakes)
     ctx.exit(0 if decisions.is_all_done else 1)
@@ -74,7 +77,9 @@ def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: 
     """
     with open_ledger() as here:
         decisions = control.cancel(here, selection)
-    _print(decisions, "not cancelled", lines=verbose or 0 < len(selection.names) <= _FEW, as_json=as_json)
+    _print(
+        decisions, "cancelled", "not cancelled", few=0 < len(selection.names) <= _FEW, lines=verbose, as_json=as_json
+    )
     ctx.exit(0 if decisions.is_all_done else 1)
 
 
@@ -103,15 +108,15 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         ring(*resumed.wakes)
 
 
-def _print(decisions: Decisions, not_done: str, *, lines: bool, as_json: bool) -> None:
+def _print(decisions: Decisions, nothing: str, not_done: str, *, few: bool, lines: bool, as_json: bool) -> None:
     for one in decisions.generations:
         if as_json:
             print_json(views.of_decided(one))
-        elif lines:
+        elif few or lines:
             click.echo(f"{one.generation_id} {'' if one.is_done else f'{not_done}: '}{one.message}")
     left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
     if not decisions.generations and not left:
         note("No matching generations.")
-    elif not as_json and (decisions.left or not lines):
+    elif not as_json and not few:
         done = Counter(_DONE[one.state] for one in decisions.generations if one.is_done)
-        click.echo(totals(done, left))
+        click.echo(totals(done or {nothing: 0}, left))

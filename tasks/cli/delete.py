@@ -46,7 +46,7 @@ def delete(
     The exit code is 1 if one of them cannot be deleted now.
     """
     request = DeleteRequest(selection, person(who(), why), with_objects=objects, dry_run=not yes)
-    lines = verbose or 0 < len(selection.names) <= _FEW
+    few = 0 < len(selection.names) <= _FEW
     counts: Counter[str] = Counter()
     left: Counter[str] = Counter()
 
@@ -56,14 +56,14 @@ def delete(
         else:
             counts["generations"] += 1
             counts["objects"] += len(one.keys)
-        if as_json or lines:
+        if as_json or few or verbose:
             _print(one, request, as_json=as_json)
 
     with open_services() as here:
         deletions = usecase.delete(here, request, tell)
     if not counts and not left:
         note("No matching generations.")
-    elif not as_json and not lines:
+    elif not as_json and not few:
         _print_totals(request, counts, left)
     if deletions.children:
         ids, more = " ".join(map(short_id, deletions.children[:10])), " …" if len(deletions.children) > 10 else ""

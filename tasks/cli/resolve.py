@@ -46,15 +46,15 @@ def resolve(
     else:
         with open_services() as services:
             resolved = usecase.resolve_to_task(services, TaskRequest(selection.names[0], task_id, by))
-    lines = verbose or 0 < len(selection.names) <= _FEW
+    few = 0 < len(selection.names) <= _FEW
     for generation_id in resolved.generation_ids:
         if as_json:
             print_json(views.of_resolved(generation_id, resolved, by, task_id))
-        elif lines:
+        elif few or verbose:
             click.echo(f"{generation_id} {resolved.message}")
     if not resolved.generation_ids:
         note("No matching generations.")
         return
-    if not as_json and not lines:
+    if not as_json and not few:
         click.echo(f"{len(resolved.generation_ids):,} {resolved.message}")
     ring(*resolved.wakes)

@@ -207,7 +207,7 @@ def _print_relatives(screen: Console, story: Story) -> None:
         screen.print(table)
     if story.generation.actions:
         _print_title(screen, "Offers", "")
-        screen.print(Text("  " + one_line(", ".join(story.generation.actions))))
+        _print_beside(screen, Text("  "), Text(one_line(", ".join(story.generation.actions))))
 
 
 def _print_title(screen: Console, title: str, beside: str) -> None:

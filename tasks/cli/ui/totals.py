@@ -5,10 +5,7 @@ from collections.abc import Mapping
 
 def totals(done: Mapping[str, int], left: Mapping[str, int]) -> str:
     """Such as `110 cancelled; 11 left alone: 9 submitted, 2 archived`."""
-    parts = [_listed(done)] if done else []
-    if left:
-        parts.append(f"{sum(left.values()):,} left alone: {_listed(left)}")
-    return "; ".join(parts)
+    return _listed(done) + (f"; {sum(left.values()):,} left alone: {_listed(left)}" if left else "")
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -137,7 +137,6 @@ def test_one_unknown_id_changes_nothing_at_all(darkroom: Darkroom, ledger: Ledge
     "arguments",
     [
         ("retry",),
-        ("retry", "--failed"),
         ("retry", "--batch", "animals"),
         ("retry", "gen_1", "--failed", "--batch", "animals"),
         ("cancel",),
