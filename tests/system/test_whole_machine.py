@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
-    "follow_up", "priority", "progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at",
+    "batch_id", "root_key", "follow_up", "priority", "progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at",
     "finished_at",
 }  # fmt: skip
-ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
+ASSET = {"index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
     "reason",
     "error",
 }
