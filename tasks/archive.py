@@ -25,7 +25,7 @@ from worker.errors import (
     QueryFailed,
     SetDown,
 )
-from worker.generation import Asset, AssetState, Trouble
+from worker.generation import Asset, AssetState, Lineage, Trouble
 from worker.ledger.assets import PATIENT_TRIES, ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.media import inspect
 from worker.providers import end_is_proven
@@ -248,15 +248,22 @@ def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Po
 def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postponed | Lost]) -> bool:
     new = {result.index: result for result in results if isinstance(result, Stored)}
     assets = [_with_facts(asset, new.get(asset.index)) for asset in claim.assets]
-    if not all(asset.key for asset in assets):
+    if not all(asset.object_key for asset in assets):
         return False
     here.archive.overwrite(
         here.archive.keys.sidecar(claim.generation, claim.batch_name),
-        sidecar(claim.generation, assets),
+        sidecar(claim.generation, assets, _lineage(here, claim)),
         content_type="application/json",
         metadata={"generation-id": claim.generation.id},
     )
     return True
+
+
+def _lineage(here: Services, claim: ArchiveClaim) -> Lineage:
+    one = claim.generation
+    if one.parent_id is None:
+        return Lineage(one.key, claim.batch_name)
+    return here.ledger.generations.lineages([one.id])[one.id]
 
 
 def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
@@ -264,7 +271,7 @@ def _with_facts(asset: Asset, stored: Stored | None) -> Asset:
         return asset
     return replace(
         asset,
-        key=stored.key,
+        object_key=stored.object_key,
         sha256=stored.sha256,
         bytes=stored.bytes,
         content_type=stored.content_type,

@@ -3,6 +3,16 @@
 from datetime import timedelta
 
 
+def elapsed(time: timedelta) -> str:
+    """To the second, such as `47 s`, `2 min 47 s` or `3 h 5 min`."""
+    seconds = max(0, round(time.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600:,} h {seconds % 3600 // 60} min"
+
+
 def duration(time: timedelta) -> str:
     seconds = max(0.0, time.total_seconds())
     if seconds < 60:

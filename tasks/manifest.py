@@ -77,5 +77,6 @@ def _lines(here: Services, batch_id: str) -> Iterator[bytes]:
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
         assets = here.ledger.generations.assets_of(page)
+        lineages = here.ledger.generations.lineages(page)
         for generation in here.ledger.generations.get(page):
-            yield manifest_line(generation, assets[generation.id])
+            yield manifest_line(generation, assets[generation.id], lineages[generation.id])

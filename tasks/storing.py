@@ -29,13 +29,17 @@ def keep_download(
                 file = files.enter_context(copy)
                 sha256, size = measured(file)
         stored = _keep(
-            here, claim, index, StoredAsset(key=key, sha256=sha256, bytes=size, content_type=facts.content_type), file
+            here,
+            claim,
+            index,
+            StoredAsset(object_key=key, sha256=sha256, bytes=size, content_type=facts.content_type),
+            file,
         )
     # Of what was accepted nobody knows them.
     sizes = (facts.width or None, facts.height or None, facts.seconds)
     source = download.sha256 if stored.sha256 != download.sha256 else None
     return Stored(
-        *(index, stored.key, stored.sha256, stored.bytes, stored.content_type, *sizes, source),
+        *(index, stored.object_key, stored.sha256, stored.bytes, stored.content_type, *sizes, source),
         verified=stored.verified,
         remark=facts.remark,
         accepted=accepted,
@@ -46,10 +50,10 @@ def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[
     body = text_file(content)
     key = here.archive.keys.asset(claim.generation, claim.batch_name, index, "json")
     asset = StoredAsset(
-        key=key, sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), content_type="application/json"
+        object_key=key, sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), content_type="application/json"
     )
     stored = _keep(here, claim, index, asset, io.BytesIO(body))
-    facts = (stored.key, stored.sha256, stored.bytes, stored.content_type)
+    facts = (stored.object_key, stored.sha256, stored.bytes, stored.content_type)
     return Stored(index, *facts, verified=stored.verified)
 
 
@@ -67,10 +71,14 @@ def _keep(here: Services, claim: ArchiveClaim, index: int, asset: StoredAsset, f
 def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
     """The object that another generation has with these bytes, if it is still what the ledger says."""
     copy = here.ledger.assets.first_copy(sha256)
-    if copy is None or here.archive.verify(copy.key, sha256) is not Verdict.INTACT:
+    if copy is None or here.archive.verify(copy.object_key, sha256) is not Verdict.INTACT:
         return None
     return StoredAsset(
-        key=copy.key, sha256=sha256, bytes=copy.bytes, content_type=copy.content_type, verified=Verified.BYTES
+        object_key=copy.object_key,
+        sha256=sha256,
+        bytes=copy.bytes,
+        content_type=copy.content_type,
+        verified=Verified.BYTES,
     )
 
 
@@ -89,13 +97,13 @@ def put(
     if batch_name is not None:
         tags["batch"] = batch_name
     return here.archive.store(
-        asset.key,
+        asset.object_key,
         file,
         sha256=asset.sha256,
         size=asset.bytes,
         content_type=asset.content_type,
         metadata={"generation-id": generation.id},
-        filename=readable_name(generation.prompt or generation.operation, index, asset.key.rpartition(".")[2]),
+        filename=readable_name(generation.prompt or generation.operation, index, asset.object_key.rpartition(".")[2]),
         tags=tags,
         replace=replace,
     )

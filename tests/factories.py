@@ -13,7 +13,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import Limits
-from worker.ledger.generations import NewGeneration
+from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.ledger.outcome import Delivery, News
 from worker.ledger.submission import Claim, Decision, Silent, Submitted
 
@@ -29,7 +29,7 @@ def new(prompt: str = "a red fox", *, key: str | None = None, **facts: Any) -> N
     request = GenerationRequest(
         operation=Operation.IMAGINE, prompt=prompt, options=facts.pop("options", {}), action=facts.pop("action", None)
     )
-    dedupe = facts.pop("dedupe", f"key/{key}" if key else None)
+    dedupe = facts.pop("dedupe", dedupe_of(key) if key else None)
     return NewGeneration(facts.pop("provider", PROVIDER), request, key=key, dedupe=dedupe, **facts)
 
 

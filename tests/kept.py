@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.factories import LEASE, succeeded
 from worker.archive import Archive
 from worker.archive.sidecars import sidecar
-from worker.generation import Asset
+from worker.generation import Asset, Lineage
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 
@@ -39,8 +39,8 @@ def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:
         filename="fox-0.png",
         tags={},
     )
-    description = sidecar(generation, claim.assets)
+    description = sidecar(generation, claim.assets, Lineage(generation.key, claim.batch_name))
     key = archive.keys.sidecar(generation, claim.batch_name)
     archive.overwrite(key, description, content_type="application/json", metadata={})
-    result = Stored(0, stored.key, stored.sha256, stored.bytes, stored.content_type, 16, 16)
+    result = Stored(0, stored.object_key, stored.sha256, stored.bytes, stored.content_type, 16, 16)
     return Archived(claim, (result,), described=True)

@@ -227,15 +227,15 @@ def ends_well(pipeline: Pipeline, generation_id: str) -> None:
 
     def is_done() -> bool:
         children = pipeline.story(generation_id).children
-        return bool(children) and pipeline.get(children[0]).state is State.ARCHIVED
+        return bool(children) and children[0].state is State.ARCHIVED
 
     recover(pipeline, is_done)
-    (child_id,) = pipeline.story(generation_id).children
-    for one in (generation_id, child_id):
+    (child,) = pipeline.story(generation_id).children
+    for one in (generation_id, child.id):
         assert pipeline.path(one).count(State.ARCHIVED) == 1
         assert charges(pipeline, one) == 1
         (asset,) = pipeline.assets(one)
-        content = (pipeline.bucket / str(asset.key)).read_bytes()
+        content = (pipeline.bucket / str(asset.object_key)).read_bytes()
         assert sha256(content) == asset.sha256
         assert asset.sha256 in pipeline.served_hashes()
 

@@ -37,7 +37,7 @@ def whole(pipeline: Pipeline, generation_id: str) -> list[bytes]:
     """The bytes of its assets as they lie in the bucket, after a comparison with what the ledger says of them."""
     objects = pipeline.objects()
     assets = pipeline.assets(generation_id)
-    contents = [objects[str(asset.key)] for asset in assets]
+    contents = [objects[str(asset.object_key)] for asset in assets]
     assert [sha256(content) for content in contents] == [asset.sha256 for asset in assets]
     return contents
 
@@ -175,7 +175,7 @@ def test_a_description_is_archived_as_json(start: Start, provider: str, picture:
     (content,) = whole(pipeline, generation_id)
     assert len(json.loads(content)["descriptions"]) >= 1
     (asset,) = pipeline.assets(generation_id)
-    assert str(asset.key).endswith(".json")
+    assert str(asset.object_key).endswith(".json")
     assert asset.content_type == "application/json"
 
 
@@ -224,7 +224,8 @@ def test_a_film_and_its_extension_are_archived_as_films(start: Start, provider: 
         kinds = {asset.content_type for asset in pipeline.assets(one.id)}
         assert "video/mp4" in kinds
         assert all(
-            str(asset.key).endswith(".mp4") == (asset.content_type == "video/mp4") for asset in pipeline.assets(one.id)
+            str(asset.object_key).endswith(".mp4") == (asset.content_type == "video/mp4")
+            for asset in pipeline.assets(one.id)
         )
     assert pipeline.charges() == 2
 

@@ -28,7 +28,7 @@ def test_a_prompt_becomes_an_archived_picture_with_its_description(start_on: Sta
     assert pipeline.path(generation_id) == ["queued", "submitting", "submitted", "succeeded", "archived"]
     (asset,) = pipeline.assets(generation_id)
     objects = pipeline.objects()
-    picture = objects.pop(str(asset.key))
+    picture = objects.pop(str(asset.object_key))
     assert sha256(picture) == asset.sha256
     assert asset.sha256 in pipeline.served_hashes()
     (description,) = objects.values()
@@ -92,7 +92,7 @@ def test_split_images_are_five_assets_beside_each_other(start: Start) -> None:
     assets = pipeline.assets(generation_id)
     assert [asset.index for asset in assets] == [0, 1, 2, 3, 4]
     objects = pipeline.objects()
-    assert [sha256(objects[str(asset.key)]) for asset in assets] == [asset.sha256 for asset in assets]
+    assert [sha256(objects[str(asset.object_key)]) for asset in assets] == [asset.sha256 for asset in assets]
     assert pipeline.path(generation_id)[-1] == State.ARCHIVED
 
 
@@ -281,7 +281,7 @@ def test_what_cannot_be_stored_now_is_stored_when_the_bucket_is_back(
     pipeline.until(lambda: pipeline.clock.advance(seconds=5) or pipeline.get(generation_id).state is State.ARCHIVED)
 
     (asset,) = pipeline.assets(generation_id)
-    assert sha256(pipeline.objects()[str(asset.key)]) == asset.sha256
+    assert sha256(pipeline.objects()[str(asset.object_key)]) == asset.sha256
 
 
 def test_bytes_in_the_bucket_equal_the_bytes_served_for_a_whole_batch(start_on: Start) -> None:
@@ -300,7 +300,7 @@ def test_bytes_in_the_bucket_equal_the_bytes_served_for_a_whole_batch(start_on: 
     objects = pipeline.objects()
     for one in made:
         (asset,) = pipeline.assets(one.id)
-        assert sha256(objects[str(asset.key)]) == asset.sha256
+        assert sha256(objects[str(asset.object_key)]) == asset.sha256
         assert asset.sha256 in pipeline.served_hashes()
     assert pipeline.charges() == 40
     attempts = [attempt for one in made for attempt in pipeline.story(one.id).attempts]

@@ -319,6 +319,14 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """What a generation belongs to: the key of its first ancestor (its own if it has no parent), its batch's name."""
+
+    root_key: str | None
+    batch: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Bytes that came for an asset and were refused; they lie aside in the bucket. `type`: what the server said."""
 
@@ -351,7 +359,7 @@ class Asset:
     state: AssetState
     tries: int
     renewals: int
-    key: str | None
+    object_key: str | None
     sha256: str | None
     bytes: int | None
     content_type: str | None

@@ -1,6 +1,4 @@
-"""`darkroom accept`: bytes that were refused are archived as they are, after a person has had a look at them."""
-
-import re
+"""`darkroom accept`: archive refused files as they are, after a person looked at them."""
 
 import click
 
@@ -15,31 +13,22 @@ from tasks.usecases.person import person
 from worker.secrets import secrets_hidden
 from worker.steps import Step
 
-_ID = re.compile(r"(?:asset:)?(?P<generation>gen_\w+)(?:/(?P<index>\d{1,4}))?")
-
 
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--yes", is_flag=True, help="Do it; without it you are only shown what they are.")
+@click.option("--yes", is_flag=True, help="Do it; without it, only show the files.")
 @click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
 @json_option
 @click.pass_context
 def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_json: bool) -> None:
-    """Archive refused bytes as they are, after a look.
+    """Archive refused files as they are, after you looked at them.
 
-    ID is an asset as `darkroom dead` and `darkroom at-risk` name it (asset:gen_1/0 or gen_1/0), or a generation: all
-    its refused bytes. Each is shown with its kind, size, why it was refused, and a link that works for an hour. With
-    --yes they are stored like any other result; the sidecar says who accepted them and why they had been refused. The
-    exit code is 1 if nothing is kept of one of the IDs.
+    ID is an asset (asset:gen_1/0 or gen_1/0, as `darkroom dead` and `darkroom at-risk` print it), or a generation (its
+    id or key) for all of its refused files. Each is shown with its type, size, the reason and a link that works for an
+    hour. With --yes they are stored like any other result; the sidecar says who accepted them and why they had been
+    refused. The exit code is 1 if nothing was kept for one of the IDs.
     """
-    wanted = [_ID.fullmatch(one) for one in ids]
-    wrong = next((one for one, match in zip(ids, wanted, strict=True) if match is None), None)
-    if wrong is not None:
-        raise click.UsageError(f"{wrong!r} is neither an asset, such as gen_1/0, nor a generation")
-    choices = tuple(
-        AssetChoice(match["generation"], int(match["index"]) if match["index"] else None) for match in wanted if match
-    )
-    asked = dict(zip(choices, ids, strict=True))
+    asked: dict[AssetChoice, str] = {}
     found: list[int] = []
 
     def tell(choice: AssetChoice, kept: tuple[RefusedBytes, ...]) -> None:
@@ -51,16 +40,20 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
 
     by = person(who(), why)
     with open_services() as here:
+        choices = usecase.read_choices(here, ids)
+        asked |= zip(choices, ids, strict=True)
         if not yes:
             for choice, kept in zip(choices, look_at_refused(here, choices), strict=True):
                 tell(choice, kept)
-            note("nothing was changed: repeat it with --yes to archive them")
+            note("nothing was changed: repeat the command with --yes to archive them")
         else:
             try:
                 usecase.accept(here, AcceptRequest(choices, by), tell)
             finally:
                 if any(found):
                     ring(Step.ARCHIVE)
+    if sum(found) > 1 and not as_json:
+        click.echo(f"{sum(found):,} {'accepted' if yes else 'would be accepted'}")
     ctx.exit(0 if all(found) else 1)
 
 

@@ -1,4 +1,4 @@
-"""`darkroom at-risk`: what was paid for and may be lost: links that die soon, and what cannot be fetched or stored."""
+"""`darkroom at-risk`: paid results that may be lost: links that expire soon, failing downloads, failing puts."""
 
 from datetime import timedelta
 
@@ -15,14 +15,20 @@ from worker.secrets import redact
 
 
 @click.command("at-risk")
-@click.option("--within", callback=read_span, metavar="SPAN", help="Links that die in that time; else 2h or as set.")
+@click.option(
+    "--within",
+    callback=read_span,
+    metavar="SPAN",
+    help="Links that expire within SPAN.  [default: DARKROOM_AT_RISK_HOURS]",
+)
 @json_option
 @click.pass_context
 def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None:
-    """List what is not stored yet and dies soon, or cannot be had; exit code 1 if there is any.
+    """List results that may be lost; exit code 1 if there are any.
 
-    The most urgent first, each with the reason and what to do; then what waits for an outcome although an answer came,
-    which could not be read. All of it is tried again by itself; `darkroom retry` tries an asset at once.
+    Assets that are not stored yet and whose link expires soon, or whose download keeps failing, the most urgent first;
+    then generations that wait for an outcome because their callback was unreadable. All of them are retried
+    automatically; `darkroom retry` tries an asset at once.
     """
     with open_ledger() as here:
         found = usecase.at_risk(here, within)
@@ -38,17 +44,16 @@ def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None
             click.echo(_line_of_unread(callback, owner))
     is_any = bool(found.assets or found.unread)
     if not is_any:
-        note("there is none")
+        note("Nothing is at risk.")
     ctx.exit(1 if is_any else 0)
 
 
 def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:
     why = redact(callback.error or "its last callback")
-    task = owner.task_id or "of this prompt"
+    task = owner.task_id or "with this prompt"
     return one_line(
-        f"{owner.id} -  waits for its outcome; unreadable: {why}; it is asked for again by itself: look what "
-        f"{owner.provider} says of task {task}; what came is applied after a fix by "
-        f"`darkroom dead replay callback:{callback.id}`"
+        f"{owner.id} -  waits for its outcome; callback unreadable: {why}; the provider is polled for it; check task "
+        f"{task} at {owner.provider}; after a fix, `darkroom dead replay callback:{callback.id}` applies the callback"
     )
 
 
@@ -58,10 +63,10 @@ def _line(risky: RiskyAsset) -> str:
 
     asset, left, is_proven = risky.asset, risky.left, risky.is_proven
     if asset.kind is AssetKind.TEXT:
-        ends = "is at hand"
+        ends = "text"
     elif left > timedelta():
-        ends = f"dies in {duration(left)}" if is_proven else f"may die in {duration(left)}"
+        ends = f"link expires in {duration(left)}" if is_proven else f"link may expire in {duration(left)}"
     else:
-        ends = f"died {duration(-left)} ago" if is_proven else f"may have died {duration(-left)} ago"
+        ends = f"link expired {duration(-left)} ago" if is_proven else f"link may have expired {duration(-left)} ago"
     why = f"; {asset.reason}: {redact(asset.error)}" if asset.error and asset.reason else ""
     return one_line(f"{risky.owner.id} {asset.index}  {ends}, {asset.tries} tries{why}")

@@ -1,16 +1,24 @@
-"""`darkroom dead`: all that was given up, in one place, and once more after a fix, or taken off the list."""
+"""`darkroom dead`: what Darkroom stopped trying, in one list; replay it after a fix, or dismiss it."""
+
+from collections import Counter
 
 import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.selecting import verbose_option
+from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import dead_letters, views
 from tasks.usecases.dead_letters import DISMISSED, DismissRequest, Letter, LetterKind, LetterSelection, Replayed
+from tasks.usecases.names import short_id
 from tasks.usecases.person import person
 from worker.errors import RequestInvalid
 from worker.secrets import secrets_hidden
+
+#: so many named ones are told one by one
+_FEW = 10
 
 kind_option = click.option("--kind", type=click.Choice([kind.value for kind in LetterKind]), help="Only these.")
 
@@ -20,11 +28,11 @@ kind_option = click.option("--kind", type=click.Choice([kind.value for kind in L
 @json_option
 @click.pass_context
 def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
-    """List what was given up, and why.
+    """List what was abandoned, and why.
 
-    Callbacks that nobody understood, assets whose link died or that nobody could get for weeks, events that a
-    subscriber did not take, follow-ups that could not be created. `darkroom dead replay` applies them again, `darkroom
-    dead dismiss` takes them off the list. What is still tried, although in vain so far, is in `darkroom at-risk`.
+    Unreadable callbacks, assets whose link died or could not be downloaded for weeks, events that a subscriber did not
+    accept, and follow-ups that could not be created. `darkroom dead replay` tries them again, `darkroom dead dismiss`
+    removes them from the list. What is still being tried is in `darkroom at-risk`.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:
@@ -38,66 +46,79 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     else:
         _print_lines(letters)
     if not letters:
-        note("nothing was given up")
+        note("Nothing was abandoned.")
     elif not as_json:
-        note("when the cause is mended: darkroom dead replay ID, or --all; what nobody can mend: darkroom dead dismiss")
+        note("After fixing the cause: darkroom dead replay ID (or --all). To discard: darkroom dead dismiss ID.")
 
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All that `darkroom dead` lists, or those of --kind.")
+@click.option("--all", "everything", is_flag=True, help="All in the list, or all of --kind.")
 @kind_option
+@verbose_option
 @json_option
 @click.pass_context
 def replay(
-    ctx: click.Context, *, letter_ids: tuple[str, ...], everything: bool, kind: str | None, as_json: bool
+    ctx: click.Context, *, letter_ids: tuple[str, ...], everything: bool, kind: str | None, verbose: bool, as_json: bool
 ) -> None:
-    """Apply them again, after what stood in the way is mended.
+    """Try them again, after you fixed the cause.
 
-    Callbacks are read again, assets asked for and archived, events delivered: that costs nothing, and repeating it does
-    no harm. Follow-ups are created, once, and paid for like any other. The exit code is 1 if one of the IDs could not
-    be applied.
+    Callbacks are read again, assets downloaded and archived, events delivered: that costs nothing, and repeating it
+    does no harm. Follow-ups are created, once, and paid for like any other. The exit code is 1 if one of the IDs could
+    not be replayed.
     """
     selection = _selection(letter_ids, everything=everything, kind=kind)
+    few = 0 < len(letter_ids) <= _FEW
+    left: Counter[str] = Counter()
 
     def tell(one: Replayed) -> None:
         if as_json:
             print_json(views.of_replayed(one))
-        else:
+        elif few or verbose:
             click.echo(f"{one.letter_id} {one.message}")
+        if not one.is_done:
+            left[one.message] += 1
 
     with open_ledger() as here:
         replays = dead_letters.replay(here, selection, tell)
         if replays.wakes:
             ring(*replays.wakes)
     if not replays.letter_ids:
-        note("nothing was given up")
+        note("Nothing was abandoned.")
+    elif not as_json and not few:
+        click.echo(totals({"replayed": replays.done}, left))
     ctx.exit(0 if replays.done == len(replays.letter_ids) else 1)
 
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All of the list but assets, or those of --kind.")
+@click.option("--all", "everything", is_flag=True, help="All in the list except assets, or all of --kind.")
 @click.option("--kind", type=click.Choice([kind.value for kind in DISMISSED]), help="Only these.")
 @click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
+@verbose_option
 @json_option
-def dismiss(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, why: str, as_json: bool) -> None:
-    """Take callbacks, events and follow-ups off the list that nobody can ever apply.
+def dismiss(
+    letter_ids: tuple[str, ...], *, everything: bool, kind: str | None, why: str, verbose: bool, as_json: bool
+) -> None:
+    """Remove callbacks, events and follow-ups from the list.
 
-    All of them or none: a wrong ID changes nothing. `darkroom show` still tells of them, with your name, and `darkroom
-    dead replay ID` takes it back, for the DARKROOM_KEEP_DAYS for which all is kept that is done with. Assets stay, as
-    long as their generation is expired.
+    All of them or none: an unknown ID changes nothing. `darkroom show` still shows them, with your name, and `darkroom
+    dead replay ID` undoes it for DARKROOM_KEEP_DAYS. An asset stays in the list as long as its generation is expired;
+    `darkroom delete` removes that.
     """
+    few = 0 < len(letter_ids) <= _FEW
     request = DismissRequest(_selection(letter_ids, everything=everything, kind=kind), person(who(), why))
     with open_ledger() as here:
         dismissed = dead_letters.dismiss(here, request)
     for letter_id in dismissed:
         if as_json:
             print_json(views.of_dismissed(letter_id, request.person))
-        else:
+        elif few or verbose:
             click.echo(f"{letter_id} dismissed")
     if not dismissed:
-        note("there is nothing to dismiss")
+        note("There is nothing to dismiss.")
+    elif not as_json and not few:
+        click.echo(f"{len(dismissed):,} dismissed")
 
 
 def _selection(letter_ids: tuple[str, ...], *, everything: bool, kind: str | None) -> LetterSelection:
@@ -108,12 +129,10 @@ def _selection(letter_ids: tuple[str, ...], *, everything: bool, kind: str | Non
 
 
 def _print_lines(letters: tuple[Letter, ...]) -> None:
-    wide_id = max((len(letter.id) for letter in letters), default=0)
-    wide_what = max((len(letter.what) for letter in letters), default=0)
     for letter in letters:
-        at = f"{letter.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        what = one_line(letter.what).ljust(wide_what)
-        # Nothing else in the line of a callback tells what it was about.
-        whose = letter.facts["generation"] if letter.kind is LetterKind.CALLBACKS else None
-        error = f"{secrets_hidden(letter.error) or ''}{f'; it came for {whose}' if whose else ''}"
-        click.echo(f"{letter.id.ljust(wide_id)}  {at}  {what}  {one_line(error)}".rstrip())
+        # The ids of assets and follow-ups name their generation, those of callbacks and events do not.
+        whose = letter.facts["generation"] if letter.kind in {LetterKind.CALLBACKS, LetterKind.EVENTS} else None
+        of = f"  of {short_id(str(whose))}" if whose else ""
+        click.echo(one_line(f"{letter.id}  {letter.what}  {letter.at.astimezone():%Y-%m-%d %H:%M}{of}"))
+        if letter.error:
+            click.echo(f"  {one_line(secrets_hidden(letter.error))}")

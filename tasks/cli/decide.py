@@ -1,72 +1,97 @@
-"""`darkroom retry`, `cancel` and `resume`: what only a person decides."""
+"""`darkroom retry`, `cancel` and `resume`: decisions that a person takes."""
+
+from collections import Counter
 
 import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.selecting import key_option, provider_option, selecting, verbose_option
+from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import control, views
 from tasks.usecases.control import Decisions, ResumeRequest, RetryRequest
 from tasks.usecases.selection import Selection
+from worker.generation import State
 from worker.secrets import title_of
+
+_DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEEDED: "to be fetched again"}
+#: so many named generations are told one by one
+_FEW = 10
 
 
 @click.command()
-@click.argument("generation_ids", nargs=-1, metavar="[GENERATION]...")
-@click.option("--failed", is_flag=True, help="All of --batch that failed or expired.")
-@click.option("--batch", metavar="BATCH", help="A batch, by id or name; with --failed.")
-@click.option("--may-pay-twice", is_flag=True, help="Also those that their provider may still deliver.")
+@click.argument("names", nargs=-1, metavar="[GENERATION]...")
+@click.option("--failed", is_flag=True, help="All that failed or expired; say of which batch, provider or keys.")
+@click.option("--batch", metavar="BATCH", help="With --failed: only of this batch, by name or id.")
+@provider_option
+@key_option
+@click.option("--all", "everything", is_flag=True, help="With --failed: all of the ledger.")
+@click.option("--may-pay-twice", is_flag=True, help="Also those that the provider may still deliver.")
+@verbose_option
 @json_option
 @click.pass_context
 def retry(
-    ctx: click.Context, *, generation_ids: tuple[str, ...], failed: bool, batch: str | None, may_pay_twice: bool,
-    as_json: bool,
+    ctx: click.Context, *, names: tuple[str, ...], failed: bool, batch: str | None, provider: str | None,
+    key: str | None, everything: bool, may_pay_twice: bool, verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Try again what failed or expired.
 
-    What failed is submitted and paid for again; of what expired only the links are asked for again, which is free. What
-    waits for its next try is tried now. The exit code is 1 if one of the named generations cannot be tried again.
+    Failed generations are submitted and paid for again. For expired ones only the links are requested again, which is
+    free. A download that waits for its next try is tried now.
 
-    What failed because the time was over may still be delivered, and is paid for then. It is left alone until its
-    provider was asked for it again, 10 and 60 minutes after it failed; unless you say --may-pay-twice.
+    A generation that timed out may still be delivered, and is charged then. It is left alone until the provider was
+    asked about it again, 10 and 60 minutes after the time-out, unless you give --may-pay-twice.
+
+    The exit code is 1 if one of them was left alone.
     """
-    if bool(generation_ids) == failed or failed != (batch is not None):
-        raise click.UsageError("give either GENERATIONs, or --failed with --batch")
+    if bool(names) == failed or (names and (batch or provider or key or everything)):
+        raise click.UsageError("give either GENERATIONs, or --failed with --batch, --provider, --key or --all")
     with open_ledger() as here:
-        decisions = control.retry(here, RetryRequest(Selection(generation_ids, batch), may_pay_twice))
-    _print(decisions, as_json=as_json)
+        if failed and not (batch or provider or key or everything):
+            count = control.count_retriable(here)
+            if not count:
+                note("No generation failed or expired.")
+                return
+            raise click.UsageError(
+                f"{count:,} generations failed or expired: say which with --batch, --provider or --key, or give --all"
+            )
+        selection = Selection(names=names, batch=batch, provider=provider, key=key, everything=everything)
+        decisions = control.retry(here, RetryRequest(selection, may_pay_twice))
+    _print(decisions, "queued again", "not retried", few=0 < len(names) <= _FEW, lines=verbose, as_json=as_json)
     if decisions.wakes:
         ring(*decisions.wakes)
     ctx.exit(0 if decisions.is_all_done else 1)
 
 
 @click.command()
-@click.argument("generation_ids", nargs=-1, metavar="[GENERATION]...")
-@click.option("--batch", metavar="BATCH", help="All of this batch, by id or name, that still wait.")
+@selecting
+@verbose_option
 @json_option
 @click.pass_context
-def cancel(ctx: click.Context, generation_ids: tuple[str, ...], batch: str | None, as_json: bool) -> None:
-    """Take back what was not submitted yet.
+def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: bool) -> None:
+    """Cancel what was not submitted yet.
 
-    The exit code is 1 if one of the named generations cannot be taken back.
+    What was submitted is paid for and left alone. The exit code is 1 if one of the named generations cannot be
+    cancelled.
     """
-    if bool(generation_ids) == (batch is not None):
-        raise click.UsageError("give either GENERATIONs or --batch")
     with open_ledger() as here:
-        decisions = control.cancel(here, Selection(generation_ids, batch))
-    _print(decisions, as_json=as_json)
+        decisions = control.cancel(here, selection)
+    _print(
+        decisions, "cancelled", "not cancelled", few=0 < len(selection.names) <= _FEW, lines=verbose, as_json=as_json
+    )
     ctx.exit(0 if decisions.is_all_done else 1)
 
 
 @click.command()
 @click.argument("provider")
-@click.option("--account", metavar="NAME", help="Only this account; else all of the provider.")
+@click.option("--account", metavar="NAME", help="Only this one of the provider's accounts.")
 @json_option
 def resume(provider: str, account: str | None, as_json: bool) -> None:
-    """End the pause of a provider.
+    """Resume a paused provider.
 
-    And what else slows down its accounts: a shrunken rate, an open circuit breaker, a token bucket that was filled
-    while the clock was ahead.
+    Use it after you have added credit or corrected the key. An open circuit breaker is closed, and the rate that was
+    reduced after too many requests is restored.
     """
     with open_ledger() as here:
         resumed = control.resume(here, ResumeRequest(provider, account))
@@ -76,21 +101,22 @@ def resume(provider: str, account: str | None, as_json: bool) -> None:
         click.echo(f"{title_of(provider, account) if account else provider} was not paused")
     else:
         for name, until in resumed.accounts.items():
-            held = (
-                f": a clock that was ahead would have stopped it until {until.astimezone():%Y-%m-%d %H:%M}"
-                if until
-                else ""
-            )
-            click.echo(f"{title_of(provider, name)} goes on{held}")
+            # A clock that was ahead has written this end.
+            held = f"; a wrong clock had paused it until {until.astimezone():%Y-%m-%d %H:%M}" if until else ""
+            click.echo(f"{title_of(provider, name)}: resumed{held}")
     if resumed.wakes:
         ring(*resumed.wakes)
 
 
-def _print(decisions: Decisions, *, as_json: bool) -> None:
+def _print(decisions: Decisions, nothing: str, not_done: str, *, few: bool, lines: bool, as_json: bool) -> None:
     for one in decisions.generations:
         if as_json:
             print_json(views.of_decided(one))
-        else:
-            click.echo(f"{one.generation_id} {'' if one.is_done else 'is '}{one.message}")
-    if not decisions.generations:
-        note("there is none to which this applies")
+        elif few or lines:
+            click.echo(f"{one.generation_id} {'' if one.is_done else f'{not_done}: '}{one.message}")
+    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
+    if not decisions.generations and not left:
+        note("No matching generations.")
+    elif not as_json and not few:
+        done = Counter(_DONE[one.state] for one in decisions.generations if one.is_done)
+        click.echo(totals(done or {nothing: 0}, left))

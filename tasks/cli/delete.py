@@ -1,55 +1,86 @@
-"""`darkroom delete`: what a client withdraws goes, out of the ledger and out of the bucket."""
+"""`darkroom delete`: delete generations from the ledger and, on request, from the bucket."""
+
+from collections import Counter
 
 import click
 
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, print_json
+from tasks.cli.ui.selecting import selecting, verbose_option
+from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import delete as usecase
 from tasks.usecases import views
 from tasks.usecases.delete import Deleted, DeleteRequest
+from tasks.usecases.names import short_id
 from tasks.usecases.person import person
 from tasks.usecases.selection import Selection
+from worker.generation import State
+
+#: what comes first, by the state
+_FIRST = {
+    State.QUEUED: "queued (cancel them first)",
+    State.UNCONFIRMED: "unconfirmed (resolve them first)",
+    State.FAILED: "failed that the provider may still deliver (tomorrow)",
+}
+#: so many named generations are told one by one
+_FEW = 10
 
 
 @click.command()
-@click.argument("generation_ids", nargs=-1, metavar="[GENERATION]...")
-@click.option("--batch", metavar="BATCH", help="All of this batch, by id or name.")
-@click.option("--objects", is_flag=True, help="Delete their pictures and sidecars in the bucket, too.")
-@click.option("--yes", is_flag=True, help="Do it; without it you are only told what would go.")
+@selecting
+@click.option("--objects", is_flag=True, help="Delete their files and sidecars in the bucket, too.")
+@click.option("--yes", is_flag=True, help="Do it; without it, only show what would be deleted.")
 @click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
+@verbose_option
 @json_option
 @click.pass_context
 def delete(
-    ctx: click.Context,
-    *,
-    generation_ids: tuple[str, ...],
-    batch: str | None,
-    objects: bool,
-    yes: bool,
-    why: str,
-    as_json: bool,
+    ctx: click.Context, *, selection: Selection, objects: bool, yes: bool, why: str, verbose: bool, as_json: bool
 ) -> None:
-    """Delete what a client withdraws.
+    """Delete generations, such as those of a client who withdraws.
 
-    Prompt, options, links, texts and what callbacks and events told go for good. What stays: the id, your own key, the
-    times, what it cost, and the hashes of its results. Repeating it does no harm, also after the bucket was away. The
-    exit code is 1 if one of them cannot be deleted now.
+    Prompt, options, links, texts, and the contents of callbacks and events are deleted for good. Kept are the id, your
+    key, the times, the cost, and the hashes of the results. Repeating it does no harm, also after the bucket was away.
+    The exit code is 1 if one of them cannot be deleted now.
     """
-    if bool(generation_ids) == (batch is not None):
-        raise click.UsageError("give either GENERATIONs or --batch")
-    request = DeleteRequest(Selection(generation_ids, batch), person(who(), why), with_objects=objects, dry_run=not yes)
+    request = DeleteRequest(selection, person(who(), why), with_objects=objects, dry_run=not yes)
+    few = 0 < len(selection.names) <= _FEW
+    counts: Counter[str] = Counter()
+    left: Counter[str] = Counter()
+
+    def tell(one: Deleted) -> None:
+        if one.obstacle is not None:
+            left[_FIRST.get(one.state, one.state)] += 1
+        else:
+            counts["generations"] += 1
+            counts["objects"] += len(one.keys)
+        if as_json or few or verbose:
+            _print(one, request, as_json=as_json)
+
     with open_services() as here:
-        deletions = usecase.delete(here, request, lambda one: _print(one, request, as_json=as_json))
+        deletions = usecase.delete(here, request, tell)
+    if not counts and not left:
+        note("No matching generations.")
+    elif not as_json and not few:
+        _print_totals(request, counts, left)
     if deletions.children:
-        ids, more = " ".join(deletions.children[:10]), " …" if len(deletions.children) > 10 else ""
+        ids, more = " ".join(map(short_id, deletions.children[:10])), " …" if len(deletions.children) > 10 else ""
         note(f"their follow-ups stay: {ids}{more}")
     if not yes:
-        note("nothing was deleted: repeat it with --yes to do it")
+        note("nothing was deleted: repeat the command with --yes")
     if deletions.wakes:
         ring(*deletions.wakes)
     ctx.exit(1 if deletions.refused else 0)
+
+
+def _print_totals(request: DeleteRequest, counts: Counter[str], left: Counter[str]) -> None:
+    done = "would be deleted" if request.dry_run else "deleted"
+    if counts["objects"]:
+        objects = f"{counts['objects']:,} {'object' if counts['objects'] == 1 else 'objects'}"
+        done += f" with {objects}" if request.with_objects else f" ({objects} left in the bucket)"
+    click.echo(totals({done: counts["generations"]}, left))
 
 
 def _print(one: Deleted, request: DeleteRequest, *, as_json: bool) -> None:
@@ -59,6 +90,6 @@ def _print(one: Deleted, request: DeleteRequest, *, as_json: bool) -> None:
         return
     message = document["message"]
     if one.keys and one.obstacle is None:
-        count = f"{len(one.keys)} objects"
-        message += f", with {count} and the sidecar" if request.with_objects else f"; {count} stay in the bucket"
+        count = f"{len(one.keys)} {'object' if len(one.keys) == 1 else 'objects'}"
+        message += f", with {count} and the sidecar" if request.with_objects else f"; {count} left in the bucket"
     click.echo(f"{one.generation_id} {'not deleted: ' if one.obstacle else ''}{message}")

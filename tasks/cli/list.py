@@ -1,55 +1,69 @@
-"""`darkroom list`: the newest generations, or those of one state or batch."""
+"""`darkroom list`: the newest generations, or those that match."""
 
 import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.selecting import batch_option, key_option, provider_option
 from tasks.usecases import queries as usecase
 from tasks.usecases import views
-from tasks.usecases.queries import ListRequest
-from worker.generation import Generation, State
+from tasks.usecases.names import short_id
+from tasks.usecases.queries import Batch, ListedGeneration, ListRequest
+from worker.generation import State
 from worker.secrets import redact
 
 
 @click.command("list")
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
-@click.option("--batch", metavar="BATCH", help="Only those of this batch, by id or name.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="At most so many."
-)
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only in this state.")
+@batch_option
+@provider_option
+@key_option
+@click.option("--search", metavar="TEXT", help="Only with this text in the prompt.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="At most N.")
+@click.option("--all", "everything", is_flag=True, help="All that match, whatever the limit.")
 @json_option
-def list_generations(state: str | None, batch: str | None, limit: int, as_json: bool) -> None:
-    """List generations, the newest first."""
-    request = ListRequest(State(state) if state else None, batch, limit, with_results=as_json)
+def list_generations(
+    *, state: str | None, batch: str | None, provider: str | None, key: str | None, search: str | None, limit: int,
+    everything: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """List generations, the newest first.
+
+    Every other command accepts the short id of the first column, and a key.
+    """
+    request = ListRequest(
+        state=State(state) if state else None, batch=batch, provider=provider, key=key, search=search,
+        limit=None if everything else limit + 1, with_results=as_json,
+    )  # fmt: skip
+    shown: list[ListedGeneration] = []
+    number, more = 0, False
     with open_ledger() as here:
-        listed = usecase.list_generations(here, request)
-        if as_json:
-            for one in listed:
+        for one in usecase.list_generations(here, request):
+            more = not everything and number == limit
+            if more:
+                break
+            number += 1
+            if as_json:
                 print_json(views.of_listed(one))
-            return
-        found = list(listed)
-    _print_table([one.generation for one in found])
-    for wait in {one.waits_for.name: one.waits_for for one in found if one.waits_for is not None}.values():
+            else:
+                shown.append(one)
+        total = usecase.count_generations(here, request) if more else None
+        namesakes = usecase.list_batches(here, batch) if batch is not None and not as_json else []
+    if shown:
+        _print_table(shown, namesakes)
+    for wait in {one.waits_for.name: one.waits_for for one in shown if one.waits_for is not None}.values():
         note(f"waiting: {one_line(redact(wait.told))}")
-    if not found:
-        note("there is none")
+    if more:
+        of = "" if total is None else f" of {total:,}"
+        note(f"{number:,}{of} shown{'; there are more' if total is None else ''}: --all or --limit N")
+    if not number:
+        note("No matching generations.")
 
 
-def _print_table(generations: list[Generation]) -> None:
+def _print_table(listed: list[ListedGeneration], namesakes: list[Batch]) -> None:
     # Only people need what draws tables.
-    from rich.table import Table  # noqa: PLC0415
+    from tasks.cli.ui.generation_table import print_table  # noqa: PLC0415
 
-    from tasks.cli.ui.style import console, prompt_text, state_text  # noqa: PLC0415
-
-    several = len({one.provider for one in generations}) > 1
-    table = Table.grid(padding=(0, 2), expand=True)
-    table.add_column(width=36, no_wrap=True)
-    table.add_column(width=13, no_wrap=True)
-    if several:
-        table.add_column(no_wrap=True)
-    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    for one in generations:
-        provider = [one_line(one.provider)] if several else []
-        table.add_row(one.id, state_text(one.state), *provider, prompt_text(one))
-    if generations:
-        console().print(table)
+    print_table(listed)
+    if len(namesakes) > 1:
+        ids = ", ".join(f"{one.name} {short_id(one.id)}" for one in namesakes)
+        note(f"{len(namesakes)} batches match: {one_line(ids)}")

@@ -1,5 +1,6 @@
-"""`darkroom rescue`: archive tasks that exist at the provider, and not in the ledger."""
+"""`darkroom rescue`: import and archive tasks that exist at the provider, but not in the ledger."""
 
+from collections import Counter
 from datetime import timedelta
 
 import click
@@ -8,37 +9,52 @@ from tasks.cli.ui.context import open_services
 from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.list_progress import pages
 from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.selecting import verbose_option
+from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
-from tasks.usecases.import_tasks import FoundTasks, ImportRequest, import_tasks
+from tasks.usecases.import_tasks import FoundTask, FoundTasks, ImportRequest, import_tasks
 from worker.errors import DarkroomError
+from worker.secrets import links_hidden
+
+#: characters of a prompt in a line
+_PROMPT = 40
 
 
 @click.command()
-@click.option("--provider", "name", required=True, metavar="NAME", help="Whose tasks; it must have a list of them.")
+@click.option("--provider", "name", required=True, metavar="NAME", help="Provider to read the task list of.")
 @click.option("--since", callback=read_span, required=True, metavar="SPAN", help="How far back, such as 90m or 24h.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be taken, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show each task that would be imported, and change nothing.")
+@verbose_option
 @json_option
-def rescue(name: str, since: timedelta, dry_run: bool, as_json: bool) -> None:
-    """Archive tasks that were made elsewhere, or that the ledger has forgotten.
+def rescue(name: str, since: timedelta, *, dry_run: bool, verbose: bool, as_json: bool) -> None:
+    """Import tasks that were made elsewhere, or that the ledger lost.
 
-    Nothing is submitted and nothing is charged. Repeating it does no harm: what was taken is known from then on.
+    Nothing is submitted and nothing is charged. Repeating it does no harm: imported tasks are known from then on.
     """
+    left: Counter[str] = Counter()
 
     def tell(found: FoundTasks) -> None:
         for one in found.tasks:
             if as_json:
                 print_json(views.of_found_task(one))
-            else:
-                click.echo(one_line(f"task {one.task_id}  {one.operation}  {one.message}"))
+            elif verbose or dry_run or one.needs_decision:
+                click.echo(one_line(_line(one)))
+            if not one.is_taken:
+                left[one.left] += 1
         if found.wakes:
             ring(*found.wakes)
 
     with open_services() as here:
         imported = import_tasks(here, ImportRequest(name, since, dry_run), tell, pages)
-    note(
-        f"{imported.taken} {'would be ' if dry_run else ''}taken, {imported.left} left, "
-        f"{imported.known} in the ledger already"
-    )
+    left["already in the ledger"] = imported.known
+    note(totals({"would be imported" if dry_run else "imported": imported.taken}, +left))
     if imported.unread:
-        raise DarkroomError("not everything was looked at: " + "; ".join(imported.unread))
+        raise DarkroomError("some lists could not be read: " + "; ".join(imported.unread))
+
+
+def _line(one: FoundTask) -> str:
+    at = f"  {one.created_at.astimezone():%Y-%m-%d %H:%M}" if one.created_at else ""
+    prompt = links_hidden(one.prompt)
+    prompt = prompt if len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…"
+    return f"task {one.task_id}{at}  {one.operation}  {prompt}  {one.message}"

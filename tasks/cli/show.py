@@ -1,10 +1,13 @@
-"""`darkroom show`: everything about one generation, as a timeline."""
+"""`darkroom show`: everything about one generation, with its timeline."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,25 +21,29 @@ from tasks.usecases import queries as usecase
 from tasks.usecases import views
 from tasks.usecases.queries import Story
 from tasks.waiting import Wait
-from worker.generation import Asset, Generation, State
+from worker.generation import Generation, State
+from worker.pricing import as_text
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
 
-#: what the moves between states tell already
-_TOLD = "generation."
-#: what stands below the timeline anyway
-_LONG = {"key", "sha256"}
+#: events that the changes of state show already
+_SHOWN = "generation."
+#: what the results below the timeline show anyway
+_LONG = {"object_key", "sha256"}
 _DIM = "bright_black"
 #: a line of text is hard to read when it is longer
 _WIDTH = 100
 
 
 @click.command()
-@click.argument("generation_id", metavar="GENERATION")
+@click.argument("name", metavar="GENERATION")
 @json_option
-def show(generation_id: str, as_json: bool) -> None:
-    """Tell everything about one generation."""
+def show(name: str, as_json: bool) -> None:
+    """Show a generation.
+
+    GENERATION is its id, the beginning of that, its short id from `darkroom list`, or your own key.
+    """
     with open_ledger() as here:
-        details = usecase.show(here, generation_id)
+        details = usecase.show(here, name)
     story, asked_again_at, waits_for = details.story, details.asked_again_at, details.waits_for
     if as_json:
         print_json(views.of_details(details))
@@ -45,7 +52,7 @@ def show(generation_id: str, as_json: bool) -> None:
     screen.width = min(screen.width, _WIDTH)
     _print_heading(screen, story, asked_again_at, waits_for)
     _print_timeline(screen, story)
-    _print_assets(screen, story.assets)
+    _print_assets(screen, story)
     _print_relatives(screen, story)
 
 
@@ -62,15 +69,17 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
     facts += [
         (name, one_line(str(value)))
         for name, value in (
-            ("task", generation.task_id),
-            ("batch", generation.batch_id),
             ("key", generation.key),
+            ("of", story.lineage.root_key if generation.key is None else None),
+            ("batch", _batch(story)),
+            ("task", generation.task_id),
             ("options", "  ".join(f"{option}={_listed(options[option])}" for option in options)),
             ("follow-up", ", ".join(generation.follow_up)),
             ("priority", generation.priority or None),
+            ("cost", _cost(story)),
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
-            ("waits", secrets_hidden(waits_for.told) if waits_for else None),
+            ("waiting", secrets_hidden(waits_for.told) if waits_for else None),
             ("awaited", _awaited(generation, asked_again_at)),
             ("perhaps", _perhaps(story)),
             ("refused", _refused(story)),
@@ -81,11 +90,24 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
     _print_pairs(screen, facts)
 
 
+def _batch(story: Story) -> str | None:
+    batch_id = story.generation.batch_id
+    return batch_id and f"{one_line(story.lineage.batch or '')}  {batch_id}"
+
+
+def _cost(story: Story) -> str | None:
+    """By state: what failed costs nothing."""
+    amounts: Counter[str] = Counter()
+    for one in story.charges:
+        amounts[one.state] += one.price
+    return ", ".join(f"{as_text(amount)} {state}" for state, amount in amounts.items() if amount)
+
+
 def _awaited(generation: Generation, asked_again_at: datetime | None) -> str | None:
     if generation.state is not State.FAILED or asked_again_at is None:
         return None
     at = f"{asked_again_at.astimezone():%H:%M:%S}"
-    return f"its provider may still deliver it, and is asked for it at {at}; `darkroom retry` waits for that"
+    return f"the provider may still deliver it; the next check is at {at}, and `darkroom retry` waits for it"
 
 
 def _perhaps(story: Story) -> str | None:
@@ -96,7 +118,7 @@ def _perhaps(story: Story) -> str | None:
 
 def _refused(story: Story) -> str | None:
     count = sum(attempt.callbacks_refused for attempt in story.attempts)
-    return f"{count} callbacks more, too many or too late to be kept" if count else None
+    return f"{count} more callbacks, too many or too late to be stored" if count else None
 
 
 def _pruned(story: Story) -> str | None:
@@ -107,59 +129,59 @@ def _print_timeline(screen: Console, story: Story) -> None:
     moments = sorted(_moments(story), key=lambda moment: moment[0])
     start = moments[0][0] if moments else story.generation.created_at
     _print_title(screen, "Timeline", f"{start.astimezone():%Y-%m-%d, times in %Z}")
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True, style=_DIM)
-    table.add_column(overflow="fold")
     before: datetime | None = None
     for at, text in moments:
         waited = f"+{duration(at - before)}" if before is not None else ""
         # The day again where the story runs past midnight.
         day = "" if at.astimezone().date() == (before or start).astimezone().date() else f"{at.astimezone():%m-%d} "
-        table.add_row(f"  {day}{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03}", waited, text)
+        time = f"  {day}{at.astimezone():%H:%M:%S}.{at.microsecond // 1000:03}"
+        _print_beside(screen, Text.assemble(f"{time:<14}  ", (f"{waited:>8}", _DIM), "  "), text)
         before = at
-    screen.print(table)
 
 
 def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
+    # An error is shown once: in the heading, or beside its result.
+    said = {story.generation.message, *(asset.error for asset in story.assets)}
     for move in story.transitions:
         mark, style = MARK[move.to_state]
         yield move.at, Text.assemble((f"{mark} {move.to_state}", style), f"  {_hidden(move.cause)}")
     for attempt in story.attempts:
-        # What the generation itself says stands in the heading.
-        error = attempt.error if attempt.error != story.generation.message else None
+        error = attempt.error if attempt.error not in said else None
         if error or attempt.account != DEFAULT_ACCOUNT:
             account = f" to account {attempt.account}" if attempt.account != DEFAULT_ACCOUNT else ""
             end = f", {attempt.state}: {_hidden(error)}" if error else ""
             yield attempt.sent_at, Text(f"↗ attempt {attempt.number}{account}{end}")
     for callback in story.callbacks:
-        verdict = callback.verdict or "waits to be applied"
+        verdict = callback.verdict or "not applied yet"
         error = f": {_hidden(callback.error)}" if callback.error else ""
         yield callback.received_at, Text(f"↘ callback {callback.id}, {size(callback.bytes)}, {verdict}{error}")
     for event in story.events:
-        if not event.type.startswith(_TOLD):
-            payload = "  ".join(_hidden(str(value)) for name, value in event.payload.items() if name not in _LONG)
+        if not event.type.startswith(_SHOWN):
+            values = [str(value) for name, value in event.payload.items() if name not in _LONG]
+            payload = "  ".join(_hidden(value) for value in values if value not in said)
             yield event.at, Text.assemble((f"· {event.type}  {payload}", _DIM))
     for one in story.undelivered:
-        end = f"{'dismissed' if one.is_dismissed else 'given up'}: {_hidden(one.error or '')}"
+        end = f"{'dismissed' if one.is_dismissed else 'abandoned'}: {_hidden(one.error or '')}"
         yield one.at, Text(f"✗ event {one.event_id}, {one.type}, for {one.subscriber}, {end}")
 
 
-def _print_assets(screen: Console, assets: tuple[Asset, ...]) -> None:
-    if not assets:
+def _print_assets(screen: Console, story: Story) -> None:
+    if not story.assets:
         return
     _print_title(screen, "Results", "")
-    for asset in assets:
+    said = {story.generation.message}
+    for asset in story.assets:
         pixels = f"{asset.width} x {asset.height}, " if asset.width else ""
-        facts = f"{pixels}{size(asset.bytes)}, {asset.content_type}" if asset.key else asset.state
+        facts = f"{pixels}{size(asset.bytes)}, {asset.content_type}" if asset.object_key else asset.state
         screen.print(Text(f"  {asset.index}  {facts}"))
-        if asset.key:
-            screen.print(Text(f"     {asset.key}", style="green"), soft_wrap=True)
+        if asset.object_key:
+            screen.print(Text(f"     {asset.object_key}", style="green"), soft_wrap=True)
             screen.print(Text(f"     sha256 {asset.sha256}", style=_DIM), soft_wrap=True)
         for name, value in (links_hidden(asset.content) or {}).items():
             _print_text(screen, name, value)
-        if asset.error:
-            screen.print(Text(f"     {_hidden(asset.error)}", style="yellow"))
+        if asset.error and asset.error not in said:
+            said.add(asset.error)
+            _print_beside(screen, Text("     "), Text(_hidden(asset.error), style="yellow"))
 
 
 def _print_text(screen: Console, name: str, value: Any) -> None:
@@ -174,14 +196,18 @@ def _print_text(screen: Console, name: str, value: Any) -> None:
 
 
 def _print_relatives(screen: Console, story: Story) -> None:
-    relatives = [("parent", story.generation.parent_id)] if story.generation.parent_id else []
-    relatives += [("follow-up", child) for child in story.children]
-    if relatives:
-        _print_title(screen, "Relatives", "")
-        _print_pairs(screen, relatives)
+    if story.generation.parent_id:
+        _print_title(screen, "Parent", "")
+        screen.print(Text(f"  {story.generation.parent_id}"))
+    if story.children:
+        _print_title(screen, "Follow-ups", "")
+        table = Table.grid(padding=(0, 2))
+        for child in story.children:
+            table.add_row(f"  {child.action}", state_text(child.state), child.id)
+        screen.print(table)
     if story.generation.actions:
         _print_title(screen, "Offers", "")
-        screen.print(Text("  " + one_line(", ".join(story.generation.actions))))
+        _print_beside(screen, Text("  "), Text(one_line(", ".join(story.generation.actions))))
 
 
 def _print_title(screen: Console, title: str, beside: str) -> None:
@@ -190,12 +216,24 @@ def _print_title(screen: Console, title: str, beside: str) -> None:
 
 
 def _print_pairs(screen: Console, pairs: list[tuple[str, str]]) -> None:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style=_DIM, no_wrap=True)
-    table.add_column(overflow="fold")
+    width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        table.add_row(f"  {name}", Text(value))
-    screen.print(table)
+        _print_beside(screen, Text(f"  {name:<{width}}  ", style=_DIM), Text(value))
+
+
+def _print_beside(screen: Console, start: Text, text: Text) -> None:
+    """The text in lines beside its start; a link longer than a line stays whole, so that it can be copied."""
+    width = max(20, screen.width - start.cell_len)
+    breaks, column = [], 0
+    for word in re.finditer(r"\S+\s*", text.plain):
+        if column and column + cell_len(word[0].rstrip()) > width:
+            breaks.append(word.start())
+            column = 0
+        column += cell_len(word[0])
+    lines = text.divide(breaks)
+    for line in lines:
+        line.rstrip()
+    screen.print(Text.assemble(start, Text("\n" + " " * start.cell_len).join(lines)), soft_wrap=True)
 
 
 def _listed(value: Any) -> str:

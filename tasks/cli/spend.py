@@ -1,4 +1,4 @@
-"""`darkroom spend`: what generations have cost, what they may still cost, and how much each budget has left."""
+"""`darkroom spend`: what generations cost, may still cost, and how much each budget has left."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -22,7 +22,7 @@ _AMOUNTS = ("known", "possible", "reserved", "total")
     type=click.Choice([by.value for by in By]),
     default=By.DAY.value,
     show_default=True,
-    help="One line for each.",
+    help="One row for each.",
 )
 @click.option(
     "--since",
@@ -30,14 +30,14 @@ _AMOUNTS = ("known", "possible", "reserved", "total")
     default="30d",
     show_default=True,
     metavar="SPAN",
-    help="Only what was submitted in that time, in whole days (DARKROOM_TIMEZONE).",
+    help="Only what was submitted since then, in whole days of DARKROOM_TIMEZONE.",
 )
 @json_option
 def spend(by: str, since: timedelta, as_json: bool) -> None:
-    """Tell what was spent, and what the budgets have left.
+    """Show spending and what the budgets have left.
 
-    Known is paid for; possible may have been taken by a provider that gave no clear answer; reserved is under way. All
-    three count against a cap.
+    known: paid. possible: the provider gave no clear answer and may have charged it. reserved: under way. All three
+    count against a cap.
     """
     with open_ledger() as here:
         spending = usecase.spend(here, SpendRequest(By(by), since))
@@ -46,15 +46,15 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:
         return
     prices, rows, total = spending.prices, spending.rows, spending.total
     if prices is None:
-        note("DARKROOM_PRICES is not set, so nothing is counted; deploy/prices.example.yaml shows what it names")
+        note("DARKROOM_PRICES is not set, so nothing is counted; deploy/prices.example.yaml is an example of the file")
     if rows:
         _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
     else:
-        note(f"nothing was spent since {spending.first}")
+        note(f"Nothing was spent since {spending.first}.")
     for one in spending.assumed:
         note(
-            f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor of "
-            f"{', '.join(one.extras)}, as the price file had none"
+            f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor, because the "
+            f"price file has none for {', '.join(one.extras)}"
         )
     if prices and spending.caps:
         _print_caps(prices, spending.caps)
@@ -73,7 +73,7 @@ def _print_totals(by: str, rows: Sequence[Spent]) -> None:
         table.add_row(one_line(row.name), *(as_text(getattr(row, name)) for name in _AMOUNTS))
     console().print(table)
     if late := rows[-1].late:
-        note(f"{as_text(late)} of it came late: it had been given back as failed, and succeeded after all")
+        note(f"{as_text(late)} of it was charged late: it had been released as failed, and then succeeded after all")
 
 
 def _print_caps(prices: Prices, caps: Sequence[Standing]) -> None:

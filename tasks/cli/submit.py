@@ -18,8 +18,8 @@ from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.prompt_file import read_file
-from tasks.usecases.queries import list_waits
-from tasks.usecases.scope import submitted
+from tasks.usecases.queries import list_lineages, list_waits
+from tasks.usecases.scope import submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
     DEFAULT_PROVIDER,
@@ -135,7 +135,7 @@ def submit(
         checked = check(here, request)
         _tell_warnings(checked.warnings)
         result = submit_checked(
-            here, checked, Repetition(submission_id, anew), deliver=partial(_print, as_json=as_json), tell=note
+            here, checked, Repetition(submission_id, anew), deliver=partial(_print, here, as_json=as_json), tell=note
         )
         _tell_batch(result, batch)
         for sentence in result.waits:
@@ -210,11 +210,12 @@ def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
         note(f"{len(told) - _TOLD} more warnings (--json shows all of them)")
 
 
-def _print(result: SubmitResult, *, as_json: bool) -> None:
+def _print(here: Services, result: SubmitResult, *, as_json: bool) -> None:
+    lineages = list_lineages(here, result.generations) if as_json else {}
     try:
         for generation, warnings in zip(result.generations, result.warnings, strict=True):
             if as_json:
-                print_json(views.of_submitted(generation, warnings))
+                print_json(views.of_submitted(generation, lineages[generation.id], warnings))
             else:
                 click.echo(generation.id)
     except OSError as error:
@@ -231,7 +232,7 @@ def _print(result: SubmitResult, *, as_json: bool) -> None:
 def _follow(here: Services, result: SubmitResult, *, as_json: bool) -> bool:
     """Whether all were archived in the end."""
     scope = submitted(here, result.generations, result.batch_id)
-    return follow(scope, as_json=as_json, waits=lambda: list_waits(here))
+    return follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope))
 
 
 def _name(source: BinaryIO) -> str:

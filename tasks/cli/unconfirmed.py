@@ -1,4 +1,4 @@
-"""`darkroom unconfirmed`: submissions of which nobody knows whether they were taken, and what is known of each."""
+"""`darkroom unconfirmed`: submissions with an unknown outcome, and what is known about each."""
 
 from datetime import datetime
 
@@ -14,13 +14,13 @@ from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 
 
 @click.command()
-@click.option("--provider", metavar="NAME", help="Only those of this provider.")
+@click.option("--provider", metavar="NAME", help="Only of this provider.")
 @json_option
 def unconfirmed(provider: str | None, as_json: bool) -> None:
-    """List submissions that may have been taken.
+    """List submissions with an unknown outcome.
 
-    Nobody knows whether the provider took and charged them. They are never submitted again by the program: their
-    callback or the provider's list may still tell, and `darkroom resolve` writes down what you found out.
+    The provider may have accepted and charged them. They are never resubmitted automatically: their callback or the
+    provider's task list may still tell, and `darkroom resolve` records what you found out.
     """
     with open_ledger() as here:
         found = list_unconfirmed(here, provider)
@@ -30,9 +30,9 @@ def unconfirmed(provider: str | None, as_json: bool) -> None:
         else:
             click.echo(_lines(one))
     if not found:
-        note("there is none")
+        note("No unconfirmed submissions.")
     elif not as_json:
-        note("look into the provider's own history, then: darkroom resolve ID --charged|--not-charged|--resubmit")
+        note("Check the provider's own history, then: darkroom resolve ID --charged|--not-charged|--resubmit")
 
 
 def _lines(one: Unconfirmed) -> str:
@@ -42,18 +42,18 @@ def _lines(one: Unconfirmed) -> str:
     unclear, generation = one.unclear, one.unclear.generation
     came = f"callbacks: {', '.join(unclear.callbacks)}" if unclear.callbacks else "no callback"
     if not one.is_looked_for:
-        looked = "no list that would show it"
+        looked = "the provider has no list that would show it"
     else:
         times = "once" if unclear.asked == 1 else f"{unclear.asked} times"
-        looked = f"looked for in the list {times}, {_until(unclear.asked_again_at, unclear.sent_at + one.age)}"
-    due = "it is yours to decide now" if one.is_over else f"leave it until {one.horizon_at.astimezone():%Y-%m-%d %H:%M}"
+        looked = f"searched in the provider's list {times}, {_until(unclear.asked_again_at, unclear.sent_at + one.age)}"
+    due = "needs a manual decision" if one.is_over else f"wait until {one.horizon_at.astimezone():%Y-%m-%d %H:%M}"
     whose = title_of(generation.provider, generation.account or DEFAULT_ACCOUNT)
     lines = [
-        f"{generation.id}  {whose}  sent {duration(one.age)} ago",
+        f"{generation.id}{f'  {generation.key}' if generation.key else ''}  {whose}  sent {duration(one.age)} ago",
         cut(prompt_text(generation)),
         f"{came}; {looked}; {due}",
         redact(unclear.error or generation.message or ""),
-        f"perhaps {candidates}" if (candidates := perhaps(generation.id, unclear.candidates)) else "",
+        f"possibly {candidates}" if (candidates := perhaps(generation.id, unclear.candidates)) else "",
     ]
     return "\n  ".join(one_line(line) for line in lines if line)
 

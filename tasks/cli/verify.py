@@ -1,4 +1,4 @@
-"""`darkroom verify`: a year later, is everything still there, and is it what was stored?"""
+"""`darkroom verify`: compare stored results with the ledger."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +23,10 @@ _PAUSE = 10.0
 
 
 @click.command()
-@click.option("--batch", metavar="BATCH", help="Only results of this batch, by id or name.")
-@click.option("--since", callback=read_span, metavar="SPAN", help="Only what was archived in that time, such as 2d.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many, chosen at random.")
-@click.option("--repair", is_flag=True, help="Fetch again and put back what is missing or changed, where a link lives.")
+@click.option("--batch", metavar="BATCH", help="Only results of this batch, by name or id.")
+@click.option("--since", callback=read_span, metavar="SPAN", help="Only what was archived since then, such as 2d.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of them, chosen at random.")
+@click.option("--repair", is_flag=True, help="Restore what is missing or changed, where a link still works.")
 @json_option
 @click.pass_context
 def verify(
@@ -34,8 +34,8 @@ def verify(
 ) -> None:
     """Read stored results again and compare them with the ledger.
 
-    Names objects that are missing or changed, and those in the bucket that belong to no generation (orphaned; only if
-    nothing narrows the search). Exit code 1 if there are any that could not be repaired.
+    Lists objects that are missing or changed, and orphaned ones, which belong to no generation (only if all results are
+    verified). The exit code is 1 if any of them was not repaired.
     """
     try:
         request = VerifyRequest(batch, since, sample, repair)
@@ -90,4 +90,4 @@ def _print_lines(verification: Verification, *, is_whole: bool) -> None:
     click.echo(f"{verification.checked:,} results read: {', '.join(counts)}")
     if verification.rejected:
         count, first = len(verification.rejected), verification.rejected[0]
-        note(f"besides, {count:,} files that were refused are kept aside, such as {first}")
+        note(f"{count:,} refused {'file is' if count == 1 else 'files are'} kept as well, such as {first}")

@@ -1,12 +1,12 @@
-"""`darkroom watch`: follow a batch or some generations."""
+"""`darkroom watch`: follow a batch or some generations until they are done."""
 
 import click
 
 from tasks.cli.ui.context import open_ledger
-from tasks.cli.ui.output import json_option
+from tasks.cli.ui.output import json_option, note, one_line
 from tasks.cli.ui.progress import follow
 from tasks.usecases.queries import list_waits
-from tasks.usecases.scope import watched
+from tasks.usecases.scope import BatchScope, summarize, watched
 
 
 @click.command()
@@ -16,9 +16,13 @@ from tasks.usecases.scope import watched
 def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Follow generations until all of them are done.
 
-    One batch, or generations with the follow-ups that grow out of them; without a name the newest batch. The exit code
-    is 0 if all were archived. With --json, one line for each change.
+    A batch (by name or id), or generations (by key or id) and their follow-ups; without a name, the newest batch.
+    Failures come first, with their reason; the last line has the totals, the cost, the duration and the manifest. The
+    exit code is 0 if all were archived. With --json, one line for each change.
     """
     with open_ledger() as here:
         scope = watched(here, names)
-        ctx.exit(0 if follow(scope, as_json=as_json, waits=lambda: list_waits(here)) else 1)
+        if isinstance(scope, BatchScope) and scope.namesakes > 1:
+            note(f"{scope.namesakes} batches are named {one_line(scope.name)}; this is the newest, {scope.id}")
+        is_done = follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope))
+        ctx.exit(0 if is_done else 1)

@@ -1,9 +1,11 @@
 """Refused bytes: what a person looks at, and whether they are archived as they are."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tasks.refused import kind_of
+from tasks.usecases.names import find_generation
 from tasks.usecases.person import Person
 from worker.errors import ArchiveError, NotFound
 from worker.generation import Asset, AssetState
@@ -37,7 +39,7 @@ class RefusedBytes:
     index: int
     bytes: int
     sha256: str
-    key: str
+    object_key: str
     refused: str
     declared_type: str | None
     content_type: str | None = None
@@ -45,8 +47,26 @@ class RefusedBytes:
     trouble: str | None = None
 
 
+def read_choices(here: Services, names: Sequence[str]) -> tuple[AssetChoice, ...]:
+    """`NAME/INDEX` is an asset of the generation of that name, with or without `asset:` before it; else all of its own.
+
+    Raises as `find_generation` does.
+    """
+    return tuple(_read_choice(here, name.removeprefix("asset:")) for name in names)
+
+
+def _read_choice(here: Services, name: str) -> AssetChoice:
+    generation, slash, index = name.rpartition("/")
+    if slash and re.fullmatch(r"[0-9]{1,4}", index):
+        # A key may look like that as well.
+        if whole := here.ledger.generations.ids_of_keys([name]):
+            return AssetChoice(whole[name])
+        return AssetChoice(find_generation(here.ledger, generation), int(index))
+    return AssetChoice(find_generation(here.ledger, name))
+
+
 def look_at_refused(here: Services, choices: tuple[AssetChoice, ...]) -> tuple[tuple[RefusedBytes, ...], ...]:
-    """For each choice the refused bytes that are kept, if any; changes nothing. Raises NotFound for no generation."""
+    """For each choice the refused bytes that are kept, if any; changes nothing. Raises NotFound."""
     here.ledger.generations.get([one.generation_id for one in choices])
     return tuple(_kept(here, one) for one in choices)
 
@@ -56,7 +76,7 @@ def accept(
 ) -> None:
     """Have them archived as they are by the step `archive`; `tell`: of each choice what was accepted, at once.
 
-    Raises as the look, before anything is changed.
+    Raises NotFound, before anything is changed.
     """
     here.ledger.generations.get([one.generation_id for one in request.choices])
     for choice in request.choices:
@@ -89,7 +109,7 @@ def _look(here: Services, asset: Asset) -> RefusedBytes:
         index=asset.index,
         bytes=refused.bytes,
         sha256=refused.sha256,
-        key=key,
+        object_key=key,
         refused=refused.why,
         declared_type=refused.type,
         content_type=kind,

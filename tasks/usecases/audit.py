@@ -63,7 +63,7 @@ def read_again(archive: Archive, pages: Iterable[list[Asset]], found: Findings, 
     try:
         for page in pages:
             for asset, verdict in zip(page, pool.map(partial(_verdict, archive), page), strict=True):
-                key = str(asset.key)
+                key = str(asset.object_key)
                 found.known.add(key)
                 found.known.add(Keys.sidecar_beside(key))
                 if verdict is Verdict.MISSING:
@@ -83,7 +83,7 @@ def read_again(archive: Archive, pages: Iterable[list[Asset]], found: Findings, 
 
 def _verdict(archive: Archive, asset: Asset) -> Verdict | str:
     try:
-        return archive.verify(str(asset.key), str(asset.sha256))
+        return archive.verify(str(asset.object_key), str(asset.sha256))
     except (ArchiveError, ConfigurationError) as error:
         return str(error)
 
@@ -92,11 +92,11 @@ def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> No
     """List the bucket; to be called after `read_again` has gone through the whole ledger."""
     strangers = []
     for listed in archive.list(f"{archive.keys.prefix}/" if archive.keys.prefix else ""):
-        kind = archive.keys.kind(listed.key)
+        kind = archive.keys.kind(listed.object_key)
         if kind is Kind.REJECTED:
-            found.rejected.append(listed.key)
-        elif kind not in {Kind.MANIFEST, Kind.MARKER} and listed.key not in found.known:
-            strangers.append(listed.key)
+            found.rejected.append(listed.object_key)
+        elif kind not in {Kind.MANIFEST, Kind.MARKER} and listed.object_key not in found.known:
+            strangers.append(listed.object_key)
     if strangers:
         found.orphaned = _without_owner(archive, inventory, strangers)
 

@@ -1,11 +1,11 @@
 """Cancel, retry, resume: what becomes of generations that wait or are over, and of accounts that are paused."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tasks.usecases.providers import require_provider
-from tasks.usecases.selection import Selection, selected
+from tasks.usecases.selection import Selection, select
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError
 from worker.generation import State
@@ -13,31 +13,32 @@ from worker.providers import account_keys
 from worker.settings import Settings
 from worker.steps import Step
 
-_SENT = "it was sent and is paid for; it cannot be taken back"
-_KEPT: Mapping[State, str] = {
-    State.SUBMITTING: "it is being sent at this moment; it cannot be taken back",
-    State.SUBMITTED: _SENT,
-    State.UNCONFIRMED: "it may have been sent and paid for; it cannot be taken back",
-    State.SUCCEEDED: _SENT,
-    State.ARCHIVED: "it is done; there is nothing to take back",
-    State.EXPIRED: "it is over; there is nothing to take back",
-    State.FAILED: "it is over; there is nothing to take back",
-    State.DELETED: "it was deleted; there is nothing to take back",
+_PAID = "it was submitted and is paid for"
+_OVER_ALREADY = "it is over already"
+_NOT_CANCELLED: Mapping[State, str] = {
+    State.SUBMITTING: "it is being submitted right now",
+    State.SUBMITTED: _PAID,
+    State.UNCONFIRMED: "it may have been submitted and paid for",
+    State.SUCCEEDED: _PAID,
+    State.ARCHIVED: _OVER_ALREADY,
+    State.EXPIRED: _OVER_ALREADY,
+    State.FAILED: _OVER_ALREADY,
+    State.DELETED: "it was deleted",
 }
-_NOT_AGAIN: Mapping[State, str] = {
-    State.UNCONFIRMED: "the provider may have taken it and charged for it; look there first, "
-    "then say with `darkroom resolve` what you found out",
-    State.FAILED: "it has failed just now; say it once more",
-    State.ARCHIVED: "it succeeded; submit it anew if you want another one",
-    State.CANCELLED: "it was cancelled; submit it anew",
-    State.DELETED: "it was deleted, and nobody knows any more what was wished for",
+_NOT_RETRIED: Mapping[State, str] = {
+    State.UNCONFIRMED: "the provider may have accepted it and charged for it; look there, then use `darkroom resolve`",
+    State.FAILED: "it failed while this command ran; run the command again",
+    State.ARCHIVED: "it succeeded; to get another result, submit it again under another key",
+    State.CANCELLED: "it was cancelled; submit it again",
+    State.DELETED: "it was deleted, and its prompt with it",
 }
 _MAY_COME = (
-    "its provider may still deliver it, which is paid for, and is asked for it at {at:%H:%M:%S}; "
-    "--may-pay-twice submits it again now"
+    "the provider may still deliver it, which would be charged; the next check is at {at:%H:%M:%S}; --may-pay-twice "
+    "submits it again now"
 )
-_STILL_GOING = "it is still going on; there is nothing to try again"
-_OVER = (State.FAILED, State.EXPIRED)
+_UNDER_WAY = "it is still under way"
+#: what a retry is for
+OVER = (State.FAILED, State.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +57,27 @@ class ResumeRequest:
     account: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """A generation and its state afterwards. `is_done`: as was asked; `message`: what that means, or why it is not."""
+    """A generation and its state afterwards. `is_done`: as asked; `message`: what that means, or why it is not.
+
+    `left`: in a few words why it was left alone.
+    """
 
     generation_id: str
     state: State
     is_done: bool
     message: str
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """`wakes`: the steps of the flow that have work now."""
+    """`left`: how many more of the selection were left alone, by why. `wakes`: the steps that have work now."""
 
     generations: tuple[Decided, ...]
     wakes: tuple[Step, ...]
+    left: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_all_done(self) -> bool:
@@ -87,17 +93,26 @@ class Resumed:
 
 
 def cancel(here: LedgerServices, selection: Selection) -> Decisions:
-    """Take back what was not submitted yet; of a batch, what still waits.
+    """Cancel what was not submitted yet.
 
-    Raises NotFound and does nothing; and LedgerUnavailable, which says how many were decided before.
+    Raises NotFound or RequestInvalid and does nothing; and LedgerUnavailable, which says how many were decided before.
     """
-    after = here.ledger.generations.cancel(selected(here.ledger, selection, [State.QUEUED]))
+    chosen = select(here.ledger, selection, [State.QUEUED], others=True)
+    after = here.ledger.generations.cancel(chosen.ids)
 
     def decided(generation_id: str, state: State) -> Decided:
         is_done = state is State.CANCELLED
-        return Decided(generation_id, state, is_done, "cancelled" if is_done else f"{state}: {_KEPT[state]}")
+        message = "cancelled" if is_done else f"{state}: {_NOT_CANCELLED[state]}"
+        left = "" if is_done else state
+        return Decided(generation_id=generation_id, state=state, is_done=is_done, message=message, left=left)
 
-    return Decisions(tuple(decided(*one) for one in after.items()), ())
+    return Decisions(tuple(decided(*one) for one in after.items()), (), _named(chosen.left))
+
+
+def count_retriable(here: LedgerServices) -> int:
+    """Generations that failed or expired."""
+    counts = here.ledger.generations.counts()
+    return sum(counts.get(state, 0) for state in OVER)
 
 
 def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
@@ -106,28 +121,38 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
     Raises as `cancel` does.
     """
     ledger = here.ledger
-    chosen = selected(ledger, request.selection, _OVER)
+    selected = select(ledger, request.selection, OVER)
+    chosen = selected.ids
     before = {one.id: one.state for one in ledger.generations.get(chosen)}
     after = ledger.generations.retry(chosen, may_pay_twice=request.may_pay_twice)
     changed = {
         one
         for one, state in after.items()
-        if state is State.SUCCEEDED or (state != before[one] and before[one] in _OVER)
+        if state is State.SUCCEEDED or (state != before[one] and before[one] in OVER)
     }
     awaited = ledger.generations.awaited([one for one in chosen if one not in changed])
 
-    def message(generation_id: str, state: State) -> str:
+    def decided(generation_id: str, state: State) -> Decided:
         if generation_id in changed:
+            message = "succeeded: its links are requested again"
             if before[generation_id] is State.SUCCEEDED:
-                return "succeeded: what is not stored yet is tried now"
-            again = state is State.QUEUED
-            return "queued: it is submitted again" if again else "succeeded: its links are asked for again"
+                message = "succeeded: what is not stored yet is tried now"
+            elif state is State.QUEUED:
+                message = "queued: it will be submitted again"
+            return Decided(generation_id=generation_id, state=state, is_done=True, message=message)
+        message, left = _NOT_RETRIED.get(state, _UNDER_WAY), str(state)
         if generation_id in awaited:
-            return f"failed: {_MAY_COME.format(at=awaited[generation_id].astimezone())}"
-        return f"{state}: {_NOT_AGAIN.get(state, _STILL_GOING)}"
+            message = _MAY_COME.format(at=awaited[generation_id].astimezone())
+            left = "may still be delivered (--may-pay-twice submits them again)"
+        message = f"{state}: {message}"
+        return Decided(generation_id=generation_id, state=state, is_done=False, message=message, left=left)
 
-    decided = tuple(Decided(one, state, one in changed, message(one, state)) for one, state in after.items())
-    return Decisions(decided, (Step.DISPATCH, Step.ARCHIVE) if changed else ())
+    generations = tuple(decided(*one) for one in after.items())
+    return Decisions(generations, (Step.DISPATCH, Step.ARCHIVE) if changed else (), _named(selected.left))
+
+
+def _named(left: Mapping[State, int]) -> dict[str, int]:
+    return {str(state): number for state, number in left.items()}
 
 
 def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:

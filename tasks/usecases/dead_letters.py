@@ -194,14 +194,14 @@ _LISTS: Mapping[LetterKind, Callable[[Ledger], Iterator[Letter]]] = {
 def _callback_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if ledger.callbacks.replay([int(match["number"])]) == 1:
         return True, "will be applied again"
-    return False, "does not exist (it may have been pruned), or waits to be applied already"
+    return False, "does not exist (it may have been pruned), or is not applied yet"
 
 
 def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     try:
         (generation,) = ledger.generations.get([match["generation"]])
     except NotFound:
-        return False, "belongs to no generation that the ledger knows"
+        return False, "belongs to no generation in the ledger"
     assets = ledger.generations.assets_of([generation.id])[generation.id]
     asset = next((one for one in assets if one.index == int(match["index"])), None)
     if asset is None:
@@ -209,24 +209,24 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     # Never another state: what FAILED would be submitted again, and paid for.
     if generation.state is State.EXPIRED and asset.state is AssetState.EXPIRED:
         ledger.generations.retry([generation.id])
-        return True, "will be asked for and archived again"
+        return True, "will be downloaded again"
     if asset.state is AssetState.WAITING:
         # Perhaps for the sake of another asset of this generation: they are asked for together.
         ledger.generations.retry([generation.id])
-        return True, "is being archived again already"
-    return False, f"was not given up: it is {asset.state}, its generation {generation.state}"
+        return True, "is being archived already"
+    return False, f"was not abandoned: it is {asset.state}, its generation {generation.state}"
 
 
 def _event_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if ledger.events.replay(int(match["number"]), match["subscriber"]):
         return True, "will be delivered again"
-    return False, "was not given up, or does not exist (it may have been pruned)"
+    return False, "was not abandoned, or does not exist (it may have been pruned)"
 
 
 def _follow_up_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     if ledger.generations.retry_follow_ups(match["generation"]):
         return True, "will be created again"
-    return False, "was not given up, or does not exist"
+    return False, "was not abandoned, or does not exist"
 
 
 _CALLBACK = re.compile(r"callback:(?P<number>\d{1,18})")

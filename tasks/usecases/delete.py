@@ -1,4 +1,4 @@
-"""What a client withdraws goes, out of the ledger and out of the bucket."""
+"""Delete generations from the ledger and, on request, from the bucket."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from tasks.usecases.audit import described
 from tasks.usecases.person import Person
-from tasks.usecases.selection import Selection, newest_batch
+from tasks.usecases.selection import Selection, select
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, State
 from worker.services import Services
 from worker.steps import Step
 
@@ -30,9 +30,13 @@ class DeleteRequest:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A generation that is deleted, or would be; `obstacle`: why it cannot be now. `keys`: its assets in the bucket."""
+    """A generation that is deleted, or would be; `obstacle`: why it cannot be now. `keys`: its assets in the bucket.
+
+    `state`: before.
+    """
 
     generation_id: str
+    state: State
     obstacle: str | None
     keys: tuple[str, ...]
 
@@ -55,10 +59,8 @@ def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], Non
     Raises NotFound and deletes nothing; ArchiveError or ConfigurationError where the bucket cannot be used.
     """
     ledger, selection = here.ledger, request.selection
-    chosen = list(dict.fromkeys(selection.generation_ids)) or ledger.assets.generations_of_batch(
-        newest_batch(ledger, str(selection.batch))
-    )
-    ledger.generations.get(chosen)  # all of them, or nothing is done
+    chosen = select(ledger, selection, tuple(State)).ids
+    states = {one.id: one.state for one in ledger.generations.get(chosen)}
     if request.with_objects:
         here.archive.check()
     refused, deleting = 0, ledger.generations
@@ -71,8 +73,8 @@ def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], Non
         if request.with_objects and not request.dry_run:
             _delete_objects(here, deleted, left)
         for one in some:
-            keys = tuple(str(asset.key) for asset, _ in left if asset.generation_id == one)
-            tell(Deleted(one, obstacles.get(one), keys))
+            keys = tuple(str(asset.object_key) for asset, _ in left if asset.generation_id == one)
+            tell(Deleted(one, states[one], obstacles.get(one), keys))
     children = tuple(deleting.children(chosen))
     is_changed = not request.dry_run and refused < len(chosen)
     return Deletions(refused, children, (Step.MANIFEST, Step.NOTIFY) if is_changed else ())
@@ -105,16 +107,16 @@ def _delete(
 ) -> None:
     for asset in assets:
         archive.delete(archive.keys.rejected(generation.id, asset.index))
-    there = [asset for asset in assets if asset.key is not None]
+    there = [asset for asset in assets if asset.object_key is not None]
     if not there:
         return
     sidecars = [archive.keys.sidecar(generation, batch)]
     # Where it was under another template.
-    sidecars += [archive.keys.sidecar_beside(str(asset.key)) for asset in there if asset.id in own]
+    sidecars += [archive.keys.sidecar_beside(str(asset.object_key)) for asset in there if asset.id in own]
     for key in dict.fromkeys(sidecars):
         # A later generation with the same key of its caller's has the same folder.
         if described(archive, key) == generation.id:
             archive.delete(key)
     for asset in there:
         if asset.id in own:
-            archive.delete(str(asset.key), asset.sha256)
+            archive.delete(str(asset.object_key), asset.sha256)

@@ -32,14 +32,18 @@ class ImportRequest:
 class FoundTask:
     """A task that the ledger does not have under its id. `is_taken`: it is imported, or would be; `message`: why not.
 
-    `generation_id`: the generation that it is, or may be.
+    `generation_id`: the generation that it is, or may be. `left`: in a few words why it is left.
     """
 
     task_id: str
     operation: Operation
+    prompt: str
+    created_at: datetime | None
     generation_id: str | None
     is_taken: bool
     message: str
+    left: str
+    needs_decision: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,13 @@ def _import(
                     FoundTask(
                         task_id=task_id,
                         operation=task.operation,
+                        prompt=task.prompt,
+                        created_at=task.created_at,
                         generation_id=place.generation_id,
                         is_taken=is_taken,
                         message=message,
+                        left=_left(task, place),
+                        needs_decision=place.place is Place.DOUBTFUL,
                     )
                 )
         tell(FoundTasks(tuple(found), wakes))
@@ -133,17 +141,28 @@ def _take(
 
 def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) -> str:
     if place.place is Place.MARKED:
-        owner = f"{place.generation_id}, whose task was not known"
+        owner = f"{place.generation_id}, whose task id was unknown"
         return f"{'would be found' if dry_run else 'found'}: it is {owner}" if is_taken else f"left: it is {owner}"
     if place.place is Place.DOUBTFUL:
         return (
-            f"left: it may be {place.generation_id}, which was sent at that time and whose task is not known; if so: "
+            f"left: it may be {place.generation_id}, submitted at that time and with an unknown task id; if so: "
             f"darkroom resolve {place.generation_id} --charged --task-id {task.outcome.task_id}"
         )
     if place.place is Place.REFUSED:
-        return f"left: it cannot be written down: {place.error}"
+        return f"left: it cannot be stored: {place.error}"
     if is_taken:
-        return "would be taken" if dry_run else f"taken as {place.generation_id}"
+        return "would be imported" if dry_run else f"imported as {place.generation_id}"
     return (
-        "left: it failed there" if task.outcome.status is Status.FAILED else "left: it has no result that is readable"
+        "left: it failed at the provider" if task.outcome.status is Status.FAILED else "left: it has no readable result"
     )
+
+
+def _left(task: ListedTask, place: Placed) -> str:
+    """Why it is left alone, if it is."""
+    words = {
+        Place.MARKED: "submitted from here, no result yet",
+        Place.DOUBTFUL: "may be ours (see above)",
+        Place.REFUSED: "cannot be stored",
+    }
+    failed = task.outcome.status is Status.FAILED
+    return words.get(place.place, "failed at the provider" if failed else "without a readable result")

@@ -1,36 +1,51 @@
 """What can be asked of the ledger: a list, and everything about one generation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.usecases.selection import newest_batch, pages_of
+from tasks.usecases.names import batches_called, find_batch, find_generation
+from tasks.usecases.selection import Selection, matching, pages_of
 from tasks.usecases.services import LedgerServices
 from tasks.waiting import Wait, wait_of, waits_of
-from worker.generation import Asset, Generation, State, Transition
-from worker.ledger.generations import Story
+from worker.generation import Asset, Generation, Lineage, State, Transition
+from worker.ledger import Ledger
+from worker.ledger.generations import Batch, Story
 
-__all__ = ["Details", "ListRequest", "ListedGeneration", "Story", "list_generations", "list_waits", "show"]
+__all__ = ["Batch", "Details", "ListRequest", "ListedGeneration", "Story", "count_generations", "list_batches",
+           "list_generations", "list_lineages", "list_waits", "show"]  # fmt: skip
 
 #: generations that are read at once
 PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListRequest:
-    """`with_results`: each with its assets and history."""
+    """`key`: a pattern, as in `Selection`; `search`: words in the prompt; `limit`: None for all.
+
+    `with_results`: each with its assets and history.
+    """
 
     state: State | None = None
     batch: str | None = None
-    limit: int = 50
+    provider: str | None = None
+    key: str | None = None
+    search: str | None = None
+    limit: int | None = 50
     with_results: bool = False
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the ledger knows how many there are without reading them."""
+        return self.provider is None and self.key is None and self.search is None
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedGeneration:
     """`waits_for`: what holds it up, before all else."""
 
     generation: Generation
+    lineage: Lineage
     waits_for: Wait | None
     assets: Sequence[Asset] = ()
     transitions: Sequence[Transition] = ()
@@ -46,25 +61,81 @@ class Details:
 
 
 def list_generations(here: LedgerServices, request: ListRequest) -> Iterator[ListedGeneration]:
-    """The newest first, read a page at a time. Raises NotFound for a batch that nobody has."""
+    """The newest first, read a page at a time.
+
+    Raises NotFound for an unknown batch, and RequestInvalid where several may be meant by a part of an id.
+    """
     ledger = here.ledger
-    if request.batch is not None:
-        newest_batch(ledger, request.batch)  # which tells an unknown batch from an empty result
+    batch = _batch(ledger, request)
     waits = list_waits(here)
-    for page in pages_of(ledger, state=request.state, batch=request.batch, limit=request.limit, size=PAGE):
-        if not request.with_results:
-            yield from (ListedGeneration(one, wait_of(one, waits)) for one in page)
-            continue
+    for page in _limited(_pages(ledger, request, batch), request.limit):
         ids = [one.id for one in page]
-        assets, histories = ledger.generations.assets_of(ids), ledger.generations.transitions_of(ids)
-        yield from (ListedGeneration(one, wait_of(one, waits), assets[one.id], histories[one.id]) for one in page)
+        lineages = ledger.generations.lineages(ids)
+        assets = ledger.generations.assets_of(ids) if request.with_results else {}
+        histories = ledger.generations.transitions_of(ids) if request.with_results else {}
+        for one in page:
+            yield ListedGeneration(
+                generation=one,
+                lineage=lineages[one.id],
+                waits_for=wait_of(one, waits),
+                assets=assets.get(one.id, ()),
+                transitions=histories.get(one.id, ()),
+            )
 
 
-def show(here: LedgerServices, generation_id: str) -> Details:
-    """Everything about one generation; raises NotFound."""
+def count_generations(here: LedgerServices, request: ListRequest) -> int | None:
+    """How many there are, whatever the limit; None where only reading all of them would tell."""
+    if not request.is_counted:
+        return None
+    batches = [None] if request.batch is None else [one.id for one in batches_called(here.ledger, request.batch)]
+    counts = [here.ledger.generations.counts(batch_id) for batch_id in batches]
+    return sum(number for of in counts for state, number in of.items() if request.state in {None, state})
+
+
+def list_batches(here: LedgerServices, name: str) -> list[Batch]:
+    """The batches of that name, or of a part of an id; raises NotFound if there is none."""
+    return batches_called(here.ledger, name)
+
+
+def _batch(ledger: Ledger, request: ListRequest) -> str | None:
+    """The id of the one that is meant, or the name that several have."""
+    if request.batch is None:
+        return None
+    if all(one.name == request.batch for one in batches_called(ledger, request.batch)):
+        return request.batch
+    return find_batch(ledger, request.batch)
+
+
+def _pages(ledger: Ledger, request: ListRequest, batch: str | None) -> Iterator[list[Generation]]:
+    if request.is_counted:
+        yield from pages_of(ledger, state=request.state, batch=batch, limit=request.limit, size=PAGE)
+        return
+    wanted = Selection(provider=request.provider, key=request.key, everything=True)
+    words = (request.search or "").casefold()
+    for page in pages_of(ledger, state=request.state, batch=batch, size=PAGE):
+        yield [one for one in matching(ledger, page, wanted) if words in one.prompt.casefold()]
+
+
+def _limited(pages: Iterator[list[Generation]], limit: int | None) -> Iterator[list[Generation]]:
+    left = limit
+    for page in pages:
+        yield page if left is None else page[:left]
+        left = None if left is None else left - len(page)
+        if left is not None and left <= 0:
+            return
+
+
+def show(here: LedgerServices, name: str) -> Details:
+    """Everything about one generation; raises as `find_generation` does."""
+    generation_id = find_generation(here.ledger, name)
     story = here.ledger.generations.story(generation_id)
     asked_again_at = here.ledger.generations.awaited([generation_id]).get(generation_id)
     return Details(story, asked_again_at, wait_of(story.generation, list_waits(here)))
+
+
+def list_lineages(here: LedgerServices, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+    """What each belongs to, by its id."""
+    return here.ledger.generations.lineages([one.id for one in generations])
 
 
 def list_waits(here: LedgerServices) -> tuple[Wait, ...]:

@@ -24,7 +24,10 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
     (generation,) = here.ledger.generations.get([asset.generation_id])
     name = here.ledger.assets.batch_names([generation.batch_id]).get(generation.batch_id)
     wanted = StoredAsset(
-        key=str(asset.key), sha256=str(asset.sha256), bytes=asset.bytes or 0, content_type=str(asset.content_type)
+        object_key=str(asset.object_key),
+        sha256=str(asset.sha256),
+        bytes=asset.bytes or 0,
+        content_type=str(asset.content_type),
     )
     store = partial(put, here, generation, wanted, index=asset.index, batch_name=name, replace=True)
     if asset.content is not None:
@@ -41,7 +44,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
                 raise LinkDead(f"{dead}; the provider gives no other link") from dead
             fresh_asset = replace(asset, url=fresh[0], renewals=asset.renewals + 1)
             _fetch(here, generation, fresh_asset, store)
-    if here.archive.verify(wanted.key, wanted.sha256) is not Verdict.INTACT:
+    if here.archive.verify(wanted.object_key, wanted.sha256) is not Verdict.INTACT:
         raise ArchiveError("it was put back, but does not come out as it went in")
     here.ledger.assets.note_repair(asset, found)
 

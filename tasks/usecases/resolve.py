@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tasks.usecases.names import find_generation
 from tasks.usecases.person import Person
 from tasks.usecases.providers import require_provider
+from tasks.usecases.selection import Selection, select
 from tasks.usecases.services import LedgerServices
 from worker.errors import NotFound
-from worker.generation import Operation
+from worker.generation import Operation, State
 from worker.ledger.submission import Decision, Unclear
 from worker.providers import PROVIDERS, Listed, provider_class
 from worker.secrets import DEFAULT_ACCOUNT
@@ -18,24 +20,24 @@ __all__ = ["Decision", "ResolveRequest", "Resolved", "TaskRequest", "Unclear", "
            "resolve", "resolve_to_task"]  # fmt: skip
 
 _DONE = {
-    Decision.CHARGED: "failed: it was charged, and there is no result",
-    Decision.NOT_CHARGED: "failed: it was not charged; `darkroom retry` submits it again",
-    Decision.RESUBMIT: "queued: it is submitted again",
+    Decision.CHARGED: "failed: charged, without a result",
+    Decision.NOT_CHARGED: "failed: not charged; `darkroom retry` submits it again",
+    Decision.RESUBMIT: "queued: it will be submitted again",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveRequest:
-    generation_ids: tuple[str, ...]
+    selection: Selection
     decision: Decision
     person: Person
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """The provider took and charged it, and this is its task."""
+    """The provider accepted and charged it, and this is its task. `name`: of the generation."""
 
-    generation_id: str
+    name: str
     task_id: str
     person: Person
 
@@ -85,7 +87,7 @@ def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
 
     Raises NotFound, or RequestInvalid for one that is not unconfirmed (any more), and changes nothing.
     """
-    chosen = tuple(dict.fromkeys(request.generation_ids))
+    chosen = tuple(select(here.ledger, request.selection, [State.UNCONFIRMED]).ids)
     here.ledger.submissions.resolve(chosen, request.decision, request.person)
     return Resolved(chosen, request.decision, _DONE[request.decision], (Step.DISPATCH,))
 
@@ -95,10 +97,10 @@ def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
 
     Raises as `resolve` does, and NotFound for a task that the provider does not know.
     """
-    _check_task(here, request.generation_id, request.task_id)
-    chosen = (request.generation_id,)
+    chosen = (find_generation(here.ledger, request.name),)
+    _check_task(here, chosen[0], request.task_id)
     here.ledger.submissions.resolve(chosen, Decision.CHARGED, request.person, request.task_id)
-    message = f"submitted: it is task {request.task_id}, which is asked for now"
+    message = f"submitted: it is task {request.task_id}; its result is requested now"
     return Resolved(chosen, Decision.CHARGED, message, (Step.POLL, Step.DISPATCH))
 
 
@@ -120,4 +122,4 @@ def _check_task(here: Services, generation_id: str, task_id: str) -> None:
         account = generation.account or DEFAULT_ACCOUNT
         # Each account knows its own tasks and no others.
         whose = "" if account == DEFAULT_ACCOUNT else f" of its account {account}"
-        raise NotFound(f"{provider.title} knows no task {task_id}{whose}: copy its id again; nothing was changed")
+        raise NotFound(f"{provider.title} knows no task {task_id}{whose}: check its id; nothing was changed")

@@ -2,19 +2,23 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from tasks.usecases.selection import newest_batch, pages_of
+from tasks.usecases.names import batches_called, find_generations, newest_batch
+from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
-from worker.errors import NotFound
-from worker.generation import FINAL, OPEN, Generation, State, Transition
+from worker.archive import Keys
+from worker.errors import ConfigurationError, NotFound
+from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
+from worker.providers import PROVIDERS
 from worker.steps import Step
 
-#: which are shown when not all can be: those that change soon, then those that a person must look at
-_INTERESTING = (State.SUCCEEDED, State.UNCONFIRMED, State.SUBMITTED, State.SUBMITTING, State.EXPIRED, State.FAILED,
-                State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
+#: which are shown when not all can be: those that a person must look at, then those that change soon
+INTERESTING = (State.EXPIRED, State.FAILED, State.UNCONFIRMED, State.SUCCEEDED, State.SUBMITTED, State.SUBMITTING,
+               State.QUEUED, State.ARCHIVED, State.CANCELLED, State.DELETED)  # fmt: skip
 
 
 class Scope(Protocol):
@@ -35,32 +39,58 @@ class Scope(Protocol):
     def is_done(self) -> bool:
         """All are final, and no follow-up is still to be created."""
 
+    def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+        """Of each, by its id."""
 
-class BatchScope:
-    """Raises NotFound for a batch that nobody has; a name stands for the newest batch of that name."""
+    def spent(self) -> int:
+        """What was paid for it, in millionths."""
+
+    def lasted(self) -> timedelta:
+        """From its beginning to its end, or until now."""
+
+
+class _OfLedger:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+        return self._ledger.generations.lineages([one.id for one in generations])
+
+
+class BatchScope(_OfLedger):
+    """Raises NotFound for an unknown batch; a name stands for the newest batch of that name."""
 
     def __init__(self, ledger: Ledger, batch: str) -> None:
-        self._id = newest_batch(ledger, batch)
-        self.name = batch
-        self._ledger = ledger
+        super().__init__(ledger)
+        found = newest_batch(ledger, batch)
+        #: how many batches have this name, if it was given by its name
+        self.namesakes = len(batches_called(ledger, batch)) if found.name == batch else 1
+        self.id, self.name, self._began = found.id, found.name, found.created_at
         #: moves up to this one were told; and of each generation, the one that was told of it at first
         self._last: int | None = None
         self._first: dict[str, int] = {}
 
     def counts(self) -> Mapping[State, int]:
-        return self._ledger.generations.counts(self._id)
+        return self._ledger.generations.counts(self.id)
 
     def some(self, limit: int) -> list[Generation]:
         found: list[Generation] = []
         if sum(self.counts().values()) <= limit:
-            return self._ledger.generations.page(batch=self._id, limit=limit)
-        for state in _INTERESTING:
+            return self._ledger.generations.page(batch=self.id, limit=limit)
+        for state in INTERESTING:
             if len(found) < limit:
-                found += self._ledger.generations.page(state=state, batch=self._id, limit=limit - len(found))
+                found += self._ledger.generations.page(state=state, batch=self.id, limit=limit - len(found))
         return found
 
     def all(self) -> list[Generation]:
-        return [one for page in pages_of(self._ledger, batch=self._id) for one in page]
+        return [one for page in pages_of(self._ledger, batch=self.id) for one in page]
+
+    def spent(self) -> int:
+        return self._ledger.generations.spent(batch_id=self.id)
+
+    def lasted(self) -> timedelta:
+        end = newest_batch(self._ledger, self.id).completed_at or self._ledger.database.clock()
+        return end - self._began
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
         queries = self._ledger.generations
@@ -72,7 +102,7 @@ class BatchScope:
         elif last is None:
             return []
         else:
-            news = queries.moves(self._id, self._last, last)
+            news = queries.moves(self.id, self._last, last)
             told = [(one, move.transition) for move, one in news if move.number > self._first.get(one.id, 0)]
             self._last = last
         return told
@@ -91,11 +121,11 @@ class BatchScope:
         return self.counts() == counts
 
 
-class FamilyScope:
-    """Raises NotFound for an id that nobody has."""
+class FamilyScope(_OfLedger):
+    """Generations by id, and their follow-ups."""
 
     def __init__(self, ledger: Ledger, generation_ids: Sequence[str]) -> None:
-        self._ledger = ledger
+        super().__init__(ledger)
         self._known = {one.id: one for one in ledger.generations.get(list(dict.fromkeys(generation_ids)))}
         self.name = next(iter(self._known)) if len(self._known) == 1 else f"{len(self._known)} generations"
         #: those whose follow-ups are known, or will never come
@@ -107,7 +137,7 @@ class FamilyScope:
         return Counter(one.state for one in self.all())
 
     def some(self, limit: int) -> list[Generation]:
-        return sorted(self.all(), key=lambda one: _INTERESTING.index(one.state))[:limit]
+        return sorted(self.all(), key=lambda one: INTERESTING.index(one.state))[:limit]
 
     def all(self) -> list[Generation]:
         changing = [one.id for one in self._known.values() if one.state not in FINAL]
@@ -116,6 +146,15 @@ class FamilyScope:
             if one.state is State.ARCHIVED and one.id not in self._followed:
                 self._look_for_children(one)
         return list(self._known.values())
+
+    def spent(self) -> int:
+        return self._ledger.generations.spent(generation_ids=list(self._known))
+
+    def lasted(self) -> timedelta:
+        known = self._known.values()
+        is_over = all(one.state in FINAL for one in known)
+        end = max(one.updated_at for one in known) if is_over else self._ledger.database.clock()
+        return end - min(one.created_at for one in known)
 
     def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:  # noqa: ARG002  these few are always read
         changed = [one for one in self.all() if self._seen.get(one.id, (None, 0))[0] != one.updated_at]
@@ -139,16 +178,52 @@ class FamilyScope:
             self._followed.add(parent.id)
         elif story.children or story.pruned_before or any(one.type == "follow_up.refused" for one in story.events):
             self._followed.add(parent.id)
-            self._known.update((one.id, one) for one in self._ledger.generations.get(story.children))
+            self._known.update(
+                (one.id, one) for one in self._ledger.generations.get([child.id for child in story.children])
+            )
 
 
 def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
-    """A batch by its id or name, or generations by their ids; without a name the newest batch. Raises NotFound."""
+    """A batch, or generations, by what a person calls them; without a name the newest batch.
+
+    A single name is first looked for among the batches. Raises NotFound, or RequestInvalid where several may be meant.
+    """
     if not names:
         return _newest_scope(here.ledger)
-    if len(names) == 1 and not names[0].startswith("gen_"):
+    if len(names) == 1 and here.ledger.generations.batches_called(names[0], 1):
         return BatchScope(here.ledger, names[0])
-    return FamilyScope(here.ledger, names)
+    try:
+        return FamilyScope(here.ledger, find_generations(here.ledger, names))
+    except NotFound as error:
+        if len(names) > 1:
+            raise
+        raise NotFound(f"there is no batch and no generation {names[0]!r}; `darkroom list` shows both") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address."""
+
+    counts: Mapping[State, int]
+    spent: str | None
+    lasted: timedelta
+    manifest: str | None
+
+
+def summarize(here: LedgerServices, scope: Scope) -> Summary:
+    """What it came to, as far as it is over."""
+    settings = here.settings
+    try:
+        prices = settings.read_prices(PROVIDERS)
+    except ConfigurationError:
+        # The workers and the doctor say so.
+        prices = None
+    spent = None if prices is None else prices.text(scope.spent())
+    manifest = None
+    if isinstance(scope, BatchScope) and settings.s3_bucket:
+        key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
+        manifest = f"s3://{settings.s3_bucket}/{key}"
+    return Summary(scope.counts(), spent, scope.lasted(), manifest)
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

@@ -1,9 +1,13 @@
 """Which generations a request is about."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from worker.errors import NotFound, RequestInvalid
+from tasks.usecases.names import find_batch, find_generations
+from tasks.usecases.providers import require_provider
+from worker.errors import RequestInvalid
 from worker.generation import Generation, State
 from worker.ledger import Ledger
 
@@ -11,38 +15,82 @@ from worker.ledger import Ledger
 PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Either generations by their ids, or a batch by its id or name. Raises RequestInvalid for both or neither."""
+    """Either generations by their names, or all of a batch, in some states, of a provider, with keys like `key`.
 
-    generation_ids: tuple[str, ...] = ()
+    `key` is a pattern such as `B-*`; a follow-up matches by the key of its first ancestor too. `everything`: no other
+    limit is meant. Raises RequestInvalid for nothing, or for names together with anything else.
+    """
+
+    names: tuple[str, ...] = ()
     batch: str | None = None
+    states: tuple[State, ...] = ()
+    provider: str | None = None
+    key: str | None = None
+    everything: bool = False
 
     def __post_init__(self) -> None:
-        if bool(self.generation_ids) == (self.batch is not None):
-            raise RequestInvalid("select either generations or a batch; nothing was changed")
+        if bool(self.names) == self.is_by_filter:
+            raise RequestInvalid("give either GENERATIONs, or any of --batch, --state, --provider and --key")
+
+    @property
+    def is_by_filter(self) -> bool:
+        filters = (self.batch, self.provider, self.key)
+        return self.everything or bool(self.states) or any(one is not None for one in filters)
+
+    @property
+    def is_narrow(self) -> bool:
+        """More than its states decides whether a generation belongs to it."""
+        return any(one is not None for one in (self.batch, self.provider, self.key))
 
 
-def selected(ledger: Ledger, selection: Selection, states: Sequence[State]) -> list[str]:
-    """The named generations, each once; of a batch those in these states, also where several have its name.
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """`left`: how many more belong to the selection, by the state because of which they are left alone."""
 
-    Raises NotFound for a batch that nobody has.
+    ids: list[str]
+    left: Mapping[State, int]
+
+
+def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, others: bool = False) -> Selected:
+    """The generations that were named; or of all that match, those in these states.
+
+    `others`: what a whole batch has in other states is counted as left. Raises NotFound and RequestInvalid as
+    `find_generations` and `find_batch` do, and ConfigurationError for an unknown provider.
     """
-    if selection.batch is None:
-        return list(dict.fromkeys(selection.generation_ids))
-    newest_batch(ledger, selection.batch)  # which tells an unknown batch from one without such generations
-    pages = (page for state in states for page in pages_of(ledger, state=state, batch=selection.batch))
-    return [one.id for page in pages for one in page]
+    if selection.names:
+        return Selected(find_generations(ledger, selection.names), {})
+    batch_id = None if selection.batch is None else find_batch(ledger, selection.batch)
+    if selection.provider is not None:
+        require_provider(selection.provider)
+    wanted = selection.states or (tuple(State) if batch_id is not None and others else states)
+    counts = ledger.generations.counts(batch_id)
+    found: list[str] = []
+    left: Counter[State] = Counter()
+    for state in wanted:
+        if state in states:
+            pages = pages_of(ledger, state=state, batch=batch_id)
+            found += [one.id for page in pages for one in matching(ledger, page, selection)]
+        elif selection.provider is None and selection.key is None:
+            left[state] += counts.get(state, 0)
+        elif counts.get(state):
+            pages = pages_of(ledger, state=state, batch=batch_id)
+            left[state] += sum(len(matching(ledger, page, selection)) for page in pages)
+    return Selected(found, +left)
 
 
-def newest_batch(ledger: Ledger, batch: str) -> str:
-    """The id of the newest batch of that id or name; raises NotFound if there is none."""
-    newest = ledger.generations.newest_batch(batch)
-    if newest is None:
-        raise NotFound(
-            f"there is no batch {batch!r}; `darkroom list --json` shows the batches of the newest generations"
-        )
-    return newest
+def matching(ledger: Ledger, page: Sequence[Generation], selection: Selection) -> list[Generation]:
+    """Those of the selection's provider, and with a key like its own."""
+    found = [one for one in page if selection.provider in {None, one.provider}]
+    if selection.key is None:
+        return found
+    lineages = ledger.generations.lineages([one.id for one in found])
+    return [one for one in found if _is_like(selection.key, (one.key, lineages[one.id].root_key))]
+
+
+def _is_like(pattern: str, keys: Collection[str | None]) -> bool:
+    return any(key is not None and fnmatchcase(key, pattern) for key in keys)
 
 
 def pages_of(

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.names import find_generation
 from tasks.usecases.prompt_file import oddities_of
 from tasks.usecases.submission import Repetition, begun
 from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, GenerationRequest, Operation, State, operation_of
-from worker.ledger.generations import NewGeneration
+from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.pricing import read_version
 from worker.providers import PROVIDERS, Prompt, Provider, check_follow_up
 from worker.recipes import FollowUp, parse_follow_ups, steps_of
@@ -187,7 +188,7 @@ def _placed(entry: Entry, *parts: str, others: frozenset[str] = frozenset()) -> 
 
 def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     _refuse_unusable(wanted.key, wanted.priority)
-    (parent,) = services.ledger.generations.get([wanted.parent_id])
+    (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
         raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs a parent that is archived")
     provider, action = services.provider(parent.provider), wanted.action
@@ -260,7 +261,7 @@ def _batches(services: Services, made: Sequence[Generation], existing: Collectio
 
 
 def _dedupe(key: str | None) -> str | None:
-    return None if key is None else f"key:{key}"
+    return None if key is None else dedupe_of(key)
 
 
 def _waits(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tasks.usecases.audit import Findings, look_for_orphans, read_again
+from tasks.usecases.names import newest_batch
 from tasks.usecases.repair import put_back
-from tasks.usecases.selection import newest_batch
 from worker.errors import DarkroomError, RequestInvalid
 from worker.generation import Asset
 from worker.ledger.assets import Extent
@@ -94,7 +94,7 @@ def _chosen(here: Services, request: VerifyRequest) -> tuple[int, Iterable[list[
         assets = inventory.sample_stored(request.sample)
         return len(assets), [assets]
     extent = Extent(
-        newest_batch(here.ledger, request.batch) if request.batch is not None else None,
+        newest_batch(here.ledger, request.batch).id if request.batch is not None else None,
         here.clock() - request.since if request.since is not None else None,
     )
     return inventory.count_stored(extent), inventory.stored_pages(extent)

@@ -24,8 +24,8 @@ import psycopg
 from sqlalchemy import event, make_url
 
 from tasks.cli.ui.progress import picture_of
+from tasks.usecases.names import newest_batch
 from tasks.usecases.scope import BatchScope
-from tasks.usecases.selection import newest_batch
 from tests import postgres
 from tests.bench.receiver import show
 from worker.generation import Accepted, State

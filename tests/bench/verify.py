@@ -43,10 +43,10 @@ def run() -> dict[str, float]:
         archive = S3Archive(s3.BUCKET, Keys("bench"))
         with _ledger(Path(folder)) as ledger:
             assets = kept(ledger, archive, COUNT, batch="bench")
-        keys = [str(asset.key) for asset in assets]
+        keys = [str(asset.object_key) for asset in assets]
         started = time.perf_counter()
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda asset: archive.verify(str(asset.key), str(asset.sha256)), assets))
+            list(pool.map(lambda asset: archive.verify(str(asset.object_key), str(asset.sha256)), assets))
         alone = time.perf_counter() - started
         with archive.read(keys[4321]) as pieces:
             content = bytearray(b"".join(pieces))

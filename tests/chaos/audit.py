@@ -125,7 +125,7 @@ def _lost_assets(record: Record, served: set[str], bucket: Path, *, is_paid: boo
         if not record.assets:
             yield f"{record.id} is archived without any asset"
         for asset in record.assets:
-            if wrong := wrong_bytes(bucket, asset.key, asset.sha256, served):
+            if wrong := wrong_bytes(bucket, asset.object_key, asset.sha256, served):
                 yield f"{record.id}: asset {asset.index} {wrong}"
     elif is_paid and record.state in FINAL:
         yield f"{record.id} was paid for and is {record.state}"

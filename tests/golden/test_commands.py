@@ -218,7 +218,7 @@ def questions_about_all(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     story.run("providers", "providers")
     story.run("db-size", "db", "size", without=("bytes", "free"))
     (owl,) = story.ledger.generations.assets_of([story.id_of("an owl")]).popitem()[1]
-    for key in (str(owl.key), f"{story.here.archive.keys.prefix}/stray.png"):
+    for key in (str(owl.object_key), f"{story.here.archive.keys.prefix}/stray.png"):
         story.here.archive.overwrite(key, PNG[::-1], content_type="image/png", metadata={})
     story.run("verify", "verify", exit_code=1)
     story.run("verify-repair", "verify", "--repair", exit_code=1)

@@ -151,4 +151,6 @@ def test_the_demo_runs_from_it(installed: Path, tmp_path: Path):
     assert said["charges"] == said["submitted"]
     assert len(said["providers"]) == 4
     (data,) = (tmp_path / "darkroom-data").iterdir()
-    assert all((data / "s3" / "darkroom" / asset["key"]).stat().st_size == asset["bytes"] for asset in said["assets"])
+    assert all(
+        (data / "s3" / "darkroom" / asset["object_key"]).stat().st_size == asset["bytes"] for asset in said["assets"]
+    )

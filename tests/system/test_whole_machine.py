@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.system, pytest.mark.processes]
 
 RECORD = {
     "id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth", "batch",
-    "follow_up", "priority", "progress", "reason", "message", "actions", "created_at", "updated_at", "submitted_at",
-    "finished_at",
+    "batch_id", "root_key", "follow_up", "priority", "progress", "reason", "message", "actions", "created_at",
+    "updated_at", "submitted_at", "finished_at",
 }  # fmt: skip
-ASSET = {"index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
+ASSET = {"index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height", "content"} | {
     "reason",
     "error",
 }
@@ -78,13 +78,13 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
     for count in ("submitted", "archived", "charges"):
         assert sum(one[count] for one in result["providers"].values()) == result[count]
         assert all(one[count] > 3 for one in result["providers"].values())
-    kinds = {Path(asset["key"]).suffix for asset in result["assets"]}
+    kinds = {Path(asset["object_key"]).suffix for asset in result["assets"]}
     assert {".png", ".jpg", ".mp4", ".json"} <= kinds
     assert len({asset["generation"] for asset in result["assets"]}) == result["archived"]
     (folder,) = computer.data.iterdir()
     for asset in result["assets"]:
         assert set(asset) == {"generation", "key", "sha256", "bytes"}
-        content = (folder / "s3" / "darkroom" / asset["key"]).read_bytes()
+        content = (folder / "s3" / "darkroom" / asset["object_key"]).read_bytes()
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (asset["sha256"], asset["bytes"])
     assert computer.processes() == []
     assert 100 < peak.megabytes < 700

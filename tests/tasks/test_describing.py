@@ -60,8 +60,8 @@ def test_a_complete_batch_has_a_manifest_with_a_line_for_each_generation(start: 
     objects = pipeline.objects()
     for line in (fox, upscaled):
         (asset,) = line["assets"]
-        assert sha256(objects[asset["key"]]) == asset["sha256"]
-        assert len(objects[asset["key"]]) == asset["bytes"]
+        assert sha256(objects[asset["object_key"]]) == asset["sha256"]
+        assert len(objects[asset["object_key"]]) == asset["bytes"]
 
 
 def test_what_is_tried_again_is_told_in_the_next_manifest(start: Start, moto: Server) -> None:
@@ -115,7 +115,7 @@ def test_a_picture_is_marked_and_both_hashes_are_told(start: Start) -> None:
     pipeline.until_settled()
     (asset,) = pipeline.assets(generation_id)
     objects = pipeline.objects()
-    stored = objects[str(asset.key)]
+    stored = objects[str(asset.object_key)]
     assert sha256(stored) == asset.sha256
     assert {asset.source_sha256} == pipeline.served_hashes()
     with Image.open(io.BytesIO(stored)) as image:
@@ -152,7 +152,7 @@ def test_the_same_bytes_are_stored_once_if_so_set(start: Start) -> None:
     pipeline = start(DARKROOM_DEDUPLICATE="true")
     first, second = two_of_the_same(pipeline)
     (one,), (other,) = pipeline.assets(first), pipeline.assets(second)
-    assert (one.key, one.sha256) == (other.key, other.sha256)
+    assert (one.object_key, one.sha256) == (other.object_key, other.sha256)
     names = [key.rpartition("/")[2] for key in pipeline.objects()]
     assert sorted(names) == ["0.png", "generation.json", "generation.json"]
 
@@ -161,7 +161,7 @@ def test_without_the_setting_they_are_stored_twice(start: Start) -> None:
     pipeline = start()
     first, second = two_of_the_same(pipeline)
     (one,), (other,) = pipeline.assets(first), pipeline.assets(second)
-    assert one.key != other.key
+    assert one.object_key != other.object_key
     assert one.sha256 == other.sha256
 
 
@@ -173,10 +173,10 @@ def test_an_object_that_is_broken_has_no_duplicates(start: Start, harm: str) -> 
     (one,) = pipeline.assets(first)
     bucket = pipeline.here.archive._client
     if harm == "missing":
-        bucket.delete_object(Bucket=BUCKET, Key=one.key)
+        bucket.delete_object(Bucket=BUCKET, Key=one.object_key)
     else:
-        bucket.put_object(Bucket=BUCKET, Key=one.key, Body=b"X")
+        bucket.put_object(Bucket=BUCKET, Key=one.object_key, Body=b"X")
     second = another_of_the_same(pipeline, first)
     (other,) = pipeline.assets(second)
-    assert other.key != one.key
-    assert sha256(pipeline.objects()[str(other.key)]) == one.sha256
+    assert other.object_key != one.object_key
+    assert sha256(pipeline.objects()[str(other.object_key)]) == one.sha256

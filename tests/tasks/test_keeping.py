@@ -35,11 +35,11 @@ def test_a_picture_lies_where_and_as_the_settings_say(
             pipeline.until_settled()
             (asset,) = pipeline.assets(generation_id)
             folder = f"{tmp_path.name}/acedata/{generation_id}"
-            assert asset.key == f"{folder}/imagine-0.png"
-            there = {found.key for found in pipeline.here.archive.list(f"{tmp_path.name}/")}
-            assert there == {asset.key, f"{folder}/generation.json", pipeline.here.archive.keys.marker}
-            picture = bucket.head_object(Bucket=BUCKET, Key=asset.key)
-            tags = bucket.get_object_tagging(Bucket=BUCKET, Key=asset.key)["TagSet"]
+            assert asset.object_key == f"{folder}/imagine-0.png"
+            there = {found.object_key for found in pipeline.here.archive.list(f"{tmp_path.name}/")}
+            assert there == {asset.object_key, f"{folder}/generation.json", pipeline.here.archive.keys.marker}
+            picture = bucket.head_object(Bucket=BUCKET, Key=asset.object_key)
+            tags = bucket.get_object_tagging(Bucket=BUCKET, Key=asset.object_key)["TagSet"]
     finally:
         moto.stop()
     assert picture["ContentDisposition"] == 'inline; filename="a-lighthouse-in-the-fog-0.png"'

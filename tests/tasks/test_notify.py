@@ -122,7 +122,8 @@ def test_an_event_says_what_when_and_about_which_generation(here: Services, subs
         "timestamp": "2026-11-21T12:00:00.000000Z",
         "data": {
             "generation_id": claim.generation.id,
-            "generation_key": "fox-1",
+            "key": "fox-1",
+            "root_key": "fox-1",
             "provider": "acedata",
             "operation": "imagine",
             "reason": "forbidden",

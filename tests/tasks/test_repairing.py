@@ -15,16 +15,16 @@ def archived(pipeline: Pipeline, prompt: str = "a lighthouse", **facts: object) 
     (generation_id,) = pipeline.submit(prompt, **facts)  # type: ignore[arg-type]
     pipeline.until_settled()
     (asset,) = pipeline.assets(generation_id)
-    assert asset.key is not None
+    assert asset.object_key is not None
     return asset
 
 
 def broken(pipeline: Pipeline, asset: Asset, harm: str) -> None:
     bucket = pipeline.here.archive._client
     if harm == "missing":
-        bucket.delete_object(Bucket=BUCKET, Key=asset.key)
+        bucket.delete_object(Bucket=BUCKET, Key=asset.object_key)
     else:
-        bucket.put_object(Bucket=BUCKET, Key=asset.key, Body=b"X")
+        bucket.put_object(Bucket=BUCKET, Key=asset.object_key, Body=b"X")
 
 
 def verified(tmp_path: Path, exit_code: int, *arguments: str) -> dict:
@@ -43,10 +43,14 @@ def test_what_is_broken_is_put_back_bit_by_bit(start: Start, tmp_path: Path, har
     pipeline = start(DARKROOM_PROVENANCE=provenance)
     asset = archived(pipeline)
     broken(pipeline, asset, harm)
-    assert verified(tmp_path, 1)[harm] == [asset.key]
+    assert verified(tmp_path, 1)[harm] == [asset.object_key]
     document = verified(tmp_path, 0, "--repair")
-    assert (document[harm], document["repaired"], document["not_repaired"]) == ([asset.key], [asset.key], {})
-    assert sha256(pipeline.objects()[str(asset.key)]) == asset.sha256
+    assert (document[harm], document["repaired"], document["not_repaired"]) == (
+        [asset.object_key],
+        [asset.object_key],
+        {},
+    )
+    assert sha256(pipeline.objects()[str(asset.object_key)]) == asset.sha256
     assert verified(tmp_path, 0, "--repair")["repaired"] == []
     event = pipeline.story(asset.generation_id).events[-1]
     assert (event.type, event.payload["found"]) == ("asset.repaired", harm)
@@ -58,8 +62,8 @@ def test_a_dead_link_is_renewed_first(start: Start, tmp_path: Path) -> None:
     asset = archived(pipeline)
     with_url(pipeline, asset, f"{asset.url.partition('?')[0]}?ex=1&is=1&hm=00")
     broken(pipeline, asset, "missing")
-    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.key]
-    assert sha256(pipeline.objects()[str(asset.key)]) == asset.sha256
+    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.object_key]
+    assert sha256(pipeline.objects()[str(asset.object_key)]) == asset.sha256
 
 
 def test_other_bytes_never_take_the_place_of_the_recorded_ones(start: Start, tmp_path: Path) -> None:
@@ -69,10 +73,10 @@ def test_other_bytes_never_take_the_place_of_the_recorded_ones(start: Start, tmp
     broken(pipeline, asset, "changed")
     document = verified(tmp_path, 1, "--repair")
     assert document["repaired"] == []
-    assert "gives other bytes now" in document["not_repaired"][asset.key]
-    assert pipeline.objects()[str(asset.key)] == b"X"
+    assert "gives other bytes now" in document["not_repaired"][asset.object_key]
+    assert pipeline.objects()[str(asset.object_key)] == b"X"
     told = Darkroom(tmp_path)("verify", "--repair").stdout
-    assert f"changed   {asset.key}  of {asset.generation_id}; not repaired: its link gives other bytes" in told
+    assert f"changed   {asset.object_key}  of {asset.generation_id}; not repaired: its link gives other bytes" in told
 
 
 def test_what_is_gone_for_good_is_said_without_its_signature(start: Start, tmp_path: Path) -> None:
@@ -82,7 +86,7 @@ def test_what_is_gone_for_good_is_said_without_its_signature(start: Start, tmp_p
         connection.exec_driver_sql("UPDATE generations SET task_id = NULL")
     with_url(pipeline, asset, f"{asset.url.partition('?')[0]}?ex=1&is=1&hm=0123456789abcdef")
     broken(pipeline, asset, "missing")
-    reason = verified(tmp_path, 1, "--repair")["not_repaired"][asset.key]
+    reason = verified(tmp_path, 1, "--repair")["not_repaired"][asset.object_key]
     assert "the provider gives no other link" in reason
     assert "0123456789abcdef" not in reason
 
@@ -92,8 +96,8 @@ def test_a_text_comes_out_of_the_ledger(start: Start, tmp_path: Path) -> None:
     asset = archived(pipeline, "un phare dans la brume", operation=Operation.TRANSLATE)
     assert asset.content is not None
     broken(pipeline, asset, "changed")
-    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.key]
-    assert json.loads(pipeline.objects()[str(asset.key)]) == asset.content
+    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.object_key]
+    assert json.loads(pipeline.objects()[str(asset.object_key)]) == asset.content
 
 
 def test_a_link_that_was_pruned_is_asked_for_anew(start: Start, tmp_path: Path) -> None:
@@ -101,5 +105,5 @@ def test_a_link_that_was_pruned_is_asked_for_anew(start: Start, tmp_path: Path) 
     asset = archived(pipeline)
     with_url(pipeline, asset, "")
     broken(pipeline, asset, "missing")
-    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.key]
-    assert sha256(pipeline.objects()[str(asset.key)]) == asset.sha256
+    assert verified(tmp_path, 0, "--repair")["repaired"] == [asset.object_key]
+    assert sha256(pipeline.objects()[str(asset.object_key)]) == asset.sha256

@@ -43,9 +43,9 @@ def test_what_was_made_elsewhere_is_archived_and_nothing_is_charged(start: Start
     announced = rescue(provider, "--dry-run")
     assert [one.state for one in pipeline.all()] == [State.ARCHIVED]
     told = {one["task_id"]: one for one in rescue(provider)}
-    assert {one["task_id"]: one["taken"] for one in announced} == {theirs: True, failed: False}
-    assert {task_id: one["taken"] for task_id, one in told.items()} == {theirs: True, failed: False}
-    assert told[failed]["message"] == "left: it failed there"
+    assert {one["task_id"]: one["imported"] for one in announced} == {theirs: True, failed: False}
+    assert {task_id: one["imported"] for task_id, one in told.items()} == {theirs: True, failed: False}
+    assert told[failed]["message"] == "left: it failed at the provider"
     pipeline.until_settled()
 
     assert [one.id for one in pipeline.all()] == [known, told[theirs]["generation"]]
@@ -87,7 +87,7 @@ def test_an_unclear_submission_is_found_and_not_taken_for_another(start: Start, 
     (generation_id,) = pipeline.submit("a green door sandbox:reset sandbox:drop", provider=provider)
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
     (told,) = rescue(provider)
-    assert (told["generation"], told["taken"]) == (generation_id, True)
+    assert (told["generation"], told["imported"]) == (generation_id, True)
     pipeline.until(lambda: pipeline.clock.advance(seconds=1) or pipeline.get(generation_id).state is State.ARCHIVED)
     assert len(pipeline.all()) == pipeline.charges() == 1
 
@@ -97,7 +97,7 @@ def test_one_that_may_be_ours_is_left_with_the_words_that_resolve_it(start: Star
     (generation_id,) = pipeline.submit("a green door sandbox:reset")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
     (told,) = rescue("acedata")
-    assert (told["generation"], told["taken"]) == (generation_id, False)
+    assert (told["generation"], told["imported"]) == (generation_id, False)
     arguments = told["message"].partition(": darkroom ")[2].split()
     assert arguments == ["resolve", generation_id, "--charged", "--task-id", told["task_id"]]
     assert len(pipeline.all()) == 1
@@ -120,10 +120,10 @@ def test_people_are_told_the_sum(start: Start) -> None:
     elsewhere(pipeline, "acedata", "a boat", "http://127.0.0.1:1/hook")
     dry, wet, again = (darkroom("rescue", "--provider", "acedata", "--since", "1h", *more)
                        for more in (["--dry-run"], [], []))  # fmt: skip
-    assert dry.stderr == "1 would be taken, 0 left, 0 in the ledger already\n"
-    assert "would be taken" in dry.stdout
-    assert wet.stderr == "1 taken, 0 left, 0 in the ledger already\n"
-    assert (again.stdout, again.stderr) == ("", "0 taken, 0 left, 1 in the ledger already\n")
+    assert dry.stderr == "1 would be imported\n"
+    assert "imagine  a boat  would be imported" in dry.stdout
+    assert (wet.stdout, wet.stderr) == ("", "1 imported\n")
+    assert (again.stdout, again.stderr) == ("", "0 imported; 1 left alone: 1 already in the ledger\n")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--provider", "acedata"), ("--provider", "acedata", "--since", "soon")])

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.generation import Asset, Generation, iso
+from worker.generation import Asset, Generation, Lineage, iso
 from worker.secrets import links_hidden, secrets_hidden, shorten_files, signatures_cut
 
 
@@ -33,9 +33,8 @@ def _unsigned(url: str) -> str | None:
 _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     **{name: attrgetter(name) for name in ("id", "state", "provider", "operation", "action", "key", "task_id")},
     **{name: attrgetter(name) for name in ("depth", "follow_up", "priority", "progress", "actions")},
-    "custom_key": attrgetter("key"),
     "parent": attrgetter("parent_id"),
-    "batch": attrgetter("batch_id"),
+    "batch_id": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),
     "message": lambda one: secrets_hidden(one.message),
     "created_at": lambda one: iso(one.created_at),
@@ -44,7 +43,7 @@ _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     "finished_at": lambda one: iso(one.finished_at),
 }
 _ASSET: Mapping[str, Callable[[Asset], Any]] = {
-    **{name: attrgetter(name) for name in ("index", "kind", "state", "key", "sha256", "bytes", "content_type")},
+    **{name: attrgetter(name) for name in ("index", "kind", "state", "object_key", "sha256", "bytes", "content_type")},
     **{name: attrgetter(name) for name in ("width", "height", "seconds", "reason", "verified", "remark")},
     "content": lambda one: links_hidden(one.content),
     "error": lambda one: secrets_hidden(one.error),
@@ -68,13 +67,15 @@ SHOWN = Wording(links_hidden, links_hidden)
 KEPT = Wording(signatures_cut, lambda options: signatures_cut(shorten_files(options)))
 
 
-def of_generation(generation: Generation, fields: Sequence[str], wording: Wording) -> dict[str, Any]:
+def of_generation(generation: Generation, lineage: Lineage, fields: Sequence[str], wording: Wording) -> dict[str, Any]:
     """These fields, in this order; KeyError for one that no document has."""
-    users = {"prompt": wording.prompt, "options": wording.options}
-    return {
-        name: users[name](getattr(generation, name)) if name in users else _GENERATION[name](generation)
-        for name in fields
+    fixed = {
+        "prompt": wording.prompt(generation.prompt),
+        "options": wording.options(generation.options),
+        "root_key": lineage.root_key,
+        "batch": lineage.batch,
     }
+    return {name: fixed[name] if name in fixed else _GENERATION[name](generation) for name in fields}
 
 
 def of_asset(asset: Asset, fields: Sequence[str]) -> dict[str, Any]:
@@ -95,7 +96,6 @@ def of_event(
 
     `about`: what is known of its generation.
     """
-    about = {f"generation_{name}" if name == "key" else name: value for name, value in about.items()}
     if not type.startswith("generation."):
         # Why a generation is as it is belongs to the events that tell how it is.
         about = {name: value for name, value in about.items() if name not in {"reason", "message"}}

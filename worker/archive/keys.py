@@ -10,9 +10,9 @@ from enum import StrEnum
 from worker.errors import ConfigurationError
 from worker.generation import Generation
 
-DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{name}/{index}.{ext}"
+DEFAULT_TEMPLATE = "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{key}/{index}.{ext}"
 #: puts the assets of the key 0042 in 0042/0042-0.png and so on
-TEMPLATE_EXAMPLE = "{prefix}/{batch}/{name}/{name}-{index}.{ext}"
+TEMPLATE_EXAMPLE = "{prefix}/{batch}/{key}/{key}-{index}.{ext}"
 
 _SIDECAR_NAME = "generation.json"
 _NO_BATCH = "single"
@@ -33,14 +33,14 @@ _OURS = re.compile(rf"{_NO_BATCH}|{_REJECTED}|{_MANIFESTS}|gen_[0-9a-f]+")
 _DIGEST_LENGTH = 16
 _DIGEST_SUFFIX = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}$")
 
-#: what a template may name, and the most characters of each. `batch` is its name, or "single"; `name` the caller's own
+#: what a template may name, and the most characters of each. `batch` is its name, or "single"; `key` the caller's own
 #: key, or else the generation's id, which `generation` always is; the day is that of its creation in UTC.
 _FIELDS = {
     "yyyy": 4,
     "mm": 2,
     "dd": 2,
     "batch": _SLUG_LIMIT,
-    "name": _SLUG_LIMIT,
+    "key": _SLUG_LIMIT,
     "generation": 40,
     "provider": 20,
     "operation": 20,
@@ -95,9 +95,9 @@ def _faults(text: str) -> Iterator[str]:
         yield from _faults_of_segment(text, folder, _FOLDER_FIELDS)
     yield from _faults_of_segment(text, last, _FIELDS)
     # Alone between slashes, which no text contains: beside another text, "a" and "bc" would be "ab" and "c".
-    if not any(_FIELD.findall(folder) in (["name"], ["generation"]) for folder in folders):
+    if not any(_FIELD.findall(folder) in (["key"], ["generation"]) for folder in folders):
         yield (
-            f'"{text}" needs a folder with {{name}} or {{generation}} as its only field, '
+            f'"{text}" needs a folder with {{key}} or {{generation}} as its only field, '
             "or two generations could get the same key"
         )
     if "{index}" not in last or not last.endswith(".{ext}"):
@@ -197,7 +197,7 @@ def _fields(generation: Generation, batch: str | None) -> dict[str, str]:
         "mm": f"{day:%m}",
         "dd": f"{day:%d}",
         "batch": _NO_BATCH if batch is None else slug(batch),
-        "name": slug(generation.key) if generation.key else generation.id,
+        "key": slug(generation.key) if generation.key else generation.id,
         "generation": generation.id,
         "provider": generation.provider,
         "operation": generation.operation,

@@ -51,7 +51,7 @@ def _begun(requests: SignedRequests, extras: Extras, upload: Upload, file: Body)
 
     def begin(chosen: frozenset[Extra]) -> _Parts:
         headers = {**upload.headers, **dict(optional[extra] for extra in chosen)}
-        response = requests.send("POST", upload.asset.key, query={"uploads": ""}, headers=headers)
+        response = requests.send("POST", upload.asset.object_key, query={"uploads": ""}, headers=headers)
         upload_id = re.search(rb"<UploadId>([^<]+)</UploadId>", response.data)
         if response.status != 200 or upload_id is None:
             raise refusal(response, "CreateMultipartUpload")
@@ -92,7 +92,7 @@ class _Parts:
             self.send_next()
         # The store checks each part, but nobody else the whole.
         if self._whole.hexdigest() != self._asset.sha256:
-            raise ArchiveError(f'The bytes for "{self._asset.key}" changed while they were being stored')
+            raise ArchiveError(f'The bytes for "{self._asset.object_key}" changed while they were being stored')
 
     def send_next(self) -> None:
         start = len(self._sent) * PART
@@ -164,7 +164,9 @@ class _Parts:
         sha256: str = NOTHING,
     ) -> urllib3.BaseHTTPResponse:
         query = {**query, "uploadId": self._id}
-        return self._requests.send(method, self._asset.key, query=query, headers=headers, body=body, sha256=sha256)
+        return self._requests.send(
+            method, self._asset.object_key, query=query, headers=headers, body=body, sha256=sha256
+        )
 
 
 class _Part:

@@ -21,7 +21,7 @@ class Verified(StrEnum):
 class StoredAsset:
     """An object that lies in the bucket; `sha256` in hexadecimal, `bytes` its size."""
 
-    key: str
+    object_key: str
     sha256: str
     bytes: int
     content_type: str
@@ -33,7 +33,7 @@ class StoredAsset:
 class Listed:
     """An object as a listing of the bucket tells it; `bytes` its size."""
 
-    key: str
+    object_key: str
     bytes: int
 
 

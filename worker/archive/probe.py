@@ -84,7 +84,10 @@ class Probe:
 
     def _upload(self, content: bytes) -> Upload:
         asset = StoredAsset(
-            key=self.key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), content_type="text/plain"
+            object_key=self.key,
+            sha256=hashlib.sha256(content).hexdigest(),
+            bytes=len(content),
+            content_type="text/plain",
         )
         return self._keeping.picture(asset, {}, "probe.txt", {"generation": "probe"})
 

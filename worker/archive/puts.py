@@ -34,7 +34,7 @@ def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *,
     md5, sha256 = hashes_of(file)
     # A store that takes a checksum would have refused them.
     if sha256 != asset.sha256:
-        raise ArchiveError(f'The bytes for "{asset.key}" changed while they were being stored')
+        raise ArchiveError(f'The bytes for "{asset.object_key}" changed while they were being stored')
     checksum = None if with_checksum else base64_of(sha256)
     return verified(requests, asset, checksum=checksum, md5=md5, told=response)
 
@@ -51,7 +51,7 @@ def send(
 
     def attempt(chosen: frozenset[Extra]) -> tuple[urllib3.BaseHTTPResponse, bool] | None:
         sent = headers | dict(optional[extra] for extra in chosen)
-        response = requests.send("PUT", asset.key, headers=sent, body=file, sha256=asset.sha256)
+        response = requests.send("PUT", asset.object_key, headers=sent, body=file, sha256=asset.sha256)
         if response.status == 412 and Extra.CONDITION in chosen:
             return None
         if response.status != 200:
@@ -82,16 +82,16 @@ def verified(
     if md5 and told is not None and etag_of(told) == md5:
         return Verified.ETAG
     if md5 or checksum:
-        head = requests.send("HEAD", asset.key, headers={"x-amz-checksum-mode": "ENABLED"})
+        head = requests.send("HEAD", asset.object_key, headers={"x-amz-checksum-mode": "ENABLED"})
         if md5 and etag_of(head) == md5:
             return Verified.ETAG
         if checksum and head.headers.get(_CHECKSUM) == checksum:
             return Verified.HEAD
-    there = hash_of(requests, asset.key)
+    there = hash_of(requests, asset.object_key)
     if there == asset.sha256:
         return Verified.BYTES
     found = "nothing lies there" if there is None else f"the bytes there have SHA-256 {there}, not {asset.sha256}"
-    raise ArchiveError(f'The store says that it has stored "{asset.key}", but {found}')
+    raise ArchiveError(f'The store says that it has stored "{asset.object_key}", but {found}')
 
 
 def hash_of(requests: SignedRequests, key: str) -> str | None:

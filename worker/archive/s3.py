@@ -74,7 +74,7 @@ class S3Archive:
         tags: Mapping[str, str],
         replace: bool = False,
     ) -> StoredAsset:
-        asset = StoredAsset(key=key, sha256=sha256, bytes=size, content_type=content_type)
+        asset = StoredAsset(object_key=key, sha256=sha256, bytes=size, content_type=content_type)
         upload = self._keeping.picture(asset, metadata, filename, tags)
         with self._errors(key):
             # What takes long is not sent in vain, and not over other bytes where only small puts honour a condition.
@@ -95,7 +95,7 @@ class S3Archive:
 
     def overwrite(self, key: str, content: bytes, *, content_type: str, metadata: Mapping[str, str]) -> StoredAsset:
         asset = StoredAsset(
-            key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), content_type=content_type
+            object_key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), content_type=content_type
         )
         upload = self._keeping.note(asset, metadata)
         with self._errors(key):

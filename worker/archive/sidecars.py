@@ -5,50 +5,47 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from worker.archive.documents import KEPT, of_asset, of_generation
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, Lineage
 
 #: of `sidecar.schema.json` beside this file; each change of it gets a new number
-SCHEMA = 3
+SCHEMA = 4
 #: of `manifest.schema.json`
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
 
 
 _GENERATION = (
-    *("id", "custom_key", "parent", "provider", "task_id", "operation", "action", "prompt", "created_at"),
-    "finished_at",
+    *("id", "key", "parent", "provider", "task_id", "operation", "action", "prompt", "created_at"),
+    *("finished_at", "root_key"),
 )
-_SIDECAR = (*_GENERATION, "batch", "depth", "options", "priority", "submitted_at")
+_SIDECAR = (*_GENERATION, "batch", "batch_id", "depth", "options", "priority", "submitted_at")
 _MANIFEST = (*_GENERATION, "state", "reason", "message")
-_ASSET = ("index", "kind", "key", "sha256", "bytes", "content_type", "width", "height", "seconds")
+_ASSET = ("index", "kind", "object_key", "sha256", "bytes", "content_type", "width", "height", "seconds")
 _SIDECAR_ASSET = (*_ASSET, "source", "source_sha256", "verified", "remark", "accepted")
 _MANIFEST_ASSET = (*_ASSET, "error")
 
 
-def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
+def sidecar(generation: Generation, assets: Sequence[Asset], lineage: Lineage) -> bytes:
     """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
 
     The same facts always give the same bytes. Links that are signed lose their query, also in prompt and options.
     """
-    return _json(_document(SCHEMA, generation, _SIDECAR, assets, _SIDECAR_ASSET), indent=2)
+    facts = of_generation(generation, lineage, _SIDECAR, KEPT)
+    return _json(_document(SCHEMA, facts, assets, _SIDECAR_ASSET), indent=2)
 
 
-def manifest_line(generation: Generation, assets: Sequence[Asset]) -> bytes:
+def manifest_line(generation: Generation, assets: Sequence[Asset], lineage: Lineage) -> bytes:
     """One line of a batch's manifest, as `manifest.schema.json` says: also for what failed or was cancelled."""
-    text = _json(_document(MANIFEST_SCHEMA, generation, _MANIFEST, assets, _MANIFEST_ASSET)).decode()
+    facts = of_generation(generation, lineage, _MANIFEST, KEPT)
+    text = _json(_document(MANIFEST_SCHEMA, facts, assets, _MANIFEST_ASSET)).decode()
     # JSON allows them in texts, but many programs take them for the end of a line.
     return text.translate(_LINE_ENDS).encode()
 
 
-def _document(
-    schema: int, generation: Generation, fields: Sequence[str], assets: Sequence[Asset], of_assets: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "schema": schema,
-        **of_generation(generation, fields, KEPT),
-        "assets": [of_asset(asset, of_assets) for asset in sorted(assets, key=lambda asset: asset.index)],
-    }
+def _document(schema: int, facts: dict[str, Any], assets: Sequence[Asset], fields: Sequence[str]) -> dict[str, Any]:
+    listed = [of_asset(asset, fields) for asset in sorted(assets, key=lambda asset: asset.index)]
+    return {"schema": schema, **facts, "assets": listed}
 
 
 def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:

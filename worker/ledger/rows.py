@@ -51,7 +51,7 @@ def to_asset(row: Row) -> Asset:
         state=AssetState(row.state),
         tries=row.tries,
         renewals=row.renewals,
-        key=row.key,
+        object_key=row.object_key,
         sha256=row.sha256,
         bytes=row.bytes,
         content_type=row.content_type,

@@ -41,10 +41,10 @@ class Result:
             "archived": self.archived,
             "failed": len(self.generations) - self.archived,
             "assets": [
-                {"generation": one.id, "key": asset.key, "sha256": asset.sha256, "bytes": asset.bytes}
+                {"generation": one.id, "object_key": asset.object_key, "sha256": asset.sha256, "bytes": asset.bytes}
                 for one in self.generations
                 for asset in self.assets[one.id]
-                if asset.key is not None
+                if asset.object_key is not None
             ],
             "charges": sum(self.charges.values()),
             "providers": {
@@ -57,7 +57,7 @@ class Result:
 def print_table(result: Result) -> None:
     """Who has made what and where it lies, on standard output."""
     for name, generations in result.by_provider().items():
-        files = sum(asset.key is not None for one in generations for asset in result.assets[one.id])
+        files = sum(asset.object_key is not None for one in generations for asset in result.assets[one.id])
         archived, charges = _archived(generations), result.charges.get(name, 0)
         facts = f"  {archived} of {len(generations)} archived, files: {files}, charges: {charges}"
         console().print(Text.assemble((provider_title(name), "bold"), facts))
@@ -72,9 +72,9 @@ def _table(result: Result, generations: list[Generation]) -> Table:
     table.add_column(overflow="fold")
     for depth, one in as_tree(generations):
         label = " " * depth + one_line(one.action or one.key or what(one))
-        stored = [asset for asset in result.assets[one.id] if asset.key is not None]
+        stored = [asset for asset in result.assets[one.id] if asset.object_key is not None]
         for number, asset in enumerate(stored):
-            table.add_row(label if number == 0 else "", size(asset.bytes), Text(str(asset.key)))
+            table.add_row(label if number == 0 else "", size(asset.bytes), Text(str(asset.object_key)))
         if not stored:
             table.add_row(label, "", state_text(one.state))
     return table

@@ -1,4 +1,4 @@
-"""How far the reading of a provider's list has come: a line that vanishes on a terminal, now and then one elsewhere."""
+"""Progress of reading a provider's list: a transient line on a terminal, elsewhere a line now and then."""
 
 import time
 from collections.abc import Iterator

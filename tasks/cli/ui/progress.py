@@ -1,8 +1,10 @@
-"""Following generations until all are done: a live picture on a terminal, one line per change everywhere else."""
+"""Following generations until all are done: a live view on a terminal, one line per change everywhere else."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import click
 from rich.console import Group, RenderableType
@@ -12,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.ui.output import note, one_line, print_json
-from tasks.cli.ui.style import MARK, as_tree, console, prompt_text, state_text, what
+from tasks.cli.ui.style import MARK, as_tree, console, state_text, title_text, what
+from tasks.durations import elapsed
 from tasks.usecases import views
-from tasks.usecases.scope import Scope
+from tasks.usecases.names import short_id
+from tasks.usecases.scope import INTERESTING, Scope, Summary
 from tasks.waiting import Wait, those_of
-from worker.generation import Generation, State
-from worker.secrets import redact
+from worker.generation import FINAL, Generation, Lineage, State
+from worker.secrets import redact, secrets_hidden
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
 _PAUSE = 0.25
@@ -25,6 +29,10 @@ _PAUSE_FACTOR = 4
 #: seconds between two looks for why something waits, and how many generations are looked at
 _REASONS_EVERY = 5.0
 _MOST = 1000
+#: seconds of which the rate is measured, how many of them it takes, and between two lines about it without a terminal
+_RATE_OVER, _RATE_FROM, _TOLD_EVERY = 60.0, 5.0, 30.0
+#: states that a person must look at
+_BAD = (State.EXPIRED, State.FAILED, State.UNCONFIRMED)
 
 
 def follow(
@@ -32,33 +40,61 @@ def follow(
     *,
     as_json: bool = False,
     waits: Callable[[], Sequence[Wait]] = tuple,
+    summary: Callable[[], Summary] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt.
 
-    `waits`: why something may wait, now; what holds up any of these is told when it begins.
+    `waits`: why something may wait, now; what holds up any of these is printed when it begins. `summary`: printed last.
     """
     reasons = _Reasons(scope, waits)
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
-        for is_last in _looks(scope, interrupted):
-            for generation, move in scope.moves(is_last=is_last):
-                if as_json:
-                    print_json(views.of_move(generation, move))
-                else:
-                    click.echo(f"{generation.id}  {move.to_state:<11}  {prompt_text(generation)}", err=True)
-            reasons.tell()
+        _print_changes(scope, reasons, interrupted, as_json=as_json)
     else:
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
-            before = None
+            before, rate = None, _Rate()
             for _ in _looks(scope, interrupted):
-                picture = picture_of(scope, screen.height, reasons.look())
+                picture = picture_of(scope, screen.height, reasons.look(), rate)
                 # Drawing the same again would only flicker.
                 if picture != before:
                     live.update(picture.drawn(), refresh=True)
                 before = picture
     counts = scope.counts()
+    if summary is not None and not as_json:
+        note(summary_text(summary()))
     return counts.get(State.ARCHIVED, 0) == sum(counts.values())
+
+
+def summary_text(summary: Summary) -> str:
+    """Such as `360 archived, 0 failed, 11.40 EUR, 2 min 47 s, manifest s3://…`."""
+    counts = {State.ARCHIVED: 0, State.FAILED: 0, **summary.counts}
+    parts = [f"{count:,} {state}" for state, count in counts.items()]
+    parts += [summary.spent] if summary.spent else []
+    parts.append(elapsed(summary.lasted))
+    parts += [f"manifest {one_line(summary.manifest)}"] if summary.manifest else []
+    return ", ".join(parts)
+
+
+def _print_changes(scope: Scope, reasons: "_Reasons", interrupted: Callable[[], bool], *, as_json: bool) -> None:
+    rate, told_at = _Rate(), time.monotonic()
+    for is_last in _looks(scope, interrupted):
+        moves = scope.moves(is_last=is_last)
+        lineages = scope.lineages([one for one, _ in moves]) if moves else {}
+        for generation, move in moves:
+            lineage = lineages[generation.id]
+            if as_json:
+                print_json(views.of_move(generation, lineage, move))
+                continue
+            title = title_text(generation, lineage.root_key)
+            reason = _reason(generation) if move.to_state in _BAD else ""
+            click.echo(f"{short_id(generation.id)}  {move.to_state:<11}  {title}{reason and f'  {reason}'}", err=True)
+        reasons.tell()
+        if not as_json and not is_last:
+            left = rate.left(scope.counts())
+            if left is not None and time.monotonic() - told_at >= _TOLD_EVERY:
+                note(left)
+                told_at = time.monotonic()
 
 
 def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
@@ -78,6 +114,32 @@ def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
         if interrupted():
             raise KeyboardInterrupt
         time.sleep(0.05)
+
+
+class _Rate:
+    """How many end in a second, measured over the last minute."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def left(self, counts: Mapping[State, int]) -> str | None:
+        """Such as `252 of 336, about 45 s left`; None while too little is known, or nothing ends."""
+        now, total = time.monotonic(), sum(counts.values())
+        done = sum(count for state, count in counts.items() if state in FINAL)
+        while self._seen and now - self._seen[0][0] > _RATE_OVER:
+            self._seen.popleft()
+        self._seen.append((now, done))
+        since, before = self._seen[0]
+        if now - since < _RATE_FROM or done <= before or done == total:
+            return None
+        seconds = (total - done) * (now - since) / (done - before)
+        return f"{done:,} of {total:,}, about {_rounded(seconds)} left"
+
+
+def _rounded(seconds: float) -> str:
+    """No more exact than the guess is, and steady enough to be read."""
+    step = 5 if seconds < 60 else 30 if seconds < 600 else 60
+    return elapsed(timedelta(seconds=max(step, round(seconds / step) * step))).removesuffix(" 0 s")
 
 
 class _Reasons:
@@ -106,47 +168,61 @@ class _Reasons:
         self._told = {wait.name for wait in now}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What the terminal shows of a scope."""
+    """What the terminal shows of a scope. `left`: how long it still takes."""
 
     name: str
     counts: Mapping[State, int]
     shown: tuple[Generation, ...]
+    lineages: Mapping[str, Lineage]
     reasons: tuple[str, ...] = ()
+    left: str | None = None
 
     def drawn(self) -> RenderableType:
         hidden = sum(self.counts.values()) - len(self.shown)
         reasons = [Text(reason, style="yellow") for reason in self.reasons]
-        parts: list[RenderableType] = [_heading(self.name, self.counts), *reasons, Text(), _rows(self.shown)]
+        parts: list[RenderableType] = [_heading(self), *reasons, Text(), _rows(self.shown, self.lineages)]
         if hidden > 0:
-            parts.append(Text(f"  … and {hidden} more", style="bright_black"))
+            parts.append(Text(f"  … and {hidden:,} more", style="bright_black"))
         return Group(*parts)
 
 
-def picture_of(scope: Scope, height: int, waits: Sequence[Wait] = ()) -> Picture:
+def picture_of(scope: Scope, height: int, waits: Sequence[Wait] = (), rate: _Rate | None = None) -> Picture:
     """As much as fits a terminal of so many lines."""
     reasons = tuple(f"waiting: {one_line(redact(wait.told))}" for wait in waits)
     # Three lines for each of these.
     height -= 3 * len(reasons)
     # Room for the heading, the line of what is left out, and the line where the cursor stands.
-    return Picture(scope.name, dict(scope.counts()), tuple(scope.some(max(1, height - 5))), reasons)
+    shown = tuple(scope.some(max(1, height - 5)))
+    counts = dict(scope.counts())
+    return Picture(
+        name=scope.name,
+        counts=counts,
+        shown=shown,
+        lineages=scope.lineages(shown),
+        reasons=reasons,
+        left=None if rate is None else rate.left(counts),
+    )
 
 
-def _heading(name: str, counts: Mapping[State, int]) -> RenderableType:
+def _heading(picture: Picture) -> RenderableType:
+    counts = picture.counts
     total = sum(counts.values())
     archived = counts.get(State.ARCHIVED, 0)
     heading = Table.grid(padding=(0, 1))
     bar = ProgressBar(total=max(1, total), completed=archived, width=20, complete_style="green", finished_style="green")
-    numbers = Text(f"{archived}/{total}", style="bold")
-    for state in MARK:
-        if counts.get(state) and state is not State.ARCHIVED:
-            numbers.append(f"  {counts[state]} {state}", style=MARK[state][1])
-    heading.add_row(bar, numbers, Text(one_line(name), style="bright_black", no_wrap=True, overflow="ellipsis"))
+    numbers = Text(f"{archived:,}/{total:,}", style="bold")
+    for state in sorted(counts.keys() - {State.ARCHIVED}, key=INTERESTING.index):
+        if counts[state]:
+            numbers.append(f"  {counts[state]:,} {state}", style=MARK[state][1])
+    if picture.left is not None:
+        numbers.append(f"  {picture.left.partition(', ')[2]}", style="bright_black")
+    heading.add_row(bar, numbers, Text(one_line(picture.name), style="bright_black", no_wrap=True, overflow="ellipsis"))
     return heading
 
 
-def _rows(generations: Sequence[Generation]) -> RenderableType:
+def _rows(generations: Sequence[Generation], lineages: Mapping[str, Lineage]) -> RenderableType:
     several = len({one.provider for one in generations}) > 1
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=13, no_wrap=True)
@@ -154,13 +230,26 @@ def _rows(generations: Sequence[Generation]) -> RenderableType:
     if several:
         table.add_column(no_wrap=True, style="bright_black")
     table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    for depth, one in as_tree(generations):
+    bad = [one for one in generations if one.state in _BAD]
+    others = [one for one in generations if one.state not in _BAD]
+    for depth, one in [*((0, one) for one in bad), *as_tree(others)]:
         under_way = one.progress is not None and one.state is State.SUBMITTED
         text = Text("  " * depth)
-        text.append(f"{what(one)} " if one.action else "", style="cyan")
-        text.append(prompt_text(one) if one.action is None else "")
-        if one.reason and one.state is not State.ARCHIVED:
-            text.append(f"  {one_line(one.reason)}", style=MARK[one.state][1])
+        reason = _reason(one)
+        if depth:
+            text.append(what(one), style="cyan")
+        else:
+            text.append(title_text(one, lineages[one.id].root_key, 24 if reason else None))
+        if reason:
+            text.append(f"  {reason}", style=MARK[one.state][1])
         provider = [one_line(one.provider)] if several else []
         table.add_row(state_text(one.state), f"{one.progress}%" if under_way else "", *provider, text)
     return table
+
+
+def _reason(one: Generation) -> str:
+    """Why it failed, or waits: the word, and the sentence if there is one."""
+    if not one.reason or one.state is State.ARCHIVED:
+        return ""
+    message = f": {secrets_hidden(one.message)}" if one.message else ""
+    return one_line(f"{one.reason}{message}")

@@ -1,6 +1,7 @@
 """One look for all commands: colours of states, numbers that people read, a console that fits."""
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from rich.console import Console
 from rich.text import Text
@@ -43,6 +44,29 @@ def prompt_text(generation: Generation) -> str:
     if generation.operation is Operation.IMAGINE:
         return prompt
     return f"{what(generation)} · {prompt}" if prompt else what(generation)
+
+
+def title_text(generation: Generation, root_key: str | None, width: int | None = None) -> str:
+    """What a person tells it by: the key (of its first ancestor, with the action), and the prompt, so far as it fits.
+
+    `width`: characters of a prompt that stands alone.
+    """
+    prompt = prompt_text(generation) if root_key is None else one_line(links_hidden(generation.prompt))
+    if root_key is None:
+        return prompt if width is None else cut(prompt, width)
+    name = one_line(generation.key or root_key)
+    if generation.key is None and generation.action:
+        name = f"{name} {what(generation)}"
+    return name if width is not None or not prompt else f"{name} · {prompt}"
+
+
+def age(time: timedelta) -> str:
+    """Such as `12 s`, `5 min`, `3 h` or `12 d`."""
+    seconds = max(0, int(time.total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def cut(text: str, width: int = 100) -> str:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from worker.generation import iso
-from worker.secrets import secrets_hidden
+from worker.secrets import links_hidden, secrets_hidden
 
 if TYPE_CHECKING:
     from tasks.usecases.accept import RefusedBytes
@@ -52,7 +52,7 @@ def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
         "sha256": one.sha256,
         "content_type": one.content_type,
         "declared_type": one.declared_type,
-        "key": one.key,
+        "object_key": one.object_key,
         "look": one.link,
         "refused": secrets_hidden(one.refused),
         "trouble": one.trouble,
@@ -62,7 +62,7 @@ def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
 
 def of_none_refused(asked: str) -> dict[str, Any]:
     """What a person asked for and has no refused bytes."""
-    message = "no refused bytes are kept of it; `darkroom show` tells what it has"
+    message = "no refused files are kept for it; `darkroom show` lists what it has"
     return {"id": asked, "done": False, "message": message}
 
 
@@ -80,5 +80,6 @@ def of_dismissed(letter_id: str, by: "Person") -> dict[str, Any]:
 
 
 def of_found_task(one: "FoundTask") -> dict[str, Any]:
-    facts = {"operation": one.operation, "generation": one.generation_id, "taken": one.is_taken}
+    facts = {"operation": one.operation, "prompt": links_hidden(one.prompt), "created_at": iso(one.created_at)}
+    facts |= {"generation": one.generation_id, "imported": one.is_taken}
     return {"task_id": one.task_id, **facts, "message": one.message}

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from worker.archive import SHOWN, of_asset
 from worker.archive import of_generation as fields_of
-from worker.generation import Asset, Generation, Transition, iso
+from worker.generation import Asset, Generation, Lineage, Transition, iso
+from worker.pricing import as_text
 from worker.secrets import redact, secrets_hidden
 
 if TYPE_CHECKING:
@@ -14,38 +15,43 @@ if TYPE_CHECKING:
 
 _GENERATION = (
     *("id", "state", "provider", "operation", "action", "prompt", "options", "key", "task_id", "parent", "depth"),
-    *("batch", "follow_up", "priority", "progress", "reason", "message", "actions"),
+    *("root_key", "batch", "batch_id", "follow_up", "priority", "progress", "reason", "message", "actions"),
     *("created_at", "updated_at", "submitted_at", "finished_at"),
 )
 _ASSET = (
-    *("index", "kind", "state", "key", "sha256", "bytes", "content_type", "width", "height"),
+    *("index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height"),
     *("content", "reason", "error"),
 )
 
 
-def of_generation(generation: Generation) -> dict[str, Any]:
-    return fields_of(generation, _GENERATION, SHOWN)
+def of_generation(generation: Generation, lineage: Lineage) -> dict[str, Any]:
+    return fields_of(generation, lineage, _GENERATION, SHOWN)
 
 
-def of_submitted(generation: Generation, warnings: Sequence[str]) -> dict[str, Any]:
-    return of_generation(generation) | {"warnings": warnings}
+def of_submitted(generation: Generation, lineage: Lineage, warnings: Sequence[str]) -> dict[str, Any]:
+    return of_generation(generation, lineage) | {"warnings": warnings}
 
 
-def of_move(generation: Generation, move: Transition) -> dict[str, Any]:
+def of_move(generation: Generation, lineage: Lineage, move: Transition) -> dict[str, Any]:
     """A generation that is followed, and what became of it."""
-    return {**of_generation(generation), **of_transition(move), "state": move.to_state}
+    return {**of_generation(generation, lineage), **of_transition(move), "state": move.to_state}
 
 
-def with_results(generation: Generation, assets: Sequence[Asset], history: Sequence[Transition]) -> dict[str, Any]:
+def with_results(
+    generation: Generation, lineage: Lineage, assets: Sequence[Asset], history: Sequence[Transition]
+) -> dict[str, Any]:
     return {
-        **of_generation(generation),
+        **of_generation(generation, lineage),
         "assets": [of_asset(asset, _ASSET) for asset in assets],
         "transitions": [of_transition(move) for move in history],
     }
 
 
 def of_listed(one: "ListedGeneration") -> dict[str, Any]:
-    return with_results(one.generation, one.assets, one.transitions) | {"waits_for": _of_wait(one.waits_for)}
+    return {
+        **with_results(one.generation, one.lineage, one.assets, one.transitions),
+        "waits_for": _of_wait(one.waits_for),
+    }
 
 
 def of_details(details: "Details") -> dict[str, Any]:
@@ -55,8 +61,9 @@ def of_details(details: "Details") -> dict[str, Any]:
 
 def of_story(story: "Story") -> dict[str, Any]:
     return {
-        **with_results(story.generation, story.assets, story.transitions),
-        "children": story.children,
+        **with_results(story.generation, story.lineage, story.assets, story.transitions),
+        "children": [{"id": one.id, "action": one.action, "state": one.state} for one in story.children],
+        "charges": [{"attempt": one.number, "amount": as_text(one.price), "state": one.state} for one in story.charges],
         "attempts": [
             {
                 "id": attempt.id,

@@ -64,7 +64,8 @@ def of_unconfirmed(one: "Unconfirmed") -> dict[str, Any]:
         "operation": generation.operation,
         "action": generation.action,
         "prompt": links_hidden(generation.prompt),
-        "batch": generation.batch_id,
+        "key": generation.key,
+        "batch_id": generation.batch_id,
         "attempt": unclear.attempt_id,
         "sent_at": iso(unclear.sent_at),
         "seconds": round(one.age.total_seconds(), 1),
@@ -86,7 +87,7 @@ def of_spending(spending: "SpendReport") -> dict[str, Any]:
         "since": spending.first.isoformat(),
         "timezone": spending.timezone,
         "by": spending.by,
-        "rows": [{"key": row.key, "name": row.name, **_amounts(row)} for row in spending.rows],
+        "rows": [{"id": row.key, "name": row.name, **_amounts(row)} for row in spending.rows],
         "total": _amounts(spending.total),
         "caps": [_cap(cap) for cap in spending.caps],
         "assumed": [
@@ -101,7 +102,7 @@ def _amounts(row: "Spent") -> dict[str, str]:
 
 def _cap(cap: "Standing") -> dict[str, Any]:
     amounts = {name: as_text(getattr(cap, name)) for name in ("cap", "used", "left")}
-    return {"budget": cap.budget, "key": cap.key, "name": cap.name, **amounts, "waiting": cap.waiting}
+    return {"budget": cap.budget, "id": cap.key, "name": cap.name, **amounts, "waiting": cap.waiting}
 
 
 def of_verification(verification: "Verification") -> dict[str, Any]:

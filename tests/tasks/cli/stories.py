@@ -7,7 +7,7 @@ from worker.generation import Accepted, Generation, GenerationRequest, Link, Ope
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.dispatch import Limits
-from worker.ledger.generations import NewGeneration
+from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.ledger.outcome import News
 from worker.ledger.submission import Submitted
 
@@ -23,9 +23,18 @@ def queued(
     batch: str | None = None,
     follow_up: tuple[str, ...] = (),
     operation: Operation = Operation.IMAGINE,
+    batch_id: str | None = None,
+    key: str | None = None,
 ) -> list[Generation]:
     wanted = [
-        NewGeneration("acedata", GenerationRequest(operation=operation, prompt=prompt), follow_up=follow_up)
+        NewGeneration(
+            "acedata",
+            GenerationRequest(operation=operation, prompt=prompt),
+            follow_up=follow_up,
+            batch_id=batch_id,
+            key=key,
+            dedupe=key and dedupe_of(key),
+        )
         for prompt in prompts or ("a fox",)
     ]
     return ledger.generations.create(wanted, batch)

@@ -16,7 +16,7 @@ def test_what_dies_soon_is_listed_and_is_no_good_end(darkroom: Darkroom, ledger:
     generation_id = stories.succeeded(ledger)
     result = darkroom("at-risk", "--within", "2d")
     assert result.exit_code == 1
-    assert result.stdout.startswith(f"{generation_id} 0  may die in 24.0 h, 0 tries")
+    assert result.stdout.startswith(f"{generation_id} 0  link may expire in 24.0 h, 0 tries")
     (record,) = [json.loads(line) for line in darkroom("at-risk", "--within", "2d", "--json").stdout.splitlines()]
     assert record["generation"] == generation_id
     assert 86_000 < record["seconds_left"] <= 86_400
@@ -36,7 +36,7 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
     result = darkroom("at-risk", "--within", "1m")
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()
-    assert line.startswith(f"{waits.generation.id} -  waits for its outcome; unreadable: it says success but names no")
+    assert line.startswith(f"{waits.generation.id} -  waits for its outcome; callback unreadable: it says success")
     (record,) = map(json.loads, darkroom("at-risk", "--within", "1m", "--json").stdout.splitlines())
     assert (record["generation"], record["reason"], record["index"]) == (waits.generation.id, "unreadable", None)
     assert f"`darkroom dead replay {record['callback']}`" in line
@@ -46,7 +46,7 @@ def test_what_has_time_or_is_stored_is_not_listed(darkroom: Darkroom, ledger: Le
     stories.archived(ledger)
     stories.succeeded(ledger, "task-2")
     result = darkroom("at-risk")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "Nothing is at risk.\n")
 
 
 @pytest.mark.parametrize("span", ["2", "h", "-1h", "2 weeks", "9999999d"])

@@ -10,7 +10,9 @@ import pytest
 
 from tasks import cli
 from tests.patience import patient
+from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
+from worker.ledger import Ledger
 
 LATE = ("celery", "boto3", "sqlalchemy", "rich", "pydantic", "requests", "redis", "PIL", "kombu", "alembic")
 
@@ -63,7 +65,10 @@ def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(darkroom: Da
     result = darkroom("show", "gen_unknown", "--json")
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr == "darkroom: there is no generation gen_unknown; `darkroom list` shows those that exist\n"
+    assert result.stderr == (
+        "darkroom: there is no generation 'gen_unknown': give its key, its id or the beginning of that, or its short "
+        "id as `darkroom list` shows it\n"
+    )
 
 
 def test_every_wrong_setting_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,12 +113,14 @@ def test_asking_where_no_ledger_is_leaves_no_empty_one_behind(
     assert not (tmp_path / "nothing").exists()
 
 
-def test_ctrl_c_ends_a_command_without_a_traceback(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_a_command_without_a_traceback(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("worker.ledger.generations.queries.Queries.story", interrupted)
-    result = darkroom("show", "gen_1")
+    result = darkroom("show", stories.queued(ledger)[0].id)
     assert result.exit_code == 130
     assert result.stderr == ""
 

@@ -14,6 +14,7 @@ from worker.generation import Accepted, Link, Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, Stored
 from worker.ledger.events import Handed
+from worker.ledger.generations import short_id
 from worker.ledger.outcome import Delivery, News
 
 MINUTE = stories.MINUTE
@@ -67,20 +68,22 @@ def undelivered(ledger: Ledger) -> str:
 
 
 def test_everything_that_was_given_up_stands_in_one_list(darkroom: Darkroom, ledger: Ledger) -> None:
-    assert darkroom("dead").stderr == "nothing was given up\n"
+    assert darkroom("dead").stderr == "Nothing was abandoned.\n"
     (callback,) = set_aside(ledger, b"?")
     assets = given_up(ledger)
     event = undelivered(ledger)
     assert listed(darkroom) == [callback, *assets, event]
     assert listed(darkroom, "--kind", "assets") == assets
     output = darkroom("dead").stdout.splitlines()
-    assert [line.split()[0] for line in output] == [callback, *assets, event]
+    assert [line.split()[0] for line in output[::2]] == [callback, *assets, event]
     (first, *_) = lines(darkroom("dead", "--json").stdout)
-    assert output[0].endswith(f"unreadable            the body is not JSON; it came for {first['generation']}")
-    assert len({line.index(f"  {datetime.now(UTC):%Y}-") for line in output}) == 1, "the columns stand below each other"
+    assert output[0].startswith(f"{callback}  unreadable  {datetime.now().astimezone():%Y-}")
+    assert output[0].endswith(f"  of {short_id(first['generation'])}")
+    assert output[1] == "  the body is not JSON"
     assert "darkroom dead replay ID" in darkroom("dead").stderr
-    assert "its bytes lie under pictures/rejected/" in output[1]
-    assert "generation.submitted  it answers with https://cdn" in output[3]
+    assert "its bytes lie under pictures/rejected/" in output[3]
+    assert "  generation.submitted  " in output[6]
+    assert output[7].startswith("  it answers with https://cdn")
     assert darkroom.bells == []
 
 
@@ -121,7 +124,7 @@ def test_assets_are_asked_for_again_with_their_whole_generation(darkroom: Darkro
     result = darkroom("dead", "replay", first, second)
     assert (result.exit_code, result.stdout.splitlines()) == (
         0,
-        [f"{first} will be asked for and archived again", f"{second} is being archived again already"],
+        [f"{first} will be downloaded again", f"{second} is being archived already"],
     )
     assert ledger.generations.get([generation_id])[0].state is State.SUCCEEDED
     states = [asset.state for asset in ledger.generations.assets_of([generation_id])[generation_id]]
@@ -152,7 +155,7 @@ def test_all_of_it_or_one_kind_is_tried_again_and_a_second_time_there_is_nothing
     assert result.exit_code == 0
     assert {line["id"] for line in lines(result.stdout)} == {*callbacks, event}
     again = darkroom("dead", "replay", "--all")
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "nothing was given up\n")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "Nothing was abandoned.\n")
     assert sorted(darkroom.bells) == ["archive", "ingest", "notify"]
 
 
@@ -164,7 +167,7 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
     assert ledger.generations.get([generation_id])[0].state is State.FAILED
     archived = stories.archived(ledger, "task-2")
     assert darkroom("dead", "replay", f"asset:{archived}/0").stdout == (
-        f"asset:{archived}/0 was not given up: it is stored, its generation archived\n"
+        f"asset:{archived}/0 was not abandoned: it is stored, its generation archived\n"
     )
     assert darkroom.bells == []
 
@@ -172,9 +175,9 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
 @pytest.mark.parametrize(
     ("letter_id", "sentence"),
     [
-        ("callback:7", "does not exist (it may have been pruned), or waits to be applied already"),
-        ("asset:gen_unknown/0", "belongs to no generation that the ledger knows"),
-        ("event:7/nobody", "was not given up, or does not exist (it may have been pruned)"),
+        ("callback:7", "does not exist (it may have been pruned), or is not applied yet"),
+        ("asset:gen_unknown/0", "belongs to no generation in the ledger"),
+        ("event:7/nobody", "was not abandoned, or does not exist (it may have been pruned)"),
     ],
 )
 def test_what_nobody_knows_is_told(darkroom: Darkroom, letter_id: str, sentence: str) -> None:
@@ -250,13 +253,14 @@ def test_what_nobody_can_ever_apply_is_taken_off_the_list_and_still_told_of(
 def test_all_callbacks_and_events_or_those_of_one_kind_are_dismissed_and_assets_stay(
     darkroom: Darkroom, ledger: Ledger
 ) -> None:
-    callbacks, assets, event = set_aside(ledger, b"?", b"!"), given_up(ledger), undelivered(ledger)
+    callbacks, assets = set_aside(ledger, b"?", b"!"), given_up(ledger)
+    undelivered(ledger)
     done = lines(darkroom("dead", "dismiss", "--all", "--kind", "callbacks", "--json").stdout)
     assert [(one["id"], one["done"], one["by"]) for one in done] == [(one, True, who()) for one in callbacks[::-1]]
-    assert darkroom("dead", "dismiss", "--all").stdout == f"{event} dismissed\n"
+    assert darkroom("dead", "dismiss", "--all").stdout == "1 dismissed\n"
     assert listed(darkroom) == assets
     again = darkroom("dead", "dismiss", "--all")
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "there is nothing to dismiss\n")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "There is nothing to dismiss.\n")
 
 
 def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -298,4 +302,4 @@ def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkr
     assert ledger.generations.apply_outcomes([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)
     assert letter["generation"] is None
-    assert darkroom("dead").stdout.endswith("orphan  the ledger knows no such attempt\n")
+    assert darkroom("dead").stdout.endswith("\n  the ledger knows no such attempt\n")

@@ -34,14 +34,14 @@ def test_what_was_submitted_cannot_be_taken_back(darkroom: Darkroom, ledger: Led
     generation_id = stories.submitted(ledger)
     result = darkroom("cancel", generation_id)
     assert result.exit_code == 1
-    sent = "it was sent and is paid for; it cannot be taken back"
-    assert result.stdout == f"{generation_id} is submitted: {sent}\n"
+    assert result.stdout == f"{generation_id} not cancelled: submitted: it was submitted and is paid for\n"
     assert state_of(ledger, generation_id) is State.SUBMITTED
 
 
 def test_cancelling_a_batch_spares_what_was_submitted(darkroom: Darkroom, ledger: Ledger) -> None:
     submitted = stories.submitted(ledger, batch="animals")
-    waiting = stories.queued(ledger, "an owl", "a bee", batch="animals")
+    batch_id = ledger.generations.newest_batch("animals")
+    waiting = stories.queued(ledger, "an owl", "a bee", batch_id=batch_id)
     result = darkroom("cancel", "--batch", "animals", "--json")
     assert result.exit_code == 0
     assert {line["id"] for line in lines(result.stdout)} == {one.id for one in waiting}
@@ -50,13 +50,13 @@ def test_cancelling_a_batch_spares_what_was_submitted(darkroom: Darkroom, ledger
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {State.QUEUED, State.CANCELLED}])
 def test_every_state_has_its_reason_not_to_be_cancelled(state: State) -> None:
-    assert control._KEPT[state]
+    assert control._NOT_CANCELLED[state]
 
 
 def test_what_failed_is_queued_again(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.failed(ledger)
     result = darkroom("retry", generation_id)
-    assert (result.exit_code, result.stdout) == (0, f"{generation_id} queued: it is submitted again\n")
+    assert (result.exit_code, result.stdout) == (0, f"{generation_id} queued: it will be submitted again\n")
     assert state_of(ledger, generation_id) is State.QUEUED
     assert "dispatch" in darkroom.bells
 
@@ -72,19 +72,23 @@ def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom
     generation_id = stories.unconfirmed(ledger)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
-    assert "the provider may have taken it and charged for it" in result.stdout
+    assert "the provider may have accepted it and charged for it" in result.stdout
     assert state_of(ledger, generation_id) is State.UNCONFIRMED
     assert darkroom.bells == []
 
 
 def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom: Darkroom, ledger: Ledger) -> None:
-    failed, awaited = stories.failed(ledger, batch="animals"), stories.timed_out(ledger, batch="animals")
+    failed, awaited = stories.failed(ledger, batch="animals"), stories.timed_out(ledger)
     (at,) = ledger.generations.awaited([failed, awaited]).values()
-    result = darkroom("retry", "--failed", "--batch", "animals")
+    result = darkroom("retry", "--failed", "--all")
     assert result.exit_code == 1
-    assert f"{failed} queued: it is submitted again" in result.stdout
-    assert f"{awaited} is failed: its provider may still deliver it, which is paid for, and is " in result.stdout
-    assert f"asked for it at {at.astimezone():%H:%M:%S}; --may-pay-twice submits it again now\n" in result.stdout
+    left = "may still be delivered (--may-pay-twice submits them again)"
+    assert result.stdout == f"1 queued again; 1 left alone: 1 {left}\n"
+    told = darkroom("retry", awaited).stdout
+    assert told.startswith(
+        f"{awaited} not retried: failed: the provider may still deliver it, which would be charged; "
+    )
+    assert f"the next check is at {at.astimezone():%H:%M:%S}; --may-pay-twice submits it again now\n" in told
     assert state_of(ledger, awaited) is State.FAILED
     result = darkroom("retry", awaited, "--may-pay-twice")
     assert (result.exit_code, state_of(ledger, awaited)) == (0, State.QUEUED)
@@ -92,20 +96,20 @@ def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom:
 
 def test_all_that_failed_in_a_batch_is_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
     failed = stories.failed(ledger, batch="animals")
-    unclear = stories.unconfirmed(ledger, batch="animals")
+    unclear = stories.unconfirmed(ledger, batch_id=ledger.generations.newest_batch("animals"))
     result = darkroom("retry", "--failed", "--batch", "animals", "--json")
     assert result.exit_code == 0
     assert [line["id"] for line in lines(result.stdout)] == [failed]
     assert state_of(ledger, unclear) is State.UNCONFIRMED
     again = darkroom("retry", "--failed", "--batch", "animals")
-    assert (again.exit_code, again.stderr) == (0, "there is none to which this applies\n")
+    assert (again.exit_code, again.stderr) == (0, "No matching generations.\n")
 
 
 def test_what_is_going_on_cannot_be_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.submitted(ledger)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
-    assert result.stdout == f"{generation_id} is submitted: it is still going on; there is nothing to try again\n"
+    assert result.stdout == f"{generation_id} not retried: submitted: it is still under way\n"
 
 
 def test_what_ended_just_now_is_not_reported_as_tried_again(
@@ -116,7 +120,7 @@ def test_what_ended_just_now_is_not_reported_as_tried_again(
     monkeypatch.setattr("worker.ledger.generations.control.Control.retry", lambda *_, **__: ended)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
-    assert f"{generation_id} is archived: it succeeded" in result.stdout
+    assert f"{generation_id} not retried: archived: it succeeded" in result.stdout
     assert darkroom.bells == []
 
 
@@ -125,7 +129,7 @@ def test_one_unknown_id_changes_nothing_at_all(darkroom: Darkroom, ledger: Ledge
     for command in ("retry", "cancel"):
         result = darkroom(command, generation_id, "gen_unknown")
         assert result.exit_code == 1
-        assert "there is no generation gen_unknown" in result.stderr
+        assert "there is no generation 'gen_unknown'" in result.stderr
     assert state_of(ledger, generation_id) is State.FAILED
 
 
@@ -133,7 +137,6 @@ def test_one_unknown_id_changes_nothing_at_all(darkroom: Darkroom, ledger: Ledge
     "arguments",
     [
         ("retry",),
-        ("retry", "--failed"),
         ("retry", "--batch", "animals"),
         ("retry", "gen_1", "--failed", "--batch", "animals"),
         ("cancel",),
@@ -154,7 +157,7 @@ def test_an_unknown_batch_is_told(darkroom: Darkroom, arguments: tuple[str, ...]
 def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
     assert ledger.dispatch.throttled_accounts()
-    assert darkroom("resume", "acedata").stdout == "acedata goes on\n"
+    assert darkroom("resume", "acedata").stdout == "acedata: resumed\n"
     assert ledger.dispatch.throttled_accounts() == []
     assert darkroom.bells == ["dispatch"]
     told = json.loads(darkroom("resume", "acedata", "--json").stdout)
@@ -169,7 +172,7 @@ def test_a_bucket_that_a_wrong_clock_has_filled_is_mended_and_told(darkroom: Dar
     assert ledger.dispatch.run("acedata", Limits(1, 10)) == 1
     until = f"{(now + timedelta(days=365)).astimezone():%Y-%m-%d %H:%M}"
     told = darkroom("resume", "acedata").stdout
-    assert told == f"acedata goes on: a clock that was ahead would have stopped it until {until}\n"
+    assert told == f"acedata: resumed; a wrong clock had paused it until {until}\n"
     assert darkroom.bells == ["dispatch"]
     assert darkroom("resume", "acedata").stdout == "acedata was not paused\n"
 
@@ -183,7 +186,7 @@ def test_an_unknown_account_is_no_account_that_works(
     assert result.stderr == "darkroom: acedata has no account 'sutdio' here; there are: studio, shop\n"
     # One whose key was taken away may still be paused.
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
-    assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata goes on\n"
+    assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata: resumed\n"
 
 
 def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:

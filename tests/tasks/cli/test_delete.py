@@ -16,7 +16,7 @@ from worker.ledger import Ledger
 
 
 def objects(archive: S3Archive) -> set[str]:
-    return {listed.key for listed in archive.list(f"{archive.keys.prefix}/")}
+    return {listed.object_key for listed in archive.list(f"{archive.keys.prefix}/")}
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -32,8 +32,8 @@ def test_at_first_it_only_says_what_would_go(darkroom: Darkroom, archive: S3Arch
     there = objects(archive)
     result = darkroom("delete", asset.generation_id, "--objects")
     assert result.exit_code == 0
-    assert result.stdout == f"{asset.generation_id} would be deleted, with 1 objects and the sidecar\n"
-    assert "nothing was deleted: repeat it with --yes" in result.stderr
+    assert result.stdout == f"{asset.generation_id} would be deleted, with 1 object and the sidecar\n"
+    assert "nothing was deleted: repeat the command with --yes" in result.stderr
     assert (states(ledger), objects(archive)) == ({State.ARCHIVED: 1}, there)
 
 
@@ -41,18 +41,18 @@ def test_the_ledger_alone_forgets_it_or_the_bucket_too(darkroom: Darkroom, archi
     gone, stays = kept(ledger, archive, 2)
     there = objects(archive)
     result = darkroom("delete", gone.generation_id, "--yes")
-    assert result.stdout == f"{gone.generation_id} deleted; 1 objects stay in the bucket\n"
+    assert result.stdout == f"{gone.generation_id} deleted; 1 object left in the bucket\n"
     assert objects(archive) == there
     assert darkroom("verify", "--json").exit_code == 0
     assert {"manifest", "notify"} <= set(darkroom.bells)
     (line,) = lines(darkroom("delete", gone.generation_id, "--objects", "--yes", "--json").stdout)
-    assert line == {"id": gone.generation_id, "done": True, "objects": [gone.key], "message": "deleted"}
-    assert objects(archive) == {key for key in there if str(stays.key).rpartition("/")[0] in key}
+    assert line == {"id": gone.generation_id, "done": True, "objects": [gone.object_key], "message": "deleted"}
+    assert objects(archive) == {key for key in there if str(stays.object_key).rpartition("/")[0] in key}
     assert len(objects(archive)) == 2
     assert darkroom("verify", "--json").exit_code == 0
     shown = json.loads(darkroom("show", "--json", gone.generation_id).stdout)
     assert (shown["state"], shown["prompt"], shown["assets"][0]["sha256"]) == ("deleted", "", gone.sha256)
-    assert f"{gone.generation_id}  - deleted" in darkroom("list").stdout
+    assert f"{gone.generation_id}\tdeleted" in darkroom("list").stdout
 
 
 def test_a_whole_batch_goes_and_what_is_under_way_is_told(
@@ -63,12 +63,13 @@ def test_a_whole_batch_goes_and_what_is_under_way_is_told(
     waiting = stories.queued(ledger, batch="dogs")[0].id
     result = darkroom("delete", "--batch", "cats", "--objects", "--yes")
     assert (result.exit_code, len(objects(archive))) == (0, 2)
+    assert result.stdout == "3 deleted with 3 objects\n"
     assert states(ledger) == {State.DELETED: 3, State.ARCHIVED: 1, State.QUEUED: 1}
     result = darkroom("delete", "--batch", "dogs", "--yes")
     assert result.exit_code == 1
-    assert result.stdout == (
-        f"{waiting} not deleted: it is queued: take it back first with `darkroom cancel {waiting}`\n"
-    )
+    assert result.stdout == "0 deleted; 1 left alone: 1 queued (cancel them first)\n"
+    told = darkroom("delete", waiting, "--yes").stdout
+    assert told == f"{waiting} not deleted: it is queued: take it back first with `darkroom cancel {waiting}`\n"
 
 
 def test_where_the_bucket_went_away_it_is_said_again(
@@ -101,11 +102,11 @@ def test_another_picture_that_lies_there_by_now_stays(darkroom: Darkroom, archiv
     """Of a later generation with the same key of its caller's."""
     (asset,) = kept(ledger, archive, 1)
     assert darkroom("delete", asset.generation_id, "--yes").exit_code == 0
-    archive._client.put_object(Bucket=s3.BUCKET, Key=str(asset.key), Body=b"other pixels")
-    sidecar = archive.keys.sidecar_beside(str(asset.key))
+    archive._client.put_object(Bucket=s3.BUCKET, Key=str(asset.object_key), Body=b"other pixels")
+    sidecar = archive.keys.sidecar_beside(str(asset.object_key))
     archive._client.put_object(Bucket=s3.BUCKET, Key=sidecar, Body=b'{"id": "gen_other"}')
     assert darkroom("delete", asset.generation_id, "--objects", "--yes").exit_code == 0
-    assert objects(archive) == {asset.key, sidecar}
+    assert objects(archive) == {asset.object_key, sidecar}
 
 
 def test_it_needs_either_ids_or_a_batch(darkroom: Darkroom) -> None:

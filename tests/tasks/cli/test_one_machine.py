@@ -148,7 +148,7 @@ def test_the_result_of_a_demo_counts_follow_ups_and_failures(ledger: Ledger) -> 
         "assets": [
             {
                 "generation": archived,
-                "key": f"2026/11/21/single/{archived}/0.png",
+                "object_key": f"2026/11/21/single/{archived}/0.png",
                 "sha256": "ab" * 32,
                 "bytes": 1_234_567,
             }

@@ -60,7 +60,7 @@ def test_one_document_says_what_was_spent_and_what_is_left(darkroom: Darkroom, l
     assert (document["currency"], document["by"]) == ("credits", "operation")
     amounts = ("known", "possible", "reserved", "total", "late")
     assert document["rows"] == [
-        {"key": key, "name": key} | dict(zip(amounts, row, strict=True))
+        {"id": key, "name": key} | dict(zip(amounts, row, strict=True))
         for key, row in {
             "imagine": ("1.50", "1.50", "0.00", "3.00", "0.00"),
             "blend": ("0.00", "0.00", "2.00", "2.00", "0.00"),
@@ -92,7 +92,7 @@ def test_only_what_was_submitted_since_then_counts(darkroom: Darkroom, ledger: L
     story(ledger, prices)
     assert len(json.loads(darkroom("spend", "--json").stdout)["rows"]) == 1
     assert json.loads(darkroom("spend", "--since", "2d", "--json").stdout)["rows"] == []
-    assert "nothing was spent since" in darkroom("spend", "--since", "2d").stderr
+    assert "Nothing was spent since" in darkroom("spend", "--since", "2d").stderr
 
 
 def test_without_prices_it_says_how_to_begin(darkroom: Darkroom) -> None:
@@ -158,7 +158,10 @@ def test_what_has_no_factor_is_told_by_submit_doctor_and_spend(
     prices.write_text(FILE.replace("  day: 5\n", "  day: 20\n"))
     ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(prices, PROVIDERS))
     told = darkroom("spend").stderr
-    assert "12.00 of it, at acedata, is counted at the highest known factor of hd, as the price file had none" in told
+    assert (
+        "12.00 of it, at acedata, is counted at the highest known factor, because the price file has none for hd"
+        in told
+    )
     document = json.loads(darkroom("spend", "--json").stdout)
     assert document["assumed"] == [{"provider": "acedata", "extras": ["hd"], "amount": "12.00"}]
 

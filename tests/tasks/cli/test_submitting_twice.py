@@ -168,7 +168,7 @@ def test_a_follow_up_is_completed_as_well(
     proxy.on_commit = lambda: Fate.PASSED
     again = through(*arguments)
     assert again.stderr.startswith(COMPLETES)
-    assert again.stdout.split() == list(server_ledger.generations.story(parent).children)
+    assert again.stdout.split() == [child.id for child in server_ledger.generations.story(parent).children]
 
 
 def test_keys_of_their_own_need_no_note(

@@ -38,7 +38,7 @@ def state_of(ledger: Ledger, generation_id: str) -> State:
 def test_without_any_it_says_so(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.submitted(ledger)
     result = darkroom("unconfirmed")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "No unconfirmed submissions.\n")
     assert darkroom("unconfirmed", "--json").stdout == ""
 
 
@@ -57,7 +57,7 @@ def test_what_is_known_of_each_is_told_to_people_and_programs(
     assert result.stdout.splitlines() == [
         f"{generation_id}  acedata  sent 20 min ago",
         "  a fox",
-        f"  no callback; looked for in the list once, again in 20 min; leave it until {due:%Y-%m-%d %H:%M}",
+        f"  no callback; searched in the provider's list once, again in 20 min; wait until {due:%Y-%m-%d %H:%M}",
         "  no answer came in time (code read_timeout)",
     ]
     assert "darkroom resolve ID --charged|--not-charged|--resubmit" in result.stderr
@@ -72,7 +72,7 @@ def test_what_is_known_of_each_is_told_to_people_and_programs(
 def test_without_a_callback_url_it_is_looked_for_by_its_request(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.unconfirmed(ledger)
     ask(ledger, 9, timedelta(minutes=30))
-    assert "looked for in the list" in darkroom("unconfirmed").stdout
+    assert "searched in the provider's list" in darkroom("unconfirmed").stdout
     (record,) = lines(darkroom("unconfirmed", "--json").stdout)
     assert (record["listed"], record["perhaps"]) == ("by its request", [])
 
@@ -90,10 +90,10 @@ def test_tasks_that_may_be_it_are_named_with_what_to_do(darkroom: Darkroom, ledg
     (attempt,) = ledger.generations.story(generation_id).attempts
     ledger.generations.note_candidates({attempt.id: ["t1", "t2"]})
     advice = (
-        "one of the tasks t1, t2: the same request was sent at that time, but somebody else may have sent it "
-        f"too; if it is yours: darkroom resolve {generation_id} --charged --task-id t1"
+        "one of the tasks t1, t2: the same request at the same time, but perhaps not ours; if it is: "
+        f"darkroom resolve {generation_id} --charged --task-id t1"
     )
-    assert f"  perhaps {advice}" in darkroom("unconfirmed").stdout
+    assert f"  possibly {advice}" in darkroom("unconfirmed").stdout
     (record,) = lines(darkroom("unconfirmed", "--json").stdout)
     assert record["perhaps"] == ["t1", "t2"]
     assert " ".join(darkroom("show", generation_id).stdout.split()).count(advice) == 1
@@ -110,7 +110,7 @@ def test_the_horizon_is_a_setting(darkroom: Darkroom, ledger: Ledger, monkeypatc
     for minutes, side in (("30", "before"), ("10", "after")):
         monkeypatch.setenv("DARKROOM_HORIZON_MINUTES", minutes)
         assert lines(darkroom("unconfirmed", "--json").stdout)[0]["horizon"] == side
-        assert ("it is yours to decide now" in darkroom("unconfirmed").stdout) == (side == "after")
+        assert ("needs a manual decision" in darkroom("unconfirmed").stdout) == (side == "after")
 
 
 def unconfirmed_of(ledger: Ledger, account: str, prompt: str) -> Generation:
@@ -148,9 +148,9 @@ def test_only_those_of_a_provider_are_told(darkroom: Darkroom, ledger: Ledger) -
 @pytest.mark.parametrize(
     ("flag", "state", "words"),
     [
-        ("--charged", State.FAILED, "failed: it was charged, and there is no result"),
-        ("--not-charged", State.FAILED, "failed: it was not charged; `darkroom retry` submits it again"),
-        ("--resubmit", State.QUEUED, "queued: it is submitted again"),
+        ("--charged", State.FAILED, "failed: charged, without a result"),
+        ("--not-charged", State.FAILED, "failed: not charged; `darkroom retry` submits it again"),
+        ("--resubmit", State.QUEUED, "queued: it will be submitted again"),
     ],
 )
 def test_a_decision_is_done_and_kept_with_who_and_why(
@@ -176,7 +176,7 @@ def test_one_that_is_wrong_changes_none(darkroom: Darkroom, ledger: Ledger) -> N
     unclear, submitted = stories.unconfirmed(ledger), stories.submitted(ledger)
     for wrong, words in (
         (submitted, f"{submitted} is submitted and not unconfirmed"),
-        ("gen_unknown", "there is no generation gen_unknown"),
+        ("gen_unknown", "there is no generation 'gen_unknown'"),
     ):
         result = darkroom("resolve", unclear, wrong, "--resubmit")
         assert (result.exit_code, result.stdout) == (1, "")
@@ -208,7 +208,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
         monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
     assert (result.exit_code, provider.bodies) == (0, [{"action": "retrieve", "id": "found-1"}])
-    assert result.stdout == f"{generation_id} submitted: it is task found-1, which is asked for now\n"
+    assert result.stdout == f"{generation_id} submitted: it is task found-1; its result is requested now\n"
     found = ledger.generations.get([generation_id])[0]
     assert (found.state, found.task_id) == (State.SUBMITTED, "found-1")
     assert darkroom.bells == ["poll", "dispatch"]
@@ -217,7 +217,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (200, {}, "Ace Data Cloud knows no task found-1: copy its id again; nothing was changed"),
+        (200, {}, "Ace Data Cloud knows no task found-1: check its id; nothing was changed"),
         (500, {}, "Ace Data Cloud "),
     ],
 )
@@ -241,7 +241,7 @@ def test_an_account_that_does_not_know_the_task_is_named(
     with Loopback(reply(200, {})) as provider:
         monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
-    assert "Ace Data Cloud knows no task found-1 of its account shop: copy its id again" in result.stderr
+    assert "Ace Data Cloud knows no task found-1 of its account shop: check its id" in result.stderr
 
 
 def test_who_has_only_a_number_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:

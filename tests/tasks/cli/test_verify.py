@@ -14,6 +14,7 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.archive.s3 import S3Archive
 from worker.archive.sidecars import sidecar
 from worker.errors import ArchiveError
+from worker.generation import Lineage
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 
@@ -53,14 +54,14 @@ def test_one_flipped_bit_one_missing_object_and_one_stranger_are_found_among_man
 ) -> None:
     assets = kept(ledger, archive, 300, batch="cats")
     assert verified(darkroom) == NOTHING | {"checked": 300}
-    flip(archive, assets[17].key)
-    delete(archive, assets[170].key)
+    flip(archive, assets[17].object_key)
+    delete(archive, assets[170].object_key)
     stranger = f"{archive.keys.prefix}/2026/holiday.png"
     put(archive, stranger, b"pixels")
     assert verified(darkroom, exit_code=1) == NOTHING | {
         "checked": 300,
-        "missing": [assets[170].key],
-        "changed": [assets[17].key],
+        "missing": [assets[170].object_key],
+        "changed": [assets[17].object_key],
         "orphaned": [stranger],
     }
 
@@ -69,14 +70,15 @@ def test_people_are_told_which_generation_it_is_and_how_many_there_were(
     darkroom: Darkroom, archive: S3Archive, ledger: Ledger
 ) -> None:
     assets = kept(ledger, archive, 3)
-    delete(archive, assets[1].key)
+    delete(archive, assets[1].object_key)
     put(archive, archive.keys.rejected("gen_1", 0), b"<html>")
     result = darkroom("verify")
     assert result.exit_code == 1
     assert result.stdout == (
-        f"missing   {assets[1].key}  of {assets[1].generation_id}\n3 results read: 1 missing, 0 changed, 0 orphaned\n"
+        f"missing   {assets[1].object_key}  of {assets[1].generation_id}\n"
+        "3 results read: 1 missing, 0 changed, 0 orphaned\n"
     )
-    assert "1 files that were refused are kept aside" in result.stderr
+    assert "1 refused file is kept as well" in result.stderr
 
 
 def test_a_batch_a_time_or_a_sample_narrows_it_and_then_nothing_is_orphaned(
@@ -84,13 +86,13 @@ def test_a_batch_a_time_or_a_sample_narrows_it_and_then_nothing_is_orphaned(
 ) -> None:
     cats = kept(ledger, archive, 4, batch="cats")
     dogs = kept(ledger, archive, 3, batch="dogs")
-    delete(archive, dogs[0].key)
+    delete(archive, dogs[0].object_key)
     put(archive, f"{archive.keys.prefix}/holiday.png", b"pixels")
     assert verified(darkroom, "--batch", "cats") == NOTHING | {"checked": 4}
-    assert verified(darkroom, "--batch", "dogs", exit_code=1)["missing"] == [dogs[0].key]
+    assert verified(darkroom, "--batch", "dogs", exit_code=1)["missing"] == [dogs[0].object_key]
     assert verified(darkroom, "--since", "1h", exit_code=1)["checked"] == 7
     assert verified(darkroom, "--sample", "100", exit_code=1)["checked"] == 7
-    delete(archive, *(asset.key for asset in (*cats, *dogs)))
+    delete(archive, *(asset.object_key for asset in (*cats, *dogs)))
     sample = verified(darkroom, "--sample", "2", exit_code=1)
     assert (sample["checked"], len(set(sample["missing"])), sample["orphaned"]) == (2, 2, [])
 
@@ -141,13 +143,13 @@ def test_two_generations_may_share_an_object(darkroom: Darkroom, archive: S3Arch
     (first,) = kept(ledger, archive, 1)
     succeeded(ledger)
     (claim,) = ledger.assets.claim(1, LEASE)
-    copy = Stored(0, str(first.key), str(first.sha256), first.bytes or 0, "image/png")
+    copy = Stored(0, str(first.object_key), str(first.sha256), first.bytes or 0, "image/png")
     ledger.assets.record([Archived(claim, (copy,), described=True)])
-    description = sidecar(one(ledger, claim.generation), [first])
+    description = sidecar(one(ledger, claim.generation), [first], Lineage(None, None))
     put(archive, archive.keys.sidecar(claim.generation, None), description)
     assert verified(darkroom) == NOTHING | {"checked": 2}
-    delete(archive, first.key)
-    assert verified(darkroom, exit_code=1)["missing"] == [first.key]
+    delete(archive, first.object_key)
+    assert verified(darkroom, exit_code=1)["missing"] == [first.object_key]
     assert f"of {first.generation_id}, {claim.generation.id}" in darkroom("verify").stdout
 
 
@@ -156,10 +158,10 @@ def test_an_object_that_cannot_be_read_is_neither_whole_nor_missing(
 ) -> None:
     assets = kept(ledger, archive, 3)
     # rclone believes for a while that the file is there.
-    (Path(str(rclone.folder)) / s3.BUCKET / str(assets[1].key)).unlink()
+    (Path(str(rclone.folder)) / s3.BUCKET / str(assets[1].object_key)).unlink()
     document = verified(darkroom, exit_code=1)
-    assert (document["checked"], list(document["unread"])) == (2, [assets[1].key])
-    assert "cannot be reached" in document["unread"][assets[1].key]
+    assert (document["checked"], list(document["unread"])) == (2, [assets[1].object_key])
+    assert "cannot be reached" in document["unread"][assets[1].object_key]
     assert "unread    " in darkroom("verify").stdout
 
 

@@ -76,7 +76,7 @@ def test_what_was_done_is_printed_before_anybody_is_woken(
 def test_what_was_rescued_is_printed_before_anybody_is_woken(start: Start, request: pytest.FixtureRequest) -> None:
     elsewhere(start(), "acedata", "a boat of others", "http://127.0.0.1:1/hook")
     printed = request.getfixturevalue("printed")
-    holds(run("rescue", "--provider", "acedata", "--since", "24h"), printed)
+    holds(run("rescue", "--provider", "acedata", "--since", "24h", "-v"), printed)
 
 
 def test_what_was_confirmed_is_printed_before_anybody_is_woken(

@@ -15,7 +15,7 @@ from worker.errors import Rejected
 from worker.generation import GenerationRequest, Operation, State
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
-from worker.ledger.generations import NewGeneration
+from worker.ledger.generations import NewGeneration, short_id
 from worker.ledger.submission import Submitted
 
 
@@ -162,8 +162,8 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("watch", "unknown"), "there is no batch 'unknown'"),
-        (("watch", "gen_unknown"), "there is no generation gen_unknown"),
+        (("watch", "unknown"), "there is no batch and no generation 'unknown'"),
+        (("watch", "gen_unknown"), "there is no batch and no generation 'gen_unknown'"),
         (("watch",), "the ledger holds no generation yet; start with `darkroom submit`"),
     ],
 )
@@ -206,3 +206,60 @@ def test_many_generations_are_read_page_by_page(ledger: Ledger, monkeypatch: pyt
     monkeypatch.setattr("tasks.usecases.selection.PAGE", 2)
     made = stories.queued(ledger, *(f"fox {number}" for number in range(5)), batch="animals")
     assert {one.id for one in BatchScope(ledger, "animals").all()} == {one.id for one in made}
+
+
+def test_failures_come_first_with_key_and_reason(ledger: Ledger) -> None:
+    stories.archived(ledger, batch="shop", key="B-1")
+    batch_id = ledger.generations.newest_batch("shop")
+    stories.failed(ledger, batch_id=batch_id, key="B-2")
+    stories.queued(ledger, batch_id=batch_id, key="B-3")
+    rows = drawn(BatchScope(ledger, "shop"), height=24)
+    assert "1/3  1 failed  1 queued" in rows[0]
+    assert [row.split()[1:3] for row in rows[2:]] == [["failed", "B-2"], ["archived", "B-1"], ["queued", "B-3"]]
+    assert "B-2  forbidden: the picture" in rows[2]
+
+
+def test_a_follow_up_without_its_parent_says_whose_it_is(ledger: Ledger) -> None:
+    parent = stories.archived(ledger, batch="shop", key="B-1", follow_up=("upscale1",))
+    follow_up(ledger, parent)
+    (child,) = ledger.generations.page(state=State.QUEUED)
+    assert drawn(FamilyScope(ledger, [child.id]), height=24)[2].split()[2:4] == ["B-1", "upscale1"]
+
+
+def test_the_last_line_sums_up(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_BUCKET", "pictures")
+    prices = darkroom.data / "prices.yaml"
+    prices.write_text("currency: EUR\nprices:\n  - {price: 0.05}\n")
+    monkeypatch.setenv("DARKROOM_PRICES", str(prices))
+    stories.archived(ledger, batch="shop")
+    batch_id = str(ledger.generations.newest_batch("shop"))
+    stories.failed(ledger, batch_id=batch_id)
+    last = darkroom("watch", "shop").stderr.splitlines()[-1]
+    manifest = f"s3://pictures/manifests/shop/{batch_id}/manifest.jsonl"
+    assert last == f"1 archived, 1 failed, 0.00 EUR, 0 s, manifest {manifest}"
+    single = stories.archived(ledger, "task-2")
+    assert darkroom("watch", single).stderr.splitlines()[-1] == "1 archived, 0 failed, 0.00 EUR, 0 s"
+
+
+def test_a_failure_is_told_with_its_reason_where_no_view_can_be_drawn(darkroom: Darkroom, ledger: Ledger) -> None:
+    generation_id = stories.failed(ledger, batch="shop", key="B-2")
+    (line,) = [line for line in darkroom("watch", "shop").stderr.splitlines() if "B-2" in line]
+    assert line.startswith(f"{short_id(generation_id)}  failed       B-2 · a fox  forbidden: the picture")
+    assert stories.SIGNATURE not in line
+
+
+def test_who_watches_one_of_two_batches_is_told_which(darkroom: Darkroom, ledger: Ledger) -> None:
+    first, second = (ledger.generations.get([stories.failed(ledger, batch="shop")])[0].batch_id for _ in range(2))
+    told = f"2 batches are named shop; this is the newest, {second}"
+    assert told in darkroom("watch", "shop").stderr
+    assert "batches are named" not in darkroom("watch", str(first)).stderr
+
+
+def test_the_time_that_is_left_is_told_from_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    rate = progress._Rate()
+    told = []
+    for now, done in ((0, 10), (2, 14), (10, 30), (60, 130), (400, 130), (410, 330)):  # noqa: B007  the clock reads it
+        told.append(rate.left({State.ARCHIVED: done, State.QUEUED: 330 - done}))
+    assert told == [None, None, "30 of 330, about 2 min 30 s left", "130 of 330, about 1 min 30 s left", None, None]

@@ -18,7 +18,7 @@ def test_a_dry_run_tells_the_same_and_deletes_nothing(here: Services, ledger: Le
     running, failed = stories.submitted(ledger), stories.failed(ledger)
     told: dict[bool, list[Deleted]] = {True: [], False: []}
     for dry_run, found in told.items():
-        request = DeleteRequest(Selection((running, failed)), BY, dry_run=dry_run)
+        request = DeleteRequest(Selection(names=(running, failed)), BY, dry_run=dry_run)
         deletions = delete(here, request, found.append)
         assert (deletions.refused, deletions.children) == (1, ())
         assert deletions.wakes == (() if dry_run else ("manifest", "notify"))
@@ -35,7 +35,7 @@ def test_one_unknown_generation_keeps_all_from_being_deleted(here: Services, led
     cancelled = [one.id for one in stories.queued(ledger, *["a fox"] * 60)]
     ledger.generations.cancel(cancelled)
     with pytest.raises(NotFound, match="gen_unknown"):
-        delete(here, DeleteRequest(Selection((*cancelled, "gen_unknown")), BY), lambda _: None)
+        delete(here, DeleteRequest(Selection(names=(*cancelled, "gen_unknown")), BY), lambda _: None)
     assert {one.state for one in ledger.generations.get(cancelled)} == {State.CANCELLED}
 
 

@@ -22,11 +22,11 @@ def test_a_list_is_narrowed_by_state_and_batch_and_names_what_each_waits_for(her
     failed = stories.failed(ledger, batch="animals")
     queued = stories.queued(ledger, "an owl", "a bee", batch="animals")
     stories.queued(ledger, "of no batch")
-    found = list(list_generations(here, ListRequest(State.QUEUED, "animals", limit=1)))
+    found = list(list_generations(here, ListRequest(state=State.QUEUED, batch="animals", limit=1)))
     assert [one.generation.id for one in found] == [queued[1].id]
     assert found[0].waits_for is not None
     assert found[0].waits_for.told.startswith("no worker is running")
-    (first,) = list_generations(here, ListRequest(State.FAILED, with_results=True))
+    (first,) = list_generations(here, ListRequest(state=State.FAILED, with_results=True))
     assert (first.generation.id, first.waits_for) == (failed, None)
     assert [move.to_state for move in first.transitions][-1] is State.FAILED
     with pytest.raises(NotFound, match="there is no batch 'plants'"):

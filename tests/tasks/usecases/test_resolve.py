@@ -4,6 +4,7 @@ import pytest
 
 from tasks.usecases.person import person
 from tasks.usecases.resolve import Decision, ResolveRequest, list_unconfirmed, resolve
+from tasks.usecases.selection import Selection
 from tests.tasks.cli import stories
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import State
@@ -27,9 +28,9 @@ def test_what_is_known_of_an_unconfirmed_submission(here: Services, ledger: Ledg
 
 def test_what_a_person_found_out_is_done_once_and_kept_with_the_name(here: Services, ledger: Ledger) -> None:
     generation_id = stories.unconfirmed(ledger)
-    resolved = resolve(here, ResolveRequest((generation_id, generation_id), Decision.RESUBMIT, BY))
+    resolved = resolve(here, ResolveRequest(Selection(names=(generation_id, generation_id)), Decision.RESUBMIT, BY))
     assert (resolved.generation_ids, resolved.wakes) == ((generation_id,), ("dispatch",))
-    assert resolved.message == "queued: it is submitted again"
+    assert resolved.message == "queued: it will be submitted again"
     (move,) = ledger.generations.transitions_of([generation_id])[generation_id][-1:]
     assert (move.to_state, move.cause) == (State.QUEUED, "resolved by ada: resubmit (looked at the dashboard)")
 
@@ -37,5 +38,5 @@ def test_what_a_person_found_out_is_done_once_and_kept_with_the_name(here: Servi
 def test_one_that_is_not_unconfirmed_keeps_all_from_being_resolved(here: Services, ledger: Ledger) -> None:
     unclear, failed = stories.unconfirmed(ledger), stories.failed(ledger)
     with pytest.raises(RequestInvalid, match=f"{failed} is failed and not unconfirmed"):
-        resolve(here, ResolveRequest((unclear, failed), Decision.NOT_CHARGED, BY))
+        resolve(here, ResolveRequest(Selection(names=(unclear, failed)), Decision.NOT_CHARGED, BY))
     assert ledger.generations.get([unclear])[0].state is State.UNCONFIRMED

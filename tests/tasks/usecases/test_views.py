@@ -20,8 +20,8 @@ def our_ledger(sqlite_url: str) -> Iterator[Ledger]:
 def test_what_is_told_of_a_generation_grows_and_changes_no_name(our_ledger: Ledger) -> None:
     generation_id = stories.archived(our_ledger)
     story = our_ledger.generations.story(generation_id)
-    short = of_generation(story.generation)
-    longer = with_results(story.generation, story.assets, story.transitions)
+    short = of_generation(story.generation, story.lineage)
+    longer = with_results(story.generation, story.lineage, story.assets, story.transitions)
     longest = of_story(story)
     assert short.items() <= longer.items()
     assert longer.items() <= longest.items()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.worker.archive.test_sidecar import ASSET, GENERATION
+from tests.worker.archive.test_sidecar import ASSET, GENERATION, LINEAGE
 from worker.archive import documents
 from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
 
@@ -15,21 +15,21 @@ SECRET = "0123456789abcdef"
 
 
 def test_the_fields_come_in_the_order_in_which_they_are_named() -> None:
-    assert list(of_generation(GENERATION, ("prompt", "id", "batch"), SHOWN)) == ["prompt", "id", "batch"]
+    assert list(of_generation(GENERATION, LINEAGE, ("prompt", "id", "batch"), SHOWN)) == ["prompt", "id", "batch"]
     assert list(of_asset(ASSET, ("sha256", "index"))) == ["sha256", "index"]
 
 
 def test_a_field_that_no_document_has_is_a_mistake() -> None:
     with pytest.raises(KeyError):
-        of_generation(GENERATION, ("handle",), SHOWN)
+        of_generation(GENERATION, LINEAGE, ("handle",), SHOWN)
     with pytest.raises(KeyError):
         of_asset(ASSET, ("url",))
 
 
 def test_what_is_shown_blots_a_signature_out_and_what_is_kept_cuts_it_off() -> None:
     wanted = replace(GENERATION, prompt=f"{LINK} a fox", options={"images": [LINK]})
-    shown = of_generation(wanted, ("prompt", "options"), SHOWN)
-    kept = of_generation(wanted, ("prompt", "options"), KEPT)
+    shown = of_generation(wanted, LINEAGE, ("prompt", "options"), SHOWN)
+    kept = of_generation(wanted, LINEAGE, ("prompt", "options"), KEPT)
     assert shown["prompt"] == "https://cdn.discordapp.com/a/fox.png?ex=[redacted]&hm=[redacted] a fox"
     assert kept == {
         "prompt": "https://cdn.discordapp.com/a/fox.png a fox",
@@ -42,8 +42,8 @@ def test_no_field_of_a_generation_or_an_asset_tells_a_secret() -> None:
     asset = replace(ASSET, url=LINK, error=LINK, content={"text": LINK})
     fields = (*documents._GENERATION, "prompt", "options")
     everything = [
-        of_generation(wanted, fields, SHOWN),
-        of_generation(wanted, fields, KEPT),
+        of_generation(wanted, LINEAGE, fields, SHOWN),
+        of_generation(wanted, LINEAGE, fields, KEPT),
         of_asset(asset, tuple(documents._ASSET)),
     ]
     assert SECRET not in json.dumps(everything)
@@ -60,7 +60,7 @@ def test_only_an_event_about_a_generation_tells_why_it_is_as_it_is(kind: str, te
         payload={"index": 0},
     )
     assert event["timestamp"] == "2026-11-29T03:04:05.678901Z"
-    assert event["data"].items() >= {"generation_id": "gen_1", "generation_key": "sku-1", "index": 0}.items()
+    assert event["data"].items() >= {"generation_id": "gen_1", "key": "sku-1", "index": 0}.items()
     assert "batch_id" not in event["data"]
     assert (event["data"].keys() >= {"reason", "message"}) is tells
     assert SECRET not in json.dumps(event)

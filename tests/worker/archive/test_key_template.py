@@ -18,9 +18,9 @@ FOLDERS = st.lists(
 TEMPLATES = st.builds(
     lambda before, own, after, file: "/".join(["{prefix}", *before, own, *after, file]),
     FOLDERS,
-    st.sampled_from(["{name}", "{generation}", "of-{name}"]),
+    st.sampled_from(["{key}", "{generation}", "of-{key}"]),
     FOLDERS,
-    st.sampled_from(["{index}.{ext}", "{name}{index}.{ext}", "{batch}-{index}-{dd}.{ext}", "{index}{index}.{ext}"]),
+    st.sampled_from(["{index}.{ext}", "{key}{index}.{ext}", "{batch}-{index}-{dd}.{ext}", "{index}{index}.{ext}"]),
 )
 #: of few letters, so that they meet at their seams
 CLOSE = st.text(alphabet="ab-", min_size=1, max_size=3)
@@ -28,8 +28,8 @@ NAMES = st.none() | CLOSE | NASTY.filter(bool)
 
 
 @given(template=TEMPLATES, names=st.tuples(NAMES, NAMES), batches=st.tuples(NAMES, NAMES))
-@example(template="{prefix}/{batch}/{name}/{index}.{ext}", names=("b-c", "c"), batches=("a", "a-b"))
-@example(template="{prefix}/{name}/{index}.{ext}", names=("gen_b", None), batches=(None, None))
+@example(template="{prefix}/{batch}/{key}/{index}.{ext}", names=("b-c", "c"), batches=("a", "a-b"))
+@example(template="{prefix}/{key}/{index}.{ext}", names=("gen_b", None), batches=(None, None))
 def test_no_generation_has_a_key_of_another_one(
     template: str, names: tuple[str | None, str | None], batches: tuple[str | None, str | None]
 ):
@@ -58,12 +58,12 @@ def test_no_generation_has_a_key_of_another_one(
 
 
 def test_the_default_is_the_documented_layout():
-    assert DEFAULT_TEMPLATE == "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{name}/{index}.{ext}"
+    assert DEFAULT_TEMPLATE == "{prefix}/{yyyy}/{mm}/{dd}/{batch}/{key}/{index}.{ext}"
     assert load_settings().s3_key_template == DEFAULT_TEMPLATE
 
 
 def test_every_field_can_be_used():
-    keys = Keys("home", "{prefix}/{provider}/{operation}/d={yyyy}-{mm}-{dd}/{batch}/{generation}/{name}_{index}.{ext}")
+    keys = Keys("home", "{prefix}/{provider}/{operation}/d={yyyy}-{mm}-{dd}/{batch}/{generation}/{key}_{index}.{ext}")
     assert keys.asset(generation("cat"), None, 2, "png") == f"home/kie/imagine/d=2026-11-21/single/{ID}/cat_2.png"
     assert keys.sidecar(generation("cat"), "Cats!").startswith("home/kie/imagine/d=2026-11-21/cats-")
 
@@ -71,27 +71,27 @@ def test_every_field_can_be_used():
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{yyyy}/{name}/{index}.{ext}", "must start with {prefix}/"),
-        ("/{prefix}/{name}/{index}.{ext}", "must start with {prefix}/"),
-        ("{prefix}/{name}/{prefix}/{index}.{ext}", "name it only there"),
-        ("{prefix}/../{name}/{index}.{ext}", 'empty part, "." or ".."'),
-        ("{prefix}/./{name}/{index}.{ext}", 'empty part, "." or ".."'),
-        ("{prefix}//{name}/{index}.{ext}", 'empty part, "." or ".."'),
-        ("{prefix}/{name}/", 'empty part, "." or ".."'),
-        ("{prefix}/a\n/{name}/{index}.{ext}", "may have only letters"),
-        ("{prefix}/a\\b/{name}/{index}.{ext}", "may have only letters"),
-        ("{prefix}/{name.__class__}/{name}/{index}.{ext}", "may have only letters"),
+        ("{yyyy}/{key}/{index}.{ext}", "must start with {prefix}/"),
+        ("/{prefix}/{key}/{index}.{ext}", "must start with {prefix}/"),
+        ("{prefix}/{key}/{prefix}/{index}.{ext}", "name it only there"),
+        ("{prefix}/../{key}/{index}.{ext}", 'empty part, "." or ".."'),
+        ("{prefix}/./{key}/{index}.{ext}", 'empty part, "." or ".."'),
+        ("{prefix}//{key}/{index}.{ext}", 'empty part, "." or ".."'),
+        ("{prefix}/{key}/", 'empty part, "." or ".."'),
+        ("{prefix}/a\n/{key}/{index}.{ext}", "may have only letters"),
+        ("{prefix}/a\\b/{key}/{index}.{ext}", "may have only letters"),
+        ("{prefix}/{key.__class__}/{key}/{index}.{ext}", "may have only letters"),
         ("{prefix}/{name!r}/{index}.{ext}", "may have only letters"),
         ("{prefix}/{name:>9999}/{index}.{ext}", "may have only letters"),
-        ("{prefix}/{{name}}/{index}.{ext}", "may have only letters"),
-        ("{prefix}/{prompt}/{name}/{index}.{ext}", "names prompt, but the fields are prefix, yyyy, mm"),
-        ("{prefix}/{name}/{index}/{index}.{ext}", "names index in a folder"),
+        ("{prefix}/{{key}}/{index}.{ext}", "may have only letters"),
+        ("{prefix}/{prompt}/{key}/{index}.{ext}", "names prompt, but the fields are prefix, yyyy, mm"),
+        ("{prefix}/{key}/{index}/{index}.{ext}", "names index in a folder"),
         ("{prefix}/{batch}/{index}.{ext}", "two generations could get the same key"),
-        ("{prefix}/{batch}-{name}/{index}.{ext}", "two generations could get the same key"),
-        ("{prefix}/{name}{name}/{index}.{ext}", "two generations could get the same key"),
+        ("{prefix}/{batch}-{key}/{index}.{ext}", "two generations could get the same key"),
+        ("{prefix}/{key}{key}/{index}.{ext}", "two generations could get the same key"),
         ("{prefix}/{yyyy}/{generation}-{index}.{ext}", "two generations could get the same key"),
-        ("{prefix}/{name}/picture.{ext}", "a file name that has {index}"),
-        ("{prefix}/{name}/{index}{ext}", "ends with .{ext}"),
+        ("{prefix}/{key}/picture.{ext}", "a file name that has {index}"),
+        ("{prefix}/{key}/{index}{ext}", "ends with .{ext}"),
         ("{prefix}", "must start with {prefix}/"),
         ("", "must start with {prefix}/"),
     ],
@@ -115,4 +115,4 @@ def test_keys_that_s3_would_find_too_long_are_refused():
 
 
 def test_a_text_that_looks_like_a_field_is_only_text():
-    assert "index" in Keys("", "{prefix}/{batch}/{name}/{index}.{ext}").asset(generation("{index}"), "{ext}", 7, "png")
+    assert "index" in Keys("", "{prefix}/{batch}/{key}/{index}.{ext}").asset(generation("{index}"), "{ext}", 7, "png")

@@ -85,7 +85,7 @@ def test_the_store_checks_each_part_and_keeps_the_hash_of_their_hashes(
 
 def test_a_large_file_that_lies_there_is_not_sent_again(archive: S3Archive, key: str):
     store(archive, key, FILM)
-    assert store(archive, key, FILM, Film(stop)).key == key
+    assert store(archive, key, FILM, Film(stop)).object_key == key
 
 
 def test_other_bytes_are_a_conflict_even_where_conditions_are_unknown(archive: S3Archive, key: str):
@@ -101,7 +101,7 @@ def test_whoever_completes_first_wins(moto: Server, open_at: Callable[..., S3Arc
     key = f"{key}/{theirs == FILM}"
     film = Film(lambda: archive._client.put_object(Bucket=BUCKET, Key=key, Body=theirs))
     if theirs == FILM:
-        assert store(archive, key, FILM, film).key == key
+        assert store(archive, key, FILM, film).object_key == key
     else:
         with pytest.raises(ArchiveConflict):
             store(archive, key, FILM, film)
@@ -186,7 +186,7 @@ def test_a_completion_whose_answer_was_lost_is_found_to_be_done(open_at: Callabl
     gone = Answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
     ours = Answer(200, FILM)
     with answering(NOTHING_THERE, CREATED, *PARTS, None, gone, gone, ours) as forgetful:
-        assert store(open_at(forgetful.endpoint), key, FILM).key == key
+        assert store(open_at(forgetful.endpoint), key, FILM).object_key == key
     assert forgetful.answers == []
 
 

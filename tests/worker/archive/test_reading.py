@@ -36,7 +36,7 @@ def test_a_listing_goes_on_past_its_first_page(
     archive = open_at(moto.endpoint)
     for number in range(8):
         store(archive, f"{folder}{number}")
-    assert [listed.key for listed in archive.list(folder)] == [f"{folder}{number}" for number in range(8)]
+    assert [listed.object_key for listed in archive.list(folder)] == [f"{folder}{number}" for number in range(8)]
 
 
 def test_a_bucket_that_is_not_there_cannot_be_listed(server: Server, open_at: Callable[..., S3Archive]):

@@ -32,7 +32,7 @@ def key(request: pytest.FixtureRequest) -> str:
 
 def test_what_is_stored_can_be_fetched_by_its_link(archive: S3Archive, key: str):
     assert store(archive, key) == StoredAsset(
-        key=key, sha256=digest(PIXELS), bytes=len(PIXELS), content_type="image/png"
+        object_key=key, sha256=digest(PIXELS), bytes=len(PIXELS), content_type="image/png"
     )
     assert fetch(archive, key) == PIXELS
 
@@ -84,7 +84,7 @@ def test_an_object_that_somebody_else_put_is_compared_by_its_bytes(
     archive = open_at(moto.endpoint)
     archive._client.put_object(Bucket=BUCKET, Key=key, Body=there)
     if there == PIXELS:
-        assert store(archive, key).key == key
+        assert store(archive, key).object_key == key
         archive._client.delete_object(Bucket=BUCKET, Key=key)
     else:
         with pytest.raises(ArchiveConflict):
@@ -94,7 +94,7 @@ def test_an_object_that_somebody_else_put_is_compared_by_its_bytes(
 def test_many_threads_share_one_archive(archive: S3Archive, key: str):
     with ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(lambda number: store(archive, f"{key}/{number}", b"%d" % number), range(24)))
-    assert [fetch(archive, asset.key) for asset in stored] == [b"%d" % number for number in range(24)]
+    assert [fetch(archive, asset.object_key) for asset in stored] == [b"%d" % number for number in range(24)]
 
 
 def test_a_large_file_is_read_in_small_pieces(archive: S3Archive, key: str):
@@ -132,7 +132,7 @@ def test_a_store_that_was_stopped_halfway_leaves_nothing_and_can_be_repeated(arc
 def test_a_sidecar_may_be_written_again(archive: S3Archive, key: str):
     archive.overwrite(key, b'{"n": 1}', content_type="application/json", metadata={"generation-id": "gen_1"})
     stored = archive.overwrite(key, b'{"n": 22}', content_type="application/json", metadata={"generation-id": "gen_1"})
-    assert stored == StoredAsset(key=key, sha256=digest(b'{"n": 22}'), bytes=9, content_type="application/json")
+    assert stored == StoredAsset(object_key=key, sha256=digest(b'{"n": 22}'), bytes=9, content_type="application/json")
     assert fetch(archive, key) == b'{"n": 22}'
 
 

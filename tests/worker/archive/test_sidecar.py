@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 import worker.archive
 from worker.archive import Verified
 from worker.archive.sidecars import manifest_line, sidecar
-from worker.generation import Asset, AssetKind, Generation, Operation, State
+from worker.generation import Asset, AssetKind, Generation, Lineage, Operation, State
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 250000, tzinfo=UTC)
 
@@ -41,12 +41,14 @@ GENERATION = some(
     submitted_at=NOON + timedelta(seconds=1),
 )
 
+LINEAGE = Lineage("Our Cats", "cats")
+
 ASSET = some(
     Asset,
     index=0,
     kind=AssetKind.IMAGE,
     url="https://cdn.discordapp.com/attachments/1/2/cat.png?ex=66&is=65&hm=SECRET#SECRET",
-    key="2026/11/21/batch_1/gen_1/0.png",
+    object_key="2026/11/21/batch_1/gen_1/0.png",
     sha256="ab" * 32,
     bytes=1234,
     content_type="image/png",
@@ -63,24 +65,26 @@ def schema(name: str) -> Draft202012Validator:
 
 def described(generation: Generation, *assets: Asset) -> dict:
     """A sidecar, which is what its schema says."""
-    found = json.loads(sidecar(generation, assets))
+    found = json.loads(sidecar(generation, assets, LINEAGE))
     schema("sidecar").validate(found)
     return found
 
 
 def listed(generation: Generation, *assets: Asset) -> dict:
     """A line of a manifest, which is what its schema says."""
-    found = json.loads(manifest_line(generation, assets))
+    found = json.loads(manifest_line(generation, assets, LINEAGE))
     schema("manifest").validate(found)
     return found
 
 
 def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
     assert described(GENERATION, ASSET) == {
-        "schema": 3,
+        "schema": 4,
         "id": "gen_1",
-        "custom_key": "My Cat",
-        "batch": "batch_1",
+        "key": "My Cat",
+        "root_key": "Our Cats",
+        "batch": "cats",
+        "batch_id": "batch_1",
         "parent": "gen_0",
         "depth": 1,
         "provider": "acedata",
@@ -97,7 +101,7 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
             {
                 "index": 0,
                 "kind": "image",
-                "key": "2026/11/21/batch_1/gen_1/0.png",
+                "object_key": "2026/11/21/batch_1/gen_1/0.png",
                 "sha256": "ab" * 32,
                 "bytes": 1234,
                 "content_type": "image/png",
@@ -116,14 +120,14 @@ def test_the_sidecar_says_all_that_is_needed_without_the_ledger():
 
 @pytest.mark.parametrize("how", Verified)
 def test_the_sidecar_says_what_has_shown_that_the_bytes_are_there(how: Verified):
-    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1, verified=how)]))
+    found = json.loads(sidecar(GENERATION, [ASSET, replace(ASSET, index=1, verified=how)], LINEAGE))
     schema("sidecar").validate(found)
     assert [one["verified"] for one in found["assets"]] == [None, how]
 
 
 def test_the_sidecar_says_what_is_odd_about_an_asset():
     odd = replace(ASSET, index=1, remark="1 byte follows after its end")
-    found = json.loads(sidecar(GENERATION, [ASSET, odd]))
+    found = json.loads(sidecar(GENERATION, [ASSET, odd], LINEAGE))
     schema("sidecar").validate(found)
     assert [one["remark"] for one in found["assets"]] == [None, "1 byte follows after its end"]
 
@@ -145,7 +149,7 @@ def test_a_film_a_text_and_a_marked_picture_are_described_as_what_they_are():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sha256": "AB" * 32}, {"key": None}, {"bytes": "1234"}, {"kind": "picture"}, {"signature": "SECRET"}],
+    [{"sha256": "AB" * 32}, {"object_key": None}, {"bytes": "1234"}, {"kind": "picture"}, {"signature": "SECRET"}],
 )
 def test_the_schema_refuses_what_no_sidecar_says(wrong: dict):
     found = described(GENERATION, ASSET)
@@ -166,17 +170,17 @@ def test_the_page_about_them_names_every_field_and_the_present_schema():
 def test_a_line_of_a_manifest_tells_of_failures_too_and_of_no_secret():
     message = "https://cdn.discordapp.com/attachments/1/2/cat.png?ex=66&is=65&hm=SECRET answers with 403"
     failed = replace(GENERATION, state=State.FAILED, reason="forbidden", message=message)
-    lost = replace(ASSET, key=None, sha256=None, bytes=None, content_type=None, error=message)
+    lost = replace(ASSET, object_key=None, sha256=None, bytes=None, content_type=None, error=message)
     found = listed(failed, lost)
     assert (found["state"], found["reason"], found["task_id"]) == ("failed", "forbidden", "task-7")
     assert "answers with 403" in found["message"]
     assert "answers with 403" in found["assets"][0]["error"]
-    assert b"SECRET" not in manifest_line(failed, [lost])
+    assert b"SECRET" not in manifest_line(failed, [lost], LINEAGE)
 
 
 @given(prompt=st.text() | st.sampled_from("\x85\u2028\u2029\x1e\r\ud800"))
 def test_a_line_of_a_manifest_is_one_line_for_every_reader(prompt: str):
-    line = manifest_line(replace(GENERATION, prompt=prompt), [ASSET])
+    line = manifest_line(replace(GENERATION, prompt=prompt), [ASSET], LINEAGE)
     assert line.endswith(b"\n")
     assert len(line.decode().splitlines()) == 1
     assert json.loads(line)["prompt"] == prompt
@@ -190,7 +194,7 @@ def test_the_same_facts_give_the_same_bytes_in_whatever_order_they_come():
         created_at=NOON.astimezone(timezone(timedelta(hours=9))),
         updated_at=NOON + timedelta(hours=1),
     )
-    assert sidecar(GENERATION, [ASSET, second]) == sidecar(shuffled, [second, ASSET])
+    assert sidecar(GENERATION, [ASSET, second], LINEAGE) == sidecar(shuffled, [second, ASSET], LINEAGE)
 
 
 def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
@@ -203,19 +207,19 @@ def test_a_picture_that_was_sent_along_is_told_by_its_kind_and_size():
 def test_a_signed_link_in_what_the_user_wrote_loses_its_query_in_sidecar_and_manifest():
     signed = "https://cdn.discordapp.com/a/b.png?ex=66&hm=SECRET"
     wanted = replace(GENERATION, prompt=f"{signed} a cat", options={"images": [signed, "https://x.example/c.png?w=1"]})
-    document = json.loads(sidecar(wanted, [ASSET]))
+    document = json.loads(sidecar(wanted, [ASSET], LINEAGE))
     assert document["prompt"] == "https://cdn.discordapp.com/a/b.png a cat"
     assert document["options"] == {"images": ["https://cdn.discordapp.com/a/b.png", "https://x.example/c.png?w=1"]}
-    assert json.loads(manifest_line(wanted, [ASSET]))["prompt"] == document["prompt"]
+    assert json.loads(manifest_line(wanted, [ASSET], LINEAGE))["prompt"] == document["prompt"]
 
 
 def test_other_languages_stay_readable():
-    assert "猫".encode() in sidecar(GENERATION, [])
+    assert "猫".encode() in sidecar(GENERATION, [], LINEAGE)
 
 
 @pytest.mark.parametrize("url", ["https://user:SECRET@host:8443/a.png?token=SECRET", "HTTPS://host/a.png#SECRET"])
 def test_no_secret_of_a_link_is_written_down(url: str):
-    written = sidecar(GENERATION, [replace(ASSET, url=url)])
+    written = sidecar(GENERATION, [replace(ASSET, url=url)], LINEAGE)
     assert b"SECRET" not in written
     assert b"/a.png" in written
 
@@ -231,6 +235,8 @@ TEXT = st.text() | st.characters(categories=["Cs"])
 @given(prompt=TEXT, url=TEXT, options=st.dictionaries(TEXT, TEXT | st.integers() | st.booleans() | st.none()))
 @example(prompt="\ud800", url="http://\ud800", options={"\udfff": "\\ud800"})
 def test_any_text_survives(prompt: str, url: str, options: dict[str, object]):
-    written = json.loads(sidecar(replace(GENERATION, prompt=prompt, options=options), [replace(ASSET, url=url)]))
+    written = json.loads(
+        sidecar(replace(GENERATION, prompt=prompt, options=options), [replace(ASSET, url=url)], LINEAGE)
+    )
     assert written["prompt"] == prompt
     assert written["options"] == options

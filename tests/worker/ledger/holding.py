@@ -67,7 +67,9 @@ _GENERATIONS = select(
 _ATTEMPTS = select(
     _a.id, _a.generation_id, _a.state, _a.task_id, _a.sent_at, _a.lease_until, _a.settled_at, _a.poll_at
 )  # fmt: skip
-_ASSETS = select(assets.c.generation_id, assets.c.state, assets.c.not_before, assets.c.key).order_by(assets.c.index)
+_ASSETS = select(assets.c.generation_id, assets.c.state, assets.c.not_before, assets.c.object_key).order_by(
+    assets.c.index
+)
 _UNAPPLIED = select(_c.attempt_id, _c.not_before).where(_c.applied_at.is_(None))
 _MOVES = (
     select(_t.id, _t.generation_id, _t["from"], _t.to, _t.cause).where(_t.id > bindparam("last")).order_by(_t.id)
@@ -148,7 +150,7 @@ def every_link_is_where_the_model_says(now: Look, model: Model) -> None:
     for generation_id, one in model.ones.items():
         assert [row.state for row in now.assets[generation_id]] == [link.state for link in one.links]
         if one.state is State.ARCHIVED:
-            assert all(row.key for row in now.assets[generation_id])
+            assert all(row.object_key for row in now.assets[generation_id])
 
 
 def every_change_is_in_the_history_and_allowed(now: Look, _: Model) -> None:

@@ -85,9 +85,9 @@ def test_stored_and_described_is_archived(ledger: Ledger, clock: FakeClock):
     found = one(ledger, claim)
     assert (found.state, found.finished_at) == (State.ARCHIVED, clock.now)
     first, second = ledger.generations.assets_of([found.id])[found.id]
-    assert (first.state, first.key, first.sha256, first.bytes) == ("stored", "pictures/0.png", "ab" * 32, 1234)
+    assert (first.state, first.object_key, first.sha256, first.bytes) == ("stored", "pictures/0.png", "ab" * 32, 1234)
     assert (first.content_type, first.width, first.height, first.error) == ("image/png", 1024, 768, None)
-    assert second.key == "pictures/1.png"
+    assert second.object_key == "pictures/1.png"
     assert events_of(ledger, claim)[2:] == ["asset.archived", "asset.archived", "generation.archived"]
     assert taken(ledger) == []
 

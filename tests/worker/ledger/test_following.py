@@ -30,6 +30,10 @@ def child(parent: Generation, action: str = "upscale1", **facts) -> NewGeneratio
     )
 
 
+def children_of(ledger: Ledger, generation_id: str) -> list[str]:
+    return [child.id for child in ledger.generations.story(generation_id).children]
+
+
 def told(ledger: Ledger, name: str) -> list[str]:
     """The batches that this event was told of."""
     with ledger.database.read() as connection:
@@ -52,7 +56,7 @@ def test_only_archived_generations_with_a_recipe_are_due(ledger: Ledger):
 def test_follow_ups_are_created_and_the_parent_is_done(ledger: Ledger):
     (parent,) = archived(ledger, follow_up=("upscale:all",), batch="b")
     assert follow(ledger, parent, ("upscale1", "upscale2")) == 2
-    first, second = (one(ledger, generation_id) for generation_id in ledger.generations.story(parent).children)
+    first, second = (one(ledger, generation_id) for generation_id in children_of(ledger, parent))
     assert (first.action, first.parent_id, first.depth, first.state) == ("upscale1", parent, 1, State.QUEUED)
     assert (second.action, second.batch_id) == ("upscale2", one(ledger, parent).batch_id)
     assert ledger.generations.due_follow_ups(10) == []
@@ -98,7 +102,7 @@ def test_a_batch_is_complete_after_its_follow_ups(ledger: Ledger):
     assert told(ledger, "batch.completed") == []
     follow(ledger, parent)
     assert told(ledger, "batch.completed") == []
-    ledger.generations.cancel(ledger.generations.story(parent).children)
+    ledger.generations.cancel(children_of(ledger, parent))
     assert told(ledger, "batch.completed") == [batch_id]
 
 

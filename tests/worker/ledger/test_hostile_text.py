@@ -108,8 +108,10 @@ def test_what_befell_an_asset(ledger: Ledger):
 def test_a_name_in_the_bucket(ledger: Ledger):
     succeeded(ledger)
     (claim,) = ledger.assets.claim(1, LEASE)
-    ledger.assets.record([replace(all_stored(claim), results=(replace(stored(), key=NASTY, content_type=NASTY),))])
-    assert ledger.generations.assets_of([claim.generation.id])[claim.generation.id][0].key == CLEAN
+    ledger.assets.record(
+        [replace(all_stored(claim), results=(replace(stored(), object_key=NASTY, content_type=NASTY),))]
+    )
+    assert ledger.generations.assets_of([claim.generation.id])[claim.generation.id][0].object_key == CLEAN
 
 
 def test_a_worker_and_a_page_of_nasty_names(ledger: Ledger):

@@ -70,11 +70,11 @@ def test_the_first_copy_of_some_bytes_is_found_and_nothing_that_is_not_stored(le
     assert ledger.assets.first_copy("ab" * 32) is None
     for number in range(3):
         (claim,) = (succeeded(ledger), ledger.assets.claim(1, LEASE))[1]
-        result = replace(stored(), key=f"pictures/{number}.png")
+        result = replace(stored(), object_key=f"pictures/{number}.png")
         ledger.assets.record([Archived(claim, (result,), described=True)])
     copy = ledger.assets.first_copy("ab" * 32)
     assert copy is not None
-    assert (copy.key, copy.bytes, copy.content_type) == ("pictures/0.png", 1234, "image/png")
+    assert (copy.object_key, copy.bytes, copy.content_type) == ("pictures/0.png", 1234, "image/png")
     assert ledger.assets.first_copy("cd" * 32) is None
     assert ledger.assets.known_keys(["pictures/1.png", "pictures/9.png"]) == {"pictures/1.png"}
 
@@ -83,7 +83,9 @@ def test_any_number_of_keys_is_looked_up_in_one_pass(ledger: Ledger, monkeypatch
     monkeypatch.setattr(stored_assets, "_KEYS_PAGE", 2)
     for number in range(5):
         (claim,) = (succeeded(ledger), ledger.assets.claim(1, LEASE))[1]
-        ledger.assets.record([Archived(claim, (replace(stored(), key=f"pictures/{number}.png"),), described=True)])
+        ledger.assets.record(
+            [Archived(claim, (replace(stored(), object_key=f"pictures/{number}.png"),), described=True)]
+        )
     succeeded(ledger)
     reads: list[str] = []
 
@@ -113,5 +115,5 @@ def test_a_repair_is_in_the_history(ledger: Ledger):
     event = ledger.generations.story(generation_id).events[-1]
     assert (event.type, event.payload) == (
         "asset.repaired",
-        {"index": 0, "key": "pictures/0.png", "found": "missing"},
+        {"index": 0, "object_key": "pictures/0.png", "found": "missing"},
     )

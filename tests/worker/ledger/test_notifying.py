@@ -11,7 +11,7 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from tests.clock import FakeClock
-from tests.factories import archived, at_once, flat
+from tests.factories import archived, at_once, flat, new
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.events import WAITS, EventDelivery, Handed, NotifyClaim, Troubled
@@ -85,8 +85,29 @@ def test_a_delivery_tells_the_event_and_its_generation(ledger: Ledger):
         "generation.archived",
     ]
     assert {one.generation_id for one in told} == {generation_id}
-    assert told[2].payload["key"] == "pictures/0.png"
-    assert told[3].about == {"key": "fox-1", "provider": "acedata", "operation": "imagine"}
+    assert told[2].payload["object_key"] == "pictures/0.png"
+    assert told[3].about == {
+        "key": "fox-1",
+        "root_key": "fox-1",
+        "provider": "acedata",
+        "operation": "imagine",
+    }
+
+
+def test_a_delivery_about_a_follow_up_tells_whose_it_is(ledger: Ledger):
+    (parent,) = archived(ledger, key="fox-1", batch="animals")
+    deliver_all(ledger)
+    batch_id = ledger.generations.newest_batch("animals")
+    (child,) = ledger.generations.create([new(action="upscale1", parent_id=parent, depth=1, batch_id=batch_id)])
+    with ledger.database.write() as connection:
+        changes = Changes(connection, ledger.database.clock())
+        changes.event("asset.archived", generation_id=child.id, object_key="pictures/0.png")
+        changes.flush()
+    (mine,) = claim(ledger)
+    (told,) = deliver(ledger, mine)
+    assert (told.batch_id, told.about["batch"]) == (batch_id, "animals")
+    assert told.about.items() >= {"parent": parent, "action": "upscale1", "root_key": "fox-1"}.items()
+    assert "key" not in told.about
 
 
 def test_work_is_due_exactly_while_there_is_some(ledger: Ledger, clock: FakeClock):

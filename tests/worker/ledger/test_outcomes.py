@@ -68,7 +68,7 @@ def test_a_success_brings_links_actions_and_a_name_for_follow_ups(ledger: Ledger
     first, second = ledger.generations.assets_of([found.id])[found.id]
     assert (first.index, second.index) == (0, 1)
     assert first.url == f"https://cdn.example/{claim.attempt_id}/0.png"
-    assert (first.state, first.key, first.tries) == ("waiting", None, 0)
+    assert (first.state, first.object_key, first.tries) == ("waiting", None, 0)
     assert events_of(ledger, claim) == ["generation.submitted", "generation.succeeded"]
 
 

@@ -91,6 +91,16 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         {"ix_generations_batch_state", "ix_batches_name"},
     ),
     "newest batch": (lambda ledger: ledger.generations.newest_batch("b"), {"ix_batches_name"}),
+    "by key, short id, beginning": (
+        lambda ledger: (
+            ledger.generations.ids_of_keys(["fox"]),
+            ledger.generations.with_part("2359182c-2a", 5),
+            ledger.generations.with_part("gen_01a", 5),
+            ledger.generations.batches_called("batch_01a", 5),
+        ),
+        {"ix_batches_name"},
+    ),
+    "lineages": (lambda ledger: ledger.generations.lineages([batch_of(ledger)]), set()),
     "counts": (lambda ledger: (ledger.generations.counts(), ledger.generations.counts(batch_of(ledger))), set()),
     "moves": (lambda ledger: ledger.generations.moves(batch_of(ledger), 0, 10**6), set()),
     "last moves": (lambda ledger: ledger.generations.last_moves([batch_of(ledger)]), {"ix_transitions_generation"}),

@@ -197,7 +197,7 @@ def test_links_go_so_long_after_they_died(ledger: Ledger, clock: FakeClock):
     assert prune(ledger)["assets"] == 6
     known = ledger.generations.assets_of([*stored, waiting.generation.id])
     assert [asset.url != "" for each in known.values() for asset in each] == [False] * 6 + [True]
-    assert all(asset.sha256 and asset.key for one in stored for asset in known[one])
+    assert all(asset.sha256 and asset.object_key for one in stored for asset in known[one])
 
 
 def test_generations_assets_attempts_and_history_stay(ledger: Ledger, clock: FakeClock):

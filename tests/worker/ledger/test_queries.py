@@ -9,6 +9,7 @@ from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
 from worker.ledger.generations import queries
+from worker.ledger.generations.queries import Child
 from worker.ledger.outcome import News
 from worker.ledger.schema import batches
 
@@ -151,8 +152,12 @@ def test_the_story_of_a_generation_tells_everything(ledger: Ledger, clock: FakeC
 
 def test_a_story_names_the_follow_ups(ledger: Ledger):
     (parent,) = archived(ledger)
-    children = [queued(ledger, parent_id=parent)[0].id for _ in range(2)]
-    assert ledger.generations.story(parent).children == tuple(sorted(children))
+    children = [queued(ledger, parent_id=parent, action=f"upscale{number}")[0].id for number in (1, 2)]
+    ledger.generations.cancel(children[:1])
+    assert ledger.generations.story(parent).children == (
+        Child(children[0], "upscale1", State.CANCELLED),
+        Child(children[1], "upscale2", State.QUEUED),
+    )
 
 
 def test_dead_callbacks_are_listed_the_newest_first(ledger: Ledger):

@@ -35,7 +35,7 @@ class ArchiveClaim:
 @dataclass(frozen=True, slots=True)
 class Stored:
     index: int
-    key: str
+    object_key: str
     sha256: str
     bytes: int
     content_type: str
@@ -260,7 +260,7 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
     if isinstance(result, Stored):
         to = AssetState.STORED
         values = {
-            "key": result.key,
+            "object_key": result.object_key,
             "sha256": result.sha256,
             "bytes": result.bytes,
             "content_type": result.content_type,
@@ -274,7 +274,7 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
         }
         event = "asset.archived"
-        payload |= {"key": result.key, "sha256": result.sha256}
+        payload |= {"object_key": result.object_key, "sha256": result.sha256}
         if result.remark is not None:
             payload |= {"remark": result.remark}
     elif isinstance(result, Lost):

@@ -25,9 +25,14 @@ _TRIED = 5000
 
 _a, _g = assets.c, generations.c
 # Also of what a client has withdrawn, whose object was left where it is.
-_KEYS = select(_a.id, _a.key).where(_a.key.is_not(None), _a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
+_KEYS = (
+    select(_a.id, _a.object_key)
+    .where(_a.object_key.is_not(None), _a.id > bindparam("after"))
+    .order_by(_a.id)
+    .limit(LIMIT)
+)
 _FIRST_COPY = (
-    select(_a.key, _a.bytes, _a.content_type)
+    select(_a.object_key, _a.bytes, _a.content_type)
     .where(text(STORED), _a.sha256 == bindparam("sha256"))
     .order_by(_a.id)
     .limit(1)
@@ -68,7 +73,7 @@ class Extent:
 class Copy:
     """An object that a stored asset points to."""
 
-    key: str
+    object_key: str
     bytes: int
     content_type: str
 
@@ -132,7 +137,7 @@ class StoredAssets(Part):
                 rows = connection.execute(_KEYS, {"after": after, "limit": _KEYS_PAGE}).all()
             if not rows:
                 return found
-            found.update(row.key for row in rows if row.key in wanted)
+            found.update(row.object_key for row in rows if row.object_key in wanted)
             after = rows[-1].id
 
     def existing_generations(self, generation_ids: Sequence[str]) -> set[str]:
@@ -162,13 +167,13 @@ class StoredAssets(Part):
         """The object of the first stored asset that has these bytes."""
         with self._database.read() as connection:
             row = connection.execute(_FIRST_COPY, {"sha256": sha256}).first()
-        return Copy(row.key, row.bytes, row.content_type) if row else None
+        return Copy(row.object_key, row.bytes, row.content_type) if row else None
 
     def note_repair(self, asset: Asset, found: str) -> None:
         """Write down that the object of an asset was put back; `found`: what was wrong with it."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
-            what = {"index": asset.index, "key": asset.key, "found": found}
+            what = {"index": asset.index, "object_key": asset.object_key, "found": found}
             changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)
             changes.flush()
 

@@ -12,11 +12,13 @@ from worker.ledger.database import Part
 from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
 from worker.ledger.events.states import DELIVERIES
+from worker.ledger.lineage import lineages_of
 from worker.ledger.schema import (
     IS_UNDELIVERED,
     SUBSCRIBED,
     CleanText,
     DeliveryState,
+    batches,
     deliveries,
     events,
     generations,
@@ -84,10 +86,15 @@ _NEXT = (
     .order_by(_d.event_id)
     .limit(1)
 )
-_ABOUT = ("key", "provider", "operation", "reason", "message")
+_ABOUT = ("key", "provider", "operation", "action", "reason", "message")
+#: an event may leave it to its generation
+_BATCH_ID = func.coalesce(_e.batch_id, _g.batch_id)
 _CONTENT = (
-    select(_e.at, _e.type, _e.payload, _e.generation_id, _e.batch_id, *(_g[name] for name in _ABOUT))
-    .select_from(events.outerjoin(generations, _g.id == _e.generation_id))
+    select(_e.at, _e.type, _e.payload, _e.generation_id, *(_g[name] for name in _ABOUT))
+    .add_columns(_BATCH_ID.label("batch_id"), batches.c.name.label("batch"), _g.parent_id.label("parent"))
+    .select_from(events)
+    .outerjoin(generations, _g.id == _e.generation_id)
+    .outerjoin(batches, batches.c.id == _BATCH_ID)
     .where(_e.id == bindparam("event_id"))
 )
 _CURSOR = select(_s.cursor).where(_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
@@ -189,7 +196,7 @@ class Deliveries(Part):
             if row is None:
                 return None
             content = connection.execute(_CONTENT, {"event_id": row.event_id}).one()
-            about = {name: value for name in _ABOUT if (value := getattr(content, name)) is not None}
+            about = _about(connection, content)
         return EventDelivery(row.event_id, content.at, content.type, content.payload, content.generation_id,
                              content.batch_id, about, row.tries + 1)  # fmt: skip
 
@@ -210,6 +217,15 @@ def _start(connection: Connection, now: datetime) -> int:
     oldest = (connection.execute(NEWEST).scalar() or 0) - _MOST_AT_FIRST
     before = select(func.max(_e.id)).where(_e.id > oldest, _e.at < now - FIRST_LOOK)
     return connection.execute(before).scalar() or max(oldest, 0)
+
+
+def _about(connection: Connection, content: Any) -> dict[str, Any]:
+    """What is known of the generation and the batch of an event."""
+    about = {name: getattr(content, name) for name in (*_ABOUT, "parent", "batch")}
+    about["root_key"] = content.key
+    if content.parent is not None:
+        about["root_key"] = lineages_of(connection, [content.generation_id])[content.generation_id].root_key
+    return {name: value for name, value in about.items() if value is not None}
 
 
 def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> Any:

@@ -2,6 +2,7 @@
 
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.creation import NewGeneration
+from worker.ledger.generations.finding import Batch, dedupe_of, short_id
 from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
@@ -12,6 +13,7 @@ __all__ = [
     "EARLIER",
     "LATER",
     "LONGEST_WAIT",
+    "Batch",
     "Counting",
     "Generations",
     "Known",
@@ -23,4 +25,6 @@ __all__ = [
     "RefusedFollowUp",
     "Story",
     "WithoutTask",
+    "dedupe_of",
+    "short_id",
 ]

@@ -19,9 +19,9 @@ _STATES = select(_g.id, _g.state).where(_g.id.in_(IDS))
 _AWAITED = select(_t.generation_id).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED)))
 _ATTEMPTS = select(_t.id).where(_t.generation_id.in_(IDS))
 _CHILDREN = select(_g.id, _g.parent_id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id)
-_LEFT = select(assets).where(_a.generation_id.in_(IDS), _a.key.is_not(None)).order_by(_a.generation_id, _a.index)
+_LEFT = select(assets).where(_a.generation_id.in_(IDS), _a.object_key.is_not(None)).order_by(_a.generation_id, _a.index)
 _SHARED = select(_a.id).where(
-    text(STORED), _a.sha256 == bindparam("sha256"), _a.key == bindparam("object_key", type_=CleanText())
+    text(STORED), _a.sha256 == bindparam("sha256"), _a.object_key == bindparam("object_key", type_=CleanText())
 )
 
 _FORGET_ASSETS = (
@@ -56,7 +56,7 @@ _DISMISS_CALLBACKS = (
     .values(applied_at=func.coalesce(_c.applied_at, NOW))
 )
 _FORGET_EVENTS = update(events).where(_e.generation_id.in_(IDS)).values(payload={})
-_GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).values(key=None)
+_GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).values(object_key=None)
 
 
 class Deletion(Part):
@@ -138,6 +138,6 @@ def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str,
 
 
 def _is_shared(connection: Connection, asset: Asset, generation_ids: Sequence[str]) -> bool:
-    same = {"sha256": asset.sha256, "object_key": asset.key}
+    same = {"sha256": asset.sha256, "object_key": asset.object_key}
     others = select(_a.generation_id).where(_a.id.in_(_SHARED))
     return any(row.generation_id not in generation_ids for row in connection.execute(others, same))

@@ -3,11 +3,12 @@
 from worker.ledger.generations.control import Control
 from worker.ledger.generations.creation import Creation
 from worker.ledger.generations.deletion import Deletion
+from worker.ledger.generations.finding import Finding
 from worker.ledger.generations.follow_ups import FollowUps
 from worker.ledger.generations.queries import Queries
 from worker.ledger.generations.task_import import TaskImport
 from worker.ledger.outcome import Outcomes
 
 
-class Generations(Creation, Outcomes, Control, FollowUps, TaskImport, Deletion, Queries):
+class Generations(Creation, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, Queries):
     """From the request that is written down to what came of it, and what people ask and decide."""

@@ -8,20 +8,24 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
-from worker.generation import Asset, AttemptState, Generation, State, Transition, Verdict
+from worker.generation import Asset, AttemptState, Generation, Lineage, State, Transition, Verdict
 from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
+from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import to_asset, to_generation
 from worker.ledger.schema import (
     BY_STATE,
+    LATE,
+    SPENT,
     CleanText,
     assets,
     attempts,
     callbacks,
+    charges,
     events,
     generations,
     prunes,
@@ -61,11 +65,31 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """A follow-up of a generation."""
+
+    id: str
+    action: str | None
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one attempt costs, in millionths. `state`: of a charge, such as `spent`, `reserved` or `released`."""
+
+    number: int
+    price: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """Everything that is known about one generation."""
 
     generation: Generation
-    children: tuple[str, ...]
+    lineage: Lineage
+    children: tuple[Child, ...]
+    charges: tuple[Charge, ...]
     assets: tuple[Asset, ...]
     transitions: tuple[Transition, ...]
     attempts: tuple[Attempt, ...]
@@ -90,6 +114,16 @@ _MOVES = (
     .order_by(_t.id)
     .limit(LIMIT)
 )  # fmt: skip
+_CHARGES = (
+    select(charges.c.number, charges.c.price, charges.c.state)
+    .where(charges.c.generation_id == bindparam("generation", type_=CleanText()))
+    .order_by(charges.c.number)
+)
+_SPENT = select(func.sum(charges.c.price).label("amount")).where(charges.c.state.in_([SPENT, LATE]))
+_SPENT_ON = _SPENT.where(charges.c.generation_id.in_(IDS))
+_SPENT_ON_BATCH = _SPENT.join(generations, _g.id == charges.c.generation_id).where(
+    _g.batch_id == bindparam("batch", type_=CleanText())
+)
 _PRUNED = select(prunes).where(prunes.c.kind.in_(["callbacks", "events"]))
 
 
@@ -161,6 +195,11 @@ class Queries(Part):
             rows = select_in(connection, _HISTORIES, generation_ids)
         return {row.generation_id: _to_move(row) for row in rows}
 
+    def lineages(self, generation_ids: Sequence[str]) -> dict[str, Lineage]:
+        """The lineage of each, by id."""
+        with self._database.read() as connection:
+            return lineages_of(connection, generation_ids)
+
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
         """The assets of each generation, by index."""
         query = select(assets).order_by(assets.c.generation_id, assets.c.index)
@@ -222,12 +261,17 @@ class Queries(Part):
             )
             told = [Event(row.at, row.type, row.payload) for row in happened]
             refused = undelivered_of(connection, generation_id)
-            born = select(generations.c.id).where(generations.c.parent_id == generation_id)
+            born = select(_g.id, _g.action, _g.state).where(_g.parent_id == generation_id).order_by(_g.id)
             pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}
-            children = connection.execute(born.order_by(generations.c.id)).scalars().all()
+            children = [Child(row.id, row.action, State(row.state)) for row in connection.execute(born)]
+            owed = connection.execute(_CHARGES, {"generation": generation_id})
+            paid = [Charge(row.number, row.price, row.state) for row in owed]
+            lineage = lineages_of(connection, [generation_id])[generation_id]
         return Story(
             generation,
+            lineage,
             tuple(children),
+            tuple(paid),
             tuple(self.assets_of([generation_id])[generation_id]),
             tuple(self.transitions_of([generation_id])[generation_id]),
             tuple(tried),
@@ -236,6 +280,13 @@ class Queries(Part):
             tuple(refused),
             pruned,
         )
+
+    def spent(self, *, batch_id: str | None = None, generation_ids: Sequence[str] = ()) -> int:
+        """What was paid for a batch, or for these generations, in millionths."""
+        with self._database.read() as connection:
+            if batch_id is not None:
+                return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
+            return sum(int(row.amount or 0) for row in select_in(connection, _SPENT_ON, generation_ids))
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:
         """Generations per state, of all or of one batch, without looking at them."""

@@ -250,7 +250,7 @@ assets = Table(
     # What has shown that the bytes are in the bucket, and what is odd about them.
     *(Column(name, CleanText) for name in ("verified", "remark")),
     Column("accepted_at", UtcDateTime),
-    Column("key", CleanText),
+    Column("key", CleanText, key="object_key"),
     Column("sha256", CleanText),
     # Of the bytes that came, where others were stored: a statement of provenance was written into them.
     Column("source_sha256", CleanText),

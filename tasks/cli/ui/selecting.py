@@ -1,0 +1,45 @@
+"""The arguments that say which generations a command is about."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tasks.usecases.selection import Selection
+from worker.errors import RequestInvalid
+from worker.generation import State
+
+batch_option = click.option("--batch", metavar="BATCH", help="Only of this batch, by name or id.")
+provider_option = click.option("--provider", metavar="NAME", help="Only of this provider.")
+key_option = click.option("--key", metavar="PATTERN", help="Only with a key such as 'B-*', and their follow-ups.")
+_state_option = click.option(
+    "--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Only in this state; "
+    "repeatable.",
+)  # fmt: skip
+
+Command = Callable[..., Any]
+
+
+def selecting(command: Command) -> Command:
+    """GENERATION… or --batch, --state, --provider and --key, given to the command as one `selection`."""
+
+    @click.argument("names", nargs=-1, metavar="[GENERATION]...")
+    @batch_option
+    @_state_option
+    @provider_option
+    @key_option
+    @functools.wraps(command)
+    def with_selection(*arguments: Any, names: tuple[str, ...], batch: str | None, states: tuple[str, ...],
+                       provider: str | None, key: str | None, **more: Any) -> Any:  # fmt: skip
+        try:
+            wanted = tuple(State(state) for state in states)
+            selection = Selection(names=names, batch=batch, states=wanted, provider=provider, key=key)
+        except RequestInvalid as error:
+            raise click.UsageError(str(error)) from error
+        return command(*arguments, selection=selection, **more)
+
+    return with_selection
+
+
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print one line for each.")

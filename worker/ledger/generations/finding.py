@@ -1,0 +1,117 @@
+"""Generations and batches by what a person calls them: the caller's key, a name, or a part of an id.
+
+All by indexes that are there: an id begins with its time, so a part of it is a range of the primary key.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, bindparam, func, select
+
+from worker.generation import Generation
+from worker.ledger.database import Part
+from worker.ledger.flows import unfinished
+from worker.ledger.generations.batch_pages import batches_of
+from worker.ledger.rows import to_generation
+from worker.ledger.schema import CleanText, batches, generations, storable
+from worker.ledger.statements import IDS, LIMIT, select_in
+
+#: an id (`new_id`): 12 hexadecimal digits of milliseconds, of which the first 4 are the same for 50 days, 8 of a
+#: counter, and 12 random ones
+_ID = re.compile(r"(?:gen|batch)_(?P<same>[0-9a-f]{4})(?P<time>[0-9a-f]{8})(?P<count>[0-9a-f]{8})[0-9a-f]{12}")
+_SHORT = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,8})")
+_BEGINNING = re.compile(r"(?:(gen|batch)_)?([0-9a-f]{1,32})")
+
+_g, _b = generations.c, batches.c
+_FROM, _TO = bindparam("begin", type_=CleanText()), bindparam("end", type_=CleanText())
+_BETWEEN = select(_g.id, _g.batch_id).where(_g.id >= _FROM, _g.id < _TO).order_by(_g.id).limit(LIMIT)
+_BATCHES_BETWEEN = (
+    select(_b.id).where(_b.id >= _FROM, _b.id < _TO, _b.unfinished.is_(None)).order_by(_b.id).limit(LIMIT)
+)
+_OF_KEYS = select(_g.dedupe, _g.id, _g.batch_id).where(_g.dedupe.in_(IDS))
+_THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
+_BATCHES = select(_b.id, _b.name, _b.created_at, _b.completed_at).where(_b.id.in_(IDS)).order_by(_b.id.desc())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    id: str
+    name: str
+    created_at: datetime
+    #: when the last of its generations ended; None while one is still open
+    completed_at: datetime | None
+
+
+def short_id(id: str) -> str:  # noqa: A002  what it is
+    """Time and counter of an id, such as `2359182c-2a`: what tells it from all others of these weeks."""
+    found = _ID.fullmatch(id)
+    return id if found is None else f"{found['time']}-{int(found['count'], 16):x}"
+
+
+def dedupe_of(key: str) -> str:
+    """What makes the caller's key belong to one generation."""
+    return f"key:{key}"
+
+
+class Finding(Part):
+    def ids_of_keys(self, keys: Sequence[str]) -> dict[str, str]:
+        """The ids of the generations that have these keys; each key has one at the most."""
+        wanted = {storable(dedupe_of(key)): key for key in keys}
+        with self._database.read() as connection:
+            hidden = set(unfinished(connection))
+            rows = select_in(connection, _OF_KEYS, list(wanted))
+        return {wanted[row.dedupe]: row.id for row in rows if row.batch_id not in hidden}
+
+    def with_part(self, part: str, limit: int) -> list[Generation]:
+        """Some generations whose id begins with this, or has this short form; the newest first."""
+        with self._database.read() as connection:
+            hidden = set(unfinished(connection))
+            found: list[str] = []
+            for begin, end in _ranges(connection, generations, "gen", part):
+                values = {"begin": begin, "end": end, "limit": limit + 1}
+                found += [row.id for row in connection.execute(_BETWEEN, values) if row.batch_id not in hidden]
+            rows = connection.execute(_THESE, {"ids": found[:limit]}) if found else ()
+            return [to_generation(row) for row in rows]
+
+    def batches_called(self, name: str, limit: int) -> list[Batch]:
+        """Batches of that id or name; where there is none, some whose id begins with this, or has this short form.
+
+        The newest first.
+        """
+        with self._database.read() as connection:
+            ids = list(batches_of(connection, name))
+            if not ids:
+                for begin, end in _ranges(connection, batches, "batch", name):
+                    values = {"begin": begin, "end": end, "limit": limit}
+                    ids += connection.execute(_BATCHES_BETWEEN, values).scalars()
+            rows = connection.execute(_BATCHES, {"ids": ids[:limit]}) if ids else ()
+            return [Batch(row.id, row.name, row.created_at, row.completed_at) for row in rows]
+
+
+def _ranges(connection: Connection, table: Table, prefix: str, part: str) -> Iterator[tuple[str, str]]:
+    """Between which ids those are that have this part."""
+    if (short := _SHORT.fullmatch(part)) is not None:
+        first, last = _ends(connection, table, prefix)
+        digits = f"{short[1]}{int(short[2], 16):08x}"
+        for same in range(first, last + 1):
+            yield _below(f"{prefix}_{same:04x}{digits}")
+    elif (begun := _BEGINNING.fullmatch(part)) is not None and begun[1] in {None, prefix}:
+        yield _below(f"{prefix}_{begun[2]}")
+
+
+def _ends(connection: Connection, table: Table, prefix: str) -> tuple[int, int]:
+    """The first digits of the oldest and of the newest id."""
+    of = table.c.id
+    oldest = connection.execute(select(func.min(of)).where(of >= f"{prefix}_0")).scalar()
+    newest = connection.execute(select(func.max(of)).where(of < f"{prefix}_g")).scalar()
+    first, last = (_ID.fullmatch(one or "") for one in (oldest, newest))
+    if first is None or last is None:
+        return 0, -1
+    return int(first["same"], 16), int(last["same"], 16)
+
+
+def _below(begin: str) -> tuple[str, str]:
+    """All that begin with this: no digit comes after f, in whatever order a database compares texts."""
+    return begin, f"{begin}g"
