@@ -87,7 +87,7 @@ class KeyTemplate:
 
 def _faults(text: str) -> Iterator[str]:
     start, *segments = text.split("/")
-    if start != "{prefix}" or "{prefix}" in "".join(segments):
+    if start != "{prefix}" or not segments or "{prefix}" in "".join(segments):
         yield f'"{text}" must start with {{prefix}}/ and name it only there'
         segments = [one for one in text.split("/") if one != "{prefix}"]
     *folders, last = segments or [""]

@@ -105,7 +105,7 @@ def test_a_template_that_could_lead_elsewhere_or_to_a_key_that_is_taken_is_refus
 
 def test_a_wrong_template_is_refused_when_a_process_starts(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("S3_KEY_TEMPLATE", "{prefix}/{batch}/{index}.{ext}")
-    with pytest.raises(ConfigurationError, match=r"^S3_KEY_TEMPLATE: .* two generations could get the same key$"):
+    with pytest.raises(ConfigurationError, match=r"^S3_KEY_TEMPLATE: .* two generations could get the same key\n"):
         load_settings()
 
 
