@@ -70,7 +70,7 @@ class Checked:
     is_batch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:
     """`generations` are in the order of the entries; `existing`: the ids of those that an earlier request has created.
 
@@ -126,7 +126,7 @@ def submit(
     with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
         made = submission.write(checked.batch or (f"{began:%Y-%m-%d-%H%M%S}" if checked.is_batch else None))
         existing = frozenset(one.id for one in made if one.created_at < began)
-        result = SubmitResult(tuple(made), checked.warnings, existing)
+        result = SubmitResult(generations=tuple(made), warnings=checked.warnings, existing=existing)
         deliver(result)
         submission.forget()
     return replace(result, waits=_waits(services, checked.wanted), known_in=_batches(services, made, existing))
