@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import re
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,6 @@ from celery.signals import (
     worker_before_create_process,
     worker_process_shutdown,
     worker_ready,
-    worker_shutdown,
     worker_shutting_down,
 )
 from kombu.entity import Queue
@@ -80,7 +80,8 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if DrainingTask.shows_life and now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS:
+        is_due = now - DrainingTask._beaten_at >= HEARTBEAT_SECONDS
+        if DrainingTask.shows_life and is_due and not shutdown.is_asked():
             DrainingTask._beaten_at = now
             here = services()
             here.ledger.maintenance.beat(self.request.hostname or "unknown", os.getppid(), here.limit_settings)
@@ -229,12 +230,6 @@ def forget_predecessors(ledger: Ledger, worker: str) -> None:
         ledger.maintenance.forget(gone)
 
 
-@worker_shutdown.connect
-def _say_that_it_ends(sender: Any, **_: Any) -> None:
-    with left_for_later("the last heartbeat"), closing(Services(load_settings())) as here:
-        here.ledger.maintenance.beat(sender.hostname, STOPPED, here.limit_settings)
-
-
 #: as the Procfile names them
 _NODE = re.compile(r"(?P<role>\w+)\.(?P<pid>[1-9][0-9]*)@(?P<host>.+)")
 
@@ -254,8 +249,15 @@ def is_gone(worker: str, successor: str) -> bool:
 
 
 @worker_shutting_down.connect
-def _stop(**_: Any) -> None:
+def _stop(sender: str, **_: Any) -> None:
     shutdown.stop()
+    # Now, since it may be killed at its end; not in the handler of a signal, which interrupts whoever uses the ledger.
+    threading.Thread(target=_say_that_it_ends, args=(sender,), daemon=True).start()
+
+
+def _say_that_it_ends(worker: str) -> None:
+    with left_for_later("the last heartbeat"), closing(Services(load_settings())) as here:
+        here.ledger.maintenance.beat(worker, STOPPED, here.limit_settings)
 
 
 @worker_process_shutdown.connect

@@ -20,6 +20,7 @@ from webhook.committing import GroupCommit
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
+from worker.ledger.maintenance import STOPPED
 
 
 def client(
@@ -174,6 +175,18 @@ def test_a_worker_that_fell_silent_is_counted_and_no_machine_is_named(ledger: Le
     assert workers["status"] == "degraded"
     assert "1 of 2 workers are silent, the longest for 91 s" in workers["detail"]
     assert "host" not in workers["detail"]
+
+
+def test_a_worker_that_said_that_it_ends_is_neither_at_work_nor_silent(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.maintenance.beat("worker.7@host", 7)
+    ledger.maintenance.beat("worker.7@host", STOPPED)
+    assert "no worker has reported" in client(ledger, clock).get("/readyz").json["workers"]["detail"]
+    ledger.maintenance.beat("worker.8@host", 8)
+    clock.advance(91)
+    ledger.maintenance.beat("worker.8@host", 8)
+    assert client(ledger, clock).get("/readyz").json["workers"] == {"status": "ok", "detail": ""}
+    ledger.maintenance.forget(["worker.7@host"])
+    assert [beat.worker for beat in ledger.maintenance.heartbeats()] == ["worker.8@host"]
 
 
 def test_a_worker_that_was_replaced_long_ago_is_forgotten(ledger: Ledger, clock: FakeClock) -> None:

@@ -106,8 +106,8 @@ def _checks(here: Services) -> Iterator[Check]:
         yield Check("bucket", partial(_bucket, here))
     if here.settings.darkroom_signing_keys is not None:
         yield Check("signing keys", partial(_signing_keys, here))
-    if here.settings.public_url is not None and not stopped:
-        yield Check("public URL", partial(_public_url, here.settings.public_url))
+    if (url := here.settings.public_url) is not None and not stopped:
+        yield Check("public URL", lambda: (_public_url(url),))
     yield Check("proxy", partial(examine_proxies, here))
     yield from key_checks(here)
     yield Check("notices", partial(examine_notices, here))
@@ -183,11 +183,7 @@ def _signing_keys(here: Services) -> Iterator[Finding]:
     yield Finding("signing keys", Verdict.OK, "valid")
 
 
-def _public_url(url: str) -> Iterator[Finding]:
-    yield _reached(url)
-
-
-def _reached(url: str) -> Finding:
+def _public_url(url: str) -> Finding:
     asked = f"{url}/livez"
     try:
         with _opener().open(asked, timeout=_PATIENCE) as answer:

@@ -1,7 +1,9 @@
 """What `darkroom doctor` looks at in the hosts of result links: whether downloads may go where they lead here."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
@@ -29,11 +31,7 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
     if not hosts:
         return
     guard = AddressGuard(here.settings.darkroom_download_allow)
-    pool = ThreadPoolExecutor(len(hosts), thread_name_prefix="resolve")
-    asked = {host: pool.submit(guard.refused_addresses, host) for host in hosts}
-    wait(asked.values(), _PATIENCE)
-    pool.shutdown(wait=False, cancel_futures=True)
-    answered = {host: found for host, future in asked.items() if (found := _answer(future)) is not None}
+    answered = _resolved(guard, hosts)
     refused: dict[str, list[str]] = {}
     for host, addresses in answered.items():
         if addresses:
@@ -47,5 +45,20 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
         yield Finding(_CHECK, Verdict.OK, f"{len(answered)} of {len(hosts)} resolved, downloads allowed")
 
 
-def _answer(future: "Future[Addresses]") -> Addresses | None:
-    return future.result() if future.done() and not future.cancelled() and future.exception() is None else None
+def _resolved(guard: AddressGuard, hosts: Sequence[str]) -> Mapping[str, Addresses]:
+    """The addresses that would be refused, of each host that could be resolved in time."""
+    answered: dict[str, Addresses] = {}
+
+    def resolve(host: str) -> None:
+        with suppress(OSError, ValueError):
+            answered[host] = guard.refused_addresses(host)
+
+    # A resolver that does not answer can hold a thread for half a minute; a daemon does not hold up the command's end.
+    threads = [threading.Thread(target=resolve, args=(host,), name=f"resolve {host}", daemon=True) for host in hosts]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    # What comes later is not looked at any more.
+    return {host: answered[host] for host in hosts if host in answered}

@@ -1,6 +1,8 @@
 """`.env` in the working folder, and variables that are no settings."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +153,27 @@ def test_variables_of_others_are_none_of_our_business() -> None:
     }
     ours = {"KIE_RATE": "1", "kie_api_key_file": "/key", "DARKROOM_DATA": "data", ENV_FILE_READ: "/x/.env"}
     assert list(misspelt_settings({**of_kubernetes, **ours, "PATH": "/bin", "AWS_PROFILE": "me"})) == []
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        # A worker, a clock: their broker is the first thing that they read.
+        (("-c", "from worker.celery import app; print(app.conf.broker_url)"), "redis://from-the-file:1/0"),
+        # The receiver looks before it gives up the secrets that it does not need, and its second self not again.
+        (("-m", "webhook"), "DARKROOM_SIGNING_KEYS: expected `id:secret`"),
+        (
+            ("-c", "import sys; from tasks.cli import main; sys.argv[1:] = ['list']; main()"),
+            "DATABASE_URL names /from/the/file, which is not there",
+        ),
+    ],
+)
+def test_every_process_reads_it(program: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    write(
+        "REDIS_URL=redis://from-the-file:1/0\nPUBLIC_URL=https://d.example\nDARKROOM_SIGNING_KEYS=k1:short\n"
+        "KIE_API_KEY=any\nDATABASE_URL=sqlite:////from/the/file\n"
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    ended = subprocess.run([sys.executable, *program], env=env, capture_output=True, text=True, check=False)
+    assert said in ended.stdout + ended.stderr
