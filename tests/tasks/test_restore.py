@@ -107,7 +107,7 @@ def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.Lo
     looked = darkroom("reconcile")
     assert looked.exit_code == 1, "submissions are stopped"
     assert sentence in looked.stdout
-    assert "see on the website of kie what was made there" in looked.stdout
+    assert "check kie's dashboard and `darkroom cancel` any queued generation" in looked.stdout
     assert "then `darkroom reconcile --confirm`" in looked.stdout
 
 
@@ -137,8 +137,8 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         assert document()["goes_on_by_itself"]
         looked = darkroom("reconcile", "--confirm")
         assert looked.exit_code == 1
-        assert "bucket: not known, it answers 503" in looked.stdout
-        assert "what to do: see why the bucket does not answer; submissions go on by themselves" in looked.stdout
+        assert "bucket: unknown, it answers 503" in looked.stdout
+        assert "what to do: find out why the bucket does not answer; submissions resume automatically" in looked.stdout
         assert "submissions stay stopped: the bucket cannot be asked" in looked.stderr
     pipeline.clock.advance(seconds=31)
     pipeline.step("reconcile")
@@ -162,9 +162,9 @@ def test_what_the_ledger_forgot_is_found_in_the_list_and_taken_over_instead_of_m
     assert not kie["has_list"]
 
     told = darkroom("reconcile").stdout
-    assert f"unknown: 1 sent by a Darkroom, unknown to this ledger: {unknown['task_id']}" in told
-    assert f"task {unknown['task_id']} is taken to be {waits.id}, still to be submitted" in told
-    assert "kie: not known, it has no list of its tasks" in told
+    assert f"unknown: 1 submitted by a Darkroom, not in this ledger: {unknown['task_id']}" in told
+    assert f"task {unknown['task_id']} is probably {waits.id}, still queued" in told
+    assert "kie: unknown, it has no task list" in told
 
     darkroom("cancel", waits.id)
     darkroom("rescue", "--provider", "acedata", "--since", "24h")
@@ -185,7 +185,7 @@ def test_what_was_made_meanwhile_is_taken_in_and_what_waits_is_submitted(restore
     (wish,) = restored.submit("a blue owl")
     result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 0
-    assert f" is {made}\n1 still to be submitted\nsubmissions go on: confirmed by " in result.stdout
+    assert f" → {made}\n1 queued\nsubmissions resumed: confirmed by " in result.stdout
     restored.bells.append("dispatch")
     restored.until_settled()
     assert restored.charges() == 3
@@ -196,7 +196,7 @@ def test_what_was_made_meanwhile_is_taken_in_and_what_waits_is_submitted(restore
     restored.step("reconcile")
     again = darkroom("reconcile", "--confirm")
     assert again.exit_code == 0
-    assert "submissions are not stopped" in again.stdout
+    assert "submissions are not paused" in again.stdout
     assert "there was nothing to confirm" in again.stderr
 
 
@@ -220,12 +220,12 @@ def test_what_cannot_be_compared_keeps_it_closed(restored: Pipeline, monkeypatch
         patch.setenv("ACEDATACLOUD_API_TOKEN", "invalid")
         result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 1
-    assert "acedata: not known, " in result.stdout
+    assert "acedata: unknown, " in result.stdout
     assert "submissions stay stopped: acedata could not be compared" in result.stderr
     monkeypatch.setenv("S3_BUCKET", "another")
     result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 1
-    assert "bucket: not known, " in result.stdout
+    assert "bucket: unknown, " in result.stdout
     assert "submissions stay stopped: the bucket cannot be asked" in result.stderr
     assert document()["stopped"]
 
