@@ -137,7 +137,7 @@ def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: S
     pipeline.sandbox.set_keys({STUDIO: "invalid"})
     result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
     assert result.exit_code == 1
-    assert "not everything was looked at: acedata, account studio: " in result.output
+    assert "some lists could not be read: acedata, account studio: " in result.output
     assert [one.account for one in pipeline.all()] == ["shop"]
 
 
