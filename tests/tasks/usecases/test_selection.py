@@ -17,7 +17,11 @@ def test_a_batch_is_narrowed_by_keys_and_their_follow_ups_belong_to_them(ledger:
     (upscale,) = ledger.generations.create([new(action="upscale1", parent_id=first.id, batch_id=first.batch_id)])
     found = select(ledger, Selection(batch="shop", key="B-*"), QUEUED)
     assert set(found.ids) == {first.id, second.id, upscale.id}
-    assert set(select(ledger, Selection(key="B-1"), QUEUED).ids) == {first.id, upscale.id}
+    for batch in (None, "shop"):
+        assert set(select(ledger, Selection(batch=batch, key="B-1"), QUEUED).ids) == {first.id, upscale.id}
+    (elsewhere,) = queued(ledger, batch="other", key="B-9")
+    assert select(ledger, Selection(batch="shop", key="B-9"), QUEUED).ids == []
+    assert select(ledger, Selection(batch="other", key="B-9"), QUEUED).ids == [elsewhere.id]
     assert select(ledger, Selection(key="b-*"), QUEUED).ids == []
     assert select(ledger, Selection(key="F-?"), QUEUED).ids == [other.id]
 
