@@ -42,11 +42,6 @@ class Selection:
         filters = (self.batch, self.provider, self.key)
         return self.everything or bool(self.states) or any(one is not None for one in filters)
 
-    @property
-    def is_narrow(self) -> bool:
-        """More than its states decides whether a generation belongs to it."""
-        return any(one is not None for one in (self.batch, self.provider, self.key))
-
 
 @dataclass(frozen=True, slots=True)
 class Selected:
