@@ -42,9 +42,9 @@ def test_what_is_left_alone_is_counted_by_state(ledger: Ledger, key: str | None)
     batch_id = ledger.generations.newest_batch("shop")
     ledger.generations.apply_outcomes([failure(claim) for claim in claimed(ledger, key="B-2", batch_id=batch_id)])
     submitted(ledger, key="B-3", batch_id=batch_id)
-    waiting = queued(ledger, key="B-4", batch_id=batch_id)
     if key is not None:
         archived(ledger, key="F-1", batch_id=batch_id)
+    waiting = queued(ledger, key="B-4", batch_id=batch_id)
     found = select(ledger, Selection(batch="shop", key=key), QUEUED, others=True)
     assert found.ids == [one.id for one in waiting]
     assert found.left == {State.ARCHIVED: 1, State.FAILED: 1, State.SUBMITTED: 1}
