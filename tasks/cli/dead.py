@@ -7,7 +7,7 @@ import click
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, one_line, print_json
-from tasks.cli.ui.selecting import verbose_option
+from tasks.cli.ui.selecting import FEW, verbose_option
 from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import dead_letters, views
@@ -16,9 +16,6 @@ from tasks.usecases.names import short_id
 from tasks.usecases.person import person
 from worker.errors import RequestInvalid
 from worker.secrets import secrets_hidden
-
-#: so many named ones are told one by one
-_FEW = 10
 
 kind_option = click.option("--kind", type=click.Choice([kind.value for kind in LetterKind]), help="Only these.")
 
@@ -68,7 +65,7 @@ def replay(
     not be replayed.
     """
     selection = _selection(letter_ids, everything=everything, kind=kind)
-    few = 0 < len(letter_ids) <= _FEW
+    few = 0 < len(letter_ids) <= FEW
     left: Counter[str] = Counter()
 
     def tell(one: Replayed) -> None:
@@ -106,7 +103,7 @@ def dismiss(
     dead replay ID` undoes it for DARKROOM_KEEP_DAYS. An asset stays in the list as long as its generation is expired;
     `darkroom delete` removes that.
     """
-    few = 0 < len(letter_ids) <= _FEW
+    few = 0 < len(letter_ids) <= FEW
     request = DismissRequest(_selection(letter_ids, everything=everything, kind=kind), person(who(), why))
     with open_ledger() as here:
         dismissed = dead_letters.dismiss(here, request)

@@ -6,7 +6,7 @@ import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.output import json_option, note, print_json
-from tasks.cli.ui.selecting import key_option, provider_option, selecting, verbose_option
+from tasks.cli.ui.selecting import FEW, key_option, provider_option, selecting, verbose_option
 from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import control, views
@@ -16,8 +16,6 @@ from worker.generation import State
 from worker.secrets import title_of
 
 _DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEEDED: "to be fetched again"}
-#: so many named generations are told one by one
-_FEW = 10
 
 
 @click.command()
@@ -58,7 +56,7 @@ def retry(
             )
         selection = Selection(names=names, batch=batch, provider=provider, key=key, everything=everything)
         decisions = control.retry(here, RetryRequest(selection, may_pay_twice))
-    _print(decisions, "queued again", "not retried", few=0 < len(names) <= _FEW, lines=verbose, as_json=as_json)
+    _print(decisions, "queued again", "not retried", few=0 < len(names) <= FEW, lines=verbose, as_json=as_json)
     if decisions.wakes:
         ring(*decisions.wakes)
     ctx.exit(0 if decisions.is_all_done else 1)
@@ -77,9 +75,7 @@ def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: 
     """
     with open_ledger() as here:
         decisions = control.cancel(here, selection)
-    _print(
-        decisions, "cancelled", "not cancelled", few=0 < len(selection.names) <= _FEW, lines=verbose, as_json=as_json
-    )
+    _print(decisions, "cancelled", "not cancelled", few=0 < len(selection.names) <= FEW, lines=verbose, as_json=as_json)
     ctx.exit(0 if decisions.is_all_done else 1)
 
 

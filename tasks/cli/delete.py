@@ -7,7 +7,7 @@ import click
 from tasks.cli.ui.context import open_services
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, print_json
-from tasks.cli.ui.selecting import selecting, verbose_option
+from tasks.cli.ui.selecting import FEW, selecting, verbose_option
 from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import delete as usecase
@@ -22,10 +22,8 @@ from worker.generation import State
 _FIRST = {
     State.QUEUED: "queued (cancel them first)",
     State.UNCONFIRMED: "unconfirmed (resolve them first)",
-    State.FAILED: "failed that the provider may still deliver (tomorrow)",
+    State.FAILED: "failed that the provider may still deliver (try again tomorrow)",
 }
-#: so many named generations are told one by one
-_FEW = 10
 
 
 @click.command()
@@ -46,7 +44,7 @@ def delete(
     The exit code is 1 if one of them cannot be deleted now.
     """
     request = DeleteRequest(selection, person(who(), why), with_objects=objects, dry_run=not yes)
-    few = 0 < len(selection.names) <= _FEW
+    few = 0 < len(selection.names) <= FEW
     counts: Counter[str] = Counter()
     left: Counter[str] = Counter()
 

@@ -5,16 +5,13 @@ import click
 from tasks.cli.ui.context import open_ledger, open_services
 from tasks.cli.ui.operator import who
 from tasks.cli.ui.output import json_option, note, print_json
-from tasks.cli.ui.selecting import selecting, verbose_option
+from tasks.cli.ui.selecting import FEW, selecting, verbose_option
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import resolve as usecase
 from tasks.usecases import views
 from tasks.usecases.person import person
 from tasks.usecases.resolve import Decision, ResolveRequest, TaskRequest
 from tasks.usecases.selection import Selection
-
-#: so many named generations are told one by one
-_FEW = 10
 
 
 @click.command()
@@ -46,7 +43,7 @@ def resolve(
     else:
         with open_services() as services:
             resolved = usecase.resolve_to_task(services, TaskRequest(selection.names[0], task_id, by))
-    few = 0 < len(selection.names) <= _FEW
+    few = 0 < len(selection.names) <= FEW
     for generation_id in resolved.generation_ids:
         if as_json:
             print_json(views.of_resolved(generation_id, resolved, by, task_id))

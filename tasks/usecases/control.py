@@ -13,17 +13,17 @@ from worker.providers import account_keys
 from worker.settings import Settings
 from worker.steps import Step
 
-_PAID = "it was submitted and is paid for"
-_OVER_ALREADY = "it is over already"
+_PAID = "already paid for"
+_FINISHED = "already finished"
 _NOT_CANCELLED: Mapping[State, str] = {
-    State.SUBMITTING: "it is being submitted right now",
+    State.SUBMITTING: "it is being sent right now",
     State.SUBMITTED: _PAID,
-    State.UNCONFIRMED: "it may have been submitted and paid for",
+    State.UNCONFIRMED: "perhaps already paid for",
     State.SUCCEEDED: _PAID,
-    State.ARCHIVED: _OVER_ALREADY,
-    State.EXPIRED: _OVER_ALREADY,
-    State.FAILED: _OVER_ALREADY,
-    State.DELETED: "it was deleted",
+    State.ARCHIVED: _FINISHED,
+    State.EXPIRED: _FINISHED,
+    State.FAILED: _FINISHED,
+    State.DELETED: "already deleted",
 }
 _NOT_RETRIED: Mapping[State, str] = {
     State.UNCONFIRMED: "the provider may have accepted it and charged for it; look there, then use `darkroom resolve`",

@@ -14,7 +14,7 @@ __all__ = ["Batch", "batches_called", "find_batch", "find_generation", "find_gen
 
 #: candidates that an error lists
 _LISTED = 8
-#: characters of a prompt in such a list
+#: characters of a key or prompt in such a list
 _PROMPT = 40
 
 
@@ -80,8 +80,8 @@ def _by_part(ledger: Ledger, name: str) -> str:
 
 
 def _line(one: Generation, now: datetime) -> str:
-    prompt = links_hidden(one.prompt)
-    title = one.key or (prompt if len(prompt) <= _PROMPT else f"{prompt[: _PROMPT - 1]}…")
+    title = " ".join((one.key or links_hidden(one.prompt)).split())
+    title = title if len(title) <= _PROMPT else f"{title[: _PROMPT - 1]}…"
     action = f"{one.action} " if one.action else ""
     return f"{one.id}  {one.state}  {action}{title}  {duration(now - one.created_at)} ago"
 

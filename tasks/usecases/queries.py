@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.usecases.names import batches_called, find_batch, find_generation
-from tasks.usecases.selection import Selection, matching, pages_of
+from tasks.usecases.selection import Selection, matching, pages_like, pages_of
 from tasks.usecases.services import LedgerServices
 from tasks.waiting import Wait, wait_of, waits_of
 from worker.generation import Asset, Generation, Lineage, State, Transition
@@ -112,7 +112,7 @@ def _pages(ledger: Ledger, request: ListRequest, batch: str | None) -> Iterator[
         return
     wanted = Selection(provider=request.provider, key=request.key, everything=True)
     words = (request.search or "").casefold()
-    for page in pages_of(ledger, state=request.state, batch=batch, size=PAGE):
+    for page in pages_like(ledger, request.key, state=request.state, batch=batch, size=PAGE):
         yield [one for one in matching(ledger, page, wanted) if words in one.prompt.casefold()]
 
 

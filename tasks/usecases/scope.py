@@ -186,18 +186,21 @@ class FamilyScope(_OfLedger):
 def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
     """A batch, or generations, by what a person calls them; without a name the newest batch.
 
-    A single name is first looked for among the batches. Raises NotFound, or RequestInvalid where several may be meant.
+    A single name is that of a batch if there is one. Raises NotFound, or RequestInvalid where several may be meant.
     """
     if not names:
         return _newest_scope(here.ledger)
-    if len(names) == 1 and here.ledger.generations.batches_called(names[0], 1):
-        return BatchScope(here.ledger, names[0])
+    name = names[0] if len(names) == 1 else None
+    if name is not None and here.ledger.generations.newest_batch(name) is not None:
+        return BatchScope(here.ledger, name)
     try:
         return FamilyScope(here.ledger, find_generations(here.ledger, names))
     except NotFound as error:
-        if len(names) > 1:
+        if name is None:
             raise
-        raise NotFound(f"there is no batch and no generation {names[0]!r}; `darkroom list` shows both") from error
+        if here.ledger.generations.batches_called(name, 1):
+            return BatchScope(here.ledger, name)
+        raise NotFound(f"there is no batch and no generation {name!r}; `darkroom list` shows both") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Which generations a request is about."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from worker.ledger import Ledger
 
 #: generations that are read at once
 PAGE = 1000
+#: what makes a key a pattern
+_PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +42,6 @@ class Selection:
         filters = (self.batch, self.provider, self.key)
         return self.everything or bool(self.states) or any(one is not None for one in filters)
 
-    @property
-    def is_narrow(self) -> bool:
-        """More than its states decides whether a generation belongs to it."""
-        return any(one is not None for one in (self.batch, self.provider, self.key))
-
 
 @dataclass(frozen=True, slots=True)
 class Selected:
@@ -66,16 +64,17 @@ def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, oth
         require_provider(selection.provider)
     wanted = selection.states or (tuple(State) if batch_id is not None and others else states)
     counts = ledger.generations.counts(batch_id)
+    key = selection.key
     found: list[str] = []
     left: Counter[State] = Counter()
     for state in wanted:
         if state in states:
-            pages = pages_of(ledger, state=state, batch=batch_id)
+            pages = pages_like(ledger, key, state=state, batch=batch_id)
             found += [one.id for page in pages for one in matching(ledger, page, selection)]
         elif selection.provider is None and selection.key is None:
             left[state] += counts.get(state, 0)
         elif counts.get(state):
-            pages = pages_of(ledger, state=state, batch=batch_id)
+            pages = pages_like(ledger, key, state=state, batch=batch_id)
             left[state] += sum(len(matching(ledger, page, selection)) for page in pages)
     return Selected(found, +left)
 
@@ -87,6 +86,20 @@ def matching(ledger: Ledger, page: Sequence[Generation], selection: Selection) -
         return found
     lineages = ledger.generations.lineages([one.id for one in found])
     return [one for one in found if _is_like(selection.key, (one.key, lineages[one.id].root_key))]
+
+
+def pages_like(
+    ledger: Ledger, key: str | None, *, state: State | None, batch: str | None, size: int | None = None
+) -> Iterator[list[Generation]]:
+    """Pages in which are all that may have such a key; for a key that is no pattern, few."""
+    if key is None or _PATTERN.search(key):
+        yield from pages_of(ledger, state=state, batch=batch, size=size)
+        return
+    ids = ledger.generations.ids_of_keys([key])
+    batches = None if batch is None else set(ledger.generations.batch_ids(batch))
+    if ids:
+        family = ledger.generations.family(ids[key])
+        yield [one for one in family if state in {None, one.state} and (batches is None or one.batch_id in batches)]
 
 
 def _is_like(pattern: str, keys: Collection[str | None]) -> bool:

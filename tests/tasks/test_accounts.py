@@ -70,7 +70,7 @@ def test_what_one_account_does_not_take_the_other_does(start: Start, trouble: st
         (slowed,) = pipeline.ledger.dispatch.throttled_accounts()
         assert (slowed.account, slowed.reason is not None) == ("shop", True)
         pipeline.sandbox.set_keys({})
-        assert darkroom("resume", "acedata", "--account", "shop").output == "acedata, account shop goes on\n"
+        assert darkroom("resume", "acedata", "--account", "shop").output == "acedata, account shop: resumed\n"
         pipeline.submit(*"gh")
         pipeline.until_settled()
         assert paid(pipeline) == {STUDIO: 7, SHOP: 1}
@@ -137,7 +137,7 @@ def test_rescue_takes_what_one_account_lists_while_the_other_has_no_key(start: S
     pipeline.sandbox.set_keys({STUDIO: "invalid"})
     result = darkroom("rescue", "--provider", "acedata", "--since", "24h")
     assert result.exit_code == 1
-    assert "not everything was looked at: acedata, account studio: " in result.output
+    assert "some lists could not be read: acedata, account studio: " in result.output
     assert [one.account for one in pipeline.all()] == ["shop"]
 
 

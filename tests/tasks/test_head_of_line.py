@@ -130,7 +130,7 @@ def archive_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 
 def sidecars_go_on(pipeline: Pipeline, patch: Patch) -> None:
     first, second = pipeline.submit("first", "second")
-    patch.setattr(archive, "sidecar", breaks(lambda generation, assets: generation.id == first, archive.sidecar))
+    patch.setattr(archive, "sidecar", breaks(lambda generation, *_: generation.id == first, archive.sidecar))
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
     assert "the sidecar could not be written: KeyError" in str(pipeline.assets(first)[0].error)
 
@@ -315,5 +315,5 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     result = darkroom("rescue", "--provider", "acedata", "--since", "1h", "--json")
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output
-    assert [one["taken"] for one in told] == [False, True]
-    assert "left: it cannot be written down: RequestInvalid" in told[0]["message"]
+    assert [one["imported"] for one in told] == [False, True]
+    assert "left: it cannot be stored: RequestInvalid" in told[0]["message"]

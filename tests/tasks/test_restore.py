@@ -107,7 +107,7 @@ def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.Lo
     looked = darkroom("reconcile")
     assert looked.exit_code == 1, "submissions are stopped"
     assert sentence in looked.stdout
-    assert "check the dashboard of kie" in looked.stdout
+    assert "check kie's dashboard and `darkroom cancel` any queued generation" in looked.stdout
     assert "then `darkroom reconcile --confirm`" in looked.stdout
 
 
@@ -138,7 +138,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         looked = darkroom("reconcile", "--confirm")
         assert looked.exit_code == 1
         assert "bucket: unknown, it answers 503" in looked.stdout
-        assert "what to do: find out why the bucket does not answer; submissions resume" in looked.stdout
+        assert "what to do: find out why the bucket does not answer; submissions resume automatically" in looked.stdout
         assert "submissions stay paused: the bucket cannot be asked" in looked.stderr
     pipeline.clock.advance(seconds=31)
     pipeline.step("reconcile")
@@ -162,8 +162,8 @@ def test_what_the_ledger_forgot_is_found_in_the_list_and_taken_over_instead_of_m
     assert not kie["has_list"]
 
     told = darkroom("reconcile").stdout
-    assert f"unknown: 1 sent by a Darkroom, unknown to this ledger: {unknown['task_id']}" in told
-    assert f"task {unknown['task_id']} is taken to be {waits.id}, still to be submitted" in told
+    assert f"unknown: 1 submitted by a Darkroom, not in this ledger: {unknown['task_id']}" in told
+    assert f"task {unknown['task_id']} is probably {waits.id}, still queued" in told
     assert "kie: unknown, it has no task list" in told
 
     darkroom("cancel", waits.id)
@@ -185,7 +185,7 @@ def test_what_was_made_meanwhile_is_taken_in_and_what_waits_is_submitted(restore
     (wish,) = restored.submit("a blue owl")
     result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 0
-    assert f" is {made}\n1 still to be submitted\nsubmissions resumed, confirmed by " in result.stdout
+    assert f" → {made}\n1 queued\nsubmissions resumed: confirmed by " in result.stdout
     restored.bells.append("dispatch")
     restored.until_settled()
     assert restored.charges() == 3

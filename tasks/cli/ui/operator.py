@@ -1,4 +1,4 @@
-"""Who decides at the command line, for the record."""
+"""Who uses the command line, for the record."""
 
 import os
 import pwd

@@ -218,6 +218,10 @@ def _heading(picture: Picture) -> RenderableType:
             numbers.append(f"  {counts[state]:,} {state}", style=MARK[state][1])
     if picture.left is not None:
         numbers.append(f"  {picture.left.partition(', ')[2]}", style="bright_black")
+    # The numbers first: a long name is cut, or left out.
+    heading.add_column()
+    heading.add_column(min_width=numbers.cell_len, no_wrap=True)
+    heading.add_column(no_wrap=True, overflow="ellipsis")
     heading.add_row(bar, numbers, Text(one_line(picture.name), style="bright_black", no_wrap=True, overflow="ellipsis"))
     return heading
 

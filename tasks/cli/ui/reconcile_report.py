@@ -1,4 +1,4 @@
-"""What `darkroom reconcile` has found, for people: what is known, what is not, and what to do."""
+"""What `darkroom reconcile` found, for people: what is known, what is not, and what to do."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,22 +12,22 @@ _SHOWN = 10
 
 
 def lines(report: Report) -> Iterator[str]:
-    yield f"compared with what was made since {report.since:%Y-%m-%d %H:%M} UTC"
+    yield f"compared with what exists since {report.since:%Y-%m-%d %H:%M} UTC"
     if report.no_marker:
         yield f"bucket: unknown, {report.no_marker}"
     for one in report.compared:
         yield from _of_provider(one)
     if report.callbacks:
         count = len(report.callbacks)
-        yield f"callbacks: {count} for submissions that this ledger does not know; `darkroom dead` shows them"
+        yield f"callbacks: {count} for submissions that this ledger does not know; `darkroom dead` lists them"
     for task_id, generation_id in report.adopted[:_SHOWN]:
-        yield f"imported: task {task_id} is {generation_id}"
+        yield f"imported: task {task_id} → {generation_id}"
     if len(report.adopted) > _SHOWN:
         yield f"imported: {len(report.adopted) - _SHOWN} more"
-    yield f"{report.queued} still to be submitted"
+    yield f"{report.queued} queued"
     gate = report.gate
     if report.opened and gate is not None:
-        yield f"submissions resumed, confirmed by {gate.opened_by}"
+        yield f"submissions resumed: confirmed by {gate.opened_by}"
     elif gate is None or gate.closed_at is None:
         yield "submissions are not paused"
     else:
@@ -39,19 +39,19 @@ def _advice(report: Report) -> str:
     """What comes before --confirm, where something must, and what --confirm does."""
     if report.gate is not None and report.gate.idle_since is not None:
         return (
-            "find out why the bucket does not answer; submissions resume within a minute after it does, unless it "
-            "shows that this ledger is old"
+            "find out why the bucket does not answer; submissions resume automatically within a minute after it does, "
+            "unless it shows that this ledger is old"
         )
     confirm = (
-        "`darkroom reconcile --confirm` imports what a Darkroom has submitted and resumes submissions; whatever is "
-        "still queued is then submitted and paid for"
+        "`darkroom reconcile --confirm` imports the tasks that a Darkroom submitted and resumes submitting: everything "
+        "that is still queued is submitted and paid for"
     )
     without = ", ".join(title_of(one.provider, one.account) for one in report.compared if not one.has_list)
     if not without or not report.queued:
         return confirm
     return (
-        f"check the dashboard of {without}, and `darkroom cancel` what was already made there and is still queued "
-        f"here; then {confirm}"
+        f"check {without}'s dashboard and `darkroom cancel` any queued generation that was already made there; then "
+        f"{confirm}"
     )
 
 
@@ -64,15 +64,15 @@ def _of_provider(one: Compared) -> Iterator[str]:
     else:
         yield f"{title}: {one.tasks} {'task' if one.tasks == 1 else 'tasks'}, {one.known} of them in the ledger"
     for found in one.found[:_SHOWN]:
-        danger = ": cancel it, or it is paid for again" if found.state is State.QUEUED else ""
-        yield f"  found: task {found.task_id} is {found.generation_id}, {found.state}{danger}"
-    for is_ours, what in ((True, "sent by a Darkroom, unknown to this ledger"), (False, "made elsewhere")):
+        danger = ": cancel it, or it will be paid for again" if found.state is State.QUEUED else ""
+        yield f"  found: task {found.task_id} → {found.generation_id}, {found.state}{danger}"
+    for is_ours, what in ((True, "submitted by a Darkroom, not in this ledger"), (False, "made elsewhere")):
         unknown = [task for task in one.unknown if task.is_ours is is_ours]
         if unknown:
             yield f"  unknown: {len(unknown)} {what}: {_ids([task.task_id for task in unknown])}"
         for task in [task for task in unknown if task.perhaps][:_SHOWN]:
-            what_it_is = "is taken to be" if is_ours else "has the prompt of"
-            yield f"    task {task.task_id} {what_it_is} {_ids(task.perhaps)}, still to be submitted"
+            what_it_is = "is probably" if is_ours else "has the prompt of"
+            yield f"    task {task.task_id} {what_it_is} {_ids(task.perhaps)}, still queued"
 
 
 def _ids(ids: Sequence[str]) -> str:

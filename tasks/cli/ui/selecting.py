@@ -10,6 +10,9 @@ from tasks.usecases.selection import Selection
 from worker.errors import RequestInvalid
 from worker.generation import State
 
+#: so many that were named are printed one by one, more of them as totals
+FEW = 10
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print one line for each.")
 batch_option = click.option("--batch", metavar="BATCH", help="Only of this batch, by name or id.")
 provider_option = click.option("--provider", metavar="NAME", help="Only of this provider.")
 key_option = click.option("--key", metavar="PATTERN", help="Only with a key such as 'B-*', and their follow-ups.")
@@ -40,6 +43,3 @@ def selecting(command: Command) -> Command:
         return command(*arguments, selection=selection, **more)
 
     return with_selection
-
-
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print one line for each.")

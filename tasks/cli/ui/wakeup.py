@@ -8,11 +8,9 @@ from worker.steps import Step
 
 
 def ring(*steps: Step) -> bool:
-    """Wake the workers, after the results were printed; a broker that is away loses nothing and is only told."""
+    """Wake the workers, after the results were printed; with the broker down nothing is lost."""
     logging.getLogger("worker.wakeup").setLevel(logging.ERROR)
     if worker.wakeup.ring(*steps):
         return True
-    note(
-        "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
-    )
+    note("saved, but the broker did not accept the wake-up: work starts when the broker is back; see `darkroom doctor`")
     return False

@@ -34,7 +34,7 @@ def test_what_was_submitted_cannot_be_taken_back(darkroom: Darkroom, ledger: Led
     generation_id = stories.submitted(ledger)
     result = darkroom("cancel", generation_id)
     assert result.exit_code == 1
-    assert result.stdout == f"{generation_id} not cancelled: submitted: it was submitted and is paid for\n"
+    assert result.stdout == f"{generation_id} not cancelled: submitted: already paid for\n"
     assert state_of(ledger, generation_id) is State.SUBMITTED
 
 

@@ -12,7 +12,7 @@ from worker.generation import Operation, State
 from worker.ledger import Ledger
 
 NOT_WOKEN = (
-    "saved, but the broker did not take the wake-up: it starts when the broker is back; `darkroom doctor` says more"
+    "saved, but the broker did not accept the wake-up: work starts when the broker is back; see `darkroom doctor`"
 )
 
 

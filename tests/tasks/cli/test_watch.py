@@ -219,6 +219,14 @@ def test_failures_come_first_with_key_and_reason(ledger: Ledger) -> None:
     assert "B-2  forbidden: the picture" in rows[2]
 
 
+def test_failures_are_shown_however_many_others_move(ledger: Ledger) -> None:
+    stories.failed(ledger, batch="shop", key="B-2")
+    batch_id = ledger.generations.newest_batch("shop")
+    for number in range(10):
+        stories.succeeded(ledger, f"task-{number}", batch_id=batch_id)
+    assert drawn(BatchScope(ledger, "shop"), height=8)[2].split()[1:3] == ["failed", "B-2"]
+
+
 def test_a_follow_up_without_its_parent_says_whose_it_is(ledger: Ledger) -> None:
     parent = stories.archived(ledger, batch="shop", key="B-1", follow_up=("upscale1",))
     follow_up(ledger, parent)

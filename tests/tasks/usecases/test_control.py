@@ -25,7 +25,7 @@ def test_what_is_named_and_cannot_be_cancelled_says_why(here: Services, ledger: 
     submitted = stories.submitted(ledger)
     (decided,) = cancel(here, Selection(names=(submitted, submitted))).generations
     assert (decided.state, decided.is_done) == (State.SUBMITTED, False)
-    assert decided.message == "submitted: it was submitted and is paid for"
+    assert decided.message == "submitted: already paid for"
 
 
 def test_a_retry_wakes_the_steps_that_go_on(here: Services, ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tasks.usecases.at_risk import at_risk
+from tasks.usecases.names import short_id
 from tasks.usecases.providers import describe_providers
 from tasks.usecases.prune import prune
 from tasks.usecases.queries import ListRequest, list_generations, show
@@ -53,6 +54,9 @@ def test_what_is_watched_is_a_batch_or_generations(here: Services, ledger: Ledge
     assert isinstance(watched(here, ()), BatchScope)
     assert isinstance(watched(here, ("animals",)), BatchScope)
     assert isinstance(watched(here, (one.id,)), FamilyScope)
+    assert isinstance(watched(here, (short_id(str(one.batch_id)),)), BatchScope)
+    (keyed,) = stories.queued(ledger, key=str(one.batch_id)[:14])
+    assert [found.id for found in watched(here, (str(keyed.key),)).some(9)] == [keyed.id]
 
 
 def test_what_was_submitted_is_watched_as_a_batch_only_if_all_of_it_is_in_that(here: Services, ledger: Ledger) -> None:

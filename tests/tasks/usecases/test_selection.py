@@ -17,7 +17,11 @@ def test_a_batch_is_narrowed_by_keys_and_their_follow_ups_belong_to_them(ledger:
     (upscale,) = ledger.generations.create([new(action="upscale1", parent_id=first.id, batch_id=first.batch_id)])
     found = select(ledger, Selection(batch="shop", key="B-*"), QUEUED)
     assert set(found.ids) == {first.id, second.id, upscale.id}
-    assert set(select(ledger, Selection(key="B-1"), QUEUED).ids) == {first.id, upscale.id}
+    for batch in (None, "shop"):
+        assert set(select(ledger, Selection(batch=batch, key="B-1"), QUEUED).ids) == {first.id, upscale.id}
+    (elsewhere,) = queued(ledger, batch="other", key="B-9")
+    assert select(ledger, Selection(batch="shop", key="B-9"), QUEUED).ids == []
+    assert select(ledger, Selection(batch="other", key="B-9"), QUEUED).ids == [elsewhere.id]
     assert select(ledger, Selection(key="b-*"), QUEUED).ids == []
     assert select(ledger, Selection(key="F-?"), QUEUED).ids == [other.id]
 
@@ -38,6 +42,8 @@ def test_what_is_left_alone_is_counted_by_state(ledger: Ledger, key: str | None)
     batch_id = ledger.generations.newest_batch("shop")
     ledger.generations.apply_outcomes([failure(claim) for claim in claimed(ledger, key="B-2", batch_id=batch_id)])
     submitted(ledger, key="B-3", batch_id=batch_id)
+    if key is not None:
+        archived(ledger, key="F-1", batch_id=batch_id)
     waiting = queued(ledger, key="B-4", batch_id=batch_id)
     found = select(ledger, Selection(batch="shop", key=key), QUEUED, others=True)
     assert found.ids == [one.id for one in waiting]

@@ -47,6 +47,14 @@ def test_a_key_names_one_generation(ledger: Ledger):
     assert ledger.generations.ids_of_keys(["Fox 1", "owl\x00", "fox 1"]) == {"Fox 1": fox.id, "owl\x00": other.id}
 
 
+def test_a_family_is_all_that_follows_from_one(ledger: Ledger):
+    (parent, _) = queued(ledger, 2)
+    (child,) = ledger.generations.create([new(parent_id=parent.id)])
+    (grandchild,) = ledger.generations.create([new(parent_id=child.id)])
+    assert [one.id for one in ledger.generations.family(parent.id)] == [grandchild.id, child.id, parent.id]
+    assert [one.id for one in ledger.generations.family(child.id)] == [grandchild.id, child.id]
+
+
 def test_batches_are_found_by_name_by_id_and_by_a_part_of_it(ledger: Ledger, clock: FakeClock):
     ids = []
     for name in ("shop", "shop", "other"):

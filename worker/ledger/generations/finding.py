@@ -31,6 +31,9 @@ _BATCHES_BETWEEN = (
     select(_b.id).where(_b.id >= _FROM, _b.id < _TO, _b.unfinished.is_(None)).order_by(_b.id).limit(LIMIT)
 )
 _OF_KEYS = select(_g.dedupe, _g.id, _g.batch_id).where(_g.dedupe.in_(IDS))
+_down = select(_g.id).where(_g.id == bindparam("root", type_=CleanText())).cte("down", recursive=True)
+_down = _down.union_all(select(_g.id).where(_g.parent_id == _down.c.id))
+_FAMILY = select(generations).join(_down, _down.c.id == _g.id).order_by(_g.id.desc())
 _THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
 _BATCHES = select(_b.id, _b.name, _b.created_at, _b.completed_at).where(_b.id.in_(IDS)).order_by(_b.id.desc())
 
@@ -63,6 +66,12 @@ class Finding(Part):
             hidden = set(unfinished(connection))
             rows = select_in(connection, _OF_KEYS, list(wanted))
         return {wanted[row.dedupe]: row.id for row in rows if row.batch_id not in hidden}
+
+    def family(self, generation_id: str) -> list[Generation]:
+        """It and all that follows from it, the newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(_FAMILY, {"root": generation_id})
+            return [to_generation(row) for row in rows]
 
     def with_part(self, part: str, limit: int) -> list[Generation]:
         """Some generations whose id begins with this, or has this short form; the newest first."""

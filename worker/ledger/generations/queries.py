@@ -161,10 +161,14 @@ class Queries(Part):
                 query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
             return [to_generation(row) for row in connection.execute(query)]
 
+    def batch_ids(self, batch: str) -> Sequence[str]:
+        """The ids of the batches of that id or name, the newest first."""
+        with self._database.read() as connection:
+            return batches_of(connection, batch)
+
     def newest_batch(self, batch: str) -> str | None:
         """The id of the newest batch of that id or name."""
-        with self._database.read() as connection:
-            return next(iter(batches_of(connection, batch)), None)
+        return next(iter(self.batch_ids(batch)), None)
 
     def last_move(self, *, is_settled: bool) -> int | None:
         """The number of the last move in the ledger; `is_settled`: of the last before which none can come any more.
