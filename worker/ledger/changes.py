@@ -51,7 +51,7 @@ _COMPLETE_BATCH = (
     .where(
         batches.c.id == _BATCH,
         batches.c.completed_at.is_(None),
-        batches.c.unfinished.is_(None),
+        batches.c.unfinished_at.is_(None),
         ~_IN_BATCH.where(_g.state.in_(OPEN)).exists(),
         ~_IN_BATCH.where(text(FOLLOW_UP_DUE)).exists(),
     )

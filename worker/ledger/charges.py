@@ -15,13 +15,14 @@ from worker.ledger.schema import (
     RELEASED,
     RESERVED,
     SPENT,
+    BudgetKey,
     ChargeState,
     CleanText,
     attempts,
+    budget_keys,
     budgets,
     charges,
     generations,
-    scopes,
 )
 from worker.ledger.statements import IDS, select_in
 
@@ -51,7 +52,7 @@ _SETTLE = (
 )
 _ADD = (
     update(budgets)
-    .where(budgets.c.scope == bindparam("where", type_=CleanText()))
+    .where(*[budgets.c[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
     .values({state: budgets.c[state] + bindparam(f"add_{state}", type_=BigInteger) for state in COUNTED})
 )
 
@@ -70,15 +71,15 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
     """Bring the charges of locked generations to what their attempts say; those that came too late for their cap."""
     late = []
     changed = []
-    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
     for row in select_in(connection, _CHARGES, sorted(generation_ids)):
         becomes = _becomes(row)
         if becomes == row.state:
             continue
         changed.append({"of": row.generation_id, "nth": row.number, "becomes": becomes})
-        for scope in scopes(row.day, row.provider, row.batch_id):
-            deltas[scope].update({row.state: -row.price})
-            deltas[scope].update({becomes: row.price})
+        for key in budget_keys(row.day, row.provider, row.batch_id):
+            deltas[key].update({row.state: -row.price})
+            deltas[key].update({becomes: row.price})
         if becomes == LATE:
             late.append(LateCharge(row.generation_id, row.batch_id, row.day, row.price))
     if changed:
@@ -87,11 +88,12 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
     return late
 
 
-def add(connection: Connection, deltas: Mapping[str, Mapping[str, int]]) -> None:
-    """Add amounts (state → millionths) to budgets that exist; in order of scope, as everybody locks them."""
+def add(connection: Connection, deltas: Mapping[BudgetKey, Mapping[str, int]]) -> None:
+    """Add amounts (state → millionths) to budgets that exist; in the order in which everybody locks them."""
     rows = [
-        {"where": scope, **{f"add_{state}": amounts.get(state, 0) for state in COUNTED}}
-        for scope, amounts in sorted(deltas.items())
+        {f"of_{name}": part for name, part in key._asdict().items()}
+        | {f"add_{state}": deltas[key].get(state, 0) for state in COUNTED}
+        for key in sorted(deltas)
     ]
     connection.execute(_ADD, rows)
 

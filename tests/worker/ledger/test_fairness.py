@@ -444,8 +444,9 @@ class History:
         with self._ledger.database.read() as connection:
             rows = connection.execute(query.distinct()).all()
             b = budgets.c
-            spent = {row.scope: row.used for row in connection.execute(
-                select(b.scope, (b.reserved + b.possible + b.spent + b.late).label("used")))}  # fmt: skip
+            used = (b.reserved + b.possible + b.spent + b.late).label("used")
+            spent = {row.day or row.batch_id: row.used for row in connection.execute(
+                select(b.day, b.batch_id, used).where(b.kind != "provider"))}  # fmt: skip
         caps = prices.caps if prices else Caps()
         if caps.day is not None and spent.get(f"{self._clock.now:%Y-%m-%d}", 0) >= caps.day:
             return set()

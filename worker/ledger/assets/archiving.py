@@ -17,19 +17,17 @@ from worker.ledger.schema import NEVER, UNSTORED, assets, batches, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveClaim:
     """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
 
     generation: Generation
     batch_name: str | None
     assets: tuple[Asset, ...]
-    #: how many workers in a row held it, and each died or hung until its lease had ended; and a token
+    #: names this claim: the fence
     lease: str
-
-    @property
-    def deaths(self) -> int:
-        return _deaths(self.lease)
+    #: how many workers in a row held it before, and each died or hung until its lease had ended
+    deaths: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +125,7 @@ _LEND = (
     update(assets)
     # Those that wait for another try as well: who works on a generation works on all of it.
     .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
-    .values(lease=bindparam("token"), not_before=bindparam("until"), tries=_a.tries + 1)
+    .values(lease=bindparam("token"), deaths=bindparam("died"), not_before=bindparam("until"), tries=_a.tries + 1)
     .returning(_a.generation_id)
 )
 # The lease is the fence: of what another worker has taken over, nothing changes.
@@ -138,8 +136,8 @@ _HELD = (
 )
 _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
 # A result takes the lease away, so one that is left belongs to a worker that told none.
-_LAST_LEASES = (
-    select(_a.generation_id, func.max(_a.lease).label("lease"))
+_LEFT_BEHIND = (
+    select(_a.generation_id, func.max(_a.deaths).label("deaths"))
     .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _DUE)
     .group_by(_a.generation_id)
 )
@@ -168,13 +166,15 @@ class Archiving(Part):
             found = {row.id: to_generation(row) for row in free}
             if not found:
                 return []
-            last_leases = connection.execute(_LAST_LEASES, {"ids": list(found), "now": now})
-            deaths = {row.generation_id: _deaths(row.lease) + 1 for row in last_leases}
+            left_behind = connection.execute(_LEFT_BEHIND, {"ids": list(found), "now": now})
+            deaths = {row.generation_id: row.deaths + 1 for row in left_behind}
             chosen = _to_be_taken(list(found), deaths, suspects=suspects)
             if not chosen:
                 return []
-            token = f"{deaths.get(chosen[0], 0)}.{secrets.token_hex(8)}"
-            lent = {"now": now, "ids": chosen, "token": token, "until": now + lease}
+            token = secrets.token_hex(8)
+            # One that was left behind is taken alone.
+            died = deaths.get(chosen[0], 0)
+            lent = {"now": now, "ids": chosen, "token": token, "died": died, "until": now + lease}
             held = set(connection.execute(_LEND, lent).scalars())
             belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
             for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
@@ -186,10 +186,11 @@ class Archiving(Part):
             return self.claim(limit, lease, within, suspects=suspects)
         return [
             ArchiveClaim(
-                found[generation_id],
-                names.get(found[generation_id].batch_id),
-                tuple(belongings[generation_id]),
-                token,
+                generation=found[generation_id],
+                batch_name=names.get(found[generation_id].batch_id),
+                assets=tuple(belongings[generation_id]),
+                lease=token,
+                deaths=died,
             )
             for generation_id in found
             if generation_id in held
@@ -338,8 +339,3 @@ def _to_be_taken(ids: Sequence[str], deaths: Mapping[str, int], *, suspects: boo
     if suspects and ids[0] in deaths:
         return ids[:1]
     return [generation_id for generation_id in ids if generation_id not in deaths]
-
-
-def _deaths(lease: str) -> int:
-    number, dot, _ = lease.partition(".")
-    return int(number) if dot else 0

@@ -9,7 +9,18 @@ from sqlalchemy import Connection, bindparam, select, update
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.charges import add
-from worker.ledger.schema import COUNTED, RELEASED, RESERVED, CleanText, attempts, budgets, charges, generations, scopes
+from worker.ledger.schema import (
+    COUNTED,
+    RELEASED,
+    RESERVED,
+    BudgetKey,
+    CleanText,
+    attempts,
+    budget_keys,
+    budgets,
+    charges,
+    generations,
+)
 from worker.ledger.statements import IDS, insert_ignoring, insert_into, select_in
 from worker.pricing import Prices, Quote
 
@@ -45,8 +56,8 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     ]
     if not rows:
         return
-    keys = {scope for row in rows for scope in scopes(row["day"], row["provider"], row["batch_id"])}
-    empty = [{"scope": key, **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
+    keys = {key for row in rows for key in budget_keys(row["day"], row["provider"], row["batch_id"])}
+    empty = [{**key._asdict(), **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
     insert = insert_into(changes.connection, charges)
     # One that was dispatched before the backup, but never claimed, was given back, and went later.
     again = {name: insert.excluded[name] for name in ("day", "price", "assumed")}
@@ -85,8 +96,8 @@ def book(connection: Connection, provider: str, today: str, priced: Sequence[tup
     # One that was dispatched before, but never claimed, was given back and is reserved anew.
     again = {name: insert.excluded[name] for name in ("day", "price", "assumed", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
-    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
     for row, quote in priced:
-        for scope in scopes(today, provider, row.batch_id):
-            deltas[scope][RESERVED] += quote.amount
+        for key in budget_keys(today, provider, row.batch_id):
+            deltas[key][RESERVED] += quote.amount
     add(connection, deltas)

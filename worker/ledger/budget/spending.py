@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from worker.ledger.database import Part
 from worker.ledger.schema import (
@@ -18,6 +18,8 @@ from worker.ledger.schema import (
     POSSIBLE,
     RESERVED,
     SPENT,
+    BudgetKind,
+    CleanText,
     batches,
     budgets,
     charges,
@@ -31,7 +33,25 @@ _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c
 #: events among which is looked for the one that tells of a full budget
 _LATELY = 20_000
-_USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]])
+_USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]]).label("used")
+_USED_ON = select(_b.provider, _USED).where(
+    _b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)), _b.day == bindparam("day", type_=CleanText())
+)
+_IS_OF_BATCH = (_b.kind == BudgetKind.BATCH) & (_b.day == "") & (_b.provider == "") & (_b.batch_id == batches.c.id)
+# An outer join, although who has no budget is not wanted: SQLite would begin with the budgets of all batches ever.
+_RUNNING = (
+    select(batches.c.id, batches.c.name, _USED)
+    .outerjoin_from(batches, budgets, _IS_OF_BATCH)
+    .where(text(f"batches.{INCOMPLETE}"))
+)
+_NUMBER_HELD = (
+    select(_g.provider, _g.held, func.count().label("number")).where(text(HELD)).group_by(_g.provider, _g.held)
+)
+_NUMBER_HELD_BY_BATCH = (
+    select(_g.batch_id, func.count().label("number"))
+    .where(text(HELD), _g.provider.in_(IDS), _g.held == BudgetKind.BATCH)
+    .group_by(_g.batch_id)
+)
 _NAMED = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
 
 
@@ -117,24 +137,21 @@ class Budgets(Part):
         today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
-            # By their names: what is found by how it begins is found by reading all, where a collation is in use.
-            scopes_of_today = [today, *(f"{today} {name}" for name in caps.providers)]
-            days = connection.execute(select(_b.scope, _USED).where(_b.scope.in_(scopes_of_today))).all()
-            used = {row[0]: int(row[1]) for row in days}
+            # The key of the budget of a day has no provider.
+            used = {row.provider: int(row.used) for row in connection.execute(_USED_ON, {"day": today})}
             waiting = _waiting(connection)
-            is_open = select(batches.c.id, batches.c.name, _USED).where(
-                batches.c.id == _b.scope, text(f"batches.{INCOMPLETE}")
-            )
-            running = connection.execute(is_open).all() if caps.batch is not None or caps.batches else []
+            running = connection.execute(_RUNNING).all() if caps.batch is not None or caps.batches else []
         found = []
         if caps.day is not None:
-            found.append(Standing(By.DAY, today, "today", caps.day, used.get(today, 0), waiting["day"]))
+            waits = waiting[By.DAY, ""]
+            found.append(Standing(By.DAY, today, "today", caps.day, used.get("", 0), waits))
         for name, cap in caps.providers.items():
-            of_provider = used.get(f"{today} {name}", 0), waiting[f"provider {name}"]
-            found.append(Standing(By.PROVIDER, name, f"{name} today", cap, *of_provider))
-        for batch_id, name, amount in running:
-            if (limit := caps.of_batch(name)) is not None:
-                found.append(Standing(By.BATCH, batch_id, name, limit, int(amount), waiting[batch_id]))
+            waits = waiting[By.PROVIDER, name]
+            found.append(Standing(By.PROVIDER, name, f"{name} today", cap, used.get(name, 0), waits))
+        for row in running:
+            if row.used is not None and (limit := caps.of_batch(row.name)) is not None:
+                waits = waiting[By.BATCH, row.id]
+                found.append(Standing(By.BATCH, row.id, row.name, limit, int(row.used), waits))
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:
@@ -164,11 +181,16 @@ def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str
     return {row.id: row.name for row in select_in(connection, _NAMED, batch_ids)}
 
 
-def _waiting(connection: Connection) -> Counter[str]:
-    """How many are held, by what: `day`, `provider NAME`, or the id of a batch."""
-    found: Counter[str] = Counter()
-    query = select(_g.provider, _g.held, func.count()).where(text(HELD)).group_by(_g.provider, _g.held)
-    for provider, held, count in connection.execute(query):
-        kind = held.partition(" ")[0]
-        found[f"provider {provider}" if kind == "provider" else kind] += count
+def _waiting(connection: Connection) -> Counter[tuple[By, str]]:
+    """How many are held, by the kind of budget and its provider or batch."""
+    found: Counter[tuple[By, str]] = Counter()
+    holding_batches = []
+    for row in connection.execute(_NUMBER_HELD):
+        if row.held == BudgetKind.BATCH:
+            holding_batches.append(row.provider)
+        else:
+            found[By(row.held), row.provider if row.held == BudgetKind.PROVIDER else ""] += row.number
+    if holding_batches:
+        for row in connection.execute(_NUMBER_HELD_BY_BATCH, {"ids": holding_batches}):
+            found[By.BATCH, row.batch_id] += row.number
     return found

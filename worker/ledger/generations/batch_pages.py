@@ -18,7 +18,7 @@ from worker.ledger.statements import IDS, LIMIT
 
 _b, _g = batches.c, generations.c
 _BATCH = bindparam("batch", type_=CleanText())
-_IS_WHOLE = _b.unfinished.is_(None)
+_IS_WHOLE = _b.unfinished_at.is_(None)
 _OF_ID = select(_b.id).where(_b.id == _BATCH, _IS_WHOLE)
 _OF_NAME = select(_b.id).where(_b.name == _BATCH, _IS_WHOLE).order_by(_b.id.desc())
 _THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())

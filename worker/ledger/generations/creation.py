@@ -34,7 +34,7 @@ from worker.pricing import tier_of
 
 _g = generations.c
 _KNOWN = (
-    select(_g.dedupe, _g.id, _g.batch_id, batches.c.unfinished)
+    select(_g.dedupe, _g.id, _g.batch_id, batches.c.unfinished_at)
     .outerjoin(batches, batches.c.id == _g.batch_id)
     .where(_g.dedupe.in_(IDS))
 )
@@ -203,7 +203,7 @@ def _insert(
     connection.execute(insert_ignoring(connection, generations), [row for row, _ in sorted(wanted, key=_by_key)])
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
     for owner in owners.values():
-        if owner.unfinished is not None and owner.batch_id != batch_id:
+        if owner.unfinished_at is not None and owner.batch_id != batch_id:
             raise BeingWritten(owner.batch_id)
     mine = {row["id"] for row, _ in wanted}
     known = _others(connection, {owner.id for owner in owners.values()} - mine)
@@ -238,7 +238,7 @@ def _as_created(row: Mapping[str, Any]) -> Generation:
 def _whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str, Generation]:
     """By key, those that are there and not of an unfinished batch."""
     owners = _owners(connection, [storable(new.dedupe) for new in wanted if new.dedupe])
-    ids = {owner.id: key for key, owner in owners.items() if owner.unfinished is None}
+    ids = {owner.id: key for key, owner in owners.items() if owner.unfinished_at is None}
     return {ids[generation_id]: one for generation_id, one in _others(connection, ids).items()}
 
 

@@ -245,6 +245,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         submitted_at=sent_at,
         # If it waited for money: it does not any more.
         held=None,
+        held_prices=None,
         reason=None,
         message=None,
     )
