@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, select, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, batches, budget_keys, budgets
@@ -10,8 +10,16 @@ from worker.ledger.statements import IDS, insert_ignoring, select_in
 from worker.pricing import Prices, as_text
 
 _b = budgets.c
-_KEY = [_b[name] for name in BudgetKey._fields]
-_BUDGETS = select(budgets).where(tuple_(*_KEY).in_(IDS)).order_by(*_KEY)
+# Not by lists of whole keys, for which SQLite reads the whole table.
+_OF_DAY = (_b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)), _b.day == bindparam("today", type_=CleanText()))
+_OF_BATCHES = (_b.kind == BudgetKind.BATCH, _b.day == "", _b.provider == "", _b.batch_id.in_(IDS))
+_BUDGETS = (
+    select(budgets)
+    .where(
+        and_(*_OF_DAY, _b.provider.in_(("", bindparam("provider", type_=CleanText())))) | and_(*_OF_BATCHES),
+    )
+    .order_by(*[_b[name] for name in BudgetKey._fields])
+)
 _LOCKED_BUDGETS = _BUDGETS.with_for_update()
 _TOLD = (
     update(budgets)
@@ -43,7 +51,12 @@ class Purse:
             missing = insert_ignoring(self._connection, budgets)
             self._connection.execute(missing, [{**key._asdict(), **nothing} for key in keys])
         self._used = dict.fromkeys(keys, 0)
-        for row in self._connection.execute(_LOCKED_BUDGETS if locked else _BUDGETS, {"ids": keys}):
+        these = {
+            "today": self._today,
+            "provider": self._provider,
+            "ids": [key.batch_id for key in keys if key.batch_id],
+        }
+        for row in self._connection.execute(_LOCKED_BUDGETS if locked else _BUDGETS, these):
             key = BudgetKey(BudgetKind(row.kind), row.day, row.provider, row.batch_id)
             self._used[key] = sum(row._mapping[state] for state in COUNTED)  # noqa: SLF001  SQLAlchemy's API
             self._told[key] = row.told

@@ -77,7 +77,10 @@ _ALL_HELD = (
 _FIRST = select(_g.id).where(_g.provider == _PROVIDER, text(HELD)).order_by(*_HOLD_KEY).limit(1)
 _FOUND = select(_FIRST.scalar_subquery().label("id")).cte("found", recursive=True)
 _last = generations.alias("last")
-_NEXT = _FIRST.where(tuple_(*_HOLD_KEY) > tuple_(*[_last.c[name] for name in _Hold._fields])).correlate(_last)
+# In words with which SQLite jumps, too: expressions, since of columns it would compare the first alone; and not `>`,
+# for which it would read all that are equal.
+_AFTER = tuple_(_last.c.held + "", _last.c.held_prices + "", _last.c.price + 1)
+_NEXT = _FIRST.where(tuple_(*_HOLD_KEY) >= _AFTER).correlate(_last)
 _ONE_OF_EACH = _FOUND.union_all(
     select(_NEXT.scalar_subquery()).select_from(_FOUND.join(_last, _last.c.id == _FOUND.c.id))
 )

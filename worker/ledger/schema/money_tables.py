@@ -41,6 +41,8 @@ Index(
     _g.priority.desc(),
     _g.turn,
     _g.id,
+    # Not looked for: who counts what is held by each batch reads no generation for it.
+    _g.batch_id,
     sqlite_where=text(HELD),
     postgresql_where=text(HELD),
 )

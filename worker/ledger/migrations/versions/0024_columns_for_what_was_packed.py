@@ -54,10 +54,11 @@ def upgrade() -> None:
         f"held_prices = {digest}, price = CAST({price} AS bigint) WHERE held IS NOT NULL"
     )
     condition = sa.text(HELD)
+    in_line: list[str | sa.TextClause] = [sa.text(FLOW), sa.text("priority DESC"), "turn", "id", "batch_id"]
     op.create_index(
         "ix_generations_held",
         "generations",
-        ["provider", "held", "held_prices", "price", sa.text(FLOW), sa.text("priority DESC"), "turn", "id"],
+        ["provider", "held", "held_prices", "price", *in_line],
         sqlite_where=condition,
         postgresql_where=condition,
     )
