@@ -44,7 +44,7 @@ class Marker:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence.
 
@@ -85,15 +85,15 @@ class RestoreGuard(Part):
         if row is None:
             return None
         return Gate(
-            row.ledger,
-            row.number,
-            row.tried_at,
-            row.compared_at,
-            row.closed_at,
-            row.reason,
-            row.opened_at,
-            row.opened_by,
-            row.idle_since,
+            ledger=row.ledger,
+            number=row.number,
+            tried_at=row.tried_at,
+            compared_at=row.compared_at,
+            closed_at=row.closed_at,
+            reason=row.reason,
+            opened_at=row.opened_at,
+            opened_by=row.opened_by,
+            idle_since=row.idle_since,
         )
 
     def is_check_due(self) -> bool:

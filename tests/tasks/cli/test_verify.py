@@ -141,7 +141,9 @@ def test_two_generations_may_share_an_object(darkroom: Darkroom, archive: S3Arch
     (first,) = kept(ledger, archive, 1)
     succeeded(ledger)
     (claim,) = ledger.assets.claim(1, LEASE)
-    copy = Stored(0, str(first.key), str(first.sha256), first.bytes or 0, "image/png")
+    copy = Stored(
+        index=0, key=str(first.key), sha256=str(first.sha256), bytes=first.bytes or 0, content_type="image/png"
+    )
     ledger.assets.record([Archived(claim, (copy,), described=True)])
     description = sidecar(one(ledger, claim.generation), [first])
     put(archive, archive.keys.sidecar(claim.generation, None), description)

@@ -411,7 +411,7 @@ def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --turbo"),
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox", options={"version": "niji 6"}),
     ]
-    ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
+    ledger.generations.create([NewGeneration(provider=PROVIDER, request=request) for request in requests])
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4321}
 
@@ -425,7 +425,7 @@ def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_writte
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --hd --v 8"),
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --q 4", options=options),
     ]
-    made = ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
+    made = ledger.generations.create([NewGeneration(provider=PROVIDER, request=request) for request in requests])
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE generations SET extras = NULL WHERE id <> :id"), {"id": made[0].id})
     go(ledger, prices)

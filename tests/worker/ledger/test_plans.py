@@ -49,7 +49,10 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     ),
     "unclear": (lambda ledger: ledger.submissions.unconfirmed(), {"ix_generations_by_state"}),
     "tasks of others": (
-        lambda ledger: ledger.generations.match_tasks(PROVIDER, [Orphan("t", new().request, NOON, "a", marked=True)]),
+        lambda ledger: ledger.generations.match_tasks(
+            PROVIDER,
+            [Orphan(task_id="t", request=new().request, created_at=NOON, attempt_id="a", marked=True)],
+        ),
         {"ix_generations_in_flight"},
     ),
     "subscribers": (lambda ledger: ledger.events.claim(["a"], 8, LEASE), {"ix_deliveries_waiting"}),

@@ -30,7 +30,7 @@ class ArchiveClaim:
     deaths: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     index: int
     key: str
@@ -51,7 +51,7 @@ class Stored:
     accepted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
     """Not stored this time; tried again by itself. `url` replaces the link when the provider gave a fresh one."""
 

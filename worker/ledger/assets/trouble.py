@@ -64,7 +64,7 @@ _ASSETS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingAsset:
     """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
 
@@ -138,14 +138,17 @@ class TroubledAssets(Part):
         """What was tried and is not stored yet, the most urgent first."""
         a, g = assets.c, generations.c
         query = (
-            select(a.generation_id, a.url, a.error, a.reason, a.tries, func.coalesce(g.finished_at, g.created_at))
+            select(
+                *(a.generation_id, a.url, a.error, a.reason, a.tries),
+                func.coalesce(g.finished_at, g.created_at).label("since"),
+            )
             .join(generations, g.id == a.generation_id)
             .where(text(f"{in_states('assets.state', [AssetState.WAITING])} AND assets.error IS NOT NULL"))
             .order_by(a.deadline)
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [WaitingAsset(*row) for row in connection.execute(query)]
+            return [WaitingAsset(**row) for row in connection.execute(query).mappings()]
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
         """Assets that are not stored, and whose links die by then or could not be fetched again and again.

@@ -62,7 +62,7 @@ class By(StrEnum):
     OPERATION = "operation"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """Known: what is paid for, with the late charges among it. Possible: nobody knows yet. Reserved: under way."""
 
@@ -79,7 +79,7 @@ class Spent:
         return self.known + self.possible + self.reserved
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """How a budget stands. `waiting`: generations that it has no room for. It may be overdrawn by late charges."""
 
@@ -144,14 +144,22 @@ class Budgets(Part):
         found = []
         if caps.day is not None:
             waits = waiting[By.DAY, ""]
-            found.append(Standing(By.DAY, today, "today", caps.day, used.get("", 0), waits))
+            found.append(
+                Standing(budget=By.DAY, key=today, name="today", cap=caps.day, used=used.get("", 0), waiting=waits)
+            )
         for name, cap in caps.providers.items():
             waits = waiting[By.PROVIDER, name]
-            found.append(Standing(By.PROVIDER, name, f"{name} today", cap, used.get(name, 0), waits))
+            found.append(
+                Standing(
+                    budget=By.PROVIDER, key=name, name=f"{name} today", cap=cap, used=used.get(name, 0), waiting=waits
+                )
+            )
         for row in running:
             if row.used is not None and (limit := caps.of_batch(row.name)) is not None:
                 waits = waiting[By.BATCH, row.id]
-                found.append(Standing(By.BATCH, row.id, row.name, limit, int(row.used), waits))
+                found.append(
+                    Standing(budget=By.BATCH, key=row.id, name=row.name, cap=limit, used=int(row.used), waiting=waits)
+                )
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:
@@ -174,7 +182,14 @@ def _is_of(cap: Standing, event: Any) -> bool:
 
 
 def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
-    return Spent(key, name, sums[SPENT] + sums[LATE], sums[LATE], sums[POSSIBLE], sums[RESERVED])
+    return Spent(
+        key=key,
+        name=name,
+        known=sums[SPENT] + sums[LATE],
+        late=sums[LATE],
+        possible=sums[POSSIBLE],
+        reserved=sums[RESERVED],
+    )
 
 
 def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str]:

@@ -43,7 +43,7 @@ _NEXT_KIND = {
 _NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for where, _ in _WAITS}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slowed:
     """An account that takes less than it may. `factor`: the part of its rate that it has now.
 
@@ -81,10 +81,10 @@ class AccountStatus(Part):
             rows = connection.execute(select(accounts).order_by(_a.provider, _a.account)).all()
         return [
             Slowed(
-                row.provider,
-                row.account,
-                factor_of(row, now),
-                row.failures,
+                provider=row.provider,
+                account=row.account,
+                factor=factor_of(row, now),
+                failures=row.failures,
                 paused_until=_ahead(row.paused_until, now),
                 reason=row.pause_reason if _ahead(row.paused_until, now) else None,
                 is_open=row.open_until is not None,

@@ -31,7 +31,7 @@ from worker.ledger.statements import IDS, select_in, update_row
 _CHUNK = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
     """An event that a subscriber did not take, however often it was tried. `state`: dead or dismissed."""
 
@@ -139,14 +139,14 @@ def undelivered_of(connection: Connection, generation_id: str) -> list[Undeliver
 
 def _undelivered(row: Any) -> Undelivered:
     return Undelivered(
-        row.event_id,
-        row.subscriber,
-        row.type,
-        row.generation_id,
-        row.at,
-        row.tries,
-        row.error,
-        DeliveryState(row.state),
+        event_id=row.event_id,
+        subscriber=row.subscriber,
+        type=row.type,
+        generation_id=row.generation_id,
+        at=row.at,
+        tries=row.tries,
+        error=row.error,
+        state=DeliveryState(row.state),
     )
 
 

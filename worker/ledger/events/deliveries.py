@@ -42,7 +42,7 @@ class NotifyClaim:
     lease: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventDelivery:
     """One event to hand over. `about`: what is known of its generation; `tries`: with this one."""
 
@@ -190,8 +190,16 @@ class Deliveries(Part):
                 return None
             content = connection.execute(_CONTENT, {"event_id": row.event_id}).one()
             about = {name: value for name in _ABOUT if (value := getattr(content, name)) is not None}
-        return EventDelivery(row.event_id, content.at, content.type, content.payload, content.generation_id,
-                             content.batch_id, about, row.tries + 1)  # fmt: skip
+        return EventDelivery(
+            event_id=row.event_id,
+            at=content.at,
+            type=content.type,
+            payload=content.payload,
+            generation_id=content.generation_id,
+            batch_id=content.batch_id,
+            about=about,
+            tries=row.tries + 1,
+        )
 
     def release(self, claim: NotifyClaim) -> None:
         """Let others deliver to this subscriber."""

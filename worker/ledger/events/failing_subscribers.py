@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, deliveries, events, subscribers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Troubled:
     """A subscriber that failed so many times in a row; `since`: when the oldest event that waits for it happened."""
 
@@ -52,12 +52,12 @@ def _look(
     since = connection.execute(select(_e.at).where(_e.id == min(ids))).scalar_one()
     times = [row.not_before] if wanted else [row.not_before, lined_up.at]
     return Troubled(
-        row.name,
-        row.failures,
-        lined_up.number + sum(one.number for one in wanted),
-        since,
-        _last_error(connection, row.name, wait),
-        max((at for at in times if at is not None), default=None),
+        subscriber=row.name,
+        failures=row.failures,
+        waiting=lined_up.number + sum(one.number for one in wanted),
+        since=since,
+        error=_last_error(connection, row.name, wait),
+        tried_at=max((at for at in times if at is not None), default=None),
     )
 
 

@@ -45,7 +45,7 @@ _TRIES = 5
 _NOTHING_YET: Mapping[str, None] = dict.fromkeys(_g.keys())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewGeneration:
     """`dedupe` makes a repeated creation harmless; `key` is the caller's own name for it."""
 

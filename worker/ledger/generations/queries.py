@@ -30,7 +30,7 @@ from worker.ledger.schema import (
 from worker.ledger.statements import IDS, LIMIT, select_in
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     id: str
     account: str
@@ -60,7 +60,7 @@ class Move:
     transition: Transition
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """Everything that is known about one generation."""
 
@@ -188,15 +188,15 @@ class Queries(Part):
         with self._database.read() as connection:
             tried = [
                 Attempt(
-                    row.id,
-                    row.account,
-                    row.number,
-                    AttemptState(row.state),
-                    row.task_id,
-                    row.error,
-                    row.sent_at,
-                    tuple(row.candidates or ()) if row.state in _UNKNOWN_TASK and not row.task_id else (),
-                    row.callbacks_refused,
+                    id=row.id,
+                    account=row.account,
+                    number=row.number,
+                    state=AttemptState(row.state),
+                    task_id=row.task_id,
+                    error=row.error,
+                    sent_at=row.sent_at,
+                    candidates=tuple(row.candidates or ()) if row.state in _UNKNOWN_TASK and not row.task_id else (),
+                    callbacks_refused=row.callbacks_refused,
                 )
                 for row in connection.execute(of_attempts)
             ]
@@ -207,13 +207,13 @@ class Queries(Part):
             )
             notes = [
                 CallbackNote(
-                    row.id,
-                    row.attempt_id,
-                    row.received_at,
-                    row.verdict and Verdict(row.verdict),
-                    row.error,
-                    row.size,
-                    generation_id,
+                    id=row.id,
+                    attempt_id=row.attempt_id,
+                    received_at=row.received_at,
+                    verdict=row.verdict and Verdict(row.verdict),
+                    error=row.error,
+                    bytes=row.size,
+                    generation_id=generation_id,
                 )
                 for row in came
             ]
@@ -226,15 +226,15 @@ class Queries(Part):
             pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}
             children = connection.execute(born.order_by(generations.c.id)).scalars().all()
         return Story(
-            generation,
-            tuple(children),
-            tuple(self.assets_of([generation_id])[generation_id]),
-            tuple(self.transitions_of([generation_id])[generation_id]),
-            tuple(tried),
-            tuple(notes),
-            tuple(told),
-            tuple(refused),
-            pruned,
+            generation=generation,
+            children=tuple(children),
+            assets=tuple(self.assets_of([generation_id])[generation_id]),
+            transitions=tuple(self.transitions_of([generation_id])[generation_id]),
+            attempts=tuple(tried),
+            callbacks=tuple(notes),
+            events=tuple(told),
+            undelivered=tuple(refused),
+            pruned_before=pruned,
         )
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:

@@ -61,7 +61,7 @@ class Place(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
     """A task at a provider. `attempt_id`: of the submission whose mark it carries; `marked`: it carries any at all."""
 
@@ -82,7 +82,7 @@ class Placed:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutTask:
     """A submission whose task_id is not known; `is_sending`: its reply may still come.
 
@@ -117,11 +117,11 @@ class TaskImport(Part):
                 frozenset(row.id for row in select_in(connection, _BY_ID, attempt_ids)),
                 tuple(
                     WithoutTask(
-                        row.id,
-                        generation_of[row.generation_id],
-                        row.sent_at,
-                        row.state == AttemptState.SENDING,
-                        tuple(row.candidates or ()),
+                        attempt_id=row.id,
+                        generation=generation_of[row.generation_id],
+                        sent_at=row.sent_at,
+                        is_sending=row.state == AttemptState.SENDING,
+                        candidates=tuple(row.candidates or ()),
                     )
                     for row in rows
                 ),
@@ -165,7 +165,7 @@ class TaskImport(Part):
                     placed[index] = Placed(Place.NEW, owner, attempt_id)
                     chosen.remove((index, orphan))
             wanted = [
-                NewGeneration(provider, orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
+                NewGeneration(provider=provider, request=orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
                 for _, orphan in chosen
             ]
             made = insert_generations(connection, changes, wanted, None)

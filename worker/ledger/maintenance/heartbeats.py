@@ -12,7 +12,7 @@ from worker.ledger.schema import generations, heartbeats
 from worker.ledger.statements import insert_ignoring
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     worker: str
     pid: int
@@ -42,7 +42,14 @@ class Heartbeats(Part):
             oldest = oldest_code(connection)
             rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
             return [
-                Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest, row.limits or {}) for row in rows
+                Heartbeat(
+                    worker=row.worker,
+                    pid=row.pid,
+                    seen_at=row.seen_at,
+                    is_too_old=row.revision < oldest,
+                    limits=row.limits or {},
+                )
+                for row in rows
             ]
 
     def ping(self) -> VersionTooOld | None:

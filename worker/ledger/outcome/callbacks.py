@@ -56,7 +56,7 @@ _ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
 _SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One authenticated HTTP delivery. `digest`: sha256 of the body, hex."""
 
@@ -69,7 +69,7 @@ class Delivery:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCallback:
     id: int
     attempt_id: str
@@ -79,7 +79,7 @@ class StoredCallback:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackNote:
     id: int
     attempt_id: str
@@ -207,7 +207,14 @@ class Callbacks(Part):
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
         return [
-            StoredCallback(row.id, row.attempt_id, row.provider, row.received_at, row.headers, row.body)
+            StoredCallback(
+                id=row.id,
+                attempt_id=row.attempt_id,
+                provider=row.provider,
+                received_at=row.received_at,
+                headers=row.headers,
+                body=row.body,
+            )
             for row in taken
         ]
 
@@ -260,5 +267,11 @@ class Callbacks(Part):
 
 def _note(row: Any) -> CallbackNote:
     return CallbackNote(
-        row.id, row.attempt_id, row.received_at, Verdict(row.verdict), row.error, row.bytes, row.generation_id
+        id=row.id,
+        attempt_id=row.attempt_id,
+        received_at=row.received_at,
+        verdict=Verdict(row.verdict),
+        error=row.error,
+        bytes=row.bytes,
+        generation_id=row.generation_id,
     )

@@ -29,7 +29,7 @@ from worker.ledger.submission import LOOKS, is_time_out, learn, move_attempt, ta
 _OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class News:
     """What is known about one attempt. `cause`: callback or poll; `deadlines`: one per link of the outcome.
 

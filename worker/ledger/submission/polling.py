@@ -48,7 +48,7 @@ _MINE = (
 _ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Silent:
     """An attempt to ask its provider about, wherever its generation is; without `task_id` it is looked for in the list.
 
@@ -84,15 +84,15 @@ class Polling(Part):
                 connection.execute(_HOLD, {"ids": [row.id for row in rows], "until": now + lease})
         return [
             Silent(
-                row.generation_id,
-                row.id,
-                row.provider,
-                row.account,
-                AttemptState(row.state),
-                row.task_id,
-                row.sent_at,
-                row.polls + 1,
-                _next(row, now, patience, horizon),
+                generation_id=row.generation_id,
+                attempt_id=row.id,
+                provider=row.provider,
+                account=row.account,
+                state=AttemptState(row.state),
+                task_id=row.task_id,
+                sent_at=row.sent_at,
+                asked=row.polls + 1,
+                next_at=_next(row, now, patience, horizon),
             )
             for row in rows
         ]

@@ -30,7 +30,7 @@ class Decision(StrEnum):
     RESUBMIT = "resubmit"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
     """One that is unconfirmed: `asked`, how often it was due to be looked for; `callbacks`, the verdict on each.
 
@@ -58,11 +58,19 @@ class Unconfirmed(Part):
             for row in select_in(connection, _CALLBACKS, [attempt.id for attempt in live.values()]):
                 came[row.attempt_id].append(row.verdict or "not applied yet")
         return [
-            Unclear(to_generation(row), attempt.id, attempt.sent_at, attempt.error, attempt.polls, attempt.poll_at,
-                    tuple(came[attempt.id]), tuple(attempt.candidates or ()))
+            Unclear(
+                generation=to_generation(row),
+                attempt_id=attempt.id,
+                sent_at=attempt.sent_at,
+                error=attempt.error,
+                asked=attempt.polls,
+                asked_again_at=attempt.poll_at,
+                callbacks=tuple(came[attempt.id]),
+                candidates=tuple(attempt.candidates or ()),
+            )
             for row in rows
             if (attempt := live.get(row.id)) is not None
-        ]  # fmt: skip
+        ]
 
     def resolve(
         self, generation_ids: Sequence[str], decision: Decision, person: Person, task_id: str | None = None
