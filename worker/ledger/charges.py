@@ -1,13 +1,15 @@
 """What becomes of reserved money: read off the attempts, in the one place where every change of a generation ends."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, select, update
 
 from worker.generation import AttemptState, State
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import (
     COUNTED,
     LATE,
@@ -16,6 +18,7 @@ from worker.ledger.schema import (
     RESERVED,
     SPENT,
     BudgetKey,
+    BudgetKind,
     ChargeState,
     CleanText,
     attempts,
@@ -24,7 +27,7 @@ from worker.ledger.schema import (
     charges,
     generations,
 )
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
 _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
@@ -38,12 +41,53 @@ _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
     AttemptState.CHARGED: SPENT,
 }
 
-_c, _a, _g = charges.c, attempts.c, generations.c
-_CHARGES = (
-    select(charges, _a.state.label("attempt"), _g.state.label("generation"), _g.dispatched_at)
+
+class _Charge(NamedTuple):
+    generation_id: str
+    number: int
+    provider: str
+    batch_id: str | None
+    day: str
+    price: int
+    state: str
+    #: the state of its attempt; None before that is made
+    attempt: str | None
+    #: the state of its generation
+    generation: str
+    dispatched_at: datetime | None
+
+
+class BudgetRow(NamedTuple):
+    kind: str
+    day: str
+    provider: str
+    batch_id: str
+    reserved: int
+    possible: int
+    spent: int
+    late: int
+    told: str | None
+
+    @property
+    def key(self) -> BudgetKey:
+        return BudgetKey(BudgetKind(self.kind), self.day, self.provider, self.batch_id)
+
+    @property
+    def used(self) -> int:
+        """All that counts against its cap."""
+        return self.reserved + self.possible + self.spent + self.late
+
+
+_c, _a, _g, _b = charges.c, attempts.c, generations.c, budgets.c
+_CHARGES = Query(
+    _Charge,
+    select(
+        *(_c.generation_id, _c.number, _c.provider, _c.batch_id, _c.day, _c.price, _c.state),
+        *(_a.state.label("attempt"), _g.state.label("generation"), _g.dispatched_at),
+    )
     .join(generations, _g.id == _c.generation_id)
     .outerjoin(attempts, (_a.generation_id == _c.generation_id) & (_a.number == _c.number))
-    .where(_c.generation_id.in_(IDS))
+    .where(_c.generation_id.in_(IDS)),
 )
 _SETTLE = (
     update(charges)
@@ -52,9 +96,23 @@ _SETTLE = (
 )
 _ADD = (
     update(budgets)
-    .where(*[budgets.c[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
-    .values({state: budgets.c[state] + bindparam(f"add_{state}", type_=BigInteger) for state in COUNTED})
+    .where(*[_b[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
+    .values({state: _b[state] + bindparam(f"add_{state}", type_=BigInteger) for state in COUNTED})
 )
+# Not by a list of whole keys, for which SQLite reads the whole table.
+_OF_DAYS = and_(
+    _b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)),
+    _b.day.in_(bindparam("days", expanding=True)),
+    _b.provider.in_(bindparam("providers", expanding=True)),
+)
+_OF_BATCHES = and_(_b.kind == BudgetKind.BATCH, _b.day == "", _b.provider == "", _b.batch_id.in_(IDS))
+_THESE = (
+    select(*columns_of(budgets, BudgetRow))
+    .where(_OF_DAYS | _OF_BATCHES)
+    .order_by(*[_b[name] for name in BudgetKey._fields])
+)
+_BUDGETS = Query(BudgetRow, _THESE)
+_LOCKED_BUDGETS = Query(BudgetRow, _THESE.with_for_update())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +130,7 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
     late = []
     changed = []
     deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
-    for row in select_in(connection, _CHARGES, sorted(generation_ids)):
+    for row in _CHARGES.each(connection, sorted(generation_ids)):
         becomes = _becomes(row)
         if becomes == row.state:
             continue
@@ -88,6 +146,14 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
     return late
 
 
+def read_budgets(connection: Connection, keys: Collection[BudgetKey], *, locked: bool) -> list[BudgetRow]:
+    """Those of these budgets that exist. Locked: by one statement, in the order of their keys, as everybody does."""
+    days, providers, batch_ids = ({key[part] for key in keys} for part in (1, 2, 3))
+    query = _LOCKED_BUDGETS if locked else _BUDGETS
+    rows = query.all(connection, days=sorted(days), providers=sorted(providers), ids=sorted(batch_ids - {""}))
+    return [row for row in rows if row.key in keys]
+
+
 def add(connection: Connection, deltas: Mapping[BudgetKey, Mapping[str, int]]) -> None:
     """Add amounts (state → millionths) to budgets that exist; in the order in which everybody locks them."""
     rows = [
@@ -98,9 +164,9 @@ def add(connection: Connection, deltas: Mapping[BudgetKey, Mapping[str, int]]) -
     connection.execute(_ADD, rows)
 
 
-def _becomes(row: Any) -> ChargeState:
+def _becomes(row: _Charge) -> ChargeState:
     if row.attempt is None:
         # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED
-    state = _OF_ATTEMPT.get(row.attempt, POSSIBLE)
+    state = _OF_ATTEMPT[AttemptState(row.attempt)] if row.attempt in _OF_ATTEMPT else POSSIBLE
     return LATE if state == SPENT and row.state in {RELEASED, LATE} else state

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, select, text, update
 
@@ -12,7 +12,8 @@ from worker.generation import Asset, AssetState, Generation, Refused, State, Tro
 from worker.ledger.assets.states import settle_waiting
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.query import Query
+from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import NEVER, UNSTORED, assets, batches, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 
@@ -85,6 +86,16 @@ class Archived:
     described: bool
 
 
+class _LeftBehind(NamedTuple):
+    generation_id: str
+    deaths: int
+
+
+class _BatchName(NamedTuple):
+    id: str
+    name: str
+
+
 _a, _g = assets.c, generations.c
 _GIVE_BACK = (
     update(assets)
@@ -105,8 +116,9 @@ _WAIT_IS_OVER = select(_a.id).where(text(UNSTORED), _a.not_before <= NOW)
 _IS_ANY_OVER = _WAIT_IS_OVER.limit(1)
 _OVER = _WAIT_IS_OVER.order_by(_a.not_before).limit(_MOST_BACK).with_for_update(skip_locked=True)
 _PUT_BACK = update(assets).where(_a.id.in_(_OVER)).values(not_before=None)
-_MOST_URGENT = (
-    select(generations)
+_MOST_URGENT = Query(
+    GenerationRow,
+    select(*GENERATION)
     .where(
         _g.id.in_(
             select(_a.generation_id)
@@ -119,7 +131,7 @@ _MOST_URGENT = (
     .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
     .limit(LIMIT)
     # The generation's row is the lock: its assets are never split between two workers.
-    .with_for_update(skip_locked=True, key_share=True)
+    .with_for_update(skip_locked=True, key_share=True),
 )
 _LEND = (
     update(assets)
@@ -136,13 +148,14 @@ _HELD = (
 )
 _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
 # A result takes the lease away, so one that is left belongs to a worker that told none.
-_LEFT_BEHIND = (
+_LEFT_BEHIND = Query(
+    _LeftBehind,
     select(_a.generation_id, func.max(_a.deaths).label("deaths"))
     .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _DUE)
-    .group_by(_a.generation_id)
+    .group_by(_a.generation_id),
 )
-_ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
-_BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+_ASSETS_OF = Query(AssetRow, select(*ASSET).where(_a.generation_id.in_(IDS)).order_by(_a.index))
+_BATCHES = Query(_BatchName, select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS)))
 #: reason and error of an asset
 _Why = tuple[str | None, str | None]
 
@@ -160,13 +173,11 @@ class Archiving(Part):
             now = self._database.clock()
             dies_by = NEVER if within is None else now + within
             # More links than generations, because one has several, and because other workers choose among the same now.
-            free = connection.execute(
-                _MOST_URGENT, {"now": now, "dies_by": dies_by, "links": limit * 16, "limit": limit}
-            )
+            free = _MOST_URGENT.all(connection, now=now, dies_by=dies_by, links=limit * 16, limit=limit)
             found = {row.id: to_generation(row) for row in free}
             if not found:
                 return []
-            left_behind = connection.execute(_LEFT_BEHIND, {"ids": list(found), "now": now})
+            left_behind = _LEFT_BEHIND.all(connection, ids=list(found), now=now)
             deaths = {row.generation_id: row.deaths + 1 for row in left_behind}
             chosen = _to_be_taken(list(found), deaths, suspects=suspects)
             if not chosen:
@@ -177,10 +188,10 @@ class Archiving(Part):
             lent = {"now": now, "ids": chosen, "token": token, "died": died, "until": now + lease}
             held = set(connection.execute(_LEND, lent).scalars())
             belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
-            for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
+            for row in _ASSETS_OF.all(connection, ids=list(held)):
                 belongings[row.generation_id].append(to_asset(row))
             batch_ids = {found[generation_id].batch_id for generation_id in held}
-            names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
+            names: dict[str | None, str] = {row.id: row.name for row in _BATCHES.all(connection, ids=list(batch_ids))}
         if not held:
             # Others took them all between our look and our lock; what they left is still to be looked at.
             return self.claim(limit, lease, within, suspects=suspects)

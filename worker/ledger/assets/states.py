@@ -1,7 +1,6 @@
 """The states of an asset."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -13,7 +12,7 @@ from worker.ledger.statements import update_row
 ASSETS = Machine(assets.c.state, ASSET_MOVES)
 
 
-def settle_waiting(connection: Connection, mine: Mapping[str, Any], to: AssetState, **values: Any) -> bool:
+def settle_waiting(connection: Connection, mine: Mapping[str, object], to: AssetState, **values: object) -> bool:
     """Set `values` in an asset that waits, which it may go on doing; False when it does not wait, or is not `mine`."""
     if to is AssetState.WAITING:
         return update_row(connection, assets, {**mine, "state": to}, **values) == 1

@@ -1,32 +1,31 @@
 """What the budgets of one provider have left while its generations are dispatched."""
 
 from collections.abc import Collection
+from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from worker.ledger.changes import Changes
+from worker.ledger.charges import read_budgets
+from worker.ledger.query import Query
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, batches, budget_keys, budgets
-from worker.ledger.statements import IDS, insert_ignoring, select_in
+from worker.ledger.statements import IDS, insert_ignoring
 from worker.pricing import Prices, as_text
 
 _b = budgets.c
-# Not by lists of whole keys, for which SQLite reads the whole table.
-_OF_DAY = (_b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)), _b.day == bindparam("today", type_=CleanText()))
-_OF_BATCHES = (_b.kind == BudgetKind.BATCH, _b.day == "", _b.provider == "", _b.batch_id.in_(IDS))
-_BUDGETS = (
-    select(budgets)
-    .where(
-        and_(*_OF_DAY, _b.provider.in_(("", bindparam("provider", type_=CleanText())))) | and_(*_OF_BATCHES),
-    )
-    .order_by(*[_b[name] for name in BudgetKey._fields])
-)
-_LOCKED_BUDGETS = _BUDGETS.with_for_update()
 _TOLD = (
     update(budgets)
     .where(*[_b[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
     .values(told=bindparam("today"))
 )
-_NAMES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+
+
+class BatchName(NamedTuple):
+    id: str
+    name: str
+
+
+NAMES = Query(BatchName, select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS)))
 
 
 class Purse:
@@ -51,19 +50,13 @@ class Purse:
             missing = insert_ignoring(self._connection, budgets)
             self._connection.execute(missing, [{**key._asdict(), **nothing} for key in keys])
         self._used = dict.fromkeys(keys, 0)
-        these = {
-            "today": self._today,
-            "provider": self._provider,
-            "ids": [key.batch_id for key in keys if key.batch_id],
-        }
-        for row in self._connection.execute(_LOCKED_BUDGETS if locked else _BUDGETS, these):
-            key = BudgetKey(BudgetKind(row.kind), row.day, row.provider, row.batch_id)
-            self._used[key] = sum(row._mapping[state] for state in COUNTED)  # noqa: SLF001  SQLAlchemy's API
-            self._told[key] = row.told
+        for row in read_budgets(self._connection, keys, locked=locked):
+            self._used[row.key] = row.used
+            self._told[row.key] = row.told
         caps = self._prices.caps
         day, of_provider = self._keys(None)
         ids = [batch_id for batch_id in batch_ids if batch_id] if caps.batch is not None or caps.batches else []
-        names = select_in(self._connection, _NAMES, ids)
+        names = NAMES.each(self._connection, ids)
         self._caps = {
             day: caps.day,
             of_provider: caps.providers.get(self._provider),

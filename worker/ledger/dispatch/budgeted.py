@@ -9,14 +9,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, literal_column, select, text, tuple_, update
 
 from worker.ledger.budget import Purse, book, is_counted, tier_of_row
 from worker.ledger.changes import Changes
-from worker.ledger.dispatch.line import Line, Rooms
+from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.flows import flow_of, line_up
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import ANY_ACCOUNT, FLOW, HELD, BudgetKey, BudgetKind, CleanText, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.pricing import Prices, Quote
@@ -40,13 +41,20 @@ _HOLD = (
     )
 )  # fmt: skip
 _LET_GO = update(generations).where(_g.id.in_(IDS)).values(held=None, held_prices=None, reason=None, message=None)
-_LINES_UP = (_g.id, _g.provider, _g.priority, _g.batch_id, _g.pinned)
+
+
+class _Held(NamedTuple):
+    id: str
+    provider: str
+    priority: int
+    batch_id: str | None
+    pinned: str
 
 
 class _Hold(NamedTuple):
-    """What is alike in all that come back together, in the order of the index."""
+    """What is alike in all that come back together, in the order of the index. `held`: a `BudgetKind`."""
 
-    held: BudgetKind
+    held: str
     held_prices: str
     price: int
 
@@ -59,7 +67,9 @@ _IS_HELD_BY = (
     _g.held_prices == bindparam("held_prices", type_=CleanText()),
     _g.price == bindparam("price"),
 )
-_HELD_BY = (
+_LINES_UP = columns_of(generations, _Held)
+_HELD_BY = Query(
+    _Held,
     select(*_LINES_UP)
     .where(
         *_IS_HELD_BY,
@@ -68,10 +78,11 @@ _HELD_BY = (
     )
     .order_by(_g.priority.desc(), _g.turn, _g.id)
     .limit(LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
 )
-_ALL_HELD = (
-    select(*_LINES_UP).where(_g.provider == _PROVIDER, text(HELD)).limit(LIMIT).with_for_update(skip_locked=True)
+_ALL_HELD = Query(
+    _Held,
+    select(*_LINES_UP).where(_g.provider == _PROVIDER, text(HELD)).limit(LIMIT).with_for_update(skip_locked=True),
 )
 # One row of each hold, by a jump through the index to the next one: there may be very many generations and few holds.
 _FIRST = select(_g.id).where(_g.provider == _PROVIDER, text(HELD)).order_by(*_HOLD_KEY).limit(1)
@@ -84,7 +95,7 @@ _NEXT = _FIRST.where(tuple_(*_HOLD_KEY) >= _AFTER).correlate(_last)
 _ONE_OF_EACH = _FOUND.union_all(
     select(_NEXT.scalar_subquery()).select_from(_FOUND.join(_last, _last.c.id == _FOUND.c.id))
 )
-_HOLDS = select(*_HOLD_KEY).join(_ONE_OF_EACH, _ONE_OF_EACH.c.id == _g.id)
+_HOLDS = Query(_Hold, select(*_HOLD_KEY).join(_ONE_OF_EACH, _ONE_OF_EACH.c.id == _g.id))
 # In the same way, each flow of one hold.
 _FLOW = literal_column(FLOW, CleanText())
 _FIRST_FLOW = select(func.min(_FLOW).label("flow")).where(*_IS_HELD_BY).cte("flows_held", recursive=True)
@@ -95,7 +106,7 @@ _FLOWS = select(_FOUND_FLOWS.c.flow).where(_FOUND_FLOWS.c.flow.is_not(None))
 
 def reserve(
     changes: Changes, provider: str, prices: Prices, line: Line, most: int
-) -> tuple[list[tuple[Any, str]], int]:
+) -> tuple[list[tuple[Waiting, str]], int]:
     """Let those go for which an account and their budgets have room; hold those whose budgets have none.
 
     Looks at `most` in line. Returns the rows that went, each with its account, and how many were held. The caller holds
@@ -107,12 +118,12 @@ def reserve(
     # Most that waits is alike, and budgets are locked meanwhile.
     quoted = cache(partial(prices.quote, provider))
 
-    def quote_of(row: Any) -> Quote:
+    def quote_of(row: Waiting) -> Quote:
         return quoted(row.operation, tier_of_row(row))
 
     purse = Purse(connection, provider, prices, today)
     purse.open({row.batch_id for row in line.ready() if is_counted(row, quote_of(row).amount)})
-    chosen: list[tuple[Any, Quote, str]] = []
+    chosen: list[tuple[Waiting, Quote, str]] = []
     held: defaultdict[tuple[BudgetKey, int], list[str]] = defaultdict(list)
     for _ in range(most):
         if (found := line.next()) is None:
@@ -142,10 +153,10 @@ def reserve(
 
 def let_some_go(connection: Connection, provider: str) -> bool:
     """Put what was held back into the line, as there are no prices any more; False if some are left."""
-    back = connection.execute(_ALL_HELD, {"provider": provider, "limit": _MOST_BACK}).all()
+    back = _ALL_HELD.all(connection, provider=provider, limit=_MOST_BACK)
     connection.execute(_LET_GO, {"ids": [row.id for row in back]})
     line_up(connection, {flow_of(row) for row in back})
-    return connection.execute(_HOLDS, {"provider": provider}).first() is None
+    return _HOLDS.first(connection, provider=provider) is None
 
 
 def take_back(connection: Connection, provider: str, prices: Prices, rooms: Rooms, now: datetime) -> None:
@@ -154,17 +165,14 @@ def take_back(connection: Connection, provider: str, prices: Prices, rooms: Room
     As much of each flow, because it is the line that says whose turn it is: what does not fit then is held again.
     """
     today = prices.day_of(now)
-    holds = [
-        _Hold(BudgetKind(row.held), row.held_prices, row.price)
-        for row in connection.execute(_HOLDS, {"provider": provider})
-    ]
+    holds = _HOLDS.all(connection, provider=provider)
     if not holds:
         return
-    batches = {hold: _flows_of(connection, provider, hold) for hold in holds if hold.held is BudgetKind.BATCH}
+    batches = {hold: _flows_of(connection, provider, hold) for hold in holds if hold.held == BudgetKind.BATCH}
     purse = Purse(connection, provider, prices, today)
     # Only a hint, so nothing is locked: what comes back is looked at again, like all in the line.
     purse.open({None}.union(*batches.values()), locked=False)
-    back: list[Any] = []
+    back: list[_Held] = []
     for hold in holds:
         for batch_id in batches.get(hold, (None,)):
             left = purse.room(batch_id)
@@ -186,23 +194,22 @@ def _flows_of(connection: Connection, provider: str, hold: _Hold) -> Sequence[st
 
 def _some_of_each(
     connection: Connection, provider: str, hold: _Hold, flows: Sequence[str], rooms: Rooms, *, fitting: int
-) -> list[Any]:
+) -> list[_Held]:
     """Locked rows of this hold: of each flow so many `fitting` ones as may go, but not very many at once.
 
     What is pinned to an account without room stays: the others of its flow would wait behind it.
     """
     mine = {"provider": provider, **hold._asdict()}
-    found: list[Any] = []
+    found: list[_Held] = []
     for name in flows:
         if len(found) >= _MOST_BACK:
             break
         for pinned, room in {ANY_ACCOUNT: rooms.total, **rooms.free}.items():
-            of_flow = {**mine, "flow": name, "to": pinned, "limit": min(fitting, room)}
-            found += connection.execute(_HELD_BY, of_flow).all()
+            found += _HELD_BY.all(connection, **mine, flow=name, to=pinned, limit=min(fitting, room))
     return found
 
 
-def _let_go(connection: Connection, chosen: Sequence[tuple[Any, Quote, str]], now: datetime) -> None:
+def _let_go(connection: Connection, chosen: Sequence[tuple[Waiting, Quote, str]], now: datetime) -> None:
     alike: defaultdict[tuple[int | None, str], list[str]] = defaultdict(list)
     for row, quote, account in chosen:
         alike[quote.amount if is_counted(row, quote.amount) else None, account].append(row.id)

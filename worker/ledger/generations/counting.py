@@ -1,7 +1,6 @@
 """Generations per state: what the triggers have counted (`schema/count_tables.py`), read and folded."""
 
 from collections import Counter
-from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, literal, literal_column, select, text, union_all
 
@@ -19,7 +18,7 @@ _BATCH = bindparam("batch", type_=CleanText())
 _HIDDEN = select(batches.c.id).where(text(UNFINISHED))
 
 
-def _sums(*parts: Select[Any]) -> Select[Any]:
+def _sums(*parts: Select[*tuple[object, ...]]) -> Select[*tuple[object, ...]]:
     """One statement, so that nothing is folded between two looks: it would be counted twice, or not at all."""
     found = union_all(*parts).subquery()
     total = func.sum(found.c.number)

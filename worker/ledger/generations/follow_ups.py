@@ -10,7 +10,8 @@ from worker.generation import Generation
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import NewGeneration, insert_generations
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
 from worker.ledger.statements import LIMIT, NOW
 
@@ -21,10 +22,10 @@ _FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = _FIRST_WAIT * 2 ** (MAX_TRIES - 1)
 
 _g = generations.c
-DUE = select(generations).where(
+DUE = select(*GENERATION).where(
     text(FOLLOW_UP_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
 )
-_NEXT = DUE.order_by(_g.batch_id).limit(LIMIT)
+_NEXT = Query(GenerationRow, DUE.order_by(_g.batch_id).limit(LIMIT))
 _REFUSED = (
     select(_g.id, _g.follow_up, _g.follow_up_error, _g.followed_up_at)
     .where(text(FOLLOW_UP_REFUSED))
@@ -47,8 +48,8 @@ class FollowUps(Part):
     def due_follow_ups(self, limit: int) -> list[Generation]:
         """Archived generations whose follow-ups were not created yet."""
         with self._database.read() as connection:
-            rows = connection.execute(_NEXT, {"limit": limit, "now": self._database.clock()})
-            return [to_generation(row) for row in rows]
+            rows = _NEXT.all(connection, limit=limit, now=self._database.clock())
+        return [to_generation(row) for row in rows]
 
     def create_follow_ups(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
         """Create them and mark the parent; 0 when somebody else has done it. `refused`: why others are missing."""

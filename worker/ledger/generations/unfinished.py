@@ -8,7 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 from sqlalchemy import Connection, bindparam, delete, literal, select, text, update
 
@@ -91,7 +91,14 @@ def drop_if_empty(connection: Connection, batch_id: str) -> None:
         connection.execute(_REMOVE, {"batch": batch_id})
 
 
-def digest_of(wanted: Sequence[Any]) -> str:
+class Wanted(Protocol):
+    """A generation that is to be written down, with all that it says in its `repr`."""
+
+    @property
+    def dedupe(self) -> str | None: ...
+
+
+def digest_of(wanted: Sequence[Wanted]) -> str:
     """What tells this request from any other; one whose generations have no keys is never repeated."""
     digest = hashlib.sha256()
     for new in wanted:

@@ -23,7 +23,7 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
 from worker.ledger.schema import NEVER, assets, attempts, generations, storable
-from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
+from worker.ledger.statements import IDS, insert_ignoring, select_in, update_row
 from worker.ledger.submission import LOOKS, is_time_out, learn, move_attempt, task_id_taken
 
 _OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
@@ -83,7 +83,7 @@ def _ended(news: Sequence[News], verdicts: Sequence[Verdict]) -> dict[str, datet
 
 def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[Verdict, str | None]:
     connection = changes.connection
-    attempt = find_row(connection, attempts, id=item.attempt_id)
+    attempt = connection.execute(select(attempts).where(attempts.c.id == item.attempt_id)).one()
     changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
     named = None if outcome.task_id is None else storable(outcome.task_id)
     task_id = attempt.task_id or named

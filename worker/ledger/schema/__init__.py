@@ -64,7 +64,7 @@ from worker.ledger.schema.tables import (
     prunes,
     transitions,
 )
-from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states, storable
+from worker.ledger.schema.types import AnyTable, CleanText, Json, UtcDateTime, in_states, storable
 
 __all__ = [
     "ALL",
@@ -104,6 +104,7 @@ __all__ = [
     "UNSTORED",
     "WAITING",
     "WITH_RESULTS",
+    "AnyTable",
     "BudgetKey",
     "BudgetKind",
     "ChargeState",

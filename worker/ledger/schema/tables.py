@@ -1,7 +1,7 @@
 """The tables of the ledger. Everything that must survive is a row here, committed before anything else happens."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import (
     BigInteger,
@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -148,7 +149,12 @@ INCOMPLETE = "completed_at IS NULL"
 BY_STATE = "(state || '')"
 
 
-def _where(condition: str) -> Any:
+class _Where(TypedDict):
+    sqlite_where: TextClause
+    postgresql_where: TextClause
+
+
+def _where(condition: str) -> _Where:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 

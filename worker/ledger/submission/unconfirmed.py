@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import literal_column, select, text
 
@@ -13,15 +13,35 @@ from worker.errors import NotFound, RequestInvalid
 from worker.generation import AttemptState, Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 from worker.ledger.submission.attempts import move_attempt, submit_again, task_id_taken
 
+
+class _Attempt(NamedTuple):
+    id: str
+    generation_id: str
+    provider: str
+    account: str
+    state: str
+    error: str | None
+    sent_at: datetime
+    poll_at: datetime | None
+    polls: int
+    candidates: Sequence[str] | None
+
+
+class _Callback(NamedTuple):
+    attempt_id: str
+    verdict: str | None
+
+
 _a, _c, _g = attempts.c, callbacks.c, generations.c
-_UNCONFIRMED = select(generations).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)
-_ATTEMPTS = select(attempts).where(text(LIVE), _a.generation_id.in_(IDS))
-_CALLBACKS = select(_c.attempt_id, _c.verdict).where(_c.attempt_id.in_(IDS)).order_by(_c.id)
+_UNCONFIRMED = select(*GENERATION).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)
+_ATTEMPTS = Query(_Attempt, select(*columns_of(attempts, _Attempt)).where(text(LIVE), _a.generation_id.in_(IDS)))
+_CALLBACKS = Query(_Callback, select(_c.attempt_id, _c.verdict).where(_c.attempt_id.in_(IDS)).order_by(_c.id))
 
 
 class Decision(StrEnum):
@@ -52,11 +72,11 @@ class Unconfirmed(Part):
         """The oldest first; a few index look-ups, however many other generations there are."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            live = {row.generation_id: row for row in select_in(connection, _ATTEMPTS, [row.id for row in rows])}
+            rows = Query(GenerationRow, query).all(connection)
+            live = {row.generation_id: row for row in _ATTEMPTS.each(connection, [row.id for row in rows])}
             came: defaultdict[str, list[str]] = defaultdict(list)
-            for row in select_in(connection, _CALLBACKS, [attempt.id for attempt in live.values()]):
-                came[row.attempt_id].append(row.verdict or "not applied yet")
+            for one in _CALLBACKS.each(connection, [attempt.id for attempt in live.values()]):
+                came[one.attempt_id].append(one.verdict or "not applied yet")
         return [
             Unclear(
                 generation=to_generation(row),
@@ -94,9 +114,7 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
         raise RequestInvalid(
             f"{generation_id} is {state} and not unconfirmed, so there is nothing to decide; nothing was changed"
         )
-    attempt = changes.connection.execute(
-        select(attempts).where(_a.generation_id == generation_id, text(LIVE))
-    ).one_or_none()
+    attempt = _ATTEMPTS.first(changes.connection, ids=[generation_id])
     if attempt is None:
         raise NotFound(f"{generation_id} has no submission that is unclear; `darkroom show {generation_id}` tells more")
     waiting = select(_c.id).where(_c.attempt_id == attempt.id, text(UNAPPLIED))
@@ -133,7 +151,7 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
         )
 
 
-def _decide(changes: Changes, attempt: Any, to: AttemptState, **values: Any) -> None:
+def _decide(changes: Changes, attempt: _Attempt, to: AttemptState, **values: object) -> None:
     if not move_attempt(changes.connection, attempt.id, to, **values):
         raise RequestInvalid(
             f"the submission of {attempt.generation_id} is {attempt.state} already, so there is nothing to decide; "
