@@ -28,35 +28,6 @@ ASLEEP = timedelta(minutes=10)
 _ITSELF = "a comparison with the bucket"
 
 
-class _Row(NamedTuple):
-    ledger: str
-    number: int
-    tried_at: datetime | None
-    compared_at: datetime | None
-    closed_at: datetime | None
-    reason: str | None
-    opened_at: datetime | None
-    opened_by: str | None
-    idle_since: datetime | None
-
-
-class _Values(TypedDict, total=False):
-    """What changes in it."""
-
-    number: int
-    tried_at: datetime
-    compared_at: datetime
-    closed_at: datetime | None
-    reason: str | None
-    opened_at: datetime
-    opened_by: str
-    idle_since: datetime | None
-
-
-_THE_ROW = gate.c.id == 1
-_THE_STATE = select(*columns_of(gate, _Row)).where(_THE_ROW)
-_STATE = Query(_Row, _THE_STATE)
-_LOCKED = Query(_Row, _THE_STATE.with_for_update())
 _CHANGES = select(func.coalesce(func.max(transitions.c.id), 0))
 #: for the WHERE of those statements that choose what is submitted
 IS_OPEN = text("NOT EXISTS (SELECT 1 FROM gate WHERE gate.id = 1 AND gate.closed_at IS NOT NULL)")
@@ -73,8 +44,7 @@ class Marker:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class Gate(NamedTuple):
     """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence.
 
     `idle_since`: it is closed until the bucket can be asked, and then opens by itself if nothing speaks against it.
@@ -102,6 +72,25 @@ class Gate:
         return f"nothing is submitted: {self.reason}; {what_next}"
 
 
+class _Values(TypedDict, total=False):
+    """What changes in it."""
+
+    number: int
+    tried_at: datetime
+    compared_at: datetime
+    closed_at: datetime | None
+    reason: str | None
+    opened_at: datetime
+    opened_by: str
+    idle_since: datetime | None
+
+
+_THE_ROW = gate.c.id == 1
+_THE_STATE = select(*columns_of(gate, Gate)).where(_THE_ROW)
+_STATE = Query(Gate, _THE_STATE)
+_LOCKED = Query(Gate, _THE_STATE.with_for_update())
+
+
 def is_open(connection: Connection) -> bool:
     return connection.execute(_OPEN).first() is not None
 
@@ -110,20 +99,7 @@ class RestoreGuard(Part):
     def state(self) -> Gate | None:
         """None before the first comparison."""
         with self._database.read() as connection:
-            row = _STATE.first(connection)
-        if row is None:
-            return None
-        return Gate(
-            ledger=row.ledger,
-            number=row.number,
-            tried_at=row.tried_at,
-            compared_at=row.compared_at,
-            closed_at=row.closed_at,
-            reason=row.reason,
-            opened_at=row.opened_at,
-            opened_by=row.opened_by,
-            idle_since=row.idle_since,
-        )
+            return _STATE.first(connection)
 
     def is_check_due(self) -> bool:
         """Whether nobody has compared lately; a ledger from a backup says so, too."""
@@ -210,7 +186,7 @@ def _opened(now: datetime, by: str) -> _Values:
     return {"closed_at": None, "reason": None, "idle_since": None, "opened_at": now, "opened_by": by}
 
 
-def _locked(connection: Connection) -> _Row:
+def _locked(connection: Connection) -> Gate:
     while (row := _LOCKED.first(connection)) is None:
         first = {"id": 1, "ledger": f"ledger_{secrets.token_hex(8)}", "number": 0}
         connection.execute(insert_ignoring(connection, gate), [first])

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from worker.generation import Acceptance, Asset, AssetKind, AssetState, Generation, Operation, Refused, State
-from worker.ledger.query import columns_of
-from worker.ledger.schema import assets, generations
+from worker.ledger.query import Query, columns_of
+from worker.ledger.schema import assets, batches, generations
+from worker.ledger.statements import IDS
 
 
 class GenerationRow(NamedTuple):
@@ -71,8 +74,18 @@ class AssetRow(NamedTuple):
     seconds: float | None
 
 
+class Id(NamedTuple):
+    id: str
+
+
+class BatchName(NamedTuple):
+    id: str
+    name: str
+
+
 GENERATION = columns_of(generations, GenerationRow)
 ASSET = columns_of(assets, AssetRow, number="index")
+BATCH_NAMES = Query(BatchName, select(*columns_of(batches, BatchName)).where(batches.c.id.in_(IDS)))
 
 
 def to_generation(row: GenerationRow) -> Generation:

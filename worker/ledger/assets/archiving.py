@@ -13,8 +13,8 @@ from worker.ledger.assets.states import settle_waiting
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.query import Query
-from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
-from worker.ledger.schema import NEVER, UNSTORED, assets, batches, generations
+from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
+from worker.ledger.schema import NEVER, UNSTORED, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 
 
@@ -91,11 +91,6 @@ class _LeftBehind(NamedTuple):
     deaths: int
 
 
-class _BatchName(NamedTuple):
-    id: str
-    name: str
-
-
 _a, _g = assets.c, generations.c
 _GIVE_BACK = (
     update(assets)
@@ -155,7 +150,6 @@ _LEFT_BEHIND = Query(
     .group_by(_a.generation_id),
 )
 _ASSETS_OF = Query(AssetRow, select(*ASSET).where(_a.generation_id.in_(IDS)).order_by(_a.index))
-_BATCHES = Query(_BatchName, select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS)))
 #: reason and error of an asset
 _Why = tuple[str | None, str | None]
 
@@ -191,7 +185,7 @@ class Archiving(Part):
             for row in _ASSETS_OF.all(connection, ids=list(held)):
                 belongings[row.generation_id].append(to_asset(row))
             batch_ids = {found[generation_id].batch_id for generation_id in held}
-            names: dict[str | None, str] = {row.id: row.name for row in _BATCHES.all(connection, ids=list(batch_ids))}
+            names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
         if not held:
             # Others took them all between our look and our lock; what they left is still to be looked at.
             return self.claim(limit, lease, within, suspects=suspects)

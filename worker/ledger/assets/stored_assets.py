@@ -12,8 +12,8 @@ from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.query import Query, columns_of
-from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
-from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, batches, generations
+from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
+from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations
 from worker.ledger.statements import IDS, LIMIT
 
 #: rows read at once (of generations, which have several assets: a fourth of it), and keys
@@ -30,7 +30,9 @@ class _Key(NamedTuple):
     key: str
 
 
-class _Copy(NamedTuple):
+class Copy(NamedTuple):
+    """An object that a stored asset points to."""
+
     key: str
     bytes: int
     content_type: str
@@ -41,23 +43,14 @@ class _Ended(NamedTuple):
     finished_at: datetime
 
 
-class _Name(NamedTuple):
-    id: str
-    name: str
-
-
-class _Id(NamedTuple):
-    id: str
-
-
 _a, _g = assets.c, generations.c
 # Also of what a client has withdrawn, whose object was left where it is.
 _KEYS = Query(
     _Key, select(_a.id, _a.key).where(_a.key.is_not(None), _a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
 )
 _FIRST_COPY = Query(
-    _Copy,
-    select(*columns_of(assets, _Copy)).where(text(STORED), _a.sha256 == bindparam("sha256")).order_by(_a.id).limit(1),
+    Copy,
+    select(*columns_of(assets, Copy)).where(text(STORED), _a.sha256 == bindparam("sha256")).order_by(_a.id).limit(1),
 )
 _BATCH = bindparam("batch", type_=CleanText())
 _AT = bindparam("at", type_=UtcDateTime())
@@ -84,7 +77,7 @@ _SINCE = Query(
 )
 _COUNT = select(func.count()).select_from(assets).where(text(STORED))
 _COUNT_OF = _COUNT.where(_a.generation_id.in_(IDS))
-_EXISTING = Query(_Id, select(_g.id).where(_g.id.in_(IDS)))
+_EXISTING = Query(Id, select(_g.id).where(_g.id.in_(IDS)))
 _BEING_ARCHIVED = Query(
     GenerationRow,
     select(*GENERATION)
@@ -92,7 +85,6 @@ _BEING_ARCHIVED = Query(
     .order_by(_g.id)
     .limit(LIMIT),
 )
-_NAMES = Query(_Name, select(*columns_of(batches, _Name)).where(batches.c.id.in_(IDS)))
 _random = random.SystemRandom()
 
 
@@ -102,15 +94,6 @@ class Extent:
 
     batch_id: str | None = None
     since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """An object that a stored asset points to."""
-
-    key: str
-    bytes: int
-    content_type: str
 
 
 class StoredAssets(Part):
@@ -193,13 +176,12 @@ class StoredAssets(Part):
 
     def batch_names(self, batch_ids: Collection[str | None]) -> dict[str | None, str]:
         with self._database.read() as connection:
-            return {row.id: row.name for row in _NAMES.each(connection, [one for one in batch_ids if one])}
+            return {row.id: row.name for row in BATCH_NAMES.each(connection, [one for one in batch_ids if one])}
 
     def first_copy(self, sha256: str) -> Copy | None:
         """The object of the first stored asset that has these bytes."""
         with self._database.read() as connection:
-            row = _FIRST_COPY.first(connection, sha256=sha256)
-        return Copy(row.key, row.bytes, row.content_type) if row else None
+            return _FIRST_COPY.first(connection, sha256=sha256)
 
     def note_repair(self, asset: Asset, found: str) -> None:
         """Write down that the object of an asset was put back; `found`: what was wrong with it."""

@@ -1,7 +1,6 @@
 """Assets that are not stored: who is told of them, what a person decides, and which are given up."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -19,21 +18,23 @@ from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets,
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
 
 
-class _AtRisk(NamedTuple):
-    generation_id: str
-    #: its `index`
-    number: int
-    deadline: datetime
-    error: str | None
+class WaitingAsset(NamedTuple):
+    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
 
-
-class _Waiting(NamedTuple):
     generation_id: str
     url: str
     error: str
     reason: str | None
     tries: int
     since: datetime
+
+
+class _AtRisk(NamedTuple):
+    generation_id: str
+    #: its `index`
+    number: int
+    deadline: datetime
+    error: str | None
 
 
 class _GivenUp(NamedTuple):
@@ -92,7 +93,7 @@ _ASSETS = Query(
 _GIVEN_UP = Query(_GivenUp, select(_g.id, _g.finished_at).where(_g.id.in_(IDS)))
 _OF_GENERATION = Query(AssetRow, select(*ASSET).where(_a.generation_id == bindparam("of")).with_for_update())
 _TRIED = Query(
-    _Waiting,
+    WaitingAsset,
     select(
         *(_a.generation_id, _a.url, _a.error, _a.reason, _a.tries),
         func.coalesce(_g.finished_at, _g.created_at).label("since"),
@@ -110,18 +111,6 @@ _URGENT = Query(
     .order_by(_a.deadline, _a.id)
     .limit(LIMIT),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingAsset:
-    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
-
-    generation_id: str
-    url: str
-    error: str
-    reason: str | None
-    tries: int
-    since: datetime
 
 
 class TroubledAssets(Part):
@@ -184,18 +173,7 @@ class TroubledAssets(Part):
     def waiting(self, limit: int) -> list[WaitingAsset]:
         """What was tried and is not stored yet, the most urgent first."""
         with self._database.read() as connection:
-            rows = _TRIED.all(connection, limit=limit)
-        return [
-            WaitingAsset(
-                generation_id=row.generation_id,
-                url=row.url,
-                error=row.error,
-                reason=row.reason,
-                tries=row.tries,
-                since=row.since,
-            )
-            for row in rows
-        ]
+            return _TRIED.all(connection, limit=limit)
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
         """Assets that are not stored, and whose links die by then or could not be fetched again and again.

@@ -1,15 +1,14 @@
 """What the budgets of one provider have left while its generations are dispatched."""
 
 from collections.abc import Collection
-from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.charges import read_budgets
-from worker.ledger.query import Query
-from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, batches, budget_keys, budgets
-from worker.ledger.statements import IDS, insert_ignoring
+from worker.ledger.rows import BATCH_NAMES
+from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, budget_keys, budgets
+from worker.ledger.statements import insert_ignoring
 from worker.pricing import Prices, as_text
 
 _b = budgets.c
@@ -18,14 +17,6 @@ _TOLD = (
     .where(*[_b[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
     .values(told=bindparam("today"))
 )
-
-
-class BatchName(NamedTuple):
-    id: str
-    name: str
-
-
-NAMES = Query(BatchName, select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS)))
 
 
 class Purse:
@@ -56,7 +47,7 @@ class Purse:
         caps = self._prices.caps
         day, of_provider = self._keys(None)
         ids = [batch_id for batch_id in batch_ids if batch_id] if caps.batch is not None or caps.batches else []
-        names = NAMES.each(self._connection, ids)
+        names = BATCH_NAMES.each(self._connection, ids)
         self._caps = {
             day: caps.day,
             of_provider: caps.providers.get(self._provider),

@@ -9,9 +9,9 @@ from typing import NamedTuple, SupportsInt
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from worker.ledger.budget.purse import NAMES
 from worker.ledger.database import Part
 from worker.ledger.query import Query
+from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
     COUNTED,
     HELD,
@@ -247,7 +247,7 @@ def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
 
 
 def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str]:
-    return {row.id: row.name for row in NAMES.each(connection, batch_ids)}
+    return {row.id: row.name for row in BATCH_NAMES.each(connection, batch_ids)}
 
 
 def _waiting(connection: Connection) -> Counter[tuple[By, str]]:

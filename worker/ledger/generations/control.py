@@ -10,11 +10,13 @@ from worker.generation import AssetState, State
 from worker.ledger.assets import ASSETS, TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part, in_bites
+from worker.ledger.query import Query
+from worker.ledger.rows import Id
 from worker.ledger.schema import assets, generations
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 from worker.ledger.submission import awaited, submit_again
 
-_EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
+_EXISTING = Query(Id, select(generations.c.id).where(generations.c.id.in_(IDS)))
 _WAIT_AGAIN = (
     ASSETS.update_to(AssetState.WAITING)
     .where(assets.c.generation_id.in_(IDS))
@@ -63,7 +65,7 @@ class Control(Part):
     ) -> dict[str, State]:
         """Each generation is decided by itself, so nobody has to wait for all of them."""
         with self._database.read() as connection:
-            require_known(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
+            require_known(generation_ids, {row.id for row in _EXISTING.each(connection, generation_ids)})
         after: dict[str, State] = {}
         for some, _ in in_bites(self._database, generation_ids):
             try:

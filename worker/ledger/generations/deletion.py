@@ -11,7 +11,7 @@ from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.query import Query
-from worker.ledger.rows import ASSET, AssetRow, to_asset
+from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
 from worker.ledger.statements import IDS, NOW
 
@@ -23,23 +23,13 @@ class _State(NamedTuple):
     state: str
 
 
-class _Awaited(NamedTuple):
-    generation_id: str
-
-
-class _Attempt(NamedTuple):
-    id: str
-
-
-class _Child(NamedTuple):
-    id: str
-
-
 _STATES = Query(_State, select(_g.id, _g.state).where(_g.id.in_(IDS)))
 # It may still be taken, or its provider may still tell what came of it, whatever the generation itself says.
-_AWAITED = Query(_Awaited, select(_t.generation_id).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED))))
-_ATTEMPTS = Query(_Attempt, select(_t.id).where(_t.generation_id.in_(IDS)))
-_CHILDREN = Query(_Child, select(_g.id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id))
+_AWAITED = Query(
+    Id, select(_t.generation_id.label("id")).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED)))
+)
+_ATTEMPTS = Query(Id, select(_t.id).where(_t.generation_id.in_(IDS)))
+_CHILDREN = Query(Id, select(_g.id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id))
 _LEFT = Query(
     AssetRow,
     select(*ASSET).where(_a.generation_id.in_(IDS), _a.key.is_not(None)).order_by(_a.generation_id, _a.index),
@@ -147,7 +137,7 @@ def _forget(changes: Changes, generation_id: str, because: str) -> bool:
 
 
 def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str, str]:
-    awaited = {row.generation_id for row in _AWAITED.each(connection, sorted(states))}
+    awaited = {row.id for row in _AWAITED.each(connection, sorted(states))}
     found = {}
     for generation_id, state in states.items():
         if state is State.QUEUED:
@@ -164,4 +154,4 @@ def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str,
 def _is_shared(connection: Connection, asset: Asset, generation_ids: Sequence[str]) -> bool:
     same = {"sha256": asset.sha256, "object_key": asset.key}
     others = select(_a.generation_id).where(_a.id.in_(_SHARED))
-    return any(row.generation_id not in generation_ids for row in connection.execute(others, same))
+    return any(owner not in generation_ids for owner in connection.execute(others, same).scalars())

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import select, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.database import REVISION, Part, oldest_code
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import generations, heartbeats
 from worker.ledger.statements import insert_ignoring
 
@@ -27,6 +29,17 @@ class Heartbeat:
         return abs(now - self.seen_at)
 
 
+class _Beat(NamedTuple):
+    worker: str
+    pid: int
+    seen_at: datetime
+    revision: str
+    limits: Mapping[str, float] | None
+
+
+_BEATS = Query(_Beat, select(*columns_of(heartbeats, _Beat)).order_by(heartbeats.c.worker))
+
+
 class Heartbeats(Part):
     def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
         """Note that this worker executes tasks. `limits`: its settings that must be the same for all workers."""
@@ -40,7 +53,7 @@ class Heartbeats(Part):
     def heartbeats(self) -> Sequence[Heartbeat]:
         with self._database.read() as connection:
             oldest = oldest_code(connection)
-            rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
+            rows = _BEATS.all(connection)
             return [
                 Heartbeat(
                     worker=row.worker,
