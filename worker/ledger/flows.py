@@ -99,7 +99,8 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
     """
     keys = sorted(set(wanted))
     while keys:
-        found = {Flow(*row[:-1]): row.asleep_since for row in select_in(connection, _KEPT, keys)}
+        kept = select_in(connection, _KEPT, keys)
+        found = {Flow(row.provider, row.priority, row.flow, row.pinned): row.asleep_since for row in kept}
         if asleep := [key for key, since in found.items() if since is not None]:
             connection.execute(_WAKE, [_named(key) for key in sorted(asleep)])
         # Again for those that are new: somebody else may make the same ones, and delete them.

@@ -27,6 +27,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
 
     What is reserved for one of them already stays as it is. `Changes.flush` settles them with the others.
     """
+    changes.write()
     rows = [
         {
             "generation_id": row.id,

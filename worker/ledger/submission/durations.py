@@ -118,12 +118,12 @@ def learn(connection: Connection, ended: Mapping[str, datetime]) -> None:
     for kind, all_seconds in sorted(taken.items()):
         key = dict(zip(("provider", "operation", "speed"), kind, strict=True))
         # Whoever holds it learns something, too: no outcome waits for a statistic.
-        row = connection.execute(_MINE, key).one_or_none()
-        usual = Usual(row.seen, row.mean, row.variance) if row else Usual()
+        known = connection.execute(_MINE, key).one_or_none()
+        usual = Usual(known.seen, known.mean, known.variance) if known else Usual()
         for seconds in all_seconds:
             usual = usual.after(seconds)
         values = {"seen": usual.seen, "mean": usual.mean, "variance": usual.variance}
-        if row:
+        if known:
             update_row(connection, durations, key, **values)
         else:
             connection.execute(insert_ignoring(connection, durations), [key | values])
