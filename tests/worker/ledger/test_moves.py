@@ -143,9 +143,9 @@ def test_an_attempt_is_asked_for_as_long_as_it_is_live(ledger: Ledger):
 #: words that are no states where they stand: reasons and causes of a generation's move
 OTHER_WORDS = {"control.py: cancelled", "outcomes.py: failed", "submissions.py: rejected"}
 #: who sets states without an UPDATE of a `Machine`: those of generations, and of charges, which follow their attempts
-OTHER_MACHINES = {"changes.py": 1, "attempts.py": 1, "submissions.py": 1, "charges.py": 1}
+OTHER_MACHINES = {"attempts.py": 1, "submissions.py": 1, "charges.py": 1}
 #: who keeps changes of rows until they are written together: each asks its table of moves before
-KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1}
+KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1, "archiving.py": 1}
 _STATES = {member.value for states in (State, AttemptState, AssetState, Verdict, DeliveryState, ChargeState)
            for member in states}  # fmt: skip
 
