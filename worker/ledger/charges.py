@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, update
+from sqlalchemy import Connection, select
 
 from worker.generation import AttemptState, State
+from worker.ledger.bulk import Change, update_rows
 from worker.ledger.schema import (
     COUNTED,
     LATE,
@@ -16,7 +17,6 @@ from worker.ledger.schema import (
     RESERVED,
     SPENT,
     ChargeState,
-    CleanText,
     attempts,
     budgets,
     charges,
@@ -44,15 +44,9 @@ _CHARGES = (
     .outerjoin(attempts, (_a.generation_id == _c.generation_id) & (_a.number == _c.number))
     .where(_c.generation_id.in_(IDS))
 )
-_SETTLE = (
-    update(charges)
-    .where(_c.generation_id == bindparam("of", type_=CleanText()), _c.number == bindparam("nth"))
-    .values(state=bindparam("becomes"))
-)
-_ADD = (
-    update(budgets)
-    .where(budgets.c.scope == bindparam("where", type_=CleanText()))
-    .values({state: budgets.c[state] + bindparam(f"add_{state}", type_=BigInteger) for state in COUNTED})
+_b = budgets.c
+_BUDGETS = (
+    select(_b.scope, *(_b[state] for state in COUNTED)).where(_b.scope.in_(IDS)).order_by(_b.scope).with_for_update()
 )
 
 
@@ -69,31 +63,35 @@ class LateCharge:
 def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCharge]:
     """Bring the charges of locked generations to what their attempts say; those that came too late for their cap."""
     late = []
-    changed = []
+    changed: list[Change] = []
     deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in select_in(connection, _CHARGES, sorted(generation_ids)):
         becomes = _becomes(row)
         if becomes == row.state:
             continue
-        changed.append({"of": row.generation_id, "nth": row.number, "becomes": becomes})
+        read = {"generation_id": row.generation_id, "number": row.number, "state": row.state}
+        changed.append(Change(read, {"state": becomes}))
         for scope in scopes(row.day, row.provider, row.batch_id):
             deltas[scope].update({row.state: -row.price})
             deltas[scope].update({becomes: row.price})
         if becomes == LATE:
             late.append(LateCharge(row.generation_id, row.batch_id, row.day, row.price))
     if changed:
-        connection.execute(_SETTLE, changed)
+        update_rows(connection, charges, changed)
         add(connection, deltas)
     return late
 
 
 def add(connection: Connection, deltas: Mapping[str, Mapping[str, int]]) -> None:
-    """Add amounts (state → millionths) to budgets that exist; in order of scope, as everybody locks them."""
-    rows = [
-        {"where": scope, **{f"add_{state}": amounts.get(state, 0) for state in COUNTED}}
-        for scope, amounts in sorted(deltas.items())
+    """Add amounts (state → millionths) to budgets that exist, locked as everybody does: by one statement, by scope."""
+    changes = [
+        Change(
+            {"scope": row.scope},
+            {state: getattr(row, state) + deltas[row.scope].get(state, 0) for state in COUNTED},
+        )
+        for row in select_in(connection, _BUDGETS, sorted(deltas))
     ]
-    connection.execute(_ADD, rows)
+    update_rows(connection, budgets, changes)
 
 
 def _becomes(row: Any) -> ChargeState:

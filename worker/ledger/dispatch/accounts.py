@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
@@ -13,7 +14,7 @@ from worker.generation import Accepted, Outcome, iso
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
 from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
-from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
+from worker.ledger.statements import IDS, insert_ignoring, update_row
 
 #: a blocked account is tried again by itself after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)
@@ -137,7 +138,9 @@ class _Pace:
     def __init__(self, changes: Changes, row: Account) -> None:
         self._changes = changes
         self._mine = {"provider": row.provider, "account": row.account}
-        self._row = row
+        #: as it is after these answers, and what of it is to be written
+        self._row: Account = SimpleNamespace(**row._mapping)  # noqa: SLF001  SQLAlchemy's API
+        self._new: dict[str, object] = {}
 
     def note(self, answers: Sequence[tuple[Any, Reply]]) -> None:
         for attempt, result in answers:
@@ -151,14 +154,16 @@ class _Pace:
                     self._block(attempt, result)
                 case Answer.FAILURE:
                     self._fail(attempt)
+        if self._new:
+            update_row(self._changes.connection, accounts, self._mine, **self._new)
         now = self._changes.at
         if any(until is not None and until > now for until in (self._row.paused_until, self._row.open_until)):
             self._recall()
 
     def _set(self, **values: Any) -> None:
         if any(getattr(self._row, name) != value for name, value in values.items()):
-            update_row(self._changes.connection, accounts, self._mine, **values)
-            self._row = find_row(self._changes.connection, accounts, **self._mine)
+            self._new |= values
+            self._row = SimpleNamespace(**{**vars(self._row), **values})
 
     def _slow_down(self, attempt: Any, error: Any) -> None:
         """Once for each pause: those that were under way say the same."""
