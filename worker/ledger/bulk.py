@@ -15,17 +15,13 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Integer, Table, make_url
 
-from worker.errors import LedgerUnavailable
+from worker.ledger.database import RowsChanged
 from worker.ledger.statements import Values
 
 _DIALECTS = {name: make_url(f"{name}://").get_dialect()() for name in ("sqlite", "postgresql")}
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class RowsChanged(LedgerUnavailable):
-    """Rows are not as they were read. Nothing was written; the same may work after another look."""
 
 
 class Change(NamedTuple):

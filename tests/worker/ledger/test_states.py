@@ -9,8 +9,8 @@ from tests.factories import claimed, new, queued
 from worker.errors import LedgerUnavailable
 from worker.generation import FINAL, TRANSITIONS, State
 from worker.ledger import Ledger
-from worker.ledger.bulk import RowsChanged
 from worker.ledger.changes import Changes
+from worker.ledger.database import RowsChanged
 from worker.ledger.schema import attempts, generations, transitions
 
 

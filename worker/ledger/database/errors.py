@@ -37,6 +37,10 @@ _PERSON_IN_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLI
 _RACE = "uq_attempts_provider_task_id"
 
 
+class RowsChanged(LedgerUnavailable):
+    """Rows are not as they were read, because of another transaction. The same may work after another look."""
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Raise LedgerUnavailable for what may work later and LedgerUnfit for what only a person can mend.
@@ -74,7 +78,7 @@ def forget_spoilt(context: ExceptionContext) -> None:
 def _translated(error: DBAPIError) -> LedgerUnavailable | ConfigurationError | None:
     line = str(error.orig).strip().partition("\n")[0]
     if _RACE in str(error.orig):
-        return LedgerUnavailable("another attempt was given the same task_id at the same moment")
+        return RowsChanged("another attempt was given the same task_id at the same moment")
     state = sqlstate(error.orig)
     if state is None:
         return _without_sqlstate(error, line)
