@@ -9,16 +9,20 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Integer, Table, make_url
+from sqlalchemy import Connection, Dialect, Integer, Table, make_url
+from sqlalchemy.types import TypeEngine
 
 from worker.ledger.database import RowsChanged
+from worker.ledger.schema import UtcDateTime
 from worker.ledger.statements import Values
 
 _DIALECTS = {name: make_url(f"{name}://").get_dialect()() for name in ("sqlite", "postgresql")}
+
+#: what makes of a value what the database takes; None where it takes the value itself
+_Processor = Callable[[object], object] | None
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,7 +32,7 @@ class Change(NamedTuple):
     """New `values` for the one row whose columns equal `where`."""
 
     where: Values
-    values: Values
+    values: dict[str, object]
 
 
 class Updates:
@@ -39,8 +43,10 @@ class Updates:
 
     def set(self, table: Table, row_id: str | int, read: Values, values: Values) -> None:
         """`read`: what the decision rests on, as it is now; the row must still be so when it is written."""
-        kept = self._changes[table].get(row_id) or Change({"id": row_id, **read}, {})
-        self._changes[table][row_id] = kept._replace(values={**kept.values, **values})
+        changes = self._changes[table]
+        if row_id not in changes:
+            changes[row_id] = Change({"id": row_id, **read}, {})
+        changes[row_id].values.update(values)
 
     def write(self, connection: Connection) -> None:
         """Raises RowsChanged."""
@@ -90,8 +96,8 @@ def update_rows(connection: Connection, table: Table, changes: Iterable[Change])
 
 class _Statement(NamedTuple):
     sql: str
-    #: what makes of each value of a row what the database takes, where the type of its column says so
-    processors: Sequence[Callable[[object], object] | None]
+    #: one for each value of a row
+    processors: Sequence[_Processor]
     #: with what each value of a row is named, which only PostgreSQL wants
     names: Sequence[str] | None
 
@@ -104,7 +110,7 @@ class _Statement(NamedTuple):
                 value if process is None else process(value) for process, value in zip(processors, row, strict=True)
             ]
             ready.append(values if names is None else dict(zip(names, values, strict=True)))
-        text = json.dumps(ready, allow_nan=False, default=_as_text, separators=(",", ":"))
+        text = json.dumps(ready, allow_nan=False, separators=(",", ":"))
         return connection.exec_driver_sql(self.sql, (text,)).rowcount
 
 
@@ -137,27 +143,34 @@ class _Rows(NamedTuple):
 
     source: str
     values: list[str]
-    processors: Sequence[Callable[[object], object] | None]
+    processors: Sequence[_Processor]
     names: Sequence[str] | None
 
 
 def _rows_of(database: str, table: Table, columns: Sequence[str]) -> _Rows:
     dialect = _DIALECTS[database]
     types = [table.c[name].type for name in columns]
-    processors = [one.dialect_impl(dialect).bind_processor(dialect) for one in types]
+    processors = [_processor(one, dialect) for one in types]
     if database == "postgresql":
         names = [f"c{number}" for number in range(len(columns))]
         typed = ", ".join(f"{name} {one.compile(dialect)}" for name, one in zip(names, types, strict=True))
         return _Rows(f"json_to_recordset(%s::json) AS v({typed})", [f"v.{name}" for name in names], processors, names)
-    checked = [
-        _as_integer if isinstance(one, Integer) else process for one, process in zip(types, processors, strict=True)
-    ]
     values = [f"json_extract(v.value, '$[{number}]')" for number in range(len(columns))]
-    return _Rows("json_each(?) AS v", values, checked, None)
+    return _Rows("json_each(?) AS v", values, processors, None)
 
 
 def _quoted(database: str, name: str) -> str:
     return _DIALECTS[database].identifier_preparer.quote(name)
+
+
+def _processor(column_type: TypeEngine[object], dialect: Dialect) -> _Processor:
+    process = column_type.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(column_type, UtcDateTime) and process is not None:
+        # Most rows of a group have the time of their transaction.
+        return lru_cache(256)(lambda moment: None if moment is None else str(process(moment)))
+    if isinstance(column_type, Integer) and dialect.name == "sqlite":
+        return _as_integer
+    return process
 
 
 def _as_integer(value: object) -> object:
@@ -165,9 +178,3 @@ def _as_integer(value: object) -> object:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise OverflowError("an integer of more than 64 bits")
     return value
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"a value of type {type(value).__name__} cannot be written")

@@ -179,7 +179,8 @@ class Play:
 
     def archive(self, group: Sequence[tuple[int, Sequence[str], bool]]) -> Any:
         """Some of those that are taken now, or of earlier ones, whose leases are over or whose results are known."""
-        self.archiving += self.ledger.assets.claim(9, LEASE)
+        # All, and in their order: among links that die at the same moment a database takes any.
+        self.archiving += sorted(self.ledger.assets.claim(99, LEASE), key=lambda one: one.generation.id)
         done = []
         for which, ends, described in group if self.archiving else ():
             claim = self.archiving[which % len(self.archiving)]

@@ -207,21 +207,21 @@ class Submissions(Polling, Unconfirmed):
         now = self._database.clock()
         with self._database.write() as connection:
             overdue = connection.execute(
-                select(attempts.c.id, attempts.c.generation_id)
+                select(attempts.c.id)
                 .where(text(SENDING), attempts.c.lease_until < now)
                 .order_by(attempts.c.lease_until)
                 .limit(500)
-            ).all()
+            )
             changes = Changes(connection, now)
-            tries = Attempts(changes, [row.id for row in overdue])
             lost = "the worker that submitted it died"
             expired = 0
-            for row in overdue:
+            tries = Attempts(changes, overdue.scalars())
+            for attempt in tries:
                 # Only if it is still under way: the first look was before the lock.
-                if tries.move(row.id, AttemptState.UNCERTAIN, error=lost, poll_at=now):
+                if tries.move(attempt.id, AttemptState.UNCERTAIN, error=lost, poll_at=now):
                     expired += 1
-                    changes.bind(row.generation_id, attempt=row.id)
-                    changes.move(row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
+                    changes.bind(attempt.generation_id, attempt=attempt.id)
+                    changes.move(attempt.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
             changes.flush()
         return expired
 
