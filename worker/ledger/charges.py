@@ -43,6 +43,7 @@ _CHARGES = (
     .join(generations, _g.id == _c.generation_id)
     .outerjoin(attempts, (_a.generation_id == _c.generation_id) & (_a.number == _c.number))
     .where(_c.generation_id.in_(IDS))
+    .order_by(_c.generation_id, _c.number)
 )
 _b = budgets.c
 _BUDGETS = (
