@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, select, update
+from sqlalchemy import Connection, and_, bindparam, select
 
 from worker.generation import AttemptState, State
+from worker.ledger.bulk import Change, update_rows
 from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import (
     COUNTED,
@@ -20,7 +21,6 @@ from worker.ledger.schema import (
     BudgetKey,
     BudgetKind,
     ChargeState,
-    CleanText,
     attempts,
     budget_keys,
     budgets,
@@ -87,17 +87,8 @@ _CHARGES = Query(
     )
     .join(generations, _g.id == _c.generation_id)
     .outerjoin(attempts, (_a.generation_id == _c.generation_id) & (_a.number == _c.number))
-    .where(_c.generation_id.in_(IDS)),
-)
-_SETTLE = (
-    update(charges)
-    .where(_c.generation_id == bindparam("of", type_=CleanText()), _c.number == bindparam("nth"))
-    .values(state=bindparam("becomes"))
-)
-_ADD = (
-    update(budgets)
-    .where(*[_b[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
-    .values({state: _b[state] + bindparam(f"add_{state}", type_=BigInteger) for state in COUNTED})
+    .where(_c.generation_id.in_(IDS))
+    .order_by(_c.generation_id, _c.number),
 )
 # Not by a list of whole keys, for which SQLite reads the whole table.
 _OF_DAYS = and_(
@@ -128,20 +119,21 @@ class LateCharge:
 def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCharge]:
     """Bring the charges of locked generations to what their attempts say; those that came too late for their cap."""
     late = []
-    changed = []
+    changed: list[Change] = []
     deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
     for row in _CHARGES.each(connection, sorted(generation_ids)):
         becomes = _becomes(row)
         if becomes == row.state:
             continue
-        changed.append({"of": row.generation_id, "nth": row.number, "becomes": becomes})
+        read = {"generation_id": row.generation_id, "number": row.number, "state": row.state}
+        changed.append(Change(read, {"state": becomes}))
         for key in budget_keys(row.day, row.provider, row.batch_id):
             deltas[key].update({row.state: -row.price})
             deltas[key].update({becomes: row.price})
         if becomes == LATE:
             late.append(LateCharge(row.generation_id, row.batch_id, row.day, row.price))
     if changed:
-        connection.execute(_SETTLE, changed)
+        update_rows(connection, charges, changed)
         add(connection, deltas)
     return late
 
@@ -155,13 +147,12 @@ def read_budgets(connection: Connection, keys: Collection[BudgetKey], *, locked:
 
 
 def add(connection: Connection, deltas: Mapping[BudgetKey, Mapping[str, int]]) -> None:
-    """Add amounts (state → millionths) to budgets that exist; in the order in which everybody locks them."""
-    rows = [
-        {f"of_{name}": part for name, part in key._asdict().items()}
-        | {f"add_{state}": deltas[key].get(state, 0) for state in COUNTED}
-        for key in sorted(deltas)
+    """Add amounts (state → millionths) to budgets that exist."""
+    changes = [
+        Change(row.key._asdict(), {state: getattr(row, state) + deltas[row.key].get(state, 0) for state in COUNTED})
+        for row in read_budgets(connection, deltas, locked=True)
     ]
-    connection.execute(_ADD, rows)
+    update_rows(connection, budgets, changes)
 
 
 def _becomes(row: _Charge) -> ChargeState:

@@ -19,6 +19,9 @@ class Machine(Generic[S]):
         self.column = column
         self.moves = moves
 
+    def allows(self, source: S, to: S) -> bool:
+        return to in self.moves[source]
+
     def update_to(self, to: S) -> Update:
         """An UPDATE of all rows whose state allows that; which of them are meant, its caller adds."""
         sources = [source for source, reached in self.moves.items() if to in reached]

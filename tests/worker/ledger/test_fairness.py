@@ -25,7 +25,7 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
 from worker.ledger.schema import ANY_ACCOUNT, budgets, flows, generations, metadata
-from worker.ledger.submission import Submitted, move_attempt
+from worker.ledger.submission import Attempts, Submitted
 from worker.pricing.prices import Caps, Prices
 
 ACCOUNTS = ("default", "shop")
@@ -310,8 +310,7 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
         with ledger.database.write() as connection:
             assert connection.execute(select(flows.c.asleep_since)).scalar_one() is not None
             changes = Changes(connection, ledger.database.clock())
-            changes.lock([made.id])
-            assert move_attempt(connection, claim.attempt_id, AttemptState.REJECTED)
+            assert Attempts(changes, [claim.attempt_id]).move(claim.attempt_id, AttemptState.REJECTED)
             assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
             repeated = pool.submit(other.generations.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
             eventually(is_waited_for, 30)

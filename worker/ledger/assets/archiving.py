@@ -2,20 +2,21 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, select, text, update
 
 from worker.generation import Asset, AssetState, Generation, Refused, State, Trouble
-from worker.ledger.assets.states import settle_waiting
+from worker.ledger.assets.states import may_settle
+from worker.ledger.bulk import together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.query import Query
 from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import NEVER, UNSTORED, assets, generations
-from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.statements import IDS, LIMIT, NOW, select_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +93,12 @@ class _LeftBehind(NamedTuple):
 
 
 _a, _g = assets.c, generations.c
-_GIVE_BACK = (
-    update(assets)
-    .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
-    .values(lease=None, not_before=None, tries=_a.tries - 1)
-)
-_KINDS = (
-    select(_a.generation_id, _a.state, _a.reason, func.max(_a.error).label("error"))
+# After their generations, in order of id.
+_THEIRS = (
+    select(_a.id, _a.generation_id, _a.index.label("number"), _a.state, _a.lease, _a.tries, _a.reason, _a.error)
     .where(_a.generation_id.in_(IDS))
-    .group_by(_a.generation_id, _a.state, _a.reason)
+    .order_by(_a.id)
+    .with_for_update(key_share=True)
 )
 _DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
 #: whose wait is over that are put back among the others at once
@@ -150,8 +148,6 @@ _LEFT_BEHIND = Query(
     .group_by(_a.generation_id),
 )
 _ASSETS_OF = Query(AssetRow, select(*ASSET).where(_a.generation_id.in_(IDS)).order_by(_a.index))
-#: reason and error of an asset
-_Why = tuple[str | None, str | None]
 
 
 class Archiving(Part):
@@ -221,47 +217,102 @@ class Archiving(Part):
 
         One that lost it meanwhile changes nothing.
         """
-        now = self._database.clock()
+        return frozenset(together(self._record, done))
+
+    def _record(self, done: Sequence[Archived]) -> list[str]:
         with self._database.write(under_way=True) as connection:
-            changes = Changes(connection, now)
-            changes.lock(archived.claim.generation.id for archived in done)
-            held = {archived.claim.generation.id: _results(changes, archived) for archived in done}
-            kinds: dict[str, dict[AssetState, _Why]] = {generation_id: {} for generation_id in held}
-            for row in connection.execute(_KINDS, {"ids": list(held)}):
-                kinds[row.generation_id][AssetState(row.state)] = (row.reason, row.error)
+            changes = Changes(connection, self._database.clock())
+            theirs = _Assets(changes, [archived.claim.generation.id for archived in done])
+            held = {archived.claim.generation.id: _results(theirs, archived) for archived in done}
             for archived in done:
                 if held[archived.claim.generation.id]:
-                    _finish(changes, archived, kinds[archived.claim.generation.id])
+                    _finish(theirs, archived)
             changes.flush()
-        return frozenset(generation_id for generation_id, is_held in held.items() if is_held)
+        return [generation_id for generation_id, is_held in held.items() if is_held]
 
 
-def _results(changes: Changes, archived: Archived) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Asset:
+    """As it was read, or is after the changes so far."""
+
+    id: int
+    index: int
+    state: AssetState
+    lease: str | None
+    tries: int
+    reason: str | None
+    error: str | None
+
+
+class _Assets:
+    """All assets of some generations, which are locked with them."""
+
+    def __init__(self, changes: Changes, generation_ids: Sequence[str]) -> None:
+        self.changes = changes
+        ids = sorted(changes.lock(generation_ids))
+        self._of: dict[str, dict[int, _Asset]] = {generation_id: {} for generation_id in ids}
+        for row in select_in(changes.connection, _THEIRS, ids):
+            state = AssetState(row.state)
+            asset = _Asset(row.id, row.number, state, row.lease, row.tries, row.reason, row.error)
+            self._of[row.generation_id][asset.index] = asset
+
+    def of(self, generation_id: str) -> list[_Asset]:
+        return [*self._of[generation_id].values()]
+
+    def settle(
+        self,
+        claim: ArchiveClaim,
+        index: int,
+        to: AssetState,
+        *,
+        reason: str | None,
+        error: str | None,
+        **values: object,
+    ) -> bool:
+        """Take the lease from an asset, and set values with it; False when the claim has lost it."""
+        asset = self._of[claim.generation.id].get(index)
+        if asset is None or asset.lease != claim.lease or not may_settle(asset.state, to):
+            return False
+        after = replace(asset, state=to, lease=None, reason=reason, error=error)
+        new = {"state": to, "lease": None, "reason": reason, "error": error, **values}
+        self.changes.updates.set(assets, asset.id, {"state": asset.state, "lease": asset.lease}, new)
+        self._of[claim.generation.id][index] = after
+        return True
+
+
+def _results(theirs: _Assets, archived: Archived) -> bool:
     """Write down what happened to each asset; False when the lease was lost."""
     claim = archived.claim
-    held = [_record(changes, claim, result) for result in archived.results]
+    held = [_record(theirs, claim, result) for result in archived.results]
     if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
         # Let others take at once what this worker had no time for.
-        changes.connection.execute(_GIVE_BACK, {"mine": claim.generation.id, "token": claim.lease})
+        for asset in theirs.of(claim.generation.id):
+            same = {"reason": asset.reason, "error": asset.error}
+            theirs.settle(claim, asset.index, AssetState.WAITING, **same, not_before=None, tries=asset.tries - 1)
     return all(held)
 
 
-def _finish(changes: Changes, archived: Archived, kinds: Mapping[AssetState, _Why]) -> None:
-    """`kinds`: the states of all its assets, each with reason and error of one of those in it."""
+def _finish(theirs: _Assets, archived: Archived) -> None:
     generation_id = archived.claim.generation.id
-    if set(kinds) == {AssetState.STORED} and archived.described:
-        changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
-    elif AssetState.WAITING not in kinds and AssetState.EXPIRED in kinds:
-        reason, error = kinds[AssetState.EXPIRED]
+    found = theirs.of(generation_id)
+    states = {asset.state for asset in found}
+    if states == {AssetState.STORED} and archived.described:
+        theirs.changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
+    elif AssetState.WAITING not in states and AssetState.EXPIRED in states:
+        whys = [(asset.reason or "", asset.error or "") for asset in found if asset.state is AssetState.EXPIRED]
+        reason, error = max(whys)
         # An older version wrote none.
         reason = reason or Trouble.LINK_DEAD
-        changes.move(generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error)
+        theirs.changes.move(
+            generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error or None
+        )
 
 
-def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
-    values: dict[str, Any]
+def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
+    changes = theirs.changes
+    values: dict[str, object]
     generation = claim.generation
-    payload: dict[str, Any] = {"index": result.index}
+    payload: dict[str, object] = {"index": result.index}
     to = AssetState.WAITING
     if isinstance(result, Stored):
         to = AssetState.STORED
@@ -276,7 +327,7 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             "source_sha256": result.source_sha256,
             "verified": result.verified,
             "remark": result.remark,
-            **dict.fromkeys(("reason", "error", "refused_bytes", "refused_sha256", "refused_type")),
+            **dict.fromkeys(("refused_bytes", "refused_sha256", "refused_type")),
             **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
         }
         event = "asset.archived"
@@ -285,12 +336,12 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
             payload |= {"remark": result.remark}
     elif isinstance(result, Lost):
         to = AssetState.EXPIRED
-        values = {"reason": result.reason, "error": result.error}
+        values = {}
         event = "asset.expired"
         payload |= {"reason": result.reason, "error": result.error}
     else:
         asset = next(asset for asset in claim.assets if asset.index == result.index)
-        values = {"reason": result.reason, "error": result.error}
+        values = {}
         if result.goes_on:
             values["tries"] = asset.tries - 1
             wait = FIRST_WAIT
@@ -308,8 +359,8 @@ def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | 
         if before is None or before.sha256 != result.refused.sha256:
             # Nobody has seen these.
             values |= dict.fromkeys(("accepted_by", "accepted_at"))
-    mine = {"generation_id": generation.id, "index": result.index, "lease": claim.lease}
-    if not settle_waiting(changes.connection, mine, to, **{"lease": None, **values}):
+    reason, error = (None, None) if isinstance(result, Stored) else (result.reason, result.error)
+    if not theirs.settle(claim, result.index, to, reason=reason, error=error, **values):
         return False
     if event is not None:
         changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)

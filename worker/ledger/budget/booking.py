@@ -76,6 +76,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
 
     What is reserved for one of them already stays as it is. `Changes.flush` settles them with the others.
     """
+    changes.write()
     priced = [
         (row, quote)
         for row in _SENT.each(changes.connection, sorted(generation_ids))

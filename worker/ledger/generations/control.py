@@ -32,8 +32,9 @@ class Control(Part):
         """
 
         def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
-            queued = [one for one in ids if changes.state(one) is State.QUEUED]
-            changes.move_all(queued, State.CANCELLED, "cancelled by a person", reason="cancelled")
+            for one in ids:
+                if changes.state(one) is State.QUEUED:
+                    changes.move(one, State.CANCELLED, "cancelled by a person", reason="cancelled")
 
         return self._in_bites(generation_ids, cancel_queued)
 
@@ -90,6 +91,6 @@ def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> Ledger
 def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:
     if generation_ids:
         changes.connection.execute(_WAIT_AGAIN, {"ids": generation_ids})
-    changes.move_all(generation_ids, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
     for generation_id in generation_ids:
+        changes.move(generation_id, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
         changes.reopen_batch_of(generation_id)

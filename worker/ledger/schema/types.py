@@ -40,6 +40,10 @@ class CleanText(TypeDecorator[str]):
         return storable(value)
 
 
+#: kept, because `json.dumps` makes a new one for each value
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class Json(TypeDecorator[object]):
     """JSON in a text column: escapes keep every character storable, and no query looks inside."""
 
@@ -47,7 +51,7 @@ class Json(TypeDecorator[object]):
     cache_ok = True
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else _as_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:  # noqa: ARG002
         return None if value is None else json.loads(value)

@@ -17,7 +17,7 @@ from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
 from worker.ledger.statements import IDS
-from worker.ledger.submission.attempts import move_attempt, submit_again, task_id_taken
+from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
 
 
 class _Attempt(NamedTuple):
@@ -103,18 +103,23 @@ class Unconfirmed(Part):
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
             lock_known(changes, generation_ids)
+            live = {row.generation_id: row.id for row in _ATTEMPTS.each(connection, generation_ids)}
+            tries = Attempts(changes, live.values())
             for generation_id in dict.fromkeys(generation_ids):
-                _resolve(changes, generation_id, decision, person, task_id and storable(task_id))
+                attempt = tries[live[generation_id]] if generation_id in live else None
+                _resolve(tries, generation_id, attempt, (decision, task_id and storable(task_id)), person)
             changes.flush()
 
 
-def _resolve(changes: Changes, generation_id: str, decision: Decision, person: Person, task_id: str | None) -> None:
+def _resolve(
+    tries: Attempts, generation_id: str, attempt: Attempt | None, decided: tuple[Decision, str | None], person: Person
+) -> None:
+    changes, (decision, task_id) = tries.changes, decided
     state = changes.state(generation_id)
     if state is not State.UNCONFIRMED:
         raise RequestInvalid(
             f"{generation_id} is {state} and not unconfirmed, so there is nothing to decide; nothing was changed"
         )
-    attempt = _ATTEMPTS.first(changes.connection, ids=[generation_id])
     if attempt is None:
         raise NotFound(f"{generation_id} has no submission that is unclear; `darkroom show {generation_id}` tells more")
     waiting = select(_c.id).where(_c.attempt_id == attempt.id, text(UNAPPLIED))
@@ -129,16 +134,17 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
     if decision is Decision.RESUBMIT:
         submit_again(changes, [generation_id], cause)
     elif decision is Decision.NOT_CHARGED:
-        _decide(changes, attempt, AttemptState.REJECTED, settled_at=changes.at)
+        _decide(tries, attempt, AttemptState.REJECTED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="not_charged", message=cause)
     elif task_id is None:
         # Neither failed nor succeeded: it is paid for, and there is nothing to show for it.
-        _decide(changes, attempt, AttemptState.CHARGED, settled_at=changes.at)
+        _decide(tries, attempt, AttemptState.CHARGED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="charged_without_result", message=cause)
-    elif task_id_taken(changes.connection, attempt, task_id):
-        raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
     else:
-        _decide(changes, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
+        tries.look_up([(attempt.id, task_id)])
+        if tries.is_taken(attempt.id, task_id):
+            raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
+        _decide(tries, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
         changes.move(
             generation_id,
             State.SUBMITTED,
@@ -151,8 +157,8 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
         )
 
 
-def _decide(changes: Changes, attempt: _Attempt, to: AttemptState, **values: object) -> None:
-    if not move_attempt(changes.connection, attempt.id, to, **values):
+def _decide(tries: Attempts, attempt: Attempt, to: AttemptState, **values: object) -> None:
+    if not tries.move(attempt.id, to, **values):
         raise RequestInvalid(
             f"the submission of {attempt.generation_id} is {attempt.state} already, so there is nothing to decide; "
             "nothing was changed"
