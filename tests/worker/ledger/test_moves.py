@@ -145,7 +145,7 @@ OTHER_WORDS = {"control.py: cancelled", "outcomes.py: failed", "submissions.py: 
 #: who sets states without an UPDATE of a `Machine`: those of generations, and of charges, which follow their attempts
 OTHER_MACHINES = {"attempts.py": 1, "submissions.py": 1, "charges.py": 1}
 #: who keeps changes of rows until they are written together: each asks its table of moves before
-KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1, "archiving.py": 1}
+KEPT = {"changes.py": 1, "attempts.py": 1, "outcomes.py": 1, "recording.py": 1}
 _STATES = {member.value for states in (State, AttemptState, AssetState, Verdict, DeliveryState, ChargeState)
            for member in states}  # fmt: skip
 
