@@ -4,7 +4,8 @@ from tests.crashing import Step
 
 OUTCOMES, FLUSH = "worker.ledger.outcome.outcomes", ("worker.ledger.changes", "Changes.flush")
 SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outcome.callbacks"
-ARCHIVING, FOLLOWING = "worker.ledger.assets.archiving", "worker.ledger.generations.follow_ups"
+ARCHIVING, RECORDING = "worker.ledger.assets.archiving", "worker.ledger.assets.recording"
+FOLLOWING = "worker.ledger.generations.follow_ups"
 #: one statement of a group that is written; `turn` counts all of them that the process sends
 STATEMENT = ("worker.ledger.bulk", "_Statement.execute")
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
@@ -36,9 +37,9 @@ ARCHIVE = {
     "downloaded": Step("after", "tasks.archive", "inspect"),
     "stored": Step("after", BUCKET, "S3Archive.store"),
     "described": Step("after", BUCKET, "S3Archive.overwrite"),
-    "its record decided and not written": Step("after", ARCHIVING, "_finish"),
+    "its record decided and not written": Step("after", RECORDING, "_finish"),
     "its assets written and not its generation": Step("after", *STATEMENT, turn=1),
-    "its record committed": Step("after", ARCHIVING, "Archiving.record"),
+    "its record committed": Step("after", RECORDING, "Recording.record"),
 }
 FOLLOW_UP = {
     "before its look": Step("before", FOLLOWING, "FollowUps.due_follow_ups"),

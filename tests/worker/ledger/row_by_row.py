@@ -28,7 +28,7 @@ from worker.generation import (
 )
 from worker.ledger import Ledger
 from worker.ledger.assets import ASSETS, ArchiveClaim, Archived, Lost, Postponed, Stored
-from worker.ledger.assets.archiving import FIRST_WAIT, retry_wait
+from worker.ledger.assets.recording import FIRST_WAIT, retry_wait
 from worker.ledger.changes import Changes
 from worker.ledger.charges import settle
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers

@@ -24,7 +24,7 @@ from tests.factories import (
 from worker.generation import State, Trouble
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
-from worker.ledger.assets.archiving import retry_wait
+from worker.ledger.assets.recording import retry_wait
 from worker.ledger.schema import assets
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, literal_column, select, text, update
 
 from worker.errors import RequestInvalid
 from worker.generation import FOR_A_PERSON, MENDED_BY_RESTART, Asset, AssetState, State
-from worker.ledger.assets.archiving import PATIENT_TRIES
+from worker.ledger.assets.recording import PATIENT_TRIES
 from worker.ledger.assets.states import ASSETS
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, select
 
@@ -32,7 +32,8 @@ _ABANDON = (
 )
 
 
-class Attempt(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
     """As it was read, or is after the changes so far; with what of its generation says how long it takes."""
 
     id: str
@@ -79,7 +80,7 @@ class Attempts:
         if to not in LIVE_ATTEMPTS:
             values.setdefault("poll_at", None)
         self.update(attempt_id, state=to, **values)
-        self._found[attempt_id] = self._found[attempt_id]._replace(state=to)
+        self._found[attempt_id] = replace(self._found[attempt_id], state=to)
         return True
 
     def update(self, attempt_id: str, **values: object) -> None:
@@ -91,7 +92,7 @@ class Attempts:
             if attempt.task_id is not None:
                 self._owners.pop((attempt.provider, attempt.task_id), None)
             self._owners[attempt.provider, task_id] = attempt_id
-            self._found[attempt_id] = attempt._replace(task_id=task_id)
+            self._found[attempt_id] = replace(attempt, task_id=task_id)
 
     def look_up(self, named: Iterable[tuple[str, str]]) -> None:
         """Find out whose these task_ids are, each with the attempt that it is named for: before `is_taken`."""
@@ -109,15 +110,15 @@ class Attempts:
 
 def _attempt(row: AnyRow) -> Attempt:
     return Attempt(
-        row.id,
-        row.generation_id,
-        row.provider,
-        row.account,
-        row.number,
-        AttemptState(row.state),
-        row.task_id,
-        row.operation,
-        row.speed,
+        id=row.id,
+        generation_id=row.generation_id,
+        provider=row.provider,
+        account=row.account,
+        number=row.number,
+        state=AttemptState(row.state),
+        task_id=row.task_id,
+        operation=row.operation,
+        speed=row.speed,
     )
 
 
