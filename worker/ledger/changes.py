@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, literal, select, text, update
 
@@ -16,8 +17,9 @@ from worker.ledger.bulk import Updates, insert_rows
 from worker.ledger.charges import settle
 from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import FOLLOW_UP_DUE, batches, events, generations, in_states, transitions
-from worker.ledger.statements import IDS, NOW, Values, select_in
+from worker.ledger.statements import IDS, NOW, Values
 from worker.pricing import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {
@@ -33,16 +35,37 @@ _EVENT_OF_STATE: Mapping[State, str] = {
 #: a deleted one keeps the time at which it finished
 _FINISHING = (FINAL | {State.SUCCEEDED}) - {State.DELETED}
 
+
+class _Locked(NamedTuple):
+    id: str
+    state: str
+    batch_id: str | None
+    price: int | None
+    provider: str
+    priority: int
+    pinned: str
+    progress: int | None
+
+
+class _Batch(NamedTuple):
+    id: str
+    completed_at: datetime | None
+
+
 _g, _b = generations.c, batches.c
-_LOCK = (
-    select(_g.id, _g.state, _g.batch_id, _g.price, _g.provider, _g.priority, _g.pinned, _g.progress)
+_LOCK = Query(
+    _Locked,
+    select(*columns_of(generations, _Locked))
     .where(_g.id.in_(IDS))
     # In order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a follow-up
     # that is created meanwhile only needs its parent's row to stay.
     .order_by(_g.id)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True),
 )
-_LOCK_BATCHES = select(_b.id, _b.completed_at).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True)
+_LOCK_BATCHES = Query(
+    _Batch,
+    select(*columns_of(batches, _Batch)).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True),
+)
 # Found through an index for each batch by itself: PostgreSQL would make a join with all generations of an EXISTS.
 _OPEN_IN_IT, _DUE_IN_IT = (
     select(literal(1)).where(_g.batch_id == _b.id, text(condition)).limit(1).scalar_subquery()
@@ -109,7 +132,7 @@ class Changes:
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
         """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
-        rows = select_in(self.connection, _LOCK, sorted(set(generation_ids)))
+        rows = _LOCK.each(self.connection, sorted(set(generation_ids)))
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
         self._progress.update((row.id, row.progress) for row in rows)
@@ -220,7 +243,7 @@ class Changes:
             return
         # In order of id, like the generations before them. Before anything is counted: of two transactions that end
         # the last two generations of a batch, each would still see the other's as open, and it would never be complete.
-        rows = select_in(self.connection, _LOCK_BATCHES, touched)
+        rows = _LOCK_BATCHES.each(self.connection, touched)
         if self._reopened:
             self.connection.execute(_REOPEN, {"ids": sorted(self._reopened)})
         complete = {row.id for row in rows if row.completed_at is not None} - self._reopened

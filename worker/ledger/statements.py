@@ -1,6 +1,6 @@
 """What the statements of the ledger are made of; built once, because SQLAlchemy takes longer to build than to run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 from sqlalchemy import (
@@ -29,14 +29,6 @@ IDS: BindParameter[object] = bindparam("ids", expanding=True)
 #: the time of the transaction
 NOW = bindparam("now", type_=UtcDateTime())
 LIMIT = bindparam("limit", type_=Integer)
-
-
-def select_in(
-    connection: Connection, statement: Select[*tuple[object, ...]], ids: Sequence[object], **others: object
-) -> list[AnyRow]:
-    """The rows of a statement that says `… in (IDS)`, however many: databases limit what one statement may carry."""
-    chunks = (ids[start : start + 5000] for start in range(0, len(ids), 5000))
-    return [row for chunk in chunks for row in connection.execute(statement, {"ids": chunk, **others})]
 
 
 def insert_into(connection: Connection, table: AnyTable) -> postgresql.Insert | sqlite.Insert:

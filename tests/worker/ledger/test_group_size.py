@@ -36,8 +36,8 @@ GROUP = 50
 REPLIES = (accepted, lambda _: NotTaken("no", code="no"), lambda _: Rejected("no", code="no"),
            lambda _: Uncertain("?", code="?"))  # fmt: skip
 ENDS: tuple[Callable[[int], Any], ...] = (
-    *(stored, lambda index: Postponed(index, "503"), lambda index: Lost(index, "404")),
-    lambda index: Postponed(index, "404", url="https://cdn.example/new.png", deadline=NOON),
+    *(stored, lambda index: Postponed(index=index, error="503"), lambda index: Lost(index, "404")),
+    lambda index: Postponed(index=index, error="404", url="https://cdn.example/new.png", deadline=NOON),
 )
 
 

@@ -63,10 +63,14 @@ WORDS = ("succeeded", "two pictures", "text", "failed", "timeout", "unreadable",
 ENDS: dict[str, Callable[[int], Any]] = {
     "stored": stored,
     "remarked": lambda index: replace(stored(index), remark="odd", seconds=5.04, accepted=True),
-    "postponed": lambda index: Postponed(index, "503", reason=Trouble.NO_ANSWER),
-    "renewed": lambda index: Postponed(index, "404", "https://cdn.example/new.png", NOON + timedelta(hours=9)),
-    "goes on": lambda index: Postponed(index, "set down", goes_on=True),
-    "refused": lambda index: Postponed(index, "no picture", refused=Refused(9, "cd" * 32, None, "no picture")),
+    "postponed": lambda index: Postponed(index=index, error="503", reason=Trouble.NO_ANSWER),
+    "renewed": lambda index: Postponed(
+        index=index, error="404", url="https://cdn.example/new.png", deadline=NOON + timedelta(hours=9)
+    ),
+    "goes on": lambda index: Postponed(index=index, error="set down", goes_on=True),
+    "refused": lambda index: Postponed(
+        index=index, error="no picture", refused=Refused(9, "cd" * 32, None, "no picture")
+    ),
     "lost": lambda index: Lost(index, "404"),
     "unreachable": lambda index: Lost(index, "503", Trouble.UNREACHABLE),
 }

@@ -1,8 +1,9 @@
 """What became of assets that a worker had claimed: stored, tried again later, or lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -12,11 +13,12 @@ from worker.ledger.assets.states import may_settle
 from worker.ledger.bulk import together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import assets
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     index: int
     key: str
@@ -37,7 +39,7 @@ class Stored:
     accepted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed:
     """Not stored this time; tried again by itself. `url` replaces the link when the provider gave a fresh one."""
 
@@ -71,13 +73,28 @@ class Archived:
     described: bool
 
 
+class _Asset(NamedTuple):
+    """As it was read, or is after the changes so far."""
+
+    id: int
+    generation_id: str
+    #: its `index`, a name that tuples use
+    number: int
+    state: AssetState
+    lease: str | None
+    tries: int
+    reason: str | None
+    error: str | None
+
+
 _a = assets.c
 # After their generations, in order of id.
-_THEIRS = (
-    select(_a.id, _a.generation_id, _a.index.label("number"), _a.state, _a.lease, _a.tries, _a.reason, _a.error)
+_THEIRS = Query(
+    _Asset,
+    select(*columns_of(assets, _Asset, number="index"))
     .where(_a.generation_id.in_(IDS))
     .order_by(_a.id)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True),
 )
 
 
@@ -101,19 +118,6 @@ class Recording(Part):
         return [generation_id for generation_id, is_held in held.items() if is_held]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asset:
-    """As it was read, or is after the changes so far."""
-
-    id: int
-    index: int
-    state: AssetState
-    lease: str | None
-    tries: int
-    reason: str | None
-    error: str | None
-
-
 class _Assets:
     """All assets of some generations, which are locked with them."""
 
@@ -121,17 +125,8 @@ class _Assets:
         self.changes = changes
         ids = sorted(changes.lock(generation_ids))
         self._of: dict[str, dict[int, _Asset]] = {generation_id: {} for generation_id in ids}
-        for row in select_in(changes.connection, _THEIRS, ids):
-            asset = _Asset(
-                id=row.id,
-                index=row.number,
-                state=AssetState(row.state),
-                lease=row.lease,
-                tries=row.tries,
-                reason=row.reason,
-                error=row.error,
-            )
-            self._of[row.generation_id][asset.index] = asset
+        for row in _THEIRS.each(changes.connection, ids):
+            self._of[row.generation_id][row.number] = row._replace(state=AssetState(row.state))
 
     def of(self, generation_id: str) -> list[_Asset]:
         return [*self._of[generation_id].values()]
@@ -150,7 +145,7 @@ class _Assets:
         asset = self._of[claim.generation.id].get(index)
         if asset is None or asset.lease != claim.lease or not may_settle(asset.state, to):
             return False
-        after = replace(asset, state=to, lease=None, reason=reason, error=error)
+        after = asset._replace(state=to, lease=None, reason=reason, error=error)
         new = {"state": to, "lease": None, "reason": reason, "error": error, **values}
         self.changes.updates.set(assets, asset.id, {"state": asset.state, "lease": asset.lease}, new)
         self._of[claim.generation.id][index] = after
@@ -165,7 +160,7 @@ def _results(theirs: _Assets, archived: Archived) -> bool:
         # Let others take at once what this worker had no time for.
         for asset in theirs.of(claim.generation.id):
             same = {"reason": asset.reason, "error": asset.error}
-            theirs.settle(claim, asset.index, AssetState.WAITING, **same, not_before=None, tries=asset.tries - 1)
+            theirs.settle(claim, asset.number, AssetState.WAITING, **same, not_before=None, tries=asset.tries - 1)
     return all(held)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select
 
@@ -22,16 +23,24 @@ from worker.ledger.bulk import insert_rows, together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import NEVER, assets, callbacks, storable
-from worker.ledger.statements import IDS, Values, select_in
+from worker.ledger.statements import IDS, Values
 from worker.ledger.submission import LOOKS, Attempt, Attempts, is_time_out, learn
 
+
+class _Callback(NamedTuple):
+    id: int
+    verdict: str | None
+
+
 # After generations and attempts, in order of id.
-_CALLBACKS = (
-    select(callbacks.c.id, callbacks.c.verdict)
+_CALLBACKS = Query(
+    _Callback,
+    select(*columns_of(callbacks, _Callback))
     .where(callbacks.c.id.in_(IDS))
     .order_by(callbacks.c.id)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True),
 )
 
 
@@ -96,7 +105,7 @@ def _decision(tries: Attempts, item: News) -> _Decision:
 def _note_verdicts(changes: Changes, news: Sequence[News], decisions: Sequence[_Decision]) -> None:
     """Of one that somebody else has applied meanwhile the verdict stays."""
     decided = {item.callback_id: it for item, it in zip(news, decisions, strict=True) if item.callback_id is not None}
-    for row in select_in(changes.connection, _CALLBACKS, sorted(decided)):
+    for row in _CALLBACKS.each(changes.connection, sorted(decided)):
         verdict, note = decided[row.id]
         standing = None if row.verdict is None else Verdict(row.verdict)
         if VERDICTS.allows(standing, verdict):

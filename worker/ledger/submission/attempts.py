@@ -2,38 +2,22 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 
 from worker.generation import ATTEMPT_MOVES, LIVE_ATTEMPTS, AttemptState, State
 from worker.ledger.changes import Changes
 from worker.ledger.moves import Machine
+from worker.ledger.query import Query
 from worker.ledger.schema import CleanText, attempts, generations
-from worker.ledger.statements import IDS, NOW, AnyRow, select_in
+from worker.ledger.statements import IDS, NOW
 
 ATTEMPTS = Machine(attempts.c.state, ATTEMPT_MOVES)
 _a, _g = attempts.c, generations.c
-_OWNERS = select(_a.generation_id).where(_a.id.in_(IDS))
-_THESE = (
-    select(_a.id, _a.generation_id, _a.provider, _a.account, _a.number, _a.state, _a.task_id, _g.operation, _g.speed)
-    .join(generations, _g.id == _a.generation_id)
-    .where(_a.id.in_(IDS))
-    # After their generations, in order of id. Who asks for them, or renews their leases, holds no generation.
-    .order_by(_a.id)
-    .with_for_update(of=attempts, key_share=True)
-)
-_BY_TASK = select(_a.id, _a.task_id).where(_a.provider == bindparam("provider", type_=CleanText()), _a.task_id.in_(IDS))
-# Its outcome is still asked for: it may have been paid for, and its picture may yet come.
-_ABANDON = (
-    ATTEMPTS.update_to(AttemptState.ABANDONED)
-    .where(attempts.c.generation_id.in_(IDS))
-    .values(settled_at=NOW, poll_at=NOW, polls=0)
-)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """As it was read, or is after the changes so far; with what of its generation says how long it takes."""
 
     id: str
@@ -47,6 +31,37 @@ class Attempt:
     speed: str | None
 
 
+class _Owner(NamedTuple):
+    generation_id: str
+
+
+class _Task(NamedTuple):
+    id: str
+    task_id: str
+
+
+_OWNERS = Query(_Owner, select(_a.generation_id).where(_a.id.in_(IDS)))
+_THESE = Query(
+    Attempt,
+    select(_a.id, _a.generation_id, _a.provider, _a.account, _a.number, _a.state, _a.task_id, _g.operation, _g.speed)
+    .join(generations, _g.id == _a.generation_id)
+    .where(_a.id.in_(IDS))
+    # After their generations, in order of id. Who asks for them, or renews their leases, holds no generation.
+    .order_by(_a.id)
+    .with_for_update(of=attempts, key_share=True),
+)
+_BY_TASK = Query(
+    _Task,
+    select(_a.id, _a.task_id).where(_a.provider == bindparam("provider", type_=CleanText()), _a.task_id.in_(IDS)),
+)
+# Its outcome is still asked for: it may have been paid for, and its picture may yet come.
+_ABANDON = (
+    ATTEMPTS.update_to(AttemptState.ABANDONED)
+    .where(attempts.c.generation_id.in_(IDS))
+    .values(settled_at=NOW, poll_at=NOW, polls=0)
+)
+
+
 class Attempts:
     """Attempts whose generations `changes` holds, which keeps all others from moving them."""
 
@@ -54,9 +69,9 @@ class Attempts:
         """Lock their generations, and read those that exist."""
         ids = sorted(set(attempt_ids))
         self.changes = changes
-        changes.lock(row.generation_id for row in select_in(changes.connection, _OWNERS, ids))
-        rows = select_in(changes.connection, _THESE, ids)
-        self._found = {row.id: _attempt(row) for row in rows}
+        changes.lock(row.generation_id for row in _OWNERS.each(changes.connection, ids))
+        rows = _THESE.each(changes.connection, ids)
+        self._found = {row.id: row._replace(state=AttemptState(row.state)) for row in rows}
         #: (provider, task_id) → attempt
         self._owners: dict[tuple[str, str], str] = {}
 
@@ -80,7 +95,7 @@ class Attempts:
         if to not in LIVE_ATTEMPTS:
             values.setdefault("poll_at", None)
         self.update(attempt_id, state=to, **values)
-        self._found[attempt_id] = replace(self._found[attempt_id], state=to)
+        self._found[attempt_id] = self._found[attempt_id]._replace(state=to)
         return True
 
     def update(self, attempt_id: str, **values: object) -> None:
@@ -92,7 +107,7 @@ class Attempts:
             if attempt.task_id is not None:
                 self._owners.pop((attempt.provider, attempt.task_id), None)
             self._owners[attempt.provider, task_id] = attempt_id
-            self._found[attempt_id] = replace(attempt, task_id=task_id)
+            self._found[attempt_id] = attempt._replace(task_id=task_id)
 
     def look_up(self, named: Iterable[tuple[str, str]]) -> None:
         """Find out whose these task_ids are, each with the attempt that it is named for: before `is_taken`."""
@@ -100,26 +115,12 @@ class Attempts:
         for attempt_id, task_id in named:
             task_ids[self._found[attempt_id].provider].add(task_id)
         for provider, those in task_ids.items():
-            for row in select_in(self.changes.connection, _BY_TASK, sorted(those), provider=provider):
+            for row in _BY_TASK.each(self.changes.connection, sorted(those), provider=provider):
                 self._owners[provider, row.task_id] = row.id
 
     def is_taken(self, attempt_id: str, task_id: str) -> bool:
         """Whether another attempt at this provider has this task_id already."""
         return self._owners.get((self._found[attempt_id].provider, task_id), attempt_id) != attempt_id
-
-
-def _attempt(row: AnyRow) -> Attempt:
-    return Attempt(
-        id=row.id,
-        generation_id=row.generation_id,
-        provider=row.provider,
-        account=row.account,
-        number=row.number,
-        state=AttemptState(row.state),
-        task_id=row.task_id,
-        operation=row.operation,
-        speed=row.speed,
-    )
 
 
 def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:

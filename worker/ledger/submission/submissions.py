@@ -16,9 +16,9 @@ from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
 from worker.ledger.query import Query
 from worker.ledger.restore_guard import IS_OPEN
-from worker.ledger.rows import GENERATION, GenerationRow, to_generation
+from worker.ledger.rows import GENERATION, GenerationRow, Id, to_generation
 from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
-from worker.ledger.statements import IDS, LIMIT, NOW, Values, select_in
+from worker.ledger.statements import IDS, LIMIT, NOW, Values
 from worker.ledger.submission.attempts import Attempt, Attempts
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.polling import Polling
@@ -43,9 +43,10 @@ _CLAIM = (
 # What somebody else has locked is being settled.
 _UNDER_WAY = select(attempts.c.id).where(attempts.c.id.in_(IDS), text(SENDING)).with_for_update(skip_locked=True)
 _RENEW = update(attempts).where(attempts.c.id.in_(_UNDER_WAY)).values(lease_until=bindparam("until"))
-_THESE = select(_g.id).where(_g.id.in_(IDS))
+_OF_THESE = select(_g.id).where(_g.id.in_(IDS))
+_THESE = Query(Id, _OF_THESE)
 # What is locked may belong to a claim whose COMMIT is still under way.
-_FREE = _THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True)
+_FREE = Query(Id, _OF_THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True))
 #: states of an attempt of which nobody knows yet how it ended
 _UNSETTLED = frozenset({AttemptState.SENDING, AttemptState.UNCERTAIN, AttemptState.ABANDONED})
 _NOT_SENT = NotTaken("it was not sent: its claim was given back", code="not_sent", retry_after=timedelta(seconds=1))
@@ -146,8 +147,8 @@ class Submissions(Polling, Unconfirmed):
             return True
         with self._database.write(under_way=True) as connection:
             ids = sorted(generation_of.values())
-            free = {row.id for row in select_in(connection, _FREE, ids)}
-            locked = {row.id for row in select_in(connection, _THESE, ids)} - free
+            free = {row.id for row in _FREE.each(connection, ids)}
+            locked = {row.id for row in _THESE.each(connection, ids)} - free
             ended = [one for one, generation_id in generation_of.items() if generation_id not in locked]
             changes = Changes(connection, self._database.clock())
             changes.lock(free)
