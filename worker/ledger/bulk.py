@@ -75,8 +75,9 @@ def together(write: Callable[[Sequence[Item]], Iterable[Result]], items: Sequenc
 def insert_rows(connection: Connection, table: AnyTable, rows: Sequence[Values], *, ignoring: bool = False) -> None:
     """Insert rows that all have the same columns. `ignoring`: leave those alone which are there already."""
     if rows:
-        statement = _insert(connection.dialect.name, table, tuple(rows[0]), ignoring=ignoring)
-        statement.execute(connection, [tuple(row.values()) for row in rows])
+        columns = tuple(rows[0])
+        statement = _insert(connection.dialect.name, table, columns, ignoring=ignoring)
+        statement.execute(connection, ([row[name] for name in columns] for row in rows))
 
 
 def update_rows(connection: Connection, table: AnyTable, changes: Iterable[Change]) -> None:

@@ -289,13 +289,13 @@ def profile(examples: int) -> settings:
 SEEDS = st.integers(0, 2**32)
 
 
-@profile(30)
+@profile(20)
 @given(seed=SEEDS)
 def test_groups_leave_the_rows_that_single_ones_leave_on_sqlite(on_sqlite: Ledger, seed: int):
     compare(on_sqlite, seed)
 
 
-@profile(6)
+@profile(5)
 @given(seed=SEEDS)
 def test_groups_leave_the_rows_that_single_ones_leave_on_postgresql(on_postgresql: Ledger, seed: int):
     compare(on_postgresql, seed)
