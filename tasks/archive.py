@@ -135,7 +135,7 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
 def _wait_for_sidecar(results: list[Stored | Postponed | Lost], why: str) -> None:
     """Leave the last one waiting, so that the generation is claimed again; storing the same bytes again is harmless."""
     last = results.pop()
-    results.append(Postponed(last.index, f"the sidecar could not be written: {why}", reason=Trouble.STORE))
+    results.append(Postponed(index=last.index, error=f"the sidecar could not be written: {why}", reason=Trouble.STORE))
 
 
 def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
@@ -162,7 +162,7 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> St
     except (ArchiveError, ConfigurationError) as error:
         # The link is well: it is no reason to give up.
         reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
-        return Postponed(asset.index, str(error), reason=reason)
+        return Postponed(index=asset.index, error=str(error), reason=reason)
 
 
 def _set_down(here: Services, claim: ArchiveClaim, asset: Asset, error: SetDown) -> Postponed | Lost:
@@ -177,7 +177,7 @@ def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reas
     since = generation.finished_at or generation.created_at
     patience = here.settings.give_up_after
     if here.clock() <= max(since + patience, min(asset.deadline, since + MOST_PATIENT)):
-        return Postponed(asset.index, error, reason=reason)
+        return Postponed(index=asset.index, error=error, reason=reason)
     why = (
         f"given up after {patience / timedelta(days=1):g} days of tries (DARKROOM_GIVE_UP_DAYS); the last one: {error}"
     )
@@ -239,7 +239,7 @@ def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Po
     if fresh is not None:
         url, lives = fresh
         deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
-        return Postponed(asset.index, dead, url, deadline, Trouble.NOT_FOUND)
+        return Postponed(index=asset.index, error=dead, url=url, deadline=deadline, reason=Trouble.NOT_FOUND)
     if is_over:
         return Lost(asset.index, f"{dead}; its life was over at {asset.deadline:%Y-%m-%d %H:%M} UTC")
     return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)

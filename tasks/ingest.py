@@ -158,7 +158,7 @@ def _news(
     if outcome is None:
         return None
     if isinstance(outcome, CallbackUnreadable):
-        return News(callback.attempt_id, outcome, "callback", callback_id=callback.id)
+        return News(attempt_id=callback.attempt_id, outcome=outcome, cause="callback", callback_id=callback.id)
     provider = here.provider(callback.provider)
     news = news_of(here, provider, callback.attempt_id, outcome, cause="callback", callback_id=callback.id)
     return replace(news, ended_at=callback.received_at)

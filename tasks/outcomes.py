@@ -26,11 +26,11 @@ def news_of(
     if len(outcome.links) > MOST_LINKS:
         refusal = CallbackUnreadable(f"it names {len(outcome.links)} results, more than any request makes")
         log.warning("%s: task %s cannot be used: %s", provider.name, outcome.task_id, refusal)
-        return News(attempt_id, refusal, cause, callback_id=callback_id)
+        return News(attempt_id=attempt_id, outcome=refusal, cause=cause, callback_id=callback_id)
     now = here.clock()
     lives = here.retention(provider)
     deadlines = tuple(deadline_of(link.url, seen_at=now, retention=lives) for link in outcome.links)
-    return News(attempt_id, outcome, cause, deadlines, callback_id)
+    return News(attempt_id=attempt_id, outcome=outcome, cause=cause, deadlines=deadlines, callback_id=callback_id)
 
 
 def apply(here: Services, news: list[News]) -> None:

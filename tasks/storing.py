@@ -35,11 +35,17 @@ def keep_download(
             StoredAsset(object_key=key, sha256=sha256, bytes=size, content_type=facts.content_type),
             file,
         )
-    # Of what was accepted nobody knows them.
-    sizes = (facts.width or None, facts.height or None, facts.seconds)
-    source = download.sha256 if stored.sha256 != download.sha256 else None
     return Stored(
-        *(index, stored.object_key, stored.sha256, stored.bytes, stored.content_type, *sizes, source),
+        index=index,
+        object_key=stored.object_key,
+        sha256=stored.sha256,
+        bytes=stored.bytes,
+        content_type=stored.content_type,
+        # Of what was accepted nobody knows them.
+        width=facts.width or None,
+        height=facts.height or None,
+        seconds=facts.seconds,
+        source_sha256=download.sha256 if stored.sha256 != download.sha256 else None,
         verified=stored.verified,
         remark=facts.remark,
         accepted=accepted,
@@ -53,8 +59,14 @@ def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[
         object_key=key, sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), content_type="application/json"
     )
     stored = _keep(here, claim, index, asset, io.BytesIO(body))
-    facts = (stored.object_key, stored.sha256, stored.bytes, stored.content_type)
-    return Stored(index, *facts, verified=stored.verified)
+    return Stored(
+        index=index,
+        object_key=stored.object_key,
+        sha256=stored.sha256,
+        bytes=stored.bytes,
+        content_type=stored.content_type,
+        verified=stored.verified,
+    )
 
 
 def text_file(content: Mapping[str, Any]) -> bytes:

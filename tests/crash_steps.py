@@ -4,7 +4,10 @@ from tests.crashing import Step
 
 OUTCOMES, FLUSH = "worker.ledger.outcome.outcomes", ("worker.ledger.changes", "Changes.flush")
 SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outcome.callbacks"
-ARCHIVING, FOLLOWING = "worker.ledger.assets.archiving", "worker.ledger.generations.follow_ups"
+ARCHIVING, RECORDING = "worker.ledger.assets.archiving", "worker.ledger.assets.recording"
+FOLLOWING = "worker.ledger.generations.follow_ups"
+#: one statement of a group that is written; `turn` counts all of them that the process sends
+STATEMENT = ("worker.ledger.bulk", "_Statement.execute")
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
 SUBMIT = {
@@ -14,14 +17,18 @@ SUBMIT = {
     "right before the POST": Step("before", ACEDATA, "AceDataCloud.submit"),
     "the reply not read": Step("after", "worker.providers.connection", "FreshConnections.send"),
     "the reply not recorded": Step("after", ACEDATA, "AceDataCloud.submit"),
-    "its record not committed": Step("after", SUBMISSIONS, "_settle"),
+    "its record decided and not written": Step("after", SUBMISSIONS, "_settle"),
+    # Two are its claim's.
+    "its attempt written and not its generation": Step("after", *STATEMENT, turn=3),
     "its record committed": Step("after", SUBMISSIONS, "Submissions.record"),
 }
 INGEST = {
     "before its claim": Step("before", INBOX, "Callbacks.claim"),
     "claimed": Step("after", INBOX, "Callbacks.claim"),
     "the callback read": Step("after", ACEDATA, "AceDataCloud.parse_callback"),
-    "its outcome not committed": Step("after", OUTCOMES, "_apply"),
+    "its outcome decided and not written": Step("after", OUTCOMES, "_apply"),
+    "its links and its generation written and not its attempt": Step("after", *STATEMENT, turn=2),
+    "its verdict written and not its history": Step("after", *STATEMENT, turn=4),
     "its outcome committed": Step("after", OUTCOMES, "Outcomes.apply_outcomes"),
 }
 ARCHIVE = {
@@ -30,8 +37,9 @@ ARCHIVE = {
     "downloaded": Step("after", "tasks.archive", "inspect"),
     "stored": Step("after", BUCKET, "S3Archive.store"),
     "described": Step("after", BUCKET, "S3Archive.overwrite"),
-    "its record not committed": Step("after", ARCHIVING, "_finish"),
-    "its record committed": Step("after", ARCHIVING, "Archiving.record"),
+    "its record decided and not written": Step("after", RECORDING, "_finish"),
+    "its assets written and not its generation": Step("after", *STATEMENT, turn=1),
+    "its record committed": Step("after", RECORDING, "Recording.record"),
 }
 FOLLOW_UP = {
     "before its look": Step("before", FOLLOWING, "FollowUps.due_follow_ups"),

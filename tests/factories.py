@@ -30,7 +30,7 @@ def new(prompt: str = "a red fox", *, key: str | None = None, **facts: Any) -> N
         operation=Operation.IMAGINE, prompt=prompt, options=facts.pop("options", {}), action=facts.pop("action", None)
     )
     dedupe = facts.pop("dedupe", dedupe_of(key) if key else None)
-    return NewGeneration(facts.pop("provider", PROVIDER), request, key=key, dedupe=dedupe, **facts)
+    return NewGeneration(provider=facts.pop("provider", PROVIDER), request=request, key=key, dedupe=dedupe, **facts)
 
 
 def queued(ledger: Ledger, count: int = 1, *, batch: str | None = None, **facts: Any) -> list[Generation]:
@@ -88,17 +88,21 @@ def success(claim: Claim, *, links: int = 1, cause: str = "callback", **facts: A
     facts = {"task_id": task_of(claim), "actions": ("upscale1", "upscale2"), "parent": {"image_id": "i1"}} | facts
     found = tuple(Link(f"https://cdn.example/{claim.attempt_id}/{number}.png") for number in range(links))
     outcome = Outcome(status=Status.SUCCEEDED, progress=100, links=found, **facts)
-    return News(claim.attempt_id, outcome, cause, (NOON + timedelta(hours=24),) * links)
+    return News(
+        attempt_id=claim.attempt_id, outcome=outcome, cause=cause, deadlines=(NOON + timedelta(hours=24),) * links
+    )
 
 
 def failure(claim: Claim, *, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim), "reason": "forbidden", "message": "the prompt is forbidden"} | facts
-    return News(claim.attempt_id, Outcome(status=Status.FAILED, **facts), cause)
+    return News(attempt_id=claim.attempt_id, outcome=Outcome(status=Status.FAILED, **facts), cause=cause)
 
 
 def progress(claim: Claim, percent: int | None, *, cause: str = "callback", **facts: Any) -> News:
     facts = {"task_id": task_of(claim)} | facts
-    return News(claim.attempt_id, Outcome(status=Status.IN_PROGRESS, progress=percent, **facts), cause)
+    return News(
+        attempt_id=claim.attempt_id, outcome=Outcome(status=Status.IN_PROGRESS, progress=percent, **facts), cause=cause
+    )
 
 
 def delivery(attempt_id: str, body: bytes = b"{}", digest: str = "d1", **facts: Any) -> Delivery:
@@ -111,7 +115,15 @@ def delivery(attempt_id: str, body: bytes = b"{}", digest: str = "d1", **facts: 
 
 
 def stored(index: int = 0) -> Stored:
-    return Stored(index, f"pictures/{index}.png", "ab" * 32, 1234, "image/png", 1024, 768)
+    return Stored(
+        index=index,
+        key=f"pictures/{index}.png",
+        sha256="ab" * 32,
+        bytes=1234,
+        content_type="image/png",
+        width=1024,
+        height=768,
+    )
 
 
 def all_stored(claim: ArchiveClaim) -> Archived:

@@ -42,5 +42,13 @@ def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:
     description = sidecar(generation, claim.assets, Lineage(generation.key, claim.batch_name))
     key = archive.keys.sidecar(generation, claim.batch_name)
     archive.overwrite(key, description, content_type="application/json", metadata={})
-    result = Stored(0, stored.object_key, stored.sha256, stored.bytes, stored.content_type, 16, 16)
+    result = Stored(
+        index=0,
+        object_key=stored.object_key,
+        sha256=stored.sha256,
+        bytes=stored.bytes,
+        content_type=stored.content_type,
+        width=16,
+        height=16,
+    )
     return Archived(claim, (result,), described=True)

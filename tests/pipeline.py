@@ -69,7 +69,9 @@ class Pipeline:
         """Write generations down and ring, as the command line does; their ids."""
         wanted = [
             NewGeneration(
-                provider, GenerationRequest(operation=operation, prompt=prompt, options=options), follow_up=follow_up
+                provider=provider,
+                request=GenerationRequest(operation=operation, prompt=prompt, options=options),
+                follow_up=follow_up,
             )
             for prompt in prompts
         ]

@@ -60,7 +60,9 @@ def archive(world: World, claim: Claim) -> None:
     ledger.generations.apply_outcomes([success(claim)])
     (held,) = ledger.assets.claim(1, LEASE)
     picture.write_bytes(PICTURE)
-    stored = Stored(0, picture.name, SHA256, len(PICTURE), "image/png", 8, 8)
+    stored = Stored(
+        index=0, key=picture.name, sha256=SHA256, bytes=len(PICTURE), content_type="image/png", width=8, height=8
+    )
     ledger.assets.record([Archived(held, (stored,), described=True)])
     world.bill.append(line(claim.attempt_id, task_of(claim)))
     world.downloads.append(served(task_of(claim)))

@@ -132,7 +132,7 @@ def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
 @pytest.mark.parametrize("step", MANIFEST)
 def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
     wanted = [
-        NewGeneration("acedata", GenerationRequest(operation=Operation.IMAGINE, prompt=prompt))
+        NewGeneration(provider="acedata", request=GenerationRequest(operation=Operation.IMAGINE, prompt=prompt))
         for prompt in ("a fox", "an owl")
     ]
     made = pipeline.ledger.generations.create(wanted, f"animals {step}")

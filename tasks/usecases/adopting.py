@@ -17,7 +17,13 @@ log = logging.getLogger(__name__)
 
 def orphan_of(task: ListedTask) -> Orphan:
     request = GenerationRequest(operation=task.operation, prompt=task.prompt, action=task.action, parent=task.parent)
-    return Orphan(str(task.outcome.task_id), request, task.created_at, task.attempt_id, bool(task.marks))
+    return Orphan(
+        task_id=str(task.outcome.task_id),
+        request=request,
+        created_at=task.created_at,
+        attempt_id=task.attempt_id,
+        marked=bool(task.marks),
+    )
 
 
 def has_result(task: ListedTask) -> bool:

@@ -50,7 +50,7 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
         first=first,
         timezone=here.settings.darkroom_timezone,
         rows=tuple(rows),
-        total=Spent(None, "total", *(sum(getattr(row, name) for row in rows) for name in _SUMS)),
+        total=Spent(key=None, name="total", **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}),
         caps=tuple(spending.standings(prices)) if prices else (),
         assumed=tuple(spending.assumed(first)),
     )

@@ -161,8 +161,8 @@ def _checked(services: Services, entry: Entry, defaults: Defaults, options_said:
     with _placed(entry, "provider", "follow_up"):
         _refuse_impossible(provider, follow_up)
     return NewGeneration(
-        provider.name,
-        request,
+        provider=provider.name,
+        request=request,
         key=entry.key,
         dedupe=_dedupe(entry.key),
         priority=priority,

@@ -38,7 +38,9 @@ def archive(running: Machine, count: int) -> None:
     requests = (
         GenerationRequest(operation=Operation.IMAGINE, prompt=f"tiny: number {number}") for number in range(count)
     )
-    made = ledger.generations.create([NewGeneration("acedata", request) for request in requests], "bench")
+    made = ledger.generations.create(
+        [NewGeneration(provider="acedata", request=request) for request in requests], "bench"
+    )
     batch = str(made[0].batch_id)
     ring(Step.DISPATCH)
     deadline = time.monotonic() + _PATIENCE

@@ -76,10 +76,15 @@ def order_from_ledger(ledger: Ledger, wanted: Sequence[Wish], seconds: float) ->
     def create(group: Sequence[Wish]) -> None:
         # With a key, so that it may be repeated when nobody knows whether it was written down; without a bell.
         new = [
-            NewGeneration("acedata", GenerationRequest(operation=Operation.IMAGINE, prompt=wish.prompt), key=wish.name,
-                          dedupe=wish.name, follow_up=wish.follow_up)
+            NewGeneration(
+                provider="acedata",
+                request=GenerationRequest(operation=Operation.IMAGINE, prompt=wish.prompt),
+                key=wish.name,
+                dedupe=wish.name,
+                follow_up=wish.follow_up,
+            )
             for wish in group
-        ]  # fmt: skip
+        ]
         ledger.generations.create(new, "chaos")
 
     return Order(wanted, seconds, create, (LedgerUnavailable,))

@@ -118,7 +118,9 @@ class Story:
         claim = self.claims[prompt]
         outcome = Outcome(status=status, **facts)
         ends = (self.clock() + timedelta(hours=24),) * len(outcome.links)
-        self.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, cause, ends)])
+        self.ledger.generations.apply_outcomes(
+            [News(attempt_id=claim.attempt_id, outcome=outcome, cause=cause, deadlines=ends)]
+        )
         return claim.generation.id
 
     def succeed(self, prompt: str, *files: str, actions: tuple[str, ...] = ("upscale1", "reroll"), **facts: Any) -> str:

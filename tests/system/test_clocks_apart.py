@@ -92,7 +92,9 @@ def due_work(machines: Machines) -> Callable[[], set[str]]:
     failure = json.dumps({"success": False, "task_id": task_of(to_ingest), "error": {"code": "bad_request"}}).encode()
     ledger.callbacks.store([delivery(to_ingest.attempt_id, failure, to_ingest.attempt_id)])
     text = Outcome(status=Status.SUCCEEDED, task_id=task_of(to_archive), text={"descriptions": ["a red fox"]})
-    assert ledger.generations.apply_outcomes([News(to_archive.attempt_id, text, "callback")]) == ["applied"]
+    assert ledger.generations.apply_outcomes(
+        [News(attempt_id=to_archive.attempt_id, outcome=text, cause="callback")]
+    ) == ["applied"]
     (described,) = ledger.generations.get(archived(ledger, batch="foxes"))
     manifest = Keys(machines.env["S3_PREFIX"]).manifest(str(described.batch_id), "foxes")
     (to_submit,) = queued(ledger)

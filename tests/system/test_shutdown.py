@@ -105,7 +105,16 @@ def test_work_is_given_back_within_the_grace_of_a_process_manager(
     (picture,) = submitted(ledger)
     link = Link(f"{provider.url}/picture.png")
     outcome = Outcome(status=Status.SUCCEEDED, task_id=f"task-{picture.attempt_id[:12]}", links=(link,))
-    ledger.generations.apply_outcomes([News(picture.attempt_id, outcome, "test", (datetime(2099, 1, 1, tzinfo=UTC),))])
+    ledger.generations.apply_outcomes(
+        [
+            News(
+                attempt_id=picture.attempt_id,
+                outcome=outcome,
+                cause="test",
+                deadlines=(datetime(2099, 1, 1, tzinfo=UTC),),
+            )
+        ]
+    )
     made = queued(ledger, 2 * AT_ONCE)
     with (
         started(server) as broker_process,

@@ -93,14 +93,14 @@ def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_me
         pipeline.ledger.generations.apply_outcomes(
             [
                 News(
-                    claim.attempt_id,
-                    Outcome(
+                    attempt_id=claim.attempt_id,
+                    outcome=Outcome(
                         status=Status.SUCCEEDED,
                         task_id=f"t{number}",
                         links=(Link(f"{server}/{number}.mp4", AssetKind.VIDEO),),
                     ),
-                    "callback",
-                    (deadline,),
+                    cause="callback",
+                    deadlines=(deadline,),
                 )
                 for number, claim in enumerate(claims)
             ]

@@ -20,7 +20,9 @@ from worker.ledger.generations import NewGeneration
 
 def batch_of(pipeline: Pipeline, *prompts: str, name: str = "cats", **facts: object) -> str:
     wanted = [
-        NewGeneration("acedata", GenerationRequest(operation=Operation.IMAGINE, prompt=prompt), **facts)  # type: ignore[arg-type]
+        NewGeneration(
+            provider="acedata", request=GenerationRequest(operation=Operation.IMAGINE, prompt=prompt), **facts
+        )  # type: ignore[arg-type]
         for prompt in prompts
     ]
     made = pipeline.ledger.generations.create(wanted, name)

@@ -157,7 +157,7 @@ def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
 
 
 def manifest_goes_on(pipeline: Pipeline, patch: Patch) -> None:
-    wanted = [NewGeneration("acedata", GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"))]
+    wanted = [NewGeneration(provider="acedata", request=GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"))]
     (first,), (second,) = (pipeline.ledger.generations.create(wanted, name) for name in ("first", "second"))
     pipeline.ledger.generations.cancel([first.id, second.id])
     patch.setattr(manifest, "write", breaks(lambda _, claim: claim.id == first.batch_id, manifest.write))
@@ -311,7 +311,7 @@ def test_a_task_that_cannot_be_taken_in_hinders_no_other(start: Start, monkeypat
     # As a ledger that knows none of them; but the first one's key stands for something else.
     key = f"rescue/acedata/{tasks[0].outcome.task_id}"
     request = GenerationRequest(operation=Operation.IMAGINE, prompt="something else")
-    pipeline.ledger.generations.create([NewGeneration("acedata", request, dedupe=key)])
+    pipeline.ledger.generations.create([NewGeneration(provider="acedata", request=request, dedupe=key)])
     result = darkroom("rescue", "--provider", "acedata", "--since", "1h", "--json")
     told = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(told) == len(made), result.output

@@ -106,7 +106,14 @@ def archived_until_given_up(pipeline: Pipeline, url: str) -> str:
     (claim,) = claimed(pipeline.ledger)
     outcome = Outcome(status=Status.SUCCEEDED, task_id="t1", links=(Link(url),))
     pipeline.ledger.generations.apply_outcomes(
-        [News(claim.attempt_id, outcome, "callback", (pipeline.clock() + timedelta(days=2),))]
+        [
+            News(
+                attempt_id=claim.attempt_id,
+                outcome=outcome,
+                cause="callback",
+                deadlines=(pipeline.clock() + timedelta(days=2),),
+            )
+        ]
     )
     for _ in range(MAX_TRIES + 2):
         pipeline.step("archive")
@@ -170,10 +177,10 @@ def test_a_whole_picture_with_something_behind_it_is_stored_and_the_sidecar_says
     with serving(answer) as server:
         links = tuple(Link(f"http://127.0.0.1:{server.port}/{name}.png") for name in ("first", "late"))
         news = News(
-            claim.attempt_id,
-            Outcome(status=Status.SUCCEEDED, task_id="t1", links=links),
-            "callback",
-            (pipeline.clock(),) * 2,
+            attempt_id=claim.attempt_id,
+            outcome=Outcome(status=Status.SUCCEEDED, task_id="t1", links=links),
+            cause="callback",
+            deadlines=(pipeline.clock(),) * 2,
         )
         pipeline.ledger.generations.apply_outcomes([news])
         # The second one is stored by another claim, which knows of the first only what its bytes say.

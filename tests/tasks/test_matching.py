@@ -17,7 +17,13 @@ GENERATION = object.__new__(Generation)
 
 
 def submission(name: str, minute: float = 0, *, is_sending: bool = False) -> WithoutTask:
-    return WithoutTask(name, GENERATION, NOON + timedelta(minutes=minute), is_sending, ())
+    return WithoutTask(
+        attempt_id=name,
+        generation=GENERATION,
+        sent_at=NOON + timedelta(minutes=minute),
+        is_sending=is_sending,
+        candidates=(),
+    )
 
 
 def task(name: str, minute: float | None = 0, request: str = "a cat") -> ListedTask:

@@ -37,7 +37,9 @@ def succeeded(pipeline: Pipeline, url: str, deadline: datetime | None = None) ->
     (claim,) = claimed(pipeline.ledger)
     outcome = Outcome(status=Status.SUCCEEDED, task_id=f"t-{claim.attempt_id}", links=(Link(url),))
     ends = deadline or pipeline.clock() + timedelta(hours=24)
-    pipeline.ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "callback", (ends,))])
+    pipeline.ledger.generations.apply_outcomes(
+        [News(attempt_id=claim.attempt_id, outcome=outcome, cause="callback", deadlines=(ends,))]
+    )
     return claim.generation.id
 
 

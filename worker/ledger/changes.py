@@ -3,22 +3,23 @@
 import functools
 import itertools
 import secrets
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, literal, select, text, update
 
 from worker import telemetry
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
+from worker.ledger.bulk import Updates, insert_rows
 from worker.ledger.charges import settle
 from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
-from worker.ledger.schema import FOLLOW_UP_DUE, CleanText, batches, events, generations, transitions
-from worker.ledger.statements import IDS, NOW, select_in, update_row
+from worker.ledger.query import Query, columns_of
+from worker.ledger.schema import FOLLOW_UP_DUE, batches, events, generations, in_states, transitions
+from worker.ledger.statements import IDS, NOW, Values
 from worker.pricing import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {
@@ -34,32 +35,59 @@ _EVENT_OF_STATE: Mapping[State, str] = {
 #: a deleted one keeps the time at which it finished
 _FINISHING = (FINAL | {State.SUCCEEDED}) - {State.DELETED}
 
-_g = generations.c
-_LOCK = (
-    select(_g.id, _g.state, _g.batch_id, _g.price, _g.provider, _g.priority, _g.pinned)
+
+class _Locked(NamedTuple):
+    id: str
+    state: str
+    batch_id: str | None
+    price: int | None
+    provider: str
+    priority: int
+    pinned: str
+    progress: int | None
+
+
+class _Batch(NamedTuple):
+    id: str
+    completed_at: datetime | None
+
+
+_g, _b = generations.c, batches.c
+_LOCK = Query(
+    _Locked,
+    select(*columns_of(generations, _Locked))
     .where(_g.id.in_(IDS))
     # In order of id, so that two transactions never wait for each other in a circle. FOR NO KEY UPDATE: a follow-up
     # that is created meanwhile only needs its parent's row to stay.
     .order_by(_g.id)
-    .with_for_update(key_share=True)
+    .with_for_update(key_share=True),
 )
-_BATCH = bindparam("batch", type_=CleanText())
-_LOCK_BATCH = select(batches.c.completed_at).where(batches.c.id == _BATCH).with_for_update(key_share=True)
-_IN_BATCH = select(_g.id).where(_g.batch_id == _BATCH)
-_COMPLETE_BATCH = (
+_LOCK_BATCHES = Query(
+    _Batch,
+    select(*columns_of(batches, _Batch)).where(_b.id.in_(IDS)).order_by(_b.id).with_for_update(key_share=True),
+)
+# Found through an index for each batch by itself: PostgreSQL would make a join with all generations of an EXISTS.
+_OPEN_IN_IT, _DUE_IN_IT = (
+    select(literal(1)).where(_g.batch_id == _b.id, text(condition)).limit(1).scalar_subquery()
+    for condition in (in_states("state", sorted(OPEN)), FOLLOW_UP_DUE)
+)
+_COMPLETE = (
     update(batches)
     .where(
-        batches.c.id == _BATCH,
-        batches.c.completed_at.is_(None),
-        batches.c.unfinished.is_(None),
-        ~_IN_BATCH.where(_g.state.in_(OPEN)).exists(),
-        ~_IN_BATCH.where(text(FOLLOW_UP_DUE)).exists(),
+        _b.id.in_(IDS),
+        _b.completed_at.is_(None),
+        _b.unfinished_at.is_(None),
+        _OPEN_IN_IT.is_(None),
+        _DUE_IN_IT.is_(None),
     )
     .values(completed_at=NOW)
+    .returning(_b.id)
 )
 #: the manifest of a batch is to be written again, whoever is about to write the one before
-_NO_MANIFEST: Mapping[str, None] = dict.fromkeys(("manifest_at", "manifest_lease", "manifest_not_before"))
-_OUTDATE_MANIFEST = update(batches).where(batches.c.id == _BATCH).values(_NO_MANIFEST)
+_OUTDATE_MANIFEST = (
+    update(batches).where(_b.id.in_(IDS)).values(manifest_at=None, manifest_lease=None, manifest_not_before=None)
+)
+_REOPEN = _OUTDATE_MANIFEST.values(completed_at=None)
 
 
 _ids_made = itertools.count()
@@ -79,14 +107,21 @@ class Person:
 
 
 class Changes:
-    """State changes within one transaction: history and events are written with them when `flush` is called."""
+    """State changes within one transaction, decided on rows that it holds and written together when `flush` is called.
+
+    Whatever else changes these rows holds the row of their generation first; what was read must still be so when it is
+    written.
+    """
 
     def __init__(self, connection: Connection, at: datetime) -> None:
         self.connection = connection
         self.at = at
+        #: also of rows of other tables that belong to these generations
+        self.updates = Updates()
         self._states: dict[str, tuple[State, str | None]] = {}
-        self._transitions: list[dict[str, Any]] = []
-        self._events: list[dict[str, Any]] = []
+        self._progress: dict[str, int | None] = {}
+        self._transitions: list[Values] = []
+        self._events: list[Values] = []
         self._perhaps_complete: set[str] = set()
         self._reopened: set[str] = set()
         self._priced: set[str] = set()
@@ -97,9 +132,10 @@ class Changes:
 
     def lock(self, generation_ids: Iterable[str]) -> set[str]:
         """Read the states that the moves start from, and keep others from changing them; the ids that exist."""
-        rows = select_in(self.connection, _LOCK, sorted(set(generation_ids)))
+        rows = _LOCK.each(self.connection, sorted(set(generation_ids)))
         found = {row.id: (State(row.state), row.batch_id) for row in rows}
         self._states.update(found)
+        self._progress.update((row.id, row.progress) for row in rows)
         self._priced.update(row.id for row in rows if row.price is not None)
         self._flows.update((row.id, flow_of(row)) for row in rows)
         return set(found)
@@ -115,38 +151,31 @@ class Changes:
     def state(self, generation_id: str) -> State:
         return self._states[generation_id][0]
 
-    def move(self, generation_id: str, to: State, cause: str, **values: Any) -> bool:
+    def move(self, generation_id: str, to: State, cause: str, **values: object) -> bool:
         """Move a locked generation and set `values` with it; False when its state does not allow that any more."""
         source, batch_id = self._states[generation_id]
         if to not in TRANSITIONS[source]:
             return False
         if to in _FINISHING:
             values.setdefault("finished_at", self.at)
-        at_source = {"id": generation_id, "state": source}
-        if update_row(self.connection, generations, at_source, state=to, updated_at=self.at, **values) != 1:
-            return False
+        self._set(generation_id, state=to, **values)
         self.record(generation_id, batch_id, source, to, cause)
         return True
 
-    def move_all(self, generation_ids: Iterable[str], to: State, cause: str, **values: Any) -> None:
-        """Move those of them whose state allows it, in one statement for each state that they are in."""
-        sources: defaultdict[State, list[str]] = defaultdict(list)
-        for generation_id in generation_ids:
-            sources[self.state(generation_id)].append(generation_id)
-        if to in _FINISHING:
-            values.setdefault("finished_at", self.at)
-        for source, ids in sources.items():
-            if to not in TRANSITIONS[source]:
-                continue
-            mine = update(generations).where(_g.id.in_(IDS), _g.state == source).returning(_g.id)
-            moving = mine.values(state=to, updated_at=self.at, **values)
-            moved = set(self.connection.execute(moving, {"ids": ids}).scalars())
-            for generation_id in ids:
-                if generation_id in moved:
-                    self.record(generation_id, self._states[generation_id][1], source, to, cause)
+    def advance(self, generation_id: str, progress: int) -> bool:
+        """Note how far its provider is; False if it was further before: callbacks overtake each other."""
+        if (before := self._progress[generation_id]) is not None and before >= progress:
+            return False
+        self._progress[generation_id] = progress
+        self._set(generation_id, progress=progress)
+        return True
+
+    def _set(self, generation_id: str, **values: object) -> None:
+        read = {"state": self._states[generation_id][0]}
+        self.updates.set(generations, generation_id, read, {"updated_at": self.at, **values})
 
     def record(self, generation_id: str, batch_id: str | None, source: State | None, to: State, cause: str) -> None:
-        """Note a move that a bulk statement has made."""
+        """Note a move that somebody else has written, or will."""
         self._states[generation_id] = (to, batch_id)
         self._transitions.append(
             {"generation_id": generation_id, "from": source, "to": to, "at": self.at, "cause": cause}
@@ -168,7 +197,7 @@ class Changes:
         self._lined_up.update(self._flows[generation_id] for generation_id in generation_ids)
 
     def event(
-        self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: Any
+        self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: object
     ) -> None:
         self._events.append(
             {"at": self.at, "type": name, "generation_id": generation_id, "batch_id": batch_id, "payload": payload}
@@ -185,19 +214,18 @@ class Changes:
         if batch_id is not None:
             self._reopened.add(batch_id)
 
+    def write(self) -> None:
+        """Write what was decided so far, for what asks the database before `flush`. Raises RowsChanged."""
+        self.updates.write(self.connection)
+
     def flush(self) -> None:
+        """Raises RowsChanged."""
+        self.write()
         line_up(self.connection, self._lined_up)
-        # In order of id, like the generations before them.
-        for batch_id in sorted(self._reopened):
-            reopened = update(batches).where(batches.c.id == batch_id).values(completed_at=None, **_NO_MANIFEST)
-            self.connection.execute(reopened)
-        for batch_id in sorted(self._perhaps_complete):
-            self._complete_batch(batch_id)
+        self._settle_batches()
         self._settle()
-        if self._transitions:
-            self.connection.execute(transitions.insert(), self._transitions)
-        if self._events:
-            self.connection.execute(events.insert(), self._events)
+        insert_rows(self.connection, transitions, self._transitions)
+        insert_rows(self.connection, events, self._events)
         for told in self._told:
             # What is rolled back has not happened.
             after_commit(self.connection, functools.partial(telemetry.transition, told))
@@ -208,17 +236,24 @@ class Changes:
             of = {"generation_id": late.generation_id, "batch_id": late.batch_id}
             self.event("budget.late_charge", **of, amount=as_text(late.price), day=late.day)
 
-    def _complete_batch(self, batch_id: str) -> None:
-        """Note that a batch is complete: all its generations are final and no follow-up is still to be created."""
-        # Locked before anything is counted: of two transactions that end its last two generations, each would still
-        # see the other's as open, and the batch would never be complete.
-        if self.connection.execute(_LOCK_BATCH, {"batch": batch_id}).scalar_one() is not None:
-            # A late success: it was complete before, but its manifest tells of a failure.
-            self.connection.execute(_OUTDATE_MANIFEST, {"batch": batch_id})
+    def _settle_batches(self) -> None:
+        """Note which batches are complete: all their generations are final and no follow-up is still to be created."""
+        touched = sorted(self._reopened | self._perhaps_complete)
+        if not touched:
             return
-        completed = self.connection.execute(_COMPLETE_BATCH, {"batch": batch_id, "now": self.at})
-        if completed.rowcount == 1:
-            self.event("batch.completed", batch_id=batch_id)
+        # In order of id, like the generations before them. Before anything is counted: of two transactions that end
+        # the last two generations of a batch, each would still see the other's as open, and it would never be complete.
+        rows = _LOCK_BATCHES.each(self.connection, touched)
+        if self._reopened:
+            self.connection.execute(_REOPEN, {"ids": sorted(self._reopened)})
+        complete = {row.id for row in rows if row.completed_at is not None} - self._reopened
+        if late := sorted(self._perhaps_complete & complete):
+            # A late success: their manifests tell of a failure.
+            self.connection.execute(_OUTDATE_MANIFEST, {"ids": late})
+        if perhaps := sorted(self._perhaps_complete - complete):
+            completed = self.connection.execute(_COMPLETE, {"ids": perhaps, "now": self.at}).scalars()
+            for batch_id in sorted(completed):
+                self.event("batch.completed", batch_id=batch_id)
 
 
 def lock_known(changes: Changes, generation_ids: Sequence[str]) -> None:

@@ -1,13 +1,16 @@
 """What becomes of reserved money: read off the attempts, in the one place where every change of a generation ends."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, update
+from sqlalchemy import Connection, and_, bindparam, select
 
 from worker.generation import AttemptState, State
+from worker.ledger.bulk import Change, update_rows
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import (
     COUNTED,
     LATE,
@@ -15,15 +18,16 @@ from worker.ledger.schema import (
     RELEASED,
     RESERVED,
     SPENT,
+    BudgetKey,
+    BudgetKind,
     ChargeState,
-    CleanText,
     attempts,
+    budget_keys,
     budgets,
     charges,
     generations,
-    scopes,
 )
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
 _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
@@ -37,23 +41,69 @@ _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {
     AttemptState.CHARGED: SPENT,
 }
 
-_c, _a, _g = charges.c, attempts.c, generations.c
-_CHARGES = (
-    select(charges, _a.state.label("attempt"), _g.state.label("generation"), _g.dispatched_at)
+
+class _Charge(NamedTuple):
+    generation_id: str
+    number: int
+    provider: str
+    batch_id: str | None
+    day: str
+    price: int
+    state: str
+    #: the state of its attempt; None before that is made
+    attempt: str | None
+    #: the state of its generation
+    generation: str
+    dispatched_at: datetime | None
+
+
+class BudgetRow(NamedTuple):
+    kind: str
+    day: str
+    provider: str
+    batch_id: str
+    reserved: int
+    possible: int
+    spent: int
+    late: int
+    told: str | None
+
+    @property
+    def key(self) -> BudgetKey:
+        return BudgetKey(BudgetKind(self.kind), self.day, self.provider, self.batch_id)
+
+    @property
+    def used(self) -> int:
+        """All that counts against its cap."""
+        return self.reserved + self.possible + self.spent + self.late
+
+
+_c, _a, _g, _b = charges.c, attempts.c, generations.c, budgets.c
+_CHARGES = Query(
+    _Charge,
+    select(
+        *(_c.generation_id, _c.number, _c.provider, _c.batch_id, _c.day, _c.price, _c.state),
+        *(_a.state.label("attempt"), _g.state.label("generation"), _g.dispatched_at),
+    )
     .join(generations, _g.id == _c.generation_id)
     .outerjoin(attempts, (_a.generation_id == _c.generation_id) & (_a.number == _c.number))
     .where(_c.generation_id.in_(IDS))
+    .order_by(_c.generation_id, _c.number),
 )
-_SETTLE = (
-    update(charges)
-    .where(_c.generation_id == bindparam("of", type_=CleanText()), _c.number == bindparam("nth"))
-    .values(state=bindparam("becomes"))
+# Not by a list of whole keys, for which SQLite reads the whole table.
+_OF_DAYS = and_(
+    _b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)),
+    _b.day.in_(bindparam("days", expanding=True)),
+    _b.provider.in_(bindparam("providers", expanding=True)),
 )
-_ADD = (
-    update(budgets)
-    .where(budgets.c.scope == bindparam("where", type_=CleanText()))
-    .values({state: budgets.c[state] + bindparam(f"add_{state}", type_=BigInteger) for state in COUNTED})
+_OF_BATCHES = and_(_b.kind == BudgetKind.BATCH, _b.day == "", _b.provider == "", _b.batch_id.in_(IDS))
+_THESE = (
+    select(*columns_of(budgets, BudgetRow))
+    .where(_OF_DAYS | _OF_BATCHES)
+    .order_by(*[_b[name] for name in BudgetKey._fields])
 )
+_BUDGETS = Query(BudgetRow, _THESE)
+_LOCKED_BUDGETS = Query(BudgetRow, _THESE.with_for_update())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,36 +119,45 @@ class LateCharge:
 def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCharge]:
     """Bring the charges of locked generations to what their attempts say; those that came too late for their cap."""
     late = []
-    changed = []
-    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row in select_in(connection, _CHARGES, sorted(generation_ids)):
+    changed: list[Change] = []
+    deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
+    for row in _CHARGES.each(connection, sorted(generation_ids)):
         becomes = _becomes(row)
         if becomes == row.state:
             continue
-        changed.append({"of": row.generation_id, "nth": row.number, "becomes": becomes})
-        for scope in scopes(row.day, row.provider, row.batch_id):
-            deltas[scope].update({row.state: -row.price})
-            deltas[scope].update({becomes: row.price})
+        read = {"generation_id": row.generation_id, "number": row.number, "state": row.state}
+        changed.append(Change(read, {"state": becomes}))
+        for key in budget_keys(row.day, row.provider, row.batch_id):
+            deltas[key].update({row.state: -row.price})
+            deltas[key].update({becomes: row.price})
         if becomes == LATE:
             late.append(LateCharge(row.generation_id, row.batch_id, row.day, row.price))
     if changed:
-        connection.execute(_SETTLE, changed)
+        update_rows(connection, charges, changed)
         add(connection, deltas)
     return late
 
 
-def add(connection: Connection, deltas: Mapping[str, Mapping[str, int]]) -> None:
-    """Add amounts (state → millionths) to budgets that exist; in order of scope, as everybody locks them."""
-    rows = [
-        {"where": scope, **{f"add_{state}": amounts.get(state, 0) for state in COUNTED}}
-        for scope, amounts in sorted(deltas.items())
+def read_budgets(connection: Connection, keys: Collection[BudgetKey], *, locked: bool) -> list[BudgetRow]:
+    """Those of these budgets that exist. Locked: by one statement, in the order of their keys, as everybody does."""
+    days, providers, batch_ids = ({key[part] for key in keys} for part in (1, 2, 3))
+    query = _LOCKED_BUDGETS if locked else _BUDGETS
+    rows = query.all(connection, days=sorted(days), providers=sorted(providers), ids=sorted(batch_ids - {""}))
+    return [row for row in rows if row.key in keys]
+
+
+def add(connection: Connection, deltas: Mapping[BudgetKey, Mapping[str, int]]) -> None:
+    """Add amounts (state → millionths) to budgets that exist."""
+    changes = [
+        Change(row.key._asdict(), {state: getattr(row, state) + deltas[row.key].get(state, 0) for state in COUNTED})
+        for row in read_budgets(connection, deltas, locked=True)
     ]
-    connection.execute(_ADD, rows)
+    update_rows(connection, budgets, changes)
 
 
-def _becomes(row: Any) -> ChargeState:
+def _becomes(row: _Charge) -> ChargeState:
     if row.attempt is None:
         # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED
-    state = _OF_ATTEMPT.get(row.attempt, POSSIBLE)
+    state = _OF_ATTEMPT[AttemptState(row.attempt)] if row.attempt in _OF_ATTEMPT else POSSIBLE
     return LATE if state == SPENT and row.state in {RELEASED, LATE} else state

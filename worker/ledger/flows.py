@@ -6,10 +6,11 @@ it may go, and none loses any. Whoever puts a generation into the line calls `li
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
+from worker.ledger.query import Query
 from worker.ledger.schema import (
     FLOW,
     HELD,
@@ -21,7 +22,7 @@ from worker.ledger.schema import (
     generations,
     provider_limits,
 )
-from worker.ledger.statements import IDS, NOW, insert_ignoring, select_in
+from worker.ledger.statements import IDS, NOW, insert_ignoring
 
 
 class Flow(NamedTuple):
@@ -33,8 +34,35 @@ class Flow(NamedTuple):
     pinned: str
 
 
-def flow_of(row: Any) -> Flow:
-    """Where this row of `generations` lines up."""
+class LinesUp(Protocol):
+    """A row of `generations`, as far as its place in the line goes."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def batch_id(self) -> str | None: ...
+    @property
+    def pinned(self) -> str: ...
+
+
+class _Kept(NamedTuple):
+    provider: str
+    priority: int
+    flow: str
+    pinned: str
+    asleep_since: datetime | None
+
+
+class _Stray(NamedTuple):
+    provider: str
+    priority: int
+    batch_id: str | None
+    pinned: str
+
+
+def flow_of(row: LinesUp) -> Flow:
     return Flow(row.provider, row.priority, row.batch_id or "", row.pinned)
 
 
@@ -45,11 +73,12 @@ _MINE = {name: bindparam(f"of_{name}", type_=_f[name].type) for name in Flow._fi
 _IS_MINE = [_f[name] == value for name, value in _MINE.items()]
 # It keeps others from deleting them, or letting them sleep, until this transaction ends; and it does not wait for who
 # gives them their turns.
-_KEPT = (
+_KEPT = Query(
+    _Kept,
     select(*[_f[name] for name in Flow._fields], _f.asleep_since)
     .where(_KEY.in_(IDS))
     .order_by(*[_f[name] for name in Flow._fields])
-    .with_for_update(read=True, key_share=True)
+    .with_for_update(read=True, key_share=True),
 )
 # With the turn of the same flow at another account, or behind all who wait: what is new has no claim to earlier ones.
 _others = flows.alias("others")
@@ -78,7 +107,8 @@ _DELETE = delete(flows).where(*_IS_MINE)
 _IS_ITS_OWN = and_(
     _f.provider == _g.provider, _f.priority == _g.priority, text(f"flows.flow = {FLOW}"), _f.pinned == _g.pinned
 )
-_STRAY = (
+_STRAY = Query(
+    _Stray,
     select(_g.provider, _g.priority, _g.batch_id, _g.pinned)
     .distinct()
     .outerjoin_from(generations, flows, _IS_ITS_OWN)
@@ -88,7 +118,7 @@ _STRAY = (
         text(WAITING),
         ~select(literal(1)).select_from(batches).where(text(UNFINISHED)).exists(),
         _f.provider.is_(None) | _f.asleep_since.is_not(None),
-    )
+    ),
 )
 
 
@@ -99,7 +129,8 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
     """
     keys = sorted(set(wanted))
     while keys:
-        found = {Flow(*row[:-1]): row.asleep_since for row in select_in(connection, _KEPT, keys)}
+        kept = _KEPT.each(connection, keys)
+        found = {Flow(row.provider, row.priority, row.flow, row.pinned): row.asleep_since for row in kept}
         if asleep := [key for key, since in found.items() if since is not None]:
             connection.execute(_WAKE, [_named(key) for key in sorted(asleep)])
         # Again for those that are new: somebody else may make the same ones, and delete them.
@@ -134,8 +165,8 @@ def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) 
     """
     if unfinished(connection):
         return []
-    return [flow_of(row) for row in connection.execute(_STRAY, {"provider": provider, "ids": accounts})]
+    return [flow_of(row) for row in _STRAY.all(connection, provider=provider, ids=accounts)]
 
 
-def _named(key: Flow) -> dict[str, Any]:
+def _named(key: Flow) -> dict[str, object]:
     return {f"of_{name}": value for name, value in key._asdict().items()}

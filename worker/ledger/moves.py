@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import Column, Connection, Update, bindparam, text, update
 
@@ -15,9 +15,12 @@ S = TypeVar("S", bound=StrEnum | None)
 class Machine(Generic[S]):
     """The states in a column of a table. Whoever finds a row in another state came too late and changes nothing."""
 
-    def __init__(self, column: Column[Any], moves: Mapping[S, frozenset[S]]) -> None:
+    def __init__(self, column: Column[object], moves: Mapping[S, frozenset[S]]) -> None:
         self.column = column
         self.moves = moves
+
+    def allows(self, source: S, to: S) -> bool:
+        return to in self.moves[source]
 
     def update_to(self, to: S) -> Update:
         """An UPDATE of all rows whose state allows that; which of them are meant, its caller adds."""
@@ -26,14 +29,14 @@ class Machine(Generic[S]):
         allowed = text(in_states(self.column.name, sources))
         return update(self.column.table).where(allowed).values({self.column: to})
 
-    def move(self, connection: Connection, where: Mapping[str, Any], to: S, **values: Any) -> int:
+    def move(self, connection: Connection, where: Mapping[str, object], to: S, **values: object) -> int:
         """Move the rows whose columns equal `where`, and set `values` with it; how many there were."""
         parameters = {f"where_{name}": value for name, value in where.items()} | values
         return connection.execute(_move(self, to, tuple(where), tuple(values)), parameters).rowcount
 
 
 @cache
-def _move(machine: Machine[Any], to: Any, where: tuple[str, ...], columns: tuple[str, ...]) -> Update:
+def _move(machine: Machine[S], to: S, where: tuple[str, ...], columns: tuple[str, ...]) -> Update:
     of = machine.column.table.c
     mine = [of[name] == bindparam(f"where_{name}") for name in where]
     return machine.update_to(to).where(*mine).values({name: bindparam(name) for name in columns})

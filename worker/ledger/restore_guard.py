@@ -9,12 +9,13 @@ while may be such a ledger, and waits for its answer.
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple, TypedDict
 
-from sqlalchemy import Connection, Row, func, literal, select, text, update
+from sqlalchemy import Connection, func, literal, select, text, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import gate, transitions
 from worker.ledger.statements import insert_ignoring
 
@@ -26,8 +27,7 @@ ASLEEP = timedelta(minutes=10)
 #: who has opened a gate that no person had to open
 _ITSELF = "a comparison with the bucket"
 
-_THE_ROW = gate.c.id == 1
-_ROW = select(gate).where(_THE_ROW)
+
 _CHANGES = select(func.coalesce(func.max(transitions.c.id), 0))
 #: for the WHERE of those statements that choose what is submitted
 IS_OPEN = text("NOT EXISTS (SELECT 1 FROM gate WHERE gate.id = 1 AND gate.closed_at IS NOT NULL)")
@@ -44,8 +44,7 @@ class Marker:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence.
 
     `idle_since`: it is closed until the bucket can be asked, and then opens by itself if nothing speaks against it.
@@ -73,6 +72,25 @@ class Gate:
         return f"nothing is submitted: {self.reason}; {what_next}"
 
 
+class _Values(TypedDict, total=False):
+    """What changes in it."""
+
+    number: int
+    tried_at: datetime
+    compared_at: datetime
+    closed_at: datetime | None
+    reason: str | None
+    opened_at: datetime
+    opened_by: str
+    idle_since: datetime | None
+
+
+_THE_ROW = gate.c.id == 1
+_THE_STATE = select(*columns_of(gate, Gate)).where(_THE_ROW)
+_STATE = Query(Gate, _THE_STATE)
+_LOCKED = Query(Gate, _THE_STATE.with_for_update())
+
+
 def is_open(connection: Connection) -> bool:
     return connection.execute(_OPEN).first() is not None
 
@@ -81,20 +99,7 @@ class RestoreGuard(Part):
     def state(self) -> Gate | None:
         """None before the first comparison."""
         with self._database.read() as connection:
-            row = connection.execute(_ROW).one_or_none()
-        if row is None:
-            return None
-        return Gate(
-            row.ledger,
-            row.number,
-            row.tried_at,
-            row.compared_at,
-            row.closed_at,
-            row.reason,
-            row.opened_at,
-            row.opened_by,
-            row.idle_since,
-        )
+            return _STATE.first(connection)
 
     def is_check_due(self) -> bool:
         """Whether nobody has compared lately; a ledger from a backup says so, too."""
@@ -112,7 +117,7 @@ class RestoreGuard(Part):
         now = self._database.clock()
         with self._database.write() as connection:
             row = _locked(connection)
-            values: dict[str, Any] = {"tried_at": now}
+            values: _Values = {"tried_at": now}
             following = None
             if row.closed_at is None or row.idle_since is not None:
                 changes = Changes(connection, now)
@@ -137,7 +142,7 @@ class RestoreGuard(Part):
         now = self._database.clock()
         with self._database.write() as connection:
             row = _locked(connection)
-            values: dict[str, Any] = {"tried_at": now}
+            values: _Values = {"tried_at": now}
             if row.closed_at is None and row.tried_at is not None and now - row.tried_at > ASLEEP:
                 reason = (
                     f"the ledger has not been at work since {row.tried_at:%Y-%m-%d %H:%M:%S} UTC, and the bucket "
@@ -161,15 +166,15 @@ class RestoreGuard(Part):
         now = self._database.clock()
         with self._database.write() as connection:
             row = _locked(connection)
-            opened = _opened(now, by) if row.closed_at else {}
-            number = max(row.number, marker.number)
-            values = {"number": number, "tried_at": now, "compared_at": now, **opened}
+            values: _Values = {"number": max(row.number, marker.number), "tried_at": now, "compared_at": now}
+            if row.closed_at is not None:
+                values |= _opened(now, by)
             connection.execute(update(gate).where(_THE_ROW).values(**values))
-            if opened:
+            if row.closed_at is not None:
                 changes = Changes(connection, now)
                 changes.event("gate.opened", by=by, reason=row.reason)
                 changes.flush()
-        return bool(opened)
+        return row.closed_at is not None
 
 
 def _length(connection: Connection) -> int:
@@ -177,16 +182,14 @@ def _length(connection: Connection) -> int:
     return length
 
 
-def _opened(now: datetime, by: str) -> dict[str, Any]:
+def _opened(now: datetime, by: str) -> _Values:
     return {"closed_at": None, "reason": None, "idle_since": None, "opened_at": now, "opened_by": by}
 
 
-def _locked(connection: Connection) -> Row[Any]:
-    row = connection.execute(_ROW.with_for_update()).one_or_none()
-    if row is None:
+def _locked(connection: Connection) -> Gate:
+    while (row := _LOCKED.first(connection)) is None:
         first = {"id": 1, "ledger": f"ledger_{secrets.token_hex(8)}", "number": 0}
         connection.execute(insert_ignoring(connection, gate), [first])
-        row = connection.execute(_ROW.with_for_update()).one()
     return row
 
 

@@ -1,13 +1,94 @@
 """Rows become frozen values before they leave the ledger."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import select
 
 from worker.generation import Acceptance, Asset, AssetKind, AssetState, Generation, Operation, Refused, State
+from worker.ledger.query import Query, columns_of
+from worker.ledger.schema import assets, batches, generations
+from worker.ledger.statements import IDS
 
-Row = Any  # a SQLAlchemy row; its columns are those of the table named in the function
+
+class GenerationRow(NamedTuple):
+    id: str
+    provider: str
+    operation: str
+    action: str | None
+    prompt: str
+    options: Mapping[str, object]
+    state: str
+    batch_id: str | None
+    parent_id: str | None
+    depth: int
+    follow_up: Sequence[str]
+    priority: int
+    key: str | None
+    task_id: str | None
+    progress: int | None
+    reason: str | None
+    message: str | None
+    tries: int
+    actions: Sequence[str]
+    parent_handle: Mapping[str, str]
+    handle: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None
+    account: str | None
 
 
-def to_generation(row: Row) -> Generation:
+class AssetRow(NamedTuple):
+    id: int
+    generation_id: str
+    #: its `index`, a name that tuples use
+    number: int
+    kind: str
+    url: str
+    content: Mapping[str, object] | None
+    deadline: datetime
+    state: str
+    not_before: datetime | None
+    tries: int
+    renewals: int
+    reason: str | None
+    error: str | None
+    refused_bytes: int | None
+    refused_sha256: str | None
+    refused_type: str | None
+    refused_why: str | None
+    accepted_by: str | None
+    accepted_at: datetime | None
+    verified: str | None
+    remark: str | None
+    object_key: str | None
+    sha256: str | None
+    source_sha256: str | None
+    bytes: int | None
+    content_type: str | None
+    width: int | None
+    height: int | None
+    seconds: float | None
+
+
+class Id(NamedTuple):
+    id: str
+
+
+class BatchName(NamedTuple):
+    id: str
+    name: str
+
+
+GENERATION = columns_of(generations, GenerationRow)
+ASSET = columns_of(assets, AssetRow, number="index")
+BATCH_NAMES = Query(BatchName, select(*columns_of(batches, BatchName)).where(batches.c.id.in_(IDS)))
+
+
+def to_generation(row: GenerationRow) -> Generation:
     return Generation(
         id=row.id,
         provider=row.provider,
@@ -38,13 +119,16 @@ def to_generation(row: Row) -> Generation:
     )
 
 
-def to_asset(row: Row) -> Asset:
-    refused = row.refused_bytes is not None
-    accepted = row.accepted_at is not None
+def to_asset(row: AssetRow) -> Asset:
+    refused = accepted = None
+    if row.refused_bytes is not None:
+        refused = Refused(row.refused_bytes, row.refused_sha256 or "", row.refused_type, row.refused_why or "")
+    if row.accepted_at is not None:
+        accepted = Acceptance(row.accepted_by or "", row.accepted_at, row.refused_why or "")
     return Asset(
         id=row.id,
         generation_id=row.generation_id,
-        index=row.index,
+        index=row.number,
         kind=AssetKind(row.kind),
         url=row.url,
         deadline=row.deadline,
@@ -62,8 +146,8 @@ def to_asset(row: Row) -> Asset:
         content=row.content,
         reason=row.reason,
         not_before=row.not_before,
-        refused=Refused(row.refused_bytes, row.refused_sha256, row.refused_type, row.refused_why) if refused else None,
-        accepted=Acceptance(row.accepted_by, row.accepted_at, row.refused_why) if accepted else None,
+        refused=refused,
+        accepted=accepted,
         source_sha256=row.source_sha256,
         verified=row.verified,
         remark=row.remark,

@@ -1,46 +1,54 @@
 """What the statements of the ledger are made of; built once, because SQLAlchemy takes longer to build than to run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Integer, Select, Table, Update, bindparam, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Insert,
+    Integer,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.ledger.schema import UtcDateTime
+from worker.ledger.schema import AnyTable, UtcDateTime
+
+#: column → value
+Values = Mapping[str, object]
+AnyRow = Row[*tuple[object, ...]]
 
 #: stands for as many values as are given
-IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+IDS: BindParameter[object] = bindparam("ids", expanding=True)
 #: the time of the transaction
 NOW = bindparam("now", type_=UtcDateTime())
 LIMIT = bindparam("limit", type_=Integer)
 
 
-def select_in(connection: Connection, statement: Select[Any], ids: Sequence[Any], **others: Any) -> list[Any]:
-    """The rows of a statement that says `… in (IDS)`, however many: databases limit what one statement may carry."""
-    chunks = (ids[start : start + 5000] for start in range(0, len(ids), 5000))
-    return [row for chunk in chunks for row in connection.execute(statement, {"ids": chunk, **others})]
-
-
-def insert_into(connection: Connection, table: Table) -> Any:
+def insert_into(connection: Connection, table: AnyTable) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that may say what happens to rows which are there already; both databases say it in the same words."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def insert_ignoring(connection: Connection, table: Table) -> Any:
+def insert_ignoring(connection: Connection, table: AnyTable) -> Insert:
     """An INSERT that leaves rows alone which are there already."""
     return insert_into(connection, table).on_conflict_do_nothing()
 
 
-def update_row(connection: Connection, table: Table, where: dict[str, Any], **values: Any) -> int:
+def update_row(connection: Connection, table: AnyTable, where: Values, **values: object) -> int:
     """Set `values` in the rows whose columns equal `where`; how many there were."""
     statement = _update(table, tuple(where), tuple(values))
     parameters = {f"where_{name}": value for name, value in where.items()} | values
     return connection.execute(statement, parameters).rowcount
 
 
-def find_row(connection: Connection, table: Table, **where: Any) -> Any:
+def find_row(connection: Connection, table: AnyTable, **where: object) -> AnyRow | None:
     """The row whose columns equal `where`; None without one."""
     return connection.execute(
         _select(table, tuple(where)), {f"where_{name}": value for name, value in where.items()}
@@ -48,14 +56,14 @@ def find_row(connection: Connection, table: Table, **where: Any) -> Any:
 
 
 @cache
-def _update(table: Table, where: tuple[str, ...], columns: tuple[str, ...]) -> Update:
+def _update(table: AnyTable, where: tuple[str, ...], columns: tuple[str, ...]) -> Update:
     return update(table).where(*_equal(table, where)).values({name: bindparam(name) for name in columns})
 
 
 @cache
-def _select(table: Table, where: tuple[str, ...]) -> Select[Any]:
+def _select(table: AnyTable, where: tuple[str, ...]) -> Select[*tuple[object, ...]]:
     return select(table).where(*_equal(table, where))
 
 
-def _equal(table: Table, names: tuple[str, ...]) -> list[Any]:
+def _equal(table: AnyTable, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
     return [table.c[name] == bindparam(f"where_{name}") for name in names]

@@ -28,8 +28,8 @@ def queued(
 ) -> list[Generation]:
     wanted = [
         NewGeneration(
-            "acedata",
-            GenerationRequest(operation=operation, prompt=prompt),
+            provider="acedata",
+            request=GenerationRequest(operation=operation, prompt=prompt),
             follow_up=follow_up,
             batch_id=batch_id,
             key=key,
@@ -66,7 +66,9 @@ def timed_out(ledger: Ledger, **wanted: object) -> str:
     """One that failed because its provider gave it up, and may deliver it yet."""
     generation_id, attempt_id = answered(ledger, **wanted)
     outcome = Outcome(status=Status.FAILED, task_id="task-1", reason="timeout", message="no result for ten minutes")
-    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id=attempt_id, outcome=outcome, cause="callback")]) == [
+        "applied"
+    ]
     return generation_id
 
 
@@ -90,7 +92,9 @@ def succeeded(
         parent={"image_id": "1234", "video_id": "5678"},
     )
     deadline = datetime.now(UTC) + timedelta(hours=24)
-    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", (deadline,))]) == ["applied"]
+    assert ledger.generations.apply_outcomes(
+        [News(attempt_id=attempt_id, outcome=outcome, cause="callback", deadlines=(deadline,))]
+    ) == ["applied"]
     return generation_id
 
 
@@ -98,7 +102,9 @@ def archived(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
     generation_id = succeeded(ledger, task_id, **wanted)
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.png"
-    stored = Stored(0, key, "ab" * 32, 1_234_567, "image/png", 1024, 768)
+    stored = Stored(
+        index=0, key=key, sha256="ab" * 32, bytes=1_234_567, content_type="image/png", width=1024, height=768
+    )
     ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id
 
@@ -114,9 +120,13 @@ def told(ledger: Ledger, **text: object) -> str:
     """A generation whose result is a text."""
     generation_id, attempt_id = answered(ledger)
     outcome = Outcome(status=Status.SUCCEEDED, task_id="task-1", text=text)
-    assert ledger.generations.apply_outcomes([News(attempt_id, outcome, "reply")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id=attempt_id, outcome=outcome, cause="reply")]) == [
+        "applied"
+    ]
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"
-    stored = Stored(0, key, "ab" * 32, 80, "application/json", None, None)
+    stored = Stored(
+        index=0, key=key, sha256="ab" * 32, bytes=80, content_type="application/json", width=None, height=None
+    )
     ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id

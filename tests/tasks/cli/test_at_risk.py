@@ -30,7 +30,10 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
     ledger.callbacks.store([delivery(one.attempt_id) for one in (waits, failed)])
     unreadable = CallbackUnreadable("it says success but names no result")
     ledger.generations.apply_outcomes(
-        [News(one.attempt_id, unreadable, "callback", (), one.id) for one in ledger.callbacks.claim(9, LEASE)]
+        [
+            News(attempt_id=one.attempt_id, outcome=unreadable, cause="callback", deadlines=(), callback_id=one.id)
+            for one in ledger.callbacks.claim(9, LEASE)
+        ]
     )
     ledger.generations.apply_outcomes([failure(failed)])
     result = darkroom("at-risk", "--within", "1m")

@@ -32,10 +32,31 @@ def set_aside(ledger: Ledger, *bodies: bytes) -> list[str]:
     """Callbacks that nobody could read."""
     attempt_id = stories.answered(ledger)[1]
     now = datetime.now(UTC)
-    ledger.callbacks.store([Delivery(attempt_id, "acedata", now, None, {}, body, body.hex()) for body in bodies])
+    ledger.callbacks.store(
+        [
+            Delivery(
+                attempt_id=attempt_id,
+                provider="acedata",
+                received_at=now,
+                remote_address=None,
+                headers={},
+                body=body,
+                digest=body.hex(),
+            )
+            for body in bodies
+        ]
+    )
     stored = ledger.callbacks.claim(len(bodies), MINUTE)
     ledger.generations.apply_outcomes(
-        [News(attempt_id, CallbackUnreadable("the body is not JSON"), "callback", callback_id=one.id) for one in stored]
+        [
+            News(
+                attempt_id=attempt_id,
+                outcome=CallbackUnreadable("the body is not JSON"),
+                cause="callback",
+                callback_id=one.id,
+            )
+            for one in stored
+        ]
     )
     return [f"callback:{one.id}" for one in stored]
 
@@ -47,10 +68,12 @@ def given_up(ledger: Ledger) -> list[str]:
         status=Status.SUCCEEDED, task_id="task-9", links=tuple(Link(f"{stories.LINK}&n={n}") for n in range(3))
     )
     deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
-    ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", deadlines)])
+    ledger.generations.apply_outcomes(
+        [News(attempt_id=attempt_id, outcome=outcome, cause="callback", deadlines=deadlines)]
+    )
     (claim,) = ledger.assets.claim(1, MINUTE)
     aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
-    stored = Stored(0, "pictures/0.png", "ab" * 32, 10, "image/png")
+    stored = Stored(index=0, key="pictures/0.png", sha256="ab" * 32, bytes=10, content_type="image/png")
     ledger.assets.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
     return [f"asset:{generation_id}/1", f"asset:{generation_id}/2"]
 
@@ -296,10 +319,24 @@ def test_what_shall_be_dismissed_must_be_clear(darkroom: Darkroom, arguments: tu
 
 
 def test_a_callback_for_a_submission_that_nobody_knows_names_no_generation(darkroom: Darkroom, ledger: Ledger) -> None:
-    ledger.callbacks.store([Delivery("f" * 32, "acedata", datetime.now(UTC), None, {}, b"{}", "00")])
+    ledger.callbacks.store(
+        [
+            Delivery(
+                attempt_id="f" * 32,
+                provider="acedata",
+                received_at=datetime.now(UTC),
+                remote_address=None,
+                headers={},
+                body=b"{}",
+                digest="00",
+            )
+        ]
+    )
     (stored,) = ledger.callbacks.claim(1, MINUTE)
     outcome = Outcome(status=Status.SUCCEEDED, task_id="task-1")
-    assert ledger.generations.apply_outcomes([News("f" * 32, outcome, "callback", callback_id=stored.id)]) == ["orphan"]
+    assert ledger.generations.apply_outcomes(
+        [News(attempt_id="f" * 32, outcome=outcome, cause="callback", callback_id=stored.id)]
+    ) == ["orphan"]
     (letter,) = lines(darkroom("dead", "--json").stdout)
     assert letter["generation"] is None
     assert darkroom("dead").stdout.endswith("\n  the ledger knows no such attempt\n")

@@ -93,9 +93,23 @@ def test_the_facts_about_an_archived_generation(darkroom: Darkroom, ledger: Ledg
 
 def a_callback(ledger: Ledger, attempt_id: str, error: str) -> None:
     body = b"what is this"
-    ledger.callbacks.store([Delivery(attempt_id, "acedata", datetime.now(UTC), "192.0.2.1", {}, body, "00" * 32)])
+    ledger.callbacks.store(
+        [
+            Delivery(
+                attempt_id=attempt_id,
+                provider="acedata",
+                received_at=datetime.now(UTC),
+                remote_address="192.0.2.1",
+                headers={},
+                body=body,
+                digest="00" * 32,
+            )
+        ]
+    )
     (stored,) = ledger.callbacks.claim(1, stories.MINUTE)
-    ledger.generations.apply_outcomes([News(attempt_id, CallbackUnreadable(error), "callback", callback_id=stored.id)])
+    ledger.generations.apply_outcomes(
+        [News(attempt_id=attempt_id, outcome=CallbackUnreadable(error), cause="callback", callback_id=stored.id)]
+    )
 
 
 def test_no_answer_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -151,7 +165,9 @@ def test_a_text_is_shown_to_be_read(darkroom: Darkroom, ledger: Ledger) -> None:
 
 def test_the_provider_is_listed_where_there_are_several(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.queued(ledger, "an owl")
-    ledger.generations.create([NewGeneration("kie", GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"))])
+    ledger.generations.create(
+        [NewGeneration(provider="kie", request=GenerationRequest(operation=Operation.IMAGINE, prompt="a fox"))]
+    )
     assert [line.split("\t")[1:4] for line in darkroom("list").stdout.splitlines()] == [
         ["queued", "kie", "a fox"],
         ["queued", "acedata", "an owl"],

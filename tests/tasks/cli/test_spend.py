@@ -43,12 +43,22 @@ def story(ledger: Ledger, file: Path) -> None:
     """One spent, one possible, one reserved (a blend), one that has no room any more; all in one batch."""
     operations = (Operation.IMAGINE, Operation.IMAGINE, Operation.BLEND, Operation.IMAGINE)
     ledger.generations.create(
-        [NewGeneration("acedata", GenerationRequest(operation=one, prompt="a fox")) for one in operations], "autumn"
+        [
+            NewGeneration(provider="acedata", request=GenerationRequest(operation=one, prompt="a fox"))
+            for one in operations
+        ],
+        "autumn",
     )
     ledger.dispatch.run("acedata", Limits(1000, 1000), load_prices(file, PROVIDERS))
     first, second, _ = sorted(ledger.submissions.claim(3, stories.MINUTE), key=lambda claim: claim.generation.id)
     ledger.generations.apply_outcomes(
-        [News(first.attempt_id, Outcome(status=Status.SUCCEEDED, task_id="task-1", text={"a": "b"}), "callback")]
+        [
+            News(
+                attempt_id=first.attempt_id,
+                outcome=Outcome(status=Status.SUCCEEDED, task_id="task-1", text={"a": "b"}),
+                cause="callback",
+            )
+        ]
     )
     unclear = Uncertain("no answer came in time", code="read_timeout")
     ledger.submissions.record([Submitted(second.attempt_id, unclear)], stories.MINUTE)

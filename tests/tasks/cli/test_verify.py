@@ -143,7 +143,13 @@ def test_two_generations_may_share_an_object(darkroom: Darkroom, archive: S3Arch
     (first,) = kept(ledger, archive, 1)
     succeeded(ledger)
     (claim,) = ledger.assets.claim(1, LEASE)
-    copy = Stored(0, str(first.object_key), str(first.sha256), first.bytes or 0, "image/png")
+    copy = Stored(
+        index=0,
+        object_key=str(first.object_key),
+        sha256=str(first.sha256),
+        bytes=first.bytes or 0,
+        content_type="image/png",
+    )
     ledger.assets.record([Archived(claim, (copy,), described=True)])
     description = sidecar(one(ledger, claim.generation), [first], Lineage(None, None))
     put(archive, archive.keys.sidecar(claim.generation, None), description)

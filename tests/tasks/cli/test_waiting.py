@@ -44,7 +44,7 @@ def forbidden(ledger: Ledger, *hosts: str, error: str = FORBIDDEN) -> list[str]:
     links = [f"http://{host}:9000/{number}.png" for number, host in enumerate(hosts)]
     ids = [stories.succeeded(ledger, f"task-{link}", link=link) for link in links]
     claims = ledger.assets.claim(len(links), stories.MINUTE)
-    postponed = [Postponed(0, f"{claim.assets[0].url}: {error}") for claim in claims]
+    postponed = [Postponed(index=0, error=f"{claim.assets[0].url}: {error}") for claim in claims]
     ledger.assets.record(
         [Archived(claim, (result,), described=False) for claim, result in zip(claims, postponed, strict=True)]
     )
@@ -247,7 +247,7 @@ def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(le
         claims = ledger.assets.claim(10, stories.MINUTE)
         for number, claim in enumerate(claims):
             error = f"{claim.assets[0].url}: no answer in {60 + number}.{hours} s"
-            ledger.assets.record([Archived(claim, (Postponed(0, error),), described=False)])
+            ledger.assets.record([Archived(claim, (Postponed(index=0, error=error),), described=False)])
     (wait,) = waits(ledger)
     assert (wait.count, wait.fails) == (2, False)
     assert re.match(

@@ -45,7 +45,7 @@ def follow_up(ledger: Ledger, parent_id: str) -> None:
     request = GenerationRequest(
         operation=Operation.UPSCALE, prompt=parent.prompt, action="upscale1", parent=parent.handle
     )
-    child = NewGeneration("acedata", request, parent_id=parent_id, depth=1, batch_id=parent.batch_id)
+    child = NewGeneration(provider="acedata", request=request, parent_id=parent_id, depth=1, batch_id=parent.batch_id)
     assert ledger.generations.create_follow_ups(parent, [child], []) == 1
 
 
@@ -195,7 +195,7 @@ def test_the_live_picture_fits_its_terminal_and_shows_what_moves(ledger: Ledger)
     (generation,) = ledger.generations.get([submitted])
     for number in range(50):
         request = GenerationRequest(operation=Operation.IMAGINE, prompt=f"fox {number}")
-        ledger.generations.create([NewGeneration("acedata", request, batch_id=generation.batch_id)])
+        ledger.generations.create([NewGeneration(provider="acedata", request=request, batch_id=generation.batch_id)])
     rows = drawn(BatchScope(ledger, "animals"), height=12)
     assert len(rows) <= 12
     assert any("submitted" in row and "a fox" in row for row in rows)

@@ -21,7 +21,9 @@ def stored(here: Services, key: str, task_id: str, body: bytes = BODY) -> None:
     """A result that the ledger takes for BODY; `body` is what lies in the bucket."""
     stories.succeeded(here.ledger, task_id, link=f"{stories.LINK}&{task_id}", batch="animals")
     (claim,) = here.ledger.assets.claim(1, stories.MINUTE)
-    result = Stored(0, key, hashlib.sha256(BODY).hexdigest(), len(BODY), "image/png")
+    result = Stored(
+        index=0, key=key, sha256=hashlib.sha256(BODY).hexdigest(), bytes=len(BODY), content_type="image/png"
+    )
     here.ledger.assets.record([Archived(claim, (result,), described=True)])
     sha256, size = hashlib.sha256(body).hexdigest(), len(body)
     facts = {"content_type": "image/png", "metadata": {}, "filename": "fox.png", "tags": {}}

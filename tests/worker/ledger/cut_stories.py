@@ -309,9 +309,9 @@ def people_decide(process: Process) -> None:
     process.repeat("callbacks.store", [delivery(name * 32, name.encode(), name) for name in "ab"])
     process.repeat("callbacks.try_store")
     unreadable = CallbackUnreadable("what?")
-    process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
+    process.ingest(lambda one: News(attempt_id=one.attempt_id, outcome=unreadable, cause="callback"))
     process.command("callbacks.replay")
-    process.ingest(lambda one: News(one.attempt_id, unreadable, "callback"))
+    process.ingest(lambda one: News(attempt_id=one.attempt_id, outcome=unreadable, cause="callback"))
     process.command("events.dismiss", [process.ledger.callbacks.dead()[0].id], [], SOMEBODY)
     while not (dead := process.ledger.events.dead(9)):
         process.notify(error="410")
@@ -328,7 +328,9 @@ def a_ledger_is_restored(process: Process) -> None:
     newer = replace(marker, number=marker.number + 9)
     process.repeat("restore.verify_marker", newer)
     process.command("restore.resume", process.repeat("restore.next_marker", newer), "somebody")
-    orphan = Orphan("task-of-before", new("rescued").request, None, None, marked=True)
+    orphan = Orphan(
+        task_id="task-of-before", request=new("rescued").request, created_at=None, attempt_id=None, marked=True
+    )
     process.repeat("generations.import_tasks", PROVIDER, [orphan], prices=NO_CAP)
     process.poll()
     process.archive()

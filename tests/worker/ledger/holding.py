@@ -75,7 +75,7 @@ _MOVES = (
     select(_t.id, _t.generation_id, _t["from"], _t.to, _t.cause).where(_t.id > bindparam("last")).order_by(_t.id)
 )  # fmt: skip
 _b = budgets.c
-_BUDGETS = select(_b.scope, (_b.reserved + _b.possible + _b.spent).label("counted"))
+_BUDGETS = select(_b.kind, (_b.reserved + _b.possible + _b.spent).label("counted"))
 _COMPLETIONS = (
     select(events.c.batch_id, func.count()).where(events.c.type == "batch.completed").group_by(events.c.batch_id)
 )

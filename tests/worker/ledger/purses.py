@@ -8,7 +8,7 @@ from sqlalchemy import select
 from tests.factories import resubmit, state_of
 from worker.generation import State
 from worker.ledger import Ledger
-from worker.ledger.schema import COUNTED, budgets, charges, generations, scopes
+from worker.ledger.schema import COUNTED, BudgetKey, budget_keys, budgets, charges, generations
 from worker.ledger.schema import events as table_of_events
 from worker.ledger.submission import Claim
 from worker.pricing.prices import Caps, Prices, Rule
@@ -23,13 +23,15 @@ def totals(ledger: Ledger) -> dict[str, int]:
     """State of charges → amount, after each budget was seen to be the sum of its charges."""
     with ledger.database.read() as connection:
         booked = connection.execute(select(charges)).all()
-        budgeted = {row.scope: row for row in connection.execute(select(budgets))}
-    sums: dict[str, Counter[str]] = {scope: Counter() for scope in budgeted}
+        budgeted = {
+            BudgetKey(row.kind, row.day, row.provider, row.batch_id): row for row in connection.execute(select(budgets))
+        }
+    sums: dict[BudgetKey, Counter[str]] = {key: Counter() for key in budgeted}
     for row in booked:
-        for scope in scopes(row.day, row.provider, row.batch_id):
-            sums[scope][row.state] += row.price
-    for scope, row in budgeted.items():
-        assert {name: row._mapping[name] for name in COUNTED} == {name: sums[scope][name] for name in COUNTED}, scope
+        for key in budget_keys(row.day, row.provider, row.batch_id):
+            sums[key][row.state] += row.price
+    for key, row in budgeted.items():
+        assert {name: row._mapping[name] for name in COUNTED} == {name: sums[key][name] for name in COUNTED}, key
     found: Counter[str] = Counter()
     for row in booked:
         found[row.state] += row.price

@@ -175,7 +175,7 @@ def test_the_attempt_remembers_who_was_asked(ledger: Ledger) -> None:
 
 def test_a_rescued_task_belongs_to_the_account_whose_list_had_it(ledger: Ledger) -> None:
     (placed,) = ledger.generations.import_tasks(
-        PROVIDER, [Orphan("t", new().request, None, None, marked=False)], "shop"
+        PROVIDER, [Orphan(task_id="t", request=new().request, created_at=None, attempt_id=None, marked=False)], "shop"
     )
     assert one(ledger, str(placed.generation_id)).account == "shop"
     assert ledger.generations.story(str(placed.generation_id)).attempts[0].account == "shop"

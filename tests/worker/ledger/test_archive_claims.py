@@ -34,7 +34,9 @@ def test_renewing_a_claim_that_another_has_taken_over_changes_nothing(ledger: Le
     ledger.assets.renew([frozen], LEASE)
     clock.advance(1)
     (second_heir,) = taken(ledger)
-    ledger.assets.record([Archived(second_heir, (Postponed(0, "503"), Postponed(1, "503")), described=False)])
+    ledger.assets.record(
+        [Archived(second_heir, (Postponed(index=0, error="503"), Postponed(index=1, error="503")), described=False)]
+    )
     ledger.assets.renew([frozen, heir, second_heir], LEASE)
     clock.advance(8)
     (last,) = taken(ledger)

@@ -24,7 +24,7 @@ from tests.factories import (
 from worker.generation import State, Trouble
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
-from worker.ledger.assets.archiving import retry_wait
+from worker.ledger.assets.recording import retry_wait
 from worker.ledger.schema import assets
 
 
@@ -95,14 +95,14 @@ def test_stored_and_described_is_archived(ledger: Ledger, clock: FakeClock):
 def test_it_is_not_archived_before_every_asset_is_stored_and_described(ledger: Ledger, clock: FakeClock):
     (claim,) = succeeded(ledger, links=3)
     (held,) = taken(ledger)
-    record(ledger, held, stored(0), Postponed(1, "the bucket is away"), stored(2))
+    record(ledger, held, stored(0), Postponed(index=1, error="the bucket is away"), stored(2))
     assert state_of(ledger, claim) is State.SUCCEEDED
     clock.advance(2)
     (held,) = taken(ledger)
     assert [(asset.state, asset.tries, asset.error) for asset in held.assets] == [
         ("stored", 1, None), ("waiting", 2, "the bucket is away"), ("stored", 1, None),
     ]  # fmt: skip
-    record(ledger, held, Postponed(1, "the sidecar could not be written"))
+    record(ledger, held, Postponed(index=1, error="the sidecar could not be written"))
     assert state_of(ledger, claim) is State.SUCCEEDED
     clock.advance(4)
     record(ledger, taken(ledger)[0], stored(1), described=True)
@@ -118,7 +118,7 @@ def test_what_is_postponed_waits_longer_each_time(ledger: Ledger, clock: FakeClo
         while not (claims := taken(ledger)):
             clock.advance(1)
         waits.append((clock.now - began).total_seconds())
-        record(ledger, claims[0], Postponed(0, "503"))
+        record(ledger, claims[0], Postponed(index=0, error="503"))
     assert waits == [0, 2, 4, 8]
 
 
@@ -137,7 +137,7 @@ def test_what_a_changed_setting_may_mend_is_tried_at_once_after_a_restart(ledger
     reasons = (Trouble.HOST_NOT_ALLOWED, Trouble.STORE, Trouble.NOT_FOUND)
     succeeded(ledger, len(reasons))
     for held, reason in zip(taken(ledger), reasons, strict=True):
-        record(ledger, held, Postponed(0, "no", reason=reason))
+        record(ledger, held, Postponed(index=0, error="no", reason=reason))
     clock.advance(1)
     assert taken(ledger) == []
     assert ledger.assets.retry_mended() == 2
@@ -146,7 +146,7 @@ def test_what_a_changed_setting_may_mend_is_tried_at_once_after_a_restart(ledger
 
 def test_a_generation_is_worked_on_whole_even_if_its_assets_wait_for_different_times(ledger: Ledger, clock: FakeClock):
     (claim,) = succeeded(ledger, links=2)
-    record(ledger, taken(ledger)[0], Postponed(0, "503"), Postponed(1, "503"))
+    record(ledger, taken(ledger)[0], Postponed(index=0, error="503"), Postponed(index=1, error="503"))
     with ledger.database.write() as connection:
         later = update(assets).where(assets.c.index == 1)
         connection.execute(later.values(not_before=NOON + timedelta(hours=1)))
@@ -168,7 +168,11 @@ def test_what_a_worker_had_no_time_for_is_free_at_once(ledger: Ledger):
 def test_a_fresh_link_replaces_the_dead_one(ledger: Ledger, clock: FakeClock):
     succeeded(ledger)
     deadline = NOON + timedelta(hours=48)
-    record(ledger, taken(ledger)[0], Postponed(0, "404", "https://cdn.example/fresh.png", deadline))
+    record(
+        ledger,
+        taken(ledger)[0],
+        Postponed(index=0, error="404", url="https://cdn.example/fresh.png", deadline=deadline),
+    )
     clock.advance(2)
     (asset,) = taken(ledger)[0].assets
     assert (asset.url, asset.deadline, asset.renewals) == ("https://cdn.example/fresh.png", deadline, 1)
@@ -183,7 +187,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(ledger: Ledger, clock: Fak
     (quick,) = taken(ledger)
     before = ledger.generations.story(claim.generation.id)
     record(ledger, slow, stored(0), stored(1), described=True)
-    record(ledger, slow, Lost(0, "404"), Postponed(1, "503"))
+    record(ledger, slow, Lost(0, "404"), Postponed(index=1, error="503"))
     assert ledger.generations.story(claim.generation.id) == before
     record(ledger, quick, stored(0), stored(1), described=True)
     assert state_of(ledger, claim) is State.ARCHIVED
@@ -213,7 +217,7 @@ def test_what_nobody_could_reach_for_long_says_so(ledger: Ledger):
 def test_one_lost_asset_does_not_stop_the_others(ledger: Ledger, clock: FakeClock):
     """Also when the last of them is stored by a worker that saw no loss."""
     (claim,) = succeeded(ledger, links=2)
-    record(ledger, taken(ledger)[0], Lost(0, "404"), Postponed(1, "503"))
+    record(ledger, taken(ledger)[0], Lost(0, "404"), Postponed(index=1, error="503"))
     assert state_of(ledger, claim) is State.SUCCEEDED
     clock.advance(2)
     record(ledger, taken(ledger)[0], stored(1))

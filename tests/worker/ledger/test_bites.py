@@ -103,11 +103,9 @@ def changed_at_once(ledger: Ledger) -> Iterator[list[int]]:
     """How many generations each transaction has made or moved, one after the other."""
     written: list[int] = [0]
 
-    def count(
-        _connection: object, cursor: object, statement: str, parameters: object, _context: object, many: bool
-    ) -> None:
+    def count(_connection: object, cursor: Any, statement: str, *_: object) -> None:
         if statement.startswith("INSERT INTO transitions"):
-            written[-1] += len(parameters) if many else 1
+            written[-1] += cursor.rowcount
 
     def end(_connection: object) -> None:
         written.append(0)

@@ -17,7 +17,13 @@ from worker.ledger.schema import charges
 from worker.ledger.submission import Submitted
 from worker.pricing.prices import Caps, Prices, Rule
 
-OURS = Orphan("forgotten", new("a boat").request, NOON - timedelta(hours=13), "ab" * 16, marked=True)
+OURS = Orphan(
+    task_id="forgotten",
+    request=new("a boat").request,
+    created_at=NOON - timedelta(hours=13),
+    attempt_id="ab" * 16,
+    marked=True,
+)
 #: nothing has room
 FULL = Prices(rules=(Rule(price=1),), caps=Caps(day=0))
 

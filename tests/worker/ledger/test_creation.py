@@ -20,7 +20,14 @@ def test_what_was_asked_is_written_down(ledger: Ledger):
     )
     (parent,) = queued(ledger)
     wanted = NewGeneration(
-        "acedata", request, "fox", "key/fox", priority=5, follow_up=("zoom_out_2x",), parent_id=parent.id, depth=1
+        provider="acedata",
+        request=request,
+        key="fox",
+        dedupe="key/fox",
+        priority=5,
+        follow_up=("zoom_out_2x",),
+        parent_id=parent.id,
+        depth=1,
     )
     (made,) = ledger.generations.create([wanted], batch="foxes")
     assert made == ledger.generations.get([made.id])[0]

@@ -31,7 +31,7 @@ def writes(part: Any, verb: str) -> bool:
     source = inspect.getsource(getattr(part, verb))
     if "_database.write(" in source:
         return True
-    own = set(re.findall(r"self\.(\w+)\(", source)) - {verb}
+    own = set(re.findall(r"self\.(\w+)", source)) - {verb}
     return any(writes(part, other) for other in own if hasattr(part, other))
 
 

@@ -16,7 +16,7 @@ def set_aside(ledger: Ledger, attempt_id: str) -> int:
     ledger.callbacks.store([delivery(attempt_id)])
     (stored,) = ledger.callbacks.claim(1, LEASE)
     ledger.generations.apply_outcomes(
-        [News(attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=stored.id)]
+        [News(attempt_id=attempt_id, outcome=CallbackUnreadable("no JSON"), cause="callback", callback_id=stored.id)]
     )
     return stored.id
 

@@ -145,7 +145,7 @@ def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
     (claim,) = succeeded(ledger, links=2)
     (held,) = ledger.assets.claim(1, LEASE)
     aside = Refused(3, "ab" * 32, "image/png", "damaged")
-    results = (Postponed(0, "damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
+    results = (Postponed(index=0, error="damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
     ledger.assets.record([Archived(held, results, described=False)])
     for index in (1, 2):
         with pytest.raises(RequestInvalid, match=f"no refused bytes are kept of asset {index}"):
@@ -167,7 +167,7 @@ def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
 def test_what_waits_for_its_next_try_is_tried_now(ledger: Ledger):
     (claim,) = succeeded(ledger)
     (held,) = ledger.assets.claim(1, LEASE)
-    ledger.assets.record([Archived(held, (Postponed(0, "503"),), described=False)])
+    ledger.assets.record([Archived(held, (Postponed(index=0, error="503"),), described=False)])
     assert ledger.assets.claim(1, LEASE) == []
     assert ledger.generations.retry([claim.generation.id]) == {claim.generation.id: State.SUCCEEDED}
     assert len(ledger.assets.claim(1, LEASE)) == 1

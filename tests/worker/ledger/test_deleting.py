@@ -61,7 +61,17 @@ def told_of_a_secret(ledger: Ledger) -> Claim:
     ledger.callbacks.store([delivery(claim.attempt_id, SECRET.encode(), headers=headers, remote_address=SECRET)])
     (callback,) = ledger.callbacks.claim(9, LEASE)
     news = success(claim, parent={"image_id": SECRET})
-    ledger.generations.apply_outcomes([News(claim.attempt_id, news.outcome, "callback", news.deadlines, callback.id)])
+    ledger.generations.apply_outcomes(
+        [
+            News(
+                attempt_id=claim.attempt_id,
+                outcome=news.outcome,
+                cause="callback",
+                deadlines=news.deadlines,
+                callback_id=callback.id,
+            )
+        ]
+    )
     ledger.assets.record([all_stored(lent) for lent in ledger.assets.claim(1, LEASE)])
     ledger.generations.create_follow_ups(one(ledger, claim), [], [SECRET])
     (asset,) = ledger.generations.assets_of([claim.generation.id])[claim.generation.id]
@@ -194,6 +204,6 @@ def test_its_task_is_still_known_and_not_rescued_as_a_new_one(ledger: Ledger):
     ledger.assets.record([all_stored(lent) for lent in ledger.assets.claim(1, LEASE)])
     ledger.generations.delete([claim.generation.id], SOMEBODY)
     (placed,) = ledger.generations.match_tasks(
-        PROVIDER, [Orphan(task_of(claim), new().request, None, None, marked=True)]
+        PROVIDER, [Orphan(task_id=task_of(claim), request=new().request, created_at=None, attempt_id=None, marked=True)]
     )
     assert placed.place is Place.KNOWN

@@ -44,7 +44,9 @@ def took(ledger: Ledger, clock: FakeClock, *seconds: float, **facts: object) -> 
 
 def ended(claim: Claim, clock: FakeClock) -> News:
     news = success(claim)
-    return News(news.attempt_id, news.outcome, news.cause, news.deadlines, ended_at=clock.now)
+    return News(
+        attempt_id=news.attempt_id, outcome=news.outcome, cause=news.cause, deadlines=news.deadlines, ended_at=clock.now
+    )
 
 
 def after(seconds: Sequence[float]) -> Usual:
@@ -137,12 +139,14 @@ def test_failures_progress_and_repetitions_teach_nothing(ledger: Ledger, clock: 
     clock.advance(500)
     at = {"ended_at": clock.now}
     for news in (progress(won, 50), failure(lost)):
-        ledger.generations.apply_outcomes([News(news.attempt_id, news.outcome, news.cause, **at)])
+        ledger.generations.apply_outcomes(
+            [News(attempt_id=news.attempt_id, outcome=news.outcome, cause=news.cause, **at)]
+        )
     ledger.generations.apply_outcomes([success(won)])
     ledger.generations.apply_outcomes([ended(won, clock)])
     text = claimed(ledger)[0]
     ledger.generations.apply_outcomes(
-        [News(text.attempt_id, Outcome(status=Status.SUCCEEDED, text={"seed": "1"}), "reply")]
+        [News(attempt_id=text.attempt_id, outcome=Outcome(status=Status.SUCCEEDED, text={"seed": "1"}), cause="reply")]
     )
     assert patience(ledger).first(KIND) == before
 

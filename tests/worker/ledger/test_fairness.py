@@ -25,7 +25,7 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.dispatch.line import Line
 from worker.ledger.flows import find_strays
 from worker.ledger.schema import ANY_ACCOUNT, budgets, flows, generations, metadata
-from worker.ledger.submission import Submitted, move_attempt
+from worker.ledger.submission import Attempts, Submitted
 from worker.pricing.prices import Caps, Prices
 
 ACCOUNTS = ("default", "shop")
@@ -310,8 +310,7 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
         with ledger.database.write() as connection:
             assert connection.execute(select(flows.c.asleep_since)).scalar_one() is not None
             changes = Changes(connection, ledger.database.clock())
-            changes.lock([made.id])
-            assert move_attempt(connection, claim.attempt_id, AttemptState.REJECTED)
+            assert Attempts(changes, [claim.attempt_id]).move(claim.attempt_id, AttemptState.REJECTED)
             assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
             repeated = pool.submit(other.generations.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
             eventually(is_waited_for, 30)
@@ -444,8 +443,9 @@ class History:
         with self._ledger.database.read() as connection:
             rows = connection.execute(query.distinct()).all()
             b = budgets.c
-            spent = {row.scope: row.used for row in connection.execute(
-                select(b.scope, (b.reserved + b.possible + b.spent + b.late).label("used")))}  # fmt: skip
+            used = (b.reserved + b.possible + b.spent + b.late).label("used")
+            spent = {row.day or row.batch_id: row.used for row in connection.execute(
+                select(b.day, b.batch_id, used).where(b.kind != "provider"))}  # fmt: skip
         caps = prices.caps if prices else Caps()
         if caps.day is not None and spent.get(f"{self._clock.now:%Y-%m-%d}", 0) >= caps.day:
             return set()

@@ -44,18 +44,26 @@ def come(ledger: Ledger, attempt_id: str, state: str) -> Delivery:
     content = body(attempt_id, state)
     headers = {"Content-Type": "application/json", "User-Agent": "okhttp/4"}
     digest = hashlib.sha256(content).hexdigest()
-    return Delivery(attempt_id, "kie", ledger.database.clock(), "10.0.0.1", headers, content, digest)
+    return Delivery(
+        attempt_id=attempt_id,
+        provider="kie",
+        received_at=ledger.database.clock(),
+        remote_address="10.0.0.1",
+        headers=headers,
+        body=content,
+        digest=digest,
+    )
 
 
 def read(ledger: Ledger, callback: StoredCallback) -> News:
     task_id = f"task{callback.attempt_id}"
     if b"success" not in callback.body:
         return News(
-            callback.attempt_id,
-            Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=50),
-            "callback",
-            (),
-            callback.id,
+            attempt_id=callback.attempt_id,
+            outcome=Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=50),
+            cause="callback",
+            deadlines=(),
+            callback_id=callback.id,
         )
     links = tuple(
         Link(f"https://tempfile.example/m/{callback.attempt_id}_{index}.jpeg?ex=691f00aa&is=691eaf2a&hm={'0' * 64}")
@@ -63,7 +71,9 @@ def read(ledger: Ledger, callback: StoredCallback) -> News:
     )
     deadlines = (ledger.database.clock() + timedelta(hours=24),) * PICTURES
     outcome = Outcome(status=Status.SUCCEEDED, task_id=task_id, links=links)
-    return News(callback.attempt_id, outcome, "callback", deadlines, callback.id)
+    return News(
+        attempt_id=callback.attempt_id, outcome=outcome, cause="callback", deadlines=deadlines, callback_id=callback.id
+    )
 
 
 def go_their_way(ledger: Ledger, count: int) -> None:
@@ -74,7 +84,7 @@ def go_their_way(ledger: Ledger, count: int) -> None:
         f"k{number}": GenerationRequest(operation=Operation.IMAGINE, prompt=prompt.format(number))
         for number in range(count)
     }
-    wanted = [NewGeneration("kie", request, key=key, dedupe=key) for key, request in requests.items()]
+    wanted = [NewGeneration(provider="kie", request=request, key=key, dedupe=key) for key, request in requests.items()]
     ledger.generations.create(wanted, "lighthouses")
     ledger.dispatch.run("kie", Limits(10**6, 10**6), NO_CAP)
     claims = ledger.submissions.claim(count, LEASE)
@@ -88,9 +98,9 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     while lent := ledger.assets.claim(100, LEASE):
         ledger.assets.record([
             Archived(claim, tuple(
-                Stored(asset.index, f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
-                       hashlib.sha256(f"{claim.generation.id}{asset.index}".encode()).hexdigest(), 1_500_000,
-                       "image/png", 1024, 1024)
+                Stored(index=asset.index, key=f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
+                       sha256=hashlib.sha256(f"{claim.generation.id}{asset.index}".encode()).hexdigest(),
+                       bytes=1_500_000, content_type="image/png", width=1024, height=1024)
                 for asset in claim.assets
             ), described=True)
             for claim in lent

@@ -38,7 +38,7 @@ def test_a_request(ledger: Ledger):
     request = GenerationRequest(
         operation=Operation.UPSCALE, prompt=NASTY, options={NASTY: [NASTY]}, action=NASTY, parent={"image_id": NASTY}
     )
-    wanted = NewGeneration("acedata", request, NASTY, f"key/{NASTY}", follow_up=(NASTY,))
+    wanted = NewGeneration(provider="acedata", request=request, key=NASTY, dedupe=f"key/{NASTY}", follow_up=(NASTY,))
     (made,) = ledger.generations.create([wanted], batch=NASTY)
     found = one(ledger, made)
     assert (found.prompt, found.action, found.key) == (CLEAN, CLEAN, CLEAN)
@@ -91,7 +91,7 @@ def test_a_callback_and_why_it_was_unreadable(ledger: Ledger):
     (callback,) = ledger.callbacks.claim(1, LEASE)
     assert callback.body == NASTY.encode("utf-8", "surrogatepass")
     assert callback.headers == {NASTY: NASTY}
-    unreadable = News("a1", CallbackUnreadable(NASTY), "callback", callback_id=callback.id)
+    unreadable = News(attempt_id="a1", outcome=CallbackUnreadable(NASTY), cause="callback", callback_id=callback.id)
     assert ledger.generations.apply_outcomes([unreadable]) == ["unreadable"]
     assert ledger.callbacks.dead()[0].error == CLEAN
 
@@ -99,7 +99,7 @@ def test_a_callback_and_why_it_was_unreadable(ledger: Ledger):
 def test_what_befell_an_asset(ledger: Ledger):
     succeeded(ledger, 2)
     first, second = ledger.assets.claim(2, LEASE)
-    ledger.assets.record([Archived(first, (Postponed(0, NASTY),), described=False)])
+    ledger.assets.record([Archived(first, (Postponed(index=0, error=NASTY),), described=False)])
     ledger.assets.record([Archived(second, (Lost(0, NASTY),), described=False)])
     assert ledger.generations.assets_of([first.generation.id])[first.generation.id][0].error == CLEAN
     assert one(ledger, second.generation).message == CLEAN

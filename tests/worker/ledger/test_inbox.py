@@ -32,7 +32,15 @@ from worker.ledger.submission import Claim, Submitted
 def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:
     unknown = success(claimed(ledger)[0])
     return ledger.generations.apply_outcomes(
-        [News(callback.attempt_id, unknown.outcome, "c", unknown.deadlines, callback.id)]
+        [
+            News(
+                attempt_id=callback.attempt_id,
+                outcome=unknown.outcome,
+                cause="c",
+                deadlines=unknown.deadlines,
+                callback_id=callback.id,
+            )
+        ]
     )
 
 

@@ -67,8 +67,12 @@ def test_what_goes_is_reserved_in_its_day_provider_and_batch(ledger: Ledger):
     assert totals(ledger) == {"reserved": 5}
     batch = str(made[0].batch_id)
     with ledger.database.read() as connection:
-        rows = {row.scope: row.reserved for row in connection.execute(text("SELECT scope, reserved FROM budgets"))}
-    assert rows == {"2026-11-21": 5, "2026-11-21 acedata": 5, batch: 3}
+        rows = connection.execute(
+            text("SELECT kind, day, provider, batch_id, reserved FROM budgets ORDER BY kind")
+        ).all()
+    assert rows == [
+        ("batch", "", "", batch, 3), ("day", "2026-11-21", "", "", 5), ("provider", "2026-11-21", "acedata", "", 5),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -407,7 +411,7 @@ def test_the_price_follows_provider_operation_speed_and_version(ledger: Ledger):
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --turbo"),
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox", options={"version": "niji 6"}),
     ]
-    ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
+    ledger.generations.create([NewGeneration(provider=PROVIDER, request=request) for request in requests])
     go(ledger, prices)
     assert totals(ledger) == {"reserved": 4321}
 
@@ -421,7 +425,7 @@ def test_an_option_multiplies_the_price_also_of_what_an_older_version_has_writte
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --hd --v 8"),
         GenerationRequest(operation=Operation.IMAGINE, prompt="a fox --q 4", options=options),
     ]
-    made = ledger.generations.create([NewGeneration(PROVIDER, request) for request in requests])
+    made = ledger.generations.create([NewGeneration(provider=PROVIDER, request=request) for request in requests])
     with ledger.database.write() as connection:
         connection.execute(text("UPDATE generations SET extras = NULL WHERE id <> :id"), {"id": made[0].id})
     go(ledger, prices)
@@ -445,5 +449,5 @@ def test_what_is_held_is_found_through_its_own_index_and_settled_through_keys(le
     assert {"ix_generations_held", "ix_generations_waiting", "ix_attempts_generation"} <= set(
         re.findall(r"\bix_\w+", seen)
     ), seen
-    # The one exception is the list of different values of `held`, which is made anew each time.
+    # The one exception is the list of different holds, which is made anew each time.
     assert not re.search(r"Seq Scan|SCAN (?!found)\w+$", seen, re.MULTILINE), seen

@@ -48,10 +48,11 @@ def check(ledger: Ledger) -> None:
     with ledger.database.read() as connection:
         names = {row.id: row.name for row in connection.execute(select(batches))}
         for row in connection.execute(select(budgets)):
-            kind, _, provider = row.scope.partition(" ")
-            cap = (
-                caps.of_batch(names[kind]) if kind in names else caps.providers.get(provider) if provider else caps.day
-            )
+            cap = {
+                "day": caps.day,
+                "provider": caps.providers.get(row.provider),
+                "batch": row.batch_id and caps.of_batch(names[row.batch_id]),
+            }[row.kind]
             assert min(row.reserved, row.possible, row.spent, row.late) >= 0
             assert cap is None or row.reserved + row.possible + row.spent <= cap, row
         paid = select(attempts.c.id, charges.c.state).where(
@@ -197,7 +198,7 @@ def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):
 
     def check_caps(ledger: Ledger) -> None:
         with ledger.database.read() as connection:
-            today = connection.execute(select(budgets).where(budgets.c.scope == "2026-11-21")).first()
+            today = connection.execute(select(budgets).where(budgets.c.kind == "day")).first()
         assert today is None or today.reserved + today.possible + today.spent <= PRICES[0].caps.day
 
     everybody = [lambda name=name: dispatcher(name) for name in PROVIDERS * 2]

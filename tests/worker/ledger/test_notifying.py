@@ -414,11 +414,22 @@ def test_a_subscriber_in_trouble_is_known_with_all_that_waits_for_it(ledger: Led
     deliver(ledger, mine, take=lambda _: REFUSED)
     clock.advance(1)
     happen(ledger, "two", "unwanted", "three")
-    assert troubled(ledger) == [Troubled("a", 1, 3, first, REFUSED, first + pause_after(1))]
+    assert troubled(ledger) == [
+        Troubled(subscriber="a", failures=1, waiting=3, since=first, error=REFUSED, tried_at=first + pause_after(1))
+    ]
     clock.advance(60)
     (mine,) = claim(ledger, "a")
     deliver(ledger, mine, take=lambda _: "another reason")
-    assert troubled(ledger) == [Troubled("a", 2, 3, first, "another reason", clock.now + pause_after(2))]
+    assert troubled(ledger) == [
+        Troubled(
+            subscriber="a",
+            failures=2,
+            waiting=3,
+            since=first,
+            error="another reason",
+            tried_at=clock.now + pause_after(2),
+        )
+    ]
     clock.advance(12)
     (mine,) = claim(ledger, "a")
     # Its first event waits longer than the pause, so the error of the second is the last one.

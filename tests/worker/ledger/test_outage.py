@@ -16,6 +16,8 @@ from tests.factories import LEASE, all_stored, submitted, success
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, archiving
+from worker.ledger.query import Query
+from worker.ledger.rows import GENERATION, GenerationRow
 from worker.ledger.schema import UNSTORED, assets, generations
 from worker.ledger.statements import LIMIT
 
@@ -24,8 +26,9 @@ SHORT, LONG = 24 * HOUR, 15 * 24 * HOUR
 OUTAGE = range(20 * HOUR, 34 * HOUR)
 ARRIVALS_END = 72 * HOUR
 
-_first_come = (
-    select(generations)
+_first_come = Query(
+    GenerationRow,
+    select(*GENERATION)
     .where(
         generations.c.id.in_(
             select(assets.c.generation_id)
@@ -35,7 +38,7 @@ _first_come = (
         )
     )
     .order_by(generations.c.id)
-    .limit(LIMIT)
+    .limit(LIMIT),
 )
 
 

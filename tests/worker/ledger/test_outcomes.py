@@ -75,7 +75,9 @@ def test_a_success_brings_links_actions_and_a_name_for_follow_ups(ledger: Ledger
 def test_a_text_is_an_asset_that_is_here_already_and_never_dies(ledger: Ledger):
     (claim,) = claimed(ledger)
     outcome = Outcome(status=Status.SUCCEEDED, text={"descriptions": ["a fox", "zwei F\u00fcchse"]})
-    assert ledger.generations.apply_outcomes([News(claim.attempt_id, outcome, "reply")]) == ["applied"]
+    assert ledger.generations.apply_outcomes([News(attempt_id=claim.attempt_id, outcome=outcome, cause="reply")]) == [
+        "applied"
+    ]
     (asset,) = ledger.generations.assets_of([claim.generation.id])[claim.generation.id]
     assert (asset.kind, asset.url, asset.content) == (AssetKind.TEXT, "", outcome.text)
     assert asset.deadline.year == 9999
@@ -217,7 +219,16 @@ def test_a_body_that_names_another_task_is_kept_but_not_applied(ledger: Ledger, 
     ledger.callbacks.store([delivery(claim.attempt_id)])
     (callback,) = ledger.callbacks.claim(1, LEASE)
     news = word(claim, task_id="someone-else")
-    assert apply(ledger, News(news.attempt_id, news.outcome, "callback", news.deadlines, callback.id)) == ["mismatch"]
+    assert apply(
+        ledger,
+        News(
+            attempt_id=news.attempt_id,
+            outcome=news.outcome,
+            cause="callback",
+            deadlines=news.deadlines,
+            callback_id=callback.id,
+        ),
+    ) == ["mismatch"]
     assert one(ledger, claim) == before
     (note,) = ledger.callbacks.dead()
     assert note.verdict == "mismatch"
@@ -239,7 +250,9 @@ def test_an_outcome_without_a_task_id_belongs_to_its_attempt(ledger: Ledger):
 
 def test_a_callback_for_an_attempt_that_nobody_knows_is_an_orphan(ledger: Ledger):
     (claim,) = submitted(ledger)
-    stranger = News("f" * 32, success(claim).outcome, "callback", success(claim).deadlines)
+    stranger = News(
+        attempt_id="f" * 32, outcome=success(claim).outcome, cause="callback", deadlines=success(claim).deadlines
+    )
     assert apply(ledger, stranger, success(claim)) == ["orphan", "applied"]
 
 
@@ -247,7 +260,12 @@ def test_an_unreadable_one_is_set_aside_with_its_reason_and_can_be_replayed(ledg
     (claim,) = submitted(ledger)
     ledger.callbacks.store([delivery(claim.attempt_id, b"<html>")])
     (callback,) = ledger.callbacks.claim(1, LEASE)
-    unreadable = News(claim.attempt_id, CallbackUnreadable("it is not JSON"), "callback", callback_id=callback.id)
+    unreadable = News(
+        attempt_id=claim.attempt_id,
+        outcome=CallbackUnreadable("it is not JSON"),
+        cause="callback",
+        callback_id=callback.id,
+    )
     assert apply(ledger, unreadable) == ["unreadable"]
     assert [(note.verdict, note.error) for note in ledger.callbacks.dead()] == [("unreadable", "it is not JSON")]
     assert ledger.callbacks.claim(1, LEASE) == []
@@ -255,7 +273,16 @@ def test_an_unreadable_one_is_set_aside_with_its_reason_and_can_be_replayed(ledg
     (again,) = ledger.callbacks.claim(1, LEASE)
     assert again == callback
     good = success(claim)
-    assert apply(ledger, News(claim.attempt_id, good.outcome, "callback", good.deadlines, again.id)) == ["applied"]
+    assert apply(
+        ledger,
+        News(
+            attempt_id=claim.attempt_id,
+            outcome=good.outcome,
+            cause="callback",
+            deadlines=good.deadlines,
+            callback_id=again.id,
+        ),
+    ) == ["applied"]
     assert ledger.callbacks.dead() == []
 
 
@@ -263,7 +290,11 @@ def test_what_breaks_in_the_middle_leaves_nothing_behind(ledger: Ledger):
     first, second = submitted(ledger, 2)
     broken = success(second)
     with pytest.raises(ValueError, match="shorter"):
-        apply(ledger, success(first), News(second.attempt_id, broken.outcome, "callback", deadlines=()))
+        apply(
+            ledger,
+            success(first),
+            News(attempt_id=second.attempt_id, outcome=broken.outcome, cause="callback", deadlines=()),
+        )
     assert [state_of(ledger, claim) for claim in (first, second)] == [State.SUBMITTED] * 2
 
 

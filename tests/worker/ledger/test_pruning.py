@@ -59,7 +59,17 @@ def applied(ledger: Ledger, *verdicts: Any) -> None:
     for callback, outcome in zip(mine, verdicts, strict=True):
         news = success(claim)
         said = outcome or news.outcome
-        ledger.generations.apply_outcomes([News(claim.attempt_id, said, "callback", news.deadlines, callback.id)])
+        ledger.generations.apply_outcomes(
+            [
+                News(
+                    attempt_id=claim.attempt_id,
+                    outcome=said,
+                    cause="callback",
+                    deadlines=news.deadlines,
+                    callback_id=callback.id,
+                )
+            ]
+        )
 
 
 def tell(ledger: Ledger, *names: str, error: str | None = None, most: int = 999) -> int:

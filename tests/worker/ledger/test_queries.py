@@ -165,5 +165,7 @@ def test_dead_callbacks_are_listed_the_newest_first(ledger: Ledger):
     ledger.callbacks.store([delivery(f"nobody-{number}") for number in range(3)])
     for callback in ledger.callbacks.claim(3, LEASE):
         outcome = failure(claim).outcome
-        ledger.generations.apply_outcomes([News(callback.attempt_id, outcome, "callback", callback_id=callback.id)])
+        ledger.generations.apply_outcomes(
+            [News(attempt_id=callback.attempt_id, outcome=outcome, cause="callback", callback_id=callback.id)]
+        )
     assert [note.attempt_id for note in ledger.callbacks.dead(limit=2)] == ["nobody-2", "nobody-1"]

@@ -31,7 +31,13 @@ from worker.ledger.generations import Orphan, Place, Placed
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 
-ELSEWHERE = Orphan("their-task", new("a boat").request, NOON - timedelta(hours=3), None, marked=True)
+ELSEWHERE = Orphan(
+    task_id="their-task",
+    request=new("a boat").request,
+    created_at=NOON - timedelta(hours=3),
+    attempt_id=None,
+    marked=True,
+)
 
 
 def unclear(ledger: Ledger) -> Claim:
@@ -139,7 +145,9 @@ def test_one_that_a_restored_ledger_has_forgotten_is_found_by_its_callbacks_agai
     ledger.callbacks.store([delivery(forgotten)])
     (callback,) = ledger.callbacks.claim(1, LEASE)
     good = success(claimed(ledger)[0], task_id="their-task")
-    news = News(forgotten, good.outcome, "callback", good.deadlines, callback.id)
+    news = News(
+        attempt_id=forgotten, outcome=good.outcome, cause="callback", deadlines=good.deadlines, callback_id=callback.id
+    )
     assert ledger.generations.apply_outcomes([news]) == ["applied"]
     assert good.outcome.status is Status.SUCCEEDED  # type: ignore[union-attr]
 
@@ -158,7 +166,9 @@ def test_a_task_that_is_a_waiting_generation_is_taken_for_it_and_not_submitted_a
     (generation,) = queued(ledger, batch="animals")
     ledger.dispatch.run(PROVIDER, PLENTY)
     mark = "ab" * 16
-    task = Orphan("made-already", generation_request(generation), NOON, mark, marked=True)
+    task = Orphan(
+        task_id="made-already", request=generation_request(generation), created_at=NOON, attempt_id=mark, marked=True
+    )
     for _ in range(2):
         ledger.generations.import_tasks(PROVIDER, [task], waiting={"made-already": generation.id})
     found = one(ledger, generation)
@@ -172,7 +182,13 @@ def test_a_task_that_is_a_waiting_generation_is_taken_for_it_and_not_submitted_a
 def test_one_that_was_cancelled_meanwhile_stays_so_and_its_task_is_another_generation(ledger: Ledger):
     (generation,) = queued(ledger)
     ledger.generations.cancel([generation.id])
-    task = Orphan("made-already", generation_request(generation), NOON, "ab" * 16, marked=True)
+    task = Orphan(
+        task_id="made-already",
+        request=generation_request(generation),
+        created_at=NOON,
+        attempt_id="ab" * 16,
+        marked=True,
+    )
     (placed,) = ledger.generations.import_tasks(PROVIDER, [task], waiting={"made-already": generation.id})
     assert placed.generation_id != generation.id
     assert state_of(ledger, generation) is State.CANCELLED

@@ -13,13 +13,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, select, text
 
 from tests.factories import LEASE, archived, at_once, failure, new, one, queued, submitted, succeeded
+from tests.worker.ledger.previous_tables import back_to_0023
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.dispatch import Limits
 from worker.ledger.migrations import check, runner, upgrade
 from worker.ledger.schema import attempts, metadata
 
-HEAD = "0023"
+HEAD = "0024"
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def test_an_upgrade_keeps_what_an_older_ledger_holds(blank: Ledger):
 
 def back_to_0010(connection: Connection) -> None:
     """Nothing is counted or pruned, no flows, follow-ups are tried for ever, a generation is asked for."""
+    back_to_0023(connection)
     connection.execute(text("DROP INDEX ix_assets_troubled"))
     for column in ("verified", "remark"):
         connection.execute(text(f"ALTER TABLE assets DROP COLUMN {column}"))

@@ -10,6 +10,7 @@ from worker.errors import LedgerUnavailable
 from worker.generation import FINAL, TRANSITIONS, State
 from worker.ledger import Ledger
 from worker.ledger.changes import Changes
+from worker.ledger.database import RowsChanged
 from worker.ledger.schema import attempts, generations, transitions
 
 
@@ -68,14 +69,20 @@ def test_move_and_history_are_one_transaction(ledger: Ledger):
 
 
 def test_whoever_read_an_older_state_comes_too_late(ledger: Ledger):
-    """Also where no lock was held: the move names the state that it starts from."""
+    """Also where no lock was held: what is written names the state that it starts from."""
     generation_id = put_into(ledger, State.QUEUED)
-    with ledger.database.write() as connection:
-        changes = Changes(connection, NOON)
-        changes.lock([generation_id])
-        connection.execute(update(generations).values(state=State.CANCELLED))
-        assert not changes.move(generation_id, State.SUBMITTING, "because")
-        changes.flush()
+
+    def too_late() -> None:
+        with ledger.database.write() as connection:
+            changes = Changes(connection, NOON)
+            changes.lock([generation_id])
+            assert changes.move(generation_id, State.SUBMITTING, "because")
+            connection.execute(update(generations).values(state=State.CANCELLED))
+            changes.flush()
+
+    with pytest.raises(RowsChanged):
+        too_late()
+    assert ledger.generations.get([generation_id])[0].state is State.QUEUED
     assert ledger.generations.transitions_of([generation_id])[generation_id] == []
 
 

@@ -131,7 +131,14 @@ def test_what_is_known_of_each_is_told_and_of_nothing_else(ledger: Ledger, clock
     ledger.callbacks.store([delivery(claim.attempt_id, b"?", "1"), delivery(claim.attempt_id, b"!", "2")])
     (first,) = ledger.callbacks.claim(1, LEASE)
     ledger.generations.apply_outcomes(
-        [News(claim.attempt_id, CallbackUnreadable("no JSON"), "callback", callback_id=first.id)]
+        [
+            News(
+                attempt_id=claim.attempt_id,
+                outcome=CallbackUnreadable("no JSON"),
+                cause="callback",
+                callback_id=first.id,
+            )
+        ]
     )
     clock.advance(5)
     ask(ledger, horizon=HORIZON)

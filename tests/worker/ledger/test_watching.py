@@ -68,13 +68,28 @@ def test_what_is_asked_for_is_named_by_its_live_attempt(ledger: Ledger, clock: F
     by_id = {one.generation_id: one for one in ask(ledger)}
     assert by_id == {
         known.generation.id: Silent(
-            known.generation.id, known.attempt_id, PROVIDER, "default", "accepted", task_of(known), NOON, 1,
-            next_at,
+            generation_id=known.generation.id,
+            attempt_id=known.attempt_id,
+            provider=PROVIDER,
+            account="default",
+            state="accepted",
+            task_id=task_of(known),
+            sent_at=NOON,
+            asked=1,
+            next_at=next_at,
         ),
         unknown.generation.id: Silent(
-            unknown.generation.id, unknown.attempt_id, PROVIDER, "default", "uncertain", None, NOON, 1, next_at
+            generation_id=unknown.generation.id,
+            attempt_id=unknown.attempt_id,
+            provider=PROVIDER,
+            account="default",
+            state="uncertain",
+            task_id=None,
+            sent_at=NOON,
+            asked=1,
+            next_at=next_at,
         ),
-    }  # fmt: skip
+    }
 
 
 def test_the_longest_due_are_asked_for_first_and_only_so_many(ledger: Ledger, clock: FakeClock):
@@ -209,7 +224,10 @@ def test_a_heartbeat_is_the_latest_of_its_worker(ledger: Ledger, clock: FakeCloc
     clock.advance(10)
     ledger.maintenance.beat("w1", 8)
     ledger.maintenance.beat("w1", 9)
-    assert ledger.maintenance.heartbeats() == [Heartbeat("w1", 9, clock.now), Heartbeat("w2", 7, began)]
+    assert ledger.maintenance.heartbeats() == [
+        Heartbeat(worker="w1", pid=9, seen_at=clock.now),
+        Heartbeat(worker="w2", pid=7, seen_at=began),
+    ]
 
 
 def test_first_heartbeats_at_once_are_no_trouble(ledger: Ledger):

@@ -236,7 +236,7 @@ def test_a_worker_that_lives_keeps_what_it_holds(ledger: Ledger, clock: FakeCloc
 def test_what_waits_for_another_try_is_due_within_its_longest_wait(ledger: Ledger, clock: FakeClock, ahead: timedelta):
     succeeded(ledger)
     ledger.assets.record(
-        [Archived(one, (Postponed(0, "503"),), described=False) for one in ledger.assets.claim(1, LEASE)]
+        [Archived(one, (Postponed(index=0, error="503"),), described=False) for one in ledger.assets.claim(1, LEASE)]
     )
     (again,) = claimed(ledger)
     refused = NotTaken("the queue is full", code="full", status=400)

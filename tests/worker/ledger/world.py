@@ -56,7 +56,7 @@ REPLIES = (
 SENT = (*REPLIES, *REFUSALS, "slow", "slow", "slow", "dies before the POST")
 ENDS: dict[str, Callable[[int], Any]] = {
     "stored": stored,
-    "waiting": lambda index: Postponed(index, "503"),
+    "waiting": lambda index: Postponed(index=index, error="503"),
     "expired": lambda index: Lost(index, "404"),
 }
 EACH = st.just(["stored"] * LINKS) | st.lists(st.sampled_from([*ENDS, "no time"]), min_size=LINKS, max_size=LINKS)
@@ -263,7 +263,7 @@ class World:
         claim = self.pick(self.taken)
         name = f"elsewhere-{self.number(0, 1)}" if self.number(0, 3) == 0 else task_of(claim)
         mark = None if name.startswith("elsewhere") else claim.attempt_id
-        orphan = Orphan(name, new().request, None, mark, marked=True)
+        orphan = Orphan(task_id=name, request=new().request, created_at=None, attempt_id=mark, marked=True)
         place = self.model.place(mark, name)
         (placed,) = self.ledger.generations.import_tasks(PROVIDER, [orphan])
         assert placed.place == place
@@ -277,7 +277,7 @@ class World:
         """After a restore: it was submitted, and paid for, before."""
         waiting = self.one_of(sorted(name for name, one in self.model.ones.items() if one.state is State.QUEUED), "one")
         name = f"meanwhile-{waiting}-{len(self.model.tries)}"
-        orphan = Orphan(name, new().request, None, None, marked=True)
+        orphan = Orphan(task_id=name, request=new().request, created_at=None, attempt_id=None, marked=True)
         (placed,) = self.ledger.generations.import_tasks(PROVIDER, [orphan], waiting={name: waiting})
         assert placed.generation_id == waiting
         self._found_new(placed, name)
@@ -363,10 +363,25 @@ class World:
         for one in claimed:
             claim, word, task_id = self.bodies[one.body]
             if word == "?":
-                news.append(News(claim.attempt_id, CallbackUnreadable("what?"), "callback", callback_id=one.id))
+                news.append(
+                    News(
+                        attempt_id=claim.attempt_id,
+                        outcome=CallbackUnreadable("what?"),
+                        cause="callback",
+                        callback_id=one.id,
+                    )
+                )
             else:
                 heard = said(claim, word, task_id=task_id)
-                news.append(News(heard.attempt_id, heard.outcome, "callback", heard.deadlines, one.id))
+                news.append(
+                    News(
+                        attempt_id=heard.attempt_id,
+                        outcome=heard.outcome,
+                        cause="callback",
+                        deadlines=heard.deadlines,
+                        callback_id=one.id,
+                    )
+                )
                 self._hear(claim, word, task_id)
         self.ledger.generations.apply_outcomes(news)
 

@@ -1,17 +1,17 @@
 """Assets: on their way into the bucket, in trouble, stored, and described by manifests."""
 
-from worker.ledger.assets.archiving import (
+from worker.ledger.assets.archiving import ArchiveClaim
+from worker.ledger.assets.assets import Assets
+from worker.ledger.assets.manifests import BatchClaim
+from worker.ledger.assets.recording import (
     LATER_WAIT,
     LONGEST_RETRY_WAIT,
     PATIENT_TRIES,
-    ArchiveClaim,
     Archived,
     Lost,
     Postponed,
     Stored,
 )
-from worker.ledger.assets.assets import Assets
-from worker.ledger.assets.manifests import BatchClaim
 from worker.ledger.assets.states import ASSETS
 from worker.ledger.assets.stored_assets import PAGE, Copy, Extent
 from worker.ledger.assets.trouble import TRY_NOW, WaitingAsset

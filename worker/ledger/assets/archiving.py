@@ -1,103 +1,40 @@
-"""Assets on their way into the bucket: who may work on which, what dies first goes first, and what became of them."""
+"""Assets on their way into the bucket: who may work on which, and what dies first goes first."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, select, text, update
 
-from worker.generation import Asset, AssetState, Generation, Refused, State, Trouble
-from worker.ledger.assets.states import settle_waiting
-from worker.ledger.changes import Changes
+from worker.generation import Asset, Generation
 from worker.ledger.database import Part
-from worker.ledger.rows import to_asset, to_generation
-from worker.ledger.schema import NEVER, UNSTORED, assets, batches, generations
+from worker.ledger.query import Query
+from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
+from worker.ledger.schema import NEVER, UNSTORED, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveClaim:
     """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
 
     generation: Generation
     batch_name: str | None
     assets: tuple[Asset, ...]
-    #: how many workers in a row held it, and each died or hung until its lease had ended; and a token
+    #: names this claim: the fence
     lease: str
-
-    @property
-    def deaths(self) -> int:
-        return _deaths(self.lease)
+    #: how many workers in a row held it before, and each died or hung until its lease had ended
+    deaths: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    index: int
-    object_key: str
-    sha256: str
-    bytes: int
-    content_type: str
-    width: int | None = None
-    height: int | None = None
-    #: the length of a film
-    seconds: float | None = None
-    #: of the bytes that came, where others were stored
-    source_sha256: str | None = None
-    #: what has shown that the bytes are there
-    verified: str | None = None
-    #: what is odd about a file that is whole all the same
-    remark: str | None = None
-    #: whether they are bytes that had been refused, as a person has accepted them
-    accepted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """Not stored this time; tried again by itself. `url` replaces the link when the provider gave a fresh one."""
-
-    index: int
-    error: str
-    url: str | None = None
-    deadline: datetime | None = None
-    reason: Trouble = Trouble.UNEXPECTED
-    #: what came this time, was refused and lies aside now
-    refused: Refused | None = None
-    #: it was no failure, and goes on soon
-    goes_on: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Not tried again unless a person asks for it; `reason`: the link is over, or nobody could reach it for long."""
-
-    index: int
-    error: str
-    reason: Trouble = Trouble.LINK_DEAD
-    refused: Refused | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """What one worker did for one claim. `described`: the sidecar lies beside the assets."""
-
-    claim: ArchiveClaim
-    results: tuple[Stored | Postponed | Lost, ...]
-    described: bool
+class _LeftBehind(NamedTuple):
+    generation_id: str
+    deaths: int
 
 
 _a, _g = assets.c, generations.c
-_GIVE_BACK = (
-    update(assets)
-    .where(_a.generation_id == bindparam("mine"), _a.lease == bindparam("token"), text(UNSTORED))
-    .values(lease=None, not_before=None, tries=_a.tries - 1)
-)
-_KINDS = (
-    select(_a.generation_id, _a.state, _a.reason, func.max(_a.error).label("error"))
-    .where(_a.generation_id.in_(IDS))
-    .group_by(_a.generation_id, _a.state, _a.reason)
-)
 _DUE = _a.not_before.is_(None) | (_a.not_before <= NOW)
 #: whose wait is over that are put back among the others at once
 _MOST_BACK = 1000
@@ -107,8 +44,9 @@ _WAIT_IS_OVER = select(_a.id).where(text(UNSTORED), _a.not_before <= NOW)
 _IS_ANY_OVER = _WAIT_IS_OVER.limit(1)
 _OVER = _WAIT_IS_OVER.order_by(_a.not_before).limit(_MOST_BACK).with_for_update(skip_locked=True)
 _PUT_BACK = update(assets).where(_a.id.in_(_OVER)).values(not_before=None)
-_MOST_URGENT = (
-    select(generations)
+_MOST_URGENT = Query(
+    GenerationRow,
+    select(*GENERATION)
     .where(
         _g.id.in_(
             select(_a.generation_id)
@@ -121,13 +59,13 @@ _MOST_URGENT = (
     .order_by(select(func.min(_a.deadline)).where(_a.generation_id == _g.id, text(UNSTORED)).scalar_subquery())
     .limit(LIMIT)
     # The generation's row is the lock: its assets are never split between two workers.
-    .with_for_update(skip_locked=True, key_share=True)
+    .with_for_update(skip_locked=True, key_share=True),
 )
 _LEND = (
     update(assets)
     # Those that wait for another try as well: who works on a generation works on all of it.
     .where(_a.generation_id.in_(IDS), text(UNSTORED), _DUE | _a.lease.is_(None))
-    .values(lease=bindparam("token"), not_before=bindparam("until"), tries=_a.tries + 1)
+    .values(lease=bindparam("token"), deaths=bindparam("died"), not_before=bindparam("until"), tries=_a.tries + 1)
     .returning(_a.generation_id)
 )
 # The lease is the fence: of what another worker has taken over, nothing changes.
@@ -138,15 +76,13 @@ _HELD = (
 )
 _RENEW = update(assets).where(_a.id.in_(_HELD)).values(not_before=bindparam("until"))
 # A result takes the lease away, so one that is left belongs to a worker that told none.
-_LAST_LEASES = (
-    select(_a.generation_id, func.max(_a.lease).label("lease"))
+_LEFT_BEHIND = Query(
+    _LeftBehind,
+    select(_a.generation_id, func.max(_a.deaths).label("deaths"))
     .where(_a.generation_id.in_(IDS), text(UNSTORED), _a.lease.is_not(None), _DUE)
-    .group_by(_a.generation_id)
+    .group_by(_a.generation_id),
 )
-_ASSETS_OF = select(assets).where(_a.generation_id.in_(IDS)).order_by(_a.index)
-_BATCHES = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
-#: reason and error of an asset
-_Why = tuple[str | None, str | None]
+_ASSETS_OF = Query(AssetRow, select(*ASSET).where(_a.generation_id.in_(IDS)).order_by(_a.index))
 
 
 class Archiving(Part):
@@ -162,34 +98,35 @@ class Archiving(Part):
             now = self._database.clock()
             dies_by = NEVER if within is None else now + within
             # More links than generations, because one has several, and because other workers choose among the same now.
-            free = connection.execute(
-                _MOST_URGENT, {"now": now, "dies_by": dies_by, "links": limit * 16, "limit": limit}
-            )
+            free = _MOST_URGENT.all(connection, now=now, dies_by=dies_by, links=limit * 16, limit=limit)
             found = {row.id: to_generation(row) for row in free}
             if not found:
                 return []
-            last_leases = connection.execute(_LAST_LEASES, {"ids": list(found), "now": now})
-            deaths = {row.generation_id: _deaths(row.lease) + 1 for row in last_leases}
+            left_behind = _LEFT_BEHIND.all(connection, ids=list(found), now=now)
+            deaths = {row.generation_id: row.deaths + 1 for row in left_behind}
             chosen = _to_be_taken(list(found), deaths, suspects=suspects)
             if not chosen:
                 return []
-            token = f"{deaths.get(chosen[0], 0)}.{secrets.token_hex(8)}"
-            lent = {"now": now, "ids": chosen, "token": token, "until": now + lease}
+            token = secrets.token_hex(8)
+            # One that was left behind is taken alone.
+            died = deaths.get(chosen[0], 0)
+            lent = {"now": now, "ids": chosen, "token": token, "died": died, "until": now + lease}
             held = set(connection.execute(_LEND, lent).scalars())
             belongings: dict[str, list[Asset]] = {generation_id: [] for generation_id in held}
-            for row in connection.execute(_ASSETS_OF, {"ids": list(held)}):
+            for row in _ASSETS_OF.all(connection, ids=list(held)):
                 belongings[row.generation_id].append(to_asset(row))
             batch_ids = {found[generation_id].batch_id for generation_id in held}
-            names = {row.id: row.name for row in connection.execute(_BATCHES, {"ids": list(batch_ids)})}
+            names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
         if not held:
             # Others took them all between our look and our lock; what they left is still to be looked at.
             return self.claim(limit, lease, within, suspects=suspects)
         return [
             ArchiveClaim(
-                found[generation_id],
-                names.get(found[generation_id].batch_id),
-                tuple(belongings[generation_id]),
-                token,
+                generation=found[generation_id],
+                batch_name=names.get(found[generation_id].batch_id),
+                assets=tuple(belongings[generation_id]),
+                lease=token,
+                deaths=died,
             )
             for generation_id in found
             if generation_id in held
@@ -210,136 +147,9 @@ class Archiving(Part):
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})
 
-    def record(self, done: Sequence[Archived]) -> frozenset[str]:
-        """Write down what happened to each claim; the generations of those that still had their lease.
-
-        One that lost it meanwhile changes nothing.
-        """
-        now = self._database.clock()
-        with self._database.write(under_way=True) as connection:
-            changes = Changes(connection, now)
-            changes.lock(archived.claim.generation.id for archived in done)
-            held = {archived.claim.generation.id: _results(changes, archived) for archived in done}
-            kinds: dict[str, dict[AssetState, _Why]] = {generation_id: {} for generation_id in held}
-            for row in connection.execute(_KINDS, {"ids": list(held)}):
-                kinds[row.generation_id][AssetState(row.state)] = (row.reason, row.error)
-            for archived in done:
-                if held[archived.claim.generation.id]:
-                    _finish(changes, archived, kinds[archived.claim.generation.id])
-            changes.flush()
-        return frozenset(generation_id for generation_id, is_held in held.items() if is_held)
-
-
-def _results(changes: Changes, archived: Archived) -> bool:
-    """Write down what happened to each asset; False when the lease was lost."""
-    claim = archived.claim
-    held = [_record(changes, claim, result) for result in archived.results]
-    if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
-        # Let others take at once what this worker had no time for.
-        changes.connection.execute(_GIVE_BACK, {"mine": claim.generation.id, "token": claim.lease})
-    return all(held)
-
-
-def _finish(changes: Changes, archived: Archived, kinds: Mapping[AssetState, _Why]) -> None:
-    """`kinds`: the states of all its assets, each with reason and error of one of those in it."""
-    generation_id = archived.claim.generation.id
-    if set(kinds) == {AssetState.STORED} and archived.described:
-        changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
-    elif AssetState.WAITING not in kinds and AssetState.EXPIRED in kinds:
-        reason, error = kinds[AssetState.EXPIRED]
-        # An older version wrote none.
-        reason = reason or Trouble.LINK_DEAD
-        changes.move(generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error)
-
-
-def _record(changes: Changes, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
-    values: dict[str, Any]
-    generation = claim.generation
-    payload: dict[str, Any] = {"index": result.index}
-    to = AssetState.WAITING
-    if isinstance(result, Stored):
-        to = AssetState.STORED
-        values = {
-            "object_key": result.object_key,
-            "sha256": result.sha256,
-            "bytes": result.bytes,
-            "content_type": result.content_type,
-            "width": result.width,
-            "height": result.height,
-            "seconds": result.seconds,
-            "source_sha256": result.source_sha256,
-            "verified": result.verified,
-            "remark": result.remark,
-            **dict.fromkeys(("reason", "error", "refused_bytes", "refused_sha256", "refused_type")),
-            **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
-        }
-        event = "asset.archived"
-        payload |= {"object_key": result.object_key, "sha256": result.sha256}
-        if result.remark is not None:
-            payload |= {"remark": result.remark}
-    elif isinstance(result, Lost):
-        to = AssetState.EXPIRED
-        values = {"reason": result.reason, "error": result.error}
-        event = "asset.expired"
-        payload |= {"reason": result.reason, "error": result.error}
-    else:
-        asset = next(asset for asset in claim.assets if asset.index == result.index)
-        values = {"reason": result.reason, "error": result.error}
-        if result.goes_on:
-            values["tries"] = asset.tries - 1
-            wait = FIRST_WAIT
-        elif result.url is None:
-            age = changes.at - (generation.finished_at or generation.created_at)
-            wait = retry_wait(asset.tries, age, asset.deadline - changes.at, result.reason)
-        else:
-            values |= {"url": result.url, "deadline": result.deadline, "renewals": asset.renewals + 1}
-            wait = FIRST_WAIT
-        values["not_before"] = changes.at + wait
-        event = None
-    if not isinstance(result, Stored) and result.refused is not None:
-        values |= {f"refused_{name}": getattr(result.refused, name) for name in ("bytes", "sha256", "type", "why")}
-        before = next(asset for asset in claim.assets if asset.index == result.index).refused
-        if before is None or before.sha256 != result.refused.sha256:
-            # Nobody has seen these.
-            values |= dict.fromkeys(("accepted_by", "accepted_at"))
-    mine = {"generation_id": generation.id, "index": result.index, "lease": claim.lease}
-    if not settle_waiting(changes.connection, mine, to, **{"lease": None, **values}):
-        return False
-    if event is not None:
-        changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)
-    return True
-
-
-FIRST_WAIT = timedelta(seconds=2)
-LONGEST_RETRY_WAIT = timedelta(hours=6)
-LATER_WAIT = timedelta(minutes=5)
-#: bytes that were wrong so many times are not likely to get better
-PATIENT_TRIES = 6
-#: before what costs a whole download, or a worker
-_COSTLY_WAIT = timedelta(hours=1)
-
-
-def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None = None) -> timedelta:
-    """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on an eighth of its age, 5 minutes to 6 hours.
-
-    So an outage of some minutes costs half a minute more, and what fails for days is left alone. A link that still
-    has time `left` is tried at least three times more before its end.
-    """
-    wait = FIRST_WAIT * 2 ** (tries - 1) if tries < 5 else timedelta(seconds=30)
-    if tries >= 12:
-        wait = min(max(LATER_WAIT, age / 8), LONGEST_RETRY_WAIT)
-    if (reason == Trouble.BAD_CONTENT and tries >= PATIENT_TRIES) or reason == Trouble.WORKER_DIED:
-        wait = max(wait, _COSTLY_WAIT)
-    return min(wait, max(LATER_WAIT, left / 4)) if left > timedelta() else wait
-
 
 def _to_be_taken(ids: Sequence[str], deaths: Mapping[str, int], *, suspects: bool) -> Sequence[str]:
     """All that are not suspected; or the first alone if it is: should it kill again, no other suffers with it."""
     if suspects and ids[0] in deaths:
         return ids[:1]
     return [generation_id for generation_id in ids if generation_id not in deaths]
-
-
-def _deaths(lease: str) -> int:
-    number, dot, _ = lease.partition(".")
-    return int(number) if dot else 0

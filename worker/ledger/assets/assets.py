@@ -2,9 +2,10 @@
 
 from worker.ledger.assets.archiving import Archiving
 from worker.ledger.assets.manifests import Manifests
+from worker.ledger.assets.recording import Recording
 from worker.ledger.assets.stored_assets import StoredAssets
 from worker.ledger.assets.trouble import TroubledAssets
 
 
-class Assets(Archiving, TroubledAssets, StoredAssets, Manifests):
+class Assets(Archiving, Recording, TroubledAssets, StoredAssets, Manifests):
     """Results on their way into the bucket, and what lies there."""

@@ -3,10 +3,12 @@
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text, update
 
 from worker.ledger.database import Part
+from worker.ledger.query import Query
 from worker.ledger.schema import UNDESCRIBED, batches, generations
 from worker.ledger.statements import NOW
 
@@ -22,12 +24,18 @@ class BatchClaim:
     lease: str
 
 
-_NEXT = (
+class _Next(NamedTuple):
+    id: str
+    name: str
+
+
+_NEXT = Query(
+    _Next,
     select(_b.id, _b.name)
     .where(text(UNDESCRIBED), _b.manifest_not_before.is_(None) | (_b.manifest_not_before <= NOW))
     .order_by(_b.id)
     .limit(1)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
 )
 _LEND = (
     update(batches)
@@ -41,7 +49,7 @@ class Manifests(Part):
         """Take the oldest; `lease` is also how long a manifest that could not be written waits."""
         now = self._database.clock()
         with self._database.write() as connection:
-            row = connection.execute(_NEXT, {"now": now}).first()
+            row = _NEXT.first(connection, now=now)
             if row is None:
                 return None
             token = secrets.token_hex(8)

@@ -1,20 +1,12 @@
 """The states of an asset."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from sqlalchemy import Connection
-
 from worker.generation import ASSET_MOVES, AssetState
 from worker.ledger.moves import Machine
 from worker.ledger.schema import assets
-from worker.ledger.statements import update_row
 
 ASSETS = Machine(assets.c.state, ASSET_MOVES)
 
 
-def settle_waiting(connection: Connection, mine: Mapping[str, Any], to: AssetState, **values: Any) -> bool:
-    """Set `values` in an asset that waits, which it may go on doing; False when it does not wait, or is not `mine`."""
-    if to is AssetState.WAITING:
-        return update_row(connection, assets, {**mine, "state": to}, **values) == 1
-    return ASSETS.move(connection, mine, to, **values) == 1
+def may_settle(state: AssetState, to: AssetState) -> bool:
+    """Whether an asset in this `state` may be settled so: one that waits, which it may go on doing."""
+    return state is AssetState.WAITING and (to is state or ASSETS.allows(state, to))

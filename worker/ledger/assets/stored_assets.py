@@ -1,19 +1,20 @@
 """What lies in the bucket as far as the ledger knows, for those who compare the two."""
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, select, text
+from sqlalchemy import Connection, Executable, bindparam, func, literal_column, select, text
 
 from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.rows import to_asset, to_generation
-from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, batches, generations
-from worker.ledger.statements import IDS, LIMIT, select_in
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
+from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations
+from worker.ledger.statements import IDS, LIMIT
 
 #: rows read at once (of generations, which have several assets: a fourth of it), and keys
 PAGE = 500
@@ -23,41 +24,71 @@ _COUNTED = 5000
 #: ids that are tried at once for a sample, at the most
 _TRIED = 5000
 
+
+class _Key(NamedTuple):
+    id: int
+    object_key: str
+
+
+class Copy(NamedTuple):
+    """An object that a stored asset points to."""
+
+    object_key: str
+    bytes: int
+    content_type: str
+
+
+class _Ended(NamedTuple):
+    id: str
+    finished_at: datetime
+
+
 _a, _g = assets.c, generations.c
 # Also of what a client has withdrawn, whose object was left where it is.
-_KEYS = (
+_KEYS = Query(
+    _Key,
     select(_a.id, _a.object_key)
     .where(_a.object_key.is_not(None), _a.id > bindparam("after"))
     .order_by(_a.id)
-    .limit(LIMIT)
+    .limit(LIMIT),
 )
-_FIRST_COPY = (
-    select(_a.object_key, _a.bytes, _a.content_type)
-    .where(text(STORED), _a.sha256 == bindparam("sha256"))
-    .order_by(_a.id)
-    .limit(1)
+_FIRST_COPY = Query(
+    Copy,
+    select(*columns_of(assets, Copy)).where(text(STORED), _a.sha256 == bindparam("sha256")).order_by(_a.id).limit(1),
 )
 _BATCH = bindparam("batch", type_=CleanText())
 _AT = bindparam("at", type_=UtcDateTime())
 _AFTER = bindparam("after", type_=CleanText())
-_STORED = select(assets).where(text(STORED))
-_STORED_OF = _STORED.where(_a.generation_id.in_(IDS)).order_by(_a.id)
-_PAGE = _STORED.where(_a.id > bindparam("after")).order_by(_a.id).limit(LIMIT)
-_OF_BATCH = (
+_IS_STORED = select(*ASSET).where(text(STORED))
+_STORED = Query(AssetRow, _IS_STORED)
+_STORED_IDS = Query(AssetRow, _IS_STORED.where(_a.id.in_(IDS)))
+_STORED_OF = Query(AssetRow, _IS_STORED.where(_a.generation_id.in_(IDS)).order_by(_a.id))
+_PAGE = Query(AssetRow, _IS_STORED.where(_a.id > bindparam("after")).order_by(_a.id).limit(LIMIT))
+_OF_BATCH = Query(
+    _Ended,
     select(_g.id, _g.finished_at)
     .where(_g.batch_id == _BATCH, _g.state == bindparam("state", type_=CleanText()), _g.id > _AFTER)
     .order_by(_g.id)
-    .limit(LIMIT)
+    .limit(LIMIT),
 )
 # Many end in one transaction, at the same time.
-_SINCE = (
+_SINCE = Query(
+    _Ended,
     select(_g.id, _g.finished_at)
     .where(text(WITH_RESULTS), _g.finished_at >= _AT, (_g.finished_at > _AT) | (_g.id > _AFTER))
     .order_by(_g.finished_at, _g.id)
-    .limit(LIMIT)
+    .limit(LIMIT),
 )
 _COUNT = select(func.count()).select_from(assets).where(text(STORED))
 _COUNT_OF = _COUNT.where(_a.generation_id.in_(IDS))
+_EXISTING = Query(Id, select(_g.id).where(_g.id.in_(IDS)))
+_BEING_ARCHIVED = Query(
+    GenerationRow,
+    select(*GENERATION)
+    .where(literal_column(BY_STATE, CleanText) == State.SUCCEEDED, _g.id > _AFTER)
+    .order_by(_g.id)
+    .limit(LIMIT),
+)
 _random = random.SystemRandom()
 
 
@@ -67,15 +98,6 @@ class Extent:
 
     batch_id: str | None = None
     since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """An object that a stored asset points to."""
-
-    object_key: str
-    bytes: int
-    content_type: str
 
 
 class StoredAssets(Part):
@@ -99,7 +121,7 @@ class StoredAssets(Part):
 
     def _generations(self, extent: Extent) -> Iterator[list[str]]:
         """The ids of those that may have stored assets, a page at a time."""
-        starts: list[dict[str, Any]] = [{"at": extent.since}]
+        starts: list[dict[str, object]] = [{"at": extent.since}]
         if extent.batch_id is not None:
             # A generation goes from the first of these states to the others, never back.
             states = (State.SUCCEEDED, State.EXPIRED, State.ARCHIVED)
@@ -107,7 +129,7 @@ class StoredAssets(Part):
         query = _SINCE if extent.batch_id is None else _OF_BATCH
         for start in starts:
             place = {**start, "after": "", "limit": max(1, PAGE // 4)}
-            while rows := self._rows(query, **place):
+            while rows := self._ended(query, place):
                 yield [row.id for row in rows]
                 place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
 
@@ -121,10 +143,9 @@ class StoredAssets(Part):
             while len(found) < number and 2 * len(tried) < last - first:
                 some = {_random.randint(first, last) for _ in range(min(number - len(found) + 10, _TRIED))} - tried
                 tried |= some
-                rows = connection.execute(_STORED.where(_a.id.in_(IDS)), {"ids": list(some)})
-                found.update((row.id, to_asset(row)) for row in rows)
+                found.update((row.id, to_asset(row)) for row in _STORED_IDS.all(connection, ids=list(some)))
             if len(found) < number:
-                found = {row.id: to_asset(row) for row in connection.execute(_STORED)}
+                found = {row.id: to_asset(row) for row in _STORED.all(connection)}
         return _random.sample(list(found.values()), min(number, len(found)))
 
     def known_keys(self, keys: Collection[str]) -> set[str]:
@@ -134,7 +155,7 @@ class StoredAssets(Part):
         after = 0
         while True:
             with self._database.read() as connection:
-                rows = connection.execute(_KEYS, {"after": after, "limit": _KEYS_PAGE}).all()
+                rows = _KEYS.all(connection, after=after, limit=_KEYS_PAGE)
             if not rows:
                 return found
             found.update(row.object_key for row in rows if row.object_key in wanted)
@@ -143,15 +164,14 @@ class StoredAssets(Part):
     def existing_generations(self, generation_ids: Sequence[str]) -> set[str]:
         """Those of the ids that generations have."""
         with self._database.read() as connection:
-            return {row.id for row in select_in(connection, select(_g.id).where(_g.id.in_(IDS)), generation_ids)}
+            return {row.id for row in _EXISTING.each(connection, generation_ids)}
 
     def being_archived(self) -> Iterator[tuple[Generation, str | None]]:
         """Generations whose assets are on their way into the bucket, each with the name of its batch."""
-        query = select(generations).where(literal_column(BY_STATE, CleanText) == State.SUCCEEDED)
         after = ""
         while True:
             with self._database.read() as connection:
-                rows = connection.execute(query.where(_g.id > after).order_by(_g.id).limit(PAGE)).all()
+                rows = _BEING_ARCHIVED.all(connection, after=after, limit=PAGE)
             if not rows:
                 return
             after = rows[-1].id
@@ -159,15 +179,13 @@ class StoredAssets(Part):
             yield from ((to_generation(row), names.get(row.batch_id)) for row in rows)
 
     def batch_names(self, batch_ids: Collection[str | None]) -> dict[str | None, str]:
-        query = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
         with self._database.read() as connection:
-            return {row.id: row.name for row in select_in(connection, query, [one for one in batch_ids if one])}
+            return {row.id: row.name for row in BATCH_NAMES.each(connection, [one for one in batch_ids if one])}
 
     def first_copy(self, sha256: str) -> Copy | None:
         """The object of the first stored asset that has these bytes."""
         with self._database.read() as connection:
-            row = connection.execute(_FIRST_COPY, {"sha256": sha256}).first()
-        return Copy(row.object_key, row.bytes, row.content_type) if row else None
+            return _FIRST_COPY.first(connection, sha256=sha256)
 
     def note_repair(self, asset: Asset, found: str) -> None:
         """Write down that the object of an asset was put back; `found`: what was wrong with it."""
@@ -177,15 +195,18 @@ class StoredAssets(Part):
             changes.event("asset.repaired", generation_id=asset.generation_id, batch_id=None, **what)
             changes.flush()
 
-    def _rows(self, query: Select[Any], **values: Any) -> Sequence[Row[Any]]:
+    def _ended(self, query: Query[_Ended], place: Mapping[str, object]) -> list[_Ended]:
         with self._database.read() as connection:
-            return connection.execute(query, values).all()
+            return query.all(connection, **place)
 
-    def _page(self, query: Select[Any], **values: Any) -> list[Asset]:
-        return [to_asset(row) for row in self._rows(query, **values)]
+    def _page(self, query: Query[AssetRow], **values: object) -> list[Asset]:
+        with self._database.read() as connection:
+            rows = query.all(connection, **values)
+        return [to_asset(row) for row in rows]
 
-    def _number(self, query: Select[Any], **values: Any) -> int:
-        return int(self._rows(query, **values)[0][0])
+    def _number(self, query: Executable, **values: object) -> int:
+        with self._database.read() as connection:
+            return int(connection.execute(query, values).scalar_one())
 
 
 def _ends(connection: Connection) -> tuple[int, int]:

@@ -1,20 +1,46 @@
 """Assets that are not stored: who is told of them, what a person decides, and which are given up."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, literal_column, select, text, update
 
 from worker.errors import RequestInvalid
 from worker.generation import FOR_A_PERSON, MENDED_BY_RESTART, Asset, AssetState, State
-from worker.ledger.assets.archiving import PATIENT_TRIES
+from worker.ledger.assets.recording import PATIENT_TRIES
 from worker.ledger.assets.states import ASSETS
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part
-from worker.ledger.rows import to_asset
+from worker.ledger.query import Query
+from worker.ledger.rows import ASSET, AssetRow, to_asset
 from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations, in_states
 from worker.ledger.statements import IDS, LIMIT, NOW, update_row
+
+
+class WaitingAsset(NamedTuple):
+    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
+
+    generation_id: str
+    url: str
+    error: str
+    reason: str | None
+    tries: int
+    since: datetime
+
+
+class _AtRisk(NamedTuple):
+    generation_id: str
+    #: its `index`
+    number: int
+    deadline: datetime
+    error: str | None
+
+
+class _GivenUp(NamedTuple):
+    id: str
+    finished_at: datetime
+
 
 _a, _g = assets.c, generations.c
 # What a worker has locked is being recorded; if it is not stored then, it is told of a second later.
@@ -23,11 +49,12 @@ _RISKY = (
     .where(text(UNSTORED), _a.deadline <= bindparam("dies_by"), _a.at_risk_at.is_(None))
     .with_for_update(skip_locked=True)
 )
-_AT_RISK = (
+_AT_RISK = Query(
+    _AtRisk,
     update(assets)
     .where(_a.id.in_(_RISKY))
     .values(at_risk_at=NOW)
-    .returning(_a.generation_id, _a.index, _a.deadline, _a.error)
+    .returning(_a.generation_id, _a.index.label("number"), _a.deadline, _a.error),
 )
 _REFUSED_BYTES = select(func.sum(_a.refused_bytes)).where(text(REFUSED))
 # What a worker has locked is looked at now.
@@ -56,24 +83,34 @@ _EXPIRED = (
     .order_by(_g.id.desc())
     .limit(LIMIT)
 )  # fmt: skip
-_ASSETS = (
-    select(assets, select(_g.finished_at).where(_g.id == _a.generation_id).scalar_subquery().label("given_up_at"))
+_ASSETS = Query(
+    AssetRow,
+    select(*ASSET)
     .where(_a.generation_id.in_(_EXPIRED), _a.state == AssetState.EXPIRED)
     .order_by(_a.generation_id.desc(), _a.index)
-    .limit(LIMIT)
+    .limit(LIMIT),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingAsset:
-    """One that is not stored yet, although it was tried. `since`: when its generation had succeeded."""
-
-    generation_id: str
-    url: str
-    error: str
-    reason: str | None
-    tries: int
-    since: datetime
+_GIVEN_UP = Query(_GivenUp, select(_g.id, _g.finished_at).where(_g.id.in_(IDS)))
+_OF_GENERATION = Query(AssetRow, select(*ASSET).where(_a.generation_id == bindparam("of")).with_for_update())
+_TRIED = Query(
+    WaitingAsset,
+    select(
+        *(_a.generation_id, _a.url, _a.error, _a.reason, _a.tries),
+        func.coalesce(_g.finished_at, _g.created_at).label("since"),
+    )
+    .join(generations, _g.id == _a.generation_id)
+    .where(text(f"{in_states('assets.state', [AssetState.WAITING])} AND assets.error IS NOT NULL"))
+    .order_by(_a.deadline)
+    .limit(LIMIT),
+)
+_IS_IN_TROUBLE = _a.reason.is_not(None) & ((_a.tries >= PATIENT_TRIES) | _a.reason.in_(FOR_A_PERSON))
+_URGENT = Query(
+    AssetRow,
+    select(*ASSET)
+    .where(text(UNSTORED), (_a.deadline <= bindparam("dies_by")) | _IS_IN_TROUBLE)
+    .order_by(_a.deadline, _a.id)
+    .limit(LIMIT),
+)
 
 
 class TroubledAssets(Part):
@@ -97,10 +134,10 @@ class TroubledAssets(Part):
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
-            found = connection.execute(_AT_RISK, {"now": now, "dies_by": now + within}).all()
+            found = _AT_RISK.all(connection, now=now, dies_by=now + within)
             for row in found:
-                facts = {"index": row.index, "deadline": row.deadline.isoformat(), "error": row.error}
-                changes.event("asset.at_risk", generation_id=row.generation_id, **facts)
+                facts = {"index": row.number, "deadline": row.deadline.isoformat(), "error": row.error}
+                changes.event("asset.at_risk", generation_id=row.generation_id, batch_id=None, **facts)
             changes.flush()
         return len(found)
 
@@ -112,8 +149,7 @@ class TroubledAssets(Part):
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
             lock_known(changes, [generation_id])
-            mine = select(assets).where(assets.c.generation_id == generation_id).with_for_update()
-            found = {asset.index: asset for asset in map(to_asset, connection.execute(mine))}
+            found = {asset.index: asset for asset in map(to_asset, _OF_GENERATION.all(connection, of=generation_id))}
             for index in indexes:
                 asset = found.get(index)
                 if asset is not None and asset.accepted is not None:
@@ -136,29 +172,21 @@ class TroubledAssets(Part):
 
     def waiting(self, limit: int) -> list[WaitingAsset]:
         """What was tried and is not stored yet, the most urgent first."""
-        a, g = assets.c, generations.c
-        query = (
-            select(a.generation_id, a.url, a.error, a.reason, a.tries, func.coalesce(g.finished_at, g.created_at))
-            .join(generations, g.id == a.generation_id)
-            .where(text(f"{in_states('assets.state', [AssetState.WAITING])} AND assets.error IS NOT NULL"))
-            .order_by(a.deadline)
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            return [WaitingAsset(*row) for row in connection.execute(query)]
+            return _TRIED.all(connection, limit=limit)
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
         """Assets that are not stored, and whose links die by then or could not be fetched again and again.
 
         The most urgent first; also at once what only a person can mend.
         """
-        a = assets.c
-        in_trouble = a.reason.is_not(None) & ((a.tries >= PATIENT_TRIES) | a.reason.in_(FOR_A_PERSON))
-        query = select(assets).where(text(UNSTORED), (a.deadline <= dies_by) | in_trouble)
         with self._database.read() as connection:
-            return [to_asset(row) for row in connection.execute(query.order_by(a.deadline, a.id).limit(limit))]
+            return [to_asset(row) for row in _URGENT.all(connection, dies_by=dies_by, limit=limit)]
 
     def dead(self, limit: int) -> list[tuple[Asset, datetime]]:
         """Assets that were given up with their generation, the newest first, and when."""
         with self._database.read() as connection:
-            return [(to_asset(row), row.given_up_at) for row in connection.execute(_ASSETS, {"limit": limit})]
+            rows = _ASSETS.all(connection, limit=limit)
+            ended = _GIVEN_UP.each(connection, sorted({row.generation_id for row in rows}))
+        at = {row.id: row.finished_at for row in ended}
+        return [(to_asset(row), at[row.generation_id]) for row in rows]

@@ -1,23 +1,72 @@
 """Charges: for what is dispatched, and for what a restored ledger has sent and forgotten, which was paid for."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.charges import add
-from worker.ledger.schema import COUNTED, RELEASED, RESERVED, CleanText, attempts, budgets, charges, generations, scopes
-from worker.ledger.statements import IDS, insert_ignoring, insert_into, select_in
+from worker.ledger.query import Query
+from worker.ledger.schema import (
+    COUNTED,
+    RELEASED,
+    RESERVED,
+    BudgetKey,
+    CleanText,
+    attempts,
+    budget_keys,
+    budgets,
+    charges,
+    generations,
+)
+from worker.ledger.statements import IDS, insert_ignoring, insert_into
 from worker.pricing import Prices, Quote
 
+
+class Priced(Protocol):
+    """A row of `generations`: the price of its last attempt, if that had one."""
+
+    @property
+    def price(self) -> int | None: ...
+
+
+class Going(Protocol):
+    """A row of `generations` that is dispatched."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def batch_id(self) -> str | None: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def tries(self) -> int: ...
+
+
+class _Sent(NamedTuple):
+    id: str
+    provider: str
+    batch_id: str | None
+    number: int
+    sent_at: datetime
+    operation: str
+    speed: str | None
+    version: str | None
+    extras: Sequence[str] | None
+    prompt: str | None
+    options: Mapping[str, object] | None
+
+
 _a, _g = attempts.c, generations.c
-_SENT = (
+_SENT = Query(
+    _Sent,
     select(_g.id, _g.provider, _g.batch_id, _a.number, _a.sent_at, *TIER)
     .join(attempts, (_a.generation_id == _g.id) & (_a.number == _g.tries))
-    .where(_g.id.in_(IDS))
+    .where(_g.id.in_(IDS)),
 )
 _PRICED = update(generations).where(_g.id == bindparam("of", type_=CleanText())).values(price=bindparam("at"))
 
@@ -27,6 +76,14 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
 
     What is reserved for one of them already stays as it is. `Changes.flush` settles them with the others.
     """
+    changes.write()
+    priced = [
+        (row, quote)
+        for row in _SENT.each(changes.connection, sorted(generation_ids))
+        if (quote := prices.quote(row.provider, row.operation, tier_of_row(row))).amount
+    ]
+    if not priced:
+        return
     rows = [
         {
             "generation_id": row.id,
@@ -40,13 +97,10 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
             # Counted nowhere yet: settling brings it to what its attempt says, and its budgets with it.
             "state": RELEASED,
         }
-        for row in select_in(changes.connection, _SENT, sorted(generation_ids))
-        if (quote := prices.quote(row.provider, row.operation, tier_of_row(row))).amount
+        for row, quote in priced
     ]
-    if not rows:
-        return
-    keys = {scope for row in rows for scope in scopes(row["day"], row["provider"], row["batch_id"])}
-    empty = [{"scope": key, **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
+    keys = {key for row, _ in priced for key in budget_keys(prices.day_of(row.sent_at), row.provider, row.batch_id)}
+    empty = [{**key._asdict(), **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
     insert = insert_into(changes.connection, charges)
     # One that was dispatched before the backup, but never claimed, was given back, and went later.
     again = {name: insert.excluded[name] for name in ("day", "price", "assumed")}
@@ -55,16 +109,16 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     )
     changes.connection.execute(instead, rows)
     changes.connection.execute(insert_ignoring(changes.connection, budgets), empty)
-    changes.connection.execute(_PRICED, [{"of": row["generation_id"], "at": row["price"]} for row in rows])
-    changes.has_price(row["generation_id"] for row in rows)
+    changes.connection.execute(_PRICED, [{"of": row.id, "at": quote.amount} for row, quote in priced])
+    changes.has_price(row.id for row, _ in priced)
 
 
-def is_counted(row: Any, cost: int) -> bool:
+def is_counted(row: Priced, cost: int) -> bool:
     """Also what costs nothing now but did before: a charge of an earlier attempt may still have to be settled."""
     return cost > 0 or row.price is not None
 
 
-def book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Any, Quote]]) -> None:
+def book(connection: Connection, provider: str, today: str, priced: Sequence[tuple[Going, Quote]]) -> None:
     if not priced:
         return
     rows = [
@@ -85,8 +139,8 @@ def book(connection: Connection, provider: str, today: str, priced: Sequence[tup
     # One that was dispatched before, but never claimed, was given back and is reserved anew.
     again = {name: insert.excluded[name] for name in ("day", "price", "assumed", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
-    deltas: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
     for row, quote in priced:
-        for scope in scopes(today, provider, row.batch_id):
-            deltas[scope][RESERVED] += quote.amount
+        for key in budget_keys(today, provider, row.batch_id):
+            deltas[key][RESERVED] += quote.amount
     add(connection, deltas)

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple, SupportsInt
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from worker.ledger.database import Part
+from worker.ledger.query import Query
+from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
     COUNTED,
     HELD,
@@ -18,21 +20,97 @@ from worker.ledger.schema import (
     POSSIBLE,
     RESERVED,
     SPENT,
+    BudgetKind,
+    CleanText,
     batches,
     budgets,
     charges,
     events,
     generations,
 )
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 from worker.pricing import Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c
 #: events among which is looked for the one that tells of a full budget
 _LATELY = 20_000
-_USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]])
-_NAMED = select(batches.c.id, batches.c.name).where(batches.c.id.in_(IDS))
+_USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]]).label("used")
+
+
+class _Amount(NamedTuple):
+    key: str | None
+    state: str
+    #: PostgreSQL's sums are decimals
+    amount: SupportsInt
+
+
+class _AssumedAmount(NamedTuple):
+    provider: str
+    assumed: Sequence[str]
+    amount: SupportsInt
+
+
+class _OfDay(NamedTuple):
+    #: empty: of all of them together
+    provider: str
+    used: int
+
+
+class _Running(NamedTuple):
+    id: str
+    name: str
+    #: None: nothing of it was ever dispatched
+    used: int | None
+
+
+class _NumberHeld(NamedTuple):
+    provider: str
+    held: str
+    number: int
+
+
+class _NumberOfBatch(NamedTuple):
+    batch_id: str
+    number: int
+
+
+class _Full(NamedTuple):
+    at: datetime
+    batch_id: str | None
+    payload: Mapping[str, object]
+
+
+_OF_DAY = Query(
+    _OfDay,
+    select(_b.provider, _USED).where(
+        _b.kind.in_((BudgetKind.DAY, BudgetKind.PROVIDER)), _b.day == bindparam("day", type_=CleanText())
+    ),
+)
+_IS_OF_BATCH = (_b.kind == BudgetKind.BATCH) & (_b.day == "") & (_b.provider == "") & (_b.batch_id == batches.c.id)
+# An outer join, although who has no budget is not wanted: SQLite would begin with the budgets of all batches ever.
+_RUNNING = Query(
+    _Running,
+    select(batches.c.id, batches.c.name, _USED)
+    .outerjoin_from(batches, budgets, _IS_OF_BATCH)
+    .where(text(f"batches.{INCOMPLETE}")),
+)
+_NUMBER_HELD = Query(
+    _NumberHeld,
+    select(_g.provider, _g.held, func.count().label("number")).where(text(HELD)).group_by(_g.provider, _g.held),
+)
+_NUMBER_HELD_BY_BATCH = Query(
+    _NumberOfBatch,
+    select(_g.batch_id, func.count().label("number"))
+    .where(text(HELD), _g.provider.in_(IDS), _g.held == BudgetKind.BATCH)
+    .group_by(_g.batch_id),
+)
+_TOLD_LATELY = Query(
+    _Full,
+    select(_e.at, _e.batch_id, _e.payload)
+    .where(_e.id > select(func.max(_e.id)).scalar_subquery() - _LATELY, _e.type == "budget.exceeded")
+    .order_by(_e.id.desc()),
+)
 
 
 class By(StrEnum):
@@ -42,7 +120,7 @@ class By(StrEnum):
     OPERATION = "operation"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """Known: what is paid for, with the late charges among it. Possible: nobody knows yet. Reserved: under way."""
 
@@ -59,7 +137,7 @@ class Spent:
         return self.known + self.possible + self.reserved
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """How a budget stands. `waiting`: generations that it has no room for. It may be overdrawn by late charges."""
 
@@ -88,14 +166,15 @@ class Budgets(Part):
     def totals(self, by: By, since: date) -> list[Spent]:
         """What was dispatched on that day or later; days in their order, else the most expensive first."""
         key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
-        query = (
+        query = Query(
+            _Amount,
             select(key.label("key"), _c.state, func.sum(_c.price).label("amount"))
             .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED))
-            .group_by(key, _c.state)
+            .group_by(key, _c.state),
         )
         amounts: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
         with self._database.read() as connection:
-            for row in connection.execute(query):
+            for row in query.all(connection):
                 amounts[row.key][row.state] += int(row.amount)
             names = _names(connection, [key for key in amounts if key]) if by is By.BATCH else {}
         found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
@@ -103,13 +182,14 @@ class Budgets(Part):
 
     def assumed(self, since: date) -> list[Assumed]:
         """Of what was dispatched on that day or later; the largest first."""
-        query = (
+        query = Query(
+            _AssumedAmount,
             select(_c.provider, _c.assumed, func.sum(_c.price).label("amount"))
             .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED), _c.assumed.is_not(None))
-            .group_by(_c.provider, _c.assumed)
+            .group_by(_c.provider, _c.assumed),
         )
         with self._database.read() as connection:
-            found = [Assumed(row.provider, tuple(row.assumed), int(row.amount)) for row in connection.execute(query)]
+            found = [Assumed(row.provider, tuple(row.assumed), int(row.amount)) for row in query.all(connection)]
         return sorted(found, key=lambda one: (-one.amount, one.provider, one.extras))
 
     def standings(self, prices: Prices) -> list[Standing]:
@@ -117,58 +197,69 @@ class Budgets(Part):
         today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
-            # By their names: what is found by how it begins is found by reading all, where a collation is in use.
-            scopes_of_today = [today, *(f"{today} {name}" for name in caps.providers)]
-            days = connection.execute(select(_b.scope, _USED).where(_b.scope.in_(scopes_of_today))).all()
-            used = {row[0]: int(row[1]) for row in days}
+            # The key of the budget of a day has no provider.
+            used = {row.provider: row.used for row in _OF_DAY.all(connection, day=today)}
             waiting = _waiting(connection)
-            is_open = select(batches.c.id, batches.c.name, _USED).where(
-                batches.c.id == _b.scope, text(f"batches.{INCOMPLETE}")
-            )
-            running = connection.execute(is_open).all() if caps.batch is not None or caps.batches else []
+            running = _RUNNING.all(connection) if caps.batch is not None or caps.batches else []
         found = []
         if caps.day is not None:
-            found.append(Standing(By.DAY, today, "today", caps.day, used.get(today, 0), waiting["day"]))
+            waits = waiting[By.DAY, ""]
+            found.append(
+                Standing(budget=By.DAY, key=today, name="today", cap=caps.day, used=used.get("", 0), waiting=waits)
+            )
         for name, cap in caps.providers.items():
-            of_provider = used.get(f"{today} {name}", 0), waiting[f"provider {name}"]
-            found.append(Standing(By.PROVIDER, name, f"{name} today", cap, *of_provider))
-        for batch_id, name, amount in running:
-            if (limit := caps.of_batch(name)) is not None:
-                found.append(Standing(By.BATCH, batch_id, name, limit, int(amount), waiting[batch_id]))
+            waits = waiting[By.PROVIDER, name]
+            found.append(
+                Standing(
+                    budget=By.PROVIDER, key=name, name=f"{name} today", cap=cap, used=used.get(name, 0), waiting=waits
+                )
+            )
+        for row in running:
+            if row.used is not None and (limit := caps.of_batch(row.name)) is not None:
+                waits = waiting[By.BATCH, row.id]
+                found.append(
+                    Standing(budget=By.BATCH, key=row.id, name=row.name, cap=limit, used=row.used, waiting=waits)
+                )
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:
         """When it was told last that it has no room; None if that was long ago."""
-        newest = select(func.max(_e.id)).scalar_subquery()
-        query = (
-            select(_e.at, _e.batch_id, _e.payload)
-            .where(_e.id > newest - _LATELY, _e.type == "budget.exceeded")
-            .order_by(_e.id.desc())
-        )
         with self._database.read() as connection:
-            return next((row.at for row in connection.execute(query) if _is_of(cap, row)), None)
+            return next((row.at for row in _TOLD_LATELY.all(connection) if _is_of(cap, row)), None)
 
 
-def _is_of(cap: Standing, event: Any) -> bool:
+def _is_of(cap: Standing, event: _Full) -> bool:
     if cap.budget is By.BATCH:
-        return bool(event.batch_id == cap.key)
+        return event.batch_id == cap.key
     facts = event.payload
     return facts.get("budget") == cap.budget and (cap.budget is By.DAY or facts.get("provider") == cap.key)
 
 
 def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
-    return Spent(key, name, sums[SPENT] + sums[LATE], sums[LATE], sums[POSSIBLE], sums[RESERVED])
+    return Spent(
+        key=key,
+        name=name,
+        known=sums[SPENT] + sums[LATE],
+        late=sums[LATE],
+        possible=sums[POSSIBLE],
+        reserved=sums[RESERVED],
+    )
 
 
 def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str]:
-    return {row.id: row.name for row in select_in(connection, _NAMED, batch_ids)}
+    return {row.id: row.name for row in BATCH_NAMES.each(connection, batch_ids)}
 
 
-def _waiting(connection: Connection) -> Counter[str]:
-    """How many are held, by what: `day`, `provider NAME`, or the id of a batch."""
-    found: Counter[str] = Counter()
-    query = select(_g.provider, _g.held, func.count()).where(text(HELD)).group_by(_g.provider, _g.held)
-    for provider, held, count in connection.execute(query):
-        kind = held.partition(" ")[0]
-        found[f"provider {provider}" if kind == "provider" else kind] += count
+def _waiting(connection: Connection) -> Counter[tuple[By, str]]:
+    """How many are held, by the kind of budget and its provider or batch."""
+    found: Counter[tuple[By, str]] = Counter()
+    holding_batches = []
+    for row in _NUMBER_HELD.all(connection):
+        if row.held == BudgetKind.BATCH:
+            holding_batches.append(row.provider)
+        else:
+            found[By(row.held), row.provider if row.held == BudgetKind.PROVIDER else ""] += row.number
+    if holding_batches:
+        for one in _NUMBER_HELD_BY_BATCH.all(connection, ids=holding_batches):
+            found[By.BATCH, one.batch_id] += one.number
     return found

@@ -1,6 +1,7 @@
 """What the price of a stored generation depends on."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from sqlalchemy import case
 
@@ -17,10 +18,28 @@ TIER = (
 )
 
 
-def tier_of_row(row: Any) -> Tier:
+class Tiered(Protocol):
+    """A row with the columns of `TIER`."""
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def speed(self) -> str | None: ...
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def extras(self) -> Sequence[str] | None: ...
+    @property
+    def prompt(self) -> str | None: ...
+    @property
+    def options(self) -> Mapping[str, object] | None: ...
+
+
+def tier_of_row(row: Tiered) -> Tier:
     extras = row.extras
     if extras is None:
-        extras = extras_of(
-            GenerationRequest(operation=Operation(row.operation), prompt=row.prompt, options=row.options), row.version
+        request = GenerationRequest(
+            operation=Operation(row.operation), prompt=row.prompt or "", options=row.options or {}
         )
+        extras = extras_of(request, row.version)
     return Tier(row.speed, row.version, tuple(extras))

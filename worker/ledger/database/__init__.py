@@ -11,7 +11,7 @@ from worker.ledger.database.database import (
     missing_file,
     passwords_in,
 )
-from worker.ledger.database.errors import sqlstate, translated_errors
+from worker.ledger.database.errors import RowsChanged, sqlstate, translated_errors
 from worker.ledger.database.server_clock import system_clock
 from worker.ledger.database.sessions import CONNECT_ARGS
 
@@ -22,6 +22,7 @@ __all__ = [
     "Clock",
     "Database",
     "Part",
+    "RowsChanged",
     "after_commit",
     "in_bites",
     "missing_file",

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import CommitUnknown, ConfigurationError, LedgerUnavailable, LedgerUnfit, VersionTooOld
@@ -288,7 +289,7 @@ def _server_clock(engine: Engine) -> ServerClock:
 
     clock = ServerClock(connect)
 
-    def measure(connection: Any, *_: object) -> None:
+    def measure(connection: DBAPIConnection, *_: object) -> None:
         # On a connection that somebody is about to use, so that no other has to be opened.
         if clock.is_due:
             with suppress(engine.dialect.loaded_dbapi.Error):  # which whoever uses it meets again
@@ -299,7 +300,7 @@ def _server_clock(engine: Engine) -> ServerClock:
     return clock
 
 
-def _time_of(connection: Any) -> datetime:
+def _time_of(connection: DBAPIConnection) -> datetime:
     # Outside of any transaction: one round trip, and nothing is left open.
     connection.autocommit = True
     try:
@@ -309,7 +310,7 @@ def _time_of(connection: Any) -> datetime:
     return row[0]
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     # FULL: a callback that was answered with 200 must survive a power cut.

@@ -33,8 +33,12 @@ _LATER_IN_SQLITE = {
 }  # fmt: skip
 _PERSON_IN_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_AUTH}
 
-#: what two transactions may write at once, though each looked before; the next look tells
-_RACE = "uq_attempts_provider_task_id"
+#: what two transactions may write at once, though each looked before, or two rows of one; the next look tells
+_RACE = ("uq_attempts_provider_task_id", "failed: attempts.provider, attempts.task_id")
+
+
+class RowsChanged(LedgerUnavailable):
+    """Rows are not as they were read, because of another transaction. The same may work after another look."""
 
 
 @contextmanager
@@ -73,8 +77,8 @@ def forget_spoilt(context: ExceptionContext) -> None:
 
 def _translated(error: DBAPIError) -> LedgerUnavailable | ConfigurationError | None:
     line = str(error.orig).strip().partition("\n")[0]
-    if _RACE in str(error.orig):
-        return LedgerUnavailable("another attempt was given the same task_id at the same moment")
+    if any(sign in str(error.orig) for sign in _RACE):
+        return RowsChanged("another attempt was given the same task_id at the same moment")
     state = sqlstate(error.orig)
     if state is None:
         return _without_sqlstate(error, line)

@@ -4,9 +4,9 @@ A pooler as PgBouncer lends a server's session for one transaction. So nothing m
 (it refuses `options`), nothing for the session (the next transaction has another one), and nothing may be prepared.
 """
 
-from typing import Any
-
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 #: for connections that nobody closes: a machine that vanished answers nothing, and is given up after some 15 seconds
 CONNECT_ARGS = {
@@ -55,7 +55,7 @@ class Sessions:
             self._engine.connect().close()
         return bool(self._is_pooled)
 
-    def _set_up(self, connection: Any, entry: Any) -> None:
+    def _set_up(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         connection.autocommit = True
         try:
             (kept,) = connection.execute(_SET_UP.format(pid=connection.info.backend_pid)).fetchone()

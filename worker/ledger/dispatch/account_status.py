@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
@@ -13,37 +13,73 @@ from worker.generation import Outcome
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
-from worker.ledger.dispatch.pacing import factor_of, is_slowed, put_right
+from worker.ledger.dispatch.pacing import Account, factor_of, is_slowed, put_right
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import ANY_ACCOUNT, HELD, IN_FLIGHT, WAITING, CleanText, accounts, attempts, generations
-from worker.ledger.statements import IDS, select_in, update_row
+from worker.ledger.statements import IDS, update_row
+
+
+class _Attempt(NamedTuple):
+    id: str
+    generation_id: str
+    provider: str
+    account: str
+    number: int
+
+
+class _UnderWay(NamedTuple):
+    provider: str
+    account: str
+    number: int
+
+
+class _AtProvider(NamedTuple):
+    provider: str
+    number: int
+
+
+class _Kind(NamedTuple):
+    provider: str
+    #: the account for which something waits, or the kind of budget that holds something
+    value: str
+
 
 _a, _g = accounts.c, generations.c
-_OF_ATTEMPTS = select(attempts.c.id, attempts.c.provider, attempts.c.account).where(attempts.c.id.in_(IDS))
-_UNDER_WAY = (
+_OF_ATTEMPTS = Query(_Attempt, select(*columns_of(attempts, _Attempt)).where(attempts.c.id.in_(IDS)))
+_UNDER_WAY = Query(
+    _UnderWay,
     select(_g.provider, _g.account, func.count().label("number"))
     .where(text(f"({IN_FLIGHT})"), _g.account.is_not(None))
-    .group_by(_g.provider, _g.account)
+    .group_by(_g.provider, _g.account),
 )
 _PROVIDER, _VALUE = bindparam("provider", type_=CleanText()), bindparam("value", type_=CleanText())
 _COUNT = select(func.count()).select_from(generations)
 _NUMBER_PINNED = _COUNT.where(text(WAITING), _g.provider == _PROVIDER, _g.pinned == _VALUE)
-_AT_PROVIDERS = (
-    select(_g.provider, func.count().label("number")).where(text(f"({IN_FLIGHT})")).group_by(_g.provider)
-)  # fmt: skip
+_AT_PROVIDERS = Query(
+    _AtProvider,
+    select(_g.provider, func.count().label("number")).where(text(f"({IN_FLIGHT})")).group_by(_g.provider),
+)
 #: what waits, and for which account or budget: there may be very many, but of few kinds
 _WAITS = ((WAITING, _g.pinned), (HELD, _g.held))
 # To compare both columns at once would let SQLite read all of a provider.
 _NEXT_KIND = {
     where: [
-        select(_g.provider, column).where(text(where), *place).order_by(_g.provider, column).limit(1)
+        Query(
+            _Kind,
+            select(_g.provider, column.label("value"))
+            .where(text(where), *place)
+            .order_by(_g.provider, column)
+            .limit(1),
+        )
         for place in ([_g.provider == _PROVIDER, column > _VALUE], [_g.provider > _PROVIDER])
     ]
     for where, column in _WAITS
 }
+_ACCOUNTS = select(*columns_of(accounts, Account))
 _NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for where, _ in _WAITS}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slowed:
     """An account that takes less than it may. `factor`: the part of its rate that it has now.
 
@@ -78,13 +114,13 @@ class AccountStatus(Part):
         """Accounts that are paused, shrunken, or whose breaker is open; a time that is over is None."""
         now = self._database.clock()
         with self._database.read() as connection:
-            rows = connection.execute(select(accounts).order_by(_a.provider, _a.account)).all()
+            rows = Query(Account, _ACCOUNTS.order_by(_a.provider, _a.account)).all(connection)
         return [
             Slowed(
-                row.provider,
-                row.account,
-                factor_of(row, now),
-                row.failures,
+                provider=row.provider,
+                account=row.account,
+                factor=factor_of(row, now),
+                failures=row.failures,
                 paused_until=_ahead(row.paused_until, now),
                 reason=row.pause_reason if _ahead(row.paused_until, now) else None,
                 is_open=row.open_until is not None,
@@ -101,7 +137,7 @@ class AccountStatus(Part):
         """What belongs to accounts that are not among the `known` ones of its provider; only that is counted."""
         found: dict[tuple[str, str], list[int]] = {}
         with self._database.read() as connection:
-            for row in connection.execute(_UNDER_WAY):
+            for row in _UNDER_WAY.all(connection):
                 found[row.provider, row.account] = [row.number, 0]
             for provider, account in _kinds(connection, WAITING):
                 if account != ANY_ACCOUNT and account not in known.get(provider, ()):
@@ -117,7 +153,7 @@ class AccountStatus(Part):
         """How many generations wait for, or are at, each provider that is not `known`; only those are counted."""
         numbers: Counter[str] = Counter()
         with self._database.read() as connection:
-            numbers.update({row.provider: row.number for row in connection.execute(_AT_PROVIDERS)})
+            numbers.update({row.provider: row.number for row in _AT_PROVIDERS.all(connection)})
             for where, number_at in _NUMBER_AT.items():
                 others = {provider for provider, _ in _kinds(connection, where)} - set(known)
                 numbers.update({
@@ -128,13 +164,13 @@ class AccountStatus(Part):
     def accounts_of(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
         """The account that was asked by each attempt that exists."""
         with self._database.read() as connection:
-            return {row.id: row.account for row in select_in(connection, _OF_ATTEMPTS, attempt_ids)}
+            return {row.id: row.account for row in _OF_ATTEMPTS.each(connection, attempt_ids)}
 
     def record_answered(self, replies: Mapping[str, Outcome | CallbackUnreadable]) -> None:
         """Close the breakers of the accounts whose reply to a submission was its outcome; `replies`: by attempt."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
-            asked = select_in(connection, _OF_ATTEMPTS, list(replies))
+            asked = _OF_ATTEMPTS.each(connection, list(replies))
             note_answers(changes, [(attempt, replies[attempt.id]) for attempt in asked])
             changes.flush()
 
@@ -145,14 +181,14 @@ class AccountStatus(Part):
         """
         now = self._database.clock()
         with self._database.write() as connection:
-            mine = select(accounts).where(accounts.c.provider == provider).order_by(accounts.c.account)
+            mine = _ACCOUNTS.where(_a.provider == provider).order_by(_a.account)
             if account is not None:
-                mine = mine.where(accounts.c.account == account)
-            resumed = {}
-            for row in connection.execute(mine.with_for_update()).all():
+                mine = mine.where(_a.account == account)
+            resumed: dict[str, datetime | None] = {}
+            for row in Query(Account, mine.with_for_update()).all(connection):
                 wrong = put_right(row, now)
                 if wrong or is_slowed(row, now):
-                    free = {**wrong, **NOT_PAUSED, **FULL_RATE, **CLOSED}
+                    free = wrong | NOT_PAUSED | FULL_RATE | CLOSED
                     update_row(connection, accounts, {"provider": provider, "account": row.account}, **free)
                     resumed[row.account] = row.refilled_at if "refilled_at" in wrong else None
         return resumed
@@ -160,12 +196,11 @@ class AccountStatus(Part):
 
 def _kinds(connection: Connection, where: str) -> Iterator[tuple[str, str]]:
     """Each provider with each account, or budget, for which something of it waits: by jumps through the index."""
-    place: Any = ("", "")
+    place: _Kind | None = _Kind("", "")
     while place is not None:
-        mine = {"provider": place[0], "value": place[1]}
-        found = (connection.execute(query, mine).first() for query in _NEXT_KIND[where])
+        found = (query.first(connection, **place._asdict()) for query in _NEXT_KIND[where])
         if (place := next(filter(None, found), None)) is not None:
-            yield place[0], place[1]
+            yield place
 
 
 def _ahead(moment: datetime | None, now: datetime) -> datetime | None:

@@ -4,16 +4,27 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any
+from typing import Protocol, Unpack
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Uncertain
 from worker.generation import Accepted, Outcome, iso
 from worker.ledger.changes import Changes
-from worker.ledger.dispatch.pacing import FAILURES, SMALLEST, Account, Limits, burst, factor_of, open_for, put_right
+from worker.ledger.dispatch.pacing import (
+    FAILURES,
+    SMALLEST,
+    Account,
+    Limits,
+    NewPace,
+    burst,
+    factor_of,
+    open_for,
+    put_right,
+)
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
-from worker.ledger.statements import IDS, find_row, insert_ignoring, update_row
+from worker.ledger.statements import IDS, insert_ignoring, update_row
 
 #: a blocked account is tried again by itself after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)
@@ -26,8 +37,11 @@ _TOO_MANY = {"429", "too_many_requests", "rate_limited"}
 
 _a, _g = accounts.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
-_THESE = select(accounts).where(_a.provider == _PROVIDER, _a.account.in_(IDS)).order_by(_a.account)
-_LOCKED = _THESE.with_for_update()
+_OF_PROVIDER = (
+    select(*columns_of(accounts, Account)).where(_a.provider == _PROVIDER, _a.account.in_(IDS)).order_by(_a.account)
+)
+_THESE = Query(Account, _OF_PROVIDER)
+_LOCKED = Query(Account, _OF_PROVIDER.with_for_update())
 _WAIT_FOR_WORKER = (
     select(_g.id)
     .where(_g.provider == _PROVIDER, _g.account == bindparam("to", type_=CleanText()), text(DISPATCHED))
@@ -35,11 +49,24 @@ _WAIT_FOR_WORKER = (
 )
 _RECALL = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=None, account=None)
 #: what a breaker that is closed says
-CLOSED: Mapping[str, Any] = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
-NOT_PAUSED: Mapping[str, Any] = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
-FULL_RATE: Mapping[str, Any] = {"factor": 1.0, "shrunk_at": None}
+CLOSED: NewPace = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
+NOT_PAUSED: NewPace = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
+FULL_RATE: NewPace = {"factor": 1.0, "shrunk_at": None}
 #: how a submission ended; an outcome that came with the reply may be one that cannot be used
 Reply = Accepted | Outcome | CallbackUnreadable | ProviderError
+
+
+class Asked(Protocol):
+    """An attempt whose submission was answered."""
+
+    @property
+    def generation_id(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def account(self) -> str: ...
+    @property
+    def number(self) -> int: ...
 
 
 class Answer(Enum):
@@ -81,52 +108,50 @@ def backoff(tries: int) -> timedelta:
 
 
 def locked_accounts(
-    connection: Connection, provider: str, names: Mapping[str, str | None], limits: Limits, now: Any
+    connection: Connection, provider: str, names: Mapping[str, str | None], limits: Limits, now: datetime
 ) -> Sequence[Account]:
     """Their rows, locked by one statement, as everybody does; made where they are missing.
 
     `names`: each account with its `key_mark`, None where nobody knows it; another key ends the pause of the old one.
     """
-    mine = {"provider": provider, "ids": list(names)}
-    rows = connection.execute(_LOCKED, mine).all()
+    ids = list(names)
+    rows = _LOCKED.all(connection, provider=provider, ids=ids)
     if len(rows) < len(set(names)):
         full = {"provider": provider, "tokens": burst(limits), "refilled_at": now, **FULL_RATE, **CLOSED}
         missing = sorted(set(names) - {row.account for row in rows})
         connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
-        rows = connection.execute(_LOCKED, mine).all()
+        rows = _LOCKED.all(connection, provider=provider, ids=ids)
     wrong = {
-        row.account: values
-        for row in rows
-        if (values := {**put_right(row, now), **_lifted(row, names[row.account], now)})
+        row.account: values for row in rows if (values := put_right(row, now) | _lifted(row, names[row.account], now))
     }
     for account, values in wrong.items():
         update_row(connection, accounts, {"provider": provider, "account": account}, **values)
-    return connection.execute(_LOCKED, mine).all() if wrong else rows
+    return _LOCKED.all(connection, provider=provider, ids=ids) if wrong else rows
 
 
-def _lifted(row: Account, mark: str | None, now: datetime) -> Mapping[str, Any]:
+def _lifted(row: Account, mark: str | None, now: datetime) -> NewPace:
     has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
     # Or a machine with the old key and one with the new one would pause and lift it in turn, at full speed.
     is_new = row.paused_at is not None and row.paused_at > now - _LEAST_PAUSE
     return NOT_PAUSED if has_other_key and not is_new else {}
 
 
-def note_answers(changes: Changes, answers: Sequence[tuple[Any, Reply]]) -> None:
-    """Change the pace of the accounts that gave these answers: (row of the attempt, how its submission ended)."""
-    by_provider: defaultdict[str, defaultdict[str, list[tuple[Any, Reply]]]]
+def note_answers(changes: Changes, answers: Sequence[tuple[Asked, Reply]]) -> None:
+    """Change the pace of the accounts that gave these answers: (the attempt, how its submission ended)."""
+    by_provider: defaultdict[str, defaultdict[str, list[tuple[Asked, Reply]]]]
     by_provider = defaultdict(lambda: defaultdict(list))
     for attempt, result in answers:
         by_provider[attempt.provider][attempt.account].append((attempt, result))
     for provider, those in sorted(by_provider.items()):
-        found = changes.connection.execute(_THESE, {"provider": provider, "ids": list(those)})
+        found = _THESE.all(changes.connection, provider=provider, ids=list(those))
         # The usual case is without a lock.
         touched = [row.account for row in found if not _is_untouched(row, those[row.account])]
         # All by one statement, as dispatch does: databases and Python do not agree on the order of names.
-        for row in changes.connection.execute(_LOCKED, {"provider": provider, "ids": touched}).all() if touched else ():
+        for row in _LOCKED.all(changes.connection, provider=provider, ids=touched) if touched else ():
             _Pace(changes, row).note(those[row.account])
 
 
-def _is_untouched(row: Account, answers: Sequence[tuple[Any, Reply]]) -> bool:
+def _is_untouched(row: Account, answers: Sequence[tuple[Asked, Reply]]) -> bool:
     is_well = not row.failures and row.open_until is None
     return is_well and all(answer_of(result) is Answer.CLEAR for _, result in answers)
 
@@ -137,9 +162,11 @@ class _Pace:
     def __init__(self, changes: Changes, row: Account) -> None:
         self._changes = changes
         self._mine = {"provider": row.provider, "account": row.account}
+        #: as it is after these answers, and what of it is to be written
         self._row = row
+        self._new: NewPace = {}
 
-    def note(self, answers: Sequence[tuple[Any, Reply]]) -> None:
+    def note(self, answers: Sequence[tuple[Asked, Reply]]) -> None:
         for attempt, result in answers:
             match answer_of(result):
                 case Answer.CLEAR:
@@ -151,29 +178,32 @@ class _Pace:
                     self._block(attempt, result)
                 case Answer.FAILURE:
                     self._fail(attempt)
+        if self._new:
+            update_row(self._changes.connection, accounts, self._mine, **self._new)
         now = self._changes.at
         if any(until is not None and until > now for until in (self._row.paused_until, self._row.open_until)):
             self._recall()
 
-    def _set(self, **values: Any) -> None:
+    def _set(self, **values: Unpack[NewPace]) -> None:
         if any(getattr(self._row, name) != value for name, value in values.items()):
-            update_row(self._changes.connection, accounts, self._mine, **values)
-            self._row = find_row(self._changes.connection, accounts, **self._mine)
+            self._new |= values
+            self._row = self._row._replace(**values)
 
-    def _slow_down(self, attempt: Any, error: Any) -> None:
+    def _slow_down(self, attempt: Asked, reply: Reply) -> None:
         """Once for each pause: those that were under way say the same."""
         now, row = self._changes.at, self._row
         if row.paused_until is None or row.paused_until <= now:
             self._set(factor=max(SMALLEST, factor_of(row, now) / 2), tokens=0.0, refilled_at=now)
-        self._pause(error.retry_after or backoff(attempt.number), str(error))
+        retry_after = reply.retry_after if isinstance(reply, NotTaken) else None
+        self._pause(retry_after or backoff(attempt.number), str(reply))
         self._set(shrunk_at=self._row.paused_until)
 
-    def _block(self, attempt: Any, error: Any) -> None:
+    def _block(self, attempt: Asked, reply: Reply) -> None:
         before, now = self._row.paused_until, self._changes.at
-        self._pause(BLOCKED_FOR, str(error), error.key_mark)
+        self._pause(BLOCKED_FOR, str(reply), reply.key_mark if isinstance(reply, AccountBlocked) else None)
         # Told once, not by each of those that were under way.
         if before is None or before < now + BLOCKED_FOR / 2:
-            facts = {"reason": str(error), "until": iso(self._row.paused_until)}
+            facts = {"reason": str(reply), "until": iso(self._row.paused_until)}
             self._changes.event("provider.paused", generation_id=attempt.generation_id, **self._mine, **facts)
 
     def _pause(self, wait: timedelta, reason: str, key_mark: str | None = None) -> None:
@@ -181,10 +211,10 @@ class _Pace:
         if row.paused_until is None or row.paused_until < now + wait:
             # One that goes on began when it began.
             is_paused = row.paused_at is not None and row.paused_until is not None and row.paused_until > now
-            facts = {"paused_at": row.paused_at if is_paused else now, "paused_key": key_mark}
-            self._set(paused_until=now + wait, pause_reason=reason, **facts)
+            paused_at = row.paused_at if is_paused else now
+            self._set(paused_until=now + wait, pause_reason=reason, paused_at=paused_at, paused_key=key_mark)
 
-    def _fail(self, attempt: Any) -> None:
+    def _fail(self, attempt: Asked) -> None:
         self._set(failures=self._row.failures + 1)
         row = self._row
         is_closed = row.open_until is None
@@ -194,8 +224,8 @@ class _Pace:
             until = self._changes.at + open_for(row.openings + 1)
             opened_at = row.opened_at or self._changes.at
             self._set(openings=row.openings + 1, open_until=until, opened_at=opened_at, probe=None)
-            facts = {"failures": row.failures, "until": iso(until)}
-            self._changes.event("provider.circuit_opened", **self._mine, **facts)
+            whose = {"provider": row.provider, "account": row.account, "failures": row.failures, "until": iso(until)}
+            self._changes.event("provider.circuit_opened", generation_id=None, batch_id=None, **whose)
 
     def _recall(self) -> None:
         """Back to the line with what no worker has taken yet: it may go to another account."""

@@ -4,18 +4,19 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from worker.generation import State
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.account_status import AccountStatus
 from worker.ledger.dispatch.accounts import locked_accounts
 from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
-from worker.ledger.dispatch.line import Line, Rooms
+from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import Flow, find_strays, line_up
+from worker.ledger.query import Query
 from worker.ledger.restore_guard import is_open
 from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, in_states, provider_limits
 from worker.ledger.schema import accounts as accounts_table
@@ -31,17 +32,35 @@ MOST_AT_ONCE = 1000
 #: where more may go, or some do not fit their budgets, one call looks so many times, then at so many more
 _LOOKS, _FURTHER = 10, 500
 
+
+class _Provider(NamedTuple):
+    turn: int
+    #: of the price file that was used last
+    prices: str | None
+
+
+class _InFlight(NamedTuple):
+    account: str | None
+    number: int
+
+
 _g = generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
-_TURN = select(provider_limits).where(provider_limits.c.provider == _PROVIDER).with_for_update()
-_IN_FLIGHT = (
+_TURN = Query(
+    _Provider,
+    select(provider_limits.c.turn, provider_limits.c.prices)
+    .where(provider_limits.c.provider == _PROVIDER)
+    .with_for_update(),
+)
+_IN_FLIGHT = Query(
+    _InFlight,
     select(_g.account, func.count().label("number"))
     .where(
         _g.provider == _PROVIDER,
         text(f"({IN_FLIGHT})"),
         (_g.state == State.QUEUED) | (_g.dispatched_at > bindparam("since")),
     )
-    .group_by(_g.account)
+    .group_by(_g.account),
 )
 # Of those that try whether a provider works again: one that was cancelled, or whose worker died, shows nothing.
 _PROBES = select(_g.id).where(_g.id.in_(IDS), text(f"({in_states('state', [State.SUBMITTING])} OR ({DISPATCHED}))"))
@@ -116,18 +135,15 @@ class Dispatch(AccountStatus):
         return len(chosen), has_more, strays
 
 
-def _locked_turn(connection: Connection, provider: str) -> Row[Any]:
-    mine = {"provider": provider}
-    row = connection.execute(_TURN, mine).one_or_none()
-    if row is None:
+def _locked_turn(connection: Connection, provider: str) -> _Provider:
+    while (row := _TURN.first(connection, provider=provider)) is None:
         connection.execute(insert_ignoring(connection, provider_limits), [{"provider": provider, "turn": 0}])
-        row = connection.execute(_TURN, mine).one()
     return row
 
 
 def _rooms(connection: Connection, provider: str, accounts: Sequence[Account], limits: Limits, now: datetime) -> Rooms:
-    found = connection.execute(_IN_FLIGHT, {"provider": provider, "since": now - FORGOTTEN})
-    in_flight: Mapping[str | None, int] = {row.account: row.number for row in found}
+    found = _IN_FLIGHT.all(connection, provider=provider, since=now - FORGOTTEN)
+    in_flight = {row.account: row.number for row in found}
     ids = [one.probe for one in accounts if one.probe is not None]
     probes = connection.execute(_PROBES, {"ids": ids}).scalars().all() if ids else ()
     return Rooms(
@@ -139,7 +155,7 @@ def _rooms(connection: Connection, provider: str, accounts: Sequence[Account], l
     )
 
 
-def _let_go(connection: Connection, line: Line, now: datetime) -> list[tuple[Any, str]]:
+def _let_go(connection: Connection, line: Line, now: datetime) -> list[tuple[Waiting, str]]:
     chosen = []
     going: defaultdict[str, list[str]] = defaultdict(list)
     while (found := line.next()) is not None:
@@ -156,7 +172,7 @@ def _spend(
     connection: Connection,
     accounts: Sequence[Account],
     limits: Limits,
-    chosen: Sequence[tuple[Any, str]],
+    chosen: Sequence[tuple[Waiting, str]],
     now: datetime,
 ) -> None:
     for one in accounts:

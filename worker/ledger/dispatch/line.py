@@ -1,16 +1,17 @@
 """Who is next in line, and to which account: the flows take turns, what is pinned goes only to its own account."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, update
 
 from worker.ledger.budget import TIER
 from worker.ledger.flows import Flow, stand_down
+from worker.ledger.query import Query
 from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, WAITING, CleanText, flows, generations
 from worker.ledger.statements import LIMIT, NOW
 
@@ -18,6 +19,35 @@ from worker.ledger.statements import LIMIT, NOW
 _PAGE = 20
 #: so many of which nothing waits any more are stood down at once: after a great cancellation a dispatch must end, too
 _MOST_BARREN = 50
+
+
+class Waiting(NamedTuple):
+    """A generation that is in line, locked."""
+
+    id: str
+    turn: int
+    pinned: str
+    batch_id: str | None
+    tries: int
+    price: int | None
+    operation: str
+    speed: str | None
+    version: str | None
+    extras: Sequence[str] | None
+    prompt: str | None
+    options: Mapping[str, object] | None
+
+
+class _Turn(NamedTuple):
+    priority: int
+    turn: int
+    flow: str
+
+
+class _Barren(NamedTuple):
+    priority: int
+    flow: str
+
 
 _f, _g = flows.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
@@ -40,15 +70,17 @@ _IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scala
 _IS_MINE = (_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
 # By priority, and within one by turn. The database steps over those of which nothing may go now: there may be
 # thousands, and accounts and budgets are locked meanwhile.
-_FLOWS = (
+_FLOWS = Query(
+    _Turn,
     select(_f.priority, _f.turn, _f.flow)
     .where(*_IS_MINE, _IS_READY)
     .order_by(_f.priority.desc(), _f.turn, _f.flow)
     .limit(LIMIT)
-    .offset(bindparam("offset"))
+    .offset(bindparam("offset")),
 )
-_BARREN = select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT)
-_ROWS = (
+_BARREN = Query(_Barren, select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT))
+_ROWS = Query(
+    Waiting,
     select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER)
     .where(
         _g.provider == _PROVIDER,
@@ -61,7 +93,7 @@ _ROWS = (
     )
     .order_by(_g.turn, _g.id)
     .limit(LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
 )
 # Not those that sleep: who wakes one may be waiting for the budgets that dispatch holds.
 _SERVED = (
@@ -109,7 +141,7 @@ class _Queue:
     """What waits of one flow and may go to the same accounts, read `size` at a time."""
 
     size: int
-    rows: deque[Any] = field(default_factory=deque)
+    rows: deque[Waiting] = field(default_factory=deque)
     last: tuple[int, str] = (-1, "")
     has_more: bool = True
 
@@ -149,11 +181,11 @@ class Line:
         self._heap = [(rank, flow.turn, name) for (rank, name), flow in self._flows.items()]
         heapify(self._heap)
 
-    def ready(self) -> list[Any]:
+    def ready(self) -> list[Waiting]:
         """What was read for a start."""
         return [row for flow in self._flows.values() for queue in flow.queues.values() for row in queue.rows]
 
-    def next(self) -> tuple[Any, str] | None:
+    def next(self) -> tuple[Waiting, str] | None:
         """The row that is next, locked, and the account for it; None when nobody can go, or has been read."""
         while self._heap:
             first = self._heap[0]
@@ -165,7 +197,7 @@ class Line:
                 heappop(self._heap)
         return None
 
-    def take(self, row: Any, account: str) -> None:
+    def take(self, row: Waiting, account: str) -> None:
         """It goes, and its flow is the last one now."""
         self._rooms.take(account)
         self.leave(row)
@@ -174,7 +206,7 @@ class Line:
         self._served[rank, name] = self.turn
         heapreplace(self._heap, (rank, self.turn, name))
 
-    def leave(self, row: Any) -> None:
+    def leave(self, row: Waiting) -> None:
         """It does not go, and its flow is still the next one."""
         rank, _, name = self._heap[0]
         self._flows[rank, name].queues[row.pinned].rows.popleft()
@@ -196,14 +228,14 @@ class Line:
 
     def _read(self, pinned: str, room: int, further: int) -> None:
         """As many flows as there is room for, because each may have one turn; and of each its share."""
-        here = {"provider": self._provider, "to": pinned}
-        barren = self._connection.execute(_BARREN, here | {"limit": _MOST_BARREN})
+        barren = _BARREN.all(self._connection, provider=self._provider, to=pinned, limit=_MOST_BARREN)
         self._barren += [Flow(self._provider, row.priority, row.flow, pinned) for row in barren]
         offset = found = 0
         while True:
             limit = max(room - found, _PAGE)
-            which = {"now": self._now, "limit": limit, "offset": offset}
-            page = self._connection.execute(_FLOWS, here | which).all()
+            page = _FLOWS.all(
+                self._connection, provider=self._provider, to=pinned, now=self._now, limit=limit, offset=offset
+            )
             size = -(-(room + further) // (min(len(page), room) or 1))
             for row in page:
                 if found == room:
@@ -226,13 +258,13 @@ class Line:
         after, last_id = queue.last
         whose = {"provider": self._provider, "to": pinned, "priority": priority, "flow": name}
         which = {"now": self._now, "after": after, "id": last_id, "limit": queue.size}
-        rows = self._connection.execute(_ROWS, whose | which).all()
+        rows = _ROWS.all(self._connection, **whose, **which)
         queue.rows.extend(rows)
         queue.has_more = len(rows) == queue.size
         if rows:
             queue.last = (rows[-1].turn, rows[-1].id)
 
-    def _first_of(self, rank: int, name: str) -> tuple[Any, str] | None:
+    def _first_of(self, rank: int, name: str) -> tuple[Waiting, str] | None:
         found = []
         for pinned, queue in self._flows[rank, name].queues.items():
             account = self._rooms.place(pinned)

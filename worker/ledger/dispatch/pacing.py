@@ -1,9 +1,8 @@
 """How much an account may take now: token bucket, room in flight, pause, shrunken rate and circuit breaker."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 #: "too many requests" halves the rate, but never below this part of it
 SMALLEST = 1 / 64
@@ -19,7 +18,43 @@ LONGEST_PAUSE = timedelta(hours=1)
 #: how far the clocks of two machines may differ without one of them being wrong
 SLACK = timedelta(seconds=5)
 
-Account = Any  # a row of `accounts`
+
+class Account(NamedTuple):
+    """A row of `accounts`."""
+
+    provider: str
+    account: str
+    tokens: float
+    refilled_at: datetime
+    paused_until: datetime | None
+    pause_reason: str | None
+    paused_at: datetime | None
+    paused_key: str | None
+    factor: float
+    shrunk_at: datetime | None
+    failures: int
+    openings: int
+    open_until: datetime | None
+    opened_at: datetime | None
+    probe: str | None
+
+
+class NewPace(TypedDict, total=False):
+    """What changes in a row of `accounts`."""
+
+    tokens: float
+    refilled_at: datetime
+    paused_until: datetime | None
+    pause_reason: str | None
+    paused_at: datetime | None
+    paused_key: str | None
+    factor: float
+    shrunk_at: datetime | None
+    failures: int
+    openings: int
+    open_until: datetime | None
+    opened_at: datetime | None
+    probe: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +102,33 @@ def is_slowed(account: Account, now: datetime) -> bool:
     return is_paused or account.open_until is not None or factor_of(account, now) < 1
 
 
-def spent(account: Account, limits: Limits, generation_ids: list[str], now: datetime) -> Mapping[str, Any]:
+def spent(account: Account, limits: Limits, generation_ids: list[str], now: datetime) -> NewPace:
     """What changes in its row when these go to it."""
     # Never back: a machine whose clock is late would let the others fill it a second time.
     filled_at = max(account.refilled_at, now)
-    values = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
-    probing = {"probe": generation_ids[0], "open_until": now + PROBE_PATIENCE}
-    return values | probing if account.open_until is not None else values
+    values: NewPace = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
+    if account.open_until is not None:
+        values |= {"probe": generation_ids[0], "open_until": now + PROBE_PATIENCE}
+    return values
 
 
-def put_right(account: Account, now: datetime) -> Mapping[str, Any]:
+def put_right(account: Account, now: datetime) -> NewPace:
     """What must change in its row because it is further ahead than it can mean: a clock that was wrong has written it.
 
     What is ahead by less stays, or a bucket would be filled twice by machines whose clocks differ a little.
     """
-    latest = {
-        "refilled_at": now + SLACK,
-        "paused_until": now + LONGEST_PAUSE,
-        # A shrunken rate grows from the end of the pause.
-        "shrunk_at": now + LONGEST_PAUSE,
-        "open_until": now + _LONGEST_OPENING,
-    }
-    ahead = [name for name, at in latest.items() if (moment := getattr(account, name)) is not None and moment > at]
-    return {name: now if name == "refilled_at" else latest[name] for name in ahead}
+    values: NewPace = {}
+    if account.refilled_at > now + SLACK:
+        values["refilled_at"] = now
+    # A shrunken rate grows from the end of the pause.
+    longest_pause = now + LONGEST_PAUSE
+    if account.paused_until is not None and account.paused_until > longest_pause:
+        values["paused_until"] = longest_pause
+    if account.shrunk_at is not None and account.shrunk_at > longest_pause:
+        values["shrunk_at"] = longest_pause
+    if account.open_until is not None and account.open_until > now + _LONGEST_OPENING:
+        values["open_until"] = now + _LONGEST_OPENING
+    return values
 
 
 def open_for(openings: int) -> timedelta:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, Update, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, select, text, update
 
 from worker.errors import NotFound
 from worker.generation import Verdict
@@ -14,6 +14,7 @@ from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
 from worker.ledger.events.states import DELIVERIES
 from worker.ledger.outcome import VERDICTS
+from worker.ledger.query import Query
 from worker.ledger.schema import (
     FOLLOW_UP_REFUSED,
     SET_ASIDE,
@@ -26,12 +27,12 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
-from worker.ledger.statements import IDS, select_in, update_row
+from worker.ledger.statements import IDS, LIMIT, update_row
 
 _CHUNK = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
     """An event that a subscriber did not take, however often it was tried. `state`: dead or dismissed."""
 
@@ -49,29 +50,56 @@ class Undelivered:
         return self.state is DeliveryState.DISMISSED
 
 
+class _Given(NamedTuple):
+    event_id: int
+    subscriber: str
+    type: str
+    generation_id: str | None
+    at: datetime
+    tries: int
+    error: str | None
+    state: str
+
+
+class _CallbackId(NamedTuple):
+    id: int
+
+
+class _EventId(NamedTuple):
+    event_id: int
+
+
 _d, _e, _g = deliveries.c, events.c, generations.c
 _c = callbacks.c
 _FACTS = (_d.event_id, _d.subscriber, _e.type, _e.generation_id, _e.at, _d.tries, _d.error, _d.state)
-_OF_GENERATION = (
+_OF_GENERATION = Query(
+    _Given,
     select(*_FACTS)
     .join_from(deliveries, events, _e.id == _d.event_id)
     .where(_d.event_id.in_(IDS), _d.state.in_([DeliveryState.DEAD, DeliveryState.DISMISSED]))
-    .order_by(_e.id, _d.subscriber)
+    .order_by(_e.id, _d.subscriber),
+)
+_DEAD = Query(
+    _Given,
+    select(*_FACTS)
+    .join_from(deliveries, events, _e.id == _d.event_id)
+    .where(text(UNDELIVERABLE))
+    .order_by(_d.subscriber, _d.event_id.desc())
+    .limit(LIMIT),
+)
+_SET_ASIDE = Query(_CallbackId, select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update())
+_OF_SUBSCRIBER = (_d.subscriber == bindparam("whose", type_=CleanText()), _d.event_id.in_(IDS))
+_UNDELIVERABLE = Query(
+    _EventId,
+    select(_d.event_id).where(*_OF_SUBSCRIBER, text(UNDELIVERABLE)).order_by(_d.event_id).with_for_update(),
 )
 
 
 class DeadLetters(Part):
     def dead(self, limit: int) -> list[Undelivered]:
         """Events that were given up, by subscriber, each the newest first."""
-        query = (
-            select(*_FACTS)
-            .join_from(deliveries, events, _e.id == _d.event_id)
-            .where(text(UNDELIVERABLE))
-            .order_by(_d.subscriber, _d.event_id.desc())
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            return [_undelivered(row) for row in connection.execute(query)]
+            return [_undelivered(row) for row in _DEAD.all(connection, limit=limit)]
 
     def replay(self, event_id: int, subscriber: str) -> bool:
         """Deliver an event once more, from the first try; False when it was not given up."""
@@ -105,18 +133,17 @@ class DeadLetters(Part):
             now = self._database.clock()
             changes = Changes(connection, now)
             for generation_id in sorted(follow_ups_of):
-                known = [(generation_id,)] if dismiss_refused(changes, generation_id, person) else []
+                known = [generation_id] if dismiss_refused(changes, generation_id, person) else []
                 _require([generation_id], known, "follow-up of")
             changes.flush()
-            found = select(_c.id).where(text(SET_ASIDE), _c.id.in_(IDS)).order_by(_c.id).with_for_update()
-            _require(callback_ids, select_in(connection, found, callback_ids), "callback")
+            _require(callback_ids, {row.id for row in _SET_ASIDE.each(connection, callback_ids)}, "callback")
             values = {"applied_at": now, "error": _and_said(_c.error)}
             change = VERDICTS.update_to(Verdict.DISMISSED).where(_c.id.in_(IDS)).values(values)
             _in_chunks(connection, change, callback_ids, said)
             for subscriber, ids in sorted(by_subscriber.items()):
+                found = {row.event_id for row in _UNDELIVERABLE.each(connection, ids, whose=subscriber)}
+                _require(ids, found, "event", f" for {subscriber}")
                 these = (_d.subscriber == subscriber, _d.event_id.in_(IDS))
-                found = select(_d.event_id).where(*these, text(UNDELIVERABLE)).order_by(_d.event_id).with_for_update()
-                _require(ids, select_in(connection, found, ids), "event", f" for {subscriber}")
                 values = {"delivered_at": now, "error": _and_said(_d.error)}
                 change = DELIVERIES.update_to(DeliveryState.DISMISSED).where(*these).values(values)
                 _in_chunks(connection, change, ids, said)
@@ -134,24 +161,23 @@ def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> boo
 def undelivered_of(connection: Connection, generation_id: str) -> list[Undelivered]:
     """The events of a generation that were given up, also those that were dismissed."""
     ids = connection.execute(select(_e.id).where(_e.generation_id == generation_id)).scalars().all()
-    return [_undelivered(row) for row in select_in(connection, _OF_GENERATION, ids)]
+    return [_undelivered(row) for row in _OF_GENERATION.each(connection, ids)]
 
 
-def _undelivered(row: Any) -> Undelivered:
+def _undelivered(row: _Given) -> Undelivered:
     return Undelivered(
-        row.event_id,
-        row.subscriber,
-        row.type,
-        row.generation_id,
-        row.at,
-        row.tries,
-        row.error,
-        DeliveryState(row.state),
+        event_id=row.event_id,
+        subscriber=row.subscriber,
+        type=row.type,
+        generation_id=row.generation_id,
+        at=row.at,
+        tries=row.tries,
+        error=row.error,
+        state=DeliveryState(row.state),
     )
 
 
-def _require(wanted: Sequence[int | str], rows: Collection[Any], kind: str, whose: str = "") -> None:
-    known = {row[0] for row in rows}
+def _require(wanted: Sequence[int] | Sequence[str], known: Collection[int | str], kind: str, whose: str = "") -> None:
     missing = next((one for one in wanted if one not in known), None)
     if missing is not None:
         raise NotFound(
@@ -159,7 +185,7 @@ def _require(wanted: Sequence[int | str], rows: Collection[Any], kind: str, whos
         )
 
 
-def _and_said(error: Column[Any]) -> Any:
+def _and_said(error: ColumnElement[str]) -> ColumnElement[str]:
     """What was written there before, and behind it what is said now."""
     # A blank, because it may end with a link.
     return func.coalesce(error + " ", "") + bindparam("said", type_=CleanText())

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, text, update
 
@@ -13,6 +13,7 @@ from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
 from worker.ledger.events.states import DELIVERIES
 from worker.ledger.lineage import lineages_of
+from worker.ledger.query import Query
 from worker.ledger.schema import (
     IS_UNDELIVERED,
     SUBSCRIBED,
@@ -44,17 +45,17 @@ class NotifyClaim:
     lease: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventDelivery:
     """One event to hand over. `about`: what is known of its generation; `tries`: with this one."""
 
     event_id: int
     at: datetime
     type: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, object]
     generation_id: str | None
     batch_id: str | None
-    about: Mapping[str, Any]
+    about: Mapping[str, object]
     tries: int
 
 
@@ -65,6 +66,32 @@ class Handed:
     delivery: EventDelivery
     error: str | None = None
     final: bool = False
+
+
+class _Next(NamedTuple):
+    event_id: int
+    tries: int
+
+
+class _Content(NamedTuple):
+    at: datetime
+    type: str
+    payload: Mapping[str, object]
+    generation_id: str | None
+    key: str | None
+    provider: str | None
+    operation: str | None
+    action: str | None
+    reason: str | None
+    message: str | None
+    batch_id: str | None
+    batch: str | None
+    parent: str | None
+
+
+class _News(NamedTuple):
+    id: int
+    type: str
 
 
 _s, _d, _e, _g = subscribers.c, deliveries.c, events.c, generations.c
@@ -80,25 +107,33 @@ DUE = select(_s.name).where(
     _s.not_before.is_(None) | (_s.not_before <= NOW),
     _HAS_NEWS,
 )
-_NEXT = (
+_NEXT = Query(
+    _Next,
     select(_d.event_id, _d.tries)
     .where(_d.subscriber == _NAME, IS_UNDELIVERED, _d.not_before <= NOW)
     .order_by(_d.event_id)
-    .limit(1)
+    .limit(1),
 )
 _ABOUT = ("key", "provider", "operation", "action", "reason", "message")
 #: an event may leave it to its generation
 _BATCH_ID = func.coalesce(_e.batch_id, _g.batch_id)
-_CONTENT = (
+_CONTENT = Query(
+    _Content,
     select(_e.at, _e.type, _e.payload, _e.generation_id, *(_g[name] for name in _ABOUT))
     .add_columns(_BATCH_ID.label("batch_id"), batches.c.name.label("batch"), _g.parent_id.label("parent"))
     .select_from(events)
     .outerjoin(generations, _g.id == _e.generation_id)
     .outerjoin(batches, batches.c.id == _BATCH_ID)
-    .where(_e.id == bindparam("event_id"))
+    .where(_e.id == bindparam("event_id")),
 )
 _CURSOR = select(_s.cursor).where(_s.name == _NAME, _s.lease == bindparam("lease", type_=CleanText()))
-_NEWS = select(_e.id, _e.type).where(_e.id > bindparam("after"), _e.id <= bindparam("horizon")).order_by(_e.id)
+_NEWS = Query(
+    _News,
+    select(_e.id, _e.type)
+    .where(_e.id > bindparam("after"), _e.id <= bindparam("horizon"))
+    .order_by(_e.id)
+    .limit(LIMIT),
+)
 
 
 def retry_wait(tries: int) -> timedelta | None:
@@ -163,7 +198,7 @@ class Deliveries(Part):
             cursor = connection.execute(_CURSOR, mine).scalar()
             if cursor is None or cursor >= horizon:
                 return 0
-            news = connection.execute(_NEWS.limit(_CHUNK), {"after": cursor, "horizon": horizon}).all()
+            news = _NEWS.all(connection, after=cursor, horizon=horizon, limit=_CHUNK)
             update_row(connection, subscribers, mine, cursor=news[-1].id if len(news) == _CHUNK else horizon)
             wanted = [row.id for row in news if is_wanted(row.type)]
             if wanted:
@@ -195,10 +230,21 @@ class Deliveries(Part):
             row = _take(connection, claim, now) if more and not self._database.objection(connection) else None
             if row is None:
                 return None
-            content = connection.execute(_CONTENT, {"event_id": row.event_id}).one()
+            content = _CONTENT.first(connection, event_id=row.event_id)
+            if content is None:
+                # A delivery has its event: a foreign key says so.
+                raise AssertionError
             about = _about(connection, content)
-        return EventDelivery(row.event_id, content.at, content.type, content.payload, content.generation_id,
-                             content.batch_id, about, row.tries + 1)  # fmt: skip
+        return EventDelivery(
+            event_id=row.event_id,
+            at=content.at,
+            type=content.type,
+            payload=content.payload,
+            generation_id=content.generation_id,
+            batch_id=content.batch_id,
+            about=about,
+            tries=row.tries + 1,
+        )
 
     def release(self, claim: NotifyClaim) -> None:
         """Let others deliver to this subscriber."""
@@ -219,17 +265,17 @@ def _start(connection: Connection, now: datetime) -> int:
     return connection.execute(before).scalar() or max(oldest, 0)
 
 
-def _about(connection: Connection, content: Any) -> dict[str, Any]:
+def _about(connection: Connection, content: _Content) -> dict[str, str]:
     """What is known of the generation and the batch of an event."""
-    about = {name: getattr(content, name) for name in (*_ABOUT, "parent", "batch")}
+    about: dict[str, str | None] = {name: getattr(content, name) for name in (*_ABOUT, "parent", "batch")}
     about["root_key"] = content.key
-    if content.parent is not None:
+    if content.parent is not None and content.generation_id is not None:
         about["root_key"] = lineages_of(connection, [content.generation_id])[content.generation_id].root_key
     return {name: value for name, value in about.items() if value is not None}
 
 
-def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> Any:
-    while row := connection.execute(_NEXT, {"name": claim.subscriber, "now": now}).first():
+def _take(connection: Connection, claim: NotifyClaim, now: datetime) -> _Next | None:
+    while row := _NEXT.first(connection, name=claim.subscriber, now=now):
         mine = {"subscriber": claim.subscriber, "event_id": row.event_id}
         if row.tries <= len(WAITS):
             # Counted before it is sent, so that one which ends its worker each time comes to an end as well.
@@ -254,5 +300,5 @@ def _failed(connection: Connection, claim: NotifyClaim, handed: Handed, now: dat
     connection.execute(update(subscribers).where(*mine).values(rest))
 
 
-def _of(claim: NotifyClaim, handed: Handed) -> dict[str, Any]:
+def _of(claim: NotifyClaim, handed: Handed) -> dict[str, object]:
     return {"subscriber": claim.subscriber, "event_id": handed.delivery.event_id}

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
-from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, deliveries, events, subscribers
+from worker.ledger.query import Query, columns_of
+from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, CleanText, deliveries, events, subscribers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Troubled:
     """A subscriber that failed so many times in a row; `since`: when the oldest event that waits for it happened."""
 
@@ -22,50 +23,86 @@ class Troubled:
     tried_at: datetime | None
 
 
+class _Failing(NamedTuple):
+    name: str
+    cursor: int
+    failures: int
+    not_before: datetime | None
+
+
+class _LinedUp(NamedTuple):
+    number: int
+    oldest: int | None
+    at: datetime | None
+
+
+class _Behind(NamedTuple):
+    type: str
+    number: int
+    oldest: int
+
+
+class _Failed(NamedTuple):
+    tries: int
+    not_before: datetime
+    error: str
+
+
 _s, _d, _e = subscribers.c, deliveries.c, events.c
-_FAILING = select(_s.name, _s.cursor, _s.failures, _s.not_before).where(text(SUBSCRIBED), _s.failures > 0)
+_NAME = bindparam("name", type_=CleanText())
+_FAILING = Query(
+    _Failing,
+    select(*columns_of(subscribers, _Failing)).where(text(SUBSCRIBED), _s.failures > 0).order_by(_s.name),
+)
+_LINED_UP = Query(
+    _LinedUp,
+    select(
+        func.count().label("number"), func.min(_d.event_id).label("oldest"), func.min(_d.not_before).label("at")
+    ).where(_d.subscriber == _NAME, IS_UNDELIVERED),
+)
+_BEHIND = Query(
+    _Behind,
+    select(_e.type, func.count().label("number"), func.min(_e.id).label("oldest"))
+    .where(_e.id > bindparam("cursor"))
+    .group_by(_e.type),
+)
+_FAILED = Query(
+    _Failed,
+    select(*columns_of(deliveries, _Failed)).where(_d.subscriber == _NAME, IS_UNDELIVERED, _d.error.is_not(None)),
+)
 
 
 def find_troubled(
     connection: Connection, is_wanted: Callable[[str], bool], wait: Callable[[int], timedelta | None]
 ) -> list[Troubled]:
     """Those for whom something waits; only what waits for them is read. `wait`: after the n-th failed try."""
-    found = (_look(connection, row, is_wanted, wait) for row in connection.execute(_FAILING.order_by(_s.name)).all())
+    found = (_look(connection, row, is_wanted, wait) for row in _FAILING.all(connection))
     return [one for one in found if one is not None]
 
 
 def _look(
-    connection: Connection, row: Any, is_wanted: Callable[[str], bool], wait: Callable[[int], timedelta | None]
+    connection: Connection, row: _Failing, is_wanted: Callable[[str], bool], wait: Callable[[int], timedelta | None]
 ) -> Troubled | None:
-    mine = (_d.subscriber == row.name, IS_UNDELIVERED)
-    lined_up = connection.execute(
-        select(func.count().label("number"), func.min(_d.event_id).label("oldest"), func.min(_d.not_before).label("at"))
-        .where(*mine)
-    ).one()  # fmt: skip
+    (lined_up,) = _LINED_UP.all(connection, name=row.name)
     # Nothing is lined up for a subscriber while it fails.
-    by_type = select(_e.type, func.count().label("number"), func.min(_e.id).label("oldest"))
-    behind = connection.execute(by_type.where(_e.id > row.cursor).group_by(_e.type)).all()
-    wanted = [one for one in behind if is_wanted(one.type)]
-    ids = [one.oldest for one in (lined_up, *wanted) if one.oldest is not None]
+    wanted = [one for one in _BEHIND.all(connection, cursor=row.cursor) if is_wanted(one.type)]
+    ids = [oldest for oldest in (lined_up.oldest, *(one.oldest for one in wanted)) if oldest is not None]
     if not ids:
         return None
     since = connection.execute(select(_e.at).where(_e.id == min(ids))).scalar_one()
     times = [row.not_before] if wanted else [row.not_before, lined_up.at]
     return Troubled(
-        row.name,
-        row.failures,
-        lined_up.number + sum(one.number for one in wanted),
-        since,
-        _last_error(connection, row.name, wait),
-        max((at for at in times if at is not None), default=None),
+        subscriber=row.name,
+        failures=row.failures,
+        waiting=lined_up.number + sum(one.number for one in wanted),
+        since=since,
+        error=_last_error(connection, row.name, wait),
+        tried_at=max((at for at in times if at is not None), default=None),
     )
 
 
 def _last_error(connection: Connection, name: str, wait: Callable[[int], timedelta | None]) -> str | None:
-    failed = connection.execute(
-        select(_d.tries, _d.not_before, _d.error).where(_d.subscriber == name, IS_UNDELIVERED, _d.error.is_not(None))
-    ).all()
-    if failed:
-        return str(max(failed, key=lambda one: one.not_before - (wait(one.tries) or timedelta())).error)
+    if failed := _FAILED.all(connection, name=name):
+        return max(failed, key=lambda one: one.not_before - (wait(one.tries) or timedelta())).error
     given_up = select(_d.error).where(_d.subscriber == name, text(UNDELIVERABLE)).order_by(_d.event_id.desc())
     return connection.execute(given_up.limit(1)).scalar()

@@ -1,14 +1,21 @@
 """In which order events and moves can be handed on: none before another that is not visible yet."""
 
 import time
+from typing import NamedTuple
 
-from sqlalchemy import Table, func, select, text
+from sqlalchemy import func, select, text
 
 from worker.ledger.database import Database
-from worker.ledger.schema import events
+from worker.ledger.query import Query
+from worker.ledger.schema import AnyTable, events
 
 #: seconds for which rows that are not committed yet are waited for
 _PATIENCE = 1.0
+
+
+class _Newest(NamedTuple):
+    id: int | None
+
 
 NEWEST = select(func.max(events.c.id))
 #: transactions that may have taken an id in a table and are not committed yet
@@ -18,7 +25,7 @@ _WRITERS = text(
 )
 
 
-def last_settled(database: Database, table: Table = events) -> int | None:
+def last_settled(database: Database, table: AnyTable = events) -> int | None:
     """The id of the last event before which none can come any more; None when that is not to be known now.
 
     PostgreSQL hands out ids before the commit, so an event may become visible after a younger one. Who has taken an id
@@ -26,7 +33,7 @@ def last_settled(database: Database, table: Table = events) -> int | None:
     the events, or another one whose ids are given in the same way.
     """
     with database.read() as connection:
-        newest: int | None = connection.execute(select(func.max(table.c.id))).scalar()
+        newest = Query(_Newest, select(func.max(table.c.id).label("id"))).all(connection)[0].id
         if database.is_sqlite or newest is None:
             return newest
         give_up_at = time.monotonic() + _PATIENCE

@@ -7,21 +7,21 @@ list for each, instead of another index that all would have to write.
 from collections.abc import Sequence
 from functools import cache
 from heapq import nlargest
-from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, union_all
+from sqlalchemy import BindParameter, CompoundSelect, Connection, Select, bindparam, select, union_all
 
 from worker.generation import Generation, State
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import CleanText, batches, generations
 from worker.ledger.statements import IDS, LIMIT
 
 _b, _g = batches.c, generations.c
 _BATCH = bindparam("batch", type_=CleanText())
-_IS_WHOLE = _b.unfinished.is_(None)
+_IS_WHOLE = _b.unfinished_at.is_(None)
 _OF_ID = select(_b.id).where(_b.id == _BATCH, _IS_WHOLE)
 _OF_NAME = select(_b.id).where(_b.name == _BATCH, _IS_WHOLE).order_by(_b.id.desc())
-_THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
+_THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by(_g.id.desc()))
 
 
 def batches_of(connection: Connection, batch: str) -> Sequence[str]:
@@ -40,14 +40,14 @@ def page_of_batches(
         for one in batches_of(connection, batch)
     )
     ids = nlargest(limit, (generation_id for some in found for generation_id in some))
-    return [to_generation(row) for row in connection.execute(_THESE, {"ids": ids})] if ids else []
+    return [to_generation(row) for row in _THESE.all(connection, ids=ids)] if ids else []
 
 
 @cache
-def _ids(*, is_of_state: bool, is_continued: bool) -> Select[Any] | Any:
+def _ids(*, is_of_state: bool, is_continued: bool) -> Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]]:
     """Those of one batch."""
 
-    def of_state(state: Any) -> Select[Any]:
+    def of_state(state: str | BindParameter[str]) -> Select[*tuple[object, ...]]:
         query = select(_g.id).where(_g.batch_id == _BATCH, _g.state == state).order_by(_g.id.desc()).limit(LIMIT)
         return query.where(_g.id < bindparam("before", type_=CleanText())) if is_continued else query
 

@@ -10,11 +10,13 @@ from worker.generation import AssetState, State
 from worker.ledger.assets import ASSETS, TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part, in_bites
+from worker.ledger.query import Query
+from worker.ledger.rows import Id
 from worker.ledger.schema import assets, generations
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 from worker.ledger.submission import awaited, submit_again
 
-_EXISTING = select(generations.c.id).where(generations.c.id.in_(IDS))
+_EXISTING = Query(Id, select(generations.c.id).where(generations.c.id.in_(IDS)))
 _WAIT_AGAIN = (
     ASSETS.update_to(AssetState.WAITING)
     .where(assets.c.generation_id.in_(IDS))
@@ -30,8 +32,9 @@ class Control(Part):
         """
 
         def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
-            queued = [one for one in ids if changes.state(one) is State.QUEUED]
-            changes.move_all(queued, State.CANCELLED, "cancelled by a person", reason="cancelled")
+            for one in ids:
+                if changes.state(one) is State.QUEUED:
+                    changes.move(one, State.CANCELLED, "cancelled by a person", reason="cancelled")
 
         return self._in_bites(generation_ids, cancel_queued)
 
@@ -63,7 +66,7 @@ class Control(Part):
     ) -> dict[str, State]:
         """Each generation is decided by itself, so nobody has to wait for all of them."""
         with self._database.read() as connection:
-            require_known(generation_ids, {row.id for row in select_in(connection, _EXISTING, generation_ids)})
+            require_known(generation_ids, {row.id for row in _EXISTING.each(connection, generation_ids)})
         after: dict[str, State] = {}
         for some, _ in in_bites(self._database, generation_ids):
             try:
@@ -88,6 +91,6 @@ def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> Ledger
 def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:
     if generation_ids:
         changes.connection.execute(_WAIT_AGAIN, {"ids": generation_ids})
-    changes.move_all(generation_ids, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
     for generation_id in generation_ids:
+        changes.move(generation_id, State.SUCCEEDED, "fetched again by a person", reason=None, message=None)
         changes.reopen_batch_of(generation_id)

@@ -1,17 +1,31 @@
 """Generations per state: what the triggers have counted (`schema/count_tables.py`), read and folded."""
 
 from collections import Counter
-from typing import Any
+from typing import NamedTuple, SupportsInt
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, literal, literal_column, select, text, union_all
 
 from worker.generation import State
 from worker.ledger.database import Part
+from worker.ledger.query import Query
 from worker.ledger.schema import ALL, UNFINISHED, CleanText, batches, generation_counts, generation_deltas
 from worker.ledger.statements import IDS, LIMIT, insert_into
 
 #: deltas that one transaction folds, and transactions of one pass
 BITE, _MOST_BITES = 1000, 20
+
+
+class _Delta(NamedTuple):
+    batch_id: str | None
+    state: str
+    number: int
+
+
+class _Total(NamedTuple):
+    state: str
+    #: PostgreSQL's sums are decimals
+    total: SupportsInt
+
 
 _n, _d = generation_counts.c, generation_deltas.c
 _BATCH = bindparam("batch", type_=CleanText())
@@ -19,11 +33,11 @@ _BATCH = bindparam("batch", type_=CleanText())
 _HIDDEN = select(batches.c.id).where(text(UNFINISHED))
 
 
-def _sums(*parts: Select[Any]) -> Select[Any]:
+def _sums(*parts: Select[*tuple[object, ...]]) -> Query[_Total]:
     """One statement, so that nothing is folded between two looks: it would be counted twice, or not at all."""
     found = union_all(*parts).subquery()
     total = func.sum(found.c.number)
-    return select(found.c.state, total.label("total")).group_by(found.c.state).having(total != 0)
+    return Query(_Total, select(found.c.state, total.label("total")).group_by(found.c.state).having(total != 0))
 
 
 _OF_ALL = _sums(
@@ -39,7 +53,7 @@ _OF_BATCH = _sums(
 _ANY = select(literal(1)).select_from(generation_deltas).limit(1)
 # Without an order in time: sums do not depend on it.
 _SOME = select(_d.id).order_by(_d.id).limit(LIMIT).with_for_update(skip_locked=True)
-_TAKE = delete(generation_deltas).where(_d.id.in_(_SOME)).returning(_d.batch_id, _d.state, _d.number)
+_TAKE = Query(_Delta, delete(generation_deltas).where(_d.id.in_(_SOME)).returning(_d.batch_id, _d.state, _d.number))
 _EMPTY = delete(generation_counts).where(_n.batch_id.in_(IDS), _n.number == 0)
 
 
@@ -60,7 +74,7 @@ class Counting(Part):
 
 
 def _fold(connection: Connection) -> int:
-    rows = connection.execute(_TAKE, {"limit": BITE}).all()
+    rows = _TAKE.all(connection, limit=BITE)
     sums: Counter[tuple[str, str]] = Counter()
     for batch_id, state, number in rows:
         sums[ALL, state] += number
@@ -82,5 +96,5 @@ def _fold(connection: Connection) -> int:
 
 def counts(connection: Connection, batch_id: str | None = None) -> dict[State, int]:
     """Generations per state, of all or of one batch; none of what an unfinished batch has."""
-    found = connection.execute(_OF_ALL if batch_id is None else _OF_BATCH, {"batch": batch_id})
+    found = _OF_ALL.all(connection) if batch_id is None else _OF_BATCH.all(connection, batch=batch_id)
     return {State(row.state): int(row.total) for row in found}

@@ -4,8 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import SimpleNamespace
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from sqlalchemy import Connection, select
 
@@ -27,25 +26,41 @@ from worker.ledger.generations.unfinished import (
     remove_some_abandoned,
     remove_stalled,
 )
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
-from worker.ledger.statements import IDS, insert_ignoring, select_in
+from worker.ledger.statements import IDS, insert_ignoring
 from worker.pricing import tier_of
 
+
+class _Owner(NamedTuple):
+    dedupe: str
+    id: str
+    batch_id: str
+    unfinished_at: datetime | None
+
+
+class _Parent(NamedTuple):
+    id: str
+    provider: str
+    account: str | None
+    turn: int
+
+
 _g = generations.c
-_KNOWN = (
-    select(_g.dedupe, _g.id, _g.batch_id, batches.c.unfinished)
+_KNOWN = Query(
+    _Owner,
+    select(_g.dedupe, _g.id, _g.batch_id, batches.c.unfinished_at)
     .outerjoin(batches, batches.c.id == _g.batch_id)
-    .where(_g.dedupe.in_(IDS))
+    .where(_g.dedupe.in_(IDS)),
 )
-_PARENTS = select(_g.id, _g.provider, _g.account, _g.turn).where(_g.id.in_(IDS))
-_THESE = select(generations).where(_g.id.in_(IDS))
+_PARENTS = Query(_Parent, select(*columns_of(generations, _Parent)).where(_g.id.in_(IDS)))
+_THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
 #: how often it begins once more, when others have completed or left what it needs
 _TRIES = 5
-_NOTHING_YET: Mapping[str, None] = dict.fromkeys(_g.keys())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewGeneration:
     """`dedupe` makes a repeated creation harmless; `key` is the caller's own name for it."""
 
@@ -60,8 +75,39 @@ class NewGeneration:
     batch_id: str | None = None
 
 
+class _Row(TypedDict):
+    """What is written of a new generation."""
+
+    id: str
+    batch_id: str | None
+    parent_id: str | None
+    depth: int
+    provider: str
+    operation: str
+    action: str | None
+    prompt: str
+    options: Mapping[str, object]
+    speed: str | None
+    version: str | None
+    extras: Sequence[str]
+    follow_up: Sequence[str]
+    priority: int
+    turn: int
+    pinned: str
+    key: str | None
+    dedupe: str | None
+    state: str
+    tries: int
+    actions: Sequence[str]
+    parent_handle: Mapping[str, str]
+    handle: Mapping[str, str]
+    followed_up_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
 #: the row that would be written, and what it was made of
-_New = tuple[dict[str, Any], NewGeneration]
+_New = tuple[_Row, NewGeneration]
 
 
 class Creation(Part):
@@ -145,8 +191,9 @@ def _compare(new: NewGeneration, known: Generation) -> None:
         )
 
 
-def _as_stored(options: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(options))
+def _as_stored(options: Mapping[str, object]) -> object:
+    stored: object = json.loads(json.dumps(options))
+    return stored
 
 
 def insert_generations(
@@ -163,23 +210,22 @@ def insert_generations(
 
 
 def _rows(
-    wanted: Sequence[NewGeneration], parents: Mapping[str | None, Any], now: datetime, batch_id: str | None
-) -> list[dict[str, Any]]:
+    wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent], now: datetime, batch_id: str | None
+) -> list[_Row]:
     rows = []
     for position, new in enumerate(wanted, start=1):
         parent = parents.get(new.parent_id)
-        row = _row(new_id("gen", now), new, now, new.batch_id or batch_id)
         # What follows goes before what its parent was ahead of; single ones go in the order in which they came.
-        row["turn"] = position if batch_id else parent.turn if parent is not None and new.batch_id else 0
+        turn = position if batch_id else parent.turn if parent is not None and new.batch_id else 0
         # What names a task of its parent is only understood by the account that has this task.
         binding = parent if new.request.parent and parent and parent.provider == new.provider else None
-        row["pinned"] = (binding and binding.account) or ANY_ACCOUNT
-        rows.append(row)
+        pinned = (binding and binding.account) or ANY_ACCOUNT
+        rows.append(_row(new, now, new.batch_id or batch_id, turn=turn, pinned=pinned))
     return rows
 
 
 def _sorted_out(
-    rows: Sequence[dict[str, Any]], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
+    rows: Sequence[_Row], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
 ) -> tuple[dict[str, Generation], list[_New]]:
     """Those that are there, by key; and what is left to be written, in order of key, once each."""
     made = dict(known)
@@ -203,7 +249,7 @@ def _insert(
     connection.execute(insert_ignoring(connection, generations), [row for row, _ in sorted(wanted, key=_by_key)])
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
     for owner in owners.values():
-        if owner.unfinished is not None and owner.batch_id != batch_id:
+        if owner.unfinished_at is not None and owner.batch_id != batch_id:
             raise BeingWritten(owner.batch_id)
     mine = {row["id"] for row, _ in wanted}
     known = _others(connection, {owner.id for owner in owners.values()} - mine)
@@ -227,38 +273,38 @@ def _by_key(new: _New) -> str:
     return str(new[0]["dedupe"] or "")
 
 
-def _flow_of(row: Mapping[str, Any]) -> Flow:
+def _flow_of(row: _Row) -> Flow:
     return Flow(row["provider"], row["priority"], row["batch_id"] or "", row["pinned"])
 
 
-def _as_created(row: Mapping[str, Any]) -> Generation:
-    return to_generation(SimpleNamespace(**{**_NOTHING_YET, **row}))
+def _as_created(row: _Row) -> Generation:
+    return to_generation(GenerationRow._make(map(row.get, GenerationRow._fields)))
 
 
 def _whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str, Generation]:
     """By key, those that are there and not of an unfinished batch."""
     owners = _owners(connection, [storable(new.dedupe) for new in wanted if new.dedupe])
-    ids = {owner.id: key for key, owner in owners.items() if owner.unfinished is None}
+    ids = {owner.id: key for key, owner in owners.items() if owner.unfinished_at is None}
     return {ids[generation_id]: one for generation_id, one in _others(connection, ids).items()}
 
 
-def _owners(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
-    return {row.dedupe: row for row in select_in(connection, _KNOWN, keys)}
+def _owners(connection: Connection, keys: Sequence[str]) -> dict[str, _Owner]:
+    return {row.dedupe: row for row in _KNOWN.each(connection, keys)}
 
 
 def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generation]:
-    return {row.id: to_generation(row) for row in select_in(connection, _THESE, list(ids))}
+    return {row.id: to_generation(row) for row in _THESE.each(connection, list(ids))}
 
 
-def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, Any]:
+def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, _Parent]:
     ids = sorted({new.parent_id for new in wanted if new.parent_id})
-    return {row.id: row for row in select_in(connection, _PARENTS, ids)}
+    return {row.id: row for row in _PARENTS.each(connection, ids)}
 
 
-def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | None) -> dict[str, Any]:
+def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> _Row:
     tier = tier_of(new.request)
     return {
-        "id": generation_id,
+        "id": new_id("gen", now),
         "batch_id": batch_id,
         "parent_id": new.parent_id,
         "depth": new.depth,
@@ -272,6 +318,8 @@ def _row(generation_id: str, new: NewGeneration, now: datetime, batch_id: str | 
         "extras": tier.extras,
         "follow_up": list(new.follow_up),
         "priority": new.priority,
+        "turn": turn,
+        "pinned": pinned,
         "key": new.key,
         "dedupe": new.dedupe and storable(new.dedupe),
         "state": State.QUEUED,

@@ -1,6 +1,7 @@
 """What a client withdraws: everything about a generation goes but that it was there, what it cost, and its hashes."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
@@ -9,17 +10,30 @@ from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.outcome import VERDICTS
-from worker.ledger.rows import to_asset
+from worker.ledger.query import Query
+from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
-from worker.ledger.statements import IDS, NOW, select_in
+from worker.ledger.statements import IDS, NOW
 
 _g, _t, _c, _a, _e = generations.c, attempts.c, callbacks.c, assets.c, events.c
-_STATES = select(_g.id, _g.state).where(_g.id.in_(IDS))
+
+
+class _State(NamedTuple):
+    id: str
+    state: str
+
+
+_STATES = Query(_State, select(_g.id, _g.state).where(_g.id.in_(IDS)))
 # It may still be taken, or its provider may still tell what came of it, whatever the generation itself says.
-_AWAITED = select(_t.generation_id).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED)))
-_ATTEMPTS = select(_t.id).where(_t.generation_id.in_(IDS))
-_CHILDREN = select(_g.id, _g.parent_id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id)
-_LEFT = select(assets).where(_a.generation_id.in_(IDS), _a.object_key.is_not(None)).order_by(_a.generation_id, _a.index)
+_AWAITED = Query(
+    Id, select(_t.generation_id.label("id")).where(_t.generation_id.in_(IDS), or_(text(LIVE), text(POLLED)))
+)
+_ATTEMPTS = Query(Id, select(_t.id).where(_t.generation_id.in_(IDS)))
+_CHILDREN = Query(Id, select(_g.id).where(_g.parent_id.in_(IDS), _g.state != State.DELETED).order_by(_g.id))
+_LEFT = Query(
+    AssetRow,
+    select(*ASSET).where(_a.generation_id.in_(IDS), _a.object_key.is_not(None)).order_by(_a.generation_id, _a.index),
+)
 _SHARED = select(_a.id).where(
     text(STORED), _a.sha256 == bindparam("sha256"), _a.object_key == bindparam("object_key", type_=CleanText())
 )
@@ -63,7 +77,7 @@ class Deletion(Part):
     def obstacles_to_delete(self, generation_ids: Sequence[str]) -> dict[str, str]:
         """Those that cannot be deleted now, and what to do; `delete` leaves them as they are."""
         with self._database.read() as connection:
-            states = {row.id: State(row.state) for row in select_in(connection, _STATES, generation_ids)}
+            states = {row.id: State(row.state) for row in _STATES.each(connection, generation_ids)}
             return _obstacles(connection, states)
 
     def delete(self, generation_ids: Sequence[str], person: Person) -> dict[str, str]:
@@ -82,7 +96,7 @@ class Deletion(Part):
             if gone:
                 for forget in (_FORGET_ASSETS, _FORGET_ATTEMPTS, _FORGET_EVENTS):
                     connection.execute(forget, {"ids": gone})
-                own = [row.id for row in select_in(connection, _ATTEMPTS, gone)]
+                own = [row.id for row in _ATTEMPTS.each(connection, gone)]
                 connection.execute(_DISMISS_CALLBACKS, {"ids": own, "now": now})
                 connection.execute(_FORGET_CALLBACKS, {"ids": own})
             changes.flush()
@@ -91,7 +105,7 @@ class Deletion(Part):
     def objects_to_delete(self, generation_ids: Sequence[str]) -> list[tuple[Asset, bool]]:
         """Assets whose object may be in the bucket, and whether another generation needs it too."""
         with self._database.read() as connection:
-            found = [to_asset(row) for row in select_in(connection, _LEFT, generation_ids)]
+            found = [to_asset(row) for row in _LEFT.each(connection, generation_ids)]
             return [(asset, _is_shared(connection, asset, generation_ids)) for asset in found]
 
     def record_objects_deleted(self, asset_ids: Sequence[int]) -> None:
@@ -102,7 +116,7 @@ class Deletion(Part):
     def children(self, generation_ids: Sequence[str]) -> list[str]:
         """Follow-ups of these that are not deleted, and not among them."""
         with self._database.read() as connection:
-            rows = select_in(connection, _CHILDREN, generation_ids)
+            rows = _CHILDREN.each(connection, generation_ids)
         return [row.id for row in rows if row.id not in set(generation_ids)]
 
 
@@ -123,7 +137,7 @@ def _forget(changes: Changes, generation_id: str, because: str) -> bool:
 
 
 def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str, str]:
-    awaited = {row.generation_id for row in select_in(connection, _AWAITED, sorted(states))}
+    awaited = {row.id for row in _AWAITED.each(connection, sorted(states))}
     found = {}
     for generation_id, state in states.items():
         if state is State.QUEUED:
@@ -140,4 +154,4 @@ def _obstacles(connection: Connection, states: Mapping[str, State]) -> dict[str,
 def _is_shared(connection: Connection, asset: Asset, generation_ids: Sequence[str]) -> bool:
     same = {"sha256": asset.sha256, "object_key": asset.object_key}
     others = select(_a.generation_id).where(_a.id.in_(_SHARED))
-    return any(row.generation_id not in generation_ids for row in connection.execute(others, same))
+    return any(owner not in generation_ids for owner in connection.execute(others, same).scalars())

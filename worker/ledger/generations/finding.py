@@ -5,18 +5,19 @@ All by indexes that are there: an id begins with its time, so a part of it is a 
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from worker.generation import Generation
 from worker.ledger.database import Part
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of
-from worker.ledger.rows import to_generation
-from worker.ledger.schema import CleanText, batches, generations, storable
-from worker.ledger.statements import IDS, LIMIT, select_in
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
+from worker.ledger.schema import AnyTable, CleanText, batches, generations, storable
+from worker.ledger.statements import IDS, LIMIT
 
 #: an id (`new_id`): 12 hexadecimal digits of milliseconds, of which the first 4 are the same for 50 days, 8 of a
 #: counter, and 12 random ones
@@ -24,27 +25,38 @@ _ID = re.compile(r"(?:gen|batch)_(?P<same>[0-9a-f]{4})(?P<time>[0-9a-f]{8})(?P<c
 _SHORT = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,8})")
 _BEGINNING = re.compile(r"(?:(gen|batch)_)?([0-9a-f]{1,32})")
 
-_g, _b = generations.c, batches.c
-_FROM, _TO = bindparam("begin", type_=CleanText()), bindparam("end", type_=CleanText())
-_BETWEEN = select(_g.id, _g.batch_id).where(_g.id >= _FROM, _g.id < _TO).order_by(_g.id).limit(LIMIT)
-_BATCHES_BETWEEN = (
-    select(_b.id).where(_b.id >= _FROM, _b.id < _TO, _b.unfinished.is_(None)).order_by(_b.id).limit(LIMIT)
-)
-_OF_KEYS = select(_g.dedupe, _g.id, _g.batch_id).where(_g.dedupe.in_(IDS))
-_down = select(_g.id).where(_g.id == bindparam("root", type_=CleanText())).cte("down", recursive=True)
-_down = _down.union_all(select(_g.id).where(_g.parent_id == _down.c.id))
-_FAMILY = select(generations).join(_down, _down.c.id == _g.id).order_by(_g.id.desc())
-_THESE = select(generations).where(_g.id.in_(IDS)).order_by(_g.id.desc())
-_BATCHES = select(_b.id, _b.name, _b.created_at, _b.completed_at).where(_b.id.in_(IDS)).order_by(_b.id.desc())
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     id: str
     name: str
     created_at: datetime
     #: when the last of its generations ended; None while one is still open
     completed_at: datetime | None
+
+
+class _Found(NamedTuple):
+    id: str
+    batch_id: str | None
+
+
+class _OfKey(NamedTuple):
+    dedupe: str
+    id: str
+    batch_id: str | None
+
+
+_g, _b = generations.c, batches.c
+_FROM, _TO = bindparam("begin", type_=CleanText()), bindparam("end", type_=CleanText())
+_BETWEEN = Query(_Found, select(_g.id, _g.batch_id).where(_g.id >= _FROM, _g.id < _TO).order_by(_g.id).limit(LIMIT))
+_BATCHES_BETWEEN = (
+    select(_b.id).where(_b.id >= _FROM, _b.id < _TO, _b.unfinished_at.is_(None)).order_by(_b.id).limit(LIMIT)
+)
+_OF_KEYS = Query(_OfKey, select(_g.dedupe, _g.id, _g.batch_id).where(_g.dedupe.in_(IDS)))
+_down = select(_g.id).where(_g.id == bindparam("root", type_=CleanText())).cte("down", recursive=True)
+_down = _down.union_all(select(_g.id).where(_g.parent_id == _down.c.id))
+_FAMILY = Query(GenerationRow, select(*GENERATION).join(_down, _down.c.id == _g.id).order_by(_g.id.desc()))
+_THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by(_g.id.desc()))
+_BATCHES = Query(Batch, select(*columns_of(batches, Batch)).where(_b.id.in_(IDS)).order_by(_b.id.desc()))
 
 
 def short_id(id: str) -> str:  # noqa: A002  what it is
@@ -64,14 +76,13 @@ class Finding(Part):
         wanted = {storable(dedupe_of(key)): key for key in keys}
         with self._database.read() as connection:
             hidden = set(unfinished(connection))
-            rows = select_in(connection, _OF_KEYS, list(wanted))
+            rows = _OF_KEYS.each(connection, list(wanted))
         return {wanted[row.dedupe]: row.id for row in rows if row.batch_id not in hidden}
 
     def family(self, generation_id: str) -> list[Generation]:
         """It and all that follows from it, the newest first."""
         with self._database.read() as connection:
-            rows = connection.execute(_FAMILY, {"root": generation_id})
-            return [to_generation(row) for row in rows]
+            return [to_generation(row) for row in _FAMILY.all(connection, root=generation_id)]
 
     def with_part(self, part: str, limit: int) -> list[Generation]:
         """Some generations whose id begins with this, or has this short form; the newest first."""
@@ -79,10 +90,9 @@ class Finding(Part):
             hidden = set(unfinished(connection))
             found: list[str] = []
             for begin, end in _ranges(connection, generations, "gen", part):
-                values = {"begin": begin, "end": end, "limit": limit + 1}
-                found += [row.id for row in connection.execute(_BETWEEN, values) if row.batch_id not in hidden]
-            rows = connection.execute(_THESE, {"ids": found[:limit]}) if found else ()
-            return [to_generation(row) for row in rows]
+                rows = _BETWEEN.all(connection, begin=begin, end=end, limit=limit + 1)
+                found += [row.id for row in rows if row.batch_id not in hidden]
+            return [to_generation(row) for row in _THESE.all(connection, ids=found[:limit])]
 
     def batches_called(self, name: str, limit: int) -> list[Batch]:
         """Batches of that id or name; where there is none, some whose id begins with this, or has this short form.
@@ -95,11 +105,10 @@ class Finding(Part):
                 for begin, end in _ranges(connection, batches, "batch", name):
                     values = {"begin": begin, "end": end, "limit": limit}
                     ids += connection.execute(_BATCHES_BETWEEN, values).scalars()
-            rows = connection.execute(_BATCHES, {"ids": ids[:limit]}) if ids else ()
-            return [Batch(row.id, row.name, row.created_at, row.completed_at) for row in rows]
+            return _BATCHES.all(connection, ids=ids[:limit])
 
 
-def _ranges(connection: Connection, table: Table, prefix: str, part: str) -> Iterator[tuple[str, str]]:
+def _ranges(connection: Connection, table: AnyTable, prefix: str, part: str) -> Iterator[tuple[str, str]]:
     """Between which ids those are that have this part."""
     if (short := _SHORT.fullmatch(part)) is not None:
         first, last = _ends(connection, table, prefix)
@@ -110,12 +119,12 @@ def _ranges(connection: Connection, table: Table, prefix: str, part: str) -> Ite
         yield _below(f"{prefix}_{begun[2]}")
 
 
-def _ends(connection: Connection, table: Table, prefix: str) -> tuple[int, int]:
+def _ends(connection: Connection, table: AnyTable, prefix: str) -> tuple[int, int]:
     """The first digits of the oldest and of the newest id."""
     of = table.c.id
     oldest = connection.execute(select(func.min(of)).where(of >= f"{prefix}_0")).scalar()
     newest = connection.execute(select(func.max(of)).where(of < f"{prefix}_g")).scalar()
-    first, last = (_ID.fullmatch(one or "") for one in (oldest, newest))
+    first, last = (_ID.fullmatch(str(one or "")) for one in (oldest, newest))
     if first is None or last is None:
         return 0, -1
     return int(first["same"], 16), int(last["same"], 16)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import select, text, update
 
@@ -10,7 +11,8 @@ from worker.generation import Generation
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import NewGeneration, insert_generations
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
 from worker.ledger.statements import LIMIT, NOW
 
@@ -20,16 +22,22 @@ _FIRST_WAIT = timedelta(seconds=10)
 #: between two tries
 LONGEST_WAIT = _FIRST_WAIT * 2 ** (MAX_TRIES - 1)
 
+
+class _Refused(NamedTuple):
+    id: str
+    follow_up: Sequence[str]
+    follow_up_error: str
+    followed_up_at: datetime
+
+
 _g = generations.c
-DUE = select(generations).where(
+DUE = select(*GENERATION).where(
     text(FOLLOW_UP_DUE), _g.follow_up_not_before.is_(None) | (_g.follow_up_not_before <= NOW)
 )
-_NEXT = DUE.order_by(_g.batch_id).limit(LIMIT)
-_REFUSED = (
-    select(_g.id, _g.follow_up, _g.follow_up_error, _g.followed_up_at)
-    .where(text(FOLLOW_UP_REFUSED))
-    .order_by(_g.id.desc())
-    .limit(LIMIT)
+_NEXT = Query(GenerationRow, DUE.order_by(_g.batch_id).limit(LIMIT))
+_REFUSED = Query(
+    _Refused,
+    select(*columns_of(generations, _Refused)).where(text(FOLLOW_UP_REFUSED)).order_by(_g.id.desc()).limit(LIMIT),
 )
 
 
@@ -47,8 +55,8 @@ class FollowUps(Part):
     def due_follow_ups(self, limit: int) -> list[Generation]:
         """Archived generations whose follow-ups were not created yet."""
         with self._database.read() as connection:
-            rows = connection.execute(_NEXT, {"limit": limit, "now": self._database.clock()})
-            return [to_generation(row) for row in rows]
+            rows = _NEXT.all(connection, limit=limit, now=self._database.clock())
+        return [to_generation(row) for row in rows]
 
     def create_follow_ups(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
         """Create them and mark the parent; 0 when somebody else has done it. `refused`: why others are missing."""
@@ -92,7 +100,7 @@ class FollowUps(Part):
     def refused_follow_ups(self, limit: int) -> list[RefusedFollowUp]:
         """Those that were set aside, the newest first."""
         with self._database.read() as connection:
-            rows = connection.execute(_REFUSED, {"limit": limit}).all()
+            rows = _REFUSED.all(connection, limit=limit)
         return [RefusedFollowUp(row.id, tuple(row.follow_up), row.follow_up_error, row.followed_up_at) for row in rows]
 
     def retry_follow_ups(self, generation_id: str) -> bool:

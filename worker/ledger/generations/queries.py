@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
@@ -16,7 +16,8 @@ from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
 from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
-from worker.ledger.rows import to_asset, to_generation
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import (
     BY_STATE,
     LATE,
@@ -31,10 +32,10 @@ from worker.ledger.schema import (
     prunes,
     transitions,
 )
-from worker.ledger.statements import IDS, LIMIT, select_in
+from worker.ledger.statements import IDS, LIMIT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     id: str
     account: str
@@ -64,8 +65,7 @@ class Move:
     transition: Transition
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """A follow-up of a generation."""
 
     id: str
@@ -73,8 +73,7 @@ class Child:
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What one attempt costs, in millionths. `state`: of a charge, such as `spent`, `reserved` or `released`."""
 
     number: int
@@ -82,7 +81,11 @@ class Charge:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
+class _Spent(NamedTuple):
+    amount: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """Everything that is known about one generation."""
 
@@ -104,34 +107,96 @@ class Story:
 _UNKNOWN_TASK = (AttemptState.UNCERTAIN, AttemptState.ABANDONED)
 #: moves that one statement reads
 _MOVES_PAGE = 1000
-_t, _g = transitions.c, generations.c
+
+
+class _Transition(NamedTuple):
+    id: int
+    generation_id: str
+    #: its `from`, a word of the language
+    source: str | None
+    to: str
+    at: datetime
+    cause: str
+
+
+class _AttemptRow(NamedTuple):
+    id: str
+    account: str
+    number: int
+    state: str
+    task_id: str | None
+    error: str | None
+    sent_at: datetime
+    candidates: Sequence[str] | None
+    callbacks_refused: int
+
+
+class _Came(NamedTuple):
+    id: int
+    attempt_id: str
+    received_at: datetime
+    verdict: str | None
+    error: str | None
+    size: int
+
+
+class _EventRow(NamedTuple):
+    at: datetime
+    type: str
+    payload: Mapping[str, object]
+
+
+class _Pruned(NamedTuple):
+    kind: str
+    before: datetime
+
+
+_t, _g, _a, _c, _e = transitions.c, generations.c, attempts.c, callbacks.c, events.c
 _by_state: ColumnElement[str] = literal_column(BY_STATE, CleanText)
-_THESE = select(generations).where(_g.id.in_(IDS))
-_HISTORIES = select(transitions).where(_t.generation_id.in_(IDS)).order_by(_t.id)
-_MOVES = (
-    select(transitions)
-    .where(_t.id > bindparam("after"), _t.id <= bindparam("last"))
-    .order_by(_t.id)
-    .limit(LIMIT)
-)  # fmt: skip
-_CHARGES = (
-    select(charges.c.number, charges.c.price, charges.c.state)
-    .where(charges.c.generation_id == bindparam("generation", type_=CleanText()))
-    .order_by(charges.c.number)
+_GENERATIONS = select(*GENERATION)
+_THESE = Query(GenerationRow, _GENERATIONS.where(_g.id.in_(IDS)))
+_TRANSITIONS = select(*columns_of(transitions, _Transition, source="from"))
+_HISTORIES = Query(_Transition, _TRANSITIONS.where(_t.generation_id.in_(IDS)).order_by(_t.id))
+_MOVES = Query(
+    _Transition,
+    _TRANSITIONS.where(_t.id > bindparam("after"), _t.id <= bindparam("last")).order_by(_t.id).limit(LIMIT),
+)
+_ASSETS = Query(
+    AssetRow,
+    select(*ASSET).where(assets.c.generation_id.in_(IDS)).order_by(assets.c.generation_id, assets.c.index),
+)
+_GENERATION_ID = bindparam("generation_id", type_=CleanText())
+_TRIED = Query(
+    _AttemptRow,
+    select(*columns_of(attempts, _AttemptRow)).where(_a.generation_id == _GENERATION_ID).order_by(_a.number),
+)
+_CAME = Query(
+    _Came,
+    select(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body).label("size"))
+    .where(_c.attempt_id.in_(IDS))
+    .order_by(_c.id),
+)
+_HAPPENED = Query(
+    _EventRow, select(*columns_of(events, _EventRow)).where(_e.generation_id == _GENERATION_ID).order_by(_e.id)
+)
+_PRUNED = Query(_Pruned, select(*columns_of(prunes, _Pruned)).where(prunes.c.kind.in_(["callbacks", "events"])))
+_CHILDREN = Query(Child, select(*columns_of(generations, Child)).where(_g.parent_id == _GENERATION_ID).order_by(_g.id))
+_CHARGES = Query(
+    Charge,
+    select(*columns_of(charges, Charge)).where(charges.c.generation_id == _GENERATION_ID).order_by(charges.c.number),
 )
 _SPENT = select(func.sum(charges.c.price).label("amount")).where(charges.c.state.in_([SPENT, LATE]))
-_SPENT_ON = _SPENT.where(charges.c.generation_id.in_(IDS))
+_SPENT_ON = Query(_Spent, _SPENT.where(charges.c.generation_id.in_(IDS)))
 _SPENT_ON_BATCH = _SPENT.join(generations, _g.id == charges.c.generation_id).where(
     _g.batch_id == bindparam("batch", type_=CleanText())
 )
-_PRUNED = select(prunes).where(prunes.c.kind.in_(["callbacks", "events"]))
 
 
 class Queries(Part):
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
         """In the order asked for; raises NotFound."""
         with self._database.read() as connection:
-            rows = select_in(connection, _THESE, generation_ids)
+            rows = _THESE.each(connection, generation_ids)
         found = {row.id: to_generation(row) for row in rows}
         for generation_id in generation_ids:
             if generation_id not in found:
@@ -145,7 +210,7 @@ class Queries(Part):
         with self._database.read() as connection:
             if batch is not None:
                 return page_of_batches(connection, batch, state, limit, before)
-            query = select(generations).limit(limit)
+            query = _GENERATIONS.limit(limit)
             if state is not None and not self._database.is_sqlite:
                 # Told in which state all are, PostgreSQL would look for them among the newest, where none may be.
                 query = query.where(_by_state >= state, _by_state <= state).order_by(_by_state.desc(), _g.id.desc())
@@ -159,7 +224,7 @@ class Queries(Part):
                     query = query.where(_g.id < before)
             if hidden := unfinished(connection):
                 query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
-            return [to_generation(row) for row in connection.execute(query)]
+            return [to_generation(row) for row in Query(GenerationRow, query).all(connection)]
 
     def batch_ids(self, batch: str) -> Sequence[str]:
         """The ids of the batches of that id or name, the newest first."""
@@ -184,11 +249,9 @@ class Queries(Part):
         """What has happened in a batch behind the move `after`, up to `last`, in that order."""
         found: list[tuple[Move, Generation]] = []
         with self._database.read() as connection:
-            while rows := connection.execute(_MOVES, {"after": after, "last": last, "limit": _MOVES_PAGE}).all():
+            while rows := _MOVES.all(connection, after=after, last=last, limit=_MOVES_PAGE):
                 ids = sorted({row.generation_id for row in rows})
-                moved = {
-                    row.id: to_generation(row) for row in select_in(connection, _THESE, ids) if row.batch_id == batch_id
-                }
+                moved = {row.id: to_generation(row) for row in _THESE.each(connection, ids) if row.batch_id == batch_id}
                 found += [(_to_move(row), moved[row.generation_id]) for row in rows if row.generation_id in moved]
                 after = rows[-1].id
         return found
@@ -196,7 +259,7 @@ class Queries(Part):
     def last_moves(self, generation_ids: Sequence[str]) -> dict[str, Move]:
         """The last move of each generation."""
         with self._database.read() as connection:
-            rows = select_in(connection, _HISTORIES, generation_ids)
+            rows = _HISTORIES.each(connection, generation_ids)
         return {row.generation_id: _to_move(row) for row in rows}
 
     def lineages(self, generation_ids: Sequence[str]) -> dict[str, Lineage]:
@@ -206,9 +269,8 @@ class Queries(Part):
 
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
         """The assets of each generation, by index."""
-        query = select(assets).order_by(assets.c.generation_id, assets.c.index)
         with self._database.read() as connection:
-            rows = select_in(connection, query.where(assets.c.generation_id.in_(IDS)), generation_ids)
+            rows = _ASSETS.each(connection, generation_ids)
         found: dict[str, list[Asset]] = {generation_id: [] for generation_id in generation_ids}
         for row in rows:
             found[row.generation_id].append(to_asset(row))
@@ -217,7 +279,7 @@ class Queries(Part):
     def transitions_of(self, generation_ids: Sequence[str]) -> dict[str, list[Transition]]:
         """The history of each generation, oldest first."""
         with self._database.read() as connection:
-            rows = select_in(connection, _HISTORIES, generation_ids)
+            rows = _HISTORIES.each(connection, generation_ids)
         found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
         for row in rows:
             found[row.generation_id].append(_to_move(row).transition)
@@ -226,63 +288,54 @@ class Queries(Part):
     def story(self, generation_id: str) -> Story:
         """Raises NotFound."""
         (generation,) = self.get([generation_id])
-        of_attempts = select(attempts).where(attempts.c.generation_id == generation_id).order_by(attempts.c.number)
-        c = callbacks.c
         with self._database.read() as connection:
             tried = [
                 Attempt(
-                    row.id,
-                    row.account,
-                    row.number,
-                    AttemptState(row.state),
-                    row.task_id,
-                    row.error,
-                    row.sent_at,
-                    tuple(row.candidates or ()) if row.state in _UNKNOWN_TASK and not row.task_id else (),
-                    row.callbacks_refused,
+                    id=row.id,
+                    account=row.account,
+                    number=row.number,
+                    state=AttemptState(row.state),
+                    task_id=row.task_id,
+                    error=row.error,
+                    sent_at=row.sent_at,
+                    candidates=tuple(row.candidates or ()) if row.state in _UNKNOWN_TASK and not row.task_id else (),
+                    callbacks_refused=row.callbacks_refused,
                 )
-                for row in connection.execute(of_attempts)
+                for row in _TRIED.all(connection, generation_id=generation_id)
             ]
-            came = connection.execute(
-                select(c.id, c.attempt_id, c.received_at, c.verdict, c.error, func.length(c.body).label("size"))
-                .where(c.attempt_id.in_([attempt.id for attempt in tried]))
-                .order_by(c.id)
-            )
             notes = [
                 CallbackNote(
-                    row.id,
-                    row.attempt_id,
-                    row.received_at,
-                    row.verdict and Verdict(row.verdict),
-                    row.error,
-                    row.size,
-                    generation_id,
+                    id=row.id,
+                    attempt_id=row.attempt_id,
+                    received_at=row.received_at,
+                    verdict=Verdict(row.verdict) if row.verdict else None,
+                    error=row.error,
+                    bytes=row.size,
+                    generation_id=generation_id,
                 )
-                for row in came
+                for row in _CAME.all(connection, ids=[attempt.id for attempt in tried])
             ]
-            happened = connection.execute(
-                select(events).where(events.c.generation_id == generation_id).order_by(events.c.id)
-            )
-            told = [Event(row.at, row.type, row.payload) for row in happened]
+            told = [
+                Event(row.at, row.type, row.payload) for row in _HAPPENED.all(connection, generation_id=generation_id)
+            ]
             refused = undelivered_of(connection, generation_id)
-            born = select(_g.id, _g.action, _g.state).where(_g.parent_id == generation_id).order_by(_g.id)
             pruned = {kind: at for kind, at in pruned_before(connection).items() if generation.created_at < at}
-            children = [Child(row.id, row.action, State(row.state)) for row in connection.execute(born)]
-            owed = connection.execute(_CHARGES, {"generation": generation_id})
-            paid = [Charge(row.number, row.price, row.state) for row in owed]
+            born = _CHILDREN.all(connection, generation_id=generation_id)
+            children = [one._replace(state=State(one.state)) for one in born]
+            paid = _CHARGES.all(connection, generation_id=generation_id)
             lineage = lineages_of(connection, [generation_id])[generation_id]
         return Story(
-            generation,
-            lineage,
-            tuple(children),
-            tuple(paid),
-            tuple(self.assets_of([generation_id])[generation_id]),
-            tuple(self.transitions_of([generation_id])[generation_id]),
-            tuple(tried),
-            tuple(notes),
-            tuple(told),
-            tuple(refused),
-            pruned,
+            generation=generation,
+            lineage=lineage,
+            children=tuple(children),
+            charges=tuple(paid),
+            assets=tuple(self.assets_of([generation_id])[generation_id]),
+            transitions=tuple(self.transitions_of([generation_id])[generation_id]),
+            attempts=tuple(tried),
+            callbacks=tuple(notes),
+            events=tuple(told),
+            undelivered=tuple(refused),
+            pruned_before=pruned,
         )
 
     def spent(self, *, batch_id: str | None = None, generation_ids: Sequence[str] = ()) -> int:
@@ -290,7 +343,7 @@ class Queries(Part):
         with self._database.read() as connection:
             if batch_id is not None:
                 return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
-            return sum(int(row.amount or 0) for row in select_in(connection, _SPENT_ON, generation_ids))
+            return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:
         """Generations per state, of all or of one batch, without looking at them."""
@@ -300,9 +353,9 @@ class Queries(Part):
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:
     """Up to when rows were deleted: of callbacks and of events."""
-    return {row.kind: row.before for row in connection.execute(_PRUNED)}
+    return {row.kind: row.before for row in _PRUNED.all(connection)}
 
 
-def _to_move(row: Any) -> Move:
-    source = State(row._mapping["from"]) if row._mapping["from"] else None  # noqa: SLF001  SQLAlchemy's API
+def _to_move(row: _Transition) -> Move:
+    source = State(row.source) if row.source else None
     return Move(row.id, Transition(source, State(row.to), row.at, row.cause))

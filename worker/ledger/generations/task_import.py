@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text, union, update
 
@@ -14,31 +14,57 @@ from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import NewGeneration, insert_generations
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import IN_FLIGHT, POLLED, CleanText, Json, attempts, generations
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT
 
 #: between the clocks of a provider and of a worker, and between a POST and the task that it makes
 EARLIER, LATER = timedelta(minutes=5), timedelta(minutes=15)
 
+
+class _OfTask(NamedTuple):
+    task_id: str
+    generation_id: str
+
+
+class _Attempt(NamedTuple):
+    id: str
+    task_id: str | None
+    generation_id: str
+    provider: str
+
+
+class _Unclear(NamedTuple):
+    id: str
+    generation_id: str
+    state: str
+    sent_at: datetime
+    candidates: Sequence[str] | None
+
+
 _a, _g = attempts.c, generations.c
 _PROVIDER = bindparam("provider", type_=CleanText())
 _ACCOUNT = bindparam("account", type_=CleanText())
-_BY_TASK = select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS))
-_BY_ID = select(_a.id, _a.task_id, _a.generation_id, _a.provider).where(_a.id.in_(IDS))
+_BY_TASK = Query(_OfTask, select(_a.task_id, _a.generation_id).where(_a.provider == _PROVIDER, _a.task_id.in_(IDS)))
+_BY_ID = Query(_Attempt, select(*columns_of(attempts, _Attempt)).where(_a.id.in_(IDS)))
 # The condition on the state stands alone, because both tables have such a column.
 _UNDER_WAY = select(_g.id).where(text(f"({IN_FLIGHT})"), _g.provider == _PROVIDER)
-_OF_ACCOUNT = select(_a.id, _a.generation_id, _a.state, _a.sent_at, _a.candidates).where(
+_OF_ACCOUNT = select(*columns_of(attempts, _Unclear)).where(
     _a.provider == _PROVIDER, _a.account == _ACCOUNT, _a.task_id.is_(None)
 )
 # Also those that are only looked for any more: another attempt has brought their generation on.
-_WITHOUT_TASK = union(
-    _OF_ACCOUNT.where(_a.generation_id.in_(_UNDER_WAY), _a.state.in_((AttemptState.SENDING, AttemptState.UNCERTAIN))),
-    _OF_ACCOUNT.where(text(POLLED)),
+_UNCLEAR = (AttemptState.SENDING, AttemptState.UNCERTAIN)
+_WITHOUT_TASK = Query(
+    _Unclear,
+    union(
+        _OF_ACCOUNT.where(_a.generation_id.in_(_UNDER_WAY), _a.state.in_(_UNCLEAR)),
+        _OF_ACCOUNT.where(text(POLLED)),
+    ),
 )
-_GENERATIONS = select(generations).where(_g.id.in_(IDS))
+_GENERATIONS = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
 _UNSETTLED = (
     select(_a.id)
     .where(_a.id == bindparam("attempt", type_=CleanText()), _a.task_id.is_(None))
@@ -61,7 +87,7 @@ class Place(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
     """A task at a provider. `attempt_id`: of the submission whose mark it carries; `marked`: it carries any at all."""
 
@@ -82,7 +108,7 @@ class Placed:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutTask:
     """A submission whose task_id is not known; `is_sending`: its reply may still come.
 
@@ -109,19 +135,19 @@ class TaskImport(Part):
     def known_tasks(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
         """What is known of these tasks and marks, and which submissions to this account have no task yet."""
         with self._database.read() as connection:
-            rows = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
-            owners = select_in(connection, _GENERATIONS, sorted({row.generation_id for row in rows}))
+            rows = _WITHOUT_TASK.all(connection, provider=provider, account=account)
+            owners = _GENERATIONS.each(connection, sorted({row.generation_id for row in rows}))
             generation_of = {row.id: to_generation(row) for row in owners}
             return Known(
-                frozenset(row.task_id for row in select_in(connection, _BY_TASK, task_ids, provider=provider)),
-                frozenset(row.id for row in select_in(connection, _BY_ID, attempt_ids)),
+                frozenset(row.task_id for row in _BY_TASK.each(connection, task_ids, provider=provider)),
+                frozenset(row.id for row in _BY_ID.each(connection, attempt_ids)),
                 tuple(
                     WithoutTask(
-                        row.id,
-                        generation_of[row.generation_id],
-                        row.sent_at,
-                        row.state == AttemptState.SENDING,
-                        tuple(row.candidates or ()),
+                        attempt_id=row.id,
+                        generation=generation_of[row.generation_id],
+                        sent_at=row.sent_at,
+                        is_sending=row.state == AttemptState.SENDING,
+                        candidates=tuple(row.candidates or ()),
                     )
                     for row in rows
                 ),
@@ -165,7 +191,7 @@ class TaskImport(Part):
                     placed[index] = Placed(Place.NEW, owner, attempt_id)
                     chosen.remove((index, orphan))
             wanted = [
-                NewGeneration(provider, orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
+                NewGeneration(provider=provider, request=orphan.request, dedupe=f"rescue/{provider}/{orphan.task_id}")
                 for _, orphan in chosen
             ]
             made = insert_generations(connection, changes, wanted, None)
@@ -185,12 +211,10 @@ class TaskImport(Part):
 
 def _place(connection: Connection, provider: str, account: str, orphans: Sequence[Orphan]) -> list[Placed]:
     task_ids = [orphan.task_id for orphan in orphans]
-    known = select_in(connection, _BY_TASK, task_ids, provider=provider)
+    known = _BY_TASK.each(connection, task_ids, provider=provider)
     owners = {row.task_id: row.generation_id for row in known}
-    named = {
-        row.id: row for row in select_in(connection, _BY_ID, [one.attempt_id for one in orphans if one.attempt_id])
-    }
-    unclear = connection.execute(_WITHOUT_TASK, {"provider": provider, "account": account}).all()
+    named = {row.id: row for row in _BY_ID.each(connection, [one.attempt_id for one in orphans if one.attempt_id])}
+    unclear = _WITHOUT_TASK.all(connection, provider=provider, account=account)
     seen: set[str] = set()
     placed = []
     for orphan in orphans:
@@ -207,7 +231,7 @@ def _place(connection: Connection, provider: str, account: str, orphans: Sequenc
     return placed
 
 
-def _perhaps(orphan: Orphan, unclear: Sequence[Any]) -> str | None:
+def _perhaps(orphan: Orphan, unclear: Sequence[_Unclear]) -> str | None:
     """The submission without a task_id whose task this may be, by its time."""
     made = orphan.created_at
     near = (row for row in unclear if made is None or row.sent_at - EARLIER <= made <= row.sent_at + LATER)
@@ -245,6 +269,7 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         submitted_at=sent_at,
         # If it waited for money: it does not any more.
         held=None,
+        held_prices=None,
         reason=None,
         message=None,
     )

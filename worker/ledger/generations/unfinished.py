@@ -8,7 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
 from sqlalchemy import Connection, bindparam, delete, literal, select, text, update
 
@@ -38,7 +38,7 @@ _STALLED = _ALL.where(
     | (_b.unfinished_at > bindparam("soon", type_=UtcDateTime()))
 ).limit(1)
 # From then on it is nobody's request, so who has begun it cannot finish what is being removed.
-_DISOWN = update(batches).where(_b.id == _ID, text(UNFINISHED)).values(unfinished=bindparam("nobody"))
+_DISOWN = update(batches).where(_b.id == _ID, text(UNFINISHED)).values(unfinished=None)
 _SOME = select(_g.id).where(_g.batch_id == _ID).order_by(_g.id).limit(LIMIT)
 _HAS_ANY = select(literal(1)).where(_g.batch_id == _ID).limit(1)
 _FORGET_HISTORY = delete(transitions).where(transitions.c.generation_id.in_(IDS))
@@ -91,7 +91,14 @@ def drop_if_empty(connection: Connection, batch_id: str) -> None:
         connection.execute(_REMOVE, {"batch": batch_id})
 
 
-def digest_of(wanted: Sequence[Any]) -> str:
+class Wanted(Protocol):
+    """A generation that is to be written down, with all that it says in its `repr`."""
+
+    @property
+    def dedupe(self) -> str | None: ...
+
+
+def digest_of(wanted: Sequence[Wanted]) -> str:
     """What tells this request from any other; one whose generations have no keys is never repeated."""
     digest = hashlib.sha256()
     for new in wanted:
@@ -131,7 +138,7 @@ def _longer_ago(database: Database, age: timedelta) -> dict[str, datetime]:
 def _remove_some(database: Database, batch_id: str) -> bool:
     """True when it is gone, or was finished before."""
     with database.write() as connection:
-        if connection.execute(_DISOWN, {"batch": batch_id, "nobody": f"removed {batch_id}"}).rowcount != 1:
+        if connection.execute(_DISOWN, {"batch": batch_id}).rowcount != 1:
             return True
         ids = connection.execute(_SOME, {"batch": batch_id, "limit": _IN_ONE_PASS}).scalars().all()
         if not ids:

@@ -1,7 +1,6 @@
 """Which kinds of work are due: forgotten, or waiting for their time."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Select, select, text
 
@@ -53,7 +52,7 @@ _IN_LINE = (
     .order_by(_f.provider, _f.pinned, _f.priority.desc(), _f.turn, _f.flow)
 )
 #: step → a row of it that is due now
-_DUE: dict[Step, list[Select[Any]]] = {
+_DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
     step: [query.limit(1) for query in queries]
     for step, queries in {
         Step.INGEST: [select(_c.id).where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))],

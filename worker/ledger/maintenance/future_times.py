@@ -7,9 +7,21 @@ written before is then pulled back to the latest time that it can mean; what a w
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Column, Select, Update, bindparam, func, literal, select, text, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    TextClause,
+    Update,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from worker.generation import AttemptState, Trouble
 from worker.ledger.assets import LATER_WAIT, LONGEST_RETRY_WAIT, PATIENT_TRIES
@@ -54,14 +66,14 @@ class _Kind:
     """`longest`: how far ahead such a time may be. `search`: for one that is further; `pull`: all of them back."""
 
     longest: timedelta
-    search: Select[Any]
+    search: Select[int]
     pull: Update
 
     def times(self, now: datetime) -> Mapping[str, datetime]:
         return {"latest": now + self.longest, "soon": now + SLACK}
 
 
-def _kind(longest: timedelta, column: Column[Any], *conditions: Any) -> _Kind:
+def _kind(longest: timedelta, column: Column[datetime], *conditions: ColumnElement[bool] | TextClause) -> _Kind:
     further = (*conditions, column > _LATEST)
     keys = column.table.primary_key.columns
     # What somebody has locked is being written anew.

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import delete, select, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.database import REVISION, Part, oldest_code
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import generations, heartbeats
 from worker.ledger.statements import insert_ignoring
 
@@ -15,7 +17,7 @@ from worker.ledger.statements import insert_ignoring
 STOPPED = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """`worker`: its role, such as worker or clock, its process and its host, as in worker.4711@host."""
 
@@ -40,6 +42,17 @@ class Heartbeat:
         return abs(now - self.seen_at)
 
 
+class _Beat(NamedTuple):
+    worker: str
+    pid: int
+    seen_at: datetime
+    revision: str
+    limits: Mapping[str, float] | None
+
+
+_BEATS = Query(_Beat, select(*columns_of(heartbeats, _Beat)).order_by(heartbeats.c.worker))
+
+
 class Heartbeats(Part):
     def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
         """Note that this worker executes tasks, or, with STOPPED for its process, that it does so no more.
@@ -61,9 +74,16 @@ class Heartbeats(Part):
     def heartbeats(self) -> Sequence[Heartbeat]:
         with self._database.read() as connection:
             oldest = oldest_code(connection)
-            rows = connection.execute(select(heartbeats).order_by(heartbeats.c.worker))
+            rows = _BEATS.all(connection)
             return [
-                Heartbeat(row.worker, row.pid, row.seen_at, row.revision < oldest, row.limits or {}) for row in rows
+                Heartbeat(
+                    worker=row.worker,
+                    pid=row.pid,
+                    seen_at=row.seen_at,
+                    is_too_old=row.revision < oldest,
+                    limits=row.limits or {},
+                )
+                for row in rows
             ]
 
     def ping(self) -> VersionTooOld | None:

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from worker.ledger.database import Part
+from worker.ledger.query import Query
 from worker.ledger.schema import (
     DONE_WITH,
     LINKED,
@@ -33,6 +34,17 @@ from worker.ledger.statements import IDS, LIMIT, insert_ignoring
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500
 
+
+class _Old(NamedTuple):
+    id: int
+    at: datetime
+
+
+class _Owed(NamedTuple):
+    event_id: int
+    is_owed: bool
+
+
 _c, _a, _e, _d, _s, _h, _p = callbacks.c, assets.c, events.c, deliveries.c, subscribers.c, heartbeats.c, prunes.c
 _BEFORE = bindparam("before", type_=UtcDateTime())
 _NEWEST_CALLBACK = select(func.max(_c.id)).scalar_subquery()
@@ -45,9 +57,13 @@ _NEWEST_EVENT = select(func.max(_e.id))
 #: up to here all who are subscribed have their deliveries
 _LINED_UP = select(func.min(_s.cursor)).where(text(SUBSCRIBED))
 # Their ids are in the order of their times, as good as.
-_EVENTS = select(_e.id, _e.at).where(_e.id > bindparam("after"), _e.id < bindparam("end")).order_by(_e.id).limit(LIMIT)
+_EVENTS = Query(
+    _Old,
+    select(_e.id, _e.at).where(_e.id > bindparam("after"), _e.id < bindparam("end")).order_by(_e.id).limit(LIMIT),
+)
 _LEFT_LONG_AGO = _s.left_at.is_not(None) & (_s.left_at < _BEFORE)
-_DELIVERIES = (
+_DELIVERIES = Query(
+    _Owed,
     select(
         _d.event_id,
         # What waits for somebody who left long ago is waited for no more; what was given up, until it is dismissed.
@@ -61,7 +77,7 @@ _DELIVERIES = (
     .where(_d.event_id.in_(IDS))
     .order_by(_d.event_id, _d.subscriber)
     # A person may have one delivered again.
-    .with_for_update(of=deliveries)
+    .with_for_update(of=deliveries),
 )
 _DROP_CALLBACKS = delete(callbacks).where(_c.id.in_(IDS))
 _DROP_LINKS = update(assets).where(_a.id.in_(IDS)).values(url="")
@@ -146,9 +162,9 @@ def _old_events(connection: Connection, before: datetime, after: int) -> _OldEve
     newest = connection.execute(_NEWEST_EVENT).scalar() or 0
     lined_up = connection.execute(_LINED_UP).scalar()
     end = newest if lined_up is None else min(newest, lined_up + 1)
-    rows = connection.execute(_EVENTS, {"after": after, "end": end, "limit": BITE}).all()
+    rows = _EVENTS.all(connection, after=after, end=end, limit=BITE)
     old = [row.id for row in rows if row.at < before]
-    found: Sequence[Any] = connection.execute(_DELIVERIES, {"ids": old, "before": before}).all() if old else []
+    found = _DELIVERIES.all(connection, ids=old, before=before) if old else []
     owed = {row.event_id for row in found if row.is_owed}
     return _OldEvents(
         [one for one in old if one not in owed],

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, text, update
 
 from worker.generation import ENDED_ATTEMPTS, State, Verdict
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import (
     SET_ASIDE,
     UNAPPLIED,
@@ -24,7 +25,7 @@ from worker.ledger.schema import (
     generations,
     in_states,
 )
-from worker.ledger.statements import IDS, LIMIT, NOW, select_in
+from worker.ledger.statements import IDS, LIMIT, NOW
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5
@@ -56,7 +57,7 @@ _ROW = "(%s,%s,%s::timestamptz,%s,%s,%s::bytea,%s,%s::integer)"
 _SQLITE_ROW = "(?,?,?,?,?,?,?,?)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One authenticated HTTP delivery. `digest`: sha256 of the body, hex."""
 
@@ -69,7 +70,7 @@ class Delivery:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCallback:
     id: int
     attempt_id: str
@@ -79,7 +80,7 @@ class StoredCallback:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackNote:
     id: int
     attempt_id: str
@@ -90,9 +91,34 @@ class CallbackNote:
     generation_id: str | None
 
 
+class _Due(NamedTuple):
+    id: int
+    attempt_id: str
+    provider: str
+    received_at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+    tries: int
+
+
+class _Note(NamedTuple):
+    id: int
+    attempt_id: str
+    received_at: datetime
+    verdict: str
+    error: str | None
+    bytes: int
+    generation_id: str | None
+
+
+class _Known(NamedTuple):
+    attempt_id: str
+    digest: str
+
+
 _c = callbacks.c
 _WAIT_FOR_OUTCOME = (State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED)
-#: the columns of CallbackNote, of those that were set aside, the newest first
+#: of those that were set aside, the newest first
 _SET_ASIDE_NOTES = (
     select(
         *(_c.id, _c.attempt_id, _c.received_at, _c.verdict, _c.error, func.length(_c.body).label("bytes")),
@@ -102,19 +128,20 @@ _SET_ASIDE_NOTES = (
     .where(text(SET_ASIDE))
     .order_by(_c.id.desc())
 )
-_OLDEST = (
-    select(_c.id, _c.attempt_id, _c.provider, _c.received_at, _c.headers, _c.body, _c.tries)
+_OLDEST = Query(
+    _Due,
+    select(*columns_of(callbacks, _Due))
     .where(text(UNAPPLIED), _c.not_before.is_(None) | (_c.not_before <= NOW))
     .order_by(_c.id)
     .limit(LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
 )
 _TAKE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam("until"), tries=_c.tries + 1)
 
 _RENEW = update(callbacks).where(_c.id.in_(IDS), text(UNAPPLIED)).values(not_before=bindparam("until"))
 _GIVEN_UP = f"not applied after {MAX_TRIES} tries" + func.coalesce(": " + _c.error, "")
 _BROKE = update(callbacks).where(_c.id == bindparam("of"), text(UNAPPLIED)).values(error=bindparam("why"))
-_KNOWN = select(_c.attempt_id, _c.digest).where(_c.attempt_id.in_(IDS))
+_KNOWN = Query(_Known, select(_c.attempt_id, _c.digest).where(_c.attempt_id.in_(IDS)))
 _t = attempts.c
 _REFUSED = (
     update(attempts)
@@ -177,7 +204,7 @@ class Callbacks(Part):
     def _count_refused(self, deliveries: Sequence[Delivery]) -> int:
         """Most of what was not kept just now was there already."""
         with self._database.read() as connection:
-            rows = select_in(connection, _KNOWN, list({one.attempt_id for one in deliveries}))
+            rows = _KNOWN.each(connection, list({one.attempt_id for one in deliveries}))
         lost = {(one.attempt_id, one.digest) for one in deliveries} - {(row.attempt_id, row.digest) for row in rows}
         if lost:
             soon = self._database.clock() + _ASKED_WITHIN
@@ -196,7 +223,7 @@ class Callbacks(Part):
         """Take callbacks that nobody has applied, oldest first; they come up again if they are not applied in time."""
         now = self._database.clock()
         with self._database.write() as connection:
-            rows = connection.execute(_OLDEST, {"now": now, "limit": limit}).all()
+            rows = _OLDEST.all(connection, now=now, limit=limit)
             poison = [row.id for row in rows if row.tries >= MAX_TRIES]
             if poison:
                 given_up = VERDICTS.update_to(Verdict.POISON).where(_c.id.in_(poison))
@@ -207,7 +234,14 @@ class Callbacks(Part):
             if taken:
                 connection.execute(_TAKE, {"ids": [row.id for row in taken], "until": now + lease})
         return [
-            StoredCallback(row.id, row.attempt_id, row.provider, row.received_at, row.headers, row.body)
+            StoredCallback(
+                id=row.id,
+                attempt_id=row.attempt_id,
+                provider=row.provider,
+                received_at=row.received_at,
+                headers=row.headers,
+                body=row.body,
+            )
             for row in taken
         ]
 
@@ -249,16 +283,22 @@ class Callbacks(Part):
             .limit(limit)
         )
         with self._database.read() as connection:
-            notes = [_note(row) for row in connection.execute(query)]
+            notes = [_note(row) for row in Query(_Note, query).all(connection)]
         return list({note.generation_id: note for note in reversed(notes)}.values())
 
     def dead(self, limit: int = 50) -> list[CallbackNote]:
         """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
         with self._database.read() as connection:
-            return [_note(row) for row in connection.execute(_SET_ASIDE_NOTES.limit(limit))]
+            return [_note(row) for row in Query(_Note, _SET_ASIDE_NOTES.limit(limit)).all(connection)]
 
 
-def _note(row: Any) -> CallbackNote:
+def _note(row: _Note) -> CallbackNote:
     return CallbackNote(
-        row.id, row.attempt_id, row.received_at, Verdict(row.verdict), row.error, row.bytes, row.generation_id
+        id=row.id,
+        attempt_id=row.attempt_id,
+        received_at=row.received_at,
+        verdict=Verdict(row.verdict),
+        error=row.error,
+        bytes=row.bytes,
+        generation_id=row.generation_id,
     )

@@ -1,11 +1,11 @@
 """What a callback or a poll said, applied to its generation: once, monotone, whatever the order of arrival."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from worker.errors import CallbackUnreadable
 from worker.generation import (
@@ -19,17 +19,32 @@ from worker.generation import (
     Status,
     Verdict,
 )
+from worker.ledger.bulk import insert_rows, together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
-from worker.ledger.schema import NEVER, assets, attempts, generations, storable
-from worker.ledger.statements import IDS, find_row, insert_ignoring, select_in, update_row
-from worker.ledger.submission import LOOKS, is_time_out, learn, move_attempt, task_id_taken
+from worker.ledger.query import Query, columns_of
+from worker.ledger.schema import NEVER, assets, callbacks, storable
+from worker.ledger.statements import IDS, Values
+from worker.ledger.submission import LOOKS, Attempt, Attempts, is_time_out, learn
 
-_OWNERS = select(attempts.c.id, attempts.c.generation_id).where(attempts.c.id.in_(IDS))
+
+class _Callback(NamedTuple):
+    id: int
+    verdict: str | None
 
 
-@dataclass(frozen=True, slots=True)
+# After generations and attempts, in order of id.
+_CALLBACKS = Query(
+    _Callback,
+    select(*columns_of(callbacks, _Callback))
+    .where(callbacks.c.id.in_(IDS))
+    .order_by(callbacks.c.id)
+    .with_for_update(key_share=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class News:
     """What is known about one attempt. `cause`: callback or poll; `deadlines`: one per link of the outcome.
 
@@ -44,67 +59,87 @@ class News:
     ended_at: datetime | None = None
 
 
+#: and why it is none better
+_Decision = tuple[Verdict, str | None]
+
+
 class Outcomes(Part):
     def apply_outcomes(self, news: Sequence[News]) -> list[Verdict]:
         """Apply them in one transaction; the verdict on each: applied, ignored, mismatch, unreadable or orphan."""
-        now = self._database.clock()
+        return together(self._apply_outcomes, news)
+
+    def _apply_outcomes(self, news: Sequence[News]) -> list[Verdict]:
         with self._database.write(under_way=True) as connection:
-            wanted = [item.attempt_id for item in news]
-            owners = {row.id: row.generation_id for row in select_in(connection, _OWNERS, wanted)}
-            changes = Changes(connection, now)
-            changes.lock(owners.values())
-            verdicts: list[Verdict] = []
-            note: str | None
-            for item in news:
-                if isinstance(item.outcome, CallbackUnreadable):
-                    verdict, note = Verdict.UNREADABLE, str(item.outcome)
-                elif item.attempt_id not in owners:
-                    verdict, note = Verdict.ORPHAN, "the ledger knows no such attempt"
-                else:
-                    verdict, note = _apply(changes, item, item.outcome)
-                verdicts.append(verdict)
-                if item.callback_id is not None:
-                    VERDICTS.move(connection, {"id": item.callback_id}, verdict, applied_at=now, error=note)
+            changes = Changes(connection, self._database.clock())
+            tries = Attempts(changes, [item.attempt_id for item in news])
+            tries.look_up(_new_task_ids(tries, news))
+            decisions = [_decision(tries, item) for item in news]
+            _note_verdicts(changes, news, decisions)
+            verdicts = [verdict for verdict, _ in decisions]
+            succeeded = [
+                (item, outcome) for item, outcome in _applied(news, verdicts) if outcome.status is Status.SUCCEEDED
+            ]
+            rows = [row for item, outcome in succeeded for row in _assets(tries[item.attempt_id], item, outcome)]
+            insert_rows(connection, assets, rows, ignoring=True)
             changes.flush()
-            learn(connection, _ended(news, verdicts))
+            learn(connection, {item.attempt_id: item.ended_at for item, _ in succeeded if item.ended_at is not None})
         return verdicts
 
 
-def _ended(news: Sequence[News], verdicts: Sequence[Verdict]) -> dict[str, datetime]:
-    return {
-        item.attempt_id: item.ended_at
-        for item, verdict in zip(news, verdicts, strict=True)
-        if verdict is Verdict.APPLIED
-        and item.ended_at is not None
-        and isinstance(item.outcome, Outcome)
-        and item.outcome.status is Status.SUCCEEDED
-    }
+def _new_task_ids(tries: Attempts, news: Sequence[News]) -> Iterator[tuple[str, str]]:
+    """Those of attempts that had none so far."""
+    for item in news:
+        named = item.outcome.task_id if isinstance(item.outcome, Outcome) else None
+        if named is not None and item.attempt_id in tries and tries[item.attempt_id].task_id is None:
+            yield item.attempt_id, storable(named)
 
 
-def _apply(changes: Changes, item: News, outcome: Outcome) -> tuple[Verdict, str | None]:
-    connection = changes.connection
-    attempt = find_row(connection, attempts, id=item.attempt_id)
-    changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
+def _decision(tries: Attempts, item: News) -> _Decision:
+    if isinstance(item.outcome, CallbackUnreadable):
+        return Verdict.UNREADABLE, str(item.outcome)
+    if item.attempt_id not in tries:
+        return Verdict.ORPHAN, "the ledger knows no such attempt"
+    return _apply(tries, item, item.outcome)
+
+
+def _note_verdicts(changes: Changes, news: Sequence[News], decisions: Sequence[_Decision]) -> None:
+    """Of one that somebody else has applied meanwhile the verdict stays."""
+    decided = {item.callback_id: it for item, it in zip(news, decisions, strict=True) if item.callback_id is not None}
+    for row in _CALLBACKS.each(changes.connection, sorted(decided)):
+        verdict, note = decided[row.id]
+        standing = None if row.verdict is None else Verdict(row.verdict)
+        if VERDICTS.allows(standing, verdict):
+            facts = {"verdict": verdict, "applied_at": changes.at, "error": note}
+            changes.updates.set(callbacks, row.id, {"verdict": standing}, facts)
+
+
+def _applied(news: Sequence[News], verdicts: Sequence[Verdict]) -> Iterator[tuple[News, Outcome]]:
+    for item, verdict in zip(news, verdicts, strict=True):
+        if verdict is Verdict.APPLIED and isinstance(item.outcome, Outcome):
+            yield item, item.outcome
+
+
+def _apply(tries: Attempts, item: News, outcome: Outcome) -> _Decision:
+    attempt = tries[item.attempt_id]
+    tries.changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
     named = None if outcome.task_id is None else storable(outcome.task_id)
     task_id = attempt.task_id or named
     if named is not None and named != task_id:
         return Verdict.MISMATCH, f"it names task_id {named}, but this attempt is {task_id}"
-    if attempt.task_id is None and task_id is not None and task_id_taken(connection, attempt, task_id):
+    if attempt.task_id is None and task_id is not None and tries.is_taken(attempt.id, task_id):
         return Verdict.MISMATCH, f"task_id {task_id} belongs to another attempt"
     if outcome.status is Status.SUCCEEDED:
-        return _succeeded(changes, attempt, task_id, item, outcome)
+        return _succeeded(tries, attempt, task_id, item, outcome)
     if attempt.state in ENDED_ATTEMPTS:
         return Verdict.IGNORED, f"the attempt is {attempt.state}"
     if outcome.status is Status.FAILED:
-        return _failed(changes, attempt, task_id, item, outcome)
-    return _in_progress(changes, attempt, task_id, item, outcome)
+        return _failed(tries, attempt, task_id, item, outcome)
+    return _in_progress(tries, attempt, task_id, item, outcome)
 
 
-def _succeeded(
-    changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
-) -> tuple[Verdict, str | None]:
+def _succeeded(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, outcome: Outcome) -> _Decision:
+    changes = tries.changes
     source = changes.state(attempt.generation_id)
-    facts = {"task_id": task_id, "settled_at": changes.at}
     # An expired generation comes back only when a person asks for its links again.
     moved = source is not State.EXPIRED and changes.move(
         attempt.generation_id,
@@ -118,21 +153,23 @@ def _succeeded(
         actions=list(outcome.actions),
         handle=dict(outcome.parent),
     )
-    if not moved:
-        if move_attempt(changes.connection, attempt.id, AttemptState.SUCCEEDED, **facts):
-            # Paid for a second time after a person had it submitted again: somebody must see that.
-            changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
-        return Verdict.IGNORED, f"the generation is {source}"
-    move_attempt(changes.connection, attempt.id, AttemptState.SUCCEEDED, **facts)
+    is_new = tries.move(attempt.id, AttemptState.SUCCEEDED, task_id=task_id, settled_at=changes.at)
+    if moved:
+        return Verdict.APPLIED, None
+    if is_new:
+        # Paid for a second time after a person had it submitted again: somebody must see that.
+        changes.event("generation.paid_twice", generation_id=attempt.generation_id, task_id=task_id)
+    return Verdict.IGNORED, f"the generation is {source}"
+
+
+def _assets(attempt: Attempt, item: News, outcome: Outcome) -> list[Values]:
     rows = [
         _asset(attempt.generation_id, index, link.kind, deadline, url=link.url)
         for index, (link, deadline) in enumerate(zip(outcome.links, item.deadlines, strict=True))
     ]
     if outcome.text is not None:
         rows.append(_asset(attempt.generation_id, len(rows), AssetKind.TEXT, NEVER, content=dict(outcome.text)))
-    if rows:
-        changes.connection.execute(insert_ignoring(changes.connection, assets), rows)
-    return Verdict.APPLIED, None
+    return rows
 
 
 def _asset(
@@ -142,8 +179,8 @@ def _asset(
     deadline: datetime,
     *,
     url: str = "",
-    content: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    content: Values | None = None,
+) -> Values:
     return {
         "generation_id": generation_id,
         "index": index,
@@ -157,13 +194,12 @@ def _asset(
     }
 
 
-def _failed(
-    changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
-) -> tuple[Verdict, str | None]:
-    facts = {"task_id": task_id, "error": outcome.message, "settled_at": changes.at}
+def _failed(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, outcome: Outcome) -> _Decision:
+    changes = tries.changes
     # Its picture may have come after all.
     look_at = changes.at + LOOKS[0] if task_id is not None and is_time_out(outcome) else None
-    move_attempt(changes.connection, attempt.id, AttemptState.FAILED, poll_at=look_at, **facts)
+    facts = {"task_id": task_id, "error": outcome.message, "settled_at": changes.at}
+    tries.move(attempt.id, AttemptState.FAILED, poll_at=look_at, **facts)
     # One that a person had submitted again takes its generation nowhere.
     if attempt.state in LIVE_ATTEMPTS and changes.move(
         attempt.generation_id,
@@ -177,18 +213,16 @@ def _failed(
     return Verdict.IGNORED, f"the generation is {changes.state(attempt.generation_id)}"
 
 
-def _in_progress(
-    changes: Changes, attempt: Any, task_id: str | None, item: News, outcome: Outcome
-) -> tuple[Verdict, str | None]:
+def _in_progress(tries: Attempts, attempt: Attempt, task_id: str | None, item: News, outcome: Outcome) -> _Decision:
     """Progress proves that the task exists; it never takes a generation back."""
-    connection = changes.connection
+    changes = tries.changes
     generation_id, is_live = attempt.generation_id, attempt.state in LIVE_ATTEMPTS
     applied = False
     if task_id is not None and attempt.task_id is None:
         # It may have been looked for often and in vain; from here on it is asked for like any other.
         facts = {"task_id": task_id, "poll_at": changes.at, "polls": 0}
-        if not (is_live and move_attempt(connection, attempt.id, AttemptState.ACCEPTED, **facts)):
-            update_row(connection, attempts, {"id": attempt.id, "state": attempt.state}, **facts)
+        if not (is_live and tries.move(attempt.id, AttemptState.ACCEPTED, **facts)):
+            tries.update(attempt.id, **facts)
         applied = True
     if is_live and task_id is not None and changes.state(generation_id) in {State.SUBMITTING, State.UNCONFIRMED}:
         changes.move(
@@ -202,12 +236,5 @@ def _in_progress(
             message=None,
         )
     if is_live and outcome.progress is not None and changes.state(generation_id) is State.SUBMITTED:
-        g = generations.c
-        # Callbacks overtake each other, so it only grows.
-        further = connection.execute(
-            update(generations)
-            .where(g.id == generation_id, g.progress.is_(None) | (g.progress < outcome.progress))
-            .values(progress=outcome.progress, updated_at=changes.at)
-        )
-        applied = applied or further.rowcount == 1
+        applied = changes.advance(generation_id, outcome.progress) or applied
     return (Verdict.APPLIED, None) if applied else (Verdict.IGNORED, "nothing new")

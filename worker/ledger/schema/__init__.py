@@ -9,10 +9,12 @@ from worker.ledger.schema.money_tables import (
     RELEASED,
     RESERVED,
     SPENT,
+    BudgetKey,
+    BudgetKind,
     ChargeState,
+    budget_keys,
     budgets,
     charges,
-    scopes,
 )
 from worker.ledger.schema.notify_tables import (
     DELIVERY_MOVES,
@@ -62,7 +64,7 @@ from worker.ledger.schema.tables import (
     prunes,
     transitions,
 )
-from worker.ledger.schema.types import CleanText, Json, UtcDateTime, in_states, storable
+from worker.ledger.schema.types import AnyTable, CleanText, Json, UtcDateTime, in_states, storable
 
 __all__ = [
     "ALL",
@@ -102,6 +104,9 @@ __all__ = [
     "UNSTORED",
     "WAITING",
     "WITH_RESULTS",
+    "AnyTable",
+    "BudgetKey",
+    "BudgetKind",
     "ChargeState",
     "CleanText",
     "DeliveryState",
@@ -111,6 +116,7 @@ __all__ = [
     "assets",
     "attempts",
     "batches",
+    "budget_keys",
     "budgets",
     "callbacks",
     "charges",
@@ -127,7 +133,6 @@ __all__ = [
     "metadata",
     "provider_limits",
     "prunes",
-    "scopes",
     "storable",
     "subscribers",
     "transitions",

@@ -1,6 +1,7 @@
 """The tables of money: amounts are whole millionths of the currency that the price file names."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
@@ -34,10 +35,14 @@ Index(
     "ix_generations_held",
     _g.provider,
     _g.held,
+    _g.held_prices,
+    _g.price,
     text(FLOW),
     _g.priority.desc(),
     _g.turn,
     _g.id,
+    # Not looked for: who counts what is held by each batch reads no generation for it.
+    _g.batch_id,
     sqlite_where=text(HELD),
     postgresql_where=text(HELD),
 )
@@ -61,17 +66,34 @@ charges = Table(
 )
 Index("ix_charges_day", charges.c.day)
 
+
+class BudgetKind(StrEnum):
+    DAY = "day"
+    #: of one provider on one day
+    PROVIDER = "provider"
+    BATCH = "batch"
+
+
+class BudgetKey(NamedTuple):
+    """The key of a row of `budgets`, in the order in which everybody locks them; empty where its kind has none."""
+
+    kind: BudgetKind
+    day: str = ""
+    provider: str = ""
+    batch_id: str = ""
+
+
+def budget_keys(day: str, provider: str, batch_id: str | None) -> list[BudgetKey]:
+    """The budgets that a charge counts in."""
+    keys = [BudgetKey(BudgetKind.DAY, day), BudgetKey(BudgetKind.PROVIDER, day, provider)]
+    return [*keys, BudgetKey(BudgetKind.BATCH, batch_id=batch_id)] if batch_id else keys
+
+
 budgets = Table(
     "budgets",
     metadata,
-    # A day, a day and a provider, or a batch (`scopes`).
-    Column("scope", CleanText, primary_key=True),
+    *(Column(name, CleanText, primary_key=True) for name in BudgetKey._fields),
     *(Column(state.value, BigInteger, nullable=False) for state in COUNTED),
     # The day on which somebody was told last that there is no room.
     Column("told", CleanText),
 )
-
-
-def scopes(day: str, provider: str, batch_id: str | None) -> list[str]:
-    """The budgets that a charge counts in."""
-    return [day, f"{day} {provider}", *([batch_id] if batch_id else [])]

@@ -1,7 +1,7 @@
 """The tables of the ledger. Everything that must survive is a row here, committed before anything else happens."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import (
     BigInteger,
@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -48,8 +49,8 @@ batches = Table(
     Column("manifest_at", UtcDateTime),
     Column("manifest_lease", CleanText),
     Column("manifest_not_before", UtcDateTime),
-    # While it is being written down (`generations/unfinished.py`): what tells its request from others, and when that
-    # went on last.
+    # While it is being written down (`generations/unfinished.py`): what tells its request from others (None: nobody's
+    # any more, and it is being removed), and when that went on last.
     Column("unfinished", CleanText),
     Column("unfinished_at", UtcDateTime),
 )
@@ -66,8 +67,10 @@ generations = Table(
     Column("action", CleanText),
     Column("prompt", CleanText, nullable=False),
     Column("options", Json, nullable=False),
-    # What a price depends on; the price in millionths; `held` names the budget without room for it (`budget/purse.py`).
-    *(Column(name, CleanText) for name in ("speed", "version", "held")),
+    # What a price depends on; the price in millionths.
+    *(Column(name, CleanText) for name in ("speed", "version")),
+    # Which of its budgets has no room for it (`BudgetKind`), at the prices of this digest.
+    *(Column(name, CleanText) for name in ("held", "held_prices")),
     # None where a version of the program wrote it that did not know them (`budget/tiers.py`).
     Column("extras", Json),
     Column("price", BigInteger),
@@ -137,7 +140,8 @@ LINKED = f"{STORED} AND url <> ''"
 #: assets of which refused bytes lie aside in the bucket
 REFUSED = "refused_bytes IS NOT NULL"
 UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
-UNFINISHED = "unfinished IS NOT NULL"
+UNFINISHED = "unfinished_at IS NOT NULL"
+_REQUESTED = "unfinished IS NOT NULL"
 INCOMPLETE = "completed_at IS NULL"
 
 # For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
@@ -145,7 +149,12 @@ INCOMPLETE = "completed_at IS NULL"
 BY_STATE = "(state || '')"
 
 
-def _where(condition: str) -> Any:
+class _Where(TypedDict):
+    sqlite_where: TextClause
+    postgresql_where: TextClause
+
+
+def _where(condition: str) -> _Where:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
@@ -153,7 +162,8 @@ Index("ix_batches_name", batches.c.name, batches.c.id)
 Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
 Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
 # Two who write the same request write the same batch.
-Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(UNFINISHED))
+Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(_REQUESTED))
+Index("ix_batches_unfinished_at", batches.c.unfinished_at, **_where(UNFINISHED))
 _g = generations.c
 # Lists of a batch go through its states, each in order of id.
 Index("ix_generations_batch_state", _g.batch_id, _g.state, _g.id)
@@ -237,7 +247,9 @@ assets = Table(
     Column("at_risk_at", UtcDateTime),
     # `AssetState`
     Column("state", CleanText, nullable=False),
+    # Who works on it now; and how many workers before, one after the other, died with it.
     Column("lease", CleanText),
+    Column("deaths", Integer, nullable=False, server_default="0"),
     Column("not_before", UtcDateTime),
     Column("tries", Integer, nullable=False),
     Column("renewals", Integer, nullable=False),
@@ -250,7 +262,7 @@ assets = Table(
     # What has shown that the bytes are in the bucket, and what is odd about them.
     *(Column(name, CleanText) for name in ("verified", "remark")),
     Column("accepted_at", UtcDateTime),
-    Column("key", CleanText, key="object_key"),
+    Column("object_key", CleanText),
     Column("sha256", CleanText),
     # Of the bytes that came, where others were stored: a statement of provenance was written into them.
     Column("source_sha256", CleanText),

@@ -4,10 +4,13 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TypeAlias
 
-from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy import Column, DateTime, Dialect, Table, Text
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import TypeDecorator
+
+AnyTable: TypeAlias = Table[ReadOnlyColumnCollection[str, Column[object]]]
 
 
 def storable(text: str) -> str:
@@ -37,16 +40,20 @@ class CleanText(TypeDecorator[str]):
         return storable(value)
 
 
-class Json(TypeDecorator[Any]):
+#: kept, because `json.dumps` makes a new one for each value
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Json(TypeDecorator[object]):
     """JSON in a text column: escapes keep every character storable, and no query looks inside."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else _as_json(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: str | None, dialect: Dialect) -> object:  # noqa: ARG002
         return None if value is None else json.loads(value)
 
 

@@ -1,6 +1,6 @@
 """From the claim to the reply: attempts, when they are asked for, and what nobody knows of them."""
 
-from worker.ledger.submission.attempts import move_attempt, submit_again, task_id_taken
+from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
 from worker.ledger.submission.durations import LONGEST, learn
 from worker.ledger.submission.polling import Silent
 from worker.ledger.submission.rechecks import LOOKS, awaited, is_time_out
@@ -10,6 +10,8 @@ from worker.ledger.submission.unconfirmed import Decision, Unclear
 __all__ = [
     "LONGEST",
     "LOOKS",
+    "Attempt",
+    "Attempts",
     "Claim",
     "Decision",
     "Silent",
@@ -19,7 +21,5 @@ __all__ = [
     "awaited",
     "is_time_out",
     "learn",
-    "move_attempt",
     "submit_again",
-    "task_id_taken",
 ]

@@ -1,17 +1,59 @@
-"""What each change of an attempt has to mind, whoever makes it."""
+"""The attempts of locked generations: each is read once, moved in memory, and written with its generation."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import bindparam, select
 
 from worker.generation import ATTEMPT_MOVES, LIVE_ATTEMPTS, AttemptState, State
 from worker.ledger.changes import Changes
 from worker.ledger.moves import Machine
-from worker.ledger.schema import attempts
-from worker.ledger.statements import IDS, NOW, find_row
+from worker.ledger.query import Query
+from worker.ledger.schema import CleanText, attempts, generations
+from worker.ledger.statements import IDS, NOW
 
 ATTEMPTS = Machine(attempts.c.state, ATTEMPT_MOVES)
+_a, _g = attempts.c, generations.c
+
+
+class Attempt(NamedTuple):
+    """As it was read, or is after the changes so far; with what of its generation says how long it takes."""
+
+    id: str
+    generation_id: str
+    provider: str
+    account: str
+    number: int
+    state: AttemptState
+    task_id: str | None
+    operation: str
+    speed: str | None
+
+
+class _Owner(NamedTuple):
+    generation_id: str
+
+
+class _Task(NamedTuple):
+    id: str
+    task_id: str
+
+
+_OWNERS = Query(_Owner, select(_a.generation_id).where(_a.id.in_(IDS)))
+_THESE = Query(
+    Attempt,
+    select(_a.id, _a.generation_id, _a.provider, _a.account, _a.number, _a.state, _a.task_id, _g.operation, _g.speed)
+    .join(generations, _g.id == _a.generation_id)
+    .where(_a.id.in_(IDS))
+    # After their generations, in order of id. Who asks for them, or renews their leases, holds no generation.
+    .order_by(_a.id)
+    .with_for_update(of=attempts, key_share=True),
+)
+_BY_TASK = Query(
+    _Task,
+    select(_a.id, _a.task_id).where(_a.provider == bindparam("provider", type_=CleanText()), _a.task_id.in_(IDS)),
+)
 # Its outcome is still asked for: it may have been paid for, and its picture may yet come.
 _ABANDON = (
     ATTEMPTS.update_to(AttemptState.ABANDONED)
@@ -20,20 +62,65 @@ _ABANDON = (
 )
 
 
-def move_attempt(connection: Connection, attempt_id: str, to: AttemptState, **values: Any) -> bool:
-    """Move an attempt and set `values` with it; False when its state does not allow that any more.
+class Attempts:
+    """Attempts whose generations `changes` holds, which keeps all others from moving them."""
 
-    Once its outcome is known it is asked for no more, unless `poll_at` says when.
-    """
-    if to not in LIVE_ATTEMPTS:
-        values.setdefault("poll_at", None)
-    return ATTEMPTS.move(connection, {"id": attempt_id}, to, **values) == 1
+    def __init__(self, changes: Changes, attempt_ids: Iterable[str]) -> None:
+        """Lock their generations, and read those that exist."""
+        ids = sorted(set(attempt_ids))
+        self.changes = changes
+        changes.lock(row.generation_id for row in _OWNERS.each(changes.connection, ids))
+        rows = _THESE.each(changes.connection, ids)
+        self._found = {row.id: row._replace(state=AttemptState(row.state)) for row in rows}
+        #: (provider, task_id) → attempt
+        self._owners: dict[tuple[str, str], str] = {}
 
+    def __contains__(self, attempt_id: str) -> bool:
+        return attempt_id in self._found
 
-def task_id_taken(connection: Connection, attempt: Any, task_id: str) -> bool:
-    """Whether another attempt at this provider has this task_id already."""
-    owner = find_row(connection, attempts, provider=attempt.provider, task_id=task_id)
-    return owner is not None and owner.id != attempt.id
+    def __getitem__(self, attempt_id: str) -> Attempt:
+        return self._found[attempt_id]
+
+    def __iter__(self) -> Iterator[Attempt]:
+        """As they are now; they may be moved meanwhile."""
+        return iter([*self._found.values()])
+
+    def move(self, attempt_id: str, to: AttemptState, **values: object) -> bool:
+        """Move an attempt and set `values` with it; False when its state does not allow that any more.
+
+        Once its outcome is known it is asked for no more, unless `poll_at` says when.
+        """
+        if not ATTEMPTS.allows(self._found[attempt_id].state, to):
+            return False
+        if to not in LIVE_ATTEMPTS:
+            values.setdefault("poll_at", None)
+        self.update(attempt_id, state=to, **values)
+        self._found[attempt_id] = self._found[attempt_id]._replace(state=to)
+        return True
+
+    def update(self, attempt_id: str, **values: object) -> None:
+        """Set values of an attempt that stays in its state."""
+        attempt = self._found[attempt_id]
+        self.changes.updates.set(attempts, attempt_id, {"state": attempt.state}, values)
+        task_id = values.get("task_id")
+        if isinstance(task_id, str) and task_id != attempt.task_id:
+            if attempt.task_id is not None:
+                self._owners.pop((attempt.provider, attempt.task_id), None)
+            self._owners[attempt.provider, task_id] = attempt_id
+            self._found[attempt_id] = attempt._replace(task_id=task_id)
+
+    def look_up(self, named: Iterable[tuple[str, str]]) -> None:
+        """Find out whose these task_ids are, each with the attempt that it is named for: before `is_taken`."""
+        task_ids: defaultdict[str, set[str]] = defaultdict(set)
+        for attempt_id, task_id in named:
+            task_ids[self._found[attempt_id].provider].add(task_id)
+        for provider, those in task_ids.items():
+            for row in _BY_TASK.each(self.changes.connection, sorted(those), provider=provider):
+                self._owners[provider, row.task_id] = row.id
+
+    def is_taken(self, attempt_id: str, task_id: str) -> bool:
+        """Whether another attempt at this provider has this task_id already."""
+        return self._owners.get((self._found[attempt_id].provider, task_id), attempt_id) != attempt_id
 
 
 def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:
@@ -42,6 +129,6 @@ def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) ->
         return
     changes.connection.execute(_ABANDON, {"ids": list(generation_ids), "now": changes.at})
     anew = ("dispatched_at", "account", "not_before", "task_id", "progress", "finished_at", "reason", "message")
-    changes.move_all(generation_ids, State.QUEUED, cause, **dict.fromkeys(anew))
     for generation_id in generation_ids:
+        changes.move(generation_id, State.QUEUED, cause, **dict.fromkeys(anew))
         changes.reopen_batch_of(generation_id)

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import sqrt
-from typing import Any
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, bindparam, select
 
+from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import CleanText, attempts, durations, generations
-from worker.ledger.statements import IDS, insert_ignoring, select_in, update_row
+from worker.ledger.statements import IDS, insert_ignoring, update_row
 
 #: so many must have succeeded before anything is concluded from them
 ENOUGH = 5
@@ -25,17 +26,50 @@ _LONGEST_PAUSE = timedelta(minutes=5)
 #: provider, operation and speed (None: not named): what decides how long it takes
 Kind = tuple[str, str, str | None]
 
+
+class HasKind(Protocol):
+    """A row that says which kind of generation it is of; `speed` may be empty where none was named."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def speed(self) -> str | None: ...
+
+
+class _Duration(NamedTuple):
+    provider: str
+    operation: str
+    speed: str
+    seen: int
+    mean: float
+    variance: float
+
+
+class _Ended(NamedTuple):
+    id: str
+    sent_at: datetime
+    provider: str
+    operation: str
+    speed: str | None
+
+
 _d, _a, _g = durations.c, attempts.c, generations.c
-_OF_PROVIDERS = select(durations).where(_d.provider.in_(IDS))
-_ENDED = (
+_DURATIONS = select(*columns_of(durations, _Duration))
+_OF_PROVIDERS = Query(_Duration, _DURATIONS.where(_d.provider.in_(IDS)))
+_ENDED = Query(
+    _Ended,
     select(_a.id, _a.sent_at, _g.provider, _g.operation, _g.speed)
     .join(generations, _g.id == _a.generation_id)
-    .where(_a.id.in_(IDS))
+    .where(_a.id.in_(IDS)),
 )
-_MINE = (
-    select(durations)
-    .where(*(column == bindparam(column.name, type_=CleanText()) for column in (_d.provider, _d.operation, _d.speed)))
-    .with_for_update(skip_locked=True)
+_KEY = ("provider", "operation", "speed")
+_MINE = Query(
+    _Duration,
+    _DURATIONS.where(*(_d[name] == bindparam(name, type_=CleanText()) for name in _KEY)).with_for_update(
+        skip_locked=True
+    ),
 )
 
 
@@ -98,32 +132,31 @@ class Patience:
 def patience_with(
     connection: Connection, providers: Sequence[str], poll_after: timedelta, *, callbacks: bool = True
 ) -> Patience:
-    rows = select_in(connection, _OF_PROVIDERS, sorted(set(providers)))
+    rows = _OF_PROVIDERS.each(connection, sorted(set(providers)))
     known = {kind_of(row): Usual(row.seen, row.mean, row.variance) for row in rows if row.seen >= ENOUGH}
     return Patience(known, poll_after, callbacks=callbacks)
 
 
-def kind_of(row: Any) -> Kind:
-    """Of a row with these columns."""
+def kind_of(row: HasKind) -> Kind:
     return row.provider, row.operation, row.speed or None
 
 
 def learn(connection: Connection, ended: Mapping[str, datetime]) -> None:
     """Learn from attempts that succeeded, by id, and when; the last that a transaction does, because others wait."""
     taken: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for row in select_in(connection, _ENDED, list(ended)):
+    for row in _ENDED.each(connection, list(ended)):
         # Never negative: the clock of another machine may be behind.
         seconds = max(0.0, (ended[row.id] - row.sent_at).total_seconds())
         taken[row.provider, row.operation, row.speed or ""].append(seconds)
     for kind, all_seconds in sorted(taken.items()):
-        key = dict(zip(("provider", "operation", "speed"), kind, strict=True))
+        key = dict(zip(_KEY, kind, strict=True))
         # Whoever holds it learns something, too: no outcome waits for a statistic.
-        row = connection.execute(_MINE, key).one_or_none()
-        usual = Usual(row.seen, row.mean, row.variance) if row else Usual()
+        known = _MINE.first(connection, **key)
+        usual = Usual(known.seen, known.mean, known.variance) if known else Usual()
         for seconds in all_seconds:
             usual = usual.after(seconds)
         values = {"seen": usual.seen, "mean": usual.mean, "variance": usual.variance}
-        if row:
+        if known:
             update_row(connection, durations, key, **values)
         else:
             connection.execute(insert_ignoring(connection, durations), [key | values])

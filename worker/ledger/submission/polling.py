@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text, update
 
 from worker.generation import AttemptState
 from worker.ledger.database import Part
+from worker.ledger.query import Query
 from worker.ledger.schema import POLLED, CleanText, UtcDateTime, attempts, generations
 from worker.ledger.statements import IDS, LIMIT, NOW
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
@@ -18,8 +19,24 @@ from worker.ledger.submission.rechecks import next_look
 LAST_QUESTION = timedelta(hours=24)
 _UNANSWERED, _UNANSWERED_SOON = timedelta(minutes=5), timedelta(seconds=30)
 
+
+class _Due(NamedTuple):
+    id: str
+    generation_id: str
+    provider: str
+    account: str
+    state: str
+    task_id: str | None
+    sent_at: datetime
+    settled_at: datetime | None
+    polls: int
+    operation: str
+    speed: str | None
+
+
 _g, _t = generations.c, attempts.c
-_SILENT = (
+_SILENT = Query(
+    _Due,
     select(
         *(_t[name] for name in ("id", "generation_id", "provider", "account", "state", "task_id", "sent_at")),
         *(_t.settled_at, _t.polls, _g.operation, _g.speed),
@@ -29,7 +46,7 @@ _SILENT = (
     .order_by(_t.poll_at)
     .limit(LIMIT)
     # What somebody else has locked is being settled.
-    .with_for_update(skip_locked=True, of=attempts)
+    .with_for_update(skip_locked=True, of=attempts),
 )
 _HOLD = (
     update(attempts).where(_t.id.in_(IDS)).values(poll_at=bindparam("until", type_=UtcDateTime()), polls=_t.polls + 1)
@@ -48,7 +65,7 @@ _MINE = (
 _ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next", type_=UtcDateTime()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Silent:
     """An attempt to ask its provider about, wherever its generation is; without `task_id` it is looked for in the list.
 
@@ -78,21 +95,21 @@ class Polling(Part):
         """
         now = self._database.clock()
         with self._database.write() as connection:
-            rows = connection.execute(_SILENT, {"limit": limit, "now": now}).all()
+            rows = _SILENT.all(connection, limit=limit, now=now)
             patience = patience_with(connection, [row.provider for row in rows], poll_after)
             if rows:
                 connection.execute(_HOLD, {"ids": [row.id for row in rows], "until": now + lease})
         return [
             Silent(
-                row.generation_id,
-                row.id,
-                row.provider,
-                row.account,
-                AttemptState(row.state),
-                row.task_id,
-                row.sent_at,
-                row.polls + 1,
-                _next(row, now, patience, horizon),
+                generation_id=row.generation_id,
+                attempt_id=row.id,
+                provider=row.provider,
+                account=row.account,
+                state=AttemptState(row.state),
+                task_id=row.task_id,
+                sent_at=row.sent_at,
+                asked=row.polls + 1,
+                next_at=_next(row, now, patience, horizon),
             )
             for row in rows
         ]
@@ -126,9 +143,9 @@ class Polling(Part):
                 connection.execute(_ASKED, asked)
 
 
-def _next(row: Any, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
+def _next(row: _Due, now: datetime, patience: Patience, horizon: timedelta) -> datetime | None:
     if row.state == AttemptState.FAILED:
-        return next_look(row.settled_at, now)
+        return next_look(row.settled_at or row.sent_at, now)
     next_at = now + patience.next(kind_of(row), row.polls)
     if row.task_id is not None:
         return next_at

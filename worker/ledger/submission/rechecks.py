@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, text
 
 from worker.generation import AttemptState, Outcome, State
+from worker.ledger.query import Query
 from worker.ledger.schema import POLLED, attempts, generations
-from worker.ledger.statements import IDS, select_in
+from worker.ledger.statements import IDS
 
 #: after the failure
 LOOKS = (timedelta(minutes=10), timedelta(minutes=60))
@@ -18,12 +20,19 @@ LOOKS = (timedelta(minutes=10), timedelta(minutes=60))
 _CODES = frozenset({"timeout", "upstream_timeout", "408", "504", "unknown_task"})
 _WORDS = re.compile(r"time[ _-]?out|timed[ _-]?out|超时", re.IGNORECASE)
 
+
+class _Awaited(NamedTuple):
+    generation_id: str
+    at: datetime
+
+
 _a, _g = attempts.c, generations.c
-_AWAITED = (
+_AWAITED = Query(
+    _Awaited,
     select(_a.generation_id, func.min(_a.poll_at).label("at"))
     .join(generations, _g.id == _a.generation_id)
     .where(_a.generation_id.in_(IDS), _a.state == AttemptState.FAILED, _g.state == State.FAILED, text(POLLED))
-    .group_by(_a.generation_id)
+    .group_by(_a.generation_id),
 )
 
 
@@ -34,7 +43,7 @@ def is_time_out(outcome: Outcome) -> bool:
 
 def awaited(connection: Connection, generation_ids: Sequence[str]) -> dict[str, datetime]:
     """Failed generations that their provider may still deliver, and when each is looked at next."""
-    return {row.generation_id: row.at for row in select_in(connection, _AWAITED, generation_ids)}
+    return {row.generation_id: row.at for row in _AWAITED.each(connection, generation_ids)}
 
 
 def next_look(failed_at: datetime, now: datetime) -> datetime | None:

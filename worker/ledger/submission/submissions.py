@@ -5,20 +5,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import bindparam, select, text, update
 
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Accepted, AttemptState, Generation, State
+from worker.ledger.bulk import insert_rows, together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
+from worker.ledger.query import Query
 from worker.ledger.restore_guard import IS_OPEN
-from worker.ledger.rows import to_generation
+from worker.ledger.rows import GENERATION, GenerationRow, Id, to_generation
 from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
-from worker.ledger.statements import IDS, LIMIT, NOW, select_in, update_row
-from worker.ledger.submission.attempts import move_attempt, task_id_taken
+from worker.ledger.statements import IDS, LIMIT, NOW, Values
+from worker.ledger.submission.attempts import Attempt, Attempts
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.polling import Polling
 from worker.ledger.submission.unconfirmed import Unconfirmed
@@ -26,12 +27,13 @@ from worker.ledger.submission.unsent import Unsent
 from worker.secrets import DEFAULT_ACCOUNT
 
 _g = generations.c
-_DISPATCHED = (
-    select(generations)
+_DISPATCHED = Query(
+    GenerationRow,
+    select(*GENERATION)
     .where(text(DISPATCHED), IS_OPEN)
     .order_by(_g.dispatched_at, _g.id)
     .limit(LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
 )
 _CLAIM = (
     update(generations)
@@ -41,15 +43,10 @@ _CLAIM = (
 # What somebody else has locked is being settled.
 _UNDER_WAY = select(attempts.c.id).where(attempts.c.id.in_(IDS), text(SENDING)).with_for_update(skip_locked=True)
 _RENEW = update(attempts).where(attempts.c.id.in_(_UNDER_WAY)).values(lease_until=bindparam("until"))
-_ATTEMPTS = (
-    select(attempts, _g.operation, _g.speed)
-    .join(generations, _g.id == attempts.c.generation_id)
-    .where(attempts.c.id.in_(IDS))
-)
-_STATES = select(attempts.c.id, attempts.c.state).where(attempts.c.id.in_(IDS))
-_THESE = select(_g.id).where(_g.id.in_(IDS))
+_OF_THESE = select(_g.id).where(_g.id.in_(IDS))
+_THESE = Query(Id, _OF_THESE)
 # What is locked may belong to a claim whose COMMIT is still under way.
-_FREE = _THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True)
+_FREE = Query(Id, _OF_THESE.order_by(_g.id).with_for_update(skip_locked=True, key_share=True))
 #: states of an attempt of which nobody knows yet how it ended
 _UNSETTLED = frozenset({AttemptState.SENDING, AttemptState.UNCERTAIN, AttemptState.ABANDONED})
 _NOT_SENT = NotTaken("it was not sent: its claim was given back", code="not_sent", retry_after=timedelta(seconds=1))
@@ -100,13 +97,13 @@ class Submissions(Polling, Unconfirmed):
         with self._database.write() as connection:
             # Not earlier: the lease begins when the wait for other writers is over.
             now = self._database.clock()
-            rows = connection.execute(_DISPATCHED, {"limit": limit}).all()
+            rows = _DISPATCHED.all(connection, limit=limit)
             if not rows:
                 return
             connection.execute(_CLAIM, {"ids": [row.id for row in rows], "now": now})
             claims += [_claim(row, now + lease) for row in rows]
             self._unsent.claim({claim.attempt_id: claim.generation.id for claim in claims})
-            connection.execute(attempts.insert(), [_attempt(claim, now) for claim in claims])
+            insert_rows(connection, attempts, [_attempt(claim, now) for claim in claims])
             changes = Changes(connection, now)
             for claim in claims:
                 generation = claim.generation
@@ -150,16 +147,17 @@ class Submissions(Polling, Unconfirmed):
             return True
         with self._database.write(under_way=True) as connection:
             ids = sorted(generation_of.values())
-            free = {row.id for row in select_in(connection, _FREE, ids)}
-            locked = {row.id for row in select_in(connection, _THESE, ids)} - free
+            free = {row.id for row in _FREE.each(connection, ids)}
+            locked = {row.id for row in _THESE.each(connection, ids)} - free
             ended = [one for one, generation_id in generation_of.items() if generation_id not in locked]
             changes = Changes(connection, self._database.clock())
             changes.lock(free)
-            for attempt in select_in(connection, _ATTEMPTS, ended):
+            tries = Attempts(changes, ended)
+            for attempt in tries:
                 if attempt.state in _UNSETTLED:
                     changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
-                    settle = _reject if attempt.state == AttemptState.ABANDONED else _not_taken
-                    settle(changes, attempt, _NOT_SENT)
+                    settle = _reject if attempt.state is AttemptState.ABANDONED else _not_taken
+                    settle(tries, attempt, _NOT_SENT)
             changes.flush()
         self._unsent.settled(ended)
         return len(ended) == len(generation_of)
@@ -176,59 +174,66 @@ class Submissions(Polling, Unconfirmed):
         `poll_after`: when a silent one is asked for first, until it is known how long such ones usually take;
         `callbacks`: whether they call back.
         """
+        together(lambda some: self._record(some, poll_after, callbacks=callbacks), results)
+        self._settle_given_up()
+
+    def _record(self, results: Sequence[Submitted], poll_after: timedelta, *, callbacks: bool) -> Sequence[Submitted]:
+        """In one transaction."""
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
-            found = select_in(connection, _ATTEMPTS, [result.attempt_id for result in results])
-            by_id = {row.id: row for row in found}
             changes = Changes(connection, now)
-            changes.lock(row.generation_id for row in by_id.values())
-            # Read again: the first look was before the lock.
-            states = {row.id: row.state for row in select_in(connection, _STATES, list(by_id))}
-            providers = [row.provider for row in by_id.values()]
+            tries = Attempts(changes, [result.attempt_id for result in results])
+            before = {result.attempt_id: tries[result.attempt_id] for result in results}
+            accepted = [(it.attempt_id, it.result) for it in results if isinstance(it.result, Accepted)]
+            tries.look_up((attempt_id, storable(reply.task_id)) for attempt_id, reply in accepted)
+            providers = [attempt.provider for attempt in tries]
             patience = patience_with(connection, providers, poll_after, callbacks=callbacks)
-            unsettled = [result for result in results if states[result.attempt_id] in _UNSETTLED]
-            for result in unsettled:
-                attempt = by_id[result.attempt_id]
+            for it in results:
+                attempt = before[it.attempt_id]
+                if attempt.state not in _UNSETTLED:
+                    continue
                 changes.bind(attempt.generation_id, attempt=attempt.id, account=attempt.account)
-                is_replaced = states[result.attempt_id] == AttemptState.ABANDONED
-                settle = _settle_replaced if is_replaced else _settle
-                settle(changes, attempt, result.result, patience)
+                settle = _settle_replaced if attempt.state is AttemptState.ABANDONED else _settle
+                settle(tries, attempt, it.result, patience)
+            # What it calls back to the line is asked for in the database.
+            changes.write()
             # A reply that its callback outran still shows that the provider answers.
-            heard = [it for it in results if it in unsettled or isinstance(it.result, Accepted)]
-            note_answers(changes, [(by_id[it.attempt_id], it.result) for it in heard])
+            answered = [(before[it.attempt_id], it.result) for it in results]
+            heard = [it for it in answered if it[0].state in _UNSETTLED or isinstance(it[1], Accepted)]
+            note_answers(changes, heard)
             changes.flush()
-        self._unsent.settled(by_id)
-        self._settle_given_up()
+        self._unsent.settled(before)
+        return results
 
     def mark_lost_unconfirmed(self) -> int:
         """Attempts whose worker died with the POST under way: nobody knows, so they become UNCONFIRMED."""
         now = self._database.clock()
         with self._database.write() as connection:
             overdue = connection.execute(
-                select(attempts.c.id, attempts.c.generation_id)
+                select(attempts.c.id)
                 .where(text(SENDING), attempts.c.lease_until < now)
                 .order_by(attempts.c.lease_until)
                 .limit(500)
-            ).all()
+            )
             changes = Changes(connection, now)
-            changes.lock(row.generation_id for row in overdue)
             lost = "the worker that submitted it died"
             expired = 0
-            for row in overdue:
+            tries = Attempts(changes, overdue.scalars())
+            for attempt in tries:
                 # Only if it is still under way: the first look was before the lock.
-                if move_attempt(connection, row.id, AttemptState.UNCERTAIN, error=lost, poll_at=now):
+                if tries.move(attempt.id, AttemptState.UNCERTAIN, error=lost, poll_at=now):
                     expired += 1
-                    changes.bind(row.generation_id, attempt=row.id)
-                    changes.move(row.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
+                    changes.bind(attempt.generation_id, attempt=attempt.id)
+                    changes.move(attempt.generation_id, State.UNCONFIRMED, lost, reason="worker_lost", message=lost)
             changes.flush()
         return expired
 
 
-def _claim(row: Any, lease_until: datetime) -> Claim:
+def _claim(row: GenerationRow, lease_until: datetime) -> Claim:
     return Claim(secrets.token_hex(16), to_generation(row), row.account or DEFAULT_ACCOUNT, lease_until)
 
 
-def _attempt(claim: Claim, now: datetime) -> dict[str, Any]:
+def _attempt(claim: Claim, now: datetime) -> Values:
     return {
         "id": claim.attempt_id,
         "generation_id": claim.generation.id,
@@ -241,67 +246,66 @@ def _attempt(claim: Claim, now: datetime) -> dict[str, Any]:
     }
 
 
-def _settle(changes: Changes, attempt: Any, result: Accepted | ProviderError, patience: Patience) -> None:
+def _settle(tries: Attempts, attempt: Attempt, result: Accepted | ProviderError, patience: Patience) -> None:
     """The attempt is settled in any case; its generation moves unless an earlier attempt has brought it further."""
     match result:
         case Accepted(task_id):
-            _accepted(changes, attempt, storable(task_id), changes.at + patience.first(kind_of(attempt)))
+            _accepted(tries, attempt, storable(task_id), tries.changes.at + patience.first(kind_of(attempt)))
         case NotTaken():
-            _not_taken(changes, attempt, result)
+            _not_taken(tries, attempt, result)
         case Rejected():
-            if _reject(changes, attempt, result):
-                changes.move(attempt.generation_id, State.FAILED, "rejected", reason=result.code, message=str(result))
+            if _reject(tries, attempt, result):
+                facts = {"reason": result.code, "message": str(result)}
+                tries.changes.move(attempt.generation_id, State.FAILED, "rejected", **facts)
         case ProviderError():
-            _unconfirmed(changes, attempt, result.code, str(result))
+            _unconfirmed(tries, attempt, result.code, str(result))
 
 
-def _accepted(changes: Changes, attempt: Any, task_id: str, poll_at: datetime) -> None:
-    if task_id_taken(changes.connection, attempt, task_id):
+def _accepted(tries: Attempts, attempt: Attempt, task_id: str, poll_at: datetime) -> None:
+    if tries.is_taken(attempt.id, task_id):
         message = f"the provider answered with task_id {task_id}, which belongs to another attempt"
-        _unconfirmed(changes, attempt, "task_id_taken", message)
+        _unconfirmed(tries, attempt, "task_id_taken", message)
         return
     # Where an earlier attempt succeeded meanwhile the generation stays as it is. Whether this one is paid for as well
     # shows its outcome.
     # It may have been looked for often and in vain; from here on it is asked for like any other.
-    facts = {"task_id": task_id, "poll_at": poll_at, "polls": 0}
-    if not move_attempt(changes.connection, attempt.id, AttemptState.ACCEPTED, **facts):
+    if not tries.move(attempt.id, AttemptState.ACCEPTED, task_id=task_id, poll_at=poll_at, polls=0):
         return
-    changes.move(
+    tries.changes.move(
         attempt.generation_id,
         State.SUBMITTED,
         f"accepted as {task_id}",
         task_id=task_id,
         account=attempt.account,
-        submitted_at=changes.at,
+        submitted_at=tries.changes.at,
         reason=None,
         message=None,
     )
 
 
-def _settle_replaced(changes: Changes, attempt: Any, result: Accepted | ProviderError, patience: Patience) -> None:
+def _settle_replaced(tries: Attempts, attempt: Attempt, result: Accepted | ProviderError, patience: Patience) -> None:
     """The late reply to an attempt that a person had submitted again: its generation does not follow it any more."""
     match result:
         case Accepted(task_id):
             task_id = storable(task_id)
-            if not task_id_taken(changes.connection, attempt, task_id):
-                poll_at = changes.at + patience.first(kind_of(attempt))
+            if not tries.is_taken(attempt.id, task_id) and tries[attempt.id].state is AttemptState.ABANDONED:
+                poll_at = tries.changes.at + patience.first(kind_of(attempt))
                 # And whoever looks for it just now, in vain, does not make that the last question.
-                mine = {"id": attempt.id, "state": AttemptState.ABANDONED}
-                update_row(changes.connection, attempts, mine, task_id=task_id, poll_at=poll_at, polls=0)
+                tries.update(attempt.id, task_id=task_id, poll_at=poll_at, polls=0)
         case NotTaken() | Rejected():
-            _reject(changes, attempt, result)
+            _reject(tries, attempt, result)
 
 
-def _reject(changes: Changes, attempt: Any, error: ProviderError) -> bool:
-    facts = {"error": str(error), "settled_at": changes.at}
-    return move_attempt(changes.connection, attempt.id, AttemptState.REJECTED, **facts)
+def _reject(tries: Attempts, attempt: Attempt, error: ProviderError) -> bool:
+    return tries.move(attempt.id, AttemptState.REJECTED, error=str(error), settled_at=tries.changes.at)
 
 
-def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
+def _not_taken(tries: Attempts, attempt: Attempt, error: NotTaken) -> None:
     # Also when its lease ended meanwhile: its attempt is still live, so no person has decided, and there is nothing to
     # find out, because its own worker knows.
-    if not _reject(changes, attempt, error):
+    if not _reject(tries, attempt, error):
         return
+    changes = tries.changes
     # That stops the account, not the generation: another may take it, and this one goes on as soon as it may.
     is_paused = answer_of(error) in {Answer.BLOCKED, Answer.TOO_MANY}
     changes.move(
@@ -316,9 +320,11 @@ def _not_taken(changes: Changes, attempt: Any, error: NotTaken) -> None:
     )
 
 
-def _unconfirmed(changes: Changes, attempt: Any, code: str, message: str) -> None:
-    facts = {"error": message, "poll_at": changes.at + timedelta(seconds=5)}
-    if not move_attempt(changes.connection, attempt.id, AttemptState.UNCERTAIN, **facts):
-        # It is uncertain already, because its lease had ended; now it is known why.
-        update_row(changes.connection, attempts, {"id": attempt.id, "state": AttemptState.UNCERTAIN}, **facts)
-    changes.move(attempt.generation_id, State.UNCONFIRMED, f"unclear: {code}", reason=code, message=message)
+def _unconfirmed(tries: Attempts, attempt: Attempt, code: str, message: str) -> None:
+    facts = {"error": message, "poll_at": tries.changes.at + timedelta(seconds=5)}
+    if tries[attempt.id].state is AttemptState.UNCERTAIN:
+        # Because its lease had ended; now it is known why.
+        tries.update(attempt.id, **facts)
+    else:
+        tries.move(attempt.id, AttemptState.UNCERTAIN, **facts)
+    tries.changes.move(attempt.generation_id, State.UNCONFIRMED, f"unclear: {code}", reason=code, message=message)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import literal_column, select, text
 
@@ -13,15 +13,35 @@ from worker.errors import NotFound, RequestInvalid
 from worker.generation import AttemptState, Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
-from worker.ledger.rows import to_generation
+from worker.ledger.query import Query, columns_of
+from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
-from worker.ledger.statements import IDS, select_in
-from worker.ledger.submission.attempts import move_attempt, submit_again, task_id_taken
+from worker.ledger.statements import IDS
+from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
+
+
+class _Attempt(NamedTuple):
+    id: str
+    generation_id: str
+    provider: str
+    account: str
+    state: str
+    error: str | None
+    sent_at: datetime
+    poll_at: datetime | None
+    polls: int
+    candidates: Sequence[str] | None
+
+
+class _Callback(NamedTuple):
+    attempt_id: str
+    verdict: str | None
+
 
 _a, _c, _g = attempts.c, callbacks.c, generations.c
-_UNCONFIRMED = select(generations).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)
-_ATTEMPTS = select(attempts).where(text(LIVE), _a.generation_id.in_(IDS))
-_CALLBACKS = select(_c.attempt_id, _c.verdict).where(_c.attempt_id.in_(IDS)).order_by(_c.id)
+_UNCONFIRMED = select(*GENERATION).where(literal_column(BY_STATE, CleanText) == State.UNCONFIRMED).order_by(_g.id)
+_ATTEMPTS = Query(_Attempt, select(*columns_of(attempts, _Attempt)).where(text(LIVE), _a.generation_id.in_(IDS)))
+_CALLBACKS = Query(_Callback, select(_c.attempt_id, _c.verdict).where(_c.attempt_id.in_(IDS)).order_by(_c.id))
 
 
 class Decision(StrEnum):
@@ -30,7 +50,7 @@ class Decision(StrEnum):
     RESUBMIT = "resubmit"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
     """One that is unconfirmed: `asked`, how often it was due to be looked for; `callbacks`, the verdict on each.
 
@@ -52,17 +72,25 @@ class Unconfirmed(Part):
         """The oldest first; a few index look-ups, however many other generations there are."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-            live = {row.generation_id: row for row in select_in(connection, _ATTEMPTS, [row.id for row in rows])}
+            rows = Query(GenerationRow, query).all(connection)
+            live = {row.generation_id: row for row in _ATTEMPTS.each(connection, [row.id for row in rows])}
             came: defaultdict[str, list[str]] = defaultdict(list)
-            for row in select_in(connection, _CALLBACKS, [attempt.id for attempt in live.values()]):
-                came[row.attempt_id].append(row.verdict or "not applied yet")
+            for one in _CALLBACKS.each(connection, [attempt.id for attempt in live.values()]):
+                came[one.attempt_id].append(one.verdict or "not applied yet")
         return [
-            Unclear(to_generation(row), attempt.id, attempt.sent_at, attempt.error, attempt.polls, attempt.poll_at,
-                    tuple(came[attempt.id]), tuple(attempt.candidates or ()))
+            Unclear(
+                generation=to_generation(row),
+                attempt_id=attempt.id,
+                sent_at=attempt.sent_at,
+                error=attempt.error,
+                asked=attempt.polls,
+                asked_again_at=attempt.poll_at,
+                callbacks=tuple(came[attempt.id]),
+                candidates=tuple(attempt.candidates or ()),
+            )
             for row in rows
             if (attempt := live.get(row.id)) is not None
-        ]  # fmt: skip
+        ]
 
     def resolve(
         self, generation_ids: Sequence[str], decision: Decision, person: Person, task_id: str | None = None
@@ -75,20 +103,23 @@ class Unconfirmed(Part):
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
             lock_known(changes, generation_ids)
+            live = {row.generation_id: row.id for row in _ATTEMPTS.each(connection, generation_ids)}
+            tries = Attempts(changes, live.values())
             for generation_id in dict.fromkeys(generation_ids):
-                _resolve(changes, generation_id, decision, person, task_id and storable(task_id))
+                attempt = tries[live[generation_id]] if generation_id in live else None
+                _resolve(tries, generation_id, attempt, (decision, task_id and storable(task_id)), person)
             changes.flush()
 
 
-def _resolve(changes: Changes, generation_id: str, decision: Decision, person: Person, task_id: str | None) -> None:
+def _resolve(
+    tries: Attempts, generation_id: str, attempt: Attempt | None, decided: tuple[Decision, str | None], person: Person
+) -> None:
+    changes, (decision, task_id) = tries.changes, decided
     state = changes.state(generation_id)
     if state is not State.UNCONFIRMED:
         raise RequestInvalid(
             f"{generation_id} is {state} and not unconfirmed, so there is nothing to decide; nothing was changed"
         )
-    attempt = changes.connection.execute(
-        select(attempts).where(_a.generation_id == generation_id, text(LIVE))
-    ).one_or_none()
     if attempt is None:
         raise NotFound(f"{generation_id} has no submission that is unclear; `darkroom show {generation_id}` tells more")
     waiting = select(_c.id).where(_c.attempt_id == attempt.id, text(UNAPPLIED))
@@ -103,16 +134,17 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
     if decision is Decision.RESUBMIT:
         submit_again(changes, [generation_id], cause)
     elif decision is Decision.NOT_CHARGED:
-        _decide(changes, attempt, AttemptState.REJECTED, settled_at=changes.at)
+        _decide(tries, attempt, AttemptState.REJECTED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="not_charged", message=cause)
     elif task_id is None:
         # Neither failed nor succeeded: it is paid for, and there is nothing to show for it.
-        _decide(changes, attempt, AttemptState.CHARGED, settled_at=changes.at)
+        _decide(tries, attempt, AttemptState.CHARGED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="charged_without_result", message=cause)
-    elif task_id_taken(changes.connection, attempt, task_id):
-        raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
     else:
-        _decide(changes, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
+        tries.look_up([(attempt.id, task_id)])
+        if tries.is_taken(attempt.id, task_id):
+            raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
+        _decide(tries, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
         changes.move(
             generation_id,
             State.SUBMITTED,
@@ -125,8 +157,8 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
         )
 
 
-def _decide(changes: Changes, attempt: Any, to: AttemptState, **values: Any) -> None:
-    if not move_attempt(changes.connection, attempt.id, to, **values):
+def _decide(tries: Attempts, attempt: Attempt, to: AttemptState, **values: object) -> None:
+    if not tries.move(attempt.id, to, **values):
         raise RequestInvalid(
             f"the submission of {attempt.generation_id} is {attempt.state} already, so there is nothing to decide; "
             "nothing was changed"

@@ -1,0 +1,41 @@
+"""A ledger as migration 0024 finds it: with its data, in the words that the code before it packed into strings."""
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+_BUDGETS = """CREATE TABLE budgets (
+    scope text NOT NULL CONSTRAINT pk_budgets PRIMARY KEY, reserved bigint NOT NULL, possible bigint NOT NULL,
+    spent bigint NOT NULL, late bigint NOT NULL, told text)"""
+_HELD = "CREATE INDEX ix_generations_held ON generations (provider, held) WHERE state = 'queued' AND held IS NOT NULL"
+
+
+def back_to_0023(connection: Connection) -> None:
+    def each(query: str) -> list[Any]:
+        return list(connection.execute(text(query)))
+
+    for row in each("SELECT id, lease, deaths FROM assets WHERE lease IS NOT NULL"):
+        packed = {"id": row.id, "lease": f"{row.deaths}.{row.lease}"}
+        connection.execute(text("UPDATE assets SET lease = :lease WHERE id = :id"), packed)
+    connection.execute(text("ALTER TABLE assets DROP COLUMN deaths"))
+
+    connection.execute(text("DROP INDEX ix_generations_held"))
+    for row in each("SELECT id, batch_id, held, held_prices, price FROM generations WHERE held IS NOT NULL"):
+        by = row.batch_id if row.held == "batch" else row.held
+        packed = {"id": row.id, "held": f"{by} {row.held_prices} {row.price:018}"}
+        connection.execute(text("UPDATE generations SET held = :held WHERE id = :id"), packed)
+    connection.execute(text("ALTER TABLE generations DROP COLUMN held_prices"))
+    connection.execute(text(_HELD))
+
+    budgets = each("SELECT * FROM budgets")
+    connection.execute(text("DROP TABLE budgets"))
+    connection.execute(text(_BUDGETS))
+    for row in budgets:
+        scope = row.batch_id or f"{row.day} {row.provider}".rstrip()
+        packed = {"scope": scope, "told": row.told, "r": row.reserved, "p": row.possible, "s": row.spent, "l": row.late}
+        connection.execute(text("INSERT INTO budgets VALUES (:scope, :r, :p, :s, :l, :told)"), packed)
+
+    connection.execute(text("DROP INDEX ix_batches_unfinished_at"))
+    removed = "UPDATE batches SET unfinished = 'removed ' || id WHERE unfinished IS NULL AND unfinished_at IS NOT NULL"
+    connection.execute(text(removed))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0023', oldest_code = '0015'"))

@@ -1,0 +1,262 @@
+"""What became of assets that a worker had claimed: stored, tried again later, or lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from worker.generation import AssetState, Refused, State, Trouble
+from worker.ledger.assets.archiving import ArchiveClaim
+from worker.ledger.assets.states import may_settle
+from worker.ledger.bulk import together
+from worker.ledger.changes import Changes
+from worker.ledger.database import Part
+from worker.ledger.query import Query, columns_of
+from worker.ledger.schema import assets
+from worker.ledger.statements import IDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    index: int
+    object_key: str
+    sha256: str
+    bytes: int
+    content_type: str
+    width: int | None = None
+    height: int | None = None
+    #: the length of a film
+    seconds: float | None = None
+    #: of the bytes that came, where others were stored
+    source_sha256: str | None = None
+    #: what has shown that the bytes are there
+    verified: str | None = None
+    #: what is odd about a file that is whole all the same
+    remark: str | None = None
+    #: whether they are bytes that had been refused, as a person has accepted them
+    accepted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """Not stored this time; tried again by itself. `url` replaces the link when the provider gave a fresh one."""
+
+    index: int
+    error: str
+    url: str | None = None
+    deadline: datetime | None = None
+    reason: Trouble = Trouble.UNEXPECTED
+    #: what came this time, was refused and lies aside now
+    refused: Refused | None = None
+    #: it was no failure, and goes on soon
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Not tried again unless a person asks for it; `reason`: the link is over, or nobody could reach it for long."""
+
+    index: int
+    error: str
+    reason: Trouble = Trouble.LINK_DEAD
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What one worker did for one claim. `described`: the sidecar lies beside the assets."""
+
+    claim: ArchiveClaim
+    results: tuple[Stored | Postponed | Lost, ...]
+    described: bool
+
+
+class _Asset(NamedTuple):
+    """As it was read, or is after the changes so far."""
+
+    id: int
+    generation_id: str
+    #: its `index`, a name that tuples use
+    number: int
+    state: AssetState
+    lease: str | None
+    tries: int
+    reason: str | None
+    error: str | None
+
+
+_a = assets.c
+# After their generations, in order of id.
+_THEIRS = Query(
+    _Asset,
+    select(*columns_of(assets, _Asset, number="index"))
+    .where(_a.generation_id.in_(IDS))
+    .order_by(_a.id)
+    .with_for_update(key_share=True),
+)
+
+
+class Recording(Part):
+    def record(self, done: Sequence[Archived]) -> frozenset[str]:
+        """Write down what happened to each claim; the generations of those that still had their lease.
+
+        One that lost it meanwhile changes nothing.
+        """
+        return frozenset(together(self._record, done))
+
+    def _record(self, done: Sequence[Archived]) -> list[str]:
+        with self._database.write(under_way=True) as connection:
+            changes = Changes(connection, self._database.clock())
+            theirs = _Assets(changes, [archived.claim.generation.id for archived in done])
+            held = {archived.claim.generation.id: _results(theirs, archived) for archived in done}
+            for archived in done:
+                if held[archived.claim.generation.id]:
+                    _finish(theirs, archived)
+            changes.flush()
+        return [generation_id for generation_id, is_held in held.items() if is_held]
+
+
+class _Assets:
+    """All assets of some generations, which are locked with them."""
+
+    def __init__(self, changes: Changes, generation_ids: Sequence[str]) -> None:
+        self.changes = changes
+        ids = sorted(changes.lock(generation_ids))
+        self._of: dict[str, dict[int, _Asset]] = {generation_id: {} for generation_id in ids}
+        for row in _THEIRS.each(changes.connection, ids):
+            self._of[row.generation_id][row.number] = row._replace(state=AssetState(row.state))
+
+    def of(self, generation_id: str) -> list[_Asset]:
+        return [*self._of[generation_id].values()]
+
+    def settle(
+        self,
+        claim: ArchiveClaim,
+        index: int,
+        to: AssetState,
+        *,
+        reason: str | None,
+        error: str | None,
+        **values: object,
+    ) -> bool:
+        """Take the lease from an asset, and set values with it; False when the claim has lost it."""
+        asset = self._of[claim.generation.id].get(index)
+        if asset is None or asset.lease != claim.lease or not may_settle(asset.state, to):
+            return False
+        after = asset._replace(state=to, lease=None, reason=reason, error=error)
+        new = {"state": to, "lease": None, "reason": reason, "error": error, **values}
+        self.changes.updates.set(assets, asset.id, {"state": asset.state, "lease": asset.lease}, new)
+        self._of[claim.generation.id][index] = after
+        return True
+
+
+def _results(theirs: _Assets, archived: Archived) -> bool:
+    """Write down what happened to each asset; False when the lease was lost."""
+    claim = archived.claim
+    held = [_record(theirs, claim, result) for result in archived.results]
+    if len(held) < sum(asset.state is AssetState.WAITING for asset in claim.assets):
+        # Let others take at once what this worker had no time for.
+        for asset in theirs.of(claim.generation.id):
+            same = {"reason": asset.reason, "error": asset.error}
+            theirs.settle(claim, asset.number, AssetState.WAITING, **same, not_before=None, tries=asset.tries - 1)
+    return all(held)
+
+
+def _finish(theirs: _Assets, archived: Archived) -> None:
+    generation_id = archived.claim.generation.id
+    found = theirs.of(generation_id)
+    states = {asset.state for asset in found}
+    if states == {AssetState.STORED} and archived.described:
+        theirs.changes.move(generation_id, State.ARCHIVED, f"{len(archived.claim.assets)} stored")
+    elif AssetState.WAITING not in states and AssetState.EXPIRED in states:
+        whys = [(asset.reason or "", asset.error or "") for asset in found if asset.state is AssetState.EXPIRED]
+        reason, error = max(whys)
+        # An older version wrote none.
+        reason = reason or Trouble.LINK_DEAD
+        theirs.changes.move(
+            generation_id, State.EXPIRED, reason.replace("_", " "), reason=reason, message=error or None
+        )
+
+
+def _record(theirs: _Assets, claim: ArchiveClaim, result: Stored | Postponed | Lost) -> bool:
+    changes = theirs.changes
+    values: dict[str, object]
+    generation = claim.generation
+    payload: dict[str, object] = {"index": result.index}
+    to = AssetState.WAITING
+    if isinstance(result, Stored):
+        to = AssetState.STORED
+        values = {
+            "object_key": result.object_key,
+            "sha256": result.sha256,
+            "bytes": result.bytes,
+            "content_type": result.content_type,
+            "width": result.width,
+            "height": result.height,
+            "seconds": result.seconds,
+            "source_sha256": result.source_sha256,
+            "verified": result.verified,
+            "remark": result.remark,
+            **dict.fromkeys(("refused_bytes", "refused_sha256", "refused_type")),
+            **({} if result.accepted else dict.fromkeys(("refused_why", "accepted_by", "accepted_at"))),
+        }
+        event = "asset.archived"
+        payload |= {"object_key": result.object_key, "sha256": result.sha256}
+        if result.remark is not None:
+            payload |= {"remark": result.remark}
+    elif isinstance(result, Lost):
+        to = AssetState.EXPIRED
+        values = {}
+        event = "asset.expired"
+        payload |= {"reason": result.reason, "error": result.error}
+    else:
+        asset = next(asset for asset in claim.assets if asset.index == result.index)
+        values = {}
+        if result.goes_on:
+            values["tries"] = asset.tries - 1
+            wait = FIRST_WAIT
+        elif result.url is None:
+            age = changes.at - (generation.finished_at or generation.created_at)
+            wait = retry_wait(asset.tries, age, asset.deadline - changes.at, result.reason)
+        else:
+            values |= {"url": result.url, "deadline": result.deadline, "renewals": asset.renewals + 1}
+            wait = FIRST_WAIT
+        values["not_before"] = changes.at + wait
+        event = None
+    if not isinstance(result, Stored) and result.refused is not None:
+        values |= {f"refused_{name}": getattr(result.refused, name) for name in ("bytes", "sha256", "type", "why")}
+        before = next(asset for asset in claim.assets if asset.index == result.index).refused
+        if before is None or before.sha256 != result.refused.sha256:
+            # Nobody has seen these.
+            values |= dict.fromkeys(("accepted_by", "accepted_at"))
+    reason, error = (None, None) if isinstance(result, Stored) else (result.reason, result.error)
+    if not theirs.settle(claim, result.index, to, reason=reason, error=error, **values):
+        return False
+    if event is not None:
+        changes.event(event, generation_id=generation.id, batch_id=generation.batch_id, **payload)
+    return True
+
+
+FIRST_WAIT = timedelta(seconds=2)
+LONGEST_RETRY_WAIT = timedelta(hours=6)
+LATER_WAIT = timedelta(minutes=5)
+#: bytes that were wrong so many times are not likely to get better
+PATIENT_TRIES = 6
+#: before what costs a whole download, or a worker
+_COSTLY_WAIT = timedelta(hours=1)
+
+
+def retry_wait(tries: int, age: timedelta, left: timedelta, reason: str | None = None) -> timedelta:
+    """2, 4, 8, 16, then 30 seconds after the n-th try; from the 12th on an eighth of its age, 5 minutes to 6 hours.
+
+    So an outage of some minutes costs half a minute more, and what fails for days is left alone. A link that still
+    has time `left` is tried at least three times more before its end.
+    """
+    wait = FIRST_WAIT * 2 ** (tries - 1) if tries < 5 else timedelta(seconds=30)
+    if tries >= 12:
+        wait = min(max(LATER_WAIT, age / 8), LONGEST_RETRY_WAIT)
+    if (reason == Trouble.BAD_CONTENT and tries >= PATIENT_TRIES) or reason == Trouble.WORKER_DIED:
+        wait = max(wait, _COSTLY_WAIT)
+    return min(wait, max(LATER_WAIT, left / 4)) if left > timedelta() else wait

@@ -1,0 +1,41 @@
+"""A statement with the type of its rows: whoever asks for a column that it does not have is told before it runs."""
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Executable, SelectBase, UpdateBase
+
+from worker.ledger.schema import AnyTable
+
+R = TypeVar("R", bound=NamedTuple)
+
+#: values that one statement may carry: databases limit them
+_MOST_IDS = 5000
+
+
+class Query(Generic[R]):
+    """A statement that gives rows, and a NamedTuple whose fields are its columns, in their order."""
+
+    def __init__(self, row: type[R], statement: SelectBase | UpdateBase) -> None:
+        columns = tuple(statement.exported_columns.keys())
+        if columns != row._fields or not isinstance(statement, Executable):
+            raise TypeError(f"{row.__name__} has the fields {row._fields}, but its statement gives {columns}")
+        self._row = row
+        self._statement: Executable = statement
+
+    def all(self, connection: Connection, **parameters: object) -> list[R]:
+        return [self._row._make(found) for found in connection.execute(self._statement, parameters)]
+
+    def first(self, connection: Connection, **parameters: object) -> R | None:
+        found = connection.execute(self._statement, parameters).first()
+        return None if found is None else self._row._make(found)
+
+    def each(self, connection: Connection, ids: Sequence[object], **parameters: object) -> list[R]:
+        """The rows of a statement that says `… in (IDS)`, however many these are."""
+        chunks = (ids[start : start + _MOST_IDS] for start in range(0, len(ids), _MOST_IDS))
+        return [found for chunk in chunks for found in self.all(connection, ids=chunk, **parameters)]
+
+
+def columns_of(table: AnyTable, row: type[NamedTuple], **named: str) -> list[ColumnElement[object]]:
+    """The columns of a table that rows of this type have; `named`: field → column, where these differ."""
+    return [table.c[named[name]].label(name) if name in named else table.c[name] for name in row._fields]
