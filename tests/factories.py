@@ -117,7 +117,7 @@ def delivery(attempt_id: str, body: bytes = b"{}", digest: str = "d1", **facts: 
 def stored(index: int = 0) -> Stored:
     return Stored(
         index=index,
-        key=f"pictures/{index}.png",
+        object_key=f"pictures/{index}.png",
         sha256="ab" * 32,
         bytes=1234,
         content_type="image/png",

@@ -61,7 +61,7 @@ def archive(world: World, claim: Claim) -> None:
     (held,) = ledger.assets.claim(1, LEASE)
     picture.write_bytes(PICTURE)
     stored = Stored(
-        index=0, key=picture.name, sha256=SHA256, bytes=len(PICTURE), content_type="image/png", width=8, height=8
+        index=0, object_key=picture.name, sha256=SHA256, bytes=len(PICTURE), content_type="image/png", width=8, height=8
     )
     ledger.assets.record([Archived(held, (stored,), described=True)])
     world.bill.append(line(claim.attempt_id, task_of(claim)))

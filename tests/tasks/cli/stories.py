@@ -103,7 +103,7 @@ def archived(ledger: Ledger, task_id: str = "task-1", **wanted: object) -> str:
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.png"
     stored = Stored(
-        index=0, key=key, sha256="ab" * 32, bytes=1_234_567, content_type="image/png", width=1024, height=768
+        index=0, object_key=key, sha256="ab" * 32, bytes=1_234_567, content_type="image/png", width=1024, height=768
     )
     ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id
@@ -126,7 +126,7 @@ def told(ledger: Ledger, **text: object) -> str:
     (claim,) = ledger.assets.claim(1, MINUTE)
     key = f"2026/11/21/single/{generation_id}/0.json"
     stored = Stored(
-        index=0, key=key, sha256="ab" * 32, bytes=80, content_type="application/json", width=None, height=None
+        index=0, object_key=key, sha256="ab" * 32, bytes=80, content_type="application/json", width=None, height=None
     )
     ledger.assets.record([Archived(claim, (stored,), described=True)])
     return generation_id

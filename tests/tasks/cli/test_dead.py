@@ -73,7 +73,7 @@ def given_up(ledger: Ledger) -> list[str]:
     )
     (claim,) = ledger.assets.claim(1, MINUTE)
     aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
-    stored = Stored(index=0, key="pictures/0.png", sha256="ab" * 32, bytes=10, content_type="image/png")
+    stored = Stored(index=0, object_key="pictures/0.png", sha256="ab" * 32, bytes=10, content_type="image/png")
     ledger.assets.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
     return [f"asset:{generation_id}/1", f"asset:{generation_id}/2"]
 

@@ -22,7 +22,7 @@ def stored(here: Services, key: str, task_id: str, body: bytes = BODY) -> None:
     stories.succeeded(here.ledger, task_id, link=f"{stories.LINK}&{task_id}", batch="animals")
     (claim,) = here.ledger.assets.claim(1, stories.MINUTE)
     result = Stored(
-        index=0, key=key, sha256=hashlib.sha256(BODY).hexdigest(), bytes=len(BODY), content_type="image/png"
+        index=0, object_key=key, sha256=hashlib.sha256(BODY).hexdigest(), bytes=len(BODY), content_type="image/png"
     )
     here.ledger.assets.record([Archived(claim, (result,), described=True)])
     sha256, size = hashlib.sha256(body).hexdigest(), len(body)

@@ -18,6 +18,7 @@ def back_to_0023(connection: Connection) -> None:
         packed = {"id": row.id, "lease": f"{row.deaths}.{row.lease}"}
         connection.execute(text("UPDATE assets SET lease = :lease WHERE id = :id"), packed)
     connection.execute(text("ALTER TABLE assets DROP COLUMN deaths"))
+    connection.execute(text("ALTER TABLE assets RENAME COLUMN object_key TO key"))
 
     connection.execute(text("DROP INDEX ix_generations_held"))
     for row in each("SELECT id, batch_id, held, held_prices, price FROM generations WHERE held IS NOT NULL"):

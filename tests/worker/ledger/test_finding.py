@@ -2,7 +2,7 @@
 
 import re
 
-from tests.clock import FakeClock
+from tests.clock import NOON, FakeClock
 from tests.factories import new, queued
 from worker.ledger import Ledger
 from worker.ledger.generations import short_id
@@ -75,7 +75,7 @@ def test_batches_are_found_by_name_by_id_and_by_a_part_of_it(ledger: Ledger, clo
 def test_nothing_is_found_of_a_batch_that_is_not_whole(ledger: Ledger):
     (one,) = queued(ledger, batch="shop", key="fox")
     with ledger.database.write() as connection:
-        connection.execute(batches.update().values(unfinished="request"))
+        connection.execute(batches.update().values(unfinished="request", unfinished_at=NOON))
     assert found(ledger, one.id) == found(ledger, short_id(one.id)) == []
     assert ledger.generations.ids_of_keys(["fox"]) == {}
     assert ledger.generations.batches_called("shop", 5) == []

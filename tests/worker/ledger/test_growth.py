@@ -98,7 +98,7 @@ def go_their_way(ledger: Ledger, count: int) -> None:
     while lent := ledger.assets.claim(100, LEASE):
         ledger.assets.record([
             Archived(claim, tuple(
-                Stored(index=asset.index, key=f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
+                Stored(index=asset.index, object_key=f"2026/11/28/lighthouses/{claim.generation.key}/{asset.index}.png",
                        sha256=hashlib.sha256(f"{claim.generation.id}{asset.index}".encode()).hexdigest(),
                        bytes=1_500_000, content_type="image/png", width=1024, height=1024)
                 for asset in claim.assets
