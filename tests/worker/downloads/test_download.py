@@ -417,9 +417,9 @@ def test_who_is_told_to_wait_does_not_ask_once_more():
 
 
 def test_the_user_agent_is_as_set():
-    with serving(ok()) as server, closing(Downloader("127.0.0.1", QUICK, "Studio/1")) as downloader:
+    with serving(ok()) as server, closing(Downloader("127.0.0.1", QUICK, "Engine/1")) as downloader:
         fetch(downloader, link(server))
-        assert b"\r\nUser-Agent: Studio/1" in server.requests[0]
+        assert b"\r\nUser-Agent: Engine/1" in server.requests[0]
 
 
 SMALL = Limits(connect=10, read=10, bytes=1000)
