@@ -90,7 +90,7 @@ def _read_if_ready(here: Services, unready: set[str], callback: StoredCallback) 
 
 def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreadable:
     if callback.provider not in PROVIDERS:
-        return CallbackUnreadable(f"there is no provider {callback.provider}")
+        return CallbackUnreadable(f"unknown provider {callback.provider}")
     provider = here.provider(callback.provider)
     try:
         body = json_body(callback.headers, callback.body)

@@ -73,7 +73,7 @@ class Services:
         Raises ConfigurationError for a name that nobody has, or an account without its key.
         """
         if name not in PROVIDERS:
-            raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+            raise ConfigurationError(f"unknown provider {name!r}; expected one of {', '.join(PROVIDERS)}")
         with self._loading:
             if (name, account) not in self._providers:
                 self._providers[name, account] = load_provider(name, self.settings, account)

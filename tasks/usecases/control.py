@@ -1,4 +1,4 @@
-"""Cancel, retry, resume: what becomes of generations that wait or are over, and of accounts that are paused."""
+"""Cancel and retry generations; resume paused accounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,36 +13,36 @@ from worker.providers import account_keys
 from worker.settings import Settings
 from worker.steps import Step
 
-_SENT = "it was sent and is paid for; it cannot be taken back"
+_SENT = "already submitted and charged; too late to cancel"
 _KEPT: Mapping[State, str] = {
-    State.SUBMITTING: "it is being sent at this moment; it cannot be taken back",
+    State.SUBMITTING: "being submitted right now; too late to cancel",
     State.SUBMITTED: _SENT,
-    State.UNCONFIRMED: "it may have been sent and paid for; it cannot be taken back",
+    State.UNCONFIRMED: "may have been submitted and charged; too late to cancel",
     State.SUCCEEDED: _SENT,
-    State.ARCHIVED: "it is done; there is nothing to take back",
-    State.EXPIRED: "it is over; there is nothing to take back",
-    State.FAILED: "it is over; there is nothing to take back",
-    State.DELETED: "it was deleted; there is nothing to take back",
+    State.ARCHIVED: "already finished; nothing to cancel",
+    State.EXPIRED: "already finished; nothing to cancel",
+    State.FAILED: "already finished; nothing to cancel",
+    State.DELETED: "already deleted; nothing to cancel",
 }
 _NOT_AGAIN: Mapping[State, str] = {
-    State.UNCONFIRMED: "the provider may have taken it and charged for it; look there first, "
-    "then say with `darkroom resolve` what you found out",
-    State.FAILED: "it has failed just now; say it once more",
-    State.ARCHIVED: "it succeeded; submit it anew if you want another one",
-    State.CANCELLED: "it was cancelled; submit it anew",
-    State.DELETED: "it was deleted, and nobody knows any more what was wished for",
+    State.UNCONFIRMED: "the provider may have accepted and charged it; check its dashboard first, "
+    "then record what you found with `darkroom resolve`",
+    State.FAILED: "it failed while this command ran; run the command again",
+    State.ARCHIVED: "it succeeded; to get another result, submit it again",
+    State.CANCELLED: "it was cancelled; submit it again",
+    State.DELETED: "it was deleted, and its request with it",
 }
 _MAY_COME = (
-    "its provider may still deliver it, which is paid for, and is asked for it at {at:%H:%M:%S}; "
+    "its provider has charged it and may still deliver it; Darkroom polls it at {at:%H:%M:%S}; "
     "--may-pay-twice submits it again now"
 )
-_STILL_GOING = "it is still going on; there is nothing to try again"
+_STILL_GOING = "still in progress; nothing to retry"
 _OVER = (State.FAILED, State.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """Of a batch, what failed or expired. `may_pay_twice`: also what its provider may still deliver."""
+    """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver."""
 
     selection: Selection
     may_pay_twice: bool = False
@@ -50,7 +50,7 @@ class RetryRequest:
 
 @dataclass(frozen=True, slots=True)
 class ResumeRequest:
-    """Without an account all of the provider."""
+    """Without an account: all accounts of the provider."""
 
     provider: str
     account: str | None = None
@@ -58,7 +58,7 @@ class ResumeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A generation and its state afterwards. `is_done`: as was asked; `message`: what that means, or why it is not."""
+    """A generation and its new state. `is_done`: the request was carried out; `message`: the result, or why not."""
 
     generation_id: str
     state: State
@@ -68,7 +68,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """`wakes`: the steps of the flow that have work now."""
+    """`wakes`: the steps that have work now."""
 
     generations: tuple[Decided, ...]
     wakes: tuple[Step, ...]
@@ -80,16 +80,16 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The accounts that were paused or slowed; until when a clock that was ahead would have stopped each, if any."""
+    """The accounts that were paused or throttled, each with the pause's end where a clock that was ahead had set it."""
 
     accounts: Mapping[str, datetime | None]
     wakes: tuple[Step, ...]
 
 
 def cancel(here: LedgerServices, selection: Selection) -> Decisions:
-    """Take back what was not submitted yet; of a batch, what still waits.
+    """Cancel what was not submitted yet; for a batch, whatever is still queued.
 
-    Raises NotFound and does nothing; and LedgerUnavailable, which says how many were decided before.
+    Raises NotFound before any change; LedgerUnavailable states how many were done before.
     """
     after = here.ledger.generations.cancel(selected(here.ledger, selection, [State.QUEUED]))
 
@@ -101,7 +101,7 @@ def cancel(here: LedgerServices, selection: Selection) -> Decisions:
 
 
 def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
-    """Submit again what failed, fetch again what expired, and try now what waits for its next try.
+    """Submit failed generations again, fetch expired ones again, and retry waiting ones now.
 
     Raises as `cancel` does.
     """
@@ -119,9 +119,9 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
     def message(generation_id: str, state: State) -> str:
         if generation_id in changed:
             if before[generation_id] is State.SUCCEEDED:
-                return "succeeded: what is not stored yet is tried now"
+                return "succeeded: archiving the missing assets now"
             again = state is State.QUEUED
-            return "queued: it is submitted again" if again else "succeeded: its links are asked for again"
+            return "queued: submitting it again" if again else "succeeded: requesting its links again"
         if generation_id in awaited:
             return f"failed: {_MAY_COME.format(at=awaited[generation_id].astimezone())}"
         return f"{state}: {_NOT_AGAIN.get(state, _STILL_GOING)}"
@@ -131,7 +131,7 @@ def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
 
 
 def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
-    """End pause, open breaker and reduced rate of accounts. Raises ConfigurationError for one that is not set up."""
+    """End accounts' pause, open breaker and reduced rate. Raises ConfigurationError for an unknown account."""
     provider, account = request.provider, request.account
     require_provider(provider)
     resumed = here.ledger.dispatch.resume_account(provider, account)
@@ -141,7 +141,7 @@ def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
 
 
 def _require_account(provider: str, account: str, settings: Settings) -> None:
-    """Raise ConfigurationError for one that is not set up: a slip of the pen would look like an account that works."""
+    """Raise ConfigurationError for an unknown account: a typo would look like an account that works."""
     known = account_keys(provider, settings)
     if account not in known:
-        raise ConfigurationError(f"{provider} has no account {account!r} here; there are: {', '.join(known)}")
+        raise ConfigurationError(f"{provider} has no account {account!r}; configured: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Tasks that exist at a provider and not in the ledger: told, and imported where there is something to archive."""
+"""Imports tasks that a provider lists and the ledger does not have, if they have something to archive."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from worker.secrets import title_of
 from worker.services import Services
 from worker.steps import Step
 
-#: tasks that are written down in one transaction
+#: tasks imported per transaction
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """`since`: how far back the provider's list is read."""
+    """`since`: how far back to read the provider's list."""
 
     provider: str
     since: timedelta
@@ -30,7 +30,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTask:
-    """A task that the ledger does not have under its id. `is_taken`: it is imported, or would be; `message`: why not.
+    """A task that the ledger does not have. `is_taken`: it is or would be imported; `message`: why not.
 
     `generation_id`: the generation that it is, or may be.
     """
@@ -44,7 +44,7 @@ class FoundTask:
 
 @dataclass(frozen=True, slots=True)
 class FoundTasks:
-    """Those of one page of the list. `wakes`: the steps of the flow that have work now."""
+    """The tasks on one page of the list. `wakes`: the steps that have work now."""
 
     tasks: tuple[FoundTask, ...]
     wakes: tuple[Step, ...]
@@ -52,7 +52,7 @@ class FoundTasks:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many were `taken`, `left`, or `known` already. `unread`: accounts whose list could not be read, and why."""
+    """Counts: `taken` (imported), `left` (skipped), already `known`. `unread`: accounts without a readable list."""
 
     taken: int
     left: int
@@ -63,10 +63,10 @@ class Imported:
 def import_tasks(
     here: Services, request: ImportRequest, tell: Callable[[FoundTasks], None], pages: Pages = in_pages
 ) -> Imported:
-    """Import the tasks that a provider lists; nothing is sent. `tell` is called after each page was written down.
+    """Import the tasks that a provider lists; nothing is sent. `tell` is called after each page is stored.
 
-    Repeating it does no harm. Raises ConfigurationError for a provider that is unknown or has no key, RequestInvalid
-    for one that has no list.
+    Safe to repeat. Raises ConfigurationError for a provider that is unknown or has no key, RequestInvalid for one
+    that has no list.
     """
     name = request.provider
     here.provider(name)
@@ -76,7 +76,7 @@ def import_tasks(
         try:
             counts += _import(here, (name, account), request, tell, pages)
         except QueryFailed as error:
-            # The other accounts have their own lists.
+            # Each account has its own list: continue with the others.
             unread.append(f"{title_of(name, account)}: {error}")
     return Imported(counts["taken"], counts["left"], counts["known"], tuple(unread))
 
@@ -84,7 +84,7 @@ def import_tasks(
 def _import(
     here: Services, whose: tuple[str, str], request: ImportRequest, tell: Callable[[FoundTasks], None], pages: Pages
 ) -> Counter[str]:
-    """One account."""
+    """Import the tasks of one account."""
     counts: Counter[str] = Counter()
     name, account = whose
     since: datetime = here.clock() - request.since
@@ -115,14 +115,14 @@ def _import(
 
 
 def _is_wanted(task: ListedTask, place: Placed) -> bool:
-    """Whether it is taken: what failed elsewhere left nothing to archive, of our own it is news."""
+    """Return whether to import it: a foreign task that failed has nothing to archive, one of ours has an outcome."""
     return place.place is Place.MARKED or (place.place is Place.NEW and has_result(task))
 
 
 def _take(
     here: Services, whose: tuple[str, str], page: Sequence[ListedTask], placed: Sequence[Placed], wanted: Sequence[bool]
 ) -> tuple[list[Placed], list[bool]]:
-    """Write down those that are wanted; where each is now, and which changed."""
+    """Store the wanted tasks; return each one's place, and which changed."""
     after = [(one, False) for one in placed]
     indexes = [index for index, is_wanted in enumerate(wanted) if is_wanted]
     adopted = adopt(here, whose, [page[index] for index in indexes], cause="rescued")
@@ -133,17 +133,15 @@ def _take(
 
 def _message(task: ListedTask, place: Placed, is_taken: bool, *, dry_run: bool) -> str:
     if place.place is Place.MARKED:
-        owner = f"{place.generation_id}, whose task was not known"
-        return f"{'would be found' if dry_run else 'found'}: it is {owner}" if is_taken else f"left: it is {owner}"
+        owner = f"{place.generation_id} (its task was unknown)"
+        return f"{'would be found' if dry_run else 'found'}: it is {owner}" if is_taken else f"skipped: it is {owner}"
     if place.place is Place.DOUBTFUL:
         return (
-            f"left: it may be {place.generation_id}, which was sent at that time and whose task is not known; if so: "
+            f"skipped: it may be {place.generation_id}, submitted at that time, task unknown; if it is, run "
             f"darkroom resolve {place.generation_id} --charged --task-id {task.outcome.task_id}"
         )
     if place.place is Place.REFUSED:
-        return f"left: it cannot be written down: {place.error}"
+        return f"skipped: the ledger refuses it: {place.error}"
     if is_taken:
-        return "would be taken" if dry_run else f"taken as {place.generation_id}"
-    return (
-        "left: it failed there" if task.outcome.status is Status.FAILED else "left: it has no result that is readable"
-    )
+        return "would be imported" if dry_run else f"imported as {place.generation_id}"
+    return "skipped: it failed there" if task.outcome.status is Status.FAILED else "skipped: it has no readable result"

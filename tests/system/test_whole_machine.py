@@ -203,7 +203,7 @@ def test_submit_says_in_one_sentence_what_it_does_not_take(computer: Computer) -
     computer.env["DATABASE_URL"] = f"sqlite:///{computer.home / 'ledger.sqlite3'}"
     assert computer.darkroom("db", "upgrade").returncode == 0
     for arguments, sentence in (
-        (("a cat", "--provider", "nobody"), "there is no provider 'nobody'; there are: acedata"),
+        (("a cat", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         ((" ",), "the prompt is empty"),
         (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud takes at most 6000"),
     ):

@@ -45,7 +45,7 @@ def test_what_was_made_elsewhere_is_archived_and_nothing_is_charged(start: Start
     told = {one["task_id"]: one for one in rescue(provider)}
     assert {one["task_id"]: one["taken"] for one in announced} == {theirs: True, failed: False}
     assert {task_id: one["taken"] for task_id, one in told.items()} == {theirs: True, failed: False}
-    assert told[failed]["message"] == "left: it failed there"
+    assert told[failed]["message"] == "skipped: it failed there"
     pipeline.until_settled()
 
     assert [one.id for one in pipeline.all()] == [known, told[theirs]["generation"]]
@@ -98,7 +98,7 @@ def test_one_that_may_be_ours_is_left_with_the_words_that_resolve_it(start: Star
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
     (told,) = rescue("acedata")
     assert (told["generation"], told["taken"]) == (generation_id, False)
-    arguments = told["message"].partition(": darkroom ")[2].split()
+    arguments = told["message"].partition(", run darkroom ")[2].split()
     assert arguments == ["resolve", generation_id, "--charged", "--task-id", told["task_id"]]
     assert len(pipeline.all()) == 1
 
@@ -121,7 +121,7 @@ def test_people_are_told_the_sum(start: Start) -> None:
     dry, wet, again = (darkroom("rescue", "--provider", "acedata", "--since", "1h", *more)
                        for more in (["--dry-run"], [], []))  # fmt: skip
     assert dry.stderr == "1 would be taken, 0 left, 0 in the ledger already\n"
-    assert "would be taken" in dry.stdout
+    assert "would be imported" in dry.stdout
     assert wet.stderr == "1 taken, 0 left, 0 in the ledger already\n"
     assert (again.stdout, again.stderr) == ("", "0 taken, 0 left, 1 in the ledger already\n")
 

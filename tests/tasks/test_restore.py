@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
-from webhook.health import _check_gate
+from webhook.health import _check_restore_guard
 from worker.errors import ArchiveError
 from worker.generation import State
 
@@ -101,7 +101,7 @@ def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.Lo
     (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
     assert found["verdict"] == "fail"
     assert sentence in found["message"]
-    finding = _check_gate(restored.ledger)
+    finding = _check_restore_guard(restored.ledger)
     assert finding.status == "degraded"
     assert sentence in finding.detail
     looked = darkroom("reconcile")
@@ -131,7 +131,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
         assert found["verdict"] == "fail"
         assert sentence in found["message"]
-        finding = _check_gate(pipeline.ledger)
+        finding = _check_restore_guard(pipeline.ledger)
         assert finding.status == "degraded"
         assert "it goes on by itself when the bucket answers" in finding.detail
         assert document()["goes_on_by_itself"]
@@ -139,7 +139,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         assert looked.exit_code == 1
         assert "bucket: not known, it answers 503" in looked.stdout
         assert "what to do: see why the bucket does not answer; submissions go on by themselves" in looked.stdout
-        assert "submissions stay stopped: the bucket cannot be asked" in looked.stderr
+        assert "submissions stay stopped: the bucket is unreachable" in looked.stderr
     pipeline.clock.advance(seconds=31)
     pipeline.step("reconcile")
     pipeline.answer_bells()
@@ -221,12 +221,12 @@ def test_what_cannot_be_compared_keeps_it_closed(restored: Pipeline, monkeypatch
         result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 1
     assert "acedata: not known, " in result.stdout
-    assert "submissions stay stopped: acedata could not be compared" in result.stderr
+    assert "submissions stay stopped: could not compare acedata" in result.stderr
     monkeypatch.setenv("S3_BUCKET", "another")
     result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 1
     assert "bucket: not known, " in result.stdout
-    assert "submissions stay stopped: the bucket cannot be asked" in result.stderr
+    assert "submissions stay stopped: the bucket is unreachable" in result.stderr
     assert document()["stopped"]
 
 

@@ -25,7 +25,7 @@ class Keys:
         """Map keys to TROUBLES; raises ValueError for anything else."""
         for trouble in troubles.values():
             if trouble not in TROUBLES:
-                raise ValueError(f"unknown failure {trouble!r}; known are: {', '.join(TROUBLES)}")
+                raise ValueError(f"unknown failure {trouble!r}; expected one of {', '.join(TROUBLES)}")
         with self._lock:
             self._troubles = dict(troubles)
 

@@ -111,7 +111,7 @@ class _File:
             level = LEVELS[float(text)]
         except (KeyError, ValueError):
             why = ": it is the default, so leave it out" if text in {"1", "1.0"} else ""
-            self._refuse(node, f"there is no price for quality {text!r}{why}; there are: {', '.join(LEVELS.values())}")
+            self._refuse(node, f"no price for quality {text!r}{why}; expected one of {', '.join(LEVELS.values())}")
         return f"quality={level}"
 
     def _refuse_ties(self, rules: list[tuple[yaml.Node, Rule]]) -> None:
@@ -169,14 +169,14 @@ class _File:
     def _one_of(self, node: yaml.Node, words: Collection[str], what: str) -> str:
         text = self._text(node)
         if text not in words:
-            self._refuse(node, f"there is no {what} {text!r}; there are: {', '.join(words)}")
+            self._refuse(node, f"unknown {what} {text!r}; expected one of {', '.join(words)}")
         return text
 
     def _mapping(self, node: yaml.Node, allowed: Collection[str]) -> dict[str, yaml.Node]:
         parts = {}
         for key, value in self._named(node).items():
             if self._text(key) not in allowed:
-                self._refuse(key, f"{self._text(key)!r} means nothing here; there are: {', '.join(sorted(allowed))}")
+                self._refuse(key, f"unknown key {self._text(key)!r}; expected one of {', '.join(sorted(allowed))}")
             parts[self._text(key)] = value
         return parts
 

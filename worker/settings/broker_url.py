@@ -155,7 +155,7 @@ def _query(parts: SplitResult, scheme: str) -> dict[str, str]:
         if not all(name.isidentifier() for name in unknown):
             raise ValueError(_unreadable(scheme))
         known = ", ".join(sorted(_QUERY[scheme]))
-        raise ValueError(f"{scheme}:// has no option {', '.join(map(repr, unknown))}; there are: {known}")
+        raise ValueError(f"{scheme}:// has no option {', '.join(map(repr, unknown))}; expected one of {known}")
     return query
 
 

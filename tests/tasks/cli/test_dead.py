@@ -109,7 +109,7 @@ def test_no_line_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Ledge
 
 def test_callbacks_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None:
     first, second = set_aside(ledger, b"?", b"!")
-    assert darkroom("dead", "replay", first).stdout == f"{first} will be applied again\n"
+    assert darkroom("dead", "replay", first).stdout == f"{first} will be processed again\n"
     assert listed(darkroom) == [second]
     assert len(ledger.callbacks.claim(10, MINUTE)) == 1
     assert darkroom.bells == ["ingest"]
@@ -121,7 +121,7 @@ def test_assets_are_asked_for_again_with_their_whole_generation(darkroom: Darkro
     result = darkroom("dead", "replay", first, second)
     assert (result.exit_code, result.stdout.splitlines()) == (
         0,
-        [f"{first} will be asked for and archived again", f"{second} is being archived again already"],
+        [f"{first} will be fetched and archived again", f"{second} is already being archived again"],
     )
     assert ledger.generations.get([generation_id])[0].state is State.SUCCEEDED
     states = [asset.state for asset in ledger.generations.assets_of([generation_id])[generation_id]]
@@ -160,11 +160,11 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
     """Not even where it has an asset that was given up: that would be paid for."""
     generation_id = stories.failed(ledger)
     result = darkroom("dead", "replay", f"asset:{generation_id}/0")
-    assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 does not exist\n")
+    assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 was not found\n")
     assert ledger.generations.get([generation_id])[0].state is State.FAILED
     archived = stories.archived(ledger, "task-2")
     assert darkroom("dead", "replay", f"asset:{archived}/0").stdout == (
-        f"asset:{archived}/0 was not given up: it is stored, its generation archived\n"
+        f"asset:{archived}/0 is not a dead letter: it is stored, its generation archived\n"
     )
     assert darkroom.bells == []
 
@@ -172,9 +172,9 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
 @pytest.mark.parametrize(
     ("letter_id", "sentence"),
     [
-        ("callback:7", "does not exist (it may have been pruned), or waits to be applied already"),
-        ("asset:gen_unknown/0", "belongs to no generation that the ledger knows"),
-        ("event:7/nobody", "was not given up, or does not exist (it may have been pruned)"),
+        ("callback:7", "was not found (it may have been pruned), or is already waiting to be processed"),
+        ("asset:gen_unknown/0", "belongs to no generation in the ledger"),
+        ("event:7/nobody", "is not a dead letter, or was not found (it may have been pruned)"),
     ],
 )
 def test_what_nobody_knows_is_told(darkroom: Darkroom, letter_id: str, sentence: str) -> None:
@@ -187,7 +187,7 @@ def test_one_wrong_id_among_good_ones_leaves_those_as_good(darkroom: Darkroom, l
     (callback,) = set_aside(ledger, b"?")
     result = darkroom("dead", "replay", "callback:99", callback)
     assert result.exit_code == 1
-    assert f"{callback} will be applied again" in result.stdout
+    assert f"{callback} will be processed again" in result.stdout
     assert darkroom.bells == ["ingest"]
 
 
@@ -198,7 +198,7 @@ def test_what_is_no_id_is_a_sentence_and_changes_nothing(darkroom: Darkroom, led
     (callback,) = set_aside(ledger, b"?")
     result = darkroom("dead", "replay", callback, wrong)
     assert result.exit_code == 2
-    assert f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12" in result.stderr
+    assert f"{wrong!r} is not an ID from `darkroom dead`, such as callback:12" in result.stderr
     assert listed(darkroom) == [callback]
 
 

@@ -34,7 +34,7 @@ def test_what_was_submitted_cannot_be_taken_back(darkroom: Darkroom, ledger: Led
     generation_id = stories.submitted(ledger)
     result = darkroom("cancel", generation_id)
     assert result.exit_code == 1
-    sent = "it was sent and is paid for; it cannot be taken back"
+    sent = "already submitted and charged; too late to cancel"
     assert result.stdout == f"{generation_id} is submitted: {sent}\n"
     assert state_of(ledger, generation_id) is State.SUBMITTED
 
@@ -56,7 +56,7 @@ def test_every_state_has_its_reason_not_to_be_cancelled(state: State) -> None:
 def test_what_failed_is_queued_again(darkroom: Darkroom, ledger: Ledger) -> None:
     generation_id = stories.failed(ledger)
     result = darkroom("retry", generation_id)
-    assert (result.exit_code, result.stdout) == (0, f"{generation_id} queued: it is submitted again\n")
+    assert (result.exit_code, result.stdout) == (0, f"{generation_id} queued: submitting it again\n")
     assert state_of(ledger, generation_id) is State.QUEUED
     assert "dispatch" in darkroom.bells
 
@@ -72,7 +72,7 @@ def test_what_may_have_been_paid_for_is_not_submitted_again_by_accident(darkroom
     generation_id = stories.unconfirmed(ledger)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
-    assert "the provider may have taken it and charged for it" in result.stdout
+    assert "the provider may have accepted and charged it" in result.stdout
     assert state_of(ledger, generation_id) is State.UNCONFIRMED
     assert darkroom.bells == []
 
@@ -82,8 +82,11 @@ def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom:
     (at,) = ledger.generations.awaited([failed, awaited]).values()
     result = darkroom("retry", "--failed", "--batch", "animals")
     assert result.exit_code == 1
-    assert f"{failed} queued: it is submitted again" in result.stdout
-    assert f"{awaited} is failed: its provider may still deliver it, which is paid for, and is " in result.stdout
+    assert f"{failed} queued: submitting it again" in result.stdout
+    assert (
+        f"{awaited} is failed: its provider has charged it and may still deliver it; Darkroom polls it at "
+        in result.stdout
+    )
     assert f"asked for it at {at.astimezone():%H:%M:%S}; --may-pay-twice submits it again now\n" in result.stdout
     assert state_of(ledger, awaited) is State.FAILED
     result = darkroom("retry", awaited, "--may-pay-twice")
@@ -105,7 +108,7 @@ def test_what_is_going_on_cannot_be_tried_again(darkroom: Darkroom, ledger: Ledg
     generation_id = stories.submitted(ledger)
     result = darkroom("retry", generation_id)
     assert result.exit_code == 1
-    assert result.stdout == f"{generation_id} is submitted: it is still going on; there is nothing to try again\n"
+    assert result.stdout == f"{generation_id} is submitted: still in progress; nothing to retry\n"
 
 
 def test_what_ended_just_now_is_not_reported_as_tried_again(
@@ -180,7 +183,7 @@ def test_an_unknown_account_is_no_account_that_works(
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:KEY1,shop:KEY2")
     result = darkroom("resume", "acedata", "--account", "sutdio")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "darkroom: acedata has no account 'sutdio' here; there are: studio, shop\n"
+    assert result.stderr == "darkroom: acedata has no account 'sutdio'; configured: studio, shop\n"
     # One whose key was taken away may still be paused.
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
     assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata goes on\n"
@@ -189,4 +192,4 @@ def test_an_unknown_account_is_no_account_that_works(
 def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:
     result = darkroom("resume", "nobody")
     assert result.exit_code == 1
-    assert "there is no provider 'nobody'; there are: acedata" in result.stderr
+    assert "unknown provider 'nobody'; expected one of acedata" in result.stderr

@@ -182,5 +182,5 @@ def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong
     prices.write_text("caps:\n  day: much\n")
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
-    assert f"saved, but nothing is submitted before this is mended: {prices}, line 2, column 8" in result.stderr
+    assert f"saved, but nothing is submitted until this is fixed: {prices}, line 2, column 8" in result.stderr
     assert len(ledger.generations.page()) == 1

@@ -112,7 +112,7 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
         (("",), "the prompt is empty"),
         (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud takes at most 6000"),
         (("a fox", " "), "prompt 2: the prompt is empty"),
-        (("a fox", "--provider", "nobody"), "there is no provider 'nobody'; there are: acedata"),
+        (("a fox", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         (("a fox", "--option", "colour=red"), "Ace Data Cloud has no option 'colour'"),
         (("a fox", "--option", "speed=slow"), "option speed: 'slow' is not possible"),
         (("a fox", "--follow-up", "enlarge"), "follow-up 'enlarge': there is no action 'enlarge'"),
@@ -176,7 +176,7 @@ def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPa
         ('{"prompt": "a"}\n{"prompt": " "}', "bad.txt, line 2, column 1: the prompt is empty"),
         (
             '{"prompt": "a", "key": "k"}\n{"prompt": "b", "key": "k"}',
-            "bad.txt, line 2, column 1: the key 'k' stands already in bad.txt, line 1, column 1",
+            "bad.txt, line 2, column 1: the key 'k' is already used in bad.txt, line 1, column 1",
         ),
         ("a fox\n" + "x" * 6001, "bad.txt, line 2, column 1: the prompt has 6001 characters"),
         (b"a fox\n\xff\xfe", "bad.txt, line 2, column 1: the byte 0xff is not UTF-8"),
@@ -218,4 +218,4 @@ def test_a_follow_up_needs_a_parent_that_is_archived(darkroom: Darkroom, ledger:
     parent = stories.submitted(ledger)
     result = darkroom("submit", "--parent", parent, "--action", "upscale1")
     assert result.exit_code == 1
-    assert f"{parent} is submitted: a follow-up needs a parent that is archived" in result.stderr
+    assert f"{parent} is submitted: a follow-up needs an archived parent" in result.stderr

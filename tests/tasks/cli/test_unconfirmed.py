@@ -139,7 +139,7 @@ def test_only_those_of_a_provider_are_told(darkroom: Darkroom, ledger: Ledger) -
     assert darkroom("unconfirmed", "--provider", "kie").stdout == ""
     result = darkroom("unconfirmed", "--provider", "nobody")
     assert result.exit_code == 1
-    assert "there is no provider 'nobody'; there are: acedata" in result.stderr
+    assert "unknown provider 'nobody'; expected one of acedata" in result.stderr
 
 
 # --- resolve
@@ -148,9 +148,9 @@ def test_only_those_of_a_provider_are_told(darkroom: Darkroom, ledger: Ledger) -
 @pytest.mark.parametrize(
     ("flag", "state", "words"),
     [
-        ("--charged", State.FAILED, "failed: it was charged, and there is no result"),
-        ("--not-charged", State.FAILED, "failed: it was not charged; `darkroom retry` submits it again"),
-        ("--resubmit", State.QUEUED, "queued: it is submitted again"),
+        ("--charged", State.FAILED, "failed: charged, without a result"),
+        ("--not-charged", State.FAILED, "failed: not charged; `darkroom retry` submits it again"),
+        ("--resubmit", State.QUEUED, "queued: submitting it again"),
     ],
 )
 def test_a_decision_is_done_and_kept_with_who_and_why(
@@ -208,7 +208,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
         monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
     assert (result.exit_code, provider.bodies) == (0, [{"action": "retrieve", "id": "found-1"}])
-    assert result.stdout == f"{generation_id} submitted: it is task found-1, which is asked for now\n"
+    assert result.stdout == f"{generation_id} submitted: it is task found-1; polling its result\n"
     found = ledger.generations.get([generation_id])[0]
     assert (found.state, found.task_id) == (State.SUBMITTED, "found-1")
     assert darkroom.bells == ["poll", "dispatch"]
@@ -217,7 +217,7 @@ def test_a_task_that_the_provider_knows_is_adopted(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (200, {}, "Ace Data Cloud knows no task found-1: copy its id again; nothing was changed"),
+        (200, {}, "Ace Data Cloud has no task found-1: copy its id again; nothing was changed"),
         (500, {}, "Ace Data Cloud "),
     ],
 )
@@ -241,7 +241,7 @@ def test_an_account_that_does_not_know_the_task_is_named(
     with Loopback(reply(200, {})) as provider:
         monkeypatch.setenv("ACEDATACLOUD_BASE_URL", provider.url)
         result = darkroom("resolve", generation_id, "--charged", "--task-id", "found-1")
-    assert "Ace Data Cloud knows no task found-1 of its account shop: copy its id again" in result.stderr
+    assert "Ace Data Cloud has no task found-1 of its account shop: copy its id again" in result.stderr
 
 
 def test_who_has_only_a_number_is_named_by_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,9 +86,11 @@ def test_a_command_that_needs_a_ledger_says_so_in_one_sentence_and_makes_nothing
     result = darkroom(*name.split(), *ARGUMENTS[name], "--json")
     assert (result.exit_code, result.stdout) == (1, "")
     if (place / "elsewhere").exists():
-        sentence = f"DATABASE_URL names {place}/elsewhere/ledger.sqlite3, which is not there: run `darkroom db upgrade`"
+        sentence = (
+            f"DATABASE_URL points to {place}/elsewhere/ledger.sqlite3, which does not exist: run `darkroom db upgrade`"
+        )
     else:
-        sentence = f"there is no ledger in {place} yet: start `darkroom up`"
+        sentence = f"no ledger in {place} yet: start `darkroom up`"
     assert result.stderr.startswith(f"darkroom: {sentence}")
     assert result.stderr.count("\n") == 1
     assert sorted(place.parent.rglob("*")) == before

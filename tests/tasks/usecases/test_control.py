@@ -25,7 +25,7 @@ def test_what_is_named_and_cannot_be_cancelled_says_why(here: Services, ledger: 
     submitted = stories.submitted(ledger)
     (decided,) = cancel(here, Selection((submitted, submitted))).generations
     assert (decided.state, decided.is_done) == (State.SUBMITTED, False)
-    assert decided.message == "submitted: it was sent and is paid for; it cannot be taken back"
+    assert decided.message == "submitted: already submitted and charged; too late to cancel"
 
 
 def test_a_retry_wakes_the_steps_that_go_on(here: Services, ledger: Ledger) -> None:
@@ -62,5 +62,5 @@ def test_resuming_names_the_accounts_that_were_paused(here: Services, ledger: Le
     resumed = resume(here, ResumeRequest("acedata"))
     assert (list(resumed.accounts), resumed.wakes) == (["default"], ("dispatch",))
     assert resume(here, ResumeRequest("acedata")).wakes == ()
-    with pytest.raises(ConfigurationError, match="acedata has no account 'shop' here"):
+    with pytest.raises(ConfigurationError, match="acedata has no account 'shop'; configured: default"):
         resume(here, ResumeRequest("acedata", "shop"))

@@ -26,8 +26,8 @@ def test_what_was_made_elsewhere_is_announced_and_then_imported_once(start: Star
     (generation,) = pipeline.all()
     assert generation.state in {State.SUBMITTED, State.SUCCEEDED}
     first, second = (one for page in told for one in page.tasks)
-    assert (first.task_id, first.generation_id, first.message) == (theirs, None, "would be taken")
-    assert (second.generation_id, second.message) == (generation.id, f"taken as {generation.id}")
+    assert (first.task_id, first.generation_id, first.message) == (theirs, None, "would be imported")
+    assert (second.generation_id, second.message) == (generation.id, f"imported as {generation.id}")
     assert [page.wakes for page in told] == [(), ("archive", "poll")]
     assert import_tasks(pipeline.here, ImportRequest("acedata", DAY), told.append).known == 1
     assert told[-1] == FoundTasks((), ())
@@ -35,7 +35,7 @@ def test_what_was_made_elsewhere_is_announced_and_then_imported_once(start: Star
 
 def test_only_a_provider_with_a_list_can_be_imported_from(start: Start) -> None:
     pipeline = start()
-    with pytest.raises(ConfigurationError, match="there is no provider 'nobody'"):
+    with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
         import_tasks(pipeline.here, ImportRequest("nobody", DAY), lambda _: None)
     with pytest.raises(RequestInvalid, match="has no list of its tasks"):
         import_tasks(pipeline.here, ImportRequest("kie", DAY), lambda _: None)

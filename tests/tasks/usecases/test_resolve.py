@@ -21,7 +21,7 @@ def test_what_is_known_of_an_unconfirmed_submission(here: Services, ledger: Ledg
     # Without a callback URL its list shows nothing that is ours but the request itself.
     assert found.is_looked_for
     assert list_unconfirmed(here, "kie") == ()
-    with pytest.raises(ConfigurationError, match="there is no provider 'nobody'"):
+    with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
         list_unconfirmed(here, "nobody")
 
 
@@ -29,7 +29,7 @@ def test_what_a_person_found_out_is_done_once_and_kept_with_the_name(here: Servi
     generation_id = stories.unconfirmed(ledger)
     resolved = resolve(here, ResolveRequest((generation_id, generation_id), Decision.RESUBMIT, BY))
     assert (resolved.generation_ids, resolved.wakes) == ((generation_id,), ("dispatch",))
-    assert resolved.message == "queued: it is submitted again"
+    assert resolved.message == "queued: submitting it again"
     (move,) = ledger.generations.transitions_of([generation_id])[generation_id][-1:]
     assert (move.to_state, move.cause) == (State.QUEUED, "resolved by ada: resubmit (looked at the dashboard)")
 

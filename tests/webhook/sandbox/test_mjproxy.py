@@ -55,7 +55,7 @@ def test_what_exceeds_the_account_waits_with_code_22(http: urllib3.PoolManager):
         ("imagine", {"prompt": "x", "notifyHook": f"http://x/{'h' * 2000}"}, "notifyHook参数错误"),
         ("imagine", {"prompt": "x", "notifyHook": "ftp://x"}, "notifyHook参数错误"),
         ("imagine", {"prompt": "x sandbox:explode"}, "prompt: unknown knob 'explode'"),
-        ("imagine", {"prompt": "x proxy:rust"}, "prompt: unknown proxy:rust; known are java, csharp, relay,"),
+        ("imagine", {"prompt": "x proxy:rust"}, "prompt: unknown proxy:rust; expected one of java, csharp, relay,"),
         ("imagine", {"prompt": "x proxy:java proxy:relay"}, "prompt: java and relay cannot be combined"),
         ("blend", {"base64Array": [PICTURE]}, "base64List参数错误"),
         ("blend", {"base64Array": [PICTURE] * 6}, "base64List参数错误"),

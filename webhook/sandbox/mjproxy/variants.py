@@ -19,7 +19,7 @@ def read_variant(prompt: str) -> tuple[Variant, bool]:
     """Return the variant, and whether it times out before it succeeds; raises Refusal for an unknown word."""
     words = set(_WORD.findall(prompt))
     if unknown := words - {LATE, *Variant}:
-        raise bad_request(f"prompt: unknown proxy:{min(unknown)}; known are {', '.join([*Variant, LATE])}")
+        raise bad_request(f"prompt: unknown proxy:{min(unknown)}; expected one of {', '.join([*Variant, LATE])}")
     named = words - {LATE}
     if len(named) > 1 or words == {LATE, Variant.RELAY}:
         raise bad_request(f"prompt: {' and '.join(sorted(words))} cannot be combined")
