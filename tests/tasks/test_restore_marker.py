@@ -66,7 +66,7 @@ def test_what_is_written_is_read(archive: S3Archive) -> None:
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"null", b'{"schema": 2}', b"[" * 70_000])
 def test_what_is_no_marker_is_said_and_closes_nothing(archive: S3Archive, ledger: Ledger, content: bytes) -> None:
     archive.overwrite(archive.keys.marker, content, content_type="application/json", metadata={})
-    with pytest.raises(ConfigurationError, match="is no marker that this version of Darkroom can read"):
+    with pytest.raises(ConfigurationError, match="is not a marker that this version of Darkroom can read"):
         read(archive)
     keep_watch(here(ledger, archive))
     found = ledger.restore.state()

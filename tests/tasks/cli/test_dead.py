@@ -48,7 +48,7 @@ def given_up(ledger: Ledger) -> list[str]:
     deadlines = (datetime.now(UTC) + timedelta(hours=24),) * 3
     ledger.generations.apply_outcomes([News(attempt_id, outcome, "callback", deadlines)])
     (claim,) = ledger.assets.claim(1, MINUTE)
-    aside = f"{stories.LINK}: truncated; its bytes lie under pictures/rejected/{generation_id}/1"
+    aside = f"{stories.LINK}: truncated; file kept under pictures/rejected/{generation_id}/1"
     stored = Stored(0, "pictures/0.png", "ab" * 32, 10, "image/png")
     ledger.assets.record([Archived(claim, (stored, Lost(1, aside), Lost(2, "HTTP 404")), described=False)])
     return [f"asset:{generation_id}/1", f"asset:{generation_id}/2"]
@@ -79,7 +79,7 @@ def test_everything_that_was_given_up_stands_in_one_list(darkroom: Darkroom, led
     assert output[0].endswith(f"unreadable            the body is not JSON; it came for {first['generation']}")
     assert len({line.index(f"  {datetime.now(UTC):%Y}-") for line in output}) == 1, "the columns stand below each other"
     assert "darkroom dead replay ID" in darkroom("dead").stderr
-    assert "its bytes lie under pictures/rejected/" in output[1]
+    assert "file kept under pictures/rejected/" in output[1]
     assert "generation.submitted  it answers with https://cdn" in output[3]
     assert darkroom.bells == []
 

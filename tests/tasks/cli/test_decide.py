@@ -87,7 +87,7 @@ def test_what_may_still_be_delivered_is_not_paid_for_twice_by_accident(darkroom:
         f"{awaited} is failed: its provider has charged it and may still deliver it; Darkroom polls it at "
         in result.stdout
     )
-    assert f"asked for it at {at.astimezone():%H:%M:%S}; --may-pay-twice submits it again now\n" in result.stdout
+    assert f"Darkroom polls it at {at.astimezone():%H:%M:%S}; --may-pay-twice submits it again now\n" in result.stdout
     assert state_of(ledger, awaited) is State.FAILED
     result = darkroom("retry", awaited, "--may-pay-twice")
     assert (result.exit_code, state_of(ledger, awaited)) == (0, State.QUEUED)

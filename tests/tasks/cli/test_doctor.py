@@ -133,7 +133,7 @@ def test_a_version_that_is_too_old_for_the_ledger_is_told_and_no_command_writes_
     found = findings(darkroom)
     assert (found["ledger"][0], found["ledger"][1][: len(sentence)]) == ("fail", sentence)
     assert found["workers"][0] == "fail"
-    assert "worker@old at work with a version that is too old for the ledger" in found["workers"][1]
+    assert "worker@old running a version that is too old for the ledger" in found["workers"][1]
     for command in (["submit", "a fox"], ["db", "upgrade"], ["resume", "acedata"]):
         result = darkroom(*command)
         assert (result.exit_code, result.stderr.startswith(f"darkroom: {sentence}")) == (1, True), result.stderr
@@ -182,7 +182,7 @@ def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.maintenance.beat("clock@here", 1)
     verdict, message = findings(darkroom)["workers"]
     assert verdict == "fail"
-    assert "only clock@here at work, which submits and archives nothing" in message
+    assert "only clock@here running, which submits and archives nothing" in message
     ledger.maintenance.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "clock@here, worker@here at work")
 
@@ -319,7 +319,7 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
     assert verdict == "warn"
     assert re.fullmatch(
         r"acedata: circuit open since [-0-9: ]+ until [-0-9: ]+ after 5 failures in a row; "
-        "it tries again by itself, `darkroom resume acedata` lets it do so at once",
+        "it retries automatically; to retry now, run `darkroom resume acedata`",
         message,
     )
     ledger.dispatch.resume_account("acedata")
@@ -327,8 +327,8 @@ def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_
     _, message = findings(darkroom)["pauses"]
     assert re.fullmatch(
         r"acedata: paused since [-0-9: ]+ until [-0-9: ]+: slower \(code busy, HTTP 429\); "
-        "slowed down to 50 % of its rate after it had too many requests; "
-        "it tries again by itself, `darkroom resume acedata` lets it do so at once",
+        "throttled to 50 % of its rate after too many requests; "
+        "it retries automatically; to retry now, run `darkroom resume acedata`",
         message,
     )
 

@@ -123,9 +123,7 @@ def test_the_doctor_warns_of_a_full_budget(darkroom: Darkroom, ledger: Ledger, p
     story(ledger, prices)
     verdict, message = findings(darkroom)["budgets"]
     assert verdict == "warn"
-    assert message.startswith(
-        "the budget of today has no room (5.00 of 5.00 credits) for 1 that wait: raise the cap in "
-    )
+    assert message.startswith("the budget of today is used up (5.00 of 5.00 credits), 1 waiting: raise the cap in ")
 
 
 def test_the_doctor_warns_of_a_provider_without_a_price(
