@@ -239,10 +239,10 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         )
 
 
-#: the address guard's error for a host that no setting or provider lists
+#: the address guard's error for a host that no setting or provider lists, also as older versions recorded it
 _NOT_ALLOWED = re.compile(
     r"https?://(?P<host>\[[^\]]*\]|[^/:?#\s]+)\S*: "
-    r"(?:its host is none of the provider's|only https on port 443 is allowed)"
+    r"(?:its host is (?:not one of the provider's hosts|none of the provider's)|only https on port 443 is allowed)"
 )
 #: what differs between assets: times, sizes, ids
 _VARYING = re.compile(r"[\w.:/-]*[0-9][\w.:/-]*")

@@ -1,7 +1,7 @@
-"""What happens, told in log lines: a generation changed its state, a step finished a group, a provider was asked.
+"""Log lines for state changes, finished groups of a step, and requests to providers.
 
-Each function is called where the thing happens, and costs one comparison while its level is off. Facts are bound to the
-record as `bound`; the formatter of `worker.secrets` writes them as fields.
+Each function costs one comparison while its level is off. Facts are bound to the record as `bound`; the formatter of
+`worker.secrets` writes them as fields.
 """
 
 import logging

@@ -93,11 +93,11 @@ def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.Lo
     restored.clock.advance(seconds=31)
     restored.step("reconcile")
     sentence = "the ledger is older than the bucket says"
-    assert f"nothing is submitted: {sentence}" in caplog.text
+    assert f"submissions are paused: {sentence}" in caplog.text
 
     submitted = darkroom("submit", "a green toad")
     assert submitted.exit_code == 0
-    assert f"saved, but nothing is submitted: {sentence}" in submitted.stderr
+    assert f"saved, but submissions are paused: {sentence}" in submitted.stderr
     (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
     assert found["verdict"] == "fail"
     assert sentence in found["message"]
@@ -127,13 +127,13 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         pipeline.step("submit")
         pipeline.answer_bells()
         assert pipeline.all()[1].state is State.QUEUED
-        assert f"nothing is submitted: {sentence}" in caplog.text
+        assert f"submissions are paused: {sentence}" in caplog.text
         (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
         assert found["verdict"] == "fail"
         assert sentence in found["message"]
         finding = _check_restore_guard(pipeline.ledger)
         assert finding.status == "degraded"
-        assert "it goes on by itself when the bucket answers" in finding.detail
+        assert "they resume automatically once the bucket is reachable" in finding.detail
         assert document()["goes_on_by_itself"]
         looked = darkroom("reconcile", "--confirm")
         assert looked.exit_code == 1

@@ -115,7 +115,7 @@ def test_a_restored_ledger_waits_for_a_bucket_that_is_away_and_is_then_stopped(
     write(archive, replace(mine, number=40))
     clock.advance(hours=8)
     keep_watch(here(ledger, Trouble(ArchiveError("503"))))
-    assert "nothing is submitted: the ledger has not been at work since 2026-11-21 12:00:00 UTC" in caplog.text
+    assert "submissions are paused: the ledger has not been at work since 2026-11-21 12:00:00 UTC" in caplog.text
     clock.advance(30)
     keep_watch(here(ledger, archive))
     assert "the ledger is older than the bucket says" in caplog.text

@@ -1,4 +1,4 @@
-"""What is written beside the objects: all that a person or a program without our ledger needs to know about them."""
+"""Sidecars and manifests: all that people and programs without our ledger need to know about the objects."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 from worker.archive.documents import KEPT, of_asset, of_generation
 from worker.generation import Asset, Generation
 
-#: of `sidecar.schema.json` beside this file; each change of it gets a new number
+#: the version of `sidecar.schema.json`; each change of the schema gets a new number
 SCHEMA = 3
-#: of `manifest.schema.json`
+#: the version of `manifest.schema.json`
 MANIFEST_SCHEMA = 1
 
 _LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
@@ -27,17 +27,17 @@ _MANIFEST_ASSET = (*_ASSET, "error")
 
 
 def sidecar(generation: Generation, assets: Sequence[Asset]) -> bytes:
-    """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
+    """Return the sidecar of a generation with all assets stored, as `sidecar.schema.json` defines it.
 
-    The same facts always give the same bytes. Links that are signed lose their query, also in prompt and options.
+    The same facts always give the same bytes. Signed links lose their query, also in prompt and options.
     """
     return _json(_document(SCHEMA, generation, _SIDECAR, assets, _SIDECAR_ASSET), indent=2)
 
 
 def manifest_line(generation: Generation, assets: Sequence[Asset]) -> bytes:
-    """One line of a batch's manifest, as `manifest.schema.json` says: also for what failed or was cancelled."""
+    """Return one line of a batch's manifest, as `manifest.schema.json` defines it, for failed generations too."""
     text = _json(_document(MANIFEST_SCHEMA, generation, _MANIFEST, assets, _MANIFEST_ASSET)).decode()
-    # JSON allows them in texts, but many programs take them for the end of a line.
+    # Valid in JSON strings, but many programs treat them as line ends.
     return text.translate(_LINE_ENDS).encode()
 
 
@@ -53,5 +53,5 @@ def _document(
 
 def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:
     text = json.dumps(document, ensure_ascii=False, indent=indent, sort_keys=True)
-    # A lone surrogate has no UTF-8 form, but its backslash escape is JSON.
+    # A lone surrogate cannot be UTF-8, but its escape is valid JSON.
     return f"{text}\n".encode(errors="backslashreplace")

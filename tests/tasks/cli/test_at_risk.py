@@ -28,7 +28,7 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
 ) -> None:
     (waits, failed) = submitted(ledger, 2)
     ledger.callbacks.store([delivery(one.attempt_id) for one in (waits, failed)])
-    unreadable = CallbackUnreadable("it says success but names no result")
+    unreadable = CallbackUnreadable("it reports success without a result")
     ledger.generations.apply_outcomes(
         [News(one.attempt_id, unreadable, "callback", (), one.id) for one in ledger.callbacks.claim(9, LEASE)]
     )
@@ -46,7 +46,7 @@ def test_what_has_time_or_is_stored_is_not_listed(darkroom: Darkroom, ledger: Le
     stories.archived(ledger)
     stories.succeeded(ledger, "task-2")
     result = darkroom("at-risk")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is no deadne\n")
 
 
 @pytest.mark.parametrize("span", ["2", "h", "-1h", "2 weeks", "9999999d"])

@@ -257,7 +257,7 @@ def test_all_callbacks_and_events_or_those_of_one_kind_are_dismissed_and_assets_
     assert darkroom("dead", "dismiss", "--all").stdout == f"{event} dismissed\n"
     assert listed(darkroom) == assets
     again = darkroom("dead", "dismiss", "--all")
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "there is nothing to dismiss\n")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "there is no deadthing to dismiss\n")
 
 
 def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -273,9 +273,9 @@ def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger
     [
         (
             "callback:99",
-            "there is no callback 99 among what was given up; see `darkroom dead`; nothing was changed",
+            "there is no dead callback 99; see `darkroom dead`; nothing was changed",
         ),
-        ("event:57/nobody", "there is no event 57 for nobody among what was given up"),
+        ("event:57/nobody", "there is no dead event 57 for nobody"),
         ("asset:gen_1/0", "asset:gen_1/0 cannot be dismissed: its generation stays expired"),
     ],
 )

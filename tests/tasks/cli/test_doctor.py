@@ -70,7 +70,7 @@ def test_a_machine_at_rest_is_told_what_is_missing(darkroom: Darkroom) -> None:
     assert "start `darkroom up`" in found["broker"][1]
     assert found["bucket"] == (
         "fail",
-        "S3_BUCKET is not set: name the bucket that keeps the pictures, or start `darkroom up`, which brings its own",
+        "S3_BUCKET is not set: name the bucket for the assets, or start `darkroom up`, which includes one",
     )
     assert found["signing keys"][0] == "ok"
     assert found["public URL"][0] == "ok"
@@ -246,7 +246,7 @@ def test_a_public_url_that_drips_its_answer_is_given_up(darkroom: Darkroom, monk
         monkeypatch.setenv("PUBLIC_URL", server.url)
         verdict, message = findings(darkroom)["public URL"]
     assert verdict == "fail"
-    assert "cannot be reached from here: its total time is over" in message
+    assert "cannot be reached from here: the time limit is over" in message
 
 
 def test_signing_keys_that_are_too_short_are_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +304,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "file" / "data"))
     result = darkroom("db", "upgrade")
     assert result.exit_code == 1
-    assert "set DARKROOM_DATA to a folder that can be written" in result.stderr
+    assert "set DARKROOM_DATA to a writable folder" in result.stderr
 
 
 def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_on(
@@ -361,12 +361,12 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     ledger.events.enqueue_new(claim, lambda _: True)
     delivery = ledger.events.record_and_claim_next(claim, stories.MINUTE)
     assert delivery is not None
-    ledger.events.record_and_claim_next(claim, stories.MINUTE, Handed(delivery, "it answers with HTTP 503"))
+    ledger.events.record_and_claim_next(claim, stories.MINUTE, Handed(delivery, "HTTP 503"))
     stories.submitted(ledger, "task-2")
     verdict, message = findings(darkroom)["subscribers"]
     assert verdict == "warn"
     assert message == (
-        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: it answers with HTTP 503; the "
+        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: HTTP 503; the "
         "next is in 1.0 h; see to it: an event is given up after ten tries over 14 hours"
     )
     assert "some-secret-path" not in message

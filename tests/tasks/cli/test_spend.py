@@ -106,7 +106,7 @@ def test_a_mistake_in_the_file_is_one_sentence(darkroom: Darkroom, prices: Path)
     prices.write_text("caps:\n  day: much\n")
     result = darkroom("spend")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"darkroom: {prices}, line 2, column 8: 'much' is no amount")
+    assert result.stderr.startswith(f"darkroom: {prices}, line 2, column 8: invalid amount 'much'")
     assert findings(darkroom)["budgets"][0] == "fail"
 
 

@@ -110,14 +110,14 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
     ("arguments", "sentence"),
     [
         (("",), "the prompt is empty"),
-        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud takes at most 6000"),
+        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud accepts at most 6000"),
         (("a fox", " "), "prompt 2: the prompt is empty"),
         (("a fox", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         (("a fox", "--option", "colour=red"), "Ace Data Cloud has no option 'colour'"),
-        (("a fox", "--option", "speed=slow"), "option speed: 'slow' is not possible"),
-        (("a fox", "--follow-up", "enlarge"), "follow-up 'enlarge': there is no action 'enlarge'"),
+        (("a fox", "--option", "speed=slow"), "option speed: invalid value 'slow'"),
+        (("a fox", "--follow-up", "enlarge"), "follow-up 'enlarge': unknown action 'enlarge'"),
         (("a fox", "--follow-up", "upscale1/upscale1/reroll/reroll"), "goes 4 steps deep; at most 3 are allowed"),
-        (("--parent", "gen_unknown", "--action", "upscale1"), "there is no generation gen_unknown"),
+        (("--parent", "gen_unknown", "--action", "upscale1"), "there is no dead generation gen_unknown"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
@@ -171,7 +171,10 @@ def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"prompt": "a"}\n{"prompt": "b", "options": {"hd": 7}}', "bad.txt, line 2, column 1: option hd: '7'"),
+        (
+            '{"prompt": "a"}\n{"prompt": "b", "options": {"hd": 7}}',
+            "bad.txt, line 2, column 1: option hd: invalid value '7'",
+        ),
         ('{"prompt": "a"}\n  {"prompt": "b", "follow_up": "grow"}', "bad.txt, line 2, column 3: follow-up 'grow'"),
         ('{"prompt": "a"}\n{"prompt": " "}', "bad.txt, line 2, column 1: the prompt is empty"),
         (

@@ -38,7 +38,7 @@ def state_of(ledger: Ledger, generation_id: str) -> State:
 def test_without_any_it_says_so(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.submitted(ledger)
     result = darkroom("unconfirmed")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is no deadne\n")
     assert darkroom("unconfirmed", "--json").stdout == ""
 
 
@@ -176,7 +176,7 @@ def test_one_that_is_wrong_changes_none(darkroom: Darkroom, ledger: Ledger) -> N
     unclear, submitted = stories.unconfirmed(ledger), stories.submitted(ledger)
     for wrong, words in (
         (submitted, f"{submitted} is submitted and not unconfirmed"),
-        ("gen_unknown", "there is no generation gen_unknown"),
+        ("gen_unknown", "there is no dead generation gen_unknown"),
     ):
         result = darkroom("resolve", unclear, wrong, "--resubmit")
         assert (result.exit_code, result.stdout) == (1, "")

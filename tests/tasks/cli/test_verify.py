@@ -100,7 +100,7 @@ def test_only_one_of_them_may_narrow_it(darkroom: Darkroom, archive: S3Archive) 
     assert result.exit_code == 2
     assert "give only one of --batch, --since and --sample" in result.stderr
     assert darkroom("verify", "--since", "soon").exit_code == 2
-    assert "there is no batch 'mice'" in darkroom("verify", "--batch", "mice").stderr
+    assert "there is no dead batch 'mice'" in darkroom("verify", "--batch", "mice").stderr
 
 
 def test_what_is_being_stored_at_this_moment_is_not_orphaned(
@@ -159,7 +159,7 @@ def test_an_object_that_cannot_be_read_is_neither_whole_nor_missing(
     (Path(str(rclone.folder)) / s3.BUCKET / str(assets[1].key)).unlink()
     document = verified(darkroom, exit_code=1)
     assert (document["checked"], list(document["unread"])) == (2, [assets[1].key])
-    assert "cannot be reached" in document["unread"][assets[1].key]
+    assert "unreachable" in document["unread"][assets[1].key]
     assert "unread    " in darkroom("verify").stdout
 
 

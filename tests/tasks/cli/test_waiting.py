@@ -26,7 +26,7 @@ from worker.settings.settings import Settings
 
 PLENTY = Limits(1000, 1000)
 TOKEN = "a-token-of-the-tests"
-FORBIDDEN = "its host is none of the provider's; if it is to be trusted, add it to DARKROOM_DOWNLOAD_ALLOW"
+FORBIDDEN = "its host is none of the provider's; if you trust it, add it to DARKROOM_DOWNLOAD_ALLOW"
 
 
 def blocked(token: str = TOKEN) -> AccountBlocked:
@@ -232,7 +232,7 @@ def test_the_doctor_has_one_finding_for_all_of_a_host(darkroom: Darkroom, ledger
 
 @pytest.mark.usefixtures("darkroom")
 def test_a_download_that_fails_once_is_nobodys_business(ledger: Ledger) -> None:
-    forbidden(ledger, "cdn.test", error="it answers with HTTP 404")
+    forbidden(ledger, "cdn.test", error="HTTP 404")
     assert waits(ledger) == []
 
 

@@ -54,7 +54,7 @@ def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
 
 @pytest.fixture(params=["data folder", "no data folder", "DATABASE_URL"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the ledger would be; there is nothing in it, or not even the folder."""
+    """Where the ledger would be; it has nothing in it, or not even the folder."""
     folder = tmp_path / "place"
     monkeypatch.setenv("DARKROOM_DATA", str(folder))
     if request.param == "data folder":

@@ -35,7 +35,7 @@ from worker.ledger.submission import Claim, Submitted
 
 BOTH = ("studio", "shop")
 SILENT = Uncertain("no clear answer", code="http_500", status=500)
-REFUSED = NotTaken("could not be reached", code="connection_refused")
+REFUSED = NotTaken("is unreachable", code="connection_refused")
 EMPTY = AccountBlocked("the balance is empty", code="used_up", status=402)
 
 

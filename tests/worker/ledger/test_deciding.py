@@ -73,7 +73,9 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
 def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
     (known,) = queued(ledger)
     for verb in (ledger.generations.cancel, ledger.generations.retry):
-        with pytest.raises(NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"):
+        with pytest.raises(
+            NotFound, match="there is no dead generation gen_nobody; `darkroom list` shows those that exist"
+        ):
             verb([known.id, "gen_nobody"])
     assert state_of(ledger, known) is State.QUEUED
 
@@ -148,7 +150,7 @@ def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
     results = (Postponed(0, "damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
     ledger.assets.record([Archived(held, results, described=False)])
     for index in (1, 2):
-        with pytest.raises(RequestInvalid, match=f"no refused bytes are kept of asset {index}"):
+        with pytest.raises(RequestInvalid, match=f"no refused file is kept for asset {index}"):
             ledger.assets.accept(held.generation.id, [0, index], "somebody")
     assert ledger.assets.refused_bytes() == 3
     for _ in range(2):

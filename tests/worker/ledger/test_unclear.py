@@ -230,7 +230,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
         for decision in Decision:
             with pytest.raises(RequestInvalid, match=f"{generation_id} is {state} and not unconfirmed"):
                 ledger.submissions.resolve([claim.generation.id, generation_id], decision, ANNA)
-    with pytest.raises(NotFound, match="there is no generation gen_nobody"):
+    with pytest.raises(NotFound, match="there is no dead generation gen_nobody"):
         ledger.submissions.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
     assert {generation_id: state_of(ledger, generation_id) for generation_id in wrong} == wrong
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.UNCONFIRMED, ["uncertain"])

@@ -12,7 +12,7 @@ from worker.media.videos import mp4
 
 
 def checked(body: bytes) -> tuple[int, int, float | None]:
-    """Of a film about which there is nothing to remark."""
+    """Of a film about which there is no deadthing to remark."""
     *facts, remark = mp4(io.BytesIO(body), len(body))
     assert remark is None
     return tuple(facts)
@@ -111,17 +111,17 @@ def test_boxes_may_have_long_sizes_and_the_last_none():
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (WHOLE + MDAT[:-1], "states 16 bytes, and 15 are left"),
+        (WHOLE + MDAT[:-1], "claims 16 bytes, but 15 are left"),
         (WHOLE + box(b"free", b"padding")[:-1], "left"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(), box(b"mvex")) + box(b"moof", b"x") + b"\0" * 4, "a field"),
         (FTYP + box(b"moov", mvhd(), track()) * 2 + MDAT, "two files in one"),
         (MDAT + WHOLE, "two files in one"),
-        (FTYP + MDAT, "lacks its index"),
-        (FTYP + box(b"mdat") + box(b"moov", mvhd(), track()), "lacks its data"),
-        (WHOLE + box(b"moof", b"x") * 2, "lacks its data"),
+        (FTYP + MDAT, "its index (meta) is missing"),
+        (FTYP + box(b"mdat") + box(b"moov", mvhd(), track()), "its data is missing"),
+        (WHOLE + box(b"moof", b"x") * 2, "its data is missing"),
         (WHOLE + box(b"moof"), "0 mvex boxes"),
-        (box(b"ftyp", b"avif\0\0\0\0mif1miaf") + WHOLE[len(FTYP) :], "'avif', which is no MP4 video"),
-        (box(b"ftyp") + WHOLE[len(FTYP) :], "no MP4 video"),
+        (box(b"ftyp", b"avif\0\0\0\0mif1miaf") + WHOLE[len(FTYP) :], "'avif', not an MP4 video"),
+        (box(b"ftyp") + WHOLE[len(FTYP) :], "not an MP4 video"),
         (FTYP + MDAT + box(b"moov", mvhd()), "no video track"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(handler=b"soun")), "no video track"),
         (FTYP + MDAT + box(b"moov", track()), "0 mvhd boxes"),
@@ -130,7 +130,7 @@ def test_boxes_may_have_long_sizes_and_the_last_none():
         (FTYP + MDAT + box(b"moov", mvhd()[:8] + b"\7" + mvhd()[9:], track()), "unknown version 7"),
         (FTYP + MDAT + box(b"moov", mvhd(), box(b"trak")), "0 mdia boxes"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(tkhd=b"\0" * 20)), "ends within a field"),
-        (FTYP + MDAT + box(b"moov", mvhd(), track(chunks=())), "holds no pictures"),
+        (FTYP + MDAT + box(b"moov", mvhd(), track(chunks=())), "is empty"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(chunks=(4,))), "outside its data"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(chunks=(DATA_AT + 8,))), "outside its data"),
         (FTYP + MDAT + box(b"moov", mvhd(), track(chunks=(DATA_AT + 5,))), "outside its data"),
@@ -141,7 +141,7 @@ def test_boxes_may_have_long_sizes_and_the_last_none():
         ),
         (FTYP + MDAT + box(b"moov", mvhd(), track(sizes=box(b"stsz", b"\0" * 8, b"\0\0\0\x05"))), "does not fill"),
         (FTYP + MDAT + box(b"moov", box(b"free")[:4] + b"\0\0\0\0"), "no box begins"),
-        (FTYP + MDAT + box(b"moov", b"\0\0\0\0free"), "states 0 bytes"),
+        (FTYP + MDAT + box(b"moov", b"\0\0\0\0free"), "claims 0 bytes"),
         (FTYP + box(b"free") * videos.MAX_BOXES, "more than 100,000 boxes"),
     ],
 )

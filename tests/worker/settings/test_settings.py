@@ -89,11 +89,15 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
         ("ACEDATACLOUD_RATE", "inf", "ACEDATACLOUD_RATE: Input should be less than"),
         ("ACEDATACLOUD_RATE", "nan", "ACEDATACLOUD_RATE: Input should be"),
         ("ACEDATACLOUD_IN_FLIGHT", "0", "ACEDATACLOUD_IN_FLIGHT: Input should be greater than or equal to 1"),
-        ("DARKROOM_DOWNLOAD_ALLOW", "minio, 0.0.0.0/0", "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' is nearly every address"),
+        (
+            "DARKROOM_DOWNLOAD_ALLOW",
+            "minio, 0.0.0.0/0",
+            "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' covers nearly every address",
+        ),
         (
             "MJPROXY_RESULT_HOSTS",
             "cdn.relay.example, github.io",
-            "MJPROXY_RESULT_HOSTS: 'github.io' is a name under which",
+            "MJPROXY_RESULT_HOSTS: 'github.io' is a suffix under which",
         ),
         ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: Input should be less than"),
         ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: Input should be 'always', 'unsigned' or 'never'"),

@@ -14,7 +14,7 @@ ASSETS = Machine(assets.c.state, ASSET_MOVES)
 
 
 def settle_waiting(connection: Connection, mine: Mapping[str, Any], to: AssetState, **values: Any) -> bool:
-    """Set `values` in an asset that waits, which it may go on doing; False when it does not wait, or is not `mine`."""
+    """Set `values` in a waiting asset, which may stay waiting; False if it does not wait, or is not `mine`."""
     if to is AssetState.WAITING:
         return update_row(connection, assets, {**mine, "state": to}, **values) == 1
     return ASSETS.move(connection, mine, to, **values) == 1

@@ -1,4 +1,4 @@
-"""Which workers are alive, and whether the ledger is."""
+"""Heartbeats of workers, and a ping of the ledger."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ class Heartbeat:
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def silence(self, now: datetime) -> timedelta:
-        """Also of one from the future: under the right clock this worker has not been heard since."""
+        """Return the silence, also after a heartbeat from the future, which a wrong clock has written."""
         return abs(now - self.seen_at)
 
 
 class Heartbeats(Part):
     def beat(self, worker: str, pid: int, limits: Mapping[str, float] | None = None) -> None:
-        """Note that this worker executes tasks. `limits`: its settings that must be the same for all workers."""
+        """Record that this worker executes tasks. `limits`: its settings that all workers must share."""
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
             news = {"pid": pid, "seen_at": now, "revision": REVISION, "limits": dict(limits or {})}
@@ -46,9 +46,9 @@ class Heartbeats(Part):
             ]
 
     def ping(self) -> VersionTooOld | None:
-        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read.
+        """Raise LedgerUnavailable or ConfigurationError if the ledger is not readable.
 
-        What is returned says why this version must not begin anything on it; None when it may.
+        Return why this version must not start new work on it; None if it may.
         """
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()

@@ -1,4 +1,4 @@
-"""From the claim to the reply: attempts, when they are asked for, and what nobody knows of them."""
+"""Submissions from claim to reply: attempts, polling, and unconfirmed ones."""
 
 from worker.ledger.submission.attempts import move_attempt, submit_again, task_id_taken
 from worker.ledger.submission.durations import LONGEST, learn

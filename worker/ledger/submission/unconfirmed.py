@@ -1,4 +1,4 @@
-"""Submissions of which nobody knows whether they were taken: what is known of them, and what a person decides."""
+"""Unconfirmed submissions: the known facts, and decisions of a person."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """One that is unconfirmed: `asked`, how often it was due to be looked for; `callbacks`, the verdict on each.
+    """An unconfirmed submission: `asked`: how often it was searched; `callbacks`: the verdict on each.
 
-    `candidates`: tasks in the provider's list, one of which may be it.
+    `candidates`: tasks in the provider's list that may be it.
     """
 
     generation: Generation
@@ -49,7 +49,7 @@ class Unclear:
 
 class Unconfirmed(Part):
     def unconfirmed(self, provider: str | None = None) -> list[Unclear]:
-        """The oldest first; a few index look-ups, however many other generations there are."""
+        """Return the unconfirmed, oldest first; a few index look-ups, however large the ledger is."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
@@ -67,9 +67,9 @@ class Unconfirmed(Part):
     def resolve(
         self, generation_ids: Sequence[str], decision: Decision, person: Person, task_id: str | None = None
     ) -> None:
-        """Do what a person has found out about unconfirmed generations: all of them, or none.
+        """Apply a person's decision to unconfirmed generations: all of them, or none.
 
-        CHARGED with a `task_id` (of one generation) adopts that task, without one there is no result to wait for.
+        CHARGED with a `task_id` (for one generation) links that task; without one there is no result to wait for.
         Raises NotFound, or RequestInvalid for one that is not unconfirmed or a task_id that belongs to another attempt.
         """
         with self._database.write() as connection:
@@ -83,18 +83,16 @@ class Unconfirmed(Part):
 def _resolve(changes: Changes, generation_id: str, decision: Decision, person: Person, task_id: str | None) -> None:
     state = changes.state(generation_id)
     if state is not State.UNCONFIRMED:
-        raise RequestInvalid(
-            f"{generation_id} is {state} and not unconfirmed, so there is nothing to decide; nothing was changed"
-        )
+        raise RequestInvalid(f"{generation_id} is {state}, not unconfirmed: nothing to decide; nothing was changed")
     attempt = changes.connection.execute(
         select(attempts).where(_a.generation_id == generation_id, text(LIVE))
     ).one_or_none()
     if attempt is None:
-        raise NotFound(f"{generation_id} has no submission that is unclear; `darkroom show {generation_id}` tells more")
+        raise NotFound(f"{generation_id} has no unconfirmed submission; see `darkroom show {generation_id}`")
     waiting = select(_c.id).where(_c.attempt_id == attempt.id, text(UNAPPLIED))
     if changes.connection.execute(waiting).first():
         raise RequestInvalid(
-            f"a callback for {generation_id} has just come: wait until it is read; nothing was changed"
+            f"a callback for {generation_id} has just arrived: wait until it is processed; nothing was changed"
         )
     said = decision if task_id is None else f"{decision}, task {task_id}"
     cause = f"resolved by {person.name}: {said}{f' ({person.why})' if person.why else ''}"
@@ -110,7 +108,7 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
         _decide(changes, attempt, AttemptState.CHARGED, settled_at=changes.at)
         changes.move(generation_id, State.FAILED, cause, reason="charged_without_result", message=cause)
     elif task_id_taken(changes.connection, attempt, task_id):
-        raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
+        raise RequestInvalid(f"task {task_id} already belongs to another generation; nothing was changed")
     else:
         _decide(changes, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
         changes.move(
@@ -128,6 +126,6 @@ def _resolve(changes: Changes, generation_id: str, decision: Decision, person: P
 def _decide(changes: Changes, attempt: Any, to: AttemptState, **values: Any) -> None:
     if not move_attempt(changes.connection, attempt.id, to, **values):
         raise RequestInvalid(
-            f"the submission of {attempt.generation_id} is {attempt.state} already, so there is nothing to decide; "
+            f"the submission of {attempt.generation_id} is already {attempt.state}: nothing to decide; "
             "nothing was changed"
         )
