@@ -1,4 +1,4 @@
-"""Compares this machine's clock with those of the ledger's database and the broker.
+"""Compares this machine's clock with the clocks of the ledger's database and the broker.
 
 With a database server, only logs and S3 signatures depend on the machine's own clock.
 """

@@ -20,7 +20,7 @@ Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """All stored results, those of a batch, those archived in a time span, or a random sample.
+    """All stored results, one batch, a time span, or a random sample.
 
     Raises RequestInvalid for more than one of these.
     """

@@ -27,7 +27,7 @@ RECEIVER = "http://127.0.0.1:8000/callback"
 
 #: the sandbox's own pages, and what they are for
 PAGES = {
-    "page": ("/", "the pictures"),
+    "page": ("/", "the images"),
     "bill": ("/sandbox/bill", "accepted submissions and their charges"),
     "log": ("/sandbox/log", "everything that happened, including callbacks"),
     "tasks": ("/sandbox/tasks", "the latest submissions"),

@@ -115,7 +115,7 @@ def draw(engine: Engine, channel: str, picture: Picture) -> Drawing:
 def described(engine: Engine, channel: str) -> Drawing:
     """The image that was sent to be described; it has no buttons."""
     job_id = str(uuid.uuid4())
-    picture = Picture(prompt="a picture that was sent in", seed=0)
+    picture = Picture(prompt="an image that was sent in", seed=0)
     return Drawing(
         job_id, File(path=f"/attachments/{channel}/{engine.snowflake()}/{job_id}.png", picture=picture), (), ()
     )

@@ -176,7 +176,7 @@ class Engine:
             return self._files.get(path)
 
     def recent(self, kind: type[T], offset: int, limit: int) -> list[T]:
-        """Return the tasks of the request's key, newest first; pass `Task` for those of all dialects."""
+        """Return the tasks of the request's key, newest first; pass `Task` for all dialects."""
         with self._changed:
             found = (task for task in reversed(self._tasks) if isinstance(task, kind) and _may_see(task))
             return list(itertools.islice(found, offset, offset + limit))

@@ -36,7 +36,7 @@ COURSE: Mapping[str, str] = {
     "early": "the callback is sent and acknowledged before the reply to the submission",
     "fail": "it fails, with a refund",
     "dead_links": "the first links are dead; later task queries return working ones",
-    "dead_links_forever": "all links are dead, including those of later task queries",
+    "dead_links_forever": "all links are dead, including the ones from later task queries",
 }
 
 #: drawn again for each download, so that a retry may work; as a word in the prompt: every download of that generation

@@ -45,7 +45,7 @@ class Vendor(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """One file of a result, rendered from its picture on each request for `path`.
+    """One file of a result, rendered on each request for `path`.
 
     `share` is its side as a fraction of the sandbox's image side. A file with `progress` below 100 is a preview,
     deleted when the task finishes. A file that is not `signed` has an unsigned link.

@@ -30,7 +30,7 @@ _HEAD = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`memory`: bytes of address space; times: seconds per image; `images`: after so many, the child is replaced.
+    """`memory`: bytes of address space; times: seconds per image; `images`: after this number, the child is replaced.
 
     `quick`: the longest wait for others; `wall`: the limit for a child of its own, and for waiting for a turn.
     """

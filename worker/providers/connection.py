@@ -78,7 +78,7 @@ class _PlainConnection(_LastReplies, HTTPConnection):
             super().connect()
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        """Called by urllib3; a proxy must be told the whole address."""
+        """Called by urllib3; a proxy needs the whole address."""
         if proxy := proxy_for("http", self.host, self.port):
             url = whole_address(self.host, self.port, url)
             options["headers"] = {**options["headers"], **proxy.headers}

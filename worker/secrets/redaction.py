@@ -170,7 +170,7 @@ def _as_word(value: Any) -> str:
 def configure_logging(
     level: str, secrets: tuple[str, ...] = (), log_format: Literal["console", "json"] = "console"
 ) -> None:
-    """Install one handler on the root logger, for our log lines and those of libraries."""
+    """Install one handler on the root logger, for our and the libraries' log lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(secrets) if log_format == "json" else RedactingFormatter(secrets))
     root = logging.getLogger()

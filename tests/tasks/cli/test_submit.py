@@ -197,7 +197,7 @@ def test_a_file_with_one_bad_line_writes_nothing(
 
 def test_a_mistake_of_the_command_line_is_not_blamed_on_the_file(darkroom: Darkroom) -> None:
     result = darkroom("submit", "-", "--option", "speed=slow", input="a fox\n")
-    assert result.stderr.startswith("darkroom: option speed: 'slow'")
+    assert result.stderr.startswith("darkroom: option speed: invalid value 'slow'")
 
 
 def test_a_follow_up_on_an_archived_generation(darkroom: Darkroom, ledger: Ledger) -> None:

@@ -75,8 +75,8 @@ def test_a_marker_that_is_ahead_stops_all_submissions(ledger: Ledger, clock: Fak
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert complaint(ledger) == (
         "submissions are paused: the ledger is older than its marker in the bucket: it was active until at "
-        "least 2026-11-21 12:05:00 UTC, and was restored from an earlier backup, so it does not know what was submitted "
-        "since; `darkroom reconcile` compares the ledger with the providers"
+        "least 2026-11-21 12:05:00 UTC, and was restored from an earlier backup, so it does not know what was "
+        "submitted since; `darkroom reconcile` compares the ledger with the providers"
     )
     found = ledger.restore.state()
     assert found is not None

@@ -18,7 +18,7 @@ _SHARES = (0.9, 0.7, 0.5, 0.35, 0.2)
 def describe(image_url: str, prompt: str | None) -> dict[str, list[str]]:
     """`prompt` is the prompt of the image under the link, if the sandbox made it."""
     shown = prompt or PurePosixPath(urlsplit(image_url).path).stem or "an image"
-    return {"descriptions": [f"A picture of {shown}. {style} --ar 1:1" for style in _STYLES]}
+    return {"descriptions": [f"An image of {shown}. {style} --ar 1:1" for style in _STYLES]}
 
 
 def translate(content: str) -> dict[str, str]:

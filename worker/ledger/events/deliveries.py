@@ -121,7 +121,7 @@ class Deliveries(Part):
             connection.execute(gone.values(left_at=now))
 
     def claim(self, names: Collection[str], limit: int, lease: timedelta) -> list[NotifyClaim]:
-        """Claim those of these subscribers that have something due."""
+        """Claim the given subscribers that have something due."""
         now = self._database.clock()
         free = (
             DUE.where(_s.name.in_(names))

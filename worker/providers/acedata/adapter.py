@@ -102,7 +102,7 @@ class AceDataCloud(Provider):
         return {found.task_id: found for found in read if found and found.task_id and found.task_id in task_ids}
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
-        """Without texts: nothing in their records tells those of the ledger from others."""
+        """Texts are left out: their records do not show which ones the ledger has."""
 
         def page(_: int, seen: int) -> list[ListedTask | None]:
             return [read_listed(record) for record in self._list(offset=seen, limit=self.fetch_limit)]

@@ -67,7 +67,7 @@ def task_of_reply(reply: object) -> str | None:
 
 
 def read_refusal(data: object) -> Refusal | None:
-    """Any other code than those of TAKEN; a task has none, or one that says nothing of it."""
+    """Any code that is not in TAKEN; a task has none, or a meaningless one."""
     if not isinstance(data, dict) or "status" in data:
         return None
     error = data.get("error")
