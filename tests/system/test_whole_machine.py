@@ -158,7 +158,7 @@ def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> No
     with computer.up() as said:
         compare_shape("up", "darkroom up --json", {name: said[name] for name in said if name != "pid"})
         for other, sentence in (
-            ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that one first"),
+            ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that process first"),
             ({"DARKROOM_DATA": str(computer.home / "other")}, f"the receiver cannot listen on PORT {computer.port}"),
         ):
             refuses(computer.darkroom("up", **other), sentence)

@@ -92,7 +92,7 @@ def test_whichever_wakes_first_looks_at_the_bucket(start: Start, tmp_path: Path,
 def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     restored.clock.advance(seconds=31)
     restored.step("reconcile")
-    sentence = "the ledger is older than the bucket says"
+    sentence = "the ledger is older than its marker in the bucket"
     assert f"submissions are paused: {sentence}" in caplog.text
 
     submitted = darkroom("submit", "a green toad")
@@ -119,7 +119,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
 
     pipeline = restored
     pipeline.clock.advance(hours=1)
-    sentence = "the ledger has not been at work since "
+    sentence = "the ledger has been idle since "
     with monkeypatch.context() as patch:
         for place in ("tasks.restore_marker.read", "tasks.usecases.restore.read"):
             patch.setattr(place, away)
@@ -144,7 +144,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
     pipeline.step("reconcile")
     pipeline.answer_bells()
     found = document()
-    assert "the ledger is older than the bucket says" in found["reason"]
+    assert "the ledger is older than its marker in the bucket" in found["reason"]
     assert (found["stopped"], found["goes_on_by_itself"]) == (True, False)
     assert pipeline.charges() == 2
 

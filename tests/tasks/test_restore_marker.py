@@ -115,10 +115,10 @@ def test_a_restored_ledger_waits_for_a_bucket_that_is_away_and_is_then_stopped(
     write(archive, replace(mine, number=40))
     clock.advance(hours=8)
     keep_watch(here(ledger, Trouble(ArchiveError("503"))))
-    assert "submissions are paused: the ledger has not been at work since 2026-11-21 12:00:00 UTC" in caplog.text
+    assert "submissions are paused: the ledger has been idle since 2026-11-21 12:00:00 UTC" in caplog.text
     clock.advance(30)
     keep_watch(here(ledger, archive))
-    assert "the ledger is older than the bucket says" in caplog.text
+    assert "the ledger is older than its marker in the bucket" in caplog.text
 
 
 def test_one_that_slept_goes_on_when_the_bucket_answers(archive: S3Archive, ledger: Ledger, clock: FakeClock) -> None:

@@ -175,7 +175,7 @@ def test_several_are_decided_at_once_and_told_as_json(darkroom: Darkroom, ledger
 def test_one_that_is_wrong_changes_none(darkroom: Darkroom, ledger: Ledger) -> None:
     unclear, submitted = stories.unconfirmed(ledger), stories.submitted(ledger)
     for wrong, words in (
-        (submitted, f"{submitted} is submitted and not unconfirmed"),
+        (submitted, f"{submitted} is submitted, not unconfirmed"),
         ("gen_unknown", "there is no dead generation gen_unknown"),
     ):
         result = darkroom("resolve", unclear, wrong, "--resubmit")

@@ -26,7 +26,7 @@ from worker.settings.settings import Settings
 
 PLENTY = Limits(1000, 1000)
 TOKEN = "a-token-of-the-tests"
-FORBIDDEN = "its host is none of the provider's; if you trust it, add it to DARKROOM_DOWNLOAD_ALLOW"
+FORBIDDEN = "its host is not one of the provider's hosts; if you trust it, add it to DARKROOM_DOWNLOAD_ALLOW"
 
 
 def blocked(token: str = TOKEN) -> AccountBlocked:

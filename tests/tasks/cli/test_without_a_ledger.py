@@ -110,7 +110,7 @@ def test_whoever_opens_it_without_a_look_makes_none_either(tmp_path: Path) -> No
     """As workers and the receiver do, which start before the release command has run."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
     for use in (ledger.generations.page, lambda: ledger.maintenance.beat("worker@host", 7)):
-        with pytest.raises(ConfigurationError, match="file is not there: run `darkroom db upgrade`"):
+        with pytest.raises(ConfigurationError, match="file does not exist: run `darkroom db upgrade`"):
             use()
     ledger.close()
     assert list(tmp_path.iterdir()) == []

@@ -36,6 +36,6 @@ def test_what_a_person_found_out_is_done_once_and_kept_with_the_name(here: Servi
 
 def test_one_that_is_not_unconfirmed_keeps_all_from_being_resolved(here: Services, ledger: Ledger) -> None:
     unclear, failed = stories.unconfirmed(ledger), stories.failed(ledger)
-    with pytest.raises(RequestInvalid, match=f"{failed} is failed and not unconfirmed"):
+    with pytest.raises(RequestInvalid, match=f"{failed} is failed, not unconfirmed"):
         resolve(here, ResolveRequest((unclear, failed), Decision.NOT_CHARGED, BY))
     assert ledger.generations.get([unclear])[0].state is State.UNCONFIRMED

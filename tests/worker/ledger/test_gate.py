@@ -112,7 +112,7 @@ def test_a_bucket_that_is_away_closes_nothing_and_hides_nothing(ledger: Ledger, 
     assert goes_out(ledger) == 1
     # Its number did not rise meanwhile, or the marker of what was lost would not be ahead of it any more.
     assert ledger.restore.verify_marker(replace(marker, number=2)) is None
-    assert "is older than the bucket says" in complaint(ledger)
+    assert "is older than its marker in the bucket" in complaint(ledger)
 
 
 def asleep(ledger: Ledger, clock: FakeClock) -> Marker:
@@ -170,7 +170,7 @@ def test_when_the_bucket_speaks_against_it_only_a_person_opens_it(ledger: Ledger
         assert ledger.restore.verify_marker(replace(marker, number=7)) is None
         assert ledger.restore.verify_marker(marker) is None
         ledger.restore.marker_unreachable()
-    assert "is older than the bucket says" in complaint(ledger)
+    assert "is older than its marker in the bucket" in complaint(ledger)
     found = ledger.restore.state()
     assert found is not None
     assert (found.closed_at, found.idle_since) == (stopped_at, None)

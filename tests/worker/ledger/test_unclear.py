@@ -203,7 +203,7 @@ def test_without_a_reason_none_is_made_up(ledger: Ledger):
 def test_a_task_of_another_generation_is_not_adopted(ledger: Ledger):
     (other,) = submitted(ledger)
     claim = unclear(ledger)
-    with pytest.raises(RequestInvalid, match=f"task {task_of(other)} belongs to another generation already"):
+    with pytest.raises(RequestInvalid, match=f"task {task_of(other)} already belongs to another generation"):
         resolve(ledger, claim, Decision.CHARGED, task_id=task_of(other))
     assert (state_of(ledger, claim), events_of(ledger, claim)) == (State.UNCONFIRMED, ["generation.unconfirmed"])
 
@@ -228,7 +228,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
     }
     for generation_id, state in wrong.items():
         for decision in Decision:
-            with pytest.raises(RequestInvalid, match=f"{generation_id} is {state} and not unconfirmed"):
+            with pytest.raises(RequestInvalid, match=f"{generation_id} is {state}, not unconfirmed"):
                 ledger.submissions.resolve([claim.generation.id, generation_id], decision, ANNA)
     with pytest.raises(NotFound, match="there is no dead generation gen_nobody"):
         ledger.submissions.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
@@ -239,7 +239,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
 def test_a_callback_that_was_not_read_yet_comes_first(ledger: Ledger):
     claim = unclear(ledger)
     ledger.callbacks.store([delivery(claim.attempt_id)])
-    with pytest.raises(RequestInvalid, match=f"a callback for {claim.generation.id} has just come"):
+    with pytest.raises(RequestInvalid, match=f"a callback for {claim.generation.id} has just arrived"):
         resolve(ledger, claim, Decision.RESUBMIT)
     assert state_of(ledger, claim) is State.UNCONFIRMED
 
