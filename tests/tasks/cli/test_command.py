@@ -64,7 +64,7 @@ def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(darkroom: Da
     assert result.exit_code == 1
     assert result.stdout == ""
     assert (
-        result.stderr == "darkroom: there is no dead generation gen_unknown; `darkroom list` shows those that exist\n"
+        result.stderr == "darkroom: there is no generation gen_unknown; `darkroom list` shows those that exist\n"
     )
 
 

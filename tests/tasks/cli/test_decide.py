@@ -128,7 +128,7 @@ def test_one_unknown_id_changes_nothing_at_all(darkroom: Darkroom, ledger: Ledge
     for command in ("retry", "cancel"):
         result = darkroom(command, generation_id, "gen_unknown")
         assert result.exit_code == 1
-        assert "there is no dead generation gen_unknown" in result.stderr
+        assert "there is no generation gen_unknown" in result.stderr
     assert state_of(ledger, generation_id) is State.FAILED
 
 

@@ -53,7 +53,7 @@ def test_a_list_can_be_narrowed_to_a_state_and_a_batch(darkroom: Darkroom, ledge
         (("list", "--limit", "0"), 2, "0 is not in the range x>=1"),
         (("list", "--state", "lost"), 2, "'lost' is not one of 'queued'"),
         (("list", "--batch", "unknown"), 1, "there is no dead batch 'unknown'"),
-        (("show", "gen_unknown"), 1, "there is no dead generation gen_unknown"),
+        (("show", "gen_unknown"), 1, "there is no generation gen_unknown"),
         (("show",), 2, "Missing argument 'GENERATION'"),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_broker_that_is_away_loses_nothing(darkroom: Darkroom, ledger: Ledger)
         (("a fox", "--option", "speed=slow"), "option speed: invalid value 'slow'"),
         (("a fox", "--follow-up", "enlarge"), "follow-up 'enlarge': unknown action 'enlarge'"),
         (("a fox", "--follow-up", "upscale1/upscale1/reroll/reroll"), "goes 4 steps deep; at most 3 are allowed"),
-        (("--parent", "gen_unknown", "--action", "upscale1"), "there is no dead generation gen_unknown"),
+        (("--parent", "gen_unknown", "--action", "upscale1"), "there is no generation gen_unknown"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(

@@ -176,7 +176,7 @@ def test_one_that_is_wrong_changes_none(darkroom: Darkroom, ledger: Ledger) -> N
     unclear, submitted = stories.unconfirmed(ledger), stories.submitted(ledger)
     for wrong, words in (
         (submitted, f"{submitted} is submitted, not unconfirmed"),
-        ("gen_unknown", "there is no dead generation gen_unknown"),
+        ("gen_unknown", "there is no generation gen_unknown"),
     ):
         result = darkroom("resolve", unclear, wrong, "--resubmit")
         assert (result.exit_code, result.stdout) == (1, "")

@@ -163,7 +163,7 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
     ("arguments", "sentence"),
     [
         (("watch", "unknown"), "there is no dead batch 'unknown'"),
-        (("watch", "gen_unknown"), "there is no dead generation gen_unknown"),
+        (("watch", "gen_unknown"), "there is no generation gen_unknown"),
         (("watch",), "the ledger holds no generation yet; start with `darkroom submit`"),
     ],
 )

@@ -46,7 +46,7 @@ def test_what_may_still_be_delivered_is_retried_only_if_that_is_asked_for(here: 
 
 def test_one_unknown_generation_changes_none(here: Services, ledger: Ledger) -> None:
     (waiting,) = stories.queued(ledger)
-    with pytest.raises(NotFound, match="there is no dead generation gen_unknown"):
+    with pytest.raises(NotFound, match="there is no generation gen_unknown"):
         cancel(here, Selection((waiting.id, "gen_unknown")))
     assert ledger.generations.get([waiting.id])[0].state is State.QUEUED
 

@@ -110,7 +110,7 @@ def test_get_keeps_the_order_asked_for(ledger: Ledger):
 
 def test_an_unknown_id_is_named(ledger: Ledger):
     for question in (lambda: ledger.generations.get(["gen_x"]), lambda: ledger.generations.story("gen_x")):
-        with pytest.raises(NotFound, match="there is no dead generation gen_x; `darkroom list` shows those that exist"):
+        with pytest.raises(NotFound, match="there is no generation gen_x; `darkroom list` shows those that exist"):
             question()
 
 

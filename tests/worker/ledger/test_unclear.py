@@ -212,7 +212,7 @@ def test_a_submission_that_is_not_unclear_itself_is_not_decided_about(ledger: Le
     claim = unclear(ledger)
     with ledger.database.write() as connection:
         connection.execute(update(attempts).values(state=AttemptState.ACCEPTED))
-    with pytest.raises(RequestInvalid, match=r"is accepted already.*nothing was changed"):
+    with pytest.raises(RequestInvalid, match=r"is already accepted.*nothing was changed"):
         resolve(ledger, claim, Decision.CHARGED, task_id="another")
     assert state_of(ledger, claim) is State.UNCONFIRMED
     assert "generation.resolved" not in events_of(ledger, claim)
@@ -230,7 +230,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
         for decision in Decision:
             with pytest.raises(RequestInvalid, match=f"{generation_id} is {state}, not unconfirmed"):
                 ledger.submissions.resolve([claim.generation.id, generation_id], decision, ANNA)
-    with pytest.raises(NotFound, match="there is no dead generation gen_nobody"):
+    with pytest.raises(NotFound, match="there is no generation gen_nobody"):
         ledger.submissions.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
     assert {generation_id: state_of(ledger, generation_id) for generation_id in wrong} == wrong
     assert (state_of(ledger, claim), attempts_of(ledger, claim)) == (State.UNCONFIRMED, ["uncertain"])
