@@ -50,11 +50,11 @@ for story in STORIES:
 
 
 def git(*arguments: str) -> bytes:
-    """Skips the test, with a reason in pytest's summary, where there is no dead history."""
+    """Skips the test, with a reason in pytest's summary, where there is no history."""
     try:
         done = subprocess.run(["git", "-C", REPOSITORY, *arguments], capture_output=True, check=False)
     except FileNotFoundError:
-        pytest.skip("NOT TESTED: the previous version, because there is no dead git")
+        pytest.skip("NOT TESTED: the previous version, because there is no git")
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         pytest.skip(f"NOT TESTED: the previous version, because git has no history of it here ({said})")

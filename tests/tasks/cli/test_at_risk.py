@@ -46,7 +46,7 @@ def test_what_has_time_or_is_stored_is_not_listed(darkroom: Darkroom, ledger: Le
     stories.archived(ledger)
     stories.succeeded(ledger, "task-2")
     result = darkroom("at-risk")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is no deadne\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
 
 
 @pytest.mark.parametrize("span", ["2", "h", "-1h", "2 weeks", "9999999d"])

@@ -63,9 +63,7 @@ def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(darkroom: Da
     result = darkroom("show", "gen_unknown", "--json")
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert (
-        result.stderr == "darkroom: there is no generation gen_unknown; `darkroom list` shows those that exist\n"
-    )
+    assert result.stderr == "darkroom: there is no generation gen_unknown; `darkroom list` shows those that exist\n"
 
 
 def test_every_wrong_setting_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:

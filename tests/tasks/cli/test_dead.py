@@ -257,7 +257,7 @@ def test_all_callbacks_and_events_or_those_of_one_kind_are_dismissed_and_assets_
     assert darkroom("dead", "dismiss", "--all").stdout == f"{event} dismissed\n"
     assert listed(darkroom) == assets
     again = darkroom("dead", "dismiss", "--all")
-    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "there is no deadthing to dismiss\n")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, "", "there is nothing to dismiss\n")
 
 
 def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger: Ledger) -> None:

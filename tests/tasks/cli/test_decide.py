@@ -101,7 +101,7 @@ def test_all_that_failed_in_a_batch_is_tried_again(darkroom: Darkroom, ledger: L
     assert [line["id"] for line in lines(result.stdout)] == [failed]
     assert state_of(ledger, unclear) is State.UNCONFIRMED
     again = darkroom("retry", "--failed", "--batch", "animals")
-    assert (again.exit_code, again.stderr) == (0, "there is no deadne to which this applies\n")
+    assert (again.exit_code, again.stderr) == (0, "there is none to which this applies\n")
 
 
 def test_what_is_going_on_cannot_be_tried_again(darkroom: Darkroom, ledger: Ledger) -> None:
@@ -151,7 +151,7 @@ def test_what_shall_be_decided_must_be_clear(darkroom: Darkroom, arguments: tupl
 def test_an_unknown_batch_is_told(darkroom: Darkroom, arguments: tuple[str, ...]) -> None:
     result = darkroom(*arguments, "--batch", "unknown")
     assert result.exit_code == 1
-    assert "there is no dead batch 'unknown'" in result.stderr
+    assert "there is no batch 'unknown'" in result.stderr
 
 
 def test_a_paused_provider_goes_on(darkroom: Darkroom, ledger: Ledger) -> None:

@@ -19,14 +19,14 @@ CONTENTS = {
     "UTF-16": "prices: []".encode("utf-16"),
     "open brackets": b"[" * 5_000,
     "deep JSON": b'{"a":' * 20_000,
-    "a character that there is no deadt": rb'"\UFFFFFFFF"',
+    "a character that there is not": rb'"\UFFFFFFFF"',
     "a list in itself": b"&a [*a]",
     "a long number": b'{"a": ' + b"9" * 5_000 + b"}",
     "one long line": b"x" * 2_000_000,
 }
 OF_THE_FOLDER = ("running.json", "secrets.json", "demo.json")
 #: what is plain text can be a value, or a prompt
-PLAIN = {"a list in itself", "a character that there is no deadt", "open brackets", "deep JSON", "a long number"}
+PLAIN = {"a list in itself", "a character that there is not", "open brackets", "deep JSON", "a long number"}
 
 
 @pytest.fixture(params=[*CONTENTS, "an endless device", "a folder", "no file"])

@@ -49,7 +49,7 @@ def test_other_operations_take_a_prompt_where_they_need_one(
         (("--operation", "describe"), "describe at Ace Data Cloud needs the option images"),
         (("a fox", "--operation", "describe", "--option", LINK), "describe accepts no prompt at Ace Data Cloud"),
         (("a fox", "--follow-up", "variation_region"), "follow-up 'variation_region': region at Ace Data Cloud needs"),
-        (("a fox", "--follow-up", "upscale:all/variation9"), "there is no dead action 'variation9'"),
+        (("a fox", "--follow-up", "upscale:all/variation9"), "unknown action 'variation9'"),
     ],
 )
 def test_what_an_operation_lacks_is_said_before_anything_is_written(

@@ -43,7 +43,7 @@ def test_a_list_can_be_narrowed_to_a_state_and_a_batch(darkroom: Darkroom, ledge
     assert len(lines(darkroom("list", "--state", "failed", "--json").stdout)) == 1
     assert len(lines(darkroom("list", "--batch", "animals", "--json").stdout)) == 2
     empty = darkroom("list", "--batch", "animals", "--state", "failed")
-    assert (empty.exit_code, empty.stdout, empty.stderr) == (0, "", "there is no deadne\n")
+    assert (empty.exit_code, empty.stdout, empty.stderr) == (0, "", "there is none\n")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_list_can_be_narrowed_to_a_state_and_a_batch(darkroom: Darkroom, ledge
         (("list", "--limit", "-1"), 2, "-1 is not in the range x>=1"),
         (("list", "--limit", "0"), 2, "0 is not in the range x>=1"),
         (("list", "--state", "lost"), 2, "'lost' is not one of 'queued'"),
-        (("list", "--batch", "unknown"), 1, "there is no dead batch 'unknown'"),
+        (("list", "--batch", "unknown"), 1, "there is no batch 'unknown'"),
         (("show", "gen_unknown"), 1, "there is no generation gen_unknown"),
         (("show",), 2, "Missing argument 'GENERATION'"),
     ],

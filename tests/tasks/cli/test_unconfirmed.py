@@ -38,7 +38,7 @@ def state_of(ledger: Ledger, generation_id: str) -> State:
 def test_without_any_it_says_so(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.submitted(ledger)
     result = darkroom("unconfirmed")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is no deadne\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is none\n")
     assert darkroom("unconfirmed", "--json").stdout == ""
 
 

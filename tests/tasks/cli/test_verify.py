@@ -100,7 +100,7 @@ def test_only_one_of_them_may_narrow_it(darkroom: Darkroom, archive: S3Archive) 
     assert result.exit_code == 2
     assert "give only one of --batch, --since and --sample" in result.stderr
     assert darkroom("verify", "--since", "soon").exit_code == 2
-    assert "there is no dead batch 'mice'" in darkroom("verify", "--batch", "mice").stderr
+    assert "there is no batch 'mice'" in darkroom("verify", "--batch", "mice").stderr
 
 
 def test_what_is_being_stored_at_this_moment_is_not_orphaned(

@@ -1,4 +1,4 @@
-"""`darkroom watch` and `--watch`: every change once, and an end when there is no deadthing left to wait for."""
+"""`darkroom watch` and `--watch`: every change once, and an end when there is nothing left to wait for."""
 
 import json
 from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_somebody_who_watches_a_machine_at_rest_is_told_so(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("watch", "unknown"), "there is no dead batch 'unknown'"),
+        (("watch", "unknown"), "there is no batch 'unknown'"),
         (("watch", "gen_unknown"), "there is no generation gen_unknown"),
         (("watch",), "the ledger holds no generation yet; start with `darkroom submit`"),
     ],

@@ -29,7 +29,7 @@ def test_a_list_is_narrowed_by_state_and_batch_and_names_what_each_waits_for(her
     (first,) = list_generations(here, ListRequest(State.FAILED, with_results=True))
     assert (first.generation.id, first.waits_for) == (failed, None)
     assert [move.to_state for move in first.transitions][-1] is State.FAILED
-    with pytest.raises(NotFound, match="there is no dead batch 'plants'"):
+    with pytest.raises(NotFound, match="there is no batch 'plants'"):
         list(list_generations(here, ListRequest(batch="plants")))
 
 

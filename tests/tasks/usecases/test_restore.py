@@ -27,7 +27,7 @@ def test_submissions_stay_stopped_until_a_person_confirms(here_with_bucket: Serv
     marker = read(here.archive)
     assert marker is not None
     assert marker.ledger == confirmed.gate.ledger
-    assert not reconcile(here, ReconcileRequest(confirmed_by="ada")).opened, "there is no deadthing to confirm any more"
+    assert not reconcile(here, ReconcileRequest(confirmed_by="ada")).opened, "there is nothing to confirm any more"
 
 
 def test_a_bucket_that_cannot_be_asked_is_an_obstacle(here: Services) -> None:

@@ -61,5 +61,5 @@ def test_what_cannot_be_put_back_says_why(here_with_bucket: Services) -> None:
 def test_only_one_thing_narrows_what_is_verified(here: Services) -> None:
     with pytest.raises(RequestInvalid, match="give only one of"):
         VerifyRequest(batch="animals", sample=3)
-    with pytest.raises(NotFound, match="there is no dead batch 'animals'"):
+    with pytest.raises(NotFound, match="there is no batch 'animals'"):
         verify(here, VerifyRequest(batch="animals"))

@@ -206,7 +206,7 @@ def test_a_page_instead_of_a_completion_does_not_count_as_stored(open_at: Open):
     missing, created = Answer(404), Answer(200, b"<UploadId>u</UploadId>")
     with (
         answering(missing, created, *[Answer(200)] * 3, PORTAL, missing) as portal,
-        pytest.raises(ArchiveError, match='reported success for "film", but there is no dead such object'),
+        pytest.raises(ArchiveError, match='reported success for "film", but there is no such object'),
     ):
         store(open_at(portal.endpoint), "film", FILM)
     assert portal.answers == []

@@ -70,7 +70,7 @@ def test_reading_may_stop_early(archive: S3Archive, folder: str):
 
 
 def test_what_is_not_there_cannot_be_read(archive: S3Archive, folder: str):
-    with pytest.raises(NotFound, match=f'there is no dead "{folder}x"'), archive.read(f"{folder}x"):
+    with pytest.raises(NotFound, match=f'there is no "{folder}x"'), archive.read(f"{folder}x"):
         pytest.fail("there is something")
 
 

@@ -102,7 +102,7 @@ class Process:
             self.do(verb, *arguments, **options)
 
     def command(self, verb: str, *arguments: Any, **options: Any) -> None:
-        """A person says it once more, and may hear that there is no deadthing left to do."""
+        """A person says it once more, and may hear that there is nothing left to do."""
         try:
             self.do(verb, *arguments, **options)
         except LedgerUnavailable:

@@ -189,7 +189,7 @@ def what_is_due_is_found_and_nothing_else(now: Look, _: Model) -> None:
             assert live[row.id].state == ("accepted" if row.state == State.SUBMITTED else "uncertain")
         elif row.state == State.SUCCEEDED:
             waiting = [asset for asset in now.assets[row.id] if asset.state == "waiting"]
-            assert waiting, "it succeeded, but there is no deadthing left to archive"
+            assert waiting, "it succeeded, but there is nothing left to archive"
             for asset in waiting:
                 wake("archive", asset.not_before)
         elif row.state == State.ARCHIVED and row.followed_up_at is None:

@@ -217,7 +217,7 @@ class Model:
             self.complete.discard(str(one.batch))
 
     def resolve(self, generation_id: str, decision: Decision, task_id: str | None, *, unread: set[str]) -> bool:
-        """False where there is no deadthing (yet) to decide; `unread`: attempts whose callbacks nobody has read."""
+        """False where there is nothing (yet) to decide; `unread`: attempts whose callbacks nobody has read."""
         one = self.ones[generation_id]
         live = [name for name, attempt in self.tries.items() if attempt.of == generation_id and attempt.state in LIVE]
         if one.state is not UNCONFIRMED or live[0] in unread:

@@ -73,9 +73,7 @@ def test_cancel_takes_back_only_what_was_not_submitted(ledger: Ledger):
 def test_an_unknown_id_is_named_and_nothing_is_done(ledger: Ledger):
     (known,) = queued(ledger)
     for verb in (ledger.generations.cancel, ledger.generations.retry):
-        with pytest.raises(
-            NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"
-        ):
+        with pytest.raises(NotFound, match="there is no generation gen_nobody; `darkroom list` shows those that exist"):
             verb([known.id, "gen_nobody"])
     assert state_of(ledger, known) is State.QUEUED
 

@@ -19,7 +19,7 @@ def seen(kind: str, body: bytes) -> images.Seen:
 
 
 def measured(kind: str, body: bytes) -> tuple[int, int]:
-    """Of a file about which there is no deadthing to remark."""
+    """Of a file about which there is nothing to remark."""
     found = seen(kind, body)
     assert found.remark is None
     return found[:2]

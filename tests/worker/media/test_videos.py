@@ -12,7 +12,7 @@ from worker.media.videos import mp4
 
 
 def checked(body: bytes) -> tuple[int, int, float | None]:
-    """Of a film about which there is no deadthing to remark."""
+    """Of a film about which there is nothing to remark."""
     *facts, remark = mp4(io.BytesIO(body), len(body))
     assert remark is None
     return tuple(facts)
