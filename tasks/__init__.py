@@ -8,19 +8,19 @@ submit      submit.py      dispatch                      queued → submitting �
 callback    (webhook)      the provider's POST           -                                             ingest
 ingest      ingest.py      callback                      submitted → succeeded / failed                archive, dispatch
 poll        poll.py        sweep                         submitted → succeeded / failed;               archive, dispatch
-                                                         unconfirmed → submitted, when it is found
+                                                         unconfirmed → submitted, if it is found
 archive     archive.py     submit, ingest, poll          succeeded → archived / expired                follow_up
 follow up   follow_up.py   archive                       creates generations                           dispatch
 manifest    manifest.py    sweep                         -                                             -
 notify      notify.py      sweep                         -                                             notify
-prune       prune.py       the clock, each hour          - (deletes what is kept no longer)            prune
-ping        ping.py        the clock, each 10 seconds    - (shows that a worker executes tasks)        -
-sweep       sweep.py       the clock, each second        submitting → unconfirmed                      any
+prune       prune.py       the clock, every hour         - (deletes rows past their retention)         prune
+ping        ping.py        the clock, every 10 seconds   - (shows that a worker executes tasks)        -
+sweep       sweep.py       the clock, every second        submitting → unconfirmed                      any
 
-A success is kept wherever its generation waits meanwhile: all moves are `TRANSITIONS` in `worker/generation.py`. What
+A success is kept in whatever state its generation is: `TRANSITIONS` in `worker/generation.py` lists all moves. What
 only a person decides (retry, resolve, cancel, dead replay, rescue, reconcile --confirm) is in `tasks/usecases/`.
 
-One rule makes this safe: a ledger method is one transaction and returns after its commit; a bell is rung only after a
-ledger method has returned. A bell that is lost in between is rung again by the sweep. The list of steps for programs
-is `worker/steps.py`.
+One rule makes this safe: a ledger method is one transaction and returns after its commit; a wake-up is sent only after
+a ledger method has returned. The sweep replaces a wake-up that is lost in between. `worker/steps.py` is the list of
+steps for programs.
 """

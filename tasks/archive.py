@@ -1,4 +1,4 @@
-"""Download each asset, store it, write down where; then the generation is done."""
+"""Download each asset, store it, record its key; then the generation is done."""
 
 import functools
 import logging
@@ -38,27 +38,27 @@ from worker.wakeup import ring_if_due
 log = logging.getLogger(__name__)
 
 THREADS = 10
-#: of these threads, so many are kept for links that die soon
+#: of these threads, how many are reserved for links that expire soon
 RESERVE = 2
-#: seconds after which a claim gives back the assets that are left, well within the task's time limit
+#: seconds after which a claim returns its remaining assets, well within the task's time limit
 PATIENCE = 20.0
-#: workers in a row that may die over an asset
+#: consecutive workers that may die while they process an asset
 MAX_TRIES = 6
-#: fresh links that a provider gives for one asset at the most, each of which was dead as well
+#: the most fresh links to request for one asset, if each is dead too
 MAX_RENEWALS = 8
-#: tries after which the provider is asked for a fresh link although the link may still live: at once, and then, by
-#: the waits between them, after about a minute, five minutes, an hour, and some days
+#: tries after which to request a fresh link although the current one may still work: at once, and then, given the
+#: pauses between tries, after about a minute, five minutes, an hour, and some days
 ASKED_AT = frozenset({1, 6, 13, 20, 40})
-#: however far away the end of a link is
+#: even if the link expires much later
 MOST_PATIENT = timedelta(days=365)
-#: a quarter of the threads, so that nothing slow holds up what is quick
+#: a quarter of the threads, so that slow downloads do not delay quick ones
 LONG = LongDownloads(THREADS // 4)
-_DIED = "workers died or hung while they worked on it; their logs may tell why"
+_DIED = "workers died or hung while processing it; see their logs"
 
 
 @app.task(name=Step.ARCHIVE)
 def archive() -> None:
-    """Store what succeeded, the links that die first first."""
+    """Store the results of successes, in the order in which their links expire."""
     here = services()
     archiving = here.ledger.assets
     if drain(
@@ -75,9 +75,9 @@ def archive() -> None:
 
 
 def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
-    """Claims for one drain: the most urgent, the last threads kept free for links at risk, however many others wait.
+    """Return claims for one drain: most urgent first, with the last threads reserved for links at risk.
 
-    What may have killed its last worker comes while nothing else is under way here.
+    An asset that may have killed its last worker is claimed only while nothing else is in flight here.
     """
     archiving, at_risk = here.ledger.assets, here.settings.at_risk
     suspect = False
@@ -97,7 +97,7 @@ def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
 
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
-    """Fetch and store the waiting assets of one generation; when all lie in the bucket, describe them beside it."""
+    """Fetch and store one generation's waiting assets; once all are in the bucket, write the sidecar."""
     with LONG.turn(claim) as turn:
         return _archive(here, claim, turn)
 
@@ -105,10 +105,10 @@ def archive_one(here: Services, claim: ArchiveClaim) -> Archived:
 def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     started = time.monotonic()
     waiting = [asset for asset in claim.assets if asset.state is AssetState.WAITING]
-    # What has killed workers comes when nothing else of its generation is left to be done.
+    # Assets that killed workers come last within their generation.
     waiting = [asset for asset in waiting if asset.reason != Trouble.WORKER_DIED] or waiting
     if claim.deaths:
-        # One at a time, so that the one that kills is known.
+        # One at a time, to identify the one that kills.
         waiting = waiting[:1]
     if claim.deaths >= MAX_TRIES or (claim.deaths and waiting and waiting[0].reason == Trouble.WORKER_DIED):
         given_back = [_put_off(here, claim, asset, _DIED, Trouble.WORKER_DIED) for asset in waiting]
@@ -127,28 +127,28 @@ def _archive(here: Services, claim: ArchiveClaim, turn: Turn) -> Archived:
     except (ArchiveError, ConfigurationError) as error:
         _wait_for_sidecar(results, str(error))
     except Exception as error:
-        log.exception("the sidecar of %s cannot be written", claim.generation.id)
+        log.exception("could not write the sidecar of %s", claim.generation.id)
         _wait_for_sidecar(results, described(error))
     return Archived(claim, tuple(results), is_described)
 
 
 def _wait_for_sidecar(results: list[Stored | Postponed | Lost], why: str) -> None:
-    """Leave the last one waiting, so that the generation is claimed again; storing the same bytes again is harmless."""
+    """Keep the last asset waiting, so that the generation is claimed again; storing it twice is harmless."""
     last = results.pop()
-    results.append(Postponed(index=last.index, error=f"the sidecar could not be written: {why}", reason=Trouble.STORE))
+    results.append(Postponed(index=last.index, error=f"could not write the sidecar: {why}", reason=Trouble.STORE))
 
 
 def _store(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
     try:
         return _stored(here, claim, asset, turn)
     except Exception as error:
-        # Of which nobody has thought.
-        log.exception("asset %d of %s cannot be archived", asset.index, claim.generation.id)
-        return _put_off(here, claim, asset, f"it cannot be archived: {described(error)}", Trouble.UNEXPECTED)
+        # An unexpected error.
+        log.exception("could not archive asset %d of %s", asset.index, claim.generation.id)
+        return _put_off(here, claim, asset, f"could not archive it: {described(error)}", Trouble.UNEXPECTED)
 
 
 def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> Stored | Postponed | Lost | None:
-    """None when the worker is to stop, and others are to take it."""
+    """None if the worker is stopping and another one should take the asset."""
     try:
         if asset.content is not None:
             return keep_text(here, claim, asset.index, asset.content)
@@ -160,27 +160,25 @@ def _stored(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn) -> St
     except DownloadError as error:
         return _put_off(here, claim, asset, str(error), error.trouble)
     except (ArchiveError, ConfigurationError) as error:
-        # The link is well: it is no reason to give up.
+        # The link works: no reason to give up.
         reason = Trouble.STORE if isinstance(error, ArchiveError) else Trouble.SETTING
         return Postponed(index=asset.index, error=str(error), reason=reason)
 
 
 def _set_down(here: Services, claim: ArchiveClaim, asset: Asset, error: SetDown) -> Postponed | Lost:
-    """What goes on with the rest was no try that failed."""
+    """A download that will be resumed does not count as a failed try."""
     result = _put_off(here, claim, asset, str(error), error.trouble)
     return replace(result, goes_on=True) if isinstance(result, Postponed) and error.can_resume else result
 
 
 def _put_off(here: Services, claim: ArchiveClaim, asset: Asset, error: str, reason: Trouble) -> Postponed | Lost:
-    """Tried again later, unless it was tried for as long as the settings say and its link may be over by now."""
+    """Try again later, unless the time for retries is over and the link may have expired."""
     generation = claim.generation
     since = generation.finished_at or generation.created_at
     patience = here.settings.give_up_after
     if here.clock() <= max(since + patience, min(asset.deadline, since + MOST_PATIENT)):
         return Postponed(index=asset.index, error=error, reason=reason)
-    why = (
-        f"given up after {patience / timedelta(days=1):g} days of tries (DARKROOM_GIVE_UP_DAYS); the last one: {error}"
-    )
+    why = f"gave up after {patience / timedelta(days=1):g} days of tries (DARKROOM_GIVE_UP_DAYS); last error: {error}"
     return Lost(asset.index, why, Trouble.UNREACHABLE)
 
 
@@ -194,7 +192,7 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
         except ContentInvalid as error:
             if asset.tries < PATIENT_TRIES:
                 raise
-            said = f" (it came with Content-Encoding {download.coding!r})" if download.coding else ""
+            said = f" (with Content-Encoding {download.coding!r})" if download.coding else ""
             refused, where = set_aside(here, claim, asset, download, f"{error}{said}")
             result = _put_off(here, claim, asset, f"{error}{said}; {where}", error.trouble)
             return replace(result, refused=refused)
@@ -202,11 +200,11 @@ def _fetch_and_put(here: Services, claim: ArchiveClaim, asset: Asset, turn: Turn
 
 
 def _record(here: Services, done: Sequence[Archived]) -> None:
-    """Write down what was done; what lay aside of it is not needed any more then."""
+    """Record the results; after that, the files set aside for them are not needed any more."""
     held = here.ledger.assets.record(done)
     for one in done:
         if one.claim.generation.id not in held:
-            # Another one has it now, and may need what lies aside.
+            # Another worker has it now and may need the file.
             continue
         stored = {result.index for result in one.results if isinstance(result, Stored)}
         for asset in one.claim.assets:
@@ -215,7 +213,7 @@ def _record(here: Services, done: Sequence[Archived]) -> None:
 
 
 def _tell(done: Sequence[Archived], began: float) -> None:
-    """The assets: several belong to one generation."""
+    """Log the assets; several may belong to one generation."""
     kinds = Counter(type(result) for one in done for result in one.results)
     telemetry.step(Step.ARCHIVE, len(done), began, ok=kinds[Stored], failed=kinds[Lost], postponed=kinds[Postponed])
 
@@ -225,7 +223,7 @@ def _give_back(here: Services, claims: Sequence[ArchiveClaim]) -> None:
 
 
 def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Postponed | Lost:
-    """Ask the provider for the task now and then: it may give a fresh link for the same picture."""
+    """Poll the task now and then: the provider may return a fresh link to the same result."""
     generation = claim.generation
     is_over = asset.deadline <= here.clock() and end_is_proven(generation.provider, asset)
     fresh = None
@@ -233,15 +231,15 @@ def _renewed(here: Services, claim: ArchiveClaim, asset: Asset, dead: str) -> Po
         try:
             fresh = fresh_link(here, generation, asset)
         except (QueryFailed, ConfigurationError) as error:
-            dead = f"{dead}; and the provider could not be asked for a fresh link: {error}"
+            dead = f"{dead}; could not ask the provider for a fresh link: {error}"
             return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)
-        dead = dead if fresh else f"{dead}; the provider gives no other link"
+        dead = dead if fresh else f"{dead}; the provider offers no other link"
     if fresh is not None:
         url, lives = fresh
         deadline = deadline_of(url, seen_at=here.clock(), retention=lives)
         return Postponed(index=asset.index, error=dead, url=url, deadline=deadline, reason=Trouble.NOT_FOUND)
     if is_over:
-        return Lost(asset.index, f"{dead}; its life was over at {asset.deadline:%Y-%m-%d %H:%M} UTC")
+        return Lost(asset.index, f"{dead}; the link expired at {asset.deadline:%Y-%m-%d %H:%M} UTC")
     return _put_off(here, claim, asset, dead, Trouble.NOT_FOUND)
 
 

@@ -1,4 +1,4 @@
-"""Questions to a provider about many tasks at once; what it does not answer now is asked again another time."""
+"""Queries a provider about many tasks at once; tasks without a reply are queried again another time."""
 
 import logging
 import time
@@ -15,22 +15,22 @@ from worker.services import Services
 
 log = logging.getLogger(__name__)
 
-#: some providers tell one task per question
+#: some providers return one task per query
 THREADS = 8
-#: seconds after which no further question begins; one that has begun lasts `worker.providers.http.READ_TIMEOUT` or so
+#: seconds after which no query is started; a running one takes about `worker.providers.http.READ_TIMEOUT`
 PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """`unknown`: the provider answered, and has no such task (yet). What stands in neither was not answered."""
+    """`unknown`: the provider replied, and has no such task (yet). Tasks that appear in neither got no reply."""
 
     outcomes: Mapping[str, Outcome]
     unknown: frozenset[str]
 
 
 def ask(provider: Provider, task_ids: Sequence[str]) -> Answers:
-    """What the provider says about these tasks; no failure of its own is raised."""
+    """Return the provider's outcomes for these tasks; its failures are logged, not raised."""
     size = provider.fetch_limit
     pages = [task_ids[start : start + size] for start in range(0, len(task_ids), size)]
     give_up_at = time.monotonic() + PATIENCE
@@ -44,7 +44,7 @@ def ask(provider: Provider, task_ids: Sequence[str]) -> Answers:
 
 
 def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[str, timedelta] | None:
-    """Another link to the same result, and how long it lives unless it says so itself. Raises QueryFailed."""
+    """Return another link to the same result, and its lifetime unless the link contains it. Raises QueryFailed."""
     if generation.task_id is None:
         return None
     provider = here.provider(generation.provider, generation.account)
@@ -57,14 +57,14 @@ def fresh_link(here: Services, generation: Generation, asset: Asset) -> tuple[st
 
 
 def hosts_of(here: Services, generation: Generation, asset: Asset) -> frozenset[str]:
-    """Where this asset may come from: its provider's hosts, and the host of the fresh link that it gave when asked."""
+    """Return the hosts that may serve this asset: its provider's, and the host of a fresh link from the provider."""
     hosts = here.provider(generation.provider).result_hosts
     renewed = urlsplit(asset.url).hostname if asset.renewals else None
     return hosts | {renewed} if renewed else hosts
 
 
 def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> tuple[dict[str, Outcome], set[str]]:
-    """What is said of them, and of which the provider has answered at all."""
+    """Return the outcomes, and the tasks for which the provider replied at all."""
     if time.monotonic() > give_up_at:
         return {}, set()
     try:
@@ -73,9 +73,9 @@ def _page(provider: Provider, task_ids: Sequence[str], give_up_at: float) -> tup
         log.warning("%s did not answer: %s", provider.name, error)
     except Exception:
         if len(task_ids) == 1:
-            log.exception("the answer of %s about task %s cannot be read", provider.name, task_ids[0])
+            log.exception("could not parse the reply of %s about task %s", provider.name, task_ids[0])
             return {}, set()
-        # One of them breaks its reader: each by itself.
+        # One of them cannot be parsed: query each separately.
         outcomes: dict[str, Outcome] = {}
         answered: set[str] = set()
         for task_id in task_ids:

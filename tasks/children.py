@@ -1,4 +1,4 @@
-"""The request for a follow-up, made of its parent."""
+"""Builds the request for a follow-up from its parent."""
 
 from worker.generation import Generation, GenerationRequest, Operation, operation_of
 from worker.ledger.generations import NewGeneration
@@ -7,7 +7,7 @@ from worker.recipes import FollowUp
 
 
 def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGeneration:
-    """The request for one follow-up; it stays in its parent's batch and keeps the parent's prompt."""
+    """Return the request for one follow-up, in its parent's batch and with the parent's prompt."""
     operation = operation_of(item.action) or Operation.VARIATION
     return NewGeneration(
         provider=parent.provider,
@@ -27,7 +27,7 @@ def child_of(parent: Generation, item: FollowUp, dedupe: str | None) -> NewGener
 
 
 def _goes_on_by_itself(provider: str, operation: Operation) -> bool:
-    """A video that is extended without a prompt goes on as it was; the prompt that made its first picture would not."""
+    """A video that is extended without a prompt continues as it is; its first image's prompt would not fit."""
     return (
         operation is Operation.VIDEO_EXTEND
         and provider_class(provider).capabilities[operation].prompt is Prompt.OPTIONAL

@@ -1,4 +1,4 @@
-"""Start what may start now."""
+"""Start the generations that rate limits, capacity and budgets allow now."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @app.task(name=Step.DISPATCH)
 def dispatch() -> None:
-    """Let waiting generations go, as many as the accounts of their providers and the budgets allow."""
+    """Dispatch queued generations, as many as the providers' accounts and the budgets allow."""
     here = services()
     keep_watch(here)
     prices = here.prices
@@ -33,10 +33,10 @@ def _dispatch(here: Services, name: str, prices: Prices | None) -> int:
         marks = here.key_marks(name)
         return here.ledger.dispatch.run(name, here.limits(name), prices, marks.keys(), marks)
     except LedgerUnavailable as error:
-        # Perhaps only of this provider's rows: somebody else may hold them.
-        log.warning("nothing is dispatched to %s now: %s", name, error)
+        # Perhaps only this provider's rows are locked.
+        log.warning("could not dispatch to %s: %s", name, error)
     except LedgerUnfit:
         raise
     except Exception:
-        log.exception("nothing is dispatched to %s, the other providers go on", name)
+        log.exception("could not dispatch to %s; continuing with the other providers", name)
     return 0

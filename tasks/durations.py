@@ -1,4 +1,4 @@
-"""How long something lasts, as a person reads it."""
+"""Formats durations for people."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Create the generations that should follow a success."""
+"""Create the generations that follow a success."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ BATCH = 50
 
 @app.task(name=Step.FOLLOW_UP)
 def follow_up() -> None:
-    """Create what archived generations ask for: exactly once, however often this runs."""
+    """Create the follow-ups of archived generations: exactly once, however often this runs."""
     here = services()
     created = 0
     while not shutdown.is_asked() and (parents := here.ledger.generations.due_follow_ups(BATCH)):
@@ -35,13 +35,13 @@ def follow_up() -> None:
 
 
 def _create(here: Services, parent: Generation) -> int:
-    """How many; none of a parent that cannot be followed up now, which holds up no other."""
+    """Return how many were created; a parent that fails does not affect the others."""
     try:
         return _create_all(here, parent)
     except (LedgerUnavailable, LedgerUnfit):
         raise
     except Exception as error:
-        log.exception("the follow-ups of %s cannot be created", parent.id)
+        log.exception("could not create the follow-ups of %s", parent.id)
         here.ledger.generations.record_follow_up_failure(parent, described(error))
         return 0
 
@@ -50,7 +50,7 @@ def _create_all(here: Services, parent: Generation) -> int:
     settings = here.settings
     if parent.depth >= settings.darkroom_max_depth:
         return here.ledger.generations.create_follow_ups(
-            parent, [], [f"depth {parent.depth} is as deep as follow-ups may go"]
+            parent, [], [f"follow-ups may not be deeper than {parent.depth}"]
         )
     wanted, refused = expand(parent.follow_up, parent.actions, limit=settings.darkroom_max_follow_ups)
     children = [child_of(parent, item, dedupe=f"{parent.id}/{item.action}") for item in wanted]

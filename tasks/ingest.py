@@ -1,4 +1,4 @@
-"""Read stored callbacks, decide what they mean, write it down."""
+"""Parse stored callbacks and record their outcomes."""
 
 import functools
 import logging
@@ -27,7 +27,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BATCH = 100
-#: how long a callback waits whose provider has no key here, or cannot be asked to confirm it
+#: how long a callback waits if its provider has no key here, or cannot be reached to confirm it
 UNCONFIRMABLE = timedelta(seconds=30)
 
 
@@ -55,7 +55,7 @@ def ingest() -> None:
 def _each(
     callbacks: Sequence[StoredCallback], read: Callable[[StoredCallback], T]
 ) -> tuple[dict[int, T], dict[int, str]]:
-    """What each is read as, by its id, and why others cannot be: one that breaks its reader holds up no other."""
+    """Return each callback's outcome, or why it is unreadable, by id; one that cannot be parsed affects no other."""
     found: dict[int, T] = {}
     broken: dict[int, str] = {}
     for one in callbacks:
@@ -64,13 +64,13 @@ def _each(
         except (LedgerUnavailable, LedgerUnfit):
             raise
         except Exception as error:
-            log.exception("callback %d cannot be read", one.id)
+            log.exception("could not parse callback %d", one.id)
             broken[one.id] = described(error)
     return found, broken
 
 
 def _unready(here: Services, names: set[str]) -> set[str]:
-    """Those that lost their key: their callbacks wait, and hold up no others."""
+    """Return the providers that lost their key: their callbacks wait without delaying others."""
     unready = set()
     for name in names & PROVIDERS.keys():
         try:
@@ -90,7 +90,7 @@ def _read_if_ready(here: Services, unready: set[str], callback: StoredCallback) 
 
 def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreadable:
     if callback.provider not in PROVIDERS:
-        return CallbackUnreadable(f"there is no provider {callback.provider}")
+        return CallbackUnreadable(f"unknown provider {callback.provider}")
     provider = here.provider(callback.provider)
     try:
         body = json_body(callback.headers, callback.body)
@@ -99,21 +99,21 @@ def _read(here: Services, callback: StoredCallback) -> Outcome | CallbackUnreada
         return error
     proof = provider.proof(callback.headers)
     if proof and proof in map(provider.proof, here.ledger.callbacks.earlier_headers(callback)):
-        return CallbackUnreadable("its signature came before with another body: somebody replays it")
+        return CallbackUnreadable("its signature was already used with a different body: a replay")
     return outcome
 
 
 def _confirm(
     here: Services, callbacks: Sequence[StoredCallback], said: Mapping[int, Outcome | CallbackUnreadable | None]
 ) -> dict[int, Outcome | CallbackUnreadable | None]:
-    """What the callbacks say, in the provider's own words where they are not believed; None: it cannot be asked now."""
+    """Return the callbacks' outcomes, confirmed with the provider where required; None: it is unreachable now."""
     final: dict[int, Outcome | CallbackUnreadable | None] = dict(said)
     doubted: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
     for callback in callbacks:
         outcome = said[callback.id]
         if isinstance(outcome, Outcome) and _is_doubted(here, here.provider(callback.provider), outcome):
             if outcome.task_id is None:
-                final[callback.id] = CallbackUnreadable("it names no task_id, so it cannot be confirmed")
+                final[callback.id] = CallbackUnreadable("it has no task_id, so it cannot be confirmed")
             else:
                 doubted[callback.provider][callback.id] = (callback.attempt_id, outcome.task_id)
     for name, asked in doubted.items():
@@ -122,7 +122,7 @@ def _confirm(
 
 
 def _asked(here: Services, name: str, doubted: Mapping[int, tuple[str, str]]) -> dict[int, Outcome | None]:
-    """What the provider says of these, by callback: (attempt, task_id); None: it cannot be asked now."""
+    """Return the provider's outcomes, by callback: (attempt, task_id); None: it is unreachable now."""
     account_of = here.ledger.dispatch.accounts_of([attempt_id for attempt_id, _ in doubted.values()])
     final: dict[int, Outcome | None] = dict.fromkeys(doubted)
     by_account: dict[str | None, dict[int, str]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""Downloads that take longer than a task may: a few go on in their threads after it, the others are set down."""
+"""Downloads that outlast a task: a few continue in their threads, the others are set down and resumed later."""
 
 import threading
 import time
@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from worker.ledger.assets import ArchiveClaim
 from worker.runtime import shutdown
 
-#: seconds after which a download needs one of the few places; with a stall it ends well within a task's time limit
+#: seconds after which a download needs one of the few places; even with a stall it ends within a task's time limit
 SLICE = 20.0
-#: seconds that each download of a claim has at least
+#: the minimum for each download of a claim, in seconds
 LEAST = 10.0
-#: seconds after which it makes room for others all the same
+#: seconds after which it makes room for others in any case
 LONGEST = 900.0
 
 
 class LongDownloads:
-    """The places of this process for downloads that take long; safe to share among threads."""
+    """The places of one process for long downloads; thread-safe."""
 
     def __init__(self, places: int) -> None:
         self._lock = threading.Lock()
         self._places = places
-        #: leases and ids of claims
+        #: (lease, id) of claims
         self._held: set[tuple[str, str]] = set()
 
     @contextmanager
     def turn(self, claim: ArchiveClaim) -> Iterator["Turn"]:
-        """While one thread works on a claim."""
+        """Yield the turn of one thread while it works on a claim."""
         turn = Turn(self, _name(claim))
         try:
             yield turn
@@ -36,7 +36,7 @@ class LongDownloads:
                 self._held.discard(turn.name)
 
     def holds(self, claim: ArchiveClaim) -> bool:
-        """Whether it may go on for long."""
+        """Return whether the claim has one of the places."""
         with self._lock:
             return _name(claim) in self._held
 
@@ -48,7 +48,7 @@ class LongDownloads:
 
 
 class Turn:
-    """For how long the work on one claim may go on downloading."""
+    """The time that the work on one claim may spend on downloads."""
 
     def __init__(self, places: LongDownloads, name: tuple[str, str]) -> None:
         self.name = name
@@ -57,11 +57,11 @@ class Turn:
         self._until = self._began + SLICE
 
     def begin(self) -> None:
-        """Another download of this claim begins."""
+        """Start another download of this claim."""
         self._until = max(self._began + SLICE, time.monotonic() + LEAST)
 
     def may_go_on(self) -> bool:
-        """What is short may still end while the worker stops; what takes long may not."""
+        """Return whether to continue: short downloads may finish while the worker stops, long ones may not."""
         now = time.monotonic()
         if now < self._until:
             return True

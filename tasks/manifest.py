@@ -1,4 +1,4 @@
-"""When a batch is complete, list all its generations in one file in the bucket."""
+"""Once a batch is complete, write a file with all its generations to the bucket."""
 
 import functools
 import hashlib
@@ -19,15 +19,15 @@ from worker.steps import Step
 
 log = logging.getLogger(__name__)
 
-#: seconds after which no further manifest is begun, so that other kinds of work get their turn
+#: seconds after which no further manifest is started, so that other work gets its turn
 SLICE = 10.0
-#: bytes that are kept in memory
+#: bytes kept in memory
 MEMORY_PART = 1024 * 1024
 
 
 @app.task(name=Step.MANIFEST)
 def manifest() -> None:
-    """Write those that are due, until none is."""
+    """Write all manifests that are due."""
     here = services()
     closing = time.monotonic() + SLICE
     while time.monotonic() < closing and (claim := here.ledger.assets.claim_manifest(LEASE)) is not None:
@@ -36,21 +36,21 @@ def manifest() -> None:
             with renewed(functools.partial(here.ledger.assets.renew_manifest, claim, LEASE)):
                 write(here, claim)
         except (ArchiveError, ConfigurationError) as error:
-            # The next one would meet the same trouble.
-            log.warning("the manifest of batch %s is left for later: %s", claim.id, error)
+            # The next one would meet the same error.
+            log.warning("postponed the manifest of batch %s: %s", claim.id, error)
             return
         except (LedgerUnavailable, LedgerUnfit):
             raise
         except Exception:
-            # Due again after its lease; the others are written meanwhile.
-            log.exception("the manifest of batch %s cannot be written", claim.id)
+            # Due again after its lease; meanwhile the others are written.
+            log.exception("could not write the manifest of batch %s", claim.id)
         else:
             here.ledger.assets.record_manifest(claim)
             telemetry.step(Step.MANIFEST, 1, began)
 
 
 def write(here: Services, claim: BatchClaim) -> str:
-    """Put one line per generation under the batch's own key, over what was written before; the key."""
+    """Write one line per generation to the batch's key, replacing an earlier manifest; return the key."""
     key = here.archive.keys.manifest(claim.id, claim.name)
     file: IO[bytes]
     with SpooledTemporaryFile(MEMORY_PART) as file:

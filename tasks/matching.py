@@ -1,7 +1,7 @@
-"""Which tasks of a provider's list are submissions that carried no mark: told by the request, which the list shows.
+"""Matches submissions without a callback mark to tasks in a provider's list, by the request that the list shows.
 
-Identical requests are interchangeable: of n submissions and k tasks, k are found and n-k stay unclear. Where somebody
-else may have sent the same request nothing is decided, and the tasks are candidates for a person to look at.
+Identical requests are interchangeable: of n submissions and k tasks, k are found and n-k stay unconfirmed. Where
+somebody else may have sent the same request, nothing is decided, and the tasks become candidates for a person.
 """
 
 from collections import defaultdict
@@ -13,13 +13,13 @@ from heapq import nsmallest
 from worker.ledger.generations import EARLIER, LATER, WithoutTask
 from worker.providers import ListedTask, Shown
 
-#: of one submission
+#: candidates per submission
 MOST_CANDIDATES = 20
 
 
 @dataclass(slots=True)
 class Matches:
-    """By attempt: the task that it is; tasks of which one may be it. `later`: attempts to look for once more soon."""
+    """By attempt: its task, or the candidates. `later`: attempts to look for again soon."""
 
     found: dict[str, ListedTask] = field(default_factory=dict)
     candidates: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -34,25 +34,25 @@ def match(
     since: datetime,
     is_shared: bool,
 ) -> Matches:
-    """`requests`: what the list would show of each submission, by attempt; `tasks`: those of which nobody knows whose.
+    """Match `requests` (by attempt: the request as the list would show it) to `tasks` of unknown origin.
 
     `since`: how far back the list was read. `is_shared`: others use the same account.
     """
     matches = Matches()
     alike: defaultdict[str, list[WithoutTask]] = defaultdict(list)
     for one in submissions:
-        # Not all tasks of an earlier one were read: it would take another one's, which could not take its own then.
+        # The list was not read back to an earlier attempt: it would take a task that belongs to another.
         is_covered = one.is_sending or one.sent_at - EARLIER >= since
         if is_covered and (request := requests.get(one.attempt_id)):
             alike[request.text].append(one)
     made: defaultdict[str, list[ListedTask]] = defaultdict(list)
-    # Each once: while somebody submits, a task moves on to the next page and is read again.
+    # Each once: during a submission, a task may move to the next page and be read twice.
     for task in {task.outcome.task_id: task for task in tasks}.values():
         if task.request is not None:
             made[task.request.text].append(task)
     for text, group in alike.items():
         if any(one.is_sending for one in group):
-            # Which of the tasks is its own the reply will tell.
+            # The reply will show which of the tasks it is.
             matches.later.update(one.attempt_id for one in group)
             continue
         is_certain = not is_shared and all(requests[one.attempt_id].is_all for one in group)
@@ -65,13 +65,13 @@ def match(
 
 
 def _pairs(group: Sequence[WithoutTask], tasks: Sequence[ListedTask]) -> dict[str, ListedTask] | None:
-    """Each task and the submission that it is; None if somebody else must have made one of them."""
+    """Pair tasks with submissions; None if somebody else must have made one of the tasks."""
     dated = [(task.created_at, task) for task in tasks if task.created_at is not None]
     if len(dated) < len(tasks):
         return None
     waiting = sorted(group, key=lambda one: one.sent_at)
     pairs = {}
-    # All have the same time to be made in, so the first for the first is as good as any other order.
+    # All have the same time window, so any order is as good as this one.
     for _, task in sorted(dated, key=lambda pair: pair[0]):
         mine = next((one for one in waiting if _fits(one, task)), None)
         if mine is None:
@@ -82,7 +82,7 @@ def _pairs(group: Sequence[WithoutTask], tasks: Sequence[ListedTask]) -> dict[st
 
 
 def _near(one: WithoutTask, tasks: Sequence[ListedTask]) -> tuple[str, ...]:
-    """Those that were made nearest to its time, and no more than a person can look at."""
+    """Return the tasks created nearest to the submission, at most as many as a person can review."""
     possible = (task for task in tasks if task.created_at is None or _fits(one, task))
     found = nsmallest(MOST_CANDIDATES, possible, key=lambda task: abs((task.created_at or one.sent_at) - one.sent_at))
     return tuple(str(task.outcome.task_id) for task in found)

@@ -1,4 +1,4 @@
-"""Hand recorded events to those who subscribed: as signed webhooks, and to Celery tasks by name."""
+"""Deliver recorded events to subscribers: as signed webhooks, and to Celery tasks by name."""
 
 import functools
 import json
@@ -26,7 +26,7 @@ from worker.wakeup import ring_if_due
 
 log = logging.getLogger(__name__)
 
-#: how many subscribers one worker serves at once, and for how long before others get their turn
+#: how many subscribers a worker serves at once, and for how long before others get their turn
 THREADS = 8
 SLICE_SECONDS = 10.0
 
@@ -35,19 +35,19 @@ Send = Callable[[EventDelivery], Refusal | None]
 
 @app.task(name=Step.NOTIFY)
 def notify() -> None:
-    """Deliver what is due, to each subscriber in the order of the events; one that fails holds up no other."""
+    """Deliver due events to each subscriber in order; a failing subscriber does not delay the others."""
     here = services()
     known = {subscriber.name: subscriber for subscriber in here.settings.subscribers}
     claims = here.ledger.events.claim(known, THREADS, LEASE)
     if not claims:
         return
-    # One try may last longer than the lease.
+    # One try may outlast the lease.
     held = renewed(lambda: here.ledger.events.renew(claims, LEASE))
     with held, ThreadPoolExecutor(len(claims), thread_name_prefix="notify") as pool:
         served = [pool.submit(serve, here, known[claim.subscriber], claim) for claim in claims]
     for claim, one in zip(claims, served, strict=True):
         if (error := one.exception()) is not None:
-            log.error("events wait for %s", claim.subscriber, exc_info=error)
+            log.error("events for %s wait", claim.subscriber, exc_info=error)
     ring_if_due(here.ledger, Step.NOTIFY)
 
 
@@ -59,7 +59,7 @@ def serve(here: Services, subscriber: Subscriber, claim: NotifyClaim) -> None:
     ends = began + SLICE_SECONDS
     kinds: Counter[str] = Counter()
     handed: Handed | None = None
-    # Of a version that is too old by now nothing more is lined up; others may deliver at once.
+    # A version that is too old enqueues nothing more; others may deliver at once.
     with suppress(VersionTooOld), _sender(here, subscriber) as send:
         while True:
             goes_on = time.monotonic() < ends and not shutdown.is_asked()
@@ -80,13 +80,13 @@ def _sent(send: Send, delivery: EventDelivery) -> Refusal | None:
     try:
         return send(delivery)
     except Exception as error:
-        # A try like any other that failed: an event that can never be sent is given up like one that nobody takes.
-        log.exception("event %d cannot be sent", delivery.event_id)
-        return Refusal(f"it could not be sent: {described(error)}")
+        # This counts as a failed try, so an event that can never be sent becomes a dead letter like any other.
+        log.exception("could not send event %d", delivery.event_id)
+        return Refusal(f"could not send it: {described(error)}")
 
 
 def message_id(delivery: EventDelivery) -> str:
-    """The same in each try; with its time, because a restored ledger gives out the same numbers again."""
+    """Return the id, the same for each try; it contains the time, because a restored ledger reuses event numbers."""
     return f"evt_{delivery.event_id}_{int(delivery.at.timestamp() * 1000):x}"
 
 
@@ -109,7 +109,7 @@ def _sender(here: Services, subscriber: Subscriber) -> Iterator[Send]:
         with Line(subscriber.url) as line:
             yield functools.partial(_post, here, line, signer)
     else:
-        # What we send to our own workers has a prefix that other applications' workers do not look for.
+        # Messages to our own workers have a prefix; other applications' workers do not read those queues.
         with app.connection_for_write(transport_options={"global_keyprefix": ""}) as connection:
             yield functools.partial(_call, connection, subscriber)
 
@@ -125,12 +125,12 @@ def _call(connection: Any, subscriber: CeleryTask, delivery: EventDelivery) -> R
         app.send_task(
             subscriber.task,
             args=[envelope(delivery)],
-            # So that a task which gets one twice can tell.
+            # Lets a task detect duplicates.
             task_id=message_id(delivery),
             queue=Queue(subscriber.queue, routing_key=subscriber.queue),  # type: ignore[no-untyped-call]
             connection=connection,
             ignore_result=True,
         )
     except Exception as error:  # noqa: BLE001  or an error that nobody expected would hold up this subscriber for good
-        return Refusal(f"the broker did not take it: {redact(str(error))}")
+        return Refusal(f"the broker refused it: {redact(str(error))}")
     return None

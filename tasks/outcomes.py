@@ -1,4 +1,4 @@
-"""What a provider has said of an attempt, written down from wherever it was told; and the steps woken that go on."""
+"""Records the outcomes of attempts from any source, and wakes the next steps."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from worker.wakeup import ring, ring_if_due
 log = logging.getLogger(__name__)
 
 
-#: more than any request makes: whoever may report on one generation must not fill the ledger
+#: more than any request produces: a party that may report on one generation must not fill the ledger
 MOST_LINKS = 64
 
 
@@ -24,8 +24,8 @@ def news_of(
     here: Services, provider: Provider, attempt_id: str, outcome: Outcome, *, cause: str, callback_id: int | None = None
 ) -> News:
     if len(outcome.links) > MOST_LINKS:
-        refusal = CallbackUnreadable(f"it names {len(outcome.links)} results, more than any request makes")
-        log.warning("%s: task %s cannot be used: %s", provider.name, outcome.task_id, refusal)
+        refusal = CallbackUnreadable(f"it has {len(outcome.links)} results, more than any request produces")
+        log.warning("%s: could not use task %s: %s", provider.name, outcome.task_id, refusal)
         return News(attempt_id=attempt_id, outcome=refusal, cause=cause, callback_id=callback_id)
     now = here.clock()
     lives = here.retention(provider)
@@ -34,7 +34,7 @@ def news_of(
 
 
 def apply(here: Services, news: list[News]) -> None:
-    """Write outcomes down and wake those who go on with them."""
+    """Record outcomes and wake the steps that continue with them."""
     if not news:
         return
     ended = {
@@ -45,12 +45,12 @@ def apply(here: Services, news: list[News]) -> None:
     if Status.SUCCEEDED in ended:
         ring(Step.ARCHIVE)
     if ended - {Status.IN_PROGRESS}:
-        # Room at the provider is free again.
+        # The provider has free capacity again.
         ring_if_due(here.ledger, Step.DISPATCH)
 
 
 def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, Verdict]]:
-    """All in one transaction; if one of them cannot be written down, each in its own."""
+    """Record all in one transaction; if that fails, each in its own."""
     try:
         return list(zip(news, here.ledger.generations.apply_outcomes(news), strict=True))
     except (LedgerUnavailable, LedgerUnfit):
@@ -58,7 +58,7 @@ def _verdicts(here: Services, news: Sequence[News]) -> list[tuple[News, Verdict]
     except Exception as error:
         if len(news) > 1:
             return [found for one in news for found in _verdicts(here, [one])]
-        log.exception("what is known of attempt %s cannot be written down", news[0].attempt_id)
+        log.exception("could not record the outcome of attempt %s", news[0].attempt_id)
         if (callback_id := news[0].callback_id) is not None:
             here.ledger.callbacks.record_failures({callback_id: described(error)})
         return []

@@ -6,4 +6,4 @@ from worker.steps import Step
 
 @app.task(name=Step.PING)
 def ping() -> None:
-    """Do nothing: the heartbeat is written by the base class of every task."""
+    """Do nothing: every task's base class writes the heartbeat."""

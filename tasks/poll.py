@@ -1,4 +1,4 @@
-"""Ask providers about generations that are silent: a lost callback is a non-event."""
+"""Poll providers about generations without a callback: a lost callback is a non-event."""
 
 import functools
 import logging
@@ -27,18 +27,18 @@ from worker.steps import Step
 log = logging.getLogger(__name__)
 
 BATCH = 200
-#: a task may be invisible for a while after it was submitted; one that is unknown for so long is gone, and a success
-#: that comes later all the same is kept
+#: a task may be invisible for a while after its submission; one that is unknown for this long is gone, but a later
+#: success is still kept
 UNKNOWN_AFTER = timedelta(hours=1)
-#: what is to be written down, and those of which nothing was answered
+#: the outcomes to record, and the candidates without a reply
 Answered = tuple[list[News], list[Silent]]
 Question = Callable[[Services, str, str, list[Silent]], Answered]
-_UNKNOWN = "the provider has no such task, or no result of it, an hour after it took it"
+_UNKNOWN = "the provider has no such task, or no result for it, an hour after accepting it"
 
 
 @app.task(name=Step.POLL)
 def poll() -> None:
-    """Take those that are due and ask: by task_id, or unconfirmed ones by what marks them as ours."""
+    """Poll what is due: by task_id, or unconfirmed attempts by their callback mark."""
     here = services()
     began = time.monotonic()
     silent = here.ledger.submissions.claim_polls(BATCH, LEASE, here.settings.poll_after, here.settings.horizon)
@@ -51,14 +51,14 @@ def poll() -> None:
 
 
 def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:
-    """Ask, and write down what is answered; those of which nothing was answered."""
+    """Poll and record the outcomes; return the candidates without a reply."""
     by_question: dict[tuple[Question, str, str, bool], list[Silent]] = defaultdict(list)
     for one in silent:
-        # A list that goes back to an attempt which a person replaced late may be too long for the others.
+        # Reading the list back to an attempt that a person replaced late may take too long for the others.
         is_old = here.clock() - one.sent_at > here.settings.horizon
         by_question[_found if one.task_id is None else _fetched, one.provider, one.account, is_old].append(one)
     unanswered: list[Silent] = []
-    # At the same time: none waits for another that is slow, or suffers from one that lost its key.
+    # Concurrently, so that a slow account, or one that lost its key, does not delay the others.
     with ThreadPoolExecutor(len(by_question), thread_name_prefix="poll") as pool:
         asked = {
             pool.submit(question, here, name, account, those): those
@@ -71,8 +71,8 @@ def _ask_all(here: Services, silent: list[Silent]) -> list[Silent]:
                 apply(here, news)
             else:
                 mute = asked[answered]
-                # A person's mistake needs no traceback.
-                log.error("cannot ask: %s", error, exc_info=None if isinstance(error, ConfigurationError) else error)
+                # A user's mistake needs no traceback.
+                log.error("cannot poll: %s", error, exc_info=None if isinstance(error, ConfigurationError) else error)
             unanswered += mute
     return unanswered
 
@@ -91,14 +91,14 @@ def _fetched(here: Services, name: str, account: str, silent: list[Silent]) -> A
         try:
             news.append(_news(here, provider, by_task[task_id], outcomes[task_id]))
         except Exception:
-            log.exception("what %s says about task %s cannot be used", name, task_id)
+            log.exception("could not use the reply of %s about task %s", name, task_id)
             answered.discard(task_id)
     return news, [one for task_id, one in by_task.items() if task_id not in answered]
 
 
 def _news(here: Services, provider: Provider, one: Silent, outcome: Outcome) -> News:
     news = news_of(here, provider, one.attempt_id, outcome, cause="poll")
-    # It has ended about now if it is polled from the start; if a callback was lost, perhaps long ago.
+    # Polled from the start, it ended about now; if a callback was lost, perhaps long ago.
     is_polled = here.settings.public_url is None and one.state is AttemptState.ACCEPTED
     return replace(news, ended_at=here.clock()) if is_polled else news
 
@@ -109,7 +109,7 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
     if provider.listed is Listed.NO:
         return [], []
     waiting = {one.attempt_id: one for one in silent}
-    # Without a callback URL nothing in the list carries a mark of ours: it must be read to its end.
+    # Without a callback URL, tasks in the list have no mark of ours: read the whole list.
     by_request = here.settings.public_url is None and bool(provider.shown)
     tasks: list[ListedTask] = []
     news: list[News] = []
@@ -119,7 +119,7 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
         for task in provider.recent(since):
             if by_request:
                 tasks.append(task)
-            # By the id in its mark: address and key of the callback URL may have changed since it was sent.
+            # By the id in its mark: the callback URL's address and key may have changed since.
             attempt_id = task.attempt_id
             if attempt_id in waiting:
                 del waiting[attempt_id]
@@ -127,14 +127,14 @@ def _found(here: Services, name: str, account: str, silent: list[Silent]) -> Ans
             if not (waiting or by_request):
                 return news, []
             if time.monotonic() >= give_up_at:
-                log.warning("%s: its list is too long to be read to its end in %g s", provider.name, PATIENCE)
+                log.warning("%s: could not read its list to the end within %g s", provider.name, PATIENCE)
                 return news, list(waiting.values())
     except QueryFailed as error:
         log.warning("%s did not answer: %s", provider.name, error)
         return news, list(waiting.values())
     except Exception:
-        # What was found before it is kept.
-        log.exception("the list of %s cannot be read to its end", provider.name)
+        # What was found before the error is kept.
+        log.exception("could not read the list of %s to the end", provider.name)
         return news, list(waiting.values())
     matches = _matched(here, provider, account, tasks, since) if by_request else Matches()
     news += [_listed(here, provider, one, task, Listed.BY_REQUEST) for one, task in matches.found.items()]
@@ -146,7 +146,7 @@ def _listed(here: Services, provider: Provider, attempt_id: str, task: ListedTas
 
 
 def _matched(here: Services, provider: Provider, account: str, tasks: list[ListedTask], since: datetime) -> Matches:
-    """Of submissions without a mark, those whose requests the list shows."""
+    """Match submissions without a mark by the requests in the list."""
     generations = here.ledger.generations
     marked = [task for task in tasks if task.marks]
     known = generations.known_tasks(
@@ -170,5 +170,5 @@ def _shown(provider: Provider, one: WithoutTask) -> Shown | None:
     try:
         return provider.shown_request(provider.translate(one.generation.request))
     except RequestInvalid:
-        # What it can do has changed since.
+        # The provider's capabilities have changed since.
         return None

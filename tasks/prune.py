@@ -1,4 +1,4 @@
-"""Each hour: delete what is kept no longer (`DARKROOM_KEEP_DAYS`), a few rows at a time."""
+"""Every hour, delete rows past their retention (`DARKROOM_KEEP_DAYS`), a few at a time."""
 
 import time
 from collections import Counter
@@ -11,13 +11,13 @@ from worker.services import services
 from worker.steps import Step
 from worker.wakeup import ring
 
-#: seconds after which other kinds of work get their turn
+#: seconds after which other work gets its turn
 SLICE = 10.0
 
 
 @app.task(name=Step.PRUNE)
 def prune() -> None:
-    """Delete until nothing is old any more, or the slice is over; then another task goes on."""
+    """Delete until no row is past its retention, or the time slice is over; another task then continues."""
     here = services()
     if here.settings.keep is None:
         return

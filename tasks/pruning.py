@@ -1,4 +1,4 @@
-"""Delete what is kept no longer, a few rows at a time."""
+"""Deletes old rows in small transactions."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -7,12 +7,12 @@ from datetime import datetime
 from worker.ledger import Ledger
 from worker.ledger.maintenance import Bite
 
-#: seconds between two transactions, in which others write
+#: seconds between two transactions, so that others can write
 PAUSE = 0.02
 
 
 def bites(ledger: Ledger, before: datetime) -> Iterator[Mapping[str, int]]:
-    """Delete all that is older than `before`; after each transaction, how many rows of which tables it was."""
+    """Delete all rows older than `before`; yield the number of rows per table after each transaction."""
     verbs: tuple[Callable[[int], Bite], ...] = (
         lambda _: ledger.maintenance.prune_callbacks(before),
         lambda _: ledger.maintenance.prune_links(before),

@@ -1,4 +1,4 @@
-"""Bytes that came and were refused: kept aside for a look, and archived as they are once a person has accepted them."""
+"""Refused files: kept for review, and archived unchanged once a person has accepted them."""
 
 import logging
 from tempfile import SpooledTemporaryFile
@@ -14,7 +14,7 @@ from worker.services import Services
 log = logging.getLogger(__name__)
 
 _UNKNOWN = "application/octet-stream"
-#: of what a person may accept; never one that a browser would run, such as HTML and SVG
+#: content types that a person may accept; none that a browser would execute, such as HTML and SVG
 _EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
@@ -31,19 +31,19 @@ _EXTENSIONS = {
 def set_aside(
     here: Services, claim: ArchiveClaim, asset: Asset, download: Download, why: str
 ) -> tuple[Refused | None, str]:
-    """Keep refused bytes where a person can look at them; what is kept, and a word on where, or why not."""
+    """Keep a refused file for review; return what is kept, and a sentence on where it is, or why it is not kept."""
     generation_id = claim.generation.id
     key = here.archive.keys.rejected(generation_id, asset.index)
-    aside = f"its bytes lie under {key}; after a look, `darkroom accept {generation_id}/{asset.index}` archives them"
+    aside = f"file kept under {key}; after a review, `darkroom accept {generation_id}/{asset.index}` archives it"
     there = asset.refused
     if there is not None and there.sha256 == download.sha256 and asset.accepted is None:
         return there, aside
     room = here.settings.darkroom_rejected_gb * 1e9 + (there.bytes if there else 0)
     if here.ledger.assets.refused_bytes() + download.bytes > room:
-        full = f"{here.settings.darkroom_rejected_gb:g} GB of such bytes are kept already (DARKROOM_REJECTED_GB)"
+        full = f"{here.settings.darkroom_rejected_gb:g} GB of refused files are kept already (DARKROOM_REJECTED_GB)"
         return (
             None,
-            f"its bytes are not kept aside: {full}; `darkroom accept` and `darkroom delete --objects` make room",
+            f"the file is not kept: {full}; `darkroom accept` and `darkroom delete --objects` make room",
         )
     download.file.seek(0)
     try:
@@ -59,12 +59,12 @@ def set_aside(
             replace=True,
         )
     except (ArchiveError, ConfigurationError) as error:
-        return None, f"its bytes could not be kept aside: {error}"
+        return None, f"could not keep the file: {error}"
     return Refused(download.bytes, download.sha256, download.declared_type, why), aside
 
 
 def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored | None:
-    """Archive the bytes that a person has accepted; None where they do not lie aside any more as they were."""
+    """Archive the file that a person has accepted; None if it is no longer kept or has changed."""
     refused = asset.refused
     if refused is None:
         return None
@@ -77,7 +77,7 @@ def keep_accepted(here: Services, claim: ArchiveClaim, asset: Asset) -> Stored |
             return None
         file.seek(0)
         if measured(file)[0] != refused.sha256:
-            # Not what the person has seen.
+            # Not the bytes that the person saw.
             return None
         kind = kind_of(file.read(64), refused.type)
         file.seek(0)
@@ -90,11 +90,11 @@ def forget_refused(here: Services, asset: Asset) -> None:
     try:
         here.archive.delete(here.archive.keys.rejected(asset.generation_id, asset.index))
     except (ArchiveError, ConfigurationError) as error:
-        # `darkroom verify` lists what is left.
-        log.warning("refused bytes of %s, which is stored now, could not be deleted: %s", asset.generation_id, error)
+        # `darkroom verify` lists the leftovers.
+        log.warning("could not delete the refused file of %s, which is now stored: %s", asset.generation_id, error)
 
 
 def kind_of(head: bytes, said: str | None) -> str:
-    """The content type of refused bytes: what they begin like, else what the server said if that is harmless."""
+    """Return the content type of a refused file: by its first bytes, else the server's if that is harmless."""
     told = (said or "").partition(";")[0].strip().lower()
     return content_type_of(head) or (told if told in _EXTENSIONS else _UNKNOWN)

@@ -1,8 +1,8 @@
-"""The marker of the ledger in the bucket, by which a ledger that was restored from a backup finds out that it is old.
+"""The ledger's marker in the bucket, which shows a ledger restored from a backup that it is old.
 
-Asked for before something is submitted and by the clock, every `EVERY` at most. A bucket that is away, or slow, stops
-nothing where a ledger is at work: the comparison is made up for when it is back, because a ledger's number does not
-rise without one. A ledger that was not at work before waits for it.
+It is checked before submissions and by the clock, at most once per `EVERY`. An unreachable or slow bucket does not stop
+a ledger that is at work: the check is repeated once the bucket is back, because a ledger's number does not rise without
+a check. A ledger that was not at work before waits for the bucket.
 """
 
 import json
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 
 def keep_watch(here: Services) -> None:
-    """Compare the ledger with its marker in the bucket and raise both, unless somebody has done it just now."""
+    """Compare the ledger with its marker in the bucket and raise both, unless another process has just done so."""
     if not here.ledger.restore.is_check_due():
         return
     try:
         archive = here.archive
         marker = _in_time(lambda: read(archive))
     except (ArchiveError, ConfigurationError, TimeoutError) as error:
-        log.warning("whether the ledger was restored from a backup is not known now: %s", error)
+        log.warning("cannot tell now whether the ledger was restored from a backup: %s", error)
         here.ledger.restore.marker_unreachable()
         _tell(here)
         return
@@ -46,13 +46,13 @@ def keep_watch(here: Services) -> None:
         try:
             _in_time(lambda: write(archive, following))
         except (ArchiveError, ConfigurationError, TimeoutError) as error:
-            log.warning("the ledger's marker is not written now: %s", error)
+            log.warning("could not write the ledger's marker: %s", error)
     else:
         _tell(here)
 
 
 def read(archive: Archive) -> Marker | None:
-    """None if there is none. Raises ArchiveError or ConfigurationError."""
+    """Return the marker, or None if there is none. Raises ArchiveError or ConfigurationError."""
     content = b""
     try:
         with archive.read(archive.keys.marker) as pieces:
@@ -65,15 +65,15 @@ def read(archive: Archive) -> Marker | None:
         return None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ConfigurationError(
-            f'"{archive.keys.marker}" in bucket "{archive.bucket}" is no marker that this version of Darkroom can '
-            "read: use a newer version, or look at who has changed it"
+            f'"{archive.keys.marker}" in bucket "{archive.bucket}" is not a marker that this version of Darkroom can '
+            "read: use a newer version, or find out who changed it"
         ) from error
 
 
 def write(archive: Archive, marker: Marker) -> None:
     document = {
         "schema": _SCHEMA,
-        "about": "By this a Darkroom ledger notices that it was restored from a backup. Do not delete it.",
+        "about": "A Darkroom ledger uses this to notice that it was restored from a backup. Do not delete it.",
         "ledger": marker.ledger,
         "number": marker.number,
         "changes": marker.changes,
@@ -97,7 +97,7 @@ def _parsed(content: bytes) -> Marker:
 
 
 def _in_time(call: Callable[[], T]) -> T:
-    """In a thread of its own: a store that hangs takes most of a minute to fail. Raises TimeoutError."""
+    """Call it in a thread: a store that hangs takes most of a minute to fail. Raises TimeoutError."""
     done: Future[T] = Future()
 
     def run() -> None:

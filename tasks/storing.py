@@ -1,4 +1,4 @@
-"""Bytes into the bucket as the archive keeps them: named, tagged, and if so set marked, and stored once."""
+"""Stores assets in the bucket: key, tags, optional provenance mark, deduplication."""
 
 import hashlib
 import io
@@ -18,11 +18,11 @@ from worker.services import Services
 def keep_download(
     here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts, *, accepted: bool = False
 ) -> Stored:
-    """Store a file that was checked, or was `accepted` by a person; `facts` are what the check found."""
+    """Store a file that was checked, or `accepted` by a person; `facts` are the results of the check."""
     key = here.archive.keys.asset(claim.generation, claim.batch_name, index, facts.extension)
     with ExitStack() as files:
         file, sha256, size = download.file, download.sha256, download.bytes
-        # What was accepted is kept as it is.
+        # An accepted file is stored unchanged.
         if here.settings.darkroom_provenance == "xmp" and not accepted:
             copy = marked(file, facts.content_type, claim.generation.id)
             if copy is not None:
@@ -70,7 +70,7 @@ def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[
 
 
 def text_file(content: Mapping[str, Any]) -> bytes:
-    """The object of a result that is a text."""
+    """Return the object for a text result."""
     return f"{json.dumps(content, ensure_ascii=False, indent=2)}\n".encode(errors="backslashreplace")
 
 
@@ -81,7 +81,7 @@ def _keep(here: Services, claim: ArchiveClaim, index: int, asset: StoredAsset, f
 
 
 def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
-    """The object that another generation has with these bytes, if it is still what the ledger says."""
+    """Return another generation's object with these bytes, if it still matches the ledger."""
     copy = here.ledger.assets.first_copy(sha256)
     if copy is None or here.archive.verify(copy.object_key, sha256) is not Verdict.INTACT:
         return None
@@ -104,7 +104,7 @@ def put(
     batch_name: str | None,
     replace: bool = False,
 ) -> StoredAsset:
-    """Put an asset of this generation under its key; with `replace` whatever lies there."""
+    """Store an asset under its key; with `replace`, overwrite the object there."""
     tags = {"generation": generation.id, "provider": generation.provider, "operation": generation.operation}
     if batch_name is not None:
         tags["batch"] = batch_name
@@ -122,7 +122,7 @@ def put(
 
 
 def measured(file: IO[bytes]) -> tuple[str, int]:
-    """SHA-256 and size of a file from where it stands to its end; rewound."""
+    """Return SHA-256 and size of a file from its position to the end, then seek back."""
     begin = file.tell()
     digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
     size = file.tell() - begin

@@ -1,4 +1,4 @@
-"""Claim generations, call the provider once for each, write down what it said."""
+"""Claim generations, call the provider once for each, record the reply."""
 
 import functools
 import logging
@@ -36,7 +36,7 @@ THREADS = 16
 
 @app.task(name=Step.SUBMIT)
 def submit() -> None:
-    """Submit what was dispatched. Each claim is committed before its POST, and its POST is never repeated."""
+    """Submit dispatched generations. Each claim is committed before its POST, and the POST is never repeated."""
     here = services()
     keep_watch(here)
     submissions = here.ledger.submissions
@@ -50,23 +50,23 @@ def submit() -> None:
             tell=_tell,
         )
     finally:
-        # Whatever came in between, also a COMMIT without an answer: what was not sent is no person's business.
+        # After any error, even a COMMIT without a reply: what was not sent needs no decision by a person.
         patiently(submissions.requeue_unsent)
     if done:
         ring_if_due(here.ledger, Step.DISPATCH)
 
 
 def submit_one(here: Services, claim: Claim) -> Submitted | News:
-    """One POST; whatever happens becomes the attempt's result, or its outcome where the reply is one (texts)."""
+    """Send one POST; its reply or error becomes the attempt's result, or its outcome if the reply is one (texts)."""
     before = posts_begun()
     try:
         return _submit(here, claim)
     except Exception as error:
-        # Of which nobody has thought: what counts is whether it may have been paid for.
-        log.exception("%s cannot be submitted", claim.generation.id)
-        what = f"{claim.generation.provider} could not be asked as it should be: {described(error)}"
+        # An unexpected error: what counts is whether the provider may have charged for it.
+        log.exception("could not submit %s", claim.generation.id)
+        what = f"the request to {claim.generation.provider} failed: {described(error)}"
         if posts_begun() == before:
-            return Submitted(claim.attempt_id, Rejected(f"nothing was sent, {what}", code="not_translated"))
+            return Submitted(claim.attempt_id, Rejected(f"nothing was sent: {what}", code="not_translated"))
         return Submitted(claim.attempt_id, Uncertain(f"it was sent, but {what}", code="unexpected"))
 
 
@@ -97,20 +97,20 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
 
 def _with_key_mark(here: Services, claim: Claim, error: AccountBlocked) -> AccountBlocked:
     name = claim.generation.provider
-    # One that this version does not know has no keys.
+    # A provider unknown to this version has no keys.
     error.key_mark = here.key_marks(name).get(claim.account) if name in PROVIDERS else None
     return error
 
 
 def _refuse_late(here: Services, claim: Claim) -> None:
-    """The last moment at which nothing is sent yet."""
+    """The last check before anything is sent."""
     if shutdown.is_asked():
-        reason = "its worker was told to stop"
+        reason = "its worker is stopping"
     elif here.clock() >= claim.lease_until:
-        # Frozen, or starved: by now a person may have had it submitted again.
-        reason = "its worker came to it only after its lease had ended"
+        # The process was frozen or starved: by now a person may have resubmitted it.
+        reason = "its worker reached it after its lease had ended"
     elif not here.ledger.submissions.begin(claim.attempt_id):
-        reason = "its claim was given back"
+        reason = "its claim was returned"
     else:
         return
     raise NotTaken(f"it was not sent: {reason}", code="not_sent", retry_after=timedelta(seconds=1))

@@ -1,4 +1,4 @@
-"""On a clock: find work that was forgotten, submissions whose worker died, links that die soon."""
+"""On a clock, find forgotten work, submissions of dead workers, and links that expire soon."""
 
 import logging
 import os
@@ -32,22 +32,22 @@ log = logging.getLogger(__name__)
 
 #: seconds between two passes
 PAUSE = 1.0
-#: seconds between two looks for what is kept no longer
+#: seconds between two runs of prune
 PRUNE_SECONDS = 3600.0
-#: seconds between two looks for why something waits
+#: seconds between two checks of why something waits
 WAITS_SECONDS = 10.0
-#: of which it is worth to tell
+#: shorter waits are not reported
 LONG_WAIT = timedelta(minutes=1)
-#: seconds after which a part of a pass hangs. Not all parts together: while the database is locked, each of them waits
-#: for as long as a writer may, and a clock that starts again would only wait again
+#: seconds after which a part of a pass counts as hung. Not the whole pass: while the database is locked, each part
+#: waits as long as a writer may, and restarting the clock would not help
 HANGS_AFTER = 60.0
 
 
 @app.task(name=Step.SWEEP)
 def sweep() -> bool:
-    """Ring for all work that is due, and tell which links die soon; two clocks may do this at once.
+    """Wake the steps that have work, and report links that expire soon; two clocks may run this at once.
 
-    False when a part has failed for another reason than a ledger that is away.
+    Return False if a part failed for any reason but an unavailable ledger.
     """
     here = services()
     is_well = True
@@ -60,17 +60,17 @@ def sweep() -> bool:
             if found and isinstance(found, int):
                 did[part.__name__] = found
         except LedgerUnavailable as error:
-            # Perhaps only rows that somebody else holds: the other parts may find theirs.
-            log.warning("%s is left for the next time: %s", part.__name__, error)
+            # Perhaps only some rows are locked: the other parts may succeed.
+            log.warning("postponed %s: %s", part.__name__, error)
         except VersionTooOld as error:
-            # What is left to a newer clock is no fault of this one, which goes on to show that it lives.
+            # Leaving work to a newer clock is not a failure; this one still reports its heartbeat.
             tell_rarely(error)
             break
         except ConfigurationError as error:
-            log.error("%s cannot work: %s", part.__name__, error)  # noqa: TRY400  a person's mistake needs no traceback
+            log.error("cannot run %s: %s", part.__name__, error)  # noqa: TRY400  a user's mistake needs no traceback
             is_well = False
         except Exception:
-            log.exception("%s failed, the other parts go on", part.__name__)
+            log.exception("%s failed; continuing with the other parts", part.__name__)
             is_well = False
     if did:
         telemetry.step(Step.SWEEP, sum(did.values()), began, **did)
@@ -103,7 +103,7 @@ def ring_for_what_is_due(here: Services) -> None:
 
 
 class WaitsTold:
-    """What waits is logged once when it begins, and when it ends."""
+    """Logs each wait once when it begins and once when it ends."""
 
     def __init__(self) -> None:
         self._asked_at: float | None = None
@@ -116,19 +116,19 @@ class WaitsTold:
         self._asked_at = time.monotonic()
         waits = {wait.name: wait.told for wait in waits_of(here.ledger, here.settings) if not _is_short(wait)}
         for (cause, subject), told in waits.items():
-            # Of workers that have just started nothing was heard yet.
+            # Workers that have just started may not have reported yet.
             is_certain = cause is not Cause.WORKERS or (cause, subject) in self._seen
             if is_certain and (cause, subject) not in self._told:
                 log.warning("waiting: %s", told)
                 self._told.add((cause, subject))
         for name in self._told - waits.keys():
-            log.warning("waiting no more: %s", " ".join(filter(None, name)))
+            log.warning("no longer waiting: %s", " ".join(filter(None, name)))
         self._told &= waits.keys()
         self._seen = waits.keys()
 
 
 def _is_short(wait: Wait) -> bool:
-    """A provider that wants it slower says so all the time."""
+    """A provider that throttles does so all the time."""
     is_over_soon = wait.until is not None and wait.since is not None and wait.until - wait.since < LONG_WAIT
     return wait.cause is Cause.SLOWED or is_over_soon
 
@@ -140,7 +140,7 @@ def tell_of_waits(here: Services) -> None:
 _waits_told = WaitsTold()
 
 
-#: `keep_watch` is last, because a bucket that hangs is waited for
+#: `keep_watch` is last, because it waits for a bucket that hangs
 PARTS: tuple[Callable[[Services], object], ...] = (
     give_up_lost_submissions,
     tell_of_risks,
@@ -161,15 +161,15 @@ def start(sender: Any, **_: Any) -> None:
         services()
         DrainingTask.shows_life = False
         threading.Thread(target=keep_time, args=(sender.hostname,), name="clock", daemon=True).start()
-        # It has no pool: a ledger that is locked would hold up its stop.
+        # It has no pool: a locked ledger would delay its shutdown.
         shutdown.stop_when_signalled()
     drop_stale()
 
 
 def keep_time(worker: str) -> None:
-    """Make a pass each second until the worker stops, whatever the clock on the wall says; none is made up for.
+    """Make a pass every second until the worker stops, by the monotonic clock; missed passes are not repeated.
 
-    Called here, not sent to a queue: what was forgotten is found although the broker is away, or a task takes long.
+    Called directly, not through a queue: this finds work even if the broker is down or a task takes long.
     """
     beat_at = prune_at = time.monotonic()
     has_looked = False
@@ -187,7 +187,7 @@ def keep_time(worker: str) -> None:
                     ring(Step.PRUNE)
             with left_for_later("looking again"):
                 if not has_looked:
-                    # Somebody may have changed a setting that downloads wait for, and started everything anew.
+                    # A setting that blocked downloads may have been changed before this restart.
                     services().ledger.assets.retry_mended()
                     forget_predecessors(services().ledger, worker)
                     has_looked = True
@@ -199,5 +199,5 @@ def keep_time(worker: str) -> None:
                         here = services()
                         here.ledger.maintenance.beat(worker, os.getpid(), here.limit_settings)
         except Exception:
-            log.exception("a pass has failed; the next one tries again")
+            log.exception("a pass failed; the next one tries again")
         time.sleep(PAUSE)

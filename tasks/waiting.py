@@ -1,4 +1,4 @@
-"""Why something waits: since when, until when, and what ends it. The one place that knows it; all others print it."""
+"""Why something waits, since when, until when, and the remedy. All other code only prints what this module finds."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,15 +17,15 @@ from worker.providers import PROVIDERS, account_keys, provider_class
 from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 from worker.settings import Settings
 
-#: several times the longest pause between two heartbeats of an idle worker (`ping`, each 10 seconds to one of them)
+#: several times the longest pause between an idle worker's heartbeats (`ping` reaches one worker every 10 seconds)
 SILENCE = timedelta(seconds=75)
 #: what the Procfile calls the process that finds forgotten work
 CLOCK = "clock"
 #: a clock that was heard in this time was meant to run
 _RECENT = timedelta(days=1)
-#: what failed less often may be about to go on
+#: fewer failures may be transient
 _TRIES = 3
-#: of assets that are looked at, the most urgent first
+#: the most urgent assets to look at
 _MANY = 5000
 
 _SENT = frozenset({State.SUBMITTED, State.UNCONFIRMED})
@@ -40,20 +40,20 @@ class Cause(StrEnum):
     BUDGET = "budget"
     PAUSE = "pause"
     BREAKER = "breaker"
-    #: it goes on, with less than its rate
+    #: it continues at a reduced rate
     SLOWED = "slowed"
     DOWNLOAD = "download"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """One cause. `told`: the whole sentence; `remedy`: the part of it that ends it.
+    """One cause. `told`: the whole sentence; `remedy`: the part that says what to do.
 
-    `count`: what waits for it, where that is counted. `fails`: it does not end by itself, or not soon.
+    `count`: how many wait, if known. `fails`: it does not end by itself, or not soon.
     """
 
     cause: Cause
-    #: which one of its kind: an account, a budget, a host
+    #: the account, budget or host
     subject: str
     told: str
     remedy: str
@@ -61,7 +61,7 @@ class Wait:
     until: datetime | None = None
     count: int | None = None
     fails: bool = False
-    #: what it concerns: generations in these states, of this provider, or these
+    #: the generations that wait: in these states, of this provider, or these
     states: frozenset[State] = frozenset(OPEN)
     provider: str | None = None
     batch_id: str | None = None
@@ -69,7 +69,7 @@ class Wait:
 
     @property
     def name(self) -> tuple[Cause, str]:
-        """The same as long as it lasts."""
+        """Identifies the wait for as long as it lasts."""
         return self.cause, self.subject
 
     def concerns(self, one: Generation) -> bool:
@@ -80,17 +80,17 @@ class Wait:
         is_held = one.state is State.QUEUED and one.reason == "budget"
         if self.cause is Cause.BUDGET:
             return is_held
-        # What is held by a budget stands in no account's line.
+        # A generation held by a budget is not in an account's queue.
         return not is_held or self.cause in {Cause.RESTORE_GUARD, Cause.WORKERS}
 
 
 def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
-    """Everything that something may wait for now, what holds up most first."""
+    """Return everything that something may wait for now, the most blocking first."""
     now = ledger.database.clock()
     try:
         prices = settings.read_prices(PROVIDERS)
     except ConfigurationError:
-        # The workers and the doctor say so.
+        # The workers and `darkroom doctor` report it.
         prices = None
     return (
         *_guard(ledger),
@@ -102,12 +102,12 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
 
 
 def wait_of(one: Generation, waits: Iterable[Wait]) -> Wait | None:
-    """What this one waits for, before all else."""
+    """Return the first cause that this generation waits for."""
     return next((wait for wait in waits if wait.concerns(one)), None)
 
 
 def those_of(generations: Collection[Generation], waits: Iterable[Wait]) -> list[Wait]:
-    """Those that any of these waits for."""
+    """Return the waits that concern any of these generations."""
     known = tuple(waits)
     found = [wait_of(one, known) for one in generations]
     return list({wait.name: wait for wait in found if wait is not None}.values())
@@ -117,7 +117,7 @@ def _guard(ledger: Ledger) -> Iterator[Wait]:
     gate = ledger.restore.state()
     if gate is None or gate.complaint is None:
         return
-    told = f"{gate.complaint} (closed since {_time(gate.closed_at)})"
+    told = f"{gate.complaint} (paused since {_time(gate.closed_at)})"
     yield Wait(
         cause=Cause.RESTORE_GUARD,
         subject="",
@@ -144,12 +144,10 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
             silence = f", the last one stopped at {_time(since)}"
         if old and not alive:
             remedy = "start the newer version instead"
-            told = (
-                f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing: {remedy}"
-            )
+            told = f"{', '.join(old)} running a version that is too old for the ledger and starts nothing: {remedy}"
         elif alive:
             remedy = "start the Procfile's `worker`"
-            told = f"only {', '.join(alive)} at work{silence}, which submits and archives nothing: {remedy}"
+            told = f"only {', '.join(alive)} running{silence}, which submits and archives nothing: {remedy}"
         else:
             remedy = "start `darkroom up`, or the Procfile's processes"
             told = f"no worker is running{silence}: {remedy}"
@@ -179,7 +177,7 @@ def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
                 f"`{command}` ends it now"
             )
         is_paused = one.paused_until is not None
-        # With an account that goes on, nothing has to wait for this one.
+        # While another account works, nothing has to wait for this one.
         all_stopped = all((one.provider, account) in stopped for account in accounts or (one.account,))
         yield Wait(
             cause=Cause.PAUSE if is_paused else Cause.BREAKER if one.is_open else Cause.SLOWED,
@@ -199,14 +197,14 @@ def _is_stopped(one: Slowed) -> bool:
 
 
 def _known(provider: str, settings: Settings) -> tuple[str, tuple[str, ...]]:
-    """The setting that has its key, and its accounts here; none for a provider that this version does not know."""
+    """Return the provider's key setting and its accounts here; none for a provider unknown to this version."""
     if provider not in PROVIDERS:
         return "its key", ()
     return provider_class(provider).key_setting, tuple(account_keys(provider, settings))
 
 
 def _how(one: Slowed) -> str:
-    """All that holds it back, the worst first."""
+    """Return all its limits, the worst first."""
     found = []
     if one.paused_until is not None:
         found.append(f"paused{_span(one.paused_at, one.paused_until)}: {one.reason}")
@@ -244,28 +242,28 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         )
 
 
-#: how the address guard says that no setting and no provider names the host
+#: the address guard's error for a host that no setting or provider lists, also as older versions recorded it
 _NOT_ALLOWED = re.compile(
     r"https?://(?P<host>\[[^\]]*\]|[^/:?#\s]+)\S*: "
-    r"(?:its host is none of the provider's|only https on port 443 is allowed)"
+    r"(?:its host is (?:not one of the provider's hosts|none of the provider's)|only https on port 443 is allowed)"
 )
-#: what differs from one asset to the next: times, sizes, ids
+#: what differs between assets: times, sizes, ids
 _VARYING = re.compile(r"[\w.:/-]*[0-9][\w.:/-]*")
-#: what stands before the sentences of a download
+#: what precedes the sentences of a download
 _ADDRESS = re.compile(r"https?://\S+: ")
 _HOST = re.compile(r"https?://(?:[^@/]*@)?(\[[^\]]*\]|[^/:?#]*)", re.IGNORECASE)
 
 
 def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
-    """One for each host and reason, however many wait."""
+    """Yield one wait for each host and reason, however many assets wait."""
     alike: dict[tuple[str, str | None], list[WaitingAsset]] = {}
     for one in assets:
         found = _NOT_ALLOWED.search(one.error)
         if found or one.reason in FOR_A_PERSON or one.tries >= _TRIES:
             why = None if found else _ADDRESS.sub("", redact(one.error))
-            # A link may redirect to the one that is meant.
+            # A link may redirect to the host in question.
             host = found["host"].lower() if found else _host(one.url)
-            # An error that does not name it is of the bucket, or of a setting.
+            # An error without a host concerns the bucket or a setting.
             key = host if host in one.error else "", why and _VARYING.sub("#", why)
             alike.setdefault(key, []).append(one)
     for (host, alike_in), those in alike.items():
@@ -274,12 +272,12 @@ def _downloads(assets: Sequence[WaitingAsset]) -> Iterator[Wait]:
         since = min(one.since for one in those)
         if why is None:
             names = "localhost,127.0.0.1,::1" if host == "localhost" else host
-            remedy = f"add {names} to DARKROOM_DOWNLOAD_ALLOW, if it is to be trusted, and restart the workers"
+            remedy = f"if you trust it, add {names} to DARKROOM_DOWNLOAD_ALLOW and restart the workers"
             told = f"host {host} is not allowed: {many} since {_time(since)}; {remedy}"
         else:
-            remedy = f"`darkroom show {those[0].generation_id}` tells more"
+            remedy = f"see `darkroom show {those[0].generation_id}`"
             place = f"host {host}: " if host else ""
-            told = f"{place}{many} since {_time(since)}: {why}; it is tried again by itself, {remedy}"
+            told = f"{place}{many} since {_time(since)}: {why}; retried automatically, {remedy}"
         yield Wait(
             cause=Cause.DOWNLOAD,
             subject=f"{host} {alike_in or ''}".strip(),
@@ -303,7 +301,7 @@ def _span(since: datetime | None, until: datetime) -> str:
 
 
 def _time(at: datetime | None) -> str:
-    """As people read it, on their own clock."""
+    """Format a time for people, in local time."""
     if at is None:
         return "the beginning"
     local = at.astimezone()

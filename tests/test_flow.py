@@ -121,7 +121,7 @@ def test_a_lost_callback_is_a_non_event(start: Start) -> None:
     pipeline = start()
     (generation_id,) = pipeline.submit("a paper boat sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.SUBMITTED)
-    assert wait_for(lambda: pipeline.sandbox.log("callback"), seconds=20), "the picture is not finished"
+    assert wait_for(lambda: pipeline.sandbox.log("callback"), seconds=20), "the image is not finished"
     pipeline.clock.advance(seconds=31)
     pipeline.until_settled()
 
@@ -149,7 +149,7 @@ def test_an_unclear_submission_without_its_callback_is_found_in_the_providers_li
     pipeline = start()
     (generation_id,) = pipeline.submit("a green door sandbox:reset sandbox:drop")
     pipeline.until(lambda: pipeline.get(generation_id).state is State.UNCONFIRMED)
-    assert wait_for(lambda: pipeline.sandbox.log("callback"), seconds=20), "the picture is not finished"
+    assert wait_for(lambda: pipeline.sandbox.log("callback"), seconds=20), "the image is not finished"
     pipeline.clock.advance(seconds=6)
     pipeline.until_settled()
 

@@ -1,1 +1,1 @@
-"""Who may call: all that listens on HTTP."""
+"""Everything that listens on HTTP."""

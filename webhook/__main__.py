@@ -1,6 +1,6 @@
-"""The receiver's server (`python -m webhook`): granian, with what its processes share imported once before they fork.
+"""The receiver's server (`python -m webhook`): granian, which imports shared modules once, before it forks.
 
-HOST and PORT say where it listens. An access log would hold the tokens of callback URLs, so there is none.
+HOST and PORT set the address. There is no access log, because it would contain the tokens of callback URLs.
 """
 
 import gc
@@ -18,14 +18,14 @@ from worker.secrets import redact
 from worker.services import services
 from worker.settings import receiver_environment, use_env_file
 
-#: of one process, idle ones too; more than that wait in the kernel until others are closed
+#: connections per process, idle ones included; more wait in the kernel until others close
 _CONNECTIONS = 4096
-#: requests of one process at once, each in a thread: half a body holds one until its sender hangs up, for the server
-#: has no time limit for bodies; a thread that waits costs 100 kB
+#: concurrent requests per process, one thread each: the server has no time limit for bodies, so half a body occupies
+#: a thread until its sender hangs up; a waiting thread costs 100 kB
 _THREADS = 1024
-#: of one process, for all that is no connection of a client: ledger, broker, logs
+#: file descriptors per process that are not client connections: ledger, broker, logs
 _OTHER_FILES = 100
-#: bytes of a request's header, and of what is read ahead of a body
+#: bytes of a request's header, and of the part of a body that is read ahead
 _BUFFER = 64 * 1024
 
 
@@ -38,10 +38,10 @@ def main() -> None:
     if (env := receiver_environment(os.environ)) != os.environ:
         os.execve(sys.executable, sys.orig_argv, env)  # noqa: S606  ourselves, without a shell
     try:
-        # Shared by the processes, which takes 70 MB less than importing it in each.
+        # Sharing it between the processes saves 70 MB for each.
         import_module("webhook.app")
         here = services()
-        # Each raises for what it cannot be made of; a process that cannot start would be started again and again.
+        # Each raises on invalid settings. Checked here, because a process that cannot start would be restarted forever.
         _ = here.signer, here.ledger
     except ConfigurationError as error:
         sys.exit(redact(f"the receiver cannot start: {error}"))
@@ -54,7 +54,7 @@ def main() -> None:
         interface=Interfaces.WSGI,
         address=os.environ.get("HOST") or "0.0.0.0",  # noqa: S104  providers call from outside
         port=int(os.environ.get("PORT") or 8000),
-        # No other mode has a time limit for a client that is silent, or that begins with HTTP/2 and never goes on.
+        # Only this mode has a time limit for a client that is silent, or that opens HTTP/2 and then stalls.
         http=HTTPModes.http1,
         workers=2,
         blocking_threads=_THREADS,
@@ -63,19 +63,19 @@ def main() -> None:
         respawn_failed_workers=True,
         # Half a body must not hold up a stop: a process manager kills after 5 seconds.
         workers_kill_timeout=3,
-        # A client that drips its headers, or sends none, is let go.
+        # Disconnects a client that sends its headers too slowly, or not at all.
         http1_settings=HTTP1Settings(header_read_timeout=5000, max_buffer_size=_BUFFER),
         log_access=False,
     ).serve()
 
 
 def _open_files() -> int:
-    """How many files a process may have open, after that was raised as far as it goes."""
+    """Raise the limit on open files as far as possible and return it."""
     enough = _CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return enough
-    # macOS calls the hard one unlimited, and takes no such number.
+    # macOS reports an unlimited hard limit, but does not accept that value.
     most = max(soft, enough if hard == resource.RLIM_INFINITY else hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return most

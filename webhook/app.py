@@ -11,10 +11,10 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from tasks.usecases.clocks import broker_error
 from webhook import health
-from webhook.bell import Bell
 from webhook.callbacks import Callbacks
-from webhook.committing import GroupCommit
 from webhook.errors import answer
+from webhook.group_commit import GroupCommit
+from webhook.ingest_waker import IngestWaker
 from worker.errors import ConfigurationError
 from worker.secrets import configure_logging, redact
 from worker.services import Services, secret_values
@@ -32,8 +32,8 @@ LONGEST_PATH = 400
 def create_app(services: Services | None = None) -> Flask:
     """Build the receiver. Raises ConfigurationError.
 
-    Without `services` they come from the environment, logging is configured, and a wrong setting ends the process with
-    its sentence alone.
+    Without `services`, build them from the environment, configure logging, and exit with one sentence if a setting is
+    invalid.
     """
     if services is not None:
         return _build(services)
@@ -49,19 +49,19 @@ def create_app(services: Services | None = None) -> Flask:
 def _build(services: Services) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(Exception, answer)
-    bell = Bell(partial(ring, Step.INGEST))
+    waker = IngestWaker(partial(ring, Step.INGEST))
     # A ledger that was closed opens new connections when it is used again.
     group = GroupCommit(services.ledger.callbacks.store, services.ledger.close)
     asked = health.dependencies(services.ledger, services.clock, broker_error, group)
     app.register_blueprint(health.blueprint(asked))
-    callbacks = Callbacks(services.signer, services.clock, group.keep, bell.press)
+    callbacks = Callbacks(services.signer, services.clock, group.keep, waker.request)
     mounted = DispatcherMiddleware(app.wsgi_app, {"/callbacks": callbacks})
     app.wsgi_app = _ShortPaths(mounted)  # type: ignore[method-assign]
     return app
 
 
 class _ShortPaths:
-    """Lets no longer path through than LONGEST_PATH: finding what is mounted there takes the square of its slashes."""
+    """Refuses paths longer than LONGEST_PATH: the time to find a mount grows with the square of the slashes."""
 
     def __init__(self, inner: "WSGIApplication") -> None:
         self._inner = inner

@@ -1,6 +1,6 @@
-"""POST /callbacks/<provider>/<attempt_id>/<token>: authenticate, store, 200. What it means is read by the worker.
+"""POST /callbacks/<provider>/<attempt_id>/<token>: authenticate, store, 200. The worker parses it.
 
-A WSGI application of its own, mounted beside Flask: Flask's work on a request costs more than keeping a callback does.
+A WSGI application mounted beside Flask: Flask's overhead per request costs more than storing a callback.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ LARGEST_BODY = 256 * 1024
 
 _PATH = re.compile(r"/([a-z0-9_]{1,32})/([0-9a-f]{32})/([A-Za-z0-9]{1,16}\.[A-Za-z0-9_-]{43})")
 
-# What says how to read the body, who sent it, and Kie's signature, which is checked when the body is read. A closed
-# list, because any other header may be a secret (Authorization, Cookie, X-Webhook-Secret), and the ledger is backed up.
+# The headers that describe the body and its sender, and Kie's signature, which is checked when the body is parsed.
+# A closed list: any other header may be a secret (Authorization, Cookie, X-Webhook-Secret), and ledgers are backed up.
 _KEPT_HEADERS = {
     "Content-Type": "CONTENT_TYPE",
     "Content-Encoding": "HTTP_CONTENT_ENCODING",
@@ -41,7 +41,7 @@ _HEADER_LENGTH = 500
 
 
 class Callbacks:
-    """Mounted at `/callbacks`. `keep` returns when a delivery is durable; `announce` must not block."""
+    """The application mounted at `/callbacks`. `keep` returns once a delivery is durable; `announce` must not block."""
 
     def __init__(
         self, signer: Signer, clock: Clock, keep: Callable[[Delivery], None], announce: Callable[[], None]
@@ -64,7 +64,7 @@ class Callbacks:
         return [b""]
 
     def _authentic(self, environ: "WSGIEnvironment") -> Delivery | None:
-        """What was delivered; None, with the body left unread, when the path proves nothing."""
+        """Return the delivery, or None, without reading the body, if the token in the path is not valid."""
         path = _PATH.fullmatch(environ["PATH_INFO"])
         if path is None:
             return None
@@ -76,8 +76,8 @@ class Callbacks:
         headers = {name: environ[key][:_HEADER_LENGTH] for name, key in _KEPT_HEADERS.items() if key in environ}
         body = _body(environ)
         if "HTTP_TRANSFER_ENCODING" in environ and not is_whole(headers, body):
-            # Granian gives what came before a chunk that breaks, without an error, as if it were all.
-            raise RequestInvalid("the body is not whole JSON: send it again, or with a Content-Length")
+            # If a chunk breaks, granian passes on what came before it, without an error.
+            raise RequestInvalid("the body is not complete JSON: send it again, or with a Content-Length")
         return Delivery(
             attempt_id=attempt_id,
             provider=provider,
@@ -97,6 +97,6 @@ def _body(environ: "WSGIEnvironment") -> bytes:
     if len(body) > LARGEST_BODY:
         raise RequestEntityTooLarge
     if length is not None and len(body) < length:
-        # Granian gives what came before the sender hung up, without an error.
+        # If the sender hangs up, granian passes on what came before, without an error.
         raise ClientDisconnected
     return body

@@ -1,4 +1,4 @@
-"""Which error becomes which HTTP status, and what its response may say."""
+"""Maps errors to HTTP responses, and limits what a response may reveal."""
 
 import json
 import logging
@@ -12,23 +12,23 @@ from worker.errors import ConfigurationError, DarkroomError, LedgerUnavailable, 
 
 log = logging.getLogger(__name__)
 
-#: an error of ours that is not listed is a 500
+#: our errors that are not listed here become 500
 STATUS: Mapping[type[DarkroomError], int] = {
     RequestInvalid: 400,
     NotFound: 404,
-    # The sender shall come again: what only a person can mend, like missing tables, is mended by then.
+    # Ask the sender to retry: somebody will have fixed the cause, like missing tables, by then.
     ConfigurationError: 503,
     LedgerUnavailable: 503,
 }
 
-#: seconds after which a refused sender may come again
+#: seconds after which a refused sender may retry
 RETRY_AFTER = 5
 
 
 def answer(error: Exception) -> Response:
-    """The response to a request that ended in `error`: a short problem document (RFC 9457), never HTML.
+    """Turn `error` into a short problem document (RFC 9457), never HTML.
 
-    What went wrong inside is logged; the caller is told only what is the caller's own doing.
+    Internal errors are logged; the caller sees only the caller's own mistakes.
     """
     if isinstance(error, HTTPException) and error.code is not None:
         response = Response(headers=error.get_headers())

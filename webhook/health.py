@@ -1,4 +1,4 @@
-"""GET /livez: does the process live? GET /readyz: can it keep callbacks, and will somebody work on them?"""
+"""GET /livez: is the process alive? GET /readyz: can it store callbacks, and is a worker there to process them?"""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ from flask import Blueprint, Response, jsonify
 
 from tasks.usecases.clocks import complaint
 from tasks.waiting import SILENCE
-from webhook.committing import HANGS_AFTER, MOST_HANGING, GroupCommit
+from webhook.group_commit import HANGS_AFTER, MOST_HANGING, GroupCommit
 from worker.errors import ConfigurationError
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -22,21 +22,21 @@ from worker.runtime import watchdog
 
 log = logging.getLogger(__name__)
 
-#: seconds that an answer of a dependency stands, so that probes cannot burden it
+#: seconds that the result of a check is reused, so that probes cannot overload the dependency
 KEPT = 2.0
-#: seconds that /readyz waits for its dependencies; most probes give up after one
+#: seconds that /readyz waits for its dependencies; most probes time out after one
 PATIENCE = 0.8
 
-#: seconds after a store that failed until /readyz tries one of its own
+#: seconds between a failed store and a trial store by /readyz
 TRY_AGAIN = 5.0
 
-#: a worker that was silent for so long was taken away on purpose, like a container that was replaced
+#: a worker silent for this long was removed on purpose, like a replaced container
 GONE_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of a dependency; `detail` is a sentence for a person and holds no address and no secret."""
+    """The state of a dependency; `detail` is a sentence for people, without addresses or secrets."""
 
     status: Literal["ok", "degraded", "unavailable"]
     detail: str = ""
@@ -46,14 +46,14 @@ OK = Finding("ok")
 
 
 class Dependency:
-    """Asked in a thread of its own: no time-out of any library bounds what a frozen server can cost."""
+    """A dependency, checked in its own thread, because no library's time-out covers every way a server can hang."""
 
     def __init__(
         self, check: Callable[[], Finding], otherwise: Finding, reconnect: Callable[[], None] | None = None
     ) -> None:
-        """`otherwise` is the finding when `check` raises or has not come to an end in time.
+        """`otherwise` is the finding if `check` raises or does not finish in time.
 
-        `reconnect` is called before the check that follows one that hangs.
+        `reconnect` is called before the next check after a hung one.
         """
         self._check = check
         self._otherwise = otherwise
@@ -65,7 +65,7 @@ class Dependency:
         self._asked_at = -KEPT
 
     def ask(self) -> None:
-        """Start a check, unless one is under way and does not hang, or the last one is young."""
+        """Start a check, unless one is running and not hung, or the last result is recent."""
         with self._lock:
             age = time.monotonic() - self._asked_at
             hangs = not self._asked.done()
@@ -80,10 +80,10 @@ class Dependency:
     def _leave(self) -> None:
         self._hanging = [*(one for one in self._hanging if not one.done()), self._asked]
         if len(self._hanging) > MOST_HANGING:
-            watchdog.end_process(f"{len(self._hanging)} checks of /readyz wait for an answer that does not come")
+            watchdog.end_process(f"{len(self._hanging)} checks of /readyz hang")
 
     def finding(self) -> Finding:
-        """What the latest check says, at most PATIENCE seconds after it was started."""
+        """Return the result of the latest check, waiting until PATIENCE seconds after its start."""
         try:
             return self._asked.result(timeout=max(0.0, self._asked_at + PATIENCE - time.monotonic()))
         except TimeoutError:
@@ -103,12 +103,13 @@ class Dependency:
 def dependencies(
     ledger: Ledger, clock: Clock, broker_error: Callable[[], timedelta | None], group: GroupCommit
 ) -> Mapping[str, Dependency]:
-    """`broker_error` says how far this machine's clock is ahead of the broker's, and raises when that does not answer.
+    """Return the dependencies by name, for `blueprint`.
 
-    `group` knows whether the latest callback could be stored.
+    `broker_error` returns how far this machine's clock is ahead of the broker's, and raises if the broker does not
+    answer. `group` records whether the latest callback could be stored.
 
-    A clock that differs degrades, and refuses no callback: what comes is stamped with the ledger's own time. A ledger
-    that does not answer is closed, so that the next question goes over a new connection.
+    A clock that is wrong means degraded, but callbacks are still accepted: the ledger stamps them with its own time. A
+    ledger that does not answer is closed, so that the next check uses a new connection.
     """
 
     def check_broker() -> Finding:
@@ -122,16 +123,16 @@ def dependencies(
             ledger.close,
         ),
         "broker": Dependency(
-            check_broker, Finding("degraded", "the broker does not answer: callbacks are kept and wait for it")
+            check_broker, Finding("degraded", "the broker does not answer: callbacks are stored and processed later")
         ),
         "workers": Dependency(
             partial(_check_workers, ledger, clock),
-            Finding("degraded", "not known while the ledger does not answer"),
+            Finding("degraded", "unknown while the ledger does not answer"),
             ledger.close,
         ),
         "submissions": Dependency(
-            partial(_check_gate, ledger),
-            Finding("degraded", "not known while the ledger does not answer"),
+            partial(_check_restore_guard, ledger),
+            Finding("degraded", "unknown while the ledger does not answer"),
             ledger.close,
         ),
     }
@@ -143,22 +144,22 @@ def _check_ledger(ledger: Ledger, group: GroupCommit) -> Finding:
         if not _can_store(ledger, group):
             return Finding("unavailable", "the last callback could not be stored: see the log of the receiver")
     except ConfigurationError as error:
-        # What the database says may name its host.
+        # The database's message may contain its host.
         log.warning("not ready: %s", error)
-        return Finding("unavailable", "the ledger cannot be used as it is: run `darkroom db upgrade`, or see the log")
-    # Not unavailable: callbacks are kept all the same.
+        return Finding("unavailable", "the ledger is not usable: run `darkroom db upgrade`, or see the log")
+    # Not unavailable: callbacks are still stored.
     wrong = str(objection) if objection else complaint("database", ledger.database.local_error)
     return Finding("degraded", wrong) if wrong else OK
 
 
 def _can_store(ledger: Ledger, group: GroupCommit) -> bool:
-    """A ledger that can be read may have no room: the last store counts, and from time to time one of our own."""
+    """A readable ledger may have a full disk: look at the last store, and try one of our own now and then."""
     failed_at = group.failed_at
     if failed_at is None:
         return True
     if time.monotonic() - failed_at < TRY_AGAIN:
         return False
-    # Noted before: it may hang, or raise.
+    # Noted first, because the store may hang or raise.
     group.note(False)
     ledger.callbacks.try_store()
     group.note(True)
@@ -171,19 +172,19 @@ def _check_workers(ledger: Ledger, clock: Clock) -> Finding:
     known = [(beat, quiet) for beat in beats if (quiet := beat.silence(now)) < GONE_AFTER and not beat.is_stopped]
     if not known:
         return Finding("degraded", "no worker has reported within the last hour: start one (`worker` in the Procfile)")
-    # Anybody may ask: no names of machines.
+    # /readyz is public: no host names.
     if silent := [quiet for _, quiet in known if quiet > SILENCE]:
         many = f"{len(silent)} of {len(known)} workers are silent, the longest for {max(silent).seconds} s"
-        return Finding("degraded", f"{many}; `darkroom doctor` names them; restart what does not come back")
+        return Finding("degraded", f"{many}; `darkroom doctor` names them; restart those that stay silent")
     if old := sum(beat.is_too_old for beat, _ in known):
         many = f"{old} of {len(known)} workers are too old for the ledger"
         return Finding("degraded", f"{many}; `darkroom doctor` names them; start the newer version instead")
     return OK
 
 
-def _check_gate(ledger: Ledger) -> Finding:
-    gate = ledger.restore.state()
-    return Finding("degraded", gate.complaint) if gate and gate.complaint else OK
+def _check_restore_guard(ledger: Ledger) -> Finding:
+    guard = ledger.restore.state()
+    return Finding("degraded", guard.complaint) if guard and guard.complaint else OK
 
 
 def blueprint(asked: Mapping[str, Dependency]) -> Blueprint:

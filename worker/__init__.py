@@ -1,1 +1,1 @@
-"""The engine: what Darkroom knows and owns. Celery, the receiver and the command line are its users."""
+"""The engine, used by Celery, the receiver and the command line."""

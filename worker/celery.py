@@ -1,6 +1,6 @@
-"""The Celery application (`celery -A worker`). Messages are bells: what is to be done stands in the ledger.
+"""The Celery application (`celery -A worker`). Messages are only wake-ups: the ledger has the work.
 
-It is configured on first use: importing it, and every module that needs it, reads no setting.
+Configured on first use: importing this module reads no settings.
 """
 
 import gc
@@ -44,28 +44,28 @@ log = logging.getLogger(__name__)
 warnings.filterwarnings("ignore", message="You're running the worker with superuser", category=SecurityWarning)
 
 HEARTBEAT_SECONDS = 10
-#: seconds after which a pool's parent kills the process of a task
+#: seconds after which a pool's parent kills a task's process
 _TASK_SECONDS = 90
-#: seconds after which a process ends itself: of one without a pool, and of one whose parent is busy with a broker that
-#: is away, nobody else ends the task
+#: seconds after which a process ends itself: nothing else does if it has no pool, or if its parent is busy with an
+#: unreachable broker
 _LAST_SECONDS = _TASK_SECONDS + 5
-#: seconds after which an event loop hangs; without a pool it also works on the tasks
+#: seconds after which an event loop counts as hung; without a pool it also runs the tasks
 _LOOP_SECONDS = _LAST_SECONDS + 25
 
-#: seconds between two lines of a process that says that its version is too old
+#: seconds between two log lines of a process that is too old
 _TELL_SECONDS = 600
 
-#: what the names of our queues begin with in the broker
+#: the prefix of our queues' names in the broker
 KEY_PREFIX = "darkroom:"
 
 
 class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
-    """Base of every task: notes that its worker lives, and leaves work undone quietly when the ledger is away.
+    """Base of every task: writes the heartbeat, and postpones work quietly if the ledger is unavailable.
 
-    Nothing is retried by Celery: what is still due is found by the sweep.
+    Celery retries nothing: the sweep finds work that is still due.
     """
 
-    #: False in the process of the clock, which lives as long as its passes do
+    #: False in the clock's process, which reports after its passes
     shows_life = True
     _beaten_at = 0.0
 
@@ -89,22 +89,22 @@ class DrainingTask(Task):  # type: ignore[misc]  # Celery has no types
 
 @contextmanager
 def left_for_later(name: str) -> Iterator[None]:
-    """Tell why the block could not do its work, in a sentence: a ledger that is away, a setting that is wrong."""
+    """Log why the block could not do its work, in one sentence: an unavailable ledger, a wrong setting."""
     try:
         yield
     except LedgerUnavailable as error:
-        log.warning("%s: left for later: %s", name, error)
+        log.warning("%s: postponed: %s", name, error)
     except VersionTooOld as error:
         tell_rarely(error)
     except ConfigurationError as error:
-        log.error("%s: cannot work: %s", name, error)  # noqa: TRY400  a person's mistake needs no traceback
+        log.error("%s: cannot run: %s", name, error)  # noqa: TRY400  a user's mistake needs no traceback
 
 
 _told_at = -math.inf
 
 
 def tell_rarely(error: VersionTooOld) -> None:
-    """Each wake-up meets it again, for as long as this process is not replaced."""
+    """Every wake-up raises it again until this process is replaced."""
     global _told_at  # noqa: PLW0603  it is a fact of the process
     if time.monotonic() - _told_at >= _TELL_SECONDS:
         _told_at = time.monotonic()
@@ -112,13 +112,13 @@ def tell_rarely(error: VersionTooOld) -> None:
 
 
 class EnvironmentLoader(AppLoader):  # type: ignore[misc]  # Celery has no types
-    """Reads the settings when something of the configuration is first used, so that an import needs none.
+    """Reads the settings when the configuration is first used, so that imports need none.
 
-    Not a receiver of `on_configure`: Celery logs what one raises, and goes on with its own default broker.
+    Not an `on_configure` receiver: Celery would log its error and continue with the default broker.
     """
 
     def read_configuration(self, env: str = "CELERY_CONFIG_MODULE") -> dict[str, Any]:
-        """Raises ConfigurationError; what is asked for next reads again."""
+        """Return the configuration. Raises ConfigurationError; the next use reads the settings again."""
         ours = _configuration(celery_broker(load_settings().redis_url))
         return {**(super().read_configuration(env) or {}), **ours}
 
@@ -136,19 +136,19 @@ def _configuration(broker: CeleryBroker) -> dict[str, Any]:
         "task_routes": {step.value: {"queue": step.queue} for step in Step},
         "task_default_queue": Step.DISPATCH.queue,
         "task_create_missing_queues": False,
-        # A bell that is lost with its worker is rung again by the clock, so nothing is gained by acknowledging it late.
+        # The sweep replaces a wake-up lost with its worker, so late acknowledgement gains nothing.
         "task_acks_late": False,
-        # Or a bell would wait for a busy process while another worker sleeps.
+        # Or a wake-up would wait for a busy process while another worker is idle.
         "worker_disable_prefetch": True,
         "worker_prefetch_multiplier": 1,
-        # A bell that cannot be rung at once is dropped: the clock rings again.
+        # A wake-up that cannot be sent at once is dropped: the sweep sends another.
         "task_publish_retry": False,
         # Not before every lease that a drain renews has ended (`worker.runtime.draining`).
         "task_time_limit": _TASK_SECONDS,
         "task_soft_time_limit": 75,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
-        # A worker that gives up exits with 0, and a supervisor that restarts failures would leave it dead.
+        # A worker that gives up exits with 0, and a supervisor that restarts only failures would not restart it.
         "broker_connection_max_retries": None,
         "broker_transport_options": {
             # Or kombu would try for six seconds to reach a broker that refuses.
@@ -178,9 +178,9 @@ app = Celery(
 
 
 class WatchedLoop(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Ends a worker whose event loop hangs: it would begin no task, and end none whose time is over.
+    """Ends a worker with a hung event loop, which would start no task, and end none at its time limit.
 
-    There is no loop, and nothing is watched, while the broker is away: each attempt to reach it has its own limit.
+    While the broker is unreachable there is no loop to watch: each connection attempt has its own limit.
     """
 
     requires = ("celery.worker.consumer.connection:Connection",)
@@ -267,7 +267,7 @@ def _give_back(**_: Any) -> None:
 
 @worker_before_create_process.connect
 def _share_memory(**_: Any) -> None:
-    """What a pool process would import is imported before it is forked, and shared: each of them takes 20 MB less.
+    """Import before the fork what pool processes need, so that they share it: saves 20 MB for each.
 
     Frozen, because the garbage collector would copy each page by touching it.
     """

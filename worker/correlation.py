@@ -1,4 +1,4 @@
-"""Callback URLs that carry their own proof: who knows one may report on one attempt, and on nothing else."""
+"""Signed callback URLs: each authorizes reports on one attempt and nothing else."""
 
 import base64
 import hashlib
@@ -11,9 +11,9 @@ _KEY = re.compile(r"([A-Za-z0-9]{1,16}):(\S{32,})")
 
 
 class Signer:
-    """Signs with the first of `keys` and accepts all of them, so that keys can be rotated.
+    """Signs with the first of `keys` and accepts all of them, for key rotation.
 
-    `keys`: `id:secret`, separated by commas; a secret has 32 characters or more.
+    `keys`: `id:secret`, separated by commas; a secret has at least 32 characters.
     """
 
     def __init__(self, keys: str) -> None:
@@ -25,7 +25,7 @@ class Signer:
             )
         self._keys = {match[1]: match[2].encode() for match in parsed if match}
         if len(self._keys) < len(parsed):
-            raise ConfigurationError("DARKROOM_SIGNING_KEYS: two keys have the same id; give each its own")
+            raise ConfigurationError("DARKROOM_SIGNING_KEYS: two keys have the same id; each needs its own")
         self._newest = next(iter(self._keys))
 
     def token(self, provider: str, attempt_id: str) -> str:

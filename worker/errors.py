@@ -1,4 +1,4 @@
-"""The whole error tree: the text is a sentence that a person can act on, the class says what the program may do."""
+"""The error tree: each text is a sentence that a person can act on, each class tells the program what it may do."""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -8,18 +8,18 @@ from worker.generation import Trouble
 
 
 class DarkroomError(Exception):
-    """Base of everything that Darkroom raises on purpose."""
+    """Base of all errors that Darkroom raises on purpose."""
 
 
 class ConfigurationError(DarkroomError):
-    """A setting is missing or wrong; only a person can help."""
+    """A setting is missing or wrong; a person has to correct it."""
 
 
 class RequestInvalid(DarkroomError):
-    """What was asked cannot be expressed or is not allowed; nothing was written and nothing was sent.
+    """The request is impossible or not allowed; nothing was written or sent.
 
-    `about`: what of a request is to blame (`operation`, `prompt`, `options` as a whole, or one by its name); empty: it
-    could be all of it. `at`: the character of the prompt that is to blame, counted from 0; None where it is not one.
+    `about`: the parts of the request at fault (`operation`, `prompt`, `options` as a whole, or one option's name);
+    empty: perhaps all. `at`: the position of the wrong character in the prompt, from 0; None if it is not a character.
     """
 
     def __init__(self, message: str, *, about: Collection[str] = (), at: int | None = None) -> None:
@@ -29,33 +29,33 @@ class RequestInvalid(DarkroomError):
 
 
 class NotFound(DarkroomError):
-    """Nothing has that id."""
+    """No object has that id."""
 
 
 class LedgerUnfit(ConfigurationError):
-    """The database answers, and cannot be used as it is: tables missing or old, a right not granted.
+    """The database answers but is not usable: missing or old tables, a missing privilege.
 
-    No row is to blame for it, and where an upgrade is under way it is over soon.
+    The cause is not a single row, and during an upgrade it passes soon.
     """
 
 
 class VersionTooOld(LedgerUnfit):
-    """The ledger needs a newer version of Darkroom than this one, which must not begin anything on it any more."""
+    """The ledger requires a newer version of Darkroom; this one must not start new work on it."""
 
 
 class LedgerUnavailable(DarkroomError):
-    """The database cannot be reached or is busy for too long; the caller may try again."""
+    """The database is unreachable or busy for too long; the caller may retry."""
 
 
 class CommitUnknown(LedgerUnavailable):
-    """The connection broke at the commit: what should be written may have been written."""
+    """The connection broke during the commit: the data may have been written."""
 
 
 # --- what providers do ---
 
 
 class ProviderError(DarkroomError):
-    """A provider refused, failed or could not be understood.
+    """A provider refused or failed, or its reply is unreadable.
 
     `code` is the provider's own error code or a short word of ours; it becomes the generation's `reason`.
     """
@@ -76,7 +76,7 @@ class ProviderError(DarkroomError):
 
 
 class NotTaken(ProviderError):
-    """The provider certainly did not take the submission: it is free to submit it again after `retry_after`."""
+    """The provider certainly did not accept the submission: submitting it again after `retry_after` is safe."""
 
     def __init__(
         self,
@@ -92,80 +92,80 @@ class NotTaken(ProviderError):
 
 
 class AccountBlocked(NotTaken):
-    """Not taken, and nothing else will be until a person acts (wrong key, empty balance): the account is paused.
+    """Not accepted, and nothing else will be until a person acts (wrong key, empty balance): the account is paused.
 
-    `key_mark`: of the key with which that happened; None if nobody has said it.
+    `key_mark`: identifies the key that was refused; None if unknown.
     """
 
     key_mark: str | None = None
 
 
 class Rejected(ProviderError):
-    """The provider refused this request for good; the generation fails."""
+    """The provider refused this request permanently; the generation fails."""
 
 
 class Uncertain(ProviderError):
-    """It may have been taken and charged: never submitted again by the program."""
+    """The provider may have accepted and charged it: the program never submits it again."""
 
 
 class QueryFailed(ProviderError):
-    """A question to the provider (not a submission) got no usable answer; asking again later is free."""
+    """A query to the provider (not a submission) got no usable reply; asking again later is free."""
 
 
 class CallbackUnreadable(DarkroomError):
-    """An authenticated callback whose body cannot be understood; it is kept and can be replayed after a fix."""
+    """An authenticated callback with an unreadable body; it is stored and can be replayed after a fix."""
 
 
 # --- what links do ---
 
 
 class DownloadError(DarkroomError):
-    """A result link did not give its bytes; trying again later may help."""
+    """A download from a result link failed; retrying later may help."""
 
     trouble: ClassVar[Trouble] = Trouble.NO_ANSWER
-    #: whether the server refused us, as it also does with those whom it takes for programs
+    #: whether the server refused us, perhaps because it takes us for a bot
     is_forbidden = False
 
 
 class TooSlow(DownloadError):
-    """It stalled, or its bytes come more slowly than is waited for."""
+    """The download stalled or is too slow."""
 
     trouble = Trouble.TOO_SLOW
 
 
 class SetDown(TooSlow):
-    """It takes long, and made room for others."""
+    """The download takes long and made room for others."""
 
-    #: whether the next try in this process goes on with the rest
+    #: whether the next try in this process resumes it
     can_resume = False
 
 
 class LinkDead(DownloadError):
-    """There is no file behind the link: not yet, or not any more. Later, or a fresh link, may help."""
+    """There is no file at the link, not yet or not any more. Waiting, or a fresh link, may help."""
 
     trouble = Trouble.NOT_FOUND
 
 
 class LinkBlocked(DownloadError):
-    """A firewall answered in place of the file, which says nothing about the file."""
+    """A firewall replied instead of the file's host; the file may still exist."""
 
     trouble = Trouble.BLOCKED
 
 
 class LinkForbidden(DownloadError):
-    """The link points where no download may go, unless a setting allows it."""
+    """The link points to a host that downloads may not reach unless a setting allows it."""
 
     trouble = Trouble.HOST_NOT_ALLOWED
 
 
 class AddressForbidden(LinkForbidden):
-    """The name in the link leads to a forbidden address now; at another time, or elsewhere, it may lead to another."""
+    """The link's host name resolves to a forbidden address now; elsewhere or later it may resolve to another."""
 
     trouble = Trouble.ADDRESS_NOT_ALLOWED
 
 
 class ContentInvalid(DownloadError):
-    """Bytes came, but they are not the whole and harmless file that they claim to be."""
+    """The received bytes are not the complete and harmless file that they claim to be."""
 
     trouble = Trouble.BAD_CONTENT
 
@@ -174,8 +174,8 @@ class ContentInvalid(DownloadError):
 
 
 class ArchiveError(DarkroomError):
-    """The bucket did not take or give an object; trying again later may help."""
+    """The bucket did not store or return an object; retrying later may help."""
 
 
 class ArchiveConflict(ArchiveError):
-    """Another object with other bytes already lies under this key."""
+    """The key already has an object with other bytes."""

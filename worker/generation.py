@@ -1,4 +1,4 @@
-"""The domain: what a generation is, the states it moves through, and what providers can say about it. Pure values."""
+"""The domain: generations, their states, and what providers report about them. Pure values."""
 
 import re
 from collections.abc import Mapping
@@ -8,73 +8,73 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    #: written down, waits for room at the provider
+    #: recorded, waits for capacity at the provider
     QUEUED = "queued"
-    #: claimed by exactly one worker; the POST may be under way
+    #: claimed by exactly one worker; the POST may be in progress
     SUBMITTING = "submitting"
-    #: the provider took it; its task_id is known
+    #: the provider accepted it; its task_id is known
     SUBMITTED = "submitted"
-    #: nobody knows whether the provider took it; not submitted again while nobody does
+    #: the provider may have accepted it; not submitted again until this is known
     UNCONFIRMED = "unconfirmed"
-    #: the provider is done and paid; the links are known, the bytes are not ours yet
+    #: the provider finished and charged it; the links are known, the bytes are not stored yet
     SUCCEEDED = "succeeded"
-    #: every asset lies in the bucket, hashed
+    #: every asset is in the bucket, with its hash
     ARCHIVED = "archived"
-    #: a link died before its bytes were ours: the one state that pages somebody
+    #: a link expired before its bytes were stored: the one state that pages somebody
     EXPIRED = "expired"
     #: the provider refused or failed it
     FAILED = "failed"
-    #: taken back before it was submitted
+    #: cancelled before it was submitted
     CANCELLED = "cancelled"
-    #: withdrawn: what remains says that it was there, what it cost and what its results hashed to
+    #: deleted: only its existence, its cost and the hashes of its results remain
     DELETED = "deleted"
 
 
 FINAL = frozenset({State.ARCHIVED, State.EXPIRED, State.FAILED, State.CANCELLED, State.DELETED})
 OPEN = frozenset(State) - FINAL
 
-#: Every move that the ledger allows. Whoever finds the generation in another state came too late and changes nothing.
+#: Every move that the ledger allows. A caller that finds another state came too late and changes nothing.
 TRANSITIONS: Mapping[State, frozenset[State]] = {
-    # A late success of an earlier attempt is paid for, so it is kept wherever the generation waits meanwhile.
+    # A late success of an earlier attempt is paid for, so it is kept in whatever state the generation is.
     State.QUEUED: frozenset({State.SUBMITTING, State.CANCELLED, State.FAILED, State.SUCCEEDED}),
-    # The callback may outrun the reply to the submission.
+    # The callback may arrive before the reply to the submission.
     State.SUBMITTING: frozenset({State.QUEUED, State.SUBMITTED, State.UNCONFIRMED, State.SUCCEEDED, State.FAILED}),
     State.SUBMITTED: frozenset({State.SUCCEEDED, State.FAILED}),
-    # Back to QUEUED by a person, or by the very worker that claimed it and knows that it was not taken.
+    # Back to QUEUED by a person, or by the worker that claimed it and knows that it was not accepted.
     State.UNCONFIRMED: frozenset({State.SUBMITTED, State.SUCCEEDED, State.FAILED, State.QUEUED}),
     State.SUCCEEDED: frozenset({State.ARCHIVED, State.EXPIRED}),
-    # A person may ask for the links again; that costs nothing.
+    # A person may request the links again; that costs nothing.
     State.EXPIRED: frozenset({State.SUCCEEDED, State.DELETED}),
-    # Back to QUEUED only by a person; a success after a time-out wins (midjourney-proxy does that).
+    # Back to QUEUED only by a person; a success after a time-out wins (midjourney-proxy reports those).
     State.FAILED: frozenset({State.SUCCEEDED, State.QUEUED, State.DELETED}),
     State.CANCELLED: frozenset({State.SUCCEEDED, State.DELETED}),
     State.ARCHIVED: frozenset({State.DELETED}),
-    # Whatever comes after it must not bring anything of it back.
+    # Nothing that comes later may restore it.
     State.DELETED: frozenset(),
 }
 
 
 class AttemptState(StrEnum):
-    """Of one submission. As long as one is live, the ledger has no other of its generation."""
+    """The state of one submission. While one is live, its generation has no other."""
 
-    #: the POST may be under way
+    #: the POST may be in progress
     SENDING = "sending"
-    #: the provider took it
+    #: the provider accepted it
     ACCEPTED = "accepted"
-    #: nobody knows whether it was taken
+    #: unknown whether the provider accepted it
     UNCERTAIN = "uncertain"
-    #: it was certainly not taken, and costs nothing
+    #: certainly not accepted, so not charged
     REJECTED = "rejected"
     FAILED = "failed"
     SUCCEEDED = "succeeded"
-    #: a person has found out that it was paid for, although nothing came of it
+    #: a person found that it was charged without a result
     CHARGED = "charged"
-    #: a person had its generation submitted again; it may have been paid for, and what comes of it is still asked for
+    #: a person resubmitted its generation; it may have been charged, and is still polled
     ABANDONED = "abandoned"
 
 
 LIVE_ATTEMPTS = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.UNCERTAIN)
-#: it is known how they ended
+#: the outcome is known
 ENDED_ATTEMPTS = (AttemptState.REJECTED, AttemptState.FAILED, AttemptState.SUCCEEDED, AttemptState.CHARGED)
 
 _ENDS = frozenset({AttemptState.REJECTED, AttemptState.FAILED, AttemptState.SUCCEEDED})
@@ -85,7 +85,7 @@ ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
     # Never back to SENDING: an attempt is one POST.
     AttemptState.UNCERTAIN: frozenset({AttemptState.ACCEPTED}) | _ENDS | _DECIDED,
     AttemptState.ABANDONED: _ENDS,
-    # A success is always believed: it is paid for, whatever was said before.
+    # A success is always applied: it is paid for, whatever was reported before.
     AttemptState.REJECTED: frozenset({AttemptState.SUCCEEDED}),
     AttemptState.FAILED: frozenset({AttemptState.SUCCEEDED}),
     AttemptState.CHARGED: frozenset({AttemptState.SUCCEEDED}),
@@ -94,19 +94,19 @@ ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {
 
 
 class Verdict(StrEnum):
-    """What became of a callback; one that was not applied yet has none (None)."""
+    """The result of processing a callback; None until it is processed."""
 
     APPLIED = "applied"
-    #: it says nothing new
+    #: nothing new
     IGNORED = "ignored"
     UNREADABLE = "unreadable"
-    #: it names another task than its attempt has
+    #: its task is not its attempt's task
     MISMATCH = "mismatch"
-    #: the ledger knows no such attempt
+    #: no such attempt in the ledger
     ORPHAN = "orphan"
-    #: whoever read it died of it, time and again
+    #: its readers died repeatedly
     POISON = "poison"
-    #: a person has seen it
+    #: dismissed by a person
     DISMISSED = "dismissed"
 
 
@@ -115,7 +115,7 @@ ASIDE = (Verdict.UNREADABLE, Verdict.MISMATCH, Verdict.ORPHAN, Verdict.POISON)
 _DONE_WITH = (Verdict.APPLIED, Verdict.IGNORED)
 VERDICT_MOVES: Mapping[Verdict | None, frozenset[Verdict | None]] = {
     None: frozenset(Verdict),
-    # To None: a person has it applied again. All are dismissed when their generation is deleted.
+    # To None: a person replays it. All are dismissed when their generation is deleted.
     **dict.fromkeys((*_DONE_WITH, *ASIDE), frozenset({None, Verdict.DISMISSED})),
     Verdict.DISMISSED: frozenset({None}),
 }
@@ -152,7 +152,7 @@ _OPERATION_OF_ACTION = (
 
 
 def operation_of(action: str) -> Operation | None:
-    """The operation that a follow-up action (`upscale2`, `zoom_out_1_5x`, …) belongs to; None if it is not known."""
+    """Return the operation of a follow-up action (`upscale2`, `zoom_out_1_5x`, …); None if it is unknown."""
     return next((operation for pattern, operation in _OPERATION_OF_ACTION if pattern.fullmatch(action)), None)
 
 
@@ -163,12 +163,12 @@ class AssetKind(StrEnum):
 
 
 class AssetState(StrEnum):
-    #: its bytes are not ours yet
+    #: not stored yet
     WAITING = "waiting"
     STORED = "stored"
-    #: given up; it waits again when a person asks for it
+    #: abandoned; it waits again if a person retries it
     EXPIRED = "expired"
-    #: withdrawn; with a key as long as its object is (or may be) still in the bucket
+    #: deleted; it keeps its key while its object is (or may be) in the bucket
     DELETED = "deleted"
 
 
@@ -181,33 +181,33 @@ ASSET_MOVES: Mapping[AssetState, frozenset[AssetState]] = {
 
 
 class Trouble(StrEnum):
-    """Why an asset is not stored. The last two are ends; with each of the others it is tried again by itself."""
+    """Why an asset is not stored. The last two are final; all others are retried automatically."""
 
     #: 404, 410 or 403: the file is not there (yet), or not any more
     NOT_FOUND = "not_found"
-    #: a firewall answered in place of the file
+    #: a firewall replied instead of the file's host
     BLOCKED = "blocked"
-    #: the link leads to a host that no setting and no provider names
+    #: no setting and no provider lists the link's host
     HOST_NOT_ALLOWED = "host_not_allowed"
-    #: the resolver gave an address where no download may go
+    #: the host resolves to a forbidden address
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
     NO_ANSWER = "no_answer"
     TOO_SLOW = "too_slow"
-    #: bytes came that are not the whole and harmless file that they claim to be
+    #: the bytes are not the complete and harmless file that they claim to be
     BAD_CONTENT = "bad_content"
-    #: the bucket did not take it
+    #: the bucket refused it
     STORE = "store"
     SETTING = "setting"
-    #: workers died or hung while they worked on it
+    #: workers died or hung while processing it
     WORKER_DIED = "worker_died"
     UNEXPECTED = "unexpected"
-    #: the link itself, or what its provider documents, says that it is over, and it gives nothing any more
+    #: the link has expired, by its own time or the provider's documentation, and returns nothing
     LINK_DEAD = "link_dead"
     #: tried for DARKROOM_GIVE_UP_DAYS
     UNREACHABLE = "unreachable"
 
 
-#: what a changed setting, another network or a newer version may mend: all of it is tried at once after a restart
+#: a changed setting, another network or a newer version may fix these: all are retried at once after a restart
 MENDED_BY_RESTART = (
     Trouble.BLOCKED,
     Trouble.HOST_NOT_ALLOWED,
@@ -218,16 +218,16 @@ MENDED_BY_RESTART = (
     Trouble.SETTING,
     Trouble.UNEXPECTED,
 )
-#: what stays until a person acts, and is told of at once
+#: these stay until a person acts, and are reported at once
 FOR_A_PERSON = (Trouble.HOST_NOT_ALLOWED, Trouble.ADDRESS_NOT_ALLOWED, Trouble.SETTING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """What a provider is asked to do.
+    """A request to a provider.
 
-    `action` is the name of the follow-up that the parent offered (None for a first generation); `parent` holds what
-    the provider needs to find the parent (for Ace Data Cloud its `image_id`).
+    `action` is the follow-up that the parent offered (None for a first generation); `parent` is the handle by which
+    the provider finds the parent (for Ace Data Cloud its `image_id`).
     """
 
     operation: Operation
@@ -245,7 +245,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where one result can be fetched, exactly as the provider wrote it: a changed byte breaks its signature."""
+    """The link to one result, exactly as the provider wrote it: changing a byte breaks its signature."""
 
     url: str
     kind: AssetKind = AssetKind.IMAGE
@@ -253,17 +253,17 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider took a submission, under this task_id."""
+    """The provider accepted a submission under this task_id."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a callback or a poll says about one task, in our words.
+    """What a callback or a poll reports about one task, in our words.
 
-    `parent` is what a follow-up of this generation must send to name it; `actions` the follow-ups that are offered.
-    `text` is the result itself, a JSON object, where it is no file behind a link (describe, shorten, translate, seed).
+    `parent` is the handle that follow-ups of this generation must send; `actions` are the follow-ups that it offers.
+    `text` is a result without a file, as a JSON object (describe, shorten, translate, seed).
     """
 
     status: Status
@@ -328,7 +328,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Bytes that came for an asset and were refused; they lie aside in the bucket. `type`: what the server said."""
+    """A refused file, kept in the bucket. `type`: the server's content type."""
 
     bytes: int
     sha256: str
@@ -338,17 +338,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A person had a look at refused bytes, and has them archived as they are."""
+    """A person's decision to archive a refused file unchanged."""
 
     by: str
     at: datetime
-    #: why they had been refused
+    #: why it was refused
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One result. `url` is a secret while it lives: show it only through `worker.secrets`; a text has `content`."""
+    """One result. `url` is a secret while it works: show it only through `worker.secrets`; a text has `content`."""
 
     id: int
     generation_id: str
@@ -373,9 +373,9 @@ class Asset:
     not_before: datetime | None = None
     refused: Refused | None = None
     accepted: Acceptance | None = None
-    #: of the bytes that came, where others were stored
+    #: the hash of the received bytes, if others were stored
     source_sha256: str | None = None
-    #: what has shown that the bytes are in the bucket; what is odd about a file that is whole all the same
+    #: how the bytes in the bucket were verified; what is unusual about a file that is complete
     verified: str | None = None
     remark: str | None = None
 
@@ -389,5 +389,5 @@ class Transition:
 
 
 def iso(moment: datetime | None) -> str | None:
-    """A moment as all our JSON writes it."""
+    """Format a time as in all our JSON."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-#: parameter → the option that says the same
+#: parameter → the equivalent option
 OPTION_OF: Mapping[str, str] = {
     **dict.fromkeys(("ar", "aspect"), "aspect_ratio"),
     **dict.fromkeys(("c", "chaos"), "chaos"),
@@ -23,18 +23,18 @@ OPTION_OF: Mapping[str, str] = {
     "end": "end_image",
     "bs": "videos",
 }
-#: the other ones that there are, or were
+#: other current and former parameters
 OTHERS = frozenset(
     {"cref", "cw", "dref", "dw", "iw", "sw", "sv", "no", "p", "personalize", "profile", "style", "raw", "tile", "exp"}
     | {"draft", "creative", "stop", "repeat", "r", "sameseed", "video", "public", "stealth", "remix", "test", "testp"}
     | {"upanime", "upbeta", "uplight"}
 )
-#: these say all by their name
+#: parameters without a value
 _BARE = frozenset({"fast", "relax", "turbo", "hd", "loop"})
-#: these take codes as well, which no option knows
+#: these also accept codes, which no option supports
 _PICTURES = frozenset({"sref", "oref", "end"})
 
-#: what programs make of `--`; Midjourney reads an em dash as `--`, and others as what they are
+#: dashes that programs make of `--`; Midjourney reads only an em dash as `--`
 EM_DASH = "\N{EM DASH}"
 OTHER_DASHES = "\N{EN DASH}\N{FIGURE DASH}\N{HORIZONTAL BAR}\N{MINUS SIGN}"
 
@@ -51,7 +51,7 @@ _VERSION = re.compile(r"(?:v(?:ersion)?)?((?:niji)?[0-9]+(?:\.[0-9]+)?)")
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One parameter of a prompt. `at`: where it begins there; `value`: empty where none stands behind it."""
+    """One parameter of a prompt. `at`: its position; `value`: empty if it has none."""
 
     name: str
     value: str
@@ -59,12 +59,12 @@ class Flag:
 
     @property
     def option(self) -> str | None:
-        """The option that says the same; None if there is none."""
+        """The equivalent option; None without one."""
         return OPTION_OF.get(self.name)
 
     @property
     def given(self) -> str | None:
-        """What the option would be given; None where no option can say it (`--sref 123`, `--ar {1:1, 3:2}`)."""
+        """The option's value; None where no option can express it (`--sref 123`, `--ar {1:1, 3:2}`)."""
         if self.name in _BARE:
             return self.name if self.option == "speed" else "true"
         if self.value.startswith("{") or self.name in _PICTURES:
@@ -73,18 +73,18 @@ class Flag:
 
 
 def flags_in(prompt: str) -> Iterator[Flag]:
-    """The parameters of a prompt, in their order, whether or not Midjourney knows them."""
+    """Yield a prompt's parameters in order, also unknown ones."""
     for found in _FLAG.finditer(prompt):
         yield Flag(found["name"].lower(), found["value"] or "", found.start())
 
 
 def flags_of(prompt: str) -> list[tuple[str, str]]:
-    """Each parameter's long name and the word after it, which is empty if there is none, as they stand."""
+    """Return each parameter's long name and the word after it, empty if there is none, as written."""
     return [(_LONG.get(flag.name, flag.name), flag.value) for flag in flags_in(prompt)]
 
 
 def without_switches(prompt: str, names: Collection[str]) -> str:
-    """The prompt without these parameters, which take no value."""
+    """Return the prompt without these parameters, which have no value."""
     switch = rf"(?:^|\s+)(?:--|\N{{EM DASH}})(?:{'|'.join(names)})(?!\S)"
     return re.sub(switch, "", prompt, flags=re.IGNORECASE).strip()
 

@@ -1,4 +1,4 @@
-"""What the steps of the flow work with, built from the settings on first use, once per process."""
+"""The services that the steps use, built from the settings on first use, once per process."""
 
 import os
 import re
@@ -38,7 +38,7 @@ class Services:
 
     @property
     def clock(self) -> Clock:
-        """The ledger's: whatever is compared with its times, or is to be right on a machine whose own clock is not."""
+        """The ledger's clock, for comparisons with its times, and for machines with a wrong clock."""
         return self.ledger.database.clock
 
     @locked_cached_property
@@ -49,8 +49,7 @@ class Services:
     def archive(self) -> Archive:
         if self.settings.s3_bucket is None:
             raise ConfigurationError(
-                "S3_BUCKET is not set: name the bucket that keeps the pictures, "
-                "or start `darkroom up`, which brings its own"
+                "S3_BUCKET is not set: name the bucket for the assets, or start `darkroom up`, which includes one"
             )
         keys = Keys(self.settings.s3_prefix, self.settings.s3_key_template)
         return open_archive(self.settings.s3_bucket, keys, self.settings.s3_keeping, self.settings.s3_addressing)
@@ -68,50 +67,50 @@ class Services:
         return Signer(self.settings.darkroom_signing_keys.get_secret_value())
 
     def provider(self, name: str, account: str | None = None) -> Provider:
-        """As one of its accounts uses it; without an account as the first does, for what is the same for all.
+        """Return the provider with one of its accounts; the first account by default, where the choice is irrelevant.
 
-        Raises ConfigurationError for a name that nobody has, or an account without its key.
+        Raises ConfigurationError for an unknown provider, or an account without a key.
         """
         if name not in PROVIDERS:
-            raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+            raise ConfigurationError(f"unknown provider {name!r}; expected one of {', '.join(PROVIDERS)}")
         with self._loading:
             if (name, account) not in self._providers:
                 self._providers[name, account] = load_provider(name, self.settings, account)
             return self._providers[name, account]
 
     def accounts(self, name: str) -> tuple[str, ...]:
-        """The names of its accounts; one, also where it has no key."""
+        """Return the names of its accounts; one, even without a key."""
         return tuple(account_keys(name, self.settings))
 
     def key_marks(self, name: str) -> Mapping[str, str]:
-        """Account → what tells its key, and where it is sent, from any other."""
+        """Return marks of the keys and their addresses, by account."""
         address = getattr(self.settings, f"{provider_class(name).prefix}_base_url")
         keys = account_keys(name, self.settings)
         return {one: key_mark(key.get_secret_value() if key else None, address) for one, key in keys.items()}
 
     def limits(self, name: str) -> Limits:
-        """How fast each account of this provider may be used (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
+        """Return the rate limits of each account of this provider (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""
         prefix = provider_class(name).prefix
         return Limits(getattr(self.settings, f"{prefix}_rate"), getattr(self.settings, f"{prefix}_in_flight"))
 
     @property
     def limit_settings(self) -> dict[str, float]:
-        """All settings of `limits`, by name: one account is used by all workers, who must not differ about it."""
+        """Return all settings behind `limits`, by name: workers that share an account must agree on them."""
         names = [f"{prefix}_{which}" for prefix in provider_prefixes() for which in ("RATE", "IN_FLIGHT")]
         return {name: getattr(self.settings, name.lower()) for name in names}
 
     def retention(self, provider: Provider) -> timedelta:
-        """How long a link of this provider lives that does not say so itself."""
+        """Return the lifetime of this provider's links that contain no expiry."""
         return provider.retention or self.settings.link_life
 
     def callback_url(self, provider: str, attempt_id: str) -> str | None:
-        """None without PUBLIC_URL: then the provider is polled."""
+        """Return the callback URL; None without PUBLIC_URL: the provider is then polled."""
         if self.settings.public_url is None:
             return None
         return self.signer.callback_url(self.settings.public_url, provider, attempt_id)
 
     def close(self) -> None:
-        """Close the connections of what was built."""
+        """Close the connections of all services."""
         for built in (self.__dict__.get(name) for name in ("ledger", "archive", "downloader")):
             if built is not None:
                 built.close()
@@ -122,18 +121,18 @@ def services() -> Services:
     return Services(load_settings())
 
 
-# What the parent opened belongs to the parent: a forked worker process builds its own.
+# The parent's connections are the parent's: a forked worker process opens its own.
 os.register_at_fork(after_in_child=services.cache_clear)
 
 
-#: what a variable is called that holds a secret of a library: PGPASSWORD, AWS_SESSION_TOKEN
+#: names of variables with a library's secrets: PGPASSWORD, AWS_SESSION_TOKEN
 _SECRET_VARIABLE = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:SECRET|ACCESS|PRIVATE|API)_KEY)$")
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    """Every secret of the settings and of the environment, for the log's redaction.
+    """Return every secret of the settings and the environment, for redaction.
 
-    Of several keys each, and of each its secret part. Raises ConfigurationError for a file that cannot be read.
+    Each of several keys, and the secret part of each. Raises ConfigurationError for an unreadable file.
     """
     fields = (getattr(settings, name) for name in type(settings).model_fields)
     secrets = [field.get_secret_value() for field in fields if isinstance(field, SecretStr)]

@@ -1,15 +1,15 @@
-"""The steps of the flow: the one list from which tasks, queues, wake-ups and the ledger's due-queries derive."""
+"""The steps of the flow: the single list behind tasks, queues, wake-ups and the ledger's due-queries."""
 
 from enum import StrEnum
 from typing import Self
 
 
 class Step(StrEnum):
-    """The value is the name of the step's task. It stands in messages, so no version changes it."""
+    """A step; its value is its task's name, which is part of messages and must not change between versions."""
 
-    #: which queue carries its wake-ups; the worker of the clock serves `control` and helps with `quick`
+    #: the queue of its wake-ups; the clock's worker serves `control` and helps with `quick`
     queue: str
-    #: whether the ledger can tell if some of it is due; the clock starts the others on its own
+    #: whether the ledger has a due-query for it; the clock starts the others by time
     is_found_due: bool
 
     def __new__(cls, task: str, queue: str, is_found_due: bool = True) -> Self:
@@ -28,12 +28,12 @@ class Step(StrEnum):
     NOTIFY = "notify", "submit"
     PRUNE = "prune", "archive", False
     PING = "ping", "archive", False
-    # Nobody sends it: the clock calls it itself. The name is from before the step was called a sweep.
+    # Never sent: the clock calls it directly. The name is older than the word sweep.
     SWEEP = "reconcile", "control", False
 
     @property
     def module(self) -> str:
-        """Where its task is."""
+        """The module of its task."""
         return f"tasks.{self.name.lower()}"
 
 

@@ -1,7 +1,7 @@
-"""What happens, told in log lines: a generation changed its state, a step finished a group, a provider was asked.
+"""Log lines for state changes, finished groups of a step, and requests to providers.
 
-Each function is called where the thing happens, and costs one comparison while its level is off. Facts are bound to the
-record as `bound`; the formatter of `worker.secrets` writes them as fields.
+Each function costs one comparison while its level is off. Facts are bound to the record as `bound`; the formatter of
+`worker.secrets` writes them as fields.
 """
 
 import logging
@@ -13,17 +13,17 @@ log = logging.getLogger(__name__)
 
 
 def tells_transitions() -> bool:
-    """Whether it is worth to remember them until they are committed."""
+    """Return whether to collect transitions until they are committed."""
     return log.isEnabledFor(logging.DEBUG)
 
 
 def transition(about: Mapping[str, Any]) -> None:
-    """A generation has changed its state, and that is committed: its ids, `from`, `to` and `reason`."""
+    """Log a committed change of a generation's state: its ids, `from`, `to` and `reason`."""
     _tell(logging.DEBUG, "generation moved", about)
 
 
 def step(name: str, count: int, began: float, **kinds: int) -> None:
-    """A step has finished a group of `count`, of which so many are of these kinds; `began` is a monotonic time."""
+    """Log a finished group of `count` items, with the number of each kind; `began` is a monotonic time."""
     if log.isEnabledFor(logging.INFO):
         of_kinds = {kind: number for kind, number in kinds.items() if number}
         _tell(logging.INFO, "step done", {"step": str(name), "count": count, **of_kinds, "ms": _milliseconds(began)})
@@ -32,9 +32,10 @@ def step(name: str, count: int, began: float, **kinds: int) -> None:
 def request(
     provider: str, method: str, path: str, began: float, *, status: int | None, error: str | None, is_submission: bool
 ) -> None:
-    """A provider was asked: the status of its reply, and in one word what went wrong with the call or its reply.
+    """Log a request to a provider: the status of its reply, and one word for an error of the call or the reply.
 
-    What may cost money is told at INFO, questions at DEBUG. The query of `path` is left out, since keys may be in it.
+    Requests that may cost money are logged at INFO, queries at DEBUG. The query of `path`, which may contain keys, is
+    left out.
     """
     level = logging.INFO if is_submission else logging.DEBUG
     if log.isEnabledFor(level):

@@ -1,4 +1,4 @@
-"""Ringing a bell: a message that says which step has work, and nothing else. A lost one is harmless."""
+"""Wake-ups: messages that say which step has work, and nothing else. Losing one is harmless."""
 
 import json
 import logging
@@ -16,13 +16,13 @@ from worker.steps import QUEUES, Step
 
 log = logging.getLogger(__name__)
 
-#: how many messages wait in a queue at the most, however long no worker listens to it
+#: the most messages in a queue, even if no worker reads it for a long time
 MOST_WAITING = 50
-#: of these, how many of each step: one that waits for ever must not keep the others of its queue out
+#: of these, how many for each step, so that one step cannot fill the queue
 SHARES = {step: MOST_WAITING // Counter(one.queue for one in Step)[step.queue] for step in Step}
 
-# One step for the broker, or senders would pass the bound together. What is waiting when it looks is taken later than
-# what was committed before, so another message for that step would tell nothing new.
+# Atomic in the broker, or concurrent senders would exceed the limit. A message that waits now will be read after the
+# commit that precedes this call, so another one for the same step adds nothing.
 _SEND = """
 local most = tonumber(ARGV[1])
 for number, queue in ipairs(KEYS) do
@@ -40,36 +40,36 @@ _BODY = b64encode(json.dumps([[], {}, {}]).encode()).decode()
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in a queue: how many messages, and those steps of which no more are sent before one is taken."""
+    """A queue's number of messages, and the steps for which it accepts no more until one is read."""
 
     messages: int
     full: tuple[Step, ...]
 
 
 def ring_if_due(ledger: Ledger, *steps: Step) -> None:
-    """Ring for those steps of which something is due now: a look into the ledger costs a tenth of a needless bell."""
+    """Wake the steps that have due work: the query costs a tenth of a needless wake-up."""
     if due := [step for step in steps if ledger.maintenance.is_due(step)]:
         ring(*due)
 
 
 def ring(*steps: Step) -> bool:
-    """Wake workers for these steps; False when the broker did not take it.
+    """Wake workers for these steps; return False if the broker refused.
 
-    Only after a ledger method has returned: a worker that wakes before the commit finds nothing.
+    Call it only after a ledger method has returned: a worker that wakes before the commit finds nothing.
     """
     try:
         send(steps)
     except SoftTimeLimitExceeded:
-        # It is raised wherever the task happens to be, and says nothing about the broker.
+        # It may be raised anywhere in the task and does not concern the broker.
         raise
-    except Exception as error:  # noqa: BLE001  the work is saved and is found without its bell, whatever went wrong
-        log.warning("the broker did not take the bell for %s: %s: %s", ", ".join(steps), type(error).__name__, error)
+    except Exception as error:  # noqa: BLE001  the work is saved, and the sweep finds it after any error
+        log.warning("could not send the wake-up for %s: %s: %s", ", ".join(steps), type(error).__name__, error)
         return False
     return True
 
 
 def send(steps: Sequence[Step]) -> None:
-    """Send a wake-up for each step, unless its share waits already; raises what the broker's client raises."""
+    """Send a wake-up for each step, unless its share is full; raises the broker client's errors."""
     arguments = [
         argument for step in steps for argument in (_mark(step), SHARES[step], json.dumps(_message(step, str(uuid4()))))
     ]
@@ -79,17 +79,17 @@ def send(steps: Sequence[Step]) -> None:
 
 
 def drop_stale() -> None:
-    """Leave only the newest messages where more wait than are sent now: those of an older version had no bound."""
+    """Trim queues to the limit: older versions had none."""
     try:
         with app.connection_for_write() as connection:
             for queue in QUEUES:
                 connection.default_channel.client.ltrim(_key(queue), 0, MOST_WAITING - 1)
     except Exception as error:  # noqa: BLE001  stale wake-ups are harmless, whatever went wrong
-        log.warning("the broker did not drop stale wake-ups: %s", error)
+        log.warning("could not drop stale wake-ups: %s", error)
 
 
 def waiting() -> dict[str, Waiting]:
-    """What waits in each queue; raises what the broker's client raises."""
+    """Return the state of each queue; raises the broker client's errors."""
     found = {}
     with app.connection_for_read() as connection:
         client = connection.default_channel.client

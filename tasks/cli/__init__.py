@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "prune": ("tasks.cli.prune:prune", "Delete what is no longer kept"),
     "db": ("tasks.cli.db:db", "Manage the ledger's tables"),
     # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
-    "sandbox": ("webhook.sandbox.command:sandbox", "Serve the pretend providers, for anybody's receiver"),
+    "sandbox": ("webhook.sandbox.command:sandbox", "Serve simulated providers, to test any webhook receiver"),
     "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
 }
 

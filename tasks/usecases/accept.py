@@ -1,4 +1,4 @@
-"""Refused bytes: what a person looks at, and whether they are archived as they are."""
+"""Refused files: view them, and archive them unchanged."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from worker.services import Services
 
 #: states in which an asset may still be archived
 _OPEN = (AssetState.WAITING, AssetState.EXPIRED)
-#: bytes that tell what a file is
+#: bytes needed to identify a file's type
 _HEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
 class AssetChoice:
-    """One asset of a generation, or without an index all of them whose bytes were refused."""
+    """One asset of a generation, or, without an index, all its refused ones."""
 
     generation_id: str
     index: int | None = None
@@ -33,7 +33,7 @@ class AcceptRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedBytes:
-    """`refused`: why; `link`: to look at them, for an hour; `trouble`: why they cannot be read now."""
+    """`refused`: the reason; `link`: a link to the file, valid for an hour; `trouble`: why it cannot be read now."""
 
     generation_id: str
     index: int
@@ -66,7 +66,7 @@ def _read_choice(here: Services, name: str) -> AssetChoice:
 
 
 def look_at_refused(here: Services, choices: tuple[AssetChoice, ...]) -> tuple[tuple[RefusedBytes, ...], ...]:
-    """For each choice the refused bytes that are kept, if any; changes nothing. Raises NotFound."""
+    """Return the refused files kept for each choice; changes nothing. Raises NotFound for an unknown generation."""
     here.ledger.generations.get([one.generation_id for one in choices])
     return tuple(_kept(here, one) for one in choices)
 
@@ -74,7 +74,7 @@ def look_at_refused(here: Services, choices: tuple[AssetChoice, ...]) -> tuple[t
 def accept(
     here: Services, request: AcceptRequest, tell: Callable[[AssetChoice, tuple[RefusedBytes, ...]], None]
 ) -> None:
-    """Have them archived as they are by the step `archive`; `tell`: of each choice what was accepted, at once.
+    """Let the archive step store the files unchanged; call `tell` with what was accepted, after each choice.
 
     Raises NotFound, before anything is changed.
     """

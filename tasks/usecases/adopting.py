@@ -1,4 +1,4 @@
-"""Tasks of a provider's list, taken into the ledger with what the provider says of them."""
+"""Imports tasks from a provider's list into the ledger, with their outcomes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def orphan_of(task: ListedTask) -> Orphan:
 
 
 def has_result(task: ListedTask) -> bool:
-    """Or will have: what failed, or cannot be read, left nothing to archive."""
+    """Return whether the task has a result, or will have one: a failed or unreadable task has nothing to archive."""
     status = task.outcome.status
     return status is Status.SUCCEEDED or (status is Status.IN_PROGRESS and not task.is_over)
 
@@ -41,12 +41,12 @@ def adopt(
     cause: str,
     prices: Prices | None = None,
 ) -> list[tuple[Placed, bool]]:
-    """Where each is now, and whether anything changed; nothing is sent. `whose`: provider and account.
+    """Import the tasks; return each one's place and whether it changed. Nothing is sent. `whose`: provider and account.
 
-    One that cannot be written down is REFUSED, and keeps no other from it.
+    A task that the ledger refuses is REFUSED and does not affect the others.
 
-    `waiting`: task_id → the generation that waits to be submitted and is this task already. `prices`: of what this
-    ledger has paid for; without, they count in no budget.
+    `waiting`: task_id → the queued generation that this task already is. `prices`: charge the tasks to this ledger's
+    budgets; without them, they count in no budget.
     """
     name, account = whose
     provider = here.provider(name, account)
@@ -60,14 +60,14 @@ def adopt(
         if len(tasks) > 1:
             alone = (adopt(here, whose, [task], waiting, cause=cause, prices=prices) for task in tasks)
             return [placed for one in alone for placed in one]
-        log.exception("task %s cannot be taken in", tasks[0].outcome.task_id)
+        log.exception("could not import task %s", tasks[0].outcome.task_id)
         return [(Placed(Place.REFUSED, error=described(error)), False)]
     told = [(index, one.attempt_id) for index, one in enumerate(adopted) if one.attempt_id is not None]
     verdicts = here.ledger.generations.apply_outcomes(
         [news_of(here, provider, attempt_id, tasks[index].outcome, cause=cause) for index, attempt_id in told]
     )
     applied = {index for (index, _), verdict in zip(told, verdicts, strict=True) if verdict is Verdict.APPLIED}
-    # One that was new is taken even if there is no news of it yet.
+    # A new task is imported even if it has no outcome yet.
     return [
         (one, index in applied or (one.place is Place.NEW and one.attempt_id is not None))
         for index, one in enumerate(adopted)

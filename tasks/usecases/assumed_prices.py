@@ -1,6 +1,6 @@
-"""What is said where the price file has no factor for an option that changes prices.
+"""Warnings about options that change the price, but have no factor in the price file.
 
-The highest one that is known is reserved then (`worker/pricing/surcharges.py`).
+Darkroom then reserves the highest known factor (`worker/pricing/surcharges.py`).
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from worker.providers import provider_class
 
 
 def assumed_in(wanted: Sequence[NewGeneration], prices: Prices, file: Path | None) -> Iterator[str]:
-    """One sentence for each provider and combination of such options."""
+    """Yield one sentence for each provider and combination of such options."""
     found: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for new in wanted:
         quote = prices.quote(new.provider, new.request.operation, tier_of(new.request))
@@ -26,7 +26,7 @@ def assumed_in(wanted: Sequence[NewGeneration], prices: Prices, file: Path | Non
 
 
 def assumed_at(provider: str, prices: Prices, file: Path | None) -> str | None:
-    """A sentence on the options of this provider that have neither a factor nor a price; None: all have."""
+    """Return a sentence on this provider's options without factor or price; None if all have one."""
     options = {name for one in provider_class(provider).capabilities.values() for name in one.options}
     missing = [extra for extra in extras_of_options(options) if not prices.has_factor(provider, extra)]
     if not missing:

@@ -1,4 +1,4 @@
-"""What was paid for and may be lost: links that die soon, what cannot be fetched or stored, what cannot be read."""
+"""Paid results that may be lost: links that expire soon, failing downloads or puts, unreadable callbacks."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ __all__ = ["AtRisk", "CallbackNote", "RiskyAsset", "at_risk"]
 
 @dataclass(frozen=True, slots=True)
 class RiskyAsset:
-    """`left`: until its link dies; negative where it is dead. `is_proven`: that is no guess."""
+    """`left`: time until its link expires, negative afterwards. `is_proven`: `left` is known, not estimated."""
 
     asset: Asset
     owner: Generation
@@ -23,14 +23,14 @@ class RiskyAsset:
 
 @dataclass(frozen=True, slots=True)
 class AtRisk:
-    """Assets, the most urgent first; and callbacks that could not be read, of generations that wait for an outcome."""
+    """Assets, the most urgent first, and unreadable callbacks of generations that wait for an outcome."""
 
     assets: tuple[RiskyAsset, ...]
     unread: tuple[tuple[CallbackNote, Generation], ...]
 
 
 def at_risk(here: LedgerServices, within: timedelta | None = None) -> AtRisk:
-    """What is not stored yet and dies in that time (else DARKROOM_AT_RISK_HOURS), or cannot be had or read."""
+    """Return what is not stored and expires within `within` (default DARKROOM_AT_RISK_HOURS), or cannot be fetched."""
     ledger, now = here.ledger, here.clock()
     assets = ledger.assets.at_risk(now + (within or here.settings.at_risk))
     unread = [(one, str(one.generation_id)) for one in ledger.callbacks.unread()]

@@ -1,4 +1,4 @@
-"""The bucket compared with the ledger: objects that are missing or changed, and objects that nobody knows."""
+"""Compares the bucket with the ledger: missing, changed and orphaned objects."""
 
 import json
 from array import array
@@ -16,14 +16,14 @@ from worker.generation import Asset
 from worker.ledger.assets import Assets
 
 THREADS = 8
-#: objects in a row that cannot be read, after which the bucket itself is taken to be away
+#: consecutive unreadable objects after which the bucket itself counts as unreachable
 GIVE_UP = 20
-#: bytes; a sidecar with the longest prompts and options stays far below
+#: bytes; sidecars stay far below, even with the longest prompts and options
 _LARGEST_SIDECAR = 4 * 1024 * 1024
 
 
 class KnownKeys:
-    """Which keys were seen, in 8 bytes each; one of 10 billion strangers among a billion would be taken for known."""
+    """A set of keys in 8 bytes each; among a billion keys, one unknown key in 10 billion would count as known."""
 
     def __init__(self) -> None:
         self._hashes = array("q")
@@ -43,21 +43,21 @@ class KnownKeys:
 
 @dataclass(kw_only=True)
 class Findings:
-    """Keys by what is wrong with them. Of `missing` and `changed` the assets that point there: duplicates share one."""
+    """Keys by problem. `missing` and `changed` list the assets stored under the key, because duplicates share one."""
 
     checked: int = 0
     missing: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
     changed: dict[str, list[Asset]] = field(default_factory=lambda: defaultdict(list))
-    #: and why they could not be read
+    #: with the reason
     unread: dict[str, str] = field(default_factory=dict)
     orphaned: list[str] = field(default_factory=list)
-    #: bytes that were refused and kept aside for a look
+    #: refused files that are kept for review
     rejected: list[str] = field(default_factory=list)
     known: KnownKeys = field(default_factory=KnownKeys)
 
 
 def read_again(archive: Archive, pages: Iterable[list[Asset]], found: Findings, tick: Callable[[], None]) -> None:
-    """Read every object and compare its hash; `tick` is called after each. Raises ArchiveError if none can be read."""
+    """Read every object and compare its hash; call `tick` after each. Raises ArchiveError if none can be read."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="verify")
     in_a_row = 0
     try:
@@ -89,7 +89,7 @@ def _verdict(archive: Archive, asset: Asset) -> Verdict | str:
 
 
 def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> None:
-    """List the bucket; to be called after `read_again` has gone through the whole ledger."""
+    """List the bucket; call it after `read_again` has gone through the whole ledger."""
     strangers = []
     for listed in archive.list(f"{archive.keys.prefix}/" if archive.keys.prefix else ""):
         kind = archive.keys.kind(listed.object_key)
@@ -102,11 +102,11 @@ def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> No
 
 
 def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) -> list[str]:
-    # What was stored since the ledger was read, or is being stored: its row is written after the object.
+    # Objects stored since the ledger was read, or being stored now: the row is written after the object.
     owned = inventory.known_keys(strangers)
     folders = {archive.keys.folder(one, batch) for one, batch in inventory.being_archived()}
     left = [key for key in strangers if key not in owned and key.rpartition("/")[0] not in folders]
-    # The sidecar of a duplicate lies beside nothing.
+    # The sidecar of a duplicate has no object beside it.
     sidecars = [key for key in left if archive.keys.kind(key) is Kind.SIDECAR]
     with ThreadPoolExecutor(THREADS) as pool:
         owners = dict(zip(sidecars, pool.map(partial(described, archive), sidecars), strict=True))
@@ -115,7 +115,7 @@ def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) ->
 
 
 def described(archive: Archive, key: str) -> str | None:
-    """The id of the generation that a sidecar describes; None if it is none."""
+    """Return the id of the generation that a sidecar describes; None if the object is not a sidecar."""
     body = b""
     with suppress(NotFound, ValueError, AttributeError), archive.read(key) as pieces:
         for piece in pieces:

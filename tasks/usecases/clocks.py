@@ -1,6 +1,6 @@
-"""Whether the clock of this machine agrees with those of the ledger's database and of the broker.
+"""Compares this machine's clock with the clocks of the ledger's database and the broker.
 
-Where the database is a server, work does not depend on the machine's own clock; logs and signatures for S3 do.
+With a database server, only logs and S3 signatures depend on the machine's own clock.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from worker.celery import app
 from worker.ledger.database import system_clock
 
-#: less is told to nobody
+#: smaller differences are not reported
 TOLERANCE = timedelta(seconds=5)
 
 
 def broker_error() -> timedelta:
-    """How far this machine's clock is ahead of the broker's; raises what Celery does if that cannot be spoken to."""
+    """Return how far this machine's clock is ahead of the broker's; raises Celery's errors if that is unreachable."""
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=0)
         seconds, microseconds = connection.default_channel.client.time()
@@ -21,11 +21,11 @@ def broker_error() -> timedelta:
 
 
 def complaint(whose: str, error: timedelta | None) -> str | None:
-    """That this machine's clock differs from that one's, and what to do; None if it does not, or nobody knows."""
+    """Return a sentence if the clocks differ, with the remedy; None if they agree or the difference is unknown."""
     if error is None or abs(error) <= TOLERANCE:
         return None
     how = "ahead of" if error > timedelta() else "behind"
     return (
         f"this machine's clock is {abs(error).total_seconds():.0f} s {how} the {whose}'s: "
-        "let NTP set both (`timedatectl` shows whether it does)"
+        "synchronize both with NTP (`timedatectl` shows the status)"
     )

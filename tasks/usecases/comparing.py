@@ -1,4 +1,4 @@
-"""What the providers' lists say about a ledger that may not know everything: read, and nothing is changed."""
+"""Compares the providers' lists with a ledger that may be incomplete; changes nothing."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from worker.providers import PROVIDERS, Listed, ListedTask, Provider
 from worker.secrets import title_of
 from worker.services import Services
 
-#: tasks that are looked up at once
+#: tasks that are looked up together
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A task whose mark says that it is this generation, of which the ledger did not know."""
+    """A task that, by its callback mark, is a generation of this ledger, which did not know the task."""
 
     task_id: str
     generation_id: str
@@ -31,9 +31,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A task that is not in the ledger. `is_ours`: by its mark, some Darkroom has sent it.
+    """A task that is not in the ledger. `is_ours`: its callback mark shows that Darkroom sent it.
 
-    `perhaps`: generations that wait to be submitted and wish for the same; of ours, the one that it is taken to be.
+    `perhaps`: queued generations with the same request; for tasks of ours, the one that it is assumed to be.
     """
 
     task_id: str
@@ -43,10 +43,10 @@ class Unknown:
 
 @dataclass(slots=True, kw_only=True)
 class Compared:
-    """One account. `tasks`: those in its list; `known`: of these, in the ledger; `trouble`: why it is not known.
+    """One account. `tasks`: the number in its list; `known`: how many the ledger has; `trouble`: why that is unknown.
 
-    `ours`: those that the ledger does not know and should, because a Darkroom has sent them; `waiting`: of these, by
-    task_id, which generation it is that still waits to be submitted.
+    `ours`: tasks that Darkroom sent and the ledger does not have; `waiting`: for some of these, by task_id, the
+    generation that is still queued here.
     """
 
     provider: str
@@ -62,7 +62,7 @@ class Compared:
 
 
 def compare(here: Services, since: datetime, pages: Pages) -> Iterator[Compared]:
-    """Each account of each provider that is set up; to one that is not, nothing can be submitted."""
+    """Compare each account of each configured provider; nothing can be submitted to the others."""
     for name in PROVIDERS:
         for account in here.accounts(name):
             try:
@@ -105,7 +105,7 @@ def _compare(ledger: Ledger, provider: Provider, since: datetime, compared: Comp
 
 
 class _Waiting:
-    """Generations that wait to be submitted to one provider."""
+    """Queued generations of one provider."""
 
     def __init__(self, ledger: Ledger, provider: str) -> None:
         self._by_wish: defaultdict[tuple[str, str | None, str], list[Generation]] = defaultdict(list)
@@ -115,9 +115,9 @@ class _Waiting:
                     self._by_wish[one.operation, one.action, _words(one.prompt)].append(one)
 
     def like(self, task: ListedTask) -> list[Generation]:
-        """Those that wish for what this task has made, the oldest first."""
+        """Return the generations with the same request as this task, oldest first."""
         if not task.prompt and not task.parent:
-            # It does not tell what it was made of.
+            # The list does not show what the task was made from.
             return []
         alike = self._by_wish[task.operation, task.action, _words(task.prompt)][::-1]
         return [
@@ -128,10 +128,10 @@ class _Waiting:
         ]
 
     def take(self, one: Generation) -> None:
-        """It is found, and no other task is it."""
+        """Remove a generation that is found, so that no other task matches it."""
         self._by_wish[one.operation, one.action, _words(one.prompt)].remove(one)
 
 
 def _words(prompt: str) -> str:
-    """Without options, which providers write into it."""
+    """Return the prompt without options, which providers append to it."""
     return " ".join(prompt.partition(" --")[0].split())

@@ -1,4 +1,4 @@
-"""Cancel, retry, resume: what becomes of generations that wait or are over, and of accounts that are paused."""
+"""Cancel and retry generations; resume paused accounts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ OVER = (State.FAILED, State.EXPIRED)
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """Of a batch, what failed or expired. `may_pay_twice`: also what its provider may still deliver."""
+    """For a batch: the failed and expired ones. `may_pay_twice`: include those that the provider may still deliver."""
 
     selection: Selection
     may_pay_twice: bool = False
@@ -51,7 +51,7 @@ class RetryRequest:
 
 @dataclass(frozen=True, slots=True)
 class ResumeRequest:
-    """Without an account all of the provider."""
+    """Without an account: all accounts of the provider."""
 
     provider: str
     account: str | None = None
@@ -86,16 +86,16 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The accounts that were paused or slowed; until when a clock that was ahead would have stopped each, if any."""
+    """The accounts that were paused or throttled, each with the pause's end where a clock that was ahead had set it."""
 
     accounts: Mapping[str, datetime | None]
     wakes: tuple[Step, ...]
 
 
 def cancel(here: LedgerServices, selection: Selection) -> Decisions:
-    """Cancel what was not submitted yet.
+    """Cancel what was not submitted yet; for a batch, whatever is still queued.
 
-    Raises NotFound or RequestInvalid and does nothing; and LedgerUnavailable, which says how many were decided before.
+    Raises NotFound before any change; LedgerUnavailable states how many were done before.
     """
     chosen = select(here.ledger, selection, [State.QUEUED], others=True)
     after = here.ledger.generations.cancel(chosen.ids)
@@ -116,7 +116,7 @@ def count_retriable(here: LedgerServices) -> int:
 
 
 def retry(here: LedgerServices, request: RetryRequest) -> Decisions:
-    """Submit again what failed, fetch again what expired, and try now what waits for its next try.
+    """Submit failed generations again, fetch expired ones again, and retry waiting ones now.
 
     Raises as `cancel` does.
     """
@@ -156,7 +156,7 @@ def _named(left: Mapping[State, int]) -> dict[str, int]:
 
 
 def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
-    """End pause, open breaker and reduced rate of accounts. Raises ConfigurationError for one that is not set up."""
+    """End accounts' pause, open breaker and reduced rate. Raises ConfigurationError for an unknown account."""
     provider, account = request.provider, request.account
     require_provider(provider)
     resumed = here.ledger.dispatch.resume_account(provider, account)
@@ -166,7 +166,7 @@ def resume(here: LedgerServices, request: ResumeRequest) -> Resumed:
 
 
 def _require_account(provider: str, account: str, settings: Settings) -> None:
-    """Raise ConfigurationError for one that is not set up: a slip of the pen would look like an account that works."""
+    """Raise ConfigurationError for an unknown account: a typo would look like an account that works."""
     known = account_keys(provider, settings)
     if account not in known:
-        raise ConfigurationError(f"{provider} has no account {account!r} here; there are: {', '.join(known)}")
+        raise ConfigurationError(f"{provider} has no account {account!r}; configured: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""All that was given up, in one place: once more after a fix, or taken off the list."""
+"""Dead letters of every kind: list, replay after a fix, or dismiss."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from worker.generation import AssetState, State
 from worker.ledger import Ledger
 from worker.steps import Step
 
-#: more than anybody looks through
+#: more than anybody would read
 _MOST = 100_000
 
 
@@ -24,13 +24,13 @@ class LetterKind(StrEnum):
     FOLLOW_UPS = "follow-ups"
 
 
-#: kinds that can be taken off the list; an asset stands for its generation, which stays expired
+#: kinds that can be dismissed; a dead asset stands for its generation, which stays expired
 DISMISSED = (LetterKind.CALLBACKS, LetterKind.EVENTS, LetterKind.FOLLOW_UPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """Something that was given up. `facts`: what its kind has besides, for programs."""
+    """A dead letter. `facts`: further fields of its kind, for programs."""
 
     id: str
     kind: LetterKind
@@ -42,9 +42,9 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class LetterSelection:
-    """Either letters by their ids, or all of them, or all of one kind.
+    """Letters by id, all of them, or all of one kind.
 
-    Raises RequestInvalid for anything else, and for what is no id of a letter.
+    Raises RequestInvalid for any other combination, and for a malformed id.
     """
 
     ids: tuple[str, ...] = ()
@@ -53,10 +53,10 @@ class LetterSelection:
 
     def __post_init__(self) -> None:
         if bool(self.ids) == self.everything or (self.kind and not self.everything):
-            raise RequestInvalid("give either IDs, or --all, which may have a --kind")
+            raise RequestInvalid("give either IDs, or --all with an optional --kind")
         wrong = next((one for one in self.ids if not any(pattern.fullmatch(one) for pattern, _, _ in _REPLAYS)), None)
         if wrong is not None:
-            raise RequestInvalid(f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12, asset:gen_1/0, "
+            raise RequestInvalid(f"{wrong!r} is not an ID from `darkroom dead`, such as callback:12, asset:gen_1/0, "
                                  "event:57/subscriber or follow-up:gen_1")  # fmt: skip
 
 
@@ -68,7 +68,7 @@ class DismissRequest:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """`is_done`: it is applied again; else `message` says why it is not."""
+    """`is_done`: it will be processed again; if not, `message` states why."""
 
     letter_id: str
     is_done: bool
@@ -77,7 +77,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Replays:
-    """`done`: how many of them could be applied; `wakes`: the steps of the flow that have work now."""
+    """`done`: how many were replayed; `wakes`: the steps that have work now."""
 
     letter_ids: tuple[str, ...]
     done: int
@@ -85,12 +85,12 @@ class Replays:
 
 
 def list_dead(here: LedgerServices, kind: LetterKind | None = None) -> tuple[Letter, ...]:
-    """Kind by kind, each the newest first."""
+    """Return the letters by kind, newest first."""
     return tuple(letter for one in LetterKind if kind in {None, one} for letter in _LISTS[one](here.ledger))
 
 
 def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Replayed], None]) -> Replays:
-    """Apply them again, one by one; `tell` is called after each. Repeating it does no harm."""
+    """Replay letters one by one; `tell` is called after each. Safe to repeat."""
     chosen = _chosen(here, selection, tuple(LetterKind))
     wakes: dict[Step, None] = {}
     done = 0
@@ -107,15 +107,15 @@ def replay(here: LedgerServices, selection: LetterSelection, tell: Callable[[Rep
 
 
 def dismiss(here: LedgerServices, request: DismissRequest) -> tuple[str, ...]:
-    """Take callbacks, events and follow-ups off the list, all of them or none; which these are.
+    """Dismiss callbacks, events and follow-ups, all or none; return their ids.
 
-    Raises RequestInvalid for an asset, NotFound for what is not in the list.
+    Raises RequestInvalid for an asset, NotFound for an unknown id.
     """
     chosen = _chosen(here, request.letters, DISMISSED)
     if asset := next((one for one in chosen if _ASSET.fullmatch(one)), None):
         raise RequestInvalid(
-            f"{asset} cannot be dismissed: its generation stays expired, and `darkroom dead replay` or `darkroom "
-            "retry` asks for it again; nothing was changed"
+            f"{asset} cannot be dismissed: its generation stays expired; `darkroom dead replay` or `darkroom "
+            "retry` requests it again; nothing was changed"
         )
     callbacks = [int(match["number"]) for one in chosen if (match := _CALLBACK.fullmatch(one))]
     events = [(int(match["number"]), match["subscriber"]) for one in chosen if (match := _EVENT.fullmatch(one))]
@@ -205,13 +205,13 @@ def _asset_again(ledger: Ledger, match: re.Match[str]) -> tuple[bool, str]:
     assets = ledger.generations.assets_of([generation.id])[generation.id]
     asset = next((one for one in assets if one.index == int(match["index"])), None)
     if asset is None:
-        return False, "does not exist"
-    # Never another state: what FAILED would be submitted again, and paid for.
+        return False, "was not found"
+    # No other state: a FAILED generation would be submitted, and paid for, again.
     if generation.state is State.EXPIRED and asset.state is AssetState.EXPIRED:
         ledger.generations.retry([generation.id])
         return True, "will be downloaded again"
     if asset.state is AssetState.WAITING:
-        # Perhaps for the sake of another asset of this generation: they are asked for together.
+        # Perhaps because of another asset of this generation: all are requested together.
         ledger.generations.retry([generation.id])
         return True, "is being archived already"
     return False, f"was not abandoned: it is {asset.state}, its generation {generation.state}"
@@ -233,7 +233,7 @@ _CALLBACK = re.compile(r"callback:(?P<number>\d{1,18})")
 _ASSET = re.compile(r"asset:(?P<generation>\w+)/(?P<index>\d{1,4})")
 _EVENT = re.compile(r"event:(?P<number>\d{1,18})/(?P<subscriber>\S+)")
 _FOLLOW_UP = re.compile(r"follow-up:(?P<generation>\w+)")
-#: the form of an ID, which step of the flow goes on with it, and what to do
+#: the pattern of its IDs, the step that processes it, and the function that replays it
 _REPLAYS: tuple[tuple[re.Pattern[str], Step, Callable[[Ledger, re.Match[str]], tuple[bool, str]]], ...] = (
     (_CALLBACK, Step.INGEST, _callback_again),
     (_ASSET, Step.ARCHIVE, _asset_again),

@@ -13,14 +13,14 @@ from worker.generation import Asset, Generation, State
 from worker.services import Services
 from worker.steps import Step
 
-#: generations that one transaction deletes
+#: generations deleted per transaction
 _BITE = 50
 _THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteRequest:
-    """`with_objects`: also what lies in the bucket. `dry_run`: only tell what would go."""
+    """`with_objects`: delete the objects in the bucket too. `dry_run`: only report what would be deleted."""
 
     selection: Selection
     person: Person
@@ -43,9 +43,9 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """`refused`: how many could not be deleted. `children`: follow-ups of those that were selected, which stay.
+    """`refused`: how many could not be deleted. `children`: follow-ups of the selected ones, which are kept.
 
-    `wakes`: the steps of the flow that have work now.
+    `wakes`: the steps that have work now.
     """
 
     refused: int
@@ -54,9 +54,9 @@ class Deletions:
 
 
 def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], None]) -> Deletions:
-    """Delete a few at a time; `tell` is called for each. Repeating it does no harm, also after the bucket was away.
+    """Delete in small groups; `tell` is called for each. Safe to repeat, also after the bucket was unreachable.
 
-    Raises NotFound and deletes nothing; ArchiveError or ConfigurationError where the bucket cannot be used.
+    Raises NotFound before any deletion; ArchiveError or ConfigurationError if the bucket cannot be used.
     """
     ledger, selection = here.ledger, request.selection
     chosen = select(ledger, selection, tuple(State)).ids
@@ -81,7 +81,7 @@ def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], Non
 
 
 def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequence[tuple[Asset, bool]]) -> None:
-    """All that lies in the bucket of deleted generations; an object that another one needs too stays."""
+    """Delete the objects of deleted generations, except those that another generation needs."""
     generations = here.ledger.generations.get(generation_ids)
     names = here.ledger.assets.batch_names({one.batch_id for one in generations})
     assets = here.ledger.generations.assets_of(generation_ids)
@@ -97,7 +97,7 @@ def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequenc
                 pass
         except (ArchiveError, ConfigurationError) as error:
             pool.shutdown(cancel_futures=True)
-            kept = "the ledger has forgotten them, but some of their objects are left: say it again"
+            kept = "deleted from the ledger, but some objects remain in the bucket: run the command again"
             raise type(error)(f"{error}; {kept}") from error
     here.ledger.generations.record_objects_deleted([asset.id for asset, _ in left])
 
@@ -114,7 +114,7 @@ def _delete(
     # Where it was under another template.
     sidecars += [archive.keys.sidecar_beside(str(asset.object_key)) for asset in there if asset.id in own]
     for key in dict.fromkeys(sidecars):
-        # A later generation with the same key of its caller's has the same folder.
+        # A later generation with the same user key shares the folder.
         if described(archive, key) == generation.id:
             archive.delete(key)
     for asset in there:

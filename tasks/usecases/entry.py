@@ -1,22 +1,22 @@
-"""One generation that is asked for, and where it stands in what was handed in."""
+"""One requested generation, and its position in the input."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from worker.generation import Operation
 
-#: what can be asked without a parent
+#: operations that need no parent
 FIRST = (
     *(Operation.IMAGINE, Operation.BLEND, Operation.EDIT, Operation.VIDEO),
     *(Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE),
 )
-#: those that every database keeps
+#: the range that every database can store
 PRIORITIES = range(-(2**31), 2**31)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`source`: the name of the file, or which of several prompts; empty: the only one. Lines and columns from 1."""
+    """`source`: the file's name, or the prompt's number; empty for a single prompt. Lines and columns start at 1."""
 
     source: str
     line: int | None = None
@@ -31,9 +31,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """`place` is for whoever finds a mistake in it. None: not said, so the default of the request holds.
+    """`place` locates the entry for error messages. Fields that are None take the request's defaults.
 
-    `locate` says where one character of its prompt stands, counted from 0.
+    `locate` returns the place of one character of the prompt, counted from 0.
     """
 
     place: Place
@@ -48,12 +48,12 @@ class Entry:
 
     @property
     def said(self) -> frozenset[str]:
-        """The names of its options, and of what else it says itself instead of leaving it to the defaults."""
+        """Return the names of its options and of the fields that it sets itself."""
         parts = ("provider", "operation", "follow_up", "options")
         return frozenset({"prompt", *self.options, *(part for part in parts if getattr(self, part))})
 
     def place_of(self, at: int | None) -> Place:
-        """Where that character of the prompt stands, or where the entry does."""
+        """Return the place of that character of the prompt, or of the entry."""
         if at is None:
             return self.place
         return Place(self.place.source, column=at + 1) if self.locate is None else self.locate(at)

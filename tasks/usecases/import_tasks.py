@@ -1,4 +1,4 @@
-"""Tasks that exist at a provider and not in the ledger: told, and imported where there is something to archive."""
+"""Imports tasks that a provider lists and the ledger does not have, if they have something to archive."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,13 +15,13 @@ from worker.secrets import title_of
 from worker.services import Services
 from worker.steps import Step
 
-#: tasks that are written down in one transaction
+#: tasks imported per transaction
 PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """`since`: how far back the provider's list is read."""
+    """`since`: how far back to read the provider's list."""
 
     provider: str
     since: timedelta
@@ -30,7 +30,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTask:
-    """A task that the ledger does not have under its id. `is_taken`: it is imported, or would be; `message`: why not.
+    """A task that the ledger does not have. `is_taken`: it is or would be imported; `message`: why not.
 
     `generation_id`: the generation that it is, or may be. `left`: in a few words why it is left.
     """
@@ -48,7 +48,7 @@ class FoundTask:
 
 @dataclass(frozen=True, slots=True)
 class FoundTasks:
-    """Those of one page of the list. `wakes`: the steps of the flow that have work now."""
+    """The tasks on one page of the list. `wakes`: the steps that have work now."""
 
     tasks: tuple[FoundTask, ...]
     wakes: tuple[Step, ...]
@@ -56,7 +56,7 @@ class FoundTasks:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many were `taken`, `left`, or `known` already. `unread`: accounts whose list could not be read, and why."""
+    """Counts: `taken` (imported), `left` (skipped), already `known`. `unread`: accounts without a readable list."""
 
     taken: int
     left: int
@@ -67,10 +67,10 @@ class Imported:
 def import_tasks(
     here: Services, request: ImportRequest, tell: Callable[[FoundTasks], None], pages: Pages = in_pages
 ) -> Imported:
-    """Import the tasks that a provider lists; nothing is sent. `tell` is called after each page was written down.
+    """Import the tasks that a provider lists; nothing is sent. `tell` is called after each page is stored.
 
-    Repeating it does no harm. Raises ConfigurationError for a provider that is unknown or has no key, RequestInvalid
-    for one that has no list.
+    Safe to repeat. Raises ConfigurationError for a provider that is unknown or has no key, RequestInvalid for one
+    that has no list.
     """
     name = request.provider
     here.provider(name)
@@ -80,7 +80,7 @@ def import_tasks(
         try:
             counts += _import(here, (name, account), request, tell, pages)
         except QueryFailed as error:
-            # The other accounts have their own lists.
+            # Each account has its own list: continue with the others.
             unread.append(f"{title_of(name, account)}: {error}")
     return Imported(counts["taken"], counts["left"], counts["known"], tuple(unread))
 
@@ -88,7 +88,7 @@ def import_tasks(
 def _import(
     here: Services, whose: tuple[str, str], request: ImportRequest, tell: Callable[[FoundTasks], None], pages: Pages
 ) -> Counter[str]:
-    """One account."""
+    """Import the tasks of one account."""
     counts: Counter[str] = Counter()
     name, account = whose
     since: datetime = here.clock() - request.since
@@ -123,14 +123,14 @@ def _import(
 
 
 def _is_wanted(task: ListedTask, place: Placed) -> bool:
-    """Whether it is taken: what failed elsewhere left nothing to archive, of our own it is news."""
+    """Return whether to import it: a foreign task that failed has nothing to archive, one of ours has an outcome."""
     return place.place is Place.MARKED or (place.place is Place.NEW and has_result(task))
 
 
 def _take(
     here: Services, whose: tuple[str, str], page: Sequence[ListedTask], placed: Sequence[Placed], wanted: Sequence[bool]
 ) -> tuple[list[Placed], list[bool]]:
-    """Write down those that are wanted; where each is now, and which changed."""
+    """Store the wanted tasks; return each one's place, and which changed."""
     after = [(one, False) for one in placed]
     indexes = [index for index, is_wanted in enumerate(wanted) if is_wanted]
     adopted = adopt(here, whose, [page[index] for index in indexes], cause="rescued")

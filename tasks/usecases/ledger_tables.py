@@ -1,4 +1,4 @@
-"""The ledger's tables: brought to the form that this version needs, and measured."""
+"""The ledger's tables: upgrade and measure them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:
-    """Revisions; `before` is None where there were no tables."""
+    """Revisions; `before` is None if there were no tables."""
 
     before: str | None
     after: str
 
 
 def upgrade_ledger(settings: Settings, say: Callable[[str], None]) -> Upgraded:
-    """Run the migrations that are missing; `say` is told what they wait for. Raises ConfigurationError.
+    """Run the missing migrations; call `say` while they wait for something. Raises ConfigurationError.
 
-    Makes the data folder and the SQLite file where they are needed. Repeating it changes nothing.
+    Creates the data folder and the SQLite file where needed. Safe to repeat.
     """
     if settings.database_url is None:
         data = settings.darkroom_data.absolute()
@@ -37,5 +37,5 @@ def upgrade_ledger(settings: Settings, say: Callable[[str], None]) -> Upgraded:
 
 
 def measure_ledger(here: LedgerServices) -> LedgerSize:
-    """Count every row of every table: that may take minutes, and holds up nobody."""
+    """Count the rows of every table: may take minutes, blocks nobody."""
     return ledger_size(here.ledger.database)

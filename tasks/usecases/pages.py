@@ -1,4 +1,4 @@
-"""A provider's list of its tasks, read in pages, so that a front door can show how far it is."""
+"""Reads a provider's task list in pages, so that a front door can show progress."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -8,11 +8,11 @@ from worker.providers import ListedTask
 
 T = TypeVar("T")
 
-#: how a list is read in pages: whose it is, its tasks, how many at once
+#: splits a list into pages: the list's title, its tasks, the page size
 Pages = Callable[[str, Iterator[ListedTask], int], Iterator[list[ListedTask]]]
 
 
-def in_pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:  # noqa: ARG001  who shows progress names it
-    """Up to `size` at a time; `title` is whose list it is."""
+def in_pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:  # noqa: ARG001  progress displays use it
+    """Yield up to `size` tasks at a time; `title` names the list's provider and account."""
     while page := list(islice(tasks, size)):
         yield page

@@ -1,4 +1,4 @@
-"""Who decides, for the record."""
+"""The person who makes a decision, for the record."""
 
 from worker.ledger import Person
 
@@ -6,5 +6,5 @@ __all__ = ["Person", "person"]
 
 
 def person(name: str, why: str = "") -> Person:
-    """`why` in their own words, as one line."""
+    """Return the person; `why` is their reason, reduced to one line."""
     return Person(name, " ".join(why.split()))

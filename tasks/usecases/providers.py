@@ -1,4 +1,4 @@
-"""What each provider can do, with which options, and what it still needs on this machine."""
+"""Each provider's operations and options, and the settings that are missing on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = [
     "require_provider",
 ]
 
-#: options with the same name and values at every provider that has them; all others are a provider's own
+#: options with the same name and values at every provider that has them; the others are provider-specific
 NORMALISED = frozenset({
     "aspect_ratio", "version", "speed", "quality", "stylize", "weird", "chaos", "seed", "images", "style_images",
     "omni_image", "omni_weight", "mask", "video_size", "motion", "videos", "loop", "end_image", "translation",
@@ -28,9 +28,9 @@ NORMALISED = frozenset({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderFacts:
-    """One provider as this machine has it. `missing`: what it still needs here; `retention`: how long its links live.
+    """One provider on this machine. `missing`: settings it still needs; `retention`: the lifetime of its links.
 
-    `prefix`: what its settings begin with; `rate`: new submissions per second.
+    `prefix`: the first word of its settings; `rate`: new submissions per second.
     """
 
     name: str
@@ -59,23 +59,23 @@ class ProviderFacts:
 
 
 def require_provider(name: str) -> None:
-    """Raise ConfigurationError for a name that nobody has."""
+    """Raise ConfigurationError for an unknown provider."""
     if name not in PROVIDERS:
-        raise ConfigurationError(f"there is no provider {name!r}; there are: {', '.join(PROVIDERS)}")
+        raise ConfigurationError(f"unknown provider {name!r}; expected one of {', '.join(PROVIDERS)}")
 
 
 def key_settings() -> tuple[str, ...]:
-    """The setting of each provider that holds its key."""
+    """Return the name of each provider's key setting."""
     return tuple(provider_class(name).key_setting for name in PROVIDERS)
 
 
 def provider_title(name: str) -> str:
-    """As its own pages spell it."""
+    """Return the provider's name as its own pages spell it."""
     return provider_class(name).title
 
 
 def describe_providers(settings: Settings, name: str | None = None) -> tuple[ProviderFacts, ...]:
-    """All, or the one of that name; no key is needed. Raises ConfigurationError for a name that nobody has."""
+    """Describe all providers, or one; needs no key. Raises ConfigurationError for an unknown provider."""
     if name is not None:
         require_provider(name)
     return tuple(_facts(one, settings) for one in ([name] if name else PROVIDERS))

@@ -1,4 +1,4 @@
-"""What is kept no longer goes, as a worker does it each hour."""
+"""Deletes rows past their retention, as a worker does every hour."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from worker.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows of each table from before that time are gone, or would go; without those of which none are."""
+    """The number of deleted rows for each table that has any; with `dry_run`, of rows that would be deleted."""
 
     before: datetime
     rows: Mapping[str, int]
 
 
 def prune(here: LedgerServices, *, dry_run: bool) -> Pruned:
-    """Delete what is older than DARKROOM_KEEP_DAYS and needed no more. Raises ConfigurationError where that is 0."""
+    """Delete rows older than DARKROOM_KEEP_DAYS that are no longer needed. Raises ConfigurationError if that is 0."""
     if here.settings.keep is None:
         raise ConfigurationError("DARKROOM_KEEP_DAYS is 0, so everything is kept: set it to a number of days to prune")
     before = here.clock() - here.settings.keep

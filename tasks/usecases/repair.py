@@ -1,4 +1,4 @@
-"""An object that is missing or changed is put back, if its very bytes can still be had."""
+"""Restores a missing or changed object, if the original bytes are still available."""
 
 import hashlib
 import io
@@ -17,9 +17,9 @@ from worker.services import Services
 
 
 def put_back(here: Services, asset: Asset, found: str) -> None:
-    """Store the recorded bytes under their old key once more, whatever lies there now; `found` is for the history.
+    """Store the recorded bytes again under their key, replacing what is there; `found` goes into the history.
 
-    Raises DarkroomError with why they cannot be had. Nothing is put whose hash is not the recorded one.
+    Raises DarkroomError if they are not available. Only bytes with the recorded hash are stored.
     """
     (generation,) = here.ledger.generations.get([asset.generation_id])
     name = here.ledger.assets.batch_names([generation.batch_id]).get(generation.batch_id)
@@ -33,7 +33,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
     if asset.content is not None:
         body = text_file(asset.content)
         if hashlib.sha256(body).hexdigest() != asset.sha256:
-            raise ContentInvalid("its text was written in another way; the ledger still has the text")
+            raise ContentInvalid("its text was formatted differently; the ledger still has the text")
         store(io.BytesIO(body))
     else:
         try:
@@ -41,11 +41,11 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
         except LinkDead as dead:
             fresh = fresh_link(here, generation, asset)
             if fresh is None:
-                raise LinkDead(f"{dead}; the provider gives no other link") from dead
+                raise LinkDead(f"{dead}; the provider offers no other link") from dead
             fresh_asset = replace(asset, url=fresh[0], renewals=asset.renewals + 1)
             _fetch(here, generation, fresh_asset, store)
     if here.archive.verify(wanted.object_key, wanted.sha256) is not Verdict.INTACT:
-        raise ArchiveError("it was put back, but does not come out as it went in")
+        raise ArchiveError("it was stored again, but the bucket returns different bytes")
     here.ledger.assets.note_repair(asset, found)
 
 
@@ -63,4 +63,4 @@ def _fetch(here: Services, generation: Generation, asset: Asset, store: Callable
                     if measured(copy)[0] == asset.sha256:
                         store(copy)
                         return
-    raise ContentInvalid("its link gives other bytes now, which are not put in their place")
+    raise ContentInvalid("its link now returns different bytes, which are not stored")

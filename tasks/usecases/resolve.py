@@ -1,4 +1,4 @@
-"""Submissions of which nobody knows whether they were taken: what is known of each, and what a person found out."""
+"""Unconfirmed submissions: what is known about each, and how a person resolves them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ class ResolveRequest:
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """The provider accepted and charged it, and this is its task. `name`: of the generation."""
+    """The provider accepted and charged it as this task."""
 
     name: str
     task_id: str
@@ -44,7 +44,7 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Each generation once. `wakes`: the steps of the flow that have work now."""
+    """Each generation once. `wakes`: the steps that have work now."""
 
     generation_ids: tuple[str, ...]
     decision: Decision
@@ -54,7 +54,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unconfirmed:
-    """`listed`: by what the provider's list would show it; `horizon_at`: until then it may still resolve itself."""
+    """`listed`: how the provider's list would show it; `horizon_at`: until then it may still resolve itself."""
 
     unclear: Unclear
     listed: Listed
@@ -68,7 +68,7 @@ class Unconfirmed:
 
 
 def list_unconfirmed(here: LedgerServices, provider: str | None = None) -> tuple[Unconfirmed, ...]:
-    """All of them, or those of one provider, the oldest first. Raises ConfigurationError for an unknown provider."""
+    """Return all, or one provider's, oldest first. Raises ConfigurationError for an unknown provider."""
     if provider is not None:
         require_provider(provider)
     now, calls_back = here.clock(), here.settings.public_url is not None
@@ -83,9 +83,9 @@ def list_unconfirmed(here: LedgerServices, provider: str | None = None) -> tuple
 
 
 def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
-    """Do what was found out, for all of them or none.
+    """Apply the decision to all of them, or to none.
 
-    Raises NotFound, or RequestInvalid for one that is not unconfirmed (any more), and changes nothing.
+    Raises NotFound, or RequestInvalid for one that is not unconfirmed, and changes nothing.
     """
     chosen = tuple(select(here.ledger, request.selection, [State.UNCONFIRMED]).ids)
     here.ledger.submissions.resolve(chosen, request.decision, request.person)
@@ -93,9 +93,9 @@ def resolve(here: LedgerServices, request: ResolveRequest) -> Resolved:
 
 
 def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
-    """Take the task for the submission, and ask for its result.
+    """Link the task to the submission, and poll its result.
 
-    Raises as `resolve` does, and NotFound for a task that the provider does not know.
+    Raises as `resolve` does, and NotFound for a task that the provider does not have.
     """
     chosen = (find_generation(here.ledger, request.name),)
     _check_task(here, chosen[0], request.task_id)
@@ -105,7 +105,7 @@ def resolve_to_task(here: Services, request: TaskRequest) -> Resolved:
 
 
 def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
-    """By what the provider's list would show it; without a callback URL, by the request if the list shows that."""
+    """How the provider's list would show it; without a callback URL, by its request if the list has that."""
     if provider not in PROVIDERS:
         return Listed.NO
     kind = provider_class(provider)
@@ -115,11 +115,11 @@ def _listed(provider: str, operation: Operation, *, calls_back: bool) -> Listed:
 
 
 def _check_task(here: Services, generation_id: str, task_id: str) -> None:
-    """Raise NotFound for a task that the provider does not know: adopted, it would soon be a failure."""
+    """Raise NotFound for a task that the provider does not have: linked, it would soon fail."""
     (generation,) = here.ledger.generations.get([generation_id])
     provider = here.provider(generation.provider, generation.account)
     if task_id not in provider.fetch([task_id]):
         account = generation.account or DEFAULT_ACCOUNT
-        # Each account knows its own tasks and no others.
+        # Each account sees only its own tasks.
         whose = "" if account == DEFAULT_ACCOUNT else f" of its account {account}"
         raise NotFound(f"{provider.title} knows no task {task_id}{whose}: check its id; nothing was changed")

@@ -1,4 +1,4 @@
-"""Is the ledger what it was? Compared with the bucket and the providers' lists; a person resumes submissions."""
+"""Checks a restored ledger against the bucket and the providers' lists; a person resumes submissions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +16,16 @@ from worker.secrets import title_of
 from worker.services import Services
 from worker.steps import Step
 
-#: how far back without a better reason
+#: how far back to read the lists by default
 _USUAL = timedelta(hours=24)
-#: between the clock of a provider and ours
+#: the tolerated difference between a provider's clock and ours
 _EARLIER = timedelta(minutes=15)
 _MOST_CALLBACKS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileRequest:
-    """`since`: how far back the lists are read. `confirmed_by`: who resumes submissions; None only compares."""
+    """`since`: how far back to read the lists. `confirmed_by`: who resumes submissions; None: only compare."""
 
     since: timedelta | None = None
     confirmed_by: str | None = None
@@ -33,9 +33,9 @@ class ReconcileRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`no_marker`: why it is not known what the bucket says; `callbacks`: ids of those for unknown submissions.
+    """`no_marker`: why the bucket's marker is unknown; `callbacks`: ids of callbacks for unknown submissions.
 
-    `adopted`: (task_id, generation) of what was imported; `obstacle`: why submissions cannot be resumed now.
+    `adopted`: (task_id, generation) of the imported tasks; `obstacle`: why submissions cannot resume now.
     """
 
     gate: Gate | None
@@ -55,20 +55,20 @@ class Report:
 
     @property
     def wakes(self) -> tuple[Step, ...]:
-        """The steps of the flow that have work now."""
+        """The steps that have work now."""
         return (Step.DISPATCH, Step.ARCHIVE, Step.POLL) if self.opened else ()
 
 
 def reconcile(here: Services, request: ReconcileRequest, pages: Pages = in_pages) -> Report:
-    """Compare; if that is confirmed, submissions are stopped and nothing is in the way, import and resume.
+    """Compare; if confirmed, submissions are paused and there is no obstacle, import the tasks and resume.
 
-    Raises DarkroomError for a task that cannot be imported: then submissions stay stopped.
+    Raises DarkroomError for a task that cannot be imported; submissions then stay paused.
     """
     keep_watch(here)
     report = _report(here, request.since, pages)
     if request.confirmed_by is None or not report.is_stopped or report.obstacle is not None:
         return report
-    # While nothing is submitted yet: what is found in the line is not submitted again.
+    # Before anything is submitted, so that queued generations found at the provider are not submitted again.
     adopted = _adopted(here, report)
     _open(here, report, request.confirmed_by)
     queued = here.ledger.generations.counts().get(State.QUEUED, 0)
@@ -105,9 +105,9 @@ def _start(now: datetime, gate: Gate | None, since: timedelta | None) -> datetim
 
 
 def _obstacle(no_marker: str | None, compared: Sequence[Compared]) -> str | None:
-    """Why submissions cannot be resumed now."""
+    """Return why submissions cannot resume now."""
     if no_marker:
-        return f"the bucket cannot be asked: {no_marker}"
+        return f"the bucket is unreachable: {no_marker}"
     silent = [one for one in compared if one.trouble]
     if silent:
         names = "; ".join(title_of(one.provider, one.account) for one in silent)
@@ -116,10 +116,10 @@ def _obstacle(no_marker: str | None, compared: Sequence[Compared]) -> str | None
 
 
 def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
-    """Take in what a Darkroom has sent and this ledger does not know; task_id and generation of each."""
+    """Import the tasks that Darkroom sent and this ledger does not have; return task_id and generation of each."""
     adopted = []
     cause = "found in the provider's list"
-    # What a Darkroom has sent was paid for, whatever the caps say.
+    # These tasks were paid for, whatever the budgets are.
     prices = here.prices
     for one in report.compared:
         for start in range(0, len(one.ours), PAGE):
@@ -128,9 +128,9 @@ def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
             done = adopt(here, whose, page, one.waiting, cause=cause, prices=prices)
             for task, (place, _) in zip(page, done, strict=True):
                 if place.place is Place.REFUSED:
-                    # What this ledger does not know it would pay for once more.
-                    what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be recorded ({place.error})"
-                    raise DarkroomError(f"{what}, so nothing is submitted yet")
+                    # The ledger would pay again for a task that it does not have.
+                    what = f"task {task.outcome.task_id} of {title_of(*whose)} cannot be imported ({place.error})"
+                    raise DarkroomError(f"{what}; submissions stay paused")
             adopted += [
                 (str(task.outcome.task_id), str(place.generation_id))
                 for task, (place, is_new) in zip(page, done, strict=True)
@@ -140,7 +140,7 @@ def _adopted(here: Services, report: Report) -> list[tuple[str, str]]:
 
 
 def _open(here: Services, report: Report, by: str) -> None:
-    # First the bucket: if the ledger then stays closed, this is simply done again.
+    # The bucket first: if the ledger then stays paused, repeating the command completes this.
     following = here.ledger.restore.next_marker(report.marker)
     write(here.archive, following)
     here.ledger.restore.resume(following, by)

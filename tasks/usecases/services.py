@@ -1,4 +1,4 @@
-"""What a use case works with that needs neither a bucket nor a provider."""
+"""The services of use cases that need neither the bucket nor a provider."""
 
 from functools import cached_property
 from typing import Protocol
@@ -10,7 +10,7 @@ from worker.settings import Settings
 
 
 class LedgerServices(Protocol):
-    """The part of `worker.services.Services` that is enough for most questions, and quick to build."""
+    """The part of `worker.services.Services` that most queries need; quick to build."""
 
     settings: Settings
 
@@ -20,11 +20,11 @@ class LedgerServices(Protocol):
 
     @property
     def clock(self) -> Clock:
-        """The ledger's: whatever is compared with its times."""
+        """The ledger's clock, for comparisons with its times."""
 
 
 class LedgerAlone:
-    """`LedgerServices` and nothing else; the ledger is opened on first use."""
+    """Only `LedgerServices`; the ledger is opened on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -44,14 +44,14 @@ class LedgerAlone:
 
 
 def require_ledger(settings: Settings) -> None:
-    """Raise ConfigurationError where there is no SQLite file, before anything is made for a command that needs it."""
+    """Raise ConfigurationError if the SQLite file is missing, before a command creates anything."""
     missing = missing_file(settings.ledger_url)
     if missing is not None and settings.database_url is not None:
         raise ConfigurationError(
-            f"DATABASE_URL names {missing}, which is not there: run `darkroom db upgrade`, or correct it"
+            f"DATABASE_URL points to {missing}, which does not exist: run `darkroom db upgrade`, or correct it"
         )
     if missing is not None:
         raise ConfigurationError(
-            f"there is no ledger in {settings.darkroom_data.absolute()} yet: start `darkroom up`, "
-            "run `darkroom db upgrade`, or set DARKROOM_DATA or DATABASE_URL to where it is"
+            f"no ledger in {settings.darkroom_data.absolute()} yet: start `darkroom up`, run "
+            "`darkroom db upgrade`, or point DARKROOM_DATA or DATABASE_URL to an existing one"
         )

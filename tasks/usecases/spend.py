@@ -1,4 +1,4 @@
-"""What generations have cost, what they may still cost, and how much each budget has left."""
+"""Costs so far, amounts reserved, and what each budget has left."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ _SUMS = ("known", "late", "possible", "reserved")
 
 @dataclass(frozen=True, slots=True)
 class SpendRequest:
-    """`since`: what was dispatched in that time, in whole days of DARKROOM_TIMEZONE."""
+    """`since`: the time since dispatch, in whole days of DARKROOM_TIMEZONE."""
 
     by: By = By.DAY
     since: timedelta = timedelta(days=30)
@@ -23,9 +23,9 @@ class SpendRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendReport:
-    """Amounts are millionths. `prices`: None if nothing is counted; `assumed`: for want of a factor in the file.
+    """Amounts are millionths. `prices`: None without a price file; `assumed`: warnings about missing factors.
 
-    `first`: the day since which it is counted, in that time zone.
+    `first`: the first day that is counted, in DARKROOM_TIMEZONE.
     """
 
     prices: Prices | None
@@ -39,7 +39,7 @@ class SpendReport:
 
 
 def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
-    """Raises ConfigurationError for a price file that cannot be used."""
+    """Sum up costs and budgets. Raises ConfigurationError for an invalid price file."""
     prices = here.settings.read_prices(PROVIDERS)
     first = first_day(here.clock(), request.since, here.settings.zone)
     spending = here.ledger.budgets

@@ -1,6 +1,6 @@
-"""Submitting generations: all of them are checked, then written down, all or none, and given to whoever asked.
+"""Submits generations: check all, then write all or none to the ledger, and return them.
 
-The caller wakes `dispatch` afterwards.
+The caller wakes the dispatch step afterwards.
 """
 
 import re
@@ -23,13 +23,13 @@ from worker.recipes import FollowUp, parse_follow_ups, steps_of
 from worker.services import Services
 
 DEFAULT_PROVIDER = next(iter(PROVIDERS))
-#: providers list what can follow a picture, but not always that a region of it can be painted anew
+#: providers list what can follow an image, but not always that a region of it can be repainted
 _UNLISTED = "variation_region"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What holds for every entry that does not say otherwise."""
+    """Defaults for fields that an entry leaves out."""
 
     provider: str = DEFAULT_PROVIDER
     operation: Operation = Operation.IMAGINE
@@ -40,7 +40,7 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
-    """`batch`: the name of the batch that they make; without one, `is_batch` has it named by the time."""
+    """`batch`: the name of their batch; without it, `is_batch` names the batch after the time."""
 
     entries: Sequence[Entry]
     defaults: Defaults = Defaults()
@@ -50,7 +50,7 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; a prompt of its own replaces its parent's."""
+    """One follow-up of an archived generation; its own prompt replaces the parent's."""
 
     parent_id: str
     action: str
@@ -63,7 +63,7 @@ class FollowUpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What can be submitted as it is. `warnings`: for each what is odd in its prompt, and is submitted all the same."""
+    """Valid generations. `warnings`: for each, what is suspicious in its prompt; it can be submitted anyway."""
 
     wanted: tuple[NewGeneration, ...]
     warnings: tuple[tuple[str, ...], ...]
@@ -73,7 +73,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:
-    """`generations` are in the order of the entries; `existing`: the ids of those that an earlier request has created.
+    """`generations` are in the order of the entries; `existing`: the ids of those created by an earlier request.
 
     `waits`: why nothing of it is submitted yet, and what is reserved for want of a price; `known_in`: the names of the
     batches of those that exist already. Both are known once it is delivered.
@@ -91,10 +91,10 @@ class SubmitResult:
 
 
 def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Checked:
-    """Reads, and writes nothing.
+    """Check a request without writing anything.
 
-    Raises RequestInvalid or ConfigurationError for the first mistake, with its place unless it is one of the defaults;
-    NotFound for a parent that nobody has.
+    Raises RequestInvalid or ConfigurationError for the first mistake, with its place unless it is in the defaults;
+    NotFound for an unknown parent.
     """
     if isinstance(request, FollowUpRequest):
         return Checked((_on_parent(services, request),), ((),))
@@ -117,11 +117,11 @@ def submit(
     deliver: Callable[[SubmitResult], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> SubmitResult:
-    """Write all of it down, or nothing; those whose key is known come back as they are.
+    """Write all of it or nothing; generations with a known key are returned unchanged.
 
-    `deliver` gives the result to whoever asked: until it returns, the submission counts as interrupted, and the same
-    request completes it. `tell`: what somebody who waits should know. Raises RequestInvalid for a key that stands for
-    something else, LedgerUnavailable if nothing was written, and CommitUnknown if something may have been.
+    `deliver` passes the result to the caller: until it returns, the submission counts as interrupted, and the same
+    request completes it. `tell`: messages for the waiting user. Raises RequestInvalid if a key belongs to a different
+    request, LedgerUnavailable if nothing was written, and CommitUnknown if something may have been.
     """
     began = services.clock()
     with begun(services, checked.wanted, checked.batch, repetition, tell) as submission:
@@ -139,7 +139,7 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
         if entry.key is None:
             continue
         if entry.key in seen:
-            raise RequestInvalid(f"{entry.place}: the key {entry.key!r} already appears in {seen[entry.key]}")
+            raise RequestInvalid(f"{entry.place}: the key {entry.key!r} is already used in {seen[entry.key]}")
         seen[entry.key] = entry.place
 
 
@@ -190,7 +190,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     _refuse_unusable(wanted.key, wanted.priority)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
-        raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs a parent that is archived")
+        raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
     provider, action = services.provider(parent.provider), wanted.action
     operation = operation_of(action)
     capability = provider.capabilities.get(operation) if operation else None
@@ -199,7 +199,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         offered = f"only {', '.join(parent.actions)}" if parent.actions else "and no other action"
         raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
     if operation is None:
-        raise RequestInvalid(f"{parent.id} offers {action!r}, but Darkroom does not know what that is")
+        raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
     then = _follow_ups(services, wanted.follow_up)
     _refuse_impossible(provider, then)
     new = child_of(parent, FollowUp(action, then), dedupe=_dedupe(wanted.key))
@@ -213,15 +213,15 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
 
 def _refuse_unusable(key: str | None, priority: int) -> None:
     if key is not None and not key.strip():
-        raise RequestInvalid("the key is empty")
+        raise RequestInvalid("the key must not be empty")
     if priority not in PRIORITIES:
-        raise RequestInvalid(f"a priority is a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+        raise RequestInvalid(f"a priority must be an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}")
 
 
 def _refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:
-    """A follow-up of a recipe leaves out its parent's prompt where none is taken; a person hears that it is."""
+    """A recipe's follow-up drops its parent's prompt where none is accepted; a person gets an error instead."""
     if prompt.strip() and provider.capabilities[operation].prompt is Prompt.UNUSED:
-        raise RequestInvalid(f"{operation} takes no prompt at {provider.title}; leave it out")
+        raise RequestInvalid(f"{operation} accepts no prompt at {provider.title}; leave it out")
 
 
 def _follow_ups(services: Services, text: str) -> tuple[str, ...]:
@@ -266,13 +266,13 @@ def _dedupe(key: str | None) -> str | None:
 
 def _waits(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:
     said: list[str] = []
-    # All is saved and delivered: a ledger that is away now makes no failure of it.
+    # All is saved and delivered: a ledger that fails now does not make it a failure.
     with suppress(LedgerUnavailable):
         if (gate := services.ledger.restore.state()) and gate.complaint:
             said.append(f"saved, but {gate.complaint}")
     try:
         prices = services.prices
     except ConfigurationError as error:
-        # The workers need the file before anything goes.
-        return (*said, f"saved, but nothing is submitted before this is fixed: {error}")
+        # Workers need the price file before they submit anything.
+        return (*said, f"saved, but nothing is submitted until this is fixed: {error}")
     return (*said, *(assumed_in(wanted, prices, services.settings.darkroom_prices) if prices else ()))

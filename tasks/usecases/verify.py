@@ -1,4 +1,4 @@
-"""Stored results read again and compared with the ledger; on request those that are missing or changed are put back."""
+"""Reads stored results and compares them with the ledger; on request, restores missing or changed ones."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,13 +14,13 @@ from worker.ledger.assets import Extent
 from worker.secrets import redact
 from worker.services import Services
 
-#: shows how far it is: given how many results there are at most, what is to be called after each
+#: shows progress: takes the maximum number of results, yields the function to call after each
 Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """All stored results; or those of a batch, those archived in a time span, or so many chosen at random.
+    """All stored results, one batch, a time span, or a random sample.
 
     Raises RequestInvalid for more than one of these.
     """
@@ -41,10 +41,10 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Object keys by what is wrong with them; of `missing` and `changed` the assets that point there.
+    """Object keys by problem; `missing` and `changed` list the assets stored under the key.
 
-    `unread`: and why. `orphaned`: in the bucket and of no generation; known only if everything was verified.
-    `rejected`: bytes that were refused and kept aside. `not_repaired`: and why; None if no repair was asked for.
+    `unread`: with the reason. `orphaned`: objects of no generation; known only after a complete verification.
+    `rejected`: refused files that are kept. `not_repaired`: with the reason; None if no repair was requested.
     """
 
     checked: int
@@ -61,7 +61,7 @@ class Verification:
 
     @property
     def is_intact(self) -> bool:
-        """Also where all that was damaged is repaired."""
+        """True also if all damage was repaired."""
         left = self.damaged if self.not_repaired is None else self.not_repaired
         return not (left or self.orphaned or self.unread)
 
@@ -69,7 +69,7 @@ class Verification:
 def verify(
     here: Services, request: VerifyRequest, progress: Progress = lambda _: nullcontext(lambda: None)
 ) -> Verification:
-    """Raises NotFound for an unknown batch; ArchiveError or ConfigurationError where the bucket cannot be read."""
+    """Verify the results. Raises NotFound for an unknown batch; ArchiveError or ConfigurationError for the bucket."""
     found = Findings()
     total, pages = _chosen(here, request)
     here.archive.check()
@@ -101,7 +101,7 @@ def _chosen(here: Services, request: VerifyRequest) -> tuple[int, Iterable[list[
 
 
 def _repaired(here: Services, found: Findings) -> dict[str, str]:
-    """Put back what can be; why the others could not."""
+    """Repair what is possible; return why the others are not."""
     failed = {}
     for state, keys in (("missing", found.missing), ("changed", found.changed)):
         for key, assets in keys.items():

@@ -16,7 +16,7 @@ from tests.next_version import NEXT, need
 from tests.patience import patient
 from tests.webhook.test_health import client
 from webhook import health
-from webhook.committing import GroupCommit
+from webhook.group_commit import GroupCommit
 from worker.ledger import Ledger
 from worker.ledger.database import REVISION
 from worker.ledger.restore_guard import Marker

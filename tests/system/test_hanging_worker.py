@@ -39,7 +39,7 @@ def hang(sender, **_):
         family = family_of(process.pid)
         assert len(family) > 1
         assert process.wait(PATIENCE) == 1
-        assert "a turn of the event loop did not come to an end within 3 s" in log.read_text()
+        assert "a turn of the event loop did not finish within 3 s" in log.read_text()
         eventually(lambda: not any(map(is_alive, family)), seconds=10)
 
 

@@ -57,7 +57,7 @@ def test_a_clock_whose_ledger_falls_silent_is_started_again_and_works(
         before = pid_that_was_heard()
         proxy.silence()
         eventually(lambda: "-- exited with code 1 --" in said, seconds=PATIENCE)
-        assert any("this process ends, to be started again: the clock (" in line for line in said)
+        assert any("this process ends and must be restarted: the clock (" in line for line in said)
         eventually(lambda: pid_that_was_heard() != before, seconds=PATIENCE)
 
 

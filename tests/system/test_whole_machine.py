@@ -158,7 +158,7 @@ def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> No
     with computer.up() as said:
         compare_shape("up", "darkroom up --json", {name: said[name] for name in said if name != "pid"})
         for other, sentence in (
-            ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that one first"),
+            ({"PORT": str(free_port())}, f"my data is in use by process {said['pid']}: stop that process first"),
             ({"DARKROOM_DATA": str(computer.home / "other")}, f"the receiver cannot listen on PORT {computer.port}"),
         ):
             refuses(computer.darkroom("up", **other), sentence)
@@ -203,9 +203,9 @@ def test_submit_says_in_one_sentence_what_it_does_not_take(computer: Computer) -
     computer.env["DATABASE_URL"] = f"sqlite:///{computer.home / 'ledger.sqlite3'}"
     assert computer.darkroom("db", "upgrade").returncode == 0
     for arguments, sentence in (
-        (("a cat", "--provider", "nobody"), "there is no provider 'nobody'; there are: acedata"),
+        (("a cat", "--provider", "nobody"), "unknown provider 'nobody'; expected one of acedata"),
         ((" ",), "the prompt is empty"),
-        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud takes at most 6000"),
+        (("x" * 6001,), "the prompt has 6001 characters, Ace Data Cloud accepts at most 6000"),
     ):
         refuses(computer.darkroom("submit", *arguments), sentence)
     assert computer.json("list") == []

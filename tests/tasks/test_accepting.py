@@ -41,7 +41,7 @@ def test_after_a_look_they_are_archived_as_they_are(start: Start) -> None:
     pipeline = start()
     generation_id = refused(pipeline)
     asset = asset_of(pipeline, generation_id)
-    assert f"`darkroom accept {generation_id}/0` archives them" in str(asset.error)
+    assert f"`darkroom accept {generation_id}/0` archives it" in str(asset.error)
 
     look = accept(f"asset:{generation_id}/0")
     assert "bytes, image/png" in look.stdout
@@ -79,7 +79,7 @@ def test_when_there_is_no_more_room_nothing_is_kept_and_it_is_said(start: Start)
     pipeline = start(DARKROOM_REJECTED_GB="0")
     generation_id = refused(pipeline)
     asset = asset_of(pipeline, generation_id)
-    assert "not kept aside: 0 GB of such bytes are kept already (DARKROOM_REJECTED_GB)" in str(asset.error)
+    assert "the file is not kept: 0 GB of refused files are kept already (DARKROOM_REJECTED_GB)" in str(asset.error)
     assert pipeline.objects() == {}
     assert accept(generation_id, "--yes").exit_code == 1
 

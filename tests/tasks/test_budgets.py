@@ -36,7 +36,7 @@ def test_with_a_file_that_cannot_be_understood_nothing_goes(sqlite_url: str, pri
     prices.write_text("caps: {day: much}\n")
     ledger = Ledger(sqlite_url)
     queued(ledger)
-    with pytest.raises(ConfigurationError, match="'much' is no amount"):
+    with pytest.raises(ConfigurationError, match="invalid amount 'much'"):
         dispatch.run()
     assert not ledger.maintenance.is_due("submit")
     ledger.close()

@@ -124,7 +124,7 @@ def archive_goes_on(pipeline: Pipeline, patch: Patch) -> None:
     broken = breaks(lambda _, claim, *__: claim.generation.id == first, archive._fetch_and_put)
     patch.setattr(archive, "_fetch_and_put", broken)
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
-    pipeline.until(lambda: "it cannot be archived: KeyError" in str(pipeline.assets(first)[0].error))
+    pipeline.until(lambda: "could not archive it: KeyError" in str(pipeline.assets(first)[0].error))
     pipeline.until(lambda: pipeline.clock.advance(days=2) or pipeline.get(first).state is State.EXPIRED)
 
 
@@ -132,7 +132,7 @@ def sidecars_go_on(pipeline: Pipeline, patch: Patch) -> None:
     first, second = pipeline.submit("first", "second")
     patch.setattr(archive, "sidecar", breaks(lambda generation, *_: generation.id == first, archive.sidecar))
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
-    assert "the sidecar could not be written: KeyError" in str(pipeline.assets(first)[0].error)
+    assert "could not write the sidecar: KeyError" in str(pipeline.assets(first)[0].error)
 
 
 def follow_up_goes_on(pipeline: Pipeline, patch: Patch) -> None:
@@ -218,7 +218,7 @@ def test_an_event_that_cannot_be_sent_hinders_no_other_subscriber(
     assert "what nobody has thought of" in caplog.text
     (troubled,) = pipeline.ledger.events.failing_subscribers(lambda _: True)
     assert (troubled.failures, troubled.error) == (
-        1, "it could not be sent: KeyError: 'what nobody has thought of'",
+        1, "could not send it: KeyError: 'what nobody has thought of'",
     )  # fmt: skip
 
 

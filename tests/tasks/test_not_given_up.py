@@ -82,7 +82,7 @@ def test_a_guessed_life_ends_nothing_and_two_weeks_of_tries_do_until_a_person_as
         go_on(pipeline, days=1)
         found = pipeline.get(generation_id)
         assert (found.state, found.reason) == (State.EXPIRED, "unreachable")
-        assert "given up after 15 days of tries" in darkroom("dead")
+        assert "gave up after 15 days of tries" in darkroom("dead")
 
         pipeline.ledger.generations.retry([generation_id])
         go_on(pipeline, days=14)
@@ -104,7 +104,7 @@ def test_a_link_whose_own_end_is_over_is_dead_at_once_unless_only_a_firewall_say
         go_on(pipeline, hours=6)
     found = pipeline.get(generation_id)
     assert (found.state, found.reason) == (State.EXPIRED, "link_dead")
-    assert "its life was over at" in str(found.message)
+    assert "the link expired at" in str(found.message)
 
 
 def test_a_host_that_is_not_allowed_waits_visibly_and_goes_on_after_the_setting(

@@ -330,7 +330,7 @@ def test_an_error_that_nobody_expected_of_the_broker_is_tried_again_later(
     notify()
     (waiting,) = here.ledger.events.failing_subscribers(lambda _: True)
     assert (waiting.subscriber, waiting.failures) == ("billing.on_event", 1)
-    assert waiting.error == "the broker did not take it: 'nobody expects it'"
+    assert waiting.error == "the broker refused it: 'nobody expects it'"
 
 
 def test_a_broker_that_is_away_is_tried_again_later(
@@ -346,5 +346,5 @@ def test_a_broker_that_is_away_is_tried_again_later(
         clock.advance(hours=6)
     (letter,) = [one for one in here.ledger.events.dead(10) if one.type == FLOW[0]]
     assert letter.tries == 10
-    assert str(letter.error).startswith("the broker did not take it: ")
+    assert str(letter.error).startswith("the broker refused it: ")
     assert "hunter2" not in str(letter.error)

@@ -140,6 +140,6 @@ def test_a_callback_that_names_thousands_of_results_fills_no_ledger(pipeline: Pi
     pipeline.step("ingest")
 
     (note,) = pipeline.story(generation_id).callbacks
-    assert (note.verdict, note.error) == ("unreadable", "it names 5000 results, more than any request makes")
+    assert (note.verdict, note.error) == ("unreadable", "it has 5000 results, more than any request produces")
     assert pipeline.assets(generation_id) == []
     assert pipeline.get(generation_id).state is State.SUBMITTED

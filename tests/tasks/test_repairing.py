@@ -73,10 +73,11 @@ def test_other_bytes_never_take_the_place_of_the_recorded_ones(start: Start, tmp
     broken(pipeline, asset, "changed")
     document = verified(tmp_path, 1, "--repair")
     assert document["repaired"] == []
-    assert "gives other bytes now" in document["not_repaired"][asset.object_key]
+    assert "now returns different bytes" in document["not_repaired"][asset.object_key]
     assert pipeline.objects()[str(asset.object_key)] == b"X"
     told = Darkroom(tmp_path)("verify", "--repair").stdout
-    assert f"changed   {asset.object_key}  of {asset.generation_id}; not repaired: its link gives other bytes" in told
+    why = "its link now returns different bytes"
+    assert f"changed   {asset.object_key}  of {asset.generation_id}; not repaired: {why}" in told
 
 
 def test_what_is_gone_for_good_is_said_without_its_signature(start: Start, tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_what_is_gone_for_good_is_said_without_its_signature(start: Start, tmp_p
     with_url(pipeline, asset, f"{asset.url.partition('?')[0]}?ex=1&is=1&hm=0123456789abcdef")
     broken(pipeline, asset, "missing")
     reason = verified(tmp_path, 1, "--repair")["not_repaired"][asset.object_key]
-    assert "the provider gives no other link" in reason
+    assert "the provider offers no other link" in reason
     assert "0123456789abcdef" not in reason
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import darkroom
 from tests.pipeline import Pipeline, Start
-from webhook.health import _check_gate
+from webhook.health import _check_restore_guard
 from worker.errors import ArchiveError
 from worker.generation import State
 
@@ -92,16 +92,16 @@ def test_whichever_wakes_first_looks_at_the_bucket(start: Start, tmp_path: Path,
 def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     restored.clock.advance(seconds=31)
     restored.step("reconcile")
-    sentence = "the ledger is older than the bucket says"
-    assert f"nothing is submitted: {sentence}" in caplog.text
+    sentence = "the ledger is older than its marker in the bucket"
+    assert f"submissions are paused: {sentence}" in caplog.text
 
     submitted = darkroom("submit", "a green toad")
     assert submitted.exit_code == 0
-    assert f"saved, but nothing is submitted: {sentence}" in submitted.stderr
+    assert f"saved, but submissions are paused: {sentence}" in submitted.stderr
     (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
     assert found["verdict"] == "fail"
     assert sentence in found["message"]
-    finding = _check_gate(restored.ledger)
+    finding = _check_restore_guard(restored.ledger)
     assert finding.status == "degraded"
     assert sentence in finding.detail
     looked = darkroom("reconcile")
@@ -119,7 +119,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
 
     pipeline = restored
     pipeline.clock.advance(hours=1)
-    sentence = "the ledger has not been at work since "
+    sentence = "the ledger has been idle since "
     with monkeypatch.context() as patch:
         for place in ("tasks.restore_marker.read", "tasks.usecases.restore.read"):
             patch.setattr(place, away)
@@ -127,13 +127,13 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         pipeline.step("submit")
         pipeline.answer_bells()
         assert pipeline.all()[1].state is State.QUEUED
-        assert f"nothing is submitted: {sentence}" in caplog.text
+        assert f"submissions are paused: {sentence}" in caplog.text
         (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if "gate" in one["check"]]
         assert found["verdict"] == "fail"
         assert sentence in found["message"]
-        finding = _check_gate(pipeline.ledger)
+        finding = _check_restore_guard(pipeline.ledger)
         assert finding.status == "degraded"
-        assert "it goes on by itself when the bucket answers" in finding.detail
+        assert "they resume automatically once the bucket is reachable" in finding.detail
         assert document()["goes_on_by_itself"]
         looked = darkroom("reconcile", "--confirm")
         assert looked.exit_code == 1
@@ -144,7 +144,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
     pipeline.step("reconcile")
     pipeline.answer_bells()
     found = document()
-    assert "the ledger is older than the bucket says" in found["reason"]
+    assert "the ledger is older than its marker in the bucket" in found["reason"]
     assert (found["stopped"], found["goes_on_by_itself"]) == (True, False)
     assert pipeline.charges() == 2
 

@@ -66,7 +66,7 @@ def test_what_is_written_is_read(archive: S3Archive) -> None:
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"null", b'{"schema": 2}', b"[" * 70_000])
 def test_what_is_no_marker_is_said_and_closes_nothing(archive: S3Archive, ledger: Ledger, content: bytes) -> None:
     archive.overwrite(archive.keys.marker, content, content_type="application/json", metadata={})
-    with pytest.raises(ConfigurationError, match="is no marker that this version of Darkroom can read"):
+    with pytest.raises(ConfigurationError, match="is not a marker that this version of Darkroom can read"):
         read(archive)
     keep_watch(here(ledger, archive))
     found = ledger.restore.state()
@@ -115,10 +115,10 @@ def test_a_restored_ledger_waits_for_a_bucket_that_is_away_and_is_then_stopped(
     write(archive, replace(mine, number=40))
     clock.advance(hours=8)
     keep_watch(here(ledger, Trouble(ArchiveError("503"))))
-    assert "nothing is submitted: the ledger has not been at work since 2026-11-21 12:00:00 UTC" in caplog.text
+    assert "submissions are paused: the ledger has been idle since 2026-11-21 12:00:00 UTC" in caplog.text
     clock.advance(30)
     keep_watch(here(ledger, archive))
-    assert "the ledger is older than the bucket says" in caplog.text
+    assert "the ledger is older than its marker in the bucket" in caplog.text
 
 
 def test_one_that_slept_goes_on_when_the_bucket_answers(archive: S3Archive, ledger: Ledger, clock: FakeClock) -> None:

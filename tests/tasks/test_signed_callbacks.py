@@ -113,7 +113,7 @@ def test_a_stale_signature_changes_nothing(pipeline: Pipeline) -> None:
     note = sender.send(sender.signed(age=1900), ELSEWHERE)
 
     assert note.verdict == "unreadable"
-    assert "KIE_WEBHOOK_WINDOW allows 1800 s" in str(note.error)
+    assert "KIE_WEBHOOK_WINDOW is 1800 s" in str(note.error)
     assert sender.state is State.SUBMITTED
     assert sender.send(sender.signed(age=1700), f"{ELSEWHERE}?again").verdict == "applied"
 
@@ -142,7 +142,7 @@ def test_a_signature_counts_for_one_body(pipeline: Pipeline) -> None:
     replayed = sender.send(headers, ELSEWHERE)
 
     assert replayed.verdict == "unreadable"
-    assert "somebody replays it" in str(replayed.error)
+    assert "a replay" in str(replayed.error)
     assert len(sender.notes()) == 2
     assert queries(pipeline) == 1
 

@@ -16,7 +16,7 @@ from tests.next_version import NEXT, need
 from tests.patience import patient
 from tests.webhook.receiving import until
 from webhook import health
-from webhook.committing import GroupCommit
+from webhook.group_commit import GroupCommit
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
 from worker.ledger.database import Clock
@@ -278,7 +278,7 @@ def test_a_process_with_more_checks_that_hang_than_it_may_have_ends_to_be_starte
     script = """
 import threading, time
 from webhook import health
-from webhook.committing import GroupCommit
+from webhook.group_commit import GroupCommit
 health.HANGS_AFTER = health.PATIENCE = 0.1
 dependency = health.Dependency(lambda: threading.Event().wait() and None, health.Finding("unavailable"))
 while True:
@@ -287,4 +287,4 @@ while True:
 """
     done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert "4 checks of /readyz wait for an answer that does not come" in done.stderr
+    assert "4 checks of /readyz hang" in done.stderr

@@ -1,4 +1,4 @@
-"""`python -m webhook.sandbox`: what `darkroom sandbox` does."""
+"""`python -m webhook.sandbox` does the same as `darkroom sandbox`."""
 
 from webhook.sandbox.command import sandbox
 

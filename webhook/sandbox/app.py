@@ -9,26 +9,26 @@ from webhook.sandbox.acedata import AceData
 from webhook.sandbox.control import Control
 from webhook.sandbox.dialect import Dialect
 from webhook.sandbox.downloads import Downloads
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.kie import Kie
 from webhook.sandbox.mjproxy import MjProxy
 from webhook.sandbox.ohmygpt import OhMyGpt
-from webhook.sandbox.studio import Studio
 
 DIALECTS: tuple[type[Dialect[Any]], ...] = (AceData, Kie, OhMyGpt, MjProxy)
-#: in which the dialects have their files
+#: the folders of the dialects' files
 FOLDERS = ("/attachments", "/cdn", "/video", "/v", "/storage", "/mj/image")
 
 
-def create_app(studio: Studio) -> Flask:
+def create_app(engine: Engine) -> Flask:
     app = Flask(__name__, static_folder=None)
     # The documented order of the fields is easier to compare by eye.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.before_request(studio.keys.look)
-    dialects = [dialect(studio) for dialect in DIALECTS]
+    app.before_request(engine.keys.look)
+    dialects = [dialect(engine) for dialect in DIALECTS]
     for dialect in dialects:
         app.register_blueprint(dialect.blueprint)
-    app.register_blueprint(Downloads(studio, FOLDERS).blueprint)
-    app.register_blueprint(Control(studio).blueprint())
+    app.register_blueprint(Downloads(engine, FOLDERS).blueprint)
+    app.register_blueprint(Control(engine).blueprint())
 
     def http_error(error: HTTPException) -> Response:
         asked = [dialect for dialect in dialects if request.path.startswith(dialect.prefix)]

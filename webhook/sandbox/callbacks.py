@@ -1,4 +1,4 @@
-"""Delivers callbacks: a small pool of threads, connections kept alive."""
+"""Delivers callbacks from a small pool of threads over keep-alive connections."""
 
 import queue
 import threading
@@ -20,16 +20,16 @@ class Callbacks:
         self._journal = journal
         self._http = urllib3.PoolManager(num_pools=THREADS, maxsize=THREADS)
         self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # Daemons: a receiver that does not answer must not hold up the end of the process.
+        # Daemons: a receiver that does not answer must not delay the shutdown.
         for number in range(THREADS):
             threading.Thread(target=self._work, name=f"sandbox-callbacks-{number}", daemon=True).start()
 
     def later(self, call: Callable[[], None]) -> None:
-        """Run `call`, which delivers something, in one of the threads."""
+        """Run `call`, which makes a delivery, in one of the threads."""
         self._waiting.put(call)
 
     def deliver(self, url: str, body: bytes, headers: Mapping[str, str], **facts: Any) -> int | None:
-        """POST once and note what came of it, with `facts`; returns the status, or None if no answer came."""
+        """POST once and log the result with `facts`; return the status, or None if there was no response."""
         facts["url"] = url
         began = time.monotonic()
         try:

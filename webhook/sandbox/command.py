@@ -20,18 +20,18 @@ from webhook.sandbox.faults import FaultsInvalid, check_faults
 from webhook.sandbox.keys import TROUBLES, WORDS
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: where the search for a free port begins, and how many are tried
+#: the first port to try, and how many to try
 FIRST_PORT, PORTS = 9000, 100
-#: stands in the examples
+#: the placeholder in the examples
 RECEIVER = "http://127.0.0.1:8000/callback"
 
 #: the sandbox's own pages, and what they are for
 PAGES = {
-    "page": ("/", "the pictures"),
-    "bill": ("/sandbox/bill", "what was accepted, and charged"),
-    "log": ("/sandbox/log", "all that happened, callbacks too"),
-    "tasks": ("/sandbox/tasks", "the last submissions"),
-    "faults": ("/sandbox/faults", "what goes wrong by chance; POST others"),
+    "page": ("/", "the images"),
+    "bill": ("/sandbox/bill", "accepted submissions and their charges"),
+    "log": ("/sandbox/log", "everything that happened, including callbacks"),
+    "tasks": ("/sandbox/tasks", "the latest submissions"),
+    "faults": ("/sandbox/faults", "random faults and their probabilities; POST to change them"),
 }
 
 
@@ -67,7 +67,7 @@ def _faults(_ctx: click.Context, _parameter: click.Parameter, text: str) -> dict
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
-    help=f"The port; 0 takes any free one.  [default: the first free one from {FIRST_PORT} on]",
+    help=f"The port; 0 picks any free one.  [default: the first free port from {FIRST_PORT}]",
 )
 @_seconds("--delay", default=2.0, most=86_400, about="How long a generation takes.")
 @click.option(
@@ -76,39 +76,39 @@ def _faults(_ctx: click.Context, _parameter: click.Parameter, text: str) -> dict
     default=1024,
     show_default=True,
     metavar="PIXELS",
-    help="The side of a picture.",
+    help="The side length of images.",
 )
-@_seconds("--link-life", default=86_400.0, most=1e9, about="How long the link of a result works.")
+@_seconds("--link-life", default=86_400.0, most=1e9, about="How long result links work.")
 @click.option(
     "--faults",
     default="{}",
     callback=_faults,
     metavar="JSON",
-    help='What goes wrong by chance, like {"drop": 0.1, "duplicate": 0.5}.',
+    help='Random faults and their probabilities, like {"drop": 0.1, "duplicate": 0.5}.',
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of that chance, so that a run can be repeated.")
-@click.option("--hmac-key", default="", metavar="KEY", help="Sign the callbacks of Kie.ai with it.")
-@click.option("--quiet", is_flag=True, help="Tell the address and nothing else.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the random faults, to repeat a run.")
+@click.option("--hmac-key", default="", metavar="KEY", help="Sign Kie.ai's callbacks with this key.")
+@click.option("--quiet", is_flag=True, help="Print only the address.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def sandbox(host: str, port: int | None, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Serve the pretend providers, for anybody's receiver.
+    """Serve simulated providers, to test any webhook receiver.
 
-    They take submissions as their vendors do, draw pictures, call back, and go wrong where you ask for it. Nothing is
-    paid and nothing leaves this machine but the callbacks. Each submission and each callback is told on standard error.
-    Stops with Ctrl-C or SIGTERM.
+    They accept submissions in their vendors' formats, draw images, send callbacks, and inject the faults you ask for.
+    Nothing costs money, and only callbacks leave this machine. Submissions and callbacks are logged to standard error.
+    Ctrl-C or SIGTERM stops the sandbox.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if not quiet:
-        _tell_progress()
+        _log_progress()
     if port is None:
         port = _free_port(host)
     with ExitStack() as stack:
         try:
             served = stack.enter_context(running(host=host, port=port, **options))
         except OSError as error:
-            hint = "; leave --port out, and it takes the next free one" if error.errno == errno.EADDRINUSE else ""
+            hint = "; omit --port to use the next free one" if error.errno == errno.EADDRINUSE else ""
             raise CannotServe(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
         _warn(served)
         if as_json:
@@ -119,7 +119,7 @@ def sandbox(host: str, port: int | None, quiet: bool, as_json: bool, **options: 
 
 
 def facts(served: Sandbox) -> dict[str, Any]:
-    """What somebody must know to use it."""
+    """Return everything a client needs to use the sandbox."""
     return {
         "url": served.url,
         "host": served.address,
@@ -143,14 +143,14 @@ def facts(served: Sandbox) -> dict[str, Any]:
 
 
 def _summary(served: Sandbox) -> str:
-    told = facts(served)
-    reach = "this machine only" if served.is_local else "every machine that reaches this one"
-    lines = [f"Pretend Midjourney providers on {served.url} ({reach}). Ctrl-C stops them.", ""]
-    lines += [f"  {name:<7} {told['pages'][name]:<38} {about}" for name, (_, about) in PAGES.items()]
+    shown = facts(served)
+    reach = "this machine only" if served.is_local else "open to the network"
+    lines = [f"Simulated Midjourney providers on {served.url} ({reach}). Press Ctrl-C to stop.", ""]
+    lines += [f"  {name:<7} {shown['pages'][name]:<38} {about}" for name, (_, about) in PAGES.items()]
     refused = " and ".join(f"`{word}` ({TROUBLES[word]})" for word in WORDS)
-    lines += ["", f"Any key works, and has tasks and charges of its own, but {refused}."]
-    lines += ["", f"Below, put your receiver's address for {RECEIVER}"]
-    for one in told["providers"]:
+    lines += ["", f"Any key works, except {refused}; each key has its own tasks and charges."]
+    lines += ["", f"In the examples, replace {RECEIVER} with your receiver's URL."]
+    for one in shown["providers"]:
         lines += ["", f"# {one['title']}: {one['base_url']} instead of {one['instead_of']}", one["curl"]]
     return "\n".join([*lines, ""])
 
@@ -158,8 +158,8 @@ def _summary(served: Sandbox) -> str:
 def _warn(served: Sandbox) -> None:
     if not served.is_local:
         click.echo(
-            f"sandbox: it listens on {served.address} and asks for no password: whoever reaches it can have it POST "
-            "to any address that this machine reaches",
+            f"sandbox: warning: {served.address} is open without a password: anyone who can reach it can make it POST "
+            "to any address that this machine can reach",
             err=True,
         )
 
@@ -168,21 +168,22 @@ def _free_port(host: str) -> int:
     for port in range(FIRST_PORT, FIRST_PORT + PORTS):
         try:
             with socket.socket() as probe:
-                # As the server does: a port whose last connections are still closing is free.
+                # As the server does: a port with connections in TIME_WAIT is free.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, port))
                 return port
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise CannotServe(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    raise CannotServe(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS - 1} is free on {host}: name one with --port")
+    last = FIRST_PORT + PORTS - 1
+    raise CannotServe(f"no port from {FIRST_PORT} to {last} is free on {host}: choose another with --port")
 
 
-def _tell_progress() -> None:
-    told = logging.StreamHandler(sys.stderr)
-    told.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+def _log_progress() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     progress = logging.getLogger("webhook.sandbox.progress")
-    progress.addHandler(told)
+    progress.addHandler(handler)
     progress.setLevel(logging.INFO)
-    # A terminal that has gone away is no reason to stop.
+    # A closed terminal is no reason to stop.
     logging.raiseExceptions = False

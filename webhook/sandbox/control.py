@@ -1,20 +1,20 @@
-"""What a person or a test asks the sandbox about itself: the bill, the log, the knobs, a page to look at."""
+"""The sandbox's own pages, for people and tests: the bill, the log, the knobs, an overview."""
 
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.faults import KNOBS, FaultsInvalid
-from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import Task
 
-#: tasks on the page, and in `/sandbox/tasks` unless `limit` says otherwise
+#: tasks on the page, and in `/sandbox/tasks` unless `limit` is given
 SHOWN = 24
 
 
 class Control:
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def blueprint(self) -> Blueprint:
         blueprint = Blueprint("control", __name__)
@@ -29,29 +29,29 @@ class Control:
         return blueprint
 
     def page(self) -> str:
-        tasks = [self._summary(task) for task in self._studio.recent(Task, 0, SHOWN)]
-        bill, faults = self._studio.journal.bill(), self._studio.faults.chances()
+        tasks = [self._summary(task) for task in self._engine.recent(Task, 0, SHOWN)]
+        bill, faults = self._engine.journal.bill(), self._engine.faults.chances()
         return render_template("sandbox.html", tasks=tasks, bill=bill, faults=faults, knobs=KNOBS)
 
     def livez(self) -> Response:
         return jsonify({"status": "ok"})
 
     def bill(self) -> Response:
-        return jsonify(self._studio.journal.bill())
+        return jsonify(self._engine.journal.bill())
 
     def log(self) -> Response:
-        return jsonify(self._studio.journal.log(request.args.get("kind")))
+        return jsonify(self._engine.journal.log(request.args.get("kind")))
 
     def tasks(self) -> Response:
         limit = max(0, request.args.get("limit", SHOWN, int))
-        return jsonify([self._summary(task) for task in self._studio.recent(Task, 0, limit)])
+        return jsonify([self._summary(task) for task in self._engine.recent(Task, 0, limit)])
 
     def faults(self) -> Response:
-        return jsonify(self._studio.faults.chances())
+        return jsonify(self._engine.faults.chances())
 
     def set_faults(self) -> Response:
         try:
-            self._studio.faults.replace(request.get_json(force=True, silent=True))
+            self._engine.faults.replace(request.get_json(force=True, silent=True))
         except FaultsInvalid as error:
             answer = jsonify({"error": str(error)})
             answer.status_code = 400
@@ -59,7 +59,7 @@ class Control:
         return self.faults()
 
     def reset(self) -> Response:
-        self._studio.reset()
+        self._engine.reset()
         return jsonify({"status": "reset"})
 
     def _summary(self, task: Task) -> dict[str, Any]:
@@ -75,6 +75,6 @@ class Control:
             "faults": sorted(task.knobs),
             "created_at": task.created_at,
             "finished_at": task.finished_at,
-            "files": [{"link": self._studio.links.mint("", file.path), "type": file.mimetype} for file in files],
+            "files": [{"link": self._engine.links.mint("", file.path), "type": file.mimetype} for file in files],
             "text": task.text if state == "finished" else None,
         }

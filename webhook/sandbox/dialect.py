@@ -1,4 +1,4 @@
-"""What all pretend providers do with a submission or a question; how they say it is up to each dialect."""
+"""How all sandbox providers handle submissions and queries; each dialect adds its own wire format."""
 
 import time
 from abc import abstractmethod
@@ -8,20 +8,20 @@ from typing import Any, ClassVar, Generic, TypeVar
 from flask import Blueprint, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
+from webhook.sandbox.engine import HANG, Engine
 from webhook.sandbox.example import Example
 from webhook.sandbox.faults import ANSWERS, COURSE, FaultsInvalid, fault_words
 from webhook.sandbox.keys import asking_key
 from webhook.sandbox.server import Hangup
-from webhook.sandbox.studio import HANG, Studio
 from webhook.sandbox.task import Task, Vendor
 
 T = TypeVar("T", bound=Task)
-#: what the journal is told about a submission
+#: what the journal records about a submission
 Facts = dict[str, Any]
 
 
 class Refusal(Exception):
-    """An answer that is no success; `code` is the vendor's own, `more` are other fields that belong to it."""
+    """An error reply; `code` is the vendor's own, `more` holds its other fields."""
 
     def __init__(
         self,
@@ -41,28 +41,28 @@ class Refusal(Exception):
 
 
 class Dialect(Vendor, Generic[T]):
-    """One provider. A subclass names its endpoints in its constructor with `submits` and `answers`."""
+    """One provider. A subclass declares its endpoints in its constructor with `submits` and `answers`."""
 
-    #: what its vendor calls it, and the address that its clients ask in earnest
+    #: the vendor's name for it, and the address of the real service
     title: ClassVar[str]
     instead_of: ClassVar[str]
     example: ClassVar[Example]
-    #: of its paths; the longest that fits decides which dialect answers for a path that does not exist
+    #: its paths' prefixes; for a path that does not exist, the dialect with the longest match replies
     prefix: ClassVar[str]
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self.studio = studio
+        self.engine = engine
         self.blueprint = Blueprint(self.name, __name__)
 
     # --- endpoints ---
 
     def submits(self, path: str, make: Callable[[Facts], T]) -> None:
-        """POST to `path` is a submission: `make` refuses it (Refusal) or returns the task to be accepted."""
+        """POST to `path` is a submission: `make` returns the task to accept, or raises Refusal."""
         self._add("POST", path, lambda **_: self._submit(make))
 
     def answers(self, method: str, path: str, answer: Callable[..., Any]) -> None:
-        """A question; `answer` takes the variables of the path and returns JSON or a Response, or raises Refusal."""
+        """A query: `answer` takes the path's variables and returns JSON or a Response, or raises Refusal."""
 
         def view(**variables: str) -> Response:
             try:
@@ -70,7 +70,7 @@ class Dialect(Vendor, Generic[T]):
                 response = given if isinstance(given, Response) else jsonify(given)
             except Refusal as refusal:
                 response = self.error(refusal)
-            self.studio.journal.note(
+            self.engine.journal.note(
                 "query", provider=self.name, path=path, key=asking_key(), status=response.status_code
             )
             return response
@@ -83,31 +83,31 @@ class Dialect(Vendor, Generic[T]):
     # --- a submission ---
 
     def knobs(self, facts: Facts, text: str, **asked: Any) -> frozenset[str]:
-        """The knobs of this submission by the words in `text` and by chance; `asked` is noted in the journal.
+        """Return the knobs of this submission, from the words in `text` and by chance; log `asked` in the journal.
 
-        Raises Refusal when a knob refuses it, so it comes after the checks of the vendor's own.
+        Raises Refusal if a knob refuses it; so call it after the vendor's own checks.
         """
         facts |= asked
         try:
             words = fault_words(text)
         except FaultsInvalid as error:
             raise self.bad_request(f"prompt: {error}") from error
-        if knob := self.studio.keys.trouble() or self.studio.faults.refusal(text, words):
+        if knob := self.engine.keys.trouble() or self.engine.faults.refusal(text, words):
             facts["fault"] = knob
             raise self.fault(knob)
-        return words | self.studio.faults.draw((*ANSWERS, *COURSE))
+        return words | self.engine.faults.draw((*ANSWERS, *COURSE))
 
     def _submit(self, make: Callable[[Facts], T]) -> Response:
         facts: Facts = {"provider": self.name, "key": asking_key(), "received_at": time.time()}
         try:
             task = make(facts)
             facts["task_id"] = task.id
-            self.studio.accept(task)
+            self.engine.accept(task)
             answer = self._answer(task, facts)
         except Refusal as refusal:
             answer = self.error(refusal)
             facts["message"] = refusal.message
-        self.studio.journal.note("submit", **{"status": answer.status_code, **facts})
+        self.engine.journal.note("submit", **{"status": answer.status_code, **facts})
         return answer
 
     def _answer(self, task: T, facts: Facts) -> Response:
@@ -126,32 +126,32 @@ class Dialect(Vendor, Generic[T]):
         return jsonify(self.acknowledge(task))
 
     def _hang_up(self, seconds: float) -> bytes:
-        self.studio.stopping.wait(seconds)
+        self.engine.stopping.wait(seconds)
         raise Hangup
 
-    # --- its words ---
+    # --- its wire format ---
 
     @abstractmethod
     def acknowledge(self, task: T) -> Any:
-        """The answer to an accepted submission, as JSON; raises Refusal if it waits and the task fails meanwhile."""
+        """The reply to an accepted submission, as JSON; raises Refusal if it waits and the task fails meanwhile."""
 
     @abstractmethod
     def without_id(self) -> Any:
-        """An acknowledgement that forgets the task id."""
+        """The same reply without the task id."""
 
     @abstractmethod
     def fault(self, knob: str) -> Refusal:
-        """How the vendor says `knob`: one of those in `REFUSALS`, or `error_after`."""
+        """The vendor's error for `knob`: one of `REFUSALS`, or `error_after`."""
 
     @abstractmethod
     def bad_request(self, message: str) -> Refusal:
-        """A request that is wrong."""
+        """The vendor's error for an invalid request."""
 
     @abstractmethod
     def error(self, refusal: Refusal) -> Response:
-        """The vendor's form of an error."""
+        """The vendor's error format."""
 
     def http_error(self, error: HTTPException) -> Refusal:
-        """A path or method that does not exist, or an accident of our own."""
+        """The error for an unknown path or method, or for a bug in the sandbox."""
         status = error.code or 500
         return Refusal(status, str(error.description), status=status)

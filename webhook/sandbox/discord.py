@@ -1,24 +1,24 @@
-"""What the providers that press the buttons of Midjourney's bot in Discord have in common.
+"""What the providers that operate Midjourney's Discord bot have in common.
 
-Custom ids, emojis and labels as Discord shows them; statuses, progress and reasons of failure as midjourney-proxy names
-them (novicezk/midjourney-proxy and trueai-org/midjourney-proxy, whose words OhMyGPT and the relays have taken over).
+Custom ids, emojis and labels are Discord's; statuses, progress and failure reasons are midjourney-proxy's
+(novicezk/midjourney-proxy and trueai-org/midjourney-proxy), which OhMyGPT and the relays use too.
 """
 
 import re
 import uuid
 from dataclasses import dataclass
 
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.pictures import Picture, is_grid
-from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import Failure, File, Task
 
-#: per cent, told before the end; 0 is the moment at which Discord has taken it
+#: the percentages reported before the end; 0 means that Discord has accepted it
 STAGES = (0, 35, 75)
 FAILURES = (
     Failure("FAILURE", "[Invalid parameter] Unrecognized argument(s): `-c`, `x`"),
     Failure("FAILURE", "[Internal Server Error] fetch failed"),
 )
-#: what /describe says of every picture
+#: the reply of /describe to every image
 DESCRIPTION = "\n\n".join(
     f"{number}\ufe0f\u20e3 {words} --ar 1:1"
     for number, words in enumerate(
@@ -57,7 +57,7 @@ _SINGLE = (
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """`action` is what `follow_up` makes of the picture."""
+    """`action` is the action that `follow_up` applies to the image."""
 
     action: str
     custom_id: str
@@ -70,7 +70,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What Discord shows of a finished picture and on the way to it."""
+    """What Discord shows of an image: the finished one and its previews."""
 
     job_id: str
     file: File
@@ -89,17 +89,17 @@ class DiscordTask(Task):
         return next((button for button in self.drawing.buttons if button.custom_id == custom_id), None)
 
 
-def draw(studio: Studio, channel: str, picture: Picture) -> Drawing:
-    """`channel` is that of the attachments."""
+def draw(engine: Engine, channel: str, picture: Picture) -> Drawing:
+    """`channel` is the channel id in the attachments' links."""
     job_id = str(uuid.uuid4())
     words = re.sub(r"[^A-Za-z0-9]+", "_", picture.prompt)[:60].strip("_")
     row = _GRID if is_grid(picture.action) else _SINGLE
     return Drawing(
         job_id,
-        File(path=f"/attachments/{channel}/{studio.snowflake()}/sandbox_{words}_{job_id}.png", picture=picture),
+        File(path=f"/attachments/{channel}/{engine.snowflake()}/sandbox_{words}_{job_id}.png", picture=picture),
         tuple(
             File(
-                path=f"/attachments/{channel}/{studio.snowflake()}/{job_id}_grid_0.webp",
+                path=f"/attachments/{channel}/{engine.snowflake()}/{job_id}_grid_0.webp",
                 picture=picture,
                 mimetype="image/webp",
                 share=0.25,
@@ -112,12 +112,12 @@ def draw(studio: Studio, channel: str, picture: Picture) -> Drawing:
     )
 
 
-def described(studio: Studio, channel: str) -> Drawing:
-    """The picture that was sent to be described; there is nothing to press."""
+def described(engine: Engine, channel: str) -> Drawing:
+    """The image that was sent to be described; it has no buttons."""
     job_id = str(uuid.uuid4())
-    picture = Picture(prompt="a picture that was sent in", seed=0)
+    picture = Picture(prompt="an image that was sent in", seed=0)
     return Drawing(
-        job_id, File(path=f"/attachments/{channel}/{studio.snowflake()}/{job_id}.png", picture=picture), (), ()
+        job_id, File(path=f"/attachments/{channel}/{engine.snowflake()}/{job_id}.png", picture=picture), (), ()
     )
 
 
@@ -133,7 +133,7 @@ def percent(task: Task, progress: int) -> str:
 
 
 def reached(task: Task) -> int:
-    """How far it is now, for a query."""
+    """The current progress, for a query."""
     return 100 if task.finished_at is not None else min(task.progress, STAGES[-1])
 
 

@@ -1,4 +1,4 @@
-"""Serves the files of the results under their links, and does to them what the knobs say."""
+"""Serves result files under their links, with the faults that the knobs select."""
 
 import hashlib
 import threading
@@ -8,29 +8,29 @@ from functools import lru_cache
 
 from flask import Blueprint, Response, request
 
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.faults import DOWNLOADS
-from webhook.sandbox.films import render_film
 from webhook.sandbox.pictures import Picture, render, render_progress
-from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import File, Task
+from webhook.sandbox.videos import render_video
 
 HTML = b"<!doctype html><title>Error</title><h1>502 Bad Gateway</h1><p>The server is temporarily unable to answer.</p>"
 #: seconds, and pieces
 SLOW = 5
 SLOW_PIECES = 25
-#: seconds that a video plays
+#: the length of a video, in seconds
 PLAYS = 2
-#: where a decoder must notice flipped bits; it may well ignore a broken comment
+#: the part in which a decoder must notice flipped bits; it may ignore a broken comment
 _VITAL = {"image/png": b"IDAT", "image/jpeg": b"\xff\xdb", "video/mp4": b"moov"}
 #: an encoder takes tens of megabytes
 _ONE_FILM_AT_A_TIME = threading.Lock()
 
 
 class Downloads:
-    def __init__(self, studio: Studio, folders: tuple[str, ...]) -> None:
-        """`folders` are those in which the dialects have their files, like `/attachments`."""
-        self._studio = studio
-        # Thousands of pictures do not fit into memory; the few that are being looked at do.
+    def __init__(self, engine: Engine, folders: tuple[str, ...]) -> None:
+        """`folders` are the path prefixes of the dialects' files, like `/attachments`."""
+        self._engine = engine
+        # Thousands of images do not fit into memory; the few in use do.
         self._render: Callable[..., bytes] = lru_cache(maxsize=32)(_render)
         self._render_progress = lru_cache(maxsize=32)(render_progress)
         self.blueprint = Blueprint("downloads", __name__)
@@ -38,27 +38,27 @@ class Downloads:
             self.blueprint.get(f"{folder}/<path:name>", endpoint=folder)(self._download)
 
     def _download(self, name: str) -> Response:  # noqa: ARG002
-        found = self._studio.find_file(request.path)
-        if not found or not self._studio.may_download(*found, request.args):
+        found = self._engine.find_file(request.path)
+        if not found or not self._engine.may_download(*found, request.args):
             return self._gone()
         task, file = found
         if file.progress < 100:
-            # The vendor destroys the intermediate pictures when the generation is done.
+            # The vendor deletes previews when the generation is done.
             return self._gone() if task.finished_at is not None else self._preview(task, file)
-        knobs = task.knobs | self._studio.faults.draw(DOWNLOADS)
+        knobs = task.knobs | self._engine.faults.draw(DOWNLOADS)
         fault = next((knob for knob in DOWNLOADS if knob in knobs), None)
         if fault == "html":
             return self._serve(HTML, file.mimetype, task, fault)
         return self._spoiled(self._whole(task, file), task, file.mimetype, fault)
 
     def _whole(self, task: Task, file: File) -> bytes:
-        """Smaller if `width` or `height` says so."""
-        side = round(self._studio.side(task) * file.share)
+        """Scale it down if `width` or `height` asks for that."""
+        side = round(self._engine.side(task) * file.share)
         side = max(1, min(side, request.args.get("width", side, int), request.args.get("height", side, int)))
         return self._render(file.picture, side, f"{file.picture.prompt[:200]} Job ID: {task.id}", file.mimetype)
 
     def _preview(self, task: Task, file: File) -> Response:
-        side = max(2, round(self._studio.side(task) * file.share))
+        side = max(2, round(self._engine.side(task) * file.share))
         return self._serve(self._render_progress(file.picture, side, file.progress), file.mimetype, task, None)
 
     def _spoiled(self, body: bytes, task: Task, mimetype: str, fault: str | None) -> Response:
@@ -70,7 +70,7 @@ class Downloads:
                 return self._serve(half, mimetype, task, fault)
             case "truncated":
                 answer = self._serve(half, mimetype, task, fault)
-                # As an iterator, because Flask would write the length that is true.
+                # As an iterator, because Flask would send the true length.
                 answer.response = iter([half])
                 answer.content_length = len(body)
                 return answer
@@ -91,14 +91,14 @@ class Downloads:
         return Response("This content is no longer available.", 404, mimetype="text/plain")
 
     def _note(self, status: int, **facts: object) -> None:
-        # The path without the signature: that is what tells files apart.
-        self._studio.journal.note("download", path=request.path, status=status, **facts)
+        # Without the signature: the path alone identifies the file.
+        self._engine.journal.note("download", path=request.path, status=status, **facts)
 
 
 def _render(picture: Picture, side: int, comment: str, mimetype: str) -> bytes:
     if mimetype == "video/mp4":
         with _ONE_FILM_AT_A_TIME:
-            return render_film(picture, side, PLAYS, comment)
+            return render_video(picture, side, PLAYS, comment)
     return render(picture, side, comment, mimetype)
 
 

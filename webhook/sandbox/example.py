@@ -1,4 +1,4 @@
-"""A submission of each vendor as its clients send it, for whoever starts the sandbox."""
+"""An example submission for each vendor, printed when the sandbox starts."""
 
 import json
 import shlex
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """`fields` make a submission, the one named `callback_field` says where to call back."""
+    """`fields` make a submission; `callback_field` is the name of the field for the callback URL."""
 
     path: str
     fields: Mapping[str, Any]

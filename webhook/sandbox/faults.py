@@ -1,7 +1,7 @@
-"""The fault knobs: what a provider, a network or a link may do wrong, each with a probability between 0 and 1.
+"""The fault knobs: faults of a provider, a network or a link, each with a probability between 0 and 1.
 
 A prompt turns a knob on for its own generation with the word `sandbox:<knob>`; follow-ups do not inherit it.
-Statuses and bodies are told here as Ace Data Cloud has them; each dialect says them in its own words.
+The statuses and bodies below are Ace Data Cloud's; each dialect uses its own.
 """
 
 import random
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-#: the submission is refused: nothing is accepted and nothing is charged
+#: the provider refuses the submission: nothing is accepted or charged
 REFUSALS: Mapping[str, str] = {
     "too_many": "429 with Retry-After: 1; by word only for the first submission of that prompt",
     "unavailable": "503; by word only for the first submission of that prompt",
@@ -18,34 +18,34 @@ REFUSALS: Mapping[str, str] = {
     "reject": "403 forbidden, as moderation answers",
 }
 
-#: the submission is accepted and charged, it runs and calls back, but its answer goes wrong; at most one of them
+#: the submission is accepted, charged, runs and calls back, but its reply is faulty; at most one of these
 ANSWERS: Mapping[str, str] = {
     "error_after": "500, although it was accepted",
-    "hang": "no answer; the connection is held for 60 s and then reset",
-    "reset": "no answer; the connection is reset",
+    "hang": "no reply; the connection stays open for 60 s and is then reset",
+    "reset": "no reply; the connection is reset",
     "garbled": "200 with a body that is not JSON",
     "no_task_id": '200 with {"success": true} and nothing else',
 }
 
-#: what happens to an accepted generation later
+#: faults of an accepted generation, later on
 COURSE: Mapping[str, str] = {
-    "drop": "no callback is ever sent, of progress neither",
+    "drop": "no callback is ever sent, not even progress",
     "duplicate": "the callback is sent three times at once",
     "delay": "it takes five times as long, and at least 1 s",
     "reorder": "the progress callbacks are sent, but after the final one",
-    "early": "the callback is sent and answered before the submission is answered",
+    "early": "the callback is sent and acknowledged before the reply to the submission",
     "fail": "it fails, with a refund",
-    "dead_links": "the links that are given out first are dead; later task queries give working ones",
-    "dead_links_forever": "all links are dead, also those of later task queries",
+    "dead_links": "the first links are dead; later task queries return working ones",
+    "dead_links_forever": "all links are dead, including the ones from later task queries",
 }
 
-#: drawn anew for each download, so that a second try may work; by word for all downloads of that generation
+#: drawn again for each download, so that a retry may work; as a word in the prompt: every download of that generation
 DOWNLOADS: Mapping[str, str] = {
     "corrupt": "some bits of the file are flipped",
     "truncated": "the connection closes before Content-Length is reached",
     "short": "half of the file with a Content-Length that fits",
-    "html": "an HTML page with status 200 and the type of the file",
-    "slow": "the file drips for 5 s",
+    "html": "an HTML page with status 200 and the file's content type",
+    "slow": "the file arrives in small pieces over 5 s",
 }
 
 KNOBS: Mapping[str, str] = {**REFUSALS, **ANSWERS, **COURSE, **DOWNLOADS}
@@ -54,13 +54,13 @@ _WORD = re.compile(r"sandbox:(\w+)")
 
 
 class FaultsInvalid(ValueError):
-    """What was asked is not a set of knobs; the text is one sentence that says why."""
+    """The given knobs are invalid; the text is one sentence that explains why."""
 
 
 def check_faults(faults: Any) -> dict[str, float]:
-    """Return the knobs as numbers; raises FaultsInvalid."""
+    """Return the probabilities as floats; raises FaultsInvalid."""
     if not isinstance(faults, Mapping):
-        raise FaultsInvalid('faults are a JSON object of knobs and probabilities, like {"drop": 0.1}')
+        raise FaultsInvalid('faults must be a JSON object of knobs and probabilities, like {"drop": 0.1}')
     for knob, chance in faults.items():
         _check_knob(knob)
         if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
@@ -69,7 +69,7 @@ def check_faults(faults: Any) -> dict[str, float]:
 
 
 def fault_words(prompt: str) -> frozenset[str]:
-    """The knobs that this prompt turns on; raises FaultsInvalid for a word that is no knob."""
+    """Return the knobs that this prompt turns on; raises FaultsInvalid for an unknown knob."""
     words = frozenset(_WORD.findall(prompt))
     for word in sorted(words):
         _check_knob(word)
@@ -82,11 +82,11 @@ def without_fault_words(prompt: str) -> str:
 
 def _check_knob(knob: object) -> None:
     if knob not in KNOBS:
-        raise FaultsInvalid(f"there is no knob {knob!r}; the knobs are {', '.join(KNOBS)}")
+        raise FaultsInvalid(f"unknown knob {knob!r}; the knobs are {', '.join(KNOBS)}")
 
 
 class Faults:
-    """The knobs as they are set now. One seeded source of chance, so that a run can be repeated."""
+    """The current probabilities, with one seeded random generator, so that a run can be repeated."""
 
     def __init__(self, faults: Any, seed: int) -> None:
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class Faults:
             return frozenset(knob for knob in knobs if self._chance.random() < self._chances.get(knob, 0))
 
     def refusal(self, prompt: str, words: frozenset[str]) -> str | None:
-        """The knob that refuses this submission, if any."""
+        """Return the knob that refuses this submission, if any."""
         drawn = self.draw(REFUSALS)
         for knob in REFUSALS:
             if knob in drawn:

@@ -1,4 +1,4 @@
-"""What the sandbox remembers for whoever checks on it: the bill, and a log of everything that happened."""
+"""The sandbox's records: the bill, and a log of everything that happened."""
 
 import threading
 import time
@@ -8,13 +8,13 @@ from typing import Any
 
 from webhook.sandbox.progress import tell
 
-#: the oldest entries go first; a long benchmark must not fill the memory
+#: the oldest entries are dropped first, so that a long benchmark does not fill the memory
 LOG_LIMIT = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """One accepted submission; a failed task is refunded, as Ace Data Cloud says that those are not billed."""
+    """One accepted submission; a failed task is refunded, because Ace Data Cloud documents that it is not billed."""
 
     provider: str
     task_id: str
@@ -43,7 +43,7 @@ class Journal:
                 self._charges[provider, task_id] = replace(charge, refunded=True)
 
     def bill(self) -> dict[str, Any]:
-        """`charges` is what has to be paid; `lines` also holds what was refunded."""
+        """`charges` is the number to pay for; `lines` includes refunds."""
         with self._lock:
             lines = list(self._charges.values())
         return {"charges": sum(not line.refunded for line in lines), "lines": [asdict(line) for line in lines]}

@@ -1,18 +1,18 @@
-"""Whose request it is: each key has its own tasks and its own line on the bill, and may be told to fail."""
+"""API keys: each has its own tasks and charges, and can be made to fail."""
 
 import threading
 from collections.abc import Mapping
 
 from flask import g, has_request_context, request
 
-#: what a key can be made to be answered with, besides success; each dialect says it in its own words
+#: the failures that a key can be made to cause; each dialect has its own error for them
 TROUBLES: Mapping[str, str] = {
     "invalid": "the key is wrong",
-    "used-up": "there is no money left",
+    "used-up": "the account is out of credit",
     "too_many": "429 with Retry-After: 1, for each submission",
 }
 
-#: keys that are in trouble wherever they are used
+#: keys that always fail
 WORDS = ("invalid", "used-up")
 
 
@@ -22,20 +22,20 @@ class Keys:
         self._troubles: dict[str, str] = {}
 
     def replace(self, troubles: Mapping[str, str]) -> None:
-        """Key → one of TROUBLES; raises ValueError for anything else."""
+        """Map keys to TROUBLES; raises ValueError for anything else."""
         for trouble in troubles.values():
             if trouble not in TROUBLES:
-                raise ValueError(f"there is no trouble {trouble!r}; there are: {', '.join(TROUBLES)}")
+                raise ValueError(f"unknown failure {trouble!r}; expected one of {', '.join(TROUBLES)}")
         with self._lock:
             self._troubles = dict(troubles)
 
     def trouble(self) -> str | None:
-        """Of the key of this request."""
+        """Return how this request's key fails, if it does."""
         with self._lock:
             return self._troubles.get(asking_key() or "")
 
     def look(self) -> None:
-        """Before each request: note its key, and let the dialects see the word for its trouble instead of it."""
+        """Before each request: note its key, and replace a failing key by the word for its failure."""
         g.key = _read_key()
         if (word := self.trouble()) in WORDS:
             for header in ("HTTP_AUTHORIZATION", "HTTP_MJ_API_SECRET"):
@@ -44,7 +44,7 @@ class Keys:
 
 
 def asking_key() -> str | None:
-    """The key of the request that is being answered; None for the sandbox's own pages and outside of requests."""
+    """Return the current request's key; None for the sandbox's own pages and outside of requests."""
     return g.get("key") if has_request_context() else None
 
 

@@ -1,4 +1,4 @@
-"""Result links that die, in the form of Discord's signed attachment URLs, which Ace Data Cloud passes on.
+"""Result links that expire, in the form of Discord's signed attachment URLs, which Ace Data Cloud passes on.
 
 `ex` and `is` are the times of expiry and issue in hexadecimal unix seconds, `hm` is a signature over both and the path.
 """
@@ -17,9 +17,9 @@ class Links:
         self._key = secrets.token_bytes(32)
 
     def mint(self, base_url: str, path: str, *, works: bool = True, life: float | None = None) -> str:
-        """A link that ends in a bare `&`, as Discord's do; one that must not work has a wrong `hm` and looks alive.
+        """Return a link that ends in a bare `&`, as Discord's do; a dead link has a wrong `hm` but looks valid.
 
-        `life` is in seconds; without it the link lives as long as all do.
+        `life` is in seconds; the default is the sandbox's.
         """
         issued = int(time.time())
         expires, since = f"{int(issued + (self.life if life is None else life)):x}", f"{issued:x}"

@@ -1,4 +1,4 @@
-"""Pictures as values: a few numbers from which the same bytes can be rendered again whenever somebody asks."""
+"""Images as values: a few numbers from which the same bytes can be rendered on every request."""
 
 import hashlib
 import io
@@ -9,14 +9,14 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, PngImagePlugin
 
+from webhook.sandbox.canvas import Camera
 from webhook.sandbox.scenes import draw_scene
-from webhook.sandbox.stage import Camera
 
-#: below this many pixels a side nobody sees a landscape: a picture is a quick speck of colours, for benchmarks
+#: below this many pixels a side an image is only a patch of colours, quick to draw, for benchmarks
 SMALLEST = 64
 CAPTION_LINES = 3
 
-#: a picture that is being drawn takes 20 MB, and more threads draw no faster
+#: drawing an image takes 20 MB, and more threads draw no faster
 _ONE_AT_A_TIME = threading.Lock()
 
 _MOVES = {
@@ -45,7 +45,7 @@ def is_grid(action: str) -> bool:
 
 
 def follow_up(parent: Picture, action: str, prompt: str, seed: int) -> Picture:
-    """What an action makes of a picture: upscales show it large, moves show more of it, all else is a new grid."""
+    """Apply an action: upscales enlarge one image, moves show more of it, all others make a new grid."""
     if chosen := re.fullmatch(r"upscale([1-4])", action):
         return replace(parent, action=action, quadrant=int(chosen[1]))
     if action in _MOVES:
@@ -62,12 +62,12 @@ def follow_up(parent: Picture, action: str, prompt: str, seed: int) -> Picture:
 
 
 def quarters(grid: Picture) -> tuple[Picture, ...]:
-    """The four pictures of a grid, each alone."""
+    """Return the four images of a grid."""
     return tuple(replace(grid, quadrant=number) for number in (1, 2, 3, 4))
 
 
 def takes(picture: Picture, count: int) -> tuple[Picture, ...]:
-    """What `count` videos of a picture start from; a grid gives its first."""
+    """Return the first frames of `count` videos; a grid gives its first image."""
     single = replace(picture, quadrant=picture.quadrant or 1)
     return tuple(
         replace(single, camera=replace(single.camera, zoom=single.camera.zoom * (1 + number / 10)))
@@ -76,14 +76,14 @@ def takes(picture: Picture, count: int) -> tuple[Picture, ...]:
 
 
 def render(picture: Picture, side: int, comment: str, mimetype: str = "image/png") -> bytes:
-    """A PNG or JPEG of `side` pixels; `comment` goes into a PNG's `Description`, as Midjourney's own files have it."""
+    """Return a PNG or JPEG of `side` pixels; `comment` becomes a PNG's `Description`, as in Midjourney's own files."""
     with _ONE_AT_A_TIME:
         image = _draw(picture, side)
         return _jpeg(image, comment) if mimetype == "image/jpeg" else _png(image, comment)
 
 
 def render_progress(picture: Picture, side: int, progress: int) -> bytes:
-    """The blurred WebP that is shown while a generation is under way."""
+    """Return the blurred WebP that is shown while a generation is running."""
     blurred = _draw(picture, side).filter(ImageFilter.GaussianBlur(side * (100 - progress) / 2000))
     buffer = io.BytesIO()
     blurred.save(buffer, "WEBP", method=0)
@@ -106,7 +106,7 @@ def _draw(picture: Picture, side: int) -> Image.Image:
 
 def _draw_frame(picture: Picture, quadrant: int, side: int, label: str) -> Image.Image:
     frame = draw_scene(picture.prompt, picture.seed * 4 + quadrant, side, picture.camera)
-    # A picture that stands alone is seen larger, so its writing may be smaller.
+    # A single image is shown larger than a quadrant, so its text may be smaller.
     font = _font(max(9, side // (32 if picture.quadrant else 24)))
     _write_caption(frame, picture.prompt, font)
     _write_label(frame, label, font)
@@ -123,7 +123,7 @@ def _write_caption(frame: Image.Image, text: str, font: ImageFont.FreeTypeFont) 
     wrapped = _wrap(text, font, side * 0.88)
     line_height = font.size * 1.3
     top = side * 0.955 - line_height * len(wrapped)
-    # The writing must be readable on snow as well as on night.
+    # The text must be readable on snow as well as at night.
     shade_top = max(0, round(top - side * 0.12))
     shade = Image.linear_gradient("L").point(lambda value: min(215, value * 1.25))
     frame.paste((8, 10, 20), (0, shade_top), shade.resize((side, side - shade_top)))

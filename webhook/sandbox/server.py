@@ -1,7 +1,7 @@
-"""A small threaded HTTP/1.1 server for WSGI, with the socket within reach.
+"""A small threaded HTTP/1.1 server for WSGI that gives access to the socket.
 
-Faults like a reset or a short body happen on the wire, where granian, gunicorn and werkzeug let no application go;
-werkzeug's server also closes the connection after each answer.
+Faults like a reset or a short body happen on the wire, which granian, gunicorn and werkzeug hide from applications;
+werkzeug's server also closes the connection after each response.
 """
 
 import http
@@ -20,7 +20,7 @@ LARGEST_BODY = 32 * 1024 * 1024
 
 
 class Hangup(Exception):
-    """Raised by a response body before its first bytes: the connection is reset without an answer."""
+    """Raised by a response body before its first bytes, to reset the connection without a response."""
 
 
 class Connection(WSGIRequestHandler):
@@ -117,14 +117,14 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     request_queue_size = 512
 
     def __init__(self, host: str, port: int, application: WSGIApplication) -> None:
-        """Listens at once; port 0 takes a free one. Raises OSError."""
+        """Listen at once; port 0 picks a free one. Raises OSError."""
         self.wsgi_app = application
         self._open: set[socket.socket] = set()
         self._idle = threading.Condition()
         super().__init__((host, port), Connection)
 
     def server_bind(self) -> None:
-        # HTTPServer would ask the DNS for the host's name.
+        # HTTPServer would look up the host's name in the DNS.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
@@ -133,7 +133,7 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), name="sandbox-server", daemon=True).start()
 
     def stop(self) -> None:
-        """Answer nothing any more; connections under way are cut."""
+        """Stop replying and cut open connections."""
         self.shutdown()
         self.server_close()
         with self._idle:
@@ -156,6 +156,6 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
             self._idle.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is none of our errors."""
+        """A client that disconnects is not an error."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

@@ -1,4 +1,4 @@
-"""One accepted submission, the files that come of it, how it may fail, and what it asks of its vendor on the way."""
+"""One accepted submission, its result files, its failures, and what it needs from its vendor."""
 
 import itertools
 import time
@@ -17,15 +17,15 @@ class Failure:
 
 
 class Vendor(ABC):
-    """What the course of a task needs of whoever accepted it; how that one talks to its clients is a `Dialect`."""
+    """What a running task needs from its vendor; `Dialect` adds the wire format."""
 
-    #: in bill, journal and page
+    #: the name in bill, journal and page
     name: ClassVar[str]
-    #: the progress (per cent) that is told before the end when a task streams
+    #: the percentages of the progress callbacks of a task that streams
     stages: ClassVar[tuple[int, ...]] = ()
-    #: how generations fail, in turn
+    #: the failures, used in turn
     failures: ClassVar[tuple[Failure, ...]]
-    #: seconds before each further try of a callback that was not answered with 200
+    #: seconds before each retry of a callback that did not get a 200
     retry_pauses: ClassVar[tuple[float, ...]] = ()
 
     def __init__(self) -> None:
@@ -36,19 +36,19 @@ class Vendor(ABC):
 
     @abstractmethod
     def callback_body(self, task: Any, progress: int) -> Any:
-        """What is posted at one of the stages, or, at 100, in the end. `task`: one of its own."""
+        """The body that is posted at a stage, or, at 100, at the end. `task` is the vendor's own."""
 
     def callback_headers(self, task: Any) -> Mapping[str, str]:  # noqa: ARG002
-        """Besides the content type; asked for each try."""
+        """The headers besides the content type, for each try."""
         return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """One file of a result, rendered from its picture whenever somebody asks for `path`.
+    """One file of a result, rendered on each request for `path`.
 
-    `share` is its side as a part of the side that the sandbox draws. One whose `progress` is below 100 is a preview,
-    which is gone when the task is finished. One that is not `signed` has a bare link.
+    `share` is its side as a fraction of the sandbox's image side. A file with `progress` below 100 is a preview,
+    deleted when the task finishes. A file that is not `signed` has an unsigned link.
     """
 
     path: str
@@ -63,8 +63,8 @@ class File:
 class Task:
     """One accepted submission; a dialect adds its own fields in a subclass.
 
-    `action` is the vendor's word, `text` what a task without files gives, `names` are what else it is found by besides
-    `id`. `streams` says whether the stages of the dialect are told. The studio alone changes the last block.
+    `action` is the vendor's word, `text` is the result of a task without files, `names` are further ids. `streams`:
+    send a callback for each stage of the dialect. Only the engine changes the last block.
     """
 
     dialect: Vendor
@@ -83,7 +83,7 @@ class Task:
     streams: bool = False
     created_at: float = field(default_factory=time.time)
 
-    #: of the account that pays
+    #: of the account that is charged
     key: str | None = None
     progress: int = 0
     finished_at: float | None = None

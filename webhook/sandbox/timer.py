@@ -1,4 +1,4 @@
-"""One thread that calls things when their time has come."""
+"""One thread that runs scheduled calls."""
 
 import heapq
 import itertools
@@ -17,7 +17,7 @@ class Timer:
         self._thread.start()
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
-        """`when` is a time of `time.monotonic`; `call` must be quick, for the others wait."""
+        """Run `call` at `when`, a time of `time.monotonic`. `call` must be quick, because others wait for it."""
         with self._wake:
             heapq.heappush(self._due, (when, next(self._order), call))
             self._wake.notify()

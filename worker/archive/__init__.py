@@ -1,4 +1,4 @@
-"""The archive: our copy of every asset, in an S3 bucket. Where an object lies, and what is written down beside it."""
+"""The archive: our copy of every asset in an S3 bucket, with its keys and sidecars."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Archive(Protocol):
-    """A bucket. Raises ArchiveError where trying again may help, ConfigurationError where only a person can."""
+    """A bucket. Raises ArchiveError if retrying may help, ConfigurationError if a person has to act."""
 
     bucket: str
     keys: Keys
@@ -55,47 +55,47 @@ class Archive(Protocol):
         tags: Mapping[str, str],
         replace: bool = False,
     ) -> StoredAsset:
-        """Put the whole file under the key, in parts if it is large; the same bytes a second time change nothing.
+        """Store the whole file under the key, in parts if it is large; storing the same bytes again changes nothing.
 
-        What comes back says how it was seen that the bytes are there. `filename` is what a browser saves it under;
-        `tags`, at most 10, are lost on a store that refuses them. Raises ArchiveConflict if other bytes lie there, in a
-        bucket that honours `If-None-Match`; others overwrite. With `replace` it is put whatever lies there.
+        The result states how the bytes were verified. `filename` is the name for saving in a browser; `tags`, at most
+        10, are dropped if the store refuses them. Raises ArchiveConflict if the key has other bytes, in a bucket that
+        honours `If-None-Match`; other buckets overwrite. `replace` always overwrites.
         """
 
     def overwrite(self, key: str, content: bytes, *, content_type: str, metadata: Mapping[str, str]) -> StoredAsset:
-        """Put a small object, whatever lies under the key: for sidecars."""
+        """Store a small object, overwriting any object under the key: for sidecars."""
 
     def url(self, key: str, *, expires: timedelta = ...) -> str:
-        """A link that anybody can fetch the object with until it expires, at most 7 days; a secret, never stored."""
+        """Return a public link to the object, valid for at most 7 days; it is a secret and never stored."""
 
     def delete(self, key: str, sha256: str | None = None) -> None:
-        """Delete the object, or only what was stored as these bytes; what is not there is deleted already.
+        """Delete the object, or, with `sha256`, only if it has these bytes; a missing object counts as deleted.
 
-        A bucket with versions keeps the old ones.
+        A bucket with versioning keeps old versions.
         """
 
     def verify(self, key: str, sha256: str) -> Verdict:
-        """Read the object again and compare its hash."""
+        """Read the object and compare its hash."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Every object whose key starts so, in order of keys, a thousand at a time; no folders are known to it."""
+        """Yield every object with this key prefix, in order of keys, a thousand per request."""
 
     def read(self, key: str) -> AbstractContextManager[Iterator[bytes]]:
-        """The bytes of an object in small pieces, for a `with` block. Raises NotFound if nothing lies there."""
+        """Yield the bytes of an object in small pieces, in a `with` block. Raises NotFound if there is no object."""
 
     def close(self) -> None:
-        """Close the connections that are kept for later."""
+        """Close idle connections."""
 
     def check(self) -> None:
-        """Raise ConfigurationError with one clear sentence unless the bucket is there and answers to us."""
+        """Raise ConfigurationError with one clear sentence unless the bucket exists and grants access."""
 
     def probe(self) -> Sequence[str]:
-        """Put, read and delete an object, and say what the bucket does not honour: sentences without their subject."""
+        """Put, read and delete an object; return what the bucket does not support, as sentences without a subject."""
 
 
 def open_archive(bucket: str, keys: Keys, keeping: Keeping, addressing: Addressing = "auto") -> Archive:
-    """The bucket of this process; its credentials, region and endpoint come from the standard `AWS_*` environment."""
-    # boto3 takes a quarter of a second to import, which commands that need no bucket do not pay.
+    """Open this process's bucket; credentials, region and endpoint come from the standard `AWS_*` environment."""
+    # Importing boto3 takes a quarter of a second, which commands without a bucket do not need.
     from worker.archive.s3 import S3Archive  # noqa: PLC0415
 
     return S3Archive(bucket, keys, keeping, addressing=addressing)

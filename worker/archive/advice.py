@@ -1,4 +1,4 @@
-"""What went wrong with the bucket, as a sentence that says what a person should do."""
+"""Turns errors of the bucket into sentences with a remedy."""
 
 from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError
 
@@ -9,10 +9,10 @@ _GRANT = (
     "allow these credentials s3:GetObject, s3:PutObject, s3:PutObjectTagging, s3:AbortMultipartUpload and s3:ListBucket"
     " (and s3:DeleteObject for `darkroom delete --objects`)"
 )
-_REGION = "the bucket is in another region, so set AWS_DEFAULT_REGION to that"
+_REGION = "the bucket is in another region: set AWS_DEFAULT_REGION to it"
 _VIRTUAL = (
-    "the store wants the bucket's name in the host: set S3_ADDRESSING=virtual, and AWS_ENDPOINT_URL to a host name"
-    " without the bucket"
+    "the store requires the bucket's name in the host: set S3_ADDRESSING=virtual, and AWS_ENDPOINT_URL to a host"
+    " name without the bucket"
 )
 _ENCRYPTION = "correct S3_SSE_KMS_KEY_ID, and let these credentials use that key"
 _BY_CODE = {
@@ -20,10 +20,10 @@ _BY_CODE = {
     "InvalidAccessKeyId": "correct AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "correct AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "renew the credentials and AWS_SESSION_TOKEN",
-    "RequestTimeTooSkewed": "set the clock of this machine",
+    "RequestTimeTooSkewed": "correct this machine's clock",
     "AccessDenied": _GRANT,
-    # Where no code is named, the status stands for it.
-    "403": f"correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {_GRANT}; some stores want S3_ADDRESSING=virtual",
+    # Without a code, the status is used.
+    "403": f"correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {_GRANT}; some stores need S3_ADDRESSING=virtual",
     "PermanentRedirect": _REGION,
     "TemporaryRedirect": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
@@ -35,12 +35,12 @@ _BY_CODE = {
     "KMS.InvalidKeyUsageException": _ENCRYPTION,
     "KMS.KMSInvalidStateException": _ENCRYPTION,
     **dict.fromkeys(WANTS_VIRTUAL, _VIRTUAL),
-    "NotImplemented": "set S3_SSE=none, and S3_STORAGE_CLASS to nothing, unless the store knows them",
+    "NotImplemented": "set S3_SSE=none and leave S3_STORAGE_CLASS empty, unless the store supports them",
 }
 
 
 def explained(error: Exception, bucket: str, endpoint: str, key: str | None) -> DarkroomError:
-    """A ConfigurationError where only a person can help, else an ArchiveError; without what was signed."""
+    """Return a ConfigurationError if a person has to act, else an ArchiveError; without signatures."""
     what = f'"{key}" in bucket' if key else "Bucket"
     what = f'{what} "{bucket}" at {endpoint}'
     if isinstance(error, ClientError):
@@ -53,5 +53,5 @@ def explained(error: Exception, bucket: str, endpoint: str, key: str | None) -> 
     if isinstance(error, NoCredentialsError):
         return ConfigurationError(f"{what} needs credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     if isinstance(error, ParamValidationError):
-        return ConfigurationError(f"{what} cannot be asked for: {' '.join(str(error).split())}")
-    return ArchiveError(f"{what} cannot be reached ({type(error).__name__})")
+        return ConfigurationError(f"{what} cannot be requested: {' '.join(str(error).split())}")
+    return ArchiveError(f"{what} is unreachable ({type(error).__name__})")

@@ -1,4 +1,4 @@
-"""How the bucket is reached: its address as boto3 knows it, and the connections that our own requests travel on."""
+"""The bucket's address, as boto3 determines it, and the connections for our own requests."""
 
 import os
 import threading
@@ -20,19 +20,19 @@ from worker.secrets import bucket_credentials
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-#: tries of one request
+#: tries per request
 ATTEMPTS = 3
-#: seconds to connect, and for the header of a reply and each wait on its body
+#: seconds to connect, and for the header of a reply and each read of its body
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 3, 15
-#: seconds for the body of a reply, and bytes that earn it one more
+#: seconds for the body of a reply, and the bytes that extend it by one second
 _BODY_TIMEOUT, _LEAST_RATE = 5, 16 * 1024
 _CONNECTIONS = 20
-#: bytes sent at once, which must leave within the connect timeout on a slow line too
+#: bytes sent at once; they must leave within the connect timeout even on a slow line
 _BLOCK = 64 * 1024
 
 
 class Addresses:
-    """Where the objects of a bucket are; safe to share among threads. Raises BotoCoreError or ValueError."""
+    """The addresses of a bucket's objects; thread-safe. Raises BotoCoreError or ValueError."""
 
     def __init__(self, session: Session, bucket: str, addressing: Addressing, client: "S3Client | None") -> None:
         self._session, self._bucket = session, bucket
@@ -44,10 +44,10 @@ class Addresses:
         self._boto3 = boto3.Session(botocore_session=session)
         configured = session.get_scoped_config().get("s3", {}).get("addressing_style")
         elsewhere = os.environ.get("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL"))
-        # A store of one's own seldom has a host name for each bucket.
+        # A self-hosted store seldom has a host name for each bucket.
         by_itself: Addressing = configured or ("path" if elsewhere else "auto")
         self.client = client or self._signer(by_itself if addressing == "auto" else addressing)
-        #: whether the store may still teach us that it wants the bucket's name in the host, and whether it has
+        #: whether the store may still turn out to require the bucket's name in the host, and whether it did
         self.may_change = client is None and addressing == "auto" and by_itself == "path"
         self.has_changed = False
         self._base: str | None = None
@@ -55,16 +55,16 @@ class Addresses:
 
     @property
     def base(self) -> str:
-        """What all addresses of the bucket begin with."""
+        """The common beginning of the bucket's addresses."""
         with self._lock:
             if self._base is None:
-                # boto3 decides; what it says for one key holds for all of them.
+                # boto3 decides; its address for one key is valid for all.
                 probe = self.client.generate_presigned_url("put_object", Params={"Bucket": self._bucket, "Key": "k"})
                 self._base = probe.partition("?")[0].removesuffix("k")
             return self._base
 
     def change(self) -> None:
-        """Put the bucket's name into the host from now on."""
+        """Switch to addresses with the bucket's name in the host."""
         with self._lock:
             if self.may_change:
                 self.may_change, self.has_changed = False, True
@@ -72,14 +72,14 @@ class Addresses:
 
     def _signer(self, style: Addressing) -> "S3Client":
         """A client by the standard `AWS_*` environment, for addresses and signed links: `SignedRequests` sends."""
-        # Without the version boto3 signs links the old way, which other stores refuse.
+        # Without the version boto3 signs links in the old format, which other stores refuse.
         config = Config(signature_version="s3v4", s3={"addressing_style": style})
         region = self._session.get_config_variable("region") or os.environ.get("AWS_REGION") or "us-east-1"
         return self._boto3.client("s3", region_name=region, config=config)
 
 
 def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
-    """Connections with the certificates and the proxy that boto3 uses for the rest."""
+    """Return a pool with the same certificates and proxy as boto3."""
     ca_bundle = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     options: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=_READ_TIMEOUT),
@@ -118,6 +118,6 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 def _proxies(endpoint: str) -> dict[str, str]:
-    """Those of the environment, but none for a store of one's own in a private network."""
+    """Return the environment's proxies; none for a self-hosted store in a private network."""
     is_amazon = (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
     return {} if not is_amazon and is_reached_directly(endpoint) else get_environ_proxies(endpoint)

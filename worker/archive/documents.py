@@ -1,6 +1,6 @@
-"""What generations, assets and events are as JSON: each field is read in one way, and each document names its fields.
+"""Generations, assets and events as JSON: one definition per field; each document lists its fields.
 
-Sidecar and manifest lie in the bucket for good; the command line and the events of subscribers say the same.
+Sidecars and manifests stay in the bucket for good; the command line and events use the same fields.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ def _accepted(asset: Asset) -> dict[str, Any] | None:
 
 
 def _unsigned(url: str) -> str | None:
-    """A web link without user, query and fragment, where signatures are; None for what is no web link."""
+    """Return a web link without user, query and fragment, which may contain signatures; None for anything else."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -55,20 +55,20 @@ _ASSET: Mapping[str, Callable[[Asset], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How a document shows what the user wrote, which may hold secret links and whole files."""
+    """How a document shows user text, which may contain secret links and whole files."""
 
     prompt: Callable[[Any], Any]
     options: Callable[[Any], Any]
 
 
-#: for a look: secrets are blotted out
+#: for display: secrets are redacted
 SHOWN = Wording(links_hidden, links_hidden)
-#: for good: links that are signed lose their query
+#: for storage: signed links lose their query
 KEPT = Wording(signatures_cut, lambda options: signatures_cut(shorten_files(options)))
 
 
 def of_generation(generation: Generation, lineage: Lineage, fields: Sequence[str], wording: Wording) -> dict[str, Any]:
-    """These fields, in this order; KeyError for one that no document has."""
+    """Return these fields, in this order. Raises KeyError for an unknown field."""
     fixed = {
         "prompt": wording.prompt(generation.prompt),
         "options": wording.options(generation.options),
@@ -79,7 +79,7 @@ def of_generation(generation: Generation, lineage: Lineage, fields: Sequence[str
 
 
 def of_asset(asset: Asset, fields: Sequence[str]) -> dict[str, Any]:
-    """These fields, in this order, and never its link: that is a secret while it lives and worthless afterwards."""
+    """Return these fields, in this order; never the link, which is a secret while it works and useless afterwards."""
     return {name: _ASSET[name](asset) for name in fields}
 
 
@@ -92,12 +92,12 @@ def of_event(
     about: Mapping[str, Any],
     payload: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What subscribers get: `type`, `timestamp` (when it happened), `data`; nothing in it is a secret.
+    """Return the event for subscribers: `type`, `timestamp` (when it happened), `data`, without secrets.
 
-    `about`: what is known of its generation.
+    `about`: facts about its generation.
     """
     if not type.startswith("generation."):
-        # Why a generation is as it is belongs to the events that tell how it is.
+        # The reason belongs to the events that report the generation's state.
         about = {name: value for name, value in about.items() if name not in {"reason", "message"}}
     ids = {"generation_id": generation_id, "batch_id": batch_id}
     known = {name: value for name, value in ids.items() if value is not None}

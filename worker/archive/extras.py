@@ -1,4 +1,4 @@
-"""What is asked of the store beyond the object itself, and how it is found out which of it the store refuses."""
+"""Optional headers of a put, and how to find out which ones the store refuses."""
 
 import logging
 import re
@@ -15,21 +15,21 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-#: HTTP statuses with which an extra may be refused, and how many requests without some of them may fail in `_MINUTE`:
-#: whoever has the wrong keys, or no grant, is refused as well
+#: HTTP statuses with which a store may refuse an extra, and how many trials without some extras may fail in `_MINUTE`:
+#: wrong keys or missing grants are refused with the same statuses
 _GUESSES = {400: 3, 403: 2, 501: 3}
 #: seconds
 _MINUTE = 60.0
 _NONE: frozenset[Extra] = frozenset()
-#: codes that speak of the bytes, the clock, the signature, the bucket or the encryption
+#: codes that concern the bytes, the clock, the signature, the bucket or the encryption
 _NEVER = re.compile(
     "Digest|Mismatch|Signature|Skew|Expired|Timeout|Token|AccessKey|Malformed|TooLarge|TooSmall|TooLong|Incomplete|Length"
     "|Quota|Bucket|Account|Encrypt|KMS|Domain|PathStyle|Part$|PartOrder|Upload",
     re.IGNORECASE,
 )
-#: words that speak of the bytes whatever the code is
+#: words that concern the bytes, whatever the code is
 _OF_THE_BYTES = re.compile("not match|mismatch|corrupt", re.IGNORECASE)
-#: how the text of a refusal names each
+#: the words for each extra in the text of a refusal
 _NAMES = {
     Extra.TAGS: re.compile("x-amz-tagging|InvalidTag|ObjectTagging", re.IGNORECASE),
     Extra.STORAGE_CLASS: re.compile("storage[- ]?class", re.IGNORECASE),
@@ -39,24 +39,24 @@ _NAMES = {
 
 
 class Extras:
-    """Remembers for the process which extras its store refuses, so that each is refused only once.
+    """Remembers, per process, which extras the store refuses, so that each is refused only once.
 
-    An extra is left out for good when an object was stored without it that was refused with it. Where several were left
-    out at once and the store did not say which it minds, the next objects bring back one each.
+    An extra is dropped for good once an object that was refused with it has been stored without it. If several were
+    left out together and the store did not name the cause, the next objects try one of them again each.
     """
 
     def __init__(self) -> None:
         self.refused: frozenset[Extra] = frozenset()
-        #: left out together with others, perhaps without need
+        #: left out together with others, perhaps unnecessarily
         self.doubtful: frozenset[Extra] = frozenset()
-        #: what was left out in vain, and when (monotonic)
+        #: what was left out without success, and when (monotonic)
         self._in_vain: dict[frozenset[Extra], float] = {}
         self._lock = threading.Lock()
-        #: held by the one thread that finds out; the others wait for what it finds
+        #: held by the thread that probes; the others wait for its result
         self._guessing = threading.Lock()
 
     def attempt(self, wanted: Collection[Extra], send: Callable[[frozenset[Extra]], Result]) -> Result:
-        """What `send` gives with as many of the wanted extras as the store takes; raises its first ClientError."""
+        """Call `send` with as many of the wanted extras as the store accepts; raises its first ClientError."""
         asked, back = self._worth_asking(frozenset(wanted))
         try:
             result = send(asked)
@@ -72,7 +72,7 @@ class Extras:
         return result
 
     def _worth_asking(self, wanted: frozenset[Extra]) -> tuple[frozenset[Extra], Extra | None]:
-        """The extras to ask for, and which of them is brought back."""
+        """Return the extras to send, and which of them is tried again."""
         with self._lock:
             back = next((extra for extra in Extra if extra in self.doubtful & wanted), None)
             return wanted - self.refused - (self.doubtful - {back}), back
@@ -101,7 +101,7 @@ class Extras:
                     raise first from again
                 error = again
                 if _named(again) & (asked - named - without):
-                    # The store has gone on to the next one that it minds.
+                    # The store now complains about the next extra.
                     del self._in_vain[without]
             else:
                 needed = [without - less for less in tried if less < without]
@@ -111,7 +111,7 @@ class Extras:
                 return result
 
     def _allowed(self, guesses: list[frozenset[Extra]], status: int) -> frozenset[Extra] | None:
-        """The guess that has failed longest ago, unless too many have failed lately."""
+        """Return the guess whose last failure is oldest, unless too many failed lately."""
         recent = {guess for guess, at in self._in_vain.items() if time.monotonic() - at < _MINUTE}
         if len(recent) >= _GUESSES[status]:
             return None
@@ -124,11 +124,11 @@ class Extras:
             self.refused |= known
             self.doubtful = (self.doubtful | without) - self.refused
         if known:
-            log.warning("The bucket refuses %s (%s): objects are stored without", ", ".join(sorted(known)), code)
+            log.warning("the bucket refuses %s (%s): storing objects without it", ", ".join(sorted(known)), code)
 
 
 def _guesses(asked: frozenset[Extra], back: Extra | None) -> Iterator[frozenset[Extra]]:
-    """What to leave out where the store does not say what it minds: few requests, and the condition only at last."""
+    """Yield what to leave out if the store names no cause: few requests, and the condition last."""
     likely = [back] if back else [extra for extra in Extra if extra in asked]
     yield frozenset(likely[:1])
     for guess in (asked - {Extra.CONDITION}, asked):

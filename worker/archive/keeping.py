@@ -1,4 +1,4 @@
-"""How the store is asked to keep an object, and what is written beside it."""
+"""The headers with which objects are stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from typing import Literal
 from worker.archive.names import disposition, tagging
 from worker.archive.objects import StoredAsset
 
-#: S3_ADDRESSING: the bucket's name in the path of an address, in its host, or as the endpoint and the store want it
+#: S3_ADDRESSING: the bucket's name in the path of an address, in its host, or as the endpoint and the store require
 Addressing = Literal["auto", "path", "virtual"]
 
 
 class Extra(StrEnum):
-    """A header that a store may refuse without the picture being the worse for it; the likeliest first."""
+    """A header that a store may refuse without harm to the asset; the most likely first."""
 
     TAGS = "tags"
     STORAGE_CLASS = "storage class"
@@ -23,7 +23,7 @@ class Extra(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An object on its way, with the headers that it has in whatever pieces it is sent."""
+    """An object to store, with its headers, whether it is sent whole or in parts."""
 
     asset: StoredAsset
     headers: Mapping[str, str]
@@ -52,7 +52,7 @@ class Keeping:
         return Upload(asset, headers, optional)
 
     def note(self, asset: StoredAsset, metadata: Mapping[str, str]) -> Upload:
-        """A small object beside the pictures: the classes for what is seldom read make small ones dearer."""
+        """A small object beside the assets, in the standard class: classes for cold data make it dearer."""
         return Upload(asset, self._headers(asset, metadata))
 
     def _headers(self, asset: StoredAsset, metadata: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where an object lies: one template for all assets, whatever their callers called them."""
+"""Object keys: one template for all assets."""
 
 import hashlib
 import re
@@ -21,20 +21,20 @@ _MANIFESTS = "manifests"
 _MARKER = ".darkroom/ledger.json"
 _MANIFEST_NAME = "manifest.jsonl"
 
-#: characters; two slugs, a prefix and the rest stay far below what S3 allows a key
+#: characters; two slugs, a prefix and the rest stay far below S3's limit
 _SLUG_LIMIT = 80
-#: bytes that S3 allows a key
+#: bytes; S3's limit for a key
 _LONGEST_KEY = 1024
-#: a slug that says exactly what the caller said
+#: a slug that equals the caller's text
 _FAITHFUL = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
-#: names that are ours: a caller's text that looks like one is told apart from it
+#: reserved names: a caller's text that looks like one gets a hash
 _OURS = re.compile(rf"{_NO_BATCH}|{_REJECTED}|{_MANIFESTS}|gen_[0-9a-f]+")
-#: hexadecimal digits that tell apart the texts that one slug cannot
+#: hexadecimal digits that distinguish texts with the same slug
 _DIGEST_LENGTH = 16
 _DIGEST_SUFFIX = re.compile(rf"-[0-9a-f]{{{_DIGEST_LENGTH}}}$")
 
-#: what a template may name, and the most characters of each. `batch` is its name, or "single"; `key` the caller's own
-#: key, or else the generation's id, which `generation` always is; the day is that of its creation in UTC.
+#: the fields of a template, and the maximum length of each. `batch` is its name, or "single"; `key` is the user's key,
+#: or else the generation's id; `generation` is always the id; the day is the generation's day of creation in UTC.
 _FIELDS = {
     "yyyy": 4,
     "mm": 2,
@@ -47,7 +47,7 @@ _FIELDS = {
     "index": 4,
     "ext": 5,
 }
-#: those that are the same for all assets of a generation, which lie in one folder with their sidecar
+#: fields with the same value for all assets of a generation, which share a folder with their sidecar
 _FOLDER_FIELDS = _FIELDS.keys() - {"index", "ext"}
 _FIELD = re.compile(r"\{(\w+)\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._=-]*")
@@ -57,9 +57,9 @@ class Kind(StrEnum):
     ASSET = "asset"
     SIDECAR = "sidecar"
     MANIFEST = "manifest"
-    #: bytes that were refused for good
+    #: refused files
     REJECTED = "rejected"
-    #: by which a ledger that was restored from a backup finds out that it is old
+    #: shows a ledger restored from a backup that it is old
     MARKER = "marker"
 
 
@@ -80,7 +80,7 @@ class KeyTemplate:
 
     @property
     def longest(self) -> int:
-        """Characters of the longest key that it makes, without the prefix."""
+        """The length of the longest possible key, without the prefix."""
         widest = {name: "x" * width for name, width in _FIELDS.items()}
         return len(f"{self.folder(widest)}/{self.file(widest)}")
 
@@ -123,9 +123,9 @@ def _filled(part: str, fields: Mapping[str, str]) -> str:
 
 
 class Keys:
-    """All keys below one prefix. Raises ConfigurationError for a prefix or a template that leads elsewhere.
+    """All keys below one prefix. Raises ConfigurationError for an invalid prefix or template.
 
-    The same generation always gives the same keys, so a repeated store finds what an interrupted one left.
+    The same generation always gives the same keys, so a repeated store finds the result of an interrupted one.
     """
 
     def __init__(self, prefix: str = "", template: str = DEFAULT_TEMPLATE) -> None:
@@ -146,33 +146,33 @@ class Keys:
             )
 
     def asset(self, generation: Generation, batch: str | None, index: int, extension: str) -> str:
-        """Where an asset lies; `batch` is the name of the generation's batch, `extension` ours and without its dot."""
+        """Return an asset's key; `batch` is the batch's name, `extension` has no dot."""
         file = self._template.file({**_fields(generation, batch), "index": str(index), "ext": extension})
         return f"{self.folder(generation, batch)}/{file}"
 
     def sidecar(self, generation: Generation, batch: str | None) -> str:
-        """Where the sidecar of a generation lies: beside its assets."""
+        """Return the key of a generation's sidecar, which is beside its assets."""
         return f"{self.folder(generation, batch)}/{_SIDECAR_NAME}"
 
     def folder(self, generation: Generation, batch: str | None) -> str:
-        """What is this generation's alone, without a slash at the end."""
+        """Return the folder that belongs to this generation alone, without a trailing slash."""
         return self._below(self._template.folder(_fields(generation, batch)))
 
     def rejected(self, generation_id: str, index: int) -> str:
-        """Where bytes lie that were refused for good: apart from the pictures, for a person to look at."""
+        """Return the key of a refused file, kept apart from the assets for review."""
         return self._below(f"{_REJECTED}/{generation_id}/{index}.bin")
 
     def manifest(self, batch_id: str, name: str) -> str:
-        """Where the manifest of a batch lies: apart, because the template may spread a batch over many folders."""
+        """Return the key of a batch's manifest, in its own folder, because a template may spread a batch over many."""
         return self._below(f"{_MANIFESTS}/{slug(name)}/{batch_id}/{_MANIFEST_NAME}")
 
     @property
     def marker(self) -> str:
-        """Where the marker of the ledger lies, in a folder that no generation has."""
+        """Return the key of the ledger's marker, in a folder that no generation uses."""
         return self._below(_MARKER)
 
     def kind(self, key: str) -> Kind:
-        """What one of our own keys stands for."""
+        """Return what one of our own keys is for."""
         if key == self.marker:
             return Kind.MARKER
         if key.startswith(self._below(f"{_REJECTED}/")) and key.endswith(".bin"):
@@ -183,7 +183,7 @@ class Keys:
 
     @staticmethod
     def sidecar_beside(key: str) -> str:
-        """Where the sidecar lies of a generation that has an asset under this key of its own."""
+        """Return the key of the sidecar beside this asset's key."""
         return f"{key.rpartition('/')[0]}/{_SIDECAR_NAME}"
 
     def _below(self, path: str) -> str:
@@ -205,7 +205,7 @@ def _fields(generation: Generation, batch: str | None) -> dict[str, str]:
 
 
 def slug(text: str) -> str:
-    """Text of a caller as one harmless path segment; different texts give different segments, and none of ours."""
+    """Return a text as one safe path segment; different texts give different segments, none of them reserved."""
     faithful = len(text) <= _SLUG_LIMIT and _FAITHFUL.fullmatch(text)
     if faithful and not _OURS.fullmatch(text) and not _DIGEST_SUFFIX.search(text):
         return text

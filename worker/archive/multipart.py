@@ -1,4 +1,4 @@
-"""A large file in parts: a line that breaks costs one part, and a store need not hold all of it at once."""
+"""Uploads a large file in parts, so that a broken connection costs only one part."""
 
 import hashlib
 import io
@@ -18,21 +18,21 @@ from worker.archive.puts import PIECE, base64_of, etag_of, hashes_of, is_answer_
 from worker.archive.signed_requests import NOTHING, Body, SignedRequests, refusal
 from worker.errors import ArchiveError
 
-#: bytes; what is larger goes in parts
+#: bytes; larger files are sent in parts
 LARGE = 16 * 1024 * 1024
 #: bytes; all parts but the last are equal, as some stores demand
 PART = 8 * 1024 * 1024
-#: the answers to a completion after which somebody else's object lies there, or ours whose answer was lost
+#: replies to a completion after which the key has another object, or ours if the reply was lost
 _THERE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchUpload"})
 
 
 def put_in_parts(
     requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool
 ) -> Verified | None:
-    """None if something lies there already; stores that know no conditional completion overwrite it all the same.
+    """Return None if the key is taken; stores without conditional completion overwrite the object.
 
-    Whatever goes wrong, no parts are left. Raises ArchiveError if the file is not what its hash says, or if the object
-    is not there although the store completed it.
+    Removes the parts after every failure. Raises ArchiveError if the file does not match its hash, or if the object is
+    missing although the store completed it.
     """
     ours = _begun(requests, extras, upload, file)
     done = False
@@ -46,7 +46,7 @@ def put_in_parts(
 
 
 def _begun(requests: SignedRequests, extras: Extras, upload: Upload, file: Body) -> "_Parts":
-    """An upload with its first part, which shows whether the store takes checksums of parts too."""
+    """Start an upload and send its first part, which shows whether the store accepts checksums of parts."""
     optional = {**upload.optional, Extra.CHECKSUM: ("x-amz-checksum-algorithm", "SHA256")}
 
     def begin(chosen: frozenset[Extra]) -> _Parts:
@@ -68,7 +68,7 @@ def _begun(requests: SignedRequests, extras: Extras, upload: Upload, file: Body)
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A part that the store has."""
+    """A stored part."""
 
     etag: str
     sha256: str
@@ -76,7 +76,7 @@ class _Sent:
 
 
 class _Parts:
-    """One upload under way."""
+    """One upload in progress."""
 
     def __init__(
         self, requests: SignedRequests, asset: StoredAsset, file: Body, upload_id: str, with_checksums: bool
@@ -90,7 +90,7 @@ class _Parts:
     def send_rest(self) -> None:
         while len(self._sent) * PART < self._asset.bytes:
             self.send_next()
-        # The store checks each part, but nobody else the whole.
+        # The store checks each part, but nothing else checks the whole file.
         if self._whole.hexdigest() != self._asset.sha256:
             raise ArchiveError(f'The bytes for "{self._asset.object_key}" changed while they were being stored')
 
@@ -123,7 +123,7 @@ class _Parts:
         def send(chosen: frozenset[Extra]) -> bool:
             headers = {"Content-Length": str(len(body)), **dict(optional[extra] for extra in chosen)}
             response = self._ask("POST", {}, headers, io.BytesIO(body), hashlib.sha256(body).hexdigest())
-            # Amazon begins its answer before it is done, so an error may come with status 200.
+            # Amazon starts its reply before it is done, so an error may have status 200.
             if response.status == 200 and b"<Error>" not in response.data:
                 self._is_confirmed = b"<CompleteMultipartUploadResult" in response.data
                 return True
@@ -135,14 +135,14 @@ class _Parts:
         return extras.attempt(optional, send)
 
     def verified(self) -> Verified:
-        """How it is seen that the completed object has the bytes of the file."""
+        """Verify that the completed object has the bytes of the file, and return how."""
         ways = {part.verified for part in self._sent}
         if self._is_confirmed and None not in ways:
             return Verified.ETAG if Verified.ETAG in ways else Verified.CHECKSUM
         return verified(self._requests, self._asset, checksum=None, md5=None)
 
     def abort(self) -> None:
-        # A store that does not answer keeps them; the bucket's own rule for unfinished uploads clears them away.
+        # A store that does not answer keeps the parts; the bucket's lifecycle rule for unfinished uploads removes them.
         with suppress(HTTPError):
             self._ask("DELETE", {}, {})
 
@@ -170,7 +170,7 @@ class _Parts:
 
 
 class _Part:
-    """A part of a file that reads like a file of its own."""
+    """A part of a file, readable like a file."""
 
     def __init__(self, file: Body, start: int, size: int) -> None:
         self._file, self._start, self.size = file, start, size

@@ -1,4 +1,4 @@
-"""What is written beside an object for people: the name that a browser saves it under, and its tags."""
+"""File names and tags of objects, for people."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ _LONGEST_TAG = 256
 
 
 def readable_name(text: str, index: int, extension: str) -> str:
-    """A file name made of the first words of a prompt, in its own language, and nothing that a file system minds."""
+    """Return a file name from the first words of a prompt, in its own language, safe on every file system."""
     letters = "".join(letter if _is_letter(letter) else " " for letter in unicodedata.normalize("NFC", text))
     words = "-".join(letters.casefold().split())
     if len(words) > _WORDS:
@@ -24,7 +24,7 @@ def readable_name(text: str, index: int, extension: str) -> str:
 
 
 def disposition(filename: str) -> str:
-    """The Content-Disposition of an object: shown, not saved; saved under this name (RFC 6266, RFC 8187)."""
+    """Return the Content-Disposition of an object: inline, with a name for saving (RFC 6266, RFC 8187)."""
     plain = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode("ascii")
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip(".-") or "picture"
     header = f'inline; filename="{plain}"'
@@ -32,7 +32,7 @@ def disposition(filename: str) -> str:
 
 
 def tagging(tags: Mapping[str, str]) -> str:
-    """The value of `x-amz-tagging`; characters that S3 does not allow in a tag become "_"."""
+    """Return the value of `x-amz-tagging`; characters that S3 does not allow become "_"."""
     return urlencode({name: _tag_value(value) for name, value in tags.items()}, quote_via=quote)
 
 

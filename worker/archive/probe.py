@@ -1,4 +1,4 @@
-"""What a store honours, found out with an object that is gone afterwards."""
+"""Finds out what a store supports, with an object that it deletes afterwards."""
 
 import hashlib
 import io
@@ -20,13 +20,13 @@ _OTHER = b"These bytes must not replace what lies there.\n"
 #: what is done without a checksum, by what has shown that the first object arrived
 _INSTEAD = {
     Verified.ETAG: "each is compared by its ETag, which is the MD5, instead",
-    Verified.HEAD: "each is compared by the checksum that the store tells afterwards",
-    Verified.BYTES: "each is read again after it was stored, which takes longer",
+    Verified.HEAD: "each is compared by the checksum that the store reports afterwards",
+    Verified.BYTES: "each is read back after it was stored, which takes longer",
 }
 
 
 class Probe:
-    """Puts, reads and deletes one object. Raises ClientError or HTTPError where a picture could not be stored."""
+    """Puts, reads and deletes one object. Raises ClientError or HTTPError if an asset could not be stored."""
 
     def __init__(self, requests: SignedRequests, extras: Extras, keeping: Keeping, folder: str) -> None:
         self._requests, self._extras, self._keeping = requests, extras, keeping
@@ -34,7 +34,7 @@ class Probe:
         self.key = f"{folder}probe-{secrets.token_hex(8)}"
 
     def shortcomings(self) -> list[str]:
-        """What the store does not honour, a sentence each that goes on after the bucket's name."""
+        """Return what the store does not support, in sentences that continue after the bucket's name."""
         try:
             found = list(self._look())
         finally:
@@ -44,15 +44,15 @@ class Probe:
     def _look(self) -> Iterator[str]:
         self._put(_CONTENT, overwrite=True)
         if self._read() != _CONTENT:
-            raise ConfigurationError(f'"{self.key}" came back with other bytes than were put there: use another store')
+            raise ConfigurationError(f'"{self.key}" came back with different bytes: use another store')
         for _ in self._extras.doubtful:
-            # Which of them the store minds is found out one by one.
+            # Probe one by one which of them the store refuses.
             self._put(_CONTENT, overwrite=True)
         if self._keeping.tags and not self._tags_are_kept():
             yield "does not keep tags: set S3_TAGS=false to send none"
         if self._keeping.storage_class and Extra.STORAGE_CLASS in self._extras.refused:
             name = self._keeping.storage_class
-            yield f"refuses the storage class {name}: correct S3_STORAGE_CLASS, or set it to nothing"
+            yield f"refuses the storage class {name}: correct S3_STORAGE_CLASS, or leave it empty"
         if Extra.CHECKSUM in self._extras.refused:
             instead = _INSTEAD.get(self._verified, _INSTEAD[Verified.BYTES])
             yield StoreLimit(f"takes no SHA-256 with an object: {instead}")
@@ -75,7 +75,7 @@ class Probe:
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            yield f"takes no upload in parts ({code}): no file above 16 MiB can be stored"
+            yield f"accepts no multipart uploads ({code}): files above 16 MiB cannot be stored"
         else:
             if overwritten:
                 yield StoreLimit(
@@ -107,7 +107,7 @@ class Probe:
         if Extra.TAGS in self._extras.refused:
             return False
         response = self._requests.send("GET", self.key, query={"tagging": ""})
-        # Reading tags is a grant of its own, which nobody needs.
+        # Reading tags needs a separate grant, which nothing else needs.
         return response.status == 403 or b"<Key>generation</Key>" in response.data
 
     def _broken_bytes_are_refused(self) -> bool:
@@ -124,5 +124,5 @@ class Probe:
             code = refusal(response, "DeleteObject").response["Error"]["Code"]
             return [f"did not delete {self.key} ({code}): delete it"]
         if self._requests.send("GET", self.key).status == 200:
-            return [f"says that {self.key} is deleted, but still gives it: delete it"]
+            return [f"reports {self.key} as deleted, but still returns it: delete it"]
         return []

@@ -1,4 +1,4 @@
-"""One put, and what must be seen before it counts: a success may be said by anybody on the way to the store."""
+"""One put and its verification: any proxy on the way to the store may reply with a success."""
 
 import base64
 import hashlib
@@ -15,14 +15,14 @@ from worker.errors import ArchiveError
 
 #: bytes read at once
 PIECE = 256 * 1024
-#: the header in which a store says its own checksum
+#: the header with the store's own checksum
 _CHECKSUM = "x-amz-checksum-sha256"
 
 
 def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool) -> Verified | None:
-    """None if something lies there already; stores that know no `If-None-Match` overwrite it all the same.
+    """Store the file; return None if the key is taken. Stores without `If-None-Match` overwrite the object.
 
-    Raises ClientError, HTTPError, and ArchiveError if the object is not there although the store took it.
+    Raises ClientError, HTTPError, and ArchiveError if the object is missing although the store accepted it.
     """
     taken = send(requests, extras, upload, file, overwrite=overwrite)
     if taken is None:
@@ -32,7 +32,7 @@ def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *,
         return Verified.CHECKSUM
     asset = upload.asset
     md5, sha256 = hashes_of(file)
-    # A store that takes a checksum would have refused them.
+    # A store that checks the checksum would have refused them.
     if sha256 != asset.sha256:
         raise ArchiveError(f'The bytes for "{asset.object_key}" changed while they were being stored')
     checksum = None if with_checksum else base64_of(sha256)
@@ -42,7 +42,7 @@ def put(requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *,
 def send(
     requests: SignedRequests, extras: Extras, upload: Upload, file: Body, *, overwrite: bool
 ) -> tuple[urllib3.BaseHTTPResponse, bool] | None:
-    """The store's success, not looked at any closer, and whether it took a checksum; None if something lies there."""
+    """Return the store's reply, unverified, and whether it accepted a checksum; None if the key is taken."""
     asset = upload.asset
     headers = {**upload.headers, "Content-Length": str(asset.bytes)}
     optional = {**upload.optional, Extra.CHECKSUM: (_CHECKSUM, base64_of(asset.sha256))}
@@ -62,7 +62,7 @@ def send(
 
 
 def is_answer_of_a_store(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether a success looks like one of S3: a portal or a proxy that answers instead shows a page."""
+    """Return whether a success looks like S3's; a portal or proxy in between would return a page."""
     return "ETag" in response.headers and not response.data.strip()
 
 
@@ -74,10 +74,10 @@ def verified(
     md5: str | None,
     told: urllib3.BaseHTTPResponse | None = None,
 ) -> Verified:
-    """How it is seen that the object has these bytes: by the ETag, by the store's own checksum, or by reading it.
+    """Verify that the object has these bytes: by its ETag, by the store's own checksum, or by reading it.
 
-    `checksum`: as S3 writes it, None where the store only repeats what it was told. Raises ArchiveError if nothing
-    agrees.
+    `checksum`: in S3's format, None if the store only repeats ours. Raises ArchiveError if none matches.
+
     """
     if md5 and told is not None and etag_of(told) == md5:
         return Verified.ETAG
@@ -90,12 +90,12 @@ def verified(
     there = hash_of(requests, asset.object_key)
     if there == asset.sha256:
         return Verified.BYTES
-    found = "nothing lies there" if there is None else f"the bytes there have SHA-256 {there}, not {asset.sha256}"
-    raise ArchiveError(f'The store says that it has stored "{asset.object_key}", but {found}')
+    found = "there is no such object" if there is None else f"its bytes have SHA-256 {there}, not {asset.sha256}"
+    raise ArchiveError(f'the store reported success for "{asset.object_key}", but {found}')
 
 
 def hash_of(requests: SignedRequests, key: str) -> str | None:
-    """SHA-256 of what lies there, read from its first byte to its last; None if nothing does."""
+    """Return the SHA-256 of the object, read from its first to its last byte; None if there is no object."""
     digest = hashlib.sha256()
     with reading(requests, key) as pieces:
         if pieces is None:
@@ -107,7 +107,7 @@ def hash_of(requests: SignedRequests, key: str) -> str | None:
 
 @contextmanager
 def reading(requests: SignedRequests, key: str) -> Iterator[Iterator[bytes] | None]:
-    """The bytes of an object in small pieces; None if nothing lies there."""
+    """Yield the bytes of an object in small pieces; None if there is no object."""
     response = requests.send("GET", key, stream=True)
     try:
         if response.status == 200:
@@ -122,7 +122,7 @@ def reading(requests: SignedRequests, key: str) -> Iterator[Iterator[bytes] | No
 
 
 def hashes_of(file: Body) -> tuple[str, str]:
-    """MD5, which most stores give as the ETag, and SHA-256 of a file."""
+    """Return a file's MD5, which most stores use as the ETag, and its SHA-256."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     file.seek(0)
     while piece := file.read(PIECE):
@@ -132,11 +132,11 @@ def hashes_of(file: Body) -> tuple[str, str]:
 
 
 def etag_of(response: urllib3.BaseHTTPResponse) -> str:
-    """The ETag as a hash is written; empty if there is none."""
-    # A proxy that compresses calls it weak.
+    """Return the ETag as a plain hash; empty if there is none."""
+    # A compressing proxy marks it as weak.
     return response.headers.get("ETag", "").removeprefix("W/").strip('"').lower()
 
 
 def base64_of(sha256: str) -> str:
-    """A hash as S3's headers write it, instead of in hexadecimal."""
+    """Return a hexadecimal hash in the format of S3's headers."""
     return base64.b64encode(bytes.fromhex(sha256)).decode()

@@ -1,4 +1,4 @@
-"""The archive in any S3 store: Amazon's, or another one behind AWS_ENDPOINT_URL. The only place that talks to S3."""
+"""The archive in any S3 store: Amazon's, or another one via AWS_ENDPOINT_URL. Only this module talks to S3."""
 
 import dataclasses
 import hashlib
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _WANTS_VIRTUAL = (
-    "takes no address with its name in the path: set S3_ADDRESSING=virtual; until then each process learns it from one"
-    " refusal, and links that it makes before do not work"
+    "accepts no addresses with its name in the path: set S3_ADDRESSING=virtual; until then each process learns it from"
+    " one refusal, and links that it makes before that do not work"
 )
 
 
@@ -58,8 +58,8 @@ class S3Archive:
             self._endpoint = self._client.meta.endpoint_url
             self._requests = SignedRequests(session, self._addresses)
         except (BotoCoreError, ValueError) as error:
-            # ValueError is how boto3 refuses an endpoint that is no URL.
-            raise ConfigurationError(f"The AWS_* settings do not make an S3 client: {error}") from error
+            # boto3 raises ValueError for an invalid endpoint URL.
+            raise ConfigurationError(f"the AWS_* settings are not valid: {error}") from error
 
     def store(
         self,
@@ -77,19 +77,19 @@ class S3Archive:
         asset = StoredAsset(object_key=key, sha256=sha256, bytes=size, content_type=content_type)
         upload = self._keeping.picture(asset, metadata, filename, tags)
         with self._errors(key):
-            # What takes long is not sent in vain, and not over other bytes where only small puts honour a condition.
+            # Avoids long uploads in vain, and overwriting where only small puts honour a condition.
             there = hash_of(self._requests, key) if size > LARGE and not replace else None
             if there is None:
                 if verified := self._put(upload, file, overwrite=replace):
                     return dataclasses.replace(asset, verified=verified)
-                # What is written beside an object is not believed: it may be an older one's, or somebody's word.
+                # The object's metadata is not trusted: it may be an older object's, or anybody's.
                 there = hash_of(self._requests, key)
         if there is None:
             raise ArchiveError(f'"{key}" in bucket "{self.bucket}" was deleted while it was being stored')
         if there != sha256:
             raise ArchiveConflict(
-                f'Other bytes lie under "{key}" in bucket "{self.bucket}": SHA-256 {there}, not {sha256}; move them '
-                "elsewhere, then these are stored"
+                f'"{key}" in bucket "{self.bucket}" has different bytes: SHA-256 {there}, not {sha256}; move the '
+                "object elsewhere to have these stored"
             )
         return dataclasses.replace(asset, verified=Verified.BYTES)
 
@@ -140,7 +140,7 @@ class S3Archive:
     def read(self, key: str) -> Iterator[Iterator[bytes]]:
         with self._errors(key), reading(self._requests, key) as pieces:
             if pieces is None:
-                raise NotFound(f'Nothing lies under "{key}" in bucket "{self.bucket}"')
+                raise NotFound(f'there is no "{key}" in bucket "{self.bucket}"')
             yield pieces
 
     def check(self) -> None:
@@ -149,7 +149,7 @@ class S3Archive:
                 answer = self._requests.send("HEAD", "")
                 region = answer.headers.get("x-amz-bucket-region")
                 self._check_region(region)
-                # A refused HEAD has no body that says why, which a listing has.
+                # A refused HEAD has no body with a reason; a listing has one.
                 if answer.status != 200:
                     answer = self._requests.send("GET", "", query=ONE_KEY)
                 if answer.status != 200:
@@ -158,7 +158,7 @@ class S3Archive:
             raise ConfigurationError(f"{error}; check AWS_ENDPOINT_URL, and that the store is up") from error
 
     def _check_region(self, region: str | None) -> None:
-        # A signed put is not redirected. Other stores than Amazon's call their region anything.
+        # A signed put is not redirected. Stores other than Amazon's use arbitrary region names.
         if region and region != self._client.meta.region_name and self._endpoint.endswith(".amazonaws.com"):
             raise ConfigurationError(f'Bucket "{self.bucket}" is in region {region}: set AWS_DEFAULT_REGION={region}')
 
@@ -180,7 +180,7 @@ class S3Archive:
         return send(self._requests, self._extras, upload, file, overwrite=overwrite)
 
     def _recorded_hash(self, key: str) -> str | None:
-        """The hash that was written down beside the object, else that of its bytes; None if there is no object."""
+        """Return the hash in the object's metadata, else the hash of its bytes; None if there is no object."""
         head = self._requests.send("HEAD", key)
         if head.status == 404:
             return None

@@ -1,4 +1,4 @@
-"""What is written beside the objects: all that a person or a program without our ledger needs to know about them."""
+"""Sidecars and manifests: all that people and programs without our ledger need to know about the objects."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,16 +27,16 @@ _MANIFEST_ASSET = (*_ASSET, "error")
 
 
 def sidecar(generation: Generation, assets: Sequence[Asset], lineage: Lineage) -> bytes:
-    """The description of one generation whose assets are all stored, as `sidecar.schema.json` says.
+    """Return the sidecar of a generation with all assets stored, as `sidecar.schema.json` defines it.
 
-    The same facts always give the same bytes. Links that are signed lose their query, also in prompt and options.
+    The same facts always give the same bytes. Signed links lose their query, also in prompt and options.
     """
     facts = of_generation(generation, lineage, _SIDECAR, KEPT)
     return _json(_document(SCHEMA, facts, assets, _SIDECAR_ASSET), indent=2)
 
 
 def manifest_line(generation: Generation, assets: Sequence[Asset], lineage: Lineage) -> bytes:
-    """One line of a batch's manifest, as `manifest.schema.json` says: also for what failed or was cancelled."""
+    """Return one line of a batch's manifest, as `manifest.schema.json` defines it, for failed generations too."""
     facts = of_generation(generation, lineage, _MANIFEST, KEPT)
     text = _json(_document(MANIFEST_SCHEMA, facts, assets, _MANIFEST_ASSET)).decode()
     # JSON allows them in texts, but many programs take them for the end of a line.
@@ -50,5 +50,5 @@ def _document(schema: int, facts: dict[str, Any], assets: Sequence[Asset], field
 
 def _json(document: Mapping[str, Any], indent: int | None = None) -> bytes:
     text = json.dumps(document, ensure_ascii=False, indent=indent, sort_keys=True)
-    # A lone surrogate has no UTF-8 form, but its backslash escape is JSON.
+    # A lone surrogate cannot be UTF-8, but its escape is valid JSON.
     return f"{text}\n".encode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Requests signed by botocore's own signature and sent by urllib3, without the client around it."""
+"""Requests signed by botocore and sent by urllib3, without boto3's client."""
 
 import random
 import re
@@ -18,33 +18,33 @@ from urllib3.exceptions import HTTPError
 from worker.archive.client import ATTEMPTS, Addresses, transport
 from worker.runtime import locked_cached_property
 
-#: HTTP statuses; 409 answers a conditional put while another one to the same key is under way
+#: HTTP statuses; 409 means that another conditional put to the same key is in progress
 _WORTH_REPEATING = frozenset({409, 429, 500, 502, 503, 504})
-#: with these, and such words, stores say that they want the bucket's name in the host
+#: statuses and words of stores that require the bucket's name in the host
 _PATH_REFUSED = frozenset({400, 403})
 WANTS_VIRTUAL = frozenset(
     {"SecondLevelDomainForbidden", "PathStyleDomainForbidden", "VirtualHostDomainRequired", "InvalidPathAccess"}
 )
 _VIRTUAL = re.compile("virtual[- ]?host(ed)?[- ]style", re.IGNORECASE)
-#: a listing, where only whether it is given counts
+#: a listing that only tests access
 ONE_KEY = {"list-type": "2", "max-keys": "1"}
 _NO_HEADERS: Mapping[str, str] = {}
-#: SHA-256 of no bytes
+#: the SHA-256 of an empty body
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 class Body(Protocol):
-    """A file, or a part of one that looks like a file of its own."""
+    """A file, or a part of one."""
 
     def read(self, size: int = -1, /) -> bytes: ...
     def seek(self, offset: int, /) -> int: ...
 
 
 class SignedRequests:
-    """To one bucket, for all that is asked of it.
+    """Sends all requests to one bucket.
 
-    boto3's `put_object` takes twice the CPU, and over plain http it hashes the body once more to sign it, where our
-    signature covers the SHA-256 that we know. The store checks the body against it.
+    boto3's `put_object` takes twice the CPU, and over plain http it hashes the body again to sign it; our signature
+    covers the SHA-256 that we know already. The store checks the body against it.
     """
 
     def __init__(self, session: Session, addresses: Addresses) -> None:
@@ -63,9 +63,9 @@ class SignedRequests:
         sha256: str = NOTHING,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        """The last answer of up to three tries; `body` is sent from its start, `sha256` (hexadecimal) is its hash.
+        """Return the last response of up to three tries; `body` is sent from its start, `sha256` is its hex digest.
 
-        Without a key the bucket itself is asked. With `stream` the caller reads the answer, and closes it. Raises
+        Without a key the request is for the bucket. With `stream` the caller reads and closes the response. Raises
         NoCredentialsError, HTTPError.
         """
         attempt = 1
@@ -75,7 +75,7 @@ class SignedRequests:
             if body is not None:
                 body.seek(0)
             try:
-                # urllib3 would log the signed link when it repeats or redirects by itself.
+                # urllib3 would log the signed link if it retried or redirected by itself.
                 response = self._http.urlopen(
                     method, url, body=body, headers=signed, retries=False, preload_content=not stream
                 )
@@ -97,17 +97,17 @@ class SignedRequests:
 
     @locked_cached_property
     def _credentials(self) -> Credentials:
-        # On first use: a client without credentials is told so there, as it is by every other verb.
+        # On first use, so that missing credentials raise there, as with every other verb.
         found = self._session.get_credentials()
         if found is None:
             raise NoCredentialsError
         return found
 
     def _is_elsewhere(self, response: urllib3.BaseHTTPResponse, method: str, base: str) -> bool:
-        """Whether addresses begin otherwise by now, perhaps because this refusal says that the store wants it so."""
+        """Return whether the base address has changed by now, perhaps because of this refusal."""
         if self._addresses.may_change:
             if method == "HEAD" and not self._has_asked_why:
-                # Its answer has no body that could say so.
+                # The response has no body with a reason.
                 self._has_asked_why = True
                 self.send("GET", "", query=ONE_KEY)
             else:
@@ -125,20 +125,20 @@ class SignedRequests:
 
 
 class _KnownPayload(S3SigV4Auth):
-    """Takes the hash that we know, where botocore would read the whole body once more."""
+    """Uses the known hash, where botocore would read the whole body again."""
 
     def payload(self, request: Any) -> str:
         return str(request.context["payload"])
 
 
 def _address(base: str, key: str, query: Mapping[str, str] | None) -> str:
-    # The bucket itself has no slash at its end, unless there is nothing else in the path.
+    # The bucket has no trailing slash, unless the path is empty.
     address = base + quote(key, safe="/~") if key or urlsplit(base).path == "/" else base.removesuffix("/")
     return address + (f"?{urlencode(query, quote_via=quote)}" if query else "")
 
 
 def refusal(response: urllib3.BaseHTTPResponse, operation: str) -> ClientError:
-    """What the store answered instead of a success, as boto3 would say it."""
+    """Return the store's error as boto3's ClientError."""
     code = re.search(rb"<Code>([\w.]+)</Code>", response.data)
     message = re.search(rb"<Message>([^<]{,1000})", response.data)
     error = {"Code": code[1].decode() if code else str(response.status)}

@@ -1,4 +1,4 @@
-"""Fetch one result link: from an allowed place, in bounded memory and at a bounded pace, every byte as it was sent."""
+"""Fetches a result link: only from allowed hosts, with bounded memory and time, and byte for byte."""
 
 import http.client
 import ssl
@@ -16,24 +16,24 @@ from worker.errors import ContentInvalid, DownloadError, LinkBlocked, LinkDead, 
 from worker.net import AddressGuard, ConnectionPool, Target, trusted_authorities
 
 _MAX_REDIRECTS = 3
-#: connections that may break within one file, where the server goes on each time
+#: connections that may break within one file if the server resumes each time
 _MAX_INTERRUPTIONS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_SUCH_RANGE = 416
 _DEAD = frozenset({403, 404, 410})
 _FORBIDDEN = frozenset({401, 403, 406})
-#: with which firewalls refuse
+#: the statuses with which firewalls refuse
 _REFUSALS = frozenset({401, 403, 406, 429, 503})
-#: what some firewalls want (cdn.midjourney.com, Cloudflare's rule 1010)
+#: required by some firewalls (cdn.midjourney.com, Cloudflare's rule 1010)
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 _MOST_ORIGINS = 1000
-#: bytes of a refusal that are looked at
+#: bytes of a refusal to inspect
 _PAGE = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds. `read`: without a single byte; `least`: bytes a second, on average, once `grace` is over."""
+    """Times in seconds. `read`: without a single byte; `least`: average bytes per second after `grace`."""
 
     connect: float = 5
     read: float = 30
@@ -43,28 +43,28 @@ class Limits:
 
 
 def forever() -> bool:
-    """Of a download that nobody waits for."""
+    """Never stop a download for the sake of others."""
     return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """What came, rewound. The file has no name and is gone after the `with` block of `Downloader.fetch`."""
+    """The downloaded file, rewound. It has no name and is deleted after the `with` block of `Downloader.fetch`."""
 
     file: IO[bytes]
     sha256: str
     bytes: int
-    #: the server's Content-Type: noted, never trusted
+    #: the server's Content-Type: recorded, never trusted
     declared_type: str | None
-    #: the Content-Encoding that it named, where nothing was undone because of it
+    #: the server's Content-Encoding, if it was not decoded
     coding: str | None = None
 
 
 class Downloader:
-    """Fetches links and keeps the connections alive between them; safe to share among threads, not across a fork.
+    """Fetches links over keep-alive connections; thread-safe, but not across a fork.
 
-    `allow` is DARKROOM_DOWNLOAD_ALLOW, `user_agent` DARKROOM_USER_AGENT. Proxy variables, .netrc and cookies play no
-    part.
+    `allow` is DARKROOM_DOWNLOAD_ALLOW, `user_agent` is DARKROOM_USER_AGENT. Proxy variables, .netrc and cookies are
+    not used.
     """
 
     def __init__(self, allow: str = "", limits: Limits | None = None, user_agent: str | None = None) -> None:
@@ -75,23 +75,23 @@ class Downloader:
         )
         self._headers = {
             "Accept": "*/*",
-            # An image does not shrink.
+            # Compression would not make an image smaller.
             "Accept-Encoding": "identity",
             "User-Agent": user_agent or _user_agent(),
         }
         self._parked = Parked()
-        #: origins that gave a file only to a browser
+        #: origins that serve files only to browsers
         self._for_browsers: set[tuple[str, str, int]] = set()
 
     @contextmanager
     def fetch(self, url: str, hosts: Collection[str], may_go_on: Callable[[], bool] = forever) -> Iterator[Download]:
         """Download a link to one of `hosts` (or their subdomains) into a temporary file.
 
-        Whenever bytes have come, `may_go_on` is asked, in this thread; when it says no, that is SetDown, and where the
-        server can resume, the next call in this process goes on with the rest.
+        `may_go_on` is called in this thread whenever bytes arrive; False raises SetDown, and if the server can resume,
+        the next call in this process continues with the rest.
 
         Raises LinkForbidden, LinkDead (403, 404, 410), LinkBlocked, ContentInvalid (too large, cut off, damaged) or
-        DownloadError (what may pass). Their texts never contain the query of the link.
+        DownloadError (transient). Their texts never contain the query of the link.
         """
         target = self._guard.admit(url, hosts)
         transfer = self._parked.take(url) or Transfer(self._limits.bytes)
@@ -118,7 +118,7 @@ class Downloader:
             transfer.close()
 
     def close(self) -> None:
-        """Close the connections that are kept for later, and forget what is half done."""
+        """Close idle connections and drop unfinished downloads."""
         self._connections.close()
         self._parked.close()
 
@@ -135,10 +135,10 @@ class Downloader:
             except Interrupted as error:
                 interruptions += 1
                 if interruptions > _MAX_INTERRUPTIONS:
-                    raise DownloadError(f"{target}: truncated {interruptions} times; it goes on from there") from error
+                    raise DownloadError(f"{target}: truncated {interruptions} times; resuming from there") from error
                 continue
             except (LinkBlocked, LinkDead) as error:
-                # A firewall may only want a browser, and does not always say so.
+                # A firewall may only require a browser, and does not always say so.
                 if as_browser or not error.is_forbidden:
                     raise
                 as_browser = True
@@ -156,7 +156,7 @@ class Downloader:
             self._for_browsers.add(target.origin)
 
     def _visit(self, target: Target, transfer: Transfer, pace: "_Pace", *, as_browser: bool) -> str | None:
-        """Take what comes; the link that the server redirects to, if it does."""
+        """Receive the response; return the redirect's target, if there is one."""
         with _translated(target):
             pace(0)
         headers = self._headers | transfer.request_headers()
@@ -177,7 +177,7 @@ class Downloader:
 
 
 class _Pace:
-    """Called with each number of bytes that came: ends what is too slow, and what may not go on for now."""
+    """Called with each number of received bytes: ends downloads that are too slow or have to make room."""
 
     def __init__(self, limits: Limits, may_go_on: Callable[[], bool]) -> None:
         self._limits = limits
@@ -190,24 +190,24 @@ class _Pace:
         seconds = time.monotonic() - self._began
         least = self._limits.least
         if seconds > self._limits.grace and self._came < least * seconds:
-            raise TimeoutError(f"{self._came:,} bytes came in {seconds:.0f} seconds, less than {least:g} a second")
+            raise TimeoutError(f"received {self._came:,} bytes in {seconds:.0f} s, less than {least:g} per second")
         if not self._may_go_on():
             raise _NotNow
 
 
 class _NotNow(Exception):
-    """Others are to have the thread; no OSError, which the transfer would take for a connection that broke."""
+    """Make room for others. Not an OSError, which the transfer would treat as a broken connection."""
 
 
 def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) -> None:
     error: DownloadError | None = None
     if response.status in _REFUSALS and _is_firewall(response):
         error = LinkBlocked(
-            f"{target}: HTTP {response.status} from a firewall, which says nothing about the file and does not let a "
-            "browser's User-Agent pass either: set DARKROOM_USER_AGENT to one that it likes, or use another network"
+            f"{target}: HTTP {response.status} from a firewall, which also refuses a browser's User-Agent; the "
+            "file may still exist: set DARKROOM_USER_AGENT to one that it accepts, or use another network"
         )
     elif response.status in _DEAD:
-        error = LinkDead(f"{target}: HTTP {response.status}: there is no file behind the link (yet, or any more)")
+        error = LinkDead(f"{target}: HTTP {response.status}: there is no file at this link (yet, or any more)")
     if error is not None:
         error.is_forbidden = response.status in _FORBIDDEN
         raise error
@@ -215,11 +215,11 @@ def _check(target: Target, response: http.client.HTTPResponse, *, rest: bool) ->
         raise DownloadError(f"{target}: HTTP {response.status} instead of the file")
     encoding = response.getheader("Transfer-Encoding", "")
     if encoding.strip().lower() not in {"", "identity", "chunked"}:
-        raise ContentInvalid(f"{target}: came with Transfer-Encoding {encoding[:40]!r}, which cannot be undone")
+        raise ContentInvalid(f"{target}: unsupported Transfer-Encoding {encoding[:40]!r}")
 
 
 def _is_firewall(response: http.client.HTTPResponse) -> bool:
-    """Whether a refusal is a page that asks for a browser (Cloudflare and its like), and no word of the file's host."""
+    """Return whether a refusal is a firewall's page that requires a browser (Cloudflare etc.), not the file's host."""
     if response.getheader("cf-mitigated"):
         return True
     said = response.read(_PAGE).lstrip().lower()
@@ -230,7 +230,7 @@ def _redirected(target: Target, location: str) -> str:
     try:
         return urljoin(str(target), location)
     except ValueError as error:
-        raise DownloadError(f"{target}: redirects to what is no link") from error
+        raise DownloadError(f"{target}: redirects to an invalid link") from error
 
 
 @contextmanager
@@ -238,7 +238,7 @@ def _translated(target: Target) -> Iterator[None]:
     try:
         yield
     except _NotNow as error:
-        raise SetDown(f"{target}: it takes long; it goes on when there is room for long downloads") from error
+        raise SetDown(f"{target}: set down because it takes long; resumed when there is room") from error
     except http.client.IncompleteRead as error:
         raise ContentInvalid(f"{target}: truncated: the connection ended within the file") from error
     except ssl.SSLCertVerificationError as error:
@@ -248,12 +248,12 @@ def _translated(target: Target) -> Iterator[None]:
     except OSError as error:
         raise DownloadError(f"{target}: {error.strerror or type(error).__name__}") from error
     except http.client.HTTPException as error:
-        raise DownloadError(f"{target}: the answer is not proper HTTP ({type(error).__name__})") from error
+        raise DownloadError(f"{target}: the response is not valid HTTP ({type(error).__name__})") from error
 
 
 def _user_agent() -> str:
     try:
         return f"Darkroom/{metadata.version('darkroom')}"
     except metadata.PackageNotFoundError:
-        # run from a checkout that is not installed
+        # running from a checkout that is not installed
         return "Darkroom"

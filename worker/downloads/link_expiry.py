@@ -1,4 +1,4 @@
-"""When a result link dies. Archiving takes the earliest first, so a wrong answer here can cost a paid image."""
+"""When a result link expires. Archiving fetches the earliest first, so a wrong result here can lose a paid image."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
-#: A time further than this from when the link was seen is garbage, or a link that in truth never ends.
+#: A time further than this from when the link was seen is invalid, or the link never expires.
 PLAUSIBLE = timedelta(days=3653)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,18 +14,18 @@ _COMPACT = "%Y%m%dT%H%M%SZ"
 
 
 def deadline_of(url: str, *, seen_at: datetime, retention: timedelta) -> datetime:
-    """The moment (UTC) at which this link stops working; it may be past.
+    """Return the time (UTC) at which this link stops working; it may be in the past.
 
-    The link itself says so in its query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
+    Links contain it in their query: `ex` (Discord and its mirrors), `X-Amz-Date` + `X-Amz-Expires` (S3),
     `X-Goog-Date` + `X-Goog-Expires` (Google), `Expires` (CloudFront, older S3) or `se` (Azure). If several do, the
-    earliest counts; if none does, or what it says is garbage, it lives for `retention` from `seen_at`.
+    earliest counts; if none is there, or none is valid, it lives for `retention` from `seen_at`.
     """
     told = [moment for moment in _told(url) if abs(moment - seen_at) <= PLAUSIBLE]
     return min(told) if told else seen_at.astimezone(UTC) + retention
 
 
 def is_told(url: str, deadline: datetime) -> bool:
-    """Whether the link itself names this deadline, so that it is no guess."""
+    """Return whether the link itself contains this deadline, so that it is not an estimate."""
     return any(abs(moment - deadline) < timedelta(seconds=1) for moment in _told(url))
 
 
@@ -37,7 +37,7 @@ def _told(url: str) -> Iterator[datetime]:
 
 
 def _seconds(digits: str) -> timedelta:
-    # int() alone would also take signs, underscores, blanks and the digits of other scripts.
+    # int() alone would also accept signs, underscores, blanks and the digits of other scripts.
     if not re.fullmatch(r"[0-9]{1,20}", digits):
         raise ValueError(digits)
     return timedelta(seconds=int(digits))

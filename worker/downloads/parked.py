@@ -1,4 +1,4 @@
-"""Downloads that were set down half done and whose server can resume: bounded in number, bytes and time."""
+"""Unfinished downloads that their servers can resume: bounded in number, bytes and time."""
 
 import threading
 import time
@@ -7,16 +7,16 @@ from worker.downloads.transfer import Transfer
 
 _MOST = 8
 _MOST_BYTES = 256 * 1024 * 1024
-#: seconds; by then the version is likely to be another one
+#: seconds; after this the file has probably changed
 _LONGEST = 3600.0
 
 
 class Parked:
-    """By link; whoever takes one has it alone. Safe to share among threads."""
+    """Unfinished downloads by link; taking one removes it. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        #: the one that waits longest first
+        #: oldest first
         self._kept: dict[str, tuple[Transfer, float]] = {}
 
     def keep(self, url: str, transfer: Transfer) -> None:

@@ -1,4 +1,4 @@
-"""The bytes of one download as they come in: counted, hashed, and gone on with where a broken connection left off."""
+"""The bytes of one download: counted, hashed, and resumed after a broken connection."""
 
 import hashlib
 import http.client
@@ -9,27 +9,27 @@ from tempfile import SpooledTemporaryFile
 
 from worker.errors import ContentInvalid
 
-#: bytes; a download this small never touches the disk
+#: bytes; smaller downloads stay in memory
 MEMORY_PART = 1024 * 1024
 
 _PIECE = 64 * 1024
 _GZIP = b"\x1f\x8b"
-#: codings that are undone
+#: codings that are decoded
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 
 
 class Interrupted(Exception):
-    """It ended within the file, and the same request once more goes on from there, or begins anew."""
+    """The connection ended within the file; repeating the request resumes it, or starts over."""
 
 
 class Transfer:
-    """What has come of one file; to be closed. `limit`: bytes, of what came over the wire and of the file."""
+    """The received part of a file; close it. `limit`: bytes, on the wire and decoded."""
 
     def __init__(self, limit: int) -> None:
         self.file = SpooledTemporaryFile(MEMORY_PART)  # noqa: SIM115  it outlives every block
         self.declared_type: str | None = None
-        #: the codings that the server named and that are not undone here
+        #: the server's codings that are not decoded here
         self.coding: str | None = None
         #: of the file
         self.size = 0
@@ -48,13 +48,13 @@ class Transfer:
         return self._digest.hexdigest()
 
     def request_headers(self) -> dict[str, str]:
-        """What asks for the rest only, and only of the same version of the file (RFC 9110, 13.1.5)."""
+        """Return the headers that request only the rest, and only of the same version (RFC 9110, 13.1.5)."""
         if not self._came or self._version is None:
             return {}
         return {"Range": f"bytes={self._came}-", "If-Range": self._version}
 
     def receive(self, response: http.client.HTTPResponse) -> None:
-        """Take the body of an answer with status 200 or 206.
+        """Receive the body of a response with status 200 or 206.
 
         Raises ContentInvalid (too large, cut off, damaged), Interrupted, and what reading raises.
         """
@@ -63,7 +63,7 @@ class Transfer:
         else:
             self._begin(response)
         try:
-            # Not more than has come: what waits in a buffer when it ends would have to come again.
+            # Only what has arrived: the buffer's content would be lost at the end.
             while piece := response.read1(_PIECE):
                 self._take(piece)
         except (OSError, http.client.HTTPException) as error:
@@ -73,12 +73,12 @@ class Transfer:
         if self._total is not None and self._came != self._total:
             if self.can_go_on():
                 raise Interrupted
-            raise ContentInvalid(f"truncated: {self._came:,} of {self._total:,} bytes came")
+            raise ContentInvalid(f"truncated: received {self._came:,} of {self._total:,} bytes")
         if self._inflation is not None:
             self._write(self._inflation.rest())
 
     def _begin(self, response: http.client.HTTPResponse) -> None:
-        """From the first byte, which is what a server answers that cannot go on or has another version by now."""
+        """Start from the first byte, as servers reply that cannot resume or have another version now."""
         self.file.seek(0)
         self.file.truncate()
         self._digest = hashlib.sha256()
@@ -98,7 +98,7 @@ class Transfer:
             self.file.rollover()
 
     def _check_rest(self, response: http.client.HTTPResponse) -> None:
-        """Raises Interrupted, so that it begins anew, for a rest that may be of another version or place."""
+        """Raise Interrupted, to start over, if the rest may be from another version or position."""
         found = _CONTENT_RANGE.fullmatch(response.getheader("Content-Range", ""))
         is_next = found is not None and (int(found[1]), int(found[2])) == (self._came, self._total)
         if not is_next or response.getheader("ETag") != self._version:
@@ -106,7 +106,7 @@ class Transfer:
             raise Interrupted
 
     def forget_version(self) -> None:
-        """The server has another one by now, or cannot go on after all: it begins anew."""
+        """Start over: the server has another version now, or cannot resume."""
         self._version = None
 
     def _take(self, piece: bytes) -> None:
@@ -126,17 +126,17 @@ class Transfer:
 
     def _check_size(self, size: int) -> None:
         if size > self._limit:
-            raise ContentInvalid(f"larger than the {self._limit:,} bytes that are accepted")
+            raise ContentInvalid(f"larger than the limit of {self._limit:,} bytes")
 
     def can_go_on(self) -> bool:
-        """Whether the rest can be asked for by itself."""
+        """Return whether the rest can be requested separately."""
         return self._version is not None and 0 < self._came < (self._total or 0)
 
 
 class _Inflation:
-    """Undoes gzip or zlib where the bytes are so coded, a bounded part at a time; others stay as they are.
+    """Decodes gzip or zlib where the bytes are compressed, in bounded parts; other bytes pass unchanged.
 
-    What a server says is not enough: many a store keeps a header that somebody gave it with plain bytes.
+    The header alone is not enough: many stores keep such a header for plain bytes.
     """
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class _Inflation:
         self._inflater: zlib._Decompress | None = None
 
     def parts(self, piece: bytes) -> Iterator[bytes]:
-        """Raises ContentInvalid for what is damaged."""
+        """Yield decoded parts. Raises ContentInvalid for damaged data."""
         data = self._head + piece
         if not self._is_decided:
             self._head = data
@@ -155,27 +155,27 @@ class _Inflation:
             self._inflater = _inflater_of(data)
         while self._inflater is not None and data:
             if self._inflater.eof:
-                # Some packers end with another member, or with zeros.
+                # Some programs append another member, or zeros.
                 data = data.lstrip(b"\0")
                 if not data:
                     return
                 if not data.startswith(_GZIP):
-                    raise ContentInvalid("data follows after the end of its gzip coding")
+                    raise ContentInvalid("data after the end of its gzip stream")
                 self._inflater = _inflater_of(data)
                 continue
             try:
                 part = self._inflater.decompress(data, _PIECE)
             except zlib.error as error:
-                raise ContentInvalid(f"damaged: its coding cannot be undone ({error})") from error
+                raise ContentInvalid(f"damaged: cannot decompress it ({error})") from error
             data = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
             yield part
         if self._inflater is None:
             yield data
 
     def rest(self) -> bytes:
-        """What is left at the end. Raises ContentInvalid if the end is missing."""
+        """Return the remaining bytes. Raises ContentInvalid if the end is missing."""
         if self._inflater is not None and not self._inflater.eof:
-            raise ContentInvalid("truncated: the end of its gzip coding did not come")
+            raise ContentInvalid("truncated: the end of its gzip stream is missing")
         return self._head
 
 

@@ -1,4 +1,4 @@
-"""The data folder of one-machine mode: used by one at a time, with the secrets that outlive a run."""
+"""The data folder of one-machine mode: used by one process at a time; holds the secrets that outlive a run."""
 
 import fcntl
 import json
@@ -15,24 +15,24 @@ from worker.secrets import open_private
 
 SECRETS = "secrets.json"
 LOCK = "darkroom.lock"
-#: bytes of a file of values; what is larger is none of ours
+#: bytes; a larger file is not ours
 _LARGEST = 1024 * 1024
 
 
 @contextmanager
 def folder_errors(data: Path) -> Iterator[None]:
-    """Say in one sentence which path of the folder cannot be used, and why."""
+    """Turn errors into one sentence with the unusable path and the reason."""
     try:
         yield
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename or data}: {error.strerror}; set DARKROOM_DATA to a folder that can be written"
+            f"{error.filename or data}: {error.strerror}; set DARKROOM_DATA to a writable folder"
         ) from error
 
 
 @contextmanager
 def sole_use(data: Path) -> Iterator[None]:
-    """Hold the folder's lock; raises ConfigurationError with the number of the process that holds it already."""
+    """Hold the folder's lock; raises ConfigurationError with the pid of the process that holds it already."""
     with open(data / LOCK, "a+", encoding="ascii", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +40,7 @@ def sole_use(data: Path) -> Iterator[None]:
             file.seek(0)
             raise ConfigurationError(
                 f"{data} is in use by process {file.read().strip() or '(just starting)'}: "
-                "stop that one first, or set DARKROOM_DATA to another folder"
+                "stop that process first, or set DARKROOM_DATA to another folder"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -62,7 +62,7 @@ def running_since(data: Path) -> datetime | None:
 
 
 def kept_secrets(data: Path) -> dict[str, str]:
-    """The folder's own secrets, made once: signing keys, the broker's password, the key of the S3 server."""
+    """Return the folder's own secrets, created once: signing keys, the broker's password, the S3 server's key."""
     known = read_values(data / SECRETS)
     kept = {
         "DARKROOM_SIGNING_KEYS": f"k1:{secrets.token_urlsafe(32)}",
@@ -76,7 +76,7 @@ def kept_secrets(data: Path) -> dict[str, str]:
 
 
 def read_values(path: Path) -> dict[str, str]:
-    """A flat JSON object; nothing if there is no such file; raises ConfigurationError if it cannot be read."""
+    """Return a flat JSON object; empty if there is no such file. Raises ConfigurationError if it cannot be read."""
     try:
         return {str(name): str(value) for name, value in json.loads(_read(path)).items()}
     except (FileNotFoundError, NotADirectoryError):
@@ -84,7 +84,7 @@ def read_values(path: Path) -> dict[str, str]:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, AttributeError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is damaged: restore it, or delete it to have it made anew") from error
+        raise ConfigurationError(f"{path} is damaged: restore it, or delete it to have it created again") from error
 
 
 def _read(path: Path) -> bytes:
@@ -93,7 +93,7 @@ def _read(path: Path) -> bytes:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read."""
+    """Replace a file atomically by one that only its owner can read."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
 """One-machine mode: a broker, an S3 server and the Procfile's processes as children of one command, in one data folder.
 
-In the data folder: `broker/` (the queue), `s3/darkroom/` (the pictures, as plain files), `secrets.json` (kept between
+In the data folder: `broker/` (the queue), `s3/darkroom/` (the assets, as plain files), `secrets.json` (kept between
 runs), `running.json` (how other commands reach the servers; only while they run), `darkroom.lock`.
 """
 
@@ -31,21 +31,21 @@ from worker.secrets import make_private_folder
 from worker.settings import receiver_environment
 
 RUNNING = "running.json"
-#: of the Procfile's processes, those that need no secret but that of the ledger, the broker and the callbacks
+#: the Procfile's processes that need only the secrets of the ledger, the broker and the callbacks
 _WITHOUT_PROVIDERS = {"release", "web"}
 PACKAGES = ("webhook", "tasks", "worker")
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What is running: `env` is the environment for its children and for whoever wants to reach the servers."""
+    """The running servers: `env` is the environment for child processes and clients."""
 
     env: Mapping[str, str]
     supervisor: Supervisor
     say: Callable[[str], None]
 
     def start_procfile(self, commands: Mapping[str, str]) -> None:
-        """Run `release` to its end, then start the others; returns when they can serve, else ConfigurationError."""
+        """Run `release` to its end, then start the others; return once they are ready, else ConfigurationError."""
         least = receiver_environment(self.env)
         children = {
             name: Child(
@@ -73,10 +73,10 @@ def embedded(
     on_output: OnOutput = print_line,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Iterator[Embedded]:
-    """Start the servers that `env` does not name (REDIS_URL, S3_BUCKET) and stop every child at the end.
+    """Start the servers that `env` does not set (REDIS_URL, S3_BUCKET), and stop every child at the end.
 
     Raises ConfigurationError if the folder, the port or a server cannot be used; KeyboardInterrupt if `interrupted`
-    says yes while something is starting.
+    returns True during the start.
     """
     data = data.absolute()
     _refuse_hidden_packages(Path.cwd())
@@ -109,9 +109,9 @@ def embedded(
 
 
 def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
-    """The variables by which a command reaches what runs in this data folder, except those that `env` already names.
+    """Return the variables for reaching this data folder's servers, except those that `env` sets already.
 
-    Raises ConfigurationError if a file of the folder cannot be read; a folder where nothing was ever started gives {}.
+    Raises ConfigurationError if a file of the folder cannot be read; returns {} for an unused folder.
     """
     found = read_values(data / RUNNING)
     if _is_given(env, "REDIS_URL"):
@@ -119,7 +119,7 @@ def attach(env: Mapping[str, str], data: Path) -> dict[str, str]:
     if _is_given(env, "S3_BUCKET"):
         found = {name: value for name, value in found.items() if not name.startswith(("AWS_", "S3_"))}
     if found:
-        # A company's proxy would not find the servers of this machine.
+        # A company's proxy cannot reach this machine's servers.
         direct = ",".join(filter(None, (env.get("no_proxy") or env.get("NO_PROXY"), LOOPBACK)))
         found |= {"no_proxy": direct, "NO_PROXY": direct}
     keys = read_values(data / SECRETS).get("DARKROOM_SIGNING_KEYS")
@@ -140,11 +140,11 @@ def is_embedded_bucket(env: Mapping[str, str], data: Path) -> bool:
 
 
 def procfile_commands() -> dict[str, str]:
-    """The command lines of the Procfile by name; in a wheel it lies in `worker/`, in a checkout beside it."""
+    """Return the Procfile's command lines by name; a wheel has it in `worker/`, a checkout beside it."""
     worker = Path(__file__).parents[1]
     path = next((path for path in (worker / "Procfile", worker.parent / "Procfile") if path.is_file()), None)
     if path is None:
-        raise ConfigurationError("the Procfile is missing from this installation: install darkroom again")
+        raise ConfigurationError("the Procfile is missing from this installation: reinstall darkroom")
     return dict(re.findall(r"^([A-Za-z0-9_-]+):[ \t]*(.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
@@ -155,17 +155,16 @@ def _refuse_hidden_packages(folder: Path) -> None:
             if (folder / "worker" / "embedded" / "machine.py").exists():
                 return  # a checkout of Darkroom
             raise ConfigurationError(
-                f"{folder} has a Python module {name!r} of its own, which would hide Darkroom's: "
-                "start it from another folder"
+                f"the Python module {name!r} in {folder} would hide Darkroom's: run the command in another folder"
             )
 
 
 def _listen_address(env: Mapping[str, str]) -> dict[str, str]:
-    # Without a public URL nobody outside has a reason to call.
+    # Without a public URL no callbacks come from outside.
     host = env.get("HOST") or ("0.0.0.0" if _is_given(env, "PUBLIC_URL") else LOOPBACK)  # noqa: S104 - the provider must reach it
     port = env.get("PORT") or "8000"
     if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-        raise ConfigurationError(f"PORT: {port!r} is not a port number; set it to one from 1 to 65535")
+        raise ConfigurationError(f"PORT: {port!r} is not a port number; set it to a number from 1 to 65535")
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the receiver does

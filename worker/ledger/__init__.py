@@ -1,6 +1,6 @@
 """The ledger: the database of record. Verbs in, frozen values out; one method is one transaction.
 
-A method returns after its commit; whoever sends a message does it afterwards, never before.
+A method returns after its commit; wake-ups are sent afterwards, never before.
 """
 
 from worker.ledger.assets import Assets
@@ -19,7 +19,7 @@ __all__ = ["Ledger", "Person"]
 
 
 class Ledger:
-    """A façade for each subject; what it is made of stands in the room of that name."""
+    """One façade per subject; its parts are in the room of that name."""
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
         self.database = Database(url, clock)

@@ -1,7 +1,7 @@
-"""Which flows have something that waits. A flow is a batch, or all that belong to none, at one provider and priority.
+"""Flows with queued generations. A flow is a batch, or all generations without one, at one provider and priority.
 
-Flows take turns: next is the one of which nothing was dispatched for longest. So none saves up turns while nothing of
-it may go, and none loses any. Whoever puts a generation into the line calls `line_up` in the same transaction.
+Flows take turns: the next is the one that was dispatched least recently. So a flow neither accumulates nor loses turns
+while it cannot be dispatched. Code that queues a generation calls `line_up` in the same transaction.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ from worker.ledger.statements import IDS, NOW, insert_ignoring
 
 
 class Flow(NamedTuple):
-    """The key of a row of `flows`, in the order in which everybody locks them."""
+    """The key of a row of `flows`, in the order in which all code locks them."""
 
     provider: str
     priority: int
@@ -123,7 +123,7 @@ _STRAY = Query(
 
 
 def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
-    """Let these flows have their turns, because something of them waits, or will when this transaction ends.
+    """Queue these flows, because they have queued generations, or will at the end of this transaction.
 
     Once per transaction, so that two of them never wait for each other in a circle.
     """
@@ -140,7 +140,7 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
 
 
 def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) -> None:
-    """Take those of which nothing waits any more out of the line, unless somebody is just lining them up."""
+    """Remove flows without queued generations from the queue, unless another transaction is adding them."""
     for key in sorted(barren):
         mine = _named(key)
         if connection.execute(_EMPTY, mine).first() or not connection.execute(_LOCK, mine).first():
@@ -154,14 +154,14 @@ def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) 
 
 
 def unfinished(connection: Connection) -> Sequence[str]:
-    """The ids of those that nobody may see yet."""
+    """Return the ids of unfinished batches, which are not visible yet."""
     return connection.execute(_UNFINISHED).scalars().all()
 
 
 def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:
-    """Flows of which something waits and nobody has said so, as an earlier version of the program does not.
+    """Return flows with queued generations that are not in the queue, as an earlier version may leave them.
 
-    None while a batch is unfinished: what waits there is no stray, and to tell the two apart would mean to read it all.
+    None while a batch is unfinished: its flows are not strays, and distinguishing them would mean reading everything.
     """
     if unfinished(connection):
         return []

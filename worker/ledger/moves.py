@@ -1,4 +1,4 @@
-"""The one way in which a row gets into another state: along the moves that the table of its enum allows."""
+"""The only way to change a row's state: along the moves in the table of its enum."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,7 +13,7 @@ S = TypeVar("S", bound=StrEnum | None)
 
 
 class Machine(Generic[S]):
-    """The states in a column of a table. Whoever finds a row in another state came too late and changes nothing."""
+    """The states in a column of a table. A caller that finds another state came too late and changes nothing."""
 
     def __init__(self, column: Column[object], moves: Mapping[S, frozenset[S]]) -> None:
         self.column = column
@@ -23,14 +23,14 @@ class Machine(Generic[S]):
         return to in self.moves[source]
 
     def update_to(self, to: S) -> Update:
-        """An UPDATE of all rows whose state allows that; which of them are meant, its caller adds."""
+        """Return an UPDATE of all rows in a state that allows the move; the caller adds its conditions."""
         sources = [source for source, reached in self.moves.items() if to in reached]
         # In words, because bound parameters hide from a planner which partial index has these rows.
         allowed = text(in_states(self.column.name, sources))
         return update(self.column.table).where(allowed).values({self.column: to})
 
     def move(self, connection: Connection, where: Mapping[str, object], to: S, **values: object) -> int:
-        """Move the rows whose columns equal `where`, and set `values` with it; how many there were."""
+        """Move the rows with these column values, and set `values`; return how many there were."""
         parameters = {f"where_{name}": value for name, value in where.items()} | values
         return connection.execute(_move(self, to, tuple(where), tuple(values)), parameters).rowcount
 

@@ -1,9 +1,9 @@
-"""The restore gate: while it is closed nothing is submitted, because this ledger may not know what it has paid for.
+"""The restore guard pauses submissions of a ledger that may not know what it has paid for.
 
-A ledger that was restored from a backup does not notice. So each has an id and a number that it raises from time to
-time, and writes both outside of itself (`tasks/restore_marker.py`): one that finds a higher number out there than in
-its own table is older than what was written there. While the bucket cannot be asked, one that was not at work for a
-while may be such a ledger, and waits for its answer.
+A restored ledger does not notice by itself that it is old. So each ledger has an id and a number that it raises from
+time to time, and writes both to the bucket (`tasks/restore_marker.py`): a higher number there means that this
+ledger is older. While the bucket is unreachable, a ledger that was idle for a while may be a restored one, and
+waits for the bucket.
 """
 
 import secrets
@@ -36,7 +36,7 @@ _OPEN = select(literal(1)).where(IS_OPEN)
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What a ledger has written outside of itself. `changes`: how long its history was, for people to compare."""
+    """A ledger's marker outside of the ledger. `changes`: the length of its history, for people to compare."""
 
     ledger: str
     number: int
@@ -45,9 +45,9 @@ class Marker:
 
 
 class Gate(NamedTuple):
-    """`compared_at`: when nothing spoke against this ledger last. `reason`: why it is closed, a part of a sentence.
+    """`compared_at`: the last successful comparison. `reason`: why submissions are paused, a part of a sentence.
 
-    `idle_since`: it is closed until the bucket can be asked, and then opens by itself if nothing speaks against it.
+    `idle_since`: submissions are paused until the bucket is reachable, and then resume if the marker agrees.
     """
 
     ledger: str
@@ -62,14 +62,14 @@ class Gate(NamedTuple):
 
     @property
     def complaint(self) -> str | None:
-        """That it is closed, why, and what to do; None while it is open."""
+        """Return that submissions are paused, why, and the remedy; None if they are not."""
         if self.closed_at is None:
             return None
         if self.idle_since is not None:
-            what_next = "it goes on by itself when the bucket answers, and `darkroom reconcile` says why it does not"
+            what_next = "they resume automatically once the bucket is reachable; `darkroom reconcile` shows its error"
         else:
-            what_next = "`darkroom reconcile` compares it with the providers"
-        return f"nothing is submitted: {self.reason}; {what_next}"
+            what_next = "`darkroom reconcile` compares the ledger with the providers"
+        return f"submissions are paused: {self.reason}; {what_next}"
 
 
 class _Values(TypedDict, total=False):
@@ -102,17 +102,17 @@ class RestoreGuard(Part):
             return _STATE.first(connection)
 
     def is_check_due(self) -> bool:
-        """Whether nobody has compared lately; a ledger from a backup says so, too."""
+        """Return whether the last comparison is old; a restored ledger also looks like that."""
         found = self.state()
         if found is None or found.tried_at is None:
             return True
         return not timedelta() <= self._database.clock() - found.tried_at < EVERY
 
     def verify_marker(self, marker: Marker | None) -> Marker | None:
-        """Close the gate if the marker outside says that this ledger is old or another one; else the one to write.
+        """Pause submissions if the marker shows that this ledger is old or another one; else return the new marker.
 
-        None: there is nothing to write now. Closed by a contradiction it stays so until a person opens it; closed
-        because the bucket could not be asked, it is opened here if nothing speaks against this ledger.
+        None: nothing to write now. After a contradiction submissions stay paused until a person resumes them; if they
+        were paused because the bucket was unreachable, they resume here if the marker agrees.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -123,21 +123,21 @@ class RestoreGuard(Part):
                 changes = Changes(connection, now)
                 if reason := _contradiction(row.ledger, row.number, marker):
                     values |= {"closed_at": row.closed_at or now, "reason": reason, "idle_since": None}
-                    changes.event("gate.closed", reason=reason)
+                    changes.event("submissions.paused", reason=reason)
                 else:
                     values |= {"compared_at": now, "number": row.number + 1}
                     following = Marker(row.ledger, row.number + 1, _length(connection), now)
                     if row.closed_at is not None:
                         values |= _opened(now, _ITSELF)
-                        changes.event("gate.opened", by=_ITSELF, reason=row.reason)
+                        changes.event("submissions.resumed", by=_ITSELF, reason=row.reason)
                 changes.flush()
             connection.execute(update(gate).where(_THE_ROW).values(**values))
         return following
 
     def marker_unreachable(self) -> None:
-        """The marker could not be read: tried again later, and no reason to stop a ledger that is new or at work.
+        """Record that the marker could not be read: retried later, and no reason to pause a new or active ledger.
 
-        One that was not at work for `ASLEEP` is closed until the bucket answers: it may come from a backup.
+        A ledger that was idle for `ASLEEP` is paused until the bucket answers: it may be a restored one.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -145,24 +145,24 @@ class RestoreGuard(Part):
             values: _Values = {"tried_at": now}
             if row.closed_at is None and row.tried_at is not None and now - row.tried_at > ASLEEP:
                 reason = (
-                    f"the ledger has not been at work since {row.tried_at:%Y-%m-%d %H:%M:%S} UTC, and the bucket "
-                    "cannot be asked whether it was restored from a backup"
+                    f"the ledger has been idle since {row.tried_at:%Y-%m-%d %H:%M:%S} UTC, and the bucket is "
+                    "unreachable, so it may have been restored from a backup"
                 )
                 values |= {"closed_at": now, "reason": reason, "idle_since": row.tried_at}
                 changes = Changes(connection, now)
-                changes.event("gate.closed", reason=reason)
+                changes.event("submissions.paused", reason=reason)
                 changes.flush()
             connection.execute(update(gate).where(_THE_ROW).values(**values))
 
     def next_marker(self, marker: Marker | None) -> Marker:
-        """The marker that this ledger may write over that one after a person has said so; changes nothing yet."""
+        """Return the marker that replaces that one after a person's confirmation; changes nothing yet."""
         with self._database.write() as connection:
             row = _locked(connection)
             number = max(row.number, marker.number if marker else 0) + 1
             return Marker(row.ledger, number, _length(connection), self._database.clock())
 
     def resume(self, marker: Marker, by: str) -> bool:
-        """Let submissions go on, after `marker` was written; False if the gate was not closed."""
+        """Resume submissions after `marker` was written; False if they were not paused."""
         now = self._database.clock()
         with self._database.write() as connection:
             row = _locked(connection)
@@ -172,7 +172,7 @@ class RestoreGuard(Part):
             connection.execute(update(gate).where(_THE_ROW).values(**values))
             if row.closed_at is not None:
                 changes = Changes(connection, now)
-                changes.event("gate.opened", by=by, reason=row.reason)
+                changes.event("submissions.resumed", by=by, reason=row.reason)
                 changes.flush()
         return row.closed_at is not None
 
@@ -199,12 +199,12 @@ def _contradiction(ledger: str, number: int, marker: Marker | None) -> str | Non
     written = f"{marker.at:%Y-%m-%d %H:%M:%S} UTC"
     if marker.ledger != ledger:
         return (
-            f"the bucket belongs to another ledger ({marker.ledger}, last heard of {written}), "
+            f"the bucket belongs to another ledger ({marker.ledger}, last active {written}), "
             "so this one does not know what was submitted before"
         )
     if marker.number > number:
         return (
-            f"the ledger is older than the bucket says: it was at work until {written} at least, "
+            f"the ledger is older than its marker in the bucket: it was active until at least {written}, "
             "and was restored from an earlier backup, so it does not know what was submitted since"
         )
     return None

@@ -1,4 +1,4 @@
-"""What the statements of the ledger are made of; built once, because SQLAlchemy takes longer to build than to run."""
+"""Building blocks of the ledger's statements, built once: building one in SQLAlchemy takes longer than running it."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""What a file is: told by its own bytes, and whole to the last one."""
+"""File inspection: type and completeness, from the bytes themselves."""
 
 from worker.media.content import FileFacts, content_type_of, inspect
 from worker.media.xmp import marked

@@ -1,4 +1,4 @@
-"""Is an AVIF image whole: its boxes (ISO/IEC 14496-12, 23008-12) end with the file, and its items lie within it."""
+"""Checks that an AVIF is complete: its boxes (ISO/IEC 14496-12, 23008-12) end with the file and contain its items."""
 
 import struct
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from worker.errors import ContentInvalid
 from worker.media.images import Seen, trailing
 from worker.media.videos import Box, Boxes
 
-#: parts of all images in one file: a large one in tiles has some hundreds
+#: parts of all images in one file: a large tiled one has some hundreds
 MAX_PARTS = 10_000
 
 _SIZE = struct.Struct(">4xII")
-#: what stands at the top of an AVIF file; half a box of another kind behind a whole image is something else
+#: the top-level boxes of an AVIF file; anything else after a complete image is not part of it
 _TOP_BOX = frozenset({"ftyp", "meta", "mdat", "moov", "free", "skip", "uuid"})
 
 
 def avif(file: IO[bytes], size: int) -> Seen:
-    """Width and height of the largest image in an AVIF of `size` bytes, and a remark; raises ContentInvalid."""
+    """Return width and height of the largest image in an AVIF of `size` bytes, and a remark; raises ContentInvalid."""
     boxes = Boxes(file, "AVIF")
     meta: Box | None = None
     at = 0
@@ -36,22 +36,22 @@ def avif(file: IO[bytes], size: int) -> Seen:
             meta = box
         at = box.end
     if meta is None:
-        raise ContentInvalid("the AVIF is cut off or no image: it lacks its index (meta)")
+        raise ContentInvalid("the AVIF is cut off or not an image: its index (meta) is missing")
     found = {box.kind: box for box in boxes.within(meta, skipping=4)}
     if not {"iprp", "iloc"} <= found.keys():
-        raise ContentInvalid("the AVIF is damaged: its index does not say where its image is, or how large")
+        raise ContentInvalid("the AVIF is damaged: its index does not contain the position or size of its image")
     if max(_ends(boxes, found["iloc"]), default=0) > at:
-        raise ContentInvalid("the AVIF is cut off: a part of its image lies behind its end")
+        raise ContentInvalid("the AVIF is cut off: a part of its image is beyond its end")
     properties = boxes.within(boxes.one(found["iprp"], "ipco"))
     sizes = [_SIZE.unpack(boxes.read(box, 0, _SIZE.size)) for box in properties if box.kind == "ispe"]
     if not sizes:
-        raise ContentInvalid("the AVIF does not say how large its image is")
+        raise ContentInvalid("the AVIF does not contain the size of its image")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return Seen(width, height, remark=trailing(size - at, "AVIF"))
 
 
 def _ends(boxes: Boxes, iloc: Box) -> Iterator[int]:
-    """Where each part of each item ends, of those whose place is told from the beginning of the file."""
+    """Yield the end of each part of each item, for items positioned from the start of the file."""
     body = iter(boxes.read(iloc, 0, min(iloc.end - iloc.start, 64 * MAX_PARTS)))
 
     def number(length: int) -> int:

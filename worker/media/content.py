@@ -1,4 +1,4 @@
-"""What is a result file: told by its own bytes, never by its name or the server's words, and whole to the last one."""
+"""Identifies and checks result files by their own bytes, never by their name or the server's content type."""
 
 import os
 import re
@@ -36,7 +36,7 @@ _BEGINNINGS = tuple(
         ("video/matroska", rb"\x1a\x45\xdf\xa3"),
     )
 )
-#: by content type: the extension, and what reads the structure of a file of so many bytes
+#: by content type: the extension, and the function that reads the structure of a file of that many bytes
 _READERS: Mapping[str, tuple[str, Callable[[IO[bytes], int], Seen]]] = {
     "image/png": ("png", png),
     "image/jpeg": ("jpg", jpeg),
@@ -48,32 +48,32 @@ _READERS: Mapping[str, tuple[str, Callable[[IO[bytes], int], Seen]]] = {
     "video/webm": ("webm", matroska),
     "video/matroska": ("mkv", matroska),
 }
-#: content types of what is decoded; the other images have checksums
+#: content types that are decoded; the other images have checksums
 _DECODED = frozenset({"image/jpeg", "image/webp", "image/gif", "image/avif"})
-#: of these the decoder says the size: a frame may lie beyond the screen of a GIF, and an AVIF holds several images
+#: types whose size comes from the decoder: a GIF's frame may exceed its screen, and an AVIF has several images
 _MEASURED_BY_DECODER = frozenset({"image/gif", "image/avif"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """What the bytes themselves say; the server's own words about them are not asked."""
+    """Facts from the bytes themselves, without the server's headers."""
 
     content_type: str
     extension: str
     width: int
     height: int
-    #: length of a video; None where there is none or the file does not state it
+    #: length of a video; None if there is none or the file does not contain it
     seconds: float | None = None
-    #: what is odd about a file that is whole all the same
+    #: what is unusual about a file that is complete
     remark: str | None = None
 
 
 def inspect(file: IO[bytes], kind: AssetKind) -> FileFacts:
-    """Check an image or a video, whichever of them was promised (providers mix them), and leave the file rewound.
+    """Check an image or a video, whichever was announced (providers mix them), and rewind the file.
 
-    PNG, JPEG, WebP, GIF, AVIF, MP4, QuickTime, WebM and Matroska are known. Images without checksums are decoded too,
-    in a process of its own. `kind` only words the refusal. Raises ContentInvalid with the reason: empty, of another
-    kind, cut off, damaged, too large; DownloadError if it could not be decoded for no fault of its own.
+    Supports PNG, JPEG, WebP, GIF, AVIF, MP4, QuickTime, WebM and Matroska. Images without checksums are also decoded,
+    in another process. `kind` only affects the error text. Raises ContentInvalid with the reason: empty, of another
+    kind, cut off, damaged, too large; DownloadError if the decoder was not available.
     """
     facts = read_structure(file, kind)
     if facts.content_type in _DECODED:
@@ -85,23 +85,21 @@ def inspect(file: IO[bytes], kind: AssetKind) -> FileFacts:
 
 
 def read_structure(file: IO[bytes], kind: AssetKind) -> FileFacts:
-    """What `inspect` finds without decoding anything. Raises ContentInvalid."""
+    """Inspect a file without decoding. Raises ContentInvalid."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(1024)
     file.seek(0)
     facts = _facts(file, size, head, kind)
     if not facts.width or not facts.height:
-        raise ContentInvalid(f"the picture is {facts.width} x {facts.height} pixels: a dimension is missing")
+        raise ContentInvalid(f"the image is {facts.width} x {facts.height} pixels: a dimension is missing")
     if facts.width * facts.height > MAX_PIXELS:
-        raise ContentInvalid(
-            f"the picture is {facts.width} x {facts.height} pixels; more than {MAX_PIXELS:,} are not accepted"
-        )
+        raise ContentInvalid(f"the image is {facts.width} x {facts.height} pixels, above the limit of {MAX_PIXELS:,}")
     return facts
 
 
 def content_type_of(head: bytes) -> str | None:
-    """What a file claims to be with its first 64 bytes; None for what no result is."""
+    """Return the content type from the first 64 bytes; None if it is not a result's."""
     return next((content_type for content_type, begins in _BEGINNINGS if begins.match(head)), None)
 
 
@@ -120,9 +118,9 @@ def _what_else(head: bytes, promised: str) -> str:
     if text.startswith((b"<!doctype html", b"<html")):
         return f"the file is an HTML page, not {promised}"
     if text.startswith(b"<"):
-        return f"the file is {'an SVG drawing' if b'<svg' in text else 'markup'}, which is no picture that is known"
+        return f"the file is {'an SVG drawing' if b'<svg' in text else 'markup'}, not a supported image"
     if text.startswith((b"{", b"[")):
         return f"the file is JSON, not {promised}"
     if not _CONTROL_BYTE.search(head):
         return f"the file is plain text, not {promised}"
-    return f"the file begins with {head[:8].hex(' ')}, as {_KNOWN} do not"
+    return f"the file begins with {head[:8].hex(' ')}: not {_KNOWN}"

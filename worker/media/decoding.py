@@ -1,7 +1,7 @@
-"""Does an image decode: tried in a child process, because a forged one may attack the decoder.
+"""Decodes images on trial, in a child process, because a forged image may attack the decoder.
 
-One child does it for all. An image that takes long goes on in a child of its own, beside the others: one at a time, and
-whatever else takes long meanwhile is postponed, so that neither memory nor threads are spent on forged ones.
+One child serves all threads. A slow image continues in a child of its own: only one at a time, and further slow images
+are postponed, so that forged ones cannot use up memory or threads.
 """
 
 import atexit
@@ -23,16 +23,16 @@ from worker.media.decoding_child import READY, REPLY, REQUEST
 from worker.media.images import PIECE
 
 _PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
-#: images that took long which are remembered, each by so many of its first bytes
+#: how many slow images to remember, each by its first bytes
 _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`memory` in bytes of address space; times in seconds for one image; `images` after which a new child is taken.
+    """`memory`: bytes of address space; times: seconds per image; `images`: after this number, the child is replaced.
 
-    `quick`: what others wait for at most; `wall`: for what has a child of its own, and for who waits for a turn.
+    `quick`: the longest wait for others; `wall`: the limit for a child of its own, and for waiting for a turn.
     """
 
     memory: int = 1024 * 1024 * 1024
@@ -43,7 +43,7 @@ class Limits:
 
 
 class Decoder:
-    """Decodes images for all threads of this process; its child is started on first use."""
+    """Decodes images for all threads of this process; starts its child on first use."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
@@ -51,32 +51,32 @@ class Decoder:
         self._child: _Child | None = None
         self._slow_turn = threading.Lock()
         self._slow_child: _Child | None = None
-        #: the fingerprints of images that took long, the oldest first
+        #: the fingerprints of slow images, oldest first
         self._slow: dict[bytes, None] = {}
 
     def decode(self, file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
-        """Decode an image, which must be of that `size` in pixels, throw the result away and return its size.
+        """Decode an image of this `size` in pixels, discard the result and return its size.
 
         Raises ContentInvalid if it does not decode within the limits or kills its decoder twice, DownloadError if
-        there is no decoder to be had.
+        no decoder is available.
         """
         image = _Image(file, _PILLOW_NAMES[content_type], size or (0, 0))
         try:
             try:
                 return self._try(image)
             except _ChildDied:
-                # Perhaps somebody else killed it; what kills the next one too is the image.
+                # Perhaps the image did not kill it; if the next child dies too, the image did.
                 return self._try(image)
         except (_ChildDied, _Refused) as error:
             raise ContentInvalid(f"the image does not decode: {error}") from error
 
     def close(self) -> None:
-        """End the child, if there is one; the next image starts another."""
+        """Stop the child, if there is one; the next image starts another."""
         with self._turn:
             self._end()
 
     def forget(self) -> None:
-        """After a fork: the children belong to the parent, and must not wait for the end of this process too."""
+        """After a fork: the children belong to the parent and must not wait for this process."""
         for child in (self._child, self._slow_child):
             if child is not None:
                 child.link.close()
@@ -85,7 +85,7 @@ class Decoder:
         if image.fingerprint in self._slow:
             return self._slowly(image)
         if not self._turn.acquire(timeout=self._limits.wall):
-            raise DownloadError("the image could not be checked: the decoder is busy with others")
+            raise DownloadError("could not check the image: the decoder is busy")
         try:
             size = self._quickly(image)
             if size is not None:
@@ -100,7 +100,7 @@ class Decoder:
         return self._slowly(image, asked)
 
     def _quickly(self, image: "_Image") -> tuple[int, int] | None:
-        """Its size; None if it takes long, and the child goes on with it."""
+        """Return its size; None if it is slow, and the child continues with it."""
         if self._child is not None and self._child.images >= self._limits.images:
             self._end()
         if self._child is None:
@@ -113,16 +113,16 @@ class Decoder:
         except _Refused:
             raise
         except BaseException:
-            # Whatever it was, an answer that is still to come would be taken for that to the next question.
+            # After any error: a pending reply would be taken for the reply to the next request.
             self._end()
             raise
 
     def _slowly(self, image: "_Image", asked: "_Child | None" = None) -> tuple[int, int]:
-        """With a child that nobody else uses, and that may have been asked already."""
+        """Decode with a private child, which may have started already."""
         if not self._slow_turn.acquire(blocking=False):
             if asked is not None:
                 asked.end()
-            raise DownloadError("the image could not be checked: it takes long, and so does another one just now")
+            raise DownloadError("could not check the image: it is slow to decode, and so is another one right now")
         try:
             self._slow_child = asked or _Child(self._limits)
             try:
@@ -142,11 +142,11 @@ class Decoder:
 
 
 class _ChildDied(Exception):
-    """It ended without an answer."""
+    """The child ended without a reply."""
 
 
 class _Refused(Exception):
-    """It says why not."""
+    """The child refused the image."""
 
 
 class _Image:
@@ -167,7 +167,7 @@ class _Child:
         program = (sys.executable, "-I", decoding_child.__file__, str(limits.memory), str(limits.cpu))
         with theirs:
             try:
-                # Nothing of this process may leak into it: no environment, no open files but the socket.
+                # Nothing of this process may leak into it: no environment, no open files except the socket.
                 self._process = subprocess.Popen(  # noqa: S603 - our own program
                     program,
                     stdin=theirs.fileno(),
@@ -178,14 +178,14 @@ class _Child:
                 )
             except OSError as error:
                 self.link.close()
-                raise DownloadError(f"the image could not be checked: no decoder starts: {error.strerror}") from error
+                raise DownloadError(f"could not check the image: cannot start the decoder: {error.strerror}") from error
         self._deadline = time.monotonic() + limits.wall
         try:
             self._receive(len(READY))
         except (_ChildDied, ContentInvalid) as error:
             self.end()
             raise DownloadError(
-                f"the image could not be checked: the decoder does not start; see what it says: {' '.join(program)}"
+                f"could not check the image: the decoder does not start; for its error run: {' '.join(program)}"
             ) from error
 
     def ask(self, image: _Image) -> None:
@@ -200,9 +200,9 @@ class _Child:
         return bool(select.select([self.link], [], [], seconds)[0])
 
     def answer(self) -> tuple[int, int]:
-        """The size of the image that was asked for; raises _Refused, or ContentInvalid when its time is over."""
+        """Return the size of the image; raises _Refused, or ContentInvalid after the time limit."""
         width, height, length = REPLY.unpack(self._receive(REPLY.size))
-        # A decoder that was taken over says what it likes.
+        # A compromised decoder may send anything.
         said = self._receive(length).decode("ascii", "replace")
         if said:
             raise _Refused("".join(sign if sign.isprintable() else "?" for sign in said))
@@ -246,7 +246,7 @@ class _Child:
 
     def _died(self) -> Exception:
         try:
-            # Its socket is closed a moment before it is gone, and how it ended is worth that moment.
+            # Its socket closes shortly before it exits; wait for its exit code.
             code = self._process.wait(1)
         except subprocess.TimeoutExpired:
             self._process.kill()
@@ -260,7 +260,7 @@ _decoder = Decoder()
 
 
 def decode(file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
-    """`Decoder.decode` with the one decoder of this process, which lives as long as the process does."""
+    """Call `Decoder.decode` of this process's only decoder, which lives as long as the process."""
     return _decoder.decode(file, content_type, size)
 
 

@@ -1,8 +1,8 @@
-"""The program that decodes images for `worker.media.decoding`: no secrets, little memory, little time, nothing of ours.
+"""The program that decodes images for `worker.media.decoding`: without secrets, with little memory and time.
 
 Standard input is a socket: for each image a REQUEST and its bytes come in, a REPLY and the reason against it go out
-(none: it decodes). It ends when the other side of the socket does. Of an animation so many pictures are decoded as
-have the pixels of the largest image, and the first in any case.
+(none: it decodes). It ends when the socket's other side does. In an animation, it decodes the first frame, and more
+until they have the pixels of the largest allowed image.
 """
 
 import io
@@ -23,9 +23,9 @@ REQUEST = struct.Struct("!8sIIQ")
 REPLY = struct.Struct("!IIH")
 READY = b"R"
 
-#: width x height of an image, and of all decoded pictures of an animation; Midjourney's largest upscale has 17 million
+#: width x height of an image, and of all decoded frames of an animation; Midjourney's largest upscale has 17 million
 MAX_PIXELS = 80_000_000
-#: pictures of an animation that are decoded: each takes 0.1 ms, however small
+#: frames of an animation to decode: each takes 0.1 ms, however small
 _MOST_PICTURES = 1000
 _LONGEST_REASON = 300
 
@@ -55,7 +55,7 @@ def main(memory: int, cpu_seconds: int) -> None:
 
 
 def _refusal(body: bytes, name: str, stated: tuple[int, int]) -> tuple[str, tuple[int, int]]:
-    """Why these bytes are no image of that format and size that decodes, empty if they are; the size that it has."""
+    """Return why these bytes do not decode to an image of that format and size (or ""), and its size."""
     from PIL import Image  # noqa: PLC0415
 
     size = (0, 0)
@@ -69,16 +69,16 @@ def _refusal(body: bytes, name: str, stated: tuple[int, int]) -> tuple[str, tupl
             size = image.size
             pixels = size[0] * size[1]
             if stated not in {size, (0, 0)}:
-                return f"its decoder sees {size[0]} x {size[1]} pixels, its header says {stated[0]} x {stated[1]}", size
+                return f"it decodes to {size[0]} x {size[1]} pixels, but its header has {stated[0]} x {stated[1]}", size
             if pixels > MAX_PIXELS:
-                return f"it has {size[0]} x {size[1]} pixels; more than {MAX_PIXELS:,} are not accepted", size
+                return f"it has {size[0]} x {size[1]} pixels, above the limit of {MAX_PIXELS:,}", size
             image.load()
-            # A picture behind a JPEG's first one, such as a gain map, is none that a viewer shows.
+            # Viewers do not show an image after a JPEG's first one, such as a gain map.
             if name != "JPEG":
                 _load_more(image, min(_MOST_PICTURES, MAX_PIXELS // pixels))
             size = image.size
     except MemoryError:
-        return "it takes more memory than a decoder may have", size
+        return "decoding it takes too much memory", size
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises speaks about the image
         return f"{error}" or type(error).__name__, size
     return "", size

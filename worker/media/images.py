@@ -1,6 +1,6 @@
-"""Is an image whole: the structure of PNG, JPEG, WebP and GIF files, read once from front to back without decoding.
+"""Checks that an image is complete: reads the structure of PNG, JPEG, WebP and GIF files once, without decoding.
 
-What does not touch the picture (bytes after its end, a damaged text chunk) is a remark, not a refusal: it was paid for.
+Faults outside the image (bytes after its end, a damaged text chunk) become a remark, not an error: it was paid for.
 """
 
 import re
@@ -17,7 +17,7 @@ MAX_PARTS = 100_000
 MAX_BLOCKS = 500_000
 #: pixels of a JPEG times its scans: each scan makes a decoder go over all of them; a progressive one has about 10
 MAX_SCANNED = 2_000_000_000
-#: pictures in one animation
+#: frames in one animation
 MAX_FRAMES = 10_000
 
 #: bytes read at once
@@ -29,7 +29,7 @@ _PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 _PNG_FRAMES = frozenset({b"acTL", b"fcTL", b"fdAT"})
 #: samples of a pixel by colour type
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-#: bytes of pixels that are inflated on trial: 0.2 ms, where all of a picture takes 10
+#: bytes of pixels to inflate on trial: takes 0.2 ms, where a whole image takes 10
 _PNG_TRIED = 64 * 1024
 #: what deflate can make at most of one byte is 1,032 (RFC 1951: 258 bytes of 2 bits)
 _MOST_INFLATED = 1040
@@ -44,13 +44,13 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class Seen(NamedTuple):
-    """What the structure of a file says."""
+    """Facts from the structure of a file."""
 
     width: int
     height: int
-    #: length of a video; None where there is none or the file does not state it
+    #: length of a video; None if there is none or the file does not contain it
     seconds: float | None = None
-    #: what is odd about a file that is whole all the same
+    #: what is unusual about a file that is complete
     remark: str | None = None
 
 
@@ -108,7 +108,7 @@ _PNG_CHUNK = struct.Struct(">I4s")
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 _RIFF_CHUNK = struct.Struct("<4sI")
-#: place, size, duration and flags of a frame, before its picture
+#: position, size, duration and flags of a frame, before its image
 _ANMF_HEADER = 16
 _GIF_SCREEN = struct.Struct("<6xHHB2x")
 _GIF_FRAME = struct.Struct("<8xB")
@@ -123,7 +123,7 @@ def trailing(count: int, name: str) -> str | None:
 
 
 def png(file: IO[bytes], size: int) -> Seen:
-    """Width, height and a remark of a PNG, animated or not, all of whose pixels have the checksum that they state.
+    """Return width, height and a remark of a PNG, animated or not, after checking the checksums of all its pixels.
 
     Raises ContentInvalid.
     """
@@ -167,13 +167,13 @@ def _png_header(pieces: _Pieces) -> "_PngPixels":
 
 
 def _is_beside_the_picture(kind: bytes) -> bool:
-    """A chunk that a viewer may leave out; one flipped bit makes "iDAT" of a chunk that holds pixels."""
+    """Return whether viewers may ignore the chunk; one flipped bit turns a chunk with pixels into "iDAT"."""
     is_ancillary = kind.isalpha() and kind[:1].islower()
     return is_ancillary and kind.upper() not in _PNG_CRITICAL and kind not in _PNG_FRAMES
 
 
 class _PngPixels:
-    """What can be told of the pixels for next to nothing: their beginning inflates, and there are enough of them."""
+    """A cheap check of the pixels: their beginning inflates, and there are enough of them."""
 
     def __init__(self, header: bytes) -> None:
         self.width, self.height, depth, colour = struct.unpack_from(">IIBB", header)
@@ -198,9 +198,9 @@ class _PngPixels:
 
 
 def jpeg(file: IO[bytes], size: int) -> Seen:
-    """Width, height and a remark of a JPEG with whole segments and an end; its pixels have no checksum.
+    """Return width, height and a remark of a JPEG with complete segments and an end; its pixels have no checksum.
 
-    A gain map or other picture behind the first one, as in Ultra HDR and MPO files, is a remark. Raises ContentInvalid.
+    A gain map or image after the first one, as in Ultra HDR and MPO files, is a remark. Raises ContentInvalid.
     """
     pieces = _Pieces(file, "JPEG")
     pieces.skip(2)
@@ -215,11 +215,11 @@ def jpeg(file: IO[bytes], size: int) -> Seen:
             return Seen(*sides, remark=_jpeg_remark(pieces.rest(size), has_index=has_index))
         (length,) = pieces.unpack(_U16)
         if length < 2 or marker == _SOI:
-            raise ContentInvalid(f"the JPEG is damaged: segment FF{marker:02X} cannot stand where it does")
+            raise ContentInvalid(f"the JPEG is damaged: segment FF{marker:02X} is not allowed there")
         segment = length - 2
         if marker in _SOF:
             if sides is not None or segment < 6:
-                raise ContentInvalid("the JPEG states its dimensions twice or not fully")
+                raise ContentInvalid("the JPEG has incomplete or duplicate dimensions")
             height, width = struct.unpack_from(">HH", pieces.take(6), 1)
             sides = (width, height)
             segment -= 6
@@ -237,7 +237,7 @@ def jpeg(file: IO[bytes], size: int) -> Seen:
 
 def _jpeg_remark(rest: int, *, has_index: bool) -> str | None:
     remark = trailing(rest, "JPEG")
-    index = ", where its index (MPF) says that a gain map or another picture is"
+    index = ", where its index (MPF) has a gain map or another image"
     return remark + index if remark and has_index else remark
 
 
@@ -248,15 +248,15 @@ def _jpeg_marker(pieces: _Pieces) -> int:
         (code,) = pieces.take(1)
         if code != 0xFF:
             return code
-    raise ContentInvalid("the JPEG is damaged: it holds nothing but fill bytes")
+    raise ContentInvalid("the JPEG is damaged: it contains only fill bytes")
 
 
 def webp(file: IO[bytes], size: int) -> Seen:
-    """Width, height and a remark of a WebP, animated or not, that lies in `size` bytes; raises ContentInvalid."""
+    """Return width, height and a remark of a WebP, animated or not, of `size` bytes; raises ContentInvalid."""
     pieces = _Pieces(file, "WebP")
     _, stated, _ = struct.unpack("<4sI4s", pieces.take(12))
     if stated + 8 > size:
-        raise ContentInvalid(f"the WebP is cut off: it states {stated + 8} bytes of {size}")
+        raise ContentInvalid(f"the WebP is cut off: its header has {stated + 8} bytes, the file {size}")
     left = stated - 4
     canvas: tuple[int, int] | None = None
     picture: tuple[int, int] | None = None
@@ -282,7 +282,7 @@ def webp(file: IO[bytes], size: int) -> Seen:
     if frames and canvas:
         picture = canvas
     if left or picture is None or (canvas or picture) != picture:
-        raise ContentInvalid("the WebP holds no picture of the size that it states")
+        raise ContentInvalid("the WebP has no image of the size in its header")
     _check_frames(frames, "WebP")
     return Seen(*picture, remark=trailing(pieces.rest(size), "WebP"))
 
@@ -296,11 +296,11 @@ def _webp_dimensions(kind: bytes, body: bytes) -> tuple[int, int]:
     if kind == b"VP8 " and len(body) == 10 and body[0] & 1 == 0 and body[3:6] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", body, 6)
         return width & 0x3FFF, height & 0x3FFF
-    raise ContentInvalid(f"the WebP is damaged: its {kind!r} chunk does not begin with a picture")
+    raise ContentInvalid(f"the WebP is damaged: its {kind!r} chunk does not begin with an image")
 
 
 def gif(file: IO[bytes], size: int) -> Seen:
-    """Width, height and a remark of a GIF, animated or not, whose blocks lead to its end; raises ContentInvalid."""
+    """Return width, height and a remark of a GIF, animated or not, after reading its blocks; raises ContentInvalid."""
     pieces = _Pieces(file, "GIF")
     width, height, flags = pieces.unpack(_GIF_SCREEN)
     pieces.skip(_gif_table(flags))
@@ -322,7 +322,7 @@ def gif(file: IO[bytes], size: int) -> Seen:
             (length,) = pieces.take(1)
             pieces.skip(length)
     if not frames:
-        raise ContentInvalid("the GIF holds no picture")
+        raise ContentInvalid("the GIF has no image")
     return Seen(width, height, remark=trailing(pieces.rest(size), "GIF"))
 
 
@@ -333,4 +333,4 @@ def _gif_table(flags: int) -> int:
 
 def _check_frames(frames: int, name: str) -> None:
     if frames > MAX_FRAMES:
-        raise ContentInvalid(f"the {name} has more than {MAX_FRAMES:,} pictures")
+        raise ContentInvalid(f"the {name} has more than {MAX_FRAMES:,} frames")

@@ -1,4 +1,4 @@
-"""Is a WebM or Matroska video whole: its EBML elements (RFC 8794, RFC 9559) end with the file."""
+"""Checks that a WebM or Matroska video is complete: its EBML elements (RFC 8794, RFC 9559) end with the file."""
 
 import math
 import os
@@ -35,16 +35,16 @@ class Element:
 
 
 def matroska(file: IO[bytes], size: int) -> Seen:
-    """Width, height, length in seconds (None if not stated) and a remark of a WebM or Matroska video of `size` bytes.
+    """Return width, height, seconds (None if unknown) and a remark of a WebM or Matroska video of `size` bytes.
 
-    Nothing is decoded; whether a film that states no length lost whole clusters at its
-    end, its bytes cannot tell. Raises ContentInvalid with the reason: not a video, cut off, damaged.
+    Nothing is decoded; if a video has no length, missing clusters at its end cannot be
+    detected. Raises ContentInvalid with the reason: not a video, cut off, damaged.
     """
     elements = _Elements(file)
     header = elements.next(0, size)
     kind = next((elements.text(one) for one in elements.within(header) if one.kind == _DOC_TYPE), "matroska")
     if kind not in {"webm", "matroska"}:
-        raise ContentInvalid(f"the file is of the EBML type {kind!r}, which is no WebM video")
+        raise ContentInvalid(f"the file is of the EBML type {kind!r}, not a WebM video")
     segment = elements.next(header.end, size)
     if segment.kind != _SEGMENT:
         raise ContentInvalid("the WebM is damaged: it does not begin with a segment")
@@ -58,7 +58,7 @@ def matroska(file: IO[bytes], size: int) -> Seen:
             picture = picture or _picture(elements, part)
         has_data = has_data or (part.kind == _CLUSTER and part.start < part.end)
     if picture is None or not has_data:
-        raise ContentInvalid(f"the WebM is cut off or no video: it holds no {'data' if picture else 'video track'}")
+        raise ContentInvalid(f"the WebM is cut off or not a video: it has no {'data' if picture else 'video track'}")
     return Seen(*picture, seconds, trailing(size - segment.end, "video"))
 
 

@@ -1,4 +1,4 @@
-"""Is an MP4 or QuickTime video whole: its boxes (ISO/IEC 14496-12) end with the file, and its samples lie within it."""
+"""Checks that an MP4 or QuickTime video is complete: its boxes (ISO/IEC 14496-12) and samples end with the file."""
 
 import re
 import struct
@@ -13,7 +13,7 @@ from worker.media.images import Seen, trailing
 
 #: box headers that are read in one file; an hour in fragments of half a second has 22,000
 MAX_BOXES = 100_000
-#: entries of all sample tables in one file; an hour of film with sound has 400,000
+#: entries of all sample tables in one file; an hour of video with sound has 400,000
 MAX_ENTRIES = 2_000_000
 
 #: entries that are read at once
@@ -22,7 +22,7 @@ _ROWS = 4096
 #: the brands under which MP4 videos are written: https://mp4ra.org/registered-types/brands
 _VIDEO_BRAND = re.compile(rb"iso[m2-9a-c]|mp4[12]|avc1|av01|hvc1|M4V[ HP]|MSNV|f4v |dash|cmfc|3g[p2].|qt  ")
 _BOX_NAME = re.compile(rb"[ -~\xa9]{4}")
-#: what stands at the top of films; half a box of another kind behind a whole film is something else
+#: the top-level boxes of videos; anything else after a complete video is not part of it
 _TOP_BOX = frozenset(
     "ftyp moov mdat moof mfra sidx ssix styp prft emsg free skip wide uuid meta pnot udta".split()  # noqa: SIM905
 )
@@ -46,31 +46,31 @@ class Box:
 
 
 def mp4(file: IO[bytes], size: int) -> Seen:
-    """Width, height, length in seconds (None if not stated) and a remark of an MP4 or QuickTime video of `size` bytes.
+    """Return width, height, seconds (None if unknown) and a remark of an MP4 or QuickTime video of `size` bytes.
 
-    Nothing is decoded. Fragmented films are accepted too; whether one of them lost whole fragments at its end, its
-    bytes cannot tell. Raises ContentInvalid with the reason: not a video, cut off, damaged.
+    Nothing is decoded. Fragmented videos are accepted too, but missing fragments at their end cannot be detected.
+    Raises ContentInvalid with the reason: not a video, cut off, damaged.
     """
     boxes = Boxes(file, "MP4")
     movie, data, fragments, end = _top(boxes, size)
     if movie is None or not data or len(data) < fragments:
         missing = "index (moov)" if movie is None else "data (mdat)"
-        raise ContentInvalid(f"the MP4 is cut off: it lacks its {missing}")
+        raise ContentInvalid(f"the MP4 is cut off: its {missing} is missing")
     tracks = [track for track in boxes.within(movie) if track.kind == "trak"]
     pictures = [track for track in tracks if _is_video(boxes, track)]
     if not pictures:
-        raise ContentInvalid("the MP4 holds no video track")
+        raise ContentInvalid("the MP4 has no video track")
     for track in tracks:
         has_samples = _check_samples(boxes, boxes.one(track, "mdia", "minf", "stbl"), data)
         if track in pictures and not has_samples and not fragments:
-            raise ContentInvalid("the MP4's video track holds no pictures")
+            raise ContentInvalid("the MP4's video track is empty")
     width, height = boxes.versioned(boxes.one(pictures[0], "tkhd"), _TRACK)
     seconds = _seconds(boxes, movie, is_fragmented=fragments > 0)
     return Seen(width >> 16, height >> 16, seconds, trailing(size - end, "video"))
 
 
 def _top(boxes: "Boxes", size: int) -> tuple[Box | None, list[Box], int, int]:
-    """The index, the areas of data, the number of fragments, and where the film ends."""
+    """Return the index, the data areas, the number of fragments, and the end of the video."""
     movie: Box | None = None
     data: list[Box] = []
     fragments = at = 0
@@ -82,7 +82,7 @@ def _top(boxes: "Boxes", size: int) -> tuple[Box | None, list[Box], int, int]:
                 break
             raise
         if at and box.kind in {"ftyp", "moov"} and movie and data:
-            # Another film, or half of one.
+            # Another video, or half of one.
             break
         if box.kind == "ftyp" and not at:
             _check_brand(boxes.read(box, 0, min(box.end - box.start, 1024)))
@@ -98,10 +98,10 @@ def _top(boxes: "Boxes", size: int) -> tuple[Box | None, list[Box], int, int]:
 
 
 def _is_cut_box(boxes: "Boxes", at: int, size: int, fragments: int) -> bool:
-    """Whether what cannot be read as a box looks like the beginning of one: then the film may be cut."""
+    """Return whether unreadable bytes look like the beginning of a box: then the video may be cut off."""
     header = boxes.read(Box("file", 0, size), at, min(8, size - at))
     if len(header) < 8:
-        # Too little to tell, but only a film in fragments goes on after its index and its data.
+        # Too short to tell, but only a fragmented video continues after its index and its data.
         return fragments > 0
     return header[4:].decode("latin-1") in _TOP_BOX
 
@@ -140,8 +140,8 @@ class Boxes:
         name = kind.decode("latin-1")
         if length < head or at + length > end:
             raise ContentInvalid(
-                f"the {self._name} is cut off or damaged: its {name!r} box at byte {at:,} states {length:,} bytes, "
-                f"and {end - at:,} are left"
+                f"the {self._name} is cut off or damaged: its {name!r} box at byte {at:,} claims {length:,} bytes, "
+                f"but {end - at:,} are left"
             )
         return Box(name, at + head, at + length)
 
@@ -190,7 +190,7 @@ def _check_brand(ftyp: bytes) -> None:
     brands = [ftyp[at : at + 4] for at in range(0, len(ftyp), 4) if at != 4]
     if not any(_VIDEO_BRAND.fullmatch(brand) for brand in brands):
         major = brands[0].decode("latin-1") if brands else ""
-        raise ContentInvalid(f"the file is of the brand {major!r}, which is no MP4 video")
+        raise ContentInvalid(f"the file is of the brand {major!r}, not an MP4 video")
 
 
 def _is_video(boxes: Boxes, track: Box) -> bool:
@@ -220,7 +220,7 @@ def _check_samples(boxes: Boxes, tables: Box, data: list[Box]) -> bool:
         area = bisect_right(starts, offset) - 1
         if area < 0 or offset + length > data[area].end:
             raise ContentInvalid(
-                f"the MP4 is cut off or damaged: {length:,} bytes at byte {offset:,} lie outside its data"
+                f"the MP4 is cut off or damaged: {length:,} bytes at byte {offset:,} are outside its data"
             )
     return chunks > 0
 

@@ -1,9 +1,9 @@
-"""A statement in the file itself that a picture was made by a model: an XMP packet, spliced in without decoding.
+"""Marks an image as made by a model: embeds an XMP packet in the file without decoding it.
 
-Where it goes: PNG iTXt and JPEG APP1 as in Adobe's XMP Specification Part 3, WebP as in Google's WebP container
-specification. What it says: https://iptc.org/std/photometadata/specification (Digital Source Type). A file that has a
-packet or C2PA content credentials (https://spec.c2pa.org, "Embedding manifests") is left as it is: its own statement
-says more, and the signature of credentials covers every byte.
+Position: PNG iTXt and JPEG APP1 as in Adobe's XMP Specification Part 3, WebP as in Google's WebP container
+specification. Content: https://iptc.org/std/photometadata/specification (Digital Source Type). A file with its own
+packet or C2PA content credentials (https://spec.c2pa.org, "Embedding manifests") is not changed: its own statement
+is more specific, and the signature of credentials covers every byte.
 """
 
 import os
@@ -44,7 +44,7 @@ _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10
 
 
 def marked(file: IO[bytes], content_type: str, generation_id: str) -> IO[bytes] | None:
-    """A temporary file with the same picture and the packet; None for a file that is to be left as it is.
+    """Return a temporary file with the same image and the packet; None if the file must not be changed.
 
     `file` is one that `worker.media.content.inspect` has accepted. The same file and id always give the same bytes.
     """

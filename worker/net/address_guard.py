@@ -1,7 +1,7 @@
-"""Where a download may go: which links, and which addresses at the moment of connecting (SSRF).
+"""Which links and addresses downloads may reach, checked at the moment of connecting (SSRF).
 
-Anybody who can forge a callback chooses the link, and whoever owns the link's name chooses its address, anew at each
-resolution. So a name is resolved once, every address of the answer must pass, and the connection goes to one of these.
+Anybody who can forge a callback controls the link, and the owner of the link's host name controls its address at every
+resolution. So a name is resolved once, every resulting address must pass, and the connection goes to one of them.
 """
 
 import ipaddress
@@ -19,14 +19,14 @@ from worker.net.download_allow import LABEL, Allowed
 
 _SETTING = "DARKROOM_DOWNLOAD_ALLOW"
 
-#: what resolvers of some networks give for every name, in place of its real address
+#: addresses that resolvers of some networks return for every name, instead of the real one
 _ANSWERS_OF_NETWORKS = (
     ("a proxy with fake addresses (Clash fake-ip and its like)", IPv4Network("198.18.0.0/15")),
     ("an overlay network or a carrier's own (Tailscale, WARP, CGNAT)", IPv4Network("100.64.0.0/10")),
     ("DNS64 (a network with IPv6 only)", IPv6Network("64:ff9b::/96")),
 )
 
-#: never reached unless a setting names it: what tells a cloud's machines their secrets, and neighbours on the link
+#: forbidden unless a setting names it: metadata services with a cloud machine's secrets, and link-local neighbours
 _METADATA: tuple[IPv4Network | IPv6Network, ...] = (
     *(IPv4Network(text) for text in ("169.254.0.0/16", "168.63.129.16/32", "192.0.0.0/24", "100.100.100.200/32")),
     *(IPv6Network(text) for text in ("fe80::/10", "fd00:ec2::/32", "::ffff:0:0/96")),
@@ -42,14 +42,14 @@ _PRINTABLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A link that may be followed. Its text leaves the query out, which often is a signature."""
+    """A link that may be followed. Its text omits the query, which is often a signature."""
 
     scheme: str
     host: str
     port: int
     #: path and query as they go over the wire
     path: str
-    #: whether its origin is one that the operator wrote, in whose private network it may be
+    #: whether the operator configured its origin, which may be in a private network
     is_named: bool = False
 
     @property
@@ -63,7 +63,7 @@ class Target:
 
 
 class AddressGuard:
-    """Decides about links and addresses.
+    """Checks links and addresses.
 
     `allow` (DARKROOM_DOWNLOAD_ALLOW) lists host names and networks, separated by commas, each also with a port. Links
     to them may use plain http and any port, or only theirs. A name does not open a private address: that needs its
@@ -77,7 +77,7 @@ class AddressGuard:
             raise ConfigurationError(f"{_SETTING}: {error}") from error
 
     def admit(self, url: str, hosts: Collection[str]) -> Target:
-        """Split a link that leads to one of `hosts` or their subdomains, or to what `allow` names.
+        """Parse a link to one of `hosts` or their subdomains, or to a host that `allow` lists.
 
         One of `hosts` may be an origin, as `origin_of` writes it, that the operator has named: then its scheme and port
         are allowed, and an address in a private network.
@@ -98,10 +98,10 @@ class AddressGuard:
             return replace(target, is_named=True)
         if self._allowed.names(host, port):
             if not 0 < port < 65536:
-                raise LinkForbidden(f"{target}: there is no port {port}")
+                raise LinkForbidden(f"{target}: invalid port {port}")
             return target
         if not _is_within(host, hosts):
-            raise LinkForbidden(f"{target}: its host is none of the provider's; {_remedy_for_host(host)}")
+            raise LinkForbidden(f"{target}: its host is not one of the provider's hosts; {_remedy_for_host(host)}")
         if scheme != "https" or port != PORTS["https"]:
             raise LinkForbidden(f"{target}: only https on port 443 is allowed, unless {_SETTING} names the host")
         return target
@@ -116,7 +116,7 @@ class AddressGuard:
         addresses, refused = self._resolve(target)
         if refused:
             raise AddressForbidden(
-                f"{target}: its host has the address {refused[0]}, where no download may go: {remedy_for(refused[0])}"
+                f"{target}: its host has the forbidden address {refused[0]}: {remedy_for(refused[0])}"
             )
         return connect_to_first(addresses, timeout=timeout, deadline=deadline)
 
@@ -127,7 +127,7 @@ class AddressGuard:
         except ValueError:
             return
         if not self._may_connect(address, target.port, is_named=target.is_named):
-            raise AddressForbidden(f"{target}: no download may go to this address: {remedy_for(address)}")
+            raise AddressForbidden(f"{target}: downloads from this address are forbidden: {remedy_for(address)}")
 
     def refused_addresses(self, host: str) -> "list[IPv4Address | IPv6Address]":
         """The addresses of a host, as it resolves here and now, for which a download from it would be refused.
@@ -175,22 +175,22 @@ def _origin(scheme: str, host: str, port: int) -> str:
 def _remedy_for_host(host: str) -> str:
     if host in {"localhost", "::1"} or host.startswith("127."):
         return (
-            "it is the machine that wrote the link: let the relay write its public address into its links (new-api "
-            f"calls it ServerAddress), or, if it runs on this machine, set {_SETTING}=localhost,127.0.0.1,::1"
+            "it is the machine that wrote the link: configure the relay's public address for its links (ServerAddress "
+            f"in new-api), or, if it runs on this machine, set {_SETTING}=localhost,127.0.0.1,::1"
         )
-    return f"if it is to be trusted, add it to {_SETTING} (a midjourney-proxy's rather to MJPROXY_RESULT_HOSTS)"
+    return f"if you trust it, add it to {_SETTING} (for a midjourney-proxy, to MJPROXY_RESULT_HOSTS)"
 
 
 def remedy_for(address: IPv4Address | IPv6Address) -> str:
     """What to do where a resolver gives this forbidden address for the host of a result link."""
     if address.is_unspecified:
-        return "a blocklist in the resolver's way says so; take the host off it"
+        return "a blocklist in the resolver causes this; remove the host from it"
     if any(address in network for network in _METADATA):
-        return "no file of a provider lies there: mend what the resolver answers"
+        return "no provider's files are there: fix the resolver"
     for what, network in _ANSWERS_OF_NETWORKS:
         if address in network:
-            return f"that is an answer of {what}; if this network is meant to give such, {_SETTING}={network} allows it"
-    return f"if the files do lie there, {_SETTING}={address} allows it; else mend what the resolver answers"
+            return f"that address comes from {what}; if this network works that way, set {_SETTING}={network}"
+    return f"if the files are there, set {_SETTING}={address}; otherwise fix the resolver"
 
 
 def _is_within(host: str, domains: Collection[str]) -> bool:

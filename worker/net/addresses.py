@@ -1,4 +1,4 @@
-"""Which addresses are private and which are public, and a connection to the first of several that answers.
+"""Private and public addresses, and a connection to the first of several addresses that answers.
 
 Own lists instead of the properties of `ipaddress`, whose answers for shared, multicast and NAT64 addresses changed
 between Python versions. From IANA's special-purpose registries; what is globally reachable (such as AS112) is left out.
@@ -55,19 +55,19 @@ _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 
 def read_address(text: str) -> Address:
-    """What `getaddrinfo` gives, with or without a zone. Raises ValueError for a name."""
+    """Parse an address from `getaddrinfo`, with or without a zone. Raises ValueError for a name."""
     return ip_address(text.partition("%")[0])
 
 
 def is_private(address: Address) -> bool:
-    """On this machine, on this link, in a private network or in a range that leads nowhere else."""
+    """Return whether it is on this machine, this link, in a private network or in a reserved range."""
     address = carried(address) or address
     networks: Sequence[Any] = _PRIVATE_V4 if isinstance(address, IPv4Address) else _PRIVATE_V6
     return any(address in network for network in networks)
 
 
 def is_public(address: Address) -> bool:
-    """Whether it means the same machine from everywhere; one that carries an IPv4 address within it does not."""
+    """Return whether it is the same machine from everywhere; False if it embeds an IPv4 address."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in (*_PRIVATE_V4, *_RESERVED_V4))
     return address in _GLOBAL_V6 and not any(address in network for network in _RESERVED_V6)
@@ -86,7 +86,7 @@ def carried(address: Address) -> IPv4Address | None:
 
 
 def connect_to_first(answers: Sequence[Any], *, timeout: float, deadline: float) -> socket.socket:
-    """A TCP connection to the first of these answers of `getaddrinfo` that takes one.
+    """Return a TCP connection to the first of these `getaddrinfo` results that accepts one.
 
     `timeout` (seconds) is for each, `deadline` (of the monotonic clock) for all. Raises OSError if none does.
     """

@@ -1,6 +1,6 @@
-"""Connections to checked addresses only: those of downloads are watched and kept alive for the next link.
+"""Connections to checked addresses only; download connections are watched and kept alive.
 
-Where a proxy makes them, only what the link itself says can be checked.
+Behind a proxy, only the link itself can be checked.
 
 They speak through `http.client` and not through requests, because requests and urllib3 rewrite a link on its way out,
 which breaks its signature, and cannot end a reply whose header drips in. It also moves the
@@ -23,25 +23,25 @@ from worker.net.addresses import PORTS
 from worker.net.egress import proxy_for, whole_address
 from worker.net.timed_reader import timed_response
 
-#: a kept connection that was idle longer (seconds) may have been forgotten by a firewall on its way, without a word
+#: seconds; a firewall may have silently dropped a connection that was idle longer
 _MAX_IDLE = 30
 _MAX_KEPT = 32
-#: of a host that are tried in vain, each for the whole time-out
+#: the most addresses of a host to try, each with the full time-out
 _MOST_ADDRESSES = 3
 
 
 class Guard(Protocol):
-    """Decides where a connection may go."""
+    """Checks where a connection may go."""
 
     def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
         """See `AddressGuard.connect`."""
 
     def check_for_proxy(self, target: Target) -> None:
-        """Raise where a proxy must not connect to the target, as far as can be seen from here."""
+        """Raise if a proxy must not connect to the target, as far as this machine can tell."""
 
 
 class ConnectionPool:
-    """Gets what targets hold and keeps the connections for later; safe to share among threads, not across a fork."""
+    """Sends GETs over keep-alive connections; thread-safe, but not across a fork."""
 
     def __init__(
         self, guard: AddressGuard, tls: ssl.SSLContext, *, connect_timeout: float, read_timeout: float
@@ -51,14 +51,14 @@ class ConnectionPool:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._lock = threading.Lock()
-        #: those that wait for another link, the one that waits longest first
+        #: idle connections, oldest first
         self._kept: list[Connection] = []
 
     @contextmanager
     def get(
         self, target: Target, headers: Mapping[str, str], watch: Callable[[int], None]
     ) -> Iterator[http.client.HTTPResponse]:
-        """The response to one GET; `watch` is told of every read how many bytes it has brought, and may end it.
+        """Return the response to one GET; `watch` is called with the number of bytes of each read, and may raise.
 
         Raises LinkForbidden, OSError or http.client.HTTPException, and what `watch` raises.
         """
@@ -76,7 +76,7 @@ class ConnectionPool:
                 connection.close()
 
     def close(self) -> None:
-        """Close the connections that are kept for later."""
+        """Close idle connections."""
         with self._lock:
             while self._kept:
                 self._kept.pop().close()
@@ -106,7 +106,7 @@ class ConnectionPool:
         with self._lock:
             while self._kept and self._kept[0].kept_since < oldest:
                 self._kept.pop(0).close()
-            # The newest first, so that those that are not needed any more can age.
+            # The newest first, so that surplus ones can age.
             for index in reversed(range(len(self._kept))):
                 if self._kept[index].origin == target.origin:
                     return self._kept.pop(index)
@@ -123,13 +123,13 @@ class ConnectionPool:
 class Connection(http.client.HTTPConnection):
     """One connection to a checked address.
 
-    The name in the link stays what the Host header and the TLS handshake say, and what the certificate must be for.
+    The Host header, the TLS handshake and the certificate check use the name in the link.
     """
 
     def __init__(self, target: Target, guard: Guard, tls: ssl.SSLContext, connect_timeout: float) -> None:
         super().__init__(target.host, target.port, connect_timeout)
         self.origin = target.origin
-        # http.client leaves this one out of the Host header.
+        # http.client omits this port from the Host header.
         self.default_port = PORTS[target.scheme]
         self.kept_since = 0.0
         self._target = target

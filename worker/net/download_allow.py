@@ -1,7 +1,7 @@
-"""DARKROOM_DOWNLOAD_ALLOW: hosts and networks that downloads may reach besides those of the providers.
+"""DARKROOM_DOWNLOAD_ALLOW: hosts and networks that downloads may reach besides the providers' hosts.
 
-It holds for every link of every provider, so what would open nearly everything is refused, and a cloud's metadata
-service has to be named by its address.
+It applies to every link of every provider, so entries that allow nearly everything are refused, and a cloud's metadata
+service must be named by its address.
 """
 
 import ipaddress
@@ -52,7 +52,7 @@ class _Network(NamedTuple):
 
 
 class Allowed:
-    """The setting, read. Raises ValueError with the entry that cannot be used, and what to write instead."""
+    """The parsed setting. Raises ValueError with the invalid entry and what to write instead."""
 
     def __init__(self, setting: str) -> None:
         self._names: list[_Name] = []
@@ -69,7 +69,7 @@ class Allowed:
                 self._networks.append(_Network(_network(entry, host if found is None else host.strip("[]")), port))
 
     def names(self, host: str, port: int) -> bool:
-        """Whether links to this host, a name or an address, may use plain http and this port."""
+        """Return whether links to this host, a name or an address, may use plain http and this port."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -77,7 +77,7 @@ class Allowed:
         return self.opens(address, port)
 
     def opens(self, address: IPv4Address | IPv6Address, port: int) -> bool:
-        """Whether this address may be connected to, though it is private."""
+        """Return whether connections to this private address are allowed."""
         is_guarded = address in _METADATA or _inner(address) in _METADATA
         return any(
             address in allowed.network
@@ -88,7 +88,7 @@ class Allowed:
 
 
 def check_hosts(setting: str) -> None:
-    """Raise ValueError where one of a provider's result hosts, separated by commas, would be anybody's."""
+    """Raise ValueError if one of a provider's result hosts, separated by commas, is a public suffix."""
     for host in (part.strip().lower() for part in setting.split(",")):
         if _NAME.fullmatch(host):
             _check_name(host, host, None)
@@ -108,7 +108,7 @@ def _check_name(entry: str, host: str, port: int | None) -> None:
         # One word is that machine alone, with the name that a private network gave it.
         is_public = port is None and (host in _TOP_LEVEL or (len(host) == 2 and is_public))
     if is_public:
-        raise _refused(entry, f"is a name under which anybody may have a host: name the host itself, as files.{host}")
+        raise _refused(entry, f"is a suffix under which anybody can have a host: name the host, such as files.{host}")
 
 
 def _network(entry: str, text: str) -> IPv4Network | IPv6Network:
@@ -121,7 +121,7 @@ def _network(entry: str, text: str) -> IPv4Network | IPv6Network:
             "127.0.0.1:9000 or [fd00::7]:9000",
         ) from error
     if network.prefixlen < _WIDEST[network.version]:
-        raise _refused(entry, "is nearly every address there is: name the network in which the files lie")
+        raise _refused(entry, "covers nearly every address: name the files' network")
     return network
 
 

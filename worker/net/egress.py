@@ -1,8 +1,8 @@
-"""The way out: directly, or through the proxy that HTTPS_PROXY and HTTP_PROXY name, unless NO_PROXY excepts the host.
+"""Outgoing connections: direct, or through the proxy from HTTPS_PROXY and HTTP_PROXY, unless NO_PROXY lists the host.
 
-What is https goes through a tunnel (CONNECT), so TLS is spoken with the target itself and its certificate is checked;
-what is http is asked of the proxy by its whole address. A proxy resolves names itself: nobody here sees the address
-that it connects to. This machine is always reached directly.
+https uses a tunnel (CONNECT), so the TLS session is with the target itself and its certificate is checked; for http,
+the proxy gets the whole address. A proxy resolves names itself, so the address cannot be checked here. Connections to
+this machine are always direct.
 """
 
 import base64
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from worker.errors import ConfigurationError
 from worker.net.addresses import PORTS, connect_to_first, is_private, read_address
 
-#: bytes of a proxy's answer to CONNECT
+#: bytes of a proxy's reply to CONNECT
 _LONGEST_ANSWER = 16 * 1024
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 #: of NO_PROXY; the colons of an IPv6 address need brackets before a port
@@ -29,7 +29,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 class ProxyError(OSError):
-    """A proxy gives no connection; nothing has been sent to the target. Its text is a sentence without secrets."""
+    """The proxy opened no connection; nothing was sent to the target. The text is a sentence without secrets."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(errno.EHOSTUNREACH, sentence)
@@ -40,7 +40,7 @@ class ProxyError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Its text names it and its setting, without user and password."""
+    """A proxy. Its text is its address and its setting, without user and password."""
 
     #: the variable that names it
     setting: str
@@ -51,14 +51,14 @@ class Proxy:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What a request that the proxy itself reads must have besides its own headers."""
+        """The additional headers of a request that the proxy itself reads."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else _NO_HEADERS
 
     def __str__(self) -> str:
         return f"{_bracketed(self.host)}:{self.port} ({self.setting})"
 
     def reach(self, scheme: str, host: str, port: int, *, timeout: float, deadline: float) -> socket.socket:
-        """A connection on which to speak TLS with `host`, or to ask the proxy itself for what is plain http.
+        """Return a connection for TLS with `host`, or, for plain http, one to the proxy itself.
 
         `timeout` in seconds, `deadline` of the monotonic clock. Raises ProxyError.
         """
@@ -68,13 +68,13 @@ class Proxy:
     def _connect(self, *, timeout: float, deadline: float) -> socket.socket:
         patience = min(timeout, deadline - time.monotonic())
         if patience <= 0:
-            raise ProxyError(f"the proxy {self} was not reached in time")
+            raise ProxyError(f"the proxy {self} did not answer in time")
         try:
             answers = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             connection = connect_to_first(answers, timeout=patience, deadline=deadline)
         except OSError as error:
             reason = error.strerror or ("no answer" if isinstance(error, TimeoutError) else type(error).__name__)
-            raise ProxyError(f"the proxy {self} cannot be reached: {reason}") from error
+            raise ProxyError(f"the proxy {self} is unreachable: {reason}") from error
         return connection
 
     def _tunnel(self, host: str, port: int, *, timeout: float, deadline: float) -> socket.socket:
@@ -83,14 +83,14 @@ class Proxy:
             status = self._ask(connection, f"{_bracketed(host)}:{port}", min(deadline, time.monotonic() + timeout))
         except OSError as error:
             connection.close()
-            raise ProxyError(f"the proxy {self} ends the connection instead of opening a tunnel") from error
+            raise ProxyError(f"the proxy {self} closed the connection instead of opening a tunnel") from error
         except BaseException:
             connection.close()
             raise
         if not 200 <= status < 300:
             connection.close()
             advice = _ADVICE.get(status, "")
-            raise ProxyError(f"the proxy {self} opens no tunnel to {host}: HTTP {status}{advice}")
+            raise ProxyError(f"the proxy {self} refuses a tunnel to {host}: HTTP {status}{advice}")
         connection.settimeout(timeout)
         return connection
 
@@ -113,13 +113,13 @@ class Proxy:
 
 
 _ADVICE = {
-    407: ": it wants another user name and password, written as USER:PASSWORD@ before its host",
+    407: ": it requires another user name and password, written as USER:PASSWORD@ before its host",
     403: ": it forbids this host; allow it there",
 }
 
 
 def proxy_for(scheme: str, host: str, port: int) -> Proxy | None:
-    """The proxy for requests to this place, None to go directly. Raises ConfigurationError."""
+    """Return the proxy for this target, None for a direct connection. Raises ConfigurationError."""
     if scheme not in PORTS or is_this_machine(host) or _is_excepted(host.lower(), port):
         return None
     setting, value = _variable(f"{scheme}_proxy")
@@ -133,13 +133,13 @@ def proxy_for_url(url: str) -> Proxy | None:
 
 
 def proxies() -> list[Proxy]:
-    """Those that the environment names. Raises ConfigurationError, which names the variable, for a wrong one."""
+    """Return the environment's proxies. Raises ConfigurationError, which names the variable, for an invalid one."""
     found = map(_variable, ("https_proxy", "http_proxy"))
     return [_read(setting, value) for setting, value in found if value]
 
 
 def proxy_secrets() -> tuple[str, ...]:
-    """What no log may show: passwords, what stands for one, and the header made of it."""
+    """Return what no log may show: passwords, their encodings, and the header made from them."""
     found: list[str] = []
     for scheme in PORTS:
         _, value = _variable(f"{scheme}_proxy")
@@ -152,7 +152,7 @@ def proxy_secrets() -> tuple[str, ...]:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a name or address means this machine, without asking a resolver."""
+    """Return whether a name or address is this machine, without a resolver."""
     host = host.lower().rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -163,7 +163,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_reached_directly(url: str) -> bool:
-    """Whether no proxy is to be asked for a service of one's own: also where a resolver says that its host is near."""
+    """Return whether to bypass the proxy for a self-hosted service, also if its host resolves to a private address."""
     if proxy_for_url(url) is None:
         return True
     host = urlsplit(url).hostname or ""
@@ -175,7 +175,7 @@ def is_reached_directly(url: str) -> bool:
 
 
 def _variable(name: str) -> tuple[str, str]:
-    """The variable that is set, and its value; the small letters count first, as in curl."""
+    """Return the variable that is set, and its value; lower case has precedence, as in curl."""
     for each in (name, name.upper()):
         if value := os.environ.get(each, "").strip():
             return each, value
@@ -204,7 +204,7 @@ def _basic(user: str, password: str) -> str:
 
 
 def _is_excepted(host: str, port: int) -> bool:
-    """By NO_PROXY: names and all below them, addresses, networks such as 10.0.0.0/8; each with or without a port."""
+    """Check NO_PROXY: names with their subdomains, addresses, networks such as 10.0.0.0/8; with or without a port."""
     _, value = _variable("no_proxy")
     for entry in filter(None, re.split(r"[\s,]+", value.lower())):
         of_port = _WITH_PORT.fullmatch(entry)
@@ -228,7 +228,7 @@ def _matches(host: str, entry: str) -> bool:
 
 
 def whole_address(host: str, port: int, path: str) -> str:
-    """What a proxy is asked for in plain http, where a server would be asked for the path."""
+    """Return the address that a proxy expects in plain http, where a server expects the path."""
     return f"http://{_bracketed(host)}{'' if port == PORTS['http'] else f':{port}'}{path}"
 
 

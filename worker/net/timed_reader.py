@@ -1,4 +1,4 @@
-"""Answers that end in time, however slowly their bytes drip in: `http.client` alone bounds each read, not their sum."""
+"""HTTP responses with a total time limit: `http.client` alone limits each read, not their sum."""
 
 import http.client
 import io
@@ -20,18 +20,18 @@ def timed_response(
     deadline: float = math.inf,
     watch: Callable[[int], None] | None = None,
 ) -> http.client.HTTPResponse:
-    """What http.client reads an answer with; each read ends after `timeout` seconds, and all of them at `deadline`.
+    """Return a response for http.client; each read ends after `timeout` seconds, and all of them at `deadline`.
 
-    `deadline`: of the monotonic clock. Too late is TimeoutError. `watch` is told before each read how many bytes the
-    last one has brought, and may end it all by raising.
+    `deadline`: of the monotonic clock. Raises TimeoutError afterwards. `watch` is called before each read with the
+    number of bytes of the last one, and may raise.
     """
     return TimedResponse(sock, timeout=timeout, deadline=deadline, watch=watch, **options)
 
 
 class TimedResponse(http.client.HTTPResponse):
-    """An answer whose header is there at `deadline`, and whose body ends then or `body` seconds after the header.
+    """A response with its header by `deadline` and its body by then or `body` seconds after the header.
 
-    `rate`: bytes of it that earn a second more, for what may be large.
+    `rate`: bytes that extend the limit by one second, for large bodies.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class TimedResponse(http.client.HTTPResponse):
 
 
 class TimedConnection(http.client.HTTPConnection):
-    """One whose replies end in time; also a mixin before the classes of urllib3.
+    """A connection with a limit for each response; also a mixin before the classes of urllib3.
 
-    What its `timeout` (seconds) is for each read, it is for a whole header as well.
+    Its `timeout` (seconds) limits each read, and the whole header as well.
     """
 
     reply_class = TimedResponse
@@ -79,7 +79,7 @@ class TimedTlsConnection(TimedConnection, http.client.HTTPSConnection):
 
 
 class _TimedReader(io.RawIOBase):
-    """Gives each read only the time that is left, so status line, headers, chunk sizes and body all end in time."""
+    """Limits each read to the remaining time, so status line, headers, chunk sizes and body all end in time."""
 
     def __init__(
         self,
@@ -107,14 +107,14 @@ class _TimedReader(io.RawIOBase):
             self._watch(self._brought)
         left = self.deadline + self._received / self._rate - time.monotonic()
         if left <= 0:
-            raise TimeoutError("its total time is over")
+            raise TimeoutError("the time limit is over")
         self._sock.settimeout(min(self._timeout, left))
         try:
             count = self._raw.readinto(buffer)
         except TimeoutError as error:
-            silence = f"nothing came for {self._timeout:g} seconds"
-            raise TimeoutError(silence if self._timeout < left else "its total time is over") from error
-        # The next request on this connection has its own time.
+            silence = f"no data for {self._timeout:g} seconds"
+            raise TimeoutError(silence if self._timeout < left else "the time limit is over") from error
+        # The next request on this connection has its own limit.
         self._sock.settimeout(self._timeout)
         self._brought = count or 0
         self._received += self._brought

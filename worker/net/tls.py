@@ -1,4 +1,4 @@
-"""Whom the program trusts over TLS: what requests would, so that one setting opens every way out."""
+"""Trusted certificate authorities: those that requests would use, so that one setting applies to every connection."""
 
 import os
 import ssl
@@ -14,9 +14,9 @@ _SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def trusted_authorities() -> ssl.SSLContext:
-    """A context that demands a certificate of those that the environment names, else of certifi's.
+    """Return a context that requires a valid certificate from the environment's authorities, else certifi's.
 
-    Shared by all who ask. Raises ConfigurationError if they cannot be read.
+    One shared instance. Raises ConfigurationError if they cannot be read.
     """
     name = next((name for name in _SETTINGS if os.environ.get(name)), None)
     return _context(name, Path(os.environ[name] if name else certifi.where()))
@@ -29,7 +29,7 @@ def _context(name: str | None, bundle: Path) -> ssl.SSLContext:
     where = f"{name}: " if name else ""
     if bundle.exists() and not (bundle.is_dir() or bundle.is_file()):
         # A device may never end.
-        raise ConfigurationError(f"{where}cannot read certificates from {bundle}: it is no file")
+        raise ConfigurationError(f"{where}cannot read certificates from {bundle}: it is not a file")
     try:
         return ssl.create_default_context(**options)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a generation costs, and how much may be spent."""
+"""Prices and budgets."""
 
 from worker.pricing.budget_days import first_day, read_zone
 from worker.pricing.prices import Prices, Quote, Tier, as_text, tier_of

@@ -1,4 +1,4 @@
-"""Days of budgets: those of one time zone, which DARKROOM_TIMEZONE names. Pure."""
+"""Budget days, in the time zone of DARKROOM_TIMEZONE. Pure."""
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 
 def read_zone(name: str) -> tzinfo:
-    """Raises ValueError, which names the nearest ones, for a name that the time zone database does not have."""
+    """Return the time zone. Raises ValueError, with the nearest names, for an unknown one."""
     if name == "UTC":
         return UTC
     try:
@@ -16,16 +16,16 @@ def read_zone(name: str) -> tzinfo:
         # Unknown, no name at all, or a folder of the database: three kinds of errors.
         nearest = _nearest(name, available_timezones())
         advice = f"the nearest are {', '.join(nearest)}" if nearest else "write it like Europe/Berlin"
-        raise ValueError(f"there is no time zone {name[:40]!r}; {advice}") from None
+        raise ValueError(f"unknown time zone {name[:40]!r}; {advice}") from None
 
 
 def day_of(moment: datetime, zone: tzinfo) -> str:
-    """Such as 2026-11-21."""
+    """Return the day, such as 2026-11-21."""
     return moment.astimezone(zone).date().isoformat()
 
 
 def first_day(now: datetime, span: timedelta, zone: tzinfo) -> date:
-    """The day on which a span of whole days begins; by the calendar, as a day may have 23 or 25 hours."""
+    """Return the first day of a span of whole calendar days, which may have 23 or 25 hours."""
     return (now.astimezone(zone).replace(tzinfo=None) - span).date()
 
 

@@ -1,7 +1,7 @@
-"""The file that DARKROOM_PRICES names (`deploy/prices.example.yaml`), read into prices and caps.
+"""Reads the price file (DARKROOM_PRICES, see `deploy/prices.example.yaml`) into prices and caps.
 
-Parsed to nodes and not to values: a price stays the text that was written, never a float, and every complaint can say
-its line and column.
+Parsed to nodes, not values: a price stays the text in the file, never a float, and every error has its line and
+column.
 """
 
 import re
@@ -29,22 +29,22 @@ _MOST = 10**15
 
 
 def load_prices(path: Path, providers: Collection[str]) -> Prices:
-    """Prices and caps of these providers and no others.
+    """Return prices and caps for these providers only.
 
-    Raises ConfigurationError with file, line and column of what cannot be understood.
+    Raises ConfigurationError with file, line and column of the mistake.
     """
     text = read_setting_file("DARKROOM_PRICES", path)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except RecursionError:
         # Without the file's own depth in the chain of errors.
-        raise ConfigurationError(f"{path}: its brackets or lists are too deep to be read") from None
+        raise ConfigurationError(f"{path}: brackets or lists are nested too deeply") from None
     except (ValueError, OverflowError) as error:
-        raise ConfigurationError(f"{path}: this is no YAML: it names a character that there is not") from error
+        raise ConfigurationError(f"{path}: invalid YAML: an escape for a character that does not exist") from error
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f", {_place(mark)}" if mark else ""
-        raise ConfigurationError(f"{path}{where}: this is no YAML: {problem or error}") from error
+        raise ConfigurationError(f"{path}{where}: invalid YAML: {problem or error}") from error
     return Prices() if root is None else _File(path, providers).read(root)
 
 
@@ -81,9 +81,9 @@ class _File:
         """Whether it is a factor, and the rule."""
         parts = self._mapping(node, {*_NAMES, *_EXTRAS, "price", "factor"})
         if "price" not in parts and "factor" not in parts:
-            self._refuse(node, "this has no `price`, and no `factor` by which an option multiplies the price")
+            self._refuse(node, "missing `price`, or a `factor` by which an option multiplies the price")
         if "price" in parts and "factor" in parts:
-            self._refuse(parts["factor"], "a `price` is the whole price: give either it or a `factor`")
+            self._refuse(parts["factor"], "a `price` is the whole price: give either a `price` or a `factor`")
         readers: Mapping[str, Callable[[yaml.Node], str]] = {
             "provider": lambda word: self._one_of(word, self._providers, "provider"),
             "operation": lambda word: self._one_of(word, [one.value for one in Operation], "operation"),
@@ -95,8 +95,8 @@ class _File:
         if "factor" in parts and len(extras) != 1:
             self._refuse(
                 node,
-                f"a factor is for exactly one of {', '.join(_EXTRAS)}; those of several are multiplied, and what costs "
-                "something else together has a `price` of its own",
+                f"a factor applies to exactly one of {', '.join(_EXTRAS)}; several factors are multiplied, and a "
+                "combination with another price needs a `price` of its own",
             )
         is_factor = "factor" in parts
         return is_factor, Rule(price=self._amount(parts["factor" if is_factor else "price"]), **words, extras=extras)
@@ -105,13 +105,13 @@ class _File:
         text = self._text(node)
         if name != "quality":
             if text.lower() != "true":
-                self._refuse(node, f"{text!r} is not possible: write `{name}: true`, or leave it out for all others")
+                self._refuse(node, f"invalid value {text!r}: write `{name}: true`, or leave it out for all others")
             return name
         try:
             level = LEVELS[float(text)]
         except (KeyError, ValueError):
             why = ": it is the default, so leave it out" if text in {"1", "1.0"} else ""
-            self._refuse(node, f"there is no price for quality {text!r}{why}; there are: {', '.join(LEVELS.values())}")
+            self._refuse(node, f"no price for quality {text!r}{why}; expected one of {', '.join(LEVELS.values())}")
         return f"quality={level}"
 
     def _refuse_ties(self, rules: list[tuple[yaml.Node, Rule]]) -> None:
@@ -124,8 +124,8 @@ class _File:
                 what = ", ".join((*(word for word in both[0] if word), *sorted(both[1]))) or "everything"
                 self._refuse(
                     second,
-                    f"this price and that in {_place(first.start_mark)} are both for {what}, and neither says more: "
-                    "take one away, or add one that names all of it",
+                    f"this price and the one in {_place(first.start_mark)} both apply to {what}, equally specific: "
+                    "remove one, or add a price for the exact combination",
                 )
 
     def _refuse_too_much(self, prices: list[tuple[yaml.Node, Rule]], factors: list[tuple[yaml.Node, Rule]]) -> None:
@@ -138,9 +138,7 @@ class _File:
         worst = prod(highest.values())
         for node, rule in prices:
             if rule.price * worst > _MOST * MILLION ** len(highest):
-                self._refuse(
-                    node, "with all factors together this is more than a thousand million, which nobody can count"
-                )
+                self._refuse(node, "with all factors together this is more than a thousand million, the limit")
 
     def _caps(self, node: yaml.Node) -> Caps:
         parts = self._mapping(node, {"day", "providers", "batch", "batches"})
@@ -157,26 +155,26 @@ class _File:
         text = self._text(node)
         found = _AMOUNT.fullmatch(text)
         if not found:
-            self._refuse(node, f"{text!r} is no amount: write it like 0.05 or 20, with at most six decimals")
+            self._refuse(node, f"invalid amount {text!r}: write it like 0.05 or 20, with at most six decimals")
         return int(found[1]) * MILLION + int(f"{found[2] or '':0<6}")
 
     def _currency(self, node: yaml.Node) -> str:
         text = self._text(node)
         if not _CURRENCY.fullmatch(text):
-            self._refuse(node, f"{text!r} is no currency: write one word, such as USD or credits")
+            self._refuse(node, f"invalid currency {text!r}: write one word, such as USD or credits")
         return text
 
     def _one_of(self, node: yaml.Node, words: Collection[str], what: str) -> str:
         text = self._text(node)
         if text not in words:
-            self._refuse(node, f"there is no {what} {text!r}; there are: {', '.join(words)}")
+            self._refuse(node, f"unknown {what} {text!r}; expected one of {', '.join(words)}")
         return text
 
     def _mapping(self, node: yaml.Node, allowed: Collection[str]) -> dict[str, yaml.Node]:
         parts = {}
         for key, value in self._named(node).items():
             if self._text(key) not in allowed:
-                self._refuse(key, f"{self._text(key)!r} means nothing here; there are: {', '.join(sorted(allowed))}")
+                self._refuse(key, f"unknown key {self._text(key)!r}; expected one of {', '.join(sorted(allowed))}")
             parts[self._text(key)] = value
         return parts
 
@@ -184,11 +182,11 @@ class _File:
         if node is None or _is_empty(node):
             return {}
         if not isinstance(node, yaml.MappingNode):
-            self._refuse(node, "names with values are expected here, such as `day: 20`")
+            self._refuse(node, "expected names with values, such as `day: 20`")
         places: dict[str, yaml.Node] = {}
         for key, _ in node.value:
             if first := places.get(self._text(key)):
-                self._refuse(key, f"{self._text(key)!r} stands in {_place(first.start_mark)} already")
+                self._refuse(key, f"duplicate {self._text(key)!r}: it is already in {_place(first.start_mark)}")
             places[self._text(key)] = key
         return dict(node.value)
 
@@ -196,12 +194,12 @@ class _File:
         if node is None or _is_empty(node):
             return []
         if not isinstance(node, yaml.SequenceNode):
-            self._refuse(node, "a list is expected here: one price after the other, each with a `-` before it")
+            self._refuse(node, "expected a list: one price per entry, each with a `-` before it")
         return list(node.value)
 
     def _text(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-            self._refuse(node, "one word or number is expected here")
+            self._refuse(node, "expected one word or number")
         return str(node.value).strip()
 
     def _refuse(self, node: yaml.Node, why: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What a generation costs and how much may be spent. Pure; amounts are whole millionths of the one currency."""
+"""Prices and caps. Pure; amounts are integers in millionths of the currency."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """What a price depends on besides provider and operation, as the request says it; None where it says nothing.
+    """The parts of a request that affect its price, besides provider and operation; None if the request has none.
 
     `extras`: such as `hd` and `quality=4` (`worker/pricing/surcharges.py`).
     """
@@ -27,16 +27,16 @@ class Tier:
 
 
 def tier_of(request: GenerationRequest) -> Tier:
-    """From the options, else from the prompt's parameters (`--turbo`, `--v 7`, `--niji 6`, `--hd`)."""
+    """Return the tier from the options, else from the prompt's parameters (`--turbo`, `--v 7`, `--niji 6`, `--hd`)."""
     version = read_version(request)
     return Tier(read_speed(request), version, extras_of(request, version))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A price and what it is for; None fits any. Among factors, millionths of the number that prices are multiplied by.
+    """A price, or a factor in millionths, and what it applies to; None matches anything.
 
-    `extras`: what the request must have; a price is with these, a factor is for its one.
+    `extras`: the extras that the request must have; a price includes them, a factor is for one.
     """
 
     price: int
@@ -52,13 +52,13 @@ class Rule:
 
     @property
     def weight(self) -> int:
-        """The more it says, the more it counts."""
+        """More specific rules have more weight."""
         return sum(word is not None for word in self.words) + len(self.extras)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What is reserved. `assumed`: extras without a factor, for which the highest that is known was taken."""
+    """The amount to reserve. `assumed`: extras without a factor, for which the highest known one was used."""
 
     amount: int
     assumed: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most that may be spent: on one day, on one day at a provider, in a batch (others by their name)."""
+    """The caps: per day, per day and provider, per batch (some by name)."""
 
     day: int | None = None
     providers: Mapping[str, int] = field(default_factory=dict)
@@ -83,20 +83,20 @@ class Prices:
     caps: Caps = Caps()
     currency: str = "USD"
     factors: tuple[Rule, ...] = ()
-    #: whose days are those of the caps
+    #: the time zone of the caps' days
     zone: tzinfo = UTC
 
     def day_of(self, moment: datetime) -> str:
-        """The day of the caps on which this is, such as 2026-11-21."""
+        """Return the caps' day of this time, such as 2026-11-21."""
         return day_of(moment, self.zone)
 
     def price(self, provider: str, operation: str, tier: Tier) -> int:
         return self.quote(provider, operation, tier).amount
 
     def quote(self, provider: str, operation: str, tier: Tier) -> Quote:
-        """The price that says most about it, times the factors of the extras that it does not name; 0 where none fits.
+        """Return the most specific price, times the factors of the extras that it does not include; 0 if none matches.
 
-        Never less than any price of the file that is for an extra of which the factor had to be assumed.
+        Never less than any price in the file for an extra with an assumed factor.
         """
         asked = (provider, operation, tier.speed, tier.version)
         fitting = [rule for rule in self._by_weight if _fits(rule, asked, tier)]
@@ -109,11 +109,11 @@ class Prices:
         return Quote(amount, found.assumed if amount else ())
 
     def knows(self, provider: str) -> bool:
-        """Whether anything has a price there."""
+        """Return whether any operation of the provider has a price."""
         return any(rule.provider in {None, provider} and rule.price for rule in self.rules)
 
     def has_factor(self, provider: str, extra: str) -> bool:
-        """Whether a factor or a price there is for this extra, at least for some of what has it."""
+        """Return whether the provider has a factor or a price for this extra, at least in some cases."""
         named = (rule for rule in (*self.factors, *self.rules) if rule.provider in {None, provider})
         return any(extra in rule.extras for rule in named)
 
@@ -132,7 +132,7 @@ class Prices:
         return Quote(-(-amount // scale), tuple(assumed))
 
     def _factor(self, extra: str, asked: tuple[str | None, ...], tier: Tier) -> tuple[int, bool]:
-        """In millionths; and whether it had to be assumed."""
+        """Return the factor in millionths, and whether it was assumed."""
         mine = [rule for rule in self._factors_by_weight if extra in rule.extras]
         for rule in mine:
             if _fits(rule, asked, tier):
@@ -152,7 +152,7 @@ class Prices:
 
     @cached_property
     def digest(self) -> str:
-        """Eight characters that change with the prices."""
+        """Return eight characters that change with the prices."""
         rules = [(rule.price, rule.words, sorted(rule.extras)) for rule in (*self._by_weight, *self._factors_by_weight)]
         return hashlib.sha256(repr((len(self.rules), rules)).encode()).hexdigest()[:8]
 

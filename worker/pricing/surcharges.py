@@ -1,6 +1,6 @@
-"""Options that change what a picture costs, besides its speed and version: the extras of a request. Pure.
+"""Extras: options that change the price of an image, besides speed and version. Pure.
 
-The highest factor that is known of each, which is reserved where the price file gives none:
+The highest known factor of each, reserved if the price file has none:
 
     extra            factor  where, and who says so
     hd               4       V8.0: AceDataCloud/MidjourneyMCP, prompts/__init__.py of 2026-08-18; less in V8.1
@@ -19,16 +19,16 @@ from worker.generation import GenerationRequest, Operation
 from worker.prompt_flags import flags_of, plain_version
 
 SPEEDS = ("relax", "fast", "turbo")
-#: extras that are there or not; `quality` is the one that has values
+#: extras that are on or off; only `quality` has values
 SWITCHES = ("hd", "style_reference", "moodboard")
-#: of `quality`; 1 is what is meant without it, and no extra
+#: levels of `quality`; 1 is the default and not an extra
 LEVELS: Mapping[float, str] = {0.25: ".25", 0.5: ".5", 2: "2", 4: "4"}
 #: factors in whole numbers
 _HIGHEST = {"hd": 4, "quality=2": 2, "quality=4": 4, "style_reference": 4, "moodboard": 4}
 _FREE_BEFORE_8 = {"style_reference", "moodboard"}
 _OLD = re.compile(r"niji.*|8\.1|[1-7](\.[0-9]+)?")
 
-#: what brings no picture
+#: operations without an image
 TEXTS = {Operation.DESCRIBE, Operation.SHORTEN, Operation.TRANSLATE, Operation.SEED}
 _FLAGS = {"hd": "hd", "sref": "style_reference", "profile": "moodboard"}
 _OPTIONS = {**{name: name for name in SWITCHES}, "style_images": "style_reference"}
@@ -37,19 +37,19 @@ _NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
 
 
 def highest_known(extra: str, version: str | None) -> int:
-    """The highest factor that is known of this extra, at this version if the request says one; 1: it costs no more."""
+    """Return the highest known factor of this extra, at this version if the request has one; 1: no surcharge."""
     if extra in _FREE_BEFORE_8 and version is not None and _OLD.fullmatch(version):
         return 1
     return _HIGHEST.get(extra, 1)
 
 
 def extras_of(request: GenerationRequest, version: str | None) -> tuple[str, ...]:
-    """Such as `hd` and `quality=4`, from options and the prompt's parameters (`--hd`, `--q 4`), in alphabetical order.
+    """Return extras such as `hd` and `quality=4`, from options and prompt (`--hd`, `--q 4`), in alphabetical order.
 
-    `version`: that of the request, if it says one.
+    `version`: the request's version, if it has one.
     """
     if request.operation in TEXTS or request.operation is Operation.UPSCALE:
-        # Nothing is drawn anew, although the prompt of the parent comes with it.
+        # It draws no new image, although it carries the parent's prompt.
         return ()
     options, flags = request.options, flags_of(request.prompt)
     found = {_OPTIONS[name] for name, value in options.items() if name in _OPTIONS and _is_on(value)}
@@ -64,7 +64,7 @@ def extras_of(request: GenerationRequest, version: str | None) -> tuple[str, ...
 
 
 def extras_of_options(names: Collection[str]) -> list[str]:
-    """The extras that cost more and can be asked for with options of these names."""
+    """Return the extras with a surcharge that these options can request."""
     found = {_OPTIONS[name] for name in names if name in _OPTIONS}
     return sorted(extra for extra in _HIGHEST if extra in found or extra.partition("=")[0] in {*names} - {*_OPTIONS})
 
@@ -94,7 +94,7 @@ def _level(number: float) -> str | None:
 
 
 def read_version(request: GenerationRequest) -> str | None:
-    """From the option `version`, else from the prompt (`--v 7`, `--niji 6`)."""
+    """Return the version from the option `version`, else from the prompt (`--v 7`, `--niji 6`)."""
     version = request.options.get("version")
     if version is None:
         version = next((f"niji{value}" if name == "niji" else value for name, value in flags_of(request.prompt)
@@ -104,7 +104,7 @@ def read_version(request: GenerationRequest) -> str | None:
 
 
 def read_speed(request: GenerationRequest) -> str | None:
-    """From the option `speed`, else from the prompt (`--turbo`)."""
+    """Return the speed from the option `speed`, else from the prompt (`--turbo`)."""
     speed = request.options.get("speed")
     if speed is None:
         speed = next((name for name, _ in flags_of(request.prompt) if name in SPEEDS), None)

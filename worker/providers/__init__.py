@@ -1,4 +1,4 @@
-"""What others need to use a provider; the list of those that we know is `registry.PROVIDERS`."""
+"""The interface to providers; `registry.PROVIDERS` lists them."""
 
 from worker.providers.base import Callback, Mark, Provider
 from worker.providers.bodies import is_whole, json_body

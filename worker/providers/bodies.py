@@ -1,4 +1,4 @@
-"""The JSON that a callback is, however it was packed for its way: compressed, as the fields of a form, or both."""
+"""Unpacks a callback's JSON: compressed, form-encoded, or both."""
 
 import json
 import re
@@ -17,7 +17,7 @@ MOST_FIELDS = 1000
 #: of `data[images][0]`: three
 _MOST_NAMES = 8
 
-_NO_FORM = "it is no form that can be read"
+_NO_FORM = "it is not a readable form"
 _GZIP = b"\x1f\x8b"
 _URLENCODED, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 _FIELD = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -63,7 +63,7 @@ def _decompressed(headers: Mapping[str, str], body: bytes) -> bytes:
         has_header = body[:1] == b"\x78" and int.from_bytes(body[:2]) % 31 == 0
         return _inflated(body, 15 if has_header else -15)
     if coding in {"br", "zstd", "compress", "x-compress"} and not _looks_plain(body):
-        raise CallbackUnreadable(f"its Content-Encoding is {coding}, which is not read here")
+        raise CallbackUnreadable(f"its Content-Encoding {coding} is not supported")
     return body
 
 
@@ -79,9 +79,9 @@ def _inflated(body: bytes, window_bits: int) -> bytes:
     except zlib.error:
         raise CallbackUnreadable("its compressed body is damaged") from None
     if len(plain) > LARGEST:
-        raise CallbackUnreadable(f"it has more than {LARGEST // 1024} kB when it is decompressed")
+        raise CallbackUnreadable(f"it exceeds {LARGEST // 1024} kB when decompressed")
     if not decompressor.eof:
-        raise CallbackUnreadable("its compressed body breaks off")
+        raise CallbackUnreadable("its compressed body is incomplete")
     return plain
 
 
@@ -138,7 +138,7 @@ def _object(fields: list[tuple[str, str]]) -> object:
         for each in outer:
             within = place.setdefault(each, {})
             if not isinstance(within, dict):
-                raise CallbackUnreadable("its form gives one field two meanings")
+                raise CallbackUnreadable("its form has contradictory fields")
             place = within
         value = _value(text)
         if last in place:

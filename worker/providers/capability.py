@@ -1,4 +1,4 @@
-"""What a provider can express: a table per operation."""
+"""Capability tables: what a provider supports, by operation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from worker.providers.options import Option
 class Prompt(StrEnum):
     REQUIRED = "required"
     OPTIONAL = "optional"
-    #: what is given is left out: a follow-up carries its parent's prompt with it
+    #: ignored if given: a follow-up carries its parent's prompt
     UNUSED = "unused"
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One operation. `needs`: options without which it is nothing; `actions`: the follow-ups that it stands for."""
+    """One operation. `needs`: its required options; `actions`: the follow-ups that belong to it."""
 
     options: Mapping[str, Option] = field(default_factory=dict)
     prompt: Prompt = Prompt.REQUIRED
@@ -27,9 +27,9 @@ class Capability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest:
-    """What one POST sends, all but the mark: what `Provider.translate` gives to `Provider.submit`.
+    """The content of one POST without the mark; `Provider.translate` returns it, `Provider.submit` sends it.
 
-    `window`: what is filled in where the reply opens one of Discord's dialogs.
+    `window`: the values for a Discord dialog that the reply opens.
     """
 
     operation: Operation

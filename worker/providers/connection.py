@@ -1,4 +1,4 @@
-"""One connection for each request, and the answer to the question that decides over money: was anything sent?
+"""One connection per request, to know for certain whether anything was sent, which decides about money.
 
 `requests` raises the same ConnectionError, and the same SSLError, before and after a request has left. Here every
 request gets a connection of its own, so whatever fails before the first byte fails in `connect()` and is marked there;
@@ -48,7 +48,7 @@ class FreshConnections(HTTPAdapter):
 
 
 class _NothingSent(urllib3.exceptions.NewConnectionError):
-    """The connection never stood, so not one byte of the request has left."""
+    """The connection was never established, so no byte of the request was sent."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ class _PlainConnection(_LastReplies, HTTPConnection):
             super().connect()
 
     def request(self, method: str, url: str, *args: Any, **options: Any) -> None:
-        """Called by urllib3; a proxy must be told the whole address."""
+        """Called by urllib3; a proxy needs the whole address."""
         if proxy := proxy_for("http", self.host, self.port):
             url = whole_address(self.host, self.port, url)
             options["headers"] = {**options["headers"], **proxy.headers}
@@ -116,7 +116,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 def diagnose(error: Exception) -> tuple[str, bool]:
-    """A short word for one of TRANSPORT_ERRORS, and whether the request may have reached the provider."""
+    """Return a short word for one of TRANSPORT_ERRORS, and whether the request may have reached the provider."""
     inner = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
     reason = getattr(inner, "reason", None)
     if isinstance(reason, _NothingSent):
@@ -133,7 +133,7 @@ def diagnose(error: Exception) -> tuple[str, bool]:
 
 
 def said_by_proxy(error: Exception) -> str:
-    """What keeps a proxy from giving a connection, to be put behind a sentence; empty where none is in the way."""
+    """Return the proxy's error, to be appended to a sentence; empty without a proxy error."""
     inner = error.args[0] if isinstance(error, requests.RequestException) and error.args else error
     cause = getattr(getattr(inner, "reason", None), "__cause__", None)
     return f": {cause}" if isinstance(cause, ProxyError) else ""

@@ -1,4 +1,4 @@
-"""HTTP to providers: the one place where a failed call or a refusing reply becomes one of our errors."""
+"""HTTP to providers: the only place that turns failed calls and refusals into our errors."""
 
 import functools
 import json
@@ -27,17 +27,17 @@ BODY_LIMIT = 8 * 1024 * 1024
 LONGEST_WAIT = timedelta(hours=1)
 
 _SAYS: Mapping[type[ProviderError], str] = {
-    NotTaken: "has no room for the request now",
-    AccountBlocked: "refuses this account (look at its API key and its balance)",
+    NotTaken: "is at capacity",
+    AccountBlocked: "refuses this account (check its API key and balance)",
     Rejected: "refused the request",
-    Uncertain: "gave no clear answer, so it may have taken the request",
-    QueryFailed: "did not answer a question",
+    Uncertain: "gave no clear answer and may have accepted the request",
+    QueryFailed: "did not answer a query",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a reply says went wrong, in the provider's words and of whatever type they came."""
+    """The error in a reply, in the provider's words and types."""
 
     code: object
     message: object
@@ -54,7 +54,7 @@ class _Reply:
 
 
 class ApiClient:
-    """Talks to one provider; safe for use by many threads.
+    """A thread-safe client for one provider.
 
     `credentials` are headers whose values never show in an error. `read_refusal` finds the error in the JSON of a
     reply, None if there is none; `codes` says what its code means where the HTTP status leaves that open, or, where
@@ -90,7 +90,7 @@ class ApiClient:
         self._adapter = FreshConnections(tls=urlsplit(base_url).scheme == "https")
 
     def post_once(self, path: str, payload: Mapping[str, object], *, patience: float | None = None) -> object:
-        """Send a submission exactly once and return the JSON of a reply that says it was taken.
+        """Send a submission exactly once and return the JSON of an accepting reply.
 
         `patience`: seconds for each wait on the reply, where the provider works before it answers. Raises NotTaken,
         AccountBlocked, Rejected or Uncertain.
@@ -101,17 +101,17 @@ class ApiClient:
             code, sent = diagnose(error)
             if sent:
                 raise Uncertain(f"{self._name} {_SAYS[Uncertain]}", code=code) from error
-            raise NotTaken(f"{self._name} could not be reached{said_by_proxy(error)}", code=code) from error
+            raise NotTaken(f"{self._name} is unreachable{said_by_proxy(error)}", code=code) from error
         if failure := self._failure(reply):
             raise failure
         return reply.data
 
     def query(self, path: str, payload: Mapping[str, object]) -> object:
-        """Ask by POST what costs nothing and return the JSON of the reply. Raises QueryFailed."""
+        """Send a free query by POST and return the JSON of the reply. Raises QueryFailed."""
         return self._ask("POST", path, payload)
 
     def get(self, path: str, **parameters: str) -> object:
-        """Ask by GET and return the JSON of the reply. Raises QueryFailed, with code empty_reply for no body at all."""
+        """Send a query by GET and return the reply's JSON. Raises QueryFailed, for no body with code empty_reply."""
         return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, None)
 
     def _ask(self, method: str, path: str, payload: Mapping[str, object] | None) -> object:
@@ -189,17 +189,17 @@ class ApiClient:
 
 
 def read_key(title: str, variable: str, secret: SecretStr | None) -> str:
-    """The key that a setting holds, fit for a header; raises ConfigurationError, which names the setting."""
+    """Return a setting's key, valid in a header. Raises ConfigurationError, which names the setting."""
     key = secret.get_secret_value().strip() if secret else ""
     if not key:
-        raise ConfigurationError(f"{variable} is not set: {title} takes no request without it")
+        raise ConfigurationError(f"{variable} is not set: {title} requires it")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError(f"{variable} holds a space or a sign that no key has: copy it again")
+        raise ConfigurationError(f"{variable} contains a space or an invalid character: copy the key again")
     return key
 
 
 def _kind_of_status(reply: _Reply, *, explained: bool) -> type[ProviderError] | None:
-    """What an HTTP status means for a submission, with or without an error that the provider names; None: a success."""
+    """Map an HTTP status of a submission, with or without the provider's error, to our error; None: success."""
     status = reply.status
     if 200 <= status < 300:
         return None
@@ -231,7 +231,7 @@ def _read_reply(response: requests.Response) -> _Reply:
 
 
 def _read_body(response: requests.Response) -> bytes:
-    """The whole body; `requests` itself limits neither its size nor its time. Raises ValueError over the limits."""
+    """Return the whole body; `requests` limits neither size nor time. Raises ValueError above the limits."""
     deadline = time.monotonic() + BODY_TIMEOUT
     body = bytearray()
     while piece := response.raw.read1(65536, decode_content=False):
@@ -242,7 +242,7 @@ def _read_body(response: requests.Response) -> bytes:
 
 
 def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """The wait that `Retry-After` asks for, in seconds or as a date (RFC 9110)."""
+    """Return the wait in `Retry-After`, in seconds or as a date (RFC 9110)."""
     value = headers.get("Retry-After")
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""A provider's own list of its tasks, also of those that were made elsewhere or that the ledger has forgotten."""
+"""A provider's own list of tasks, including tasks made elsewhere or missing in the ledger."""
 
 import json
 import re
@@ -19,7 +19,7 @@ _ATTEMPT = re.compile(r"[0-9a-f]{32}")
 
 
 class Listed(StrEnum):
-    """Whether a provider lists its tasks, and by what one of them shows whose it is."""
+    """Whether a provider lists its tasks, and how to identify ours."""
 
     NO = "no"
     BY_CALLBACK_URL = "by callback URL"
@@ -30,7 +30,7 @@ class Listed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a provider's list shows of a request: the same text for the same request. `is_all`: it hides nothing."""
+    """A request as a provider's list shows it: the same text for the same request. `is_all`: the text is complete."""
 
     text: str
     is_all: bool = True
@@ -61,7 +61,7 @@ class ListedTask:
 
     @property
     def attempt_id(self) -> str | None:
-        """That of the submission by Darkroom, this one or another one; None for a task that something else has made."""
+        """The attempt id of this or another Darkroom's submission; None for a foreign task."""
         for mark in self.marks:
             if _ATTEMPT.fullmatch(mark):
                 return mark
@@ -75,12 +75,12 @@ def marks_of(*values: object) -> tuple[str, ...]:
 
 
 def prompt_of(value: object) -> str:
-    """Not a sign of it changed, however long: a prompt may begin with links."""
+    """Return it unchanged, however long: a prompt may begin with links."""
     return value[:_PROMPT] if isinstance(value, str) else ""
 
 
 def moment(value: object) -> datetime | None:
-    """A time as lists have it: seconds or milliseconds since 1970, also as text, or ISO 8601; None if it is none."""
+    """Parse a list's time: seconds or milliseconds since 1970, also as text, or ISO 8601; None if it is not a time."""
     if isinstance(value, str):
         text = value.strip()
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
@@ -104,7 +104,7 @@ def _iso(text: str) -> datetime | None:
 
 
 def paged(page: Callable[[int, int], Sequence[ListedTask | None]], since: datetime, title: str) -> Iterator[ListedTask]:
-    """The tasks since then of a list in pages; `page` is told its number, from 0, and how many tasks stood before it.
+    """Yield the tasks since then from a paged list; `page` receives the page's number, from 0, and the preceding tasks.
 
     Ends early when the pages are older, newest first, as they are wherever anybody has looked; none of these vendors
     documents the order. Raises QueryFailed for a list that does not end.
@@ -122,5 +122,5 @@ def paged(page: Callable[[int, int], Sequence[ListedTask | None]], since: dateti
         seen, number, before = seen + len(tasks), number + 1, ids
         if seen >= MOST_TASKS:
             raise QueryFailed(
-                f"{title} lists more than {MOST_TASKS} tasks since then: ask for less time", code="long_list"
+                f"{title} lists more than {MOST_TASKS} tasks since then: choose a shorter time", code="long_list"
             )

@@ -1,8 +1,8 @@
-"""What the versions of Midjourney refuse.
+"""Options that versions of Midjourney refuse.
 
 AceDataCloud/MidjourneyMCP (prompts/__init__.py, tools/imagine_tools.py and core/types.py of 2026-08-18): V8.1 refuses
-turbo and quality, V8.2 takes both again; V8 (V8.0 Alpha) knows no `--iw`. What a version refuses may be told only after
-it was accepted and paid for, so it is refused before it is sent. A version that is not listed is let through.
+turbo and quality, V8.2 accepts both again; V8 (V8.0 Alpha) has no `--iw`. A provider may report such an option only
+after accepting and charging it, so Darkroom refuses it before sending. Unlisted versions are not checked.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Options of a request, read from text (command line, CSV) or JSON values into what a provider's API wants.
+"""Options of a request: parses text (command line, CSV) or JSON values for a provider's API.
 
-An option has the same name and the same values at every provider that has it; where it goes there (a field of the body,
-a Midjourney parameter at the end of the prompt) is said in the provider's own table.
+An option has the same name and values at every provider that has it; the provider's table defines where it goes (a
+field of the body, a Midjourney parameter at the end of the prompt).
 """
 
 import base64
@@ -17,10 +17,10 @@ from worker.prompt_flags import plain_version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What is allowed, in words, and how it is read; `read` raises KeyError, TypeError, ValueError or OverflowError.
+    """Allowed values, in words, and the parser `read` (raises KeyError, TypeError, ValueError or OverflowError).
 
-    `field` names where it stands in the body, `flag` the parameter of Midjourney that it becomes in the prompt, `leads`
-    that it stands before the prompt's words; with none of them the provider's own code places it.
+    `field`: its name in the body; `flag`: its Midjourney parameter in the prompt; `leads`: it goes before the prompt's
+    words; without any of them, the provider's own code places it.
     """
 
     allowed: str
@@ -30,7 +30,7 @@ class Option:
     leads: bool = False
 
     def as_field(self, name: str, words: Mapping[object, object] | None = None) -> "Option":
-        """A field of the body; `words` says what this provider calls the values."""
+        """A field of the body; `words` maps the values to the provider's."""
         return replace(self, field=name, read=self._in_words(words))
 
     def as_flag(self, flag: str) -> "Option":
@@ -47,7 +47,7 @@ class Option:
 
 
 def text(allowed: str) -> Option:
-    """Any text; a number, as CSV and JSON hold one, is taken as its text."""
+    """Any text; a number from CSV or JSON is converted to text."""
     return Option(allowed=allowed, read=_text)
 
 
@@ -58,7 +58,7 @@ def one_of(*words: str) -> Option:
 
 
 def level(*numbers: str) -> Option:
-    """One of these numbers, however it is written, in the spelling given here."""
+    """One of these numbers, in any notation, returned in the notation given here."""
     spelling = {float(number): number for number in numbers}
     return Option(allowed=listed(numbers), read=lambda value: spelling[_number(value)])
 
@@ -67,22 +67,22 @@ def whole(least: int, most: int, step: int = 1) -> Option:
     """A whole number between both, in steps."""
     steps = f" in steps of {step}" if step > 1 else ""
     return Option(
-        allowed=f"a whole number from {least} to {most}{steps}", read=lambda value: _whole(value, least, most, step)
+        allowed=f"an integer from {least} to {most}{steps}", read=lambda value: _whole(value, least, most, step)
     )
 
 
 def pictures(least: int, most: int, *, links: bool = True, files: bool = False) -> Option:
-    """A list of `least` to `most` pictures: links, or files (given as `data:` links), or both."""
+    """A list of `least` to `most` images: links, or files (given as `data:` links), or both."""
     if most == 1:
         return replace(picture(links=links, files=files), read=lambda value: _pictures(value, 1, 1, links, files))
     count = f"{least} to {most}" if most > least else str(least)
-    allowed = f"{count} {'pictures as links or files' if links and files else _KINDS[links][1]}"
+    allowed = f"{count} {'images as links or files' if links and files else _KINDS[links][1]}"
     return Option(allowed=allowed, read=lambda value: _pictures(value, least, most, links, files))
 
 
 def picture(*, links: bool = True, files: bool = False) -> Option:
-    """One picture, not in a list: a link, or a file (given as a `data:` link), or either."""
-    allowed = "one picture as a link or a file" if links and files else _KINDS[links][0]
+    """One image, not in a list: a link, or a file (given as a `data:` link), or either."""
+    allowed = "one image as a link or a file" if links and files else _KINDS[links][0]
     return Option(allowed=allowed, read=lambda value: _pictures(value, 1, 1, links, files)[0])
 
 
@@ -151,7 +151,7 @@ def _is_link(item: object) -> bool:
 
 
 def _is_file(item: object) -> bool:
-    """A picture as a `data:` link, as all who take files want it."""
+    """Return an image as a `data:` link, as required by all APIs that accept files."""
     if not isinstance(item, str) or not (found := re.match(r"data:image/(png|jpeg|webp);base64,", item)):
         return False
     try:
@@ -160,8 +160,8 @@ def _is_file(item: object) -> bool:
         return False
 
 
-#: whether links are taken → what one of them is, and several
-_KINDS = {True: ("one link to a picture", "links to pictures"), False: ("one picture file", "picture files")}
+#: whether links are allowed → the words for one and for several
+_KINDS = {True: ("one link to an image", "links to images"), False: ("one image file", "image files")}
 
 FLAG = Option(allowed="true or false", read=_flag)
 SECONDS = Option(allowed="a number of seconds", read=_seconds)

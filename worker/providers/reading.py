@@ -1,4 +1,4 @@
-"""What providers send, made safe to store and to show. Nothing that arrives from outside is believed."""
+"""Makes providers' data safe to store and to show; nothing from outside is trusted."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def link(value: object, kind: AssetKind = AssetKind.IMAGE) -> Link:
             url = _tidied(value)
             if url.isprintable() and _is_web_address(url):
                 return Link(url, kind)
-    raise CallbackUnreadable("a result link is not an http:// or https:// address")
+    raise CallbackUnreadable("a result link is not an http:// or https:// URL")
 
 
 def _tidied(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The one list of the providers that we know."""
+"""The list of providers."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -51,7 +51,7 @@ def load_provider(name: str, settings: Settings, account: str | None = None) -> 
     if account is not None and account not in keys:
         raise ConfigurationError(
             f"{name} has no key for its account {account}: add it to {kind.key_setting} as `{account}:KEY` "
-            f"(it has: {', '.join(keys)})"
+            f"(configured: {', '.join(keys)})"
         )
     mine = keys[account or next(iter(keys))]
     return kind(settings.model_copy(update={kind.key_setting.lower(): mine}))

@@ -1,4 +1,4 @@
-"""The one place where a request is held against what a provider can express."""
+"""Checks a request against a provider's capabilities and translates it."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,15 +19,15 @@ _DRAWN = frozenset({Operation.IMAGINE, Operation.BLEND, Operation.EDIT, Operatio
 
 
 def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
-    """Hold a request against the provider's table; raises RequestInvalid, which names another provider that can."""
+    """Check a request against the provider's table; raises RequestInvalid, with a provider that supports it."""
     operation = request.operation
     capability = _capability(provider, operation, request.action)
     words = "" if capability.prompt is Prompt.UNUSED else request.prompt.strip()
     if capability.prompt is Prompt.REQUIRED and not words:
         raise RequestInvalid(f"the prompt is empty: {operation} needs one", about=("prompt",))
     if "\x00" in words or _LONE_SURROGATE.search(words):
-        what = "a NUL or half a character, which no provider takes: copy it again"
-        raise RequestInvalid(f"the prompt holds {what}", about=("prompt",))
+        what = "a NUL or half a character, which no provider accepts: copy it again"
+        raise RequestInvalid(f"the prompt contains {what}", about=("prompt",))
     _refuse_by_version(provider, request)
     _hold_flags(provider, capability, request, words)
     fields: dict[str, object] = {}
@@ -50,7 +50,7 @@ def terms_of(provider: Provider, request: GenerationRequest) -> Terms:
     if (length := len(prompt)) > provider.prompt_limit:
         who = _who_can(lambda other: operation in other.capabilities and length <= other.prompt_limit)
         limit = provider.prompt_limit
-        what = f"{length} characters, {provider.title} takes at most {limit}{who}"
+        what = f"{length} characters, {provider.title} accepts at most {limit}{who}"
         raise RequestInvalid(f"the prompt has {what}", about=("prompt",))
     return Terms(prompt, fields, placed)
 
@@ -69,7 +69,7 @@ def _capability(provider: Provider, operation: Operation, action: str | None) ->
     if capability is None:
         possible = _listed(provider.capabilities)
         who = _who_can(lambda other: operation in other.capabilities)
-        what = f"{title} cannot do {operation}, only {possible}{who or '; no provider can'}"
+        what = f"{title} does not support {operation}, only {possible}{who or '; no provider supports it'}"
         raise RequestInvalid(what, about=("operation",))
     if action in (capability.actions or (None,)):
         return capability
@@ -77,7 +77,7 @@ def _capability(provider: Provider, operation: Operation, action: str | None) ->
     if action is None:
         what = f"{operation} is a follow-up: it needs a parent and its action, {listed(capability.actions)}"
         raise RequestInvalid(what, about=("operation",))
-    actions = f"there is {listed(capability.actions)}" if capability.actions else f"{operation} begins anew"
+    actions = f"it has {listed(capability.actions)}" if capability.actions else f"{operation} needs no parent"
     raise RequestInvalid(f"{operation} has no action {_shown(action)} at {title}; {actions}")
 
 
@@ -92,8 +92,8 @@ def _option(provider: Provider, capability: Capability, operation: Operation, na
     if name in capability.options:
         return capability.options[name]
     there = _listed(capability.options) if capability.options else "none"
-    who = _who_can(lambda other: name in _options(other, operation)) or "; no provider can"
-    what = f"{provider.title} has no option {_shown(name)} for {operation}; there is {there}{who}"
+    who = _who_can(lambda other: name in _options(other, operation)) or "; no provider supports it"
+    what = f"{provider.title} has no option {_shown(name)} for {operation}; it has {there}{who}"
     raise RequestInvalid(what, about=(name,))
 
 
@@ -103,7 +103,7 @@ def _read(provider: Provider, operation: Operation, name: str, option: Option, g
     except _UNREADABLE:
         who = _who_can(lambda other: _takes(_options(other, operation).get(name), given))
         where = f" at {provider.title}" if who else ""
-        what = f"option {name}: {_shown(given)} is not possible{where}, give {option.allowed}{who}"
+        what = f"option {name}: invalid value {_shown(given)}{where}, expected {option.allowed}{who}"
         raise RequestInvalid(what, about=(name,)) from None
 
 
@@ -125,7 +125,7 @@ def _hold_flags(provider: Provider, capability: Capability, request: GenerationR
         return
     for flag in flags_in(words):
         if flag.option in request.options:
-            sentence = f"option {flag.option}: the prompt says --{flag.name} already; say it once"
+            sentence = f"option {flag.option}: the prompt already has --{flag.name}; give only one"
             raise RequestInvalid(sentence, at=flag.at)
         if flag.option is None:
             continue
@@ -154,7 +154,7 @@ def _shown(given: object) -> str:
     try:
         return repr(str(given)[:40])
     except ValueError:
-        return "a number of so many digits"
+        return "a number with too many digits"
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -177,7 +177,7 @@ def _refuse_by_version(provider: Provider, request: GenerationRequest) -> None:
     for asked, asked_in in _asked(request):
         if asked in refused:
             who = _who_takes(provider, request.operation, version, asked)
-            sentence = f"version {version} takes no {asked} at {provider.title}{who}"
+            sentence = f"version {version} does not support {asked} at {provider.title}{who}"
             raise RequestInvalid(sentence, about=(said_in, asked_in))
 
 

@@ -1,4 +1,4 @@
-"""What follows a success."""
+"""Follow-ups of a success."""
 
 from worker.recipes.follow_up_expression import FollowUp, expand, parse_follow_ups, steps_of
 

@@ -1,4 +1,4 @@
-"""What should follow a success: `upscale1,upscale3`, `upscale:all`, and then `upscale:all/zoom_out_2x`. Pure."""
+"""Follow-up expressions: `upscale1,upscale3`, `upscale:all`, or in several steps `upscale:all/zoom_out_2x`. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ _FAMILIES = {operation.value for operation in Operation}
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """One follow-up to create: the parent's `action`, and what should follow that one."""
+    """One follow-up to create: the parent's `action`, and the rest of the expression."""
 
     action: str
     then: tuple[str, ...]
 
 
 def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple[str, ...]:
-    """Split and check what the user wrote; raises RequestInvalid with the item that is wrong."""
+    """Split and check an expression; raises RequestInvalid with the invalid item."""
     items = tuple(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
     if len(items) > max_follow_ups:
         raise RequestInvalid(f"{len(items)} follow-ups are more than the {max_follow_ups} allowed for one generation")
@@ -32,14 +32,14 @@ def parse_follow_ups(text: str, *, max_depth: int, max_follow_ups: int) -> tuple
 
 
 def expand(items: Sequence[str], offered: Sequence[str], *, limit: int) -> tuple[list[FollowUp], list[str]]:
-    """What to create from the actions that the parent offers, at most `limit`; and why others are refused."""
+    """Return the follow-ups to create from the offered actions, at most `limit`, and why others are refused."""
     wanted: dict[str, list[str]] = {}
     refused = []
     for item in items:
         step, _, rest = item.partition("/")
         actions = _matching(step, offered)
         if not actions:
-            refused.append(f"{step} is not offered; there is: {', '.join(offered) or 'nothing'}")
+            refused.append(f"{step} is not offered; offered: {', '.join(offered) or 'nothing'}")
         for action in actions:
             wanted.setdefault(action, []).extend([rest] if rest else [])
     refused += [f"{action} would be more than the {limit} follow-ups allowed" for action in list(wanted)[limit:]]
@@ -47,7 +47,7 @@ def expand(items: Sequence[str], offered: Sequence[str], *, limit: int) -> tuple
 
 
 def steps_of(item: str) -> list[tuple[Operation, str | None]]:
-    """The operation of each step of an item that was parsed, and its action, or None for all that there are."""
+    """Return each step's operation and action (None: all actions) of a parsed item."""
     steps = []
     for step in item.split("/"):
         family, colon, _ = step.partition(":")
@@ -60,10 +60,10 @@ def steps_of(item: str) -> list[tuple[Operation, str | None]]:
 def _check(step: str, item: str) -> None:
     family, colon, which = step.partition(":")
     if colon and (which != "all" or family not in _FAMILIES):
-        raise RequestInvalid(f"follow-up {item!r}: {step!r} is not understood; write for example upscale:all")
+        raise RequestInvalid(f"follow-up {item!r}: invalid {step!r}; write for example upscale:all")
     if not colon and operation_of(step) is None:
         raise RequestInvalid(
-            f"follow-up {item!r}: there is no action {step!r}; write for example upscale1, variation2 or upscale:all"
+            f"follow-up {item!r}: unknown action {step!r}; write for example upscale1, variation2 or upscale:all"
         )
 
 

@@ -1,4 +1,4 @@
-"""How a worker's process works: until nothing is due, until it is told to stop, and not for ever."""
+"""A worker's process: drain loop, shutdown, watchdog."""
 
 from worker.runtime import shutdown, watchdog
 from worker.runtime.draining import LEASE, drain, give_back_late, patiently, renewed

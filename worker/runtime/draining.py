@@ -1,4 +1,4 @@
-"""A woken worker goes on until nothing is due: many rows per message, many waits at once, few commits."""
+"""The drain loop: claim, work, record until nothing is due; many rows per message, many waits at once, few commits."""
 
 import functools
 import logging
@@ -18,22 +18,22 @@ from worker.secrets import described
 
 log = logging.getLogger(__name__)
 
-#: seconds after which a drain takes no new work, so that other kinds get their turn
+#: seconds after which a drain claims no new work, so that other steps get their turn
 SLICE_SECONDS = 10.0
-#: for how long a claim is held; what a dead worker held comes back after it
+#: the lifetime of a claim; a dead worker's work becomes due again after it
 LEASE = timedelta(seconds=30)
 _RENEW_SECONDS = 8.0
-#: seconds after which work is not held any longer: its thread hangs, and the task's time limit ends it by then
+#: seconds after which claims are not renewed: the thread hangs, and the task's time limit will end it
 _LONGEST_SECONDS = 60.0
-#: seconds between two claims while work is under way, so that rows are claimed in groups
+#: seconds between two claims while work is in flight, so that rows are claimed in groups
 _GROUPING = 0.05
-#: seconds that a result waits for others, so that they are written down together
+#: seconds that a result waits for others, so that they are recorded together
 _LINGER = 0.02
-#: seconds for which results wait for a ledger that is away
+#: seconds that results wait for an unavailable ledger
 _PATIENCE = 30.0
 _RETRY_SECONDS = 1.0
 
-#: seconds between two looks whether a worker is to stop, at what is done late
+#: seconds between two checks, during late work, whether the worker has to stop
 _LATE_LOOK_SECONDS = 0.5
 
 #: give back what goes on after its drain
@@ -55,14 +55,14 @@ def drain(
     takes_long: Callable[[Item], bool] | None = None,
     tell: Callable[[Sequence[Result], float], None] | None = None,
 ) -> int:
-    """Claim rows as long as there are any, work on them in threads, record their results in groups; how many.
+    """Claim rows while there are any, work on them in threads, record results in groups; return their number.
 
-    Never claims more than can start at once: what is claimed for a POST and not sent would be unclear after a crash.
-    The claims of slow work are renewed. An item whose work raises is left to its lease. When the worker is told to
-    stop, what is not done in time goes to `give_back`, or is left to its lease too. An item that `takes_long` is not
-    waited for when the slice is over: its thread goes on, and its result is recorded when it comes. `tell`
-    gets each group of results that was recorded, and when (monotonic) work on the first of them began. Raises
-    LedgerUnavailable or ConfigurationError when the ledger stays away or unfit.
+    Never claims more than can start at once: a row claimed for a POST but not sent would be unconfirmed after a crash.
+    Claims of slow work are renewed. An item whose work raises is left to its lease. At shutdown, unfinished items go
+    to `give_back`, or are left to their leases too. The end of the time slice does not wait for an item that
+    `takes_long`: its thread continues, and its result is recorded later. `tell` receives each recorded group and the
+    time (monotonic) at which work on its first item began. Raises LedgerUnavailable or ConfigurationError if the
+    ledger stays unavailable or unfit.
     """
     finished = 0
     closing = time.monotonic() + seconds
@@ -75,9 +75,9 @@ def drain(
         while True:
             now = time.monotonic()
             free = threads - len(under_way)
-            # One row per commit would cost more than the work: while much is under way, claim in groups.
+            # A commit per row would cost more than the work: while much is in flight, claim in groups.
             worth_it = not under_way or now >= claim_again_at or (free >= threads // 2 and not exhausted)
-            # What is paid for while nothing can be written down may be lost.
+            # Anything paid for while nothing can be recorded may be lost.
             can_go_on = now < closing and unwritten.is_well and not shutdown.is_asked()
             if free and worth_it and can_go_on:
                 items: Sequence[Item] = ()
@@ -87,7 +87,7 @@ def drain(
                 except Exception as error:
                     if not under_way and not unwritten:
                         raise
-                    # What is under way is still to be written down.
+                    # In-flight work must still be recorded.
                     closing = now
                     trouble = None if isinstance(error, LedgerUnavailable) else error
                 exhausted = len(items) < free
@@ -106,7 +106,7 @@ def drain(
                 if under_way and give_back is not None:
                     give_back(under_way.items())
                 if unwritten:
-                    log.error("results not written down at the end, and left to their leases: %d", len(unwritten))
+                    log.error("%d results not recorded at shutdown; left to their leases", len(unwritten))
                 return finished
             under_way.renew_slow()
 
@@ -143,15 +143,15 @@ class _Kept(Generic[Result]):
 
 
 class _Unwritten(Generic[Result]):
-    """Results that are not in the ledger yet: what a provider answered to a POST cannot be had a second time.
+    """Results that are not in the ledger yet: a provider's reply to a POST cannot be fetched again.
 
-    Each is kept for a while whatever `record` raises, and none of them holds up those that can be written down.
+    Each is kept for a while whatever `record` raises, and none delays results that can be recorded.
     """
 
     def __init__(self, record: Callable[[Sequence[Result]], None]) -> None:
         self._record = record
         self._kept: list[_Kept[Result]] = []
-        #: False while nothing new can be written down
+        #: False while nothing can be recorded
         self.is_well = True
         #: why results were given up, where that is no fault of theirs
         self.trouble: Exception | None = None
@@ -178,7 +178,7 @@ class _Unwritten(Generic[Result]):
             self.is_well = False
         now = time.monotonic()
         if refused:
-            log.warning("%d results must wait: %s", len(refused), described(refused[-1][1]))
+            log.warning("%d results wait to be recorded: %s", len(refused), described(refused[-1][1]))
         self._kept = [one for one in self._kept if one.try_at > began]
         for one, error in refused:
             if now < one.give_up_at:
@@ -186,7 +186,7 @@ class _Unwritten(Generic[Result]):
                 self._kept.append(one)
                 continue
             is_ours = isinstance(error, LedgerUnavailable | ConfigurationError)
-            log.error("a result cannot be written down; its work is left to its lease", exc_info=not is_ours and error)
+            log.error("could not record a result; its work is left to its lease", exc_info=not is_ours and error)
             self.trouble = error if is_ours else self.trouble
 
     def _refused(self, group: Sequence[_Kept[Result]]) -> list[tuple[_Kept[Result], Exception]]:
@@ -213,7 +213,7 @@ class _Unwritten(Generic[Result]):
 
 
 class _UnderWay(Generic[Item, Result]):
-    """Items that threads work on now."""
+    """Items that threads are working on."""
 
     def __init__(self, work: Callable[[Item], Result], renew: Callable[[Sequence[Item]], None], threads: int) -> None:
         self._work = work
@@ -244,7 +244,7 @@ class _UnderWay(Generic[Item, Result]):
         record: Callable[[Sequence[Result]], None],
         give_back: Callable[[Sequence[Item]], None] | None,
     ) -> None:
-        """Leave those that take long to a thread of their own, so that nobody waits for them here any more."""
+        """Move long-running items to a thread of their own, so that nothing here waits for them."""
         if takes_long is None:
             return
         left = {future: item for future, (item, _) in self._started.items() if takes_long(item) and not future.done()}
@@ -267,7 +267,7 @@ class _UnderWay(Generic[Item, Result]):
             raise
 
     def take_ended(self) -> list[Future[Result]]:
-        """Those that ended: none after a while, or the first and what ends soon after it."""
+        """Return finished items: none after a while, or the first and those that finish soon after it."""
         done: list[Future[Result]] = []
         if not self._started:
             time.sleep(_GROUPING)
@@ -284,7 +284,7 @@ class _UnderWay(Generic[Item, Result]):
         return done
 
     def renew_slow(self) -> None:
-        """Renew, now and then, the claims of what takes long; not of what hangs."""
+        """Renew the claims of long-running work from time to time, but not of hung work."""
         now = time.monotonic()
         if now >= self._renew_at:
             self._renew_at = now + _RENEW_SECONDS
@@ -300,7 +300,7 @@ def _record_late(
     renew: Callable[[Sequence[Item]], None],
     give_back: Callable[[Sequence[Item]], None] | None,
 ) -> None:
-    """Renew the claims of what takes long, and record its results as they come; the work itself ends when it must."""
+    """Renew the claims of long-running work and record its results as they arrive."""
     hand_back = functools.partial(_hand_back, left, give_back)
     _late.append(hand_back)
     renew_at = time.monotonic()
@@ -318,7 +318,7 @@ def _record_late(
                 hand_back()
                 return
     except Exception:
-        log.exception("what took long cannot be written down; its work is left to its lease")
+        log.exception("could not record long-running work; it is left to its lease")
     finally:
         _late.remove(hand_back)
 
@@ -329,7 +329,7 @@ def _hand_back(left: "dict[Future[Result], Item]", give_back: Callable[[Sequence
 
 
 def give_back_late() -> None:
-    """Let others take what takes long at once, because this process ends."""
+    """Return long-running work to others at once, because this process ends."""
     for hand_back in [*_late]:
         with suppress(Exception):
             hand_back()
@@ -337,7 +337,7 @@ def give_back_late() -> None:
 
 @contextmanager
 def renewed(renew: Callable[[], None]) -> Iterator[None]:
-    """Renew a claim now and then while the block runs: for work that has no drain."""
+    """Renew a claim from time to time while the block runs, for work outside a drain."""
     over = threading.Event()
     give_up_at = time.monotonic() + _LONGEST_SECONDS
 
@@ -358,11 +358,11 @@ def _renew_if_possible(renew: Callable[[], None]) -> None:
     try:
         renew()
     except LedgerUnavailable as error:
-        log.warning("claims could not be renewed: %s", error)
+        log.warning("could not renew claims: %s", error)
 
 
 def patiently(write: Callable[[], None]) -> None:
-    """Try for a while, whatever it raises: what only this process knows is lost with it. Raises the last error."""
+    """Retry for a while after any error: only this process has the data. Raises the last error."""
     give_up_at = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -370,7 +370,7 @@ def patiently(write: Callable[[], None]) -> None:
         except Exception as error:
             if time.monotonic() > give_up_at:
                 raise
-            log.warning("what was claimed and not sent must wait: %s", described(error))
+            log.warning("could not return claims that were not sent; retrying: %s", described(error))
             time.sleep(_RETRY_SECONDS)
 
 
@@ -383,5 +383,5 @@ def _results(done: Sequence[Future[Result]]) -> list[Result]:
         if error is None:
             results.append(future.result())
         else:
-            log.error("work failed unexpectedly and is left to its lease", exc_info=error)
+            log.error("work failed unexpectedly; it is left to its lease", exc_info=error)
     return results

@@ -1,4 +1,4 @@
-"""A cached property that threads may ask for at the same moment."""
+"""A thread-safe cached property."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -9,9 +9,9 @@ Value = TypeVar("Value")
 
 
 class locked_cached_property(cached_property[Value]):  # noqa: N801 - used as a decorator
-    """Built once: from Python 3.12 on `cached_property` builds one for each thread that asks, and nobody closes those.
+    """A property that is built once; since Python 3.12, `cached_property` may build one per thread, and leak them.
 
-    One lock for all instances, so what is built may ask for other properties, but not wait for another thread's.
+    All instances share one lock, so building may use other properties, but must not wait for another thread's.
     """
 
     def __init__(self, build: Callable[[Any], Value]) -> None:

@@ -1,4 +1,4 @@
-"""Whether this worker was told to stop: what has not begun is given back, what is under way gets a little time.
+"""A worker's shutdown: claimed work that has not started is returned, in-flight work gets a little time.
 
 Process managers kill after 5 seconds (honcho) or more.
 """
@@ -14,30 +14,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: seconds in which a POST that is under way may still be answered and written down
+#: seconds for the reply to an in-flight POST and for recording it
 GRACE_SECONDS = 2.5
-#: seconds after which the worker ends, whatever it waits for: a frozen broker, a provider that hangs
+#: seconds after which the worker ends, whatever it waits for: a frozen broker, a hung provider
 LAST_SECONDS = 4.5
 
 _STOP_SIGNALS = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))
 _DEADLINE = struct.Struct("d")
-# When the time is over (monotonic; 0: nobody asked). Memory that the pool's processes share with the one that forks
-# them: only that one is told to stop.
+# The end of the time limit (monotonic; 0: no shutdown). Shared memory, because the signal reaches only the process that
+# forks the pool's processes.
 _of_all = mmap.mmap(-1, _DEADLINE.size)
 _of_this_process = bytearray(_DEADLINE.size)
 _main_process = os.getpid()
 
 
 def stop() -> None:
-    """Tell this process and those that it has forked; they end by themselves, or with this one after LAST_SECONDS."""
+    """Stop this process and its pool; they end by themselves, or with this one after LAST_SECONDS."""
     _ask(_of_all)
     threading.Thread(target=_end_at_last, daemon=True).start()
 
 
 def stop_when_signalled() -> None:
-    """Notice a signal to stop at once, in a process whose main thread does the work itself; main thread only.
+    """React to a stop signal at once in a process whose main thread does the work; main thread only.
 
-    Python runs handlers between two steps of the main thread, and a database that waits for a lock is one step.
+    Python runs handlers between two steps of the main thread, and a database waiting for a lock is one step.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -46,18 +46,18 @@ def stop_when_signalled() -> None:
 
 
 def is_asked() -> bool:
-    """Whether to begin nothing more."""
+    """Return whether to start nothing more."""
     return seconds_left() < math.inf
 
 
 def seconds_left() -> float:
-    """How long to wait for what is under way; infinite while nobody asks, negative when the time is over."""
+    """Return how long to wait for in-flight work; infinite without a shutdown, negative when the time is over."""
     return min(_deadline(_of_all), _deadline(_of_this_process)) - time.monotonic()
 
 
 @contextmanager
 def work_given_back_on_sigterm() -> Iterator[None]:
-    """A pool's process that is told to stop, because its whole group is, does so when the block has given work back."""
+    """Let a pool process that receives SIGTERM with its whole group end after the block has returned its work."""
     if os.getpid() == _main_process or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,5 +95,5 @@ def _stop_on_signal(reader: int) -> None:
 
 def _end_at_last() -> None:
     time.sleep(LAST_SECONDS)
-    # The processes of the pool die with their parent. What they held comes back when its lease ends.
+    # The pool's processes die with their parent. Their work becomes due again when its lease ends.
     os._exit(0)

@@ -1,7 +1,7 @@
-"""Ends a process in which something waits for what never comes: its supervisor starts it again, with new connections.
+"""Ends a process with a hung thread; its supervisor restarts it with new connections.
 
-No library bounds every wait. A connection whose other end has vanished, or a proxy that passes nothing on any more, may
-keep a thread waiting for hours, and no thread can interrupt another.
+No library limits every wait. A connection to a vanished peer, or a proxy that forwards nothing any more, can block a
+thread for hours, and no thread can interrupt another.
 """
 
 import logging
@@ -15,23 +15,23 @@ from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
-#: of a process that ends itself: a failure, or some supervisors would leave it dead
+#: the exit code of a process that ends itself: a failure, or some supervisors would not restart it
 EXIT_CODE = 1
-#: seconds between two looks at what is watched
+#: seconds between two checks
 _LOOK_SECONDS = 1.0
-#: seconds for the last words; whoever reads the log may hang as well
+#: seconds for the last log line; the log's reader may hang too
 _LAST_WORDS_SECONDS = 2.0
 
 
 @contextmanager
 def limit(what: str, seconds: float) -> Iterator[Callable[[], None]]:
-    """End this process if the block takes longer, or so long after the last call of what the block gets.
+    """End this process if the block takes longer, or if the yielded function was not called for that long.
 
-    Time in which the whole process was stopped does not count. Only for work that another process may take up wherever
-    it was left.
+    Time in which the whole process was stopped does not count. Only for work that another process can continue from
+    any point.
     """
     over, goes_on = threading.Event(), threading.Event()
-    # One for each block: nothing is left of it after a fork, and none can wait for another.
+    # One thread per block: nothing remains after a fork, and no block waits for another.
     watcher = threading.Thread(
         target=_watch, args=(what, seconds, over, goes_on, threading.get_ident()), name="watchdog", daemon=True
     )
@@ -43,9 +43,9 @@ def limit(what: str, seconds: float) -> Iterator[Callable[[], None]]:
 
 
 def end_process(why: str) -> NoReturn:
-    """Say why, and end at once: whatever this process waits for, it does not wait for its own end."""
-    # In a thread, because a log that nobody reads, or its lock, is one more wait that only the other side can end.
-    words = ("this process ends, to be started again: %s", why)
+    """Log the reason and end at once, whatever this process waits for."""
+    # In a thread, because a log without a reader, or its lock, may block as well.
+    words = ("this process ends and must be restarted: %s", why)
     saying = threading.Thread(target=log.critical, args=words, daemon=True)
     try:
         saying.start()
@@ -55,15 +55,15 @@ def end_process(why: str) -> NoReturn:
 
 
 def _watch(what: str, seconds: float, over: threading.Event, goes_on: threading.Event, thread: int) -> None:
-    # Looks are counted, not time: a process that was stopped, or whose machine slept, goes on where it was, and the
-    # answer to a paid POST that it is about to write down must not be lost.
+    # Checks are counted, not time: a process that was stopped, or whose machine slept, continues where it was, and must
+    # not lose the reply to a paid POST that it is about to record.
     looks = 0
     while looks < seconds / _LOOK_SECONDS:
         if over.wait(_LOOK_SECONDS):
             return
         looks = 0 if goes_on.is_set() else looks + 1
         goes_on.clear()
-    end_process(f"{what} did not come to an end within {seconds:g} s; it waits in\n{_place(thread)}")
+    end_process(f"{what} did not finish within {seconds:g} s; it waits in\n{_place(thread)}")
 
 
 def _place(thread: int) -> str:

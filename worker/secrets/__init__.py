@@ -1,4 +1,4 @@
-"""Keys of accounts, files that only we may read, and how secrets are kept out of what people see."""
+"""Account keys, private files, and redaction."""
 
 from worker.secrets.account_keys import DEFAULT_ACCOUNT, key_mark, read_keys, read_list, title_of
 from worker.secrets.private_files import UMASK, make_private_folder, open_private, require_private

@@ -1,6 +1,6 @@
-"""Files and folders of ours: for their owner alone whatever the umask is, and never another user's.
+"""Private files and folders: readable by their owner only, whatever the umask is, and never another user's.
 
-Where others may write, as in /tmp, they could lay a symbolic link or a file of their own in our way.
+In shared folders like /tmp, other users could place a symbolic link or a file under our names.
 """
 
 import errno
@@ -15,7 +15,7 @@ _FILE, _FOLDER = 0o600, 0o700
 
 
 def open_private(path: str | os.PathLike[str], flags: int) -> int:
-    """A descriptor of a file of ours, as `opener` of `open` too; raises OSError for a link or another user's file."""
+    """Open a private file, also as `opener` of `open`; raises OSError for a link or another user's file."""
     try:
         # Or opening a pipe that somebody has put there would wait for its other end.
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _FILE)
@@ -36,7 +36,7 @@ def open_private(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def require_private(path: Path) -> None:
-    """Raise OSError for a link or another user's file; for what a library opens itself. No file is none of these."""
+    """Raise OSError for a link or another user's file, before a library opens it; a missing file is fine."""
     with suppress(FileNotFoundError, NotADirectoryError):
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode):
@@ -45,7 +45,7 @@ def require_private(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """With the folders above that are missing; one that is there stays as it is, whoever owns it."""
+    """Create a private folder and its missing parents; an existing folder is not changed."""
     try:
         path.mkdir(mode=_FOLDER, exist_ok=True)
     except FileNotFoundError:
@@ -61,4 +61,4 @@ def _require_owner(path: str | os.PathLike[str], found: os.stat_result) -> None:
 
 
 def _linked(path: str | os.PathLike[str]) -> OSError:
-    return OSError(errno.ELOOP, "it is a symbolic link, which is not followed", os.fspath(path))
+    return OSError(errno.ELOOP, "it is a symbolic link; links are not followed", os.fspath(path))

@@ -1,4 +1,4 @@
-"""Secrets never leak: what is written to a log or shown to a person goes through here first."""
+"""Redaction: everything that is logged or shown passes through here first."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ _LINK = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 _WORD_OF_A_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 _USER = re.compile(r"(://)[^/?#]*@")
 
-#: a file written into a text, as options have pictures
+#: a file inside a text, such as an image in options
 _DATA_LINK = re.compile(r"(data:[\w.+/-]*;base64,)([A-Za-z0-9+/_-]+=*)")
 
 _CHATTY = (
@@ -66,7 +66,7 @@ def redact(text: str) -> str:
 
 
 def shorten_files(value: Any) -> Any:
-    """Each `data:` link in a text or a JSON value as its kind and size: it is no secret, but very long."""
+    """Replace each `data:` link in a text or JSON value by its type and size: it is not secret, but very long."""
     if isinstance(value, str):
         return _DATA_LINK.sub(lambda found: f"{found[1]}… ({_kilobytes(found[2])})", value)
     if isinstance(value, Mapping):
@@ -75,7 +75,7 @@ def shorten_files(value: Any) -> Any:
 
 
 def signatures_cut(value: Any) -> Any:
-    """Each link in a text or a JSON value that holds a secret, without its user, query and fragment."""
+    """Remove user, query and fragment from each link with a secret in a text or JSON value."""
     if isinstance(value, str):
         return _LINK.sub(lambda found: _cut(found[0]), value)
     if isinstance(value, Mapping):
@@ -84,14 +84,14 @@ def signatures_cut(value: Any) -> Any:
 
 
 def links_hidden(value: Any) -> Any:
-    """What the user wrote (a prompt, options): only its links can hold secrets, and its files are too long to show."""
+    """Redact user text (a prompt, options): only its links can contain secrets, and its files are too long to show."""
     if isinstance(value, str):
         return _WORD_OF_A_LINK.sub(lambda match: redact(match[0]), shorten_files(value))
     return _each(value, links_hidden)
 
 
 def secrets_hidden(value: Any) -> Any:
-    """What others wrote: error texts, events."""
+    """Redact text from others: errors, events."""
     return redact(value) if isinstance(value, str) else _each(value, secrets_hidden)
 
 
@@ -111,7 +111,7 @@ def _kilobytes(base64: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Redacts the finished line, traceback included: exceptions of HTTP libraries carry whole URLs."""
+    """Redacts the finished line, traceback included: exceptions of HTTP libraries contain whole URLs."""
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -122,7 +122,7 @@ class RedactingFormatter(logging.Formatter):
         return self._hidden(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  so it is called by logging
-        """Called for what comes before a traceback."""
+        """Called for the part before a traceback."""
         fields = (f" {name}={_as_word(value)}" for name, value in _bound(record).items())
         return super().formatMessage(record) + "".join(fields)
 
@@ -134,7 +134,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 class JsonFormatter(RedactingFormatter):
-    """One JSON object a line, traceback included. Values are redacted before JSON escapes what is in them."""
+    """One JSON object per line, traceback included. Values are redacted before JSON escapes them."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
@@ -170,17 +170,17 @@ def _as_word(value: Any) -> str:
 def configure_logging(
     level: str, secrets: tuple[str, ...] = (), log_format: Literal["console", "json"] = "console"
 ) -> None:
-    """One handler on the root logger, for our lines and those of every library."""
+    """Install one handler on the root logger, for our and the libraries' log lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(secrets) if log_format == "json" else RedactingFormatter(secrets))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # They tell each request at INFO, which is our DEBUG.
+    # These log each request at INFO, which is our DEBUG.
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel("WARNING" if level != "DEBUG" else "INFO")
 
 
 def described(error: BaseException) -> str:
-    """An error of which nobody has thought, for a place where a person looks: its kind and what it says."""
+    """Format an unexpected error for people: its type and its message."""
     return redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,4 +1,4 @@
-"""A secret in a file instead of the environment: `NAME_FILE` beside `NAME`."""
+"""Secrets in files instead of the environment: `NAME_FILE` beside `NAME`."""
 
 import os
 from pathlib import Path
@@ -11,13 +11,13 @@ _BUCKET_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSIO
 
 
 def bucket_credentials() -> dict[str, str]:
-    """Of the bucket, those that are set, or in files; raises ConfigurationError as `read_secret_file` does."""
+    """Return the bucket's credentials, from variables or files. Raises like `read_secret_file`."""
     found = {name: os.environ.get(name) or read_secret_file(name) for name in _BUCKET_CREDENTIALS}
     return {name: value for name, value in found.items() if value}
 
 
 def read_secret_file(setting: str) -> str | None:
-    """The text of the file that `<SETTING>_FILE` names, None if it names none.
+    """Return the text of the file in `<SETTING>_FILE`, None if that is not set.
 
     Raises ConfigurationError for a file that cannot be read, or is empty.
     """

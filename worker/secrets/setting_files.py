@@ -1,4 +1,4 @@
-"""Files that settings name: small texts, whatever lies under the name."""
+"""Reads small text files that settings name."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _LARGEST = 1024 * 1024
 
 
 def read_setting_file(setting: str, path: Path) -> str:
-    """The text of the file; raises ConfigurationError if it cannot be read, is no UTF-8 text, too large or endless."""
+    """Return the file's text; raises ConfigurationError if it is unreadable, not UTF-8, too large or endless."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
@@ -17,12 +17,12 @@ def read_setting_file(setting: str, path: Path) -> str:
         raise ConfigurationError(f"{setting}: cannot read {path}: {error.strerror}") from error
     if len(content) > _LARGEST:
         raise ConfigurationError(
-            f"{setting}: {path} is larger than {_LARGEST >> 20} MB, or never ends: correct the name of the file"
+            f"{setting}: {path} is larger than {_LARGEST >> 20} MB, or endless: correct the file name"
         )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{setting}: cannot read {path}: it is not UTF-8 text") from error
     if "\x00" in text:
-        raise ConfigurationError(f"{setting}: cannot read {path}: it holds a NUL byte, so it is no text")
+        raise ConfigurationError(f"{setting}: cannot read {path}: it contains a NUL byte, so it is not text")
     return text

@@ -1,4 +1,4 @@
-"""Every setting of the environment, read and checked once."""
+"""All settings, read from the environment and checked once."""
 
 from worker.settings.broker_url import CeleryBroker, celery_broker, read_broker_url, redis_client
 from worker.settings.env_file import (

@@ -1,4 +1,4 @@
-"""REDIS_URL in one place: which forms there are, and what Celery and redis-py each need to use them.
+"""REDIS_URL: its forms, and what Celery and redis-py need for each.
 
 redis://[user:password@]host:6379/0, rediss:// (TLS), unix:///path?db=0, sentinel://[user:password@]host,host/0?master=NAME.
 `valkey://` and `valkeys://` are read as redis:// and rediss://, and kombu's `redis+socket://` as unix://.
@@ -13,14 +13,14 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 _SAME = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix"}
 _SENTINEL_PORT, _REDIS_PORT = 26379, 6379
-#: how long one sentinel is waited for before the next is asked
+#: how long to wait for one sentinel before trying the next
 _SENTINEL_SECONDS = 2
 _FORMS = (
     "redis://host:6379/0, rediss:// for TLS, unix:///path/to/socket?db=0, or "
     "sentinel://host:26379,host:26379/0?master=NAME"
 )
 _TLS = frozenset({"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"})
-#: what may stand behind the question mark
+#: the allowed query options
 _QUERY = {
     "redis": frozenset({"db"}),
     "rediss": _TLS | {"db"},
@@ -33,7 +33,7 @@ _CERT_REQS = {"cert_required": "required", "cert_optional": "optional", "cert_no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUrl:
-    """A broker's address as `read_broker_url` understood it. `hosts`: of a sentinel:// URL the sentinels."""
+    """A parsed broker address. `hosts`: for a sentinel:// URL, the sentinels."""
 
     scheme: str
     username: str | None = field(repr=False)
@@ -53,10 +53,10 @@ class BrokerUrl:
 
 
 def read_broker_url(url: str) -> BrokerUrl:
-    """Raises ValueError with a sentence that shows no part of the URL which may be a password."""
+    """Parse a broker URL. Raises ValueError with a sentence that shows no part which may be a password."""
     found = _SCHEME.match(url)
     if found is None:
-        raise ValueError(f"this is not the URL of a broker; write {_FORMS}")
+        raise ValueError(f"this is not a broker URL; write {_FORMS}")
     scheme = _SAME.get(found[1].lower(), found[1].lower())
     if scheme not in _QUERY:
         raise ValueError(f"{found[1]}:// is not supported: the broker is Redis or Valkey; write {_FORMS}")
@@ -70,16 +70,16 @@ def read_broker_url(url: str) -> BrokerUrl:
     if parts.fragment or (scheme == "unix" and hosts) or (scheme != "sentinel" and len(hosts) > 1):
         raise ValueError(_unreadable(scheme))
     if scheme == "sentinel" and not hosts:
-        raise ValueError("it names no sentinel, as in sentinel://host:26379,host:26379/0?master=NAME")
+        raise ValueError("it has no sentinels: write sentinel://host:26379,host:26379/0?master=NAME")
     query = _query(parts, scheme)
     path = unquote(parts.path)
     if scheme == "unix" and path in {"", "/"}:
-        raise ValueError("it names no socket, as in unix:///run/redis/redis.sock?db=0")
+        raise ValueError("it has no socket: write unix:///run/redis/redis.sock?db=0")
     if scheme == "sentinel" and not query.get("master"):
-        raise ValueError("say which master the sentinels look after: sentinel://host:26379/0?master=NAME")
+        raise ValueError("name the sentinels' master: sentinel://host:26379/0?master=NAME")
     db = query.get("db") or query.get("virtual_host") or ("" if scheme == "unix" else path.strip("/"))
     if db and not re.fullmatch(r"[0-9]{1,9}", db):
-        raise ValueError("its database is not a number from 0 on, as in redis://host:6379/0")
+        raise ValueError("its database must be a number from 0, as in redis://host:6379/0")
     given = unquote(password) if password else query.get("password")
     return BrokerUrl(
         scheme=scheme,
@@ -95,7 +95,7 @@ def read_broker_url(url: str) -> BrokerUrl:
 
 
 class CeleryBroker(NamedTuple):
-    """A broker as the configuration of Celery names it; `transport_options` only those that its kind needs."""
+    """A broker in terms of Celery's configuration; `transport_options`: only those that its kind needs."""
 
     url: str
     use_ssl: dict[str, Any] | None
@@ -114,11 +114,11 @@ def celery_broker(url: str) -> CeleryBroker:
 
 @contextmanager
 def redis_client(url: str, seconds: float) -> Iterator[Any]:
-    """A client of redis-py for questions of our own, which waits so long for an answer.
+    """Yield a redis-py client for our own queries, with this time-out.
 
     Its methods raise RedisError or OSError.
     """
-    # Only who asks the broker pays for the library.
+    # Imported here: only queries to the broker need the library.
     from redis import Redis  # noqa: PLC0415
     from redis.sentinel import Sentinel  # noqa: PLC0415
 
@@ -155,7 +155,7 @@ def _query(parts: SplitResult, scheme: str) -> dict[str, str]:
         if not all(name.isidentifier() for name in unknown):
             raise ValueError(_unreadable(scheme))
         known = ", ".join(sorted(_QUERY[scheme]))
-        raise ValueError(f"{scheme}:// has no option {', '.join(map(repr, unknown))}; there are: {known}")
+        raise ValueError(f"{scheme}:// has no option {', '.join(map(repr, unknown))}; expected one of {known}")
     return query
 
 
@@ -174,7 +174,7 @@ def _tls(query: Mapping[str, str]) -> dict[str, Any]:
 
 def _unreadable(scheme: str) -> str:
     return (
-        f"this {scheme}:// URL cannot be read; it looks like {_FORMS}; in a password write %2F for /, %23 for #, "
+        f"invalid {scheme}:// URL; the format is {_FORMS}; in a password write %2F for /, %23 for #, "
         "%3F for ?, %40 for @"
     )
 

@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment (12-factor); a secret may also lie in a file named by `NAME_FILE`."""
+"""All settings, read once from the environment (12-factor); secrets also from files named by `NAME_FILE`."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -41,7 +41,7 @@ def _read_by(read: Callable[[str], object]) -> AfterValidator:
 
 
 class SecretFiles(PydanticBaseSettingsSource):
-    """`ACEDATACLOUD_API_TOKEN_FILE=/run/secrets/ace` stands for the text of that file."""
+    """`ACEDATACLOUD_API_TOKEN_FILE=/run/secrets/ace` sets the token to that file's text."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return read_secret_file(field_name), field_name, False
@@ -79,7 +79,7 @@ AccountKeys = Annotated[SecretStr, _read_by(read_keys)]
 
 
 class Settings(BaseSettings):
-    # Errors must not show what was put in: among it are secrets.
+    # Errors must not show the input: it may be a secret.
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     # --- standard names ---
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         examples=["darkroom (me@example.com)"],
     )
     darkroom_confirm: Literal["always", "unsigned", "never"] = "never"
-    #: minutes after which an unclear submission is looked for no more, and waits for a person
+    #: minutes after which an unconfirmed submission is no longer looked for, and waits for a person
     darkroom_horizon_minutes: float = Field(default=60, gt=0, le=10_080)
     #: seconds after which a silent submitted generation is asked for the first time, when a callback is expected
     #: and it is not known yet how long such ones usually take
@@ -126,14 +126,14 @@ class Settings(BaseSettings):
     darkroom_link_hours: float = Field(default=24, gt=0, le=10_000)
     #: days for which an asset is tried again and again whose link does not prove that it is over
     darkroom_give_up_days: float = Field(default=15, gt=0, le=3650)
-    #: hours before its end at which a link that is not stored counts as at risk: it is told of, and goes to workers
-    #: that are kept free for it
+    #: hours before its expiry at which a link that is not stored counts as at risk: it is reported, and fetched by
+    #: reserved threads
     darkroom_at_risk_hours: float = Field(default=2, gt=0, le=1000)
     #: a statement in the file itself that a model made it; xmp changes the bytes of pictures, not their pixels
     darkroom_provenance: Literal["off", "xmp"] = "off"
-    #: gigabytes of refused bytes that are kept in the bucket for a look and `darkroom accept`; more are not kept
+    #: gigabytes of refused files kept in the bucket for review and `darkroom accept`; further ones are not kept
     darkroom_rejected_gb: float = Field(default=5, ge=0, le=100_000)
-    #: bytes that another generation has stored are not stored a second time
+    #: do not store bytes again that another generation has stored
     darkroom_deduplicate: bool = False
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
     darkroom_prices: Path | None = None
@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     @classmethod
     def _can_be_read_at_once(cls, value: str | None) -> str | None:
         if value in {"GLACIER", "DEEP_ARCHIVE"}:
-            raise ValueError(f"objects in {value} cannot be read for hours: use GLACIER_IR, or a rule of the bucket")
+            raise ValueError(f"reading objects in {value} takes hours: use GLACIER_IR, or a lifecycle rule")
         return value
 
     @field_validator("log_level", mode="before")
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
 
     @property
     def ledger_url(self) -> str:
-        """The database of record; one SQLite file in the data folder unless DATABASE_URL says otherwise."""
+        """The database of record; by default an SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.darkroom_data.absolute() / 'ledger.sqlite3'}"
 
     @property
@@ -258,15 +258,15 @@ class Settings(BaseSettings):
 
     @property
     def subscribers(self) -> list[Subscriber]:
-        """Everybody who is told of events."""
+        """All subscribers to events."""
         urls = self.darkroom_notify_urls
         return [*webhooks(urls.get_secret_value() if urls else ""), *celery_tasks(self.darkroom_notify_tasks)]
 
     def read_prices(self, providers: Collection[str]) -> Prices | None:
-        """Those of these providers, read anew each time; raises ConfigurationError for a file that is wrong."""
+        """Read the price file for these providers. Raises ConfigurationError for an invalid file."""
         if self.darkroom_prices is None:
             return None
-        # Only who has prices pays for YAML, in time and in memory.
+        # Imported here: without prices, YAML would cost time and memory for nothing.
         from worker.pricing.price_file import load_prices  # noqa: PLC0415
 
         return replace(load_prices(self.darkroom_prices, providers), zone=self.zone)
@@ -285,7 +285,7 @@ class Settings(BaseSettings):
 
     @property
     def keep(self) -> timedelta | None:
-        """How long what nobody needs any more is kept; None: for ever."""
+        """How long finished rows are kept; None: for ever."""
         return timedelta(days=self.darkroom_keep_days) if self.darkroom_keep_days else None
 
     @property
@@ -294,19 +294,19 @@ class Settings(BaseSettings):
 
     @property
     def poll_after(self) -> timedelta:
-        """How long a submitted generation may be silent before it is asked for, while nothing better is known."""
+        """How long a submitted generation may be silent before it is polled, until durations are learned."""
         return timedelta(seconds=self.darkroom_poll_seconds if self.public_url else min(5, self.darkroom_poll_seconds))
 
 
 def provider_prefixes() -> tuple[str, ...]:
-    """What the settings of each provider begin with, in capitals: KIE for `KIE_IN_FLIGHT`."""
+    """Return the prefix of each provider's settings, in capitals: KIE for `KIE_IN_FLIGHT`."""
     names = Settings.model_fields
     return tuple(name.removesuffix("_in_flight").upper() for name in names if name.endswith("_in_flight"))
 
 
 @cache
 def secret_names() -> frozenset[str]:
-    """The variables that hold a secret and nothing else."""
+    """Return the variables that contain only a secret."""
     fields = Settings.model_fields
     return frozenset(name.upper() for name, field in fields.items() if _holds_secret(field.annotation))
 
@@ -316,7 +316,7 @@ def _holds_secret(annotation: Any) -> bool:
 
 
 def load_settings() -> Settings:
-    """Read the environment and `.env`; raises ConfigurationError with a line for each fault there is."""
+    """Read the environment. Raises ConfigurationError with one line per invalid setting."""
     use_env_file()
     faults: list[str] = []
     # Those of the bucket and of proxies are read by others, later, where a wrong one would be no sentence.

@@ -1,4 +1,4 @@
-"""Who is told of events, and how."""
+"""Subscribers to events, and the delivery of events to them."""
 
 from worker.subscribers.posting import Line, Refusal
 from worker.subscribers.standard_webhooks import FORM, WebhookSigner

@@ -1,6 +1,6 @@
-"""POST events to one address: bounded in time, never redirected, and nothing of the answer matters but its status.
+"""POSTs events to one address: with a time limit and without redirects; only the status of the response matters.
 
-Through `http.client` and not through requests, which cannot end an answer whose header drips in.
+Through `http.client` and not requests, which cannot stop a response whose header arrives too slowly.
 """
 
 import http.client
@@ -17,23 +17,23 @@ from urllib.parse import urlsplit
 
 from worker.net import PORTS, Connection, Target, connect_to_first, is_private, read_address, trusted_authorities
 
-#: seconds to connect to one address of the host, and for one POST from its first byte to the end of the answer's header
+#: seconds to connect to one address of the host, and for one POST from its first byte to the end of the response header
 CONNECT_TIMEOUT = 5.0
 PATIENCE = 15.0
-#: an answer's body is read so far only to use its connection again
+#: bytes of a response's body to read, so that the connection can be reused
 _SMALL = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an event was not taken; `final`: another try would be unwelcome."""
+    """Why a delivery failed; `final`: do not retry."""
 
     reason: str
     final: bool = False
 
 
 class Line:
-    """One subscriber's address; the connection is kept from one event to the next. For one thread."""
+    """One subscriber's address, with a keep-alive connection. For one thread."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -53,7 +53,7 @@ class Line:
             self._kept.close()
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Refusal | None:
-        """Deliver a body; None when it was taken (2xx), else why not, in words without the address."""
+        """Deliver a body; return None on success (2xx), else the reason, without the address."""
         try:
             status = self._answer(body, headers)
         except (OSError, http.client.HTTPException) as error:
@@ -61,16 +61,16 @@ class Line:
         if 200 <= status < 300:
             return None
         if 300 <= status < 400:
-            advice = "which is not followed: put the final address into DARKROOM_NOTIFY_URLS"
-            return Refusal(f"it answers with a redirect (HTTP {status}), {advice}")
+            advice = "redirects are not followed: set the final address in DARKROOM_NOTIFY_URLS"
+            return Refusal(f"HTTP {status}: {advice}")
         if status == 410:
-            return Refusal("it wants no more (HTTP 410)", final=True)
-        return Refusal(f"it answers with HTTP {status}")
+            return Refusal("it accepts no more events (HTTP 410)", final=True)
+        return Refusal(f"HTTP {status}")
 
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> int:
         kept, self._kept = self._kept, None
         if kept is not None:
-            # The other side may have given it up while it was idle; then a fresh one decides.
+            # The peer may have closed the idle connection; a new one decides.
             with suppress(ConnectionError):
                 return self._status(kept, body, headers)
         return self._status(Connection(self._target, _GUARD, _tls(), CONNECT_TIMEOUT), body, headers)
@@ -105,7 +105,7 @@ def _is_used_up(response: http.client.HTTPResponse) -> bool:
 
 
 class _Guard:
-    """Deliveries may go wherever an operator sends them, but in plain http only within the private network."""
+    """Deliveries may go anywhere an operator configures, but plain http only within the private network."""
 
     def connect(self, target: Target, *, timeout: float, deadline: float) -> socket.socket:
         answers = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
@@ -137,11 +137,11 @@ def _tls() -> ssl.SSLContext:
 
 #: the first that fits is said: what is special stands before what it is a kind of
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
-    (_TooOpenError, "its name leads to a public address, where plain http does not go: use https"),
-    (socket.gaierror, "its name is not known"),
-    (TimeoutError, f"it does not answer within {PATIENCE:g} seconds"),
+    (_TooOpenError, "its name resolves to a public address, where plain http is not allowed: use https"),
+    (socket.gaierror, "its host name cannot be resolved"),
+    (TimeoutError, f"no response within {PATIENCE:g} seconds"),
     (ConnectionRefusedError, "it refuses the connection"),
-    (ConnectionError, "it ends the connection without an answer"),
+    (ConnectionError, "it closed the connection without a response"),
 )
 
 
@@ -152,5 +152,5 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not valid: {error.verify_message}"
     if isinstance(error, OSError):
-        return f"it cannot be reached: {error.strerror or type(error).__name__}"
-    return f"its answer is not proper HTTP ({type(error).__name__})"
+        return f"unreachable: {error.strerror or type(error).__name__}"
+    return f"its response is not valid HTTP ({type(error).__name__})"

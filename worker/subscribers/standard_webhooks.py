@@ -13,16 +13,16 @@ FORM = (
 
 
 class WebhookSigner:
-    """Signs with each of `secrets`, so that a receiver may know the old one or the new one while they are rotated.
+    """Signs with each of `secrets`, so that subscribers may have the old or the new one during a rotation.
 
-    Raises ValueError, whose text shows nothing of them.
+    Raises ValueError, without secrets in its text.
     """
 
     def __init__(self, secrets: str) -> None:
         self._keys = [_key(secret.strip()) for secret in secrets.split(",")]
 
     def headers(self, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-        """The headers of one try. `message_id`: the same in each try; `timestamp`: of this one, in Unix seconds."""
+        """Return the headers of one try. `message_id`: the same for each try; `timestamp`: this try's Unix time."""
         signed = f"{message_id}.{timestamp}.".encode() + body
         macs = (base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in self._keys)
         return {

@@ -1,4 +1,4 @@
-"""Who is told of events, as the settings name them: addresses that take signed webhooks, and Celery tasks."""
+"""Subscribers from the settings: addresses for signed webhooks, and Celery tasks."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ _PATTERN = re.compile(r"[a-z0-9_.*]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """`name` goes into the ledger and may be shown; the address is a secret, for its path or query may hold one."""
+    """A webhook. `name` is stored and may be shown; the address is a secret, because it may contain one."""
 
     name: str
     url: str = field(repr=False)
@@ -35,29 +35,29 @@ Subscriber = Webhook | CeleryTask
 
 
 def webhooks(text: str) -> list[Webhook]:
-    """The addresses in `text`, separated by commas; raises ValueError, which says which one is wrong and shows none."""
+    """Parse addresses, separated by commas; raises ValueError with the number of the invalid one, but no address."""
     return [_webhook(number, url) for number, url in enumerate(_parts(text), start=1)]
 
 
 def celery_tasks(text: str) -> list[CeleryTask]:
-    """The names in `text`, `task` or `task@queue`, separated by commas; raises ValueError."""
+    """Parse task names, `task` or `task@queue`, separated by commas; raises ValueError."""
     found = []
     for part in _parts(text):
         match = _TASK.fullmatch(part)
         if match is None:
             raise ValueError(
-                f"{part!r} is no Celery task; write it like billing.on_event or billing.on_event@its-queue"
+                f"invalid Celery task {part!r}; write it like billing.on_event or billing.on_event@its-queue"
             )
         found.append(CeleryTask(part, match["task"], match["queue"] or DEFAULT_QUEUE))
     return found
 
 
 def patterns(text: str) -> list[str]:
-    """The kinds of events in `text`, separated by commas, `*` for anything; raises ValueError."""
+    """Parse event patterns, separated by commas, `*` for any text; raises ValueError."""
     found = _parts(text)
     wrong = next((part for part in found if not _PATTERN.fullmatch(part)), None)
     if wrong is not None or not found:
-        raise ValueError(f"{wrong or ''!r} is no kind of event; write them like generation.*,asset.expired")
+        raise ValueError(f"invalid event pattern {wrong or ''!r}; write them like generation.*,asset.expired")
     return found
 
 
@@ -76,10 +76,10 @@ def _webhook(number: int, url: str) -> Webhook:
     if parts.scheme not in {"http", "https"} or not host or not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError(f"{which} is not of the form https://host/path")
     if parts.username is not None or parts.fragment:
-        raise ValueError(f"{which} has a user name or a #; a webhook is trusted for its signature")
+        raise ValueError(f"{which} has a user name or a #: remove it, webhooks are authenticated by their signature")
     if parts.scheme == "http" and _is_global_literal(host):
-        raise ValueError(f"{which} would go over the internet unencrypted: use https")
-    # The host tells a person who it is; the digest tells two addresses of one host apart without showing them.
+        raise ValueError(f"{which} would send events unencrypted over the internet: use https")
+    # The host identifies the subscriber for people; the digest distinguishes addresses of one host.
     return Webhook(f"{host}-{hashlib.sha256(url.encode()).hexdigest()[:8]}", url)
 
 

@@ -1,4 +1,4 @@
-"""A file of prompts: bytes in, entries out, each with its place; and what looks odd in a prompt."""
+"""Parses prompt files into entries with their positions, and warns about suspicious prompts."""
 
 from tasks.usecases.prompt_file.entries import read_entries, read_file
 from tasks.usecases.prompt_file.odd_prompts import oddities_of

@@ -1,4 +1,4 @@
-"""A file of prompts: one per line, or one JSON object per line. A mistake is told with file, line and column."""
+"""Reads prompt files: one prompt, or one JSON object, per line. Errors name file, line and column."""
 
 import json
 import re
@@ -22,19 +22,19 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def read_file(name: str, file: BinaryIO) -> list[Entry]:
-    """As `read_entries`; what never ends is read no further than a file may be long."""
-    # One byte more, so that it shows where it is too long.
+    """Read like `read_entries`, but stop an endless stream at the largest allowed size."""
+    # One byte more, to detect a file that is too long.
     return read_entries(name, file.read(LARGEST + 1))
 
 
 def read_entries(name: str, raw: bytes) -> list[Entry]:
-    """The entries of a file; raises RequestInvalid for the first line that cannot be understood."""
+    """Return the entries of a file; raises RequestInvalid for the first invalid line."""
     _refuse(name, misfit_of_bytes(raw))
-    # Not splitlines(): JSON text may hold separators of other kinds unescaped.
+    # Not splitlines(): JSON strings may contain other line separators unescaped.
     numbered = enumerate(_LINE_END.split(_decode(name, raw)), start=1)
     lines = [Line(number, text) for number, text in numbered if text.strip()]
     if not lines:
-        raise RequestInvalid(f"{name} contains no prompt")
+        raise RequestInvalid(f"{name} contains no prompts")
     if has_json_lines(name, lines):
         _refuse(name, misfit_of_json_lines(lines))
         return [_read_object(name, line.number, line.text) for line in lines]
@@ -64,7 +64,7 @@ def _read_prompt(name: str, line: Line) -> Entry:
 
 
 class _Twice(Exception):
-    """A name that an object has more than once; JSON itself would keep the last value in silence."""
+    """A duplicate name in an object; JSON itself would silently keep the last value."""
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -81,17 +81,17 @@ def _read_object(name: str, number: int, line: str) -> Entry:
         value = json.loads(line, object_pairs_hook=_distinct)
     except _Twice as twice:
         at = line.rfind(json.dumps(str(twice), ensure_ascii=False))
-        _fail(name, number, max(at, 0) + 1, f"the field {str(twice)!r} appears twice: keep one")
+        _fail(name, number, max(at, 0) + 1, f"duplicate field {str(twice)!r}: keep one")
     except json.JSONDecodeError as error:
-        _fail(name, number, error.colno, f"this is not JSON: {error.msg}")
+        _fail(name, number, error.colno, f"invalid JSON: {error.msg}")
     except (ValueError, RecursionError):
-        _fail(name, number, 1, "this JSON has a number too long or brackets too deep to be read")
+        _fail(name, number, 1, "this JSON has a number that is too long or brackets nested too deeply")
     start = len(line) - len(line.lstrip()) + 1
     if not isinstance(value, dict):
         _fail(name, number, start, 'expected an object such as {"prompt": "a lighthouse"}')
     for field_name, content in value.items():
         if field_name not in _FIELDS:
-            _fail(name, number, _begins(line, field_name)[0] + 1, f"there is no field {field_name!r}; {_KNOWN}")
+            _fail(name, number, _begins(line, field_name)[0] + 1, f"unknown field {field_name!r}; {_KNOWN}")
         expected, fits = _FIELDS[field_name]
         if not fits(content):
             _fail(name, number, _begins(line, field_name)[0] + 1, f'"{field_name}" must be {expected}')
@@ -116,12 +116,12 @@ def _read_object(name: str, number: int, line: str) -> Entry:
 
 
 def _begins(line: str, field_name: str) -> tuple[int, int]:
-    """Where the name and its value begin; of a name that stands there twice the last."""
+    """Return where the name and its value begin; for a duplicate name, the last one."""
     return dict(_members(line))[field_name]
 
 
 def _members(line: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Each name of a valid object, and where it and its value begin."""
+    """Yield each name of a valid object, and where it and its value begin."""
     at = _end(_BLANK, line, line.index("{") + 1)
     while line[at] == '"':
         name, end = _DECODER.raw_decode(line, at)
@@ -132,7 +132,7 @@ def _members(line: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _column(line: str, begin: int, signs: int) -> int:
-    """The column of the character of a JSON text that begins with the quote at `begin`."""
+    """Return the column of a character of the JSON string that begins with the quote at `begin`."""
     at = begin + 1
     for _ in range(signs):
         at = _end(_SIGN, line, at)
@@ -146,7 +146,7 @@ def _end(pattern: re.Pattern[str], line: str, at: int) -> int:
 
 _DECODER = json.JSONDecoder()
 _BLANK, _COLON, _COMMA = (re.compile(rf"\s*{sign}\s*") for sign in ("", ":", ",?"))
-#: one character, as JSON may write it
+#: one character in a JSON string
 _SIGN = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|.", re.DOTALL)
 
 
@@ -160,14 +160,14 @@ def _is_follow_up(value: object) -> bool:
 
 _FIELDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "prompt": ("text", lambda value: isinstance(value, str)),
-    "key": ("text that is not empty", lambda value: isinstance(value, str) and value.strip() != ""),
+    "key": ("a non-empty string", lambda value: isinstance(value, str) and value.strip() != ""),
     "options": ("an object", lambda value: isinstance(value, dict)),
     "follow_up": ('text such as "upscale1,upscale3" or a list of such texts', _is_follow_up),
     "priority": ("a whole number", _is_priority),
     "provider": ("text", lambda value: isinstance(value, str)),
     "operation": (f"one of {', '.join(FIRST)}", lambda value: value in FIRST),
 }
-_KNOWN = f"there are {', '.join(_FIELDS)}"
+_KNOWN = f"known fields are {', '.join(_FIELDS)}"
 
 
 def _fail(name: str, line: int, column: int, what: str) -> NoReturn:

@@ -1,7 +1,7 @@
-"""What a file of prompts is, if it is none: tables, JSON in other shapes, other encodings, programs' own formats.
+"""Recognizes files that are not prompt files: tables, other JSON layouts, other encodings, programs' own formats.
 
-Each line that is taken for a prompt is paid for. So what is plainly something else is refused; a prompt may hold
-commas, semicolons, colons, quotes and braces, and none of them alone is evidence.
+Every line that counts as a prompt costs money, so files that are clearly something else are refused. Commas,
+semicolons, colons, quotes and braces may occur in prompts; none of them alone is evidence.
 """
 
 import csv
@@ -21,19 +21,19 @@ ADVICE = (
     "on each line"
 )
 JSON_LINES = (".jsonl", ".ndjson")
-#: the beginning of an object with a name in it; `{"open" sign, "closed" sign}` is a prompt, which Midjourney permutes
+#: the beginning of an object with a name in it; `{"open" sign, "closed" sign}` is a prompt, a Midjourney permutation
 _OBJECT = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 
 _TABLE = "a table"
 _SPREADSHEET = "a spreadsheet"
 _DOCUMENT = "a document"
 _ARCHIVE = "a compressed file"
-_PICTURE = "a picture or a film"
+_PICTURE = "an image or a video"
 _SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys(("csv", "tsv", "tab", "psv"), _TABLE),
     **dict.fromkeys(("xls", "xlsx", "xlsm", "xlsb", "ods", "numbers"), _SPREADSHEET),
     **dict.fromkeys(("doc", "docx", "odt", "pages", "rtf", "pdf", "html", "htm", "xml", "svg"), _DOCUMENT),
-    **dict.fromkeys(("yaml", "yml", "toml", "ini"), "a file of settings"),
+    **dict.fromkeys(("yaml", "yml", "toml", "ini"), "a configuration file"),
     **dict.fromkeys(("zip", "gz", "bz2", "xz", "zst", "7z", "rar", "tar", "tgz"), _ARCHIVE),
     **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp", "avif", "heic", "tif", "tiff", "bmp"), _PICTURE),
     **dict.fromkeys(("mp4", "mov", "webm", "mkv"), _PICTURE),
@@ -41,11 +41,11 @@ _SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys(("py", "js", "ts", "ipynb"), "a program"),
 }
 
-#: how files of other kinds begin
+#: signatures of other file types
 _SIGNATURES: Sequence[tuple[re.Pattern[bytes], str]] = tuple(
     (re.compile(begins, re.DOTALL), kind)
     for begins, kind in (
-        (rb"PK\x03\x04", "a ZIP file, as Excel (.xlsx), LibreOffice (.ods) and Word (.docx) write them"),
+        (rb"PK\x03\x04", "a ZIP file, such as Excel (.xlsx), LibreOffice (.ods) or Word (.docx)"),
         (rb"PK\x05\x06", "an empty ZIP file"),
         (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file (.xls, .doc)"),
         (rb"\x1f\x8b", "a gzip file: unpack it first"),
@@ -57,11 +57,11 @@ _SIGNATURES: Sequence[tuple[re.Pattern[bytes], str]] = tuple(
         (rb".{257}ustar", "a tar file: unpack it first"),
         (rb"%PDF-", "a PDF"),
         (rb"\{\\rtf", "a rich text document (.rtf)"),
-        (rb"\x89PNG\r\n", "a PNG picture"),
-        (rb"\xff\xd8\xff", "a JPEG picture"),
-        (rb"GIF8[79]a", "a GIF picture"),
-        (rb"RIFF....WEBP", "a WebP picture"),
-        (rb"\x00\x00..ftyp", "a film, or a picture of a phone"),
+        (rb"\x89PNG\r\n", "a PNG image"),
+        (rb"\xff\xd8\xff", "a JPEG image"),
+        (rb"GIF8[79]a", "a GIF image"),
+        (rb"RIFF....WEBP", "a WebP image"),
+        (rb"\x00\x00..ftyp", "a video, or a photo from a phone"),
         (rb"SQLite format 3\x00", "an SQLite database"),
         (rb"PAR1[\x00-\x1f]", "a Parquet file"),
         (rb"\x7fELF", "a program"),
@@ -84,13 +84,13 @@ class Line:
 
     @property
     def start(self) -> int:
-        """The column of its first character that is no blank."""
+        """The column of its first non-blank character."""
         return len(self.text) - len(self.text.lstrip()) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Where a file shows that it is no file of prompts, and what it is."""
+    """The place that shows that a file is not a prompt file, and what it is instead."""
 
     line: int
     column: int
@@ -98,7 +98,7 @@ class Misfit:
 
 
 def misfit_of_bytes(raw: bytes) -> Misfit | None:
-    """What the bytes alone show: too many of them, another encoding, no text."""
+    """Check the bytes: size, encoding, whether they are text."""
     for begins, kind in _SIGNATURES:
         if begins.match(raw):
             return Misfit(1, 1, f"this is {kind}; {ADVICE}")
@@ -107,23 +107,23 @@ def misfit_of_bytes(raw: bytes) -> Misfit | None:
             return Misfit(1, 1, f"this is {encoding}: {_SAVE_AS_UTF8}")
     if (nul := raw.find(b"\x00")) >= 0:
         beginning = raw[:1000]
-        # Of Latin text in UTF-16 every other byte is one.
+        # In UTF-16, every other byte of Latin text is NUL.
         is_utf16 = nul < 2 and len(beginning) > 3 and abs(2 * beginning.count(b"\x00") - len(beginning)) < 4
-        what = f"this is UTF-16 without its mark: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte: not text; {ADVICE}"
+        what = f"this is UTF-16 without a BOM: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte, so not text: {ADVICE}"
         return _at(raw, nul, what)
     if len(raw) > LARGEST:
-        what = f"the file is larger than {LARGEST >> 20} MB, the limit: split it, or check whether it ever ends"
+        what = f"the file is larger than the limit of {LARGEST >> 20} MB: split it, or check whether it ever ends"
         return _at(raw, LARGEST, what)
     return None
 
 
 def has_json_lines(name: str, lines: Sequence[Line]) -> bool:
-    """By the name, or by the first line; what is wrong in an object then is told where it stands."""
+    """Return whether the name or the first line indicates JSON lines; errors in the objects are reported in place."""
     return name.lower().endswith(JSON_LINES) or _OBJECT.match(lines[0].text) is not None
 
 
 def misfit_of_json_lines(lines: Sequence[Line]) -> Misfit | None:
-    """JSON of another shape under the name of JSON lines, or that begins like them."""
+    """Check for JSON of another layout in a file that is named, or begins, like JSON lines."""
     first = lines[0]
     if first.text.lstrip().startswith("["):
         return _array(first)
@@ -133,44 +133,42 @@ def misfit_of_json_lines(lines: Sequence[Line]) -> Misfit | None:
 
 
 def misfit_of_text(name: str, lines: Sequence[Line]) -> Misfit | None:
-    """What the name, and then the lines, show to be no prompts, one per line."""
+    """Check the name, then the lines, for anything but one prompt per line."""
     return next(_misfits(name, lines), None)
 
 
 def _misfits(name: str, lines: Sequence[Line]) -> Iterator[Misfit]:
     first = lines[0]
-    # What it is says more than what it is called.
+    # The content is better evidence than the name.
     for misfit in (_json(lines), _program(lines), _table(lines), _markup(lines)):
         if misfit is not None:
             yield misfit
     suffix = PurePath(name).suffix.lower().removeprefix(".")
     if suffix in _SUFFIXES:
         kind = _SUFFIXES[suffix]
-        yield Misfit(
-            first.number, first.start, f"a file that ends in .{suffix} is {kind}: {ADVICE}, under another name"
-        )
+        yield Misfit(first.number, first.start, f"a .{suffix} file is {kind}: {ADVICE}, and rename the file")
     if suffix in {"json", "geojson", "json5"}:
         yield Misfit(first.number, first.start, f"the file ends in .{suffix}, and this is not JSON: {ADVICE}")
     for line in lines:
         text = line.text.strip()
         if control := _CONTROL.search(line.text):
-            what = f"a control character (U+{ord(control[0]):04X}), which no prompt has: save the file as plain text"
+            what = f"a control character (U+{ord(control[0]):04X}), invalid in a prompt: save the file as plain text"
             yield Misfit(line.number, control.start() + 1, what)
         if _OBJECT.match(text) and text.endswith(("}", "},")):
             yield Misfit(line.number, line.start, f"this line is a JSON object, but the first one is not: {ADVICE}")
         if _SIGNS.fullmatch(text):
-            what = f"{text[:20]!r} is not a prompt but part of another format: {ADVICE}"
+            what = f"{text[:20]!r} is not a prompt, but part of another format: {ADVICE}"
             yield Misfit(line.number, line.start, what)
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-#: brackets, rules and fences, as JSON, YAML and Markdown have them on lines of their own
+#: brackets, rules and fences that JSON, YAML and Markdown put on lines of their own
 _SIGNS = re.compile(r"[!-/:-@\[-`{-~]+(\s+[!-/:-@\[-`{-~]+)*", re.ASCII)
 
 
 # --- JSON
 
-_ON_ONE_LINE = "each object stands on one line (`jq -c . FILE` writes it so)"
+_ON_ONE_LINE = "put each object on one line (`jq -c . FILE` does that)"
 _LIST = re.compile(r"""\[\s*($|\{\s*($|["']|\w+\s*:)|"(?:[^"\\]|\\.)*"\s*,?\s*$|(["']).*\3\s*,?\s*\]\s*$)""")
 _ASSIGNED = re.compile(r"""[\w\s."'-]*[=:]\s*[\[{]\s*""")
 _LIKE_OBJECT = re.compile(r"\{\s*'?(\w+)'?\s*:")
@@ -183,30 +181,30 @@ def _json(lines: Sequence[Line]) -> Misfit | None:
     if _LIST.match(text):
         return _array(first)
     if text == "{":
-        return Misfit(first.number, first.start, f"this is JSON over several lines: {_ON_ONE_LINE}")
+        return Misfit(first.number, first.start, f"this is multi-line JSON: {_ON_ONE_LINE}")
     if text.startswith("[") and _is_json(lines):
         return _array(first)
     return None
 
 
 def _program(lines: Sequence[Line]) -> Misfit | None:
-    """What a program would write or read, other than JSON."""
+    """Check for what a program would write or read, other than JSON."""
     first = lines[0]
     text = first.text.strip()
     if _ASSIGNED.fullmatch(text) and len(lines) > 1 and lines[1].text.lstrip().startswith(("'", '"', "{", "[")):
         return Misfit(first.number, first.start, f"this is a list from a program: {ADVICE}")
     if (found := _LIKE_OBJECT.match(text)) and found[1].lower() in _STRONG | _WEAK:
-        what = f"this is not a JSON object: names and texts need double quotes; {ADVICE}"
+        what = f"this is an object, but not JSON: names and texts need double quotes; {ADVICE}"
         return Misfit(first.number, first.start, what)
     *others, last = (line.text.strip() for line in lines)
     is_listed = others and all(item.endswith(",") and _QUOTED.fullmatch(item[:-1]) for item in others)
     if is_listed and _QUOTED.fullmatch(last.removesuffix(",")):
-        return Misfit(first.number, first.start, f"this is a list in quotes: {ADVICE}, without quotes and commas")
+        return Misfit(first.number, first.start, f"this is a quoted list: {ADVICE}, without quotes and commas")
     return None
 
 
 def _array(line: Line) -> Misfit:
-    what = "this is a JSON array: write each of its objects on a line of its own (`jq -c '.[]' FILE` writes them so)"
+    what = "this is a JSON array: put each of its objects on a line of its own (`jq -c '.[]' FILE` does that)"
     return Misfit(line.number, line.start, what)
 
 
@@ -231,7 +229,7 @@ def _spans_lines(lines: Sequence[Line]) -> bool:
 # --- tables
 
 _DELIMITERS = "\t;,|"
-#: names of columns that hardly stand in a list of words that is a prompt, and those that may
+#: column names that hardly occur in a prompt made of single words, and those that may
 _STRONG = frozenset(
     {
         "prompt",
@@ -269,7 +267,7 @@ _WEAK = frozenset(
 _ABOUT_PROMPTS = re.compile(r"(\w+_)?prompts?(_\(?\w+\)?)?")
 _LONGEST_HEADING = 40
 _RATIO = re.compile(r"[0-9]{1,4}:[0-9]{1,4}")
-#: an article number: letters or digits in groups, or zeros in front
+#: an article number: groups of letters or digits, or leading zeros
 _CODE = re.compile(r"(?=.*[0-9])[a-z0-9]+([-_./][a-z0-9]+)+|0[0-9]{2,}")
 _WORDS = frozenset({"true", "false", *PROVIDERS})
 _TO_FLAG = re.compile(r"\s*[-\N{EN DASH}\N{EM DASH}]")
@@ -291,7 +289,7 @@ def _table(lines: Sequence[Line]) -> Misfit | None:
     if tabbed := _tabbed(lines):
         return tabbed
     for delimiter in _DELIMITERS[1:]:
-        # One line is a row of a table only where more than one of its cells says so.
+        # A single line is a table row only if several cells show it.
         if _columns_of_values(lines, delimiter) > (len(lines) == 1):
             return _as_table(first, delimiter, f"every line has the same columns, separated by {delimiter!r}")
     return None
@@ -308,13 +306,13 @@ def _is_header(cells: Sequence[str], others: Sequence[str], delimiter: str) -> b
     if words & _STRONG:
         return True
     alike = bool(others) and all(len(_cells(text.strip(), delimiter)) == len(cells) for text in others)
-    # A blank follows the comma of a sentence.
+    # In a sentence, a comma is followed by a blank.
     alike = alike and not any(cell.startswith(" ") for cell in cells)
     return alike and (len(words & _WEAK) > 1 or any(map(_ABOUT_PROMPTS.fullmatch, words)))
 
 
 def _tabbed(lines: Sequence[Line]) -> Misfit | None:
-    """Cells of a spreadsheet: in most lines, as nobody writes. A tab before a parameter only lines it up."""
+    """Check for spreadsheet cells: tabs in most lines. A tab before a parameter is only alignment."""
     places = [
         (line, at)
         for line in lines
@@ -324,18 +322,18 @@ def _tabbed(lines: Sequence[Line]) -> Misfit | None:
     if 2 * len(places) < len(lines) or not places:
         return None
     line, at = places[0]
-    what = f"a tab, as between the cells of a table; tables are not supported: {ADVICE}"
+    what = f"a tab, as between table cells; tables are not supported: {ADVICE}"
     return Misfit(line.number, at + 1, what)
 
 
 def _tabs(text: str) -> Iterator[int]:
-    """Where there are tabs between words."""
+    """Yield the positions of tabs between words."""
     end = len(text.rstrip())
     return (found.start() for found in re.finditer("\t", text) if text[: found.start()].strip() and found.start() < end)
 
 
 def _columns_of_values(lines: Sequence[Line], delimiter: str) -> int:
-    """In how many columns there are only values that no prompt would hold there; 0 where lines have more or fewer."""
+    """Count the columns with only values that no prompt has there; 0 if lines differ in their number of columns."""
     rows: list[list[str]] = []
     for line in lines:
         row = _cells(line.text.strip(), delimiter)
@@ -344,7 +342,7 @@ def _columns_of_values(lines: Sequence[Line], delimiter: str) -> int:
         rows.append(row)
     found = 0
     for column in zip(*rows, strict=True):
-        # A blank follows the comma of a sentence.
+        # In a sentence, a comma is followed by a blank.
         if any(cell.startswith(" ") for cell in column):
             continue
         values = [_bare(cell) for cell in column]
@@ -376,13 +374,13 @@ def _markup(lines: Sequence[Line]) -> Misfit | None:
     text = first.text.strip()
     if _TAG.match(text) and (text[1] in "?!" or any("</" in line.text for line in lines)):
         return Misfit(first.number, first.start, f"this is HTML or XML: {ADVICE}")
-    # Not `prompt: a fox` alone, which people paste.
+    # Not a single `prompt: a fox`, which people paste.
     found = [_RECORD.match(f"{line.text.strip()} ") for line in lines[:3]]
     names = {one[1].lower() for one in found if one}
     if all(found) and "prompt" in names and (len(names & (_STRONG | _WEAK)) > 1 or text.startswith("-")):
-        return Misfit(first.number, first.start, f"this is YAML, or a file of settings: {ADVICE}")
+        return Misfit(first.number, first.start, f"this is YAML or a configuration file: {ADVICE}")
     if _PROMPTS.fullmatch(text):
-        return Misfit(first.number, first.start, f"this is YAML, or a file of settings: {ADVICE}")
+        return Misfit(first.number, first.start, f"this is YAML or a configuration file: {ADVICE}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Writing down what was asked for, once: also when a command is interrupted and repeated."""
+"""Writes each request to the ledger exactly once, even if a command is interrupted and repeated."""
 
 from tasks.usecases.submission.note import digest_in
 from tasks.usecases.submission.write_once import Repetition, begun

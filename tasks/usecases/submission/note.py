@@ -1,7 +1,7 @@
-"""Notes of submissions that are being written down, so that the same command completes one that was interrupted.
+"""Notes of submissions in progress, so that repeating an interrupted command completes it.
 
-A note is an empty file `submissions/ID` in the data folder; the ID tells when it began and what was asked for. Its
-process holds a lock on it, which dies with the process: a note without one is of a submission that was interrupted.
+A note is an empty file `submissions/ID` in the data folder; the ID contains the start time and a digest of the request.
+The process holds a lock on it that ends with the process: a note without a lock is an interrupted submission.
 """
 
 import contextlib
@@ -19,24 +19,24 @@ from worker.errors import ConfigurationError
 from worker.secrets import make_private_folder, open_private
 
 KEPT = timedelta(hours=24)
-#: what a note is called until it is locked
+#: the file name prefix of a note that is not locked yet
 _UNNAMED = ".note-"
 _ID = re.compile(r"sub_(?P<milliseconds>0[0-9a-f]{11})[0-9a-f]{16}_(?P<digest>[0-9a-f]{16})")
 
 
 def new_submission_id(digest: str) -> str:
-    """`digest`: of what is asked for, 16 hexadecimal digits; `digest_in` gives them back."""
+    """Return a new ID for `digest`, 16 hexadecimal digits of the request, which `digest_in` returns."""
     return f"sub_{int(time.time() * 1000):012x}{secrets.token_hex(8)}_{digest}"
 
 
 def digest_in(submission_id: str) -> str | None:
-    """None for what is no ID of a submission."""
+    """Return the digest in an ID; None if it is not a submission ID."""
     found = _ID.fullmatch(submission_id)
     return found["digest"] if found else None
 
 
 class Note:
-    """A note that this process holds."""
+    """A note locked by this process."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -51,22 +51,22 @@ class Note:
         return _began_at(self._path)
 
     def remove(self) -> None:
-        # What cannot be removed is too old soon.
+        # If it cannot be removed, it expires soon.
         with contextlib.suppress(OSError):
             self._path.unlink()
 
     def close(self) -> None:
-        """Let go of it; what was not removed counts as interrupted from now on."""
+        """Unlock it; from now on a note that was not removed counts as interrupted."""
         os.close(self._descriptor)
 
 
 def write_note(data: Path, submission_id: str) -> Note:
-    """Raises OSError where none can be kept."""
+    """Create and lock a note. Raises OSError if it cannot be stored."""
     folder = _folder(data)
     make_private_folder(folder)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=_UNNAMED)  # made with mode 0600
     try:
-        # Locked before others can find it under its name, or they would take it for one that was interrupted.
+        # Locked before others can find it by name and take it for an interrupted one.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         Path(temporary).rename(folder / submission_id)
         _sync(folder)
@@ -78,17 +78,17 @@ def write_note(data: Path, submission_id: str) -> Note:
 
 
 def interrupted_note(data: Path, digest: str) -> Note | None:
-    """Hold the oldest note of a submission that asked for the same and was interrupted.
+    """Lock the oldest note of an interrupted submission with the same request.
 
-    Raises ConfigurationError for one that cannot be opened: whether it was interrupted is not known.
+    Raises ConfigurationError if one cannot be opened, so that its state is unknown.
     """
     for path in _of_the_same(data, digest):
         try:
             descriptor = _locked(path)
         except OSError as error:
             raise ConfigurationError(
-                f"the same was submitted at {told_time(_began_at(path))}, and whether that was interrupted cannot be "
-                f"seen: {path}: {error.strerror}. To complete it: --submission {path.name}; to submit a second one: "
+                f"the same request was submitted at {told_time(_began_at(path))}; cannot tell whether it was "
+                f"interrupted: {path}: {error.strerror}. To complete it: --submission {path.name}; to submit it again: "
                 "--new"
             ) from error
         if descriptor is not None:
@@ -102,7 +102,7 @@ def remove_interrupted_notes(data: Path, digest: str) -> None:
 
 
 def hold_note(data: Path, submission_id: str) -> Note | None:
-    """The note of this submission, if it has one that nobody holds."""
+    """Lock and return this submission's note, unless there is none or another process holds it."""
     with contextlib.suppress(OSError):
         path = _folder(data) / submission_id
         if (descriptor := _locked(path)) is not None:
@@ -111,7 +111,7 @@ def hold_note(data: Path, submission_id: str) -> Note | None:
 
 
 def remove_old_notes(data: Path) -> None:
-    """Those that nobody will complete any more, and what is left of those that never got their name."""
+    """Remove expired notes, and leftovers of notes that never got their name."""
     with contextlib.suppress(OSError):
         for path in _folder(data).iterdir():
             is_note = path.name.startswith(_UNNAMED) or digest_in(path.name)
@@ -124,7 +124,7 @@ def told_time(at: datetime) -> str:
 
 
 def _of_the_same(data: Path, digest: str) -> list[Path]:
-    """The oldest first: the IDs begin with the time."""
+    """Oldest first: the IDs begin with the time."""
     found = sorted(_folder(data).glob(f"sub_*_{digest}"))
     return [path for path in found if digest_in(path.name) == digest and _age(path) <= KEPT]
 
@@ -142,7 +142,7 @@ def _folder(data: Path) -> Path:
 
 
 def _locked(path: Path) -> int | None:
-    """None if a process works on it, or has just completed it."""
+    """Lock the note; None if another process works on it, or has just completed it."""
     try:
         descriptor = open_private(path, os.O_RDWR)
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def _began_at(path: Path) -> datetime:
 
 
 def _sync(folder: Path) -> None:
-    """So that a power cut does not take the note and leave what was written."""
+    """Sync the folder, so that a power cut cannot lose the note and keep the rows."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

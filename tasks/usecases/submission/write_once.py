@@ -1,4 +1,4 @@
-"""Writing down what was asked for, once: also when the connection breaks, or an interrupted command is repeated."""
+"""Writes a request to the ledger once, even if the connection breaks or an interrupted command is repeated."""
 
 import hashlib
 import json
@@ -28,17 +28,17 @@ from worker.secrets import redact
 from worker.services import Services
 from worker.settings import Settings
 
-#: seconds after its first failure for which the ledger is tried again
+#: seconds to retry after the ledger's first failure
 PATIENCE = 10.0
-#: seconds between two tries, the first time and at most
+#: seconds between two tries: the first pause and the longest
 _PAUSE, _LONGEST_PAUSE = 0.2, 2.0
-#: seconds after which somebody who waits wants to know why
+#: seconds after which to tell the waiting user why
 _LONG = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """`submission_id`: complete this one, which an error named. `anew`: not what was interrupted, but a second one."""
+    """`submission_id`: complete this one, named by an error. `anew`: submit a second one despite an interrupted one."""
 
     submission_id: str | None = None
     anew: bool = False
@@ -46,10 +46,10 @@ class Repetition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What was asked for, each with a `dedupe` that was made before the first try to write it down.
+    """A request; each generation has a `dedupe` key made before the first attempt to write it.
 
-    `id` is None where the user's own keys say it all; `note` where none is needed or can be kept. `is_repeated`: an
-    earlier process may have written it. `tell`: for whoever waits.
+    `id` is None if the user's own keys suffice; `note` is None if none is needed or possible. `is_repeated`: an earlier
+    process may have written it. `tell`: messages for the waiting user.
     """
 
     ledger: Ledger
@@ -60,7 +60,7 @@ class Submission:
     tell: Callable[[str], None]
 
     def write(self, batch: str | None) -> list[Generation]:
-        """Raises CommitUnknown with how to go on, where the ledger stays away and may have written it."""
+        """Write it. Raises CommitUnknown, with the next step, if the ledger is gone and may have written it."""
         try:
             return self._written(batch)
         except KeyboardInterrupt:
@@ -84,32 +84,32 @@ class Submission:
                     self.forget()
                     raise LedgerUnavailable(f"{reason}; nothing was written") from error
             except DarkroomError as error:
-                # An invalid one was not written by an earlier process either: that would have been told the same.
+                # An earlier process cannot have written an invalid one: it would have seen the same error.
                 if not may_be_written or isinstance(error, RequestInvalid):
                     self.forget()
                 raise
             if not is_told and resumes - started > _LONG:
-                self.tell(redact(f"the ledger cannot take it now ({reason}): trying again for {PATIENCE:g} s"))
+                self.tell(redact(f"the ledger is unavailable ({reason}): retrying for {PATIENCE:g} s"))
                 is_told = True
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def forget(self) -> None:
-        """The person has the ids, or nothing was written: the same command is a new submission from now on."""
+        """Forget it once the user has the ids, or nothing was written: the same command is then a new submission."""
         if self.note:
             self.note.remove()
 
     def _how_to_go_on(self) -> str:
         look = "`darkroom list` shows whether it was"
         if self.id is None:
-            return f"it may have been written; {look}. The same command completes it: its keys create nothing twice"
+            return f"it may have been written; {look}. Repeat the command to complete it: its keys prevent duplicates"
         if self.note is None:
-            how = f"The same command with `--submission {self.id}` completes it and creates nothing twice"
+            how = f"Repeat the command with `--submission {self.id}` to complete it without duplicates"
         else:
             hours = f"{KEPT.total_seconds() / 3600:g} hours"
             how = (
-                f"The same command completes it within {hours} and creates nothing twice; with "
-                f"`--submission {self.id}` also later, and with another data folder"
+                f"Repeat the command within {hours} to complete it without duplicates; with "
+                f"`--submission {self.id}` also later, or with another data folder"
             )
         return f"it may have been written; {look}. {how}"
 
@@ -122,9 +122,9 @@ def begun(
     repetition: Repetition,
     tell: Callable[[str], None],
 ) -> Iterator[Submission]:
-    """A submission, whose note this process holds while the block runs.
+    """Yield a submission; this process holds its note while the block runs.
 
-    `batch`: its name, if that does not depend on the time. Raises RequestInvalid for the id of something else.
+    `batch`: its name, unless that depends on the time. Raises RequestInvalid for the id of a different request.
     """
     given_id = repetition.submission_id
     if all(new.dedupe for new in wanted):
@@ -134,8 +134,8 @@ def begun(
     digest = _digest(services.settings, wanted, batch)
     if given_id is not None and digest_in(given_id) != digest:
         raise RequestInvalid(
-            f"--submission {given_id} asked for something else: repeat it with exactly the same prompts, file, options "
-            "and ledger, or leave --submission out; nothing was written"
+            f"--submission {given_id} was a different request: repeat it with exactly the same prompts, file, options "
+            "and ledger, or omit --submission; nothing was written"
         )
     if given_id is not None:
         kept, submission_id = hold_note(data, given_id), given_id
@@ -161,14 +161,14 @@ def begun(
 def _interrupted(data: Path, digest: str, tell: Callable[[str], None], *, anew: bool) -> Note | None:
     remove_old_notes(data)
     if anew:
-        # Or the next one would complete what this person has decided about.
+        # Or the next command would complete what this user has decided against.
         remove_interrupted_notes(data, digest)
         return None
     found = interrupted_note(data, digest)
     if found:
         began = told_time(found.began_at)
         tell(
-            f"completing the submission of {began}, which was interrupted: nothing is created twice (--new submits a "
+            f"completing the submission of {began}, which was interrupted; creates no duplicates (--new submits a "
             "second one)"
         )
     return found
@@ -179,13 +179,13 @@ def _written_note(data: Path, submission_id: str, tell: Callable[[str], None]) -
         return write_note(data, submission_id)
     except OSError as error:
         tell(
-            f"no note of this submission can be kept ({data}: {error.strerror}): if it is interrupted, repeat the "
-            f"command with `--submission {submission_id}`; or set DARKROOM_DATA to a folder that can be written"
+            f"cannot keep a note of this submission ({data}: {error.strerror}): if it is interrupted, repeat the "
+            f"command with `--submission {submission_id}`; or set DARKROOM_DATA to a writable folder"
         )
         return None
 
 
 def _digest(settings: Settings, wanted: Sequence[NewGeneration], batch: str | None) -> str:
-    """Of everything that is asked for, and of the ledger that is to have it."""
+    """Return the digest of the whole request and its ledger."""
     asked = [redact(settings.ledger_url), batch, [asdict(new) for new in wanted]]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]

@@ -28,7 +28,7 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
 ) -> None:
     (waits, failed) = submitted(ledger, 2)
     ledger.callbacks.store([delivery(one.attempt_id) for one in (waits, failed)])
-    unreadable = CallbackUnreadable("it says success but names no result")
+    unreadable = CallbackUnreadable("it reports success without a result")
     ledger.generations.apply_outcomes(
         [
             News(attempt_id=one.attempt_id, outcome=unreadable, cause="callback", deadlines=(), callback_id=one.id)

@@ -92,7 +92,7 @@ def test_an_error_does_not_tell_a_password(darkroom: Darkroom, monkeypatch: pyte
 def test_an_error_does_not_tell_a_signature(darkroom: Darkroom) -> None:
     result = darkroom("resume", "https://example.com/fox.png?hm=0123456789abcdef")
     assert result.exit_code == 1
-    assert "there is no provider 'https://example.com/fox.png?hm=[redacted]'" in result.stderr
+    assert "unknown provider 'https://example.com/fox.png?hm=[redacted]'" in result.stderr
 
 
 def test_a_ledger_that_does_not_answer_is_one_sentence(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_asking_where_no_ledger_is_leaves_no_empty_one_behind(
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "nothing"))
     result = darkroom("list")
     assert result.exit_code == 1
-    assert f"there is no ledger in {tmp_path / 'nothing'} yet: start `darkroom up`" in result.stderr
+    assert f"no ledger in {tmp_path / 'nothing'} yet: start `darkroom up`" in result.stderr
     assert not (tmp_path / "nothing").exists()
 
 

@@ -135,7 +135,7 @@ def test_no_line_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Ledge
 
 def test_callbacks_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None:
     first, second = set_aside(ledger, b"?", b"!")
-    assert darkroom("dead", "replay", first).stdout == f"{first} will be applied again\n"
+    assert darkroom("dead", "replay", first).stdout == f"{first} will be processed again\n"
     assert listed(darkroom) == [second]
     assert len(ledger.callbacks.claim(10, MINUTE)) == 1
     assert darkroom.bells == ["ingest"]
@@ -186,7 +186,7 @@ def test_what_failed_is_never_submitted_again_by_a_replay(darkroom: Darkroom, le
     """Not even where it has an asset that was given up: that would be paid for."""
     generation_id = stories.failed(ledger)
     result = darkroom("dead", "replay", f"asset:{generation_id}/0")
-    assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 does not exist\n")
+    assert (result.exit_code, result.stdout) == (1, f"asset:{generation_id}/0 was not found\n")
     assert ledger.generations.get([generation_id])[0].state is State.FAILED
     archived = stories.archived(ledger, "task-2")
     assert darkroom("dead", "replay", f"asset:{archived}/0").stdout == (
@@ -213,7 +213,7 @@ def test_one_wrong_id_among_good_ones_leaves_those_as_good(darkroom: Darkroom, l
     (callback,) = set_aside(ledger, b"?")
     result = darkroom("dead", "replay", "callback:99", callback)
     assert result.exit_code == 1
-    assert f"{callback} will be applied again" in result.stdout
+    assert f"{callback} will be processed again" in result.stdout
     assert darkroom.bells == ["ingest"]
 
 
@@ -224,7 +224,7 @@ def test_what_is_no_id_is_a_sentence_and_changes_nothing(darkroom: Darkroom, led
     (callback,) = set_aside(ledger, b"?")
     result = darkroom("dead", "replay", callback, wrong)
     assert result.exit_code == 2
-    assert f"{wrong!r} is no ID that `darkroom dead` lists, such as callback:12" in result.stderr
+    assert f"{wrong!r} is not an ID from `darkroom dead`, such as callback:12" in result.stderr
     assert listed(darkroom) == [callback]
 
 
@@ -299,9 +299,9 @@ def test_what_was_dismissed_can_be_replayed_by_its_id(darkroom: Darkroom, ledger
     [
         (
             "callback:99",
-            "there is no callback 99 among what was given up; see `darkroom dead`; nothing was changed",
+            "there is no dead callback 99; see `darkroom dead`; nothing was changed",
         ),
-        ("event:57/nobody", "there is no event 57 for nobody among what was given up"),
+        ("event:57/nobody", "there is no dead event 57 for nobody"),
         ("asset:gen_1/0", "asset:gen_1/0 cannot be dismissed: its generation stays expired"),
     ],
 )

@@ -183,7 +183,7 @@ def test_an_unknown_account_is_no_account_that_works(
     monkeypatch.setenv("ACEDATACLOUD_API_TOKEN", "studio:KEY1,shop:KEY2")
     result = darkroom("resume", "acedata", "--account", "sutdio")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "darkroom: acedata has no account 'sutdio' here; there are: studio, shop\n"
+    assert result.stderr == "darkroom: acedata has no account 'sutdio'; configured: studio, shop\n"
     # One whose key was taken away may still be paused.
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
     assert darkroom("resume", "acedata", "--account", "default").stdout == "acedata: resumed\n"
@@ -192,4 +192,4 @@ def test_an_unknown_account_is_no_account_that_works(
 def test_an_unknown_provider_cannot_go_on(darkroom: Darkroom) -> None:
     result = darkroom("resume", "nobody")
     assert result.exit_code == 1
-    assert "there is no provider 'nobody'; there are: acedata" in result.stderr
+    assert "unknown provider 'nobody'; expected one of acedata" in result.stderr

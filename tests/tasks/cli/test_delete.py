@@ -89,7 +89,7 @@ def test_where_the_bucket_went_away_it_is_said_again(
         patch.setattr(S3Archive, "delete", go_away)
         result = darkroom("delete", "--batch", "cats", "--objects", "--yes")
     assert result.exit_code == 1
-    assert "the bucket cannot be reached; the ledger has forgotten them, but some of their objects are left" in (
+    assert "the bucket cannot be reached; deleted from the ledger, but some objects remain in the bucket" in (
         result.stderr
     )
     assert states(ledger) == {State.DELETED: 4}

@@ -80,7 +80,7 @@ def test_a_machine_at_rest_is_told_what_is_missing(darkroom: Darkroom) -> None:
     assert "start `darkroom up`" in found["broker"][1]
     assert found["bucket"] == (
         "fail",
-        "S3_BUCKET is not set: name the bucket that keeps the pictures, or start `darkroom up`, which brings its own",
+        "S3_BUCKET is not set: name the bucket for the assets, or start `darkroom up`, which includes one",
     )
     assert not {"signing keys", "public URL"} & found.keys(), "nothing is said of what is not set"
     assert found["provider acedata"] == ("ok", "key set")
@@ -251,7 +251,7 @@ def test_a_version_that_is_too_old_for_the_ledger_is_told_and_no_command_writes_
     found = findings(darkroom)
     assert (found["ledger"][0], found["ledger"][1][: len(sentence)]) == ("fail", sentence)
     assert found["workers"][0] == "fail"
-    assert "worker@old at work with a version that is too old for the ledger" in found["workers"][1]
+    assert "worker@old running a version that is too old for the ledger" in found["workers"][1]
     for command in (["submit", "a fox"], ["db", "upgrade"], ["resume", "acedata"]):
         result = darkroom(*command)
         assert (result.exit_code, result.stderr.startswith(f"darkroom: {sentence}")) == (1, True), result.stderr
@@ -303,7 +303,7 @@ def test_a_clock_alone_is_no_worker(darkroom: Darkroom, ledger: Ledger) -> None:
     ledger.maintenance.beat("clock@here", 1)
     verdict, message = findings(darkroom)["workers"]
     assert verdict == "fail"
-    assert "only clock@here at work, which submits and archives nothing" in message
+    assert "only clock@here running, which submits and archives nothing" in message
     ledger.maintenance.beat("worker@here", 1)
     assert findings(darkroom)["workers"] == ("ok", "1 worker, 1 clock")
 
@@ -367,7 +367,7 @@ def test_a_public_url_that_drips_its_answer_is_given_up(darkroom: Darkroom, monk
         monkeypatch.setenv("PUBLIC_URL", server.url)
         verdict, message = findings(darkroom)["public URL"]
     assert verdict == "fail"
-    assert "cannot be reached from here: its total time is over" in message
+    assert "cannot be reached from here: the time limit is over" in message
 
 
 def test_signing_keys_that_are_too_short_are_told(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,7 +425,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(
     monkeypatch.setenv("DARKROOM_DATA", str(tmp_path / "file" / "data"))
     result = darkroom("db", "upgrade")
     assert result.exit_code == 1
-    assert "set DARKROOM_DATA to a folder that can be written" in result.stderr
+    assert "set DARKROOM_DATA to a writable folder" in result.stderr
 
 
 def test_each_account_that_is_held_back_is_one_line_that_says_why_and_how_to_go_on(
@@ -482,7 +482,7 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     ledger.events.enqueue_new(claim, lambda _: True)
     delivery = ledger.events.record_and_claim_next(claim, stories.MINUTE)
     assert delivery is not None
-    ledger.events.record_and_claim_next(claim, stories.MINUTE, Handed(delivery, "it answers with HTTP 503"))
+    ledger.events.record_and_claim_next(claim, stories.MINUTE, Handed(delivery, "HTTP 503"))
     stories.submitted(ledger, "task-2")
     verdict, message = findings(darkroom)["subscribers"]
     assert verdict == "warn"

@@ -96,7 +96,7 @@ def test_up_refuses_a_folder_that_cannot_be_written(
     for command in ("up", "demo"):
         result = darkroom(command)
         assert result.exit_code == 1
-        assert "set DARKROOM_DATA to a folder that can be written" in result.stderr
+        assert "set DARKROOM_DATA to a writable folder" in result.stderr
 
 
 def test_the_demo_says_what_it_ignores_and_shows_no_value(
@@ -205,7 +205,7 @@ def test_up_refuses_a_bucket_that_does_not_answer(darkroom: Darkroom, monkeypatc
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     result = darkroom("up")
     assert result.exit_code == 1
-    assert 'Bucket "pictures" at http://127.0.0.1:1 cannot be reached' in result.stderr
+    assert 'Bucket "pictures" at http://127.0.0.1:1 is unreachable' in result.stderr
     assert "hunter2" not in result.stderr
 
 

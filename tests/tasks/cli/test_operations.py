@@ -47,9 +47,9 @@ def test_other_operations_take_a_prompt_where_they_need_one(
     [
         (("--operation", "translate"), "the prompt is empty: translate needs one"),
         (("--operation", "describe"), "describe at Ace Data Cloud needs the option images"),
-        (("a fox", "--operation", "describe", "--option", LINK), "describe takes no prompt at Ace Data Cloud"),
+        (("a fox", "--operation", "describe", "--option", LINK), "describe accepts no prompt at Ace Data Cloud"),
         (("a fox", "--follow-up", "variation_region"), "follow-up 'variation_region': region at Ace Data Cloud needs"),
-        (("a fox", "--follow-up", "upscale:all/variation9"), "there is no action 'variation9'"),
+        (("a fox", "--follow-up", "upscale:all/variation9"), "unknown action 'variation9'"),
     ],
 )
 def test_what_an_operation_lacks_is_said_before_anything_is_written(
@@ -75,7 +75,7 @@ def test_each_line_of_a_file_may_ask_another_provider_for_something_else(darkroo
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ({"prompt": "a", "provider": "nobody"}, "line 2, column 1: there is no provider 'nobody'"),
+        ({"prompt": "a", "provider": "nobody"}, "line 2, column 1: unknown provider 'nobody'"),
         ({"prompt": "a", "operation": "shorten", "options": {"hd": 1}}, "line 2, column 1: Ace Data Cloud has no opt"),
         ({"prompt": "a", "operation": "upscale"}, 'line 2, column 17: "operation" must be one of imagine, blend'),
         ({"operation": "shorten"}, "line 2, column 1: the prompt is empty: shorten needs one"),
@@ -112,7 +112,7 @@ def test_a_prompt_replaces_that_of_the_parent_only_where_one_is_taken(darkroom: 
     refused = darkroom("submit", "a hat", "--parent", parent, "--action", "seed")
     assert (refused.exit_code, refused.stderr) == (
         1,
-        "darkroom: seed takes no prompt at Ace Data Cloud; leave it out\n",
+        "darkroom: seed accepts no prompt at Ace Data Cloud; leave it out\n",
     )
     assert darkroom("submit", "--parent", parent, "--action", "seed").exit_code == 0
     (record,) = lines(darkroom("submit", "it turns", "--parent", parent, "--action", "extend1", "--json").stdout)

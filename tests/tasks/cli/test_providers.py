@@ -68,7 +68,7 @@ def test_one_provider_is_shown_with_each_option_and_what_it_allows(darkroom: Dar
 def test_a_provider_that_nobody_has_is_one_sentence(darkroom: Darkroom) -> None:
     result = darkroom("providers", "nobody")
     assert result.exit_code == 1
-    assert result.stderr.startswith("darkroom: there is no provider 'nobody'; there are: acedata")
+    assert result.stderr.startswith("darkroom: unknown provider 'nobody'; expected one of acedata")
 
 
 def test_every_option_that_takes_pictures_takes_files_of_this_machine_too() -> None:

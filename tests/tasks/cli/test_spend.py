@@ -116,7 +116,7 @@ def test_a_mistake_in_the_file_is_one_sentence(darkroom: Darkroom, prices: Path)
     prices.write_text("caps:\n  day: much\n")
     result = darkroom("spend")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"darkroom: {prices}, line 2, column 8: 'much' is no amount")
+    assert result.stderr.startswith(f"darkroom: {prices}, line 2, column 8: invalid amount 'much'")
     assert findings(darkroom)["budgets"][0] == "fail"
 
 
@@ -193,5 +193,5 @@ def test_a_submission_is_saved_and_the_mistake_told_when_the_price_file_is_wrong
     prices.write_text("caps:\n  day: much\n")
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
-    assert f"saved, but nothing is submitted before this is fixed: {prices}, line 2, column 8" in result.stderr
+    assert f"saved, but nothing is submitted until this is fixed: {prices}, line 2, column 8" in result.stderr
     assert len(ledger.generations.page()) == 1

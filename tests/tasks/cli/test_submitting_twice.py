@@ -100,7 +100,7 @@ def test_a_ledger_that_stays_away_may_have_written_it_and_the_same_command_compl
     assert (result.exit_code, result.stdout, through.bells) == (1, "", [])
     sentence = result.stderr.splitlines()[-1]
     assert sentence.startswith("darkroom: the ledger cannot be used now: ")
-    assert "it may have been written; `darkroom list` shows whether it was. The same command completes it" in sentence
+    assert "it may have been written; `darkroom list` shows whether it was. Repeat the command" in sentence
     written = {one.id for one in server_ledger.generations.page()}
     assert written
 
@@ -132,8 +132,8 @@ def test_who_waits_long_is_told_why(darkroom: Darkroom, monkeypatch: pytest.Monk
     monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 2)
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1:1/ledger")
     told, _ = darkroom("submit", "a fox").stderr.splitlines()
-    assert told.startswith("the ledger cannot take it now (the ledger cannot be used now: ")
-    assert told.endswith("): trying again for 2 s")
+    assert told.startswith("the ledger is unavailable (the ledger cannot be used now: ")
+    assert told.endswith("): retrying for 2 s")
 
 
 def test_without_a_folder_for_notes_the_error_names_the_submission_that_completes_it(
@@ -177,7 +177,7 @@ def test_keys_of_their_own_need_no_note(
     impatient(monkeypatch)
     proxy.on_commit = lambda: Fate.LOST_AFTER
     result = through("submit", "a fox", "--key", "fox")
-    assert result.stderr.rstrip().endswith("The same command completes it: its keys create nothing twice")
+    assert result.stderr.rstrip().endswith("Repeat the command to complete it: its keys prevent duplicates")
     assert notes(through) == []
     proxy.on_commit = lambda: Fate.PASSED
     assert through("submit", "a fox", "--key", "fox").stdout.split() == [
@@ -276,7 +276,7 @@ def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_
     finally:
         process.kill()
         process.communicate()
-    assert "the same command completes it" in told.lower()
+    assert "repeat the command" in told.lower()
     assert "Traceback" not in told
 
 
@@ -399,8 +399,8 @@ def test_a_note_that_cannot_be_opened_is_told_with_both_ways_out(
     note.symlink_to("/nowhere")  # as good as another user's, which root could open
     refused = darkroom("submit", "a fox")
     assert refused.exit_code == 1
-    assert "whether that was interrupted cannot be seen" in refused.stderr
-    assert f"To complete it: --submission {name}; to submit a second one: --new" in refused.stderr
+    assert "cannot tell whether it was interrupted" in refused.stderr
+    assert f"To complete it: --submission {name}; to submit it again: --new" in refused.stderr
     assert ledger.generations.page() == []
     assert darkroom("submit", "a fox", "--submission", name).exit_code == 0
     assert darkroom("submit", "a fox", "--new").exit_code == 0
@@ -413,7 +413,7 @@ def test_a_submission_is_completed_by_its_id_and_by_nothing_else(
     name = interrupt(darkroom, monkeypatch, "a fox")
     other = darkroom("submit", "a cat", "--submission", name)
     assert other.exit_code == 1
-    assert "asked for something else: repeat it with exactly the same prompts" in other.stderr
+    assert "was a different request: repeat it with exactly the same prompts" in other.stderr
     assert ledger.generations.page() == []
     first, second = (darkroom("submit", "a fox", "--submission", name) for _ in range(2))
     assert first.stdout == second.stdout != ""
@@ -446,7 +446,7 @@ def test_a_full_disk_is_a_folder_without_room_for_notes(
     monkeypatch.setattr("tasks.usecases.submission.note.tempfile.mkstemp", full)
     result = darkroom("submit", "a fox")
     assert result.exit_code == 0
-    told = f"no note of this submission can be kept ({darkroom.data}: No space left on device): if it is interrupted"
+    told = f"cannot keep a note of this submission ({darkroom.data}: No space left on device): if it is interrupted"
     assert result.stderr.startswith(told)
     assert len(ledger.generations.page()) == 1
 

@@ -139,7 +139,7 @@ def test_only_those_of_a_provider_are_told(darkroom: Darkroom, ledger: Ledger) -
     assert darkroom("unconfirmed", "--provider", "kie").stdout == ""
     result = darkroom("unconfirmed", "--provider", "nobody")
     assert result.exit_code == 1
-    assert "there is no provider 'nobody'; there are: acedata" in result.stderr
+    assert "unknown provider 'nobody'; expected one of acedata" in result.stderr
 
 
 # --- resolve
@@ -175,7 +175,7 @@ def test_several_are_decided_at_once_and_told_as_json(darkroom: Darkroom, ledger
 def test_one_that_is_wrong_changes_none(darkroom: Darkroom, ledger: Ledger) -> None:
     unclear, submitted = stories.unconfirmed(ledger), stories.submitted(ledger)
     for wrong, words in (
-        (submitted, f"{submitted} is submitted and not unconfirmed"),
+        (submitted, f"{submitted} is submitted, not unconfirmed"),
         ("gen_unknown", "there is no generation 'gen_unknown'"),
     ):
         result = darkroom("resolve", unclear, wrong, "--resubmit")

@@ -167,7 +167,7 @@ def test_an_object_that_cannot_be_read_is_neither_whole_nor_missing(
     (Path(str(rclone.folder)) / s3.BUCKET / str(assets[1].object_key)).unlink()
     document = verified(darkroom, exit_code=1)
     assert (document["checked"], list(document["unread"])) == (2, [assets[1].object_key])
-    assert "cannot be reached" in document["unread"][assets[1].object_key]
+    assert "unreachable" in document["unread"][assets[1].object_key]
     assert "unread    " in darkroom("verify").stdout
 
 

@@ -26,7 +26,7 @@ from worker.settings.settings import Settings
 
 PLENTY = Limits(1000, 1000)
 TOKEN = "a-token-of-the-tests"
-FORBIDDEN = "its host is none of the provider's; if it is to be trusted, add it to DARKROOM_DOWNLOAD_ALLOW"
+FORBIDDEN = "its host is not one of the provider's hosts; if you trust it, add it to DARKROOM_DOWNLOAD_ALLOW"
 
 
 def blocked(token: str = TOKEN) -> AccountBlocked:
@@ -128,7 +128,7 @@ def test_the_log_says_it_when_it_begins_and_when_it_ends(
     here.close()
     first, last = caplog.messages
     assert first.startswith("waiting: acedata: paused since ")
-    assert last == "waiting no more: pause acedata"
+    assert last == "no longer waiting: pause acedata"
 
 
 # --- accounts
@@ -213,9 +213,7 @@ def test_a_host_that_is_not_allowed_is_one_cause_however_many_wait(ledger: Ledge
     ids = forbidden(ledger, "127.0.0.1", "127.0.0.1", "127.0.0.1", "relay.test")
     here, there = waits(ledger)
     assert here.told.startswith("host 127.0.0.1 is not allowed: 3 assets wait since ")
-    assert here.told.endswith(
-        "; add 127.0.0.1 to DARKROOM_DOWNLOAD_ALLOW, if it is to be trusted, and restart the workers"
-    )
+    assert here.told.endswith("; if you trust it, add 127.0.0.1 to DARKROOM_DOWNLOAD_ALLOW and restart the workers")
     assert (here.count, there.count, here.fails) == (3, 1, True)
     assert there.told.startswith("host relay.test is not allowed: 1 asset waits since ")
     generations = ledger.generations.get(ids)
@@ -234,7 +232,7 @@ def test_the_doctor_has_one_finding_for_all_of_a_host(darkroom: Darkroom, ledger
 
 @pytest.mark.usefixtures("darkroom")
 def test_a_download_that_fails_once_is_nobodys_business(ledger: Ledger) -> None:
-    forbidden(ledger, "cdn.test", error="it answers with HTTP 404")
+    forbidden(ledger, "cdn.test", error="HTTP 404")
     assert waits(ledger) == []
 
 
@@ -251,7 +249,7 @@ def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(le
     (wait,) = waits(ledger)
     assert (wait.count, wait.fails) == (2, False)
     assert re.match(
-        r"host cdn\.test: 2 assets wait since [-0-9: ]+: no answer in 6[01]\.2 s; it is tried again", wait.told
+        r"host cdn\.test: 2 assets wait since [-0-9: ]+: no answer in 6[01]\.2 s; retried automatically", wait.told
     )
     assert "`darkroom show gen_" in wait.remedy
 
@@ -272,7 +270,7 @@ def test_workers_and_a_clock_that_are_silent_are_told_since_when(ledger: Ledger)
     assert "no worker is running since " in wait.told
     ledger.maintenance.beat("clock@here", 2)
     (wait,) = waits_of(ledger, Settings())
-    assert "only clock@here at work since " in wait.told
+    assert "only clock@here running since " in wait.told
     ledger.database.clock = lambda: now - timedelta(minutes=10)
     ledger.maintenance.beat("clock@here", 2)
     ledger.database.clock = lambda: now

@@ -122,7 +122,7 @@ def test_no_error_of_the_broker_gets_out_of_a_bell(
 ) -> None:
     monkeypatch.setattr(wakeup, "send", raising(error))
     assert RING(Step.DISPATCH, Step.ARCHIVE) is False
-    assert f"the broker did not take the bell for dispatch, archive: {type(error).__name__}: " in caplog.text
+    assert f"could not send the wake-up for dispatch, archive: {type(error).__name__}: " in caplog.text
 
 
 def test_a_time_limit_is_no_error_of_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:

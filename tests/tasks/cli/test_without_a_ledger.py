@@ -56,7 +56,7 @@ def commands(group: click.Group, prefix: str = "") -> Iterator[str]:
 
 @pytest.fixture(params=["data folder", "no data folder", "DATABASE_URL"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the ledger would be; there is nothing in it, or not even the folder."""
+    """Where the ledger would be; it has nothing in it, or not even the folder."""
     folder = tmp_path / "place"
     monkeypatch.setenv("DARKROOM_DATA", str(folder))
     if request.param == "data folder":
@@ -88,9 +88,11 @@ def test_a_command_that_needs_a_ledger_says_so_in_one_sentence_and_makes_nothing
     result = darkroom(*name.split(), *ARGUMENTS[name], "--json")
     assert (result.exit_code, result.stdout) == (1, "")
     if (place / "elsewhere").exists():
-        sentence = f"DATABASE_URL names {place}/elsewhere/ledger.sqlite3, which is not there: run `darkroom db upgrade`"
+        sentence = (
+            f"DATABASE_URL points to {place}/elsewhere/ledger.sqlite3, which does not exist: run `darkroom db upgrade`"
+        )
     else:
-        sentence = f"there is no ledger in {place} yet: start `darkroom up`"
+        sentence = f"no ledger in {place} yet: start `darkroom up`"
     assert result.stderr.startswith(f"darkroom: {sentence}")
     assert result.stderr.count("\n") == 1
     assert sorted(place.parent.rglob("*")) == before
@@ -110,7 +112,7 @@ def test_whoever_opens_it_without_a_look_makes_none_either(tmp_path: Path) -> No
     """As workers and the receiver do, which start before the release command has run."""
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
     for use in (ledger.generations.page, lambda: ledger.maintenance.beat("worker@host", 7)):
-        with pytest.raises(ConfigurationError, match="file is not there: run `darkroom db upgrade`"):
+        with pytest.raises(ConfigurationError, match="file does not exist: run `darkroom db upgrade`"):
             use()
     ledger.close()
     assert list(tmp_path.iterdir()) == []

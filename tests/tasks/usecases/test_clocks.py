@@ -25,7 +25,7 @@ def test_the_broker_tells_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_what_differs_by_more_than_seconds_is_told() -> None:
     assert [complaint("broker", error) for error in (None, timedelta(), TOLERANCE, -TOLERANCE)] == [None] * 4
-    advice = "let NTP set both (`timedatectl` shows whether it does)"
+    advice = "synchronize both with NTP (`timedatectl` shows the status)"
     assert complaint("broker", timedelta(minutes=10)) == (
         f"this machine's clock is 600 s ahead of the broker's: {advice}"
     )

@@ -62,5 +62,5 @@ def test_resuming_names_the_accounts_that_were_paused(here: Services, ledger: Le
     resumed = resume(here, ResumeRequest("acedata"))
     assert (list(resumed.accounts), resumed.wakes) == (["default"], ("dispatch",))
     assert resume(here, ResumeRequest("acedata")).wakes == ()
-    with pytest.raises(ConfigurationError, match="acedata has no account 'shop' here"):
+    with pytest.raises(ConfigurationError, match="acedata has no account 'shop'; configured: default"):
         resume(here, ResumeRequest("acedata", "shop"))

@@ -68,4 +68,4 @@ def test_what_failed_is_never_submitted_again_as_an_asset(here: Services, ledger
     failed = stories.failed(ledger)
     told: list[Replayed] = []
     assert replay(here, LetterSelection((f"asset:{failed}/0",)), told.append).wakes == ()
-    assert [(one.is_done, one.message) for one in told] == [(False, "does not exist")]
+    assert [(one.is_done, one.message) for one in told] == [(False, "was not found")]

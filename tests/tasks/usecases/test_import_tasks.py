@@ -35,7 +35,7 @@ def test_what_was_made_elsewhere_is_announced_and_then_imported_once(start: Star
 
 def test_only_a_provider_with_a_list_can_be_imported_from(start: Start) -> None:
     pipeline = start()
-    with pytest.raises(ConfigurationError, match="there is no provider 'nobody'"):
+    with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
         import_tasks(pipeline.here, ImportRequest("nobody", DAY), lambda _: None)
     with pytest.raises(RequestInvalid, match="has no list of its tasks"):
         import_tasks(pipeline.here, ImportRequest("kie", DAY), lambda _: None)

@@ -76,7 +76,7 @@ def test_a_provider_without_its_key_says_what_is_missing() -> None:
     (acedata,) = describe_providers(load_settings(), "acedata")
     assert "ACEDATACLOUD_API_TOKEN is not set" in str(acedata.missing)
     assert acedata.retention_days == 1
-    with pytest.raises(ConfigurationError, match="there is no provider 'nobody'"):
+    with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
         describe_providers(load_settings(), "nobody")
 
 

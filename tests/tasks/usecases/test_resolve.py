@@ -22,7 +22,7 @@ def test_what_is_known_of_an_unconfirmed_submission(here: Services, ledger: Ledg
     # Without a callback URL its list shows nothing that is ours but the request itself.
     assert found.is_looked_for
     assert list_unconfirmed(here, "kie") == ()
-    with pytest.raises(ConfigurationError, match="there is no provider 'nobody'"):
+    with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
         list_unconfirmed(here, "nobody")
 
 
@@ -37,6 +37,6 @@ def test_what_a_person_found_out_is_done_once_and_kept_with_the_name(here: Servi
 
 def test_one_that_is_not_unconfirmed_keeps_all_from_being_resolved(here: Services, ledger: Ledger) -> None:
     unclear, failed = stories.unconfirmed(ledger), stories.failed(ledger)
-    with pytest.raises(RequestInvalid, match=f"{failed} is failed and not unconfirmed"):
+    with pytest.raises(RequestInvalid, match=f"{failed} is failed, not unconfirmed"):
         resolve(here, ResolveRequest(Selection(names=(unclear, failed)), Decision.NOT_CHARGED, BY))
     assert ledger.generations.get([unclear])[0].state is State.UNCONFIRMED

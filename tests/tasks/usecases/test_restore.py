@@ -33,5 +33,5 @@ def test_submissions_stay_stopped_until_a_person_confirms(here_with_bucket: Serv
 def test_a_bucket_that_cannot_be_asked_is_an_obstacle(here: Services) -> None:
     report = reconcile(restored(here), ReconcileRequest(confirmed_by="ada"))
     assert report.obstacle is not None
-    assert "the bucket cannot be asked: S3_BUCKET is not set" in report.obstacle
+    assert "the bucket is unreachable: S3_BUCKET is not set" in report.obstacle
     assert (report.is_stopped, report.opened) == (True, False)

@@ -72,7 +72,7 @@ def test_a_batch_without_a_name_is_named_by_the_time(services: Services) -> None
 def test_checking_writes_nothing_and_tells_what_is_odd_with_its_place(services: Services) -> None:
     odd = Entry(place=Place("prompt 2"), prompt="a fox --foo")
     checked = check(services, SubmitRequest(entries=[FOX, odd]))
-    assert checked.warnings == ((), ("prompt 2, column 7: Midjourney's list of parameters has no --foo",))
+    assert checked.warnings == ((), ("prompt 2, column 7: --foo is not a Midjourney parameter",))
     assert services.ledger.generations.page() == []
 
 
@@ -84,7 +84,7 @@ def test_what_holds_up_the_submission_is_told_and_fails_nothing(
     with closing(without_prices):
         result = submit(without_prices, check(without_prices, SubmitRequest(entries=[FOX])))
     (wait,) = result.waits
-    assert wait.startswith("saved, but nothing is submitted before this is fixed: ")
+    assert wait.startswith("saved, but nothing is submitted until this is fixed: ")
     assert len(result.generations) == 1
 
 
@@ -113,7 +113,7 @@ def test_what_could_not_be_delivered_is_completed_by_the_same_request(services: 
 
 def test_a_repetition_of_something_else_is_refused(services: Services) -> None:
     given = Repetition("sub_0" + "0" * 27 + "_" + "0" * 16)
-    with pytest.raises(RequestInvalid, match="asked for something else"):
+    with pytest.raises(RequestInvalid, match="was a different request"):
         submit(services, check(services, SubmitRequest(entries=[FOX])), given)
     assert services.ledger.generations.page() == []
 
@@ -124,13 +124,17 @@ def test_a_repetition_of_something_else_is_refused(services: Services) -> None:
 @pytest.mark.parametrize(
     ("raw", "defaults", "told"),
     [
-        ("a fox", {"options": {"hd": "7"}}, "option hd: '7'"),
-        ('{"prompt": "a", "options": {"speed": "fast"}}', {"options": {"hd": "7"}}, "option hd: '7'"),
-        ('{"prompt": "a", "options": {"hd": 7}}', {}, "f, line 1, column 1: option hd: '7'"),
+        ("a fox", {"options": {"hd": "7"}}, "option hd: invalid value '7'"),
+        ('{"prompt": "a", "options": {"speed": "fast"}}', {"options": {"hd": "7"}}, "option hd: invalid value '7'"),
+        ('{"prompt": "a", "options": {"hd": 7}}', {}, "f, line 1, column 1: option hd: invalid value '7'"),
         # The line says the same wrong thing as the defaults: its own word counts.
-        ('{"prompt": "a", "options": {"hd": "7"}}', {"options": {"hd": "7"}}, "f, line 1, column 1: option hd: '7'"),
-        ("a fox", {"provider": "nobody"}, "there is no provider 'nobody'"),
-        ('{"prompt": "a", "provider": "nobody"}', {"provider": "nobody"}, "f, line 1, column 1: there is no provider"),
+        (
+            '{"prompt": "a", "options": {"hd": "7"}}',
+            {"options": {"hd": "7"}},
+            "f, line 1, column 1: option hd: invalid value '7'",
+        ),
+        ("a fox", {"provider": "nobody"}, "unknown provider 'nobody'"),
+        ('{"prompt": "a", "provider": "nobody"}', {"provider": "nobody"}, "f, line 1, column 1: unknown provider"),
         ("a fox", {"operation": Operation.BLEND}, "blend at Ace Data Cloud needs the option images"),
         (
             '{"prompt": "", "options": {"speed": "fast"}}',
@@ -149,9 +153,9 @@ def test_a_repetition_of_something_else_is_refused(services: Services) -> None:
         (
             "a fox --turbo",
             {"options": {"version": "8.1"}},
-            "f, line 1, column 1: version 8.1 takes no speed=turbo",
+            "f, line 1, column 1: version 8.1 does not support speed=turbo",
         ),
-        ("a fox", {"options": {"version": "8.1", "speed": "turbo"}}, "version 8.1 takes no speed=turbo"),
+        ("a fox", {"options": {"version": "8.1", "speed": "turbo"}}, "version 8.1 does not support speed=turbo"),
         ("a fox --ar 1:1", {"options": {"aspect_ratio": "1:1"}}, "f, line 1, column 7: option aspect_ratio"),
     ],
 )
@@ -169,7 +173,7 @@ def test_the_only_prompt_needs_no_place_and_one_of_several_does(services: Servic
 def test_a_key_that_two_entries_have_is_refused_with_both_places(services: Services) -> None:
     entries = [Entry(place=Place("f", line, 1), prompt="a fox", key="fox") for line in (1, 2)]
     with pytest.raises(
-        RequestInvalid, match="f, line 2, column 1: the key 'fox' already appears in f, line 1, column 1"
+        RequestInvalid, match="f, line 2, column 1: the key 'fox' is already used in f, line 1, column 1"
     ):
         check(services, SubmitRequest(entries=entries))
 
@@ -189,7 +193,7 @@ def test_a_follow_up_keeps_its_parents_prompt_unless_it_brings_its_own(services:
     ("action", "more", "told"),
     [
         ("zoom_out_2x", {}, "does not offer 'zoom_out_2x', only variation1, upscale1, seed"),
-        ("seed", {"prompt": "an owl"}, "seed takes no prompt at Ace Data Cloud"),
+        ("seed", {"prompt": "an owl"}, "seed accepts no prompt at Ace Data Cloud"),
         ("upscale1", {"options": {"hd": "true"}}, "Ace Data Cloud has no option 'hd' for upscale"),
         ("upscale1", {"follow_up": "variation_region"}, "follow-up 'variation_region': region"),
     ],
@@ -211,10 +215,10 @@ def test_a_parent_that_nobody_has_is_not_found(services: Services) -> None:
 @pytest.mark.parametrize(
     ("entry", "refused"),
     [
-        (Entry(place=Place("f", 2, 1), prompt="a fox", key=" "), "f, line 2, column 1: the key is empty"),
+        (Entry(place=Place("f", 2, 1), prompt="a fox", key=" "), "f, line 2, column 1: the key must not be empty"),
         (
             Entry(place=Place("f", 2, 1), prompt="a fox", priority=2**31),
-            "f, line 2, column 1: a priority is a whole number from",
+            "f, line 2, column 1: a priority must be an integer from",
         ),
     ],
 )

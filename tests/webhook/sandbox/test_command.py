@@ -70,7 +70,7 @@ def test_its_examples_can_be_pasted_and_each_submission_and_callback_is_told(
         assert process.wait(patient(5)) == 0
         lines = process.stderr.read().splitlines()
     for name in names:
-        (taken,) = (line for line in lines if f"{name}: " in line and "was taken as task" in line)
+        (taken,) = (line for line in lines if f"{name}: " in line and "was accepted as task" in line)
         assert "“a red fox in tall grass”" in taken
         (last,) = (line for line in lines if f"{name}: callback" in line and "at 100 %" in line)
         assert f"to {receiver.url}: HTTP 200 after " in last
@@ -98,7 +98,7 @@ def test_a_port_in_use_is_one_sentence_and_exit_1():
         with start(*DARKROOM, "--port", str(port)) as process:
             assert process.wait(patient(10)) == 1
             assert process.stderr.read() == (
-                f"sandbox: cannot listen on 127.0.0.1:{port}: Address already in use; leave --port out, and it takes "
+                f"sandbox: cannot listen on 127.0.0.1:{port}: Address already in use; omit --port to use "
                 "the next free one\n"
             )
 
@@ -129,9 +129,9 @@ def test_it_says_who_can_reach_it(capsys: pytest.CaptureFixture[str]):
     with running(host="0.0.0.0") as served:
         told = command.facts(served)
         assert (told["loopback"], told["host"], told["url"]) == (False, "0.0.0.0", f"http://127.0.0.1:{told['port']}")
-        assert "every machine that reaches this one" in command._summary(served)
+        assert "open to the network" in command._summary(served)
         command._warn(served)
-        assert "it listens on 0.0.0.0 and asks for no password" in capsys.readouterr().err
+        assert "0.0.0.0 is open without a password" in capsys.readouterr().err
 
 
 def test_what_it_tells_holds_no_password_and_repaints_no_terminal():
@@ -147,8 +147,8 @@ def test_a_refusal_is_told_with_its_reason(http: urllib3.PoolManager, caplog: py
         client.imagine("a cat sandbox:reject")
         client.made("a fox sandbox:drop", callback_url="http://127.0.0.1:9/")
         until(lambda: len(caplog.messages) == 4)
-    assert caplog.messages[0] == "acedata: a request “” was not taken: prompt is required"
-    assert caplog.messages[1].startswith("acedata: generate “a cat sandbox:reject” was not taken: Sorry! ")
+    assert caplog.messages[0] == "acedata: a request “” was refused: prompt is required"
+    assert caplog.messages[1].startswith("acedata: generate “a cat sandbox:reject” was refused: Sorry! ")
     assert caplog.messages[1].endswith("(fault reject)")
     assert {"not sent: dropped" in message for message in caplog.messages[2:]} == {True, False}
 
@@ -157,7 +157,7 @@ def test_a_refusal_is_told_with_its_reason(http: urllib3.PoolManager, caplog: py
     ("arguments", "sentence"),
     [
         (["--faults", "{"], "'--faults': not JSON, like {\"drop\": 0.1}"),
-        (["--faults", '{"explode": 1}'], "'--faults': there is no knob 'explode'"),
+        (["--faults", '{"explode": 1}'], "'--faults': unknown knob 'explode'"),
         (["--delay", "-1"], "'--delay': -1.0 is not in the range 0<=x<=86400"),
         (["--delay", "nan"], "'--delay': nan is not a number"),
         (["--link-life", "inf"], "'--link-life': inf is not in the range"),

@@ -24,11 +24,11 @@ def test_knobs_are_set_shown_and_replaced(sandbox: Sandbox, client: Client):
 @pytest.mark.parametrize(
     ("faults", "sentence"),
     [
-        ({"explode": 1}, "there is no knob 'explode'; the knobs are too_many, unavailable"),
+        ({"explode": 1}, "unknown knob 'explode'; the knobs are too_many, unavailable"),
         ({"drop": 2}, "the probability of 'drop' must be a number from 0 to 1, not 2"),
         ({"drop": "often"}, "the probability of 'drop' must be a number from 0 to 1, not 'often'"),
         ({"drop": True}, "the probability of 'drop' must be a number from 0 to 1, not True"),
-        ([1], "faults are a JSON object of knobs and probabilities"),
+        ([1], "faults must be a JSON object of knobs and probabilities"),
     ],
 )
 def test_wrong_knobs_are_refused_with_a_sentence_and_change_nothing(

@@ -254,7 +254,7 @@ def test_words_count_for_their_own_generation_only_and_are_not_drawn(client: Cli
 def test_a_word_that_is_no_knob_is_refused(sandbox: Sandbox, client: Client):
     answer = client.imagine("tiny: x sandbox:explode")
     assert answer.status == 400
-    assert "there is no knob 'explode'; the knobs are too_many, " in answer.json()["error"]["message"]
+    assert "unknown knob 'explode'; the knobs are too_many, " in answer.json()["error"]["message"]
     assert sandbox.bill()["charges"] == 0
 
 

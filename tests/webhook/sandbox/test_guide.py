@@ -11,10 +11,10 @@ from tests.webhook.sandbox.helpers import Receiver, until
 from tests.webhook.sandbox.test_command import pasted
 from webhook.sandbox import Options, command, running
 from webhook.sandbox.app import DIALECTS, create_app
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.faults import KNOBS
 from webhook.sandbox.keys import WORDS
 from webhook.sandbox.mjproxy.variants import LATE, Variant
-from webhook.sandbox.studio import Studio
 
 GUIDE = (Path(__file__).parents[3] / "deploy/SANDBOX.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (\S.*)", GUIDE.replace("\\\n", " "), flags=re.MULTILINE)
@@ -31,9 +31,9 @@ def rows(header: str) -> list[list[str]]:
 
 def routes() -> set[tuple[str, str]]:
     """Blueprint and `METHOD path` of everything but the files of the results."""
-    studio = Studio(Options())
-    rules = list(create_app(studio).url_map.iter_rules())
-    studio.stop()
+    engine = Engine(Options())
+    rules = list(create_app(engine).url_map.iter_rules())
+    engine.stop()
     found = set()
     for rule in rules:
         blueprint = rule.endpoint.partition(".")[0]

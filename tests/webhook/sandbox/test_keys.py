@@ -43,5 +43,5 @@ def test_a_key_may_be_told_to_fail_and_the_others_do_not(
 
 
 def test_an_unknown_trouble_is_refused(sandbox: Sandbox) -> None:
-    with pytest.raises(ValueError, match="there is no trouble 'tired'; there are: invalid, used-up, too_many"):
+    with pytest.raises(ValueError, match="unknown failure 'tired'; expected one of invalid, used-up, too_many"):
         sandbox.set_keys({"one": "tired"})

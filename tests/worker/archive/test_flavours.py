@@ -182,9 +182,9 @@ def test_an_object_that_broke_on_its_way_does_not_count_as_stored(open_at: Open,
     breaking = dataclasses.replace(CEPH, opaque=opaque, breaks=bytes.swapcase)
     with store_with(breaking) as bucket:
         archive = open_at(bucket.endpoint)
-        with pytest.raises(ArchiveError, match=r'says that it has stored "x", but the bytes there have SHA-256'):
+        with pytest.raises(ArchiveError, match=r'reported success for "x", but its bytes have SHA-256'):
             store(archive, "x", content)
-        with pytest.raises(ArchiveError, match="says that it has stored"):
+        with pytest.raises(ArchiveError, match="reported success for"):
             archive.overwrite("generation.json", b"{'a'}", content_type="a/b", metadata={})
 
 
@@ -197,7 +197,7 @@ def test_bytes_that_changed_on_our_side_do_not_count_as_stored_either(open_at: O
 def test_a_page_of_somebody_on_the_way_does_not_count_as_stored(open_at: Open, headers: dict[str, str]):
     with (
         answering(*[dataclasses.replace(PORTAL, headers=headers)] * 3) as portal,
-        pytest.raises(ArchiveError, match="says that it has stored"),
+        pytest.raises(ArchiveError, match="reported success for"),
     ):
         store(open_at(portal.endpoint), KEY)
 
@@ -206,7 +206,7 @@ def test_a_page_instead_of_a_completion_does_not_count_as_stored(open_at: Open):
     missing, created = Answer(404), Answer(200, b"<UploadId>u</UploadId>")
     with (
         answering(missing, created, *[Answer(200)] * 3, PORTAL, missing) as portal,
-        pytest.raises(ArchiveError, match='says that it has stored "film", but nothing lies there'),
+        pytest.raises(ArchiveError, match='reported success for "film", but there is no such object'),
     ):
         store(open_at(portal.endpoint), "film", FILM)
     assert portal.answers == []
@@ -257,7 +257,9 @@ def test_a_store_that_cannot_be_addressed_as_it_wants_names_the_setting(
     with store_with(OSS) as bucket:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{bucket.server_port}")
         archive = S3Archive(BUCKET, addressing=addressing)
-        with pytest.raises(ConfigurationError, match="wants the bucket's name in the host: set S3_ADDRESSING=virtual"):
+        with pytest.raises(
+            ConfigurationError, match="requires the bucket's name in the host: set S3_ADDRESSING=virtual"
+        ):
             archive.check()
         with pytest.raises(ConfigurationError, match="S3_ADDRESSING=virtual"):
             store(archive, KEY)
@@ -282,19 +284,19 @@ def test_the_setting_puts_the_bucket_into_the_host_at_once(monkeypatch: pytest.M
         (B2, ["tags", "no SHA-256 with an object: each is compared by its ETag, which is the MD5"]),
         (R2, ["tags", "broken"]),
         (CEPH, ["tags", "refuses the storage class COLD: correct S3_STORAGE_CLASS", "no SHA-256"]),
-        (dataclasses.replace(CEPH, opaque=True), ["tags", "storage class", "each is read again after it was stored"]),
+        (dataclasses.replace(CEPH, opaque=True), ["tags", "storage class", "each is read back after it was stored"]),
         (
             dataclasses.replace(CEPH, hashes=True, opaque=True),
-            ["tags", "storage class", "that the store tells afterwards"],
+            ["tags", "storage class", "that the store reports afterwards"],
         ),
-        (MUTE, ["tags", "no SHA-256", "overwrites", "without a condition"]),
-        (OSS, ["tags", "broken", "overwrites", "without a condition", "set S3_ADDRESSING=virtual"]),
+        (MUTE, ["tags", "no SHA-256", "overwrites", "unconditionally"]),
+        (OSS, ["tags", "broken", "overwrites", "unconditionally", "set S3_ADDRESSING=virtual"]),
     ],
 )
 def test_the_doctor_is_told_what_is_left_out_and_done_instead(
     open_at: Open, names: None, manners: Manners, told: list[str]
 ):
-    words = {"broken": "takes bytes that do not match", "tags": "does not keep tags"}
+    words = {"broken": "accepts bytes that do not match", "tags": "does not keep tags"}
     with store_with(manners) as bucket:
         archive = open_at(f"http://oss.test:{bucket.server_port}", keeping=Keeping(storage_class="COLD"))
         if manners.forbids_path is None:

@@ -73,7 +73,7 @@ def test_a_store_that_refuses_tags_gets_the_picture_without_them_from_then_on(
     assert "x-amz-tagging" in bucket.headers[0]
     for headers in bucket.headers[-2:]:
         assert headers.keys() & OPTIONAL == OPTIONAL - {"x-amz-tagging"}
-    assert [record.message.partition(" (")[0] for record in caplog.records] == ["The bucket refuses tags"]
+    assert [record.message.partition(" (")[0] for record in caplog.records] == ["the bucket refuses tags"]
 
 
 def test_a_store_that_refuses_all_extras_gets_the_picture_alone(open_at: Callable[..., S3Archive], key: str):
@@ -123,7 +123,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     [
         ("S3_SSE_KMS_KEY_ID", "k", "but S3_SSE is none: set it to aws:kms"),
         ("S3_SSE", "AES", "S3_SSE: "),
-        ("S3_STORAGE_CLASS", "DEEP_ARCHIVE", "S3_STORAGE_CLASS: objects in DEEP_ARCHIVE cannot be read for hours"),
+        ("S3_STORAGE_CLASS", "DEEP_ARCHIVE", "S3_STORAGE_CLASS: reading objects in DEEP_ARCHIVE takes hours"),
         ("S3_STORAGE_CLASS", "cold\r\nx: y", "S3_STORAGE_CLASS: "),
     ],
 )

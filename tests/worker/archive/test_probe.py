@@ -50,7 +50,7 @@ def test_a_real_store_is_told_by_what_it_does_and_nothing_is_left(
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue(name).endpoint)
     archive = S3Archive(BUCKET, Keys(f"home/{name}"))
-    assert [sentence.partition(": give no two")[0] for sentence in archive.probe()] == expected
+    assert [sentence.partition(": never share")[0] for sentence in archive.probe()] == expected
     assert list(archive.list("home/")) == []
     assert "Uploads" not in archive._client.list_multipart_uploads(Bucket=BUCKET)
 
@@ -76,7 +76,7 @@ def test_tags_that_are_refused_are_told(open_at: Callable[..., S3Archive]):
 def test_a_store_without_uploads_in_parts_is_told(open_at: Callable[..., S3Archive]):
     answers = [*UP_TO_PARTS, *[NOT_IMPLEMENTED] * 3, *DELETED]
     assert found(*answers, open_at=open_at) == [
-        "takes no upload in parts (NotImplemented): no file above 16 MiB can be stored"
+        "accepts no multipart uploads (NotImplemented): files above 16 MiB cannot be stored"
     ]
 
 
@@ -85,11 +85,11 @@ def test_an_object_that_may_not_be_deleted_is_named(open_at: Callable[..., S3Arc
     assert shortcoming.startswith("did not delete probe-")
     assert shortcoming.endswith(" (AccessDenied): delete it")
     (shortcoming,) = found(*UP_TO_PARTS, *PARTS, Answer(204), GIVEN, open_at=open_at)
-    assert "is deleted, but still gives it" in shortcoming
+    assert "as deleted, but still returns it" in shortcoming
 
 
 def test_a_store_that_gives_back_other_bytes_is_refused_and_cleared(open_at: Callable[..., S3Archive]):
-    with pytest.raises(ConfigurationError, match="other bytes than were put there"):
+    with pytest.raises(ConfigurationError, match="came back with different bytes"):
         found(STORED, Answer(200, b"other"), *DELETED, open_at=open_at)
 
 

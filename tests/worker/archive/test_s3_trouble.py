@@ -95,13 +95,13 @@ def test_a_name_that_no_bucket_can_have_is_named(server: Server, open_at: Callab
 def test_an_endpoint_that_does_not_answer_is_named(open_at: Callable[..., S3Archive]):
     endpoint = f"http://127.0.0.1:{unused_port()}"
     archive = open_at(endpoint)
-    with pytest.raises(ConfigurationError, match=f"{endpoint} cannot be reached .*; check AWS_ENDPOINT_URL"):
+    with pytest.raises(ConfigurationError, match=f"{endpoint} is unreachable .*; check AWS_ENDPOINT_URL"):
         archive.check()
-    with pytest.raises(ArchiveError, match=f"{endpoint} cannot be reached") as put:
+    with pytest.raises(ArchiveError, match=f"{endpoint} is unreachable") as put:
         store(archive)
     assert "X-Amz" not in said(put.value)
     assert SECRET_KEY not in said(put.value)
-    with pytest.raises(ArchiveError, match=f"{endpoint} cannot be reached"):
+    with pytest.raises(ArchiveError, match=f"{endpoint} is unreachable"):
         archive.verify(KEY, "00")
 
 
@@ -130,7 +130,7 @@ def test_a_bucket_in_another_region_names_the_region(
 def test_a_put_to_another_region_is_not_redirected(open_at: Callable[..., S3Archive]):
     with (
         answering(Answer(301, b"<Error><Code>PermanentRedirect</Code></Error>", {"Location": "/"})) as store_server,
-        pytest.raises(ConfigurationError, match="another region, so set AWS_DEFAULT_REGION"),
+        pytest.raises(ConfigurationError, match="another region: set AWS_DEFAULT_REGION"),
     ):
         store(open_at(store_server.endpoint))
 
@@ -174,7 +174,9 @@ def test_what_lies_there_is_compared_by_its_bytes_whatever_is_written_beside_it(
         assert store(open_at(bucket.endpoint)).verified is Verified.BYTES
     with (
         answering(Answer(412), Answer(200, b"other", beside)) as bucket,
-        pytest.raises(ArchiveConflict, match=r"Other bytes lie under .*; move them elsewhere, then these are stored"),
+        pytest.raises(
+            ArchiveConflict, match=r"has different bytes: .*; move the object elsewhere to have these stored"
+        ),
     ):
         store(open_at(bucket.endpoint))
 

@@ -318,7 +318,7 @@ def test_a_redirect_to_a_forbidden_place_is_not_followed(location, names):
 
 
 def test_a_redirect_to_what_is_no_link_is_refused():
-    assert "redirects to what is no link" in refused(DownloadError, reply("301 Moved", "Location: http://[/"))
+    assert "redirects to an invalid link" in refused(DownloadError, reply("301 Moved", "Location: http://[/"))
 
 
 def test_a_link_that_redirects_for_ever_is_given_up():
@@ -378,7 +378,7 @@ def test_gzip_and_deflate_are_undone(coding, chunked):
 
 def test_a_gzip_bomb_ends_at_the_limit():
     bomb = gzip.compress(bytes(200_000_000), 9)
-    assert "larger than the 4,194,304 bytes" in refused(ContentInvalid, ok(bomb, "Content-Encoding: gzip"))
+    assert "larger than the limit of 4,194,304 bytes" in refused(ContentInvalid, ok(bomb, "Content-Encoding: gzip"))
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_gzip_bomb_ends_at_the_limit():
     [
         (lambda coded: coded[:-8], "truncated: "),
         (lambda coded: coded[:10] + b"\xff" * 20, "damaged: "),
-        (lambda coded: coded + b"<script>", "follows after the end"),
+        (lambda coded: coded + b"<script>", "data after the end"),
     ],
 )
 def test_damaged_gzip_is_refused(spoil, reason):
@@ -417,9 +417,9 @@ def test_who_is_told_to_wait_does_not_ask_once_more():
 
 
 def test_the_user_agent_is_as_set():
-    with serving(ok()) as server, closing(Downloader("127.0.0.1", QUICK, "Studio/1")) as downloader:
+    with serving(ok()) as server, closing(Downloader("127.0.0.1", QUICK, "Engine/1")) as downloader:
         fetch(downloader, link(server))
-        assert b"\r\nUser-Agent: Studio/1" in server.requests[0]
+        assert b"\r\nUser-Agent: Engine/1" in server.requests[0]
 
 
 SMALL = Limits(connect=10, read=10, bytes=1000)
@@ -444,7 +444,7 @@ def test_what_is_too_large_by_count_is_refused(headers):
 
 def test_a_body_that_is_shorter_than_stated_is_truncated():
     text = refused(ContentInvalid, close_after(ok(BODY).replace(b"Length: 21", b"Length: 1121")))
-    assert "truncated: 21 of 1,121 bytes came" in text
+    assert "truncated: received 21 of 1,121 bytes" in text
 
 
 def test_a_body_in_chunks_without_the_last_one_is_truncated():
@@ -489,7 +489,7 @@ HASTY = Limits(connect=5, read=5, grace=0.4, least=10_000)
 )
 def test_a_slow_drip_is_stopped_by_the_least_pace(start, drop):
     began = time.monotonic()
-    assert "less than 10000 a second" in refused(TooSlow, dripping(start, drop), limits=HASTY)
+    assert "less than 10000 per second" in refused(TooSlow, dripping(start, drop), limits=HASTY)
     assert 0.35 < time.monotonic() - began < patient(3)
 
 
@@ -499,7 +499,7 @@ def test_a_server_that_falls_silent_is_given_up():
         time.sleep(0.5)
 
     limits = Limits(connect=1, read=0.1)
-    assert "too slow: nothing came for 0.1 seconds" in refused(TooSlow, silent(), limits=limits)
+    assert "too slow: no data for 0.1 seconds" in refused(TooSlow, silent(), limits=limits)
 
 
 def test_redirects_share_one_pace():
@@ -507,7 +507,7 @@ def test_redirects_share_one_pace():
         time.sleep(0.15)
         return reply("302 Found", "Location: /a.png")
 
-    assert "less than 10000 a second" in refused(TooSlow, answer, limits=HASTY)
+    assert "less than 10000 per second" in refused(TooSlow, answer, limits=HASTY)
 
 
 def test_a_download_may_take_as_long_as_its_bytes_come():

@@ -92,7 +92,7 @@ def test_one_that_breaks_again_and_again_is_given_up():
 
 def test_the_next_try_goes_on_where_the_last_one_was_given_up():
     with serving(Breaking(50_000)) as server, new_downloader() as downloader:
-        with pytest.raises(DownloadError, match="it goes on from there"):
+        with pytest.raises(DownloadError, match="resuming from there"):
             fetch(downloader, link(server))
         assert fetch(downloader, link(server)) == BODY
         assert ranges(server) == ["", "50000", "100000", "150000", "200000", "250000"]

@@ -359,7 +359,7 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_sentence(
     (tmp_path / "half" / "s3").touch()
     folder = impossible.format(tmp=tmp_path)
     with (
-        pytest.raises(ConfigurationError, match=rf"^{folder}.*: [A-Z][a-z ]+; set DARKROOM_DATA to a folder"),
+        pytest.raises(ConfigurationError, match=rf"^{folder}.*: [A-Z][a-z ]+; set DARKROOM_DATA to a writable folder"),
         up(Path(folder), env),
     ):
         pass
@@ -383,7 +383,7 @@ def test_a_working_folder_that_hides_our_packages_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tasks.py").touch()
-    with pytest.raises(ConfigurationError, match="has a Python module 'tasks' of its own"), up(data, env):
+    with pytest.raises(ConfigurationError, match="the Python module 'tasks'"), up(data, env):
         pass
 
 

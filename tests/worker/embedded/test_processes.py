@@ -68,7 +68,7 @@ def test_a_child_that_dies_is_started_again_and_says_so(supervisor: Supervisor, 
     lives = tmp_path / "lives"
     supervisor.start(shell("web", f"echo life >> {lives}; sleep 0.2; exit 3", lives.exists))
     assert eventually(lambda: lives.read_text().count("life") >= 2)
-    assert output.of("web")[:2] == ["-- exited with code 3 --", "-- starting again after 1 s --"]
+    assert output.of("web")[:2] == ["-- exited with code 3 --", "-- restarting in 1 s --"]
 
 
 def test_a_killed_child_is_started_again(supervisor: Supervisor, output: Output, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(output: Output, 
         started = time.monotonic()
     assert 0.5 <= time.monotonic() - started < patient(3)
     assert not alive(int(pid.read_text()))
-    assert output.of("deaf") == ["-- did not stop in time and is killed --"]
+    assert output.of("deaf") == ["-- did not stop in time; killing it --"]
 
 
 def test_stages_stop_in_reverse_and_the_children_of_one_stage_together(output: Output, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from worker.ledger.submission import Claim, Submitted
 
 BOTH = ("studio", "shop")
 SILENT = Uncertain("no clear answer", code="http_500", status=500)
-REFUSED = NotTaken("could not be reached", code="connection_refused")
+REFUSED = NotTaken("is unreachable", code="connection_refused")
 EMPTY = AccountBlocked("the balance is empty", code="used_up", status=402)
 
 
@@ -288,7 +288,7 @@ def test_any_clear_answer_ends_the_row(ledger: Ledger, clock: FakeClock, clear: 
 
 
 def test_what_was_not_sent_says_nothing_about_the_provider(ledger: Ledger) -> None:
-    broken(ledger, 9, NotTaken("its worker was told to stop", code="not_sent"))
+    broken(ledger, 9, NotTaken("its worker is stopping", code="not_sent"))
     assert ledger.dispatch.throttled_accounts() == []
 
 
@@ -343,7 +343,7 @@ def test_a_probe_that_shows_nothing_is_followed_by_another_at_once(ledger: Ledge
         probe = ledger.submissions.claim(1, timedelta(seconds=5))
         assert go(ledger, accounts=("shop",)) == {}
         if end == "not sent":
-            answer(ledger, probe, NotTaken("its worker was told to stop", code="not_sent"))
+            answer(ledger, probe, NotTaken("its worker is stopping", code="not_sent"))
         else:
             clock.advance(6)
             ledger.submissions.mark_lost_unconfirmed()

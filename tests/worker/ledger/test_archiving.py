@@ -197,19 +197,19 @@ def test_a_worker_that_lost_its_lease_changes_nothing(ledger: Ledger, clock: Fak
 
 def test_a_dead_link_that_nobody_renews_expires_its_generation(ledger: Ledger):
     (claim,) = succeeded(ledger, links=2)
-    record(ledger, taken(ledger)[0], stored(0), Lost(1, "404; the provider gives no other link"))
+    record(ledger, taken(ledger)[0], stored(0), Lost(1, "404; the provider offers no other link"))
     found = one(ledger, claim)
     assert (found.state, found.reason) == (State.EXPIRED, "link_dead")
-    assert found.message == "404; the provider gives no other link"
+    assert found.message == "404; the provider offers no other link"
     assert events_of(ledger, claim)[-3:] == ["asset.archived", "asset.expired", "generation.expired"]
     assert taken(ledger) == []
 
 
 def test_what_nobody_could_reach_for_long_says_so(ledger: Ledger):
     (claim,) = succeeded(ledger)
-    record(ledger, taken(ledger)[0], Lost(0, "given up after 15 days", Trouble.UNREACHABLE))
+    record(ledger, taken(ledger)[0], Lost(0, "gave up after 15 days", Trouble.UNREACHABLE))
     found = one(ledger, claim)
-    assert (found.state, found.reason, found.message) == (State.EXPIRED, "unreachable", "given up after 15 days")
+    assert (found.state, found.reason, found.message) == (State.EXPIRED, "unreachable", "gave up after 15 days")
     (asset,) = ledger.generations.assets_of([found.id])[found.id]
     assert asset.reason == "unreachable"
 

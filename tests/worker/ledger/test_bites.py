@@ -401,8 +401,8 @@ def test_a_failure_in_the_middle_says_how_many_are_done_and_the_same_command_doe
     ids = [generation.id for generation in queued(ledger, MANY)]
     assert cancel_until_it_breaks(ledger, ids, 1) == "the ledger cannot be used now: it burns"
     assert cancel_until_it_breaks(ledger, ids, 3) == (
-        f"the ledger cannot be used now: it burns; {2 * BITE} of {MANY} are done: the same command does the rest, and "
-        "none of these again"
+        f"the ledger cannot be used now: it burns; {2 * BITE} of {MANY} are done: repeat the command for the rest; "
+        "nothing is done twice"
     )
     assert [one(ledger, generation_id).state for generation_id in ids[: 2 * BITE]] == [State.CANCELLED] * 2 * BITE
     assert ledger.generations.cancel(ids) == dict.fromkeys(ids, State.CANCELLED)

@@ -192,7 +192,7 @@ def test_a_version_goes_on_with_a_newer_ledger_that_is_compatible(
         succeeded(ledger)
         ledger.maintenance.beat("w", 1)
         assert [beat.is_too_old for beat in ledger.maintenance.heartbeats()] == [False]
-        said = f"it is at revision {NEXT}, newer than this version's {REVISION}, which may still work with it"
+        said = f"it is at revision {NEXT}, newer than this version's {REVISION}, but compatible with it"
         assert migrations.check(ledger.database) == said
         assert migrations.upgrade(ledger.database) == (NEXT, NEXT)
 

@@ -148,7 +148,7 @@ def test_only_refused_bytes_that_are_kept_can_be_accepted(ledger: Ledger):
     results = (Postponed(index=0, error="damaged", reason=Trouble.BAD_CONTENT, refused=aside), Lost(1, "404"))
     ledger.assets.record([Archived(held, results, described=False)])
     for index in (1, 2):
-        with pytest.raises(RequestInvalid, match=f"no refused bytes are kept of asset {index}"):
+        with pytest.raises(RequestInvalid, match=f"no refused file is kept for asset {index}"):
             ledger.assets.accept(held.generation.id, [0, index], "somebody")
     assert ledger.assets.refused_bytes() == 3
     for _ in range(2):

@@ -24,7 +24,9 @@ def complaint(ledger: Ledger) -> str:
 
 def events(ledger: Ledger) -> list[tuple[str, object]]:
     with ledger.database.read() as connection:
-        rows = connection.exec_driver_sql("SELECT type, payload FROM events WHERE type LIKE 'gate.%%' ORDER BY id")
+        rows = connection.exec_driver_sql(
+            "SELECT type, payload FROM events WHERE type LIKE 'submissions.%%' ORDER BY id"
+        )
         return [(row.type, row.payload) for row in rows]
 
 
@@ -72,20 +74,20 @@ def test_a_marker_that_is_ahead_stops_all_submissions(ledger: Ledger, clock: Fak
     assert ledger.submissions.claim(10, LEASE) == []
     assert ledger.dispatch.run(PROVIDER, PLENTY) == 0
     assert complaint(ledger) == (
-        "nothing is submitted: the ledger is older than the bucket says: it was at work until 2026-11-21 12:05:00 UTC "
-        "at least, and was restored from an earlier backup, so it does not know what was submitted since; "
-        "`darkroom reconcile` compares it with the providers"
+        "submissions are paused: the ledger is older than its marker in the bucket: it was active until at "
+        "least 2026-11-21 12:05:00 UTC, and was restored from an earlier backup, so it does not know what was "
+        "submitted since; `darkroom reconcile` compares the ledger with the providers"
     )
     found = ledger.restore.state()
     assert found is not None
     assert (found.compared_at, found.closed_at) == (in_order, clock.now)
-    assert [name for name, _ in events(ledger)] == ["gate.closed"]
+    assert [name for name, _ in events(ledger)] == ["submissions.paused"]
 
 
 def test_the_marker_of_another_ledger_stops_all_submissions(ledger: Ledger, clock: FakeClock) -> None:
     queued(ledger)
     assert ledger.restore.verify_marker(Marker("ledger_other", 1, 100, clock.now)) is None
-    assert "belongs to another ledger (ledger_other, last heard of 2026-11-21 12:00:00 UTC)" in complaint(ledger)
+    assert "belongs to another ledger (ledger_other, last active 2026-11-21 12:00:00 UTC)" in complaint(ledger)
     assert goes_out(ledger) == 0
 
 
@@ -110,7 +112,7 @@ def test_a_bucket_that_is_away_closes_nothing_and_hides_nothing(ledger: Ledger, 
     assert goes_out(ledger) == 1
     # Its number did not rise meanwhile, or the marker of what was lost would not be ahead of it any more.
     assert ledger.restore.verify_marker(replace(marker, number=2)) is None
-    assert "is older than the bucket says" in complaint(ledger)
+    assert "is older than its marker in the bucket" in complaint(ledger)
 
 
 def asleep(ledger: Ledger, clock: FakeClock) -> Marker:
@@ -125,9 +127,9 @@ def test_one_that_was_not_at_work_waits_for_a_bucket_that_is_away(ledger: Ledger
     queued(ledger)
     asleep(ledger, clock)
     assert complaint(ledger) == (
-        "nothing is submitted: the ledger has not been at work since 2026-11-21 12:00:00 UTC, and the bucket cannot be "
-        "asked whether it was restored from a backup; it goes on by itself when the bucket answers, and "
-        "`darkroom reconcile` says why it does not"
+        "submissions are paused: the ledger has been idle since 2026-11-21 12:00:00 UTC, and the bucket is "
+        "unreachable, so it may have been restored from a backup; they resume automatically once the bucket is "
+        "reachable; `darkroom reconcile` shows its error"
     )
     assert goes_out(ledger) == 0
     # However long, and told once.
@@ -136,7 +138,7 @@ def test_one_that_was_not_at_work_waits_for_a_bucket_that_is_away(ledger: Ledger
         ledger.restore.marker_unreachable()
     assert goes_out(ledger) == 0
     assert "since 2026-11-21 12:00:00 UTC" in complaint(ledger)
-    assert [name for name, _ in events(ledger)] == ["gate.closed"]
+    assert [name for name, _ in events(ledger)] == ["submissions.paused"]
 
 
 def test_ten_minutes_are_no_sleep_and_a_clock_that_was_set_back_is_none(ledger: Ledger, clock: FakeClock) -> None:
@@ -156,7 +158,7 @@ def test_it_opens_by_itself_when_the_bucket_says_nothing_against_it(ledger: Ledg
     assert found is not None
     assert (found.complaint, found.idle_since, found.opened_at) == (None, None, clock.now)
     assert found.opened_by == "a comparison with the bucket"
-    assert [name for name, _ in events(ledger)] == ["gate.closed", "gate.opened"]
+    assert [name for name, _ in events(ledger)] == ["submissions.paused", "submissions.resumed"]
     assert goes_out(ledger) == 1
 
 
@@ -168,11 +170,11 @@ def test_when_the_bucket_speaks_against_it_only_a_person_opens_it(ledger: Ledger
         assert ledger.restore.verify_marker(replace(marker, number=7)) is None
         assert ledger.restore.verify_marker(marker) is None
         ledger.restore.marker_unreachable()
-    assert "is older than the bucket says" in complaint(ledger)
+    assert "is older than its marker in the bucket" in complaint(ledger)
     found = ledger.restore.state()
     assert found is not None
     assert (found.closed_at, found.idle_since) == (stopped_at, None)
-    assert [name for name, _ in events(ledger)] == ["gate.closed", "gate.closed"]
+    assert [name for name, _ in events(ledger)] == ["submissions.paused", "submissions.paused"]
     assert ledger.restore.resume(ledger.restore.next_marker(marker), "ann on tower")
 
 
@@ -205,7 +207,7 @@ def test_a_person_opens_it_and_that_is_kept(ledger: Ledger, clock: FakeClock) ->
     found = ledger.restore.state()
     assert found is not None
     assert (found.complaint, found.opened_by, found.opened_at) == (None, "ann on tower", clock.now)
-    assert [name for name, _ in events(ledger)] == ["gate.closed", "gate.opened"]
+    assert [name for name, _ in events(ledger)] == ["submissions.paused", "submissions.resumed"]
     assert "ann on tower" in str(events(ledger)[1][1])
     assert goes_out(ledger) == 1
     assert advanced(ledger, following).number == 9

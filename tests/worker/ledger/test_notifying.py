@@ -18,7 +18,7 @@ from worker.ledger.events import WAITS, EventDelivery, Handed, NotifyClaim, Trou
 from worker.ledger.events.deliveries import FIRST_LOOK, pause_after, retry_wait
 
 LEASE = timedelta(seconds=45)
-REFUSED = "it answers with HTTP 503"
+REFUSED = "HTTP 503"
 
 
 def happen(ledger: Ledger, *types: str) -> None:
@@ -276,7 +276,9 @@ def test_who_wants_no_more_is_not_tried_again(ledger: Ledger):
     ledger.events.enqueue_new(mine, lambda _: True)
     delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
+    ledger.events.record_and_claim_next(
+        mine, LEASE, Handed(delivery, "it accepts no more events (HTTP 410)", final=True)
+    )
     assert [letter.tries for letter in ledger.events.dead(1)] == [1]
 
 
@@ -456,9 +458,11 @@ def test_who_wants_no_more_is_in_trouble_only_while_something_waits(ledger: Ledg
     ledger.events.enqueue_new(mine, lambda _: True)
     delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it wants no more (HTTP 410)", final=True))
+    ledger.events.record_and_claim_next(
+        mine, LEASE, Handed(delivery, "it accepts no more events (HTTP 410)", final=True)
+    )
     assert troubled(ledger) == []
     happen(ledger, "two")
-    assert [(one.waiting, one.error) for one in troubled(ledger)] == [(1, "it wants no more (HTTP 410)")]
+    assert [(one.waiting, one.error) for one in troubled(ledger)] == [(1, "it accepts no more events (HTTP 410)")]
     ledger.events.register_subscribers([])
     assert troubled(ledger) == []

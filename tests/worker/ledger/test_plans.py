@@ -161,7 +161,7 @@ def fail_delivery(ledger: Ledger) -> None:
     ledger.events.enqueue_new(mine, lambda _: True)
     delivery = ledger.events.record_and_claim_next(mine, LEASE)
     assert delivery is not None
-    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "it answers with HTTP 503"))
+    ledger.events.record_and_claim_next(mine, LEASE, Handed(delivery, "HTTP 503"))
 
 
 @pytest.mark.parametrize("search", SEARCHES)

@@ -62,7 +62,7 @@ def test_a_task_made_elsewhere_becomes_a_submitted_generation(ledger: Ledger, cl
     story = ledger.generations.story(found.id)
     assert [move.to_state for move in story.transitions] == ["queued", "submitting", "submitted"]
     assert [attempt.state for attempt in story.attempts] == ["accepted"]
-    assert "generation.rescued" in [event.type for event in story.events]
+    assert "generation.imported" in [event.type for event in story.events]
 
 
 def test_nothing_of_it_is_ever_submitted(ledger: Ledger):

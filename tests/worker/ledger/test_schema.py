@@ -327,7 +327,7 @@ def test_a_ledger_that_cannot_be_opened_says_so_without_its_password(
     assert "s3cret" not in str(caught.value)
     # Where only the file is missing, nobody but a person makes it.
     error, sentence = (
-        (ConfigurationError, "the ledger's file is not there")
+        (ConfigurationError, "the ledger's file does not exist")
         if "/proc/" in url
         else (LedgerUnavailable, "the ledger can")
     )

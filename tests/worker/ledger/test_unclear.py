@@ -210,7 +210,7 @@ def test_without_a_reason_none_is_made_up(ledger: Ledger):
 def test_a_task_of_another_generation_is_not_adopted(ledger: Ledger):
     (other,) = submitted(ledger)
     claim = unclear(ledger)
-    with pytest.raises(RequestInvalid, match=f"task {task_of(other)} belongs to another generation already"):
+    with pytest.raises(RequestInvalid, match=f"task {task_of(other)} already belongs to another generation"):
         resolve(ledger, claim, Decision.CHARGED, task_id=task_of(other))
     assert (state_of(ledger, claim), events_of(ledger, claim)) == (State.UNCONFIRMED, ["generation.unconfirmed"])
 
@@ -219,7 +219,7 @@ def test_a_submission_that_is_not_unclear_itself_is_not_decided_about(ledger: Le
     claim = unclear(ledger)
     with ledger.database.write() as connection:
         connection.execute(update(attempts).values(state=AttemptState.ACCEPTED))
-    with pytest.raises(RequestInvalid, match=r"is accepted already.*nothing was changed"):
+    with pytest.raises(RequestInvalid, match=r"is already accepted.*nothing was changed"):
         resolve(ledger, claim, Decision.CHARGED, task_id="another")
     assert state_of(ledger, claim) is State.UNCONFIRMED
     assert "generation.resolved" not in events_of(ledger, claim)
@@ -235,7 +235,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
     }
     for generation_id, state in wrong.items():
         for decision in Decision:
-            with pytest.raises(RequestInvalid, match=f"{generation_id} is {state} and not unconfirmed"):
+            with pytest.raises(RequestInvalid, match=f"{generation_id} is {state}, not unconfirmed"):
                 ledger.submissions.resolve([claim.generation.id, generation_id], decision, ANNA)
     with pytest.raises(NotFound, match="there is no generation gen_nobody"):
         ledger.submissions.resolve([claim.generation.id, "gen_nobody"], Decision.RESUBMIT, ANNA)
@@ -246,7 +246,7 @@ def test_what_is_not_unconfirmed_is_left_alone_and_so_are_the_others(ledger: Led
 def test_a_callback_that_was_not_read_yet_comes_first(ledger: Ledger):
     claim = unclear(ledger)
     ledger.callbacks.store([delivery(claim.attempt_id)])
-    with pytest.raises(RequestInvalid, match=f"a callback for {claim.generation.id} has just come"):
+    with pytest.raises(RequestInvalid, match=f"a callback for {claim.generation.id} has just arrived"):
         resolve(ledger, claim, Decision.RESUBMIT)
     assert state_of(ledger, claim) is State.UNCONFIRMED
 

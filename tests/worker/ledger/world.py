@@ -135,7 +135,7 @@ class World:
             self.wrong_by[self.ledgers.index(self.ledger)] += by
 
     def goes_on(self) -> None:
-        """What waits goes as soon as every pause is over; there is room, for nobody answers for what is under way."""
+        """What waits goes as soon as every pause is over; it has room, for nobody answers for what is under way."""
         while self.ledger.submissions.claim(100, LEASE):
             pass
         self.clock.advance(hours=2)

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
-from webhook.sandbox.films import render_film
 from webhook.sandbox.pictures import Picture
+from webhook.sandbox.videos import render_video
 
 _CODINGS = {
     ".mp4": ("libx264", {"preset": "ultrafast", "crf": "40"}),
@@ -20,7 +20,7 @@ _CODINGS = {
 @cache
 def sandbox_film() -> bytes:
     """Twelve frames of 64 x 64 pixels, the index in front."""
-    return render_film(Picture(prompt="a red fox", seed=7), 64, 1.0, "a red fox")
+    return render_video(Picture(prompt="a red fox", seed=7), 64, 1.0, "a red fox")
 
 
 @cache

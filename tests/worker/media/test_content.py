@@ -110,9 +110,9 @@ def test_a_download_is_checked_in_memory_and_on_disk(memory):
         (b"GIF89a\x01\x00\x01\x00", "cut off"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "plain text"),
         (b"\x1f\x8b\x08\x00" + PNG, "1f 8b 08 00"),
-        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "'heic', which is no MP4 video"),
-        (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic", "'mif1', which is no MP4 video"),
-        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "as PNG, JPEG, WebP, GIF, AVIF, MP4, MOV, WebM and MKV do not"),
+        (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", "'heic', not an MP4 video"),
+        (b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00mif1heic", "'mif1', not an MP4 video"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "not PNG, JPEG, WebP, GIF, AVIF, MP4, MOV, WebM and MKV"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "52 49 46 46 24 00 00 00"),
     ],
 )

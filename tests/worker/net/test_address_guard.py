@@ -140,7 +140,7 @@ def test_a_forbidden_address_is_not_connected_to(address, resolver, attempts):
     resolver["cdn.test"] = [[PUBLIC, address]]
     guard = AddressGuard()
     target = guard.admit("https://cdn.test/a.png", {"cdn.test"})
-    with pytest.raises(LinkForbidden, match=r"https://cdn\.test/a\.png: its host has the address"):
+    with pytest.raises(LinkForbidden, match=r"https://cdn\.test/a\.png: its host has the forbidden address"):
         guard.connect(target, timeout=1, deadline=time.monotonic() + 1)
     assert attempts == []
 
@@ -217,12 +217,12 @@ def test_a_translated_address_that_is_allowed_leads_to_no_private_one():
 @pytest.mark.parametrize(
     ("address", "remedy"),
     [
-        ("198.18.0.37", "DARKROOM_DOWNLOAD_ALLOW=198.18.0.0/15 allows it"),
-        ("64:ff9b::5db8:d822", "DARKROOM_DOWNLOAD_ALLOW=64:ff9b::/96 allows it"),
-        ("100.100.1.2", "DARKROOM_DOWNLOAD_ALLOW=100.64.0.0/10 allows it"),
-        ("0.0.0.0", "take the host off it"),
-        ("10.11.12.13", "DARKROOM_DOWNLOAD_ALLOW=10.11.12.13 allows it"),
-        ("169.254.169.254", "no file of a provider lies there"),
+        ("198.18.0.37", "DARKROOM_DOWNLOAD_ALLOW=198.18.0.0/15"),
+        ("64:ff9b::5db8:d822", "DARKROOM_DOWNLOAD_ALLOW=64:ff9b::/96"),
+        ("100.100.1.2", "DARKROOM_DOWNLOAD_ALLOW=100.64.0.0/10"),
+        ("0.0.0.0", "remove the host from it"),
+        ("10.11.12.13", "DARKROOM_DOWNLOAD_ALLOW=10.11.12.13"),
+        ("169.254.169.254", "no provider's files are there"),
     ],
 )
 def test_the_remedy_is_the_narrowest_setting(address, remedy, resolver):
@@ -268,14 +268,14 @@ def test_a_link_of_the_provider_or_of_the_setting_is_admitted(link, text):
 @pytest.mark.parametrize(
     ("link", "reason"),
     [
-        ("https://evilcdn.example/a", "none of the provider's"),
-        ("https://cdn.example.evil.test/a", "none of the provider's"),
-        ("https://10.2.0.1/a", "none of the provider's"),
-        ("https://[fd00::8]/a", "none of the provider's"),
+        ("https://evilcdn.example/a", "not one of the provider's hosts"),
+        ("https://cdn.example.evil.test/a", "not one of the provider's hosts"),
+        ("https://10.2.0.1/a", "not one of the provider's hosts"),
+        ("https://[fd00::8]/a", "not one of the provider's hosts"),
         ("http://cdn.example/a", "only https on port 443"),
         ("https://cdn.example:8443/a", "only https on port 443"),
-        ("http://10.1.2.3:0/a", "no port 0"),
-        ("http://10.1.2.3:65536/a", "no port 65536"),
+        ("http://10.1.2.3:0/a", "invalid port 0"),
+        ("http://10.1.2.3:65536/a", "invalid port 65536"),
         ("https://cdn.example./a", "not of the form"),
         ("https://cdn..example/a", "not of the form"),
         (f"https://{'a' * 64}.cdn.example/a", "not of the form"),

@@ -81,12 +81,12 @@ def test_a_plain_call_is_asked_of_the_proxy_by_its_whole_address(proxy, place):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"HTTP/1.1 407 Who?\r\n\r\n", "HTTP 407: it wants another user name"),
+        (b"HTTP/1.1 407 Who?\r\n\r\n", "HTTP 407: it requires another user name"),
         (b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno", "HTTP 403: it forbids this host"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "HTTP 502"),
-        (b"", "ends the connection"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "ends the connection"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "ends the connection"),
+        (b"", "closed the connection"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "closed the connection"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "closed the connection"),
     ],
 )
 def test_a_proxy_that_opens_no_tunnel_means_not_taken(proxy, answer, reason):
@@ -106,7 +106,7 @@ def test_a_proxy_that_is_not_there_means_not_taken(monkeypatch, url):
         monkeypatch.setenv(name, f"127.0.0.1:{refused_port()}")
     error = submit(url)
     assert (type(error), error.code) == (NotTaken, "proxy")
-    assert "cannot be reached: Connection refused" in str(error)
+    assert "is unreachable: Connection refused" in str(error)
 
 
 def test_a_proxy_that_passes_a_plain_call_not_on_means_not_taken(proxy):
@@ -174,7 +174,7 @@ def test_a_download_goes_through_the_proxy_and_its_link_stays_as_it_is(proxy, pl
 
 def test_a_proxy_that_refuses_costs_a_download_only_time(proxy):
     proxy.answer = b"HTTP/1.1 403 No\r\n\r\n"
-    with new_downloader("vendor.test") as downloader, pytest.raises(DownloadError, match="opens no tunnel") as caught:
+    with new_downloader("vendor.test") as downloader, pytest.raises(DownloadError, match="refuses a tunnel") as caught:
         fetch(downloader, "https://vendor.test/a.png?hm=SECRET")
     assert not isinstance(caught.value, LinkDead | LinkForbidden)
     assert "robot" not in str(caught.value)
@@ -182,7 +182,7 @@ def test_a_proxy_that_refuses_costs_a_download_only_time(proxy):
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "169.254.169.254", "[fd00::1]"])
 def test_a_forbidden_address_in_a_link_is_refused_before_the_proxy_is_asked(proxy, host):
-    with new_downloader("") as downloader, pytest.raises(LinkForbidden, match="to this address"):
+    with new_downloader("") as downloader, pytest.raises(LinkForbidden, match="from this address"):
         downloader.fetch(f"https://{host}/a.png", {host.strip("[]")}).__enter__()
     assert proxy.heads == []
 
@@ -205,7 +205,7 @@ def test_a_proxy_that_refuses_is_told_as_such(proxy):
     with Line("https://vendor.test/hook") as line:
         refusal = line.post(b"{}", {})
     assert refusal is not None
-    assert f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) opens no tunnel" in refusal.reason
+    assert f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) refuses a tunnel" in refusal.reason
     assert not refusal.final
 
 
@@ -287,9 +287,7 @@ def test_each_scheme_has_its_proxy_and_small_letters_count_first(monkeypatch):
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "http_proxy"])
 def test_a_malformed_proxy_is_told_with_its_variable_and_without_its_password(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    with pytest.raises(
-        ConfigurationError, match=rf"^{name} is not the address of a proxy: write it as http://"
-    ) as caught:
+    with pytest.raises(ConfigurationError, match=rf"^{name} is not a proxy address: write it as http://") as caught:
         load_settings()
     assert "hunt" not in str(caught.value)
 

@@ -34,7 +34,7 @@ def answer(server: Loopback, timeout: float, kind: type[TimedConnection] = Timed
 @pytest.mark.parametrize("behaviour", [drip_header, unended_status, many_interim_answers, drip])
 def test_whatever_drips_is_given_up_in_time(behaviour: Behaviour):
     began = time.monotonic()
-    with Loopback(behaviour) as server, pytest.raises(TimeoutError, match="its total time is over"):
+    with Loopback(behaviour) as server, pytest.raises(TimeoutError, match="the time limit is over"):
         answer(server, timeout=0.2)
     assert time.monotonic() - began < patient(2)
 

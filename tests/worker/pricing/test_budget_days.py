@@ -60,7 +60,7 @@ def test_an_unknown_zone_is_refused_with_the_nearest(name: str, advice: str, mon
         read_zone(name)
     if name.isprintable():
         monkeypatch.setenv("DARKROOM_TIMEZONE", name)
-        with pytest.raises(ConfigurationError, match=f"DARKROOM_TIMEZONE: there is no time zone .*{advice}"):
+        with pytest.raises(ConfigurationError, match=f"DARKROOM_TIMEZONE: unknown time zone .*{advice}"):
             load_settings()
 
 

@@ -73,34 +73,38 @@ RULE = "prices:\n  - {provider: kie, price: 0.05}\n"
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("prices: [", "line 1, column 10", "this is no YAML"),
-        ("- 1\n", "line 1, column 1", "names with values are expected"),
-        ("caps:\n  weekly: 5\n", "line 2, column 3", "'weekly' means nothing here; there are: batch, batches, day"),
-        ("prices:\n  - {provider: kie}\n", "line 2, column 5", "has no `price`"),
-        (RULE + "  - {provider: kei, price: 1}\n", "line 3, column 16", "there is no provider 'kei'; there are: "),
-        ("caps:\n  providers: {kei: 1}\n", "line 2, column 15", "there is no provider 'kei'"),
-        (RULE + "  - {operation: draw, price: 1}\n", "line 3, column 17", "there is no operation 'draw'"),
-        (RULE + "  - {speed: warp, price: 1}\n", "line 3, column 13", "there is no speed 'warp'"),
-        ("prices:\n  - price: 1,50\n", "line 2, column 12", "'1,50' is no amount"),
-        ("prices:\n  - price: -1\n", "line 2, column 12", "'-1' is no amount"),
+        ("prices: [", "line 1, column 10", "invalid YAML"),
+        ("- 1\n", "line 1, column 1", "expected names with values"),
+        ("caps:\n  weekly: 5\n", "line 2, column 3", "unknown key 'weekly'; expected one of batch, batches, day"),
+        ("prices:\n  - {provider: kie}\n", "line 2, column 5", "missing `price`"),
+        (RULE + "  - {provider: kei, price: 1}\n", "line 3, column 16", "unknown provider 'kei'; expected one of "),
+        ("caps:\n  providers: {kei: 1}\n", "line 2, column 15", "unknown provider 'kei'"),
+        (RULE + "  - {operation: draw, price: 1}\n", "line 3, column 17", "unknown operation 'draw'"),
+        (RULE + "  - {speed: warp, price: 1}\n", "line 3, column 13", "unknown speed 'warp'"),
+        ("prices:\n  - price: 1,50\n", "line 2, column 12", "invalid amount '1,50'"),
+        ("prices:\n  - price: -1\n", "line 2, column 12", "invalid amount '-1'"),
         ("prices:\n  - price: 0.0000001\n", "line 2, column 12", "at most six decimals"),
-        ("prices:\n  - price: 1e3\n", "line 2, column 12", "is no amount"),
-        ("prices:\n  - price: .inf\n", "line 2, column 12", "is no amount"),
-        ("prices:\n  - price: [1]\n", "line 2, column 12", "one word or number is expected"),
-        ("prices:\n  - price:\n", "line 2, column 11", "one word or number is expected"),
+        ("prices:\n  - price: 1e3\n", "line 2, column 12", "invalid amount"),
+        ("prices:\n  - price: .inf\n", "line 2, column 12", "invalid amount"),
+        ("prices:\n  - price: [1]\n", "line 2, column 12", "expected one word or number"),
+        ("prices:\n  - price:\n", "line 2, column 11", "expected one word or number"),
         ("prices:\n  - {hd: false, price: 1}\n", "line 2, column 10", "write `hd: true`, or leave it out"),
-        ("prices:\n  - {hd: 4, price: 1}\n", "line 2, column 10", "'4' is not possible"),
+        ("prices:\n  - {hd: 4, price: 1}\n", "line 2, column 10", "invalid value '4'"),
         ("prices:\n  - {quality: 1, price: 1}\n", "line 2, column 15", "it is the default, so leave it out"),
-        ("prices:\n  - {quality: 3, price: 1}\n", "line 2, column 15", "there are: .25, .5, 2, 4"),
-        ("prices:\n  - {quality: high, price: 1}\n", "line 2, column 15", "there is no price for quality 'high'"),
-        ("prices:\n  - {version: 8, factor: 4}\n", "line 2, column 5", "a factor is for exactly one of hd,"),
-        ("prices:\n  - {hd: true, quality: 4, factor: 16}\n", "line 2, column 5", "a factor is for exactly one of hd,"),
-        ("prices:\n  - {hd: true, factor: 4x}\n", "line 2, column 24", "'4x' is no amount"),
+        ("prices:\n  - {quality: 3, price: 1}\n", "line 2, column 15", "expected one of .25, .5, 2, 4"),
+        ("prices:\n  - {quality: high, price: 1}\n", "line 2, column 15", "no price for quality 'high'"),
+        ("prices:\n  - {version: 8, factor: 4}\n", "line 2, column 5", "a factor applies to exactly one of hd,"),
+        (
+            "prices:\n  - {hd: true, quality: 4, factor: 16}\n",
+            "line 2, column 5",
+            "a factor applies to exactly one of hd,",
+        ),
+        ("prices:\n  - {hd: true, factor: 4x}\n", "line 2, column 24", "invalid amount '4x'"),
         ("prices:\n  - {hd: true, price: 1, factor: 4}\n", "line 2, column 34", "a `price` is the whole price"),
         ("prices:\n  - {price: 99999999}\n", "line 2, column 5", "this is more than a thousand million"),
-        ("prices: {provider: kie}\n", "line 1, column 9", "a list is expected"),
-        ("caps:\n  day: 1\n  day: 2\n", "line 3, column 3", "'day' stands in line 2, column 3 already"),
-        ("currency: U S D\n", "line 1, column 11", "is no currency"),
+        ("prices: {provider: kie}\n", "line 1, column 9", "expected a list"),
+        ("caps:\n  day: 1\n  day: 2\n", "line 3, column 3", "duplicate 'day': it is already in line 2, column 3"),
+        ("currency: U S D\n", "line 1, column 11", "invalid currency"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, place: str, words: str) -> None:
@@ -122,7 +126,7 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, place: str
     ],
 )
 def test_two_prices_for_the_same_are_refused_with_both_places(tmp_path: Path, first: str, second: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"line 4, column 5: this price and that in line 2, column 5"):
+    with pytest.raises(ConfigurationError, match=r"line 4, column 5: this price and the one in line 2, column 5"):
         load(tmp_path, f"prices:\n  - {first}\n  # and\n  - {second}\n")
 
 
@@ -148,7 +152,7 @@ prices:
   - {provider: acedata, speed: turbo, price: 7}
   - {provider: acedata, speed: turbo, operation: video, price: 8}
 """
-    with pytest.raises(ConfigurationError, match="both for kie, imagine"):
+    with pytest.raises(ConfigurationError, match="both apply to kie, imagine"):
         load(tmp_path, text + "  - {operation: imagine, price: 9}\n")
     assert len(load(tmp_path, text + "  - {provider: acedata, price: 9}\n").rules) == 9
 
@@ -162,7 +166,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | Non
 
 
 def test_characters_that_yaml_does_not_allow_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="this is no YAML"):
+    with pytest.raises(ConfigurationError, match="invalid YAML"):
         load(tmp_path, "currency: \x07\n")
 
 

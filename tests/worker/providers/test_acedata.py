@@ -526,14 +526,14 @@ def test_every_host_of_the_examples_may_be_downloaded_from():
         (
             "a fox",
             {"version": 8.1, "speed": "turbo"},
-            "version 8.1 takes no speed=turbo at Ace Data Cloud; version 8.2, 8",
+            "version 8.1 does not support speed=turbo at Ace Data Cloud; version 8.2, 8",
         ),
         (
             "a fox --q 4 --v 8.1",
             {},
-            "version 8.1 takes no quality at Ace Data Cloud; version 8.2, 8, 7",
+            "version 8.1 does not support quality at Ace Data Cloud; version 8.2, 8, 7",
         ),
-        ("a fox --iw 2", {"version": "v8"}, "version 8 takes no --iw at Ace Data Cloud; version 8.2, 8.1"),
+        ("a fox --iw 2", {"version": "v8"}, "version 8 does not support --iw at Ace Data Cloud; version 8.2, 8.1"),
     ],
 )
 def test_what_a_version_of_midjourney_refuses_is_not_sent(prompt, options, told):

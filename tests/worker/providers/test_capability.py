@@ -1,4 +1,4 @@
-"""A request held against a table: what it becomes, and the sentence for each that is not possible."""
+"""A request held against a table: what it becomes, and the sentence for each that ."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -89,12 +89,16 @@ def refusal(*args: Any, **options: Any) -> str:
         (
             "a cat",
             {"version": "v8.1", "speed": "turbo"},
-            "8.1 takes no speed=turbo at Small; version 8.2 or 8 and L",
+            "8.1 does not support speed=turbo at Small; version 8.2 or 8 and L",
         ),
-        ("a cat --turbo", {"version": 8.1}, "8.1 takes no speed=turbo at Small; version 8.2 or 8 and Large (--"),
-        ("a cat --turbo --v 8.1", {}, "8.1 takes no speed=turbo at Small; "),
-        ("a cat --q 2", {"version": "8.1"}, "8.1 takes no quality at Small; version 8.2 or 8 can"),
-        ("a cat --iw 2 --version 8.0", {}, "8 takes no --iw at Small; version 8.2 or 8.1 can"),
+        (
+            "a cat --turbo",
+            {"version": 8.1},
+            "8.1 does not support speed=turbo at Small; version 8.2 or 8 and Large (--",
+        ),
+        ("a cat --turbo --v 8.1", {}, "8.1 does not support speed=turbo at Small; "),
+        ("a cat --q 2", {"version": "8.1"}, "8.1 does not support quality at Small; version 8.2 or 8 can"),
+        ("a cat --iw 2 --version 8.0", {}, "8 does not support --iw at Small; version 8.2 or 8.1 can"),
     ],
 )
 def test_what_a_version_refuses_is_not_sent_and_told_with_who_can(prompt: str, options: dict[str, Any], told: str):
@@ -140,28 +144,31 @@ def test_a_prompt_that_is_optional_may_be_missing():
 
 
 def test_an_operation_is_refused_with_those_that_there_are():
-    assert refusal("x", Operation.VIDEO) == "Small cannot do video, only blend, imagine or upscale" + OTHER
-    assert refusal("x", Operation.EDIT) == "Small cannot do edit, only blend, imagine or upscale; no provider can"
+    assert refusal("x", Operation.VIDEO) == "Small does not support video, only blend, imagine or upscale" + OTHER
+    assert (
+        refusal("x", Operation.EDIT)
+        == "Small does not support edit, only blend, imagine or upscale; no provider supports it"
+    )
 
 
 def test_an_option_is_refused_with_those_that_there_are():
     there = "aspect_ratio, images, mask, speed, style_images, stylize or version"
 
-    assert refusal(weird=5) == f"Small has no option 'weird' for imagine; there is {there}" + OTHER
-    assert refusal(colour="red") == f"Small has no option 'colour' for imagine; there is {there}; no provider can"
+    assert refusal(weird=5) == f"Small has no option 'weird' for imagine; it has {there}" + OTHER
+    assert refusal(colour="red") == f"Small has no option 'colour' for imagine; it has {there}; no provider supports it"
     assert refusal("", Operation.UPSCALE, "upscale1", x=1) == (
-        "Small has no option 'x' for upscale; there is none; no provider can"
+        "Small has no option 'x' for upscale; it has none; no provider supports it"
     )
 
 
 def test_a_value_is_refused_with_what_is_possible():
-    assert refusal(speed="warp") == "option speed: 'warp' is not possible, give fast or turbo"
+    assert refusal(speed="warp") == "option speed: invalid value 'warp', expected fast or turbo"
 
 
 def test_a_value_that_another_takes_is_refused_with_its_name():
-    assert refusal(speed="relax") == "option speed: 'relax' is not possible at Small, give fast or turbo" + OTHER
+    assert refusal(speed="relax") == "option speed: invalid value 'relax' at Small, expected fast or turbo" + OTHER
     assert refusal(images=[LINK] * 3) == (
-        "option images: a list of 3 is not possible at Small, give 1 to 2 links to pictures" + OTHER
+        "option images: invalid value a list of 3 at Small, expected 1 to 2 links to images" + OTHER
     )
 
 
@@ -173,11 +180,11 @@ def test_a_value_that_another_takes_is_refused_with_its_name():
         ({"a": 1}, "a JSON object"),
         ([], "a list of 0"),
         (None, "'None'"),
-        pytest.param(10**5000, "a number of so many digits", id="5,001 digits"),
+        pytest.param(10**5000, "a number with too many digits", id="5,001 digits"),
     ],
 )
 def test_a_wrong_value_is_shown_in_brief(value, shown):
-    assert refusal(stylize=value) == f"option stylize: {shown} is not possible, give a whole number from 0 to 1000"
+    assert refusal(stylize=value) == f"option stylize: invalid value {shown}, expected an integer from 0 to 1000"
 
 
 @pytest.mark.parametrize(
@@ -192,16 +199,16 @@ def test_a_wrong_value_is_shown_in_brief(value, shown):
 def test_what_the_prompt_says_already_is_not_said_twice(prompt, option, said):
     (name,) = option
 
-    assert refusal(prompt, **option) == f"option {name}: the prompt says {said} already; say it once"
+    assert refusal(prompt, **option) == f"option {name}: the prompt already has {said}; give only one"
 
 
 @pytest.mark.parametrize(
     ("prompt", "said", "at"),
     [
-        ("a cat --stylize 1001", "option stylize: '1001' is not possible, give a whole number from 0 to 1000", 6),
-        ("a cat --relax", "option speed: 'relax' is not possible at Small, give fast or turbo" + OTHER, 6),
-        ("cats --weird 5", "Small has no option 'weird' for imagine; there is", 5),
-        ("a cat --ar", "option aspect_ratio: '' is not possible, give a ratio such as 16:9", 6),
+        ("a cat --stylize 1001", "option stylize: invalid value '1001', expected an integer from 0 to 1000", 6),
+        ("a cat --relax", "option speed: invalid value 'relax' at Small, expected fast or turbo" + OTHER, 6),
+        ("cats --weird 5", "Small has no option 'weird' for imagine; it has", 5),
+        ("a cat --ar", "option aspect_ratio: invalid value '', expected a ratio such as 16:9", 6),
     ],
 )
 def test_a_flag_of_the_prompt_is_refused_as_its_option_would_be(prompt, said, at):
@@ -243,20 +250,20 @@ def test_a_missing_option_is_named():
 
 
 def test_a_long_prompt_is_refused_with_who_takes_it():
-    assert refusal("x" * 101) == "the prompt has 101 characters, Small takes at most 100" + OTHER
-    assert refusal("x" * 2001) == "the prompt has 2001 characters, Small takes at most 100"
+    assert refusal("x" * 101) == "the prompt has 101 characters, Small accepts at most 100" + OTHER
+    assert refusal("x" * 2001) == "the prompt has 2001 characters, Small accepts at most 100"
     assert refusal("x" * 100, aspect_ratio="1:1").startswith("the prompt has 109 characters")
 
 
 @pytest.mark.parametrize("prompt", ["a\x00cat", "\ud83d cat"])
 def test_a_prompt_that_no_encoding_carries_is_refused(prompt):
-    assert refusal(prompt) == "the prompt holds a NUL or half a character, which no provider takes: copy it again"
+    assert refusal(prompt) == "the prompt contains a NUL or half a character, which no provider accepts: copy it again"
 
 
 @pytest.mark.parametrize("action", ["upscale3", "upscale", "", "reroll"])
 def test_an_action_is_refused_with_those_that_there_are(action):
     assert refusal("", Operation.UPSCALE, action) == (
-        f"upscale has no action {action!r} at Small; there is upscale1 or upscale2"
+        f"upscale has no action {action!r} at Small; it has upscale1 or upscale2"
     )
 
 
@@ -268,7 +275,7 @@ def test_a_follow_up_without_an_action_is_refused():
 
 def test_what_begins_anew_has_no_action():
     assert refusal("a cat", Operation.IMAGINE, "upscale1") == (
-        "imagine has no action 'upscale1' at Small; imagine begins anew"
+        "imagine has no action 'upscale1' at Small; imagine needs no parent"
     )
 
 
@@ -283,8 +290,12 @@ def test_a_follow_up_that_the_table_has_is_taken(action: str | None):
 @pytest.mark.parametrize(
     ("operation", "action", "told"),
     [
-        (Operation.VIDEO, None, "Small cannot do video, only blend, imagine or upscale; Large (--provider large) can"),
-        (Operation.UPSCALE, "upscale3", "upscale has no action 'upscale3' at Small; there is upscale1 or upscale2"),
+        (
+            Operation.VIDEO,
+            None,
+            "Small does not support video, only blend, imagine or upscale; Large (--provider large) can",
+        ),
+        (Operation.UPSCALE, "upscale3", "upscale has no action 'upscale3' at Small; it has upscale1 or upscale2"),
         (Operation.BLEND, None, "blend at Small needs the option images"),
     ],
 )

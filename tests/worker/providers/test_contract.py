@@ -200,7 +200,7 @@ def test_an_operation_that_a_provider_lacks_is_refused_before_anything_is_sent(n
     refused_unsent(
         vendor,
         GenerationRequest(operation=operation, prompt="x"),
-        f"{vendor.title} cannot do {operation}, only .*imagine",
+        f"{vendor.title} does not support {operation}, only .*imagine",
     )
 
 

@@ -503,7 +503,7 @@ def test_a_key_that_is_not_set_is_named(secret):
 
 @pytest.mark.parametrize("broken", ["two words", "line\nbreak", "snowman\N{SNOWMAN}"])
 def test_a_key_that_no_header_carries_is_refused_and_not_shown(broken):
-    with pytest.raises(ConfigurationError, match="VENDOR_KEY holds") as caught:
+    with pytest.raises(ConfigurationError, match="VENDOR_KEY contains") as caught:
         read_key("The vendor", "VENDOR_KEY", SecretStr(broken))
 
     assert broken not in str(caught.value)

@@ -119,9 +119,9 @@ def test_the_task_is_named_in_the_first_of_four_places(body):
     [
         ({"data": {"taskId": "t1", "resultUrls": PICTURES}}, "no code"),
         ({"code": True, "data": {"taskId": "t1"}}, "no code"),
-        ({"code": 200, "data": {"taskId": "t1", "resultUrls": []}}, "names no result"),
-        ({"code": 200, "data": {"taskId": "t1"}}, "names no result"),
-        ({"code": 200, "data": None}, "names no result"),
+        ({"code": 200, "data": {"taskId": "t1", "resultUrls": []}}, "without a result"),
+        ({"code": 200, "data": {"taskId": "t1"}}, "without a result"),
+        ({"code": 200, "data": None}, "without a result"),
         ({"code": 200, "data": {"taskId": "t1", "resultUrls": {"0": FILM}}}, "not a list"),
         ({"code": 200, "data": {"taskId": "t1", "resultUrls": FILM}}, "not JSON"),
         ({"code": 200, "data": {"taskId": "t1", "resultUrls": [None]}}, "not an http"),
@@ -172,4 +172,4 @@ def test_a_failure_has_the_vendors_words(code, reason):
 @pytest.mark.parametrize("result", [None, {}, "", "{", {"resultUrls": []}, {"resultUrls": ["ftp://a.test/1"]}])
 def test_a_success_without_a_usable_result_stays_open(result, caplog):
     assert record(successFlag=1, resultInfoJson=result) == Outcome(status=Status.IN_PROGRESS, task_id="t1")
-    assert "its record cannot be used" in caplog.text
+    assert "its record is unusable" in caplog.text

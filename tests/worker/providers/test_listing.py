@@ -68,7 +68,7 @@ def test_a_list_that_has_only_one_page_is_not_read_for_ever():
 
 def test_a_list_without_an_end_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(listing, "MOST_TASKS", 4)
-    with pytest.raises(QueryFailed, match="Vendor lists more than 4 tasks since then: ask for less time"):
+    with pytest.raises(QueryFailed, match="Vendor lists more than 4 tasks since then: choose a shorter time"):
         read(*[[task(number, 1)] for number in range(9)])
 
 

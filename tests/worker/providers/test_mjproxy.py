@@ -78,7 +78,7 @@ def test_without_a_public_address_only_the_state_marks_it():
 
 @pytest.mark.parametrize("flag", ["--relax", "--fast", "--turbo"])
 def test_a_speed_that_the_prompt_names_already_is_refused(flag):
-    with pytest.raises(RequestInvalid, match=f"option speed: the prompt says {flag} already"):
+    with pytest.raises(RequestInvalid, match=f"option speed: the prompt already has {flag}"):
         proxy().translate(
             GenerationRequest(operation=Operation.IMAGINE, prompt=f"a cat {flag}", options={"speed": "fast"})
         )

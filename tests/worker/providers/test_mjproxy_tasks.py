@@ -123,7 +123,7 @@ def test_descriptions_are_split_by_their_numbers_or_lines(texts, descriptions):
 
 @pytest.mark.parametrize("facts", [{"prompt": None}, {"prompt": 5}, {"prompt": "1️⃣ \n2️⃣ "}])
 def test_a_description_without_words_is_put_before_a_person(facts):
-    with pytest.raises(CallbackUnreadable, match="no description"):
+    with pytest.raises(CallbackUnreadable, match="without a description"):
         parse(action="DESCRIBE", **facts)
 
 
@@ -137,7 +137,7 @@ def test_relays_and_the_user_may_name_hosts_of_results():
 def test_links_to_the_very_address_that_the_operator_wrote_may_be_followed():
     hosts = proxy("http://10.1.2.3:8080").result_hosts
     assert str(AddressGuard().admit("http://10.1.2.3:8080/mj/image/1", hosts)) == "http://10.1.2.3:8080/mj/image/1"
-    with pytest.raises(LinkForbidden, match="calls it ServerAddress"):
+    with pytest.raises(LinkForbidden, match="ServerAddress"):
         AddressGuard().admit("http://localhost:3000/mj/image/1", hosts)
 
 

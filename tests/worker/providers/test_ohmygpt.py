@@ -64,13 +64,13 @@ def test_the_speed_is_the_vendors_pool(speed, pool):
 
 
 def test_turbo_is_refused():
-    with pytest.raises(RequestInvalid, match="give relax or fast"):
+    with pytest.raises(RequestInvalid, match="expected relax or fast"):
         vendor().translate(imagine(speed="turbo"))
 
 
 @pytest.mark.parametrize("flag", ["--v", "--version", "--niji"])
 def test_a_version_that_the_prompt_names_already_is_refused(flag):
-    with pytest.raises(RequestInvalid, match=f"option version: the prompt says {flag} already"):
+    with pytest.raises(RequestInvalid, match=f"option version: the prompt already has {flag}"):
         vendor().translate(imagine(f"a cat {flag} 6", version="7"))
 
 

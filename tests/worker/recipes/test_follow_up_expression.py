@@ -33,12 +33,12 @@ def test_what_a_person_writes(text: str, items: tuple[str, ...]):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("upscale1,teleport", "follow-up 'teleport': there is no action 'teleport'; write for example upscale1"),
-        ("upscale:some", "follow-up 'upscale:some': 'upscale:some' is not understood; write for example upscale:all"),
-        ("teleport:all", "'teleport:all' is not understood"),
-        ("upscale1/", "there is no action ''"),
-        ("/upscale1", "there is no action ''"),
-        ("upscale1/teleport", "follow-up 'upscale1/teleport': there is no action 'teleport'"),
+        ("upscale1,teleport", "follow-up 'teleport': unknown action 'teleport'; write for example upscale1"),
+        ("upscale:some", "follow-up 'upscale:some': invalid 'upscale:some'; write for example upscale:all"),
+        ("teleport:all", "invalid 'teleport:all'"),
+        ("upscale1/", "unknown action ''"),
+        ("/upscale1", "unknown action ''"),
+        ("upscale1/teleport", "follow-up 'upscale1/teleport': unknown action 'teleport'"),
         ("upscale1/reroll/reroll/reroll", "goes 4 steps deep; at most 3 are allowed"),
         (",".join(f"upscale{number}" for number in range(17)), "17 follow-ups are more than the 16 allowed"),
     ],
@@ -87,9 +87,9 @@ def test_what_follows_goes_with_its_action():
 def test_what_is_not_offered_is_told():
     assert expand(["upscale1", "pan:all"], ["reroll"], limit=16) == (
         [],
-        ["upscale1 is not offered; there is: reroll", "pan:all is not offered; there is: reroll"],
+        ["upscale1 is not offered; offered: reroll", "pan:all is not offered; offered: reroll"],
     )
-    assert expand(["upscale1"], [], limit=16)[1] == ["upscale1 is not offered; there is: nothing"]
+    assert expand(["upscale1"], [], limit=16)[1] == ["upscale1 is not offered; offered: nothing"]
 
 
 def test_more_than_the_limit_are_not_created_but_told():

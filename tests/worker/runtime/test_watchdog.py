@@ -32,7 +32,7 @@ with watchdog.limit("the task dispatch", 1):
     wait_for_ever()
 """)
     assert done.returncode == 1
-    assert "this process ends, to be started again: the task dispatch did not come to an end within 1 s" in done.stderr
+    assert "this process ends and must be restarted: the task dispatch did not finish within 1 s" in done.stderr
     assert "in wait_for_ever" in done.stderr
 
 
@@ -77,7 +77,7 @@ with watchdog.limit("busy", 60):
         time.sleep(0.01)
 """)
     assert done.returncode == 1
-    assert "hanging did not come to an end" in done.stderr
+    assert "hanging did not finish" in done.stderr
 
 
 def test_time_in_which_the_process_was_stopped_does_not_count() -> None:
@@ -130,4 +130,4 @@ def hanging():
 hanging()
 """)
     assert done.returncode == 1
-    assert "the task hanging did not come to an end within 1 s" in done.stderr
+    assert "the task hanging did not finish within 1 s" in done.stderr

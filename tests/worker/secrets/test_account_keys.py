@@ -38,7 +38,7 @@ def test_any_text_is_keys_or_a_sentence(text: str) -> None:
 
 
 WRONG = {
-    "": "it holds no key",
+    "": "it contains no key",
     f"{SECRET},": "key 1 of 2 has no name",
     f"studio:{SECRET},": "key 2 of 2 is empty",
     f"{SECRET},other": "key 1 of 2 has no name",

@@ -98,7 +98,7 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
         (
             "MJPROXY_RESULT_HOSTS",
             "cdn.relay.example, github.io",
-            "MJPROXY_RESULT_HOSTS: 'github.io' is a name under which",
+            "MJPROXY_RESULT_HOSTS: 'github.io' is a suffix under which",
         ),
         ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: '1e300' is not a number above 0 up to 86,400"),
         ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: 'maybe' is not always, unsigned or never"),

@@ -34,8 +34,8 @@ def test_an_address_that_stands_there_twice_is_one_subscriber():
         (f"https://[::1/{TOKEN}", "number 2 is not of the form https"),
         (f"https://me:{TOKEN}@a.example/", "number 2 has a user name"),
         (f"https://a.example/#{TOKEN}", "number 2 has a user name or a #"),
-        (f"http://93.184.216.34/{TOKEN}", "number 2 would go over the internet unencrypted: use https"),
-        (f"http://[::ffff:93.184.216.34]/{TOKEN}", "number 2 would go over the internet unencrypted"),
+        (f"http://93.184.216.34/{TOKEN}", "number 2 would send events unencrypted over the internet: use https"),
+        (f"http://[::ffff:93.184.216.34]/{TOKEN}", "number 2 would send events unencrypted over the internet"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_told_by_its_number_only(url: str, words: str):
@@ -54,7 +54,7 @@ def test_a_task_is_named_with_its_queue_or_without():
         CeleryTask("billing.on_event", "billing.on_event", "celery"),
         CeleryTask("search.index@search", "search.index", "search"),
     ]
-    with pytest.raises(ValueError, match="'not a task' is no Celery task; write it like"):
+    with pytest.raises(ValueError, match="invalid Celery task 'not a task'; write it like"):
         celery_tasks("billing.on_event,not a task")
 
 
@@ -64,7 +64,7 @@ def test_kinds_of_events_are_chosen_by_patterns():
     assert is_wanted("asset.expired", wanted)
     assert not is_wanted("asset.archived", wanted)
     assert is_wanted("whatever.happens", patterns("*"))
-    with pytest.raises(ValueError, match=r"'Generation failed' is no kind of event; write them like generation\.\*"):
+    with pytest.raises(ValueError, match=r"invalid event pattern 'Generation failed'; write them like generation\.\*"):
         patterns("Generation failed")
 
 
@@ -86,8 +86,8 @@ def test_the_settings_name_everybody(monkeypatch: pytest.MonkeyPatch):
         ("DARKROOM_NOTIFY_URLS", f"https://a.example/{TOKEN}", "DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECR"),
         ("DARKROOM_NOTIFY_URLS", f"ftp://a.example/{TOKEN}", "DARKROOM_NOTIFY_URLS: address number 1 is not of the"),
         ("DARKROOM_NOTIFY_SECRET", TOKEN, "DARKROOM_NOTIFY_SECRET: expected whsec_"),
-        ("DARKROOM_NOTIFY_TASKS", "a b", "DARKROOM_NOTIFY_TASKS: 'a b' is no Celery task"),
-        ("DARKROOM_NOTIFY_EVENTS", "?", "DARKROOM_NOTIFY_EVENTS: '?' is no kind of event"),
+        ("DARKROOM_NOTIFY_TASKS", "a b", "DARKROOM_NOTIFY_TASKS: invalid Celery task 'a b'"),
+        ("DARKROOM_NOTIFY_EVENTS", "?", "DARKROOM_NOTIFY_EVENTS: invalid event pattern '?'"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_one_clear_line_without_a_secret(

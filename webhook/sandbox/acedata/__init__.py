@@ -1,4 +1,4 @@
-"""The dialect of Ace Data Cloud, written from the vendor's pages and not from our adapter, so that it checks it.
+"""The dialect of Ace Data Cloud, written from the vendor's pages, not our adapter, so that the two check each other.
 
 Sources: the references and integration guides of the Midjourney APIs (imagine, edits, videos, describe, translate,
 seed, shorten, tasks), and docs.acedata.cloud (concepts: responses, async tasks).

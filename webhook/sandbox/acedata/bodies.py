@@ -1,14 +1,14 @@
-"""What Ace Data Cloud writes of a generation: results, callbacks, records."""
+"""The bodies that Ace Data Cloud sends: results, callbacks, records."""
 
 from typing import Any
 
 from webhook.sandbox.acedata.actions import offered_actions
 from webhook.sandbox.acedata.task import AceTask
-from webhook.sandbox.studio import Studio
+from webhook.sandbox.engine import Engine
 
 
-def result(studio: Studio, task: AceTask) -> dict[str, Any]:
-    """What the synchronous answer, the callback and the record's `response` have in common."""
+def result(engine: Engine, task: AceTask) -> dict[str, Any]:
+    """Return what the synchronous reply, the callback and the record's `response` have in common."""
     if task.failure:
         error = {"code": task.failure.code, "message": task.failure.message}
         return {"success": False, "task_id": task.id, "error": error}
@@ -16,9 +16,9 @@ def result(studio: Studio, task: AceTask) -> dict[str, Any]:
     if task.text is not None:
         return {**task.text, **done}
     if task.type == "videos":
-        return {**_videos(studio, task), **done}
-    side = studio.side(task)
-    raw, *parts = studio.give_links(task)
+        return {**_videos(engine, task), **done}
+    side = engine.side(task)
+    raw, *parts = engine.give_links(task)
     if task.type == "edits":
         same = {"image_url": raw, "image_width": side, "image_height": side}
         body = {**_image(raw, side, task.image_id, side), **same, "progress": 100, **done}
@@ -28,19 +28,19 @@ def result(studio: Studio, task: AceTask) -> dict[str, Any]:
     return {**body, "sub_image_urls": parts} if parts else body
 
 
-def preview(studio: Studio, task: AceTask, progress: int) -> dict[str, Any]:
-    """`success` is true on progress as well: only 100 and actions say that it is done."""
+def preview(engine: Engine, task: AceTask, progress: int) -> dict[str, Any]:
+    """`success` is true on progress as well: only progress 100 and `actions` mean that it is done."""
     done = {"progress": progress, "actions": [], "task_id": task.id, "success": True}
-    link = studio.preview_link(task, progress)
+    link = engine.preview_link(task, progress)
     if link is None:
         return done
-    side = max(2, studio.side(task) // 4)
+    side = max(2, engine.side(task) // 4)
     return {**_image(link, side // 2, task.preview_ids[progress], side), **done}
 
 
-def _videos(studio: Studio, task: AceTask) -> dict[str, Any]:
-    *videos, cover = studio.give_links(task)
-    side = round(studio.side(task) * task.files[-1].share)
+def _videos(engine: Engine, task: AceTask) -> dict[str, Any]:
+    *videos, cover = engine.give_links(task)
+    side = round(engine.side(task) * task.files[-1].share)
     return {
         "image_url": cover,
         "image_width": side,

@@ -1,4 +1,4 @@
-"""Which requests Ace Data Cloud refuses, and with which words."""
+"""The requests that Ace Data Cloud refuses, and its error messages."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "translation": bool,
     "video_index": int,
 }
-#: endpoint → its fields; those that are not in `_TYPES` are texts
+#: endpoint → its fields; fields that `_TYPES` does not list are texts
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "imagine": (
         *("action", "async", "callback_url", "hd", "image_id", "mask", "mode", "moodboard", "prompt", "quality"),
@@ -60,7 +60,7 @@ def bad_request(message: str) -> Refusal:
 
 
 def check_token(authorization: str | None) -> None:
-    """Any token will do, except `invalid` and `used-up`; raises Refusal."""
+    """Accept any token except `invalid` and `used-up`; raises Refusal."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise refusal(400, "no_token", "No token is specified.")
@@ -71,7 +71,7 @@ def check_token(authorization: str | None) -> None:
 
 
 def check_imagine(body: Any) -> dict[str, Any]:
-    """The known fields that are set; unknown ones are ignored, as the real API does. Raises Refusal."""
+    """Return the known fields that are set; ignore unknown ones, as the real API does. Raises Refusal."""
     fields = check_fields("imagine", body)
     if fields.setdefault("action", "generate") == "generate":
         _require(fields, "prompt")
@@ -97,14 +97,14 @@ def check_videos(body: Any) -> dict[str, Any]:
 
 
 def check_text(endpoint: str, body: Any) -> dict[str, str]:
-    """The one field of an endpoint that answers with a text. Raises Refusal."""
+    """Return the one field of an endpoint that replies with a text. Raises Refusal."""
     fields = check_fields(endpoint, body)
     _require(fields, *_FIELDS[endpoint])
     return fields
 
 
 def check_fields(endpoint: str, body: Any) -> dict[str, Any]:
-    """What can be said of each field alone. Raises Refusal."""
+    """Check each field by itself. Raises Refusal."""
     if not isinstance(body, Mapping):
         raise bad_request("The json payload is not valid to request the API")
     fields = {name: body[name] for name in _FIELDS[endpoint] if body.get(name) is not None}
@@ -129,7 +129,7 @@ def check_action(parent: AceTask | None, fields: Mapping[str, Any]) -> AceTask:
     parent = check_image(parent, fields["image_id"])
     action = fields["action"]
     if action == "variation_region" and parent.type == "imagine" and not is_grid(parent.action):
-        # Documented to work after an upscale although no documented `actions` list has it.
+        # Documented to work after an upscale, although no documented `actions` list contains it.
         if not fields.get("mask"):
             raise bad_request("mask is required for variation_region")
     elif parent.type != "imagine" or action not in offered_actions(parent.action):
@@ -163,7 +163,7 @@ def _require(fields: Mapping[str, Any], *names: str) -> None:
 
 
 def _check_mask(mask: str) -> None:
-    """The reference has a link, the guide an image in Base64 without `data:` in front of it."""
+    """The reference shows a link, the guide an image in Base64 without a `data:` prefix."""
     if _LINK.match(mask):
         return
     try:

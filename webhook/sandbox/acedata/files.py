@@ -1,4 +1,4 @@
-"""Where Ace Data Cloud has the files of its results."""
+"""The paths of Ace Data Cloud's result files."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from webhook.sandbox.task import File
 
 
 def image_files(folder: str, job_id: str, picture: Picture, *, split: bool) -> tuple[File, ...]:
-    """The grid or the single picture, then its quarters if they are wanted."""
+    """The grid or the single image, then its quarters if `split` is set."""
     words = re.sub(r"[^A-Za-z0-9]+", "_", picture.prompt)[:60].strip("_")
     parts = quarters(picture) if split else ()
     return (

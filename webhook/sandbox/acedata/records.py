@@ -7,20 +7,20 @@ from typing import Any
 from webhook.sandbox.acedata.bodies import result
 from webhook.sandbox.acedata.checks import bad_request
 from webhook.sandbox.acedata.task import AceTask
-from webhook.sandbox.studio import Studio
+from webhook.sandbox.engine import Engine
 
 DEFAULT_LIMIT = 12
 
 
 class Records:
-    """One per sandbox, because the account has made-up ids."""
+    """One per sandbox, because the account's ids are made up."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._account = {name: str(uuid.uuid4()) for name in ("application_id", "credential_id", "user_id", "api_id")}
 
     def query(self, body: Any) -> dict[str, Any]:
-        """An unknown id is no error but `{}`. Raises Refusal."""
+        """Return `{}` for an unknown id, which is no error. Raises Refusal."""
         if not isinstance(body, Mapping):
             raise bad_request("The json payload is not valid to request the API")
         match body.get("action", "retrieve"):
@@ -34,7 +34,7 @@ class Records:
                 raise bad_request(f"action must be retrieve or retrieve_batch, not {other!r}")
 
     def _record(self, task: AceTask) -> dict[str, Any]:
-        """A record has no status: it is finished when it has `response` and `finished_at`."""
+        """A record has no status: it is finished once it has `response` and `finished_at`."""
         echo = {"mode": "fast", **task.request, "callback_url": task.callback_url, "trace_id": task.trace_id}
         record: dict[str, Any] = {
             "_id": task.job_id.replace("-", "")[:24],
@@ -52,7 +52,7 @@ class Records:
             record |= {
                 "image_id": task.image_id,
                 "job_id": task.job_id,
-                "response": result(self._studio, task),
+                "response": result(self._engine, task),
                 "finished_at": round(task.finished_at, 3),
                 "elapsed": elapsed,
                 "duration": elapsed,
@@ -70,7 +70,7 @@ class Records:
         for name, number in (("offset", offset), ("limit", limit)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise bad_request(f"{name} must be a number, 0 or more")
-        return self._studio.recent(AceTask, offset, limit)
+        return self._engine.recent(AceTask, offset, limit)
 
     def _find(self, names: list[Any]) -> list[AceTask]:
-        return [task for name in names if (task := self._studio.find(AceTask, str(name)))]
+        return [task for name in names if (task := self._engine.find(AceTask, str(name)))]

@@ -24,19 +24,19 @@ from webhook.sandbox.acedata.checks import (
 )
 from webhook.sandbox.acedata.files import edited_files, image_files, previews, video_files
 from webhook.sandbox.acedata.records import Records
+from webhook.sandbox.acedata.replies import AceWords, trace_id
 from webhook.sandbox.acedata.task import AceTask
-from webhook.sandbox.acedata.words import AceWords, trace_id
 from webhook.sandbox.dialect import Facts
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.faults import without_fault_words
 from webhook.sandbox.pictures import Picture, follow_up, is_grid
-from webhook.sandbox.studio import Studio
 
 
 class AceData(AceWords):
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        self._records = Records(studio)
-        self._channel = f"/attachments/{studio.snowflake()}"
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._records = Records(engine)
+        self._channel = f"/attachments/{engine.snowflake()}"
         # Theirs look like microseconds.
         self._video_ids = itertools.count(time.time_ns() // 1000)
         self.submits("/midjourney/imagine", self._imagine)
@@ -55,26 +55,26 @@ class AceData(AceWords):
     def _imagine(self, facts: Facts) -> AceTask:
         fields = check_imagine(self._read())
         knobs = self._knobs(facts, "imagine", fields)
-        image_id = self.studio.snowflake()
+        image_id = self.engine.snowflake()
         shown, seed = _caption(fields.get("prompt", "")), int(image_id)
         if fields["action"] == "generate":
             picture = Picture(prompt=shown, seed=seed)
         else:
-            parent = check_action(self.studio.find(AceTask, fields["image_id"]), fields)
+            parent = check_action(self.engine.find(AceTask, fields["image_id"]), fields)
             picture = follow_up(parent.picture, fields["action"], shown or parent.picture.prompt, seed)
         return self._images("imagine", fields, knobs, picture, image_id)
 
     def _edits(self, facts: Facts) -> AceTask:
         fields = check_edits(self._read())
         knobs = self._knobs(facts, "edits", fields)
-        image_id = self.studio.snowflake()
+        image_id = self.engine.snowflake()
         picture = Picture(prompt=without_fault_words(fields["prompt"]), seed=int(image_id))
         return self._images("edits", fields, knobs, picture, image_id)
 
     def _images(
         self, kind: str, fields: Mapping[str, Any], knobs: frozenset[str], picture: Picture, image_id: str
     ) -> AceTask:
-        job_id, ids = str(uuid.uuid4()), {stage: self.studio.snowflake() for stage in self.stages}
+        job_id, ids = str(uuid.uuid4()), {stage: self.engine.snowflake() for stage in self.stages}
         files = edited_files if kind == "edits" else image_files
         split = fields.get("split_images", False) and (kind == "edits" or is_grid(fields["action"]))
         return self._task(
@@ -95,7 +95,7 @@ class AceData(AceWords):
         job_id, video_id = str(uuid.uuid4()), str(next(self._video_ids))
         if fields["action"] == "extend":
             index = fields.get("video_index", 0)
-            parent = check_video(self.studio.find(AceTask, fields["video_id"]), index)
+            parent = check_video(self.engine.find(AceTask, fields["video_id"]), index)
             picture = parent.files[index].picture
         else:
             source = self._picture(fields["image_url"])
@@ -115,7 +115,7 @@ class AceData(AceWords):
             case "translate":
                 text = texts.translate(asked)
             case "seed":
-                text = texts.seed(check_image(self.studio.find(AceTask, asked), asked).picture.seed)
+                text = texts.seed(check_image(self.engine.find(AceTask, asked), asked).picture.seed)
             case _:
                 text = texts.shorten(asked)
         return self._task(endpoint, fields, knobs, Picture(prompt=asked, seed=0), text=text)
@@ -149,13 +149,13 @@ class AceData(AceWords):
         return task
 
     def _picture(self, link: str) -> Picture | None:
-        """The one under this link, if we have made it."""
-        found = self.studio.find_file(urlsplit(link).path)
+        """Return the image under this link, if the sandbox made it."""
+        found = self.engine.find_file(urlsplit(link).path)
         return found[1].picture if found else None
 
 
 def _action(kind: str, fields: Mapping[str, Any]) -> str:
-    """What bill and journal call it."""
+    """Return the name that bill and journal use."""
     action = fields.get("action", "")
     return str(action) if kind == "imagine" else f"{kind} {action}".strip()
 

@@ -1,4 +1,4 @@
-"""What Ace Data Cloud remembers of a submission besides what all do."""
+"""The fields that only Ace Data Cloud keeps for a submission."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from webhook.sandbox.task import Task
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class AceTask(Task):
-    """`preview_ids` are the image ids of the stages: each is another Discord message."""
+    """`preview_ids` are the image ids of the stages; each stage is a Discord message of its own."""
 
     #: the last part of the endpoint's path
     type: str

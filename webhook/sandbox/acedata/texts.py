@@ -1,4 +1,4 @@
-"""The results that are texts: describe, translate, seed, shorten. They come in the answer itself."""
+"""Text results: describe, translate, seed, shorten. They come in the reply itself."""
 
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -11,14 +11,14 @@ _STYLES = (
     "An oil painting, warm colours",
     "35 mm film, grain",
 )
-#: parts of the words of a prompt that its shorter versions keep
+#: the fractions of a prompt's words that its shorter versions keep
 _SHARES = (0.9, 0.7, 0.5, 0.35, 0.2)
 
 
 def describe(image_url: str, prompt: str | None) -> dict[str, list[str]]:
-    """`prompt` is that of the picture under the link, if it is one of ours."""
+    """`prompt` is the prompt of the image under the link, if the sandbox made it."""
     shown = prompt or PurePosixPath(urlsplit(image_url).path).stem or "an image"
-    return {"descriptions": [f"A picture of {shown}. {style} --ar 1:1" for style in _STYLES]}
+    return {"descriptions": [f"An image of {shown}. {style} --ar 1:1" for style in _STYLES]}
 
 
 def translate(content: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What Kie writes of a generation: callbacks with their signature, and records."""
+"""The bodies that Kie sends: callbacks with their signature, and records."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from webhook.sandbox.kie.task import KieTask
 
 
 def links(task: KieTask) -> list[str]:
-    """Always the same, so what is dead stays so: only `download-url` gives others."""
+    """The links never change, so dead ones stay dead: only `download-url` returns others."""
     return [task.base_url + file.path for file in task.files]
 
 
@@ -49,7 +49,7 @@ def record(task: KieTask) -> dict[str, Any]:
 
 
 def in_strings(record: dict[str, Any]) -> dict[str, Any]:
-    """The form that clients prepare for although no page shows it: numbers and the result as strings."""
+    """The form that clients handle although no page shows it: numbers and the result as strings."""
     data = record["data"]
     result = data["resultInfoJson"] and json.dumps(data["resultInfoJson"])
     as_strings = {**data, "successFlag": str(data["successFlag"]), "resultInfoJson": result}

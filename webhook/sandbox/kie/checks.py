@@ -1,4 +1,4 @@
-"""Which requests Kie refuses, and with which code: the body's, for HTTP says 200."""
+"""The requests that Kie refuses, with the code in the body: the HTTP status is 200."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def invalid(message: str) -> Refusal:
 
 
 def check_token(authorization: str | None, *, pays: bool = False) -> str:
-    """Any token will do, except `invalid`, and `used-up` for what costs credits; raises Refusal."""
+    """Accept any token except `invalid`, and `used-up` where credits are charged; raises Refusal."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or token.strip() in {"", "invalid"}:
         raise Refusal(401, "You do not have access permissions")
@@ -23,7 +23,7 @@ def check_token(authorization: str | None, *, pays: bool = False) -> str:
 
 
 def check_fields(body: Any, known: Mapping[str, Check], *required: str) -> dict[str, Any]:
-    """The known fields that are set, for which null and an empty string do not count. Raises Refusal."""
+    """Return the known fields that are set; null and an empty string do not count as set. Raises Refusal."""
     if not isinstance(body, Mapping):
         raise Refusal(400, "The request body is not a JSON object")
     fields = {name: body[name] for name in known if body.get(name) is not None and body[name] != ""}
@@ -36,13 +36,13 @@ def check_fields(body: Any, known: Mapping[str, Check], *required: str) -> dict[
 
 
 def check_generate(body: Any) -> tuple[dict[str, Any], list[str]]:
-    """The fields that count for this type, and the names of those that it ignores; raises Refusal."""
+    """Return the fields that apply to this type, and the names of those it ignores; raises Refusal."""
     fields = check_fields(body, GENERATE, "taskType", "prompt")
     kind = fields["taskType"]
     ignored = [name for name, types in TAKEN_BY.items() if name in fields and kind not in types]
     fields = {name: value for name, value in fields.items() if name not in ignored}
     if kind in TAKEN_BY["fileUrls"]:
-        # Documented as required for img2img and video; a reference to nothing would be none.
+        # Documented as required for img2img and video.
         _check_files(fields, kind)
     if kind in VIDEO_TYPES:
         _require(fields, "motion")
@@ -60,7 +60,7 @@ def check_extend(body: Any) -> dict[str, Any]:
 
 
 def check_parent(parent: KieTask | None, *, video: bool) -> KieTask:
-    """A finished task of four pictures, or of videos; raises Refusal."""
+    """Return a finished task with four images, or with videos; raises Refusal."""
     if parent is None:
         raise Refusal(404, "The original task does not exist")
     if parent.finished_at is None or parent.failure:

@@ -1,10 +1,10 @@
-"""The fields that Kie documents for each endpoint, and what it allows in them."""
+"""The fields that Kie documents for each endpoint, and their allowed values."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: says what is wrong with a value that is set, or nothing
+#: returns what is wrong with a value that is set, or None
 Check = Callable[[Any], str | None]
 
 
@@ -66,7 +66,7 @@ GENERATE: Mapping[str, Check] = {
     "fileUrls": _links,
     "aspectRatio": _one_of("1:2", "9:16", "2:3", "3:4", "5:6", "6:5", "4:3", "3:2", "1:1", "16:9", "2:1"),
     "version": _one_of("7", "6.1", "6", "5.2", "5.1", "niji6"),
-    # Stylization and weirdness have steps too, but only suggested ones.
+    # Stylization and weirdness have steps too, but only as a recommendation.
     "variety": _whole(0, 100, 5),
     "stylization": _whole(0, 1000),
     "weirdness": _whole(0, 3000),
@@ -88,7 +88,7 @@ EXTEND: Mapping[str, Check] = {
 }
 DOWNLOAD: Mapping[str, Check] = {"url": _link}
 
-#: options that only some types take; the page's own example sends them all, so the others ignore them
+#: options that only some types accept; the page's own example sends them all, so other types ignore them
 TAKEN_BY: Mapping[str, tuple[str, ...]] = {
     "speed": ("mj_txt2img", "mj_img2img", "mj_style_reference"),
     "fileUrl": ("mj_img2img", "mj_style_reference", "mj_omni_reference", *VIDEO_TYPES),

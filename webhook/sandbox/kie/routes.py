@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from flask import Response, jsonify, request
 
 from webhook.sandbox.dialect import Dialect, Facts, Refusal
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.example import Example
 from webhook.sandbox.faults import without_fault_words
 from webhook.sandbox.kie.bodies import callback, in_strings, record, signature
@@ -24,10 +25,9 @@ from webhook.sandbox.kie.checks import (
 from webhook.sandbox.kie.fields import DOWNLOAD, UPSCALE, VARY, VIDEO_TYPES, Check
 from webhook.sandbox.kie.task import MP4, KieTask
 from webhook.sandbox.pictures import Picture, follow_up, quarters
-from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import Failure, File
 
-#: where the real one has its files; it gives a download link for whatever is said to lie there
+#: the host of the real files; the service returns a download link for any path on it
 RESULT_HOST = "tempfile.aiquickdraw.com"
 #: seconds that a download link works
 DOWNLOAD_LIFE = 20 * 60
@@ -52,13 +52,13 @@ class Kie(Dialect[KieTask]):
         callback_field="callBackUrl",
     )
     prefix = "/api/v1/"
-    # The page on callbacks has 500, the table of codes has 501 for the same.
+    # The page on callbacks says 500, the table of codes says 501, for the same failure.
     failures = (Failure("500", "Image generation failed"), Failure("501", "Generation failed"))
-    #: three further tries, as documented, but not 1, 5 and 15 minutes later
+    #: three retries, as documented, but sooner than 1, 5 and 15 minutes later
     retry_pauses = (0.1, 0.2, 0.4)
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self._unknown = itertools.cycle((422, 404))
         self._strings = itertools.cycle((False, True))
         self.submits("/api/v1/mj/generate", self._generate)
@@ -74,7 +74,7 @@ class Kie(Dialect[KieTask]):
     def _generate(self, facts: Facts) -> KieTask:
         fields, facts["ignored"] = check_generate(_paid_body())
         knobs = self._knobs(facts, fields, fields["taskType"], fields["prompt"])
-        grid = Picture(prompt=without_fault_words(fields["prompt"]), seed=int(self.studio.snowflake()))
+        grid = Picture(prompt=without_fault_words(fields["prompt"]), seed=int(self.engine.snowflake()))
         if fields["taskType"] in VIDEO_TYPES:
             share = 1.0 if fields["taskType"] == "mj_video_hd" else 0.5
             files = _files("mp4", MP4, quarters(grid)[: fields.get("videoBatchSize", 1)], share)
@@ -85,12 +85,12 @@ class Kie(Dialect[KieTask]):
     def _upscale(self, facts: Facts) -> KieTask:
         fields, parent, knobs = self._of_picture(facts, UPSCALE, "mj_upscale")
         action = f"upscale{fields['imageIndex'] + 1}"
-        large = follow_up(parent.picture, action, parent.picture.prompt, int(self.studio.snowflake()))
+        large = follow_up(parent.picture, action, parent.picture.prompt, int(self.engine.snowflake()))
         return self._task(fields, "mj_upscale", large, _files("png", "image/png", (large,), 1.0), knobs)
 
     def _vary(self, facts: Facts) -> KieTask:
         fields, parent, knobs = self._of_picture(facts, VARY, "mj_vary")
-        grid = follow_up(parent.picture, "variation", parent.picture.prompt, int(self.studio.snowflake()))
+        grid = follow_up(parent.picture, "variation", parent.picture.prompt, int(self.engine.snowflake()))
         return self._task(fields, "mj_vary", grid, _files("jpeg", "image/jpeg", quarters(grid), 0.5), knobs)
 
     def _of_picture(
@@ -98,18 +98,18 @@ class Kie(Dialect[KieTask]):
     ) -> tuple[dict[str, Any], KieTask, frozenset[str]]:
         fields = check_fields(_paid_body(), known, "taskId", "imageIndex")
         facts["image_index"] = fields["imageIndex"]
-        parent = check_parent(self.studio.find(KieTask, fields["taskId"]), video=False)
+        parent = check_parent(self.engine.find(KieTask, fields["taskId"]), video=False)
         return fields, parent, self._knobs(facts, fields, action, "")
 
     def _extend(self, facts: Facts) -> KieTask:
         fields = check_extend(_paid_body())
-        parent = check_parent(self.studio.find(KieTask, fields["taskId"]), video=True)
+        parent = check_parent(self.engine.find(KieTask, fields["taskId"]), video=True)
         if fields["index"] >= len(parent.files):
             raise invalid(f"index must be less than {len(parent.files)}, the number of videos")
         prompt = fields.get("prompt", "")
         knobs = self._knobs(facts, fields, fields["taskType"], prompt)
         shown = without_fault_words(prompt) or parent.picture.prompt
-        scene = follow_up(parent.picture, "extend", shown, int(self.studio.snowflake()))
+        scene = follow_up(parent.picture, "extend", shown, int(self.engine.snowflake()))
         files = _files("mp4", MP4, quarters(scene)[:1], parent.files[0].share)
         return self._task(fields, fields["taskType"], scene, files, knobs)
 
@@ -144,7 +144,7 @@ class Kie(Dialect[KieTask]):
         task_id = request.args.get("taskId")
         if not task_id:
             raise invalid("taskId is required")
-        task = self.studio.find(KieTask, task_id)
+        task = self.engine.find(KieTask, task_id)
         if task is None or (task.finished_at is None and not task.asked):
             if task is not None:
                 task.asked = True
@@ -154,12 +154,12 @@ class Kie(Dialect[KieTask]):
 
     def _credit(self) -> dict[str, Any]:
         token = check_token(request.headers.get("Authorization"))
-        lines = self.studio.journal.bill()["lines"]
+        lines = self.engine.journal.bill()["lines"]
         spent = sum(line["amount"] for line in lines if line["provider"] == self.name and not line["refunded"])
         return _success(0 if token == "used-up" else CREDIT - spent)  # noqa: S105
 
     def _download_url(self) -> dict[str, Any]:
-        """Mint a link for whatever looks like a result, be it made up: a third party found that Kie does."""
+        """Return a link for anything that looks like a result, even a made-up one, as a third party saw Kie do."""
         check_token(request.headers.get("Authorization"))
         url = check_fields(request.get_json(force=True, silent=True), DOWNLOAD, "url")["url"]
         try:
@@ -168,10 +168,10 @@ class Kie(Dialect[KieTask]):
             raise invalid(f"URL is invalid: {error}") from error
         if link.netloc not in {request.host, RESULT_HOST}:
             raise invalid("URL is invalid (external file URLs are not supported)")
-        found = self.studio.find_file(link.path)
+        found = self.engine.find_file(link.path)
         works = not (found and "dead_links_forever" in found[0].knobs)
         base_url = request.host_url.rstrip("/")
-        return _success(self.studio.links.mint(base_url, link.path, works=works, life=DOWNLOAD_LIFE))
+        return _success(self.engine.links.mint(base_url, link.path, works=works, life=DOWNLOAD_LIFE))
 
     # --- its words ---
 
@@ -185,7 +185,7 @@ class Kie(Dialect[KieTask]):
         return callback(task)
 
     def callback_headers(self, task: KieTask) -> Mapping[str, str]:
-        if not (key := self.studio.options.hmac_key):
+        if not (key := self.engine.options.hmac_key):
             return {}
         now = int(time.time())
         return {"X-Webhook-Timestamp": str(now), "X-Webhook-Signature": signature(key, task.id, now)}

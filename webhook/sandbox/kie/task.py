@@ -1,4 +1,4 @@
-"""What Kie remembers of a submission besides what all do."""
+"""The fields that only Kie keeps for a submission."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ MP4 = "video/mp4"
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class KieTask(Task):
-    #: by `record-info`, which does not find a new task at once
+    #: how often `record-info` was asked, which does not find a new task at once
     asked: bool = False
 
     @property

@@ -1,14 +1,14 @@
-"""The dialect of midjourney-proxy and of the relays that speak it.
+"""The dialect of midjourney-proxy and its relays.
 
-It is written from its documents and source code and not from our adapter, so that it checks it.
+Written from its documents and source code, not from our adapter, so that the two check each other.
 
-The speed is chosen by `accountFilter`, by the path (`/mj-turbo/mj/submit/imagine`) or by the prompt, in this order, as
-docs.rixapi.com describes it for its relay; the journal has it.
+`accountFilter`, the path (`/mj-turbo/mj/submit/imagine`) or the prompt, in this order, selects the speed, as
+docs.rixapi.com describes for its relay; the journal records it.
 
 Sources: novicezk/midjourney-proxy (Java: documents, controllers, task, notifier, time-out schedule),
 trueai-org/midjourney-proxy (C#: controllers, task, buttons), QuantumNous/new-api (a relay: its Midjourney handler).
 
-A word in the prompt chooses which of them a submission meets; follow-ups meet the one that made their parent:
+A word in the prompt selects the variant; follow-ups use the variant of their parent:
 
 `proxy:csharp`        the C# fork, and the default: buttons; region and custom zoom open a window (code 21, then modal)
 `proxy:java`          the Java original: no buttons and no `action`, but `change` and `simple-change`

@@ -1,4 +1,4 @@
-"""Which requests midjourney-proxy refuses, with its codes; its own refusals come with HTTP status 200."""
+"""The requests that midjourney-proxy refuses, and its codes; its refusals have HTTP status 200."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from webhook.sandbox.discord import is_data_link, is_http_link, is_unicode
 
 #: ReturnCode.java
 SUCCESS, NOT_FOUND, VALIDATION_ERROR, FAILURE = 1, 3, 4, 9
-#: 21 is "exists" by name, and what the C# fork says when a window waits for its confirmation
+#: 21 is named "exists"; the C# fork sends it when a window waits for confirmation
 WINDOW, IN_QUEUE, QUEUE_REJECTED, BANNED_PROMPT = 21, 22, 23, 24
 
 _TEXTS = (
@@ -26,7 +26,7 @@ _TEXTS = (
     "state",
     "notifyHook",
 )
-#: characters, by the C# fork
+#: characters, from the C# fork
 _LONGEST: Mapping[str, int] = {"state": 255, "notifyHook": 2000}
 _CONTENT = re.compile(r"(\S+) +(?:(R)|([UV])([1-4]))")
 _SPEED = re.compile(r"(?<!\S)--(relax|fast|turbo)(?!\S)")
@@ -38,7 +38,7 @@ def bad_request(message: str) -> Refusal:
 
 
 def check_secret(request: Request) -> None:
-    """`mj-api-secret`, or a bearer token as relays have it: any will do, except `invalid` and `used-up`."""
+    """Accept any `mj-api-secret`, or bearer token as relays use, except `invalid` and `used-up`."""
     bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
     secret = request.headers.get("mj-api-secret") or bearer
     if not secret or secret == "invalid":  # noqa: S105
@@ -48,7 +48,7 @@ def check_secret(request: Request) -> None:
 
 
 def read_fields(request: Request) -> dict[str, Any]:
-    """The fields of the JSON body that are set; raises Refusal."""
+    """Return the fields of the JSON body that are set; raises Refusal."""
     body = request.get_json(force=True, silent=True)
     if not isinstance(body, Mapping):
         raise bad_request("参数错误")
@@ -66,7 +66,7 @@ def read_fields(request: Request) -> dict[str, Any]:
 
 
 def check_speed(fields: Mapping[str, Any], mode: str | None) -> str:
-    """By `accountFilter`, else by the path, else by the prompt; raises Refusal. Fast is the default."""
+    """Return the speed from `accountFilter`, else the path, else the prompt; the default is fast. Raises Refusal."""
     chosen = fields.get("accountFilter", {})
     modes = chosen.get("modes", []) if isinstance(chosen, dict) else None
     if not isinstance(modes, list) or not {str(one).lower() for one in modes} <= {"relax", "fast", "turbo"}:
@@ -87,7 +87,7 @@ def check_prompt(fields: Mapping[str, Any]) -> str:
 
 
 def check_blend(fields: Mapping[str, Any]) -> int:
-    """How many pictures are blended; raises Refusal."""
+    """Return the number of images to blend; raises Refusal."""
     count = len(fields.get("base64Array", []))
     if not 2 <= count <= 5:
         raise bad_request("base64List参数错误")
@@ -97,7 +97,7 @@ def check_blend(fields: Mapping[str, Any]) -> int:
 
 
 def check_change(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """The parent's id and what is done with it; raises Refusal."""
+    """Return the parent's id and the action; raises Refusal."""
     task_id, action, index = fields.get("taskId"), fields.get("action"), fields.get("index")
     if not task_id:
         raise bad_request("taskId不能为空")
@@ -111,7 +111,7 @@ def check_change(fields: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def check_simple_change(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """The same from `content`, like `1320098173412546 U2`; raises Refusal."""
+    """Return the same from `content`, like `1320098173412546 U2`; raises Refusal."""
     found = _CONTENT.fullmatch(str(fields.get("content", "")).strip())
     if found is None:
         raise bad_request("content参数错误")

@@ -7,6 +7,7 @@ from flask import Response, jsonify, request
 
 from webhook.sandbox.dialect import Dialect, Refusal
 from webhook.sandbox.discord import FAILURES, STAGES, reached
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.example import Example
 from webhook.sandbox.mjproxy.checks import (
     BANNED_PROMPT,
@@ -22,11 +23,10 @@ from webhook.sandbox.mjproxy.checks import (
 from webhook.sandbox.mjproxy.submissions import Submissions
 from webhook.sandbox.mjproxy.task import MjTask, task_body
 from webhook.sandbox.mjproxy.variants import Variant
-from webhook.sandbox.studio import Studio
 
-#: tasks that run at once, as an account has it by default; the others wait
+#: tasks that run at once, an account's default; others wait
 CONCURRENCY = 3
-#: tasks in `list`, and the most whose place in the queue is counted
+#: tasks in `list`, and the longest queue in which positions are counted
 LISTED = 100
 
 _FAULTS: Mapping[str, tuple[int, str]] = {
@@ -52,13 +52,13 @@ class MjProxy(Dialect[MjTask]):
     stages = STAGES
     failures = FAILURES
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self._submissions = Submissions(self)
         self._rejected = 0
         for path, make in self._submissions.endpoints().items():
             self.submits(f"/mj/submit/{path}", make)
-            # So relays choose the speed; a task is asked for without it.
+            # Relays select the speed by path; queries have no such prefix.
             self.submits(f"/<any('mj-relax', 'mj-fast', 'mj-turbo'):mode>/mj/submit/{path}", make)
         self.answers("GET", "/mj/task/<task_id>/fetch", self._fetch)
         self.answers("GET", "/mj/task/queue", self._queue)
@@ -68,20 +68,20 @@ class MjProxy(Dialect[MjTask]):
     # --- questions ---
 
     def _fetch(self, task_id: str) -> Any:
-        """An unknown id is no error: the program returns null, and the body is empty."""
+        """Reply to an unknown id with an empty body, which is no error: the program returns null."""
         check_secret(request)
         task = self._find(task_id)
         return self._now(task) if task else Response("", 200)
 
     def _queue(self) -> list[Any]:
-        """All that wait or run, oldest first."""
+        """All tasks that wait or run, oldest first."""
         check_secret(request)
         return [self._now(task) for task in reversed(self._unfinished())]
 
     def _list(self) -> list[Any]:
         """Newest first."""
         check_secret(request)
-        return [self._now(task) for task in self.studio.recent(MjTask, 0, LISTED)]
+        return [self._now(task) for task in self.engine.recent(MjTask, 0, LISTED)]
 
     def _list_by_condition(self) -> list[Any]:
         check_secret(request)
@@ -92,13 +92,13 @@ class MjProxy(Dialect[MjTask]):
         return [self._now(task) for task in found if task]
 
     def _find(self, task_id: str) -> MjTask | None:
-        return self.studio.find(MjTask, task_id) or self._submissions.window(task_id)
+        return self.engine.find(MjTask, task_id) or self._submissions.window(task_id)
 
     def _now(self, task: MjTask) -> dict[str, Any]:
-        return task_body(self.studio, task, reached(task))
+        return task_body(self.engine, task, reached(task))
 
     def _unfinished(self) -> list[MjTask]:
-        return [task for task in self.studio.recent(MjTask, 0, LISTED) if task.finished_at is None]
+        return [task for task in self.engine.recent(MjTask, 0, LISTED) if task.finished_at is None]
 
     # --- its words ---
 
@@ -117,20 +117,20 @@ class MjProxy(Dialect[MjTask]):
         return {"code": SUCCESS, "description": "提交成功", "properties": {}}
 
     def callback_body(self, task: MjTask, progress: int) -> dict[str, Any]:
-        return task_body(self.studio, task, progress)
+        return task_body(self.engine, task, progress)
 
     def fault(self, knob: str) -> Refusal:
         code, description = _FAULTS[knob]
         more: dict[str, Any] = {}
         if knob == "too_many":
-            # The documents show an id of the task that was rejected, the source code gives none.
+            # The documents show the rejected task's id, the source code returns none.
             self._rejected += 1
             result = self._submissions.new_id() if self._rejected % 2 else None
             more = {"result": result, "properties": {"discordInstanceId": self._submissions.account}}
         elif knob == "reject":
             more = {"properties": {"promptEn": "nude body", "bannedWord": "nude"}}
         elif knob == "unavailable" and not request.path.endswith(("imagine", "blend", "describe")):
-            # Here code 3 would say that the parent is gone; what stands before the program answers when it is down.
+            # Code 3 would mean here that the parent is gone; a proxy in front of the program replies when it is down.
             return Refusal(FAILURE, "Service Unavailable", status=503)
         return Refusal(code, description, more=more)
 

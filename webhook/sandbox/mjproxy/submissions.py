@@ -1,4 +1,4 @@
-"""What midjourney-proxy makes of each kind of submission."""
+"""midjourney-proxy's submissions, by kind."""
 
 import random
 import threading
@@ -36,9 +36,9 @@ _WINDOWS = {"variation_region", "custom_zoom"}
 class Submissions:
     def __init__(self, dialect: Dialect[MjTask]) -> None:
         self._dialect = dialect
-        self._studio = dialect.studio
-        #: the channel is the name of the account
-        self.account = self._studio.snowflake()
+        self._engine = dialect.engine
+        #: the channel's name is the account's
+        self.account = self._engine.snowflake()
         self._lock = threading.Lock()
         self._last_id = 0
         self._windows: dict[str, MjTask] = {}
@@ -61,7 +61,7 @@ class Submissions:
             return str(self._last_id)
 
     def window(self, task_id: str) -> MjTask | None:
-        """The task that waits for its window to be confirmed."""
+        """Return the task that waits for its window to be confirmed."""
         return self._windows.get(task_id)
 
     # --- new work ---
@@ -70,16 +70,16 @@ class Submissions:
         fields = _fields()
         prompt = check_prompt(fields)
         variant, late = read_variant(prompt)
-        picture = Picture(prompt=_shown(prompt), seed=int(self._studio.snowflake()))
-        drawing = draw(self._studio, self.account, picture)
+        picture = Picture(prompt=_shown(prompt), seed=int(self._engine.snowflake()))
+        drawing = draw(self._engine, self.account, picture)
         task = self._task(fields, "IMAGINE", f"/imagine {prompt}", drawing, variant, prompt=prompt, late=late)
         return self._with_knobs(facts, task, prompt)
 
     def _blend(self, facts: Facts) -> MjTask:
         fields = _fields()
         count = check_blend(fields)
-        picture = Picture(prompt=f"{count} pictures blended", seed=int(self._studio.snowflake()))
-        drawing = draw(self._studio, self.account, picture)
+        picture = Picture(prompt=f"{count} images blended", seed=int(self._engine.snowflake()))
+        drawing = draw(self._engine, self.account, picture)
         task = self._task(fields, "BLEND", f"/blend {count}", drawing, Variant.CSHARP)
         return self._with_knobs(facts, task)
 
@@ -87,14 +87,14 @@ class Submissions:
         fields = _fields()
         if not is_data_link(fields.get("base64")):
             raise bad_request("base64格式错误")
-        drawing = described(self._studio, self.account)
+        drawing = described(self._engine, self.account)
         task = self._task(fields, "DESCRIBE", "/describe", drawing, Variant.CSHARP)
         return self._with_knobs(facts, task)
 
     # --- follow-ups ---
 
     def _change(self, facts: Facts, read: Callable[[Mapping[str, Any]], tuple[str, str]]) -> MjTask:
-        """By number of the picture, as the Java program has it; only grids have four."""
+        """By image number, as in the Java program; only grids have four."""
         fields = _fields()
         parent_id, action = read(fields)
         parent = self._parent(parent_id, 200)
@@ -104,7 +104,7 @@ class Submissions:
         return self._with_knobs(facts, self._followed(fields, parent, button))
 
     def _action(self, facts: Facts) -> MjTask:
-        """By custom id, as the C# program has it. A window is answered with code 21 and is nothing to pay for yet."""
+        """By custom id, as in the C# program. Code 21 opens a window, which costs nothing yet."""
         fields = _fields()
         if not fields.get("taskId") or not fields.get("customId"):
             raise bad_request("参数错误")
@@ -122,7 +122,7 @@ class Submissions:
         raise Refusal(WINDOW, "Waiting for window confirm", more={"result": task.id, "properties": properties})
 
     def _modal(self, facts: Facts) -> MjTask:
-        """Confirms a window with a prompt, and for a region with its mask; hook and state stay the window's."""
+        """Confirm a window with a prompt, and a region with its mask; the window's hook and state are kept."""
         fields = _fields()
         waiting = self._windows.get(fields.get("taskId", ""))
         if waiting is None or waiting.parent is None or waiting.button is None:
@@ -146,7 +146,7 @@ class Submissions:
         return task
 
     def _parent(self, task_id: str, status: int) -> MjTask:
-        parent = self._studio.find(MjTask, task_id)
+        parent = self._engine.find(MjTask, task_id)
         if parent is None:
             raise Refusal(NOT_FOUND, _GONE, status=status)
         if parent.finished_at is None or parent.failure:
@@ -164,8 +164,8 @@ class Submissions:
     def _drawing(self, parent: MjTask, button: Button, prompt: str) -> Drawing:
         action = "zoom_out_1_5x" if button.action == "custom_zoom" else button.action
         shown = _shown(prompt) or parent.picture.prompt
-        picture = follow_up(parent.picture, action, shown, int(self._studio.snowflake()))
-        return draw(self._studio, self.account, picture)
+        picture = follow_up(parent.picture, action, shown, int(self._engine.snowflake()))
+        return draw(self._engine, self.account, picture)
 
     # --- all of them ---
 
@@ -202,7 +202,7 @@ class Submissions:
             drawing=drawing,
             variant=variant,
             account=self.account,
-            nonce=self._studio.snowflake(),
+            nonce=self._engine.snowflake(),
             description=description,
             state="" if relayed else fields.get("state"),
             hook=hook,
@@ -211,13 +211,13 @@ class Submissions:
 
 
 def _fields() -> dict[str, Any]:
-    """Secret and fields of this request; raises Refusal."""
+    """Return the secret and the fields of this request; raises Refusal."""
     check_secret(request)
     return read_fields(request)
 
 
 def _files(task_id: str, variant: Variant, drawing: Drawing) -> dict[str, Any]:
-    """A relay has its own bare link, and none before the end."""
+    """A relay has its own unsigned link, and none before the end."""
     if variant is Variant.RELAY:
         return {
             "files": (File(path=f"/mj/image/{task_id}", picture=drawing.file.picture, signed=False),),

@@ -1,19 +1,19 @@
-"""A task of midjourney-proxy and how its variants write it."""
+"""A task of midjourney-proxy, in the JSON of each variant."""
 
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from webhook.sandbox.discord import STAGES, Button, DiscordTask, percent, status
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.mjproxy.variants import Variant
-from webhook.sandbox.studio import Studio
 
 TIMED_OUT = "任务超时"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class MjTask(DiscordTask):
-    """`late` is one that times out before it succeeds, `window` one that waits for its window to be confirmed."""
+    """`late`: it times out before it succeeds. `window`: it waits for its window to be confirmed."""
 
     variant: Variant
     account: str
@@ -27,16 +27,16 @@ class MjTask(DiscordTask):
     window: bool = False
 
 
-def task_body(studio: Studio, task: MjTask, progress: int) -> dict[str, Any]:
+def task_body(engine: Engine, task: MjTask, progress: int) -> dict[str, Any]:
     """The task as `fetch` and `notifyHook` have it; times are in milliseconds."""
     timed_out = task.late and progress == STAGES[-1]
     ended = progress == 100
     succeeded = ended and not task.failure
-    # The Java program does not clear the reason when the picture comes after all.
+    # The Java program does not clear the reason when the image arrives after all.
     reason = (
         task.failure.message if ended and task.failure else TIMED_OUT if task.late and (timed_out or ended) else None
     )
-    link = studio.give_links(task)[0] if succeeded else studio.preview_link(task, progress)
+    link = engine.give_links(task)[0] if succeeded else engine.preview_link(task, progress)
     text = task.text if succeeded and task.text else task.prompt
     facts = {
         "id": task.id,
@@ -68,7 +68,7 @@ def task_body(studio: Studio, task: MjTask, progress: int) -> dict[str, Any]:
 
 
 def _of_relay(facts: dict[str, Any], buttons: list[dict[str, Any]], text: str) -> dict[str, Any]:
-    """Its fields are never null but blank or 0, and without a status until it has asked upstream for the first time."""
+    """Fields are blank or 0 instead of null, and the status is missing until the relay first asks upstream."""
     blank = {name: 0 if name.endswith("Time") else "" for name, value in facts.items() if value is None}
     return {
         **facts,

@@ -1,4 +1,4 @@
-"""Which program a submission meets, by the words in its prompt."""
+"""The program that a submission is sent to, selected by words in its prompt."""
 
 import re
 from enum import StrEnum
@@ -16,13 +16,13 @@ class Variant(StrEnum):
 
 
 def read_variant(prompt: str) -> tuple[Variant, bool]:
-    """The variant, and whether it times out before it succeeds; raises Refusal for a word that is none of them."""
+    """Return the variant, and whether it times out before it succeeds; raises Refusal for an unknown word."""
     words = set(_WORD.findall(prompt))
     if unknown := words - {LATE, *Variant}:
-        raise bad_request(f"prompt: there is no proxy:{min(unknown)}; there are {', '.join([*Variant, LATE])}")
+        raise bad_request(f"prompt: unknown proxy:{min(unknown)}; expected one of {', '.join([*Variant, LATE])}")
     named = words - {LATE}
     if len(named) > 1 or words == {LATE, Variant.RELAY}:
-        raise bad_request(f"prompt: {' and '.join(sorted(words))} do not go together")
+        raise bad_request(f"prompt: {' and '.join(sorted(words))} cannot be combined")
     return Variant(named.pop()) if named else Variant.CSHARP, LATE in words
 
 

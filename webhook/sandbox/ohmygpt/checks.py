@@ -1,4 +1,4 @@
-"""Which requests OhMyGPT refuses, and with which words."""
+"""The requests that OhMyGPT refuses, and its error messages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,18 +15,18 @@ _CHOICES: Mapping[str, frozenset[str]] = {
     "type": frozenset({"NORMAL", "FAST"}),
     "dimensions": frozenset({"PORTRAIT", "SQUARE", "LANDSCAPE"}),
 }
-#: pictures that can be blended
+#: images that can be blended
 FEWEST, MOST = 2, 5
 SMALLEST_PAGE, LARGEST_PAGE = 5, 20
 
 
 def bad_request(message: str) -> Refusal:
-    """`statusCode` is documented to be 200 or 400, in an answer with HTTP status 200."""
+    """`statusCode` is documented as 200 or 400, in a reply with HTTP status 200."""
     return Refusal(400, message)
 
 
 def check_token(authorization: str | None) -> None:
-    """Any token will do, except `invalid` and `used-up`; raises Refusal."""
+    """Accept any token except `invalid` and `used-up`; raises Refusal."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip() or token == "invalid":  # noqa: S105
         raise Refusal(401, "Unauthorized: invalid API key", status=401)
@@ -35,7 +35,7 @@ def check_token(authorization: str | None) -> None:
 
 
 def read_fields(request: Request, *required: str) -> dict[str, Any]:
-    """The fields of a form, as documented, or of JSON, as recommended; blank ones count as absent. Raises Refusal."""
+    """Return the fields of a form, as documented, or of JSON, as recommended, without blank ones. Raises Refusal."""
     if request.mimetype == "application/json":
         body = request.get_json(force=True, silent=True)
         if not isinstance(body, Mapping):
@@ -78,11 +78,11 @@ def _check_types(fields: dict[str, Any]) -> None:
 
 def check_blend(fields: Mapping[str, Any]) -> None:
     if not FEWEST <= len(fields["base64Array"]) <= MOST:
-        raise bad_request(f"base64Array must have {FEWEST} to {MOST} pictures")
+        raise bad_request(f"base64Array must have {FEWEST} to {MOST} images")
 
 
 def check_page(page: Any, size: Any) -> tuple[int, int]:
-    """Number (from 1) and size of a page; raises Refusal."""
+    """Return the number (from 1) and size of a page; raises Refusal."""
     number, length = _whole_number("page", page), _whole_number("pageSize", size)
     if number < 1 or not SMALLEST_PAGE <= length <= LARGEST_PAGE:
         raise bad_request(f"page starts at 1 and pageSize is {SMALLEST_PAGE} to {LARGEST_PAGE}")
@@ -90,7 +90,7 @@ def check_page(page: Any, size: Any) -> tuple[int, int]:
 
 
 def _whole_number(name: str, value: Any) -> int:
-    """Clients that speak JSON send the task's id as text as well."""
+    """Clients that send JSON may send the task id as text."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:

@@ -10,21 +10,21 @@ from flask import Response, jsonify, request
 
 from webhook.sandbox.dialect import Dialect, Facts, Refusal
 from webhook.sandbox.discord import DESCRIPTION, FAILURES, STAGES, Drawing, described, draw, reached
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.example import Example
 from webhook.sandbox.faults import without_fault_words
 from webhook.sandbox.ohmygpt.checks import bad_request, check_blend, check_page, check_token, read_fields
 from webhook.sandbox.ohmygpt.task import OmgTask, envelope, task_body
 from webhook.sandbox.pictures import Picture, follow_up
-from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import File
 
-#: every so many tasks
+#: one task in this many
 ENVELOPED, MIRRORED = 4, 2
 
 _FAULTS: Mapping[str, tuple[int, str, int]] = {
     "too_many": (429, "Too many requests", 429),
     "unavailable": (503, "Service unavailable", 503),
-    # No other code than 400 is documented for what goes wrong, so only the text says whose fault it is.
+    # 400 is the only documented error code, so only the text shows the cause.
     "error_before": (400, "Internal Server Error", 200),
     "error_after": (400, "Internal Server Error", 200),
     "reject": (400, "The prompt may contain sensitive words", 200),
@@ -45,10 +45,10 @@ class OhMyGpt(Dialect[OmgTask]):
     stages = STAGES
     failures = FAILURES
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
-        self._channel = studio.snowflake()
-        # Of the clock, so that a sandbox that is started again does not give an id twice.
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._channel = engine.snowflake()
+        # From the clock, so that a restarted sandbox does not reuse ids.
         self._ids = itertools.count(int(time.time() * 1000))
         self._made = itertools.count(1)
         self.submits(self.prefix + "imagine", self._imagine)
@@ -63,8 +63,8 @@ class OhMyGpt(Dialect[OmgTask]):
     def _imagine(self, facts: Facts) -> OmgTask:
         fields = _fields("prompt")
         prompt = fields["prompt"].strip()
-        picture = Picture(prompt=without_fault_words(prompt), seed=int(self.studio.snowflake()))
-        drawing = draw(self.studio, self._channel, picture)
+        picture = Picture(prompt=without_fault_words(prompt), seed=int(self.engine.snowflake()))
+        drawing = draw(self.engine, self._channel, picture)
         return self._task(facts, fields, "IMAGINE", f"/imagine {prompt}", drawing, prompt=prompt, words=prompt)
 
     def _action(self, facts: Facts) -> OmgTask:
@@ -73,13 +73,13 @@ class OhMyGpt(Dialect[OmgTask]):
         if parent.finished_at is None or parent.failure:
             raise bad_request("The task has not succeeded")
         button = parent.pressed(fields["customId"])
-        # A custom zoom opens a window for a new prompt, and there is no field for one.
+        # A custom zoom opens a window for a new prompt, for which the API has no field.
         if button is None or button.action == "custom_zoom":
             raise bad_request("customId is not one of the task's actions")
         if button.action == "variation_region" and "base64Mask" not in fields:
             raise bad_request("base64Mask is required for this action")
-        picture = follow_up(parent.picture, button.action, parent.picture.prompt, int(self.studio.snowflake()))
-        drawing = draw(self.studio, self._channel, picture)
+        picture = follow_up(parent.picture, button.action, parent.picture.prompt, int(self.engine.snowflake()))
+        drawing = draw(self.engine, self._channel, picture)
         kind = button.action.rstrip("1234").upper()
         action = kind if kind in {"UPSCALE", "VARIATION", "REROLL"} else "ACTION"
         description = f"/action {parent.id} {button.label or button.emoji}"
@@ -90,13 +90,13 @@ class OhMyGpt(Dialect[OmgTask]):
         check_blend(fields)
         count = len(fields["base64Array"])
         drawing = draw(
-            self.studio, self._channel, Picture(prompt=f"{count} pictures blended", seed=int(self.studio.snowflake()))
+            self.engine, self._channel, Picture(prompt=f"{count} images blended", seed=int(self.engine.snowflake()))
         )
         return self._task(facts, fields, "BLEND", f"/blend {count}", drawing)
 
     def _describe(self, facts: Facts) -> OmgTask:
         fields = _fields("base64")
-        return self._task(facts, fields, "DESCRIBE", "/describe", described(self.studio, self._channel))
+        return self._task(facts, fields, "DESCRIBE", "/describe", described(self.engine, self._channel))
 
     def _task(
         self,
@@ -139,19 +139,19 @@ class OhMyGpt(Dialect[OmgTask]):
 
     def _query(self) -> dict[str, Any]:
         task = self._find(_fields("taskId"))
-        return envelope(task_body(self.studio, task, reached(task)))
+        return envelope(task_body(self.engine, task, reached(task)))
 
     def _list(self) -> dict[str, Any]:
         """A page of all tasks, newest first."""
         _fields()
         number, size = check_page(request.args.get("page", "1"), request.args.get("pageSize", "12"))
-        everything = self.studio.recent(OmgTask, 0, sys.maxsize)
+        everything = self.engine.recent(OmgTask, 0, sys.maxsize)
         page = everything[(number - 1) * size : number * size]
-        tasks = [task_body(self.studio, task, reached(task)) for task in page]
+        tasks = [task_body(self.engine, task, reached(task)) for task in page]
         return envelope({"total": len(everything), "tasks": tasks})
 
     def _find(self, fields: Mapping[str, Any]) -> OmgTask:
-        task = self.studio.find(OmgTask, str(fields["taskId"]))
+        task = self.engine.find(OmgTask, str(fields["taskId"]))
         if task is None:
             raise bad_request("The task does not exist")
         return task
@@ -165,7 +165,7 @@ class OhMyGpt(Dialect[OmgTask]):
         return {"statusCode": 200, "message": "Success"}
 
     def callback_body(self, task: OmgTask, progress: int) -> dict[str, Any]:
-        body = task_body(self.studio, task, progress)
+        body = task_body(self.engine, task, progress)
         return envelope(body) if task.enveloped else body
 
     def fault(self, knob: str) -> Refusal:
@@ -184,6 +184,6 @@ class OhMyGpt(Dialect[OmgTask]):
 
 
 def _fields(*required: str) -> dict[str, Any]:
-    """Token and fields of this request; raises Refusal."""
+    """Return the token and the fields of this request; raises Refusal."""
     check_token(request.headers.get("Authorization"))
     return read_fields(request, *required)

@@ -1,16 +1,16 @@
-"""A task of OhMyGPT and how it is written."""
+"""A task of OhMyGPT, and its JSON."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from webhook.sandbox.discord import DiscordTask, percent, status
-from webhook.sandbox.studio import Studio
+from webhook.sandbox.engine import Engine
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class OmgTask(DiscordTask):
-    """`pool` is NORMAL or FAST; its second file, if there is one, lies in the vendor's object storage."""
+    """`pool` is NORMAL or FAST; the second file, if any, is in the vendor's object storage."""
 
     pool: str
     description: str
@@ -21,11 +21,11 @@ def envelope(data: Any) -> dict[str, Any]:
     return {"statusCode": 200, "message": "Success", "data": data}
 
 
-def task_body(studio: Studio, task: OmgTask, progress: int) -> dict[str, Any]:
-    """The task as query, list and webhook have it; times are ISO 8601 in UTC."""
+def task_body(engine: Engine, task: OmgTask, progress: int) -> dict[str, Any]:
+    """Return the task as in query, list and webhook; times are ISO 8601 in UTC."""
     done = progress == 100
     succeeded = done and not task.failure
-    links = studio.give_links(task) if succeeded else [studio.preview_link(task, progress)]
+    links = engine.give_links(task) if succeeded else [engine.preview_link(task, progress)]
     return {
         "taskId": int(task.id),
         "taskType": task.pool,

@@ -1,4 +1,4 @@
-"""Assets: on their way into the bucket, in trouble, stored, and described by manifests."""
+"""Assets: archiving, failures, stored assets and manifests."""
 
 from worker.ledger.assets.archiving import ArchiveClaim
 from worker.ledger.assets.assets import Assets

@@ -8,4 +8,4 @@ from worker.ledger.assets.trouble import TroubledAssets
 
 
 class Assets(Archiving, Recording, TroubledAssets, StoredAssets, Manifests):
-    """Results on their way into the bucket, and what lies there."""
+    """Assets to archive, and assets in the bucket."""

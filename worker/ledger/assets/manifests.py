@@ -1,4 +1,4 @@
-"""Batches that are complete and whose manifest is to be written, or written again."""
+"""Complete batches with a manifest to write, or to write again."""
 
 import secrets
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _b = batches.c
 
 @dataclass(frozen=True, slots=True)
 class BatchClaim:
-    """A complete batch whose manifest this worker may write."""
+    """A complete batch, claimed to write its manifest."""
 
     id: str
     name: str
@@ -46,7 +46,7 @@ _LEND = (
 
 class Manifests(Part):
     def claim_manifest(self, lease: timedelta) -> BatchClaim | None:
-        """Take the oldest; `lease` is also how long a manifest that could not be written waits."""
+        """Claim the oldest; `lease` is also the wait before a failed manifest is due again."""
         now = self._database.clock()
         with self._database.write() as connection:
             row = _NEXT.first(connection, now=now)
@@ -57,21 +57,21 @@ class Manifests(Part):
         return BatchClaim(row.id, row.name, token)
 
     def renew_manifest(self, claim: BatchClaim, lease: timedelta) -> None:
-        """Hold it for another `lease`; what others took over, or nobody needs any more, stays as it is."""
+        """Renew the claim for another `lease`, unless another worker has it or it is no longer needed."""
         mine = update(batches).where(_b.id == claim.id, _b.manifest_lease == claim.lease)
         with self._database.write(under_way=True) as connection:
             connection.execute(mine.values(manifest_not_before=self._database.clock() + lease))
 
     def generations_of_batch(self, batch_id: str) -> list[str]:
-        """All of a batch, oldest first."""
+        """Yield all generations of a batch, oldest first."""
         query = select(generations.c.id).where(generations.c.batch_id == batch_id).order_by(generations.c.id)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
     def record_manifest(self, claim: BatchClaim) -> bool:
-        """Note that it is written; False when the batch changed meanwhile, or others took over: then it is due again.
+        """Record that it is written; False, and due again, if the batch changed meanwhile or another worker has it.
 
-        What a late writer has put may have replaced a newer manifest.
+        A late writer may have replaced a newer manifest.
         """
         with self._database.write(under_way=True) as connection:
             this = update(batches).where(_b.id == claim.id)

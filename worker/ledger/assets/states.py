@@ -8,5 +8,5 @@ ASSETS = Machine(assets.c.state, ASSET_MOVES)
 
 
 def may_settle(state: AssetState, to: AssetState) -> bool:
-    """Whether an asset in this `state` may be settled so: one that waits, which it may go on doing."""
+    """Set `values` in a waiting asset, which may stay waiting; False if it does not wait, or is not `mine`."""
     return state is AssetState.WAITING and (to is state or ASSETS.allows(state, to))

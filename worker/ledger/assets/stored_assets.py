@@ -1,4 +1,4 @@
-"""What lies in the bucket as far as the ledger knows, for those who compare the two."""
+"""The bucket's content according to the ledger, to compare the two."""
 
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ _random = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Which stored assets are meant: all, those of a batch, or those of generations that ended since then."""
+    """A selection of stored assets: all, a batch's, or the assets of generations that ended since then."""
 
     batch_id: str | None = None
     since: datetime | None = None
@@ -102,7 +102,7 @@ class Extent:
 
 class StoredAssets(Part):
     def count_stored(self, extent: Extent) -> int:
-        """How many assets are stored; of a large ledger as a whole only how many there are at the most."""
+        """Count stored assets; for a large ledger as a whole, return an upper bound."""
         if extent != Extent():
             return sum(self._number(_COUNT_OF, ids=ids) for ids in self._generations(extent))
         with self._database.read() as connection:
@@ -110,7 +110,7 @@ class StoredAssets(Part):
         return last - first + 1 if last - first >= _COUNTED else self._number(_COUNT)
 
     def stored_pages(self, extent: Extent) -> Iterator[list[Asset]]:
-        """Stored assets, each at least once, a page at a time; each page is a transaction of its own."""
+        """Yield stored assets, each at least once, in pages; each page is a transaction of its own."""
         if extent != Extent():
             yield from filter(None, (self._page(_STORED_OF, ids=ids) for ids in self._generations(extent)))
             return
@@ -134,7 +134,7 @@ class StoredAssets(Part):
                 place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
 
     def sample_stored(self, number: int) -> list[Asset]:
-        """So many stored assets, chosen at random, or all if there are not more."""
+        """Return up to this many stored assets, chosen at random."""
         found: dict[int, Asset] = {}
         tried: set[int] = set()
         with self._database.read() as connection:
@@ -149,7 +149,7 @@ class StoredAssets(Part):
         return _random.sample(list(found.values()), min(number, len(found)))
 
     def known_keys(self, keys: Collection[str]) -> set[str]:
-        """Those of the keys that an asset has; one pass over the assets, however many keys there are."""
+        """Return the keys that belong to an asset, in one pass over the assets, however many keys there are."""
         wanted = set(keys)
         found: set[str] = set()
         after = 0
@@ -162,12 +162,12 @@ class StoredAssets(Part):
             after = rows[-1].id
 
     def existing_generations(self, generation_ids: Sequence[str]) -> set[str]:
-        """Those of the ids that generations have."""
+        """Return the ids that belong to generations."""
         with self._database.read() as connection:
             return {row.id for row in _EXISTING.each(connection, generation_ids)}
 
     def being_archived(self) -> Iterator[tuple[Generation, str | None]]:
-        """Generations whose assets are on their way into the bucket, each with the name of its batch."""
+        """Return generations with assets that are being archived, each with its batch's name."""
         after = ""
         while True:
             with self._database.read() as connection:
@@ -183,12 +183,12 @@ class StoredAssets(Part):
             return {row.id: row.name for row in BATCH_NAMES.each(connection, [one for one in batch_ids if one])}
 
     def first_copy(self, sha256: str) -> Copy | None:
-        """The object of the first stored asset that has these bytes."""
+        """Return the object of the first stored asset with these bytes."""
         with self._database.read() as connection:
             return _FIRST_COPY.first(connection, sha256=sha256)
 
     def note_repair(self, asset: Asset, found: str) -> None:
-        """Write down that the object of an asset was put back; `found`: what was wrong with it."""
+        """Record that an asset's object was restored; `found`: what was wrong with it."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             what = {"index": asset.index, "object_key": asset.object_key, "found": found}

@@ -1,4 +1,4 @@
-"""Assets that are not stored: who is told of them, what a person decides, and which are given up."""
+"""Assets that are not stored: alerts, decisions by people, and dead ones."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -115,7 +115,7 @@ _URGENT = Query(
 
 class TroubledAssets(Part):
     def retry_mended(self) -> int:
-        """Let all be tried at once that a changed setting or a newer version may have mended; how many."""
+        """Retry at once all that a changed setting or a newer version may have fixed; return how many."""
         found = 0
         while True:
             with self._database.write() as connection:
@@ -125,12 +125,12 @@ class TroubledAssets(Part):
                 return found
 
     def refused_bytes(self) -> int:
-        """How much lies aside in the bucket, of bytes that were refused."""
+        """Return the size of all refused files in the bucket."""
         with self._database.read() as connection:
             return int(connection.execute(_REFUSED_BYTES).scalar() or 0)
 
     def note_risks(self, within: timedelta) -> int:
-        """Tell, once per link, of those that die `within` that time and are not stored yet; how many."""
+        """Report, once per link, assets that expire `within` that time and are not stored; return how many."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
@@ -142,9 +142,9 @@ class TroubledAssets(Part):
         return len(found)
 
     def accept(self, generation_id: str, indexes: Collection[int], by: str, why: str = "") -> None:
-        """Have refused bytes archived as they are: the archive step does it. Repeating it changes nothing.
+        """Let the archive step store refused files unchanged. Safe to repeat.
 
-        Raises NotFound, or RequestInvalid for an asset that has no such bytes, and does nothing.
+        Raises NotFound, or RequestInvalid for an asset without a refused file, and changes nothing.
         """
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())
@@ -156,8 +156,8 @@ class TroubledAssets(Part):
                     continue
                 if asset is None or asset.refused is None or asset.state not in _MAY_BE_STORED:
                     raise RequestInvalid(
-                        f"no refused bytes are kept of asset {index} of {generation_id}; "
-                        f"`darkroom show {generation_id}` tells what it has; nothing was changed"
+                        f"no refused file is kept for asset {index} of {generation_id}; "
+                        f"see `darkroom show {generation_id}`; nothing was changed"
                     )
                 facts = {"accepted_by": by, "accepted_at": changes.at, "tries": 0, "reason": None}
                 update_row(connection, assets, {"id": asset.id}, **facts)
@@ -171,20 +171,20 @@ class TroubledAssets(Part):
             changes.flush()
 
     def waiting(self, limit: int) -> list[WaitingAsset]:
-        """What was tried and is not stored yet, the most urgent first."""
+        """Return assets that were tried and are not stored, the most urgent first."""
         with self._database.read() as connection:
             return _TRIED.all(connection, limit=limit)
 
     def at_risk(self, dies_by: datetime, limit: int = 1000) -> list[Asset]:
-        """Assets that are not stored, and whose links die by then or could not be fetched again and again.
+        """Return assets that are not stored and expire by then, or failed to download repeatedly.
 
-        The most urgent first; also at once what only a person can mend.
+        The most urgent first; includes at once those that need a person.
         """
         with self._database.read() as connection:
             return [to_asset(row) for row in _URGENT.all(connection, dies_by=dies_by, limit=limit)]
 
     def dead(self, limit: int) -> list[tuple[Asset, datetime]]:
-        """Assets that were given up with their generation, the newest first, and when."""
+        """Return the assets that expired with their generation, newest first, and when."""
         with self._database.read() as connection:
             rows = _ASSETS.all(connection, limit=limit)
             ended = _GIVEN_UP.each(connection, sorted({row.generation_id for row in rows}))

@@ -1,4 +1,4 @@
-"""The database under the ledger: connections and transactions, its clock, its errors, and which version may write."""
+"""The database under the ledger: connections, transactions, clock, errors, and compatibility of versions."""
 
 from worker.ledger.database.bites import in_bites, takes_several
 from worker.ledger.database.compatibility import REVISION, objection_to, oldest_code

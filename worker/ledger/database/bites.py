@@ -1,4 +1,4 @@
-"""Work on very many rows in short transactions: between two of them, others write."""
+"""Splits work on very many rows into short transactions, so that others can write in between."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,12 @@ Item = TypeVar("Item")
 
 
 def takes_several(items: Sequence[Item]) -> bool:
-    """Whether `in_bites` makes more than one transaction of them."""
+    """Return whether `in_bites` needs more than one transaction."""
     return len(items) > FIRST
 
 
 def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequence[Item], bool]]:
-    """The items a few at a time, and whether these are the last; the caller handles them in one transaction."""
+    """Yield a few items at a time, and whether they are the last; the caller handles them in one transaction."""
     size, start = FIRST, 0
     while start < len(items):
         began = time.monotonic()

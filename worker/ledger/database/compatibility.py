@@ -1,7 +1,7 @@
-"""Two versions of Darkroom at work on one ledger: whether the older one may still begin anything.
+"""Two versions of Darkroom on one ledger: whether the older one may still start new work.
 
-`darkroom db upgrade` keeps, beside the revision of the ledger, the lowest one whose code may begin work on it. So a
-process that only knows its own revision learns of a newer one while it runs.
+`darkroom db upgrade` stores, beside the ledger's revision, the lowest revision with code that may start work on it, so
+that a running process learns about a newer one.
 """
 
 import time
@@ -20,19 +20,19 @@ _OLDEST = text("SELECT oldest_code FROM alembic_version")
 
 
 def oldest_code(connection: Connection) -> str:
-    """The lowest revision whose code may begin work on this ledger."""
+    """The lowest revision with code that may start work on this ledger."""
     return str(connection.execute(_OLDEST).scalar_one())
 
 
 class Compatibility:
-    """What one process knows of it, asked anew each second by whoever is about to begin something."""
+    """A process's view of it, refreshed every second before new work starts."""
 
     def __init__(self) -> None:
         self._oldest = ""
         self._ask_at = 0.0
 
     def objection(self, connection: Connection) -> VersionTooOld | None:
-        """Why this code must not begin anything on this ledger; None when it may."""
+        """Return why this code must not start new work on this ledger; None if it may."""
         now = time.monotonic()
         if now >= self._ask_at:
             self._oldest = oldest_code(connection)
@@ -41,10 +41,10 @@ class Compatibility:
 
 
 def objection_to(revision: str, oldest: str) -> VersionTooOld | None:
-    """Why code of that revision must not begin anything on a ledger that needs `oldest`; None when it may."""
+    """Return why code of that revision must not start new work on a ledger that requires `oldest`; None if it may."""
     if revision >= oldest:
         return None
     return VersionTooOld(
         f"this version of Darkroom is too old for its ledger (it has revision {revision}, and {oldest} or newer is "
-        "needed): it begins nothing, and only writes down what is under way; use the newer version instead"
+        "required): it starts nothing new and only records work in progress; use the newer version instead"
     )

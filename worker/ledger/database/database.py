@@ -73,7 +73,7 @@ class WriteGate:
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
                 raise LedgerUnavailable(
                     f"the ledger was busy for more than {BUSY_SECONDS} seconds: process {holder} is writing; "
-                    "if it is stopped, let it go on (kill -CONT) or end it"
+                    "if it is stopped, continue it (kill -CONT) or end it"
                 )
             if self._waiter.is_alive():
                 # It was given up, and gives the lock back at once, for its descriptor is closed. No second such thread.
@@ -97,10 +97,10 @@ def _is_locked(descriptor: int) -> bool:
 
 
 class Database:
-    """Transactions on the ledger; what its server says is raised as `database_errors` translates it.
+    """Transactions on the ledger, with errors translated by `database_errors`.
 
-    `clock` is what every time in the ledger comes from and is compared with. Without one it is that of the PostgreSQL
-    server, which all machines share; or this machine's own, which all share who use its SQLite file.
+    `clock` is the source of all times in the ledger and of comparisons with them. The default is the PostgreSQL
+    server's clock, which all machines share, or, for SQLite, this machine's.
     """
 
     def __init__(self, url: str, clock: Clock | None = None) -> None:
@@ -119,12 +119,12 @@ class Database:
 
     @contextmanager
     def write(self, *, alone: bool = False, under_way: bool = False) -> Iterator[Connection]:
-        """One durable transaction; committed when the block ends, rolled back when it raises.
+        """One durable transaction; committed at the end of the block, rolled back if it raises.
 
-        `alone`: it is one statement, which the database commits by itself, in a third of the round trips, unless a
-        pooler stands before it. `under_way`: it begins nothing, and only keeps or ends what has begun, which a version
-        that is too old for the ledger still does.
-        Raises CommitUnknown where a failure leaves open whether it was committed, and VersionTooOld.
+        `alone`: a single statement that the database commits by itself, in a third of the round trips, unless there is
+        a pooler. `under_way`: it only continues or ends work in progress, which is allowed even to a version
+        that is too old for the ledger.
+        Raises CommitUnknown if a failure leaves the commit uncertain, and VersionTooOld.
         """
         is_committing = False
         tells: list[Callable[[], None]] = []
@@ -152,17 +152,17 @@ class Database:
             yield connection
 
     def objection(self, connection: Connection) -> VersionTooOld | None:
-        """Why this version must not begin anything on this ledger; None when it may."""
+        """Return why this version must not start new work on this ledger; None if it may."""
         return self._compatibility.objection(connection)
 
     @property
     def local_error(self) -> timedelta:
-        """How far this machine's own clock is ahead of the ledger's; zero where they are one."""
+        """Return how far this machine's clock is ahead of the ledger's; zero if they are the same."""
         return self.clock.local_error if isinstance(self.clock, ServerClock) else timedelta()
 
     @property
     def is_pooled(self) -> bool:
-        """Whether a pooler as PgBouncer stands before the server. Raises LedgerUnavailable if none was reached yet."""
+        """Return whether a pooler such as PgBouncer is in use. Raises LedgerUnavailable before the first connection."""
         with translated_errors():
             return self._sessions is not None and self._sessions.is_pooled
 
@@ -171,11 +171,11 @@ class Database:
         return self._alone if alone and not self.is_pooled else self._writer
 
     def gate(self) -> AbstractContextManager[None]:
-        """Where the writers of a SQLite file queue; PostgreSQL needs none."""
+        """The queue of a SQLite file's writers; PostgreSQL needs none."""
         return nullcontext() if self._gate is None else self._gate()
 
     def make_file(self) -> None:
-        """Make the SQLite file, for its owner alone, if it is not there; what lies beside it gets the same mode."""
+        """Create the SQLite file, private to its owner, if it is missing; its companion files get the same mode."""
         if self.is_sqlite:
             file = Path(str(self.engine.url.database))
             with translated_errors(), suppress(IsADirectoryError):  # SQLite says it
@@ -183,11 +183,11 @@ class Database:
             _require_our_file(file)
 
     def dispose(self) -> None:
-        """Forget all connections: after a fork they belong to the parent."""
+        """Drop all connections: after a fork they belong to the parent."""
         self.engine.dispose(close=False)
 
     def close(self) -> None:
-        """Close all connections, also those that a thread still works with, when it gives them back."""
+        """Close all connections; those in use are closed when their thread returns them."""
         pool = self.engine.pool
         self.engine.dispose()
         event.listen(pool, "checkin", lambda _, entry: entry.close())
@@ -196,19 +196,19 @@ class Database:
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
-    """Call it when the transaction of `Database.write` that this connection is in was committed, and only then."""
+    """Call the function once the transaction of `Database.write` on this connection has committed, and only then."""
     connection.info[_AFTER_COMMIT].append(call)
 
 
 class Part:
-    """What each part of the ledger's verbs is made of."""
+    """The common base of the ledger's verbs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
 
 def passwords_in(url: str) -> tuple[str, ...]:
-    """What is secret in a database's URL, read and as it is written; none of what is no database URL of ours."""
+    """Return the secrets in a database URL, decoded and as written; none for other texts."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -220,7 +220,7 @@ def passwords_in(url: str) -> tuple[str, ...]:
 
 
 def missing_file(url: str) -> Path | None:
-    """The SQLite file that the URL names, if it is not there; raises ConfigurationError for no URL of ours."""
+    """Return the URL's SQLite file if it is missing. Raises ConfigurationError for an unsupported URL."""
     parsed = make_url(_checked(url))
     file = Path(str(parsed.database))
     return file if parsed.drivername == "sqlite" and not file.exists() else None
@@ -229,7 +229,7 @@ def missing_file(url: str) -> Path | None:
 def _require_file(file: Path) -> None:
     # SQLite makes an empty file of whatever it is asked to open. Only `migrations.upgrade` may, on its own engine.
     if file.parent.is_dir() and not file.exists():
-        raise LedgerUnfit("the ledger's file is not there: run `darkroom db upgrade`, or correct DATABASE_URL")
+        raise LedgerUnfit("the ledger's file does not exist: run `darkroom db upgrade`, or correct DATABASE_URL")
 
 
 def _require_our_file(file: Path) -> None:

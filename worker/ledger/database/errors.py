@@ -1,7 +1,7 @@
-"""What an error of the database means: may the same work later, or must a person act, or is it about these rows alone?
+"""Classifies database errors: retry later, needs a person, or caused by the rows.
 
-Decided by the SQLSTATE of PostgreSQL and the result code of SQLite, whatever class the driver made of them. A list
-of classes, not of errors: what nobody has met yet falls on the right side.
+Based on PostgreSQL's SQLSTATE and SQLite's result code, whatever exception the driver raises. The list contains error
+classes, not single errors, so that unknown errors are classified correctly.
 """
 
 import sqlite3
@@ -43,9 +43,9 @@ class RowsChanged(LedgerUnavailable):
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise LedgerUnavailable for what may work later and LedgerUnfit for what only a person can mend.
+    """Raise LedgerUnavailable for transient errors and LedgerUnfit for errors that a person has to fix.
 
-    What is left is the fault of the statement or of its rows, and passes as it is.
+    Errors of the statement or its rows pass unchanged.
     """
     try:
         yield
@@ -61,7 +61,7 @@ def translated_errors() -> Iterator[None]:
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """PostgreSQL's five characters, of the driver's error or of what was made of it; None where it said nothing."""
+    """Return PostgreSQL's SQLSTATE from the driver's or the wrapped error; None if there is none."""
     while error is not None:
         if found := getattr(error, "sqlstate", None):
             return str(found)
@@ -70,7 +70,7 @@ def sqlstate(error: BaseException | None) -> str | None:
 
 
 def forget_spoilt(context: ExceptionContext) -> None:
-    """Close a connection, and those that are as old, where only another one can help."""
+    """Close a connection, and others of the same age, if only a new one can help."""
     if sqlstate(context.original_exception) in _SPOILT:
         context.is_disconnect = True
 

@@ -1,6 +1,6 @@
-"""The database server's time, told without asking it each time: this machine's steady clock and a measured offset.
+"""The database server's time without a query each time: this machine's monotonic clock and a measured offset.
 
-All machines share one database, so its clock is the one that they agree on, however wrong their own ones are.
+All machines share the database, so they agree on its clock, however wrong their own clocks are.
 """
 
 import logging
@@ -23,17 +23,17 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def system_clock() -> datetime:
-    """Now, as this machine has it: right if somebody keeps it right."""
+    """Return this machine's time; correct only if it is synchronized."""
     return datetime.now(UTC)
 
 
 def steady_clock() -> timedelta:
-    """Since some moment; nobody can set it."""
+    """The monotonic time, which nobody can set."""
     return timedelta(microseconds=time.clock_gettime_ns(_STEADY) // 1000)
 
 
 class ServerClock:
-    """Until the server has answered once, it tells this machine's own time.
+    """A clock that returns this machine's time until the server has answered once.
 
     `connect` opens a connection, on which `measure` is called; it runs in a thread of its own, and may hang or raise.
     """
@@ -64,12 +64,12 @@ class ServerClock:
 
     @property
     def local_error(self) -> timedelta:
-        """How far this machine's own clock is ahead of the server's; zero while that is not known."""
+        """Return how far this machine's clock is ahead of the server's; zero while that is unknown."""
         return timedelta() if self._zero is None else self.wall() - (self._zero + self.steady())
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to measure again."""
+        """Return whether it is time to measure again."""
         return self._next_at is None or self.steady() >= self._next_at
 
     def expect_another_server(self) -> None:
@@ -77,7 +77,7 @@ class ServerClock:
         self._next_at = None
 
     def measure(self, ask: Callable[[], datetime]) -> None:
-        """Ask the server for its time, in one round trip, and believe it as far as the round trip's length allows."""
+        """Query the server's time in one round trip, and use it with the accuracy that its duration allows."""
         # Before it asks: other threads need not ask as well.
         self._next_at = self.steady() + EVERY
         try:
@@ -115,6 +115,6 @@ class ServerClock:
         try:
             self._connect()
         except Exception as error:  # noqa: BLE001  whoever uses the ledger next is told
-            log.debug("the database does not tell its time: %s", error)
+            log.debug("could not query the database's time: %s", error)
         finally:
             self._answered.set()

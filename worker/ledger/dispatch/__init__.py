@@ -1,4 +1,4 @@
-"""Who may be submitted now, to which account, and how fast: capacity, rate, breaker, and fairness between batches."""
+"""Dispatch: capacity, rate limits and circuit breakers of accounts, and fairness between batches."""
 
 from worker.ledger.dispatch.account_status import AccountStatus, Slowed, Stranded
 from worker.ledger.dispatch.accounts import LONGEST_BACKOFF, Answer, answer_of, backoff, note_answers

@@ -1,4 +1,4 @@
-"""How the accounts of the providers stand, and which of them was asked about what."""
+"""The status of the providers' accounts, and the account of each attempt."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -81,9 +81,9 @@ _NUMBER_AT = {where: _COUNT.where(text(where), _g.provider == _PROVIDER) for whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowed:
-    """An account that takes less than it may. `factor`: the part of its rate that it has now.
+    """A throttled or paused account. `factor`: the current fraction of its rate.
 
-    `paused_key`: set where its key, or what is left on it, is the reason of the pause; another key ends it.
+    `paused_key`: set if its key or its balance caused the pause; another key ends it.
     """
 
     provider: str
@@ -101,7 +101,7 @@ class Slowed:
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """Generations of an account: `under_way` there, or `waiting` because only it may take them."""
+    """An account's generations: `under_way` there, or `waiting` for it alone."""
 
     provider: str
     account: str
@@ -111,7 +111,7 @@ class Stranded:
 
 class AccountStatus(Part):
     def throttled_accounts(self) -> list[Slowed]:
-        """Accounts that are paused, shrunken, or whose breaker is open; a time that is over is None."""
+        """Return accounts that are paused, throttled, or have an open breaker; times in the past are None."""
         now = self._database.clock()
         with self._database.read() as connection:
             rows = Query(Account, _ACCOUNTS.order_by(_a.provider, _a.account)).all(connection)
@@ -134,7 +134,7 @@ class AccountStatus(Part):
         ]
 
     def unreachable(self, known: Mapping[str, Collection[str]]) -> list[Stranded]:
-        """What belongs to accounts that are not among the `known` ones of its provider; only that is counted."""
+        """Return the work of accounts that are not among their provider's `known` ones; counts only that."""
         found: dict[tuple[str, str], list[int]] = {}
         with self._database.read() as connection:
             for row in _UNDER_WAY.all(connection):
@@ -150,7 +150,7 @@ class AccountStatus(Part):
         ]
 
     def open_at_others(self, known: Collection[str]) -> dict[str, int]:
-        """How many generations wait for, or are at, each provider that is not `known`; only those are counted."""
+        """Count the generations queued for, or in flight at, each provider that is not `known`."""
         numbers: Counter[str] = Counter()
         with self._database.read() as connection:
             numbers.update({row.provider: row.number for row in _AT_PROVIDERS.all(connection)})
@@ -162,12 +162,12 @@ class AccountStatus(Part):
         return {name: number for name, number in sorted(numbers.items()) if name not in known}
 
     def accounts_of(self, attempt_ids: Sequence[str]) -> Mapping[str, str]:
-        """The account that was asked by each attempt that exists."""
+        """Return the account of each existing attempt."""
         with self._database.read() as connection:
             return {row.id: row.account for row in _OF_ATTEMPTS.each(connection, attempt_ids)}
 
     def record_answered(self, replies: Mapping[str, Outcome | CallbackUnreadable]) -> None:
-        """Close the breakers of the accounts whose reply to a submission was its outcome; `replies`: by attempt."""
+        """Close the breakers of accounts with a reply that was an outcome; `replies`: by attempt."""
         with self._database.write(under_way=True) as connection:
             changes = Changes(connection, self._database.clock())
             asked = _OF_ATTEMPTS.each(connection, list(replies))
@@ -175,9 +175,9 @@ class AccountStatus(Part):
             changes.flush()
 
     def resume_account(self, provider: str, account: str | None = None) -> dict[str, datetime | None]:
-        """End pause, open breaker and shrunken rate of an account, or of all of the provider's; which had any.
+        """End pause, open breaker and reduced rate of an account, or of all the provider's; return which had any.
 
-        Also a bucket that a wrong clock has filled in the future; then until when it would have given nothing.
+        Includes a token bucket with a time in the future, from a wrong clock, and until when it would have blocked.
         """
         now = self._database.clock()
         with self._database.write() as connection:

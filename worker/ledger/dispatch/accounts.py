@@ -1,4 +1,4 @@
-"""What the answers of a provider do to the pace of the account that was asked: pause, shrunken rate, breaker."""
+"""Applies a provider's replies to the account: pause, reduced rate, circuit breaker."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class Answer(Enum):
 
 
 def answer_of(reply: Reply) -> Answer:
-    """What the end of a submission says about the account and its provider, whatever became of the request."""
+    """What the end of a submission reveals about the account and its provider, whatever the request's outcome."""
     match reply:
         case AccountBlocked():
             return Answer.BLOCKED
@@ -101,7 +101,7 @@ LONGEST_BACKOFF = timedelta(seconds=30)
 def backoff(tries: int) -> timedelta:
     """1, 2, 4, 8, 16, then 30 seconds after the n-th try.
 
-    What spares a provider in trouble is the account's pace; who waits longer is only late when the trouble is over.
+    The account's rate limit protects a failing provider; longer waits would only delay work after its recovery.
     """
     # Bounded before the power is taken: after days of tries it would be no number any more.
     return min(timedelta(seconds=2 ** min(max(tries - 1, 0), 9)), LONGEST_BACKOFF)
@@ -110,9 +110,9 @@ def backoff(tries: int) -> timedelta:
 def locked_accounts(
     connection: Connection, provider: str, names: Mapping[str, str | None], limits: Limits, now: datetime
 ) -> Sequence[Account]:
-    """Their rows, locked by one statement, as everybody does; made where they are missing.
+    """Return the accounts' rows, locked by one statement; create missing ones.
 
-    `names`: each account with its `key_mark`, None where nobody knows it; another key ends the pause of the old one.
+    `names`: each account with its `key_mark`, None if unknown; another key ends the pause of the old one.
     """
     ids = list(names)
     rows = _LOCKED.all(connection, provider=provider, ids=ids)
@@ -137,7 +137,7 @@ def _lifted(row: Account, mark: str | None, now: datetime) -> NewPace:
 
 
 def note_answers(changes: Changes, answers: Sequence[tuple[Asked, Reply]]) -> None:
-    """Change the pace of the accounts that gave these answers: (the attempt, how its submission ended)."""
+    """Adjust the limits of the accounts that gave these replies: (row of the attempt, how its submission ended)."""
     by_provider: defaultdict[str, defaultdict[str, list[tuple[Asked, Reply]]]]
     by_provider = defaultdict(lambda: defaultdict(list))
     for attempt, result in answers:

@@ -1,4 +1,4 @@
-"""Who may be submitted now, and to which account: room of the accounts, and fairness between batches."""
+"""Selects generations to submit: capacity of accounts, budgets, and fairness between batches."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -70,7 +70,7 @@ _DISPATCH = (
 
 
 class Dispatch(AccountStatus):
-    """Who is dispatched, and how the accounts stand."""
+    """The façade for dispatch and the status of accounts."""
 
     def run(
         self,
@@ -80,11 +80,11 @@ class Dispatch(AccountStatus):
         accounts: Collection[str] = (DEFAULT_ACCOUNT,),
         key_marks: Mapping[str, str] = MappingProxyType({}),
     ) -> int:
-        """Let as many waiting generations of this provider go as its accounts and the budgets allow; how many went.
+        """Dispatch as many of this provider's queued generations as accounts and budgets allow; return how many.
 
         `key_marks`: of the accounts; a pause that came with another key ends here.
 
-        Tokens, room, money and choice are one transaction, so that two dispatchers never spend the same room.
+        Tokens, capacity, money and selection are one transaction, so that two dispatchers never use the same capacity.
         """
         known = {account: key_marks.get(account) for account in accounts}
         went = 0

@@ -1,4 +1,4 @@
-"""Who is next in line, and to which account: the flows take turns, what is pinned goes only to its own account."""
+"""The queue: flows take turns, and pinned generations go only to their own account."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ _SERVED = (
 
 
 class Rooms:
-    """How many more may go to each account of one provider; not more than `most` in all."""
+    """How many more may go to each account of one provider; at most `most` in total."""
 
     def __init__(self, free: Mapping[str, int], most: int) -> None:
         share = max(1, most // (len(free) or 1))
@@ -186,7 +186,7 @@ class Line:
         return [row for flow in self._flows.values() for queue in flow.queues.values() for row in queue.rows]
 
     def next(self) -> tuple[Waiting, str] | None:
-        """The row that is next, locked, and the account for it; None when nobody can go, or has been read."""
+        """Return the next row, locked, and its account; None if none can be dispatched, or none is left."""
         while self._heap:
             first = self._heap[0]
             if any(end < first and self._rooms.place(pinned) for pinned, end in self._ends.items()):
@@ -217,7 +217,7 @@ class Line:
         self._heap.clear()
 
     def close(self) -> None:
-        """Write down who had a turn, and who has nothing in the line any more."""
+        """Record which flows had a turn, and which have nothing queued any more."""
         served = [
             {"whose": self._provider, "of": -rank, "named": name, "served": turn}
             for (rank, name), turn in sorted(self._served.items(), key=lambda item: (-item[0][0], item[0][1]))

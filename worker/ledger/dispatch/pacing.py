@@ -1,4 +1,4 @@
-"""How much an account may take now: token bucket, room in flight, pause, shrunken rate and circuit breaker."""
+"""An account's limits: token bucket, in-flight capacity, pause, reduced rate and circuit breaker."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,14 +59,14 @@ class NewPace(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of each account. `rate`: new submissions per second; `in_flight`: submissions under way at once."""
+    """The limits of each account. `rate`: new submissions per second; `in_flight`: concurrent submissions."""
 
     rate: float
     in_flight: int
 
 
 def factor_of(account: Account, now: datetime) -> float:
-    """The part of its rate that it has now."""
+    """Return the current fraction of its rate."""
     if account.shrunk_at is None:
         return 1.0
     since: timedelta = now - account.shrunk_at
@@ -86,7 +86,7 @@ def tokens_of(account: Account, limits: Limits, now: datetime) -> float:
 
 
 def room_of(account: Account, limits: Limits, in_flight: int, now: datetime, *, is_probed: bool = True) -> int:
-    """How many may go to it now. `is_probed`: the submission that tries it, if there is one, is still under way."""
+    """Return how many submissions it accepts now. `is_probed`: its probe, if there is one, is still in flight."""
     if account.paused_until is not None and account.paused_until > now:
         return 0
     waits = account.probe is None or is_probed
@@ -103,7 +103,7 @@ def is_slowed(account: Account, now: datetime) -> bool:
 
 
 def spent(account: Account, limits: Limits, generation_ids: list[str], now: datetime) -> NewPace:
-    """What changes in its row when these go to it."""
+    """Return the changes in its row for these submissions."""
     # Never back: a machine whose clock is late would let the others fill it a second time.
     filled_at = max(account.refilled_at, now)
     values: NewPace = {"tokens": tokens_of(account, limits, now) - len(generation_ids), "refilled_at": filled_at}
@@ -113,9 +113,9 @@ def spent(account: Account, limits: Limits, generation_ids: list[str], now: date
 
 
 def put_right(account: Account, now: datetime) -> NewPace:
-    """What must change in its row because it is further ahead than it can mean: a clock that was wrong has written it.
+    """Return the corrections in its row for times too far in the future, which a wrong clock has written.
 
-    What is ahead by less stays, or a bucket would be filled twice by machines whose clocks differ a little.
+    Smaller differences stay, or machines with slightly different clocks would fill a bucket twice.
     """
     values: NewPace = {}
     if account.refilled_at > now + SLACK:
@@ -132,6 +132,6 @@ def put_right(account: Account, now: datetime) -> NewPace:
 
 
 def open_for(openings: int) -> timedelta:
-    """How long the breaker stays open, the n-th time in a row."""
+    """Return how long the breaker stays open, the n-th time in a row."""
     longer: int = 2 ** min(openings - 1, 9)
     return min(_FIRST_OPENING * longer, _LONGEST_OPENING)

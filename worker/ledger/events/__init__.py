@@ -1,4 +1,4 @@
-"""Events on their way to subscribers: deliveries, their order, who fails, and what was given up."""
+"""Events and their deliveries: order, failing subscribers, dead letters."""
 
 from worker.ledger.events.dead_letters import Undelivered, undelivered_of
 from worker.ledger.events.deliveries import DUE, LONGEST_PAUSE, WAITS, EventDelivery, Handed, NotifyClaim

@@ -1,4 +1,4 @@
-"""What the program gave up and a person may let it try again, or dismiss (callbacks: `outcome`)."""
+"""Dead letters, which a person may replay or dismiss (callbacks: `outcome`)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -34,7 +34,7 @@ _CHUNK = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
-    """An event that a subscriber did not take, however often it was tried. `state`: dead or dismissed."""
+    """An event that a subscriber did not accept in any try. `state`: dead or dismissed."""
 
     event_id: int
     subscriber: str
@@ -97,12 +97,12 @@ _UNDELIVERABLE = Query(
 
 class DeadLetters(Part):
     def dead(self, limit: int) -> list[Undelivered]:
-        """Events that were given up, by subscriber, each the newest first."""
+        """Return dead events by subscriber, newest first."""
         with self._database.read() as connection:
             return [_undelivered(row) for row in _DEAD.all(connection, limit=limit)]
 
     def replay(self, event_id: int, subscriber: str) -> bool:
-        """Deliver an event once more, from the first try; False when it was not given up."""
+        """Deliver an event again, from the first try; False if it is not dead."""
         now = self._database.clock()
         mine = {"subscriber": subscriber, "event_id": event_id}
         again = {"tries": 0, "not_before": now, "delivered_at": None, "error": None}
@@ -120,10 +120,10 @@ class DeadLetters(Part):
         person: Person,
         follow_ups_of: Sequence[str] = (),
     ) -> None:
-        """Take callbacks, events (each with its subscriber) and follow-ups out of the list: all of them, or none.
+        """Dismiss callbacks, events (each with its subscriber) and follow-ups: all of them, or none.
 
-        Who did it and why is written behind the error; from now on they are kept as long as what was applied. Raises
-        NotFound for one that is not in the list.
+        The person and the reason are appended to the error; from now on they are kept like applied ones. Raises
+        NotFound for an unknown one.
         """
         by_subscriber: defaultdict[str, list[int]] = defaultdict(list)
         for event_id, subscriber in undelivered:
@@ -150,7 +150,7 @@ class DeadLetters(Part):
 
 
 def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> bool:
-    """Take it off the list; False when it is not there. Who did it and why is in the history of the generation."""
+    """Dismiss it; False if it is not dead. The person and the reason are in the generation's history."""
     mine = update(generations).where(_g.id == generation_id, text(FOLLOW_UP_REFUSED))
     if changes.connection.execute(mine.values(follow_up_error=None)).rowcount != 1:
         return False
@@ -159,7 +159,7 @@ def dismiss_refused(changes: Changes, generation_id: str, person: Person) -> boo
 
 
 def undelivered_of(connection: Connection, generation_id: str) -> list[Undelivered]:
-    """The events of a generation that were given up, also those that were dismissed."""
+    """Return the dead and dismissed events of a generation."""
     ids = connection.execute(select(_e.id).where(_e.generation_id == generation_id)).scalars().all()
     return [_undelivered(row) for row in _OF_GENERATION.each(connection, ids)]
 
@@ -180,9 +180,7 @@ def _undelivered(row: _Given) -> Undelivered:
 def _require(wanted: Sequence[int] | Sequence[str], known: Collection[int | str], kind: str, whose: str = "") -> None:
     missing = next((one for one in wanted if one not in known), None)
     if missing is not None:
-        raise NotFound(
-            f"there is no {kind} {missing}{whose} among what was given up; see `darkroom dead`; nothing was changed"
-        )
+        raise NotFound(f"there is no dead {kind} {missing}{whose}; see `darkroom dead`; nothing was changed")
 
 
 def _and_said(error: ColumnElement[str]) -> ColumnElement[str]:

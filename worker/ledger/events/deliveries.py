@@ -1,4 +1,4 @@
-"""Events on their way to subscribers: at least once, oldest first, one worker per subscriber at a time."""
+"""Delivery of events to subscribers: at least once, oldest first, one worker per subscriber at a time."""
 
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,7 +39,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class NotifyClaim:
-    """A subscriber to whom this worker, and nobody else, delivers now."""
+    """A subscriber that only this worker delivers to now."""
 
     subscriber: str
     lease: str
@@ -47,7 +47,7 @@ class NotifyClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDelivery:
-    """One event to hand over. `about`: what is known of its generation; `tries`: with this one."""
+    """One event to deliver. `about`: facts about its generation; `tries`: including this one."""
 
     event_id: int
     at: datetime
@@ -61,7 +61,7 @@ class EventDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """How a delivery went. `error`: None when it was taken; `final`: it is not to be tried again."""
+    """The result of a delivery. `error`: None on success; `final`: do not retry."""
 
     delivery: EventDelivery
     error: str | None = None
@@ -137,18 +137,18 @@ _NEWS = Query(
 
 
 def retry_wait(tries: int) -> timedelta | None:
-    """The wait after the n-th failed try; None after the last."""
+    """Return the wait after the n-th failed try; None after the last."""
     return WAITS[tries - 1] if tries <= len(WAITS) else None
 
 
 def pause_after(failures: int) -> timedelta:
-    """How long a subscriber is left alone after so many failures in a row: 5, 10, 20 … seconds."""
+    """Return the pause of a subscriber after this many failures in a row: 5, 10, 20 … seconds."""
     return min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_PAUSE)
 
 
 class Deliveries(Part):
     def register_subscribers(self, names: Collection[str]) -> None:
-        """Note who is subscribed now; who is new is told of what happened lately, who left loses nothing."""
+        """Record the current subscribers; new ones start from recent events, removed ones keep their position."""
         with self._database.read() as connection:
             if set(connection.execute(select(_s.name).where(text(SUBSCRIBED))).scalars()) == set(names):
                 return
@@ -163,7 +163,7 @@ class Deliveries(Part):
             connection.execute(gone.values(left_at=now))
 
     def claim(self, names: Collection[str], limit: int, lease: timedelta) -> list[NotifyClaim]:
-        """Take those of these subscribers for whom something is due."""
+        """Claim the given subscribers that have something due."""
         now = self._database.clock()
         free = (
             DUE.where(_s.name.in_(names))
@@ -180,7 +180,7 @@ class Deliveries(Part):
         return claims
 
     def renew(self, claims: Sequence[NotifyClaim], lease: timedelta) -> None:
-        """Hold these claims for another `lease`; one that was released or lost meanwhile changes nothing."""
+        """Renew these claims for another `lease`; released or lost ones are skipped."""
         until = self._database.clock() + lease
         with self._database.write(under_way=True) as connection:
             for claim in claims:
@@ -188,7 +188,7 @@ class Deliveries(Part):
                 update_row(connection, subscribers, mine, lease_until=until)
 
     def enqueue_new(self, claim: NotifyClaim, is_wanted: Callable[[str], bool]) -> int:
-        """Line up the next events that were recorded, those of wanted types; how many were looked at."""
+        """Enqueue the next recorded events of the wanted types; return how many were examined."""
         horizon = last_settled(self._database)
         if horizon is None:
             return 0
@@ -210,10 +210,10 @@ class Deliveries(Part):
     def record_and_claim_next(
         self, claim: NotifyClaim, lease: timedelta, handed: Handed | None = None, *, more: bool = True
     ) -> EventDelivery | None:
-        """Write down how the last delivery went, and take the oldest that is due, in one transaction.
+        """Record the result of the last delivery and return the oldest due one, in one transaction.
 
-        None: nothing is due, the lease was lost, `more` is not wanted, this version is too old to go on, or the last
-        one failed, after which the subscriber is left alone for a while.
+        None: nothing is due, the lease was lost, `more` is False, this version is too old, or the last delivery
+        failed, which pauses the subscriber for a while.
         """
         now = self._database.clock()
         with self._database.write(under_way=True) as connection:
@@ -247,13 +247,13 @@ class Deliveries(Part):
         )
 
     def release(self, claim: NotifyClaim) -> None:
-        """Let others deliver to this subscriber."""
+        """Release the subscriber to other workers."""
         mine = {"name": claim.subscriber, "lease": claim.lease}
         with self._database.write(under_way=True) as connection:
             update_row(connection, subscribers, mine, lease=None, lease_until=None)
 
     def failing_subscribers(self, is_wanted: Callable[[str], bool]) -> list[Troubled]:
-        """Subscribers whose last delivery failed, and for whom events of wanted types wait."""
+        """Return subscribers with a failed last delivery and waiting events of the wanted types."""
         with self._database.read() as connection:
             return find_troubled(connection, is_wanted, retry_wait)
 

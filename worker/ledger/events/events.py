@@ -5,4 +5,4 @@ from worker.ledger.events.deliveries import Deliveries
 
 
 class Events(Deliveries, DeadLetters):
-    """What subscribers are told, and what they did not take."""
+    """Deliveries to subscribers, and dead letters."""

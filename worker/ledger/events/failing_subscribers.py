@@ -1,4 +1,4 @@
-"""Subscribers that do not take their events: how much waits for each, and when it is tried again."""
+"""Failing subscribers: how many events wait for each, and when they are retried."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, Clea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Troubled:
-    """A subscriber that failed so many times in a row; `since`: when the oldest event that waits for it happened."""
+    """A subscriber with this many failures in a row; `since`: the time of its oldest waiting event."""
 
     subscriber: str
     failures: int
@@ -75,7 +75,7 @@ _FAILED = Query(
 def find_troubled(
     connection: Connection, is_wanted: Callable[[str], bool], wait: Callable[[int], timedelta | None]
 ) -> list[Troubled]:
-    """Those for whom something waits; only what waits for them is read. `wait`: after the n-th failed try."""
+    """Return subscribers with waiting events; reads only those. `wait`: the pause after the n-th failed try."""
     found = (_look(connection, row, is_wanted, wait) for row in _FAILING.all(connection))
     return [one for one in found if one is not None]
 

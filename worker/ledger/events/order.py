@@ -1,4 +1,4 @@
-"""In which order events and moves can be handed on: none before another that is not visible yet."""
+"""A safe reading order for events and moves: none is read before an earlier one that is not visible yet."""
 
 import time
 from typing import NamedTuple
@@ -26,11 +26,11 @@ _WRITERS = text(
 
 
 def last_settled(database: Database, table: AnyTable = events) -> int | None:
-    """The id of the last event before which none can come any more; None when that is not to be known now.
+    """Return the id up to which all events are visible; None if that cannot be determined now.
 
-    PostgreSQL hands out ids before the commit, so an event may become visible after a younger one. Who has taken an id
-    holds a lock on the table until its commit: those who held it after the newest was seen are waited for. `table`: of
-    the events, or another one whose ids are given in the same way.
+    PostgreSQL assigns ids before the commit, so an event may become visible after a younger one. Its writer holds a
+    lock on the table until the commit: wait for all writers that held it after the newest id was read. `table`: the
+    events, or another table with ids of the same kind.
     """
     with database.read() as connection:
         newest = Query(_Newest, select(func.max(table.c.id).label("id"))).all(connection)[0].id

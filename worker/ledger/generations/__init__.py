@@ -1,4 +1,4 @@
-"""Generations: written down, controlled, followed up, imported, deleted, and asked for."""
+"""Generations: creation, control, follow-ups, import, deletion, queries."""
 
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.creation import NewGeneration

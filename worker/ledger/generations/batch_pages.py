@@ -1,7 +1,7 @@
-"""Generations of a batch, the newest first, however many there are in it and behind it.
+"""Pages of a batch's generations, newest first, at a constant cost.
 
-Their index begins with batch and state, which every move must write anyway: a list of all states is merged from one
-list for each, instead of another index that all would have to write.
+Their index begins with batch and state, which every move writes anyway: a list of all states is merged from one
+list per state, instead of another index that every move would have to write.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by
 
 
 def batches_of(connection: Connection, batch: str) -> Sequence[str]:
-    """The ids of all batches of that id or name, the newest first."""
+    """Return the ids of all batches with that id or name, newest first."""
     found = {one for query in (_OF_ID, _OF_NAME) for one in connection.execute(query, {"batch": batch}).scalars()}
     return sorted(found, reverse=True)
 

@@ -1,4 +1,4 @@
-"""What a person decides: cancel, try again."""
+"""Decisions of a person: cancel, retry."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -26,9 +26,9 @@ _WAIT_AGAIN = (
 
 class Control(Part):
     def cancel(self, generation_ids: Sequence[str]) -> dict[str, State]:
-        """Take back what was not submitted yet; the state of each afterwards.
+        """Cancel generations that were not submitted yet; return each one's state.
 
-        Raises NotFound and does nothing; and LedgerUnavailable, which says how many were decided before.
+        Raises NotFound before any change; LedgerUnavailable states how many were done before.
         """
 
         def cancel_queued(changes: Changes, ids: Sequence[str]) -> None:
@@ -39,16 +39,16 @@ class Control(Part):
         return self._in_bites(generation_ids, cancel_queued)
 
     def awaited(self, generation_ids: Sequence[str]) -> dict[str, datetime]:
-        """Those that failed because the time was over and may still be delivered; when each is looked at next."""
+        """Return generations that failed with a time-out but may still be delivered, and when each is polled next."""
         with self._database.read() as connection:
             return awaited(connection, generation_ids)
 
     def retry(self, generation_ids: Sequence[str], *, may_pay_twice: bool = False) -> dict[str, State]:
-        """Try again what failed, or fetch again what expired; the state of each afterwards.
+        """Retry failed generations, or fetch expired ones again; return each one's state.
 
-        What is still to be stored, and waits after a failed try, is tried now.
-        What is UNCONFIRMED may have been paid for: `Unconfirmed.resolve` is for that. So may be what its provider may
-        still deliver (`awaited`): it is left unless that risk is taken. Raises as `cancel` does.
+        Assets that wait after a failed try are retried now.
+        UNCONFIRMED generations may have been paid for: use `Unconfirmed.resolve`. So may those that the provider may
+        still deliver (`awaited`), which are skipped unless the caller takes that risk. Raises as `cancel` does.
         """
 
         def start_again(changes: Changes, ids: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> Ledger
     if not done:
         return error
     kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
-    return kind(f"{error}; {done} of {all_of_them} are done: the same command does the rest, and none of these again")
+    return kind(f"{error}; {done} of {all_of_them} are done: repeat the command for the rest; nothing is done twice")
 
 
 def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:

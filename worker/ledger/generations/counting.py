@@ -1,4 +1,4 @@
-"""Generations per state: what the triggers have counted (`schema/count_tables.py`), read and folded."""
+"""Generations per state, counted by triggers (`schema/count_tables.py`)."""
 
 from collections import Counter
 from typing import NamedTuple, SupportsInt
@@ -59,7 +59,7 @@ _EMPTY = delete(generation_counts).where(_n.batch_id.in_(IDS), _n.number == 0)
 
 class Counting(Part):
     def fold_counts(self) -> int:
-        """Add what was counted since to the counts; how many rows that was. Several may do this at once."""
+        """Fold new deltas into the counts; return how many rows. Safe to run concurrently."""
         with self._database.read() as connection:
             if connection.execute(_ANY).first() is None:
                 return 0
@@ -95,6 +95,6 @@ def _fold(connection: Connection) -> int:
 
 
 def counts(connection: Connection, batch_id: str | None = None) -> dict[State, int]:
-    """Generations per state, of all or of one batch; none of what an unfinished batch has."""
+    """Count generations per state, in total or for one batch; unfinished batches are left out."""
     found = _OF_ALL.all(connection) if batch_id is None else _OF_BATCH.all(connection, batch=batch_id)
     return {State(row.state): int(row.total) for row in found}

@@ -1,4 +1,4 @@
-"""Writing generations down before anything is sent."""
+"""Creates generations before anything is sent."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -62,7 +62,7 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGeneration:
-    """`dedupe` makes a repeated creation harmless; `key` is the caller's own name for it."""
+    """`dedupe` makes repeated creation harmless; `key` is the user's key."""
 
     provider: str
     request: GenerationRequest
@@ -112,12 +112,12 @@ _New = tuple[_Row, NewGeneration]
 
 class Creation(Part):
     def create(self, wanted: Sequence[NewGeneration], batch: str | None = None) -> list[Generation]:
-        """Write all of them down, or none; those whose `dedupe` is known come back as they are.
+        """Create all of them, or none; generations with a known `dedupe` are returned unchanged.
 
-        `batch` names a new batch for those that are not. A large batch is written in many short transactions, and
-        nobody sees anything of it before the last one; what belongs to no new batch is one transaction. Raises
-        RequestInvalid when a key stands for another request already, and CommitUnknown: where each has a `dedupe`,
-        repeating it then does no harm.
+        `batch` names a new batch for the new ones. A large batch is written in many short transactions and becomes
+        visible with the last one; generations without a new batch are one transaction. Raises
+        RequestInvalid if a key already belongs to a different request, and CommitUnknown: if each has a `dedupe`,
+        repeating it is safe.
         """
         is_large = batch is not None and takes_several(wanted)
         for left in reversed(range(_TRIES)):
@@ -132,7 +132,7 @@ class Creation(Part):
         raise AssertionError
 
     def remove_abandoned(self) -> None:
-        """Remove what is left of batches that were begun and not finished; a little in each call."""
+        """Remove leftovers of unfinished batches; a few rows per call."""
         remove_some_abandoned(self._database)
 
     def _at_once(self, wanted: Sequence[NewGeneration], batch: str | None) -> list[Generation]:
@@ -186,8 +186,7 @@ def _compare(new: NewGeneration, known: Generation) -> None:
     asked = (new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options))
     if asked != (known.provider, known.operation, known.action, known.prompt, known.options):
         raise RequestInvalid(
-            f"the key {new.key or new.dedupe!r} already belongs to {known.id}, which asks for something else; use "
-            "another key"
+            f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
         )
 
 
@@ -199,7 +198,7 @@ def _as_stored(options: Mapping[str, object]) -> object:
 def insert_generations(
     connection: Connection, changes: Changes, wanted: Sequence[NewGeneration], batch_id: str | None
 ) -> list[Generation]:
-    """Insert those that are new; all of them, in the order of `wanted`. Raises RequestInvalid as `create` does."""
+    """Insert new ones; return all, in the order of `wanted`. Raises RequestInvalid as `create` does."""
     if not wanted:
         return []
     rows = _rows(wanted, _parents(connection, wanted), changes.at, batch_id)

@@ -1,4 +1,4 @@
-"""What a client withdraws: everything about a generation goes but that it was there, what it cost, and its hashes."""
+"""Deletes generations that a client withdraws; only their existence, their cost and their hashes remain."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -75,16 +75,16 @@ _GONE = update(assets).where(_a.id.in_(IDS), _a.state == AssetState.DELETED).val
 
 class Deletion(Part):
     def obstacles_to_delete(self, generation_ids: Sequence[str]) -> dict[str, str]:
-        """Those that cannot be deleted now, and what to do; `delete` leaves them as they are."""
+        """Return those that cannot be deleted now, with the remedy; `delete` does not change them."""
         with self._database.read() as connection:
             states = {row.id: State(row.state) for row in _STATES.each(connection, generation_ids)}
             return _obstacles(connection, states)
 
     def delete(self, generation_ids: Sequence[str], person: Person) -> dict[str, str]:
-        """Forget them; those that cannot be deleted now, and what to do. Raises NotFound and does nothing.
+        """Delete them; return those that cannot be deleted now, with the remedy. Raises NotFound before any change.
 
-        Prompt, options, links, texts, callbacks and what events told go; state and hash of each result, times, charges
-        and history stay. Objects in the bucket are not touched: `objects` names them.
+        Deletes prompt, options, links, texts, callbacks and event payloads; keeps state and hash of each result, times,
+        charges and history. Objects in the bucket are not deleted: `objects` lists them.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -103,18 +103,18 @@ class Deletion(Part):
         return obstacles
 
     def objects_to_delete(self, generation_ids: Sequence[str]) -> list[tuple[Asset, bool]]:
-        """Assets whose object may be in the bucket, and whether another generation needs it too."""
+        """Return assets with an object that may be in the bucket, and whether another generation needs it too."""
         with self._database.read() as connection:
             found = [to_asset(row) for row in _LEFT.each(connection, generation_ids)]
             return [(asset, _is_shared(connection, asset, generation_ids)) for asset in found]
 
     def record_objects_deleted(self, asset_ids: Sequence[int]) -> None:
-        """The objects of these assets of deleted generations are not in the bucket any more."""
+        """Record that the objects of these deleted assets are gone from the bucket."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_GONE, {"ids": list(asset_ids)})
 
     def children(self, generation_ids: Sequence[str]) -> list[str]:
-        """Follow-ups of these that are not deleted, and not among them."""
+        """Return follow-ups of these that are neither deleted nor among them."""
         with self._database.read() as connection:
             rows = _CHILDREN.each(connection, generation_ids)
         return [row.id for row in rows if row.id not in set(generation_ids)]

@@ -43,7 +43,7 @@ _REFUSED = Query(
 
 @dataclass(frozen=True, slots=True)
 class RefusedFollowUp:
-    """Follow-ups of an archived generation that could not be created, however often it was tried."""
+    """Follow-ups of an archived generation that could not be created in any try."""
 
     generation_id: str
     follow_up: tuple[str, ...]
@@ -53,13 +53,13 @@ class RefusedFollowUp:
 
 class FollowUps(Part):
     def due_follow_ups(self, limit: int) -> list[Generation]:
-        """Archived generations whose follow-ups were not created yet."""
+        """Return archived generations without their follow-ups."""
         with self._database.read() as connection:
             rows = _NEXT.all(connection, limit=limit, now=self._database.clock())
         return [to_generation(row) for row in rows]
 
     def create_follow_ups(self, parent: Generation, children: Sequence[NewGeneration], refused: Sequence[str]) -> int:
-        """Create them and mark the parent; 0 when somebody else has done it. `refused`: why others are missing."""
+        """Create them and mark the parent; 0 if another worker has done it. `refused`: why others are missing."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
@@ -79,7 +79,7 @@ class FollowUps(Part):
         return len(children)
 
     def record_follow_up_failure(self, parent: Generation, error: str) -> bool:
-        """Note why they could not be created; True when that was the last try, and the parent is set aside."""
+        """Record why they could not be created; True after the last try, which makes them a dead letter."""
         now = self._database.clock()
         with self._database.write() as connection:
             changes = Changes(connection, now)
@@ -98,13 +98,13 @@ class FollowUps(Part):
         return True
 
     def refused_follow_ups(self, limit: int) -> list[RefusedFollowUp]:
-        """Those that were set aside, the newest first."""
+        """Return the dead ones, newest first."""
         with self._database.read() as connection:
             rows = _REFUSED.all(connection, limit=limit)
         return [RefusedFollowUp(row.id, tuple(row.follow_up), row.follow_up_error, row.followed_up_at) for row in rows]
 
     def retry_follow_ups(self, generation_id: str) -> bool:
-        """Try once more to create them, from the first try; False when they were not set aside."""
+        """Retry their creation, from the first try; False if they are not dead."""
         fresh = {"follow_up_tries": 0, "follow_up_error": None, "follow_up_not_before": None}
         with self._database.write() as connection:
             changes = Changes(connection, self._database.clock())

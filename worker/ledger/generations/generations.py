@@ -11,4 +11,4 @@ from worker.ledger.outcome import Outcomes
 
 
 class Generations(Creation, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, Queries):
-    """From the request that is written down to what came of it, and what people ask and decide."""
+    """Creation, control, follow-ups, import, deletion and queries of generations."""

@@ -1,4 +1,4 @@
-"""Questions that people ask of the ledger; nothing here changes anything."""
+"""Read-only queries for people."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A change of state. `number`: of all in the ledger, in their order."""
+    """A change of state. `number`: its position among all changes in the ledger."""
 
     number: int
     transition: Transition
@@ -194,7 +194,7 @@ _SPENT_ON_BATCH = _SPENT.join(generations, _g.id == charges.c.generation_id).whe
 
 class Queries(Part):
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
-        """In the order asked for; raises NotFound."""
+        """Return generations in the order of the ids; raises NotFound."""
         with self._database.read() as connection:
             rows = _THESE.each(connection, generation_ids)
         found = {row.id: to_generation(row) for row in rows}
@@ -206,7 +206,7 @@ class Queries(Part):
     def page(
         self, *, state: State | None = None, batch: str | None = None, limit: int = 50, before: str | None = None
     ) -> list[Generation]:
-        """The newest first; `before` an id continues after it. `batch`: an id or a name. None of unfinished batches."""
+        """Return a page, newest first; `before`: continue after this id. `batch`: an id or a name, if finished."""
         with self._database.read() as connection:
             if batch is not None:
                 return page_of_batches(connection, batch, state, limit, before)
@@ -232,13 +232,13 @@ class Queries(Part):
             return batches_of(connection, batch)
 
     def newest_batch(self, batch: str) -> str | None:
-        """The id of the newest batch of that id or name."""
+        """Return the id of the newest batch with that id or name."""
         return next(iter(self.batch_ids(batch)), None)
 
     def last_move(self, *, is_settled: bool) -> int | None:
-        """The number of the last move in the ledger; `is_settled`: of the last before which none can come any more.
+        """Return the number of the last move in the ledger; `is_settled`: of the last one up to which all are visible.
 
-        None where somebody who writes for long keeps that from being known now.
+        None if a long write prevents that from being determined now.
         """
         if is_settled:
             return last_settled(self._database, transitions)
@@ -246,7 +246,7 @@ class Queries(Part):
             return int(connection.execute(select(func.max(_t.id))).scalar() or 0)
 
     def moves(self, batch_id: str, after: int, last: int) -> list[tuple[Move, Generation]]:
-        """What has happened in a batch behind the move `after`, up to `last`, in that order."""
+        """Return the moves in a batch after the move `after`, up to `last`, in order."""
         found: list[tuple[Move, Generation]] = []
         with self._database.read() as connection:
             while rows := _MOVES.all(connection, after=after, last=last, limit=_MOVES_PAGE):
@@ -257,7 +257,7 @@ class Queries(Part):
         return found
 
     def last_moves(self, generation_ids: Sequence[str]) -> dict[str, Move]:
-        """The last move of each generation."""
+        """Return the last move of each generation."""
         with self._database.read() as connection:
             rows = _HISTORIES.each(connection, generation_ids)
         return {row.generation_id: _to_move(row) for row in rows}
@@ -268,7 +268,7 @@ class Queries(Part):
             return lineages_of(connection, generation_ids)
 
     def assets_of(self, generation_ids: Sequence[str]) -> dict[str, list[Asset]]:
-        """The assets of each generation, by index."""
+        """Return the assets of each generation, by index."""
         with self._database.read() as connection:
             rows = _ASSETS.each(connection, generation_ids)
         found: dict[str, list[Asset]] = {generation_id: [] for generation_id in generation_ids}
@@ -277,7 +277,7 @@ class Queries(Part):
         return found
 
     def transitions_of(self, generation_ids: Sequence[str]) -> dict[str, list[Transition]]:
-        """The history of each generation, oldest first."""
+        """Return the history of each generation, oldest first."""
         with self._database.read() as connection:
             rows = _HISTORIES.each(connection, generation_ids)
         found: dict[str, list[Transition]] = {generation_id: [] for generation_id in generation_ids}
@@ -346,13 +346,13 @@ class Queries(Part):
             return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
 
     def counts(self, batch_id: str | None = None) -> dict[State, int]:
-        """Generations per state, of all or of one batch, without looking at them."""
+        """Count generations per state, in total or for one batch, without reading them."""
         with self._database.read() as connection:
             return counts(connection, batch_id)
 
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:
-    """Up to when rows were deleted: of callbacks and of events."""
+    """The times up to which callbacks and events were deleted."""
     return {row.kind: row.before for row in _PRUNED.all(connection)}
 
 

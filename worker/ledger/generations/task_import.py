@@ -1,4 +1,4 @@
-"""Tasks that a provider has and the ledger has not: written down as generations that were submitted elsewhere."""
+"""Imports tasks that a provider has and the ledger does not, as generations submitted elsewhere."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """A task at a provider. `attempt_id`: of the submission whose mark it carries; `marked`: it carries any at all."""
+    """A task at a provider. `attempt_id`: from its mark; `marked`: it has any mark at all."""
 
     task_id: str
     request: GenerationRequest
@@ -100,7 +100,7 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a task belongs. Without `attempt_id` its outcome has no place in the ledger (yet). `error`: if REFUSED."""
+    """Where a task belongs. Without `attempt_id`, its outcome has no place in the ledger (yet). `error`: if REFUSED."""
 
     place: Place
     generation_id: str | None = None
@@ -110,9 +110,9 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutTask:
-    """A submission whose task_id is not known; `is_sending`: its reply may still come.
+    """A submission without a task_id; `is_sending`: its reply may still come.
 
-    `candidates`: the task_ids of which a person may find that one is its own.
+    `candidates`: task_ids among which a person may find its own.
     """
 
     attempt_id: str
@@ -124,7 +124,7 @@ class WithoutTask:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger knows of these task_ids and marks, and its attempts that have no task_id yet."""
+    """What the ledger has for these task_ids and marks, and its attempts without a task_id."""
 
     task_ids: frozenset[str]
     attempt_ids: frozenset[str]
@@ -133,7 +133,7 @@ class Known:
 
 class TaskImport(Part):
     def known_tasks(self, provider: str, account: str, task_ids: Sequence[str], attempt_ids: Sequence[str]) -> Known:
-        """What is known of these tasks and marks, and which submissions to this account have no task yet."""
+        """Look up these tasks and marks, and the submissions to this account without a task."""
         with self._database.read() as connection:
             rows = _WITHOUT_TASK.all(connection, provider=provider, account=account)
             owners = _GENERATIONS.each(connection, sorted({row.generation_id for row in rows}))
@@ -154,13 +154,13 @@ class TaskImport(Part):
             )
 
     def note_candidates(self, candidates: Mapping[str, Sequence[str]]) -> None:
-        """Keep, by attempt, the task_ids of which a person may find that one is its own."""
+        """Store the candidate task_ids by attempt, for a person to decide."""
         rows = [{"attempt": attempt_id, "found": list(found) or None} for attempt_id, found in candidates.items()]
         with self._database.write(under_way=True) as connection:
             connection.execute(_NOTE, rows)
 
     def match_tasks(self, provider: str, orphans: Sequence[Orphan], account: str = DEFAULT_ACCOUNT) -> list[Placed]:
-        """What `import_tasks` would do; changes nothing. `account`: of the provider, whose list had them."""
+        """Return what `import_tasks` would do; changes nothing. `account`: the account with the list."""
         with self._database.read() as connection:
             return _place(connection, provider, account, orphans)
 
@@ -172,10 +172,10 @@ class TaskImport(Part):
         waiting: Mapping[str, str] | None = None,
         prices: Prices | None = None,
     ) -> list[Placed]:
-        """Write down those that are NEW, as submitted, with an attempt that the provider took; harmless when repeated.
+        """Record NEW tasks as submitted, with an accepted attempt; safe to repeat.
 
-        `waiting`: task_id → the generation in the line that this task is: it is not submitted any more. `prices`: of
-        those that are NEW, which this ledger has paid for; without, they count in no budget. Nothing is sent. Their
+        `waiting`: task_id → the queued generation that this task is; it is no longer submitted. `prices`: charge NEW
+        tasks to this ledger's budgets; without them, they count in no budget. Nothing is sent. Their
         outcomes are applied afterwards.
         """
         owners = waiting or {}
@@ -273,5 +273,5 @@ def _submitted(changes: Changes, generation_id: str, whose: tuple[str, str], orp
         reason=None,
         message=None,
     )
-    changes.event("generation.rescued", generation_id=generation_id, provider=provider, task_id=orphan.task_id)
+    changes.event("generation.imported", generation_id=generation_id, provider=provider, task_id=orphan.task_id)
     return attempt_id

@@ -1,7 +1,7 @@
-"""Batches that are being written down, a few generations at a time: nobody sees them before the last of these is there.
+"""Batches that are written a few generations at a time and become visible with the last one.
 
-None of their flows is in the line, so nothing of them is dispatched; lists leave them out. What a command that died has
-left is completed by the same command, and removed otherwise.
+Their flows are not queued, so nothing is dispatched; lists leave them out. The leftovers of a dead command are
+completed by the same command, and otherwise removed.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ _REMOVE = delete(batches).where(_b.id == _ID)
 
 
 class BeingWritten(LedgerUnavailable):
-    """A key belongs to a batch that somebody else is writing down."""
+    """A key belongs to a batch that another process is writing."""
 
     def __init__(self, batch_id: str) -> None:
         super().__init__("another submission with some of the same keys is being written at this moment; try again")
@@ -55,14 +55,14 @@ class BeingWritten(LedgerUnavailable):
 
 
 class BatchGone(LedgerUnavailable):
-    """Somebody else has completed or removed the batch meanwhile."""
+    """Another process has completed or removed the batch meanwhile."""
 
     def __init__(self) -> None:
         super().__init__("the batch was completed or removed by somebody else while it was written; try again")
 
 
 def batch_of(connection: Connection, request: str) -> str | None:
-    """The batch that was begun for this request."""
+    """Return the batch that was begun for this request."""
     found: str | None = connection.execute(_OF_REQUEST, {"request": request}).scalar()
     return found
 
@@ -73,26 +73,26 @@ def begin(connection: Connection, batch_id: str, name: str, request: str, now: d
 
 
 def go_on(connection: Connection, batch_id: str, request: str, now: datetime) -> None:
-    """Keep it for this transaction. Raises BatchGone."""
+    """Lock it for this transaction. Raises BatchGone."""
     if connection.execute(_GO_ON, {"batch": batch_id, "request": request, "now": now}).rowcount != 1:
         raise BatchGone
 
 
 def finish(connection: Connection, batch_id: str, request: str, name: str) -> None:
-    """From the end of this transaction on all see it, unless it is empty. Raises BatchGone."""
+    """Make it visible at the end of this transaction, unless it is empty. Raises BatchGone."""
     if connection.execute(_FINISH, {"batch": batch_id, "request": request, "called": name}).rowcount != 1:
         raise BatchGone
     drop_if_empty(connection, batch_id)
 
 
 def drop_if_empty(connection: Connection, batch_id: str) -> None:
-    """All were there before, which only their insert can tell: it waits for others who write the same keys."""
+    """All existed before, as only their insert can show, which waits for other writers of the same keys."""
     if connection.execute(_HAS_ANY, {"batch": batch_id}).first() is None:
         connection.execute(_REMOVE, {"batch": batch_id})
 
 
 class Wanted(Protocol):
-    """A generation that is to be written down, with all that it says in its `repr`."""
+    """Return a digest of the request; a request without keys is never repeated."""
 
     @property
     def dedupe(self) -> str | None: ...
@@ -107,13 +107,13 @@ def digest_of(wanted: Sequence[Wanted]) -> str:
 
 
 def remove(database: Database, batch_id: str) -> None:
-    """Take it away; one that is finished stays."""
+    """Remove it, unless it is finished."""
     while not _remove_some(database, batch_id):
         pass
 
 
 def remove_stalled(database: Database, batch_id: str) -> bool:
-    """Take it away if nobody goes on with it; False if somebody does."""
+    """Remove it if no process continues it; False if one does."""
     with database.read() as connection:
         mine = {"batch": batch_id, **_longer_ago(database, STALLED)}
         is_stalled = connection.execute(_STALLED.where(_b.id == _ID), mine).first() is not None
@@ -123,7 +123,7 @@ def remove_stalled(database: Database, batch_id: str) -> bool:
 
 
 def remove_some_abandoned(database: Database) -> None:
-    """A part of one that nobody has gone on with for long; nothing if there is none."""
+    """Yield a part of one that was abandoned for long; nothing if there is none."""
     with database.read() as connection:
         batch_id = connection.execute(_STALLED, _longer_ago(database, ABANDONED)).scalar()
     if batch_id is not None:

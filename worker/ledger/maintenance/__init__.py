@@ -1,4 +1,4 @@
-"""What concerns the ledger as a whole: due work, heartbeats, pruning, sizes, and times that a wrong clock wrote."""
+"""The ledger as a whole: due work, heartbeats, pruning, sizes, and corrections of future times."""
 
 from worker.ledger.maintenance.heartbeats import STOPPED, Heartbeat
 from worker.ledger.maintenance.maintenance import Maintenance

@@ -1,4 +1,4 @@
-"""Which kinds of work are due: forgotten, or waiting for their time."""
+"""Finds due work: forgotten, or waiting for its time."""
 
 from datetime import datetime, timedelta
 
@@ -81,9 +81,9 @@ class DueWork(Part):
         self._put_right_at: datetime | None = None
 
     def due(self, poll_after: timedelta = timedelta(days=1)) -> list[Step]:
-        """The steps of which something is due now; a few index look-ups.
+        """Return the steps with due work; a few index look-ups.
 
-        Each minute, and when the clock was set back, what is further ahead than it can mean is pulled back before.
+        Every minute, and after the clock was set back, times too far in the future are corrected first.
         `poll_after`: as in `Submissions.claim_polls`.
         """
         at = self._database.clock()
@@ -99,7 +99,7 @@ class DueWork(Part):
             ]
 
     def is_due(self, step: Step) -> bool:
-        """Whether this step is worth a bell."""
+        """Return whether this step is worth a wake-up."""
         now = {"now": self._database.clock()}
         with self._database.read() as connection:
             return any(connection.execute(query, now).first() for query in _DUE[step])

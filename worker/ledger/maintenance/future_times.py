@@ -1,7 +1,7 @@
-"""Times that are further ahead than they can mean: a clock that was wrong has written them, and work would wait for it.
+"""Corrects times too far in the future, which a wrong clock has written and work would wait for.
 
-A SQLite file has the clock of its machine, which people set, and which may be wrong until it is put right. What was
-written before is then pulled back to the latest time that it can mean; what a worker holds stays held for one lease.
+A SQLite ledger uses its machine's clock, which may be wrong until somebody corrects it. Earlier times are then
+reduced to the latest plausible value; a worker's claims stay for one lease.
 """
 
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ _SILENT = _kind(LONGEST_SILENCE, attempts.c.poll_at, text(POLLED), attempts.c.st
 
 
 def pull_back(database: Database, now: datetime, poll_after: timedelta) -> int:
-    """How many rows there were. `poll_after`: what the settings say, which may be longer than is ever learned."""
+    """Correct the rows and return their number. `poll_after`: the setting, which may exceed all learned durations."""
     kinds = (*_KINDS, replace(_SILENT, longest=max(LONGEST_SILENCE, poll_after)))
     with database.read() as connection:
         found = [kind for kind in kinds if connection.execute(kind.search, kind.times(now)).first()]

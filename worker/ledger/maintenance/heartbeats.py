@@ -1,4 +1,4 @@
-"""Which workers are alive, and whether the ledger is."""
+"""Heartbeats of workers, and a ping of the ledger."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Heartbeat:
         return self.pid == STOPPED
 
     def silence(self, now: datetime) -> timedelta:
-        """Also of one from the future: under the right clock this worker has not been heard since."""
+        """Return the silence, also after a heartbeat from the future, which a wrong clock has written."""
         return abs(now - self.seen_at)
 
 
@@ -87,9 +87,9 @@ class Heartbeats(Part):
             ]
 
     def ping(self) -> VersionTooOld | None:
-        """Raise LedgerUnavailable or ConfigurationError when the ledger cannot be read.
+        """Raise LedgerUnavailable or ConfigurationError if the ledger is not readable.
 
-        What is returned says why this version must not begin anything on it; None when it may.
+        Return why this version must not start new work on it; None if it may.
         """
         with self._database.read() as connection:
             connection.execute(select(generations.c.id).limit(1)).first()

@@ -7,4 +7,4 @@ from worker.ledger.maintenance.pruning import Pruning
 
 
 class Maintenance(DueWork, Heartbeats, Counting, Pruning):
-    """What the clock does time and again: look for due work, note who is alive, fold counts, prune."""
+    """The clock's periodic tasks: find due work, record heartbeats, fold counts, prune."""

@@ -1,7 +1,7 @@
-"""What is kept no longer: deleted a few rows at a time, so that no other writer waits for it.
+"""Deletes old rows a few at a time, so that no other writer waits.
 
-The newest callback and the newest event always stay: SQLite would give their numbers out again, and subscribers, who
-have come further than that, would never be told of the events that got them.
+The newest callback and the newest event always stay: SQLite would reuse their numbers, and subscribers would skip the
+events that get them.
 """
 
 from collections import Counter
@@ -89,7 +89,7 @@ _NOTE = update(prunes).where(_p.kind == _KIND, _p.before < _BEFORE).values(befor
 
 @dataclass(frozen=True, slots=True)
 class Bite:
-    """What one transaction deleted: rows per table (of `assets`: their links). `after`: where the next one begins."""
+    """Rows deleted by one transaction, per table (`assets`: their links). `after`: where the next one starts."""
 
     gone: Mapping[str, int]
     after: int | None
@@ -106,7 +106,7 @@ class Pruning(Part):
     """Each verb deletes at most `BITE` rows that are older than `before`."""
 
     def prune_callbacks(self, before: datetime) -> Bite:
-        """Callbacks that were applied or dismissed by then."""
+        """Delete callbacks that were applied or dismissed by then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_CALLBACKS, {"before": before, "limit": BITE}).scalars().all()
             if ids:
@@ -115,7 +115,7 @@ class Pruning(Part):
         return _bite("callbacks", ids)
 
     def prune_links(self, before: datetime) -> Bite:
-        """Links of stored assets that were dead by then."""
+        """Delete links of stored assets that had expired by then."""
         with self._database.write() as connection:
             ids = connection.execute(_OLD_LINKS, {"before": before, "limit": BITE}).scalars().all()
             if ids:
@@ -123,7 +123,7 @@ class Pruning(Part):
         return _bite("assets", ids)
 
     def prune_events(self, before: datetime, after: int = 0) -> Bite:
-        """Events of that time, with their deliveries, of which nobody is still to be told; from `after` on."""
+        """Delete events until then without pending deliveries, with their deliveries; starts at `after`."""
         with self._database.write() as connection:
             old = _old_events(connection, before, after)
             if old.ids:
@@ -133,13 +133,13 @@ class Pruning(Part):
         return Bite({"events": len(old.ids), "deliveries": old.deliveries}, old.after)
 
     def prune_heartbeats(self, before: datetime) -> Bite:
-        """Workers that were last heard of by then."""
+        """Delete workers with a last heartbeat before then."""
         with self._database.write() as connection:
             gone = connection.execute(delete(heartbeats).where(*_HEARTBEATS), {"before": before}).rowcount
         return Bite({"heartbeats": gone}, None)
 
     def count_prunable(self, before: datetime) -> dict[str, int]:
-        """How many rows of each table would go (of `assets`: their links)."""
+        """Count the rows per table that would be deleted (`assets`: their links)."""
         found: Counter[str] = Counter()
         with self._database.read() as connection:
             for table, is_old in ((callbacks, _CALLBACKS), (assets, _LINKS), (heartbeats, _HEARTBEATS)):

@@ -19,7 +19,7 @@ _POSTGRESQL_BYTES = text(
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """`bytes`: with its indexes; None where SQLite was built without the means to tell."""
+    """`bytes`: including indexes; None if SQLite was built without `dbstat`."""
 
     name: str
     rows: int
@@ -28,7 +28,7 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSize:
-    """`bytes`: of the whole database; `free`: of these, what SQLite's file holds ready for new rows."""
+    """`bytes`: the whole database; `free`: the part of SQLite's file that is free for new rows."""
 
     tables: tuple[TableSize, ...]
     bytes: int
@@ -36,7 +36,7 @@ class LedgerSize:
 
 
 def ledger_size(database: Database) -> LedgerSize:
-    """Count every row: that may take minutes in a large ledger, and holds up nobody."""
+    """Count every row: may take minutes in a large ledger, blocks nobody."""
     with database.read() as connection:
         if not database.is_sqlite:
             # Or a table of many millions could not be counted.

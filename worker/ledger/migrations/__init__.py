@@ -1,4 +1,4 @@
-"""The steps in which the ledger's tables came to their newest form, and who takes them. It needs Alembic."""
+"""The migrations of the ledger's tables, and their runner. Requires Alembic."""
 
 from worker.ledger.migrations.runner import check, upgrade
 

@@ -15,9 +15,9 @@ from sqlalchemy import TextClause, inspect
 
 
 def create_index(name: str, table: str, columns: Sequence[str | TextClause], **options: Any) -> None:
-    """As `op.create_index`, but on PostgreSQL nobody waits for the table meanwhile.
+    """Like `op.create_index`, but without blocking the table on PostgreSQL.
 
-    For a table and columns that are there before the migration begins. What stopped half-way is built anew.
+    For existing tables and columns. An interrupted build is started again.
     """
     with _beside(table) as (operations, how):
         if how:
@@ -26,7 +26,7 @@ def create_index(name: str, table: str, columns: Sequence[str | TextClause], **o
 
 
 def drop_index(name: str, table: str) -> None:
-    """As `op.drop_index`, but on PostgreSQL nobody waits for the table meanwhile."""
+    """Like `op.drop_index`, but without blocking the table on PostgreSQL."""
     with _beside(table) as (operations, how):
         operations.drop_index(name, table, if_exists=True, **how)
 

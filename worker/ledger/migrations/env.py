@@ -1,4 +1,4 @@
-"""Alembic's entry: migrations run in the transaction that `runner.py` opened, or are written down as SQL."""
+"""Alembic's entry: runs migrations in the transaction of `runner.py`, or writes them as SQL."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _STATED_SINCE = "0016"
 
 
 def state_oldest_code(ctx: MigrationContext, step: MigrationInfo, *_: Any, **__: Any) -> None:
-    """Tell processes of other versions, in the transaction of the migration itself, whether they may go on."""
+    """Record for processes of other versions, in the migration's own transaction, whether they may continue."""
     script: Any = step.up_revision
     if script.revision >= _STATED_SINCE:
         # Not as a parameter, which SQL that is only written down does not have; it is a constant of that file.

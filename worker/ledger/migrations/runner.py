@@ -1,4 +1,4 @@
-"""Bring the ledger's tables to the newest form, and say when they are not."""
+"""Upgrades the ledger's tables, and checks their revision."""
 
 import logging
 import time
@@ -40,11 +40,11 @@ Step = TypeVar("Step")
 
 
 def upgrade(database: Database, say: Callable[[str], None] = log.info) -> tuple[str | None, str]:
-    """Run the migrations that are missing, each in a transaction of its own; the revision before and after.
+    """Run the missing migrations, each in its own transaction; return the revision before and after.
 
-    Several may do this at once. On PostgreSQL a table that somebody uses is waited for without being in the way of
-    others, which `say` is told. A newer ledger that this version may work with is left as it is. Raises
-    ConfigurationError when the ledger cannot be opened or is in use for too long, VersionTooOld when it is too new.
+    Safe to run concurrently. On PostgreSQL it waits for tables in use without blocking others, and calls `say`. A newer
+    ledger that is compatible with this version is not changed. Raises
+    ConfigurationError if the ledger cannot be opened or is in use for too long, VersionTooOld if it is too new.
     """
     engine = _engine(database)
     step = partial(_patiently, partial(_step, database, engine), say)
@@ -92,24 +92,24 @@ def _patiently(step: Callable[[], Step], say: Callable[[str], None]) -> Step:
                 raise
             if left <= 0:
                 raise ConfigurationError(
-                    "the ledger's tables are in use for too long, by a backup or an open transaction (pg_stat_activity "
-                    "shows it): run `darkroom db upgrade` again when it is over; what it did so far stays"
+                    "the ledger's tables were in use for too long, by a backup or an open transaction (see "
+                    "pg_stat_activity): run `darkroom db upgrade` again afterwards; finished migrations are kept"
                 ) from error
             say(f"the ledger's tables are in use, perhaps by a backup: trying again for another {left:.0f} s")
             time.sleep(_PAUSE_SECONDS)
 
 
 def check(database: Database) -> str | None:
-    """What is to be said of the tables, if they are not those of this version and it may work with them all the same.
+    """Return a remark if the tables are newer than this version, but compatible with it.
 
-    Raises ConfigurationError when they are older, and VersionTooOld when this version is too old for them.
+    Raises ConfigurationError if they are older, and VersionTooOld if this version is too old for them.
     """
     with database.read() as connection:
         before, head = _revisions(connection)
         if before == head:
             return None
         if before is not None and _is_newer(connection, before):
-            return f"it is at revision {before}, newer than this version's {head}, which may still work with it"
+            return f"it is at revision {before}, newer than this version's {head}, but compatible with it"
     raise ConfigurationError(f"the ledger is at revision {before or 'none'}, not {head}: run `darkroom db upgrade`")
 
 

@@ -1,4 +1,4 @@
-"""What comes back: callbacks as they came, and what a callback, a poll or a reply says of an attempt."""
+"""Callbacks as received, and the outcomes of attempts from callbacks, polls and replies."""
 
 from worker.ledger.outcome.callbacks import CallbackNote, Callbacks, Delivery, StoredCallback
 from worker.ledger.outcome.outcomes import News, Outcomes

@@ -1,4 +1,4 @@
-"""Callbacks as they came: raw bytes first, meaning later."""
+"""Stores callbacks as received; they are parsed later."""
 
 import json
 import os
@@ -156,10 +156,10 @@ _POSTPONE = update(callbacks).where(_c.id.in_(IDS)).values(not_before=bindparam(
 
 class Callbacks(Part):
     def store(self, deliveries: Sequence[Delivery]) -> int:
-        """Keep deliveries, durable when this returns; a body that is known for its attempt is kept once.
+        """Store deliveries durably; a known body of the same attempt is stored once.
 
-        An attempt keeps `MOST_BODIES`, and none that comes `LATEST` after its end. How many were refused for that; they
-        are counted with their attempt, and nobody needs to send them again.
+        An attempt keeps at most `MOST_BODIES`, and none that arrives `LATEST` after its end. Return how many were
+        refused for that; they are counted with their attempt and need not be sent again.
         """
         if not deliveries:
             return 0
@@ -187,9 +187,9 @@ class Callbacks(Part):
         return self._count_refused(deliveries) if kept < len(deliveries) else 0
 
     def try_store(self) -> None:
-        """Store what a callback takes, and delete it again; raises as `store` does.
+        """Store a row of a callback's size, and delete it; raises as `store` does.
 
-        In two transactions, because a disk that is full is noticed at the commit. What an earlier one left goes too.
+        In two transactions, because a full disk shows at the commit. Also deletes leftovers of earlier trials.
         """
         drop = delete(callbacks).where(_c.attempt_id == _TRIAL)
         now, digest = self._database.clock(), secrets.token_hex(32)
@@ -220,7 +220,7 @@ class Callbacks(Part):
         return utc.strftime("%Y-%m-%d %H:%M:%S.%f") if self._database.is_sqlite else utc
 
     def claim(self, limit: int, lease: timedelta) -> list[StoredCallback]:
-        """Take callbacks that nobody has applied, oldest first; they come up again if they are not applied in time."""
+        """Claim callbacks that are not applied, oldest first; they are due again if they are not applied in time."""
         now = self._database.clock()
         with self._database.write() as connection:
             rows = _OLDEST.all(connection, now=now, limit=limit)
@@ -246,37 +246,37 @@ class Callbacks(Part):
         ]
 
     def renew(self, callback_ids: Sequence[int], lease: timedelta) -> None:
-        """Hold claimed callbacks for another `lease`."""
+        """Renew claimed callbacks for another `lease`."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": list(callback_ids), "until": self._database.clock() + lease})
 
     def earlier_headers(self, callback: StoredCallback) -> list[Mapping[str, str]]:
-        """The headers of other callbacks of the same attempt that came before this one."""
+        """Return the headers of earlier callbacks of the same attempt."""
         before = select(_c.headers).where(_c.attempt_id == callback.attempt_id, _c.id < callback.id)
         with self._database.read() as connection:
             return list(connection.execute(before).scalars())
 
     def postpone(self, callback_ids: Sequence[int], wait: timedelta) -> None:
-        """Give claimed callbacks back for a while; that costs them no try."""
+        """Return claimed callbacks for a while, without counting a try."""
         if callback_ids:
             later = {"ids": list(callback_ids), "until": self._database.clock() + wait}
             with self._database.write(under_way=True) as connection:
                 connection.execute(_POSTPONE, later)
 
     def record_failures(self, errors: Mapping[int, str]) -> None:
-        """Note why claimed callbacks could not be applied; each comes up again after its lease, and was tried once."""
+        """Record why claimed callbacks could not be applied; each is due again after its lease, with one try more."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_BROKE, [{"of": one, "why": why} for one, why in sorted(errors.items())])
 
     def replay(self, callback_ids: Iterable[int] | None = None) -> int:
-        """Let callbacks be applied again: these, or every one that was set aside; how many."""
+        """Replay callbacks: these, or all dead ones; return how many."""
         chosen = text(SET_ASIDE) if callback_ids is None else _c.id.in_(list(callback_ids))
         again = VERDICTS.update_to(None).where(chosen)
         with self._database.write() as connection:
             return connection.execute(again.values(applied_at=None, error=None, tries=0, not_before=None)).rowcount
 
     def unread(self, limit: int = 1000) -> list[CallbackNote]:
-        """Of each generation that waits for its outcome: the last callback for it that could not be read."""
+        """Return the last unreadable callback of each generation that waits for its outcome."""
         query = (
             _SET_ASIDE_NOTES.join(generations, generations.c.id == attempts.c.generation_id)
             .where(_c.verdict.in_([Verdict.UNREADABLE, Verdict.POISON]), generations.c.state.in_(_WAIT_FOR_OUTCOME))
@@ -287,7 +287,7 @@ class Callbacks(Part):
         return list({note.generation_id: note for note in reversed(notes)}.values())
 
     def dead(self, limit: int = 50) -> list[CallbackNote]:
-        """Callbacks that were set aside: unreadable, of another task, or of no attempt that we know."""
+        """Return dead callbacks: unreadable, of another task, or of an unknown attempt."""
         with self._database.read() as connection:
             return [_note(row) for row in Query(_Note, _SET_ASIDE_NOTES.limit(limit)).all(connection)]
 

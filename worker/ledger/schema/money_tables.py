@@ -11,7 +11,7 @@ from worker.ledger.schema.types import CleanText, Json, in_states
 
 
 class ChargeState(StrEnum):
-    """Of what one attempt costs: it follows from the state of the attempt (`charges.py`)."""
+    """The state of an attempt's charge, which follows from the attempt's state (`charges.py`)."""
 
     RESERVED = "reserved"
     #: nobody knows whether it is paid for

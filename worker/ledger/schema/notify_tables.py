@@ -1,4 +1,4 @@
-"""The tables of notify: who is told of events, how far each has come, and what became of each delivery."""
+"""The tables of notify: subscribers, their positions, and deliveries."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""The tables of pace: what a provider's accounts may still take, shared by all machines."""
+"""The tables of rate limits and capacity of the providers' accounts, shared by all machines."""
 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, Table, text
 

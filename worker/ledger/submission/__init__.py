@@ -1,4 +1,4 @@
-"""From the claim to the reply: attempts, when they are asked for, and what nobody knows of them."""
+"""Submissions from claim to reply: attempts, polling, and unconfirmed ones."""
 
 from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
 from worker.ledger.submission.durations import LONGEST, learn

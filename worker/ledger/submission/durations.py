@@ -1,4 +1,4 @@
-"""How long generations usually take: learned from those that succeeded, to know when another one is overdue."""
+"""Learns how long generations usually take, to know when one is overdue."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ _MINE = Query(
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Mean and standard deviation, in seconds, of the `seen` that succeeded; recent ones count more."""
+    """Mean and standard deviation, in seconds, of `seen` successes; recent ones have more weight."""
 
     seen: int = 0
     mean: float = 0.0
@@ -86,7 +86,7 @@ class Usual:
         return sqrt(self.variance)
 
     def after(self, seconds: float) -> "Usual":
-        """What is usual when one more has taken so long."""
+        """Return the duration after one more observation."""
         if self.seen >= ENOUGH:
             # A callback that comes an hour late says something about the network and nothing about the provider.
             seconds = min(seconds, self.mean + 4 * max(self.deviation, self.mean / 4, 1.0))
@@ -97,9 +97,9 @@ class Usual:
 
 
 class Patience:
-    """When to ask for silent generations: `poll_after` while nothing is known about their kind, else what is usual.
+    """When to poll silent generations: `poll_after` until their kind is known, then the learned duration.
 
-    `callbacks`: whether the provider calls back, so that asking is needed only for what is overdue.
+    `callbacks`: whether the provider calls back, so that only overdue generations need polling.
     """
 
     def __init__(self, usual: Mapping[Kind, Usual], poll_after: timedelta, *, callbacks: bool) -> None:
@@ -109,7 +109,7 @@ class Patience:
         self._shortest = min(SHORTEST, poll_after)
 
     def first(self, kind: Kind) -> timedelta:
-        """From its submission to the first question."""
+        """From the submission to the first poll."""
         usual = self._usual.get(kind)
         if usual is None:
             return self._poll_after
@@ -122,7 +122,7 @@ class Patience:
         return min(max(mean, self._shortest), LONGEST)
 
     def next(self, kind: Kind, polls: int) -> timedelta:
-        """From a question to the one after it: 1.6 times longer each time, at most 5 minutes."""
+        """From one poll to the next: 1.6 times longer each time, at most 5 minutes."""
         begin = self._poll_after
         if usual := self._usual.get(kind):
             begin = max(min(begin, timedelta(seconds=usual.mean)), self._shortest)
@@ -142,7 +142,7 @@ def kind_of(row: HasKind) -> Kind:
 
 
 def learn(connection: Connection, ended: Mapping[str, datetime]) -> None:
-    """Learn from attempts that succeeded, by id, and when; the last that a transaction does, because others wait."""
+    """Learn from successful attempts, by id, with their times; last in a transaction, because others wait for it."""
     taken: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in _ENDED.each(connection, list(ended)):
         # Never negative: the clock of another machine may be behind.

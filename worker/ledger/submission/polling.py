@@ -1,4 +1,4 @@
-"""Attempts whose provider is asked what became of them: silent ones, unclear ones, and those for a second look."""
+"""Attempts to poll: silent ones, unconfirmed ones, and rechecks after a time-out."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,10 +67,10 @@ _ASKED = update(attempts).where(_t.id.in_(_MINE)).values(poll_at=bindparam("next
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silent:
-    """An attempt to ask its provider about, wherever its generation is; without `task_id` it is looked for in the list.
+    """An attempt to poll, whatever its generation's state; without `task_id` it is searched in the provider's list.
 
-    `state`: of the attempt. One that `failed` did so because the time was over, and is looked at again. `asked`: how
-    often it was asked for, this time included; `next_at`: when it is asked for next, if ever.
+    `state`: the attempt's. A `failed` one timed out and is rechecked. `asked`: the number of polls, including this
+    one; `next_at`: the time of the next poll, if any.
     """
 
     generation_id: str
@@ -88,10 +88,10 @@ class Polling(Part):
     def claim_polls(
         self, limit: int, lease: timedelta, poll_after: timedelta, horizon: timedelta = timedelta(hours=1)
     ) -> list[Silent]:
-        """Take attempts that are due to be asked for: silent ones, unclear ones, and those for a second look.
+        """Claim attempts that are due for polling: silent ones, unconfirmed ones, and rechecks.
 
-        They are held for `lease`, and asked for again after it unless `record_polled` has set their next time
-        (`Patience.next`). One without a task_id is looked for until `horizon` after it was sent or replaced.
+        They are claimed for `lease` and due again after it, unless `record_polled` has set their next time
+        (`Patience.next`). Without a task_id, an attempt is searched until `horizon` after it was sent or replaced.
         """
         now = self._database.clock()
         with self._database.write() as connection:
@@ -115,15 +115,15 @@ class Polling(Part):
         ]
 
     def renew_polls(self, silent: Sequence[Silent], lease: timedelta) -> None:
-        """Hold them for another `lease`."""
+        """Renew the claims for another `lease`."""
         until = self._database.clock() + lease
         self._set_next(dict.fromkeys(silent, until))
 
     def record_polled(self, silent: Sequence[Silent], unanswered: Collection[Silent] = ()) -> None:
-        """They were asked for; set the next time of those of which nothing new was told.
+        """Record a poll; set the next time of attempts without a new outcome.
 
-        `unanswered`: their provider said nothing, so this was not the last question for them; and what is unconfirmed
-        is looked for again soon, because it could be known already.
+        `unanswered`: the provider did not reply, so this does not count as their last poll; unconfirmed ones are
+        searched again soon, because the provider could have them already.
         """
         now = self._database.clock()
         times = {one: one.next_at for one in silent}

@@ -1,4 +1,4 @@
-"""What failed only because somebody lost patience is looked at again: the picture may have come after all."""
+"""Rechecks of failures by time-out: the result may have arrived after all."""
 
 import re
 from collections.abc import Sequence
@@ -37,15 +37,15 @@ _AWAITED = Query(
 
 
 def is_time_out(outcome: Outcome) -> bool:
-    """Whether a failure says that the time was over, and not that anything went wrong."""
+    """Return whether a failure is only a time-out."""
     return outcome.reason in _CODES or _WORDS.search(f"{outcome.reason} {outcome.message}") is not None
 
 
 def awaited(connection: Connection, generation_ids: Sequence[str]) -> dict[str, datetime]:
-    """Failed generations that their provider may still deliver, and when each is looked at next."""
+    """Return failed generations that their provider may still deliver, and the time of the next recheck."""
     return {row.generation_id: row.at for row in _AWAITED.each(connection, generation_ids)}
 
 
 def next_look(failed_at: datetime, now: datetime) -> datetime | None:
-    """None: the one that is taken now is the last."""
+    """None: the current one is the last."""
     return next((failed_at + after for after in LOOKS if failed_at + after > now), None)

@@ -1,4 +1,4 @@
-"""Submissions of which nobody knows whether they were taken: what is known of them, and what a person decides."""
+"""Unconfirmed submissions: the known facts, and decisions of a person."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -52,9 +52,9 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
-    """One that is unconfirmed: `asked`, how often it was due to be looked for; `callbacks`, the verdict on each.
+    """An unconfirmed submission: `asked`: how often it was searched; `callbacks`: the verdict on each.
 
-    `candidates`: tasks in the provider's list, one of which may be it.
+    `candidates`: tasks in the provider's list that may be it.
     """
 
     generation: Generation
@@ -69,7 +69,7 @@ class Unclear:
 
 class Unconfirmed(Part):
     def unconfirmed(self, provider: str | None = None) -> list[Unclear]:
-        """The oldest first; a few index look-ups, however many other generations there are."""
+        """Return the unconfirmed, oldest first; a few index look-ups, however large the ledger is."""
         query = _UNCONFIRMED if provider is None else _UNCONFIRMED.where(_g.provider == provider)
         with self._database.read() as connection:
             rows = Query(GenerationRow, query).all(connection)
@@ -95,9 +95,9 @@ class Unconfirmed(Part):
     def resolve(
         self, generation_ids: Sequence[str], decision: Decision, person: Person, task_id: str | None = None
     ) -> None:
-        """Do what a person has found out about unconfirmed generations: all of them, or none.
+        """Apply a person's decision to unconfirmed generations: all of them, or none.
 
-        CHARGED with a `task_id` (of one generation) adopts that task, without one there is no result to wait for.
+        CHARGED with a `task_id` (for one generation) links that task; without one there is no result to wait for.
         Raises NotFound, or RequestInvalid for one that is not unconfirmed or a task_id that belongs to another attempt.
         """
         with self._database.write() as connection:
@@ -117,15 +117,13 @@ def _resolve(
     changes, (decision, task_id) = tries.changes, decided
     state = changes.state(generation_id)
     if state is not State.UNCONFIRMED:
-        raise RequestInvalid(
-            f"{generation_id} is {state} and not unconfirmed, so there is nothing to decide; nothing was changed"
-        )
+        raise RequestInvalid(f"{generation_id} is {state}, not unconfirmed: nothing to decide; nothing was changed")
     if attempt is None:
-        raise NotFound(f"{generation_id} has no submission that is unclear; `darkroom show {generation_id}` tells more")
+        raise NotFound(f"{generation_id} has no unconfirmed submission; see `darkroom show {generation_id}`")
     waiting = select(_c.id).where(_c.attempt_id == attempt.id, text(UNAPPLIED))
     if changes.connection.execute(waiting).first():
         raise RequestInvalid(
-            f"a callback for {generation_id} has just come: wait until it is read; nothing was changed"
+            f"a callback for {generation_id} has just arrived: wait until it is processed; nothing was changed"
         )
     said = decision if task_id is None else f"{decision}, task {task_id}"
     cause = f"resolved by {person.name}: {said}{f' ({person.why})' if person.why else ''}"
@@ -160,6 +158,6 @@ def _resolve(
 def _decide(tries: Attempts, attempt: Attempt, to: AttemptState, **values: object) -> None:
     if not tries.move(attempt.id, to, **values):
         raise RequestInvalid(
-            f"the submission of {attempt.generation_id} is {attempt.state} already, so there is nothing to decide; "
+            f"the submission of {attempt.generation_id} is already {attempt.state}: nothing to decide; "
             "nothing was changed"
         )

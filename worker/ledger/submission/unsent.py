@@ -1,11 +1,11 @@
-"""What this process has claimed and not begun to send: of that, and of nothing else, it knows that nobody pays."""
+"""Claims that this process has not started to send: only for these is it certain that nothing was charged."""
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
 
 
 class Unsent:
-    """Attempts with their generations; safe between threads. Those given up are never sent by this process."""
+    """Attempts with their generations; thread-safe. This process never sends the abandoned ones."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -13,17 +13,17 @@ class Unsent:
         self._given_up: dict[str, str] = {}
 
     def claim(self, attempts: Mapping[str, str]) -> None:
-        """Attempt → generation; before it is known whether the ledger has them."""
+        """Add attempt → generation, before it is certain that the ledger has them."""
         with self._lock:
             self._claimed.update(attempts)
 
     def begin(self, attempt_id: str) -> bool:
-        """Whether it may be sent: True once, for what is claimed and not given up."""
+        """Return whether to send it: True once, if it is claimed and not abandoned."""
         with self._lock:
             return self._claimed.pop(attempt_id, None) is not None
 
     def give_up(self, attempt_ids: Collection[str] | None = None) -> None:
-        """These, or all that are claimed and not begun."""
+        """Abandon these, or all that are claimed and not started."""
         with self._lock:
             chosen = (
                 list(self._claimed) if attempt_ids is None else [one for one in attempt_ids if one in self._claimed]
@@ -35,7 +35,7 @@ class Unsent:
             return dict(self._given_up)
 
     def settled(self, attempt_ids: Iterable[str]) -> None:
-        """The ledger says how they ended, or that it never had them."""
+        """Remove attempts that the ledger has settled, or never had."""
         with self._lock:
             for one in attempt_ids:
                 self._claimed.pop(one, None)

@@ -1,7 +1,7 @@
-"""Ace Data Cloud: `/midjourney/imagine` and its sisters for what shall be made, `/midjourney/tasks` to ask about it.
+"""Ace Data Cloud: submissions to `/midjourney/imagine` and similar endpoints, queries to `/midjourney/tasks`.
 
 Wire facts: docs.acedata.cloud (the Midjourney pages, concepts/responses for the error codes) and the vendor's
-AceDataCloud/MidjourneyMCP. What surprises: an unknown task is an empty object with status 200; 403 means a forbidden
+AceDataCloud/MidjourneyMCP. Surprises: an unknown task is an empty object with status 200; 403 means a forbidden
 prompt or an empty balance; without `callback_url` or `async` the reply takes minutes; texts have neither, and no task.
 """
 
@@ -74,7 +74,7 @@ class AceDataCloud(Provider):
             reply = self._api.post_once(request.path, request.body, patience=TEXT_PATIENCE)
             text = read_text(reply, TEXTS[request.operation])
             if text is None:
-                raise Uncertain(f"{TITLE} answered without the text, which may have been charged", code="no_text")
+                raise Uncertain(f"{TITLE} replied without the text, but may have charged it", code="no_text")
             return Outcome(status=Status.SUCCEEDED, text=text)
         answer_at_once = {"callback_url": mark.callback_url} if mark.callback_url else {"async": True}
         reply = self._api.post_once(request.path, {**request.body, **answer_at_once})
@@ -87,7 +87,7 @@ class AceDataCloud(Provider):
         if task_id is None and data.get("task_id") is not None:
             raise CallbackUnreadable("the task_id is not an identifier")
         if not data.keys() & {"success", "error", "progress"}:
-            raise CallbackUnreadable("it says neither success nor failure nor progress")
+            raise CallbackUnreadable("it reports neither success nor failure nor progress")
         return read_result(data, task_id)
 
     def fetch(self, task_ids: Collection[str]) -> dict[str, Outcome]:
@@ -102,7 +102,7 @@ class AceDataCloud(Provider):
         return {found.task_id: found for found in read if found and found.task_id and found.task_id in task_ids}
 
     def recent(self, since: datetime) -> Iterator[ListedTask]:
-        """Without texts: nothing in their records tells those of the ledger from others."""
+        """Texts are left out: their records do not show which ones the ledger has."""
 
         def page(_: int, seen: int) -> list[ListedTask | None]:
             return [read_listed(record) for record in self._list(offset=seen, limit=self.fetch_limit)]
@@ -141,13 +141,13 @@ class AceDataCloud(Provider):
                 return {}
             raise
         if not isinstance(reply, dict):
-            raise QueryFailed(f"{TITLE} answered a question with JSON that is no object", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied with JSON that is not an object", code="unreadable_reply")
         return reply
 
     def _list(self, **filters: object) -> list[object]:
         items = self._ask(action="retrieve_batch", **filters).get("items")
         if not isinstance(items, list):
-            raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied without a list of tasks", code="unreadable_reply")
         return items
 
 

@@ -1,8 +1,8 @@
 """What Ace Data Cloud can express, operation by operation.
 
 Wire facts: the vendor's API reference (AceDataCloud/Docs, openapi/midjourney.json) for the fields, its own clients
-(AceDataCloud/MidjourneyMCP, AceDataCloud/Nexior) for actions, video speeds and masks. What has no field is written into
-the prompt, as the vendor's guide does.
+(AceDataCloud/MidjourneyMCP, AceDataCloud/Nexior) for actions, video speeds and masks. Options without a field go into
+the prompt, as in the vendor's guide.
 """
 
 from collections.abc import Mapping
@@ -104,15 +104,15 @@ PATHS: Mapping[Operation, str] = {
     Operation.VIDEO_EXTEND: "/midjourney/videos",
 }
 
-#: the documented fields of all requests but the texts', without those that say where the result goes
+#: the documented fields of all requests except texts, without those for the callback
 FIELDS = frozenset(
     {"prompt", "action", "image_id", "video_id", "video_index"}
     | {option.field for capability in CAPABILITIES.values() for option in capability.options.values() if option.field}
 )
-#: what is meant where such a field is missing; all others are off
+#: the defaults of missing fields; all others are off
 DEFAULTS: Mapping[str, object] = {"action": "generate", "mode": "fast", "timeout": 480, "quality": "1"}
 
-#: the field of the reply that is the whole result; these answer at once, without a task
+#: the reply's field with the whole result; these operations reply at once, without a task
 TEXTS: Mapping[Operation, str] = {
     Operation.DESCRIBE: "descriptions",
     Operation.TRANSLATE: "content",

@@ -1,4 +1,4 @@
-"""The mask of a region, as the guide of Ace Data Cloud's Imagine API asks for it: a grayscale JPEG in bare Base64."""
+"""The mask of a region, as Ace Data Cloud's Imagine guide requires: a grayscale JPEG in Base64 without a prefix."""
 
 import base64
 import io
@@ -10,9 +10,9 @@ MAX_PIXELS = 20_000_000
 
 
 def as_mask(picture: str) -> str:
-    """A `data:` link as Base64 of a JPEG of the same size, white where to redraw; a web link as it is.
+    """Return a `data:` link as Base64 of a JPEG of the same size, white where to redraw; return web links unchanged.
 
-    What is transparent counts as black, as in the mask tool of the guide. Raises RequestInvalid.
+    Transparent pixels count as black, as in the guide's mask tool. Raises RequestInvalid.
     """
     head, comma, content = picture.partition(",")
     if not comma or not head.startswith("data:"):
@@ -24,10 +24,10 @@ def as_mask(picture: str) -> str:
         with Image.open(io.BytesIO(base64.b64decode(content)), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width} x {image.height} pixels"
-                raise RequestInvalid(f"option mask: {size} are more than any picture has", about=("mask",))
+                raise RequestInvalid(f"option mask: {size} are more than any image has", about=("mask",))
             drawn = image.convert("RGBA")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        what = f"the picture cannot be read as PNG, JPEG or WebP ({error})"
+        what = f"the image is not a readable PNG, JPEG or WebP ({error})"
         raise RequestInvalid(f"option mask: {what}", about=("mask",)) from None
     black = Image.new("RGBA", drawn.size, "black")
     jpeg = io.BytesIO()

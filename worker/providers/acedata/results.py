@@ -1,7 +1,7 @@
-"""What the JSON of Ace Data Cloud says: callbacks, task records and errors, turned into our words.
+"""Parses Ace Data Cloud's JSON: callbacks, task records and errors.
 
 Wire facts: docs.acedata.cloud (concepts/responses, concepts/async-tasks) and the vendor's AceDataCloud/MidjourneyMCP.
-What surprises: progress events already say `success: true`, and their links die with the next event; a task record has
+Surprises: progress events already have `success: true`, and their links die with the next event; a task record has
 no status.
 """
 
@@ -57,7 +57,7 @@ def read_record(record: object) -> Outcome | None:
     try:
         return read_result(result, task_id, finished=finished, kind=record.get("type"))
     except CallbackUnreadable as error:
-        log.warning("Ace Data Cloud: task %s ended, but its record cannot be used: %s", task_id, error)
+        log.warning("Ace Data Cloud: task %s ended, but its record is unusable: %s", task_id, error)
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
 
 
@@ -96,7 +96,7 @@ def shown_fields(kind: str, fields: Mapping[str, object]) -> Shown:
 
 
 def _operation(kind: str | None, action: str | None, index: object) -> tuple[Operation, str | None]:
-    """In our words; what is not known here is counted among the pictures that somebody imagined."""
+    """Return our operation; unknown ones count as imagine."""
     if kind == "videos":
         number = index + 1 if isinstance(index, int) else 1
         return (Operation.VIDEO_EXTEND, f"extend{number}") if action == "extend" else (Operation.VIDEO, None)
@@ -132,7 +132,7 @@ def read_result(
     links = _links(result)
     text = read_text(result, TEXTS[Operation(kind)]) if isinstance(kind, str) and kind in TEXTS else None
     if not links and not text:
-        raise CallbackUnreadable("it says success but names no result")
+        raise CallbackUnreadable("it reports success without a result")
     ids = {name: identifier(result.get(name)) for name in ("image_id", "video_id")}
     parent = {name: value for name, value in ids.items() if value}
     return Outcome(

@@ -1,4 +1,4 @@
-"""What the vendors share that let Midjourney's Discord bot draw: their words for requests, tasks and lists of tasks."""
+"""Shared by vendors that operate Midjourney's Discord bot: requests, tasks and task lists."""
 
 from worker.providers.discord.capabilities import (
     BLEND,

@@ -1,4 +1,4 @@
-"""What the vendors share that hand a prompt to Midjourney's Discord bot: its parameters, and its actions on a picture.
+"""Shared by vendors that pass prompts to Midjourney's Discord bot: its parameters, and its actions on an image.
 
 Names and spelling of the parameters: Midjourney's own documentation (Parameter List).
 """
@@ -45,7 +45,7 @@ BLEND = {
 }
 DESCRIBE = {"images": picture(links=False, files=True).as_field("base64")}
 
-#: what can be done with a grid of four
+#: the actions on a grid of four
 GRID = (
     *("upscale1", "upscale2", "upscale3", "upscale4"),
     *("variation1", "variation2", "variation3", "variation4"),
@@ -58,7 +58,7 @@ ZOOM = ("zoom_out_2x", "zoom_out_1_5x", "square")
 
 
 def compose(terms: Terms) -> tuple[str, list[str]]:
-    """The whole prompt of an imagine, links to pictures at its head, and the pictures that came as files."""
+    """Return the whole prompt of an imagine, with image links at its head, and the images that were given as files."""
     given = terms.placed.get("images")
     images = [str(image) for image in given] if isinstance(given, list) else []
     files = [image for image in images if image.startswith("data:")]

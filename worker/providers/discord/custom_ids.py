@@ -1,7 +1,7 @@
-"""The buttons under a picture of Midjourney's Discord bot, as our action words.
+"""Maps the buttons under an image of Midjourney's Discord bot to our actions.
 
-Wire facts: CustomComponentModel.cs and SubmitController.cs of trueai-org/midjourney-proxy for the ids. An id holds the
-picture's own id, so it is taken from the parent's task and never put together here.
+Wire facts: CustomComponentModel.cs and SubmitController.cs of trueai-org/midjourney-proxy for the ids. An id contains
+the image's own id, so it comes from the parent's task and is never constructed here.
 """
 
 import re
@@ -18,7 +18,7 @@ _WORDS = (
     (re.compile(r"MJ::JOB::low_variation::.+"), "variation_subtle"),
     (re.compile(r"MJ::JOB::high_variation::.+"), "variation_strong"),
     (re.compile(r"MJ::JOB::(pan_(?:left|right|up|down))::.+"), r"\1"),
-    # How many percent of the new picture the old one fills; at 100 it only becomes a square.
+    # How many percent of the new image the old one fills; 100 only makes it square.
     (re.compile(r"MJ::Outpaint::50::.+"), "zoom_out_2x"),
     (re.compile(r"MJ::Outpaint::75::.+"), "zoom_out_1_5x"),
     (re.compile(r"MJ::Outpaint::100::.+"), "square"),
@@ -28,7 +28,7 @@ _WORDS = (
 
 
 def action_of(custom_id: str) -> str | None:
-    """Our word for the action behind a button; None for a button that is not known (a bookmark, a link)."""
+    """Return our action for a button; None for an unknown button (a bookmark, a link)."""
     for pattern, word in _WORDS:
         if found := pattern.fullmatch(custom_id):
             return found.expand(word)

@@ -18,7 +18,7 @@ _OPERATIONS: Mapping[str, Operation] = {
         )
     },
     "INPAINT": Operation.REGION,
-    # Any button under a picture; all of them make another picture of it.
+    # Any button under an image; all of them make another image from it.
     "ACTION": Operation.VARIATION,
 }
 #: whose prompt is none, or is the result
@@ -40,7 +40,7 @@ def listed_task(
     if outcome is None:
         return None
     word, properties = task.get("action"), task.get("properties")
-    # What is not known here is counted among the pictures that somebody imagined.
+    # Unknown ones count as imagine.
     operation = _OPERATIONS.get(word, Operation.IMAGINE) if isinstance(word, str) else Operation.IMAGINE
     hook = properties.get("notifyHook") if isinstance(properties, dict) else None
     return ListedTask(

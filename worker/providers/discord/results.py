@@ -1,4 +1,4 @@
-"""Tasks as midjourney-proxy shows them, and OhMyGPT nearly so: read once for both, callbacks as well as queries.
+"""Parses the tasks of midjourney-proxy and, nearly the same, OhMyGPT, in callbacks and queries.
 
 Wire facts: Task.java, TaskStatus.java and docs/api.md of novicezk/midjourney-proxy, TaskInfo.cs of
 trueai-org/midjourney-proxy, ohmygptdocs.apifox.cn (the page about querying a task).
@@ -36,9 +36,9 @@ _PROGRESS = re.compile(r"([0-9]{1,3})(?:\.[0-9]+)?%?")
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a vendor calls the facts of a task; of several names the first that holds something counts.
+    """A vendor's field names; of several names, the first field with a value counts.
 
-    Of several `images` that is the first whose link is not known to be dead: all of them are the same picture.
+    Of several `images`, the first with a link that is not known to be dead counts: all are the same image.
     """
 
     title: str
@@ -74,10 +74,10 @@ def read_task(task: Mapping[str, object], fields: Fields, at: datetime) -> Outco
         reason = "cancelled" if word == "CANCEL" else "failed"
         return Outcome(status=Status.FAILED, task_id=task_id, progress=progress, reason=reason, message=message)
     if status is not Status.SUCCEEDED:
-        # Pictures on the way are replaced, and their links die with the next one.
+        # Previews are replaced, and their links die with the next one.
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id, progress=progress)
     if task.get("action") == "DESCRIBE":
-        # Its picture is the one that was sent.
+        # Its image is the one that was sent.
         return Outcome(
             status=Status.SUCCEEDED, task_id=task_id, progress=100, text={"descriptions": _descriptions(task)}
         )
@@ -101,7 +101,7 @@ def read_record(task: Mapping[str, object], fields: Fields, at: datetime) -> Out
         task_id = identifier(_first(task, fields.task_id))
         if task_id is None:
             return None
-        log.warning("%s: task %s ended, but it cannot be used: %s", fields.title, task_id, error)
+        log.warning("%s: task %s ended, but it is unusable: %s", fields.title, task_id, error)
         return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
     return outcome if outcome.task_id else None
 
@@ -121,21 +121,21 @@ def _progress(value: object) -> int | None:
 def _image(task: Mapping[str, object], fields: Fields, at: datetime) -> Link:
     urls = [task[name] for name in fields.images if task.get(name)]
     if not urls:
-        raise CallbackUnreadable("it says success but names no result")
+        raise CallbackUnreadable("it reports success without a result")
     links = [link(url) for url in urls]
     alive = (one for one in links if deadline_of(one.url, seen_at=at, retention=RETENTION) > at)
     return next(alive, links[0])
 
 
 def _descriptions(task: Mapping[str, object]) -> list[str]:
-    """The prompts that a picture was described with, numbered `1️⃣` or `1.`, else one a line."""
+    """Return the prompts that describe an image, numbered `1️⃣` or `1.`, else one per line."""
     properties = task.get("properties")
     final = properties.get("finalPrompt") if isinstance(properties, dict) else None
     text = final or _first(task, ("promptEn", "prompt"))
     if not isinstance(text, str):
-        raise CallbackUnreadable("it says success but holds no description")
+        raise CallbackUnreadable("it reports success without a description")
     parts = _NUMBER.split(text) if _NUMBER.search(text) else text.splitlines()
     found = [line for part in parts if (line := clean_text(part, DESCRIPTION))]
     if not found:
-        raise CallbackUnreadable("it says success but holds no description")
+        raise CallbackUnreadable("it reports success without a description")
     return found

@@ -1,8 +1,8 @@
-"""Kie.ai and its sister MidAPI: `/api/v1/mj/generate` and its sisters, `/api/v1/mj/record-info` to ask about a task.
+"""Kie.ai and its sister MidAPI: submissions to `/api/v1/mj/generate` etc., queries to `/api/v1/mj/record-info`.
 
-Wire facts: docs.kie.ai/mj-api and docs.kie.ai/common-api (docs.midapi.ai has the same pages). What surprises: the
-`code` in the body is the status, whatever HTTP says; a task can be unknown for a while after it was taken; there is no
-list, so only its callback finds a submission whose reply was lost.
+Wire facts: docs.kie.ai/mj-api and docs.kie.ai/common-api (docs.midapi.ai has the same pages). Surprises: the
+`code` in the body is the status, whatever HTTP says; a task can be unknown for a while after it was accepted; there is
+no list, so only its callback finds a submission with a lost reply.
 """
 
 import logging
@@ -52,8 +52,8 @@ class Kie(Provider):
     fetch_limit = 1
     callback = Callback.SIGNED
     notice = (
-        "its Midjourney pages have moved to Kie's old documentation (old-docs.kie.ai) and know no V8, so it may end "
-        "there: set up a second provider, such as Ace Data Cloud (--provider acedata)"
+        "its Midjourney pages have moved to Kie's old documentation (old-docs.kie.ai) and do not mention V8, so it may "
+        "be discontinued: set up a second provider, such as Ace Data Cloud (--provider acedata)"
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -115,7 +115,7 @@ class Kie(Provider):
     def credit(self) -> str | None:
         left = clean_text(_data(self._api.get("/api/v1/chat/credit")), 40)
         if left is None:
-            raise QueryFailed(f"{TITLE} answered without a number of credits", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied without a number of credits", code="unreadable_reply")
         return f"{left} credits"
 
     def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, object]]:
@@ -149,7 +149,7 @@ class Kie(Provider):
             record = _data(self._api.get(f"{ROOT}/record-info", taskId=task_id))
         except QueryFailed as error:
             if error.code == "408":
-                log.warning("Kie.ai: task %s has had no result for ten minutes: %s", task_id, error)
+                log.warning("Kie.ai: task %s has been without a result for ten minutes: %s", task_id, error)
             # 408 is no end: slow tasks get there. Whoever asks gives up after a while on what stays without a record.
             if error.code in {"404", "408", "422"}:
                 return None
@@ -157,21 +157,21 @@ class Kie(Provider):
         if record is None:
             return None
         if not isinstance(record, dict):
-            raise QueryFailed(f"{TITLE} answered without a record of the task", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied without a record of the task", code="unreadable_reply")
         if identifier(record.get("taskId")) not in (task_id, None):
-            log.warning("Kie.ai: asked for task %s, it answered with another one", task_id)
+            log.warning("Kie.ai: the reply to a query for task %s is about another task", task_id)
             return None
         return record
 
 
 def _type_of_picture(options: Mapping[str, object]) -> str:
-    """Raises RequestInvalid for options that do not go together: a task has one kind of reference."""
+    """Raise RequestInvalid for options that cannot be combined: a task has one kind of reference."""
     given = tuple(name for name in _REFERENCES if name in options)
     if len(given) > 1:
-        what = f"{TITLE} takes only one of {listed(given)} at a time; {_INSTEAD} combine them"
+        what = f"{TITLE} accepts only one of {listed(given)} at a time; {_INSTEAD} combine them"
         raise RequestInvalid(what, about=given)
     if "omni_weight" in options and "omni_image" not in given:
-        what = "option omni_weight says how much an omni_image counts, and there is none: give both"
+        what = "option omni_weight requires an omni_image: give both"
         raise RequestInvalid(what, about=("omni_weight",))
     if "speed" in options and "omni_image" in given:
         what = f"{TITLE} has no option 'speed' for a request with an omni_image; {_INSTEAD} combine them"
@@ -181,7 +181,7 @@ def _type_of_picture(options: Mapping[str, object]) -> str:
 
 def _data(reply: object) -> object:
     if not isinstance(reply, dict) or "data" not in reply:
-        raise QueryFailed(f"{TITLE} answered a question with JSON that has no data", code="unreadable_reply")
+        raise QueryFailed(f"{TITLE} replied with JSON without data", code="unreadable_reply")
     return reply["data"]
 
 
@@ -189,4 +189,4 @@ def _as_link(value: object) -> str:
     try:
         return link(value).url
     except CallbackUnreadable:
-        raise QueryFailed(f"{TITLE} answered without a link", code="unreadable_reply") from None
+        raise QueryFailed(f"{TITLE} replied without a link", code="unreadable_reply") from None

@@ -1,8 +1,8 @@
-"""What the JSON of Kie.ai says: callbacks, task records and errors, turned into our words.
+"""Parses Kie.ai's JSON: callbacks, task records and errors.
 
-Wire facts: docs.kie.ai/mj-api (generate-mj-image, its callbacks, get-mj-task-details). What surprises: links are texts
-in a callback and objects in a record, and clients have met both as JSON within a text; four pictures come instead of a
-grid; nothing but a link's suffix tells a film from a picture.
+Wire facts: docs.kie.ai/mj-api (generate-mj-image, its callbacks, get-mj-task-details). Surprises: links are texts
+in a callback and objects in a record, and clients have seen both as JSON within a text; four images come instead of a
+grid; only the suffix of a link distinguishes videos from images.
 """
 
 import logging
@@ -54,7 +54,7 @@ def read_callback(body: Mapping[str, object]) -> Outcome:
     if code is None:
         raise CallbackUnreadable("it has no code")
     if isinstance(data, dict) and data.keys() & {"state", "resultJson"}:
-        raise CallbackUnreadable("it is of Kie's Market (jobs/createTask), which sells no Midjourney")
+        raise CallbackUnreadable("it comes from Kie's Market (jobs/createTask), which has no Midjourney")
     if code != "200":
         reason, message = clean_text(code, 100), clean_text(body.get("msg"))
         return Outcome(status=Status.FAILED, task_id=task_id, reason=reason or "failed", message=message)
@@ -77,7 +77,7 @@ def read_record(record: Mapping[str, object], task_id: str) -> Outcome:
         try:
             return _succeeded(task_id, record.get("resultInfoJson"))
         except CallbackUnreadable as error:
-            log.warning("Kie.ai: task %s ended, but its record cannot be used: %s", task_id, error)
+            log.warning("Kie.ai: task %s ended, but its record is unusable: %s", task_id, error)
     elif flag != "0":
         log.warning("Kie.ai: task %s has the unknown successFlag %s", task_id, clean_text(flag, 40))
     return Outcome(status=Status.IN_PROGRESS, task_id=task_id)
@@ -86,7 +86,7 @@ def read_record(record: Mapping[str, object], task_id: str) -> Outcome:
 def _succeeded(task_id: str | None, result: object) -> Outcome:
     links = _links(result)
     if not links:
-        raise CallbackUnreadable("it says success but names no result")
+        raise CallbackUnreadable("it reports success without a result")
     actions = _actions(links) if task_id else ()
     parent = {"task_id": task_id} if task_id else {}
     return Outcome(status=Status.SUCCEEDED, task_id=task_id, progress=100, links=links, actions=actions, parent=parent)
@@ -113,7 +113,7 @@ def _actions(links: Sequence[Link]) -> tuple[str, ...]:
     """No reply says what is possible; the pages do."""
     if films := sum(link.kind is AssetKind.VIDEO for link in links):
         return EXTENSIONS[:films]
-    # Of fewer pictures nobody knows which of the four they are, and a single one has no follow-up.
+    # With fewer images it is unknown which of the four they are, and a single one has no follow-up.
     return (*UPSCALES, *VARIATIONS) if len(links) == 4 else ()
 
 

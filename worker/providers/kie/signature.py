@@ -1,7 +1,7 @@
-"""The signature that Kie.ai puts under a callback when a key for it is set at kie.ai/settings.
+"""Verifies the signature of Kie.ai's callbacks, if a key is set at kie.ai/settings.
 
-Wire facts: docs.kie.ai/common-api/webhook-verification. What surprises: it covers the task's id and a timestamp, not
-the body. Whoever sees one can send it again with other links.
+Wire facts: docs.kie.ai/common-api/webhook-verification. Surprises: it covers the task's id and a timestamp, not
+the body. Anyone who sees a callback can resend it with other links.
 """
 
 import base64
@@ -24,21 +24,21 @@ def check_signature(
     timestamp, signature = headers.get(_TIMESTAMP), headers.get(_SIGNATURE)
     if not timestamp or not signature:
         raise CallbackUnreadable(
-            "it is not signed, but KIE_WEBHOOK_HMAC_KEY is set: set the same key at kie.ai/settings, or none at both"
+            "it is not signed, but KIE_WEBHOOK_HMAC_KEY is set: set the same key at kie.ai/settings, or unset both"
         )
     if task_id is None:
-        raise CallbackUnreadable("it names no task, so its signature proves nothing")
+        raise CallbackUnreadable("it has no task id, so its signature proves nothing")
     said = _as_bytes(signature)
     if not any(hmac.compare_digest(said, _sign(key, task_id, timestamp)) for key in keys):
         raise CallbackUnreadable(
-            "its signature is wrong: it is forged, or KIE_WEBHOOK_HMAC_KEY is not the key at kie.ai/settings"
+            "its signature is invalid: it is forged, or KIE_WEBHOOK_HMAC_KEY differs from the key at kie.ai/settings"
         )
     if not re.fullmatch(r"[0-9]{1,12}", timestamp):
         raise CallbackUnreadable(f"its {_TIMESTAMP} is not a number of seconds")
     apart = abs(received_at.timestamp() - int(timestamp))
     if apart > window.total_seconds():
         raise CallbackUnreadable(
-            f"it was signed {apart:.0f} s from when it came, and KIE_WEBHOOK_WINDOW allows {window.total_seconds():g} s"
+            f"it arrived {apart:.0f} s from its signing time, but KIE_WEBHOOK_WINDOW is {window.total_seconds():g} s"
         )
 
 

@@ -1,4 +1,4 @@
-"""midjourney-proxy and the relays that speak like it."""
+"""midjourney-proxy and compatible relays."""
 
 from worker.providers.mjproxy.adapter import MidjourneyProxy
 

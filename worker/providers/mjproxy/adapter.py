@@ -1,4 +1,4 @@
-"""midjourney-proxy, as everybody may run it, and the relays that speak like it.
+"""midjourney-proxy (self-hosted) and compatible relays.
 
 Wire facts: novicezk/midjourney-proxy (Java: SubmitController, TaskController) and trueai-org/midjourney-proxy (C#:
 actions and their windows); for relays that choose the speed by path or `accountFilter` docs.rixapi.com
@@ -69,7 +69,7 @@ class MidjourneyProxy(Provider):
     def __init__(self, settings: Settings) -> None:
         url = settings.mjproxy_base_url
         if url is None:
-            raise ConfigurationError(f"MJPROXY_BASE_URL is not set: it says where your {TITLE} is")
+            raise ConfigurationError(f"MJPROXY_BASE_URL is not set: set it to the address of your {TITLE}")
         credentials = {}
         if settings.mjproxy_api_secret is not None:
             secret = read_key(TITLE, self.key_setting, settings.mjproxy_api_secret)
@@ -160,13 +160,13 @@ class MidjourneyProxy(Provider):
                 return []
             raise
         if task is not None and not isinstance(task, dict):
-            raise QueryFailed(f"{TITLE} answered with JSON that is no task", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied with JSON that is not a task", code="unreadable_reply")
         return [task] if task else []
 
     def _list(self, path: str, question: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         tasks = self._api.get(path) if question is None else self._api.query(path, question)
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-            raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied without a list of tasks", code="unreadable_reply")
         return tasks
 
 

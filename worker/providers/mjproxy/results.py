@@ -1,4 +1,4 @@
-"""What the JSON of midjourney-proxy and its relays says, turned into our words.
+"""Parses the JSON of midjourney-proxy and its relays.
 
 Wire facts: ReturnCode.java and SubmitController.java of novicezk/midjourney-proxy, SubmitController.cs of
 trueai-org/midjourney-proxy, relay/mjproxy_handler.go of QuantumNous/new-api for relays.
@@ -42,7 +42,7 @@ CODES: Mapping[str, type[ProviderError]] = {
     EMPTY_BALANCE: AccountBlocked,
     UNKNOWN_TASK: Rejected,
 }
-#: only the account that drew the parent can go on, and one of the two is gone
+#: only the account that drew the parent can continue, and one of the two is gone
 FOLLOW_UP_CODES = {**CODES, "3": Rejected}
 
 _FIELDS = Fields(TITLE, task_id=("id", "task_id"), images=("imageUrl", "image_url"), buttons="buttons")
@@ -67,7 +67,7 @@ def task_of_reply(reply: object) -> str | None:
 
 
 def read_refusal(data: object) -> Refusal | None:
-    """Any other code than those of TAKEN; a task has none, or one that says nothing of it."""
+    """Any code that is not in TAKEN; a task has none, or a meaningless one."""
     if not isinstance(data, dict) or "status" in data:
         return None
     error = data.get("error")
@@ -87,7 +87,7 @@ def read_refusal(data: object) -> Refusal | None:
 
 
 def read_relay(error: Rejected) -> ProviderError:
-    """What a refusal means in truth: a relay's HTTP status says less than its words, or more than its code 4."""
+    """Return what a refusal really means: a relay's text may be more precise than its HTTP status, or less."""
     kind: type[ProviderError] = Rejected
     if error.code in HALF_WAY:
         kind = Uncertain

@@ -59,7 +59,7 @@ class OhMyGPT(Provider):
     prompt_limit = 6000
     fetch_limit = 1
     listed = Listed.BY_CALLBACK_URL
-    #: of the others the list shows neither pictures nor buttons
+    #: for others the list shows neither images nor buttons
     shown = frozenset({Operation.IMAGINE})
 
     def __init__(self, settings: Settings) -> None:
@@ -115,7 +115,7 @@ class OhMyGPT(Provider):
         data = self._ask(f"/query-mj-tasks?page={number + 1}&pageSize={PAGE_SIZE}")
         tasks = data.get("tasks") if isinstance(data, dict) else None
         if not isinstance(tasks, list):
-            raise QueryFailed(f"{TITLE} answered without a list of tasks", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied without a list of tasks", code="unreadable_reply")
         return tasks
 
     def _post_of(self, request: GenerationRequest) -> tuple[str, dict[str, object]]:
@@ -146,5 +146,5 @@ class OhMyGPT(Provider):
                 return None
             raise
         if not isinstance(reply, dict) or "data" not in reply:
-            raise QueryFailed(f"{TITLE} answered a question with JSON that has no data", code="unreadable_reply")
+            raise QueryFailed(f"{TITLE} replied with JSON without data", code="unreadable_reply")
         return reply["data"]

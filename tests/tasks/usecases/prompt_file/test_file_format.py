@@ -35,20 +35,20 @@ def xlsx() -> bytes:
         ('["a", "b",]', "line 1, column 1", "a JSON array"),
         ("['a', 'b']", "line 1, column 1", "a JSON array"),
         ('[{prompt: "a"}]', "line 1, column 1", "a JSON array"),
-        ('{\n "prompt": "a"\n}', "line 1, column 1", "JSON over several lines"),
+        ('{\n "prompt": "a"\n}', "line 1, column 1", "multi-line JSON"),
         ('{"prompt": "a",\n "key": "b"}', "line 1, column 1", "this object continues on the next line"),
         ('a fox\n  {"prompt": "b"}', "line 2, column 3", "this line is a JSON object"),
-        ("{'prompt': 'a'}\n{'prompt': 'b'}", "line 1, column 1", "not a JSON object"),
-        ('"a",\n"b"', "line 1, column 1", "a list in quotes"),
+        ("{'prompt': 'a'}\n{'prompt': 'b'}", "line 1, column 1", "but not JSON"),
+        ('"a",\n"b"', "line 1, column 1", "a quoted list"),
         ('prompts = [\n "a"\n]', "line 1, column 1", "a list from a program"),
         # tables
-        ('\ufeffprompt;aspect_ratio;key\r\n"a, ""b""\r\nc";16:9;s1\r\n', "line 1, column 7", "a table header"),
-        ("sku,prompt,provider\n1,a fox,kie", "line 1, column 4", "a table header"),
-        ("Prompt (EN);Ratio\na fox;1:1", "line 1, column 12", "a table header"),
-        ("key;version;speed\na;b;c", "line 1, column 4", "a table header"),
-        ("title,description\nRed hat,a red hat on a chair", "line 1, column 6", "a table header"),
+        ('\ufeffprompt;aspect_ratio;key\r\n"a, ""b""\r\nc";16:9;s1\r\n', "line 1, column 7", "the head of a table"),
+        ("sku,prompt,provider\n1,a fox,kie", "line 1, column 4", "the head of a table"),
+        ("Prompt (EN);Ratio\na fox;1:1", "line 1, column 12", "the head of a table"),
+        ("key;version;speed\na;b;c", "line 1, column 4", "the head of a table"),
+        ("title,description\nRed hat,a red hat on a chair", "line 1, column 6", "the head of a table"),
         ("prompt\na fox", "line 1, column 1", "a column heading"),
-        ("提示词,编号\n狐狸,1", "line 1, column 4", "a table header"),
+        ("提示词,编号\n狐狸,1", "line 1, column 4", "the head of a table"),
         ("sep=;\na;b", "line 1, column 1", "a table"),
         ("a fox;16:9;sku-1\nan owl;1:1;sku-2", "line 1, column 6", "every line has the same columns"),
         ("a fox;16:9;sku-1", "line 1, column 6", "every line has the same columns"),
@@ -69,10 +69,10 @@ def xlsx() -> bytes:
         ("a fox\nan owl".encode("utf-16-le"), "line 1, column 2", "UTF-16"),
         ("a fox\nan owl".encode("utf-16-be"), "line 1, column 1", "UTF-16"),
         ("a fox".encode("utf-32"), "line 1, column 1", "UTF-32"),
-        pytest.param(xlsx(), "line 1, column 1", "a ZIP file, as Excel", id="xlsx"),
+        pytest.param(xlsx(), "line 1, column 1", "a ZIP file, such as Excel", id="xlsx"),
         (gzip.compress(b"a fox", mtime=0), "line 1, column 1", "a gzip file: unpack it first"),
         (b"%PDF-1.7\n", "line 1, column 1", "a PDF"),
-        (b"\x89PNG\r\n\x1a\n", "line 1, column 1", "a PNG picture"),
+        (b"\x89PNG\r\n\x1a\n", "line 1, column 1", "a PNG image"),
         (b"SQLite format 3\x00", "line 1, column 1", "an SQLite database"),
         (b"a fox\nan\x00owl", "line 2, column 3", "a NUL byte"),
         (b"\x00" * 100, "line 1, column 1", "a NUL byte"),
@@ -96,7 +96,9 @@ def test_an_array_under_the_name_of_json_lines_is_told_as_one() -> None:
 
 def test_what_does_not_end_is_refused_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_format, "LARGEST", 3 << 20)
-    assert refusal(b"a fox\n" * (1 << 20)).startswith("line 524289, column 1: the file is larger than 3 MB")
+    assert refusal(b"a fox\n" * (1 << 20)).startswith(
+        "line 524289, column 1: the file is larger than the limit of 3 MB"
+    )
 
 
 class Endless(io.RawIOBase):
@@ -116,7 +118,7 @@ class Endless(io.RawIOBase):
 
 def test_of_a_pipe_without_end_no_more_is_read_than_may_be() -> None:
     pipe = Endless()
-    with pytest.raises(RequestInvalid, match="the file is larger than 64 MB"):
+    with pytest.raises(RequestInvalid, match="the file is larger than the limit of 64 MB"):
         read_file("a pipe", io.BufferedReader(pipe))  # type: ignore[arg-type]
     assert pipe.taken < file_format.LARGEST + (1 << 20)
 

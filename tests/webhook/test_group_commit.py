@@ -11,7 +11,7 @@ import pytest
 from tests.factories import at_once, delivery
 from tests.patience import patient
 from tests.webhook.receiving import until
-from webhook.committing import GROUP, GroupCommit
+from webhook.group_commit import GROUP, GroupCommit
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.ledger.outcome import Delivery
 
@@ -218,7 +218,7 @@ def test_a_process_with_more_writers_that_hang_than_it_may_have_ends_to_be_start
     script = f"""
 import threading, time
 from tests.factories import delivery
-from webhook.committing import MOST_HANGING, GroupCommit
+from webhook.group_commit import MOST_HANGING, GroupCommit
 over = threading.Event()
 commit = GroupCommit(lambda _: over.wait(), lambda: None, patience=0.05, hangs_after=0.2)
 for number in range(2 * MOST_HANGING + 2):
@@ -236,5 +236,5 @@ for number in range(2 * MOST_HANGING + 2):
     done = subprocess.run((sys.executable, "-u", "-c", script), capture_output=True, text=True, timeout=60, check=False)
     lived = done.stdout.count("did not answer")
     assert done.returncode == 1
-    assert "4 writers of callbacks wait for a ledger that does not answer" in done.stderr
+    assert "4 callback writers wait for a ledger that does not answer" in done.stderr
     assert lived == (7 if comes_back else 4)

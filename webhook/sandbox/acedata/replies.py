@@ -1,4 +1,4 @@
-"""How Ace Data Cloud answers."""
+"""Ace Data Cloud's replies."""
 
 import uuid
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from webhook.sandbox.acedata.bodies import preview, result
 from webhook.sandbox.acedata.checks import bad_request, refusal
 from webhook.sandbox.acedata.task import AceTask
 from webhook.sandbox.dialect import Dialect, Refusal
+from webhook.sandbox.engine import Engine
 from webhook.sandbox.example import Example
-from webhook.sandbox.studio import Studio
 from webhook.sandbox.task import Failure
 
-#: seconds, when the request does not say how long a synchronous answer may take
+#: seconds that a synchronous reply may take unless the request sets a limit
 DEFAULT_TIMEOUT = 480
 
 _FAULTS: Mapping[str, tuple[int, str, str]] = {
@@ -36,14 +36,14 @@ class AceWords(Dialect[AceTask]):
     )
     prefix = "/midjourney/"
     stages = (35, 75)
-    #: both are documented; a bad argument in the prompt is found only after the submission was accepted
+    #: both are documented; the vendor detects a bad argument in the prompt only after accepting the submission
     failures = (
         Failure("bad_request", "Unrecognized argument(s): `-c`, `x`"),
         Failure("api_error", "fetch failed"),
     )
 
-    def __init__(self, studio: Studio) -> None:
-        super().__init__(studio)
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
         self._acknowledged = 0
 
     def acknowledge(self, task: AceTask) -> dict[str, Any]:
@@ -52,17 +52,17 @@ class AceWords(Dialect[AceTask]):
             self._acknowledged += 1
             success = {"success": True} if self._acknowledged % 2 == 0 else {}
             return {**success, "task_id": task.id}
-        if not self.studio.wait(task, task.request.get("timeout", DEFAULT_TIMEOUT)) or task.finished_at is None:
+        if not self.engine.wait(task, task.request.get("timeout", DEFAULT_TIMEOUT)) or task.finished_at is None:
             raise refusal(504, "timeout", "Timeout to generate the image.")
         if task.failure:
             raise refusal(400 if task.failure.code == "bad_request" else 500, task.failure.code, task.failure.message)
-        return result(self.studio, task) if task.text is None else task.text
+        return result(self.engine, task) if task.text is None else task.text
 
     def without_id(self) -> dict[str, Any]:
         return {"success": True}
 
     def callback_body(self, task: AceTask, progress: int) -> dict[str, Any]:
-        return result(self.studio, task) if progress == 100 else preview(self.studio, task, progress)
+        return result(self.engine, task) if progress == 100 else preview(self.engine, task, progress)
 
     def fault(self, knob: str) -> Refusal:
         said = refusal(*_FAULTS[knob])
@@ -86,5 +86,5 @@ class AceWords(Dialect[AceTask]):
 
 
 def trace_id() -> str:
-    """One for each request, on errors and in records."""
+    """A new id for each request; it appears on errors and in records."""
     return str(g.setdefault("trace_id", str(uuid.uuid4())))

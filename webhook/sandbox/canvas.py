@@ -1,4 +1,4 @@
-"""The canvas of the sandbox's pictures: colours, a camera, and a stage that is addressed in frames."""
+"""What the sandbox's images are drawn with: colours, a camera, and a canvas that is addressed in frames."""
 
 import colorsys
 from collections.abc import Callable
@@ -15,7 +15,7 @@ COARSE = 4
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Which part of a scene is seen: its middle, and how many frames wide the view is."""
+    """The visible part of a scene: its centre, and the width of the view in frames."""
 
     x: float = 0.5
     y: float = 0.5
@@ -36,11 +36,11 @@ def shift(colour: Colour, hue: float, light: float) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-class Stage:
+class Canvas:
     """A square canvas addressed in frames: (0, 0) is the upper left corner of the frame, (1, 1) the lower right one.
 
-    Soft things (`sky`, `glow`) come first and are drawn small, because they would be most of the time of a picture.
-    What has an edge is drawn after `sharpen`, too large and reduced at the end, because Pillow's shapes are jagged.
+    Soft shapes (`sky`, `glow`) come first and are drawn small, because they would take most of the time. Shapes with
+    edges are drawn after `sharpen`, oversized and reduced at the end, because Pillow's edges are jagged.
     """
 
     def __init__(self, side: int, camera: Camera) -> None:

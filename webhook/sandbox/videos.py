@@ -1,4 +1,4 @@
-"""Films of the pictures: the camera moves slowly towards the middle of one, encoded as the vendors' videos are."""
+"""Videos: the camera moves slowly towards the centre of an image; encoded as the vendors' videos are."""
 
 import io
 import tempfile
@@ -14,25 +14,25 @@ from webhook.sandbox.pictures import Picture, render
 FRAMES_PER_SECOND = 12
 #: pixels; H.264 halves the resolution of colours, so a side must be even, and codes in blocks of 16
 SMALLEST = 16
-#: how much of the picture's side the last frame shows
+#: how much of the image's side the last frame shows
 _NEAREST = 0.75
 
-#: a film that is being encoded takes up to 40 MB
+#: encoding a video takes up to 40 MB
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def render_film(picture: Picture, side: int, seconds: float, comment: str) -> bytes:
-    """An H.264 MP4 of `side` pixels (made even, at least 16) that can be played before it has come whole.
+def render_video(picture: Picture, side: int, seconds: float, comment: str) -> bytes:
+    """Return an H.264 MP4 of `side` pixels (made even, at least 16) that can be played while it downloads.
 
-    The same arguments give the same bytes. `comment` goes into the file's metadata.
+    The same arguments give the same bytes. `comment` is stored in the file's metadata.
     """
-    # Only who asks for a film pays the 20 MB of the encoder.
+    # Imported here, so that the encoder's 20 MB are loaded only if a video is requested.
     import av  # noqa: PLC0415
 
     side = max(SMALLEST, side - side % 2)
-    # A file, because the muxer opens it a second time to move the index to the front.
-    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="darkroom-film-") as folder:
-        path = Path(folder, "film.mp4")
+    # A file, because the muxer reopens it to move the index to the front.
+    with _ONE_AT_A_TIME, tempfile.TemporaryDirectory(prefix="darkroom-video-") as folder:
+        path = Path(folder, "video.mp4")
         options = {"movflags": "+faststart", "fflags": "+bitexact"}
         with av.open(path, "w", options=options, metadata_errors="replace") as container:
             container.metadata["comment"] = comment

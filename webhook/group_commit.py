@@ -1,4 +1,4 @@
-"""Group commit: deliveries that wait at the same moment are stored in one transaction and answered after it."""
+"""Group commit: deliveries that wait at the same moment are stored in one transaction and answered after it commits."""
 
 import logging
 import math
@@ -14,17 +14,17 @@ from worker.secrets import described
 
 log = logging.getLogger(__name__)
 
-#: most deliveries in one transaction: it bounds the memory and how long other writers wait
+#: the most deliveries in one transaction: bounds memory, and how long other writers wait
 GROUP = 64
-#: seconds that a busy writer waits for company, as PostgreSQL's commit_delay does; alone, a delivery is stored at once
+#: seconds that a busy writer waits for more deliveries, like PostgreSQL's commit_delay; an idle one stores at once
 LINGER = 0.001
-#: seconds until a delivery is refused; the provider with the least patience hangs up after 15
+#: seconds until a delivery is refused; the fastest provider to time out does so after 15
 PATIENCE = 10.0
-#: seconds after which a store, or a check of /readyz, hangs: more than all time-outs of the database, which end it
-#: where the server lives
+#: seconds after which a store, or a check of /readyz, counts as hung: longer than every time-out of the database, which
+#: would have ended it if the server were alive
 HANGS_AFTER = 15.0
-#: how many writers, or checks of one dependency, may hang at once; with one more, the process ends and its server
-#: starts it again
+#: how many writers, or checks of one dependency, may hang at once; one more ends the process, and its server restarts
+#: it
 MOST_HANGING = 3
 
 
@@ -32,14 +32,14 @@ class _Waiting:
     __slots__ = ("answer", "delivery")
 
     def __init__(self, delivery: Delivery) -> None:
-        #: None when nobody waits for it any more
+        #: None once nobody waits for it any more
         self.delivery: Delivery | None = delivery
-        #: gets one item: None when it is durable, else what went wrong
+        #: receives one item: None once it is durable, else the error
         self.answer: SimpleQueue[Exception | None] = SimpleQueue()
 
 
 class _Writer(threading.Thread):
-    """Stores group after group, until somebody else has taken its place."""
+    """Stores group after group until another writer replaces it."""
 
     def __init__(
         self,
@@ -48,13 +48,13 @@ class _Writer(threading.Thread):
         prepare: Callable[[], None] | None,
         note: Callable[[bool], None],
     ) -> None:
-        # A daemon: at its end the server waits for its requests, and so for every commit they wait for.
+        # A daemon: at shutdown the server waits for its requests, and so for every commit they depend on.
         super().__init__(name="group-commit", daemon=True)
         self._queue = queue
         self._store = store
         self._prepare = prepare
         self._note = note
-        #: since when (monotonic) it waits for the ledger
+        #: when (monotonic) it began to wait for the ledger
         self.busy_since = time.monotonic()
         self.is_replaced = False
 
@@ -63,7 +63,7 @@ class _Writer(threading.Thread):
             try:
                 self._prepare()
             except Exception:
-                log.exception("the connections to the ledger could not be closed")
+                log.exception("could not close the connections to the ledger")
         self.busy_since = math.inf
         company = False
         while not self.is_replaced:
@@ -93,13 +93,13 @@ class _Writer(threading.Thread):
         except DarkroomError as trouble:
             error = trouble
         except Exception as trouble:
-            # One row that the database refuses must not take the others along.
+            # One row that the database refuses must not lose the others.
             if len(group) > 1:
-                log.warning("a group of %d deliveries was refused; storing one by one: %s", len(group), trouble)
+                log.warning("the ledger refused %d callbacks; storing them one by one: %s", len(group), trouble)
                 for waiting in group:
                     self._write([waiting])
                 return
-            log.exception("a callback cannot be stored")
+            log.exception("could not store a callback")
             error = trouble
         finally:
             self.busy_since = math.inf
@@ -110,11 +110,11 @@ class _Writer(threading.Thread):
 
 
 class GroupCommit:
-    """Hands deliveries to one writer thread, which `store`s them in groups.
+    """Passes deliveries to one writer thread, which calls `store` with groups of them.
 
-    A commit costs the same for one row as for thirty, and writers in many threads would only wait for each other. A
-    writer whose store hangs is replaced by another one, after `reconnect`. Should the old one ever come back, it stores
-    what is known by then, and nobody waits for its answer.
+    A commit costs the same for one row as for thirty, and several writers would only wait for each other. If a store
+    hangs, another writer takes over after `reconnect`. If the old one ever returns, it stores duplicates, and nobody
+    waits for its result.
     """
 
     def __init__(
@@ -133,28 +133,28 @@ class GroupCommit:
         self._starting = threading.Lock()
         self._writer: _Writer | None = None
         self._hanging: list[_Writer] = []
-        #: when (monotonic) the latest store failed; None after one that did not
+        #: when (monotonic) the latest store failed; None if it succeeded
         self.failed_at: float | None = None
 
     def note(self, stored: bool) -> None:
-        """Take down how a store has ended, also one of somebody else."""
+        """Note whether a store, this writer's or another's, succeeded."""
         self.failed_at = None if stored else time.monotonic()
 
     def keep(self, delivery: Delivery) -> None:
-        """Return when the delivery is durable.
+        """Return once the delivery is durable.
 
-        Raises LedgerUnavailable when it is not kept, whatever the database says: it shall be sent again.
+        Raises LedgerUnavailable for every error of the database, so that the provider sends it again.
         """
         waiting = _Waiting(delivery)
         self._queue.put(waiting)
         error = self._answer(waiting)
         if error is not None:
-            # An exception of its own for each: the one of the group is shared with other threads.
+            # A new exception for each: the group's exception is shared with other threads.
             why = error if isinstance(error, DarkroomError) else described(error)
-            raise LedgerUnavailable(f"the callback was not kept: {why}") from error
+            raise LedgerUnavailable(f"the callback was not stored: {why}") from error
 
     def _answer(self, waiting: _Waiting) -> Exception | None:
-        """What has become of it. Whoever waits also looks after the writer: while nobody does, no writer is needed."""
+        """Wait for the result. Waiting requests also watch the writer, which is needed only while one waits."""
         give_up_at = time.monotonic() + self._patience
         while True:
             writer = self._writer or self._replace(None)
@@ -172,7 +172,7 @@ class GroupCommit:
                     raise LedgerUnavailable(f"the ledger did not answer within {self._patience:g} seconds") from None
 
     def _replace(self, writer: _Writer | None) -> _Writer:
-        """The writer that takes the place of this one; None: the first, which is started when it is needed.
+        """Start and return the writer that replaces `writer`; None stands for the first one, started on demand.
 
         Not in __init__: a thread does not outlive a fork of the server.
         """
@@ -189,10 +189,10 @@ class GroupCommit:
         writer.is_replaced = True
         self._hanging = [*(one for one in self._hanging if one.is_alive()), writer]
         if len(self._hanging) > MOST_HANGING:
-            watchdog.end_process(f"{len(self._hanging)} writers of callbacks wait for a ledger that does not answer")
+            watchdog.end_process(f"{len(self._hanging)} callback writers wait for a ledger that does not answer")
         log.error(
-            "the ledger has not answered for %g seconds: another writer keeps callbacks, with a new connection "
-            "(%d of at most %d hang)",
+            "the ledger has not answered for %g seconds: storing callbacks over a new connection "
+            "(%d of at most %d writers hang)",
             self._hangs_after,
             len(self._hanging),
             MOST_HANGING,

@@ -1,4 +1,4 @@
-"""The generations of the sandbox and their course of life; what all pretend providers share."""
+"""The sandbox's generations and their life cycle, shared by all sandbox providers."""
 
 import itertools
 import json
@@ -26,9 +26,9 @@ T = TypeVar("T", bound=Task)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """`delay` and `link_life` are seconds, `size` is the side of a picture in pixels.
+    """`delay` and `link_life` are seconds, `size` is the side of an image in pixels.
 
-    Callbacks are signed with `hmac_key`, if it is set, by the dialects that know how to.
+    Dialects that sign their callbacks do so with `hmac_key`, if it is set.
     """
 
     delay: float = 2.0
@@ -39,7 +39,7 @@ class Options:
     hmac_key: str = ""
 
 
-class Studio:
+class Engine:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.journal = Journal()
@@ -50,7 +50,7 @@ class Studio:
         self.stopping = threading.Event()
         self._timer = Timer()
         self._changed = threading.Condition()
-        #: in the order of their submission; the values mean nothing
+        #: in order of submission; the values are unused
         self._tasks: dict[Task, None] = {}
         self._by_name: dict[tuple[type[Task], str], Task] = {}
         self._files: dict[str, tuple[Task, File]] = {}
@@ -66,7 +66,7 @@ class Studio:
             return str(self._last_snowflake)
 
     def accept(self, task: Task) -> None:
-        """From here on it is charged and takes its course."""
+        """Charge the task and start it."""
         task.key = asking_key()
         with self._changed:
             self._tasks[task] = None
@@ -91,14 +91,14 @@ class Studio:
             self._plan(task, task.dialect.stages if streams else (), time.monotonic())
 
     def wait(self, task: Task, timeout: float) -> bool:
-        """Whether it finished in time, in seconds."""
+        """Wait at most `timeout` seconds; return whether it finished."""
         with self._changed:
             return self._changed.wait_for(lambda: task.finished_at is not None or self.stopping.is_set(), timeout)
 
-    # --- their course ---
+    # --- their life cycle ---
 
     def _plan(self, task: Task, stages: tuple[int, ...], began: float) -> None:
-        """Wait for the next stage. The one after it is planned when this one was told, so they stay in order."""
+        """Schedule the next stage; the one after it is scheduled once this one is sent, so they stay in order."""
         delay = max(1.0, self.options.delay * 5) if "delay" in task.knobs else self.options.delay
         share = stages[0] / 100 if stages else 1
 
@@ -166,7 +166,7 @@ class Studio:
     # --- questions ---
 
     def find(self, kind: type[T], name: str) -> T | None:
-        """The task of this dialect with this id or other name, if it belongs to the key that asks."""
+        """Return this dialect's task with this id or other name, if it belongs to the request's key."""
         with self._changed:
             task = self._by_name.get((kind, name))
         return task if isinstance(task, kind) and _may_see(task) else None
@@ -176,7 +176,7 @@ class Studio:
             return self._files.get(path)
 
     def recent(self, kind: type[T], offset: int, limit: int) -> list[T]:
-        """Those of the key that asks, newest first; `Task` stands for those of all dialects."""
+        """Return the tasks of the request's key, newest first; pass `Task` for all dialects."""
         with self._changed:
             found = (task for task in reversed(self._tasks) if isinstance(task, kind) and _may_see(task))
             return list(itertools.islice(found, offset, offset + limit))
@@ -187,7 +187,7 @@ class Studio:
     # --- links ---
 
     def give_links(self, task: Task) -> list[str]:
-        """Links to its files, in their order; how often they were given counts for the knob `dead_links`."""
+        """Return links to its files, in order, and count the call for the knob `dead_links`."""
         with self._changed:
             task.times_given += 1
         return [self._link(task, file, works=self._alive(task)) for file in task.files]
@@ -197,7 +197,7 @@ class Studio:
         return self._link(task, found, works="dead_links_forever" not in task.knobs) if found else None
 
     def may_download(self, task: Task, file: File, query: Mapping[str, str]) -> bool:
-        """Whether the link is good. A file with bare links can be had by a signed one as well."""
+        """Return whether the link is valid. Files with unsigned links accept signed ones as well."""
         if file.signed or "hm" in query:
             return self.links.works(file.path, query)
         since = task.finished_at or time.time()
