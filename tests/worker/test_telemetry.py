@@ -197,5 +197,5 @@ def test_a_wrong_format_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LOG_FORMAT", "JSON")
     assert load_settings().log_format == "json"
     monkeypatch.setenv("LOG_FORMAT", "yaml")
-    with pytest.raises(ConfigurationError, match="LOG_FORMAT: Input should be 'console' or 'json'"):
+    with pytest.raises(ConfigurationError, match="LOG_FORMAT: 'yaml' is not console or json"):
         load_settings()

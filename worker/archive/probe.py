@@ -55,16 +55,16 @@ class Probe:
             yield f"refuses the storage class {name}: correct S3_STORAGE_CLASS, or leave it empty"
         if Extra.CHECKSUM in self._extras.refused:
             instead = _INSTEAD.get(self._verified, _INSTEAD[Verified.BYTES])
-            yield StoreLimit(f"takes no SHA-256 with an object: {instead}")
+            yield StoreLimit(f"accepts no SHA-256 with an object: {instead}")
         elif not self._broken_bytes_are_refused():
             yield StoreLimit(
-                "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
+                "accepts bytes that do not match their SHA-256: only `darkroom verify` finds damage in transit"
             )
         self._put(_CONTENT, overwrite=True)
         if self._put(_OTHER, overwrite=False):
             yield StoreLimit(
-                "overwrites what lies under a key although If-None-Match is sent: "
-                "give no two Darkrooms the same bucket and S3_PREFIX"
+                "overwrites an existing object despite If-None-Match: "
+                "never share bucket and S3_PREFIX between two Darkrooms"
             )
         yield from self._look_at_parts()
 
@@ -79,7 +79,7 @@ class Probe:
         else:
             if overwritten:
                 yield StoreLimit(
-                    "completes uploads in parts without a condition: files above 16 MiB are compared before instead"
+                    "completes multipart uploads unconditionally: files above 16 MiB are compared beforehand instead"
                 )
 
     def _upload(self, content: bytes) -> Upload:

@@ -191,9 +191,9 @@ def _read(setting: str, value: str) -> Proxy:
         host = None
     if not host or not host.isascii() or parts.scheme != "http" or parts.path.strip("/") or parts.query:
         raise ConfigurationError(
-            f"{setting} is not the address of a proxy: write it as http://HOST:PORT, with USER:PASSWORD@ before the "
-            "host if it wants them (characters such as @ and / in a password percent-encoded); SOCKS and "
-            "HTTPS proxies are not supported"
+            f"{setting} is not a proxy address: write it as http://HOST:PORT, with USER:PASSWORD@ before the host "
+            "if it requires them (percent-encode @, / and the like in a password); SOCKS and HTTPS proxies are not "
+            "supported"
         )
     has_credentials = parts.username is not None
     return Proxy(setting, host, port, _basic(parts.username or "", parts.password or "") if has_credentials else None)

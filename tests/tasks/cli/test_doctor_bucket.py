@@ -37,7 +37,7 @@ def test_what_the_bucket_does_not_honour_is_a_warning_if_somebody_can_change_it(
     assert [one for one in others if one[0] == "warn"] == [
         ("warn", "photos does not keep tags: set S3_TAGS=false to send none")
     ]
-    assert any(one[0] == "ok" and one[1].startswith("photos overwrites what lies under a key") for one in others)
+    assert any(one[0] == "ok" and one[1].startswith("photos overwrites an existing object") for one in others)
     assert [path for path in (tmp_path / "buckets" / BUCKET).rglob("*") if path.is_file()] == []
     monkeypatch.setenv("S3_TAGS", "false")
     assert {verdict for verdict, _ in findings(darkroom)} == {"ok"}

@@ -32,7 +32,7 @@ def test_a_provider_and_a_state_narrow_it_too(ledger: Ledger) -> None:
     assert select(ledger, Selection(provider="acedata"), QUEUED).ids == [mine.id]
     assert len(select(ledger, Selection(states=(State.QUEUED,)), QUEUED).ids) == 2
     assert select(ledger, Selection(states=(State.FAILED,)), QUEUED).ids == []
-    with pytest.raises(ConfigurationError, match="there is no provider 'nobody'"):
+    with pytest.raises(ConfigurationError, match="unknown provider 'nobody'"):
         select(ledger, Selection(provider="nobody"), QUEUED)
 
 

@@ -26,9 +26,9 @@ PARTS = [CREATED, PART, Answer(412), Answer(204)]
 DELETED = [Answer(204), NO_SUCH_KEY]
 
 TAGS = "does not keep tags: set S3_TAGS=false to send none"
-HASH = "takes bytes that do not match their SHA-256: only `darkroom verify` finds what broke on the way"
-CONDITION = "overwrites what lies under a key although If-None-Match is sent"
-COMPLETION = "completes uploads in parts without a condition: files above 16 MiB are compared before instead"
+HASH = "accepts bytes that do not match their SHA-256: only `darkroom verify` finds damage in transit"
+CONDITION = "overwrites an existing object despite If-None-Match"
+COMPLETION = "completes multipart uploads unconditionally: files above 16 MiB are compared beforehand instead"
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,7 @@ def test_a_worker_with_posts_under_way_writes_their_answers_down_and_claims_no_m
         ledger.submissions.renew([claim.attempt_id], LEASE)
         return Submitted(claim.attempt_id, accepted(claim))
 
-    with pytest.raises(VersionTooOld, match=f"it has revision {REVISION}, and {NEXT} or newer is needed"):
+    with pytest.raises(VersionTooOld, match=f"it has revision {REVISION}, and {NEXT} or newer is required"):
         drain(
             lambda _: ledger.submissions.claim(1, LEASE),
             post,
@@ -200,7 +200,7 @@ def test_a_version_goes_on_with_a_newer_ledger_that_is_compatible(
 def test_a_newer_ledger_that_is_not_compatible_is_left_alone(blank: Ledger, tmp_path: Path):
     queued(blank)
     upgrade_by_next_version(blank, tmp_path, NEXT)
-    sentence = f"it has revision {REVISION}, and {NEXT} or newer is needed"
+    sentence = f"it has revision {REVISION}, and {NEXT} or newer is required"
     for verb in (
         lambda: queued(blank),
         lambda: migrations.check(blank.database),

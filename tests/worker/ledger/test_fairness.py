@@ -312,6 +312,7 @@ def test_who_repeats_a_creation_and_who_brings_its_generation_back_do_not_wait_i
             changes = Changes(connection, ledger.database.clock())
             assert Attempts(changes, [claim.attempt_id]).move(claim.attempt_id, AttemptState.REJECTED)
             assert changes.move(made.id, State.QUEUED, "not taken", dispatched_at=None)
+            changes.write()
             repeated = pool.submit(other.generations.create, [new(made.prompt, key="fox"), new("an owl", key="owl")])
             eventually(is_waited_for, 30)
             changes.flush()

@@ -44,7 +44,7 @@ def test_what_is_whole_is_measured(body):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (FTYP, "its index (meta) is missing"),
+        (FTYP, r"its index \(meta\) is missing"),
         (FTYP + index(SIZE, WHERE)[:-1], "cut off"),
         (FTYP + index(WHERE), "position or size of its image"),
         (FTYP + index(SIZE), "position or size of its image"),

@@ -94,7 +94,7 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
         ("ACEDATACLOUD_RATE", "inf", "ACEDATACLOUD_RATE: 'inf' is not a number above 0"),
         ("ACEDATACLOUD_RATE", "nan", "ACEDATACLOUD_RATE: 'nan' is not a number"),
         ("ACEDATACLOUD_IN_FLIGHT", "0", "ACEDATACLOUD_IN_FLIGHT: '0' is not a whole number from 1 on"),
-        ("DARKROOM_DOWNLOAD_ALLOW", "minio, 0.0.0.0/0", "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' is nearly every address"),
+        ("DARKROOM_DOWNLOAD_ALLOW", "minio, 0.0.0.0/0", "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' covers nearly every address"),
         (
             "MJPROXY_RESULT_HOSTS",
             "cdn.relay.example, github.io",
@@ -137,7 +137,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_settings()
     lines = str(caught.value).splitlines()
     for beginning in (
-        "PORT: ", "KIE_API_KEY_FILE: cannot read", "HTTPS_PROXY is not the address of a proxy",
+        "PORT: ", "KIE_API_KEY_FILE: cannot read", "HTTPS_PROXY is not a proxy address",
         "AWS_SESSION_TOKEN_FILE: ", "PUBLIC_URL is set, so", "DARKROOM_NOTIFY_URLS is set, but",
     ):  # fmt: skip
         assert len([line for line in lines if line.startswith(beginning)]) == 1, beginning
@@ -167,7 +167,7 @@ def test_a_proxy_that_is_none_is_refused_with_a_sentence(
 ) -> None:
     monkeypatch.setenv(name, proxy)
     with pytest.raises(
-        ConfigurationError, match=f"^{name} is not the address of a proxy: write it as http://HOST:PORT"
+        ConfigurationError, match=f"^{name} is not a proxy address: write it as http://HOST:PORT"
     ):
         load_settings()
 

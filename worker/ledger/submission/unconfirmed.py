@@ -141,7 +141,7 @@ def _resolve(
     else:
         tries.look_up([(attempt.id, task_id)])
         if tries.is_taken(attempt.id, task_id):
-            raise RequestInvalid(f"task {task_id} belongs to another generation already; nothing was changed")
+            raise RequestInvalid(f"task {task_id} already belongs to another generation; nothing was changed")
         _decide(tries, attempt, AttemptState.ACCEPTED, task_id=task_id, poll_at=changes.at, polls=0)
         changes.move(
             generation_id,
