@@ -231,7 +231,7 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         yield Wait(
             cause=Cause.BUDGET,
             subject=cap.name,
-            told=f"budget of {cap.name}: {cap.waiting} waiting, cap reached ({used}): {remedy}{other}{full}",
+            told=f"budget for {cap.name}: {cap.waiting} waiting, cap reached ({used}): {remedy}{other}{full}",
             remedy=remedy,
             since=since,
             until=None if is_of_batch else tomorrow,

@@ -77,5 +77,5 @@ print(app.conf.broker_url)
 def test_celery_reads_its_broker_on_first_use_and_takes_no_other_for_a_wrong_one():
     told = subprocess.run([sys.executable, "-c", _FIRST_USE], check=True, capture_output=True, text=True).stdout
     wrong, *right = told.splitlines()
-    assert wrong.startswith("REDIS_URL: this is not the URL of a broker")
+    assert wrong.startswith("REDIS_URL: this is not a broker URL")
     assert right == ["redis://127.0.0.1:7/3 quick", "redis://127.0.0.1:7/3"]

@@ -14,32 +14,32 @@ from worker.errors import DarkroomError
 
 #: name → where it lives, and what it does in a few words (those that its own help begins with)
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("tasks.cli.demo.command:demo", "See it work on this machine, without any key"),
-    "up": ("tasks.cli.up:up", "Run everything on this machine, with real providers"),
-    "init": ("tasks.cli.init:init", "Write a first .env: provider key, bucket, public URL"),
-    "submit": ("tasks.cli.submit:submit", "Ask for pictures: one prompt, many, or a file of them"),
-    "providers": ("tasks.cli.providers:providers", "Show what each provider can do"),
-    "list": ("tasks.cli.list:list_generations", "List generations, the newest first"),
-    "show": ("tasks.cli.show:show", "Show a generation"),
-    "watch": ("tasks.cli.watch:watch", "Follow generations until all of them are done"),
+    "demo": ("tasks.cli.demo.command:demo", "Try Darkroom on this machine, without an API key"),
+    "up": ("tasks.cli.up:up", "Run everything on this machine with real providers"),
+    "init": ("tasks.cli.init:init", "Create a first .env: provider key, bucket, public URL"),
+    "submit": ("tasks.cli.submit:submit", "Submit generations: one prompt, several, or a file"),
+    "providers": ("tasks.cli.providers:providers", "Show what each provider supports"),
+    "list": ("tasks.cli.list:list_generations", "List generations, newest first"),
+    "show": ("tasks.cli.show:show", "Show a generation and its history"),
+    "watch": ("tasks.cli.watch:watch", "Follow generations until all are done"),
     "at-risk": ("tasks.cli.at_risk:at_risk", "List results that may be lost"),
-    "verify": ("tasks.cli.verify:verify", "Read stored results again and compare them with the ledger"),
-    "spend": ("tasks.cli.spend:spend", "Show spending and what the budgets have left"),
-    "retry": ("tasks.cli.decide:retry", "Try again what failed or expired"),
+    "verify": ("tasks.cli.verify:verify", "Re-read stored results and compare them with the ledger"),
+    "spend": ("tasks.cli.spend:spend", "Show spending and remaining budgets"),
+    "retry": ("tasks.cli.decide:retry", "Retry failed and expired generations"),
     "unconfirmed": ("tasks.cli.unconfirmed:unconfirmed", "List submissions with an unknown outcome"),
-    "resolve": ("tasks.cli.resolve:resolve", "Decide what became of unconfirmed generations"),
-    "cancel": ("tasks.cli.decide:cancel", "Cancel what was not submitted yet"),
+    "resolve": ("tasks.cli.resolve:resolve", "Record what happened to unconfirmed generations"),
+    "cancel": ("tasks.cli.decide:cancel", "Cancel generations that are not submitted yet"),
     "resume": ("tasks.cli.decide:resume", "Resume a paused provider"),
     "dead": ("tasks.cli.dead:dead", "List what was abandoned, and why"),
-    "accept": ("tasks.cli.accept:accept", "Archive refused files as they are, after you looked at them"),
-    "rescue": ("tasks.cli.rescue:rescue", "Import tasks that were made elsewhere, or that the ledger lost"),
+    "accept": ("tasks.cli.accept:accept", "Archive refused files unchanged, after a review"),
+    "rescue": ("tasks.cli.rescue:rescue", "Import tasks that exist only at the provider"),
     "reconcile": ("tasks.cli.reconcile:reconcile", "Compare the ledger with the bucket and the providers' lists"),
-    "delete": ("tasks.cli.delete:delete", "Delete generations, such as those of a client who withdraws"),
-    "prune": ("tasks.cli.prune:prune", "Delete what is no longer kept"),
+    "delete": ("tasks.cli.delete:delete", "Delete generations, for example at a client's request"),
+    "prune": ("tasks.cli.prune:prune", "Delete rows past their retention"),
     "db": ("tasks.cli.db:db", "Manage the ledger's tables"),
     # By its name alone: no module of tasks imports one of webhook, and the sandbox imports nothing of ours.
-    "sandbox": ("webhook.sandbox.command:sandbox", "Serve simulated providers, to test any webhook receiver"),
-    "doctor": ("tasks.cli.doctor:doctor", "Check everything that Darkroom needs, and say what to do"),
+    "sandbox": ("webhook.sandbox.command:sandbox", "Serve sandbox providers, to test any webhook receiver"),
+    "doctor": ("tasks.cli.doctor:doctor", "Check everything Darkroom needs, and say how to fix it"),
 }
 
 
@@ -80,10 +80,10 @@ class LateGroup(click.Group):
 
 @click.group(cls=LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Submit Midjourney generations and keep every picture in your own bucket.
+    """Submit Midjourney generations and keep every result in your own bucket.
 
-    Commands take --json: results go to standard output, everything else to standard error. Exit codes: 0 done,
-    1 something is wrong, 2 the command was not understood.
+    Commands accept --json. Results go to standard output, everything else to standard error. Exit codes: 0 done,
+    1 failure, 2 usage error.
     """
 
 

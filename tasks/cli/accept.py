@@ -16,17 +16,17 @@ from worker.steps import Step
 
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--yes", is_flag=True, help="Do it; without it, only show the files.")
-@click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
+@click.option("--yes", is_flag=True, help="Archive them; without --yes, only show them.")
+@click.option("--why", default="", metavar="TEXT", help="Recorded with your name.")
 @json_option
 @click.pass_context
 def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_json: bool) -> None:
-    """Archive refused files as they are, after you looked at them.
+    """Archive refused files unchanged, after a review.
 
     ID is an asset (asset:gen_1/0 or gen_1/0, as `darkroom dead` and `darkroom at-risk` print it), or a generation (its
-    id or key) for all of its refused files. Each is shown with its type, size, the reason and a link that works for an
-    hour. With --yes they are stored like any other result; the sidecar says who accepted them and why they had been
-    refused. The exit code is 1 if nothing was kept for one of the IDs.
+    id or key) for all of its refused files. Each is shown with its type, its size, the reason and a link that works for
+    an hour. With --yes they are stored like any other result; the sidecar records who accepted them and why they were
+    refused. The exit code is 1 if any of the IDs has no refused files.
     """
     asked: dict[AssetChoice, str] = {}
     found: list[int] = []
@@ -71,8 +71,8 @@ def _print(one: RefusedBytes, *, done: bool, as_json: bool) -> None:
         print_json(document)
         return
     kind, declared = one.content_type, one.declared_type
-    said = f", which the server called {declared}" if declared and declared != kind else ""
-    click.echo(one_line(f"{one.generation_id}/{one.index}  {one.bytes:,} bytes, {kind or 'not readable'}{said}"))
+    said = f", served as {declared}" if declared and declared != kind else ""
+    click.echo(one_line(f"{one.generation_id}/{one.index}  {one.bytes:,} bytes, {kind or 'unreadable'}{said}"))
     click.echo(one_line(f"  refused: {secrets_hidden(one.refused)}"))
-    click.echo(one_line(f"  {f'cannot be read now: {one.trouble}' if one.trouble else f'look: {one.link}'}"))
+    click.echo(one_line(f"  {f'cannot be read now: {one.trouble}' if one.trouble else f'link: {one.link}'}"))
     click.echo(f"  {document['message']}")

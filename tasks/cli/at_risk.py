@@ -26,8 +26,8 @@ from worker.secrets import redact
 def at_risk(ctx: click.Context, within: timedelta | None, as_json: bool) -> None:
     """List results that may be lost; exit code 1 if there are any.
 
-    Assets that are not stored yet and whose link expires soon, or whose download keeps failing, the most urgent first;
-    then generations that wait for an outcome because their callback was unreadable. All of them are retried
+    Assets that are not stored yet and whose link expires soon or whose download keeps failing, most urgent first; then
+    generations that are waiting for an outcome because their callback was unreadable. All of them are retried
     automatically; `darkroom retry` tries an asset at once.
     """
     with open_ledger() as here:
@@ -52,7 +52,7 @@ def _line_of_unread(callback: CallbackNote, owner: Generation) -> str:
     why = redact(callback.error or "its last callback")
     task = owner.task_id or "with this prompt"
     return one_line(
-        f"{owner.id} -  waits for its outcome; callback unreadable: {why}; the provider is polled for it; check task "
+        f"{owner.id} -  waiting for its outcome; unreadable callback: {why}; polling continues; check task "
         f"{task} at {owner.provider}; after a fix, `darkroom dead replay callback:{callback.id}` applies the callback"
     )
 

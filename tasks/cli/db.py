@@ -38,7 +38,7 @@ def upgrade(as_json: bool) -> None:
 def size(as_json: bool) -> None:
     """Show the rows of each table, and its size with indexes.
 
-    Counts every row: this takes minutes in a large ledger and blocks nobody.
+    Counts every row, which takes minutes in a large ledger but blocks nothing.
     """
     with open_ledger() as here:
         whole = measure_ledger(here)

@@ -17,7 +17,7 @@ from tasks.usecases.person import person
 from worker.errors import RequestInvalid
 from worker.secrets import secrets_hidden
 
-kind_option = click.option("--kind", type=click.Choice([kind.value for kind in LetterKind]), help="Only these.")
+kind_option = click.option("--kind", type=click.Choice([kind.value for kind in LetterKind]), help="Only this kind.")
 
 
 @click.group(invoke_without_command=True)
@@ -27,13 +27,13 @@ kind_option = click.option("--kind", type=click.Choice([kind.value for kind in L
 def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     """List what was abandoned, and why.
 
-    Unreadable callbacks, assets whose link died or could not be downloaded for weeks, events that a subscriber did not
+    Unreadable callbacks, assets whose link expired or whose download failed for weeks, events that a subscriber did not
     accept, and follow-ups that could not be created. `darkroom dead replay` tries them again, `darkroom dead dismiss`
-    removes them from the list. What is still being tried is in `darkroom at-risk`.
+    removes them from the list. `darkroom at-risk` lists what is still being tried.
     """
     if ctx.invoked_subcommand is not None:
         if kind or as_json:
-            raise click.UsageError(f"write --kind and --json after `{ctx.invoked_subcommand}`")
+            raise click.UsageError(f"put --kind and --json after `{ctx.invoked_subcommand}`")
         return
     with open_ledger() as here:
         letters = dead_letters.list_dead(here, LetterKind(kind) if kind else None)
@@ -50,7 +50,7 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All in the list, or all of --kind.")
+@click.option("--all", "everything", is_flag=True, help="Everything in the list, or all of --kind.")
 @kind_option
 @verbose_option
 @json_option
@@ -58,10 +58,10 @@ def dead(ctx: click.Context, kind: str | None, as_json: bool) -> None:
 def replay(
     ctx: click.Context, *, letter_ids: tuple[str, ...], everything: bool, kind: str | None, verbose: bool, as_json: bool
 ) -> None:
-    """Try them again, after you fixed the cause.
+    """Try them again, after fixing the cause.
 
-    Callbacks are read again, assets downloaded and archived, events delivered: that costs nothing, and repeating it
-    does no harm. Follow-ups are created, once, and paid for like any other. The exit code is 1 if one of the IDs could
+    Callbacks are parsed again, assets downloaded and archived, events delivered: this is free and safe to repeat.
+    Follow-ups are created, once, and cost as much as any other generation. The exit code is 1 if any of the IDs could
     not be replayed.
     """
     selection = _selection(letter_ids, everything=everything, kind=kind)
@@ -89,9 +89,9 @@ def replay(
 
 @dead.command()
 @click.argument("letter_ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All in the list except assets, or all of --kind.")
-@click.option("--kind", type=click.Choice([kind.value for kind in DISMISSED]), help="Only these.")
-@click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
+@click.option("--all", "everything", is_flag=True, help="Everything in the list except assets, or all of --kind.")
+@click.option("--kind", type=click.Choice([kind.value for kind in DISMISSED]), help="Only this kind.")
+@click.option("--why", default="", metavar="TEXT", help="Recorded with your name.")
 @verbose_option
 @json_option
 def dismiss(
@@ -99,9 +99,9 @@ def dismiss(
 ) -> None:
     """Remove callbacks, events and follow-ups from the list.
 
-    All of them or none: an unknown ID changes nothing. `darkroom show` still shows them, with your name, and `darkroom
-    dead replay ID` undoes it for DARKROOM_KEEP_DAYS. An asset stays in the list as long as its generation is expired;
-    `darkroom delete` removes that.
+    All or none: an unknown ID changes nothing. `darkroom show` still lists them, with your name, and `darkroom dead
+    replay ID` undoes it within DARKROOM_KEEP_DAYS. An asset stays in the list while its generation is expired;
+    `darkroom delete` removes both.
     """
     few = 0 < len(letter_ids) <= FEW
     request = DismissRequest(_selection(letter_ids, everything=everything, kind=kind), person(who(), why))

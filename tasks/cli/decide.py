@@ -20,12 +20,14 @@ _DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCE
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[GENERATION]...")
-@click.option("--failed", is_flag=True, help="All that failed or expired; say of which batch, provider or keys.")
-@click.option("--batch", metavar="BATCH", help="With --failed: only of this batch, by name or id.")
+@click.option(
+    "--failed", is_flag=True, help="All that failed or expired, in a --batch, at a --provider, with a --key, or --all."
+)
+@click.option("--batch", metavar="BATCH", help="With --failed: only in this batch, by name or id.")
 @provider_option
 @key_option
-@click.option("--all", "everything", is_flag=True, help="With --failed: all of the ledger.")
-@click.option("--may-pay-twice", is_flag=True, help="Also those that the provider may still deliver.")
+@click.option("--all", "everything", is_flag=True, help="With --failed: in the whole ledger.")
+@click.option("--may-pay-twice", is_flag=True, help="Include those that the provider may still deliver.")
 @verbose_option
 @json_option
 @click.pass_context
@@ -33,15 +35,15 @@ def retry(
     ctx: click.Context, *, names: tuple[str, ...], failed: bool, batch: str | None, provider: str | None,
     key: str | None, everything: bool, may_pay_twice: bool, verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Try again what failed or expired.
+    """Retry failed and expired generations.
 
-    Failed generations are submitted and paid for again. For expired ones only the links are requested again, which is
-    free. A download that waits for its next try is tried now.
+    Failed generations are submitted and paid for again. For expired ones only new links are requested, which is free. A
+    download that is waiting for its next try is tried now.
 
-    A generation that timed out may still be delivered, and is charged then. It is left alone until the provider was
-    asked about it again, 10 and 60 minutes after the time-out, unless you give --may-pay-twice.
+    A generation that timed out may still be delivered, and charged. It is left alone until the provider has been asked
+    about it again, 10 and 60 minutes after the time-out, unless you give --may-pay-twice.
 
-    The exit code is 1 if one of them was left alone.
+    The exit code is 1 if any of them was left alone.
     """
     if bool(names) == failed or (names and (batch or provider or key or everything)):
         raise click.UsageError("give either GENERATIONs, or --failed with --batch, --provider, --key or --all")
@@ -49,10 +51,10 @@ def retry(
         if failed and not (batch or provider or key or everything):
             count = control.count_retriable(here)
             if not count:
-                note("No generation failed or expired.")
+                note("No failed or expired generations.")
                 return
             raise click.UsageError(
-                f"{count:,} generations failed or expired: say which with --batch, --provider or --key, or give --all"
+                f"{count:,} generations failed or expired: choose with --batch, --provider or --key, or give --all"
             )
         selection = Selection(names=names, batch=batch, provider=provider, key=key, everything=everything)
         decisions = control.retry(here, RetryRequest(selection, may_pay_twice))
@@ -68,9 +70,9 @@ def retry(
 @json_option
 @click.pass_context
 def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: bool) -> None:
-    """Cancel what was not submitted yet.
+    """Cancel generations that are not submitted yet.
 
-    What was submitted is paid for and left alone. The exit code is 1 if one of the named generations cannot be
+    Submitted generations are paid for and left alone. The exit code is 1 if any of the named generations cannot be
     cancelled.
     """
     with open_ledger() as here:
@@ -81,13 +83,13 @@ def cancel(ctx: click.Context, *, selection: Selection, verbose: bool, as_json: 
 
 @click.command()
 @click.argument("provider")
-@click.option("--account", metavar="NAME", help="Only this one of the provider's accounts.")
+@click.option("--account", metavar="NAME", help="Only this account of the provider.")
 @json_option
 def resume(provider: str, account: str | None, as_json: bool) -> None:
     """Resume a paused provider.
 
-    Use it after you have added credit or corrected the key. An open circuit breaker is closed, and the rate that was
-    reduced after too many requests is restored.
+    Use it after adding credit or correcting the key. It also closes an open circuit breaker, and restores a rate that
+    was reduced after too many requests.
     """
     with open_ledger() as here:
         resumed = control.resume(here, ResumeRequest(provider, account))

@@ -22,26 +22,26 @@ from worker.generation import State
 _FIRST = {
     State.QUEUED: "queued (cancel them first)",
     State.UNCONFIRMED: "unconfirmed (resolve them first)",
-    State.FAILED: "failed that the provider may still deliver (try again tomorrow)",
+    State.FAILED: "failed, but may still be delivered (try again tomorrow)",
 }
 
 
 @click.command()
 @selecting
-@click.option("--objects", is_flag=True, help="Delete their files and sidecars in the bucket, too.")
-@click.option("--yes", is_flag=True, help="Do it; without it, only show what would be deleted.")
-@click.option("--why", default="", metavar="TEXT", help="Kept with your name.")
+@click.option("--objects", is_flag=True, help="Also delete their files and sidecars from the bucket.")
+@click.option("--yes", is_flag=True, help="Delete them; without --yes, only show what would be deleted.")
+@click.option("--why", default="", metavar="TEXT", help="Recorded with your name.")
 @verbose_option
 @json_option
 @click.pass_context
 def delete(
     ctx: click.Context, *, selection: Selection, objects: bool, yes: bool, why: str, verbose: bool, as_json: bool
 ) -> None:
-    """Delete generations, such as those of a client who withdraws.
+    """Delete generations, for example at a client's request.
 
-    Prompt, options, links, texts, and the contents of callbacks and events are deleted for good. Kept are the id, your
-    key, the times, the cost, and the hashes of the results. Repeating it does no harm, also after the bucket was away.
-    The exit code is 1 if one of them cannot be deleted now.
+    Prompt, options, links, texts, and the contents of callbacks and events are deleted permanently. The id, your key,
+    the times, the cost and the hashes of the results are kept. Safe to repeat, also after the bucket was unreachable.
+    The exit code is 1 if any of them cannot be deleted now.
     """
     request = DeleteRequest(selection, person(who(), why), with_objects=objects, dry_run=not yes)
     few = 0 < len(selection.names) <= FEW
@@ -65,7 +65,7 @@ def delete(
         _print_totals(request, counts, left)
     if deletions.children:
         ids, more = " ".join(map(short_id, deletions.children[:10])), " …" if len(deletions.children) > 10 else ""
-        note(f"their follow-ups stay: {ids}{more}")
+        note(f"their follow-ups are kept: {ids}{more}")
     if not yes:
         note("nothing was deleted: repeat the command with --yes")
     if deletions.wakes:

@@ -20,10 +20,10 @@ _NAME_WIDTH = 16
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check everything that Darkroom needs, and say what to do.
+    """Check everything Darkroom needs, and say how to fix it.
 
-    All checks run at once; on a terminal each result is printed as it comes in. The exit code is 1 if one of them
-    fails; a warning alone is 0.
+    All checks run at once; on a terminal each result is printed as it arrives. The exit code is 1 if a check fails; a
+    warning alone is 0.
     """
     diagnosis = examine(as_json=as_json)
     if as_json:

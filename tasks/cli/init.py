@@ -31,10 +31,10 @@ from worker.steps import Step
 @click.command()
 @click.option("--force", is_flag=True, help="Replace an existing .env without asking.")
 def init(force: bool) -> None:
-    """Write a first .env: provider key, bucket, public URL.
+    """Create a first .env: provider key, bucket, public URL.
 
-    Asks for each of them, writes .env in this folder (readable only by you), runs `darkroom doctor`, and offers one
-    paid test. Without a terminal it prints a template and writes nothing.
+    Asks for each value, writes .env in this folder (readable only by you), runs `darkroom doctor`, and offers one paid
+    test. Without a terminal it prints a template and writes nothing.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         click.echo(env_text({}), nl=False)
@@ -74,7 +74,7 @@ def _ask_bucket(values: dict[str, str]) -> None:
     if "S3_BUCKET" not in values:
         return
     _ask(values, "AWS_ENDPOINT_URL", "Address of the S3 store (Enter: AWS)")
-    _ask(values, "AWS_ACCESS_KEY_ID", "Access key ID (Enter: that of this machine)")
+    _ask(values, "AWS_ACCESS_KEY_ID", "Access key ID (Enter: this machine's credentials)")
     if "AWS_ACCESS_KEY_ID" in values:
         _ask(values, "AWS_SECRET_ACCESS_KEY", "Secret access key (not shown)", needed=True, hidden=True)
     _ask(values, "AWS_REGION", "Region (Enter: us-east-1)")
@@ -89,12 +89,12 @@ def _ask(
     hidden: bool = False,
     provider: str | None = None,
 ) -> None:
-    """Until the answer can be used, or is left out."""
+    """Ask until the answer is valid, or empty where that is allowed."""
     while True:
         answer = click.prompt(what, default="", show_default=False, hide_input=hidden).strip()
         if not answer:
             if needed:
-                note("An answer is needed here.")
+                note("A value is required.")
                 continue
             return
         try:
@@ -112,12 +112,12 @@ def _offer_test(provider: str) -> None:
         upgrade_ledger(read_settings(), note)
         with open_services() as here:
             price = price_of_test(here, provider)
-            cost = f"costs {price}" if price else "is charged by the provider; no price file says how much"
+            cost = f"costs {price}" if price else "is charged by the provider; the price is not configured"
             if not click.confirm(f"Submit one test generation to {provider_title(provider)}? It {cost}."):
                 return
             (made,) = submit(here, check(here, request_of_test(provider))).generations
     except ConfigurationError as error:
-        note(f"No test can be offered: {redact(str(error))}")
+        note(f"Cannot offer a test: {redact(str(error))}")
         return
     ring(Step.DISPATCH)
     note(f"Queued {made.id}. It is submitted when `darkroom up` runs; follow it with `darkroom watch {made.id}`.")

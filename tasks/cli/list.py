@@ -18,17 +18,17 @@ from worker.secrets import redact
 @batch_option
 @provider_option
 @key_option
-@click.option("--search", metavar="TEXT", help="Only with this text in the prompt.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="At most N.")
-@click.option("--all", "everything", is_flag=True, help="All that match, whatever the limit.")
+@click.option("--search", metavar="TEXT", help="Only those with this text in the prompt.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="Show at most N.")
+@click.option("--all", "everything", is_flag=True, help="Show all that match.")
 @json_option
 def list_generations(
     *, state: str | None, batch: str | None, provider: str | None, key: str | None, search: str | None, limit: int,
     everything: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """List generations, the newest first.
+    """List generations, newest first.
 
-    Every other command accepts the short id of the first column, and a key.
+    Every other command accepts the short id in the first column, or your own key.
     """
     request = ListRequest(
         state=State(state) if state else None, batch=batch, provider=provider, key=key, search=search,

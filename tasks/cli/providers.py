@@ -21,10 +21,10 @@ _DIM = "bright_black"
 @click.argument("name", required=False, metavar="[PROVIDER]")
 @json_option
 def providers(name: str | None, as_json: bool) -> None:
-    """Show what each provider can do.
+    """Show what each provider supports.
 
-    With a PROVIDER, the options it takes for each operation: those marked "own" are specific to it, all others mean the
-    same at every provider. No key is needed.
+    With a PROVIDER, the options it accepts for each operation: those marked "own" are specific to it, all others mean
+    the same at every provider. No key is needed.
     """
     rows = describe_providers(read_settings(), name)
     if as_json:
@@ -58,7 +58,7 @@ def _facts(rows: Sequence[ProviderFacts]) -> Mapping[str, list[str | Text]]:
     return {
         "configured": [_mark(row.missing is None) for row in rows],
         "callback": [row.callback.value for row in rows],
-        "links live": [_days(row) for row in rows],
+        "links last": [_days(row) for row in rows],
         "prompt": [f"{row.prompt_limit:,}" for row in rows],
         "new per second": [f"{row.rate:g}" for row in rows],
         "in flight": [f"{row.in_flight:,}" for row in rows],
@@ -71,7 +71,7 @@ def _print_one(row: ProviderFacts) -> None:
     _print_pairs(
         ("configured", "yes" if row.missing is None else f"no: {row.missing}"),
         ("callback", row.callback.value),
-        ("links live", _days(row)),
+        ("links last", _days(row)),
         ("prompt", f"at most {row.prompt_limit:,} characters"),
         *([("versions", _versions(row))] if row.versions else []),
         ("pace", f"{row.rate:g} new per second, {row.in_flight:,} in flight ({row.prefix.upper()}_RATE, _IN_FLIGHT)"),
@@ -85,7 +85,7 @@ def _print_one(row: ProviderFacts) -> None:
 
 
 def _versions(row: ProviderFacts) -> str:
-    """Those that it is known to have, with what they refuse."""
+    """The known versions, with the options that each refuses."""
     return ", ".join(
         f"{version} (no {', '.join(sorted(refused))})" if refused else version
         for version, refused in row.versions.items()
@@ -93,10 +93,10 @@ def _versions(row: ProviderFacts) -> str:
 
 
 def _takes(capability: Capability) -> tuple[str, list[tuple[str, str]]]:
-    """Its prompt and options in words; operations that follow each other and take the same are told together."""
+    """Its prompt and options in words; consecutive operations with the same options share one entry."""
     options = []
     for name, option in capability.options.items():
-        notes = (" (needed)" if name in capability.needs else "", "" if name in NORMALISED else " (own)")
+        notes = (" (required)" if name in capability.needs else "", "" if name in NORMALISED else " (own)")
         options.append((name, option.allowed + "".join(notes)))
     return capability.prompt, options
 

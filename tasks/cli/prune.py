@@ -1,4 +1,4 @@
-"""`darkroom prune`: what the worker does each hour, now."""
+"""`darkroom prune`: what a worker does every hour, now."""
 
 import click
 
@@ -9,11 +9,11 @@ from tasks.usecases import views
 
 #: what a row of each table stands for
 _WORDS = {
-    "callbacks": "callbacks that were applied or dismissed",
+    "callbacks": "applied or dismissed callbacks",
     "assets": "links of stored assets",
-    "events": "events that were delivered",
+    "events": "delivered events",
     "deliveries": "deliveries of these events",
-    "heartbeats": "heartbeats of workers that are gone",
+    "heartbeats": "heartbeats of stopped workers",
 }
 
 
@@ -21,10 +21,10 @@ _WORDS = {
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted, and delete nothing.")
 @json_option
 def prune(dry_run: bool, as_json: bool) -> None:
-    """Delete what is no longer kept.
+    """Delete rows past their retention.
 
-    As a worker does every hour: what is older than DARKROOM_KEEP_DAYS and no longer needed. Generations, assets,
-    charges and their history stay, and so does everything that still needs a decision.
+    A worker does this every hour: it deletes rows that are older than DARKROOM_KEEP_DAYS and no longer needed.
+    Generations, assets, charges and their history are kept, and so is everything that still needs a decision.
     """
     with open_ledger() as here:
         pruned = usecase.prune(here, dry_run=dry_run)

@@ -19,19 +19,19 @@ from worker.secrets import redact
 
 
 @click.command()
-@click.option("--since", callback=read_span, metavar="SPAN", help="How far back, such as 90m or 3d; else 24h, or since "
-              "the pause.")  # fmt: skip
+@click.option("--since", callback=read_span, metavar="SPAN", help="How far back, such as 90m or 3d.  "
+              "[default: since the pause, or 24h]")  # fmt: skip
 @click.option("--confirm", is_flag=True, help="Import the tasks found and resume submissions.")
 @json_option
 @click.pass_context
 def reconcile(ctx: click.Context, since: timedelta | None, confirm: bool, as_json: bool) -> None:
     """Compare the ledger with the bucket and the providers' lists.
 
-    After the ledger was restored from a backup, nothing is submitted until you have reviewed what this finds and run it
-    with --confirm. That imports the tasks that a Darkroom has submitted since, so that they are not paid for again.
-    Without --confirm nothing is changed.
+    After the ledger is restored from a backup, nothing is submitted until you have reviewed the findings and run this
+    with --confirm. That imports the tasks that Darkroom submitted after the backup, so that they are not paid for
+    again, and resumes submissions. Without --confirm nothing changes.
 
-    The exit code is 1 while submissions are paused, and when something could not be compared.
+    The exit code is 1 while submissions are paused, or if something could not be compared.
     """
     with open_services() as here:
         report = usecase.reconcile(here, ReconcileRequest(since, who() if confirm else None), pages)

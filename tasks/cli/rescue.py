@@ -22,15 +22,16 @@ _PROMPT = 40
 
 
 @click.command()
-@click.option("--provider", "name", required=True, metavar="NAME", help="Provider to read the task list of.")
+@click.option("--provider", "name", required=True, metavar="NAME", help="Provider whose task list to read.")
 @click.option("--since", callback=read_span, required=True, metavar="SPAN", help="How far back, such as 90m or 24h.")
 @click.option("--dry-run", is_flag=True, help="Show each task that would be imported, and change nothing.")
 @verbose_option
 @json_option
 def rescue(name: str, since: timedelta, *, dry_run: bool, verbose: bool, as_json: bool) -> None:
-    """Import tasks that were made elsewhere, or that the ledger lost.
+    """Import tasks that exist only at the provider.
 
-    Nothing is submitted and nothing is charged. Repeating it does no harm: imported tasks are known from then on.
+    They were made without Darkroom, or the ledger has lost them. Nothing is submitted or charged. Safe to repeat:
+    imported tasks are known from then on.
     """
     left: Counter[str] = Counter()
 

@@ -20,16 +20,16 @@ from tasks.usecases.selection import Selection
 @click.option("--not-charged", is_flag=True, help="The provider did not accept it.")
 @click.option("--resubmit", is_flag=True, help="Submit it again; it may be paid for twice.")
 @click.option("--task-id", metavar="TASK", help="With --charged: the provider's task id; its result is requested.")
-@click.option("--why", default="", metavar="TEXT", help="How you know; kept with your name.")
+@click.option("--why", default="", metavar="TEXT", help="How you know; recorded with your name.")
 @verbose_option
 @json_option
 def resolve(
     *, selection: Selection, charged: bool, not_charged: bool, resubmit: bool, task_id: str | None, why: str,
     verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Decide what became of unconfirmed generations.
+    """Record what happened to unconfirmed generations.
 
-    All of them or none: an unknown name, or a generation that is not unconfirmed (any more), changes nothing.
+    All or none: an unknown name, or a generation that is not (or no longer) unconfirmed, changes nothing.
     """
     if charged + not_charged + resubmit != 1:
         raise click.UsageError("give exactly one of --charged, --not-charged and --resubmit")

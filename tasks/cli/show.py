@@ -38,9 +38,9 @@ _WIDTH = 100
 @click.argument("name", metavar="GENERATION")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show a generation.
+    """Show a generation and its history.
 
-    GENERATION is its id, the beginning of that, its short id from `darkroom list`, or your own key.
+    GENERATION is its id, the beginning of its id, its short id from `darkroom list`, or your own key.
     """
     with open_ledger() as here:
         details = usecase.show(here, name)
@@ -96,7 +96,7 @@ def _batch(story: Story) -> str | None:
 
 
 def _cost(story: Story) -> str | None:
-    """By state: what failed costs nothing."""
+    """By state; failures cost nothing."""
     amounts: Counter[str] = Counter()
     for one in story.charges:
         amounts[one.state] += one.price
@@ -118,7 +118,7 @@ def _perhaps(story: Story) -> str | None:
 
 def _refused(story: Story) -> str | None:
     count = sum(attempt.callbacks_refused for attempt in story.attempts)
-    return f"{count} more callbacks, too many or too late to be stored" if count else None
+    return f"{count} more callbacks were not stored: too many or too late" if count else None
 
 
 def _pruned(story: Story) -> str | None:
@@ -185,7 +185,7 @@ def _print_assets(screen: Console, story: Story) -> None:
 
 
 def _print_text(screen: Console, name: str, value: Any) -> None:
-    """What a provider has written: one text, or several to choose from."""
+    """Text from a provider: one, or several to choose from."""
     screen.print(Text(f"     {one_line(name)}", style=_DIM))
     texts = Table.grid(padding=(0, 1))
     texts.add_column(no_wrap=True, justify="right", style=_DIM)

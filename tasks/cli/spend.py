@@ -22,7 +22,7 @@ _AMOUNTS = ("known", "possible", "reserved", "total")
     type=click.Choice([by.value for by in By]),
     default=By.DAY.value,
     show_default=True,
-    help="One row for each.",
+    help="Group rows by this.",
 )
 @click.option(
     "--since",
@@ -34,9 +34,9 @@ _AMOUNTS = ("known", "possible", "reserved", "total")
 )
 @json_option
 def spend(by: str, since: timedelta, as_json: bool) -> None:
-    """Show spending and what the budgets have left.
+    """Show spending and remaining budgets.
 
-    known: paid. possible: the provider gave no clear answer and may have charged it. reserved: under way. All three
+    known: paid. possible: the outcome is unknown, and the provider may have charged. reserved: in progress. All three
     count against a cap.
     """
     with open_ledger() as here:
@@ -46,11 +46,11 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:
         return
     prices, rows, total = spending.prices, spending.rows, spending.total
     if prices is None:
-        note("DARKROOM_PRICES is not set, so nothing is counted; deploy/prices.example.yaml is an example of the file")
+        note("DARKROOM_PRICES is not set, so no costs are counted; deploy/prices.example.yaml is an example")
     if rows:
         _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
     else:
-        note(f"Nothing was spent since {spending.first}.")
+        note(f"Nothing spent since {spending.first}.")
     for one in spending.assumed:
         note(
             f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor, because the "
@@ -73,7 +73,7 @@ def _print_totals(by: str, rows: Sequence[Spent]) -> None:
         table.add_row(one_line(row.name), *(as_text(getattr(row, name)) for name in _AMOUNTS))
     console().print(table)
     if late := rows[-1].late:
-        note(f"{as_text(late)} of it was charged late: it had been released as failed, and then succeeded after all")
+        note(f"{as_text(late)} of it was charged late: released on failure, charged when it succeeded after all")
 
 
 def _print_caps(prices: Prices, caps: Sequence[Standing]) -> None:

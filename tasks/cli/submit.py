@@ -1,4 +1,4 @@
-"""`darkroom submit`: all is checked, then written down, all or nothing, then told; then the workers are woken."""
+"""`darkroom submit`: check everything, save all or nothing, print the IDs, then wake the workers."""
 
 import errno
 import os
@@ -45,7 +45,7 @@ _TOLD = 10
 
 def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     if given is not None and digest_in(given) is None:
-        raise click.BadParameter(f"{given!r} is not a submission ID as errors of this command show it")
+        raise click.BadParameter(f"{given!r} is not a submission ID as this command's errors print it")
     return given
 
 
@@ -71,7 +71,7 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     multiple=True,
     callback=read_options,
     metavar="NAME=VALUE",
-    help="An option such as version=8.1, or a picture: a link or a file. Repeatable; `darkroom providers` lists them.",
+    help="An option such as version=8.1 or images=photo.png (a link or a file). Repeatable; see `darkroom providers`.",
 )
 @click.option(
     "--follow-up",
@@ -82,17 +82,19 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
 @click.option(
     "--priority", type=click.IntRange(PRIORITIES[0], PRIORITIES[-1]), default=0, metavar="N", help="Higher goes first."
 )
-@click.option("--key", metavar="KEY", help="Your own name for it: the same key again changes and costs nothing.")
+@click.option(
+    "--key", metavar="KEY", help="Your own name for it; submitting the same key again changes and costs nothing."
+)
 @click.option("--batch", metavar="NAME", help="Name of the batch.  [default: the file's name, or the time]")
 @click.option("--parent", metavar="GENERATION", help="An archived generation to continue from, with --action.")
 @click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions it offers.")
-@click.option("--new", "anew", is_flag=True, help="Submit a second one although the same command was interrupted.")
+@click.option("--new", "anew", is_flag=True, help="Start a second submission instead of completing an interrupted one.")
 @click.option(
     "--submission",
     "submission_id",
     callback=_read_submission,
     metavar="ID",
-    help="Complete this submission, named by an error; repeat the rest of the command unchanged.",
+    help="Complete this submission, whose ID an error printed; repeat the rest of the command unchanged.",
 )
 @click.option("--watch", "then_watch", is_flag=True, help="Follow them until all are done.")
 @json_option
@@ -102,12 +104,13 @@ def submit(
     options: dict[str, Any], follow_up: str, priority: int, key: str | None, batch: str | None, parent: str | None,
     action: str | None, anew: bool, submission_id: str | None, then_watch: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Ask for pictures: one prompt, many, or a file of them.
+    """Submit generations: one prompt, several, or a file.
 
-    Or for videos and texts, with --operation; some need no PROMPT. Prints their IDs. Several prompts, or a file, make
-    one batch. A PROMPT of - reads a file from standard input. Everything is checked before anything is saved, and
-    nothing is lost once the IDs are printed. If it is interrupted before that, the same command completes it within 24
-    hours and creates nothing twice.
+    With --operation also videos and texts; some operations need no PROMPT. Several prompts, or a file, make one batch.
+    The PROMPT - reads a file from standard input.
+
+    Everything is checked before anything is saved. Once the IDs are printed, nothing can be lost. If the command is
+    interrupted before that, repeat it within 24 hours: it completes the submission and creates no duplicates.
     """
     _refuse_contradictions(
         prompts, source=source, operation=operation, key=key, batch=batch, parent=parent, action=action
@@ -161,7 +164,7 @@ def _refuse_contradictions(
     if source is not None and prompts:
         raise click.UsageError("give either PROMPTs or --file")
     if STDIN in prompts and len(prompts) > 1:
-        raise click.UsageError(f"{STDIN} reads standard input and stands alone")
+        raise click.UsageError(f"{STDIN} reads standard input and cannot be combined with other PROMPTs")
     if key is not None and (source is not None or len(prompts) > 1 or STDIN in prompts):
         raise click.UsageError("--key names one generation; in a file, give each line a key of its own")
     if key is not None and not key.strip():
@@ -186,7 +189,7 @@ def _file_stem(source: BinaryIO | None) -> str | None:
 
 
 def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
-    """One single prompt needs no batch."""
+    """A single prompt needs no batch."""
     return source is not None or len(prompts) > 1 or STDIN in prompts
 
 
@@ -194,7 +197,7 @@ def _tell_batch(result: SubmitResult, batch: str | None) -> None:
     number, known = len(result.generations), len(result.existing)
     if known:
         where = f" (batch {', '.join(result.known_in)})" if result.known_in else ""
-        unused = f"; --batch {one_line(batch)} was not used" if batch and known == number else ""
+        unused = f"; --batch {one_line(batch)} was ignored" if batch and known == number else ""
         note(f"{number - known} new, {known} already known{one_line(where)}{unused}")
     if result.batch_id:
         many = f"{number} in {result.batch_id}; " if not known else ""
@@ -202,7 +205,7 @@ def _tell_batch(result: SubmitResult, batch: str | None) -> None:
 
 
 def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
-    """The first ones, and how many more there are."""
+    """Print the first ones and the number of others."""
     told = [sentence for sentences in warnings for sentence in sentences]
     for sentence in told[:_TOLD]:
         note(f"warning: {one_line(sentence)}")

@@ -14,13 +14,13 @@ from worker.secrets import DEFAULT_ACCOUNT, redact, title_of
 
 
 @click.command()
-@click.option("--provider", metavar="NAME", help="Only of this provider.")
+@click.option("--provider", metavar="NAME", help="Only at this provider.")
 @json_option
 def unconfirmed(provider: str | None, as_json: bool) -> None:
     """List submissions with an unknown outcome.
 
-    The provider may have accepted and charged them. They are never resubmitted automatically: their callback or the
-    provider's task list may still tell, and `darkroom resolve` records what you found out.
+    The provider may have accepted and charged them. They are never resubmitted automatically: a late callback or the
+    provider's task list may still settle them; otherwise, check yourself and record the result with `darkroom resolve`.
     """
     with open_ledger() as here:
         found = list_unconfirmed(here, provider)
@@ -42,7 +42,7 @@ def _lines(one: Unconfirmed) -> str:
     unclear, generation = one.unclear, one.unclear.generation
     came = f"callbacks: {', '.join(unclear.callbacks)}" if unclear.callbacks else "no callback"
     if not one.is_looked_for:
-        looked = "the provider has no list that would show it"
+        looked = "the provider has no list that shows it"
     else:
         times = "once" if unclear.asked == 1 else f"{unclear.asked} times"
         looked = f"searched in the provider's list {times}, {_until(unclear.asked_again_at, unclear.sent_at + one.age)}"

@@ -39,10 +39,10 @@ _SERVERS = {"REDIS_URL": "broker", "S3_BUCKET": "S3 server"}
 @click.command()
 @json_option
 def up(as_json: bool) -> None:
-    """Run everything on this machine, with real providers.
+    """Run everything on this machine with real providers.
 
-    The receiver, the worker and the clock; a broker and an S3 server too, unless REDIS_URL or S3_BUCKET name some.
-    Stops with Ctrl-C or SIGTERM. Everything worth keeping is in DARKROOM_DATA.
+    Starts the receiver, a worker and the clock, and an embedded broker and S3 server unless REDIS_URL and S3_BUCKET are
+    set. Ctrl-C or SIGTERM stops them. All data is in DARKROOM_DATA.
     """
     use_env_file()
     given = dict(os.environ)
@@ -66,7 +66,7 @@ def up(as_json: bool) -> None:
 
 
 def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: StopSignals) -> None:
-    """Until a new worker and a new clock have said that they are at work: what is printed next ends the start."""
+    """Wait for the first heartbeat of the new worker and the new clock."""
     deadline = time.monotonic() + _START_SECONDS
     while not signals.received() and time.monotonic() < deadline:
         roles = {role for name, role in workers_of_host(settings).items() if name not in known}
@@ -76,7 +76,7 @@ def _wait_for_workers(settings: Settings, known: Mapping[str, str], signals: Sto
 
 
 def _tell_changes(settings: Settings, signals: StopSignals) -> None:
-    """Once a minute what has been made and lost, if anything was, until a signal comes."""
+    """Once a minute, until a signal arrives, print what was archived or failed, if anything."""
     before = count_states(settings)
     while not signals.wait(_TELL_SECONDS):
         if (now := count_states(settings)) is None:
@@ -88,9 +88,9 @@ def _tell_changes(settings: Settings, signals: StopSignals) -> None:
 
 
 def _check_before_start() -> str:
-    """Raise DarkroomError for what would only fail when the first generation is submitted or archived.
+    """Return the log format.
 
-    How log lines are written.
+    Raises DarkroomError for what would otherwise fail only when the first generation is submitted or archived.
     """
     if not os.environ.get("DARKROOM_SIGNING_KEYS") and not os.environ.get("DARKROOM_SIGNING_KEYS_FILE"):
         # The folder brings its own, but only when it is used; until then any will do to read the settings.
@@ -118,5 +118,5 @@ def _tell(running: Embedded, settings: Settings, given: Mapping[str, str], *, as
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"Darkroom is running. Receiver: {receiver}, pictures: {pictures}")
+        click.echo(f"Darkroom is running. Receiver: {receiver}, images: {pictures}")
         click.echo(f"Embedded: {', '.join(parts) or 'nothing'}. Stop it with Ctrl-C")

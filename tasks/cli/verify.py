@@ -23,19 +23,21 @@ _PAUSE = 10.0
 
 
 @click.command()
-@click.option("--batch", metavar="BATCH", help="Only results of this batch, by name or id.")
-@click.option("--since", callback=read_span, metavar="SPAN", help="Only what was archived since then, such as 2d.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N of them, chosen at random.")
+@click.option("--batch", metavar="BATCH", help="Only the results of this batch, by name or id.")
+@click.option(
+    "--since", callback=read_span, metavar="SPAN", help="Only what was archived in this time span, such as 2d."
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N results, chosen at random.")
 @click.option("--repair", is_flag=True, help="Restore what is missing or changed, where a link still works.")
 @json_option
 @click.pass_context
 def verify(
     ctx: click.Context, *, batch: str | None, since: timedelta | None, sample: int | None, repair: bool, as_json: bool
 ) -> None:
-    """Read stored results again and compare them with the ledger.
+    """Re-read stored results and compare them with the ledger.
 
-    Lists objects that are missing or changed, and orphaned ones, which belong to no generation (only if all results are
-    verified). The exit code is 1 if any of them was not repaired.
+    Lists missing and changed objects and, if all results are verified, orphaned ones, which belong to no generation.
+    The exit code is 1 if any of them was not repaired.
     """
     try:
         request = VerifyRequest(batch, since, sample, repair)

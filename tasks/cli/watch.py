@@ -14,11 +14,11 @@ from tasks.usecases.scope import BatchScope, summarize, watched
 @json_option
 @click.pass_context
 def watch(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Follow generations until all of them are done.
+    """Follow generations until all are done.
 
-    A batch (by name or id), or generations (by key or id) and their follow-ups; without a name, the newest batch.
-    Failures come first, with their reason; the last line has the totals, the cost, the duration and the manifest. The
-    exit code is 0 if all were archived. With --json, one line for each change.
+    Follows a batch (by name or id), or generations (by key or id) with their follow-ups; without a name, the newest
+    batch. Failures come first, with their reason; the last line shows totals, cost, duration and manifest. The exit
+    code is 0 if all were archived. With --json, one line per change.
     """
     with open_ledger() as here:
         scope = watched(here, names)

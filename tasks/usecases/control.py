@@ -26,7 +26,7 @@ _NOT_CANCELLED: Mapping[State, str] = {
     State.DELETED: "already deleted",
 }
 _NOT_RETRIED: Mapping[State, str] = {
-    State.UNCONFIRMED: "the provider may have accepted it and charged for it; look there, then use `darkroom resolve`",
+    State.UNCONFIRMED: "the provider may have accepted it and charged for it; check there, then use `darkroom resolve`",
     State.FAILED: "it failed while this command ran; run the command again",
     State.ARCHIVED: "it succeeded; to get another result, submit it again under another key",
     State.CANCELLED: "it was cancelled; submit it again",

@@ -1,4 +1,4 @@
-"""The first `.env` of a user: which settings it has and what they mean, and whether what was answered can be used."""
+"""The first `.env` of a user: its settings and their meaning, and whether the answers are valid."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -18,29 +18,32 @@ from worker.settings import Settings, env_line, read_env_file, settings_with
 _TEST_PROMPT = "a red darkroom lamp above drying photographs, film grain"
 
 _HEAD = """\
-# Darkroom reads this file in the folder in which a command or process is started; variables of the environment win.
+# Darkroom reads this file in the folder where a command or process starts; environment variables take precedence.
 # It may hold keys: chmod 600 .env. All settings with their defaults are in deploy/env.example.
 """
 _PROVIDERS = """\
-# --- Providers: the key of at least one. Several accounts of one provider: studio:KEY1,shop:KEY2 ---"""
+# --- Providers: set the key of at least one. Several accounts of one provider: studio:KEY1,shop:KEY2 ---"""
 _OTHERS: Mapping[str, tuple[str, ...]] = {
     """\
 # --- The archive: the bucket that keeps all results ---
-# Unset, `darkroom up` brings an S3 server that keeps plain files in DARKROOM_DATA.""": ("S3_BUCKET",),
+# If unset, `darkroom up` runs its own S3 server, which keeps plain files in DARKROOM_DATA.""": ("S3_BUCKET",),
     "# Only for a store that is not AWS, such as https://s3.example.com": ("AWS_ENDPOINT_URL",),
-    "# The store's access key; unset, AWS finds that of this machine": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "# us-east-1 unless it is set": ("AWS_REGION",),
+    "# The store's access key; if unset, this machine's AWS credentials are used": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+    ),
+    "# us-east-1 if unset": ("AWS_REGION",),
     """\
 # --- The receiver ---
-# The address under which providers reach it, such as https://darkroom.example.com. Unset, results are polled.""": (
+# The URL at which providers reach it, such as https://darkroom.example.com. If unset, results are polled.""": (
         "PUBLIC_URL",
     ),
-    "# Signs callback URLs, and is needed with PUBLIC_URL. Make it once and keep it: id:secret": (
+    "# Signs callback URLs; required with PUBLIC_URL. Create it once and keep it: id:secret": (
         "DARKROOM_SIGNING_KEYS",
     ),
     """\
 # --- Money ---
-# A YAML file with prices and caps, such as deploy/prices.example.yaml. Unset, nothing is counted.""": (
+# A YAML file with prices and caps, such as deploy/prices.example.yaml. If unset, no costs are counted.""": (
         "DARKROOM_PRICES",
     ),
 }
@@ -89,7 +92,7 @@ def write_env(path: Path, values: Mapping[str, str]) -> None:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
     if read_env_file(path) != values:
-        raise ConfigurationError(f"{path} does not say what was answered: look at it, and correct it")
+        raise ConfigurationError(f"{path} does not contain the values you entered: check and correct it")
 
 
 def price_of_test(here: Services, provider: str) -> str | None:

@@ -74,8 +74,8 @@ def _by_part(ledger: Ledger, name: str) -> str:
     if ledger.generations.batches_called(name, 1):
         raise NotFound(f"there is no generation {name!r}, but a batch: use --batch {name}")
     raise NotFound(
-        f"there is no generation {name!r}: give its key, its id or the beginning of that, or its short id as "
-        "`darkroom list` shows it"
+        f"there is no generation {name!r}: give its key, its id, the beginning of its id, or the short id "
+        "that `darkroom list` shows"
     )
 
 

@@ -184,9 +184,9 @@ class FamilyScope(_OfLedger):
 
 
 def watched(here: LedgerServices, names: Sequence[str]) -> Scope:
-    """A batch, or generations, by what a person calls them; without a name the newest batch.
+    """The batch, or the generations, that these names mean; without a name, the newest batch.
 
-    A single name is that of a batch if there is one. Raises NotFound, or RequestInvalid where several may be meant.
+    A single name means the batch of that name, if there is one. Raises NotFound; RequestInvalid for an ambiguous name.
     """
     if not names:
         return _newest_scope(here.ledger)

@@ -1,4 +1,4 @@
-"""Which generations a request is about."""
+"""The generations that a request selects."""
 
 import re
 from collections import Counter
@@ -22,8 +22,8 @@ _PATTERN = re.compile(r"[*?\[]")
 class Selection:
     """Either generations by their names, or all of a batch, in some states, of a provider, with keys like `key`.
 
-    `key` is a pattern such as `B-*`; a follow-up matches by the key of its first ancestor too. `everything`: no other
-    limit is meant. Raises RequestInvalid for nothing, or for names together with anything else.
+    `key` is a pattern such as `B-*`; a follow-up matches by the key of its first ancestor too. `everything`: the
+    whole ledger. Raises RequestInvalid for nothing, or for names together with anything else.
     """
 
     names: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """`left`: how many more belong to the selection, by the state because of which they are left alone."""
+    """`left`: how many others of the selection are left alone, by their state."""
 
     ids: list[str]
     left: Mapping[State, int]
@@ -80,7 +80,7 @@ def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, oth
 
 
 def matching(ledger: Ledger, page: Sequence[Generation], selection: Selection) -> list[Generation]:
-    """Those of the selection's provider, and with a key like its own."""
+    """Those at the selection's provider and with a matching key."""
     found = [one for one in page if selection.provider in {None, one.provider}]
     if selection.key is None:
         return found
@@ -91,7 +91,7 @@ def matching(ledger: Ledger, page: Sequence[Generation], selection: Selection) -
 def pages_like(
     ledger: Ledger, key: str | None, *, state: State | None, batch: str | None, size: int | None = None
 ) -> Iterator[list[Generation]]:
-    """Pages in which are all that may have such a key; for a key that is no pattern, few."""
+    """Pages with every generation that may match the key; few, unless the key is a pattern."""
     if key is None or _PATTERN.search(key):
         yield from pages_of(ledger, state=state, batch=batch, size=size)
         return
@@ -114,7 +114,7 @@ def pages_of(
     limit: int | None = None,
     size: int | None = None,
 ) -> Iterator[list[Generation]]:
-    """Generations, the newest first, up to `size` (else `PAGE`) at a time; `limit`: of all pages together."""
+    """Generations, newest first, up to `size` (else `PAGE`) at a time; `limit`: of all pages together."""
     size, before, number = size or PAGE, None, 0
     while (room := size if limit is None else min(size, limit - number)) > 0:
         page = ledger.generations.page(state=state, batch=batch, limit=room, before=before)

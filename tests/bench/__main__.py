@@ -75,7 +75,7 @@ def p7() -> Iterator[Row]:
         sizes = {role: size / 1e6 for role, size in running.memory().items()}
         generations.archive(running, 100)
         afterwards = sum(running.memory().values()) / 1e6
-    detail = ", ".join(f"{role} {size:.0f}" for role, size in sizes.items()) + f"; after 100 pictures {afterwards:.0f}"
+    detail = ", ".join(f"{role} {size:.0f}" for role, size in sizes.items()) + f"; after 100 images {afterwards:.0f}"
     what = "memory (PSS) of receiver, worker and clock"
     yield Row("P7", what, round(sum(sizes.values())), "MB", 250, 400, at_least=False, detail=detail)
 

@@ -171,4 +171,4 @@ def test_the_account_is_shown_and_a_pause_and_a_lost_key_are_told(
     with pipeline.ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE generations SET pinned = 'shop' WHERE state = 'queued'")
     told = darkroom("doctor", "--json").stdout
-    assert "acedata has no key here for its account shop, which has 1 that can only go there" in told
+    assert "acedata has no key for account shop, which has open generations (1 queued)" in told

@@ -91,7 +91,7 @@ def _faults(_ctx: click.Context, _parameter: click.Parameter, text: str) -> dict
 @click.option("--quiet", is_flag=True, help="Print only the address.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def sandbox(host: str, port: int | None, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Serve simulated providers, to test any webhook receiver.
+    """Serve sandbox providers, to test any webhook receiver.
 
     They accept submissions in their vendors' formats, draw images, send callbacks, and inject the faults you ask for.
     Nothing costs money, and only callbacks leave this machine. Submissions and callbacks are logged to standard error.
@@ -145,7 +145,7 @@ def facts(served: Sandbox) -> dict[str, Any]:
 def _summary(served: Sandbox) -> str:
     shown = facts(served)
     reach = "this machine only" if served.is_local else "open to the network"
-    lines = [f"Simulated Midjourney providers on {served.url} ({reach}). Press Ctrl-C to stop.", ""]
+    lines = [f"Sandbox providers on {served.url} ({reach}). Press Ctrl-C to stop.", ""]
     lines += [f"  {name:<7} {shown['pages'][name]:<38} {about}" for name, (_, about) in PAGES.items()]
     refused = " and ".join(f"`{word}` ({TROUBLES[word]})" for word in WORDS)
     lines += ["", f"Any key works, except {refused}; each key has its own tasks and charges."]

@@ -94,13 +94,13 @@ _ids_made = itertools.count()
 
 
 def new_id(prefix: str, at: datetime) -> str:
-    """A sortable id like UUIDv7: 48 bits of milliseconds, 32 that count those of this process, and 48 random ones."""
+    """A sortable id like UUIDv7: 48 bits of milliseconds, a 32-bit counter of this process, and 48 random bits."""
     return f"{prefix}_{int(at.timestamp() * 1000):012x}{next(_ids_made) & 0xFFFF_FFFF:08x}{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who decides, and why (in their own words; may be empty)."""
+    """The person who decides, and why (in their own words; may be empty)."""
 
     name: str
     why: str = ""
@@ -163,7 +163,7 @@ class Changes:
         return True
 
     def advance(self, generation_id: str, progress: int) -> bool:
-        """Note how far its provider is; False if it was further before: callbacks overtake each other."""
+        """Record the provider's progress; False if it was further already: callbacks overtake each other."""
         if (before := self._progress[generation_id]) is not None and before >= progress:
             return False
         self._progress[generation_id] = progress
@@ -204,18 +204,18 @@ class Changes:
         )
 
     def look_at_batch(self, batch_id: str | None) -> None:
-        """Something ended in it, so it may be complete now; looked at by `flush`."""
+        """Something in it ended, so it may be complete now; `flush` checks."""
         if batch_id is not None:
             self._perhaps_complete.add(batch_id)
 
     def reopen_batch_of(self, generation_id: str) -> None:
-        """A person started one of its generations again: it will be complete once more."""
+        """A person restarted one of its generations: it will complete again."""
         batch_id = self._states[generation_id][1]
         if batch_id is not None:
             self._reopened.add(batch_id)
 
     def write(self) -> None:
-        """Write what was decided so far, for what asks the database before `flush`. Raises RowsChanged."""
+        """Write the decisions so far, for queries before `flush`. Raises RowsChanged."""
         self.updates.write(self.connection)
 
     def flush(self) -> None:

@@ -139,7 +139,7 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
 
 
 def read_budgets(connection: Connection, keys: Collection[BudgetKey], *, locked: bool) -> list[BudgetRow]:
-    """Those of these budgets that exist. Locked: by one statement, in the order of their keys, as everybody does."""
+    """The charges of these budgets that exist. Locked: by one statement, in key order, like all lockers."""
     days, providers, batch_ids = ({key[part] for key in keys} for part in (1, 2, 3))
     query = _LOCKED_BUDGETS if locked else _BUDGETS
     rows = query.all(connection, days=sorted(days), providers=sorted(providers), ids=sorted(batch_ids - {""}))

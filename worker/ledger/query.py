@@ -1,4 +1,4 @@
-"""A statement with the type of its rows: whoever asks for a column that it does not have is told before it runs."""
+"""A statement with the type of its rows: mypy rejects access to a column that it does not have."""
 
 from collections.abc import Sequence
 from typing import Generic, NamedTuple, TypeVar

@@ -1,4 +1,4 @@
-"""`darkroom demo`: its command, what it asks for, and what came of it."""
+"""`darkroom demo`: its command, its requests, and its result."""
 
 from tasks.cli.demo.command import demo
 

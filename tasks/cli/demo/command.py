@@ -1,4 +1,4 @@
-"""`darkroom demo`: the whole pipeline on this machine, with pretend providers, in a folder of its own."""
+"""`darkroom demo`: the whole pipeline on this machine, with sandbox providers, in a folder of its own."""
 
 import json
 import os
@@ -53,23 +53,25 @@ _ROUNDS = 10
 
 
 @click.command()
-@click.option("--exit", "leave", is_flag=True, help="Exit when all is done, with code 0 if everything was archived.")
+@click.option(
+    "--exit", "leave", is_flag=True, help="Exit when everything is done, with code 0 if all of it was archived."
+)
 @click.option(
     "--delay",
     type=click.FloatRange(0, 600),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the simulated providers take for a result.",
+    help="How long the sandbox providers take for a result.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show the logs of the processes.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the logs of all processes.")
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: bool) -> None:
-    """See it work on this machine, without any key.
+    """Try Darkroom on this machine, without an API key.
 
-    Starts everything in a new folder with simulated providers, whose charges are not real, and submits twelve
-    generations to them, some with follow-ups. Stop it with Ctrl-C; with --exit it ends by itself.
+    Starts everything in a new folder with sandbox providers, whose charges are not real, and submits twelve generations
+    to them, some with follow-ups. Ctrl-C stops it; with --exit it stops when everything is done.
     """
     use_env_file()
     given = dict(os.environ)
@@ -101,14 +103,14 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
         if not result.all_archived:
             note(f"the last lines of {log.path}:\n{log.last_lines()}")
         if not leave:
-            note(f"Everything keeps running, the simulated providers too ({sandbox_url}); stop it with Ctrl-C")
+            note(f"Everything keeps running, including the sandbox providers ({sandbox_url}); stop it with Ctrl-C")
             signals.wait()
             note("stopping")
     ctx.exit(0 if result.all_archived else 1)
 
 
 def _new_folder(parent: Path) -> Path:
-    """A folder for this run alone, so that no run touches what an earlier one has made."""
+    """A folder of its own for each run, so that none touches the results of an earlier one."""
     with folder_errors(parent):
         make_private_folder(parent)
         while True:
@@ -134,7 +136,7 @@ def _start(running: Embedded, port: int, delay: float) -> None:
         *("--quiet", "--hmac-key", running.env["KIE_WEBHOOK_HMAC_KEY"]),
     )
     answers = partial(http_answers, LOOPBACK, port, "/livez")
-    # The C library would keep 200 MB for the threads that once drew a picture, a heap for each of them.
+    # The C library would keep 200 MB for the threads that once drew an image, a heap for each of them.
     env = {**running.env, "MALLOC_ARENA_MAX": "1"}
     running.supervisor.start(Child(name="sandbox", argv=command, env=env, ready=answers))
     running.start_procfile(procfile_commands())
@@ -166,7 +168,7 @@ def _follow(scope: Scope, signals: StopSignals, log: ProcessLog, limit: float | 
         if signals.received():
             raise
         raise DarkroomError(
-            f"not everything was done after {limit:g} s; the last lines of {log.path}:\n{log.last_lines()}"
+            f"not everything was finished after {limit:g} s; the last lines of {log.path}:\n{log.last_lines()}"
         ) from None
 
 
@@ -183,6 +185,6 @@ def _tell_where(data: Path, result: Result, given: Mapping[str, str]) -> None:
     command = "darkroom" if shutil.which("darkroom", path=given.get("PATH", "")) else shlex.quote(sys.argv[0])
     note(
         f"{result.archived} of {len(result.generations)} archived in {data / 's3' / BUCKET}\n"
-        f"Charges of the simulated providers: {sum(result.charges.values())}\n"
-        f"Look at one: DARKROOM_DATA={folder} {command} show {result.generations[0].id}"
+        f"Charged by the sandbox providers: {sum(result.charges.values())}\n"
+        f"Show one of them: DARKROOM_DATA={folder} {command} show {result.generations[0].id}"
     )

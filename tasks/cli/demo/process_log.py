@@ -1,4 +1,4 @@
-"""What child processes write, kept in a file; the last lines are told when something goes wrong."""
+"""The output of child processes, kept in a file; the last lines are shown when something goes wrong."""
 
 import threading
 from collections import deque

@@ -1,4 +1,4 @@
-"""What the demo asks for: twelve generations, three at each provider, some with follow-ups, 26 charges in all."""
+"""What the demo submits: twelve generations, three at each provider, some with follow-ups, 26 charges in all."""
 
 from collections.abc import Mapping
 from typing import Any

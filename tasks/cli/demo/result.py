@@ -1,4 +1,4 @@
-"""What a demo has brought."""
+"""The result of a demo."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from worker.generation import Asset, Generation, State
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`charges`: what the pretend providers have on their bill, per provider."""
+    """`charges`: what each sandbox provider charged."""
 
     generations: tuple[Generation, ...]
     assets: Mapping[str, tuple[Asset, ...]]
@@ -55,7 +55,7 @@ class Result:
 
 
 def print_table(result: Result) -> None:
-    """Who has made what and where it lies, on standard output."""
+    """Print which provider made what, and where it is stored."""
     for name, generations in result.by_provider().items():
         files = sum(asset.object_key is not None for one in generations for asset in result.assets[one.id])
         archived, charges = _archived(generations), result.charges.get(name, 0)

@@ -14,7 +14,7 @@ from worker.settings import ENV_FILE_READ, Settings, load_settings, provider_pre
 if TYPE_CHECKING:
     from worker.services import Services
 
-#: in a demo's folder: the settings of that demo, so that other commands find its pretend provider
+#: in a demo's folder: the settings of that demo, so that other commands find its sandbox provider
 DEMO = "demo.json"
 
 #: what a demo has of its own, and therefore never takes from the environment

@@ -78,7 +78,7 @@ def _title(one: ListedGeneration) -> Text:
 
 
 def _names(listed: Sequence[ListedGeneration]) -> dict[str | None, str]:
-    """Names of batches by id; those that share one are told apart."""
+    """Names of batches by id; batches of the same name get their short id as well."""
     names = {one.generation.batch_id: one.lineage.batch or "" for one in listed if one.generation.batch_id}
     shared = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def pages(title: str, tasks: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Up to `size` tasks at a time; what is said of them may be printed in between."""
+    """Yield up to `size` tasks at a time; the caller may print between them."""
     screen = console(stderr=True)
     done, told_at = 0, time.monotonic()
     while True:

@@ -1,4 +1,4 @@
-"""`--option NAME=VALUE`: several pictures add up, and one that lies on this machine becomes a `data:` link."""
+"""`--option NAME=VALUE`: repeated images add up, and a local file becomes a `data:` link."""
 
 import base64
 import os.path
@@ -16,18 +16,18 @@ from worker.media import content_type_of
 
 
 class FirstOperation(click.Choice[str]):
-    """One of FIRST; for the others it says how they are asked for."""
+    """One of FIRST; the error for the others says how to submit them."""
 
     def __init__(self) -> None:
         super().__init__([operation.value for operation in FIRST])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value in set(Operation) - set(FIRST):
-            self.fail(f"{value} is a follow-up: name its picture with --parent, and what to do with it with --action")
+            self.fail(f"{value} is a follow-up: name its parent with --parent and the action with --action")
         return super().convert(value, param, ctx)
 
 
-#: options whose values are pictures
+#: options whose values are images
 PICTURES = frozenset({"images", "style_images", "omni_image", "end_image", "mask"})
 #: bytes; Ace Data Cloud and Kie.ai take no larger ones
 _LARGEST = 10 * 1024 * 1024
@@ -37,7 +37,7 @@ _LINK = re.compile(r"(https?://|data:)", re.IGNORECASE)
 
 
 def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
-    """One text per option; for pictures that are given several times, all of them."""
+    """One value per option; for repeated images, all of them."""
     options: dict[str, Any] = {}
     for item in given:
         name, equals, value = (part.strip() for part in item.partition("="))
@@ -53,7 +53,7 @@ def read_options(_: click.Context, __: click.Parameter, given: Sequence[str]) ->
 
 
 def _links(name: str, value: str) -> list[str]:
-    """Links as they were given, or the file of that name; raises RequestInvalid for what is neither."""
+    """Links unchanged, files as `data:` links; raises RequestInvalid for anything else."""
     return value.split() if _LINK.match(value) else [_data_link(name, value)]
 
 
@@ -67,8 +67,8 @@ def _data_link(name: str, path: str) -> str:
         advice = "give a link, or a PNG, JPEG or WebP file on this machine"
         raise RequestInvalid(f"option {name}: {path!r} cannot be read: {reason}; {advice}") from error
     if len(content) > _LARGEST:
-        raise RequestInvalid(f"option {name}: {path} is larger than the {_LARGEST >> 20} MB that providers take")
+        raise RequestInvalid(f"option {name}: {path} is larger than the {_LARGEST >> 20} MB that providers accept")
     kind = content_type_of(content)
     if kind not in _TAKEN:
-        raise RequestInvalid(f"option {name}: {path} is not a PNG, JPEG or WebP picture")
+        raise RequestInvalid(f"option {name}: {path} is not a PNG, JPEG or WebP image")
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

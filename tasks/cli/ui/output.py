@@ -1,4 +1,4 @@
-"""How commands speak: results on standard output, everything else on standard error, and never a secret."""
+"""Output of commands: results on standard output, everything else on standard error, secrets redacted."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ def print_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """Something for the person and not for the program behind the pipe."""
+    """Print a note for the user on standard error, not for a program reading the pipe."""
     click.echo(text, err=True)
 
 
@@ -29,7 +29,7 @@ def one_line(text: str) -> str:
 
 
 def lines_only(text: str) -> str:
-    """Text from outside, whose lines may stay."""
+    """Like `one_line`, but keep line breaks."""
     return "\n".join(map(one_line, text.split("\n")))
 
 

@@ -98,7 +98,7 @@ def _print_changes(scope: Scope, reasons: "_Reasons", interrupted: Callable[[], 
 
 
 def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
-    """Once for each look at the scope: whether it is the last one, because it is done."""
+    """Yield once per look at the scope: whether it is done, and this the last look."""
     done = False
     while not done:
         started = time.monotonic()
@@ -117,7 +117,7 @@ def _wait(seconds: float, interrupted: Callable[[], bool]) -> None:
 
 
 class _Rate:
-    """How many end in a second, measured over the last minute."""
+    """Generations that end per second, over the last minute."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
@@ -137,13 +137,13 @@ class _Rate:
 
 
 def _rounded(seconds: float) -> str:
-    """No more exact than the guess is, and steady enough to be read."""
+    """Rounded: no more precise than the estimate, and steady enough to read."""
     step = 5 if seconds < 60 else 30 if seconds < 600 else 60
     return elapsed(timedelta(seconds=max(step, round(seconds / step) * step))).removesuffix(" 0 s")
 
 
 class _Reasons:
-    """What holds up generations of this scope; asked for now and then, for it changes seldom."""
+    """What holds up generations of this scope; queried now and then, because it seldom changes."""
 
     def __init__(self, scope: Scope, waits: Callable[[], Sequence[Wait]]) -> None:
         self._scope = scope
@@ -160,7 +160,7 @@ class _Reasons:
         return self._now
 
     def tell(self) -> None:
-        """Those that are new, one line each."""
+        """The new ones, one line each."""
         now = self.look()
         for wait in now:
             if wait.name not in self._told:
@@ -189,7 +189,7 @@ class Picture:
 
 
 def picture_of(scope: Scope, height: int, waits: Sequence[Wait] = (), rate: _Rate | None = None) -> Picture:
-    """As much as fits a terminal of so many lines."""
+    """As much as fits a terminal of this height."""
     reasons = tuple(f"waiting: {one_line(redact(wait.told))}" for wait in waits)
     # Three lines for each of these.
     height -= 3 * len(reasons)
@@ -252,7 +252,7 @@ def _rows(generations: Sequence[Generation], lineages: Mapping[str, Lineage]) ->
 
 
 def _reason(one: Generation) -> str:
-    """Why it failed, or waits: the word, and the sentence if there is one."""
+    """Why it failed or waits: the reason, and the message if there is one."""
     if not one.reason or one.state is State.ARCHIVED:
         return ""
     message = f": {secrets_hidden(one.message)}" if one.message else ""

@@ -12,7 +12,7 @@ _SHOWN = 10
 
 
 def lines(report: Report) -> Iterator[str]:
-    yield f"compared with what exists since {report.since:%Y-%m-%d %H:%M} UTC"
+    yield f"compared with everything since {report.since:%Y-%m-%d %H:%M} UTC"
     if report.no_marker:
         yield f"bucket: unknown, {report.no_marker}"
     for one in report.compared:

@@ -1,4 +1,4 @@
-"""The arguments that say which generations a command is about."""
+"""The arguments that select generations."""
 
 import functools
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from worker.generation import State
 
 #: so many that were named are printed one by one, more of them as totals
 FEW = 10
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print one line for each.")
-batch_option = click.option("--batch", metavar="BATCH", help="Only of this batch, by name or id.")
-provider_option = click.option("--provider", metavar="NAME", help="Only of this provider.")
-key_option = click.option("--key", metavar="PATTERN", help="Only with a key such as 'B-*', and their follow-ups.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Print one line per item.")
+batch_option = click.option("--batch", metavar="BATCH", help="Only in this batch, by name or id.")
+provider_option = click.option("--provider", metavar="NAME", help="Only at this provider.")
+key_option = click.option("--key", metavar="PATTERN", help="Only those with a key like 'B-*', and their follow-ups.")
 _state_option = click.option(
     "--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Only in this state; "
     "repeatable.",

@@ -47,7 +47,7 @@ def prompt_text(generation: Generation) -> str:
 
 
 def title_text(generation: Generation, root_key: str | None, width: int | None = None) -> str:
-    """What a person tells it by: the key (of its first ancestor, with the action), and the prompt, so far as it fits.
+    """How a person recognizes it: the key (of its first ancestor, with the action), and the prompt as far as it fits.
 
     `width`: characters of a prompt that stands alone.
     """
@@ -70,7 +70,7 @@ def age(time: timedelta) -> str:
 
 
 def cut(text: str, width: int = 100) -> str:
-    """Its beginning, where the whole would hide the lines around it."""
+    """Its beginning, if all of it would crowd out the lines around it."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -8,7 +8,7 @@ from worker.steps import Step
 
 
 def ring(*steps: Step) -> bool:
-    """Wake the workers, after the results were printed; with the broker down nothing is lost."""
+    """Wake the workers after the results are printed; if the broker is down, nothing is lost."""
     logging.getLogger("worker.wakeup").setLevel(logging.ERROR)
     if worker.wakeup.ring(*steps):
         return True

@@ -1,4 +1,4 @@
-"""Is everything there that Darkroom needs? Each check yields findings: one sentence each, with what to do."""
+"""Checks everything that Darkroom needs. Each check yields findings: one sentence each, with the remedy."""
 
 from tasks.usecases.doctor.checks import check_before_start, diagnose
 from tasks.usecases.doctor.finding import Diagnosis, Finding, Verdict

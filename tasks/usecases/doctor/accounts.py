@@ -1,4 +1,4 @@
-"""What `darkroom doctor` looks at in providers and their accounts: keys, credit, pace."""
+"""Checks of `darkroom doctor` on providers and their accounts: keys, credit, limits."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -45,7 +45,7 @@ def _key(here: Services, check: str, name: str, account: str) -> Iterator[Findin
 
 
 def examine_notices(here: Services) -> Iterator[Finding]:
-    """What is known of the future of the providers that are used."""
+    """Announced changes of the providers in use."""
     for name in PROVIDERS:
         if provider_class(name).notice and is_set_up(here, name):
             yield Finding("notices", Verdict.WARN, f"{name}: {provider_class(name).notice}")
@@ -60,19 +60,19 @@ def is_set_up(here: Services, name: str) -> bool:
 
 
 def examine_others(here: Services) -> Iterator[Finding]:
-    """Generations of providers that this version does not know, and of accounts that have no key here."""
+    """Generations at providers that this version does not know, and of accounts without a key."""
     for name, number in here.ledger.dispatch.open_at_others(PROVIDERS).items():
-        message = f"this version knows no provider {name}, which {number} generations wait for or were submitted to"
-        advice = "use a version that has it, or `darkroom cancel` those that wait"
+        message = f"{number} generations are at provider {name}, which this version does not know"
+        advice = "use a version that supports it, or `darkroom cancel` the queued ones"
         yield Finding("providers", Verdict.WARN, f"{message}: {advice}")
     known = {name: here.accounts(name) for name in PROVIDERS}
     for stranded in here.ledger.dispatch.unreachable(known):
         if stranded.provider not in PROVIDERS:
             continue
-        numbers = ((stranded.under_way, "under way"), (stranded.waiting, "that can only go there"))
+        numbers = ((stranded.under_way, "in progress"), (stranded.waiting, "queued"))
         what = " and ".join(f"{number} {where}" for number, where in numbers if number)
         account = stranded.account
         setting = provider_class(stranded.provider).key_setting
         advice = f"add it to {setting} as `{account}:KEY`"
-        message = f"{stranded.provider} has no key here for its account {account}, which has {what}: {advice}"
+        message = f"{stranded.provider} has no key for account {account}, which has open generations ({what}): {advice}"
         yield Finding("accounts", Verdict.WARN, message)

@@ -1,4 +1,4 @@
-"""What `darkroom doctor` looks at: each finding is one sentence that says how it is, and what to do about it."""
+"""Checks of `darkroom doctor`: each finding is one sentence with the state and the remedy."""
 
 import http.client
 import os
@@ -54,7 +54,7 @@ _MANY = 1000
 _CLIENTS = re.compile(r"<redis\.client\.Redis\(.*?\)>\)>\)> - ")
 #: what `darkroom doctor` calls the causes of waiting
 _CHECKS = {
-    Cause.RESTORE_GUARD: "restore gate",
+    Cause.RESTORE_GUARD: "restore guard",
     Cause.WORKERS: "workers",
     Cause.CLOCK: "workers",
     Cause.BUDGET: "budgets",
@@ -151,7 +151,7 @@ def _broker(here: Services) -> Finding:
         with redis_client(here.settings.redis_url, _PATIENCE) as redis:
             server, memory = redis.info("server"), redis.info("memory")
     except (RedisError, OSError) as error:
-        advice = "start `darkroom up`, which brings its own, or set REDIS_URL to a running one"
+        advice = "start `darkroom up`, which runs its own, or set REDIS_URL to a running one"
         reason = _CLIENTS.sub("", str(error)).rstrip(".")
         return Finding("broker", Verdict.FAIL, f"does not answer: {reason}; {advice}")
     version = str(server["redis_version"])
@@ -159,7 +159,7 @@ def _broker(here: Services) -> Finding:
         return Finding("broker", Verdict.FAIL, f"Redis {version} is too old: Celery needs 6.2 or newer")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        advice = "set it to noeviction; any other loses wake-ups when memory is short, and work is found late"
+        advice = "set it to noeviction; any other loses wake-ups when memory runs out, which delays work"
         return Finding("broker", Verdict.WARN, f"maxmemory-policy is {policy}: {advice}")
     return Finding("broker", Verdict.OK, f"Redis {version}, or compatible")
 
@@ -189,7 +189,7 @@ def _public_url(url: str) -> Finding:
         with _opener().open(asked, timeout=_PATIENCE) as answer:
             arrived = answer.url
     except urllib.error.HTTPError as error:
-        message = f"{asked} answers with status {error.code}: make PUBLIC_URL lead to the receiver"
+        message = f"{asked} answers with status {error.code}: point PUBLIC_URL to the receiver"
         return Finding("public URL", Verdict.FAIL, message)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
@@ -247,7 +247,7 @@ def _workers(here: Services) -> Iterator[Finding]:
     working = [beat for beat in alive if not beat.is_too_old]
     # Where there are no others, that is why all waits.
     if working and (old := [beat.worker for beat in alive if beat.is_too_old]):
-        message = f"{', '.join(old)} at work with a version that is too old for the ledger, and begins nothing"
+        message = f"{', '.join(old)} running a version that is too old for the ledger, and taking no work"
         yield Finding("workers", Verdict.FAIL, f"{message}: start the newer version instead")
     yield from _different_limits(alive)
     if any(beat.role != CLOCK for beat in working):
@@ -272,12 +272,12 @@ def _waits(here: Services) -> Iterator[Finding]:
 
 
 def _different_limits(beats: Iterable[Heartbeat]) -> Iterator[Finding]:
-    """Whoever is set to more uses the same account as fast as that says."""
+    """The worker with the highest limit uses the shared account at that rate."""
     for name in sorted({name for beat in beats for name in beat.limits}):
         values = {beat.worker: beat.limits[name] for beat in beats if name in beat.limits}
         if len(set(values.values())) > 1:
             told = ", ".join(f"{value:g} for {worker}" for worker, value in values.items())
-            yield Finding("workers", Verdict.WARN, f"{name} is {told}: set the same for all, the largest counts")
+            yield Finding("workers", Verdict.WARN, f"{name} is {told}: set the same value for all; the largest applies")
 
 
 def _budgets(here: Services) -> Iterator[Finding]:
@@ -292,7 +292,7 @@ def _budgets(here: Services) -> Iterator[Finding]:
             yield Finding("prices", Verdict.WARN, missing)
     if not any(cap.waiting for cap in caps):
         left = "; ".join(f"{cap.name} has {prices.text(cap.left)} left" for cap in caps if cap.budget is not By.BATCH)
-        yield Finding("budgets", Verdict.OK, left or "prices are known, no daily cap")
+        yield Finding("budgets", Verdict.OK, left or "prices configured, no daily cap")
 
 
 def _states(here: Services) -> Iterator[Finding]:
@@ -311,8 +311,10 @@ def _overdue(here: Services) -> Iterator[Finding]:
     submitted = here.ledger.generations.page(state=State.SUBMITTED, limit=_MANY)
     overdue = [one for one in submitted if now - (one.submitted_at or now) > _OVERDUE]
     if overdue:
-        message = f"{len(overdue)} submitted more than {duration(_OVERDUE)} ago, such as {overdue[-1].id}: "
-        yield Finding("overdue", Verdict.WARN, f"{message}check its provider's dashboard")
+        message = (
+            f"{len(overdue)} submitted more than {duration(_OVERDUE)} ago without a result, such as {overdue[-1].id}: "
+        )
+        yield Finding("overdue", Verdict.WARN, f"{message}check the provider's dashboard")
 
 
 def _subscribers(here: Services) -> Iterator[Finding]:
@@ -334,5 +336,5 @@ def _dead_letters(here: Services) -> Iterator[Finding]:
         number = len(found)
         if number:
             count = f"{number} or more" if number == _MANY else str(number)
-            advice = "`darkroom dead` says why; `dead replay` tries again, `dead dismiss` clears the list"
+            advice = "`darkroom dead` shows why; `dead replay` tries again, `dead dismiss` clears the list"
             yield Finding(kind, Verdict.WARN, f"{count} abandoned: {advice}")

@@ -1,4 +1,4 @@
-"""What `darkroom doctor` has found: one sentence that says how it is, and what to do about it."""
+"""A finding of `darkroom doctor`: one sentence with the state and the remedy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`numbers`: what the sentence counts, for programs."""
+    """`numbers`: the counts in the sentence, for programs."""
 
     check: str
     verdict: Verdict
@@ -27,5 +27,5 @@ class Diagnosis:
 
     @property
     def is_ok(self) -> bool:
-        """Nothing fails; a warning is no failure."""
+        """No finding is a failure; warnings are allowed."""
         return all(one.verdict is not Verdict.FAIL for one in self.findings)

@@ -1,4 +1,4 @@
-"""What `darkroom doctor` looks at in the hosts of result links: whether downloads may go where they lead here."""
+"""Check of `darkroom doctor` on the hosts of result links: whether downloads from their addresses are allowed."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ Addresses = list[IPv4Address | IPv6Address]
 
 
 def examine_hosts(here: Services) -> Iterator[Finding]:
-    """Resolve the hosts that results come from, and tell of those whose downloads would be refused, once per reason."""
+    """Resolve the hosts of results, and report those whose downloads would be refused, once per reason."""
     providers = [name for name in PROVIDERS if is_set_up(here, name)]
     known = {host for name in providers for host in here.provider(name).result_hosts}
     # An origin that the operator has named is reached whatever its address.
@@ -46,7 +46,7 @@ def examine_hosts(here: Services) -> Iterator[Finding]:
 
 
 def _resolved(guard: AddressGuard, hosts: Sequence[str]) -> Mapping[str, Addresses]:
-    """The addresses that would be refused, of each host that could be resolved in time."""
+    """The refused addresses of each host that could be resolved in time."""
     answered: dict[str, Addresses] = {}
 
     def resolve(host: str) -> None:

@@ -1,4 +1,4 @@
-"""All checks of `darkroom doctor` at once, so that one server that does not answer holds up no other check."""
+"""All checks of `darkroom doctor` at once, so that an unresponsive server does not hold up the other checks."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ class Check:
 
 
 def run(checks: Sequence[Check], tell: Callable[[Finding], None]) -> tuple[Finding, ...]:
-    """The findings of all checks in their order; `tell` gets each as soon as it is there."""
+    """Return the findings of all checks in order; `tell` is called with each as soon as it is known."""
     done: SimpleQueue[tuple[int, list[Finding] | BaseException]] = SimpleQueue()
     started = time.monotonic()
     for number, check in enumerate(checks):

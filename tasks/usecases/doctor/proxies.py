@@ -1,4 +1,4 @@
-"""What `darkroom doctor` says of proxies: which of them holds for what, and what goes out directly."""
+"""Check of `darkroom doctor` on proxies: what goes through which proxy, and what goes out directly."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from worker.subscribers import webhooks
 
 
 def examine_proxies(here: Services) -> Iterator[Finding]:
-    """One finding where the environment names a proxy, none where it does not."""
+    """One finding if the environment names a proxy, else none."""
     if not proxies():
         return
     ways: dict[str, dict[str, None]] = {}
@@ -24,7 +24,7 @@ def examine_proxies(here: Services) -> Iterator[Finding]:
     is_direct = proxy is None or (store is not None and is_reached_directly(store))
     ways.setdefault("directly" if is_direct else f"through {proxy}", {})["the archive"] = None
     said = "; ".join(f"{way}: {', '.join(whats)}" for way, whats in sorted(ways.items(), reverse=True))
-    unseen = "of a download through a proxy the host is checked, but not the address that the proxy connects to"
+    unseen = "for downloads through a proxy, only the host is checked, not the address that the proxy connects to"
     yield Finding("proxy", Verdict.OK, f"{said}; {unseen}")
 
 

@@ -1,4 +1,4 @@
-"""What `darkroom doctor` finds in the broker's queues: how many wake-ups wait, and which of them nobody takes."""
+"""Check of `darkroom doctor` on the broker's queues: how many wake-ups are pending, and which no worker takes."""
 
 from collections.abc import Iterator
 
@@ -18,6 +18,6 @@ def examine_queues() -> Iterator[Finding]:
     for queue, one in queues.items():
         if one.full:
             kinds = ", ".join(one.full)
-            message = f"{queue} is full: no worker takes {kinds}, or all are busy; the work itself waits in the ledger"
-            advice = f"start one that serves this queue (`-Q {queue}`), or more of them"
+            message = f"{queue} is full: no worker takes {kinds}, or all are busy; the work stays in the ledger"
+            advice = f"start a worker for this queue (`-Q {queue}`), or more of them"
             yield Finding("queues", Verdict.WARN, f"{message}: {advice}")

@@ -1,4 +1,4 @@
-"""What `darkroom doctor` says where `darkroom up`, or a demo, has run and runs no more."""
+"""Findings of `darkroom doctor` where `darkroom up`, or a demo, has run and was stopped."""
 
 import os
 
@@ -8,11 +8,11 @@ from worker.settings import Settings
 
 
 def examine_stopped(settings: Settings) -> tuple[Finding, ...]:
-    """Instead of what a broker and a bucket that are not there would say; nothing where they are not embedded."""
+    """Replace the findings about a missing broker and bucket; nothing if these are not embedded."""
     data = settings.darkroom_data.absolute()
     if not is_stopped(os.environ, data):
         return ()
-    broker = f"stopped, as is everything that ran in {data}: start `darkroom up`"
+    broker = f"stopped, like everything that ran in {data}: start `darkroom up`"
     if settings.s3_bucket is not None:
         return (Finding("broker", Verdict.FAIL, broker),)
     return (

@@ -1,6 +1,6 @@
 """Results of use cases as JSON documents: the same names and the same redaction at every front door.
 
-A document has the type of a result, which is imported only to be checked: whoever shows one result need not load the
+A document has the type of a result, which is imported only for type checks: showing one result does not load the
 use cases of all.
 """
 

@@ -1,4 +1,4 @@
-"""What a person has decided, as JSON: what became of it, and why not."""
+"""A person's decisions as JSON: what was done, or why not."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def of_resumed(provider: str, resumed: "Resumed") -> dict[str, Any]:
 
 
 def of_resolved(generation_id: str, resolved: "Resolved", by: "Person", task_id: str | None) -> dict[str, Any]:
-    """One of the generations that were resolved."""
+    """A resolved generation."""
     facts = {"decision": resolved.decision, "by": by.name, "why": by.why, "task_id": task_id}
     return {"id": generation_id, **facts, "message": resolved.message}
 
@@ -44,7 +44,7 @@ def of_deleted(one: "Deleted", request: "DeleteRequest") -> dict[str, Any]:
 
 
 def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
-    """Refused bytes that are accepted, or would be."""
+    """A refused file that is accepted, or would be."""
     return {
         "id": f"asset:{one.generation_id}/{one.index}",
         "done": is_done,
@@ -56,12 +56,12 @@ def of_refused(one: "RefusedBytes", *, is_done: bool) -> dict[str, Any]:
         "look": one.link,
         "refused": secrets_hidden(one.refused),
         "trouble": one.trouble,
-        "message": "will be archived as it is" if is_done else "would be archived as it is",
+        "message": "will be archived unchanged" if is_done else "would be archived unchanged",
     }
 
 
 def of_none_refused(asked: str) -> dict[str, Any]:
-    """What a person asked for and has no refused bytes."""
+    """A requested generation or asset without refused files."""
     message = "no refused files are kept for it; `darkroom show` lists what it has"
     return {"id": asked, "done": False, "message": message}
 

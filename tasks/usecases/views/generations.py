@@ -33,7 +33,7 @@ def of_submitted(generation: Generation, lineage: Lineage, warnings: Sequence[st
 
 
 def of_move(generation: Generation, lineage: Lineage, move: Transition) -> dict[str, Any]:
-    """A generation that is followed, and what became of it."""
+    """A watched generation and its state change."""
     return {**of_generation(generation, lineage), **of_transition(move), "state": move.to_state}
 
 

@@ -1,4 +1,4 @@
-"""What Darkroom finds out about itself, its providers and its bucket, as JSON."""
+"""Reports on Darkroom, its providers and its bucket, as JSON."""
 
 from typing import TYPE_CHECKING, Any
 

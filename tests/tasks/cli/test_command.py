@@ -66,8 +66,8 @@ def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(darkroom: Da
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == (
-        "darkroom: there is no generation 'gen_unknown': give its key, its id or the beginning of that, or its short "
-        "id as `darkroom list` shows it\n"
+        "darkroom: there is no generation 'gen_unknown': give its key, its id, the beginning of its id, or the "
+        "short id that `darkroom list` shows\n"
     )
 
 

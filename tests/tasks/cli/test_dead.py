@@ -245,7 +245,7 @@ def test_the_doctor_knows_of_dead_letters(darkroom: Darkroom, ledger: Ledger, mo
     for kind in ("callbacks", "events"):
         assert found[kind]["verdict"] == "warn"
         assert found[kind]["message"] == (
-            "1 abandoned: `darkroom dead` says why; `dead replay` tries again, `dead dismiss` clears the list"
+            "1 abandoned: `darkroom dead` shows why; `dead replay` tries again, `dead dismiss` clears the list"
         )
 
 

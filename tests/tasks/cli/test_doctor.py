@@ -112,7 +112,7 @@ def test_what_has_ended_is_said_to_be_stopped(
     ledger.maintenance.beat("worker.7@here", 7)
     ledger.maintenance.beat("worker.7@here", STOPPED)
     found = findings(darkroom)
-    assert found["broker"] == ("fail", f"stopped, as is everything that ran in {tmp_path}: start `darkroom up`")
+    assert found["broker"] == ("fail", f"stopped, like everything that ran in {tmp_path}: start `darkroom up`")
     assert found["bucket"] == ("fail", f"stopped; its files are in {tmp_path / 's3'}")
     assert "public URL" not in found, "the receiver was a part of it"
     assert found["workers"][0] == "fail"
@@ -231,7 +231,7 @@ def test_workers_that_are_set_to_different_rates_are_told(darkroom: Darkroom, le
     document = json.loads(darkroom("doctor", "--json").stdout)
     found = [one for one in document["checks"] if one["check"] == "workers"]
     assert [one["verdict"] for one in found] == ["warn", "ok"]
-    assert found[0]["message"].startswith("KIE_RATE is 1.8 for worker@a, 5 for worker@b: set the same for all")
+    assert found[0]["message"].startswith("KIE_RATE is 1.8 for worker@a, 5 for worker@b: set the same value for all")
 
 
 def test_a_ledger_that_is_newer_and_compatible_is_told(
@@ -328,7 +328,7 @@ def test_what_a_person_must_look_at_is_counted(darkroom: Darkroom, ledger: Ledge
     stories.answered(ledger, AccountBlocked("the balance is used up", code="used_up", status=403))
     found = findings(darkroom)
     assert found["overdue"][0] == "warn"
-    assert f"1 submitted more than 1.0 h ago, such as {overdue}" in found["overdue"][1]
+    assert f"1 submitted more than 1.0 h ago without a result, such as {overdue}" in found["overdue"][1]
     assert found["unconfirmed"][0] == "warn"
     assert "darkroom resume acedata" in found["pauses"][1]
 
@@ -463,7 +463,7 @@ def test_an_account_without_its_key_is_told_with_what_it_holds(
     assert found["provider acedata, account studio"][1].startswith("key set")
     assert found["provider acedata, account shop"][1].startswith("key set")
     advice = "add it to ACEDATACLOUD_API_TOKEN as `default:KEY`"
-    message = f"acedata has no key here for its account default, which has 1 under way: {advice}"
+    message = f"acedata has no key for account default, which has open generations (1 in progress): {advice}"
     assert found["accounts"] == ("warn", message)
 
 
@@ -487,7 +487,7 @@ def test_a_subscriber_that_is_down_is_told_long_before_its_events_are_given_up(
     verdict, message = findings(darkroom)["subscribers"]
     assert verdict == "warn"
     assert message == (
-        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: it answers with HTTP 503; the "
+        f"2 events wait for {webhook.name}, the oldest for 0.0 s; its last try failed: HTTP 503; the "
         "next is in 1.0 h; fix it soon: an event is abandoned after ten tries over 14 hours"
     )
     assert "some-secret-path" not in message

@@ -102,13 +102,13 @@ def test_only_what_was_submitted_since_then_counts(darkroom: Darkroom, ledger: L
     story(ledger, prices)
     assert len(json.loads(darkroom("spend", "--json").stdout)["rows"]) == 1
     assert json.loads(darkroom("spend", "--since", "2d", "--json").stdout)["rows"] == []
-    assert "Nothing was spent since" in darkroom("spend", "--since", "2d").stderr
+    assert "Nothing spent since" in darkroom("spend", "--since", "2d").stderr
 
 
 def test_without_prices_it_says_how_to_begin(darkroom: Darkroom) -> None:
     result = darkroom("spend")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "DARKROOM_PRICES is not set, so nothing is counted" in result.stderr
+    assert "DARKROOM_PRICES is not set, so no costs are counted" in result.stderr
     assert json.loads(darkroom("spend", "--json").stdout)["currency"] is None
 
 
@@ -124,7 +124,7 @@ def test_show_says_why_one_waits(darkroom: Darkroom, ledger: Ledger, prices: Pat
     story(ledger, prices)
     (waiting,) = [one for one in ledger.generations.page() if one.reason == "budget"]
     text = " ".join(darkroom("show", waiting.id).stdout.split())
-    assert "the budget of today has no room: 5.00 credits of 5.00 credits are spent or reserved" in text
+    assert "the daily budget has no room: 5.00 credits of 5.00 credits spent or reserved" in text
 
 
 def test_the_doctor_warns_of_a_full_budget(darkroom: Darkroom, ledger: Ledger, prices: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_doctor_warns_of_a_full_budget(darkroom: Darkroom, ledger: Ledger, p
     story(ledger, prices)
     verdict, message = findings(darkroom)["budgets"]
     assert verdict == "warn"
-    assert message.startswith("budget of today: 1 waiting, cap reached (5.00 of 5.00 credits): raise the cap in ")
+    assert message.startswith("budget for today: 1 waiting, cap reached (5.00 of 5.00 credits): raise the cap in ")
 
 
 def test_the_doctor_warns_of_a_provider_without_a_price(

@@ -98,7 +98,7 @@ def test_what_is_known_already_is_counted_with_its_batch(darkroom: Darkroom, led
     assert first.stderr == f"2 in {batch}; {follow}"
     again = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
     assert (again.exit_code, again.stdout) == (0, first.stdout)
-    assert again.stderr == f"0 new, 2 already known (batch shop); --batch second was not used\n{follow}"
+    assert again.stderr == f"0 new, 2 already known (batch shop); --batch second was ignored\n{follow}"
     with (tmp_path / "shop.jsonl").open("a") as file:
         file.write('{"prompt": "a hare", "key": "3"}\n')
     more = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
@@ -141,7 +141,7 @@ def test_a_flag_and_an_option_that_say_the_same_are_refused_whatever_they_say(
     for flag, option in (("--ar 16:9", "aspect_ratio=1:1"), ("--turbo", "speed=fast"), ("--v 7", "version=7")):
         result = darkroom("submit", f"a cat {flag}", "--option", option)
         assert result.exit_code == 1
-        assert "the prompt says --" in result.stderr
+        assert "the prompt already has --" in result.stderr
     assert ledger.generations.page() == []
 
 
@@ -197,14 +197,14 @@ def test_what_cannot_be_done_is_one_sentence_and_writes_nothing(
         (("a fox", "--priority", "2147483648"), "is not in the range"),
         (("a fox", "an owl", "--key", "fox"), "--key names one generation"),
         (("a fox", "--key", " "), "--key is empty"),
-        (("a fox", "-"), "- reads standard input and stands alone"),
+        (("a fox", "-"), "- reads standard input and cannot be combined with other PROMPTs"),
         (("--file", "missing.txt"), "No such file or directory"),
         (("a fox", "--action", "upscale1"), "--parent and --action belong together"),
         (("a fox", "an owl", "--parent", "gen_1", "--action", "upscale1"), "give at most one PROMPT"),
         (("--batch", "b", "--parent", "gen_1", "--action", "upscale1"), "a follow-up has its parent's batch"),
         (("--operation", "video", "--parent", "gen_1", "--action", "upscale1"), "its action says what it does"),
         (("a fox", "--operation", "paint"), "'paint' is not one of 'imagine'"),
-        (("a fox", "--operation", "upscale"), "upscale is a follow-up: name its picture with --parent"),
+        (("a fox", "--operation", "upscale"), "upscale is a follow-up: name its parent with --parent"),
     ],
 )
 def test_a_command_that_makes_no_sense_is_a_mistake_of_usage(

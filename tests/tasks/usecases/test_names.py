@@ -44,7 +44,7 @@ def test_a_long_list_of_candidates_ends_somewhere(ledger: Ledger) -> None:
 
 def test_what_nobody_has_is_told_with_what_would_be_accepted(ledger: Ledger) -> None:
     (fox,) = stories.queued(ledger, batch="shop")
-    with pytest.raises(NotFound, match="there is no generation '0042': give its key, its id or the beginning of that"):
+    with pytest.raises(NotFound, match="there is no generation '0042': give its key, its id, the beginning of its id"):
         find_generations(ledger, [fox.id, "0042"])
     with pytest.raises(NotFound, match="there is no generation 'shop', but a batch: use --batch shop"):
         find_generation(ledger, "shop")

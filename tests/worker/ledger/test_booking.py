@@ -73,8 +73,7 @@ def test_it_is_taken_in_beyond_a_cap_and_the_next_one_waits(ledger: Ledger):
     assert ledger.dispatch.run(PROVIDER, PLENTY, THREE_A_DAY) == 0
     assert held(ledger) == [waits.id]
     assert one(ledger, waits).message == (
-        "the budget of today has no room: 0.000004 USD of 0.000003 USD are spent or reserved, and this costs "
-        "0.000001 USD"
+        "the daily budget has no room: 0.000004 USD of 0.000003 USD spent or reserved, this costs 0.000001 USD"
     )
 
 

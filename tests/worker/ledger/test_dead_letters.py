@@ -53,9 +53,9 @@ def test_one_that_is_not_in_the_list_changes_nothing(ledger: Ledger):
     (claim,) = submitted(ledger)
     callback, event_id = set_aside(ledger, claim.attempt_id), refused(ledger, "a")
     for callbacks, events, words in (
-        ([callback, 10**15], [], f"no callback {10**15}"),
-        ([callback], [(event_id, "a"), (event_id + 1, "a")], f"no event {event_id + 1} for a "),
-        ([callback], [(event_id, "b")], f"no event {event_id} for b "),
+        ([callback, 10**15], [], f"no dead callback {10**15}"),
+        ([callback], [(event_id, "a"), (event_id + 1, "a")], f"no dead event {event_id + 1} for a"),
+        ([callback], [(event_id, "b")], f"no dead event {event_id} for b"),
     ):
         with pytest.raises(NotFound, match=words):
             ledger.events.dismiss(callbacks, events, SOMEBODY)

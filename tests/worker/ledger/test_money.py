@@ -199,8 +199,7 @@ def test_a_full_budget_stops_what_does_not_fit_and_says_why(ledger: Ledger):
     waiting = [generation for generation in ledger.generations.page() if generation.reason == "budget"]
     assert [generation.state for generation in waiting] == [State.QUEUED] * 2
     assert waiting[0].message == (
-        "the budget of today has no room: 0.000003 USD of 0.000003 USD are spent or reserved, and this costs "
-        "0.000001 USD"
+        "the daily budget has no room: 0.000003 USD of 0.000003 USD spent or reserved, this costs 0.000001 USD"
     )
     assert len(held(ledger)) == 2
 

@@ -165,7 +165,7 @@ def test_variables_of_others_are_none_of_our_business() -> None:
         (("-m", "webhook"), "DARKROOM_SIGNING_KEYS: expected `id:secret`"),
         (
             ("-c", "import sys; from tasks.cli import main; sys.argv[1:] = ['list']; main()"),
-            "DATABASE_URL names /from/the/file, which is not there",
+            "DATABASE_URL points to /from/the/file, which does not exist",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Assets on their way into the bucket: who may work on which, and what dies first goes first."""
+"""Assets to be archived: claims on them, and their order: links that expire first come first."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -89,9 +89,10 @@ class Archiving(Part):
     def claim(
         self, limit: int, lease: timedelta, within: timedelta | None = None, *, suspects: bool = True
     ) -> list[ArchiveClaim]:
-        """Take the generations whose links die first, or only those of which one dies `within` that time.
+        """Claim the generations whose links expire first, or only those with a link that expires `within` that time.
 
-        `suspects`: those too that a worker held when it died. Such a one comes alone, and must be worked on alone.
+        `suspects`: include generations that a worker held when it died. A suspect is returned alone, and must be
+        processed alone.
         """
         self._put_back()
         with self._database.write() as connection:
@@ -142,7 +143,7 @@ class Archiving(Part):
             connection.execute(_PUT_BACK, now)
 
     def renew(self, claims: Sequence[ArchiveClaim], lease: timedelta) -> None:
-        """Hold these claims for another `lease`; one that lost its own meanwhile changes nothing."""
+        """Renew these claims for another `lease`; a claim that was lost in the meantime stays lost."""
         ids, tokens = [claim.generation.id for claim in claims], [claim.lease for claim in claims]
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": ids, "tokens": tokens, "until": self._database.clock() + lease})

@@ -1,4 +1,4 @@
-"""What the budgets of one provider have left while its generations are dispatched."""
+"""Remaining budgets of one provider while its generations are dispatched."""
 
 from collections.abc import Collection
 
@@ -58,11 +58,11 @@ class Purse:
         return all(key in self._used for key in self._keys(batch_id))
 
     def room(self, batch_id: str | None) -> int | None:
-        """The least that is left in one of its budgets; None: as much as you like."""
+        """The smallest remainder of its budgets; None: unlimited."""
         return min((left for key in self._keys(batch_id) if (left := self._left(key)) is not None), default=None)
 
     def full(self, batch_id: str | None, cost: int) -> BudgetKey | None:
-        """The budget that has no room for this; that of the batch first, since it lasts longest."""
+        """The budget that has no room for this; the batch's first, since it lasts longest."""
         for key in reversed(self._keys(batch_id) if cost else []):
             left = self._left(key)
             if left is not None and left < cost:
@@ -76,12 +76,12 @@ class Purse:
     def why(self, key: BudgetKey, cost: int) -> str:
         text = self._prices.text
         whose = {
-            BudgetKind.DAY: "of today",
-            BudgetKind.PROVIDER: f"of today at {self._provider}",
-            BudgetKind.BATCH: "of its batch",
+            BudgetKind.DAY: "the daily budget",
+            BudgetKind.PROVIDER: f"the daily budget for {self._provider}",
+            BudgetKind.BATCH: "the budget of its batch",
         }
         used = f"{text(self._used[key])} of {text(self._caps[key] or 0)}"
-        return f"the budget {whose[key.kind]} has no room: {used} are spent or reserved, and this costs {text(cost)}"
+        return f"{whose[key.kind]} has no room: {used} spent or reserved, this costs {text(cost)}"
 
     def tell(self, changes: Changes, key: BudgetKey) -> None:
         """Once per budget and day."""

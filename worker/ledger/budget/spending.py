@@ -1,4 +1,4 @@
-"""What was spent, and how much of each budget is left. Nothing here changes anything; amounts are millionths."""
+"""Spending and remaining budgets; read-only. Amounts are millionths."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Known: what is paid for, with the late charges among it. Possible: nobody knows yet. Reserved: under way."""
+    """Known: paid, including late charges. Possible: outcome unknown. Reserved: in progress."""
 
     #: a day, a provider, an operation, or the id of a batch (None: in no batch)
     key: str | None
@@ -139,7 +139,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a budget stands. `waiting`: generations that it has no room for. It may be overdrawn by late charges."""
+    """State of a budget. `waiting`: generations that it has no room for. It may be overdrawn by late charges."""
 
     budget: By
     key: str
@@ -223,7 +223,7 @@ class Budgets(Part):
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:
-        """When it was told last that it has no room; None if that was long ago."""
+        """When it was last reported to have no room; None if that was long ago."""
         with self._database.read() as connection:
             return next((row.at for row in _TOLD_LATELY.all(connection) if _is_of(cap, row)), None)
 
@@ -251,7 +251,7 @@ def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str
 
 
 def _waiting(connection: Connection) -> Counter[tuple[By, str]]:
-    """How many are held, by the kind of budget and its provider or batch."""
+    """How many generations are held back, by kind of budget and its provider or batch."""
     found: Counter[tuple[By, str]] = Counter()
     holding_batches = []
     for row in _NUMBER_HELD.all(connection):

@@ -124,7 +124,7 @@ class Attempts:
 
 
 def submit_again(changes: Changes, generation_ids: Sequence[str], cause: str) -> None:
-    """The old attempts are given up for good: from now on the database allows new ones."""
+    """Abandon the old attempts for good: from now on the database allows new ones."""
     if not generation_ids:
         return
     changes.connection.execute(_ABANDON, {"ids": list(generation_ids), "now": changes.at})

@@ -138,7 +138,7 @@ class Submissions(Polling, Unconfirmed):
             self._settle_not_sent()
 
     def _settle_not_sent(self) -> bool:
-        """Whether nothing is left of what was given up.
+        """Whether nothing is left of the abandoned submissions.
 
         Also of one whose lease has ended, as long as its attempt is the live one: nobody has decided about it then.
         """
@@ -163,7 +163,7 @@ class Submissions(Polling, Unconfirmed):
         return len(ended) == len(generation_of)
 
     def renew(self, attempt_ids: Sequence[str], lease: timedelta) -> None:
-        """Hold submissions that are still under way for another `lease`; of one that was given up nothing changes."""
+        """Renew the claims on submissions in progress for another `lease`; abandoned ones do not change."""
         with self._database.write(under_way=True) as connection:
             connection.execute(_RENEW, {"ids": list(attempt_ids), "until": self._database.clock() + lease})
         self._settle_given_up()

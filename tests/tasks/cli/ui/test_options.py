@@ -58,10 +58,10 @@ def test_other_options_are_text_and_stand_alone() -> None:
     ("name", "content", "sentence"),
     [
         ("missing.png", None, "'{path}' cannot be read: No such file or directory; give a link, or a PNG"),
-        ("empty.png", b"", "{path} is not a PNG, JPEG or WebP picture"),
-        ("page.png", b"<html>", "{path} is not a PNG, JPEG or WebP picture"),
-        ("sound.webp", b"RIFF\x10\x00\x00\x00WAVE", "{path} is not a PNG, JPEG or WebP picture"),
-        ("large.png", PNG + bytes(10 * 1024 * 1024), "{path} is larger than the 10 MB that providers take"),
+        ("empty.png", b"", "{path} is not a PNG, JPEG or WebP image"),
+        ("page.png", b"<html>", "{path} is not a PNG, JPEG or WebP image"),
+        ("sound.webp", b"RIFF\x10\x00\x00\x00WAVE", "{path} is not a PNG, JPEG or WebP image"),
+        ("large.png", PNG + bytes(10 * 1024 * 1024), "{path} is larger than the 10 MB that providers accept"),
     ],
 )
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path, name: str, content: bytes | None, sentence: str) -> None:
