@@ -139,7 +139,7 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         assert looked.exit_code == 1
         assert "bucket: unknown, it answers 503" in looked.stdout
         assert "what to do: find out why the bucket does not answer; submissions resume automatically" in looked.stdout
-        assert "submissions stay paused: the bucket cannot be asked" in looked.stderr
+        assert "submissions stay paused: the bucket is unreachable" in looked.stderr
     pipeline.clock.advance(seconds=31)
     pipeline.step("reconcile")
     pipeline.answer_bells()
@@ -226,7 +226,7 @@ def test_what_cannot_be_compared_keeps_it_closed(restored: Pipeline, monkeypatch
     result = darkroom("reconcile", "--confirm")
     assert result.exit_code == 1
     assert "bucket: unknown, " in result.stdout
-    assert "submissions stay paused: the bucket cannot be asked" in result.stderr
+    assert "submissions stay paused: the bucket is unreachable" in result.stderr
     assert document()["stopped"]
 
 

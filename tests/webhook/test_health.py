@@ -238,7 +238,7 @@ def test_a_machine_with_a_wrong_clock_says_so_and_goes_on_keeping_callbacks(post
     for name in ("database", "broker"):
         found = answer.json["ledger" if name == "database" else name]
         assert found["status"] == "degraded"
-        assert f"s ahead of the {name}'s: let NTP set both" in found["detail"]
+        assert f"s ahead of the {name}'s: synchronize both with NTP" in found["detail"]
     assert answer.json["workers"]["status"] == "ok"
     ledger.close()
 

@@ -94,7 +94,11 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
         ("ACEDATACLOUD_RATE", "inf", "ACEDATACLOUD_RATE: 'inf' is not a number above 0"),
         ("ACEDATACLOUD_RATE", "nan", "ACEDATACLOUD_RATE: 'nan' is not a number"),
         ("ACEDATACLOUD_IN_FLIGHT", "0", "ACEDATACLOUD_IN_FLIGHT: '0' is not a whole number from 1 on"),
-        ("DARKROOM_DOWNLOAD_ALLOW", "minio, 0.0.0.0/0", "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' covers nearly every address"),
+        (
+            "DARKROOM_DOWNLOAD_ALLOW",
+            "minio, 0.0.0.0/0",
+            "DARKROOM_DOWNLOAD_ALLOW: '0.0.0.0/0' covers nearly every address",
+        ),
         (
             "MJPROXY_RESULT_HOSTS",
             "cdn.relay.example, github.io",
@@ -166,9 +170,7 @@ def test_a_proxy_that_is_none_is_refused_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch, name: str, proxy: str
 ) -> None:
     monkeypatch.setenv(name, proxy)
-    with pytest.raises(
-        ConfigurationError, match=f"^{name} is not a proxy address: write it as http://HOST:PORT"
-    ):
+    with pytest.raises(ConfigurationError, match=f"^{name} is not a proxy address: write it as http://HOST:PORT"):
         load_settings()
 
 
