@@ -254,6 +254,7 @@ def test_what_servers_write_of_themselves_is_left_out_and_everything_else_is_not
     tell = without_noise(lambda _, line: seen.append(line))
     tell("broker", "22846:M 29 Nov 2026 11:40:45.964 # WARNING Memory overcommit must be enabled! Without it, a ")
     tell("web", "[WARNING] Configuration allows spawning up to 1024 Python threads, which seems quite high")
+    tell("s3", "2026/11/29 13:07:08 ERROR : darkroom/2026/11/29/shop/: Dir.Remove not empty")
     tell("worker", "")
     tell("broker", "# Can't save in background: fork: Cannot allocate memory")
     assert seen == ["# Can't save in background: fork: Cannot allocate memory"]
