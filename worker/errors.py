@@ -15,6 +15,14 @@ class ConfigurationError(DarkroomError):
     """A setting is missing or wrong; a person has to correct it."""
 
 
+class ProviderNotSet(ConfigurationError):
+    """Nobody has set this provider up: `setting`, which it requires, is empty."""
+
+    def __init__(self, setting: str, advice: str) -> None:
+        super().__init__(f"{setting} is not set: {advice}")
+        self.setting = setting
+
+
 class RequestInvalid(DarkroomError):
     """The request is impossible or not allowed; nothing was written or sent.
 

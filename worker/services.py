@@ -63,7 +63,10 @@ class Services:
     @locked_cached_property
     def signer(self) -> Signer:
         if self.settings.darkroom_signing_keys is None:
-            raise ConfigurationError("DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated")
+            raise ConfigurationError(
+                "DARKROOM_SIGNING_KEYS is not set: without it no callback can be authenticated; "
+                "set it to `k1:` and at least 32 random characters"
+            )
         return Signer(self.settings.darkroom_signing_keys.get_secret_value())
 
     def provider(self, name: str, account: str | None = None) -> Provider:

@@ -45,7 +45,8 @@ def accept(ctx: click.Context, *, ids: tuple[str, ...], yes: bool, why: str, as_
         if not yes:
             for choice, kept in zip(choices, look_at_refused(here, choices), strict=True):
                 tell(choice, kept)
-            note("nothing was changed: repeat the command with --yes to archive them")
+            if any(found):
+                note("nothing was changed: repeat the command with --yes to archive them")
         else:
             try:
                 usecase.accept(here, AcceptRequest(choices, by), tell)

@@ -66,7 +66,7 @@ def delete(
     if deletions.children:
         ids, more = " ".join(map(short_id, deletions.children[:10])), " …" if len(deletions.children) > 10 else ""
         note(f"their follow-ups are kept: {ids}{more}")
-    if not yes:
+    if not yes and counts["generations"]:
         note("nothing was deleted: repeat the command with --yes")
     if deletions.wakes:
         ring(*deletions.wakes)

@@ -79,7 +79,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("cost", _cost(story)),
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
-            ("waiting", secrets_hidden(waits_for.told) if waits_for else None),
+            ("waiting", _waiting(waits_for)),
             ("awaited", _awaited(generation, asked_again_at)),
             ("perhaps", _perhaps(story)),
             ("refused", _refused(story)),
@@ -88,6 +88,16 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
         if value
     ]
     _print_pairs(screen, facts)
+
+
+def _waiting(waits_for: Wait | None) -> str | None:
+    """Without the advice to look at a generation, which is what somebody does here."""
+    if waits_for is None:
+        return None
+    told = waits_for.told
+    if waits_for.remedy.startswith("see `darkroom show "):
+        told = told.removesuffix(f", {waits_for.remedy}")
+    return str(secrets_hidden(told))
 
 
 def _batch(story: Story) -> str | None:

@@ -46,10 +46,11 @@ def spend(by: str, since: timedelta, as_json: bool) -> None:
         return
     prices, rows, total = spending.prices, spending.rows, spending.total
     if prices is None:
-        note("DARKROOM_PRICES is not set, so no costs are counted; deploy/prices.example.yaml is an example")
+        example = "deploy/prices.example.yaml is an example"
+        note(f"DARKROOM_PRICES is not set, so new submissions have no price and are not counted; {example}")
     if rows:
         _print_totals(by, [*rows, total] if len(rows) > 1 else rows)
-    else:
+    elif prices is not None:
         note(f"Nothing spent since {spending.first}.")
     for one in spending.assumed:
         note(

@@ -89,7 +89,8 @@ def _print_lines(verification: Verification, *, is_whole: bool) -> None:
     counts = [f"{len(verification.missing):,} missing", f"{len(verification.changed):,} changed"]
     counts += [f"{len(verification.unread):,} could not be read"] if verification.unread else []
     counts += [f"{len(verification.orphaned):,} orphaned"] if is_whole else []
-    click.echo(f"{verification.checked:,} results read: {', '.join(counts)}")
+    results = "result" if verification.checked == 1 else "results"
+    click.echo(f"{verification.checked:,} {results} read: {', '.join(counts)}")
     if verification.rejected:
         count, first = len(verification.rejected), verification.rejected[0]
         note(f"{count:,} refused {'file is' if count == 1 else 'files are'} kept as well, such as {first}")

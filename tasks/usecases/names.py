@@ -26,12 +26,15 @@ def find_generation(ledger: Ledger, name: str) -> str:
     return find_generations(ledger, [name])[0]
 
 
-def find_generations(ledger: Ledger, names: Sequence[str]) -> list[str]:
-    """The id of each, in this order, each once. Raises as `find_generation` does."""
+def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: bool = False) -> list[str]:
+    """The id of each, in this order, each once. Raises as `find_generation` does.
+
+    `has_batch_option`: the command that asks takes --batch, which is then what it advises for the name of a batch.
+    """
     wanted = list(dict.fromkeys(names))
     known = {name: name for name in ledger.assets.existing_generations(wanted)}
     known |= ledger.generations.ids_of_keys([name for name in wanted if name not in known])
-    return list(dict.fromkeys(known.get(name) or _by_part(ledger, name) for name in wanted))
+    return list(dict.fromkeys(known.get(name) or _by_part(ledger, name, has_batch_option) for name in wanted))
 
 
 def find_batch(ledger: Ledger, name: str) -> str:
@@ -62,7 +65,7 @@ def batches_called(ledger: Ledger, name: str) -> list[Batch]:
     return found
 
 
-def _by_part(ledger: Ledger, name: str) -> str:
+def _by_part(ledger: Ledger, name: str, has_batch_option: bool) -> str:
     found = ledger.generations.with_part(name, _LISTED + 1)
     if len(found) > 1:
         now = ledger.database.clock()
@@ -72,7 +75,8 @@ def _by_part(ledger: Ledger, name: str) -> str:
     if found:
         return found[0].id
     if ledger.generations.batches_called(name, 1):
-        raise NotFound(f"there is no generation {name!r}, but a batch: use --batch {name}")
+        advice = f"use --batch {name}" if has_batch_option else f"`darkroom list --batch {name}` shows its generations"
+        raise NotFound(f"there is no generation {name!r}, but a batch: {advice}")
     raise NotFound(
         f"there is no generation {name!r}: give its key, its id, the beginning of its id, or the short id "
         "that `darkroom list` shows"

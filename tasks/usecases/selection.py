@@ -58,7 +58,7 @@ def select(ledger: Ledger, selection: Selection, states: Sequence[State], *, oth
     `find_generations` and `find_batch` do, and ConfigurationError for an unknown provider.
     """
     if selection.names:
-        return Selected(find_generations(ledger, selection.names), {})
+        return Selected(find_generations(ledger, selection.names, has_batch_option=True), {})
     batch_id = None if selection.batch is None else find_batch(ledger, selection.batch)
     if selection.provider is not None:
         require_provider(selection.provider)

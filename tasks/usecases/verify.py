@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tasks.usecases.audit import Findings, look_for_orphans, read_again
-from tasks.usecases.names import newest_batch
+from tasks.usecases.names import find_batch
 from tasks.usecases.repair import put_back
 from worker.errors import DarkroomError, RequestInvalid
 from worker.generation import Asset
@@ -69,7 +69,7 @@ class Verification:
 def verify(
     here: Services, request: VerifyRequest, progress: Progress = lambda _: nullcontext(lambda: None)
 ) -> Verification:
-    """Verify the results. Raises NotFound for an unknown batch; ArchiveError or ConfigurationError for the bucket."""
+    """Verify the results. Raises as `find_batch` does; ArchiveError or ConfigurationError for the bucket."""
     found = Findings()
     total, pages = _chosen(here, request)
     here.archive.check()
@@ -94,7 +94,7 @@ def _chosen(here: Services, request: VerifyRequest) -> tuple[int, Iterable[list[
         assets = inventory.sample_stored(request.sample)
         return len(assets), [assets]
     extent = Extent(
-        newest_batch(here.ledger, request.batch).id if request.batch is not None else None,
+        find_batch(here.ledger, request.batch) if request.batch is not None else None,
         here.clock() - request.since if request.since is not None else None,
     )
     return inventory.count_stored(extent), inventory.stored_pages(extent)

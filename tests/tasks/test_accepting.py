@@ -62,6 +62,8 @@ def test_after_a_look_they_are_archived_as_they_are(start: Start) -> None:
     assert described["accepted"]["refused"] in str(asset.error)
     assert described["accepted"]["by"]
     assert accept(generation_id, "--yes").exit_code == 1
+    again = accept(generation_id)
+    assert (again.exit_code, "--yes" in again.stderr) == (1, False), "there is nothing left to accept"
 
 
 def test_what_was_given_up_can_still_be_accepted(start: Start) -> None:

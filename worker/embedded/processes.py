@@ -51,7 +51,9 @@ class Child:
 _NOISE = re.compile(
     r"Memory overcommit must be enabled|Configuration allows spawning up to \d+ Python threads"
     r"|Websockets are not supported on WSGI|\[INFO\] (Spawning|Stopping|Started|Stopped) worker-|see ya!"
-    r"|Starting s3 server on|Received SIGTERM scheduling shutdown|is now ready to exit, bye bye|^\s*$"
+    r"|Starting s3 server on|Received SIGTERM scheduling shutdown|is now ready to exit, bye bye"
+    # It tries to remove the folder of each object that it deletes.
+    r"|Dir\.Remove not empty|^\s*$"
 )
 
 

@@ -13,7 +13,16 @@ import requests
 from pydantic import SecretStr
 
 from worker import telemetry
-from worker.errors import AccountBlocked, ConfigurationError, NotTaken, ProviderError, QueryFailed, Rejected, Uncertain
+from worker.errors import (
+    AccountBlocked,
+    ConfigurationError,
+    NotTaken,
+    ProviderError,
+    ProviderNotSet,
+    QueryFailed,
+    Rejected,
+    Uncertain,
+)
 from worker.providers.connection import BODY_TIMEOUT, TRANSPORT_ERRORS, FreshConnections, diagnose, said_by_proxy
 from worker.providers.posts import count_post
 from worker.providers.reading import clean_text, read_json
@@ -189,10 +198,13 @@ class ApiClient:
 
 
 def read_key(title: str, variable: str, secret: SecretStr | None) -> str:
-    """Return a setting's key, valid in a header. Raises ConfigurationError, which names the setting."""
+    """Return a setting's key, valid in a header.
+
+    Raises ConfigurationError, which names the setting; ProviderNotSet if it is empty.
+    """
     key = secret.get_secret_value().strip() if secret else ""
     if not key:
-        raise ConfigurationError(f"{variable} is not set: {title} requires it")
+        raise ProviderNotSet(variable, f"{title} requires it")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError(f"{variable} contains a space or an invalid character: copy the key again")
     return key

@@ -62,6 +62,7 @@ def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_usable = is_usable and len(value.split()) == 1
     except ValueError:
         is_usable = False
     if not is_usable:
@@ -235,7 +236,7 @@ class Settings(BaseSettings):
         if self.public_url and not self.darkroom_signing_keys:
             yield (
                 "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS is not: "
-                "set it to `k1:` and at least 32 random characters"
+                "set it to `k1:` and at least 32 random characters, or start `darkroom up`, which makes its own"
             )
         if self.darkroom_notify_urls and not self.darkroom_notify_secret:
             yield f"DARKROOM_NOTIFY_URLS is set, but DARKROOM_NOTIFY_SECRET is not: {FORM}"

@@ -5,7 +5,7 @@ from functools import partial
 
 from tasks.usecases.doctor.finding import Finding, Verdict
 from tasks.usecases.doctor.parallel import Check
-from worker.errors import ConfigurationError, QueryFailed
+from worker.errors import ConfigurationError, ProviderNotSet, QueryFailed
 from worker.providers import PROVIDERS, provider_class
 from worker.secrets import title_of
 from worker.services import Services
@@ -28,9 +28,14 @@ def key_checks(here: Services) -> Iterator[Check]:
 def _key(here: Services, check: str, name: str, account: str) -> Iterator[Finding]:
     try:
         provider = here.provider(name, account)
+    except ProviderNotSet as error:
+        if any(is_set_up(here, other) for other in PROVIDERS):
+            yield Finding(check, Verdict.OK, f"not used: {error.setting} is not set")
+        else:
+            yield Finding(check, Verdict.FAIL, f"{error}; one provider is enough")
+        return
     except ConfigurationError as error:
-        is_enough = any(is_set_up(here, other) for other in PROVIDERS)
-        yield Finding(check, Verdict.OK if is_enough else Verdict.FAIL, str(error))
+        yield Finding(check, Verdict.FAIL, str(error))
         return
     try:
         credit = provider.credit()
@@ -49,6 +54,20 @@ def examine_notices(here: Services) -> Iterator[Finding]:
     for name in PROVIDERS:
         if provider_class(name).notice and is_set_up(here, name):
             yield Finding("notices", Verdict.WARN, f"{name}: {provider_class(name).notice}")
+
+
+def require_a_provider(here: Services) -> None:
+    """Raise ConfigurationError if no provider is set up, or one is set up wrongly."""
+    unset = []
+    for name in PROVIDERS:
+        try:
+            for account in here.accounts(name):
+                here.provider(name, account)
+        except ProviderNotSet as error:
+            unset.append(error.setting)
+    if len(unset) == len(PROVIDERS):
+        settings = f"{', '.join(unset[:-1])} or {unset[-1]}"
+        raise ConfigurationError(f"no provider is set up: set {settings}, or run `darkroom init`, which asks for it")
 
 
 def is_set_up(here: Services, name: str) -> bool:

@@ -18,14 +18,13 @@ from redis import RedisError
 from tasks.durations import duration
 from tasks.usecases.assumed_prices import assumed_at
 from tasks.usecases.clocks import broker_error, complaint
-from tasks.usecases.doctor.accounts import examine_notices, examine_others, is_set_up, key_checks
+from tasks.usecases.doctor.accounts import examine_notices, examine_others, is_set_up, key_checks, require_a_provider
 from tasks.usecases.doctor.finding import Diagnosis, Finding, Verdict
 from tasks.usecases.doctor.hosts import examine_hosts
 from tasks.usecases.doctor.parallel import Check, run
 from tasks.usecases.doctor.proxies import examine_proxies
 from tasks.usecases.doctor.queues import examine_queues
 from tasks.usecases.doctor.stopped import examine_stopped
-from tasks.usecases.providers import describe_providers
 from tasks.usecases.services import require_ledger
 from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
 from worker.archive import StoreLimit
@@ -87,9 +86,7 @@ def check_before_start(here: Services, *, has_broker: bool) -> None:
     _ = here.signer, here.ledger, here.prices
     if has_broker and (broker := _broker(here)).verdict is Verdict.FAIL:
         raise ConfigurationError(f"REDIS_URL: the broker {broker.message}")
-    missing = [one.missing for one in describe_providers(here.settings)]
-    if all(missing):
-        raise ConfigurationError("; ".join(filter(None, missing)))
+    require_a_provider(here)
     if here.settings.s3_bucket is not None:
         here.archive.check()
 

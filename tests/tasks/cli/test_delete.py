@@ -37,6 +37,14 @@ def test_at_first_it_only_says_what_would_go(darkroom: Darkroom, archive: S3Arch
     assert (states(ledger), objects(archive)) == ({State.ARCHIVED: 1}, there)
 
 
+def test_what_yes_would_not_change_is_not_offered(darkroom: Darkroom, ledger: Ledger) -> None:
+    result = darkroom("delete", "--state", "archived")
+    assert (result.exit_code, result.stderr) == (0, "No matching generations.\n")
+    stories.queued(ledger, batch="shop")
+    result = darkroom("delete", "--batch", "shop")
+    assert (result.exit_code, "--yes" in result.stderr) == (1, False)
+
+
 def test_the_ledger_alone_forgets_it_or_the_bucket_too(darkroom: Darkroom, archive: S3Archive, ledger: Ledger) -> None:
     gone, stays = kept(ledger, archive, 2)
     there = objects(archive)

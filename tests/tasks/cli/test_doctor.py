@@ -263,6 +263,7 @@ def test_a_missing_provider_key_is_named(darkroom: Darkroom, monkeypatch: pytest
     verdict, message = findings(darkroom)["provider acedata"]
     assert verdict == "fail"
     assert "ACEDATACLOUD_API_TOKEN is not set" in message
+    assert message.endswith("one provider is enough")
 
 
 @pytest.mark.parametrize(
@@ -288,10 +289,25 @@ def test_the_credit_is_told_where_it_can_be_asked(
 
 
 def test_a_provider_that_nobody_set_up_is_no_failure_beside_another(darkroom: Darkroom) -> None:
-    assert "notices" not in findings(darkroom)
-    verdict, message = findings(darkroom)["provider mjproxy"]
-    assert verdict == "ok"
-    assert message.startswith("MJPROXY_BASE_URL is not set")
+    found = findings(darkroom)
+    assert "notices" not in found
+    assert found["provider mjproxy"] == ("ok", "not used: MJPROXY_BASE_URL is not set")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "check", "sentence"),
+    [
+        ("KIE_API_KEY", "two words", "provider kie", "KIE_API_KEY contains a space or an invalid character"),
+        ("MJPROXY_API_SECRET", "any", "provider mjproxy", "MJPROXY_API_SECRET is set, but MJPROXY_BASE_URL is not"),
+    ],
+)
+def test_a_provider_that_is_set_up_wrongly_is_a_failure_beside_another(
+    darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch, name: str, value: str, check: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    verdict, message = findings(darkroom)[check]
+    assert verdict == "fail"
+    assert message.startswith(sentence)
 
 
 def test_a_worker_that_was_heard_lately_is_at_work(darkroom: Darkroom, ledger: Ledger) -> None:

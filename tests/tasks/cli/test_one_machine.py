@@ -57,7 +57,8 @@ def test_up_names_the_missing_key_before_it_starts_anything(
     monkeypatch.delenv("ACEDATACLOUD_API_TOKEN")
     result = darkroom("up")
     assert result.exit_code == 1
-    assert "ACEDATACLOUD_API_TOKEN is not set" in result.stderr
+    assert "no provider is set up: set ACEDATACLOUD_API_TOKEN, KIE_API_KEY, " in result.stderr
+    assert "`darkroom init`" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,7 @@ def test_up_names_the_missing_key_before_it_starts_anything(
         ("PORT", "http", "PORT: "),
         ("PUBLIC_URL", "example.com", "'example.com' is not an http:// or https:// address"),
         ("ACEDATACLOUD_BASE_URL", "api", "'api' is not an http:// or https:// address"),
+        ("KIE_API_KEY", "two words", "KIE_API_KEY contains a space or an invalid character"),
         ("DARKROOM_SIGNING_KEYS", "k1:short", "DARKROOM_SIGNING_KEYS: expected `id:secret`"),
         ("DARKROOM_SIGNING_KEYS_FILE", "/missing", "DARKROOM_SIGNING_KEYS_FILE: cannot read /missing"),
     ],
@@ -252,6 +254,7 @@ def test_what_servers_write_of_themselves_is_left_out_and_everything_else_is_not
     tell = without_noise(lambda _, line: seen.append(line))
     tell("broker", "22846:M 29 Nov 2026 11:40:45.964 # WARNING Memory overcommit must be enabled! Without it, a ")
     tell("web", "[WARNING] Configuration allows spawning up to 1024 Python threads, which seems quite high")
+    tell("s3", "2026/11/29 13:07:08 ERROR : darkroom/2026/11/29/shop/: Dir.Remove not empty")
     tell("worker", "")
     tell("broker", "# Can't save in background: fork: Cannot allocate memory")
     assert seen == ["# Can't save in background: fork: Cannot allocate memory"]

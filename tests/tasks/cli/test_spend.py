@@ -108,7 +108,8 @@ def test_only_what_was_submitted_since_then_counts(darkroom: Darkroom, ledger: L
 def test_without_prices_it_says_how_to_begin(darkroom: Darkroom) -> None:
     result = darkroom("spend")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "DARKROOM_PRICES is not set, so no costs are counted" in result.stderr
+    assert "DARKROOM_PRICES is not set, so new submissions have no price and are not counted" in result.stderr
+    assert "Nothing spent" not in result.stderr, "nobody knows"
     assert json.loads(darkroom("spend", "--json").stdout)["currency"] is None
 
 

@@ -236,10 +236,11 @@ def test_a_download_that_fails_once_is_nobodys_business(ledger: Ledger) -> None:
     assert waits(ledger) == []
 
 
-@pytest.mark.usefixtures("darkroom")
-def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(ledger: Ledger) -> None:
+def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(
+    darkroom: Darkroom, ledger: Ledger
+) -> None:
     now = ledger.database.clock()
-    forbidden(ledger, "cdn.test", "cdn.test", error="no answer in 60.1 s")
+    ids = forbidden(ledger, "cdn.test", "cdn.test", error="no answer in 60.1 s")
     for hours in (1, 2):
         ledger.database.clock = lambda hours=hours: now + timedelta(hours=hours)
         claims = ledger.assets.claim(10, stories.MINUTE)
@@ -252,6 +253,12 @@ def test_what_fails_again_and_again_is_one_cause_whatever_varies_in_its_words(le
         r"host cdn\.test: 2 assets wait since [-0-9: ]+: no answer in 6[01]\.2 s; retried automatically", wait.told
     )
     assert "`darkroom show gen_" in wait.remedy
+    ledger.database.clock = lambda: now
+    ledger.maintenance.beat("worker@here", 1)
+    for generation_id in ids:
+        shown = darkroom("show", generation_id).stdout
+        assert "retried automatically" in " ".join(shown.split())
+        assert "darkroom show" not in shown, "who looks at a generation is not sent to look at one"
 
 
 @pytest.mark.usefixtures("darkroom")

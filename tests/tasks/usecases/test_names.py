@@ -46,8 +46,10 @@ def test_what_nobody_has_is_told_with_what_would_be_accepted(ledger: Ledger) -> 
     (fox,) = stories.queued(ledger, batch="shop")
     with pytest.raises(NotFound, match="there is no generation '0042': give its key, its id, the beginning of its id"):
         find_generations(ledger, [fox.id, "0042"])
-    with pytest.raises(NotFound, match="there is no generation 'shop', but a batch: use --batch shop"):
+    with pytest.raises(NotFound, match="there is no generation 'shop', but a batch: `darkroom list --batch shop`"):
         find_generation(ledger, "shop")
+    with pytest.raises(NotFound, match="there is no generation 'shop', but a batch: use --batch shop"):
+        find_generations(ledger, ["shop"], has_batch_option=True)
     with pytest.raises(NotFound, match="there is no batch 'shops'"):
         find_batch(ledger, "shops")
 

@@ -60,6 +60,17 @@ def test_what_cannot_be_put_back_says_why(here_with_bucket: Services) -> None:
     assert not verified.is_intact
 
 
+def test_of_two_batches_with_one_name_none_is_verified_as_if_it_were_both(here_with_bucket: Services) -> None:
+    here = here_with_bucket
+    for number in (1, 2):
+        stored(here, f"{here.archive.keys.prefix}/{number}.png", f"task-{number}")
+    with pytest.raises(RequestInvalid, match="several batches match 'animals'; give its id:") as refused:
+        verify(here, VerifyRequest(batch="animals"))
+    _, newest, oldest = str(refused.value).splitlines()
+    for line in (newest, oldest):
+        assert verify(here, VerifyRequest(batch=line.split()[0])).checked == 1
+
+
 def test_only_one_thing_narrows_what_is_verified(here: Services) -> None:
     with pytest.raises(RequestInvalid, match="give only one of"):
         VerifyRequest(batch="animals", sample=3)

@@ -88,6 +88,7 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
             "LOG_LEVEL: 'LOUD' is not DEBUG, INFO, WARNING or ERROR",
         ),
         ("PUBLIC_URL", "d.example", "PUBLIC_URL: 'd.example' is not an http:// or https:// address"),
+        ("KIE_BASE_URL", "http://two words", "KIE_BASE_URL: 'http://two words' is not an http:// or https:// address"),
         ("PUBLIC_URL", "https://[::1", "PUBLIC_URL: 'https://[::1' is not an http:// or https:// address"),
         ("ACEDATACLOUD_BASE_URL", "ftp://x", "ACEDATACLOUD_BASE_URL: 'ftp://x' is not"),
         ("ACEDATACLOUD_RATE", "0", "ACEDATACLOUD_RATE: '0' is not a number above 0 up to 1,000,000"),

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
-from worker.errors import ConfigurationError, QueryFailed, Rejected
+from worker.errors import ConfigurationError, ProviderNotSet, QueryFailed, Rejected
 from worker.generation import Accepted, GenerationRequest, Operation, Outcome
 from worker.net import origin_of
 from worker.pricing import SPEEDS
@@ -69,7 +69,10 @@ class MidjourneyProxy(Provider):
     def __init__(self, settings: Settings) -> None:
         url = settings.mjproxy_base_url
         if url is None:
-            raise ConfigurationError(f"MJPROXY_BASE_URL is not set: set it to the address of your {TITLE}")
+            advice = f"set it to the address of your {TITLE}"
+            if settings.mjproxy_api_secret is not None:
+                raise ConfigurationError(f"{self.key_setting} is set, but MJPROXY_BASE_URL is not: {advice}")
+            raise ProviderNotSet("MJPROXY_BASE_URL", advice)
         credentials = {}
         if settings.mjproxy_api_secret is not None:
             secret = read_key(TITLE, self.key_setting, settings.mjproxy_api_secret)
