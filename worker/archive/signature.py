@@ -25,7 +25,8 @@ def signed(
 ) -> dict[str, str]:
     """The headers, and those that sign the request, which must be sent to the address as it is written.
 
-    `sha256` (hexadecimal) is the body's, `at` the time in UTC. botocore's signer gives the same for four times the CPU.
+    `sha256` (hexadecimal) is the body's, `at` the time in UTC. botocore's own signer gives the same, for more than
+    three times the CPU.
     """
     time = f"{at:%Y%m%dT%H%M%SZ}"
     scope = (time[:8], region, "s3", "aws4_request")
@@ -37,7 +38,7 @@ def signed(
     key = f"AWS4{credentials.secret_key}".encode()
     for part in (*scope, to_sign):
         key = hmac.digest(key, part.encode(), "sha256")
-    credential = "/".join((credentials.access_key, *scope))
+    credential = f"{credentials.access_key}/{'/'.join(scope)}"
     whole["Authorization"] = f"{_ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={key.hex()}"
     return whole
 

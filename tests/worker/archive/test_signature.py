@@ -19,7 +19,9 @@ MIDNIGHT = datetime(2013, 5, 24, tzinfo=UTC)
 OF_A_BODY = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"
 A_PUT = {"Date": "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED_REDUNDANCY"}
 
-NAMES = st.sampled_from(["Content-Type", "Content-Length", "If-None-Match", "x-amz-tagging", "x-amz-meta-a", "x-amz-meta-b"])
+NAMES = st.sampled_from(
+    ["Content-Type", "Content-Length", "If-None-Match", "x-amz-tagging", "x-amz-meta-a", "x-amz-meta-b"]
+)
 VALUES = st.text(st.characters(codec="latin-1", exclude_characters="\r\n"))
 BASES = st.sampled_from(
     [
@@ -65,9 +67,7 @@ def test_the_examples_of_amazons_documentation_are_signed_as_there(
     method: str, path: str, headers: dict[str, str], sha256: str, signature: str
 ) -> None:
     frozen = AMAZONS.get_frozen_credentials()
-    whole = signed(
-        method, BUCKET + path, headers, sha256=sha256, credentials=frozen, region="us-east-1", at=MIDNIGHT
-    )
+    whole = signed(method, BUCKET + path, headers, sha256=sha256, credentials=frozen, region="us-east-1", at=MIDNIGHT)
     assert whole["Authorization"].endswith(f"Signature={signature}")
     assert headers.items() <= whole.items()
 
