@@ -91,9 +91,31 @@ def transport(endpoint: str, session: Session) -> urllib3.PoolManager:
     proxy = proxies.proxy_url_for(endpoint)
     if proxy:
         options["proxy_headers"] = proxies.proxy_headers_for(proxy)
-    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    manager = urllib3.ProxyManager(proxy, **options) if proxy else _Direct(**options)
     manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
     return manager
+
+
+class _Direct(urllib3.PoolManager):
+    """Sends what was signed, which urllib3 would write anew, and looks for the connections to an origin only once."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._of_origin: dict[str, urllib3.HTTPConnectionPool] = {}
+
+    def urlopen(  # type: ignore[override]
+        self, method: str, url: str, redirect: bool = False, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        path = url.index("/", url.index("//") + 2)
+        origin = url[:path]
+        pool = self._of_origin.get(origin)
+        if pool is None:
+            pool = self._of_origin[origin] = self.connection_from_url(origin)
+        return pool.urlopen(method, url[path:], redirect=redirect, assert_same_host=False, **options)
+
+    def clear(self) -> None:
+        self._of_origin.clear()
+        super().clear()
 
 
 class _StoreConnection(TimedConnection):

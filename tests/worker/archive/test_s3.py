@@ -13,6 +13,7 @@ from datetime import timedelta
 import pytest
 
 from tests.s3 import BUCKET, SECRET_KEY, Server
+from tests.worker.archive.answers import Answer, answering
 from tests.worker.archive.storing import PIXELS, digest, store
 from worker.archive import Keeping, Keys, StoredAsset, Verdict, open_archive
 from worker.archive.s3 import S3Archive
@@ -176,6 +177,12 @@ def test_the_headers_of_a_put_are_signed(rclone: Server, open_at: Callable[..., 
     archive._requests._http.urlopen = forge
     with pytest.raises(ConfigurationError):
         store(archive, key)
+
+
+def test_an_address_is_sent_as_it_was_signed(open_at: Callable[..., S3Archive]):
+    with answering(Answer(200)) as other:
+        store(open_at(other.endpoint), "a/./b/../c.png")
+    assert other.lines == [f"PUT /{BUCKET}/a/./b/../c.png HTTP/1.1"]
 
 
 def test_a_good_bucket_passes_the_check(archive: S3Archive):
