@@ -135,7 +135,7 @@ def test_no_line_shows_a_link_that_still_works(darkroom: Darkroom, ledger: Ledge
 
 def test_callbacks_are_applied_again(darkroom: Darkroom, ledger: Ledger) -> None:
     first, second = set_aside(ledger, b"?", b"!")
-    assert darkroom("dead", "replay", first).stdout == f"{first} will be processed again\n"
+    assert darkroom("dead", "replay", first).stdout == f"{first} will be applied again\n"
     assert listed(darkroom) == [second]
     assert len(ledger.callbacks.claim(10, MINUTE)) == 1
     assert darkroom.bells == ["ingest"]
@@ -213,7 +213,7 @@ def test_one_wrong_id_among_good_ones_leaves_those_as_good(darkroom: Darkroom, l
     (callback,) = set_aside(ledger, b"?")
     result = darkroom("dead", "replay", "callback:99", callback)
     assert result.exit_code == 1
-    assert f"{callback} will be processed again" in result.stdout
+    assert f"{callback} will be applied again" in result.stdout
     assert darkroom.bells == ["ingest"]
 
 

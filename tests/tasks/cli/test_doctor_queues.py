@@ -50,4 +50,4 @@ def test_a_queue_that_nobody_serves_is_told_with_what_to_do(darkroom: Darkroom) 
     _, told = queues(darkroom)
     assert told["verdict"] == "warn"
     assert told["message"].startswith("submit is full: no worker takes poll, or all are busy;")
-    assert "start one that serves this queue (`-Q submit`)" in told["message"]
+    assert "start a worker for this queue (`-Q submit`)" in told["message"]

@@ -219,7 +219,7 @@ def test_a_list_fits_80_columns_with_key_reason_batch_and_age(
     batch_id = ledger.generations.newest_batch("shop")
     (keyed,) = stories.queued(ledger, "a lighthouse in the fog " * 5, key="B-0042", batch_id=batch_id)
     request = GenerationRequest(operation=Operation.UPSCALE, prompt="", action="upscale2")
-    wanted = NewGeneration("acedata", request, parent_id=keyed.id, depth=1, batch_id=batch_id)
+    wanted = NewGeneration(provider="acedata", request=request, parent_id=keyed.id, depth=1, batch_id=batch_id)
     (child,) = ledger.generations.create([wanted])
     upscale, parent, first = (" ".join(line.split()) for line in darkroom("list").stdout.splitlines())
     assert upscale == f"{short_id(child.id)} ○ queued B-0042 upscale2 no worker shop 0 s"
@@ -283,7 +283,7 @@ def test_an_error_is_shown_once_and_a_link_stays_whole(darkroom: Darkroom, ledge
 def test_follow_ups_are_shown_with_action_and_state(darkroom: Darkroom, ledger: Ledger) -> None:
     parent = stories.archived(ledger)
     request = GenerationRequest(operation=Operation.UPSCALE, prompt="", action="upscale2")
-    (child,) = ledger.generations.create([NewGeneration("acedata", request, parent_id=parent, depth=1)])
+    (child,) = ledger.generations.create([NewGeneration(provider="acedata", request=request, parent_id=parent, depth=1)])
     assert f"upscale2 ○ queued {child.id}" in " ".join(darkroom("show", parent).stdout.split())
     assert lines(darkroom("show", parent, "--json").stdout)[0]["children"] == [
         {"id": child.id, "action": "upscale2", "state": "queued"}

@@ -80,7 +80,7 @@ def test_without_a_callback_url_it_is_looked_for_by_its_request(darkroom: Darkro
 def test_what_no_list_shows_is_not_said_to_be_looked_for(darkroom: Darkroom, ledger: Ledger) -> None:
     stories.unconfirmed(ledger, operation=Operation.TRANSLATE)
     ask(ledger, 9, timedelta(minutes=30))
-    assert "no list that would show it" in darkroom("unconfirmed").stdout
+    assert "no list that shows it" in darkroom("unconfirmed").stdout
     (record,) = lines(darkroom("unconfirmed", "--json").stdout)
     assert (record["listed"], record["asked"], record["asked_again_at"]) == ("no", 0, None)
 
