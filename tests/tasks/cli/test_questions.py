@@ -283,7 +283,9 @@ def test_an_error_is_shown_once_and_a_link_stays_whole(darkroom: Darkroom, ledge
 def test_follow_ups_are_shown_with_action_and_state(darkroom: Darkroom, ledger: Ledger) -> None:
     parent = stories.archived(ledger)
     request = GenerationRequest(operation=Operation.UPSCALE, prompt="", action="upscale2")
-    (child,) = ledger.generations.create([NewGeneration(provider="acedata", request=request, parent_id=parent, depth=1)])
+    (child,) = ledger.generations.create(
+        [NewGeneration(provider="acedata", request=request, parent_id=parent, depth=1)]
+    )
     assert f"upscale2 ○ queued {child.id}" in " ".join(darkroom("show", parent).stdout.split())
     assert lines(darkroom("show", parent, "--json").stdout)[0]["children"] == [
         {"id": child.id, "action": "upscale2", "state": "queued"}
