@@ -13,7 +13,16 @@ import pytest
 
 TREE = Path(__file__).parents[1]
 #: what is read; a folder stands for its Python files
-ROOTS = ("webhook", "worker", "tasks", "*.md", "deploy/*.md", "deploy/decisions/*.md", "deploy/env.example")
+ROOTS = (
+    "webhook",
+    "worker",
+    "tasks",
+    "*.md",
+    "deploy/*.md",
+    "deploy/decisions/*.md",
+    "deploy/env.example",
+    "deploy/*.yaml",
+)
 #: a migration stays as it was released
 RELEASED = "worker/ledger/migrations/versions/"
 #: the house's old dialect → what to write

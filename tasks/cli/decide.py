@@ -21,7 +21,7 @@ _DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCE
 @click.command()
 @click.argument("names", nargs=-1, metavar="[GENERATION]...")
 @click.option(
-    "--failed", is_flag=True, help="All that failed or expired, in a --batch, at a --provider, with a --key, or --all."
+    "--failed", is_flag=True, help="All failed or expired ones; choose with --batch, --provider, --key or --all."
 )
 @click.option("--batch", metavar="BATCH", help="With --failed: only in this batch, by name or id.")
 @provider_option

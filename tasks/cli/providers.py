@@ -74,7 +74,7 @@ def _print_one(row: ProviderFacts) -> None:
         ("links last", _days(row)),
         ("prompt", f"at most {row.prompt_limit:,} characters"),
         *([("versions", _versions(row))] if row.versions else []),
-        ("pace", f"{row.rate:g} new per second, {row.in_flight:,} in flight ({row.prefix.upper()}_RATE, _IN_FLIGHT)"),
+        ("limits", f"{row.rate:g} new per second, {row.in_flight:,} in flight ({row.prefix.upper()}_RATE, _IN_FLIGHT)"),
     )
     for (prompt, options), alike in groupby(row.capabilities.items(), lambda item: _takes(item[1])):
         group = dict(alike)

@@ -34,4 +34,4 @@ def prune(dry_run: bool, as_json: bool) -> None:
     for name, words in _WORDS.items():
         click.echo(f"{pruned.rows.get(name, 0):>12,}  {words}")
     done = "would be deleted" if dry_run else "deleted"
-    note(f"{done}: everything from before {pruned.before.astimezone():%Y-%m-%d %H:%M}")
+    note(f"{done}: everything older than {pruned.before.astimezone():%Y-%m-%d %H:%M}")

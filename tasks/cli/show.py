@@ -216,7 +216,7 @@ def _print_relatives(screen: Console, story: Story) -> None:
             table.add_row(f"  {child.action}", state_text(child.state), child.id)
         screen.print(table)
     if story.generation.actions:
-        _print_title(screen, "Offers", "")
+        _print_title(screen, "Available actions", "")
         _print_beside(screen, Text("  "), Text(one_line(", ".join(story.generation.actions))))
 
 

@@ -39,7 +39,7 @@ def test_what_waits_although_an_answer_came_that_says_nothing_is_listed_with_wha
     result = darkroom("at-risk", "--within", "1m")
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()
-    assert line.startswith(f"{waits.generation.id} -  waits for its outcome; callback unreadable: it says success")
+    assert line.startswith(f"{waits.generation.id} -  waiting for its outcome; unreadable callback: it reports success")
     (record,) = map(json.loads, darkroom("at-risk", "--within", "1m", "--json").stdout.splitlines())
     assert (record["generation"], record["reason"], record["index"]) == (waits.generation.id, "unreadable", None)
     assert f"`darkroom dead replay {record['callback']}`" in line

@@ -103,7 +103,7 @@ def test_the_answers_are_written_for_the_owner_alone_and_can_be_read_back(folder
         terminal.answer("Provider (acedata, kie, ohmygpt, mjproxy) [acedata]: ", "kie")
         terminal.answer("Key for Kie.ai (not shown): ", "")
         terminal.answer("A value is required.", "a b")
-        terminal.answer("KIE_API_KEY holds a space", KEY)
+        terminal.answer("KIE_API_KEY contains a space", KEY)
         terminal.answer("S3 bucket (Enter: an embedded S3 server, files in darkroom-data): ", "photos")
         terminal.answer("Address of the S3 store (Enter: AWS): ", "http://127.0.0.1:1")
         terminal.answer("Access key ID (Enter: this machine's credentials): ", "me")
