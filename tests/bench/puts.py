@@ -1,4 +1,4 @@
-"""CPU of the client's process for one S3 put, ours beside others (deploy/decisions/0100-s3-puts.md).
+"""CPU of the client's process for one S3 put, ours beside others (deploy/decisions/0044-s3-puts.md).
 
     python -m tests.bench.puts
 

@@ -1,21 +1,21 @@
-"""Requests signed here and sent by urllib3, without boto3's client."""
+"""Requests signed by botocore and sent by urllib3, without boto3's client."""
 
 import random
 import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.session import Session
 from urllib3.exceptions import HTTPError
 
 from worker.archive.client import ATTEMPTS, Addresses, transport
-from worker.archive.signature import signed
 from worker.runtime import locked_cached_property
 
 #: HTTP statuses; 409 means that another conditional put to the same key is in progress
@@ -71,14 +71,13 @@ class SignedRequests:
         attempt = 1
         while True:
             base = self._addresses.base
-            url = _address(base, key, query)
-            sent = self._sign(method, url, headers, sha256)
+            url, signed = self._sign(method, _address(base, key, query), headers, sha256)
             if body is not None:
                 body.seek(0)
             try:
                 # urllib3 would log the signed link if it retried or redirected by itself.
                 response = self._http.urlopen(
-                    method, url, body=body, headers=sent, retries=False, preload_content=not stream
+                    method, url, body=body, headers=signed, retries=False, preload_content=not stream
                 )
             except HTTPError:
                 if attempt == ATTEMPTS:
@@ -117,11 +116,19 @@ class SignedRequests:
                     self._addresses.change()
         return self._addresses.base != base
 
-    def _sign(self, method: str, address: str, headers: Mapping[str, str], sha256: str) -> dict[str, str]:
-        credentials = self._credentials.get_frozen_credentials()
+    def _sign(self, method: str, address: str, headers: Mapping[str, str], sha256: str) -> tuple[str, dict[str, str]]:
+        request = AWSRequest(method, address, headers=dict(headers))
+        request.context["payload"] = sha256
         region = self._addresses.client.meta.region_name
-        now = datetime.now(UTC)
-        return signed(method, address, headers, sha256=sha256, credentials=credentials, region=region, at=now)
+        _KnownPayload(self._credentials.get_frozen_credentials(), "s3", region).add_auth(request)
+        return str(request.url), dict(request.headers.items())
+
+
+class _KnownPayload(S3SigV4Auth):
+    """Takes the hash that we know, where botocore would read the whole body once more."""
+
+    def payload(self, request: Any) -> str:
+        return str(request.context["payload"])
 
 
 def _address(base: str, key: str, query: Mapping[str, str] | None) -> str:
