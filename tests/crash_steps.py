@@ -7,7 +7,7 @@ SUBMISSIONS, INBOX = "worker.ledger.submission.submissions", "worker.ledger.outc
 ARCHIVING, RECORDING = "worker.ledger.assets.archiving", "worker.ledger.assets.recording"
 FOLLOWING = "worker.ledger.generations.follow_ups"
 #: one statement of a group that is written; `turn` counts all of them that the process sends
-STATEMENT = ("worker.ledger.bulk", "_Statement.execute")
+STATEMENT = ("worker.ledger.statements.bulk", "_Statement.execute")
 ACEDATA, BUCKET = "worker.providers.acedata", "worker.archive.s3"
 
 SUBMIT = {

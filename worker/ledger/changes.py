@@ -13,13 +13,11 @@ from sqlalchemy import Connection, literal, select, text, update
 from worker import telemetry
 from worker.errors import NotFound
 from worker.generation import FINAL, OPEN, TRANSITIONS, State
-from worker.ledger.bulk import Updates, insert_rows
 from worker.ledger.charges import settle
 from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import FOLLOW_UP_DUE, batches, events, generations, in_states, transitions
-from worker.ledger.statements import IDS, NOW, Values
+from worker.ledger.statements import IDS, NOW, Query, Updates, Values, columns_of, insert_rows
 from worker.pricing import as_text
 
 _EVENT_OF_STATE: Mapping[State, str] = {

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, bindparam, select
 
 from worker.generation import AttemptState, State
-from worker.ledger.bulk import Change, update_rows
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import (
     COUNTED,
     LATE,
@@ -27,7 +25,7 @@ from worker.ledger.schema import (
     charges,
     generations,
 )
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Change, Query, columns_of, update_rows
 
 #: state of an attempt → of its charge. What is not listed is not known, and counts.
 _OF_ATTEMPT: Mapping[AttemptState, ChargeState] = {

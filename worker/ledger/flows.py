@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
-from worker.ledger.query import Query
 from worker.ledger.schema import (
     FLOW,
     HELD,
@@ -22,7 +21,7 @@ from worker.ledger.schema import (
     generations,
     provider_limits,
 )
-from worker.ledger.statements import IDS, NOW, insert_ignoring
+from worker.ledger.statements import IDS, NOW, Query, insert_ignoring
 
 
 class Flow(NamedTuple):

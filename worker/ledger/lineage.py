@@ -6,9 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from worker.generation import Lineage
-from worker.ledger.query import Query
 from worker.ledger.schema import batches, generations
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query
 
 
 class _Lineage(NamedTuple):

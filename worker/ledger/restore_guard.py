@@ -15,9 +15,8 @@ from sqlalchemy import Connection, func, literal, select, text, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import gate, transitions
-from worker.ledger.statements import insert_ignoring
+from worker.ledger.statements import Query, columns_of, insert_ignoring
 
 #: how old a comparison may be when something is submitted: a backup that is younger is not noticed
 EVERY = timedelta(seconds=30)

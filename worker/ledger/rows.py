@@ -7,9 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from worker.generation import Acceptance, Asset, AssetKind, AssetState, Generation, Operation, Refused, State
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import assets, batches, generations
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query, columns_of
 
 
 class GenerationRow(NamedTuple):

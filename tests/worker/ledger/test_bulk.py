@@ -14,9 +14,9 @@ from tests.factories import LEASE, POLL_AFTER, all_stored, claimed, state_of, st
 from worker.generation import Accepted, AttemptState, State
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived
-from worker.ledger.bulk import Change, insert_rows, together, update_rows
 from worker.ledger.database import RowsChanged
 from worker.ledger.schema import NEVER, assets, attempts, events
+from worker.ledger.statements import Change, insert_rows, together, update_rows
 from worker.ledger.submission import Submitted
 
 TEXTS = ["", "a fox", "Füchse 🦊", "'; DROP TABLE events --", "100 % of %s and %(x)s ? :x {}", "a\x00b", "\ud800",

@@ -16,10 +16,9 @@ from tests.factories import LEASE, all_stored, submitted, success
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Lost, archiving
-from worker.ledger.query import Query
 from worker.ledger.rows import GENERATION, GenerationRow
 from worker.ledger.schema import UNSTORED, assets, generations
-from worker.ledger.statements import LIMIT
+from worker.ledger.statements import LIMIT, Query
 
 HOUR = 3600
 SHORT, LONG = 24 * HOUR, 15 * 24 * HOUR

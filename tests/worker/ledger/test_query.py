@@ -12,10 +12,9 @@ from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary, SmallInt
 
 from tests.factories import queued
 from worker import ledger as ledger_room
-from worker.ledger import Ledger, query
-from worker.ledger.query import Query, columns_of
+from worker.ledger import Ledger
 from worker.ledger.schema import CleanText, UtcDateTime, generations
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query, columns_of, query
 
 PYTHON = {
     CleanText: str, UtcDateTime: datetime, Integer: int, BigInteger: int, SmallInteger: int, Float: float,

@@ -10,10 +10,9 @@ from sqlalchemy import Integer, bindparam, func, select, text, update
 
 from worker.generation import Asset, Generation
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import NEVER, UNSTORED, assets, generations
-from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.statements import IDS, LIMIT, NOW, Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

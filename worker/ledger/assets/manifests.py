@@ -8,9 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, text, update
 
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.schema import UNDESCRIBED, batches, generations
-from worker.ledger.statements import NOW
+from worker.ledger.statements import NOW, Query
 
 _b = batches.c
 

@@ -10,12 +10,10 @@ from sqlalchemy import select
 from worker.generation import AssetState, Refused, State, Trouble
 from worker.ledger.assets.archiving import ArchiveClaim
 from worker.ledger.assets.states import may_settle
-from worker.ledger.bulk import together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import assets
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query, columns_of, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,9 @@ from sqlalchemy import Connection, Executable, bindparam, func, literal_column, 
 from worker.generation import Asset, Generation, State
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
 from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations
-from worker.ledger.statements import IDS, LIMIT
+from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
 #: rows read at once (of generations, which have several assets: a fourth of it), and keys
 PAGE = 500

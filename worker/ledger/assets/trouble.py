@@ -12,10 +12,9 @@ from worker.ledger.assets.recording import PATIENT_TRIES
 from worker.ledger.assets.states import ASSETS
 from worker.ledger.changes import Changes, lock_known
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.rows import ASSET, AssetRow, to_asset
 from worker.ledger.schema import BY_STATE, REFUSED, UNSTORED, CleanText, assets, generations, in_states
-from worker.ledger.statements import IDS, LIMIT, NOW, update_row
+from worker.ledger.statements import IDS, LIMIT, NOW, Query, update_row
 
 
 class WaitingAsset(NamedTuple):

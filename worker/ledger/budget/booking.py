@@ -10,7 +10,6 @@ from sqlalchemy import Connection, bindparam, select, update
 from worker.ledger.budget.tiers import TIER, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.charges import add
-from worker.ledger.query import Query
 from worker.ledger.schema import (
     COUNTED,
     RELEASED,
@@ -23,7 +22,7 @@ from worker.ledger.schema import (
     charges,
     generations,
 )
-from worker.ledger.statements import IDS, insert_ignoring, insert_into
+from worker.ledger.statements import IDS, Query, insert_ignoring, insert_into
 from worker.pricing import Prices, Quote
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple, SupportsInt
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
     COUNTED,
@@ -28,7 +27,7 @@ from worker.ledger.schema import (
     events,
     generations,
 )
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query
 from worker.pricing import Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c

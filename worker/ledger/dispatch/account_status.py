@@ -14,9 +14,8 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.dispatch.accounts import CLOSED, FULL_RATE, NOT_PAUSED, note_answers
 from worker.ledger.dispatch.pacing import Account, factor_of, is_slowed, put_right
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import ANY_ACCOUNT, HELD, IN_FLIGHT, WAITING, CleanText, accounts, attempts, generations
-from worker.ledger.statements import IDS, update_row
+from worker.ledger.statements import IDS, Query, columns_of, update_row
 
 
 class _Attempt(NamedTuple):

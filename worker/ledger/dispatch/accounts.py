@@ -22,9 +22,8 @@ from worker.ledger.dispatch.pacing import (
     open_for,
     put_right,
 )
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import DISPATCHED, CleanText, accounts, generations
-from worker.ledger.statements import IDS, insert_ignoring, update_row
+from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring, update_row
 
 #: a blocked account is tried again by itself after this time; a refused submission costs nothing
 BLOCKED_FOR = timedelta(minutes=15)

@@ -17,9 +17,8 @@ from worker.ledger.budget import Purse, book, is_counted, tier_of_row
 from worker.ledger.changes import Changes
 from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.flows import flow_of, line_up
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import ANY_ACCOUNT, FLOW, HELD, BudgetKey, BudgetKind, CleanText, generations
-from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 from worker.pricing import Prices, Quote
 
 #: at most so many come back to the line at once

@@ -16,11 +16,10 @@ from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
 from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import Flow, find_strays, line_up
-from worker.ledger.query import Query
 from worker.ledger.restore_guard import is_open
 from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, in_states, provider_limits
 from worker.ledger.schema import accounts as accounts_table
-from worker.ledger.statements import IDS, NOW, insert_ignoring, update_row
+from worker.ledger.statements import IDS, NOW, Query, insert_ignoring, update_row
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT
 

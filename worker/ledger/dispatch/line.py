@@ -11,9 +11,8 @@ from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, upd
 
 from worker.ledger.budget import TIER
 from worker.ledger.flows import Flow, stand_down
-from worker.ledger.query import Query
 from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, WAITING, CleanText, flows, generations
-from worker.ledger.statements import LIMIT, NOW
+from worker.ledger.statements import LIMIT, NOW, Query
 
 #: so many flows at least are read at once
 _PAGE = 20

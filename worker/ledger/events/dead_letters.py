@@ -14,7 +14,6 @@ from worker.ledger.changes import Changes, Person
 from worker.ledger.database import Part
 from worker.ledger.events.states import DELIVERIES
 from worker.ledger.outcome import VERDICTS
-from worker.ledger.query import Query
 from worker.ledger.schema import (
     FOLLOW_UP_REFUSED,
     SET_ASIDE,
@@ -27,7 +26,7 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
-from worker.ledger.statements import IDS, LIMIT, update_row
+from worker.ledger.statements import IDS, LIMIT, Query, update_row
 
 _CHUNK = 1000
 

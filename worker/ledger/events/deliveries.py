@@ -13,7 +13,6 @@ from worker.ledger.events.failing_subscribers import Troubled, find_troubled
 from worker.ledger.events.order import NEWEST, last_settled
 from worker.ledger.events.states import DELIVERIES
 from worker.ledger.lineage import lineages_of
-from worker.ledger.query import Query
 from worker.ledger.schema import (
     IS_UNDELIVERED,
     SUBSCRIBED,
@@ -25,7 +24,7 @@ from worker.ledger.schema import (
     generations,
     subscribers,
 )
-from worker.ledger.statements import LIMIT, NOW, insert_ignoring, update_row
+from worker.ledger.statements import LIMIT, NOW, Query, insert_ignoring, update_row
 
 #: how long each failed try is waited for the next one, 14 hours in all; after the last the event is a dead letter
 WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import IS_UNDELIVERED, SUBSCRIBED, UNDELIVERABLE, CleanText, deliveries, events, subscribers
+from worker.ledger.statements import Query, columns_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

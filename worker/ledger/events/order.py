@@ -6,8 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import func, select, text
 
 from worker.ledger.database import Database
-from worker.ledger.query import Query
 from worker.ledger.schema import AnyTable, events
+from worker.ledger.statements import Query
 
 #: seconds for which rows that are not committed yet are waited for
 _PATIENCE = 1.0

@@ -11,10 +11,9 @@ from heapq import nlargest
 from sqlalchemy import BindParameter, CompoundSelect, Connection, Select, bindparam, select, union_all
 
 from worker.generation import Generation, State
-from worker.ledger.query import Query
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import CleanText, batches, generations
-from worker.ledger.statements import IDS, LIMIT
+from worker.ledger.statements import IDS, LIMIT, Query
 
 _b, _g = batches.c, generations.c
 _BATCH = bindparam("batch", type_=CleanText())

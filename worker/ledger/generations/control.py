@@ -10,10 +10,9 @@ from worker.generation import AssetState, State
 from worker.ledger.assets import ASSETS, TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
 from worker.ledger.database import Part, in_bites
-from worker.ledger.query import Query
 from worker.ledger.rows import Id
 from worker.ledger.schema import assets, generations
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query
 from worker.ledger.submission import awaited, submit_again
 
 _EXISTING = Query(Id, select(generations.c.id).where(generations.c.id.in_(IDS)))

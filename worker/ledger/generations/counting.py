@@ -7,9 +7,8 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, literal, lit
 
 from worker.generation import State
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.schema import ALL, UNFINISHED, CleanText, batches, generation_counts, generation_deltas
-from worker.ledger.statements import IDS, LIMIT, insert_into
+from worker.ledger.statements import IDS, LIMIT, Query, insert_into
 
 #: deltas that one transaction folds, and transactions of one pass
 BITE, _MOST_BITES = 1000, 20

@@ -26,10 +26,9 @@ from worker.ledger.generations.unfinished import (
     remove_some_abandoned,
     remove_stalled,
 )
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
-from worker.ledger.statements import IDS, insert_ignoring
+from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
 from worker.pricing import tier_of
 
 

@@ -10,10 +10,9 @@ from worker.ledger.assets import ASSETS
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
 from worker.ledger.outcome import VERDICTS
-from worker.ledger.query import Query
 from worker.ledger.rows import ASSET, AssetRow, Id, to_asset
 from worker.ledger.schema import LIVE, POLLED, STORED, CleanText, assets, attempts, callbacks, events, generations
-from worker.ledger.statements import IDS, NOW
+from worker.ledger.statements import IDS, NOW, Query
 
 _g, _t, _c, _a, _e = generations.c, attempts.c, callbacks.c, assets.c, events.c
 

@@ -14,10 +14,9 @@ from worker.generation import Generation
 from worker.ledger.database import Part
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import AnyTable, CleanText, batches, generations, storable
-from worker.ledger.statements import IDS, LIMIT
+from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
 #: an id (`new_id`): 12 hexadecimal digits of milliseconds, of which the first 4 are the same for 50 days, 8 of a
 #: counter, and 12 random ones

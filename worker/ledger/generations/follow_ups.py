@@ -11,10 +11,9 @@ from worker.generation import Generation
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import NewGeneration, insert_generations
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import FOLLOW_UP_DUE, FOLLOW_UP_REFUSED, generations
-from worker.ledger.statements import LIMIT, NOW
+from worker.ledger.statements import LIMIT, NOW, Query, columns_of
 
 #: after so many tries a parent whose follow-ups cannot be created is set aside for a person
 MAX_TRIES = 5

@@ -16,7 +16,6 @@ from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
 from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import (
     BY_STATE,
@@ -32,7 +31,7 @@ from worker.ledger.schema import (
     prunes,
     transitions,
 )
-from worker.ledger.statements import IDS, LIMIT
+from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,9 @@ from worker.ledger.budget import book_sent
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.generations.creation import NewGeneration, insert_generations
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import IN_FLIGHT, POLLED, CleanText, Json, attempts, generations
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query, columns_of
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT
 

@@ -9,9 +9,8 @@ from sqlalchemy import delete, select, update
 
 from worker.errors import VersionTooOld
 from worker.ledger.database import REVISION, Part, oldest_code
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import generations, heartbeats
-from worker.ledger.statements import insert_ignoring
+from worker.ledger.statements import Query, columns_of, insert_ignoring
 
 #: instead of the number of its process: this worker has ended, as it was asked to
 STOPPED = 0

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, text, update
 
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.schema import (
     DONE_WITH,
     LINKED,
@@ -29,7 +28,7 @@ from worker.ledger.schema import (
     prunes,
     subscribers,
 )
-from worker.ledger.statements import IDS, LIMIT, insert_ignoring
+from worker.ledger.statements import IDS, LIMIT, Query, insert_ignoring
 
 #: rows that one transaction deletes at the most (of events: with their deliveries)
 BITE = 500

@@ -14,7 +14,6 @@ from sqlalchemy import Integer, bindparam, case, delete, func, insert, select, t
 from worker.generation import ENDED_ATTEMPTS, State, Verdict
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import (
     SET_ASIDE,
     UNAPPLIED,
@@ -25,7 +24,7 @@ from worker.ledger.schema import (
     generations,
     in_states,
 )
-from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.statements import IDS, LIMIT, NOW, Query, columns_of
 
 #: after so many tries a callback that breaks its reader is set aside for a person
 MAX_TRIES = 5

@@ -19,13 +19,11 @@ from worker.generation import (
     Status,
     Verdict,
 )
-from worker.ledger.bulk import insert_rows, together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.outcome.verdicts import VERDICTS
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import NEVER, assets, callbacks, storable
-from worker.ledger.statements import IDS, Values
+from worker.ledger.statements import IDS, Query, Values, columns_of, insert_rows, together
 from worker.ledger.submission import LOOKS, Attempt, Attempts, is_time_out, learn
 
 

@@ -9,9 +9,8 @@ from sqlalchemy import bindparam, select
 from worker.generation import ATTEMPT_MOVES, LIVE_ATTEMPTS, AttemptState, State
 from worker.ledger.changes import Changes
 from worker.ledger.moves import Machine
-from worker.ledger.query import Query
 from worker.ledger.schema import CleanText, attempts, generations
-from worker.ledger.statements import IDS, NOW
+from worker.ledger.statements import IDS, NOW, Query
 
 ATTEMPTS = Machine(attempts.c.state, ATTEMPT_MOVES)
 _a, _g = attempts.c, generations.c

@@ -9,9 +9,8 @@ from typing import NamedTuple, Protocol
 
 from sqlalchemy import Connection, bindparam, select
 
-from worker.ledger.query import Query, columns_of
 from worker.ledger.schema import CleanText, attempts, durations, generations
-from worker.ledger.statements import IDS, insert_ignoring, update_row
+from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring, update_row
 
 #: so many must have succeeded before anything is concluded from them
 ENOUGH = 5

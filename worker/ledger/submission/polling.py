@@ -9,9 +9,8 @@ from sqlalchemy import bindparam, select, text, update
 
 from worker.generation import AttemptState
 from worker.ledger.database import Part
-from worker.ledger.query import Query
 from worker.ledger.schema import POLLED, CleanText, UtcDateTime, attempts, generations
-from worker.ledger.statements import IDS, LIMIT, NOW
+from worker.ledger.statements import IDS, LIMIT, NOW, Query
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.rechecks import next_look
 

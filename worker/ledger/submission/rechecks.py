@@ -8,9 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, text
 
 from worker.generation import AttemptState, Outcome, State
-from worker.ledger.query import Query
 from worker.ledger.schema import POLLED, attempts, generations
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query
 
 #: after the failure
 LOOKS = (timedelta(minutes=10), timedelta(minutes=60))

@@ -10,15 +10,13 @@ from sqlalchemy import bindparam, select, text, update
 
 from worker.errors import LedgerUnavailable, NotTaken, ProviderError, Rejected
 from worker.generation import Accepted, AttemptState, Generation, State
-from worker.ledger.bulk import insert_rows, together
 from worker.ledger.changes import Changes
 from worker.ledger.database import Database
 from worker.ledger.dispatch import Answer, answer_of, backoff, note_answers
-from worker.ledger.query import Query
 from worker.ledger.restore_guard import IS_OPEN
 from worker.ledger.rows import GENERATION, GenerationRow, Id, to_generation
 from worker.ledger.schema import DISPATCHED, SENDING, attempts, generations, storable
-from worker.ledger.statements import IDS, LIMIT, NOW, Values
+from worker.ledger.statements import IDS, LIMIT, NOW, Query, Values, insert_rows, together
 from worker.ledger.submission.attempts import Attempt, Attempts
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
 from worker.ledger.submission.polling import Polling

@@ -13,10 +13,9 @@ from worker.errors import NotFound, RequestInvalid
 from worker.generation import AttemptState, Generation, State
 from worker.ledger.changes import Changes, Person, lock_known
 from worker.ledger.database import Part
-from worker.ledger.query import Query, columns_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import BY_STATE, LIVE, UNAPPLIED, CleanText, attempts, callbacks, generations, storable
-from worker.ledger.statements import IDS
+from worker.ledger.statements import IDS, Query, columns_of
 from worker.ledger.submission.attempts import Attempt, Attempts, submit_again
 
 

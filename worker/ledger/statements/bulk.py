@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from worker.ledger.database import RowsChanged
 from worker.ledger.schema import AnyTable, UtcDateTime
-from worker.ledger.statements import Values
+from worker.ledger.statements.basics import Values
 
 _DIALECTS = {name: make_url(f"{name}://").get_dialect()() for name in ("sqlite", "postgresql")}
 

@@ -1,0 +1,34 @@
+"""What the rooms make their SQL of: one row, typed rows, or a group of rows at once."""
+
+from worker.ledger.statements.basics import (
+    IDS,
+    LIMIT,
+    NOW,
+    AnyRow,
+    Values,
+    find_row,
+    insert_ignoring,
+    insert_into,
+    update_row,
+)
+from worker.ledger.statements.bulk import Change, Updates, insert_rows, together, update_rows
+from worker.ledger.statements.query import Query, columns_of
+
+__all__ = [
+    "IDS",
+    "LIMIT",
+    "NOW",
+    "AnyRow",
+    "Change",
+    "Query",
+    "Updates",
+    "Values",
+    "columns_of",
+    "find_row",
+    "insert_ignoring",
+    "insert_into",
+    "insert_rows",
+    "together",
+    "update_row",
+    "update_rows",
+]
