@@ -166,6 +166,10 @@ def fail_delivery(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_each_search_has_its_index(ledger: Ledger, clock: FakeClock, search: str):
+    if ledger.database.url.startswith("postgresql"):
+        # What other tests left in the indexes of this small table decides between two that cost nearly the same.
+        with ledger.database.write() as connection:
+            connection.execute(text("TRUNCATE flows"))
     # Some of everything, so that the later steps of each verb are planned as well.
     archived(ledger, 2, follow_up=("upscale1",), batch="b")
     succeeded(ledger, 2)

@@ -46,9 +46,9 @@ def test_what_is_whole_is_measured(body):
     [
         (FTYP, r"its index \(meta\) is missing"),
         (FTYP + index(SIZE, WHERE)[:-1], "cut off"),
-        (FTYP + index(WHERE), "the size of its image"),
+        (FTYP + index(WHERE), "position or size of its image"),
         (FTYP + index(SIZE), "position or size of its image"),
-        (FTYP + index(box(b"iprp", box(b"ipco")), WHERE), "position or size of its image"),
+        (FTYP + index(box(b"iprp", box(b"ipco")), WHERE), "contain the size of its image"),
         (FTYP + index(SIZE, WHERE[:-2]), "left"),
         (FTYP + index(SIZE, box(b"iloc", b"\0" * 4 + b"\x44\0\0\x09")), "ends within a field"),
         (FTYP + index(SIZE, box(b"iloc", b"\0" * 6 + b"\xff\xff" + b"\0\1\0\0\xff\xff" * 9)), "more than 10,000 parts"),
