@@ -281,9 +281,7 @@ def test_a_provider_that_was_taken_out_is_told_and_hinders_nobody(start: Start) 
     first, second = (pipeline.submit("a fox", provider=name)[0] for name in ("gone", "acedata"))
     pipeline.until(lambda: pipeline.get(second).state is State.ARCHIVED)
     assert pipeline.get(first).state is State.QUEUED
-    assert "provider gone, which this version does not know" in " ".join(
-        darkroom("doctor").stdout.split()
-    )
+    assert "provider gone, which this version does not know" in " ".join(darkroom("doctor").stdout.split())
 
 
 def test_follow_ups_that_were_given_up_can_be_dismissed(start: Start, monkeypatch: Patch) -> None:

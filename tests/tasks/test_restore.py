@@ -98,7 +98,9 @@ def test_everybody_says_so_in_one_sentence(restored: Pipeline, caplog: pytest.Lo
     submitted = darkroom("submit", "a green toad")
     assert submitted.exit_code == 0
     assert f"saved, but submissions are paused: {sentence}" in submitted.stderr
-    (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if one["check"] == "restore guard"]
+    (found,) = [
+        one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if one["check"] == "restore guard"
+    ]
     assert found["verdict"] == "fail"
     assert sentence in found["message"]
     finding = _check_restore_guard(restored.ledger)
@@ -128,7 +130,9 @@ def test_while_the_bucket_is_away_it_waits_and_everybody_says_so(
         pipeline.answer_bells()
         assert pipeline.all()[1].state is State.QUEUED
         assert f"submissions are paused: {sentence}" in caplog.text
-        (found,) = [one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if one["check"] == "restore guard"]
+        (found,) = [
+            one for one in json.loads(darkroom("doctor", "--json").stdout)["checks"] if one["check"] == "restore guard"
+        ]
         assert found["verdict"] == "fail"
         assert sentence in found["message"]
         finding = _check_restore_guard(pipeline.ledger)
