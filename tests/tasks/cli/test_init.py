@@ -53,13 +53,17 @@ class Terminal:
         self._process.wait()
         os.close(self._ours)
 
-    def answer(self, question: str, answer: str) -> None:
-        """Once the question is there, and nothing before it was missed."""
-        deadline = time.monotonic() + patient(60)
-        while question not in self.said[self._seen :]:
-            assert self._read(deadline), f"{question!r} was not asked after:\n{self.said}"
-        self._seen = self.said.index(question, self._seen) + len(question)
+    def answer(self, question: str, answer: str, *, after: str = "") -> None:
+        """Once the question is there, and not earlier: what is typed before a hidden prompt is thrown away."""
+        self._wait_for(after)
+        self._wait_for(question)
         os.write(self._ours, f"{answer}\n".encode())
+
+    def _wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + patient(60)
+        while words not in self.said[self._seen :]:
+            assert self._read(deadline), f"{words!r} did not come after:\n{self.said}"
+        self._seen = self.said.index(words, self._seen) + len(words)
 
     def end(self) -> int:
         deadline = time.monotonic() + patient(60)
@@ -102,15 +106,16 @@ def test_the_answers_are_written_for_the_owner_alone_and_can_be_read_back(folder
         terminal.answer("Provider (acedata, kie, ohmygpt, mjproxy) [acedata]: ", "nobody")
         terminal.answer("Provider (acedata, kie, ohmygpt, mjproxy) [acedata]: ", "kie")
         terminal.answer("Key for Kie.ai (not shown): ", "")
-        terminal.answer("A value is required.", "a b")
-        terminal.answer("KIE_API_KEY contains a space", KEY)
+        terminal.answer("Key for Kie.ai (not shown): ", "a b", after="A value is required.")
+        terminal.answer("Key for Kie.ai (not shown): ", KEY, after="KIE_API_KEY contains a space")
         terminal.answer("S3 bucket (Enter: an embedded S3 server, files in darkroom-data): ", "photos")
         terminal.answer("Address of the S3 store (Enter: AWS): ", "http://127.0.0.1:1")
         terminal.answer("Access key ID (Enter: this machine's credentials): ", "me")
         terminal.answer("Secret access key (not shown): ", "it's a $ecret #1")
         terminal.answer("Region (Enter: us-east-1): ", "")
         terminal.answer("Public URL of this machine (Enter: none, results are polled): ", "example.com")
-        terminal.answer("PUBLIC_URL: 'example.com' is not an http:// or https:// address", "https://d.example.com")
+        refused = "PUBLIC_URL: 'example.com' is not an http:// or https:// address"
+        terminal.answer("Public URL of this machine", "https://d.example.com", after=refused)
         # What doctor says comes before.
         terminal.answer("provider kie", "")
         terminal.answer("Submit one test generation to Kie.ai? It is charged by the provider", "")
