@@ -83,7 +83,7 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
     assert len({asset["generation"] for asset in result["assets"]}) == result["archived"]
     (folder,) = computer.data.iterdir()
     for asset in result["assets"]:
-        assert set(asset) == {"generation", "key", "sha256", "bytes"}
+        assert set(asset) == {"generation", "object_key", "sha256", "bytes"}
         content = (folder / "s3" / "darkroom" / asset["object_key"]).read_bytes()
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (asset["sha256"], asset["bytes"])
     assert computer.processes() == []
@@ -110,6 +110,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
     assert set(story) == RECORD | {"waits_for"} | {
         "assets",
         "transitions",
+        "charges",
         "children",
         "attempts",
         "callbacks",
@@ -128,7 +129,7 @@ def test_a_machine_that_is_given_everything_starts_no_server_and_works(
         "archived",
     ]
     assert set(story["transitions"][0]) == TRANSITION
-    assert story["children"] == [child["id"]]
+    assert story["children"] == [{"id": child["id"], "action": "upscale1", "state": child["state"]}]
     assert len(story["callbacks"]) == len(provider.log("callback")) / 2 == (1 if called_back else 0)
     assert provider.bill()["charges"] == 2
 
@@ -168,8 +169,8 @@ def test_what_is_in_use_already_is_refused_and_goes_on(computer: Computer) -> No
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"DARKROOM_DATA": "/proc/x"}, "/proc/x: No such file or directory; set DARKROOM_DATA to a folder"),
-        ({"ACEDATACLOUD_API_TOKEN": ""}, "ACEDATACLOUD_API_TOKEN is not set"),
+        ({"DARKROOM_DATA": "/proc/x"}, "/proc/x: No such file or directory; set DARKROOM_DATA to a writable folder"),
+        ({"ACEDATACLOUD_API_TOKEN": ""}, "no provider is set up: set ACEDATACLOUD_API_TOKEN, "),
         ({"PUBLIC_URL": "foo"}, "PUBLIC_URL: 'foo' is not an http:// or https:// address"),
         ({"DATABASE_URL": "foo"}, "DATABASE_URL is not a database URL; it looks like postgresql://"),
         ({"REDIS_URL": "foo"}, "REDIS_URL"),
