@@ -137,7 +137,7 @@ def settle(connection: Connection, generation_ids: Iterable[str]) -> list[LateCh
 
 
 def read_budgets(connection: Connection, keys: Collection[BudgetKey], *, locked: bool) -> list[BudgetRow]:
-    """The charges of these budgets that exist. Locked: by one statement, in key order, like all lockers."""
+    """Return the budgets with these keys that exist. Locked: by one statement, in key order, like all lockers."""
     days, providers, batch_ids = ({key[part] for key in keys} for part in (1, 2, 3))
     query = _LOCKED_BUDGETS if locked else _BUDGETS
     rows = query.all(connection, days=sorted(days), providers=sorted(providers), ids=sorted(batch_ids - {""}))

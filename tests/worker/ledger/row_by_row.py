@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, Table, func, select, text, update
 
 from worker.errors import CallbackUnreadable, NotTaken, ProviderError, Rejected
 from worker.generation import (
@@ -46,7 +46,7 @@ from worker.ledger.schema import (
     storable,
     transitions,
 )
-from worker.ledger.statements import find_row, insert_ignoring, update_row
+from worker.ledger.statements import insert_ignoring, update_row
 from worker.ledger.submission import LOOKS, Submitted, is_time_out, learn
 from worker.ledger.submission.attempts import ATTEMPTS
 from worker.ledger.submission.durations import Patience, kind_of, patience_with
@@ -55,6 +55,11 @@ from worker.pricing import as_text
 _UNSETTLED = (AttemptState.SENDING, AttemptState.UNCERTAIN, AttemptState.ABANDONED)
 _NO_MANIFEST = dict.fromkeys(("manifest_at", "manifest_lease", "manifest_not_before"))
 _g, _a, _b = generations.c, assets.c, batches.c
+
+
+def find_row(connection: Connection, table: Table, **where: Any) -> Any:
+    """The row whose columns equal `where`; None without one."""
+    return connection.execute(select(table).where(*[table.c[name] == value for name, value in where.items()])).first()
 
 
 class RowByRow(Changes):

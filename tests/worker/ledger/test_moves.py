@@ -13,6 +13,7 @@ from sqlalchemy import Table, update
 from tests.clock import NOON
 from tests.factories import LEASE, claimed, delivery, submitted, succeeded
 from tests.test_layering import files
+from tests.worker.ledger.row_by_row import find_row
 from worker.generation import ATTEMPT_MOVES, ENDED_ATTEMPTS, LIVE_ATTEMPTS, AssetState, AttemptState, State, Verdict
 from worker.ledger import Ledger
 from worker.ledger.assets import ASSETS
@@ -21,7 +22,6 @@ from worker.ledger.events.states import DELIVERIES
 from worker.ledger.moves import Machine
 from worker.ledger.outcome import VERDICTS
 from worker.ledger.schema import LIVE, ChargeState, DeliveryState, attempts, in_states
-from worker.ledger.statements import find_row
 from worker.ledger.submission.attempts import ATTEMPTS, Attempts
 
 

@@ -9,11 +9,8 @@ from sqlalchemy import (
     Connection,
     Insert,
     Integer,
-    Row,
-    Select,
     Update,
     bindparam,
-    select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,7 +19,6 @@ from worker.ledger.schema import AnyTable, UtcDateTime
 
 #: column → value
 Values = Mapping[str, object]
-AnyRow = Row[*tuple[object, ...]]
 
 #: stands for as many values as are given
 IDS: BindParameter[object] = bindparam("ids", expanding=True)
@@ -48,21 +44,9 @@ def update_row(connection: Connection, table: AnyTable, where: Values, **values:
     return connection.execute(statement, parameters).rowcount
 
 
-def find_row(connection: Connection, table: AnyTable, **where: object) -> AnyRow | None:
-    """The row whose columns equal `where`; None without one."""
-    return connection.execute(
-        _select(table, tuple(where)), {f"where_{name}": value for name, value in where.items()}
-    ).first()
-
-
 @cache
 def _update(table: AnyTable, where: tuple[str, ...], columns: tuple[str, ...]) -> Update:
     return update(table).where(*_equal(table, where)).values({name: bindparam(name) for name in columns})
-
-
-@cache
-def _select(table: AnyTable, where: tuple[str, ...]) -> Select[*tuple[object, ...]]:
-    return select(table).where(*_equal(table, where))
 
 
 def _equal(table: AnyTable, names: tuple[str, ...]) -> list[ColumnElement[bool]]:
