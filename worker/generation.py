@@ -278,6 +278,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderChange:
+    """A generation that was never sent went to another provider. `at`: as `iso` writes it."""
+
+    left: str
+    to: str
+    why: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     id: str
     provider: str
@@ -306,6 +316,14 @@ class Generation:
     finished_at: datetime | None
     #: of the provider: where it went
     account: str | None = None
+    #: the user's own columns of its row, and `_choice`, what a template chose for it
+    input: Mapping[str, object] = field(default_factory=dict)
+    #: the place of its row in the user's file, from 1; None without a file. And the version of this row, from 1
+    row_number: int | None = None
+    row_version: int = 1
+    #: where it may go instead, as long as it was never sent; and where it was before
+    providers: tuple[str, ...] = ()
+    provider_changes: tuple[ProviderChange, ...] = ()
 
     @property
     def request(self) -> GenerationRequest:

@@ -33,7 +33,9 @@ class Place:
 class Entry:
     """`place` locates the entry for error messages. Fields that are None take the request's defaults.
 
-    `locate` returns the place of one character of the prompt, counted from 0.
+    `locate` returns the place of one character of the prompt, counted from 0. `input`: the user's own columns of its
+    row, and the choice that a template made (`_choice`); `row_number`: the place of the row in the file, from 1;
+    `row_sha256`: of the row as it was written.
     """
 
     place: Place
@@ -44,6 +46,10 @@ class Entry:
     priority: int | None = None
     provider: str | None = None
     operation: Operation | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    input: Mapping[str, object] = field(default_factory=dict)
+    row_number: int | None = None
+    row_sha256: str | None = None
     locate: Callable[[int], Place] | None = field(default=None, compare=False, repr=False)
 
     @property

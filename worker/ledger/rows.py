@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from worker.generation import Acceptance, Asset, AssetKind, AssetState, Generation, Operation, Refused, State
+from worker.generation import (
+    Acceptance,
+    Asset,
+    AssetKind,
+    AssetState,
+    Generation,
+    Operation,
+    ProviderChange,
+    Refused,
+    State,
+)
 from worker.ledger.schema import assets, batches, generations
 from worker.ledger.statements import IDS, Query, columns_of
 
@@ -38,6 +48,11 @@ class GenerationRow(NamedTuple):
     submitted_at: datetime | None
     finished_at: datetime | None
     account: str | None
+    input: Mapping[str, object] | None
+    row_number: int | None
+    row_version: int | None
+    providers: Sequence[str] | None
+    provider_changes: Sequence[Mapping[str, str]] | None
 
 
 class AssetRow(NamedTuple):
@@ -115,6 +130,11 @@ def to_generation(row: GenerationRow) -> Generation:
         submitted_at=row.submitted_at,
         finished_at=row.finished_at,
         account=row.account,
+        input=row.input or {},
+        row_number=row.row_number,
+        row_version=row.row_version or 1,
+        providers=tuple(row.providers or ()),
+        provider_changes=tuple(ProviderChange(**one) for one in row.provider_changes or ()),
     )
 
 

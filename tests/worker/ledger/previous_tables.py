@@ -9,8 +9,32 @@ _BUDGETS = """CREATE TABLE budgets (
     spent bigint NOT NULL, late bigint NOT NULL, told text)"""
 _HELD = "CREATE INDEX ix_generations_held ON generations (provider, held) WHERE state = 'queued' AND held IS NOT NULL"
 
+#: what later migrations have added: indexes, tables, columns
+_ADDED = {
+    "INDEX": (
+        *("uq_batches_unique_name", "ix_batches_source_sha256", "ix_generations_key", "ix_generations_row"),
+        "ix_generations_failing_over",
+    ),
+    "TABLE": ("input_uses", "inputs", "label_budgets", "labels"),
+}
+_COLUMNS = {
+    "batches": ("unique_name", "source", "source_sha256", "paused_at", "start_at", "max_cost", "max_in_flight"),
+    "generations": ("input", "row_number", "row_sha256", "row_version", "providers", "provider_changes"),
+}
+
+
+def back_to_0024(connection: Connection) -> None:
+    for kind, names in _ADDED.items():
+        for name in names:
+            connection.execute(text(f"DROP {kind} {name}"))
+    for table, columns in _COLUMNS.items():
+        for column in columns:
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+
 
 def back_to_0023(connection: Connection) -> None:
+    back_to_0024(connection)
+
     def each(query: str) -> list[Any]:
         return list(connection.execute(text(query)))
 

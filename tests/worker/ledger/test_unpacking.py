@@ -14,6 +14,7 @@ from tests.worker.ledger.previous_tables import back_to_0023
 from tests.worker.ledger.purses import EVERY, events, held, totals
 from worker.generation import State
 from worker.ledger import Ledger
+from worker.ledger.database import REVISION
 from worker.ledger.generations import unfinished
 from worker.ledger.generations.unfinished import ABANDONED
 from worker.ledger.migrations import upgrade
@@ -37,7 +38,7 @@ def blank(blank_database_url: str, clock: FakeClock) -> Iterator[Ledger]:
 def upgrade_from_0023(ledger: Ledger) -> None:
     with ledger.database.write(under_way=True) as connection:
         back_to_0023(connection)
-    assert upgrade(ledger.database) == ("0023", "0024")
+    assert upgrade(ledger.database) == ("0023", REVISION)
 
 
 def go(ledger: Ledger, prices: Prices | None = PRICES) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
@@ -61,7 +61,11 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGeneration:
-    """`dedupe` makes repeated creation harmless; `key` is the user's key."""
+    """`dedupe` makes repeated creation harmless; `key` is the user's key.
+
+    `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
+    name → value; `inputs`: digests of the files in the bucket that its options refer to.
+    """
 
     provider: str
     request: GenerationRequest
@@ -72,6 +76,13 @@ class NewGeneration:
     parent_id: str | None = None
     depth: int = 0
     batch_id: str | None = None
+    input: Mapping[str, object] = field(default_factory=dict)
+    row_number: int | None = None
+    row_sha256: str | None = None
+    row_version: int = 1
+    providers: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
 
 class _Row(TypedDict):
@@ -103,6 +114,12 @@ class _Row(TypedDict):
     followed_up_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    input: Mapping[str, object] | None
+    row_number: int | None
+    row_sha256: str | None
+    row_version: int | None
+    providers: Sequence[str] | None
+    provider_changes: None
 
 
 #: the row that would be written, and what it was made of
@@ -328,4 +345,10 @@ def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, 
         "followed_up_at": None if new.follow_up else now,
         "created_at": now,
         "updated_at": now,
+        "input": dict(new.input) or None,
+        "row_number": new.row_number,
+        "row_sha256": new.row_sha256,
+        "row_version": None if new.row_number is None else new.row_version,
+        "providers": list(new.providers) or None,
+        "provider_changes": None,
     }

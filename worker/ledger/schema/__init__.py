@@ -1,5 +1,6 @@
 """All tables of the ledger: rows, types, and the conditions that indexes and queries share."""
 
+from worker.ledger.schema.batch_tables import input_uses, inputs, label_budgets, labels
 from worker.ledger.schema.count_tables import ALL, generation_counts, generation_deltas
 from worker.ledger.schema.money_tables import (
     COUNTED,
@@ -32,6 +33,7 @@ from worker.ledger.schema.tables import (
     BY_STATE,
     DISPATCHED,
     DONE_WITH,
+    FAILING_OVER,
     FLOW,
     FOLLOW_UP_DUE,
     FOLLOW_UP_REFUSED,
@@ -75,6 +77,7 @@ __all__ = [
     "DELIVERY_MOVES",
     "DISPATCHED",
     "DONE_WITH",
+    "FAILING_OVER",
     "FLOW",
     "FOLLOW_UP_DUE",
     "FOLLOW_UP_REFUSED",
@@ -130,6 +133,10 @@ __all__ = [
     "generations",
     "heartbeats",
     "in_states",
+    "input_uses",
+    "inputs",
+    "label_budgets",
+    "labels",
     "metadata",
     "provider_limits",
     "prunes",

@@ -53,6 +53,15 @@ batches = Table(
     # any more, and it is being removed), and when that went on last.
     Column("unfinished", CleanText),
     Column("unfinished_at", UtcDateTime),
+    # Its name, where that finds it: no other batch has it. None where several may share a name.
+    Column("unique_name", CleanText),
+    # The file that it was made from: its name, and the digest of its bytes.
+    *(Column(name, CleanText) for name in ("source", "source_sha256")),
+    # How a person steers it: nothing of it is dispatched while it is paused, before `start_at`, beyond `max_cost`
+    # (millionths), or while `max_in_flight` of it are at providers.
+    *(Column(name, UtcDateTime) for name in ("paused_at", "start_at")),
+    Column("max_cost", BigInteger),
+    Column("max_in_flight", Integer),
 )
 
 generations = Table(
@@ -105,6 +114,17 @@ generations = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("submitted_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    # The user's own columns of its row, to be given back, and the choice that a template made (`_choice`).
+    Column("input", Json),
+    # The place of the row in the user's file, from 1, whatever of it was submitted; what tells this row as it was
+    # written from a changed one; and which version of the row this is, from 1.
+    Column("row_number", Integer),
+    Column("row_sha256", CleanText),
+    Column("row_version", Integer),
+    # Where it may go instead, in this order, as long as it was never sent. None: nowhere.
+    Column("providers", Json),
+    # Where it was before, and why it went on: a list of `worker.generation.ProviderChange`.
+    Column("provider_changes", Json),
 )
 
 #: `pinned` of what may go to any account of its provider
@@ -119,6 +139,8 @@ WAITING = f"{_QUEUED} AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = f"{_QUEUED} AND dispatched_at IS NOT NULL"
 _AT_PROVIDER = in_states("state", [State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED])
 IN_FLIGHT = f"({_AT_PROVIDER}) OR ({DISPATCHED})"
+#: what was never sent and may go to another provider
+FAILING_OVER = f"{_QUEUED} AND dispatched_at IS NULL AND providers IS NOT NULL"
 FOLLOW_UP_DUE = f"{in_states('state', [State.ARCHIVED])} AND followed_up_at IS NULL"
 #: generations that may have stored assets
 WITH_RESULTS = in_states("state", [State.SUCCEEDED, State.EXPIRED, State.ARCHIVED])
@@ -159,6 +181,8 @@ def _where(condition: str) -> _Where:
 
 
 Index("ix_batches_name", batches.c.name, batches.c.id)
+Index("uq_batches_unique_name", batches.c.unique_name, unique=True)
+Index("ix_batches_source_sha256", batches.c.source_sha256, batches.c.id)
 Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
 Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
 # Two who write the same request write the same batch.
@@ -168,6 +192,9 @@ _g = generations.c
 # Lists of a batch go through its states, each in order of id.
 Index("ix_generations_batch_state", _g.batch_id, _g.state, _g.id)
 Index("ix_generations_by_state", text(BY_STATE), _g.id)
+Index("ix_generations_key", _g.key, _g.id, **_where("key IS NOT NULL"))
+Index("ix_generations_row", _g.batch_id, _g.row_number, _g.id, **_where("row_number IS NOT NULL"))
+Index("ix_generations_failing_over", _g.provider, _g.id, **_where(FAILING_OVER))
 Index("ix_generations_parent", _g.parent_id)
 Index("ix_generations_finished", _g.finished_at, **_where(WITH_RESULTS))
 Index("ix_generations_waiting", _g.provider, _g.pinned, _g.priority, text(FLOW), _g.turn, _g.id, **_where(WAITING))

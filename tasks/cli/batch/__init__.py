@@ -1,0 +1,12 @@
+"""The `darkroom batch` commands: one file per command, imported when it is called."""
+
+import click
+
+from tasks.cli.ui.late_group import Commands, LateGroup
+
+COMMANDS: Commands = {}
+
+
+@click.group(cls=LateGroup, table=COMMANDS)
+def batch() -> None:
+    """Check, submit, steer and export batches: a sheet in, images out."""

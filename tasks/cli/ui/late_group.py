@@ -1,0 +1,61 @@
+"""Groups whose commands are imported when they are called, so that `--help` answers at once."""
+
+import gc
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+from worker.errors import DarkroomError
+
+#: name → where a command lives, and what it does in a few words (those that its own help begins with)
+Commands = Mapping[str, tuple[str, str]]
+
+
+class LateGroup(click.Group):
+    """Imports a command when it is called, and is the one place where an error becomes a sentence and an exit code."""
+
+    def __init__(self, *args: Any, table: Commands, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        # `list` is the command's module here, once that is imported.
+        return [*self._table]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self._table:
+            return None
+        module, _, attribute = self._table[cmd_name][0].partition(":")
+        # What an import makes stays; looking for garbage in it takes a sixth of the start of `darkroom list`.
+        gc.disable()
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        finally:
+            gc.enable()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # The list in click would import every command to ask for its help.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in self._table.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DarkroomError as error:
+            _say(error)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            # As a shell reports a program that SIGINT ended.
+            ctx.exit(130)
+
+
+def _say(error: DarkroomError) -> None:
+    from tasks.cli.ui.output import lines_only  # noqa: PLC0415 - only an error needs it
+    from worker.secrets import redact  # noqa: PLC0415
+
+    plain = bool(os.environ.get("NO_COLOR"))
+    click.secho(f"darkroom: {lines_only(redact(str(error)))}", fg=None if plain else "red", err=True)
