@@ -16,10 +16,9 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.loaders import create_loader
-from hypothesis import HealthCheck, settings
 from werkzeug.routing import Rule
 
-from tests import left_open, s3, signals
+from tests import examples, left_open, s3, signals
 from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
@@ -36,11 +35,7 @@ from worker.settings.settings import Settings
 #: seconds until a test is taken to hang, which no busy machine makes of one that does not
 os.environ.setdefault("PYTEST_TIMEOUT", str(300 * FACTOR))
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile(
-    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
-settings.load_profile("tests")
+examples.register()
 
 
 #: those without real processes whose tests take longest all the same

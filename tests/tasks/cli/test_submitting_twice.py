@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tasks.usecases.submission import note as submission_note
 from tests.commit_proxy import CommitProxy, Fate, commit_proxy
 from tests.computer import DARKROOM, eventually
+from tests.examples import examples
 from tests.patience import patient
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
@@ -455,7 +456,7 @@ _NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs
 _NAMES |= st.from_regex(r"sub_[0-9a-f]{28}_[0-9a-f]{16}", fullmatch=True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(names=st.lists(_NAMES, max_size=4))
 def test_whatever_lies_in_the_folder_a_note_is_written_found_and_removed(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]

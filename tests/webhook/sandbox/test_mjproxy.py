@@ -6,6 +6,7 @@ import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.webhook.sandbox.helpers import TOKEN, Receiver, open_picture, payload, shape, until
 from tests.webhook.sandbox.mjproxy_client import PICTURE, ProxyClient, custom_id
 from webhook.sandbox import Sandbox, running
@@ -264,6 +265,6 @@ def test_every_change_is_posted_as_the_whole_task(sandbox: Sandbox, proxy: Proxy
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
     ),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_the_fields_hold_is_answered_with_a_code(proxy: ProxyClient, path: str, body: dict[str, object]):
     assert proxy.submit(path, **body).json()["code"] in {1, 3, 4, 22}
