@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -23,9 +24,10 @@ def test_no_property_has_a_number_of_examples_that_is_the_same_for_both() -> Non
 
 def test_all_examples_are_tried_by_the_run_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.get_profile("thorough").max_examples == 100
-    monkeypatch.setattr(settings, "get_current_profile_name", lambda: "thorough")
-    assert examples.examples(60) == 60
-    monkeypatch.setattr(settings, "get_current_profile_name", lambda: "fast")
-    assert (examples.examples(60), examples.examples(4)) == (7, 2)
+    tried = {}
+    for profile in ("fast", "thorough", "long"):
+        monkeypatch.setattr(examples, "settings", SimpleNamespace(get_current_profile_name=lambda name=profile: name))
+        tried[profile] = (examples.examples(60), examples.examples(4))
+    assert tried == {"fast": (7, 2), "thorough": (60, 4), "long": (3600, 240)}
     makefile = (TESTS.parent / "Makefile").read_text(encoding="utf-8")
-    assert "-m 'system or hypothesis' --hypothesis-profile thorough" in makefile
+    assert "-m 'system or processes or hypothesis' --hypothesis-profile thorough" in makefile

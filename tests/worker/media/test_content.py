@@ -218,6 +218,7 @@ def test_flipped_bits_never_raise_anything_but_content_invalid(body, chance: ran
     assert facts.width * facts.height <= content.MAX_PIXELS
 
 
+@pytest.mark.processes
 def test_neither_decoder_nor_encoder_is_loaded_into_a_worker():
     code = "import json, sys, tasks.archive; print(json.dumps([name for name in sys.modules]))"
     found = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
