@@ -23,7 +23,7 @@ _COUNTED = 5000
 #: ids that are tried at once for a sample, at the most
 _TRIED = 5000
 #: neighbours in a sample: each single row of a large table costs a page of its own
-_RUN = 4
+_RUN = 8
 
 
 class _Key(NamedTuple):
