@@ -38,7 +38,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
 def pipeline(
     request: pytest.FixtureRequest, rclone: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pipeline]:
