@@ -42,10 +42,19 @@ examples.register()
 LONG = {"test_crash_points.py", "test_fairness.py", "test_model.py"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole files with long tests first: at the end nobody waits for one, and long ones mostly wait themselves."""
+    for item in items:
+        if item.get_closest_marker("matrix") and _is_on_postgresql(item):
+            item.add_marker("system")
     long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("processes")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def _is_on_postgresql(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    return parameters is not None and "postgresql" in parameters.params.values()
 
 
 def pytest_collection_finish() -> None:

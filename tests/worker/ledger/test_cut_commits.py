@@ -96,7 +96,7 @@ def begin(ledger: Ledger, around: Callable[[str], AbstractContextManager[None]])
     return Process(ledger, clock, around)
 
 
-@pytest.mark.parametrize("cut", [Cut.COMMITTED, Cut.LOST])
+@pytest.mark.parametrize("cut", [Cut.COMMITTED, pytest.param(Cut.LOST, marks=pytest.mark.system)])
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_whose_commit_was_cut_is_repeated_without_harm(
     shared_ledger: Ledger, proxy: CuttingProxy, undisturbed: Mapping[str, Undisturbed], verb: str, cut: Cut
