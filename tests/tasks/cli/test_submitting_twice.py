@@ -221,6 +221,7 @@ def killed(darkroom: Darkroom, *arguments: str) -> Iterator["subprocess.Popen[st
         process.communicate()
 
 
+@pytest.mark.processes
 def test_killed_between_its_note_and_the_ledger_it_is_completed(
     through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
@@ -235,6 +236,7 @@ def test_killed_between_its_note_and_the_ledger_it_is_completed(
     assert notes(through) == []
 
 
+@pytest.mark.processes
 def test_killed_between_the_commit_and_its_ids_it_is_completed(
     through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
@@ -248,6 +250,7 @@ def test_killed_between_the_commit_and_its_ids_it_is_completed(
     assert len(again.stdout.split()) == 2
 
 
+@pytest.mark.processes
 def test_killed_before_the_commit_it_is_completed(through: Darkroom, proxy: CommitProxy, server_ledger: Ledger) -> None:
     reached = []
 
@@ -266,6 +269,7 @@ def test_killed_before_the_commit_it_is_completed(through: Darkroom, proxy: Comm
     assert again.stdout.split() == [one.id for one in server_ledger.generations.page()]
 
 
+@pytest.mark.processes
 def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_ledger: Ledger) -> None:
     proxy.on_commit = once(Fate.UNANSWERED)
     process = started(through, "submit", "a fox")
@@ -350,6 +354,7 @@ def test_two_that_were_interrupted_are_completed_one_after_the_other(
     assert len(ledger.generations.page()) == 2
 
 
+@pytest.mark.processes
 def test_the_same_command_twice_at_once_is_two_submissions(
     through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
@@ -489,6 +494,7 @@ def test_the_error_of_a_note_has_the_words_of_the_system(tmp_path: Path) -> None
         submission_note.interrupted_note(tmp_path, digest)
 
 
+@pytest.mark.processes
 def test_ids_that_cannot_be_printed_are_told_again(darkroom: Darkroom, ledger: Ledger) -> None:
     with Path("/dev/full").open("w") as full:
         process = subprocess.run(

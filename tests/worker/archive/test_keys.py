@@ -123,6 +123,7 @@ def test_no_text_leads_out_of_the_prefix(batch: str | None, name: str):
         assert set(segment) <= SEGMENT
 
 
+@pytest.mark.processes
 def test_importing_the_archive_does_not_import_boto3():
     code = "import sys, worker.settings.settings; sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -229,6 +229,7 @@ def test_the_same_command_completes_it_and_creates_nothing_twice(ledger: Ledger,
     assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
+@pytest.mark.processes
 def test_a_process_that_is_killed_leaves_nothing_to_see_and_the_next_completes_it(ledger: Ledger, database_url: str):
     code = (
         "from tests.worker.ledger.test_bites import *; bites.FIRST = bites.LEAST = bites.MOST = 5; "
