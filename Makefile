@@ -29,7 +29,7 @@ test-system: $(VENV)/.dev ## the tests of whole machines and installations, of t
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq pgbouncer; \
 		else echo "pgbouncer is missing: install it (apt-get install pgbouncer), then run this again" >&2; exit 1; fi; } >&2
-	$(BIN)/pytest -n 2 --dist worksteal -m system tests/system $(TEST_FLAGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m 'system or processes or hypothesis' --hypothesis-profile thorough $(TEST_FLAGS)
 
 test-python: ## both kinds of tests on every other Python from 3.11 on that is found; PYTHONS="python3.13 /path/to/python3.12"
 	@found=$$($(PYTHON) .ci/pythons.py $(PYTHONS)) && for one in $$found; do \

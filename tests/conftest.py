@@ -15,11 +15,11 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.hooks import EventAliaser
 from botocore.loaders import create_loader
-from hypothesis import HealthCheck, settings
 from werkzeug.routing import Rule
 
-from tests import left_open, s3, signals
+from tests import examples, left_open, s3, signals
 from tests.cheap_ledgers import cheap_ledgers, durable_ledgers
 from tests.clock import FakeClock
 from tests.patience import FACTOR
@@ -36,21 +36,26 @@ from worker.settings.settings import Settings
 #: seconds until a test is taken to hang, which no busy machine makes of one that does not
 os.environ.setdefault("PYTEST_TIMEOUT", str(300 * FACTOR))
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile(
-    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
-settings.load_profile("tests")
+examples.register()
 
 
 #: those without real processes whose tests take longest all the same
 LONG = {"test_crash_points.py", "test_fairness.py", "test_model.py"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole files with long tests first: at the end nobody waits for one, and long ones mostly wait themselves."""
+    for item in items:
+        if item.get_closest_marker("matrix") and _is_on_postgresql(item):
+            item.add_marker("system")
     long = {item.path for item in items if item.path.name in LONG or item.get_closest_marker("processes")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def _is_on_postgresql(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    return parameters is not None and "postgresql" in parameters.params.values()
 
 
 def pytest_collection_finish() -> None:
@@ -160,6 +165,16 @@ def descriptions_of_aws_are_read_once() -> Iterator[None]:
     """Each session of boto3 reads those of S3 anew, 0.1 s of CPU; a process has one session, a test run hundreds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", cache(create_loader))
+        names: dict[str, str] = {}
+        alias = EventAliaser._alias_event_name
+
+        def aliased(self: EventAliaser, name: str) -> str:
+            if name not in names:
+                names[name] = alias(self, name)
+            return names[name]
+
+        # Each client registers the same 150 names, a third of the time to make it.
+        patch.setattr(EventAliaser, "_alias_event_name", aliased)
         yield
 
 

@@ -38,7 +38,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
 def pipeline(
     request: pytest.FixtureRequest, rclone: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pipeline]:
@@ -74,6 +74,7 @@ def test_submit_dies(pipeline: Pipeline, step: str) -> None:
         ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", INGEST)
 def test_ingest_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
@@ -82,6 +83,7 @@ def test_ingest_dies(pipeline: Pipeline, step: str) -> None:
     ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", ARCHIVE)
 def test_archive_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
@@ -91,6 +93,7 @@ def test_archive_dies(pipeline: Pipeline, step: str) -> None:
     ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", FOLLOW_UP)
 def test_follow_up_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
@@ -101,6 +104,7 @@ def test_follow_up_dies(pipeline: Pipeline, step: str) -> None:
     ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", POLL)
 def test_poll_dies(pipeline: Pipeline, step: str) -> None:
     """At its fourth question, so that the next one is further away than a lease."""
@@ -120,6 +124,7 @@ def test_poll_dies(pipeline: Pipeline, step: str) -> None:
     assert charges(pipeline, generation_id) == 1
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", RECONCILE)
 def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
     generation_id = started(pipeline, "dispatch")
@@ -129,6 +134,7 @@ def test_reconcile_dies(pipeline: Pipeline, step: str) -> None:
     ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", MANIFEST)
 def test_manifest_dies(pipeline: Pipeline, step: str) -> None:
     wanted = [
@@ -159,6 +165,7 @@ def taken(
         process_services.forget()
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("step", NOTIFY)
 def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: str) -> None:
     claims = submitted(pipeline.ledger, 2)
@@ -173,6 +180,7 @@ def test_notify_dies(pipeline: Pipeline, taken: Callable[[], list[str]], step: s
     assert len(told) == 4
 
 
+@pytest.mark.system
 def test_a_submission_that_was_sent_before_its_worker_froze_is_recorded_when_it_wakes(pipeline: Pipeline) -> None:
     generation_id = started(pipeline, "dispatch")
     with frozen(pipeline, "submit", SUBMIT["the reply not recorded"], AFTER_THE_LEASE):
@@ -182,6 +190,7 @@ def test_a_submission_that_was_sent_before_its_worker_froze_is_recorded_when_it_
     ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 def test_a_submission_that_was_not_sent_before_its_worker_froze_is_not_sent_when_it_wakes(pipeline: Pipeline) -> None:
     """By then a person may have had it submitted again."""
     generation_id = started(pipeline, "dispatch")
@@ -194,6 +203,7 @@ def test_a_submission_that_was_not_sent_before_its_worker_froze_is_not_sent_when
     ends_well(pipeline, generation_id)
 
 
+@pytest.mark.system
 def test_a_frozen_archiver_changes_nothing_after_another_has_taken_over(pipeline: Pipeline) -> None:
     generation_id = started(pipeline, "dispatch", "submit")
     pipeline.until_called_back(generation_id)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from worker.settings.settings import Settings
 
 #: imports all modules of ours, and prints which variables were read meanwhile and which of the files were opened
@@ -41,6 +43,7 @@ print(json.dumps({"modules": len(modules), "read": read, "files": [one for one i
 """
 
 
+@pytest.mark.processes
 def test_importing_any_module_reads_no_setting_and_no_file_of_one(tmp_path: Path):
     names = [name.upper() for name in Settings.model_fields] + ["HOST", "HTTPS_PROXY", "AWS_ACCESS_KEY_ID"]
     files = {f"{name}_FILE": str(tmp_path / name) for name in names}
@@ -74,6 +77,7 @@ print(app.conf.broker_url)
 """
 
 
+@pytest.mark.processes
 def test_celery_reads_its_broker_on_first_use_and_takes_no_other_for_a_wrong_one():
     told = subprocess.run([sys.executable, "-c", _FIRST_USE], check=True, capture_output=True, text=True).stdout
     wrong, *right = told.splitlines()

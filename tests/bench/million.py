@@ -133,8 +133,8 @@ def _statements(sql: Sql, count: int) -> Iterator[tuple[int, str]]:
     yield (
         ended,
         f"""
-        INSERT INTO assets (generation_id, "index", kind, url, deadline, state, tries, renewals, key, sha256, bytes,
-            content_type, width, height)
+        INSERT INTO assets (generation_id, "index", kind, url, deadline, state, tries, renewals, object_key, sha256,
+            bytes, content_type, width, height)
         SELECT {generation}, 0, 'image', '', {ago}, 'stored', 1, 0, 'p/2026/11/28/b/' || i || '/0.png',
             {attempt} || {attempt}, 1000, 'image/png', 1024, 1024 FROM {series} WHERE i % 100 NOT IN (7, 8)""",
     )

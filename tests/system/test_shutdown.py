@@ -188,7 +188,7 @@ def test_no_process_outlives_the_grace_while_ledger_broker_provider_and_senders_
         for name, process in zip(names, processes, strict=True):
             process.wait(timeout=patient(20))
             took[name] = time.monotonic() - began
-        assert max(took.values()) < GRACE, took
+        assert max(took.values()) < patient(GRACE), took
         eventually(lambda: not any(map(is_alive, family)), seconds=1)
         # Not acknowledged, so it is sent again.
         with suppress(ConnectionResetError):

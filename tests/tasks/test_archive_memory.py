@@ -86,6 +86,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, sqlite_url: str, rclone: Server, t
         yield start()
 
 
+@pytest.mark.processes
 def test_a_worker_that_archives_films_of_50_mb_stays_within_40_mb_of_its_idle_memory(pipeline: Pipeline) -> None:
     claims = claimed(pipeline.ledger, FILMS)
     deadline = pipeline.clock() + timedelta(days=1)

@@ -205,6 +205,7 @@ def test_what_a_redirect_leads_to_gets_nothing(here: Services, subscribe: Subscr
     assert one.types == FLOW[:1]
 
 
+@pytest.mark.processes
 def test_a_killed_worker_delivers_again_under_the_same_id(
     here: Services, subscribe: Subscribe, bells: list[str], clock: FakeClock
 ):

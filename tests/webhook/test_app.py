@@ -1,4 +1,4 @@
-import os
+import re
 import subprocess
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 from tests.webhook.serving import KEYS
 from webhook.app import create_app
 from worker.errors import ConfigurationError
-from worker.services import Services
+from worker.services import Services, services
 from worker.settings.settings import Settings
 
 
@@ -20,18 +20,27 @@ from worker.settings.settings import Settings
         ({"DARKROOM_SIGNING_KEYS": KEYS, "DATABASE_URL": "mysql://me:hunter22@db/x"}, "DATABASE_URL names 'mysql'"),
     ],
 )
-def test_a_wrong_setting_is_one_sentence_and_no_traceback(env: dict[str, str], sentence: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from webhook.app import create_app; create_app()"],
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_wrong_setting_ends_the_process_with_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], sentence: str
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    services.cache_clear()
+    with pytest.raises(SystemExit) as ended:
+        create_app()
+    services.cache_clear()
+    told = str(ended.value.code)
+    assert told.startswith(f"the receiver cannot start: {sentence}")
+    assert "\n" not in told
+    assert "hunter22" not in told
+
+
+@pytest.mark.processes
+def test_the_process_tells_it_without_a_traceback() -> None:
+    command = [sys.executable, "-c", "from webhook.app import create_app; create_app()"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"the receiver cannot start: {sentence}")
-    assert done.stderr.count("\n") == 1
-    assert "hunter22" not in done.stderr
+    assert re.fullmatch("the receiver cannot start: DARKROOM_SIGNING_KEYS is not set.*\n", done.stderr)
 
 
 def test_whoever_brings_services_gets_the_error_itself() -> None:

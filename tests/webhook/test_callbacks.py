@@ -15,6 +15,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import TestResponse
 
 from tests.clock import NOON, FakeClock
+from tests.examples import examples
 from tests.factories import at_once
 from tests.postgres import Postgres, read_only
 from tests.webhook.conftest import receiver
@@ -225,7 +226,7 @@ def test_a_body_that_breaks_off_is_not_kept(app: Flask, ledger: Ledger) -> None:
 @example(body='{"prompt": "ü"}'.encode("utf-16"))
 @example(body="\ud800".encode("utf-8", "surrogatepass"))
 @example(body=b"[" * 100_000 + b"]" * 100_000)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_the_bytes_they_are_kept_one_for_one(app: Flask, ledger: Ledger, body: bytes) -> None:
     attempt = new_attempt()
     assert deliver(app, path_of(attempt), body).status_code == 200

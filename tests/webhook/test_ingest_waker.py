@@ -21,10 +21,8 @@ class Recorder:
 
 def test_a_press_is_rung_at_once() -> None:
     ring = Recorder()
-    pressed_at = time.monotonic()
-    IngestWaker(ring, pause=5).request()
+    IngestWaker(ring, pause=3600).request()
     until(lambda: ring.times)
-    assert ring.times[0] - pressed_at < patient(0.5)
 
 
 def test_one_press_is_one_bell() -> None:
@@ -54,13 +52,17 @@ def test_many_presses_are_few_bells_and_the_last_press_is_rung_for() -> None:
 
 
 def test_a_press_never_waits_for_a_broker_that_hangs() -> None:
-    release = threading.Event()
-    waker = IngestWaker(lambda: release.wait(10), pause=0)
-    waker.request()
-    started = time.monotonic()
+    release, answered = threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        release.wait(patient(10))
+        answered.set()
+        return True
+
+    waker = IngestWaker(hang, pause=0)
     for _ in range(1000):
         waker.request()
-    assert time.monotonic() - started < patient(0.5)
+    assert not answered.is_set()
     release.set()
 
 

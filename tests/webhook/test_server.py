@@ -24,21 +24,33 @@ pytestmark = pytest.mark.processes
 NEEDLESS = {"KIE_API_KEY": "provider-secret", "AWS_SECRET_ACCESS_KEY": "bucket-secret", "MJPROXY_API_SECRET_FILE": "/x"}
 
 
-def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, float]:
-    """The status, and the seconds that it took."""
-    started = time.monotonic()
+def request(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> int:
+    """The status."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patient(10))
     try:
         connection.request(method, path, body, headers)
         with connection.getresponse() as response:
             response.read()
-            return response.status, time.monotonic() - started
+            return response.status
     finally:
         connection.close()
 
 
-def post(server: Served, path: str, body: bytes = b'{"task_id": "t1"}') -> tuple[int, float]:
+def post(server: Served, path: str, body: bytes = b'{"task_id": "t1"}') -> int:
     return request(server.port, "POST", path, body)
+
+
+def post_20_at_once(server: Served) -> None:
+    """Waiting for the broker, each of them would take seconds."""
+    statuses: list[int] = []
+
+    def post_them() -> None:
+        statuses.extend(post(server, path_of(new_attempt())) for _ in range(20))
+
+    posting = threading.Thread(target=post_them, daemon=True)
+    posting.start()
+    posting.join(patient(15))
+    assert statuses == [200] * 20
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +68,7 @@ def test_its_processes_keep_no_secret_that_they_do_not_need(server: Served) -> N
 
 
 def test_a_broker_that_refuses_does_not_delay_callbacks(server: Served) -> None:
-    for _ in range(5):
-        status, seconds = post(server, path_of(new_attempt()))
-        assert status == 200
-        assert seconds < patient(1)
+    post_20_at_once(server)
 
 
 def test_a_body_sent_in_pieces_is_kept_whole(server: Served, migrated_file: Path) -> None:
@@ -87,7 +96,7 @@ def test_chunks_that_break_are_400_or_nothing_and_leave_nothing(
         answer = connection.recv(100)
     assert not answer or answer.startswith(b"HTTP/1.1 400 ")
     # It is answered after it is stored, and by the same process: whatever comes later is stored later.
-    assert [post(server, path_of(new_attempt()))[0] for _ in range(4)] == [200] * 4
+    assert [post(server, path_of(new_attempt())) for _ in range(4)] == [200] * 4
     ledger = Ledger(f"sqlite:///{migrated_file}")
     assert attempt not in {row.attempt_id for row in rows(ledger)}
     ledger.close()
@@ -112,7 +121,7 @@ def test_with_few_open_files_it_takes_fewer_connections_and_stays_well(sqlite_ur
             for _ in range(250):
                 clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=patient(10)))
             until(lambda: server.accepted() == 200)
-        assert post(server, path_of(new_attempt()))[0] == 200
+        assert post(server, path_of(new_attempt())) == 200
 
 
 def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing(server: Served, migrated_file: Path) -> None:
@@ -129,17 +138,12 @@ def test_a_sender_that_hangs_up_in_the_middle_leaves_nothing(server: Served, mig
 def test_a_frozen_broker_delays_neither_callbacks_nor_readyz(tmp_path: Path, sqlite_url: str) -> None:
     (tmp_path / "broker").mkdir()
     with valkey(tmp_path / "broker") as (redis_url, broker), served(sqlite_url, redis_url=redis_url) as server:
-        assert post(server, path_of(new_attempt()))[0] == 200
+        assert post(server, path_of(new_attempt())) == 200
         time.sleep(0.3)  # so that the connection to the broker stands
         broker.send_signal(signal.SIGSTOP)
         try:
-            for _ in range(20):
-                status, seconds = post(server, path_of(new_attempt()))
-                assert status == 200
-                assert seconds < patient(1)
-            status, seconds = request(server.port, "GET", "/readyz")
-            assert status == 200
-            assert seconds < patient(1)
+            post_20_at_once(server)
+            assert request(server.port, "GET", "/readyz") == 200
         finally:
             broker.send_signal(signal.SIGCONT)
 
@@ -152,7 +156,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(database_url: str) -> None:
         while not over.is_set():
             attempt = new_attempt()
             try:
-                if post(server, path_of(attempt))[0] == 200:
+                if post(server, path_of(attempt)) == 200:
                     acknowledged.add(attempt)
             except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
@@ -216,12 +220,12 @@ def test_the_token_is_in_no_log_line(tmp_path: Path, sqlite_url: str) -> None:
     log = tmp_path / "log"
     with served(sqlite_url, log=log, LOG_LEVEL="DEBUG", GRANIAN_LOG_LEVEL="debug") as server:
         statuses = [
-            post(server, path)[0],
-            post(server, path[:-1] + "-")[0],
-            post(server, path, b"x" * 300_000)[0],
-            post(server, f"/elsewhere{path}")[0],
-            post(server, f"/{path}")[0],
-            request(server.port, "GET", path)[0],
+            post(server, path),
+            post(server, path[:-1] + "-"),
+            post(server, path, b"x" * 300_000),
+            post(server, f"/elsewhere{path}"),
+            post(server, f"/{path}"),
+            request(server.port, "GET", path),
         ]
     assert statuses == [503, 404, 413, 404, 404, 405]
     written = log.read_text()

@@ -125,6 +125,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback(
     assert result.stderr == ""
 
 
+@pytest.mark.processes
 def test_a_reader_that_goes_away_is_no_error_to_talk_about(darkroom: Darkroom) -> None:
     arguments = ("submit", *(f"a fox number {number}" for number in range(400)), "--json")
     assert darkroom(*arguments).exit_code == 0

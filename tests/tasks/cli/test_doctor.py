@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -133,24 +132,22 @@ def test_a_provider_that_never_answers_holds_up_nothing(darkroom: Darkroom, monk
 
 
 @pytest.mark.processes
-def test_the_whole_takes_five_seconds_at_most_with_a_provider_that_never_answers(
-    darkroom: Darkroom, tmp_path: Path
-) -> None:
-    """As a process, with its start and its end: a thread that still waits must not hold it up."""
+def test_the_process_ends_while_a_provider_still_does_not_answer(darkroom: Darkroom, tmp_path: Path) -> None:
+    """A thread that waits for the provider must not hold up the end; bench row P8 has the time of the whole."""
     with Loopback(until_it_stops) as frozen:
         env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DARKROOM_DATA": str(tmp_path)}
         env |= {"KIE_API_KEY": "any", "KIE_BASE_URL": frozen.url, "REDIS_URL": "redis://127.0.0.1:1/0"}
-        began = time.monotonic()
-        ended = subprocess.run([DARKROOM, "doctor"], env=env, capture_output=True, text=True, check=False)
-        took = time.monotonic() - began
+        command = [DARKROOM, "doctor"]
+        # Less than the 30 s after which the thread would stop waiting by itself.
+        ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=patient(25))
+        assert frozen.connections == 1
     assert ended.returncode == 1
     assert re.search(r"warn +provider kie +no answer within 3\.5 s", ended.stdout)
-    assert took < patient(5)
 
 
 def until_it_stops(server: Loopback, connection: socket.socket) -> None:
     server.read_request(connection)
-    server.stopping.wait(patient(60))
+    server.stopping.wait(patient(120))
 
 
 def test_each_finding_is_told_as_soon_as_it_is_there_and_reported_in_its_order() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tasks.usecases.submission import note as submission_note
 from tests.commit_proxy import CommitProxy, Fate, commit_proxy
 from tests.computer import DARKROOM, eventually
+from tests.examples import examples
 from tests.patience import patient
 from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
@@ -220,6 +221,7 @@ def killed(darkroom: Darkroom, *arguments: str) -> Iterator["subprocess.Popen[st
         process.communicate()
 
 
+@pytest.mark.processes
 def test_killed_between_its_note_and_the_ledger_it_is_completed(
     through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
@@ -234,6 +236,7 @@ def test_killed_between_its_note_and_the_ledger_it_is_completed(
     assert notes(through) == []
 
 
+@pytest.mark.processes
 def test_killed_between_the_commit_and_its_ids_it_is_completed(
     through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
@@ -247,6 +250,7 @@ def test_killed_between_the_commit_and_its_ids_it_is_completed(
     assert len(again.stdout.split()) == 2
 
 
+@pytest.mark.processes
 def test_killed_before_the_commit_it_is_completed(through: Darkroom, proxy: CommitProxy, server_ledger: Ledger) -> None:
     reached = []
 
@@ -265,6 +269,7 @@ def test_killed_before_the_commit_it_is_completed(through: Darkroom, proxy: Comm
     assert again.stdout.split() == [one.id for one in server_ledger.generations.page()]
 
 
+@pytest.mark.processes
 def test_ctrl_c_says_how_to_go_on(through: Darkroom, proxy: CommitProxy, server_ledger: Ledger) -> None:
     proxy.on_commit = once(Fate.UNANSWERED)
     process = started(through, "submit", "a fox")
@@ -349,6 +354,7 @@ def test_two_that_were_interrupted_are_completed_one_after_the_other(
     assert len(ledger.generations.page()) == 2
 
 
+@pytest.mark.processes
 def test_the_same_command_twice_at_once_is_two_submissions(
     through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
@@ -455,7 +461,7 @@ _NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs
 _NAMES |= st.from_regex(r"sub_[0-9a-f]{28}_[0-9a-f]{16}", fullmatch=True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(names=st.lists(_NAMES, max_size=4))
 def test_whatever_lies_in_the_folder_a_note_is_written_found_and_removed(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
@@ -488,6 +494,7 @@ def test_the_error_of_a_note_has_the_words_of_the_system(tmp_path: Path) -> None
         submission_note.interrupted_note(tmp_path, digest)
 
 
+@pytest.mark.processes
 def test_ids_that_cannot_be_printed_are_told_again(darkroom: Darkroom, ledger: Ledger) -> None:
     with Path("/dev/full").open("w") as full:
         process = subprocess.run(

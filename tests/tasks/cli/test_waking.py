@@ -95,6 +95,7 @@ def test_what_was_confirmed_is_printed_before_anybody_is_woken(
     holds(run("reconcile", "--confirm"), printed)
 
 
+@pytest.mark.processes
 def test_ids_are_there_while_a_broker_that_hangs_is_waited_for(darkroom: Darkroom) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from urllib.parse import quote_plus
 
 import pytest
@@ -79,15 +78,13 @@ def test_its_examples_can_be_pasted_and_each_submission_and_callback_is_told(
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_until_it_is_told_to_stop_and_then_stops_at_once(http: urllib3.PoolManager, number: signal.Signals):
-    with start(*MODULE, "--quiet", "--port", "0", "--delay", "30", "--faults", '{"reject": 0}') as process:
+    with start(*MODULE, "--quiet", "--port", "0", "--delay", "600", "--faults", '{"reject": 0}') as process:
         url = process.stdout.readline().removeprefix("sandbox: serving on ").strip()
         client = Client(url, http)
         assert client.get("/sandbox/faults").json() == {"reject": 0}
         client.made(callback_url="http://127.0.0.1:9/")
-        began = time.monotonic()
         os.kill(process.pid, number)
-        assert process.wait(patient(5)) == 0
-        assert time.monotonic() - began < patient(1)
+        assert process.wait(patient(20)) == 0, "it does not wait for the callback"
         assert process.stderr.read() == ""
 
 

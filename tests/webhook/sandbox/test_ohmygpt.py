@@ -8,6 +8,7 @@ import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.webhook.sandbox.helpers import PAYLOADS, Receiver, open_picture, payload, shape, until
 from tests.webhook.sandbox.ohmygpt_client import PICTURE, PREFIX, OhMyGptClient, custom_id
 from webhook.sandbox import Sandbox, running
@@ -239,7 +240,7 @@ def test_every_fourth_task_is_posted_in_an_envelope(omg: OhMyGptClient, receiver
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
     ),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_the_fields_hold_is_answered_in_the_envelope(omg: OhMyGptClient, path: str, body: dict[str, object]):
     for fields in itertools.chain([body], [body | {"model": "midjourney"}]):
         assert omg.post(PREFIX + path, fields).json()["statusCode"] in {200, 400}

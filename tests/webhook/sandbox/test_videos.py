@@ -58,6 +58,7 @@ def test_no_prompt_breaks_a_film(comment: str):
         assert film.metadata["comment"][0] == comment.replace("\ud800", "?")[0]
 
 
+@pytest.mark.processes
 def test_the_encoder_is_loaded_with_the_first_film_only():
     code = "import sys, webhook.sandbox.videos; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -190,6 +190,7 @@ def test_different_texts_never_give_the_same_segment(one: str, other: str):
     assert (segment(one) == segment(other)) == (one == other)
 
 
+@pytest.mark.processes
 def test_importing_the_archive_does_not_import_boto3():
     code = "import sys, worker.settings.settings; sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.patience import patient
 from tests.serving import at_work
 from worker.downloads.download import Downloader, Limits
 from worker.downloads.transfer import MEMORY_PART
@@ -490,7 +489,7 @@ HASTY = Limits(connect=5, read=5, grace=0.4, least=10_000)
 def test_a_slow_drip_is_stopped_by_the_least_pace(start, drop):
     began = time.monotonic()
     assert "less than 10000 per second" in refused(TooSlow, dripping(start, drop), limits=HASTY)
-    assert 0.35 < time.monotonic() - began < patient(3)
+    assert time.monotonic() - began > 0.35
 
 
 def test_a_server_that_falls_silent_is_given_up():

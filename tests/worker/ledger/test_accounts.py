@@ -33,6 +33,8 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.generations import Orphan
 from worker.ledger.submission import Claim, Submitted
 
+pytestmark = pytest.mark.matrix
+
 BOTH = ("studio", "shop")
 SILENT = Uncertain("no clear answer", code="http_500", status=500)
 REFUSED = NotTaken("is unreachable", code="connection_refused")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select, update
 
 from tests.clock import NOON, FakeClock
@@ -26,6 +27,8 @@ from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost, Postponed
 from worker.ledger.assets.recording import retry_wait
 from worker.ledger.schema import assets
+
+pytestmark = pytest.mark.matrix
 
 
 def taken(ledger: Ledger, limit: int = 10) -> list[ArchiveClaim]:

@@ -23,6 +23,8 @@ from worker.ledger.generations import NewGeneration, creation, unfinished
 from worker.ledger.generations.unfinished import ABANDONED, STALLED, BeingWritten
 from worker.ledger.schema import batches, callbacks, flows, generations, transitions
 
+pytestmark = pytest.mark.matrix
+
 BITE, MANY = 5, 33
 INSERT = "INSERT INTO generations"
 
@@ -227,6 +229,7 @@ def test_the_same_command_completes_it_and_creates_nothing_twice(ledger: Ledger,
     assert ledger.dispatch.run(PROVIDER, PLENTY) == MANY
 
 
+@pytest.mark.processes
 def test_a_process_that_is_killed_leaves_nothing_to_see_and_the_next_completes_it(ledger: Ledger, database_url: str):
     code = (
         "from tests.worker.ledger.test_bites import *; bites.FIRST = bites.LEAST = bites.MOST = 5; "
@@ -241,7 +244,7 @@ def test_a_process_that_is_killed_leaves_nothing_to_see_and_the_next_completes_i
     assert len(made) == rows(ledger) == len(ledger.generations.page(batch="big", limit=1000)) == 400
 
 
-@pytest.mark.parametrize("cut", [Cut.COMMITTED, Cut.LOST])
+@pytest.mark.parametrize("cut", [Cut.COMMITTED, pytest.param(Cut.LOST, marks=pytest.mark.system)])
 @pytest.mark.parametrize("at", range(1, MANY // BITE + 2))
 def test_any_of_its_commits_may_be_cut(ledger_on_server: Ledger, proxy: CuttingProxy, at: int, cut: Cut):
     with at_statement(ledger_on_server, INSERT, at, lambda: proxy.arm(cut)), pytest.raises(CommitUnknown):

@@ -13,6 +13,8 @@ from worker.generation import State
 from worker.ledger import Ledger, migrations
 from worker.ledger.database import REVISION
 
+pytestmark = pytest.mark.matrix
+
 BUILD = 'create_index("ix_generations_prompt", "generations", ["prompt"])'
 THE_INDEX = "indexrelid = 'ix_generations_prompt'::regclass"
 IS_BUILDING = text("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND state = 'active'")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select, text
 
 from tasks import sweep
 from tests.clock import FakeClock
+from tests.examples import examples
 from tests.factories import (
     LEASE,
     PLENTY,
@@ -137,7 +138,7 @@ def check(ledger: Ledger, batch_ids: Sequence[str | None]) -> None:
 
 
 # Each takes many steps, of which each does a lot: few of them come by everything.
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(happened=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 4)), min_size=15, max_size=25))
 def test_what_is_counted_is_what_there_is_whatever_happens(
     ledger: Ledger, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, happened: list[tuple[int, int]]

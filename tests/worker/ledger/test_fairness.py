@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, func, select, text
 
 from tests.clock import FakeClock
 from tests.computer import eventually
+from tests.examples import examples, phases_of_stories
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, at_once, flat, new, queued
 from tests.worker.ledger.purses import EVERY, totals
 from worker.errors import AccountBlocked, NotTaken, Rejected
@@ -467,17 +468,17 @@ class History:
         return int(self._draw(st.integers(least, most)))
 
 
-@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 60), ("postgresql", 10)])
+@pytest.mark.hypothesis
+@pytest.mark.parametrize(("kind", "number"), [("sqlite", 60), ("postgresql", 10)])
 def test_between_two_of_one_flow_each_other_goes_once_whatever_has_happened(
-    request: pytest.FixtureRequest, clock: FakeClock, turns: list[Any], kind: str, examples: int
+    request: pytest.FixtureRequest, clock: FakeClock, turns: list[Any], kind: str, number: int
 ):
     ledger = Ledger(request.getfixturevalue(f"{kind}_url"), clock)
     if kind == "sqlite":
         # No machine fails while this runs, and waiting for the disk is half of the time.
         event.listen(ledger.database.engine, "connect", lambda one, _: one.execute("PRAGMA synchronous=OFF"))
 
-    @settings(max_examples=examples, phases=(Phase.reuse, Phase.generate),
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(max_examples=examples(number), phases=phases_of_stories(), suppress_health_check=list(HealthCheck))
     @given(st.data())
     def whatever_happens(data: Any) -> None:
         clock.now = FakeClock().now

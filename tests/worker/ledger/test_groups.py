@@ -3,7 +3,6 @@
 Hypothesis chooses histories; each is played twice on an empty ledger, and after each step all rows are compared.
 """
 
-import os
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from tests.clock import NOON, FakeClock
+from tests.examples import examples
 from tests.factories import LEASE, PLENTY, POLL_AFTER, PROVIDER, accepted, delivery, new, stored, task_of
 from tests.postgres import Postgres
 from tests.worker.ledger import row_by_row
@@ -279,11 +279,10 @@ def on_postgresql(postgres: Postgres, migrated_database: str) -> Iterator[Ledger
     ledger.close()
 
 
-def profile(examples: int) -> settings:
+def profile(number: int) -> settings:
     # There is no shorter history than the one that fails.
     phases = (Phase.explicit, Phase.reuse, Phase.generate)
-    examples *= 60 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 1
-    return settings(max_examples=examples, phases=phases, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=examples(number), phases=phases, suppress_health_check=list(HealthCheck))
 
 
 SEEDS = st.integers(0, 2**32)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.factories import (
     LEASE,
     POLL_AFTER,
@@ -123,7 +124,7 @@ def test_a_worker_and_a_page_of_nasty_names(ledger: Ledger):
     assert ledger.dispatch.resume_account(NASTY) == {}
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(words=st.text(st.characters()), more=st.dictionaries(st.text(), st.text() | st.none() | st.integers()))
 def test_any_text_at_all(ledger: Ledger, words: str, more: dict):
     (made,) = ledger.generations.create([new(words, options=more)])

@@ -1,5 +1,7 @@
 """What the ledger says lies in the bucket: all of it, once, in pages."""
 
+import random
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -47,6 +49,29 @@ def test_a_sample_has_no_asset_twice_and_not_more_than_there_are(ledger: Ledger)
     assert len(set(some)) == 4
     assert set(some) <= set(ids)
     assert len(ledger.assets.sample_stored(100)) == 6
+
+
+def test_a_sample_is_read_in_runs_of_neighbours(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored_assets, "_random", random.Random(11))
+    found = stored_assets._runs(1, 100_000, 100)
+    assert len(found) == 104
+    assert len([one for one in found if one - 1 not in found]) == 13
+
+
+def test_every_asset_gets_into_a_sample_with_the_same_probability(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored_assets, "_random", random.Random(11))
+    times = Counter(one for _ in range(1000) for one in stored_assets._runs(5, 16, 1))
+    assert set(times) == set(range(5, 17))
+    # 1000 runs of 8 begin at these 12 and at the seven places before them
+    assert all(360 < number < 480 for number in times.values()), times
+
+
+def test_a_sample_of_many_has_as_many_as_are_asked_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored_assets, "_TRIED", 5)
+    ids = archived(ledger, 60)
+    some = [asset.generation_id for asset in ledger.assets.sample_stored(20)]
+    assert len(set(some)) == 20
+    assert set(some) <= set(ids)
 
 
 def test_of_a_large_ledger_it_is_only_told_how_many_there_are_at_the_most(

@@ -1,22 +1,22 @@
 """Everything that can happen to generations, in any order that Hypothesis can think of; and money is spent once.
 
 After each step the ledger must be as `model` says, and keep the promises of `holding`; what is due must be found again.
-`HYPOTHESIS_PROFILE=long make test TEST_FLAGS="-n 0 tests/worker/ledger/test_model.py"` looks for some minutes instead
+`make test TEST_FLAGS="-n 0 --hypothesis-profile long tests/worker/ledger/test_model.py"` looks for some minutes instead
 of seconds.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import event
 
+from tests.examples import examples, is_long, phases_of_stories
 from tests.factories import PROVIDER
 from tests.postgres import Postgres
 from tests.worker.ledger import holding
@@ -25,9 +25,7 @@ from worker.ledger import Ledger
 from worker.ledger.flows import find_strays
 from worker.ledger.schema import ANY_ACCOUNT, metadata
 
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-
-pytestmark = [pytest.mark.timeout(3600)] if LONG else []
+pytestmark = [pytest.mark.timeout(3600)] if is_long() else []
 
 
 class Machine(RuleBasedStateMachine):
@@ -103,12 +101,11 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ledger.close()
 
 
-def profile(examples: int) -> settings:
+def profile(number: int) -> settings:
     return settings(
-        max_examples=examples * 60 if LONG else examples,
+        max_examples=examples(number),
         stateful_step_count=50,
-        # The shortest story that fails takes minutes to find.
-        phases=Phase if LONG else (Phase.reuse, Phase.generate),
+        phases=phases_of_stories(),
         suppress_health_check=list(HealthCheck),
     )
 

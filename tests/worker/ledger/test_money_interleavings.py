@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select
 
 from tests.clock import FakeClock
+from tests.examples import examples
 from tests.factories import LEASE, POLL_AFTER, accepted, at_once, failure, new, progress, success
 from tests.worker.ledger.purses import submit_again, totals
 from worker.errors import NotTaken, Rejected, Uncertain
@@ -162,7 +163,9 @@ def the_same_ids_each_time() -> Iterator[None]:
 
 
 TestMoney = Money.TestCase
-TestMoney.settings = settings(max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck))
+TestMoney.settings = settings(
+    max_examples=examples(40), stateful_step_count=40, suppress_health_check=list(HealthCheck)
+)
 
 
 def test_what_many_do_at_the_same_time_stays_within_every_cap(ledger: Ledger):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from tests.clock import FakeClock
+from tests.examples import examples
 from tests.factories import LEASE, POLL_AFTER, PROVIDER, accepted, new, queued
 from worker.errors import AccountBlocked, NotTaken, Rejected, Uncertain
 from worker.ledger import Ledger
@@ -38,7 +39,7 @@ STEPS = st.lists(
 LIMITS = st.builds(Limits, rate=st.sampled_from((0.5, 2, 3)), in_flight=st.integers(1, 4))
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, limits=LIMITS)
 def test_no_account_gets_more_than_its_rate_and_room(ledger: Ledger, steps: list, limits: Limits) -> None:
     _empty(ledger)

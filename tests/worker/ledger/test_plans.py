@@ -23,6 +23,8 @@ from worker.ledger.generations import Orphan, batch_pages
 from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, assets, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
 
+pytestmark = pytest.mark.matrix
+
 LATER, TOMORROW = NOON + timedelta(hours=1), NOON + timedelta(days=1)
 #: question, and the indexes that answer it
 SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {

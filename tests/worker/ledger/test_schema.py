@@ -20,6 +20,8 @@ from worker.ledger.dispatch import Limits
 from worker.ledger.migrations import check, runner, upgrade
 from worker.ledger.schema import attempts, metadata
 
+pytestmark = pytest.mark.matrix
+
 HEAD = "0026"
 
 

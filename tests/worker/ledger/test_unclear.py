@@ -37,6 +37,8 @@ from worker.ledger.outcome import News
 from worker.ledger.schema import attempts
 from worker.ledger.submission import Claim, Decision, Submitted
 
+pytestmark = pytest.mark.matrix
+
 HORIZON = timedelta(minutes=60)
 ANNA = Person("anna", "seen in the dashboard")
 

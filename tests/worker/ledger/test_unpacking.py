@@ -21,6 +21,8 @@ from worker.ledger.migrations import upgrade
 from worker.ledger.schema import assets, batches, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
 
+pytestmark = pytest.mark.matrix
+
 PRICES = Prices(
     rules=(*EVERY, Rule(price=3, speed="turbo")),
     caps=Caps(day=7, providers={"kie": 2}, batches={"small": 1, "other": 1}),

@@ -43,6 +43,8 @@ from worker.ledger.submission import Submitted
 from worker.providers import http
 from worker.runtime import draining
 
+pytestmark = pytest.mark.matrix
+
 AHEAD = (timedelta(minutes=10), timedelta(days=365))
 SLOW, FAST = Limits(rate=2, in_flight=1000), Limits(rate=20, in_flight=1000)
 

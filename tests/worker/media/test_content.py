@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.examples import examples
 from tests.worker.media import test_matroska
 from tests.worker.media.films import film
 from tests.worker.media.test_images import GIF_HEAD, chunk, header, png
@@ -201,7 +202,7 @@ def test_a_whole_file_without_a_whole_image_is_refused_by_the_decoder(body):
     assert "does not decode" in refusal(body)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.sampled_from([JPEG, WEBP, LOSSLESS, GIF, AVIF, MOVING["WEBP"], MOVING["GIF"]]), st.randoms(use_true_random=False)
 )
@@ -217,6 +218,7 @@ def test_flipped_bits_never_raise_anything_but_content_invalid(body, chance: ran
     assert facts.width * facts.height <= content.MAX_PIXELS
 
 
+@pytest.mark.processes
 def test_neither_decoder_nor_encoder_is_loaded_into_a_worker():
     code = "import json, sys, tasks.archive; print(json.dumps([name for name in sys.modules]))"
     found = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)

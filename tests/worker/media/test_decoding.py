@@ -3,8 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.patience import patient
+from tests.patience import patient, wait_for
 from worker.errors import ContentInvalid, DownloadError
 from worker.media import decoding, decoding_child
 from worker.media.decoding import Decoder, Limits, decode
@@ -328,7 +326,4 @@ def test_threads_that_fork_meanwhile_leave_no_lock_behind():
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + patient(30)
-    while not condition():
-        assert time.monotonic() < end
-        threading.Event().wait(0.005)
+    assert wait_for(condition, 30, pause=0.005)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from tests.examples import examples
 from tests.worker.media import films
 from tests.worker.media.test_images import chunk, segment, webp
 from worker.generation import AssetKind
@@ -66,7 +67,7 @@ def check(body: bytes, kind: str) -> bytes:
     return result
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     kind=st.sampled_from(list(TYPES)),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),

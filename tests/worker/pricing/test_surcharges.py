@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from worker.generation import GenerationRequest, Operation
 from worker.pricing.prices import MILLION, Prices, Quote, Rule, Tier, tier_of
 from worker.pricing.surcharges import highest_known
@@ -170,7 +171,7 @@ def fits(rule: Rule, tier: Tier) -> bool:
 
 
 @given(st.lists(PRICES, max_size=4), st.lists(FACTORS, max_size=4), TIERS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_what_is_reserved_is_never_less_than_any_price_of_the_file(rules: list[Rule], factors: list[Rule], tier: Tier):
     """By a slow way of its own: each price that may be meant, times each factor that may be meant."""
     found = Prices(rules=tuple(rules), factors=tuple(factors)).quote("acedata", "imagine", tier)

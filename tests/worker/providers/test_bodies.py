@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from worker.errors import CallbackUnreadable
 from worker.providers.bodies import LARGEST, json_body
 
@@ -120,7 +121,7 @@ ODD = st.text(alphabet='ab=&[]%{}":,1\r\n-', max_size=200).map(str.encode) | st.
     headers={"Content-Type": "multipart/form-data; boundary=a"},
     body=b"--a\r\nContent-Type: multipart/x; boundary=a\r\n\r\n" * 2000 + b"--a--",
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_comes_it_is_json_or_unreadable(headers: dict[str, str], body: bytes) -> None:
     with suppress(CallbackUnreadable):
         json_body(headers, body)

@@ -14,6 +14,7 @@ import responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.worker.providers.contract import CALLBACK_FILES, MARK, NOW, provider, send
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.dialects.dialect import PAYLOADS
@@ -58,7 +59,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner, max_size=4),
     max_leaves=12,
 )
-quickly = settings(max_examples=100)
+quickly = settings(max_examples=examples(100))
 every_provider = pytest.mark.parametrize("name", DIALECTS)
 
 
@@ -140,7 +141,7 @@ def test_no_bytes_break_a_parser(body):
         parse(name, body)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(value=VALUES, encoding=st.sampled_from(("utf-8", "utf-8-sig", "utf-16", "utf-32")))
 def test_no_json_breaks_a_parser(value, encoding):
     body = json.dumps(value, ensure_ascii=False).encode(encoding, "surrogatepass")
@@ -149,7 +150,7 @@ def test_no_json_breaks_a_parser(value, encoding):
 
 
 @every_provider
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_no_change_of_a_real_callback_breaks_the_parser(name, data):
     parse(name, json.dumps(changed(data, data.draw(st.sampled_from(CALLBACKS[name])))).encode())
@@ -192,7 +193,7 @@ def test_hostile_callbacks_do_not_break_the_parser(name, body):
 
 
 @every_provider
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_no_reply_to_a_question_breaks_it(name, data):
     real, task_ids = data.draw(st.sampled_from(RECORDS[name]))
@@ -250,7 +251,7 @@ def requests_to(draw: st.DrawFn, name: str) -> GenerationRequest:
 
 
 @every_provider
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=st.data())
 def test_a_request_is_refused_in_a_sentence_or_sent_once(name, data):
     request = data.draw(requests_to(name))

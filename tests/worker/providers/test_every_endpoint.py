@@ -1,6 +1,5 @@
 """Each adapter against its pretend provider: every endpoint of the vendors' tables, every action, every option."""
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ import pytest
 import requests
 import urllib3
 
-from tests.patience import patient
+from tests.patience import patient, wait_for
 from tests.worker.providers.contract import send
 from tests.worker.providers.dialects import DIALECTS
 from tests.worker.providers.loopback import refused_port
@@ -100,10 +99,12 @@ def made(vendor: Provider, wanted: Iterable[GenerationRequest]) -> list[Outcome]
 
 
 def finished(vendor: Provider, task_id: str) -> Outcome:
-    deadline = time.monotonic() + patient(10)
-    while (outcome := vendor.fetch([task_id]).get(task_id)) is None or outcome.status is Status.IN_PROGRESS:
-        assert time.monotonic() < deadline, f"{task_id} has no end"
-        time.sleep(0.01)
+    def ended() -> Outcome | None:
+        outcome = vendor.fetch([task_id]).get(task_id)
+        return None if outcome is None or outcome.status is Status.IN_PROGRESS else outcome
+
+    outcome = wait_for(ended, 10)
+    assert outcome is not None, f"{task_id} has no end"
     assert outcome.status is Status.SUCCEEDED, outcome
     return outcome
 

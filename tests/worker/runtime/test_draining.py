@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from tests.patience import patient
+from tests.patience import patient, wait_for
 from worker.errors import ConfigurationError, LedgerUnavailable
 from worker.runtime import draining, shutdown
 from worker.runtime.draining import renewed
@@ -293,9 +293,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_the_ledger(
         told_to_stop.set()
         raise LedgerUnavailable("away")
 
-    began = time.monotonic()
     assert drain(work.claim, work.work, record, threads=4) == 1
-    assert time.monotonic() - began < 10
     assert "1 results not recorded at shutdown" in caplog.text
 
 
@@ -339,17 +337,18 @@ def test_what_is_not_done_in_time_is_given_back_and_not_waited_for(told_to_stop:
     work = Work(3)
     given_back: list[int] = []
     end = threading.Event()
+    hung: list[int] = []
 
     def hang(number: int) -> int:
         told_to_stop.set()
         if number > 0:
-            end.wait(10)
+            end.wait(patient(20))
+            hung.append(number)
         return number
 
     try:
-        began = time.monotonic()
         assert drain(work.claim, hang, work.record, threads=4, give_back=given_back.extend) == 1
-        assert time.monotonic() - began < patient(2)
+        assert not hung
         assert (work.recorded, given_back) == ([0], [1, 2])
     finally:
         end.set()
@@ -360,24 +359,21 @@ def test_the_claims_of_slow_work_are_renewed_until_it_must_be_taken_for_hanging(
     monkeypatch.setattr(draining, "_LONGEST_SECONDS", 0.5)
     work = Work(4)
     renewals: list[tuple[float, list[int]]] = []
-    end = threading.Event()
-    began = time.monotonic()
+    ended: list[bool] = []
 
     def one_hangs(number: int) -> int:
         if number == 0:
-            end.wait(10)
+            ended.append(wait_for(lambda: renewals and time.monotonic() - renewals[-1][0] > 0.4, 10))
         return number
 
     def renew(numbers: Sequence[int]) -> None:
-        renewals.append((time.monotonic() - began, list(numbers)))
+        renewals.append((time.monotonic(), list(numbers)))
         raise LedgerUnavailable("away for a moment, which must not end the work")
 
-    watch = threading.Timer(1.0, end.set)
-    watch.start()
     assert drain(work.claim, one_hangs, work.record, threads=4, renew=renew) == 4
+    assert ended == [True], "no renewal came any more while it still hung"
     assert len(renewals) > 2
     assert all(numbers == [0] for _, numbers in renewals)
-    assert renewals[-1][0] < patient(0.7)
 
 
 def test_work_without_a_drain_is_renewed_while_it_lasts(monkeypatch: pytest.MonkeyPatch):

@@ -23,6 +23,8 @@ _KEYS_PAGE = 10_000
 _COUNTED = 5000
 #: ids that are tried at once for a sample, at the most
 _TRIED = 5000
+#: neighbours in a sample: each single row of a large table costs a page of its own
+_RUN = 8
 
 
 class _Key(NamedTuple):
@@ -135,16 +137,16 @@ class StoredAssets(Part):
                 place |= {"at": rows[-1].finished_at, "after": rows[-1].id}
 
     def sample_stored(self, number: int) -> list[Asset]:
-        """Return up to this many stored assets, chosen at random."""
+        """Return up to this many stored assets, chosen at random in short runs of neighbours."""
         found: dict[int, Asset] = {}
         tried: set[int] = set()
         with self._database.read() as connection:
             first, last = _ends(connection)
             # Nearly every id is that of a stored asset, so few are tried in vain.
             while len(found) < number and 2 * len(tried) < last - first:
-                some = {_random.randint(first, last) for _ in range(min(number - len(found) + 10, _TRIED))} - tried
+                some = _runs(first, last, min(number - len(found) + 10, _TRIED)) - tried
                 tried |= some
-                found.update((row.id, to_asset(row)) for row in _STORED_IDS.all(connection, ids=list(some)))
+                found.update((row.id, to_asset(row)) for row in _STORED_IDS.all(connection, ids=sorted(some)))
             if len(found) < number:
                 found = {row.id: to_asset(row) for row in _STORED.all(connection)}
         return _random.sample(list(found.values()), min(number, len(found)))
@@ -209,6 +211,12 @@ class StoredAssets(Part):
     def _number(self, query: Executable, **values: object) -> int:
         with self._database.read() as connection:
             return int(connection.execute(query, values).scalar_one())
+
+
+def _runs(first: int, last: int, number: int) -> set[int]:
+    """About `number` ids, each with the same probability."""
+    starts = (_random.randint(first - _RUN + 1, last) for _ in range(-(-number // _RUN)))
+    return {one for start in starts for one in range(max(start, first), min(start + _RUN, last + 1))}
 
 
 def _ends(connection: Connection) -> tuple[int, int]:

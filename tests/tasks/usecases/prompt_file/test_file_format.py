@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.usecases.prompt_file import file_format, read_entries, read_file
+from tests.examples import examples
 from worker.errors import RequestInvalid
 
 
@@ -176,7 +177,7 @@ _words = st.text(st.sampled_from("aé狐 ,;:{}()[]'\"-.|=0189"), min_size=1, max
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(_words, min_size=1, max_size=5))
 def test_sentences_are_read_as_they_are_or_refused_for_a_table(prompts: list[str]) -> None:
     """Whatever stands in them: what is read is each line, and where not, a table is what it seems."""
