@@ -112,6 +112,18 @@ _OTHERWISE = Query(
     .order_by(_g.id)
     .with_for_update(key_share=True),
 )
+# Of what is queued nothing can succeed that is not dispatched first.
+_FOLLOWED = Query(
+    Id,
+    select(_g.id)
+    .where(
+        _g.batch_id == _BATCH,
+        text(in_states("state", sorted((OPEN - {State.QUEUED}) | {State.ARCHIVED}))),
+        _g.followed_up_at.is_(None),
+    )
+    .order_by(_g.id),
+)
+_DROP = update(generations).where(_g.id.in_(IDS), _g.followed_up_at.is_(None)).values(followed_up_at=NOW)
 _REPRIORITIZE = update(generations).where(_g.id.in_(IDS)).values(priority=bindparam("to"))
 
 
@@ -195,6 +207,24 @@ class Batches(Part):
                 raise incomplete(error, done, len(ids)) from error
             done += len(some)
         return queued
+
+    def drop_follow_ups(self, batch_id: str) -> int:
+        """Create no follow-ups of what is under way in it; return of how many. LedgerUnavailable as above."""
+        with self._database.read() as connection:
+            ids = [row.id for row in _FOLLOWED.all(connection, batch=batch_id)]
+        done = 0
+        for some, _ in in_bites(self._database, ids):
+            try:
+                with self._database.write() as connection:
+                    changes = Changes(connection, self._database.clock())
+                    changes.lock(some)
+                    connection.execute(_DROP, {"ids": some, "now": changes.at})
+                    changes.look_at_batch(batch_id)
+                    changes.flush()
+            except LedgerUnavailable as error:
+                raise incomplete(error, done, len(ids)) from error
+            done += len(some)
+        return done
 
     def _steer(self, connection: Connection, before: Steering, **values: Unpack[NewSteering]) -> None:
         """Change a locked batch; its flows sleep or wake with it."""
