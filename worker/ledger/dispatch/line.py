@@ -68,22 +68,23 @@ _WAITS = (
     .correlate(flows)
 )
 _IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scalar_subquery().is_not(None)
-_IS_STOPPED = select(literal(1)).where(batches.c.id == _f.flow, text(STOPPED)).correlate(flows).exists()
+# Of each by its key: PostgreSQL would read all batches for an EXISTS.
+_STOPPED = select(literal(1)).where(batches.c.id == _f.flow, text(STOPPED)).limit(1).correlate(flows).scalar_subquery()
 _IS_MINE = (_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
 # By priority, and within one by turn. The database steps over those of which nothing may go now: there may be
 # thousands, and accounts and budgets are locked meanwhile.
 _FLOWS = Query(
     _Turn,
     select(_f.priority, _f.turn, _f.flow)
-    .where(*_IS_MINE, _IS_READY, ~_IS_STOPPED)
+    .where(*_IS_MINE, _IS_READY, _STOPPED.is_(None))
     .order_by(_f.priority.desc(), _f.turn, _f.flow)
     .limit(LIMIT)
     .offset(bindparam("offset")),
 )
 _BARREN = Query(
     _Barren,
-    select(_f.priority, _f.flow, _IS_STOPPED.label("is_stopped"))
-    .where(*_IS_MINE, _WAITS.scalar_subquery().is_(None) | _IS_STOPPED)
+    select(_f.priority, _f.flow, _STOPPED.is_not(None).label("is_stopped"))
+    .where(*_IS_MINE, _WAITS.scalar_subquery().is_(None) | _STOPPED.is_not(None))
     .limit(LIMIT),
 )
 _ROWS = Query(
