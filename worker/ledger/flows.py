@@ -113,7 +113,6 @@ _KEPT_STOPPED = _STOPPED.with_for_update(read=True, key_share=True)
 _OF_BATCH = (
     select(*[_f[name] for name in Flow._fields])
     .where(_f.flow == bindparam("batch", type_=CleanText()))
-    .order_by(*[_f[name] for name in Flow._fields])
     .with_for_update(skip_locked=True, key_share=True)
 )
 _AWAKE = Query(Flow, _OF_BATCH.where(text(AWAKE)))

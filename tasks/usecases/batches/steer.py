@@ -1,17 +1,19 @@
 """Pause, resume, cancel, reprioritize and limit a batch."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from tasks.usecases import control
 from tasks.usecases.names import find_batch
 from tasks.usecases.selection import Selection
 from tasks.usecases.services import LedgerServices
 from worker.errors import ConfigurationError, RequestInvalid
-from worker.generation import FINAL, State
+from worker.generation import OPEN, State
 from worker.ledger.batches import NewSteering, Steering
-from worker.pricing import Prices
+from worker.pricing import Prices, as_text
 from worker.providers import PROVIDERS
 from worker.steps import Step
 
@@ -33,30 +35,36 @@ class Steered:
     after: Steering
     is_changed: bool
     told: str
-    done: Mapping[str, int] = field(default_factory=dict)
-    left: Mapping[str, int] = field(default_factory=dict)
+    done: Mapping[str, int]
+    left: Mapping[str, int]
     under_way: int
-    notes: tuple[str, ...] = ()
-    wakes: tuple[Step, ...] = ()
+    notes: tuple[str, ...]
+    wakes: tuple[Step, ...]
 
 
 def pause(here: LedgerServices, batch: str) -> Steered:
     """Submit nothing more of it. Raises NotFound, and RequestInvalid for one that is complete."""
     batch_id = _open(here, batch)
     is_changed = here.ledger.batches.pause(batch_id)
-    told = "paused" if is_changed else "already paused"
     queued, left = _queued_and_others(here, batch_id)
-    return _steered(here, "pause", batch_id, is_changed=is_changed, told=told, done={"paused": queued}, left=left)
+    under_way = _under_way(here, batch_id)
+    notes = (f"{under_way:,} are under way: they are paid for, and are archived all the same",) if under_way else ()
+    told = "paused" if is_changed else "already paused"
+    return _steered(
+        here, "pause", batch_id, is_changed=is_changed, told=told, done={"paused": queued}, left=left, notes=notes
+    )
 
 
 def resume(here: LedgerServices, batch: str) -> Steered:
     """Continue it. Raises NotFound."""
     batch_id = find_batch(here.ledger, batch)
     is_changed = here.ledger.batches.resume(batch_id)
-    told = "resumed" if is_changed else "was not paused"
+    start_at = here.ledger.batches.steering(batch_id).start_at
     queued, _ = _queued_and_others(here, batch_id)
+    told = "resumed" if is_changed else "was not paused"
     done = {"queued": queued} if is_changed else {}
-    return _steered(here, "resume", batch_id, is_changed=is_changed, told=told, done=done)
+    notes = (f"it starts at {_local(start_at)}",) if start_at is not None else ()
+    return _steered(here, "resume", batch_id, is_changed=is_changed, told=told, done=done, notes=notes)
 
 
 def cancel(here: LedgerServices, batch: str) -> Steered:
@@ -71,10 +79,7 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
     decisions = control.cancel(here, Selection(batch=batch_id))
     here.ledger.batches.limit(batch_id, paused_at=None, start_at=None)
     cancelled = sum(one.is_done for one in decisions.generations)
-    left = dict(decisions.left)
-    for one in decisions.generations:
-        if not one.is_done:
-            left[one.left] = left.get(one.left, 0) + 1
+    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
     notes = (f"{dropped:,} under way get no follow-ups",) if dropped else ()
     return _steered(
         here, "cancel", batch_id, is_changed=bool(cancelled or dropped), told="cancelled",
@@ -85,17 +90,15 @@ def cancel(here: LedgerServices, batch: str) -> Steered:
 def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
     """Give what is open in it another priority; higher ones go first. Raises as `cancel` does."""
     if not -_PRIORITIES <= priority < _PRIORITIES:
-        raise RequestInvalid(
-            f"{priority} is no priority: the ledger holds those from {-_PRIORITIES} to {_PRIORITIES - 1}"
-        )
+        raise RequestInvalid(f"{priority} is no priority: it may be from {-_PRIORITIES} to {_PRIORITIES - 1}")
     batch_id = _open(here, batch)
-    queued, left = _queued_and_others(here, batch_id)
     changed = here.ledger.batches.reprioritize(batch_id, priority)
-    if already := queued - changed:
-        left = {f"queued with priority {priority} already, or dispatched meanwhile": max(0, already), **left}
+    queued, left = _queued_and_others(here, batch_id)
+    if queued > changed:
+        left["queued with this priority already"] = queued - changed
     return _steered(
         here, "reprioritize", batch_id, is_changed=changed > 0, told=f"priority {priority}",
-        done={"reprioritized": changed}, left=left, wakes=(Step.DISPATCH,) if changed else (),
+        done={"reprioritized": changed}, left=left,
     )  # fmt: skip
 
 
@@ -110,17 +113,19 @@ def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
     batch_id = find_batch(here.ledger, batch)
     before = here.ledger.batches.limit(batch_id, **changes)
     after = here.ledger.batches.steering(batch_id)
+    notes = [f"it is paused since {_local(after.paused_at)}"] if after.paused_at is not None else []
+    if prices is not None and (used := _used_up(here, after, prices)) is not None:
+        notes.append(f"{prices.text(used)} are spent or reserved already, so nothing more of it is submitted")
     return _steered(
-        here, "limit", batch_id, is_changed=before != after, told=_limits_of(after, prices),
-        notes=_over_budget(here, after, prices),
-    )  # fmt: skip
+        here, "limit", batch_id, is_changed=before != after, told=_limits_of(after, prices), notes=tuple(notes)
+    )
 
 
 def _open(here: LedgerServices, batch: str) -> str:
     """The id of a batch that is not complete."""
     batch_id = find_batch(here.ledger, batch)
     found = here.ledger.batches.steering(batch_id)
-    if found.completed_at is not None:
+    if found.completed_at is not None and not OPEN & here.ledger.generations.counts(batch_id).keys():
         raise RequestInvalid(f"the batch {found.name!r} is complete: nothing of it is queued or under way")
     return batch_id
 
@@ -131,26 +136,20 @@ def _queued_and_others(here: LedgerServices, batch_id: str) -> tuple[int, dict[s
     return counts.get(State.QUEUED, 0), {str(state): n for state, n in counts.items() if state is not State.QUEUED}
 
 
+def _under_way(here: LedgerServices, batch_id: str) -> int:
+    counts = here.ledger.generations.counts(batch_id)
+    return sum(number for state, number in counts.items() if state in OPEN - {State.QUEUED})
+
+
 def _steered(
     here: LedgerServices, action: str, batch_id: str, *, is_changed: bool, told: str,
-    done: Mapping[str, int] | None = None, left: Mapping[str, int] | None = None, notes: tuple[str, ...] = (),
-    wakes: tuple[Step, ...] | None = None,
+    done: Mapping[str, int] = MappingProxyType({}), left: Mapping[str, int] = MappingProxyType({}),
+    notes: tuple[str, ...] = (),
 ) -> Steered:  # fmt: skip
     after = here.ledger.batches.steering(batch_id)
-    counts = here.ledger.generations.counts(batch_id)
-    under_way = sum(number for state, number in counts.items() if state not in FINAL and state is not State.QUEUED)
-    is_stopped = after.paused_at is not None or after.start_at is not None
-    if action == "pause" and under_way:
-        notes = (f"{under_way:,} are under way: they are paid for, and are archived all the same", *notes)
-    if action == "resume" and after.start_at is not None:
-        notes = (f"it starts at {_local(after.start_at)}", *notes)
-    if action == "limit" and after.paused_at is not None:
-        notes = (f"it is paused since {_local(after.paused_at)}", *notes)
-    if wakes is None:
-        wakes = () if is_stopped or not is_changed else (Step.DISPATCH,)
     return Steered(
-        action=action, after=after, is_changed=is_changed, told=told, done=done or {}, left=left or {},
-        under_way=under_way, notes=notes, wakes=wakes,
+        action=action, after=after, is_changed=is_changed, told=told, done=done, left=left, notes=notes,
+        under_way=_under_way(here, batch_id), wakes=(Step.DISPATCH,) if is_changed and not after.is_stopped else (),
     )  # fmt: skip
 
 
@@ -158,19 +157,16 @@ def _limits_of(after: Steering, prices: Prices | None) -> str:
     cost = after.max_cost
     found = [
         f"starts at {_local(after.start_at)}" if after.start_at is not None else "",
-        f"at most {prices.text(cost) if prices else cost}" if cost is not None else "",
+        f"at most {prices.text(cost) if prices is not None else as_text(cost)}" if cost is not None else "",
         f"at most {after.max_in_flight} in flight" if after.max_in_flight is not None else "",
     ]
     return ", ".join(filter(None, found)) or "no limits"
 
 
-def _over_budget(here: LedgerServices, after: Steering, prices: Prices | None) -> tuple[str, ...]:
-    if prices is None or after.max_cost is None:
-        return ()
-    for cap in here.ledger.budgets.standings(prices):
-        if cap.key == after.id and cap.used >= after.max_cost:
-            return (f"{prices.text(cap.used)} are spent or reserved already, so nothing more of it is submitted",)
-    return ()
+def _used_up(here: LedgerServices, after: Steering, prices: Prices) -> int | None:
+    """What it has used, if that is all that it may; None if there is something left."""
+    standings = here.ledger.budgets.standings(prices) if after.max_cost is not None else ()
+    return next((cap.used for cap in standings if cap.key == after.id and not cap.left), None)
 
 
 def _local(at: datetime) -> str:

@@ -45,6 +45,11 @@ class Steering(NamedTuple):
     max_cost: int | None
     max_in_flight: int | None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Nothing of it is dispatched."""
+        return self.paused_at is not None or self.start_at is not None
+
 
 class NewSteering(TypedDict, total=False):
     """What changes of it; None: no longer limited."""
@@ -104,7 +109,8 @@ _UNCLAIMED = (
     .limit(LIMIT)
     .with_for_update(skip_locked=True, key_share=True)
 )
-_OPEN = Query(Id, select(_g.id).where(_g.batch_id == _BATCH, text(in_states("state", sorted(OPEN)))).order_by(_g.id))
+# Sorted only by who reads them: PostgreSQL might go through all ids, in their order, for those of one batch.
+_OPEN = Query(Id, select(_g.id).where(_g.batch_id == _BATCH, text(in_states("state", sorted(OPEN)))))
 _OTHERWISE = Query(
     _Queued,
     select(*columns_of(generations, _Queued))
@@ -115,13 +121,11 @@ _OTHERWISE = Query(
 # Of what is queued nothing can succeed that is not dispatched first.
 _FOLLOWED = Query(
     Id,
-    select(_g.id)
-    .where(
+    select(_g.id).where(
         _g.batch_id == _BATCH,
         text(in_states("state", sorted((OPEN - {State.QUEUED}) | {State.ARCHIVED}))),
         _g.followed_up_at.is_(None),
-    )
-    .order_by(_g.id),
+    ),
 )
 _DROP = update(generations).where(_g.id.in_(IDS), _g.followed_up_at.is_(None)).values(followed_up_at=NOW)
 _REPRIORITIZE = update(generations).where(_g.id.in_(IDS)).values(priority=bindparam("to"))
@@ -197,7 +201,7 @@ class Batches(Part):
         """
         with self._database.read() as connection:
             _found(_READ.first(connection, batch=batch_id), batch_id)
-            ids = [row.id for row in _OPEN.all(connection, batch=batch_id)]
+            ids = sorted(row.id for row in _OPEN.all(connection, batch=batch_id))
         queued = done = 0
         for some, _ in in_bites(self._database, ids):
             try:
@@ -211,7 +215,7 @@ class Batches(Part):
     def drop_follow_ups(self, batch_id: str) -> int:
         """Create no follow-ups of what is under way in it; return of how many. LedgerUnavailable as above."""
         with self._database.read() as connection:
-            ids = [row.id for row in _FOLLOWED.all(connection, batch=batch_id)]
+            ids = sorted(row.id for row in _FOLLOWED.all(connection, batch=batch_id))
         done = 0
         for some, _ in in_bites(self._database, ids):
             try:
@@ -232,8 +236,7 @@ class Batches(Part):
             return
         new: Mapping[str, object] = {**values}
         update_row(connection, batches, {"id": before.id}, **new)
-        after = before._replace(**values)
-        if after.paused_at is not None or after.start_at is not None:
+        if before._replace(**values).is_stopped:
             put_batch_to_sleep(connection, before.id, self._database.clock())
         else:
             wake_batch(connection, before.id)
