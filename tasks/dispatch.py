@@ -23,6 +23,7 @@ def dispatch() -> None:
     keep_watch(here)
     prices = here.prices
     began = time.monotonic()
+    here.ledger.batches.start_due()
     if dispatched := sum(_dispatch(here, name, prices) for name in PROVIDERS):
         telemetry.step(Step.DISPATCH, dispatched, began)
         ring(Step.SUBMIT)

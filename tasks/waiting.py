@@ -1,6 +1,7 @@
 """Why something waits, since when, until when, and the remedy. All other code only prints what this module finds."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -37,12 +38,21 @@ class Cause(StrEnum):
     RESTORE_GUARD = "restore_guard"
     WORKERS = "workers"
     CLOCK = "clock"
+    BATCH_PAUSED = "batch_paused"
+    #: its start is still to come
+    BATCH_START = "batch_start"
+    #: as many of it are at providers as may be
+    BATCH_LIMIT = "batch_limit"
     BUDGET = "budget"
     PAUSE = "pause"
     BREAKER = "breaker"
     #: it continues at a reduced rate
     SLOWED = "slowed"
     DOWNLOAD = "download"
+
+
+#: a person has decided it, or it is how a batch is meant to go
+OF_BATCHES = (Cause.BATCH_PAUSED, Cause.BATCH_START, Cause.BATCH_LIMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,9 @@ class Wait:
             return False
         if self.batch_id not in {None, one.batch_id} or (self.ids is not None and one.id not in self.ids):
             return False
+        if self.cause in OF_BATCHES:
+            # One with an account is dispatched.
+            return one.account is None
         is_held = one.state is State.QUEUED and one.reason == "budget"
         if self.cause is Cause.BUDGET:
             return is_held
@@ -95,6 +108,7 @@ def waits_of(ledger: Ledger, settings: Settings) -> tuple[Wait, ...]:
     return (
         *_guard(ledger),
         *_workers(ledger, now),
+        *_batches(ledger),
         *_accounts(ledger, settings),
         *(_budgets(ledger, prices, settings, now) if prices is not None else ()),
         *_downloads(ledger.assets.waiting(_MANY)),
@@ -162,6 +176,28 @@ def _workers(ledger: Ledger, now: datetime) -> Iterator[Wait]:
         )  # fmt: skip
 
 
+def _batches(ledger: Ledger) -> Iterator[Wait]:
+    for one in ledger.batches.restricted():
+        batch, name = one.steering, shlex.quote(one.steering.name)
+        is_full = one.in_flight is not None and one.in_flight >= (batch.max_in_flight or 0)
+        if batch.paused_at is not None:
+            cause, command = Cause.BATCH_PAUSED, f"darkroom batch resume {name}"
+            how = f"paused since {_time(batch.paused_at)}: `{command}` continues it"
+        elif batch.start_at is not None:
+            cause, command = Cause.BATCH_START, f"darkroom batch limit {name} --no-start-at"
+            how = f"starts at {_time(batch.start_at)}: `{command}` starts it now"
+        elif is_full:
+            cause, command = Cause.BATCH_LIMIT, f"darkroom batch limit {name} --max-in-flight NUMBER"
+            how = f"{one.in_flight} of at most {batch.max_in_flight} in flight: it continues as they finish; "
+            how += f"`{command}` allows more"
+        else:
+            continue
+        yield Wait(
+            cause=cause, subject=batch.id, told=f"batch {batch.name}: {how}", remedy=f"`{command}`",
+            since=batch.paused_at, until=None if batch.paused_at else batch.start_at, states=_QUEUED, batch_id=batch.id,
+        )  # fmt: skip
+
+
 def _accounts(ledger: Ledger, settings: Settings) -> Iterator[Wait]:
     slowed = ledger.dispatch.throttled_accounts()
     stopped = {(one.provider, one.account) for one in slowed if _is_stopped(one)}
@@ -225,6 +261,8 @@ def _budgets(ledger: Ledger, prices: Prices, settings: Settings, now: datetime) 
         is_of_batch = cap.budget is By.BATCH
         used = f"{as_text(cap.used)} of {prices.text(cap.cap)}"
         remedy = f"raise the cap in {settings.darkroom_prices} and restart the workers"
+        if cap.is_own:
+            remedy = f"`darkroom batch limit {shlex.quote(cap.name)} --max-cost AMOUNT` raises it"
         other = "" if is_of_batch else f", or wait for the next day ({prices.zone})"
         since = ledger.budgets.full_since(cap)
         full = f"; full since {_time(since)}" if since else ""

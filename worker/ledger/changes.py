@@ -16,7 +16,7 @@ from worker.generation import FINAL, OPEN, TRANSITIONS, State
 from worker.ledger.charges import settle
 from worker.ledger.database import after_commit
 from worker.ledger.flows import Flow, flow_of, line_up
-from worker.ledger.schema import FOLLOW_UP_DUE, batches, events, generations, in_states, transitions
+from worker.ledger.schema import DISPATCHED, FOLLOW_UP_DUE, batches, events, generations, in_states, transitions
 from worker.ledger.statements import IDS, NOW, Query, Updates, Values, columns_of, insert_rows
 from worker.pricing import as_text
 
@@ -86,6 +86,7 @@ _OUTDATE_MANIFEST = (
     update(batches).where(_b.id.in_(IDS)).values(manifest_at=None, manifest_lease=None, manifest_not_before=None)
 )
 _REOPEN = _OUTDATE_MANIFEST.values(completed_at=None)
+_RECALL = update(generations).where(_g.id.in_(IDS), text(DISPATCHED)).values(dispatched_at=None, account=None)
 
 
 _ids_made = itertools.count()
@@ -193,6 +194,12 @@ class Changes:
     def line_up(self, generation_ids: Iterable[str]) -> None:
         """Those that were locked wait again; noted by `flush`."""
         self._lined_up.update(self._flows[generation_id] for generation_id in generation_ids)
+
+    def recall(self, generation_ids: Sequence[str]) -> None:
+        """Put back into the line what was dispatched and no worker has claimed; the caller holds these rows."""
+        self.lock(generation_ids)
+        self.connection.execute(_RECALL, {"ids": list(generation_ids)})
+        self.line_up(generation_ids)
 
     def event(
         self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: object

@@ -2,6 +2,9 @@
 
 Flows take turns: the next is the one that was dispatched least recently. So a flow neither accumulates nor loses turns
 while it cannot be dispatched. Code that queues a generation calls `line_up` in the same transaction.
+
+The flows of a batch that is stopped (paused, or not started yet) sleep, so that dispatch does not read them. Sleep only
+saves time: dispatch itself looks at each batch (`batches/quotas.py`), and puts to sleep what is awake all the same.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,8 +14,10 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import Connection, and_, bindparam, delete, func, literal, select, text, tuple_, update
 
 from worker.ledger.schema import (
+    AWAKE,
     FLOW,
     HELD,
+    STOPPED,
     UNFINISHED,
     WAITING,
     CleanText,
@@ -101,6 +106,17 @@ _LOCK = select(literal(1)).where(*_IS_MINE).with_for_update(skip_locked=True)
 _HELD = select(literal(1)).where(_g.batch_id == bindparam("of_flow", type_=CleanText()), text(HELD)).limit(1)
 _SLEEP = update(flows).where(*_IS_MINE).values(asleep_since=NOW)
 _DELETE = delete(flows).where(*_IS_MINE)
+_STOPPED = select(batches.c.id).where(batches.c.id.in_(IDS), text(STOPPED)).order_by(batches.c.id)
+# Nobody starts them again before this transaction ends.
+_KEPT_STOPPED = _STOPPED.with_for_update(read=True, key_share=True)
+# What is locked is about to be woken, put to sleep or deleted by somebody else: who holds a batch waits for no flow.
+_OF_BATCH = (
+    select(*[_f[name] for name in Flow._fields])
+    .where(_f.flow == bindparam("batch", type_=CleanText()))
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_AWAKE = Query(Flow, _OF_BATCH.where(text(AWAKE)))
+_ASLEEP = Query(Flow, _OF_BATCH.where(_f.asleep_since.is_not(None)))
 # A join by the whole key, and only then what sleeps: for a condition on that in the join PostgreSQL takes the index of
 # those that are awake, and compares each with each.
 _IS_ITS_OWN = and_(
@@ -116,6 +132,7 @@ _STRAY = Query(
         _g.pinned.in_(IDS),
         text(WAITING),
         ~select(literal(1)).select_from(batches).where(text(UNFINISHED)).exists(),
+        ~select(literal(1)).where(batches.c.id == _g.batch_id, text(STOPPED)).exists(),
         _f.provider.is_(None) | _f.asleep_since.is_not(None),
     ),
 )
@@ -124,6 +141,7 @@ _STRAY = Query(
 def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
     """Queue these flows, because they have queued generations, or will at the end of this transaction.
 
+    Those of a stopped batch stay asleep; new ones are put to sleep by the next dispatch.
     Once per transaction, so that two of them never wait for each other in a circle.
     """
     keys = sorted(set(wanted))
@@ -131,7 +149,8 @@ def line_up(connection: Connection, wanted: Collection[Flow]) -> None:
         kept = _KEPT.each(connection, keys)
         found = {Flow(row.provider, row.priority, row.flow, row.pinned): row.asleep_since for row in kept}
         if asleep := [key for key, since in found.items() if since is not None]:
-            connection.execute(_WAKE, [_named(key) for key in sorted(asleep)])
+            stopped = connection.execute(_STOPPED, {"ids": sorted({key.flow for key in asleep})}).scalars().all()
+            _wake(connection, [key for key in asleep if key.flow not in stopped])
         # Again for those that are new: somebody else may make the same ones, and delete them.
         keys = [key for key in keys if key not in found]
         if keys:
@@ -152,6 +171,27 @@ def stand_down(connection: Connection, barren: Collection[Flow], now: datetime) 
         connection.execute(_SLEEP if keeps_turn else _DELETE, mine | {"now": now} if keeps_turn else mine)
 
 
+def put_to_sleep(connection: Connection, stopped: Collection[Flow], now: datetime) -> None:
+    """Take flows of stopped batches out of the queue, unless their batch has been started again meanwhile."""
+    if not stopped:
+        return
+    still = connection.execute(_KEPT_STOPPED, {"ids": sorted({key.flow for key in stopped})}).scalars().all()
+    for key in sorted(stopped):
+        if key.flow in still and connection.execute(_LOCK, _named(key)).first():
+            connection.execute(_SLEEP, _named(key) | {"now": now})
+
+
+def put_batch_to_sleep(connection: Connection, batch_id: str, now: datetime) -> None:
+    """Take the flows of this batch out of the queue; the caller has locked and stopped the batch."""
+    if awake := _AWAKE.all(connection, batch=batch_id):
+        connection.execute(_SLEEP, [_named(key) | {"now": now} for key in awake])
+
+
+def wake_batch(connection: Connection, batch_id: str) -> None:
+    """Queue the flows of this batch, which the caller has locked and started."""
+    _wake(connection, _ASLEEP.all(connection, batch=batch_id))
+
+
 def unfinished(connection: Connection) -> Sequence[str]:
     """Return the ids of unfinished batches, which are not visible yet."""
     return connection.execute(_UNFINISHED).scalars().all()
@@ -160,11 +200,17 @@ def unfinished(connection: Connection) -> Sequence[str]:
 def find_strays(connection: Connection, provider: str, accounts: Sequence[str]) -> list[Flow]:
     """Return flows with queued generations that are not in the queue, as an earlier version may leave them.
 
-    None while a batch is unfinished: its flows are not strays, and distinguishing them would mean reading everything.
+    Those of stopped batches are none. None while a batch is unfinished: its flows are not strays, and distinguishing
+    them would mean reading everything.
     """
     if unfinished(connection):
         return []
     return [flow_of(row) for row in _STRAY.all(connection, provider=provider, ids=accounts)]
+
+
+def _wake(connection: Connection, asleep: Collection[Flow]) -> None:
+    if asleep:
+        connection.execute(_WAKE, [_named(key) for key in sorted(asleep)])
 
 
 def _named(key: Flow) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Prices and budgets."""
 
 from worker.pricing.budget_days import first_day, read_zone
-from worker.pricing.prices import Prices, Quote, Tier, as_text, tier_of
+from worker.pricing.prices import Prices, Quote, Tier, as_text, read_amount, tier_of
 from worker.pricing.surcharges import SPEEDS, TEXTS, extras_of, extras_of_options, highest_known, read_version
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "extras_of_options",
     "first_day",
     "highest_known",
+    "read_amount",
     "read_version",
     "read_zone",
     "tier_of",

@@ -15,12 +15,11 @@ import yaml
 
 from worker.errors import ConfigurationError
 from worker.generation import Operation
-from worker.pricing.prices import MILLION, Caps, Prices, Rule
+from worker.pricing.prices import MILLION, Caps, Prices, Rule, read_amount
 from worker.pricing.surcharges import LEVELS, SPEEDS, SWITCHES, highest_known
 from worker.prompt_flags import plain_version
 from worker.secrets import read_setting_file
 
-_AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
 _CURRENCY = re.compile(r"[A-Za-z$€£¥]{1,12}")
 _NAMES = ("provider", "operation", "speed", "version")
 _EXTRAS = (*SWITCHES, "quality")
@@ -153,10 +152,10 @@ class _File:
 
     def _amount(self, node: yaml.Node) -> int:
         text = self._text(node)
-        found = _AMOUNT.fullmatch(text)
-        if not found:
+        amount = read_amount(text)
+        if amount is None:
             self._refuse(node, f"invalid amount {text!r}: write it like 0.05 or 20, with at most six decimals")
-        return int(found[1]) * MILLION + int(f"{found[2] or '':0<6}")
+        return amount
 
     def _currency(self, node: yaml.Node) -> str:
         text = self._text(node)

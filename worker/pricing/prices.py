@@ -1,6 +1,7 @@
 """Prices and caps. Pure; amounts are integers in millionths of the currency."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -12,6 +13,7 @@ from worker.pricing.budget_days import day_of
 from worker.pricing.surcharges import extras_of, highest_known, read_speed, read_version
 
 MILLION = 1_000_000
+_AMOUNT = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,12 @@ class Prices:
 def _fits(rule: Rule, asked: tuple[str | None, ...], tier: Tier) -> bool:
     words = all(word is None or word == other for word, other in zip(rule.words, asked, strict=True))
     return words and rule.extras.issubset(tier.extras)
+
+
+def read_amount(text: str) -> int | None:
+    """Return the millionths of `0.05` or `20`, with at most six decimals; None for anything else."""
+    found = _AMOUNT.fullmatch(text)
+    return int(found[1]) * MILLION + int(f"{found[2] or '':0<6}") if found else None
 
 
 def as_text(amount: int) -> str:

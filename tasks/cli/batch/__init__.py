@@ -4,7 +4,13 @@ import click
 
 from tasks.cli.ui.late_group import Commands, LateGroup
 
-COMMANDS: Commands = {}
+COMMANDS: Commands = {
+    "pause": ("tasks.cli.batch.pause:pause", "Submit nothing more of a batch for now."),
+    "resume": ("tasks.cli.batch.resume:resume", "Continue a paused batch."),
+    "cancel": ("tasks.cli.batch.cancel:cancel", "Cancel what is not submitted yet of a batch."),
+    "reprioritize": ("tasks.cli.batch.reprioritize:reprioritize", "Give a batch another priority."),
+    "limit": ("tasks.cli.batch.limit:limit", "Set the start, the cost and the concurrency of a batch."),
+}
 
 
 @click.group(cls=LateGroup, table=COMMANDS)

@@ -26,7 +26,7 @@ from tasks.usecases.doctor.proxies import examine_proxies
 from tasks.usecases.doctor.queues import examine_queues
 from tasks.usecases.doctor.stopped import examine_stopped
 from tasks.usecases.services import require_ledger
-from tasks.waiting import CLOCK, SILENCE, Cause, waits_of
+from tasks.waiting import CLOCK, OF_BATCHES, SILENCE, Cause, waits_of
 from worker.archive import StoreLimit
 from worker.embedded import OLDEST_BROKER, is_embedded_bucket, running_since
 from worker.errors import ConfigurationError
@@ -56,6 +56,7 @@ _CHECKS = {
     Cause.RESTORE_GUARD: "restore guard",
     Cause.WORKERS: "workers",
     Cause.CLOCK: "workers",
+    **dict.fromkeys(OF_BATCHES, "batches"),
     Cause.BUDGET: "budgets",
     Cause.DOWNLOAD: "downloads",
 }
@@ -265,6 +266,8 @@ def _waits(here: Services) -> Iterator[Finding]:
             continue
         numbers = {"waiting": wait.count} if wait.count is not None else {}
         verdict = Verdict.FAIL if wait.fails else Verdict.WARN
+        if wait.cause in {Cause.BATCH_START, Cause.BATCH_LIMIT}:
+            verdict = Verdict.OK
         yield Finding(_CHECKS.get(wait.cause, "pauses"), verdict, wait.told, numbers)
 
 

@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_steer import of_steered
 from tasks.usecases.views.decisions import (
     of_decided,
     of_deleted,
@@ -61,6 +62,7 @@ __all__ = [
     "of_resumed",
     "of_risky_asset",
     "of_spending",
+    "of_steered",
     "of_story",
     "of_submitted",
     "of_unconfirmed",

@@ -375,10 +375,33 @@ def files_are_handed_in(process: Process) -> None:
     process.repeat("inputs.prune", process.clock() - timedelta(days=30))
 
 
+def a_batch_is_steered(process: Process) -> None:
+    process.repeat("events.register_subscribers", [SHOP])
+    wanted = [new("fox", key="a"), new("owl", key="b", follow_up=("upscale1",))]
+    process.repeat("generations.create", wanted, "animals")
+    batch_id = str(process.ledger.generations.newest_batch("animals"))
+    process.command("batches.limit", batch_id, start_at=process.clock() + timedelta(hours=1), max_in_flight=1)
+    process.clock.advance(hours=1)
+    process.repeat("batches.start_due")
+    process.repeat("dispatch.run", PROVIDER, PLENTY, NO_CAP)
+    process.command("batches.pause", batch_id)
+    process.command("batches.reprioritize", batch_id, 3)
+    process.command("batches.resume", batch_id)
+    process.command("batches.limit", batch_id, max_in_flight=None)
+    for claim in process.submit().values():
+        process.accept(claim)
+        process.repeat("generations.apply_outcomes", [success(claim)])
+    process.command("batches.drop_follow_ups", batch_id)
+    process.archive()
+    process.describe()
+    process.notify()
+
+
 STORIES = (
     a_batch_goes_its_way,
     people_decide,
     a_ledger_is_restored,
     what_was_withdrawn_or_is_old_goes,
     files_are_handed_in,
+    a_batch_is_steered,
 )

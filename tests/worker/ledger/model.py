@@ -40,6 +40,20 @@ class One:
 
 
 @dataclass
+class Batch:
+    """How a person steers it."""
+
+    is_paused: bool = False
+    start_at: datetime | None = None
+    max_in_flight: int | None = None
+    max_cost: int | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.is_paused or self.start_at is not None
+
+
+@dataclass
 class Try:
     """An attempt."""
 
@@ -55,6 +69,7 @@ class Model:
     def __init__(self) -> None:
         self.ones: dict[str, One] = {}
         self.tries: dict[str, Try] = {}
+        self.batches: dict[str, Batch] = {}
         #: submissions that the provider took, and how many a person has allowed
         self.charges: Counter[str] = Counter()
         self.allowed: Counter[str] = Counter()
@@ -65,6 +80,8 @@ class Model:
 
     def create(self, generation_id: str, batch: str | None, *, wants_follow_up: bool) -> None:
         self.ones[generation_id] = One(batch, wants_follow_up)
+        if batch is not None:
+            self.batches.setdefault(batch, Batch())
         self.allowed[generation_id] += 1
 
     def claim(self, attempt_id: str, generation_id: str, now: datetime) -> None:

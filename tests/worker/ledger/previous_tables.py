@@ -13,7 +13,7 @@ _HELD = "CREATE INDEX ix_generations_held ON generations (provider, held) WHERE 
 _ADDED = {
     "INDEX": (
         *("uq_batches_unique_name", "ix_batches_source_sha256", "ix_generations_key", "ix_generations_row"),
-        "ix_generations_failing_over",
+        *("ix_generations_failing_over", "ix_batches_starting", "ix_flows_flow"),
     ),
     "TABLE": ("input_uses", "inputs", "label_budgets", "labels"),
 }

@@ -23,6 +23,7 @@ from tests.factories import (
     success,
     task_of,
 )  # fmt: skip
+from tests.worker.ledger import holding
 from tests.worker.ledger.model import Model
 from tests.worker.ledger.purses import THREE_A_DAY
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, Rejected, RequestInvalid, Uncertain
@@ -140,6 +141,8 @@ class World:
             pass
         self.clock.advance(hours=2)
         accounts = ("default", "shop")
+        for batch_id in self.model.batches:
+            self.ledger.batches.limit(batch_id, paused_at=None, start_at=None, max_in_flight=None, max_cost=None)
         went = self.ledger.dispatch.run(PROVIDER, LIMITS, None, accounts)
         # An empty bucket that a clock had filled ahead begins to fill only now.
         self.clock.advance(1)
@@ -153,8 +156,10 @@ class World:
         if self.one_of([True, True, False], "dispatch"):
             accounts = self.one_of([("default",), ("default", "shop")], "accounts")
             prices = self.one_of([None, THREE_A_DAY], "prices")
+            before = holding.dispatched(self.ledger)
             went = self.ledger.dispatch.run(PROVIDER, LIMITS, prices, accounts)
             assert not (went and self.model.is_closed)
+            holding.dispatch_obeys(self.ledger, self.model, holding.dispatched(self.ledger) - before, prices)
         for claim in self.ledger.submissions.claim(self.number(1, 3), LEASE):
             assert not self.model.is_closed
             assert self.model.ones[claim.generation.id].state is State.QUEUED
@@ -425,6 +430,39 @@ class World:
             assert not decided
         else:
             assert decided
+
+    @step(lambda world: bool(world.model.batches), times=2)
+    def steer(self) -> None:
+        """Also one that is complete: what is retried of it waits."""
+        batch_id = self.one_of(sorted(self.model.batches), "batch")
+        batch = self.model.batches[batch_id]
+        match self.one_of(["pause", "resume", "resume", "start later", "limit", "reprioritize"], "how"):
+            case "pause":
+                assert self.ledger.batches.pause(batch_id) == (not batch.is_paused)
+                batch.is_paused = True
+            case "resume":
+                assert self.ledger.batches.resume(batch_id) == batch.is_paused
+                batch.is_paused = False
+            case "start later":
+                now = self.ledger.database.clock()
+                batch.start_at = self.one_of([None, now + timedelta(seconds=100)], "start")
+                self.ledger.batches.limit(batch_id, start_at=batch.start_at)
+            case "limit":
+                batch.max_in_flight = self.one_of([None, 1, 2], "in flight")
+                batch.max_cost = self.one_of([None, 0, 1, 2], "cost")
+                limits = {"max_in_flight": batch.max_in_flight, "max_cost": batch.max_cost}
+                self.ledger.batches.limit(batch_id, **limits)
+            case "reprioritize":
+                self.ledger.batches.reprioritize(batch_id, self.number(0, 2))
+
+    @step(lambda world: any(batch.start_at for batch in world.model.batches.values()))
+    def start(self) -> None:
+        """By the clock, which does it each second."""
+        self.ledger.batches.start_due()
+        now = self.ledger.database.clock()
+        for batch in self.model.batches.values():
+            if batch.start_at is not None and batch.start_at <= now:
+                batch.start_at = None
 
     @step(lambda world: bool(world.bodies))
     def replay(self) -> None:

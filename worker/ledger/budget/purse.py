@@ -1,17 +1,25 @@
 """Remaining budgets of one provider while its generations are dispatched."""
 
 from collections.abc import Collection
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from worker.ledger.changes import Changes
 from worker.ledger.charges import read_budgets
-from worker.ledger.rows import BATCH_NAMES
-from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, budget_keys, budgets
-from worker.ledger.statements import insert_ignoring
+from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, CleanText, batches, budget_keys, budgets
+from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
 from worker.pricing import Prices, as_text
 
+
+class _Batch(NamedTuple):
+    id: str
+    name: str
+    max_cost: int | None
+
+
 _b = budgets.c
+_BATCHES = Query(_Batch, select(*columns_of(batches, _Batch)).where(batches.c.id.in_(IDS)))
 _TOLD = (
     update(budgets)
     .where(*[_b[name] == bindparam(f"of_{name}", type_=CleanText()) for name in BudgetKey._fields])
@@ -46,12 +54,14 @@ class Purse:
             self._told[row.key] = row.told
         caps = self._prices.caps
         day, of_provider = self._keys(None)
-        ids = [batch_id for batch_id in batch_ids if batch_id] if caps.batch is not None or caps.batches else []
-        names = BATCH_NAMES.each(self._connection, ids)
+        rows = _BATCHES.each(self._connection, [batch_id for batch_id in batch_ids if batch_id])
         self._caps = {
             day: caps.day,
             of_provider: caps.providers.get(self._provider),
-            **{BudgetKey(BudgetKind.BATCH, batch_id=row.id): caps.of_batch(row.name) for row in names},
+            **{
+                BudgetKey(BudgetKind.BATCH, batch_id=row.id): stricter(caps.of_batch(row.name), row.max_cost)
+                for row in rows
+            },
         }
 
     def is_open(self, batch_id: str | None) -> bool:
@@ -99,3 +109,8 @@ class Purse:
 
     def _keys(self, batch_id: str | None) -> list[BudgetKey]:
         return budget_keys(self._today, self._provider, batch_id)
+
+
+def stricter(cap: int | None, max_cost: int | None) -> int | None:
+    """The cap that the price file gives a batch and its own, together."""
+    return min((one for one in (cap, max_cost) if one is not None), default=None)

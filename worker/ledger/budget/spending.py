@@ -9,6 +9,7 @@ from typing import NamedTuple, SupportsInt
 
 from sqlalchemy import Connection, bindparam, func, select, text
 
+from worker.ledger.budget.purse import stricter
 from worker.ledger.database import Part
 from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
@@ -59,6 +60,7 @@ class _OfDay(NamedTuple):
 class _Running(NamedTuple):
     id: str
     name: str
+    max_cost: int | None
     #: None: nothing of it was ever dispatched
     used: int | None
 
@@ -88,12 +90,13 @@ _OF_DAY = Query(
 )
 _IS_OF_BATCH = (_b.kind == BudgetKind.BATCH) & (_b.day == "") & (_b.provider == "") & (_b.batch_id == batches.c.id)
 # An outer join, although who has no budget is not wanted: SQLite would begin with the budgets of all batches ever.
-_RUNNING = Query(
-    _Running,
-    select(batches.c.id, batches.c.name, _USED)
+_ALL_RUNNING = (
+    select(batches.c.id, batches.c.name, batches.c.max_cost, _USED)
     .outerjoin_from(batches, budgets, _IS_OF_BATCH)
-    .where(text(f"batches.{INCOMPLETE}")),
+    .where(text(f"batches.{INCOMPLETE}"))
 )
+_RUNNING = Query(_Running, _ALL_RUNNING)
+_CAPPED = Query(_Running, _ALL_RUNNING.where(batches.c.max_cost.is_not(None)))
 _NUMBER_HELD = Query(
     _NumberHeld,
     select(_g.provider, _g.held, func.count().label("number")).where(text(HELD)).group_by(_g.provider, _g.held),
@@ -138,7 +141,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """State of a budget. `waiting`: generations that it has no room for. It may be overdrawn by late charges."""
+    """State of a budget. `waiting`: generations that it has no room for. It may be overdrawn by late charges.
+
+    `is_own`: a batch's own cap, not one of the price file.
+    """
 
     budget: By
     key: str
@@ -146,6 +152,7 @@ class Standing:
     cap: int
     used: int
     waiting: int
+    is_own: bool = False
 
     @property
     def left(self) -> int:
@@ -199,7 +206,7 @@ class Budgets(Part):
             # The key of the budget of a day has no provider.
             used = {row.provider: row.used for row in _OF_DAY.all(connection, day=today)}
             waiting = _waiting(connection)
-            running = _RUNNING.all(connection) if caps.batch is not None or caps.batches else []
+            running = (_RUNNING if caps.batch is not None or caps.batches else _CAPPED).all(connection)
         found = []
         if caps.day is not None:
             waits = waiting[By.DAY, ""]
@@ -214,11 +221,10 @@ class Budgets(Part):
                 )
             )
         for row in running:
-            if row.used is not None and (limit := caps.of_batch(row.name)) is not None:
-                waits = waiting[By.BATCH, row.id]
-                found.append(
-                    Standing(budget=By.BATCH, key=row.id, name=row.name, cap=limit, used=row.used, waiting=waits)
-                )
+            if row.used is not None and (limit := stricter(caps.of_batch(row.name), row.max_cost)) is not None:
+                of = {"key": row.id, "name": row.name}
+                waits, is_own = waiting[By.BATCH, row.id], limit == row.max_cost
+                found.append(Standing(budget=By.BATCH, cap=limit, used=row.used, waiting=waits, is_own=is_own, **of))
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:

@@ -1,6 +1,6 @@
 """The database under the ledger: connections, transactions, clock, errors, and compatibility of versions."""
 
-from worker.ledger.database.bites import in_bites, takes_several
+from worker.ledger.database.bites import in_bites, incomplete, takes_several
 from worker.ledger.database.compatibility import REVISION, objection_to, oldest_code
 from worker.ledger.database.database import (
     BUSY_SECONDS,
@@ -25,6 +25,7 @@ __all__ = [
     "RowsChanged",
     "after_commit",
     "in_bites",
+    "incomplete",
     "missing_file",
     "objection_to",
     "oldest_code",

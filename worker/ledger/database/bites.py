@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from worker.errors import CommitUnknown, LedgerUnavailable
 from worker.ledger.database.database import Database
 
 #: rows in the first transaction, and in any of the others
@@ -33,3 +34,11 @@ def in_bites(database: Database, items: Sequence[Item]) -> Iterator[tuple[Sequen
         start = end
         if database.is_sqlite and start < len(items):
             time.sleep(PAUSE)
+
+
+def incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
+    """The same error, which says how many were done before it."""
+    if not done:
+        return error
+    kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
+    return kind(f"{error}; {done} of {all_of_them} are done: repeat the command for the rest; nothing is done twice")

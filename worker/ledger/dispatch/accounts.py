@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol, Unpack
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, select, text
 
 from worker.errors import AccountBlocked, CallbackUnreadable, NotTaken, ProviderError, Uncertain
 from worker.generation import Accepted, Outcome, iso
@@ -46,7 +46,6 @@ _WAIT_FOR_WORKER = (
     .where(_g.provider == _PROVIDER, _g.account == bindparam("to", type_=CleanText()), text(DISPATCHED))
     .with_for_update(skip_locked=True)
 )
-_RECALL = update(generations).where(_g.id.in_(IDS)).values(dispatched_at=None, account=None)
 #: what a breaker that is closed says
 CLOSED: NewPace = {"failures": 0, "openings": 0, "open_until": None, "opened_at": None, "probe": None}
 NOT_PAUSED: NewPace = {"paused_until": None, "pause_reason": None, "paused_at": None, "paused_key": None}
@@ -231,6 +230,4 @@ class _Pace:
         mine = {"provider": self._mine["provider"], "to": self._mine["account"]}
         ids = self._changes.connection.execute(_WAIT_FOR_WORKER, mine).scalars().all()
         if ids:
-            self._changes.lock(ids)
-            self._changes.connection.execute(_RECALL, {"ids": ids})
-            self._changes.line_up(ids)
+            self._changes.recall(ids)

@@ -9,13 +9,15 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from worker.generation import State
+from worker.ledger.batches import FORGOTTEN
 from worker.ledger.changes import Changes
+from worker.ledger.database import Database
 from worker.ledger.dispatch.account_status import AccountStatus
 from worker.ledger.dispatch.accounts import locked_accounts
 from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
 from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
-from worker.ledger.flows import Flow, find_strays, line_up
+from worker.ledger.flows import find_strays, line_up
 from worker.ledger.restore_guard import is_open
 from worker.ledger.schema import ANY_ACCOUNT, DISPATCHED, IN_FLIGHT, CleanText, generations, in_states, provider_limits
 from worker.ledger.schema import accounts as accounts_table
@@ -23,13 +25,13 @@ from worker.ledger.statements import IDS, NOW, Query, insert_ignoring, update_ro
 from worker.pricing import Prices
 from worker.secrets import DEFAULT_ACCOUNT
 
-#: a generation that was sent so long ago and never answered holds no room at the provider any more: otherwise a few
-#: that nobody can resolve would stop all others for good
-FORGOTTEN = timedelta(hours=1)
 #: at most so many go in one transaction: others wait for it, and one statement names them all
 MOST_AT_ONCE = 1000
 #: where more may go, or some do not fit their budgets, one call looks so many times, then at so many more
 _LOOKS, _FURTHER = 10, 500
+#: how often what only an earlier version, or a process that died, leaves out of the queue is looked for: that reads all
+#: that waits, also of stopped batches
+_STRAYS_EVERY = timedelta(minutes=1)
 
 
 class _Provider(NamedTuple):
@@ -71,6 +73,10 @@ _DISPATCH = (
 class Dispatch(AccountStatus):
     """The façade for dispatch and the status of accounts."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._strays_sought: dict[str, datetime] = {}
+
     def run(
         self,
         provider: str,
@@ -88,19 +94,32 @@ class Dispatch(AccountStatus):
         known = {account: key_marks.get(account) for account in accounts}
         went = 0
         for look in range(_LOOKS):
-            started, has_more, strays = self._dispatch(provider, limits, prices, known, further=_FURTHER if look else 0)
+            started, has_more, reached = self._dispatch(
+                provider, limits, prices, known, further=_FURTHER if look else 0
+            )
             went += started
-            if strays:
-                with self._database.write() as connection:
-                    line_up(connection, strays)
-            elif not has_more:
+            if not has_more and not self._line_up_strays(provider, reached):
                 break
         return went
 
+    def _line_up_strays(self, provider: str, accounts: Sequence[str]) -> bool:
+        """Queue what nobody has queued and may go to these accounts; whether there was any. Seldom looks."""
+        now = self._database.clock()
+        sought = self._strays_sought.get(provider)
+        if not accounts or (sought is not None and timedelta() <= now - sought < _STRAYS_EVERY):
+            return False
+        self._strays_sought[provider] = now
+        with self._database.read() as connection:
+            strays = find_strays(connection, provider, accounts)
+        if strays:
+            with self._database.write() as connection:
+                line_up(connection, strays)
+        return bool(strays)
+
     def _dispatch(
         self, provider: str, limits: Limits, prices: Prices | None, names: Mapping[str, str | None], *, further: int
-    ) -> tuple[int, bool, Sequence[Flow]]:
-        """How many went; whether another look may find more; and what nobody has put into the line."""
+    ) -> tuple[int, bool, Sequence[str]]:
+        """How many went; whether another look may find more; and if not, the accounts that have room left."""
         now = self._database.clock()
         held = 0
         with self._database.write() as connection:
@@ -130,8 +149,7 @@ class Dispatch(AccountStatus):
             _spend(connection, accounts, limits, chosen, now)
             has_more = held > 0 or line.is_cut or not are_back or rooms.are_used_up
             reached = [ANY_ACCOUNT, *rooms.free] if rooms.total and not has_more else []
-            strays = find_strays(connection, provider, reached) if reached else []
-        return len(chosen), has_more, strays
+        return len(chosen), has_more, reached
 
 
 def _locked_turn(connection: Connection, provider: str) -> _Provider:

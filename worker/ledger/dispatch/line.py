@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, update
 
+from worker.ledger.batches import Quotas
 from worker.ledger.budget import TIER
-from worker.ledger.flows import Flow, stand_down
-from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, WAITING, CleanText, flows, generations
+from worker.ledger.flows import Flow, put_to_sleep, stand_down
+from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, STOPPED, WAITING, CleanText, batches, flows, generations
 from worker.ledger.statements import LIMIT, NOW, Query
 
 #: so many flows at least are read at once
 _PAGE = 20
-#: so many of which nothing waits any more are stood down at once: after a great cancellation a dispatch must end, too
+#: so many of which nothing may go any more leave the queue at once: after a great cancellation a dispatch must end, too
 _MOST_BARREN = 50
 
 
@@ -46,6 +47,7 @@ class _Turn(NamedTuple):
 class _Barren(NamedTuple):
     priority: int
     flow: str
+    is_stopped: bool
 
 
 _f, _g = flows.c, generations.c
@@ -66,18 +68,25 @@ _WAITS = (
     .correlate(flows)
 )
 _IS_READY = _WAITS.where(_g.not_before.is_(None) | (_g.not_before <= NOW)).scalar_subquery().is_not(None)
+# Of each by its key: PostgreSQL would read all batches for an EXISTS.
+_STOPPED = select(literal(1)).where(batches.c.id == _f.flow, text(STOPPED)).limit(1).correlate(flows).scalar_subquery()
 _IS_MINE = (_f.provider == _PROVIDER, _f.pinned == _TO, text(AWAKE))
 # By priority, and within one by turn. The database steps over those of which nothing may go now: there may be
 # thousands, and accounts and budgets are locked meanwhile.
 _FLOWS = Query(
     _Turn,
     select(_f.priority, _f.turn, _f.flow)
-    .where(*_IS_MINE, _IS_READY)
+    .where(*_IS_MINE, _IS_READY, _STOPPED.is_(None))
     .order_by(_f.priority.desc(), _f.turn, _f.flow)
     .limit(LIMIT)
     .offset(bindparam("offset")),
 )
-_BARREN = Query(_Barren, select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT))
+_BARREN = Query(
+    _Barren,
+    select(_f.priority, _f.flow, _STOPPED.is_not(None).label("is_stopped"))
+    .where(*_IS_MINE, _WAITS.scalar_subquery().is_(None) | _STOPPED.is_not(None))
+    .limit(LIMIT),
+)
 _ROWS = Query(
     Waiting,
     select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER)
@@ -154,7 +163,8 @@ class _Flow:
 class Line:
     """Those that wait, one after the other, while their accounts have room; each is taken or left before the next.
 
-    One look for what may go anywhere and one for each account with room: what is pinned to another is never read.
+    One look for what may go anywhere and one for each account with room: what is pinned to another is never read, nor
+    is what belongs to a batch without room of its own.
     """
 
     def __init__(
@@ -169,10 +179,12 @@ class Line:
         self._provider = provider
         self._now = now
         self._rooms = rooms
+        self._quotas = Quotas(connection, now)
         # By what they are ordered by: the higher priority has the lower rank.
         self._flows: dict[tuple[int, str], _Flow] = {}
         self._served: dict[tuple[int, str], int] = {}
         self._barren: list[Flow] = []
+        self._stopped: list[Flow] = []
         #: to which accounts → the last flow that was read, where there are others behind it
         self._ends: dict[str, tuple[int, int, str]] = {}
         for pinned, room in ({ANY_ACCOUNT: rooms.total} | rooms.free if rooms.total else {}).items():
@@ -194,11 +206,14 @@ class Line:
                 return found
             else:
                 heappop(self._heap)
+        # A batch with several flows may have used up its room before the last of them.
+        self.is_cut = self.is_cut or any(self._rooms.place(pinned) for pinned in self._ends)
         return None
 
     def take(self, row: Waiting, account: str) -> None:
         """It goes, and its flow is the last one now."""
         self._rooms.take(account)
+        self._quotas.take(row.batch_id)
         self.leave(row)
         rank, _, name = self._heap[0]
         self.turn += 1
@@ -216,7 +231,7 @@ class Line:
         self._heap.clear()
 
     def close(self) -> None:
-        """Record which flows had a turn, and which have nothing queued any more."""
+        """Record which flows had a turn, and which have nothing queued any more, or may not go."""
         served = [
             {"whose": self._provider, "of": -rank, "named": name, "served": turn}
             for (rank, name), turn in sorted(self._served.items(), key=lambda item: (-item[0][0], item[0][1]))
@@ -224,11 +239,14 @@ class Line:
         if served:
             self._connection.execute(_SERVED, served)
         stand_down(self._connection, self._barren, self._now)
+        put_to_sleep(self._connection, self._stopped, self._now)
 
     def _read(self, pinned: str, room: int, further: int) -> None:
         """As many flows as there is room for, because each may have one turn; and of each its share."""
         barren = _BARREN.all(self._connection, provider=self._provider, to=pinned, limit=_MOST_BARREN)
-        self._barren += [Flow(self._provider, row.priority, row.flow, pinned) for row in barren]
+        for one in barren:
+            leaving = self._stopped if one.is_stopped else self._barren
+            leaving.append(Flow(self._provider, one.priority, one.flow, pinned))
         offset = found = 0
         while True:
             limit = max(room - found, _PAGE)
@@ -236,9 +254,12 @@ class Line:
                 self._connection, provider=self._provider, to=pinned, now=self._now, limit=limit, offset=offset
             )
             size = -(-(room + further) // (min(len(page), room) or 1))
+            self._quotas.open([row.flow for row in page])
             for row in page:
                 if found == room:
                     return
+                if not self._quotas.has_room(row.flow):
+                    continue
                 queue = _Queue(size)
                 self._fill(queue, pinned, row.priority, row.flow)
                 if not queue.rows:
@@ -264,7 +285,9 @@ class Line:
             queue.last = (rows[-1].turn, rows[-1].id)
 
     def _first_of(self, rank: int, name: str) -> tuple[Waiting, str] | None:
-        found = []
+        found: list[tuple[Waiting, str]] = []
+        if not self._quotas.has_room(name):
+            return None
         for pinned, queue in self._flows[rank, name].queues.items():
             account = self._rooms.place(pinned)
             if account is None:

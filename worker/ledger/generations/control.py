@@ -5,11 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from worker.errors import CommitUnknown, LedgerUnavailable
+from worker.errors import LedgerUnavailable
 from worker.generation import AssetState, State
 from worker.ledger.assets import ASSETS, TRY_NOW
 from worker.ledger.changes import Changes, lock_known, require_known
-from worker.ledger.database import Part, in_bites
+from worker.ledger.database import Part, in_bites, incomplete
 from worker.ledger.rows import Id
 from worker.ledger.schema import assets, generations
 from worker.ledger.statements import IDS, Query
@@ -75,16 +75,9 @@ class Control(Part):
                     decide(changes, some)
                     changes.flush()
             except LedgerUnavailable as error:
-                raise _incomplete(error, len(after), len(generation_ids)) from error
+                raise incomplete(error, len(after), len(generation_ids)) from error
             after.update((generation_id, changes.state(generation_id)) for generation_id in some)
         return after
-
-
-def _incomplete(error: LedgerUnavailable, done: int, all_of_them: int) -> LedgerUnavailable:
-    if not done:
-        return error
-    kind = CommitUnknown if isinstance(error, CommitUnknown) else LedgerUnavailable
-    return kind(f"{error}; {done} of {all_of_them} are done: repeat the command for the rest; nothing is done twice")
 
 
 def _fetch_again(changes: Changes, generation_ids: Sequence[str]) -> None:

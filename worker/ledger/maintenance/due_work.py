@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Select, select, text
 
+from worker.ledger.batches import START_DUE
 from worker.ledger.database import Database, Part
 from worker.ledger.events import DUE as NOTIFY_DUE
 from worker.ledger.generations import DUE as FOLLOW_UPS_DUE
@@ -60,6 +61,7 @@ _DUE: dict[Step, list[Select[*tuple[object, ...]]]] = {
         Step.DISPATCH: [
             _IN_LINE,
             select(_g.id).where(text(HELD)),
+            START_DUE,
         ],
         Step.SUBMIT: [select(_g.id).where(text(DISPATCHED))],
         Step.ARCHIVE: [

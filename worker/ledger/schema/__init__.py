@@ -30,6 +30,7 @@ from worker.ledger.schema.notify_tables import (
 from worker.ledger.schema.pacing_tables import AWAKE, accounts, flows, provider_limits
 from worker.ledger.schema.tables import (
     ANY_ACCOUNT,
+    AT_PROVIDER,
     BY_STATE,
     DISPATCHED,
     DONE_WITH,
@@ -46,6 +47,8 @@ from worker.ledger.schema.tables import (
     REFUSED,
     SENDING,
     SET_ASIDE,
+    STARTING,
+    STOPPED,
     STORED,
     UNAPPLIED,
     UNDESCRIBED,
@@ -71,6 +74,7 @@ from worker.ledger.schema.types import AnyTable, CleanText, Json, UtcDateTime, i
 __all__ = [
     "ALL",
     "ANY_ACCOUNT",
+    "AT_PROVIDER",
     "AWAKE",
     "BY_STATE",
     "COUNTED",
@@ -97,6 +101,8 @@ __all__ = [
     "SENDING",
     "SET_ASIDE",
     "SPENT",
+    "STARTING",
+    "STOPPED",
     "STORED",
     "SUBSCRIBED",
     "UNAPPLIED",

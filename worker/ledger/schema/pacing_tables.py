@@ -26,7 +26,8 @@ flows = Table(
     Column("pinned", CleanText, primary_key=True),
     # When one of it was dispatched last: the flow with the smallest turn is next.
     Column("turn", BigInteger, nullable=False),
-    # Set while nothing of it waits and something is held: it keeps its turn, and is not looked at.
+    # Set while nothing of it waits and something is held, or its batch is stopped: it keeps its turn, and is not looked
+    # at.
     Column("asleep_since", UtcDateTime),
 )
 #: the condition of a partial index, as text (see `tables.py`)
@@ -41,6 +42,8 @@ Index(
     sqlite_where=text(AWAKE),
     postgresql_where=text(AWAKE),
 )
+# All of one batch, to put to sleep or to wake together.
+Index("ix_flows_flow", flows.c.flow)
 
 accounts = Table(
     "accounts",

@@ -57,8 +57,8 @@ batches = Table(
     Column("unique_name", CleanText),
     # The file that it was made from: its name, and the digest of its bytes.
     *(Column(name, CleanText) for name in ("source", "source_sha256")),
-    # How a person steers it: nothing of it is dispatched while it is paused, before `start_at`, beyond `max_cost`
-    # (millionths), or while `max_in_flight` of it are at providers.
+    # How a person steers it: nothing of it is dispatched while it is paused, while `start_at` is set (until the clock
+    # has started it), beyond `max_cost` (millionths), or while `max_in_flight` of it are at providers.
     *(Column(name, UtcDateTime) for name in ("paused_at", "start_at")),
     Column("max_cost", BigInteger),
     Column("max_in_flight", Integer),
@@ -137,8 +137,8 @@ FLOW = "coalesce(batch_id, '')"
 _QUEUED = in_states("state", [State.QUEUED])
 WAITING = f"{_QUEUED} AND dispatched_at IS NULL AND held IS NULL"
 DISPATCHED = f"{_QUEUED} AND dispatched_at IS NOT NULL"
-_AT_PROVIDER = in_states("state", [State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED])
-IN_FLIGHT = f"({_AT_PROVIDER}) OR ({DISPATCHED})"
+AT_PROVIDER = in_states("state", [State.SUBMITTING, State.SUBMITTED, State.UNCONFIRMED])
+IN_FLIGHT = f"({AT_PROVIDER}) OR ({DISPATCHED})"
 #: what was never sent and may go to another provider
 FAILING_OVER = f"{_QUEUED} AND dispatched_at IS NULL AND providers IS NOT NULL"
 FOLLOW_UP_DUE = f"{in_states('state', [State.ARCHIVED])} AND followed_up_at IS NULL"
@@ -165,6 +165,9 @@ UNDESCRIBED = "completed_at IS NOT NULL AND manifest_at IS NULL"
 UNFINISHED = "unfinished_at IS NOT NULL"
 _REQUESTED = "unfinished IS NOT NULL"
 INCOMPLETE = "completed_at IS NULL"
+STARTING = "start_at IS NOT NULL"
+#: batches of which nothing is dispatched now
+STOPPED = f"(paused_at IS NOT NULL OR {STARTING})"
 
 # For lists of one state. An index on the bare column would do as well, but SQLite would then take it for all the due
 # work above, and read every generation of that state to find the few that are due.
@@ -185,6 +188,7 @@ Index("uq_batches_unique_name", batches.c.unique_name, unique=True)
 Index("ix_batches_source_sha256", batches.c.source_sha256, batches.c.id)
 Index("ix_batches_manifest", batches.c.id, **_where(UNDESCRIBED))
 Index("ix_batches_incomplete", batches.c.id, **_where(INCOMPLETE))
+Index("ix_batches_starting", batches.c.start_at, **_where(STARTING))
 # Two who write the same request write the same batch.
 Index("uq_batches_unfinished", batches.c.unfinished, unique=True, **_where(_REQUESTED))
 Index("ix_batches_unfinished_at", batches.c.unfinished_at, **_where(UNFINISHED))

@@ -1,0 +1,173 @@
+"""Pause, resume, cancel, reprioritize and limit a batch."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from tasks.usecases import control
+from tasks.usecases.names import find_batch
+from tasks.usecases.selection import Selection
+from tasks.usecases.services import LedgerServices
+from worker.errors import ConfigurationError, RequestInvalid
+from worker.generation import OPEN, State
+from worker.ledger.batches import NewSteering, Steering
+from worker.pricing import Prices, as_text
+from worker.providers import PROVIDERS
+from worker.steps import Step
+
+__all__ = ["NewSteering", "Steered", "cancel", "limit", "pause", "reprioritize", "resume"]
+
+#: how many the ledger's column holds on either side of 0
+_PRIORITIES = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """`after`: how the batch is steered now; `told`: what that means, in a few words; `notes`: whole sentences.
+
+    `is_changed`: False if it was as asked already. `done`: how many of its generations were changed; `left`: how many
+    were left alone, by why; `under_way`: how many are at providers.
+    """
+
+    action: str
+    after: Steering
+    is_changed: bool
+    told: str
+    done: Mapping[str, int]
+    left: Mapping[str, int]
+    under_way: int
+    notes: tuple[str, ...]
+    wakes: tuple[Step, ...]
+
+
+def pause(here: LedgerServices, batch: str) -> Steered:
+    """Submit nothing more of it. Raises NotFound, and RequestInvalid for one that is complete."""
+    batch_id = _open(here, batch)
+    is_changed = here.ledger.batches.pause(batch_id)
+    queued, left = _queued_and_others(here, batch_id)
+    under_way = _under_way(here, batch_id)
+    notes = (f"{under_way:,} are under way: they are paid for, and are archived all the same",) if under_way else ()
+    told = "paused" if is_changed else "already paused"
+    return _steered(
+        here, "pause", batch_id, is_changed=is_changed, told=told, done={"paused": queued}, left=left, notes=notes
+    )
+
+
+def resume(here: LedgerServices, batch: str) -> Steered:
+    """Continue it. Raises NotFound."""
+    batch_id = find_batch(here.ledger, batch)
+    is_changed = here.ledger.batches.resume(batch_id)
+    start_at = here.ledger.batches.steering(batch_id).start_at
+    queued, _ = _queued_and_others(here, batch_id)
+    told = "resumed" if is_changed else "was not paused"
+    done = {"queued": queued} if is_changed else {}
+    notes = (f"it starts at {_local(start_at)}",) if start_at is not None else ()
+    return _steered(here, "resume", batch_id, is_changed=is_changed, told=told, done=done, notes=notes)
+
+
+def cancel(here: LedgerServices, batch: str) -> Steered:
+    """Cancel what is queued, and create no follow-ups of what is under way; end its pause and its wait for a start.
+
+    Raises as `pause` does; LedgerUnavailable states how many were done before.
+    """
+    batch_id = _open(here, batch)
+    # Nothing of it is sent, and nothing is added to it, while it is cancelled a few at a time.
+    here.ledger.batches.pause(batch_id)
+    dropped = here.ledger.batches.drop_follow_ups(batch_id)
+    decisions = control.cancel(here, Selection(batch=batch_id))
+    here.ledger.batches.limit(batch_id, paused_at=None, start_at=None)
+    cancelled = sum(one.is_done for one in decisions.generations)
+    left = Counter(decisions.left) + Counter(one.left for one in decisions.generations if not one.is_done)
+    notes = (f"{dropped:,} under way get no follow-ups",) if dropped else ()
+    return _steered(
+        here, "cancel", batch_id, is_changed=bool(cancelled or dropped), told="cancelled",
+        done={"cancelled": cancelled}, left=left, notes=notes,
+    )  # fmt: skip
+
+
+def reprioritize(here: LedgerServices, batch: str, priority: int) -> Steered:
+    """Give what is open in it another priority; higher ones go first. Raises as `cancel` does."""
+    if not -_PRIORITIES <= priority < _PRIORITIES:
+        raise RequestInvalid(f"{priority} is no priority: it may be from {-_PRIORITIES} to {_PRIORITIES - 1}")
+    batch_id = _open(here, batch)
+    changed = here.ledger.batches.reprioritize(batch_id, priority)
+    queued, left = _queued_and_others(here, batch_id)
+    if queued > changed:
+        left["queued with this priority already"] = queued - changed
+    return _steered(
+        here, "reprioritize", batch_id, is_changed=changed > 0, told=f"priority {priority}",
+        done={"reprioritized": changed}, left=left,
+    )  # fmt: skip
+
+
+def limit(here: LedgerServices, batch: str, changes: NewSteering) -> Steered:
+    """Set its start, its cost and its concurrency; what `changes` does not name stays.
+
+    Raises NotFound; ConfigurationError for a cost without prices.
+    """
+    prices = here.settings.read_prices(PROVIDERS)
+    if changes.get("max_cost") is not None and prices is None:
+        raise ConfigurationError("a maximum cost needs prices: set DARKROOM_PRICES to a price file, then repeat this")
+    batch_id = find_batch(here.ledger, batch)
+    before = here.ledger.batches.limit(batch_id, **changes)
+    after = here.ledger.batches.steering(batch_id)
+    notes = [f"it is paused since {_local(after.paused_at)}"] if after.paused_at is not None else []
+    if prices is not None and (used := _used_up(here, after, prices)) is not None:
+        notes.append(f"{prices.text(used)} are spent or reserved already, so nothing more of it is submitted")
+    return _steered(
+        here, "limit", batch_id, is_changed=before != after, told=_limits_of(after, prices), notes=tuple(notes)
+    )
+
+
+def _open(here: LedgerServices, batch: str) -> str:
+    """The id of a batch that is not complete."""
+    batch_id = find_batch(here.ledger, batch)
+    found = here.ledger.batches.steering(batch_id)
+    if found.completed_at is not None and not OPEN & here.ledger.generations.counts(batch_id).keys():
+        raise RequestInvalid(f"the batch {found.name!r} is complete: nothing of it is queued or under way")
+    return batch_id
+
+
+def _queued_and_others(here: LedgerServices, batch_id: str) -> tuple[int, dict[str, int]]:
+    """How many are queued, and how many are in each other state."""
+    counts = here.ledger.generations.counts(batch_id)
+    return counts.get(State.QUEUED, 0), {str(state): n for state, n in counts.items() if state is not State.QUEUED}
+
+
+def _under_way(here: LedgerServices, batch_id: str) -> int:
+    counts = here.ledger.generations.counts(batch_id)
+    return sum(number for state, number in counts.items() if state in OPEN - {State.QUEUED})
+
+
+def _steered(
+    here: LedgerServices, action: str, batch_id: str, *, is_changed: bool, told: str,
+    done: Mapping[str, int] = MappingProxyType({}), left: Mapping[str, int] = MappingProxyType({}),
+    notes: tuple[str, ...] = (),
+) -> Steered:  # fmt: skip
+    after = here.ledger.batches.steering(batch_id)
+    return Steered(
+        action=action, after=after, is_changed=is_changed, told=told, done=done, left=left, notes=notes,
+        under_way=_under_way(here, batch_id), wakes=(Step.DISPATCH,) if is_changed and not after.is_stopped else (),
+    )  # fmt: skip
+
+
+def _limits_of(after: Steering, prices: Prices | None) -> str:
+    cost = after.max_cost
+    found = [
+        f"starts at {_local(after.start_at)}" if after.start_at is not None else "",
+        f"at most {prices.text(cost) if prices is not None else as_text(cost)}" if cost is not None else "",
+        f"at most {after.max_in_flight} in flight" if after.max_in_flight is not None else "",
+    ]
+    return ", ".join(filter(None, found)) or "no limits"
+
+
+def _used_up(here: LedgerServices, after: Steering, prices: Prices) -> int | None:
+    """What it has used, if that is all that it may; None if there is something left."""
+    standings = here.ledger.budgets.standings(prices) if after.max_cost is not None else ()
+    return next((cap.used for cap in standings if cap.key == after.id and not cap.left), None)
+
+
+def _local(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,92 @@
+"""How many more of each batch dispatch may take: none while it is stopped, and only so many at a time."""
+
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, select, text
+
+from worker.ledger.schema import AT_PROVIDER, DISPATCHED, STOPPED, UtcDateTime, batches, generations
+from worker.ledger.statements import IDS, Query
+
+#: a generation that was sent so long ago and never answered holds no room at the provider, or in its batch, any more:
+#: otherwise a few that nobody can resolve would stop all others for good
+FORGOTTEN = timedelta(hours=1)
+
+
+class _Batch(NamedTuple):
+    id: str
+    max_in_flight: int | None
+
+
+class _InFlight(NamedTuple):
+    batch_id: str
+    number: int
+
+
+_b, _g = batches.c, generations.c
+_BATCHES = select(_b.id, _b.max_in_flight).where(_b.id.in_(IDS), text(f"NOT {STOPPED}")).order_by(_b.id)
+# Who pauses or limits a batch waits for this transaction to end, and nobody else does.
+_GOING = Query(_Batch, _BATCHES.with_for_update(read=True, key_share=True))
+# Two who dispatch the same batch at two providers would count without each other. Who has it locked is dispatching it
+# or ends something of it, and wakes dispatch afterwards: waiting for them could be waiting in a circle.
+_FREE = Query(
+    _Batch,
+    _BATCHES.where(_b.max_in_flight.is_not(None)).with_for_update(skip_locked=True, key_share=True),
+)
+_AT_PROVIDERS = Query(
+    _InFlight,
+    select(_g.batch_id, func.count().label("number"))
+    .where(_g.batch_id.in_(IDS), text(AT_PROVIDER), _g.dispatched_at > bindparam("since", type_=UtcDateTime()))
+    .group_by(_g.batch_id),
+)
+# An expression, so that this goes through the index of all that is dispatched, and not through all of a batch that is
+# queued.
+_DISPATCHED = Query(
+    _InFlight,
+    select(_g.batch_id, func.count().label("number"))
+    .where(text(DISPATCHED), (_g.batch_id + "").in_(IDS))
+    .group_by(_g.batch_id),
+)
+
+
+class Quotas:
+    """What the batches of one dispatch have left. None of them is paused or limited until its transaction ends."""
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+        #: None: as many as there are
+        self._left: dict[str, int | None] = {}
+
+    def open(self, names: Collection[str]) -> None:
+        """Lock and read these batches; an empty name is that of single generations."""
+        ids = sorted(set(names) - self._left.keys() - {""})
+        if not ids:
+            return
+        self._left.update(dict.fromkeys(ids, 0))
+        going = _GOING.each(self._connection, ids)
+        self._left.update({row.id: None for row in going if row.max_in_flight is None})
+        limited = [row.id for row in going if row.max_in_flight is not None]
+        free = _FREE.each(self._connection, limited)
+        used = in_flight(self._connection, [row.id for row in free], self._now)
+        self._left.update({row.id: max(0, (row.max_in_flight or 0) - used[row.id]) for row in free})
+
+    def has_room(self, name: str) -> bool:
+        """Whether one more of it may go; a batch that was not opened has no room."""
+        return not name or self._left.get(name, 0) != 0
+
+    def take(self, name: str | None) -> None:
+        if name and (left := self._left[name]) is not None:
+            self._left[name] = left - 1
+
+
+def in_flight(connection: Connection, batch_ids: Collection[str], now: datetime) -> Counter[str]:
+    """How many of each batch are dispatched or at a provider, and not forgotten."""
+    ids = sorted(batch_ids)
+    rows = _AT_PROVIDERS.each(connection, ids, since=now - FORGOTTEN) + _DISPATCHED.each(connection, ids)
+    found: Counter[str] = Counter()
+    for row in rows:
+        found[row.batch_id] += row.number
+    return found
