@@ -194,6 +194,12 @@ class Changes:
         """Those that were locked wait again; noted by `flush`."""
         self._lined_up.update(self._flows[generation_id] for generation_id in generation_ids)
 
+    def move_to_provider(self, generation_id: str, provider: str, **values: object) -> None:
+        """A locked one waits at another provider from here on; set `values` with it."""
+        self._set(generation_id, provider=provider, **values)
+        self._flows[generation_id] = self._flows[generation_id]._replace(provider=provider)
+        self.line_up([generation_id])
+
     def event(
         self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: object
     ) -> None:

@@ -13,6 +13,7 @@ from worker.ledger.changes import Changes
 from worker.ledger.dispatch.account_status import AccountStatus
 from worker.ledger.dispatch.accounts import locked_accounts
 from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
+from worker.ledger.dispatch.failover import Failover
 from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import Flow, find_strays, line_up
@@ -68,8 +69,8 @@ _DISPATCH = (
 )
 
 
-class Dispatch(AccountStatus):
-    """The façade for dispatch and the status of accounts."""
+class Dispatch(AccountStatus, Failover):
+    """The façade for dispatch, the status of accounts, and moves to other providers."""
 
     def run(
         self,
