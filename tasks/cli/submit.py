@@ -58,7 +58,14 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     help="One prompt per line, or one JSON object per line: prompt, key, options, follow_up, priority, provider, "
     "operation.",
 )
-@click.option("--provider", default=DEFAULT_PROVIDER, show_default=True, help="Provider to use.")
+@click.option(
+    "--provider",
+    default=DEFAULT_PROVIDER,
+    show_default=True,
+    metavar="NAME[,…]",
+    help="Provider to use; several in order of preference, like kie,acedata: the next one is used while one is out of "
+    "service.",
+)
 @click.option(
     "--operation",
     type=FirstOperation(),

@@ -1,17 +1,19 @@
 """Checks one entry against its provider before anything is written."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tasks.capability_check import require_follow_ups
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.provider_choice import choose_provider, read_providers
 from worker.errors import ConfigurationError, RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.pricing import read_version
-from worker.providers import PROVIDERS, Prompt, Provider, check_follow_up
-from worker.recipes import parse_follow_ups, steps_of
+from worker.providers import PROVIDERS, Prompt, Provider
+from worker.recipes import parse_follow_ups
 from worker.services import Services
 
 DEFAULT_PROVIDER = next(iter(PROVIDERS))
@@ -19,7 +21,7 @@ DEFAULT_PROVIDER = next(iter(PROVIDERS))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """Defaults for fields that an entry leaves out."""
+    """Defaults for fields that an entry leaves out. `provider`: one, or several as in `Entry`."""
 
     provider: str = DEFAULT_PROVIDER
     operation: Operation = Operation.IMAGINE
@@ -34,19 +36,23 @@ def check_entry(services: Services, entry: Entry, defaults: Defaults, options_sa
     with _placed(entry, "prompt"):
         refuse_unusable(entry.key, priority)
     with _placed(entry, "provider"):
-        provider = services.provider(entry.provider or defaults.provider)
+        names = read_providers(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
     request = GenerationRequest(operation=operation, prompt=entry.prompt, options={**defaults.options, **entry.options})
+    with _placed(entry, "follow_up"):
+        follow_up = follow_ups_of(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
+    with _placed(entry, "provider", "operation", "follow_up", others=options_said):
+        choice = choose_provider(services, names, request, follow_up)
+    provider = choice.first
     with _placed(entry, "provider", "operation", others=options_said):
         provider.translate(request)
     with _placed(entry, "prompt"):
         refuse_unused(provider, operation, entry.prompt)
-    with _placed(entry, "follow_up"):
-        follow_up = follow_ups_of(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
     with _placed(entry, "provider", "follow_up"):
-        refuse_impossible(provider, follow_up)
+        require_follow_ups(provider, follow_up)
     return NewGeneration(
         provider=provider.name,
+        providers=choice.others,
         request=request,
         key=entry.key,
         dedupe=dedupe_for(entry.key),
@@ -89,15 +95,6 @@ def follow_ups_of(services: Services, text: str) -> tuple[str, ...]:
     return parse_follow_ups(
         text, max_depth=settings.darkroom_max_depth, max_follow_ups=settings.darkroom_max_follow_ups
     )
-
-
-def refuse_impossible(provider: Provider, follow_ups: Sequence[str]) -> None:
-    for item in follow_ups:
-        for operation, action in steps_of(item):
-            try:
-                check_follow_up(provider, operation, action)
-            except RequestInvalid as error:
-                raise RequestInvalid(f"follow-up {item!r}: {error}") from error
 
 
 def doubts_about(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:

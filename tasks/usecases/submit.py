@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from tasks.capability_check import require_follow_ups
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
 from tasks.usecases.entry import Entry, Place
@@ -16,7 +17,6 @@ from tasks.usecases.entry_check import (
     dedupe_for,
     doubts_about,
     follow_ups_of,
-    refuse_impossible,
     refuse_unusable,
     refuse_unused,
 )
@@ -153,7 +153,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
     if operation is None:
         raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
     then = follow_ups_of(services, wanted.follow_up)
-    refuse_impossible(provider, then)
+    require_follow_ups(provider, then)
     new = child_of(parent, FollowUp(action, then), dedupe=dedupe_for(wanted.key))
     if wanted.prompt is not None:
         refuse_unused(provider, operation, wanted.prompt)

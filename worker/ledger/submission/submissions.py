@@ -36,8 +36,7 @@ _DISPATCHED = Query(
 _CLAIM = (
     update(generations)
     .where(_g.id.in_(IDS), _g.state == State.QUEUED)
-    # From here on it stays with its provider.
-    .values(state=State.SUBMITTING, updated_at=NOW, tries=_g.tries + 1, providers=None)
+    .values(state=State.SUBMITTING, updated_at=NOW, tries=_g.tries + 1)
 )
 # What somebody else has locked is being settled.
 _UNDER_WAY = select(attempts.c.id).where(attempts.c.id.in_(IDS), text(SENDING)).with_for_update(skip_locked=True)
