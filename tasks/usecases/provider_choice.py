@@ -45,17 +45,25 @@ def choose_provider(
     providers = [services.provider(name) for name in names]
     if len(providers) == 1:
         return ProviderChoice(providers[0])
+    able, refusals = able_providers(providers, request, follow_ups)
+    if not able:
+        reasons = "; ".join(f"{name}: {error}" for name, error in refusals.items())
+        about = frozenset[str]().union(*(error.about for error in refusals.values()))
+        raise RequestInvalid(f"none of the providers {', '.join(names)} can do this: {reasons}", about=about)
+    return ProviderChoice(able[0], tuple(provider.name for provider in able[1:]))
+
+
+def able_providers(
+    providers: Sequence[Provider], request: GenerationRequest, follow_ups: Sequence[str]
+) -> tuple[list[Provider], dict[str, RequestInvalid]]:
+    """Return those that can make the request and its follow-ups; and of the others, by name, why they cannot."""
     able: list[Provider] = []
-    refusals: list[RequestInvalid] = []
+    refusals: dict[str, RequestInvalid] = {}
     for provider in providers:
         try:
             require_expressible(provider, request, follow_ups)
         except RequestInvalid as error:
-            refusals.append(error)
+            refusals[provider.name] = error
         else:
             able.append(provider)
-    if not able:
-        reasons = "; ".join(f"{name}: {error}" for name, error in zip(names, refusals, strict=True))
-        about = frozenset[str]().union(*(error.about for error in refusals))
-        raise RequestInvalid(f"none of the providers {', '.join(names)} can do this: {reasons}", about=about)
-    return ProviderChoice(able[0], tuple(provider.name for provider in able[1:]))
+    return able, refusals

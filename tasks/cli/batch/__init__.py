@@ -4,7 +4,9 @@ import click
 
 from tasks.cli.ui.late_group import Commands, LateGroup
 
-COMMANDS: Commands = {}
+COMMANDS: Commands = {
+    "move": ("tasks.cli.batch.move:move", "Move what was never sent of a batch to another provider."),
+}
 
 
 @click.group(cls=LateGroup, table=COMMANDS)
