@@ -1,8 +1,9 @@
-"""Start the generations that rate limits, capacity and budgets allow now."""
+"""Start the generations that rate limits, capacity and budgets allow now, after moving those that cannot start."""
 
 import logging
 import time
 
+from tasks.failover import fail_over
 from tasks.restore_marker import keep_watch
 from worker import telemetry
 from worker.celery import app
@@ -24,9 +25,22 @@ def dispatch() -> None:
     prices = here.prices
     began = time.monotonic()
     here.ledger.batches.start_due()
+    # First: what cannot be sent here is not tried in vain, after which it could not go elsewhere any more.
+    _fail_over(here)
     if dispatched := sum(_dispatch(here, name, prices) for name in PROVIDERS):
         telemetry.step(Step.DISPATCH, dispatched, began)
         ring(Step.SUBMIT)
+
+
+def _fail_over(here: Services) -> None:
+    try:
+        fail_over(here)
+    except LedgerUnavailable as error:
+        log.warning("could not move generations to other providers: %s", error)
+    except LedgerUnfit:
+        raise
+    except Exception:
+        log.exception("could not move generations to other providers; dispatching all the same")
 
 
 def _dispatch(here: Services, name: str, prices: Prices | None) -> int:

@@ -69,6 +69,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
     facts += [
         (name, one_line(str(value)))
         for name, value in (
+            ("else", _choices(generation)),
             ("key", generation.key),
             ("of", story.lineage.root_key if generation.key is None else None),
             ("batch", _batch(story)),
@@ -98,6 +99,12 @@ def _waiting(waits_for: Wait | None) -> str | None:
     if waits_for.remedy.startswith("see `darkroom show "):
         told = told.removesuffix(f", {waits_for.remedy}")
     return str(secrets_hidden(told))
+
+
+def _choices(generation: Generation) -> str | None:
+    """Where it may go instead of its provider."""
+    is_sent = generation.tries > 0 or generation.state is not State.QUEUED
+    return None if is_sent else ", ".join(generation.providers)
 
 
 def _batch(story: Story) -> str | None:
@@ -155,6 +162,9 @@ def _moments(story: Story) -> Iterator[tuple[datetime, Text]]:
     for move in story.transitions:
         mark, style = MARK[move.to_state]
         yield move.at, Text.assemble((f"{mark} {move.to_state}", style), f"  {_hidden(move.cause)}")
+    for change in story.generation.provider_changes:
+        why = f"to {change.to}, away from {change.left}: {_hidden(change.why)}"
+        yield datetime.fromisoformat(change.at), Text(f"→ moved {why}")
     for attempt in story.attempts:
         error = attempt.error if attempt.error not in said else None
         if error or attempt.account != DEFAULT_ACCOUNT:

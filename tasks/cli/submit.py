@@ -17,13 +17,12 @@ from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
 from tasks.usecases.prompt_file import read_file
 from tasks.usecases.queries import list_lineages, list_waits
 from tasks.usecases.scope import submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
-    DEFAULT_PROVIDER,
-    Defaults,
     FollowUpRequest,
     SubmitRequest,
     SubmitResult,
@@ -59,7 +58,14 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
     help="One prompt per line, or one JSON object per line: prompt, key, options, follow_up, priority, provider, "
     "operation.",
 )
-@click.option("--provider", default=DEFAULT_PROVIDER, show_default=True, help="Provider to use.")
+@click.option(
+    "--provider",
+    default=DEFAULT_PROVIDER,
+    show_default=True,
+    metavar="NAME[,…]",
+    help="Provider to use; several in order of preference, like kie,acedata: the next one is used while one is out of "
+    "service.",
+)
 @click.option(
     "--operation",
     type=FirstOperation(),

@@ -35,7 +35,7 @@ class Entry:
 
     `locate` returns the place of one character of the prompt, counted from 0. `input`: the user's own columns of its
     row, and the choice that a template made (`_choice`); `row_number`: the place of the row in the file, from 1;
-    `row_sha256`: of the row as it was written.
+    `row_sha256`: of the row as it was written; `provider`: one, or several in order of preference (`kie,acedata`).
     """
 
     place: Place

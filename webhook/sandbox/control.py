@@ -25,6 +25,8 @@ class Control:
         blueprint.get("/sandbox/tasks")(self.tasks)
         blueprint.get("/sandbox/faults")(self.faults)
         blueprint.post("/sandbox/faults")(self.set_faults)
+        blueprint.get("/sandbox/credit")(self.credit)
+        blueprint.post("/sandbox/credit")(self.give_credit)
         blueprint.post("/sandbox/reset")(self.reset)
         return blueprint
 
@@ -53,10 +55,17 @@ class Control:
         try:
             self._engine.faults.replace(request.get_json(force=True, silent=True))
         except FaultsInvalid as error:
-            answer = jsonify({"error": str(error)})
-            answer.status_code = 400
-            return answer
+            return _refused(error)
         return self.faults()
+
+    def credit(self) -> Response:
+        return jsonify(self._engine.keys.credit())
+
+    def give_credit(self) -> Response:
+        try:
+            return jsonify(self._engine.keys.give_credit(request.get_json(force=True, silent=True)))
+        except ValueError as error:
+            return _refused(error)
 
     def reset(self) -> Response:
         self._engine.reset()
@@ -78,3 +87,9 @@ class Control:
             "files": [{"link": self._engine.links.mint("", file.path), "type": file.mimetype} for file in files],
             "text": task.text if state == "finished" else None,
         }
+
+
+def _refused(error: ValueError) -> Response:
+    answer = jsonify({"error": str(error)})
+    answer.status_code = 400
+    return answer

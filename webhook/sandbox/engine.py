@@ -68,6 +68,7 @@ class Engine:
     def accept(self, task: Task) -> None:
         """Charge the task and start it."""
         task.key = asking_key()
+        self.keys.spend(task.key)
         with self._changed:
             self._tasks[task] = None
             self._by_name.update(((type(task), name), task) for name in (task.id, *task.names))

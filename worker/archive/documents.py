@@ -4,13 +4,13 @@ Sidecars and manifests stay in the bucket for good; the command line and events 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
-from worker.generation import Asset, Generation, Lineage, iso
+from worker.generation import Asset, Generation, Lineage, State, iso
 from worker.secrets import links_hidden, secrets_hidden, shorten_files, signatures_cut
 
 
@@ -33,6 +33,8 @@ def _unsigned(url: str) -> str | None:
 _GENERATION: Mapping[str, Callable[[Generation], Any]] = {
     **{name: attrgetter(name) for name in ("id", "state", "provider", "operation", "action", "key", "task_id")},
     **{name: attrgetter(name) for name in ("depth", "follow_up", "priority", "progress", "actions")},
+    "providers": lambda one: list(one.providers) if one.tries == 0 and one.state is State.QUEUED else [],
+    "provider_changes": lambda one: [secrets_hidden(asdict(change)) for change in one.provider_changes],
     "parent": attrgetter("parent_id"),
     "batch_id": attrgetter("batch_id"),
     "reason": lambda one: secrets_hidden(one.reason),

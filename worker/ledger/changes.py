@@ -201,6 +201,12 @@ class Changes:
         self.connection.execute(_RECALL, {"ids": list(generation_ids)})
         self.line_up(generation_ids)
 
+    def move_to_provider(self, generation_id: str, provider: str, **values: object) -> None:
+        """A locked one waits at another provider from here on; set `values` with it."""
+        self._set(generation_id, provider=provider, **values)
+        self._flows[generation_id] = self._flows[generation_id]._replace(provider=provider)
+        self.line_up([generation_id])
+
     def event(
         self, name: str, *, generation_id: str | None = None, batch_id: str | None = None, **payload: object
     ) -> None:

@@ -10,6 +10,7 @@ COMMANDS: Commands = {
     "cancel": ("tasks.cli.batch.cancel:cancel", "Cancel what is not submitted yet of a batch."),
     "reprioritize": ("tasks.cli.batch.reprioritize:reprioritize", "Give a batch another priority."),
     "limit": ("tasks.cli.batch.limit:limit", "Set the start, the cost and the concurrency of a batch."),
+    "move": ("tasks.cli.batch.move:move", "Move what was never sent of a batch to another provider."),
 }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from tasks.cli.demo.outage import CREDIT, KEY, Outage, give_credit
 from tasks.cli.demo.process_log import ProcessLog
 from tasks.cli.demo.requests import BATCH, request
 from tasks.cli.demo.result import Result, print_table
@@ -71,7 +72,8 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     """Try Darkroom on this machine, without an API key.
 
     Starts everything in a new folder with sandbox providers, whose charges are not real, and submits twelve generations
-    to them, some with follow-ups. Ctrl-C stops it; with --exit it stops when everything is done.
+    to them, some with follow-ups. One provider's account runs out of credit on the way, so that another one takes over.
+    Ctrl-C stops it; with --exit it stops when everything is done.
     """
     use_env_file()
     given = dict(os.environ)
@@ -81,6 +83,7 @@ def demo(ctx: click.Context, leave: bool, delay: float, verbose: bool, as_json: 
     own = {
         **{f"{prefix}_BASE_URL": sandbox_url for prefix in provider_prefixes()},
         **dict.fromkeys(key_settings(), "any"),
+        "KIE_API_KEY": KEY,
         "KIE_WEBHOOK_HMAC_KEY": secrets.token_hex(32),
         "DARKROOM_DOWNLOAD_ALLOW": LOOPBACK,
         "PUBLIC_URL": f"http://{LOOPBACK}:{port}",
@@ -145,11 +148,13 @@ def _start(running: Embedded, port: int, delay: float) -> None:
 
 def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | None) -> Result:
     with closing(Services(load_settings())) as here:
+        give_credit(sandbox, {KEY: CREDIT})
         made = submit(here, check(here, request())).generations
         note(f"{len(made)} generations submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
         scope = watched(here, [BATCH])
-        _follow(scope, signals, log, limit)
+        with Outage(here, sandbox, made):
+            _follow(scope, signals, log, limit)
         everything = ListRequest(batch=BATCH, limit=sum(scope.counts().values()), with_results=True)
         found = sorted(list_generations(here, everything), key=lambda one: one.generation.id)
     assets = {one.generation.id: tuple(one.assets) for one in found}
@@ -183,8 +188,10 @@ def _tell_where(data: Path, result: Result, given: Mapping[str, str]) -> None:
     folder = shlex.quote(str(data))
     # After `make demo` it is not on the PATH of the terminal; that of this process has it by now.
     command = "darkroom" if shutil.which("darkroom", path=given.get("PATH", "")) else shlex.quote(sys.argv[0])
-    note(
-        f"{result.archived} of {len(result.generations)} archived in {data / 's3' / BUCKET}\n"
-        f"Charged by the sandbox providers: {sum(result.charges.values())}\n"
-        f"Show one of them: DARKROOM_DATA={folder} {command} show {result.generations[0].id}"
-    )
+    lines = [
+        f"{result.archived} of {len(result.generations)} archived in {data / 's3' / BUCKET}",
+        f"Charged by the sandbox providers: {sum(result.charges.values())}",
+        *result.moves_told(),
+        f"Show one of them: DARKROOM_DATA={folder} {command} show {result.generations[0].id}",
+    ]
+    note("\n".join(lines))

@@ -1,4 +1,4 @@
-"""What the demo submits: twelve generations, three at each provider, some with follow-ups, 26 charges in all."""
+"""What the demo submits: twelve generations at four providers, some with follow-ups, 26 charges in all."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,24 +17,27 @@ _LINK = "https://example.com/tram.png"
 _IMAGINE, _BLEND, _VIDEO = Operation.IMAGINE, Operation.BLEND, Operation.VIDEO
 _DESCRIBE, _TRANSLATE = Operation.DESCRIBE, Operation.TRANSLATE
 
-#: the key becomes the name of the folder
+#: by the provider that is asked, or several in order of preference; the key becomes the name of the folder
 _ASKED: Mapping[str, tuple[tuple[str, Operation, str, Mapping[str, Any], tuple[str, ...]], ...]] = {
     "acedata": (
-        ("lighthouse", _IMAGINE, "a lighthouse that reads bedtime stories to passing ships, gouache",
-         {"aspect_ratio": "3:2"}, ("upscale1", "upscale3")),
         ("observatory", _IMAGINE, "an observatory on a sleeping volcano, first stars, long exposure",
          {"speed": "fast"}, ("upscale2/zoom_out_2x",)),
         ("words", _TRANSLATE, "ein Schneeschloss, gebaut von sehr ernsthaften Kindern", {}, ()),
     ),
     "kie": (
         ("teahouse", _IMAGINE, "a tea house between two waterfalls, ukiyo-e, mist", {}, ("variation2", "upscale1")),
-        ("whale", _IMAGINE, "a whale of clouds swimming over a harbour at dawn", {"speed": "turbo"}, ()),
         ("tram", _VIDEO, "a yellow tram climbs into the northern lights", {"images": _LINK}, ("extend1",)),
+    ),
+    # What is left of these when the credit of the first is used up goes to the second.
+    "kie,acedata": (
+        ("whale", _IMAGINE, "a whale of clouds swimming over a harbour at dawn", {"speed": "turbo"}, ()),
+        ("lighthouse", _IMAGINE, "a lighthouse that reads bedtime stories to passing ships, gouache",
+         {"aspect_ratio": "3:2"}, ("upscale1", "upscale3")),
+        ("library", _IMAGINE, "a city whose skyline is a shelf of old books, warm windows", {"stylize": 250}, ()),
     ),
     "ohmygpt": (
         ("fox", _IMAGINE, "a fox in a raincoat waiting for the last night train in an autumn forest", {},
          ("upscale:all",)),
-        ("library", _IMAGINE, "a city whose skyline is a shelf of old books, warm windows", {"stylize": 250}, ()),
         ("dunes", _BLEND, "", {"images": [_BLUE, _ORANGE]}, ()),
     ),
     "mjproxy": (

@@ -1,5 +1,6 @@
 """The result of a demo."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,20 @@ class Result:
             found.setdefault(one.provider, []).append(one)
         return found
 
+    def moves(self) -> Counter[tuple[str, str, str]]:
+        """Return how many generations left which provider, for which, and why."""
+        return Counter(
+            (change.left, change.to, change.why) for one in self.generations for change in one.provider_changes
+        )
+
+    def moves_told(self) -> list[str]:
+        """Return a sentence for each of `moves`."""
+        return [
+            f"{number} {'generation' if number == 1 else 'generations'} went to {provider_title(to)} because "
+            f"{provider_title(left)} took no more ({why})"
+            for (left, to, why), number in self.moves().items()
+        ]
+
     def as_json(self) -> dict[str, Any]:
         return {
             "submitted": len(self.generations),
@@ -47,6 +62,10 @@ class Result:
                 if asset.object_key is not None
             ],
             "charges": sum(self.charges.values()),
+            "moved": [
+                {"left": left, "to": to, "why": why, "generations": number}
+                for (left, to, why), number in self.moves().items()
+            ],
             "providers": {
                 name: {"submitted": len(some), "archived": _archived(some), "charges": self.charges.get(name, 0)}
                 for name, some in self.by_provider().items()

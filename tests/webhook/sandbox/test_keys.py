@@ -45,3 +45,15 @@ def test_a_key_may_be_told_to_fail_and_the_others_do_not(
 def test_an_unknown_trouble_is_refused(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="unknown failure 'tired'; expected one of invalid, used-up, too_many"):
         sandbox.set_keys({"one": "tired"})
+
+
+def test_a_key_with_little_credit_is_used_up_until_it_is_topped_up(sandbox: Sandbox, http: urllib3.PoolManager) -> None:
+    def credit(body: Any) -> tuple[int, Any]:
+        return ask(sandbox, http, "of the operator", "/sandbox/credit", body)
+
+    assert credit({"one": 2}) == (200, {"one": 2})
+    assert [imagine(sandbox, http, key)[0] for key in ("one", "two", "one", "one", "two")] == [200, 200, 200, 403, 200]
+    assert http.request("GET", f"{sandbox.url}/sandbox/credit").json() == {"one": 0}
+    assert credit({"one": -1})[0] == credit({"one": True})[0] == credit([1])[0] == 400
+    assert credit({}) == (200, {})
+    assert imagine(sandbox, http, "one")[0] == 200

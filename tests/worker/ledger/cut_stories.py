@@ -31,6 +31,7 @@ from worker.generation import Outcome, Refused, Status
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
+from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import Handed, NotifyClaim
 from worker.ledger.generations import Orphan
 from worker.ledger.inputs import InputFile
@@ -247,8 +248,11 @@ REPAIRED = "asset.repaired"
 def a_batch_goes_its_way(process: Process) -> None:
     process.repeat("events.register_subscribers", [SHOP])
     process.try_once("maintenance.beat", "quick@host", 4711)
-    wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
-    process.repeat("generations.create", wanted, "animals")
+    fox = new("fox", key="a", follow_up=("upscale1",), provider="kie", providers=(PROVIDER,))
+    made = process.repeat("generations.create", [fox, new("owl", key="b")], "animals")
+    # The clock's next pass does it again.
+    elsewhere = ProviderMove(generation_id=made[0].id, left="kie", to=PROVIDER, providers=(), why="out of credit")
+    process.repeat("dispatch.move", [elsewhere])
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
     replies = {claim.attempt_id: Outcome(status=Status.SUCCEEDED) for claim in sent.values()}

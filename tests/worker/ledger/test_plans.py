@@ -38,6 +38,15 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
         lambda ledger: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_generations_in_flight", "ix_flows_awake", "ix_generations_waiting"},
     ),
+    "failing over": (
+        lambda ledger: (
+            ledger.dispatch.providers_failing_over(),
+            ledger.dispatch.movable(PROVIDER, "", 500),
+            ledger.dispatch.movable(PROVIDER, "", 500, held=True),
+            ledger.dispatch.stopped_accounts(PROVIDER, {}),
+        ),
+        {"ix_generations_failing_over", "ix_generations_held", "ix_attempts_generation"},
+    ),
     "submissions": (lambda ledger: ledger.submissions.claim(4, LEASE), {"ix_generations_dispatched"}),
     "dead workers": (lambda ledger: ledger.submissions.mark_lost_unconfirmed(), {"ix_attempts_sending"}),
     "inbox": (lambda ledger: ledger.callbacks.claim(100, LEASE), {"ix_callbacks_due"}),

@@ -102,7 +102,7 @@ def book_sent(changes: Changes, prices: Prices, generation_ids: Collection[str])
     empty = [{**key._asdict(), **dict.fromkeys(COUNTED, 0)} for key in sorted(keys)]
     insert = insert_into(changes.connection, charges)
     # One that was dispatched before the backup, but never claimed, was given back, and went later.
-    again = {name: insert.excluded[name] for name in ("day", "price", "assumed")}
+    again = {name: insert.excluded[name] for name in ("provider", "day", "price", "assumed")}
     instead = insert.on_conflict_do_update(
         index_elements=["generation_id", "number"], set_=again, where=charges.c.state == RELEASED
     )
@@ -135,8 +135,8 @@ def book(connection: Connection, provider: str, today: str, priced: Sequence[tup
         for row, quote in priced
     ]
     insert = insert_into(connection, charges)
-    # One that was dispatched before, but never claimed, was given back and is reserved anew.
-    again = {name: insert.excluded[name] for name in ("day", "price", "assumed", "state")}
+    # One that was dispatched before, but never claimed, was given back and is reserved anew, perhaps elsewhere.
+    again = {name: insert.excluded[name] for name in ("provider", "day", "price", "assumed", "state")}
     connection.execute(insert.on_conflict_do_update(index_elements=["generation_id", "number"], set_=again), rows)
     deltas: defaultdict[BudgetKey, Counter[str]] = defaultdict(Counter)
     for row, quote in priced:

@@ -120,18 +120,21 @@ def locked_accounts(
         connection.execute(insert_ignoring(connection, accounts), [full | {"account": name} for name in missing])
         rows = _LOCKED.all(connection, provider=provider, ids=ids)
     wrong = {
-        row.account: values for row in rows if (values := put_right(row, now) | _lifted(row, names[row.account], now))
+        row.account: values
+        for row in rows
+        if (values := put_right(row, now) | (NOT_PAUSED if is_lifted(row, names[row.account], now) else {}))
     }
     for account, values in wrong.items():
         update_row(connection, accounts, {"provider": provider, "account": account}, **values)
     return _LOCKED.all(connection, provider=provider, ids=ids) if wrong else rows
 
 
-def _lifted(row: Account, mark: str | None, now: datetime) -> NewPace:
+def is_lifted(row: Account, mark: str | None, now: datetime) -> bool:
+    """Return whether its pause is over because the account has another key now; `mark`: of that, None if unknown."""
     has_other_key = row.paused_key is not None and mark is not None and row.paused_key != mark
     # Or a machine with the old key and one with the new one would pause and lift it in turn, at full speed.
     is_new = row.paused_at is not None and row.paused_at > now - _LEAST_PAUSE
-    return NOT_PAUSED if has_other_key and not is_new else {}
+    return has_other_key and not is_new
 
 
 def note_answers(changes: Changes, answers: Sequence[tuple[Asked, Reply]]) -> None:

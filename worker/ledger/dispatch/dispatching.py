@@ -15,6 +15,7 @@ from worker.ledger.database import Database
 from worker.ledger.dispatch.account_status import AccountStatus
 from worker.ledger.dispatch.accounts import locked_accounts
 from worker.ledger.dispatch.budgeted import let_some_go, reserve, take_back
+from worker.ledger.dispatch.failover import Failover
 from worker.ledger.dispatch.line import Line, Rooms, Waiting
 from worker.ledger.dispatch.pacing import Account, Limits, room_of, spent
 from worker.ledger.flows import find_strays, line_up
@@ -70,8 +71,8 @@ _DISPATCH = (
 )
 
 
-class Dispatch(AccountStatus):
-    """The façade for dispatch and the status of accounts."""
+class Dispatch(AccountStatus, Failover):
+    """The façade for dispatch, the status of accounts, and moves to other providers."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

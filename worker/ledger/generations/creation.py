@@ -201,7 +201,9 @@ def _compare(new: NewGeneration, known: Generation) -> None:
     request = new.request
     action = request.action and storable(request.action)
     asked = (new.provider, request.operation, action, storable(request.prompt), _as_stored(request.options))
-    if asked != (known.provider, known.operation, known.action, known.prompt, known.options):
+    # Where it has gone since is no difference.
+    provider = known.provider_changes[0].left if known.provider_changes else known.provider
+    if asked != (provider, known.operation, known.action, known.prompt, known.options):
         raise RequestInvalid(
             f"the key {new.key or new.dedupe!r} already belongs to {known.id}, a different request; use another key"
         )

@@ -1,0 +1,53 @@
+"""`darkroom batch move`: move what was never sent of a batch to another provider."""
+
+import click
+
+from tasks.cli.ui.context import open_services
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.totals import totals
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases.batches import move as usecase
+from tasks.usecases.batches.move import MoveRequest
+from tasks.usecases.provider_choice import read_providers
+from tasks.usecases.views.batches_move import of_moved_batch
+from worker.secrets import secrets_hidden
+
+#: so many reasons are printed
+_TOLD = 10
+
+
+@click.command()
+@click.argument("batch", metavar="BATCH")
+@click.option(
+    "--to",
+    "providers",
+    required=True,
+    metavar="NAME[,…]",
+    help="The new provider; several in order of preference, like kie,acedata.",
+)
+@json_option
+@click.pass_context
+def move(ctx: click.Context, batch: str, providers: str, *, as_json: bool) -> None:
+    """Move what was never sent of a batch to another provider.
+
+    Price, budget and options are those of the new provider from then on. What was sent, or may have been, stays where
+    it is, and follow-ups stay with their parents. A paused batch stays paused.
+
+    The exit code is 1 if there is a generation that none of the providers can make.
+    """
+    names = read_providers(providers)
+    with open_services() as here:
+        moved = usecase.move(here, MoveRequest(batch, names))
+    if as_json:
+        print_json(of_moved_batch(moved))
+    else:
+        done = {f"moved to {name}": number for name, number in moved.moved.items()}
+        click.echo(totals(done or {"moved": 0}, moved.left))
+        for one in moved.inexpressible[:_TOLD]:
+            why = one_line(str(secrets_hidden(one.reason)))
+            note(f"{one.number:,} cannot be made at {one.provider} (such as {one.example}): {why}")
+        if len(moved.inexpressible) > _TOLD:
+            note(f"{len(moved.inexpressible) - _TOLD} more reasons (--json shows all of them)")
+    if moved.wakes:
+        ring(*moved.wakes)
+    ctx.exit(1 if moved.inexpressible else 0)
