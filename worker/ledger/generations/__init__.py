@@ -1,7 +1,9 @@
 """Generations: creation, control, follow-ups, import, deletion, queries."""
 
+from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failure
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.creation import NewGeneration
+from worker.ledger.generations.file_batches import FileBatch, KnownRow, RowsTaken, Written
 from worker.ledger.generations.finding import Batch, dedupe_of, short_id
 from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
 from worker.ledger.generations.generations import Generations
@@ -14,17 +16,24 @@ __all__ = [
     "LATER",
     "LONGEST_WAIT",
     "Batch",
+    "BatchFacts",
+    "BatchMoney",
     "Counting",
+    "Failure",
+    "FileBatch",
     "Generations",
     "Known",
+    "KnownRow",
     "Move",
     "NewGeneration",
     "Orphan",
     "Place",
     "Placed",
     "RefusedFollowUp",
+    "RowsTaken",
     "Story",
     "WithoutTask",
+    "Written",
     "dedupe_of",
     "short_id",
 ]
