@@ -17,13 +17,12 @@ from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
 from tasks.usecases.prompt_file import read_file
 from tasks.usecases.queries import list_lineages, list_waits
 from tasks.usecases.scope import submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
-    DEFAULT_PROVIDER,
-    Defaults,
     FollowUpRequest,
     SubmitRequest,
     SubmitResult,

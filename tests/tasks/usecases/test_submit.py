@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry_check import Defaults
 from tasks.usecases.prompt_file import read_entries
 from tasks.usecases.submission import Repetition
-from tasks.usecases.submit import Defaults, FollowUpRequest, SubmitRequest, SubmitResult, check, submit
+from tasks.usecases.submit import FollowUpRequest, SubmitRequest, SubmitResult, check, submit
 from tests.tasks.cli import stories
 from worker.errors import ConfigurationError, NotFound, RequestInvalid
 from worker.generation import Operation
