@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tasks.usecases.submit import Defaults
+from tasks.usecases.entry_check import Defaults
 
 if TYPE_CHECKING:
     from tasks.usecases.batch_file import BatchFile

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, literal, select, update
+from sqlalchemy import Connection, Text, bindparam, false, func, literal, select, type_coerce, update
 
 from worker.errors import LedgerUnavailable
 from worker.generation import Generation
@@ -31,6 +31,8 @@ from worker.ledger.generations.unfinished import (
 from worker.ledger.schema import CleanText, batches, generations, labels, storable
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
+#: in `input`: the choice that a template made of a row
+CHOICE = "_choice"
 #: how often it begins once more, when others have completed or left what it needs
 _TRIES = 5
 
@@ -76,6 +78,8 @@ class KnownRow(NamedTuple):
     dedupe: str
     row_sha256: str | None
     row_version: int | None
+    #: one of several that a template made of its row
+    is_choice: bool
 
 
 class _Begun(NamedTuple):
@@ -99,18 +103,17 @@ _OF_FILE = Query(
     BatchFacts,
     _FACTS.where(_b.source_sha256 == bindparam("sha256", type_=CleanText())).order_by(_b.id.desc()).limit(LIMIT),
 )
-_ROWS = Query(
-    KnownRow,
-    select(*columns_of(generations, KnownRow))
-    .where(_g.batch_id == _BATCH, _g.row_number.is_not(None))
-    .order_by(_g.row_number, _g.id),
+_KNOWN = select(
+    *(_g[name] for name in KnownRow._fields[:-1]),
+    func.coalesce(type_coerce(_g.input, Text).like(f'%"{CHOICE}":%'), false()).label("is_choice"),
 )
+_ROWS = Query(KnownRow, _KNOWN.where(_g.batch_id == _BATCH, _g.row_number.is_not(None)).order_by(_g.row_number, _g.id))
 _HAS_NAME = select(literal(1)).where(_b.name == _NAME, _b.unfinished_at.is_(None)).limit(1)
 _OLD_ROWS = Query(
     KnownRow,
-    select(*columns_of(generations, KnownRow))
-    .join(batches, _b.id == _g.batch_id)
-    .where(_g.dedupe.in_(IDS), _g.parent_id.is_(None), _b.name == _NAME, _b.unfinished_at.is_(None)),
+    _KNOWN.join(batches, _b.id == _g.batch_id).where(
+        _g.dedupe.in_(IDS), _g.parent_id.is_(None), _b.name == _NAME, _b.unfinished_at.is_(None)
+    ),
 )
 _LABELS = Query(
     _Label, select(*columns_of(labels, _Label)).where(labels.c.generation_id.in_(IDS)).order_by(labels.c.name)
