@@ -4,7 +4,7 @@ from worker.ledger.generations.batch_facts import BatchFacts, BatchMoney, Failur
 from worker.ledger.generations.counting import Counting
 from worker.ledger.generations.creation import NewGeneration
 from worker.ledger.generations.file_batches import CHOICE, FileBatch, KnownRow, RowsTaken, Written
-from worker.ledger.generations.finding import Batch, dedupe_of, short_id
+from worker.ledger.generations.finding import Batch, Keyed, dedupe_of, short_id
 from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
@@ -25,6 +25,7 @@ __all__ = [
     "Failure",
     "FileBatch",
     "Generations",
+    "Keyed",
     "Known",
     "KnownRow",
     "Move",
