@@ -32,7 +32,7 @@ from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.events import Handed, NotifyClaim
-from worker.ledger.generations import Orphan
+from worker.ledger.generations import FileBatch, Orphan
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations
@@ -248,6 +248,8 @@ def a_batch_goes_its_way(process: Process) -> None:
     process.try_once("maintenance.beat", "quick@host", 4711)
     wanted = [new("fox", key="a", follow_up=("upscale1",)), new("owl", key="b")]
     process.repeat("generations.create", wanted, "animals")
+    rows = FileBatch(name="sheet", source="sheet.csv", source_sha256="s")
+    process.command("generations.write_rows", rows, [new("crow", dedupe="batch:sheet:c", row_number=1, row_sha256="c")])
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
     replies = {claim.attempt_id: Outcome(status=Status.SUCCEEDED) for claim in sent.values()}

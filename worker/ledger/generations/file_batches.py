@@ -198,7 +198,7 @@ class FileBatches(Part):
                     finish(connection, batch_id, request, batch.name)
                 changes.flush()
             begun = batch_id
-        return Written(batch_id, ids, frozenset(ids))
+        return Written(batch_id, ids, frozenset(ids.values()))
 
     def _add(self, batch: FileBatch, batch_id: str, wanted: Sequence[NewGeneration]) -> Written:
         now = self._database.clock()
@@ -220,7 +220,7 @@ class FileBatches(Part):
                     connection.execute(_SET, {"batch": batch_id, **_facts(batch)})
                 changes.flush()
             ids |= found
-        return Written(batch_id, ids, frozenset(key for key, found_id in ids.items() if mine[key] == found_id))
+        return Written(batch_id, ids, frozenset(one for key, one in ids.items() if mine[key] == one))
 
     def _refuse_taken(self, connection: Connection, name: str, request: str) -> None:
         """Raises BeingWritten, or RowsTaken, if another request has a batch of this name, hidden or not."""
