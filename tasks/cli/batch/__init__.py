@@ -4,7 +4,11 @@ import click
 
 from tasks.cli.ui.late_group import Commands, LateGroup
 
-COMMANDS: Commands = {}
+COMMANDS: Commands = {
+    "list": ("tasks.cli.batch.list:list_batches", "List batches, newest first."),
+    "show": ("tasks.cli.batch.show:show", "Show how a batch stands."),
+    "watch": ("tasks.cli.batch.watch:watch", "Follow a batch until all of it is done."),
+}
 
 
 @click.group(cls=LateGroup, table=COMMANDS)

@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_show import of_batch_details, of_batch_submitted, of_listed_batch
 from tasks.usecases.views.decisions import (
     of_decided,
     of_deleted,
@@ -40,6 +41,8 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_batch_details",
+    "of_batch_submitted",
     "of_decided",
     "of_deleted",
     "of_details",
@@ -50,6 +53,7 @@ __all__ = [
     "of_ledger_size",
     "of_letter",
     "of_listed",
+    "of_listed_batch",
     "of_move",
     "of_none_refused",
     "of_provider",
