@@ -1,7 +1,7 @@
 """Creates generations before anything is sent."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypedDict
@@ -28,7 +28,7 @@ from worker.ledger.generations.unfinished import (
 )
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
-from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
+from worker.ledger.statements import IDS, Query, columns_of, insert_rows
 from worker.pricing import tier_of
 
 
@@ -37,7 +37,7 @@ class Owner(NamedTuple):
 
     dedupe: str
     id: str
-    batch_id: str
+    batch_id: str | None
     row_sha256: str | None
     unfinished_at: datetime | None
 
@@ -127,8 +127,6 @@ class NewRow(TypedDict):
 
 #: the row that would be written, and what it was made of
 New = tuple[NewRow, NewGeneration]
-#: compares a request with the generation that has its `dedupe` already; raises if it is another one
-Compare = Callable[[NewGeneration, Generation, Owner], None]
 
 
 class Creation(Part):
@@ -186,7 +184,7 @@ class Creation(Part):
                     if begun is None:
                         begin(connection, batch_id, batch, request, now)
                     go_on(connection, batch_id, request, self._database.clock())
-                    found = insert_new(connection, changes, bite, batch_id)
+                    found = _insert(connection, changes, bite, batch_id)
                     if is_last:
                         line_up(connection, {flow_of_new(row) for row, _ in left})
                         finish(connection, batch_id, request, batch)
@@ -223,7 +221,7 @@ def insert_generations(
     if not wanted:
         return []
     rows = rows_of(wanted, _parents(connection, wanted), changes.at, batch_id)
-    made = insert_new(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
+    made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
     line_up(connection, {flow_of_new(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
     return [made[row["dedupe"] or row["id"]] for row in rows]
@@ -262,37 +260,45 @@ def _sorted_out(
 
 
 def insert_new(
-    connection: Connection,
-    changes: Changes,
-    wanted: Sequence[New],
-    batch_id: str | None,
-    compare: Compare | None = None,
-) -> dict[str, Generation]:
-    """By key, or by id where there is none. Raises BeingWritten for what belongs to an unfinished batch of others."""
+    connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
+) -> dict[str, Owner]:
+    """Return the owner of each key, or of each id where there is no key, whether it was there before or not.
+
+    Raises BeingWritten for what belongs to an unfinished batch of others.
+    """
     # In order of key, so that two who write the same keys never wait for each other in a circle.
-    connection.execute(insert_ignoring(connection, generations), [row for row, _ in sorted(wanted, key=_by_key)])
+    insert_rows(connection, generations, [row for row, _ in sorted(wanted, key=_by_key)], ignoring=True)
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
     for owner in owners.values():
         if owner.unfinished_at is not None and owner.batch_id != batch_id:
-            raise BeingWritten(owner.batch_id)
-    mine = {row["id"] for row, _ in wanted}
-    known = _others(connection, {owner.id for owner in owners.values()} - mine)
+            raise BeingWritten(str(owner.batch_id))
+    for row, _ in wanted:
+        if row["dedupe"] is None:
+            owners[row["id"]] = Owner("", row["id"], row["batch_id"], row["row_sha256"], None)
+        elif owners[row["dedupe"]].id != row["id"]:
+            continue
+        changes.bind(row["id"], provider=row["provider"])
+        changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
+    return owners
+
+
+def _insert(
+    connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
+) -> dict[str, Generation]:
+    """By key, or by id where there is none. Raises as `insert_new`, and RequestInvalid for another request."""
+    owners = insert_new(connection, changes, wanted, batch_id)
+    known = _others(connection, {owner.id for owner in owners.values()} - {row["id"] for row, _ in wanted})
     made: dict[str, Generation] = {}
     for row, new in wanted:
         key = row["dedupe"] or row["id"]
-        owner_id = owners[key].id if row["dedupe"] else key
+        owner_id = owners[key].id
         if owner_id == row["id"]:
-            changes.bind(owner_id, provider=row["provider"])
-            changes.record(owner_id, row["batch_id"], None, State.QUEUED, "created")
             # Not read back: that would take as long as writing it.
             made[key] = _as_created(row)
         else:
             # Its key was there before, in this list or from somebody who came first by a moment.
             made[key] = known.get(owner_id) or made[key]
-            if compare is None:
-                _compare(new, made[key])
-            else:
-                compare(new, made[key], owners[key])
+            _compare(new, made[key])
     return made
 
 

@@ -12,12 +12,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Text, bindparam, false, func, literal, select, type_coerce, update
 
 from worker.errors import LedgerUnavailable
-from worker.generation import Generation
 from worker.ledger.changes import Changes, new_id
 from worker.ledger.database import Part, in_bites
 from worker.ledger.flows import line_up
 from worker.ledger.generations.batch_facts import BatchFacts
-from worker.ledger.generations.creation import NewGeneration, Owner, flow_of_new, insert_new, rows_of
+from worker.ledger.generations.creation import New, NewGeneration, flow_of_new, insert_new, rows_of
 from worker.ledger.generations.finding import dedupe_of
 from worker.ledger.generations.unfinished import (
     BeingWritten,
@@ -191,7 +190,7 @@ class FileBatches(Part):
                     begin(connection, batch_id, batch.name, request, now, unique_name=batch.name)
                     self._refuse_taken(connection, batch.name, request)
                 go_on(connection, batch_id, request, self._database.clock())
-                ids |= _ids(insert_new(connection, changes, bite, batch_id, _is_same_row))
+                ids |= _write(connection, changes, bite, batch_id)
                 if is_last:
                     line_up(connection, {flow_of_new(row) for row, _ in rows})
                     connection.execute(_SET_NEW, {"batch": batch_id, **_facts(batch), **_settings(batch)})
@@ -211,7 +210,7 @@ class FileBatches(Part):
                 connection.execute(_ADOPT, {"batch": batch_id, "called": batch.name})
                 if (named := _NAMED.first(connection, called=batch.name)) is None or named.id != batch_id:
                     raise RowsTaken
-                found = _ids(insert_new(connection, changes, bite, batch_id, _is_same_row))
+                found = _write(connection, changes, bite, batch_id)
                 made = [row for row, _ in bite if found[str(row["dedupe"])] == row["id"]]
                 line_up(connection, {flow_of_new(row) for row in made})
                 for row in made[:1]:
@@ -230,13 +229,12 @@ class FileBatches(Part):
         raise RowsTaken if found.unfinished_at is None else BeingWritten(found.id)
 
 
-def _is_same_row(new: NewGeneration, _: Generation, owner: Owner) -> None:
-    if new.row_sha256 != owner.row_sha256:
+def _write(connection: Connection, changes: Changes, bite: Sequence[New], batch_id: str) -> dict[str, str]:
+    """Return the ids by `dedupe`. Raises RowsTaken."""
+    owners = insert_new(connection, changes, bite, batch_id)
+    if any(row["row_sha256"] != owners[str(row["dedupe"])].row_sha256 for row, _ in bite):
         raise RowsTaken
-
-
-def _ids(made: Mapping[str, Generation]) -> dict[str, str]:
-    return {key: one.id for key, one in made.items()}
+    return {key: owner.id for key, owner in owners.items()}
 
 
 def _facts(batch: FileBatch) -> dict[str, object]:
