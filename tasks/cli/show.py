@@ -40,7 +40,8 @@ _WIDTH = 100
 def show(name: str, as_json: bool) -> None:
     """Show a generation and its history.
 
-    GENERATION is its id, the beginning of its id, its short id from `darkroom list`, or your own key.
+    GENERATION is its id, a part of its id, its short id from `darkroom list`, or your own key (BATCH/KEY where several
+    batches have it).
     """
     with open_ledger() as here:
         details = usecase.show(here, name)

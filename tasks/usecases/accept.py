@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tasks.refused import kind_of
-from tasks.usecases.names import find_generation
+from tasks.usecases.names import find_generation, is_key
 from tasks.usecases.person import Person
 from worker.errors import ArchiveError, NotFound
 from worker.generation import Asset, AssetState
@@ -59,8 +59,8 @@ def _read_choice(here: Services, name: str) -> AssetChoice:
     generation, slash, index = name.rpartition("/")
     if slash and re.fullmatch(r"[0-9]{1,4}", index):
         # A key may look like that as well.
-        if whole := here.ledger.generations.ids_of_keys([name]):
-            return AssetChoice(whole[name])
+        if is_key(here.ledger, name):
+            return AssetChoice(find_generation(here.ledger, name))
         return AssetChoice(find_generation(here.ledger, generation), int(index))
     return AssetChoice(find_generation(here.ledger, name))
 

@@ -7,7 +7,7 @@ from tasks.durations import duration
 from worker.errors import NotFound, RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
-from worker.ledger.generations import Batch, short_id
+from worker.ledger.generations import Batch, Keyed, short_id
 from worker.secrets import links_hidden
 
 __all__ = ["Batch", "batches_called", "find_batch", "find_generation", "find_generations", "newest_batch", "short_id"]
@@ -19,9 +19,9 @@ _PROMPT = 40
 
 
 def find_generation(ledger: Ledger, name: str) -> str:
-    """The id of the one that is called so: by its id, its key, its short id, or the beginning of its id.
+    """The id of the one that is called so: by its id, its key, `BATCH/KEY`, its short id, or a part of its id.
 
-    Raises NotFound; RequestInvalid where several may be meant.
+    Of a key with several versions in its batch, the newest. Raises NotFound; RequestInvalid where several may be meant.
     """
     return find_generations(ledger, [name])[0]
 
@@ -33,8 +33,18 @@ def find_generations(ledger: Ledger, names: Sequence[str], *, has_batch_option: 
     """
     wanted = list(dict.fromkeys(names))
     known = {name: name for name in ledger.assets.existing_generations(wanted)}
-    known |= ledger.generations.ids_of_keys([name for name in wanted if name not in known])
-    return list(dict.fromkeys(known.get(name) or _by_part(ledger, name, has_batch_option) for name in wanted))
+    keyed = ledger.generations.with_keys([name for name in wanted if name not in known])
+    known |= {name: _one_of(ledger, name, found) for name, found in keyed.items()}
+    return list(
+        dict.fromkeys(
+            known.get(name) or _in_batch(ledger, name) or _by_part(ledger, name, has_batch_option) for name in wanted
+        )
+    )
+
+
+def is_key(ledger: Ledger, name: str) -> bool:
+    """Whether it is the key of a generation, or `BATCH/KEY`. Raises RequestInvalid where several may be meant."""
+    return bool(ledger.generations.with_keys([name])) or _in_batch(ledger, name) is not None
 
 
 def find_batch(ledger: Ledger, name: str) -> str:
@@ -65,6 +75,32 @@ def batches_called(ledger: Ledger, name: str) -> list[Batch]:
     return found
 
 
+def _in_batch(ledger: Ledger, name: str) -> str | None:
+    """The id of the one that `BATCH/KEY` means; both may contain slashes."""
+    parts = name.split("/")
+    for length in range(1, len(parts)):
+        batch, key = "/".join(parts[:length]), "/".join(parts[length:])
+        if found := ledger.generations.with_keys([key]).get(key):
+            ids = {one.id for one in ledger.generations.batches_called(batch, _LISTED + 1)}
+            if mine := [one for one in found if one.batch_id in ids]:
+                return _one_of(ledger, name, mine)
+    return None
+
+
+def _one_of(ledger: Ledger, name: str, found: Sequence[Keyed]) -> str:
+    """The only one; of several versions of a row the newest."""
+    newest: dict[str, Keyed] = {}
+    for one in sorted(found, key=lambda one: one.row_version or 0):
+        newest[one.id if one.row_version is None else str(one.batch_id)] = one
+    if len(newest) == 1:
+        return next(iter(newest.values())).id
+    candidates = ledger.generations.get(sorted((one.id for one in newest.values()), reverse=True)[: _LISTED + 1])
+    batches = ledger.assets.batch_names({one.batch_id for one in candidates if one.batch_id})
+    now = ledger.database.clock()
+    lines = (f"{_line(one, now)}  in {batches.get(one.batch_id or '', 'no batch')}" for one in candidates)
+    raise RequestInvalid(_ambiguous(f"several generations have the key {name!r}", "BATCH/KEY, or its id", lines))
+
+
 def _by_part(ledger: Ledger, name: str, has_batch_option: bool) -> str:
     found = ledger.generations.with_part(name, _LISTED + 1)
     if len(found) > 1:
@@ -78,7 +114,7 @@ def _by_part(ledger: Ledger, name: str, has_batch_option: bool) -> str:
         advice = f"use --batch {name}" if has_batch_option else f"`darkroom list --batch {name}` shows its generations"
         raise NotFound(f"there is no generation {name!r}, but a batch: {advice}")
     raise NotFound(
-        f"there is no generation {name!r}: give its key, its id, the beginning of its id, or the short id "
+        f"there is no generation {name!r}: give its key, BATCH/KEY, its id, a part of its id, or the short id "
         "that `darkroom list` shows"
     )
 

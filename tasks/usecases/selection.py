@@ -95,11 +95,13 @@ def pages_like(
     if key is None or _PATTERN.search(key):
         yield from pages_of(ledger, state=state, batch=batch, size=size)
         return
-    ids = ledger.generations.ids_of_keys([key])
     batches = None if batch is None else set(ledger.generations.batch_ids(batch))
-    if ids:
-        family = ledger.generations.family(ids[key])
-        yield [one for one in family if state in {None, one.state} and (batches is None or one.batch_id in batches)]
+    found: dict[str, Generation] = {}
+    for keyed in ledger.generations.with_keys([key]).get(key, ()):
+        if batches is None or keyed.batch_id in batches:
+            found |= {one.id: one for one in ledger.generations.family(keyed.id) if state in {None, one.state}}
+    if found:
+        yield list(found.values())
 
 
 def _is_like(pattern: str, keys: Collection[str | None]) -> bool:

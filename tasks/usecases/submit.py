@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 from tasks.capability_check import require_follow_ups
 from tasks.children import child_of
-from tasks.usecases.assumed_prices import assumed_in
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.entry_check import (
     Defaults,
@@ -22,8 +21,8 @@ from tasks.usecases.entry_check import (
 )
 from tasks.usecases.names import find_generation
 from tasks.usecases.prompt_file import oddities_of
-from tasks.usecases.submission import Repetition, begun
-from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
+from tasks.usecases.submission import Repetition, begun, waits_of_new
+from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, State, operation_of
 from worker.ledger.generations import NewGeneration
 from worker.recipes import FollowUp
@@ -125,7 +124,7 @@ def submit(
         result = SubmitResult(generations=tuple(made), warnings=checked.warnings, existing=existing)
         deliver(result)
         submission.forget()
-    return replace(result, waits=_waits(services, checked.wanted), known_in=_batches(services, made, existing))
+    return replace(result, waits=waits_of_new(services, checked.wanted), known_in=_batches(services, made, existing))
 
 
 def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
@@ -168,17 +167,3 @@ def _batches(services: Services, made: Sequence[Generation], existing: Collectio
     with suppress(LedgerUnavailable):
         return tuple(sorted(services.ledger.assets.batch_names(ids).values())) if ids else ()
     return ()
-
-
-def _waits(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:
-    said: list[str] = []
-    # All is saved and delivered: a ledger that fails now does not make it a failure.
-    with suppress(LedgerUnavailable):
-        if (gate := services.ledger.restore.state()) and gate.complaint:
-            said.append(f"saved, but {gate.complaint}")
-    try:
-        prices = services.prices
-    except ConfigurationError as error:
-        # Workers need the price file before they submit anything.
-        return (*said, f"saved, but nothing is submitted until this is fixed: {error}")
-    return (*said, *(assumed_in(wanted, prices, services.settings.darkroom_prices) if prices else ()))

@@ -243,7 +243,7 @@ class Questions:
             "watch batch_big --json, later look": lambda: self._watched.moves(is_last=False),
             "verify --batch batch_old, count": lambda: assets.count_stored(Extent("batch_old")),
             "show": lambda: queries.story(self._old[0].id),
-            "a key": lambda: queries.ids_of_keys(["fox-1"]),
+            "a key": lambda: queries.with_keys(["fox-1"]),
             "a short id": lambda: queries.with_part("2359182c-2a", 9),
             "a beginning of an id": lambda: queries.with_part(self._old[0].id[:20], 9),
             "a beginning of a batch's id": lambda: queries.batches_called("batch_o", 9),

@@ -5,6 +5,9 @@ import click
 from tasks.cli.ui.late_group import Commands, LateGroup
 
 COMMANDS: Commands = {
+    "list": ("tasks.cli.batch.list:list_batches", "List batches, newest first."),
+    "show": ("tasks.cli.batch.show:show", "Show how a batch stands."),
+    "watch": ("tasks.cli.batch.watch:watch", "Follow a batch until all of it is done."),
     "pause": ("tasks.cli.batch.pause:pause", "Submit nothing more of a batch for now."),
     "resume": ("tasks.cli.batch.resume:resume", "Continue a paused batch."),
     "cancel": ("tasks.cli.batch.cancel:cancel", "Cancel what is not submitted yet of a batch."),

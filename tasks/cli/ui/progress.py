@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import click
 from rich.console import Group, RenderableType
@@ -20,7 +21,8 @@ from tasks.usecases import views
 from tasks.usecases.names import short_id
 from tasks.usecases.scope import INTERESTING, Scope, Summary
 from tasks.waiting import Wait, those_of
-from worker.generation import FINAL, Generation, Lineage, State
+from worker.errors import LedgerUnavailable
+from worker.generation import FINAL, Generation, Lineage, State, Transition
 from worker.secrets import redact, secrets_hidden
 
 #: seconds between two looks, and how much longer than the look itself the pause is: watching must not be a load
@@ -31,8 +33,68 @@ _REASONS_EVERY = 5.0
 _MOST = 1000
 #: seconds of which the rate is measured, how many of them it takes, and between two lines about it without a terminal
 _RATE_OVER, _RATE_FROM, _TOLD_EVERY = 60.0, 5.0, 30.0
+#: seconds between two looks whether a ledger that is away is back
+_AWAY = 1.0
 #: states that a person must look at
 _BAD = (State.EXPIRED, State.FAILED, State.UNCONFIRMED)
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Reads the ledger, and waits for it where it is away, which it says once."""
+
+    def __init__(self, interrupted: Callable[[], bool]) -> None:
+        self._interrupted = interrupted
+
+    def read(self, once: Callable[[], T]) -> T:
+        is_told = False
+        while True:
+            try:
+                found = once()
+            except LedgerUnavailable as error:
+                if not is_told:
+                    note(f"waiting for the ledger: {one_line(redact(str(error)))}")
+                is_told = True
+                _wait(_AWAY, self._interrupted)
+            else:
+                if is_told:
+                    note("the ledger is back")
+                return found
+
+    def of(self, scope: Scope) -> Scope:
+        """The same scope, which waits for the ledger."""
+        return _PatientScope(scope, self)
+
+
+class _PatientScope:
+    """A scope that waits for the ledger."""
+
+    def __init__(self, scope: Scope, patience: Patience) -> None:
+        self._scope = scope
+        self._read = patience.read
+        self.name = scope.name
+
+    def counts(self) -> Mapping[State, int]:
+        return self._read(self._scope.counts)
+
+    def some(self, limit: int) -> list[Generation]:
+        return self._read(lambda: self._scope.some(limit))
+
+    def moves(self, *, is_last: bool) -> list[tuple[Generation, Transition]]:
+        return self._read(lambda: self._scope.moves(is_last=is_last))
+
+    def is_done(self) -> bool:
+        return self._read(self._scope.is_done)
+
+    def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
+        return self._read(lambda: self._scope.lineages(generations))
+
+    def spent(self) -> int:
+        return self._read(self._scope.spent)
+
+    def lasted(self) -> timedelta:
+        return self._read(self._scope.lasted)
 
 
 def follow(
@@ -45,16 +107,19 @@ def follow(
 ) -> bool:
     """Show what happens until all are done; whether all were archived. `interrupted`: raise KeyboardInterrupt.
 
+    A ledger that is away is waited for.
     `waits`: why something may wait, now; what holds up any of these is printed when it begins. `summary`: printed last.
     """
-    reasons = _Reasons(scope, waits)
+    patience = Patience(interrupted)
+    scope = patience.of(scope)
+    reasons = _Reasons(scope, lambda: patience.read(waits))
     screen = console(stderr=True)
     if as_json or not screen.is_terminal:
         _print_changes(scope, reasons, interrupted, as_json=as_json)
     else:
         with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
             before, rate = None, _Rate()
-            for _ in _looks(scope, interrupted):
+            for _ in looks(scope, interrupted):
                 picture = picture_of(scope, screen.height, reasons.look(), rate)
                 # Drawing the same again would only flicker.
                 if picture != before:
@@ -62,7 +127,7 @@ def follow(
                 before = picture
     counts = scope.counts()
     if summary is not None and not as_json:
-        note(summary_text(summary()))
+        note(summary_text(patience.read(summary)))
     return counts.get(State.ARCHIVED, 0) == sum(counts.values())
 
 
@@ -78,7 +143,7 @@ def summary_text(summary: Summary) -> str:
 
 def _print_changes(scope: Scope, reasons: "_Reasons", interrupted: Callable[[], bool], *, as_json: bool) -> None:
     rate, told_at = _Rate(), time.monotonic()
-    for is_last in _looks(scope, interrupted):
+    for is_last in looks(scope, interrupted):
         moves = scope.moves(is_last=is_last)
         lineages = scope.lineages([one for one, _ in moves]) if moves else {}
         for generation, move in moves:
@@ -97,7 +162,7 @@ def _print_changes(scope: Scope, reasons: "_Reasons", interrupted: Callable[[], 
                 told_at = time.monotonic()
 
 
-def _looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
+def looks(scope: Scope, interrupted: Callable[[], bool]) -> Iterator[bool]:
     """Yield once per look at the scope: whether it is done, and this the last look."""
     done = False
     while not done:

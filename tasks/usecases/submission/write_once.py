@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,20 +19,14 @@ from tasks.usecases.submission.note import (
     told_time,
     write_note,
 )
-from worker.errors import CommitUnknown, DarkroomError, LedgerUnavailable, RequestInvalid
+from tasks.usecases.submission.patience import Patience
+from worker.errors import RequestInvalid
 from worker.generation import Generation
 from worker.ledger import Ledger
 from worker.ledger.generations import NewGeneration
 from worker.secrets import redact
 from worker.services import Services
 from worker.settings import Settings
-
-#: seconds to retry after the ledger's first failure
-PATIENCE = 10.0
-#: seconds between two tries: the first pause and the longest
-_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
-#: seconds after which to tell the waiting user why
-_LONG = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +54,12 @@ class Submission:
 
     def write(self, batch: str | None) -> list[Generation]:
         """Write it. Raises CommitUnknown, with the next step, if the ledger is gone and may have written it."""
+        patience = Patience(tell=self.tell, go_on=self._how_to_go_on, forget=self.forget)
         try:
-            return self._written(batch)
+            return patience.write(lambda: self.ledger.generations.create(self.wanted, batch), lambda: self.is_repeated)
         except KeyboardInterrupt:
             self.tell(f"interrupted: {self._how_to_go_on()}")
             raise
-
-    def _written(self, batch: str | None) -> list[Generation]:
-        may_be_written = self.is_repeated
-        started, ends, pause, is_told = time.monotonic(), None, _PAUSE, False
-        while True:
-            try:
-                return self.ledger.generations.create(self.wanted, batch)
-            except LedgerUnavailable as error:
-                may_be_written |= isinstance(error, CommitUnknown)
-                reason = str(error.__cause__ if isinstance(error, CommitUnknown) else error)
-                resumes = time.monotonic() + pause
-                ends = ends or resumes + PATIENCE
-                if resumes > ends and may_be_written:
-                    raise CommitUnknown(f"{reason}; {self._how_to_go_on()}") from error
-                if resumes > ends:
-                    self.forget()
-                    raise LedgerUnavailable(f"{reason}; nothing was written") from error
-            except DarkroomError as error:
-                # An earlier process cannot have written an invalid one: it would have seen the same error.
-                if not may_be_written or isinstance(error, RequestInvalid):
-                    self.forget()
-                raise
-            if not is_told and resumes - started > _LONG:
-                self.tell(redact(f"the ledger is unavailable ({reason}): retrying for {PATIENCE:g} s"))
-                is_told = True
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def forget(self) -> None:
         """Forget it once the user has the ids, or nothing was written: the same command is then a new submission."""

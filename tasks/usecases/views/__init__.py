@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_show import of_batch_details, of_batch_submitted, of_listed_batch
 from tasks.usecases.views.batches_steer import of_steered
 from tasks.usecases.views.decisions import (
     of_decided,
@@ -41,6 +42,8 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_batch_details",
+    "of_batch_submitted",
     "of_decided",
     "of_deleted",
     "of_details",
@@ -51,6 +54,7 @@ __all__ = [
     "of_ledger_size",
     "of_letter",
     "of_listed",
+    "of_listed_batch",
     "of_move",
     "of_none_refused",
     "of_provider",

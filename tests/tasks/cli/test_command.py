@@ -66,7 +66,7 @@ def test_an_error_is_one_sentence_on_standard_error_and_exit_code_1(darkroom: Da
     assert result.exit_code == 1
     assert result.stdout == ""
     assert result.stderr == (
-        "darkroom: there is no generation 'gen_unknown': give its key, its id, the beginning of its id, or the "
+        "darkroom: there is no generation 'gen_unknown': give its key, BATCH/KEY, its id, a part of its id, or the "
         "short id that `darkroom list` shows\n"
     )
 

@@ -33,7 +33,7 @@ from worker.ledger.assets import ArchiveClaim, Archived, Lost
 from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import Handed, NotifyClaim
-from worker.ledger.generations import Orphan
+from worker.ledger.generations import FileBatch, Orphan
 from worker.ledger.inputs import InputFile
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
@@ -253,6 +253,8 @@ def a_batch_goes_its_way(process: Process) -> None:
     # The clock's next pass does it again.
     elsewhere = ProviderMove(generation_id=made[0].id, left="kie", to=PROVIDER, providers=(), why="out of credit")
     process.repeat("dispatch.move", [elsewhere])
+    rows = FileBatch(name="sheet", source="sheet.csv", source_sha256="s")
+    process.command("generations.write_rows", rows, [new("crow", dedupe="batch:sheet:c", row_number=1, row_sha256="c")])
     sent = process.submit(in_vain=True)
     process.accept(*sent.values())
     replies = {claim.attempt_id: Outcome(status=Status.SUCCEEDED) for claim in sent.values()}

@@ -327,7 +327,7 @@ def test_who_needs_the_keys_of_an_unfinished_batch_waits_and_takes_over_what_sta
     killed(ledger, many())
     other = [new("an owl", key="k0001"), *many(20, prefix="o")]
     for wanted in (other, other[:1]):
-        with pytest.raises(BeingWritten, match="with some of the same keys is being written at this moment; try again"):
+        with pytest.raises(BeingWritten, match="with some of the same keys, or to the same batch, is being written"):
             ledger.generations.create(wanted, "other")
     nobody_sees_anything(ledger)
     clock.now += STALLED

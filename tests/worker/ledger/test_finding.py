@@ -42,9 +42,21 @@ def test_a_generation_is_found_by_the_beginning_of_its_id(ledger: Ledger, clock:
         assert found(ledger, nothing) == []
 
 
-def test_a_key_names_one_generation(ledger: Ledger):
+def test_a_key_names_one_generation_of_each_batch(ledger: Ledger):
     fox, other = ledger.generations.create([new(key="Fox 1"), new("an owl", key="owl\x00")])
-    assert ledger.generations.ids_of_keys(["Fox 1", "owl\x00", "fox 1"]) == {"Fox 1": fox.id, "owl\x00": other.id}
+    keyed = ledger.generations.with_keys(["Fox 1", "owl\x00", "fox 1"])
+    assert {key: [one.id for one in found] for key, found in keyed.items()} == {
+        "Fox 1": [fox.id],
+        "owl\x00": [other.id],
+    }
+    (again,) = ledger.generations.create([new(key="Fox 1", dedupe="batch:b:Fox 1", row_number=1)], "b")
+    assert [one.id for one in ledger.generations.with_keys(["Fox 1"])["Fox 1"]] == [again.id, fox.id]
+
+
+def test_a_generation_is_found_by_a_part_from_the_middle_or_the_end_of_its_id(ledger: Ledger):
+    first, second = queued(ledger, 2)
+    assert found(ledger, second.id[-8:]) == found(ledger, second.id[22:30]) == [second.id]
+    assert found(ledger, first.id[-3:]) == found(ledger, f"{first.id[-6:]}%") == []
 
 
 def test_a_family_is_all_that_follows_from_one(ledger: Ledger):
@@ -77,7 +89,8 @@ def test_nothing_is_found_of_a_batch_that_is_not_whole(ledger: Ledger):
     with ledger.database.write() as connection:
         connection.execute(batches.update().values(unfinished="request", unfinished_at=NOON))
     assert found(ledger, one.id) == found(ledger, short_id(one.id)) == []
-    assert ledger.generations.ids_of_keys(["fox"]) == {}
+    assert ledger.generations.with_keys(["fox"]) == {}
+    assert found(ledger, one.id[-8:]) == []
     assert ledger.generations.batches_called("shop", 5) == []
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]+", short_id(str(one.batch_id)))
     assert ledger.generations.batches_called(short_id(str(one.batch_id)), 5) == []

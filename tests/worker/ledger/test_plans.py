@@ -107,7 +107,7 @@ SEARCHES: dict[str, tuple[Callable[[Ledger], Any], set[str]]] = {
     "newest batch": (lambda ledger: ledger.generations.newest_batch("b"), {"ix_batches_name"}),
     "by key, short id, beginning": (
         lambda ledger: (
-            ledger.generations.ids_of_keys(["fox"]),
+            ledger.generations.with_keys(["fox"]),
             ledger.generations.family("gen_01a"),
             ledger.generations.with_part("2359182c-2a", 5),
             ledger.generations.with_part("gen_01a", 5),

@@ -29,14 +29,17 @@ from worker.ledger.generations.unfinished import (
 from worker.ledger.inputs import write_uses
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
-from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
+from worker.ledger.statements import IDS, Query, columns_of, insert_rows
 from worker.pricing import tier_of
 
 
-class _Owner(NamedTuple):
+class Owner(NamedTuple):
+    """Whose a `dedupe` is."""
+
     dedupe: str
     id: str
-    batch_id: str
+    batch_id: str | None
+    row_sha256: str | None
     unfinished_at: datetime | None
 
 
@@ -49,8 +52,8 @@ class _Parent(NamedTuple):
 
 _g = generations.c
 _KNOWN = Query(
-    _Owner,
-    select(_g.dedupe, _g.id, _g.batch_id, batches.c.unfinished_at)
+    Owner,
+    select(_g.dedupe, _g.id, _g.batch_id, _g.row_sha256, batches.c.unfinished_at)
     .outerjoin(batches, batches.c.id == _g.batch_id)
     .where(_g.dedupe.in_(IDS)),
 )
@@ -86,7 +89,7 @@ class NewGeneration:
     inputs: tuple[str, ...] = ()
 
 
-class _Row(TypedDict):
+class NewRow(TypedDict):
     """What is written of a new generation."""
 
     id: str
@@ -124,7 +127,7 @@ class _Row(TypedDict):
 
 
 #: the row that would be written, and what it was made of
-_New = tuple[_Row, NewGeneration]
+New = tuple[NewRow, NewGeneration]
 
 
 class Creation(Part):
@@ -173,7 +176,7 @@ class Creation(Part):
             begun = batch_of(connection, request)
             batch_id = begun or new_id("batch", now)
             known = _whole(connection, wanted)
-            rows = _rows(wanted, _parents(connection, wanted), now, batch_id)
+            rows = rows_of(wanted, _parents(connection, wanted), now, batch_id)
         made, left = _sorted_out(rows, wanted, known)
         try:
             for bite, is_last in in_bites(self._database, left):
@@ -184,7 +187,7 @@ class Creation(Part):
                     go_on(connection, batch_id, request, self._database.clock())
                     found = _insert(connection, changes, bite, batch_id)
                     if is_last:
-                        line_up(connection, {_flow_of(row) for row, _ in left})
+                        line_up(connection, {flow_of_new(row) for row, _ in left})
                         finish(connection, batch_id, request, batch)
                     changes.flush()
                 begun = batch_id
@@ -220,21 +223,21 @@ def insert_generations(
     """Insert new ones; return all, in the order of `wanted`. Raises RequestInvalid as `create` does."""
     if not wanted:
         return []
-    rows = _rows(wanted, _parents(connection, wanted), changes.at, batch_id)
+    rows = rows_of(wanted, _parents(connection, wanted), changes.at, batch_id)
     made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
-    line_up(connection, {_flow_of(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
+    line_up(connection, {flow_of_new(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
     return [made[row["dedupe"] or row["id"]] for row in rows]
 
 
-def _rows(
+def rows_of(
     wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent], now: datetime, batch_id: str | None
-) -> list[_Row]:
+) -> list[NewRow]:
     rows = []
     for position, new in enumerate(wanted, start=1):
         parent = parents.get(new.parent_id)
         # What follows goes before what its parent was ahead of; single ones go in the order in which they came.
-        turn = position if batch_id else parent.turn if parent is not None and new.batch_id else 0
+        turn = (new.row_number or position) if batch_id else parent.turn if parent is not None and new.batch_id else 0
         # What names a task of its parent is only understood by the account that has this task.
         binding = parent if new.request.parent and parent and parent.provider == new.provider else None
         pinned = (binding and binding.account) or ANY_ACCOUNT
@@ -243,11 +246,11 @@ def _rows(
 
 
 def _sorted_out(
-    rows: Sequence[_Row], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
-) -> tuple[dict[str, Generation], list[_New]]:
+    rows: Sequence[NewRow], wanted: Sequence[NewGeneration], known: Mapping[str, Generation]
+) -> tuple[dict[str, Generation], list[New]]:
     """Those that are there, by key; and what is left to be written, in order of key, once each."""
     made = dict(known)
-    first: dict[str, _New] = {}
+    first: dict[str, New] = {}
     for row, new in zip(rows, wanted, strict=True):
         key = row["dedupe"] or row["id"]
         if key in known:
@@ -259,25 +262,40 @@ def _sorted_out(
     return made, sorted(first.values(), key=_by_key)
 
 
-def _insert(
-    connection: Connection, changes: Changes, wanted: Sequence[_New], batch_id: str | None
-) -> dict[str, Generation]:
-    """By key, or by id where there is none. Raises BeingWritten for what belongs to an unfinished batch of others."""
+def insert_new(
+    connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
+) -> dict[str, Owner]:
+    """Return the owner of each key, or of each id where there is no key, whether it was there before or not.
+
+    Raises BeingWritten for what belongs to an unfinished batch of others.
+    """
     # In order of key, so that two who write the same keys never wait for each other in a circle.
-    connection.execute(insert_ignoring(connection, generations), [row for row, _ in sorted(wanted, key=_by_key)])
+    insert_rows(connection, generations, [row for row, _ in sorted(wanted, key=_by_key)], ignoring=True)
     owners = _owners(connection, [row["dedupe"] for row, _ in wanted if row["dedupe"]])
     for owner in owners.values():
         if owner.unfinished_at is not None and owner.batch_id != batch_id:
-            raise BeingWritten(owner.batch_id)
-    mine = {row["id"] for row, _ in wanted}
-    known = _others(connection, {owner.id for owner in owners.values()} - mine)
+            raise BeingWritten(str(owner.batch_id))
+    for row, _ in wanted:
+        if row["dedupe"] is None:
+            owners[row["id"]] = Owner("", row["id"], row["batch_id"], row["row_sha256"], None)
+        elif owners[row["dedupe"]].id != row["id"]:
+            continue
+        changes.bind(row["id"], provider=row["provider"])
+        changes.record(row["id"], row["batch_id"], None, State.QUEUED, "created")
+    return owners
+
+
+def _insert(
+    connection: Connection, changes: Changes, wanted: Sequence[New], batch_id: str | None
+) -> dict[str, Generation]:
+    """By key, or by id where there is none. Raises as `insert_new`, and RequestInvalid for another request."""
+    owners = insert_new(connection, changes, wanted, batch_id)
+    known = _others(connection, {owner.id for owner in owners.values()} - {row["id"] for row, _ in wanted})
     made: dict[str, Generation] = {}
     for row, new in wanted:
         key = row["dedupe"] or row["id"]
-        owner_id = owners[key].id if row["dedupe"] else key
+        owner_id = owners[key].id
         if owner_id == row["id"]:
-            changes.bind(owner_id, provider=row["provider"])
-            changes.record(owner_id, row["batch_id"], None, State.QUEUED, "created")
             # Not read back: that would take as long as writing it.
             made[key] = _as_created(row)
         else:
@@ -289,15 +307,15 @@ def _insert(
     return made
 
 
-def _by_key(new: _New) -> str:
+def _by_key(new: New) -> str:
     return str(new[0]["dedupe"] or "")
 
 
-def _flow_of(row: _Row) -> Flow:
+def flow_of_new(row: NewRow) -> Flow:
     return Flow(row["provider"], row["priority"], row["batch_id"] or "", row["pinned"])
 
 
-def _as_created(row: _Row) -> Generation:
+def _as_created(row: NewRow) -> Generation:
     return to_generation(GenerationRow._make(map(row.get, GenerationRow._fields)))
 
 
@@ -308,7 +326,7 @@ def _whole(connection: Connection, wanted: Sequence[NewGeneration]) -> dict[str,
     return {ids[generation_id]: one for generation_id, one in _others(connection, ids).items()}
 
 
-def _owners(connection: Connection, keys: Sequence[str]) -> dict[str, _Owner]:
+def _owners(connection: Connection, keys: Sequence[str]) -> dict[str, Owner]:
     return {row.dedupe: row for row in _KNOWN.each(connection, keys)}
 
 
@@ -321,7 +339,7 @@ def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping
     return {row.id: row for row in _PARENTS.each(connection, ids)}
 
 
-def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> _Row:
+def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> NewRow:
     tier = tier_of(new.request)
     return {
         "id": new_id("gen", now),

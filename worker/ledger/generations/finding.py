@@ -1,6 +1,7 @@
 """Generations and batches by what a person calls them: the caller's key, a name, or a part of an id.
 
-All by indexes that are there: an id begins with its time, so a part of it is a range of the primary key.
+By indexes that are there: an id begins with its time, so its beginning is a range of the primary key. Any other part
+of an id is looked for among the newest only.
 """
 
 import re
@@ -23,6 +24,8 @@ from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 _ID = re.compile(r"(?:gen|batch)_(?P<same>[0-9a-f]{4})(?P<time>[0-9a-f]{8})(?P<count>[0-9a-f]{8})[0-9a-f]{12}")
 _SHORT = re.compile(r"([0-9a-f]{8})-([0-9a-f]{1,8})")
 _BEGINNING = re.compile(r"(?:(gen|batch)_)?([0-9a-f]{1,32})")
+#: a part of the middle or the end of an id, and how many of the newest it is looked for in
+_MIDDLE, _NEWEST = re.compile(r"[0-9a-f]{4,32}"), 100_000
 
 
 class Batch(NamedTuple):
@@ -38,10 +41,14 @@ class _Found(NamedTuple):
     batch_id: str | None
 
 
-class _OfKey(NamedTuple):
-    dedupe: str
+class Keyed(NamedTuple):
+    """A generation with a user's key."""
+
+    key: str
     id: str
     batch_id: str | None
+    #: None where it was not made from a file
+    row_version: int | None
 
 
 _g, _b = generations.c, batches.c
@@ -50,7 +57,18 @@ _BETWEEN = Query(_Found, select(_g.id, _g.batch_id).where(_g.id >= _FROM, _g.id 
 _BATCHES_BETWEEN = (
     select(_b.id).where(_b.id >= _FROM, _b.id < _TO, _b.unfinished_at.is_(None)).order_by(_b.id).limit(LIMIT)
 )
-_OF_KEYS = Query(_OfKey, select(_g.dedupe, _g.id, _g.batch_id).where(_g.dedupe.in_(IDS)))
+_newest = select(_g.id, _g.batch_id).order_by(_g.id.desc()).limit(_NEWEST).subquery()
+_WITH_MIDDLE = Query(
+    _Found,
+    select(_newest)
+    .where(_newest.c.id.like(bindparam("like", type_=CleanText())))
+    .order_by(_newest.c.id.desc())
+    .limit(LIMIT),
+)
+_OF_KEYS = Query(
+    Keyed,
+    select(*columns_of(generations, Keyed)).where(_g.key.in_(IDS), _g.key.is_not(None)).order_by(_g.id.desc()),
+)
 _down = select(_g.id).where(_g.id == bindparam("root", type_=CleanText())).cte("down", recursive=True)
 _down = _down.union_all(select(_g.id).where(_g.parent_id == _down.c.id))
 _FAMILY = Query(GenerationRow, select(*GENERATION).join(_down, _down.c.id == _g.id).order_by(_g.id.desc()))
@@ -70,13 +88,16 @@ def dedupe_of(key: str) -> str:
 
 
 class Finding(Part):
-    def ids_of_keys(self, keys: Sequence[str]) -> dict[str, str]:
-        """The ids of the generations that have these keys; each key has one at the most."""
-        wanted = {storable(dedupe_of(key)): key for key in keys}
+    def with_keys(self, keys: Sequence[str]) -> dict[str, list[Keyed]]:
+        """By key, the generations that have it, the newest first; each batch may have one, in several versions."""
+        wanted = {storable(key): key for key in keys}
+        found: dict[str, list[Keyed]] = {}
         with self._database.read() as connection:
             hidden = set(unfinished(connection))
-            rows = _OF_KEYS.each(connection, list(wanted))
-        return {wanted[row.dedupe]: row.id for row in rows if row.batch_id not in hidden}
+            for row in _OF_KEYS.each(connection, list(wanted)):
+                if row.batch_id not in hidden:
+                    found.setdefault(wanted[row.key], []).append(row)
+        return found
 
     def family(self, generation_id: str) -> list[Generation]:
         """It and all that follows from it, the newest first."""
@@ -84,13 +105,16 @@ class Finding(Part):
             return [to_generation(row) for row in _FAMILY.all(connection, root=generation_id)]
 
     def with_part(self, part: str, limit: int) -> list[Generation]:
-        """Some generations whose id begins with this, or has this short form; the newest first."""
+        """Some generations whose id begins with this, or has this short form; else with this in it. Newest first."""
         with self._database.read() as connection:
             hidden = set(unfinished(connection))
             found: list[str] = []
             for begin, end in _ranges(connection, generations, "gen", part):
                 rows = _BETWEEN.all(connection, begin=begin, end=end, limit=limit + 1)
                 found += [row.id for row in rows if row.batch_id not in hidden]
+            if not found and _MIDDLE.fullmatch(part):
+                rows = _WITH_MIDDLE.all(connection, like=f"%{part}%", limit=_NEWEST if hidden else limit)
+                found = [row.id for row in rows if row.batch_id not in hidden]
             return [to_generation(row) for row in _THESE.all(connection, ids=found[:limit])]
 
     def batches_called(self, name: str, limit: int) -> list[Batch]:

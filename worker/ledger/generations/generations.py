@@ -1,8 +1,10 @@
 """The façade for generations."""
 
+from worker.ledger.generations.batch_facts import BatchReports
 from worker.ledger.generations.control import Control
 from worker.ledger.generations.creation import Creation
 from worker.ledger.generations.deletion import Deletion
+from worker.ledger.generations.file_batches import FileBatches
 from worker.ledger.generations.finding import Finding
 from worker.ledger.generations.follow_ups import FollowUps
 from worker.ledger.generations.queries import Queries
@@ -10,5 +12,7 @@ from worker.ledger.generations.task_import import TaskImport
 from worker.ledger.outcome import Outcomes
 
 
-class Generations(Creation, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, Queries):
+class Generations(
+    Creation, FileBatches, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, BatchReports, Queries
+):
     """Creation, control, follow-ups, import, deletion and queries of generations."""

@@ -50,7 +50,10 @@ class BeingWritten(LedgerUnavailable):
     """A key belongs to a batch that another process is writing."""
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__("another submission with some of the same keys is being written at this moment; try again")
+        super().__init__(
+            "another submission with some of the same keys, or to the same batch, is being written at this moment; "
+            "try again"
+        )
         self.batch_id = batch_id
 
 
@@ -67,9 +70,11 @@ def batch_of(connection: Connection, request: str) -> str | None:
     return found
 
 
-def begin(connection: Connection, batch_id: str, name: str, request: str, now: datetime) -> None:
+def begin(
+    connection: Connection, batch_id: str, name: str, request: str, now: datetime, *, unique_name: str | None = None
+) -> None:
     row = {"id": batch_id, "name": name, "created_at": now, "unfinished": request, "unfinished_at": now}
-    connection.execute(insert_ignoring(connection, batches), [row])
+    connection.execute(insert_ignoring(connection, batches), [row | {"unique_name": unique_name}])
 
 
 def go_on(connection: Connection, batch_id: str, request: str, now: datetime) -> None:

@@ -1,0 +1,134 @@
+"""How batches stand: all of them in a list, and one in detail."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from tasks.usecases.at_risk import at_risk
+from tasks.usecases.names import find_batch
+from tasks.usecases.queries import list_waits
+from tasks.usecases.scope import BatchScope
+from tasks.usecases.services import LedgerServices
+from tasks.waiting import Wait, those_of
+from worker.errors import ConfigurationError
+from worker.generation import FINAL, State
+from worker.ledger.generations import BatchFacts, BatchMoney, Failure
+from worker.pricing import Prices
+from worker.providers import PROVIDERS
+
+#: the time over which it is measured how many end a minute
+_LATELY = timedelta(minutes=5)
+#: batches that are read at once, and generations of one that are looked at for why they wait
+_PAGE, _MOST = 100, 1000
+
+
+class BatchState(StrEnum):
+    #: it has a start time that is not over yet
+    SCHEDULED = "scheduled"
+    PAUSED = "paused"
+    RUNNING = "running"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedBatch:
+    """`spent`: text with its currency; None without prices."""
+
+    facts: BatchFacts
+    state: BatchState
+    counts: Mapping[State, int]
+    money: BatchMoney
+    spent: str | None
+    age: timedelta
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def done(self) -> int:
+        return sum(number for state, number in self.counts.items() if state in FINAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDetails:
+    """`per_minute`: how many ended lately; `left`: time until all have, at that rate, if any did.
+
+    `cap`: what it may cost, in millionths, the lowest of its own limit and the price file's. `at_risk`: assets.
+    """
+
+    batch: ListedBatch
+    prices: Prices | None
+    per_minute: float
+    left: timedelta | None
+    cap: int | None
+    at_risk: int
+    failures: Sequence[Failure]
+    waits: Sequence[Wait]
+
+
+def list_batches(here: LedgerServices, limit: int | None = None) -> Iterator[ListedBatch]:
+    """The newest first, read a page at a time."""
+    prices = _prices(here)
+    before, left = None, limit
+    while left is None or left > 0:
+        page = here.ledger.generations.newest_batches(_PAGE if left is None else min(_PAGE, left), before)
+        if not page:
+            return
+        yield from _listed(here, page, prices)
+        before = page[-1].id
+        left = None if left is None else left - len(page)
+
+
+def show_batch(here: LedgerServices, name: str) -> BatchDetails:
+    """Raises NotFound; RequestInvalid where several batches may be meant."""
+    generations, now = here.ledger.generations, here.clock()
+    facts = generations.batch_facts(find_batch(here.ledger, name))
+    prices = _prices(here)
+    (batch,) = _listed(here, [facts], prices)
+    since = max(now - _LATELY, facts.created_at)
+    minutes = max(1.0, (now - since).total_seconds()) / 60
+    ended = generations.ended_since(facts.id, since)
+    unfinished = batch.total - batch.done
+    waits = list_waits(here) if unfinished else ()
+    risky = at_risk(here).assets if unfinished else ()
+    limits = (facts.max_cost, None if prices is None else prices.caps.of_batch(facts.name))
+    return BatchDetails(
+        batch=batch,
+        prices=prices,
+        per_minute=ended / minutes,
+        left=timedelta(minutes=unfinished * minutes / ended) if ended and unfinished else None,
+        cap=min((limit for limit in limits if limit is not None), default=None),
+        at_risk=sum(one.owner.batch_id == facts.id for one in risky),
+        failures=generations.failures_of(facts.id),
+        waits=those_of(BatchScope(here.ledger, facts.id).some(_MOST), waits) if waits else (),
+    )
+
+
+def _listed(here: LedgerServices, page: Sequence[BatchFacts], prices: Prices | None) -> Iterator[ListedBatch]:
+    now, ids = here.clock(), [one.id for one in page]
+    counts = here.ledger.generations.counts_of_batches(ids)
+    money = here.ledger.generations.money_of_batches(ids)
+    for facts in page:
+        spent = money.get(facts.id, BatchMoney())
+        is_scheduled = facts.start_at is not None and facts.start_at > now
+        yield ListedBatch(
+            facts=facts,
+            state=BatchState.COMPLETE if facts.completed_at is not None
+            else BatchState.PAUSED if facts.paused_at is not None
+            else BatchState.SCHEDULED if is_scheduled
+            else BatchState.RUNNING,
+            counts=counts.get(facts.id, {}),
+            money=spent,
+            spent=None if prices is None else prices.text(spent.known),
+            age=now - facts.created_at,
+        )  # fmt: skip
+
+
+def _prices(here: LedgerServices) -> Prices | None:
+    try:
+        return here.settings.read_prices(PROVIDERS)
+    except ConfigurationError:
+        # The workers and the doctor say so.
+        return None

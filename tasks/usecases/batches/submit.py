@@ -1,0 +1,129 @@
+"""Submits a checked file as a batch: each row once, however often and wherever the command is interrupted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from tasks.usecases.batches.plan import Plan, plan
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.submission import Patience, waits_of_new
+from worker.errors import ConfigurationError, RequestInvalid
+from worker.ledger.generations import BatchFacts, FileBatch, NewGeneration
+from worker.services import Services
+
+#: earlier batches of the same file that are named
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSubmitted:
+    """`rows` and `invalid`: of the file; `created` and `existing`: submissions, of which a row may be several.
+
+    `batch_id`: None if nothing was written for want of a valid row, or in a dry run. `ids`: of the generations, in the
+    order of the file. `versions`: how many of the new are new versions of rows. `unapplied`: options that existing rows
+    do not have. `same_file`: other batches of the same file. `waits`: why nothing of it is submitted yet.
+    """
+
+    name: str
+    batch_id: str | None
+    rows: int
+    created: int
+    existing: int
+    invalid: int
+    versions: int = 0
+    ids: tuple[str, ...] = ()
+    new_ids: frozenset[str] = frozenset()
+    unapplied: tuple[str, ...] = ()
+    same_file: tuple[BatchFacts, ...] = ()
+    waits: tuple[str, ...] = ()
+    is_dry_run: bool = False
+
+
+def name_of(request: BatchRequest) -> str:
+    """The name by which the batch is found. Raises RequestInvalid without one."""
+    name = PurePath(request.file.name).stem if request.name is None else request.name
+    if not name.strip():
+        raise RequestInvalid("the name of the batch is empty: give one with --name")
+    return name
+
+
+def submit_batch(
+    services: Services,
+    request: BatchRequest,
+    wanted: Sequence[NewGeneration],
+    *,
+    rows: int,
+    invalid: int = 0,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> BatchSubmitted:
+    """Write what is new of the checked rows `wanted` to the batch of this name; nothing in a dry run.
+
+    `rows` and `invalid`: how many rows the file has, and how many of them are not among `wanted`. `tell`: messages for
+    the waiting user. Raises RequestInvalid if rows were changed, LedgerUnavailable if nothing was written, and
+    CommitUnknown if something may have been: the same request completes it.
+    """
+    name = name_of(request)
+    settings = _settings(services, request, name)
+    generations = services.ledger.generations
+    same_file = tuple(
+        one for one in generations.batches_of_file(request.file.sha256, _NAMED + 1) if one.unique_name != name
+    )[:_NAMED]
+    submitted = BatchSubmitted(
+        name=name, batch_id=None, rows=rows, created=0, existing=0, invalid=invalid, same_file=same_file
+    )
+    if dry_run:
+        found = plan(services.ledger, name, wanted, request)
+        return replace(_counted(submitted, found), created=len(found.new), is_dry_run=True)
+    is_begun = False
+
+    def once() -> BatchSubmitted:
+        nonlocal is_begun
+        found = plan(services.ledger, name, wanted, request)
+        if not found.new:
+            return replace(_counted(submitted, found), ids=tuple(found.existing.values()))
+        is_begun = True
+        written = generations.write_rows(replace(settings, id=found.batch and found.batch.id), found.new)
+        new_ids = iter(written.ids[str(one.dedupe)] for one in found.new)
+        ids = tuple(found.existing.get(position) or next(new_ids) for position in range(len(wanted)))
+        # Some may have been written by somebody else at the same time.
+        created = len(written.created)
+        return replace(
+            _counted(submitted, found), batch_id=written.batch_id, ids=ids, new_ids=written.created, created=created,
+            existing=len(wanted) - created,
+        )  # fmt: skip
+
+    patience = Patience(tell=tell, go_on=lambda: _GO_ON, forget=lambda: None)
+    try:
+        result = patience.write(once, lambda: is_begun)
+    except KeyboardInterrupt:
+        tell(f"interrupted: {_GO_ON if is_begun else 'nothing was written'}")
+        raise
+    return replace(result, waits=waits_of_new(services, wanted))
+
+
+_GO_ON = "it may have been written in part: repeat the command to complete it; no row is submitted twice"
+
+
+def _counted(submitted: BatchSubmitted, found: Plan) -> BatchSubmitted:
+    return replace(
+        submitted,
+        batch_id=found.batch and found.batch.id,
+        existing=len(found.existing),
+        versions=found.versions,
+        unapplied=found.unapplied,
+    )
+
+
+def _settings(services: Services, request: BatchRequest, name: str) -> FileBatch:
+    """Raises ConfigurationError for a limit of its cost without prices."""
+    if request.max_cost is not None and services.prices is None:
+        raise ConfigurationError("--max-cost needs prices: name a price file in DARKROOM_PRICES")
+    return FileBatch(
+        name=name,
+        source=PurePath(request.file.name).name,
+        source_sha256=request.file.sha256,
+        start_at=request.start_at,
+        max_cost=None if request.max_cost is None else int(request.max_cost * 1_000_000),
+        max_in_flight=request.max_in_flight,
+    )

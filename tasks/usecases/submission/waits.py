@@ -1,0 +1,24 @@
+"""Why what was saved is not submitted yet."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tasks.usecases.assumed_prices import assumed_in
+from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.ledger.generations import NewGeneration
+from worker.services import Services
+
+
+def waits_of_new(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:
+    """Why nothing of what was saved is submitted yet, and what is reserved for want of a price."""
+    said: list[str] = []
+    # All is saved: a ledger that fails now does not make it a failure.
+    with suppress(LedgerUnavailable):
+        if (guard := services.ledger.restore.state()) and guard.complaint:
+            said.append(f"saved, but {guard.complaint}")
+    try:
+        prices = services.prices
+    except ConfigurationError as error:
+        # Workers need the price file before they submit anything.
+        return (*said, f"saved, but nothing is submitted until this is fixed: {error}")
+    return (*said, *(assumed_in(wanted, prices, services.settings.darkroom_prices) if prices else ()))

@@ -1,0 +1,245 @@
+"""Batches that were made from a file and are found by their name, so that the same file again adds only what is new.
+
+A new one is hidden until its last row is written (`unfinished.py`). Rows that are added later are visible, and
+dispatched, as they are written: their batch is already under way.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Text, bindparam, false, func, literal, select, type_coerce, update
+
+from worker.errors import LedgerUnavailable
+from worker.ledger.changes import Changes, new_id
+from worker.ledger.database import Part, in_bites
+from worker.ledger.flows import line_up
+from worker.ledger.generations.batch_facts import BatchFacts
+from worker.ledger.generations.creation import New, NewGeneration, flow_of_new, insert_new, rows_of
+from worker.ledger.generations.finding import dedupe_of
+from worker.ledger.generations.unfinished import (
+    BeingWritten,
+    batch_of,
+    begin,
+    digest_of,
+    finish,
+    go_on,
+    remove_stalled,
+)
+from worker.ledger.schema import CleanText, batches, generations, labels, storable
+from worker.ledger.statements import IDS, LIMIT, Query, columns_of
+
+#: in `input`: the choice that a template made of a row
+CHOICE = "_choice"
+#: how often it begins once more, when others have completed or left what it needs
+_TRIES = 5
+
+
+class RowsTaken(LedgerUnavailable):
+    """Another process has written other rows under the same keys since they were read."""
+
+    def __init__(self) -> None:
+        super().__init__("another submission has changed the batch at this moment; try again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileBatch:
+    """A batch and its file. `id`: None for a new one; only that gets `start_at`, `max_cost` and `max_in_flight`.
+
+    `max_cost`: in millionths.
+    """
+
+    name: str
+    id: str | None = None
+    source: str
+    source_sha256: str
+    start_at: datetime | None = None
+    max_cost: int | None = None
+    max_in_flight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """`ids`: of the generations, by `dedupe`; `created`: those of them that this call has made visible."""
+
+    batch_id: str
+    ids: Mapping[str, str]
+    created: frozenset[str]
+
+
+class KnownRow(NamedTuple):
+    """A generation of a batch, as far as it tells the row of the file that it was made of."""
+
+    id: str
+    batch_id: str
+    key: str | None
+    dedupe: str
+    row_sha256: str | None
+    row_version: int | None
+    #: one of several that a template made of its row
+    is_choice: bool
+
+
+class _Begun(NamedTuple):
+    id: str
+    unfinished: str | None
+    unfinished_at: datetime | None
+
+
+class _Label(NamedTuple):
+    generation_id: str
+    name: str
+    value: str
+
+
+_b, _g = batches.c, generations.c
+_BATCH, _NAME = bindparam("batch", type_=CleanText()), bindparam("called", type_=CleanText())
+_NAMED = Query(_Begun, select(*columns_of(batches, _Begun)).where(_b.unique_name == _NAME))
+_FACTS = select(*columns_of(batches, BatchFacts)).where(_b.unfinished_at.is_(None))
+_FACTS_OF_NAME = Query(BatchFacts, _FACTS.where(_b.unique_name == _NAME))
+_OF_FILE = Query(
+    BatchFacts,
+    _FACTS.where(_b.source_sha256 == bindparam("sha256", type_=CleanText())).order_by(_b.id.desc()).limit(LIMIT),
+)
+_KNOWN = select(
+    *(_g[name] for name in KnownRow._fields[:-1]),
+    func.coalesce(type_coerce(_g.input, Text).like(f'%"{CHOICE}":%'), false()).label("is_choice"),
+)
+_ROWS = Query(KnownRow, _KNOWN.where(_g.batch_id == _BATCH, _g.row_number.is_not(None)).order_by(_g.row_number, _g.id))
+_HAS_NAME = select(literal(1)).where(_b.name == _NAME, _b.unfinished_at.is_(None)).limit(1)
+_OLD_ROWS = Query(
+    KnownRow,
+    _KNOWN.join(batches, _b.id == _g.batch_id).where(
+        _g.dedupe.in_(IDS), _g.parent_id.is_(None), _b.name == _NAME, _b.unfinished_at.is_(None)
+    ),
+)
+_LABELS = Query(
+    _Label, select(*columns_of(labels, _Label)).where(labels.c.generation_id.in_(IDS)).order_by(labels.c.name)
+)
+_THIS = update(batches).where(_b.id == _BATCH)
+_SET = _THIS.values({name: bindparam(name) for name in ("source", "source_sha256")})
+_SET_NEW = _SET.values({name: bindparam(name) for name in ("start_at", "max_cost", "max_in_flight")})
+# A batch of a version that knew no names: from now on it is found by its own.
+_other = batches.alias()
+_ADOPT = (
+    _THIS.where(_b.unique_name.is_(None), _b.unfinished_at.is_(None))
+    .where(~select(literal(1)).where(_other.c.unique_name == _NAME).exists())
+    .values(unique_name=_NAME)
+)
+
+
+class FileBatches(Part):
+    def batch_named(self, name: str) -> BatchFacts | None:
+        """The batch that is found by this name, once it is visible."""
+        with self._database.read() as connection:
+            return _FACTS_OF_NAME.first(connection, called=name)
+
+    def batches_of_file(self, sha256: str, limit: int) -> list[BatchFacts]:
+        """Batches that were made from these bytes, the newest first."""
+        with self._database.read() as connection:
+            return _OF_FILE.all(connection, sha256=sha256, limit=limit)
+
+    def rows_of_batch(self, batch_id: str) -> list[KnownRow]:
+        """All that were made from rows of a file, in its order."""
+        with self._database.read() as connection:
+            return _ROWS.all(connection, batch=batch_id)
+
+    def old_rows_of(self, name: str, keys: Iterable[str]) -> dict[str, KnownRow]:
+        """By key, what versions of the program that knew no unique names have written to batches called so."""
+        with self._database.read() as connection:
+            if connection.execute(_HAS_NAME, {"called": name}).first() is None:
+                return {}
+            rows = _OLD_ROWS.each(connection, [storable(dedupe_of(key)) for key in keys], called=name)
+        return {str(row.key): row for row in rows}
+
+    def labels_of(self, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The labels of each that has any."""
+        found: dict[str, dict[str, str]] = {}
+        with self._database.read() as connection:
+            for row in _LABELS.each(connection, generation_ids):
+                found.setdefault(row.generation_id, {})[row.name] = row.value
+        return found
+
+    def write_rows(self, batch: FileBatch, wanted: Sequence[NewGeneration]) -> Written:
+        """Write rows, each with a `dedupe` of its own, to a new batch or to the one with this id.
+
+        Raises LedgerUnavailable if others write to it at this moment: read it again then; and CommitUnknown. In either
+        case, writing it again creates nothing twice.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._write_new(batch, wanted) if batch.id is None else self._add(batch, batch.id, wanted)
+            except BeingWritten as error:
+                if not remove_stalled(self._database, error.batch_id) or not left:
+                    raise
+        raise AssertionError
+
+    def _write_new(self, batch: FileBatch, wanted: Sequence[NewGeneration]) -> Written:
+        now, request = self._database.clock(), digest_of(wanted)
+        with self._database.read() as connection:
+            self._refuse_taken(connection, batch.name, request)
+            begun = batch_of(connection, request)
+        batch_id = begun or new_id("batch", now)
+        rows = list(zip(rows_of(wanted, {}, now, batch_id), wanted, strict=True))
+        ids: dict[str, str] = {}
+        for bite, is_last in in_bites(self._database, rows):
+            with self._database.write() as connection:
+                changes = Changes(connection, now)
+                if begun is None:
+                    begin(connection, batch_id, batch.name, request, now, unique_name=batch.name)
+                    self._refuse_taken(connection, batch.name, request)
+                go_on(connection, batch_id, request, self._database.clock())
+                ids |= _write(connection, changes, bite, batch_id)
+                if is_last:
+                    line_up(connection, {flow_of_new(row) for row, _ in rows})
+                    connection.execute(_SET_NEW, {"batch": batch_id, **_facts(batch), **_settings(batch)})
+                    finish(connection, batch_id, request, batch.name)
+                changes.flush()
+            begun = batch_id
+        return Written(batch_id, ids, frozenset(ids.values()))
+
+    def _add(self, batch: FileBatch, batch_id: str, wanted: Sequence[NewGeneration]) -> Written:
+        now = self._database.clock()
+        rows = list(zip(rows_of(wanted, {}, now, batch_id), wanted, strict=True))
+        ids: dict[str, str] = {}
+        mine = {row["dedupe"]: row["id"] for row, _ in rows}
+        for bite, is_last in in_bites(self._database, rows):
+            with self._database.write() as connection:
+                changes = Changes(connection, now)
+                connection.execute(_ADOPT, {"batch": batch_id, "called": batch.name})
+                if (named := _NAMED.first(connection, called=batch.name)) is None or named.id != batch_id:
+                    raise RowsTaken
+                found = _write(connection, changes, bite, batch_id)
+                made = [row for row, _ in bite if found[str(row["dedupe"])] == row["id"]]
+                line_up(connection, {flow_of_new(row) for row in made})
+                for row in made[:1]:
+                    changes.reopen_batch_of(row["id"])
+                if is_last:
+                    connection.execute(_SET, {"batch": batch_id, **_facts(batch)})
+                changes.flush()
+            ids |= found
+        return Written(batch_id, ids, frozenset(one for key, one in ids.items() if mine[key] == one))
+
+    def _refuse_taken(self, connection: Connection, name: str, request: str) -> None:
+        """Raises BeingWritten, or RowsTaken, if another request has a batch of this name, hidden or not."""
+        found = _NAMED.first(connection, called=name)
+        if found is None or found.unfinished == request:
+            return
+        raise RowsTaken if found.unfinished_at is None else BeingWritten(found.id)
+
+
+def _write(connection: Connection, changes: Changes, bite: Sequence[New], batch_id: str) -> dict[str, str]:
+    """Return the ids by `dedupe`. Raises RowsTaken."""
+    owners = insert_new(connection, changes, bite, batch_id)
+    if any(row["row_sha256"] != owners[str(row["dedupe"])].row_sha256 for row, _ in bite):
+        raise RowsTaken
+    return {key: owner.id for key, owner in owners.items()}
+
+
+def _facts(batch: FileBatch) -> dict[str, object]:
+    return {"source": batch.source, "source_sha256": batch.source_sha256}
+
+
+def _settings(batch: FileBatch) -> dict[str, object]:
+    return {"start_at": batch.start_at, "max_cost": batch.max_cost, "max_in_flight": batch.max_in_flight}
