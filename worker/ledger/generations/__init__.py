@@ -6,6 +6,7 @@ from worker.ledger.generations.finding import Batch, dedupe_of, short_id
 from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
+from worker.ledger.generations.results import BatchResult, ResultColumns
 from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LATER",
     "LONGEST_WAIT",
     "Batch",
+    "BatchResult",
     "Counting",
     "Generations",
     "Known",
@@ -23,6 +25,7 @@ __all__ = [
     "Place",
     "Placed",
     "RefusedFollowUp",
+    "ResultColumns",
     "Story",
     "WithoutTask",
     "dedupe_of",

@@ -6,9 +6,10 @@ from worker.ledger.generations.deletion import Deletion
 from worker.ledger.generations.finding import Finding
 from worker.ledger.generations.follow_ups import FollowUps
 from worker.ledger.generations.queries import Queries
+from worker.ledger.generations.results import Results
 from worker.ledger.generations.task_import import TaskImport
 from worker.ledger.outcome import Outcomes
 
 
-class Generations(Creation, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, Queries):
-    """Creation, control, follow-ups, import, deletion and queries of generations."""
+class Generations(Creation, Outcomes, Control, FollowUps, TaskImport, Deletion, Finding, Queries, Results):
+    """Creation, control, follow-ups, import, deletion, queries and results of generations."""
