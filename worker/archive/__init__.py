@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Protocol
 
-from worker.archive.documents import SHOWN, of_asset, of_event, of_generation
+from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
 from worker.archive.keeping import Addressing, Keeping
 from worker.archive.keys import DEFAULT_TEMPLATE, Keys, KeyTemplate, Kind
 from worker.archive.names import readable_name
@@ -14,6 +14,7 @@ from worker.archive.sidecars import manifest_line, sidecar
 
 __all__ = [
     "DEFAULT_TEMPLATE",
+    "KEPT",
     "SHOWN",
     "Addressing",
     "Archive",

@@ -4,7 +4,9 @@ import click
 
 from tasks.cli.ui.late_group import Commands, LateGroup
 
-COMMANDS: Commands = {}
+COMMANDS: Commands = {
+    "results": ("tasks.cli.batch.results:results", "Give back every row with images, costs and reasons"),
+}
 
 
 @click.group(cls=LateGroup, table=COMMANDS)

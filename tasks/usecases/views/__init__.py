@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_results import of_batch_result
 from tasks.usecases.views.decisions import (
     of_decided,
     of_deleted,
@@ -40,6 +41,7 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_batch_result",
     "of_decided",
     "of_deleted",
     "of_details",

@@ -1,0 +1,23 @@
+"""The results of a batch as CSV, JSON lines, XLSX and HTML, and its failing rows."""
+
+from tasks.usecases.batches.results.export import (
+    LONGEST_LINKS,
+    Exported,
+    Output,
+    Progress,
+    ResultsRequest,
+    export_results,
+)
+from tasks.usecases.batches.results.failing_rows import FORMATS as ERROR_FORMATS
+from tasks.usecases.batches.results.writers import Format
+
+__all__ = [
+    "ERROR_FORMATS",
+    "LONGEST_LINKS",
+    "Exported",
+    "Format",
+    "Output",
+    "Progress",
+    "ResultsRequest",
+    "export_results",
+]
