@@ -6,6 +6,7 @@ from tasks.cli.ui.late_group import Commands, LateGroup
 
 COMMANDS: Commands = {
     "results": ("tasks.cli.batch.results:results", "Give back every row with images, costs and reasons"),
+    "download": ("tasks.cli.batch.download:download", "Download the results under your own names"),
 }
 
 

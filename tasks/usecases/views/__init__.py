@@ -4,7 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
-from tasks.usecases.views.batches_results import of_batch_result
+from tasks.usecases.views.batches_results import of_download
 from tasks.usecases.views.decisions import (
     of_decided,
     of_deleted,
@@ -41,12 +41,12 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
-    "of_batch_result",
     "of_decided",
     "of_deleted",
     "of_details",
     "of_diagnosis",
     "of_dismissed",
+    "of_download",
     "of_found_task",
     "of_generation",
     "of_ledger_size",

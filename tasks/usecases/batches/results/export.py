@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO, Any, NamedTuple, Protocol
 
-from tasks.usecases import views
 from tasks.usecases.batches.results.contact_sheet import ContactSheet
+from tasks.usecases.batches.results.document import CHOICE, document_of
 from tasks.usecases.batches.results.failing_rows import FailingRows
 from tasks.usecases.batches.results.remedies import remedy_of
 from tasks.usecases.batches.results.tables import Column, columns_of
 from tasks.usecases.batches.results.thumbnails import Thumbnails
 from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
 from tasks.usecases.names import find_batch
-from tasks.usecases.views.batches_results import CHOICE
 from worker.errors import RequestInvalid
 from worker.generation import AssetState, iso
 from worker.ledger.generations import BatchResult
@@ -123,7 +122,7 @@ def export_results(
                 remedy = remedy_of(one.generation)
                 if sinks:
                     links = {} if request.links is None else _links(here, one, request.links)
-                    document = views.of_batch_result(one, name, remedy, links, iso(expires_at))
+                    document = document_of(one, name, remedy, links, iso(expires_at))
                     for sink in sinks:
                         sink.add(document, one)
                 if failing is not None:

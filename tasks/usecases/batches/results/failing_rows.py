@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
 
+from tasks.usecases.batches.results.document import CHOICE
 from tasks.usecases.batches.results.tables import Cell, as_cell, guarded
 from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
-from tasks.usecases.views.batches_results import CHOICE
 from worker.errors import RequestInvalid
 from worker.generation import State
 from worker.ledger.generations import BatchResult
