@@ -20,6 +20,9 @@ _REJECTED = "rejected"
 _MANIFESTS = "manifests"
 _MARKER = ".darkroom/ledger.json"
 _MANIFEST_NAME = "manifest.jsonl"
+#: the formats in which a batch's results may lie beside its manifest
+RESULT_FORMATS = ("csv", "jsonl", "xlsx", "html")
+_RESULTS = re.compile(rf"results\.({'|'.join(RESULT_FORMATS)})")
 
 #: characters; two slugs, a prefix and the rest stay far below S3's limit
 _SLUG_LIMIT = 80
@@ -57,6 +60,8 @@ class Kind(StrEnum):
     ASSET = "asset"
     SIDECAR = "sidecar"
     MANIFEST = "manifest"
+    #: of a batch, as a table or a page for people
+    RESULTS = "results"
     #: refused files
     REJECTED = "rejected"
     #: shows a ledger restored from a backup that it is old
@@ -166,6 +171,10 @@ class Keys:
         """Return the key of a batch's manifest, in its own folder, because a template may spread a batch over many."""
         return self._below(f"{_MANIFESTS}/{slug(name)}/{batch_id}/{_MANIFEST_NAME}")
 
+    def results(self, batch_id: str, name: str, extension: str) -> str:
+        """Return the key of a batch's results in one of RESULT_FORMATS, beside its manifest."""
+        return f"{self.manifest(batch_id, name).rpartition('/')[0]}/results.{extension}"
+
     @property
     def marker(self) -> str:
         """Return the key of the ledger's marker, in a folder that no generation uses."""
@@ -179,6 +188,8 @@ class Keys:
             return Kind.REJECTED
         if key.startswith(self._below(f"{_MANIFESTS}/")) and key.endswith(f"/{_MANIFEST_NAME}"):
             return Kind.MANIFEST
+        if key.startswith(self._below(f"{_MANIFESTS}/")) and _RESULTS.fullmatch(key.rpartition("/")[2]):
+            return Kind.RESULTS
         return Kind.SIDECAR if key.endswith(f"/{_SIDECAR_NAME}") else Kind.ASSET
 
     @staticmethod

@@ -45,13 +45,15 @@ class Output:
 class ResultsRequest:
     """`batch`: its name or id. `links`: how long links to the results work; None for no links. `errors`: failing rows.
 
-    Raises RequestInvalid for links that last longer than S3 allows.
+    `thumbnails_within`: the time for those of a contact sheet; None for as long as it takes. Raises RequestInvalid for
+    links that last longer than S3 allows.
     """
 
     batch: str
     outputs: Sequence[Output] = ()
     errors: Output | None = None
     links: timedelta | None = None
+    thumbnails_within: timedelta | None = None
 
     def __post_init__(self) -> None:
         if self.links is not None and self.links > LONGEST_LINKS:
@@ -115,7 +117,7 @@ def export_results(
         thumbnails = None
         if any(output.format is Format.HTML for output in request.outputs):
             here.archive.check()
-            thumbnails = closing.enter_context(Thumbnails(here.archive))
+            thumbnails = closing.enter_context(Thumbnails(here.archive, request.thumbnails_within))
         sinks = _sinks(here, request, _Batch(batch_id, name), thumbnails)
         with progress(sum(counts.values())) as tick:
             for one in here.ledger.generations.results(batch_id):

@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from tempfile import SpooledTemporaryFile
 from typing import IO, Self
 
@@ -36,8 +39,10 @@ _NO_IMAGE = Thumbnail(None)
 class Thumbnails:
     """Makes them in threads, in a `with` block. `left_out`: how many had no room, or could not be made."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, within: timedelta | None = None) -> None:
+        """`within`: none is begun afterwards."""
         self._archive = archive
+        self._ends = math.inf if within is None else time.monotonic() + within.total_seconds()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnail")
         self._room = _MOST_BYTES
         self.left_out = 0
@@ -63,7 +68,7 @@ class Thumbnails:
     def _make(self, asset: Asset) -> Thumbnail:
         if not (asset.content_type or "").startswith("image/"):
             return _NO_IMAGE
-        if self._room <= 0:
+        if self._room <= 0 or time.monotonic() > self._ends:
             return Thumbnail(None, "no room for more thumbnails")
         file: IO[bytes]
         with SpooledTemporaryFile(_MEMORY_PART) as file:
