@@ -1,17 +1,21 @@
-"""Once a batch is complete, write a file with all its generations to the bucket."""
+"""Once a batch is complete, write its manifest and, if the settings say so, its results to the bucket."""
 
 import functools
 import hashlib
 import logging
+import os
 import time
-from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO
 
+from tasks.usecases.batches.results import Format, Output, ResultsRequest, export_results
 from worker import telemetry
 from worker.archive import manifest_line
 from worker.celery import app
-from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, LedgerUnfit
+from worker.errors import ArchiveError, ConfigurationError, LedgerUnavailable, LedgerUnfit, RequestInvalid
 from worker.ledger.assets import PAGE, BatchClaim
 from worker.runtime import LEASE, renewed
 from worker.services import Services, services
@@ -21,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: seconds after which no further manifest is started, so that other work gets its turn
 SLICE = 10.0
+#: time for the results of one batch, far below the time limit of a task; and for making thumbnails, in it
+RESULTS, THUMBNAILS = timedelta(seconds=40), timedelta(seconds=20)
 #: bytes kept in memory
 MEMORY_PART = 1024 * 1024
 
@@ -35,6 +41,7 @@ def manifest() -> None:
         try:
             with renewed(functools.partial(here.ledger.assets.renew_manifest, claim, LEASE)):
                 write(here, claim)
+                write_results(here, claim)
         except (ArchiveError, ConfigurationError) as error:
             # The next one would meet the same error.
             log.warning("postponed the manifest of batch %s: %s", claim.id, error)
@@ -70,6 +77,56 @@ def write(here: Services, claim: BatchClaim) -> str:
             replace=True,
         )
     return key
+
+
+def write_results(here: Services, claim: BatchClaim) -> None:
+    """Put the formats of DARKROOM_BATCH_RESULTS beside the manifest, replacing earlier ones."""
+    if not here.settings.batch_results:
+        return
+    with ExitStack() as files:
+        outputs = [Output(Format(one), files.enter_context(TemporaryFile())) for one in here.settings.batch_results]
+        request = ResultsRequest(batch=claim.id, outputs=outputs, thumbnails_within=THUMBNAILS)
+        try:
+            export_results(here, request, _in_time)
+        except (_TooLong, RequestInvalid) as error:
+            # It would be the same the next time.
+            log.warning(
+                "batch %s has no results beside its manifest: %s; use `darkroom batch results`", claim.id, error
+            )
+            return
+        for output in outputs:
+            _store_results(here, claim, output)
+
+
+def _store_results(here: Services, claim: BatchClaim, output: Output) -> None:
+    size = output.stream.seek(0, os.SEEK_END)
+    output.stream.seek(0)
+    here.archive.store(
+        here.archive.keys.results(claim.id, claim.name, output.format),
+        output.stream,
+        sha256=hashlib.file_digest(output.stream, "sha256").hexdigest(),  # type: ignore[arg-type]
+        size=size,
+        content_type=output.format.content_type,
+        metadata={"batch-id": claim.id},
+        filename=f"results.{output.format}",
+        tags={"batch": claim.name},
+        replace=True,
+    )
+
+
+class _TooLong(Exception):
+    """It would outlast the time limit of a task."""
+
+
+@contextmanager
+def _in_time(_: int) -> Iterator[Callable[[], None]]:
+    ends = time.monotonic() + RESULTS.total_seconds()
+
+    def tick() -> None:
+        if time.monotonic() > ends:
+            raise _TooLong(f"they take longer than {RESULTS.total_seconds():.0f} s")
+
+    yield tick
 
 
 def _lines(here: Services, batch_id: str) -> Iterator[bytes]:

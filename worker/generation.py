@@ -356,6 +356,8 @@ class Lineage:
     root_key: str | None
     root_version: int
     root_created_at: datetime
+    #: the user's own columns
+    root_input: Mapping[str, object] = field(default_factory=dict)
     batch: str | None
     steps: tuple[FollowUpStep, ...] = ()
 
@@ -366,6 +368,7 @@ class Lineage:
             root_key=generation.key,
             root_version=generation.row_version,
             root_created_at=generation.created_at,
+            root_input=generation.input,
             batch=batch,
         )
 

@@ -1,25 +1,18 @@
 """`darkroom verify`: compare stored results with the ledger."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tasks.cli.ui.context import open_services
+from tasks.cli.ui.counting import counting
 from tasks.cli.ui.duration_option import read_span
 from tasks.cli.ui.output import json_option, note, one_line, print_json
-from tasks.cli.ui.style import console
 from tasks.usecases import verify as usecase
 from tasks.usecases import views
 from tasks.usecases.verify import Verification, VerifyRequest
 from worker.errors import RequestInvalid
 from worker.secrets import redact
-
-#: seconds between two lines about the progress where no bar can be drawn
-_PAUSE = 10.0
 
 
 @click.command()
@@ -44,33 +37,12 @@ def verify(
     except RequestInvalid as error:
         raise click.UsageError(str(error)) from error
     with open_services() as here:
-        verification = usecase.verify(here, request, _progress)
+        verification = usecase.verify(here, request, counting("reading", "read"))
     if as_json:
         print_json(views.of_verification(verification))
     else:
         _print_lines(verification, is_whole=request.is_whole)
     ctx.exit(0 if verification.is_intact else 1)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    screen = console(stderr=True)
-    if screen.is_terminal:
-        columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=screen, transient=True) as bar:
-            reading = bar.add_task("reading", total=total)
-            yield lambda: bar.advance(reading)
-        return
-    done, told_at = 0, time.monotonic()
-
-    def tick() -> None:
-        nonlocal done, told_at
-        done += 1
-        if time.monotonic() - told_at > _PAUSE:
-            told_at = time.monotonic()
-            note(f"{done:,} of {total:,} read")
-
-    yield tick
 
 
 def _print_lines(verification: Verification, *, is_whole: bool) -> None:

@@ -95,7 +95,7 @@ def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> No
         kind = archive.keys.kind(listed.object_key)
         if kind is Kind.REJECTED:
             found.rejected.append(listed.object_key)
-        elif kind not in {Kind.MANIFEST, Kind.MARKER} and listed.object_key not in found.known:
+        elif kind not in {Kind.MANIFEST, Kind.RESULTS, Kind.MARKER} and listed.object_key not in found.known:
             strangers.append(listed.object_key)
     if strangers:
         found.orphaned = _without_owner(archive, inventory, strangers)

@@ -1,16 +1,21 @@
 """Manifests, provenance and duplicates, through the whole flow."""
 
+import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
+from tasks import manifest
+from tasks.usecases.verify import VerifyRequest, verify
 from tests.pipeline import Pipeline, Start, sha256
 from tests.s3 import BUCKET, Server
+from worker.archive import Kind
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
 from worker.generation import GenerationRequest, Lineage, Operation, State
@@ -109,6 +114,38 @@ def test_a_manifest_of_several_pages_is_whole_and_in_order(start: Start) -> None
     pipeline.ledger.generations.cancel(ids)
     pipeline.step("manifest")
     assert [line["id"] for line in manifest_of(pipeline, batch_id)] == ids
+
+
+def test_the_results_of_a_complete_batch_lie_beside_its_manifest(start: Start) -> None:
+    pipeline = start(DARKROOM_BATCH_RESULTS="csv, html")
+    batch_id = batch_of(pipeline, "a fox", "a cat sandbox:reject")
+    pipeline.until_settled()
+    keys, objects = pipeline.here.archive.keys, pipeline.objects()
+    folder = keys.manifest(batch_id, "cats").removesuffix("manifest.jsonl")
+    assert {key: keys.kind(key) for key in objects if key.startswith(folder)} == {
+        f"{folder}manifest.jsonl": Kind.MANIFEST,
+        f"{folder}results.csv": Kind.RESULTS,
+        f"{folder}results.html": Kind.RESULTS,
+    }
+    rows = list(csv.DictReader(io.StringIO(objects[f"{folder}results.csv"].decode("utf-8-sig"))))
+    assert [(one["prompt"], one["state"], one["files"]) for one in rows] == [
+        ("a fox", "archived", "1"),
+        ("a cat sandbox:reject", "failed", "0"),
+    ]
+    assert objects[f"{folder}results.html"].count(b'src="data:image/webp;base64,') == 1
+    assert verify(pipeline.here, VerifyRequest()).is_intact
+
+
+def test_results_that_take_too_long_are_told_and_the_manifest_is_written_all_the_same(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(manifest, "RESULTS", timedelta(seconds=-1))
+    pipeline = start(DARKROOM_BATCH_RESULTS="csv")
+    batch_id = batch_of(pipeline, "a cat sandbox:reject")
+    pipeline.until_settled()
+    assert [line["state"] for line in manifest_of(pipeline, batch_id)] == ["failed"]
+    assert f"batch {batch_id} has no results beside its manifest" in caplog.text
+    assert pipeline.here.archive.keys.results(batch_id, "cats", "csv") not in pipeline.objects()
 
 
 def test_a_picture_is_marked_and_both_hashes_are_told(start: Start) -> None:

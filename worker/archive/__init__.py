@@ -5,16 +5,18 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import IO, Protocol
 
-from worker.archive.documents import SHOWN, of_asset, of_event, of_generation
+from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
 from worker.archive.keeping import Addressing, Keeping
 from worker.archive.key_template import DEFAULT_TEMPLATE, KeyTemplate
-from worker.archive.keys import Keys, Kind
+from worker.archive.keys import RESULT_FORMATS, Keys, Kind
 from worker.archive.names import readable_name
 from worker.archive.objects import Listed, StoredAsset, StoreLimit, Verdict, Verified
 from worker.archive.sidecars import manifest_line, sidecar
 
 __all__ = [
     "DEFAULT_TEMPLATE",
+    "KEPT",
+    "RESULT_FORMATS",
     "SHOWN",
     "Addressing",
     "Archive",

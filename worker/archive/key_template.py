@@ -98,7 +98,7 @@ class _Fields:
     def __init__(self, generation: Generation, lineage: Lineage, **asset: str) -> None:
         day = lineage.root_created_at.astimezone(UTC)
         own = generation.key
-        self._input = generation.input
+        self._input = lineage.root_input
         self._prompt = generation.prompt
         self._values = {
             "yyyy": f"{day:%Y}",

@@ -1,5 +1,6 @@
 """Object keys: one template for all assets."""
 
+import re
 from enum import StrEnum
 
 from worker.archive.key_template import DEFAULT_TEMPLATE, KeyTemplate
@@ -13,6 +14,9 @@ _MANIFESTS = "manifests"
 _INPUTS = "inputs"
 _MARKER = ".darkroom/ledger.json"
 _MANIFEST_NAME = "manifest.jsonl"
+#: the formats in which a batch's results may lie beside its manifest
+RESULT_FORMATS = ("csv", "jsonl", "xlsx", "html")
+_RESULTS = re.compile(rf"results\.({'|'.join(RESULT_FORMATS)})")
 
 #: bytes; S3's limit for a key
 _LONGEST_KEY = 1024
@@ -22,6 +26,8 @@ class Kind(StrEnum):
     ASSET = "asset"
     SIDECAR = "sidecar"
     MANIFEST = "manifest"
+    #: of a batch, as a table or a page for people
+    RESULTS = "results"
     #: refused files
     REJECTED = "rejected"
     #: shows a ledger restored from a backup that it is old
@@ -77,6 +83,10 @@ class Keys:
         """Return the folder of the images that users handed in."""
         return self._below(_INPUTS)
 
+    def results(self, batch_id: str, name: str, extension: str) -> str:
+        """Return the key of a batch's results in one of RESULT_FORMATS, beside its manifest."""
+        return f"{self.manifest(batch_id, name).rpartition('/')[0]}/results.{extension}"
+
     @property
     def marker(self) -> str:
         """Return the key of the ledger's marker, in a folder that no generation uses."""
@@ -90,6 +100,8 @@ class Keys:
             return Kind.REJECTED
         if key.startswith(self._below(f"{_MANIFESTS}/")) and key.endswith(f"/{_MANIFEST_NAME}"):
             return Kind.MANIFEST
+        if key.startswith(self._below(f"{_MANIFESTS}/")) and _RESULTS.fullmatch(key.rpartition("/")[2]):
+            return Kind.RESULTS
         return Kind.SIDECAR if key.endswith(f"/{_SIDECAR_NAME}") else Kind.ASSET
 
     @staticmethod

@@ -25,6 +25,7 @@ class _Ancestor(NamedTuple):
     action: str | None
     row_version: int | None
     created_at: datetime
+    input: Mapping[str, object] | None
 
 
 _g = generations.c
@@ -67,6 +68,7 @@ def _lineage(chain: Sequence[_Ancestor], names: Mapping[str | None, str]) -> Lin
         root_key=root.key,
         root_version=root.row_version or 1,
         root_created_at=root.created_at,
+        root_input=root.input or {},
         batch=names.get(chain[0].batch_id),
         steps=tuple(_step(row) for row in reversed(chain[:-1])),
     )

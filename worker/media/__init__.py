@@ -1,6 +1,7 @@
 """File inspection: type and completeness, from the bytes themselves."""
 
 from worker.media.content import FileFacts, content_type_of, inspect
+from worker.media.decoding import thumbnail
 from worker.media.xmp import marked
 
 __all__ = [
@@ -8,4 +9,5 @@ __all__ = [
     "content_type_of",
     "inspect",
     "marked",
+    "thumbnail",
 ]

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 from worker.errors import ContentInvalid, DownloadError
 from worker.media import decoding_child
@@ -23,6 +23,9 @@ from worker.media.decoding_child import READY, REPLY, REQUEST
 from worker.media.images import PIECE
 
 _PILLOW_NAMES = {"image/jpeg": b"JPEG", "image/webp": b"WEBP", "image/gif": b"GIF", "image/avif": b"AVIF"}
+_THUMBNAIL_NAMES = {**_PILLOW_NAMES, "image/png": b"PNG"}
+#: bytes; a thumbnail has some ten thousand
+_LARGEST_THUMBNAIL = 1024 * 1024
 #: how many slow images to remember, each by its first bytes
 _MOST_REMEMBERED = 1000
 _HEAD = 64 * 1024
@@ -60,7 +63,14 @@ class Decoder:
         Raises ContentInvalid if it does not decode within the limits or kills its decoder twice, DownloadError if
         no decoder is available.
         """
-        image = _Image(file, _PILLOW_NAMES[content_type], size or (0, 0))
+        return self._decoded(_Image(file, _PILLOW_NAMES[content_type], size or (0, 0))).size
+
+    def thumbnail(self, file: IO[bytes], content_type: str, edge: int) -> bytes | None:
+        """Return a WebP image of at most `edge` pixels a side; None for what is not an image. Raises as `decode`."""
+        name = _THUMBNAIL_NAMES.get(content_type)
+        return None if name is None else self._decoded(_Image(file, name, (0, 0), edge)).thumbnail
+
+    def _decoded(self, image: "_Image") -> "_Decoded":
         try:
             try:
                 return self._try(image)
@@ -81,15 +91,15 @@ class Decoder:
             if child is not None:
                 child.link.close()
 
-    def _try(self, image: "_Image") -> tuple[int, int]:
+    def _try(self, image: "_Image") -> "_Decoded":
         if image.fingerprint in self._slow:
             return self._slowly(image)
         if not self._turn.acquire(timeout=self._limits.wall):
             raise DownloadError("could not check the image: the decoder is busy")
         try:
-            size = self._quickly(image)
-            if size is not None:
-                return size
+            decoded = self._quickly(image)
+            if decoded is not None:
+                return decoded
             # The next one starts another.
             asked, self._child = self._child, None
             self._slow[image.fingerprint] = None
@@ -99,8 +109,8 @@ class Decoder:
             self._turn.release()
         return self._slowly(image, asked)
 
-    def _quickly(self, image: "_Image") -> tuple[int, int] | None:
-        """Return its size; None if it is slow, and the child continues with it."""
+    def _quickly(self, image: "_Image") -> "_Decoded | None":
+        """Return what it decodes to; None if it is slow, and the child continues with it."""
         if self._child is not None and self._child.images >= self._limits.images:
             self._end()
         if self._child is None:
@@ -117,7 +127,7 @@ class Decoder:
             self._end()
             raise
 
-    def _slowly(self, image: "_Image", asked: "_Child | None" = None) -> tuple[int, int]:
+    def _slowly(self, image: "_Image", asked: "_Child | None" = None) -> "_Decoded":
         """Decode with a private child, which may have started already."""
         if not self._slow_turn.acquire(blocking=False):
             if asked is not None:
@@ -149,11 +159,17 @@ class _Refused(Exception):
     """The child refused the image."""
 
 
+class _Decoded(NamedTuple):
+    size: tuple[int, int]
+    thumbnail: bytes
+
+
 class _Image:
-    def __init__(self, file: IO[bytes], format_name: bytes, size: tuple[int, int]) -> None:
+    def __init__(self, file: IO[bytes], format_name: bytes, size: tuple[int, int], edge: int = 0) -> None:
         self.file = file
         self.format_name = format_name
         self.size = size
+        self.edge = edge
         self.length = file.seek(0, os.SEEK_END)
         file.seek(0)
         self.fingerprint = hashlib.blake2b(file.read(_HEAD), digest_size=16).digest() + self.length.to_bytes(8)
@@ -192,21 +208,21 @@ class _Child:
         self.images += 1
         self._deadline = time.monotonic() + self._limits.wall
         image.file.seek(0)
-        self._send(REQUEST.pack(image.format_name, *image.size, image.length))
+        self._send(REQUEST.pack(image.format_name, *image.size, image.length, image.edge))
         while piece := image.file.read(PIECE):
             self._send(piece)
 
     def answers_within(self, seconds: float) -> bool:
         return bool(select.select([self.link], [], [], seconds)[0])
 
-    def answer(self) -> tuple[int, int]:
-        """Return the size of the image; raises _Refused, or ContentInvalid after the time limit."""
-        width, height, length = REPLY.unpack(self._receive(REPLY.size))
+    def answer(self) -> _Decoded:
+        """Return what the image decodes to; raises _Refused, or ContentInvalid after the time limit."""
+        width, height, length, thumbnail_length = REPLY.unpack(self._receive(REPLY.size))
         # A compromised decoder may send anything.
         said = self._receive(length).decode("ascii", "replace")
         if said:
             raise _Refused("".join(sign if sign.isprintable() else "?" for sign in said))
-        return width, height
+        return _Decoded((width, height), self._receive(min(thumbnail_length, _LARGEST_THUMBNAIL)))
 
     def end(self) -> None:
         self.link.close()
@@ -262,6 +278,11 @@ _decoder = Decoder()
 def decode(file: IO[bytes], content_type: str, size: tuple[int, int] | None) -> tuple[int, int]:
     """Call `Decoder.decode` of this process's only decoder, which lives as long as the process."""
     return _decoder.decode(file, content_type, size)
+
+
+def thumbnail(file: IO[bytes], content_type: str, edge: int) -> bytes | None:
+    """Call `Decoder.thumbnail` of this process's only decoder."""
+    return _decoder.thumbnail(file, content_type, edge)
 
 
 def _after_fork() -> None:

@@ -1,8 +1,8 @@
 """The program that decodes images for `worker.media.decoding`: without secrets, with little memory and time.
 
-Standard input is a socket: for each image a REQUEST and its bytes come in, a REPLY and the reason against it go out
-(none: it decodes). It ends when the socket's other side does. In an animation, it decodes the first frame, and more
-until they have the pixels of the largest allowed image.
+Standard input is a socket: for each image a REQUEST and its bytes come in, a REPLY, the reason against it (none: it
+decodes) and the thumbnail, if one was asked for, go out. It ends when the socket's other side does. In an animation, it
+decodes the first frame, and more until they have the pixels of the largest allowed image.
 """
 
 import io
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Pillow's name of the format padded with zeros, width and height that the file must have (0: any), number of bytes
-REQUEST = struct.Struct("!8sIIQ")
-#: width, height, number of bytes of the reason
-REPLY = struct.Struct("!IIH")
+#: Pillow's name of the format padded with zeros, width and height that the file must have (0: any), number of bytes,
+#: the longest edge of the thumbnail (0: none)
+REQUEST = struct.Struct("!8sIIQH")
+#: width, height, number of bytes of the reason and of the thumbnail
+REPLY = struct.Struct("!IIHI")
 READY = b"R"
 
 #: width x height of an image, and of all decoded frames of an animation; Midjourney's largest upscale has 17 million
@@ -44,18 +45,25 @@ def main(memory: int, cpu_seconds: int) -> None:
     with socket.socket(fileno=0) as parent, parent.makefile("rb") as requests:
         parent.sendall(READY)
         while len(header := requests.read(REQUEST.size)) == REQUEST.size:
-            name, width, height, length = REQUEST.unpack(header)
+            name, width, height, length, edge = REQUEST.unpack(header)
             body = requests.read(length)
             if len(body) < length:
                 return
             _limit(resource.RLIMIT_CPU, int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2])) + 1 + cpu_seconds)
-            reason, size = _refusal(body, name.rstrip(b"\0").decode(), (width, height))
+            thumbnail = io.BytesIO()
+            reason, size = _refusal(body, name.rstrip(b"\0").decode(), (width, height), thumbnail, edge)
             answer = reason.encode("ascii", "replace")[:_LONGEST_REASON]
-            parent.sendall(REPLY.pack(*size, len(answer)) + answer)
+            picture = b"" if reason else thumbnail.getvalue()
+            parent.sendall(REPLY.pack(*size, len(answer), len(picture)) + answer + picture)
 
 
-def _refusal(body: bytes, name: str, stated: tuple[int, int]) -> tuple[str, tuple[int, int]]:
-    """Return why these bytes do not decode to an image of that format and size (or ""), and its size."""
+def _refusal(
+    body: bytes, name: str, stated: tuple[int, int], thumbnail: io.BytesIO, edge: int
+) -> tuple[str, tuple[int, int]]:
+    """Return why these bytes do not decode to an image of that format and size (or ""), and its size.
+
+    With an `edge`, write a thumbnail instead of decoding all of it.
+    """
     from PIL import Image  # noqa: PLC0415
 
     size = (0, 0)
@@ -65,6 +73,9 @@ def _refusal(body: bytes, name: str, stated: tuple[int, int]) -> tuple[str, tupl
 
             # Each thread takes memory of its own, and time that is counted.
             AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        elif name == "PNG":
+            # Only for thumbnails: PNG files are checked without Pillow.
+            from PIL import PngImagePlugin  # noqa: F401, PLC0415
         with Image.open(io.BytesIO(body), formats=(name,)) as image:
             size = image.size
             pixels = size[0] * size[1]
@@ -72,6 +83,9 @@ def _refusal(body: bytes, name: str, stated: tuple[int, int]) -> tuple[str, tupl
                 return f"it decodes to {size[0]} x {size[1]} pixels, but its header has {stated[0]} x {stated[1]}", size
             if pixels > MAX_PIXELS:
                 return f"it has {size[0]} x {size[1]} pixels, above the limit of {MAX_PIXELS:,}", size
+            if edge:
+                _write_thumbnail(image, edge, thumbnail)
+                return "", size
             image.load()
             # Viewers do not show an image after a JPEG's first one, such as a gain map.
             if name != "JPEG":
@@ -82,6 +96,12 @@ def _refusal(body: bytes, name: str, stated: tuple[int, int]) -> tuple[str, tupl
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises speaks about the image
         return f"{error}" or type(error).__name__, size
     return "", size
+
+
+def _write_thumbnail(image: "Image", edge: int, file: io.BytesIO) -> None:
+    # For JPEG this decodes a fraction of the pixels.
+    image.thumbnail((edge, edge))
+    image.convert("RGBA" if image.has_transparency_data else "RGB").save(file, "WEBP", quality=75)
 
 
 def _load_more(image: "Image", most: int) -> None:

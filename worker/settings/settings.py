@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from worker.archive import DEFAULT_TEMPLATE, Addressing, Keeping, KeyTemplate
+from worker.archive import DEFAULT_TEMPLATE, RESULT_FORMATS, Addressing, Keeping, KeyTemplate
 from worker.errors import ConfigurationError
 from worker.net import Allowed, check_hosts, proxies
 from worker.pricing import Prices, read_zone
@@ -73,6 +73,14 @@ def _http_url(value: str) -> str:
 def _digits(value: object) -> object:
     """A Literal of numbers takes no text."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+def _result_formats(value: str) -> tuple[str, ...]:
+    formats = tuple(one.strip().lower() for one in value.split(",") if one.strip())
+    for unknown in formats:
+        if unknown not in RESULT_FORMATS:
+            raise ValueError(f"{unknown!r} is not one of {', '.join(RESULT_FORMATS)}; write for example csv,html")
+    return tuple(dict.fromkeys(formats))
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -134,6 +142,8 @@ class Settings(BaseSettings):
     darkroom_provenance: Literal["off", "xmp"] = "off"
     #: gigabytes of refused files kept in the bucket for review and `darkroom accept`; further ones are not kept
     darkroom_rejected_gb: float = Field(default=5, ge=0, le=100_000)
+    #: formats in which the results of a complete batch are put beside its manifest, separated by commas
+    darkroom_batch_results: Annotated[str, _read_by(_result_formats)] = ""
     #: do not store bytes again that another generation has stored
     darkroom_deduplicate: bool = False
     #: the file of prices and caps (`deploy/prices.example.yaml`); without it nothing has a price
@@ -271,6 +281,10 @@ class Settings(BaseSettings):
         from worker.pricing.price_file import load_prices  # noqa: PLC0415
 
         return replace(load_prices(self.darkroom_prices, providers), zone=self.zone)
+
+    @property
+    def batch_results(self) -> tuple[str, ...]:
+        return _result_formats(self.darkroom_batch_results)
 
     @property
     def zone(self) -> tzinfo:

@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_results import of_download
 from tasks.usecases.views.batches_show import of_batch_details, of_batch_submitted, of_listed_batch
 from tasks.usecases.views.batches_steer import of_steered
 from tasks.usecases.views.decisions import (
@@ -49,6 +50,7 @@ __all__ = [
     "of_details",
     "of_diagnosis",
     "of_dismissed",
+    "of_download",
     "of_found_task",
     "of_generation",
     "of_ledger_size",

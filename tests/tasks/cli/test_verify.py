@@ -198,7 +198,7 @@ def test_the_progress_goes_to_standard_error(
     darkroom: Darkroom, archive: S3Archive, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept(ledger, archive, 2)
-    monkeypatch.setattr("tasks.cli.verify._PAUSE", 0)
+    monkeypatch.setattr("tasks.cli.ui.counting._PAUSE", 0)
     result = darkroom("verify", "--json")
     assert result.stderr == "1 of 2 read\n2 of 2 read\n"
 

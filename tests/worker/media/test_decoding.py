@@ -327,3 +327,22 @@ def test_threads_that_fork_meanwhile_leave_no_lock_behind():
 
 def _until(condition: Callable[[], bool]) -> None:
     assert wait_for(condition, 30, pause=0.005)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp")]
+)
+def test_a_thumbnail_is_a_small_image_of_the_same_shape(
+    start: Callable[..., Decoder], kind: str, content_type: str
+) -> None:
+    made = start().thumbnail(io.BytesIO(encoded(kind, (640, 320))), content_type, 64)
+    with Image.open(io.BytesIO(made or b"")) as image:
+        assert (image.format, image.size) == ("WEBP", (64, 32))
+
+
+def test_there_is_no_thumbnail_of_a_film_and_none_of_what_does_not_decode(start: Callable[..., Decoder]) -> None:
+    decoder = start()
+    assert decoder.thumbnail(io.BytesIO(b"ftyp"), "video/mp4", 64) is None
+    with pytest.raises(ContentInvalid, match="does not decode"):
+        decoder.thumbnail(io.BytesIO(SMALL[:100]), "image/jpeg", 64)
+    assert decoder.decode(io.BytesIO(SMALL), "image/jpeg", (64, 48)) == (64, 48)

@@ -108,6 +108,11 @@ def test_a_folder_instead_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest
         ("DARKROOM_POLL_SECONDS", "1e300", "DARKROOM_POLL_SECONDS: '1e300' is not a number above 0 up to 86,400"),
         ("DARKROOM_CONFIRM", "maybe", "DARKROOM_CONFIRM: 'maybe' is not always, unsigned or never"),
         (
+            "DARKROOM_BATCH_RESULTS",
+            "csv, xls",
+            "DARKROOM_BATCH_RESULTS: 'xls' is not one of csv, jsonl, xlsx, html; write for example csv,html",
+        ),
+        (
             "PUBLIC_URL",
             "https://d.example",
             "PUBLIC_URL is set, so providers will call back, but DARKROOM_SIGNING_KEYS",

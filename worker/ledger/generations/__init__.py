@@ -8,6 +8,7 @@ from worker.ledger.generations.finding import Batch, Keyed, dedupe_of, short_id
 from worker.ledger.generations.follow_ups import DUE, LONGEST_WAIT, RefusedFollowUp
 from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
+from worker.ledger.generations.results import BatchResult, ResultColumns
 from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
 from worker.ledger.generations.unfinished import BeingWritten
 from worker.ledger.lineage import dedupe_of_follow_up
@@ -21,6 +22,7 @@ __all__ = [
     "Batch",
     "BatchFacts",
     "BatchMoney",
+    "BatchResult",
     "BeingWritten",
     "Counting",
     "Failure",
@@ -35,6 +37,7 @@ __all__ = [
     "Place",
     "Placed",
     "RefusedFollowUp",
+    "ResultColumns",
     "RowsTaken",
     "Story",
     "WithoutTask",

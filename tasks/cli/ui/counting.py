@@ -1,0 +1,44 @@
+"""Progress of what is counted: a bar on a terminal, elsewhere a line now and then."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from tasks.cli.ui.output import note
+
+#: seconds between two lines where no bar can be drawn
+_PAUSE = 10.0
+
+
+def counting(doing: str, done: str) -> Callable[[int], AbstractContextManager[Callable[[], None]]]:
+    """Return what shows progress: it takes the total and yields the function to call after each.
+
+    Such as `counting("reading", "read")`.
+    """
+
+    @contextmanager
+    def progress(total: int) -> Iterator[Callable[[], None]]:
+        # Only people need what draws bars.
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        from tasks.cli.ui.style import console  # noqa: PLC0415
+
+        screen = console(stderr=True)
+        if screen.is_terminal:
+            columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, console=screen, transient=True) as bar:
+                task = bar.add_task(doing, total=total)
+                yield lambda: bar.advance(task)
+            return
+        number, told_at = 0, time.monotonic()
+
+        def tick() -> None:
+            nonlocal number, told_at
+            number += 1
+            if time.monotonic() - told_at > _PAUSE:
+                told_at = time.monotonic()
+                note(f"{number:,} of {total:,} {done}")
+
+        yield tick
+
+    return progress

@@ -1,0 +1,54 @@
+"""A generation of a batch with its results, as programs and tables read it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from worker.archive import KEPT, of_asset
+from worker.archive import of_generation as fields_of
+from worker.generation import Lineage, State
+from worker.ledger.generations import BatchResult
+from worker.pricing import as_text
+from worker.secrets import signatures_cut
+
+#: the name under which a template's choice is kept among the user's columns
+CHOICE = "_choice"
+
+_GENERATION = (
+    *("id", "key", "state", "reason", "message", "provider", "operation", "action", "parent", "root_key"),
+    *("batch", "batch_id", "prompt", "options", "task_id", "created_at", "finished_at"),
+)
+_ASSET = (
+    *("index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height", "seconds"),
+    "content",
+)
+
+
+def document_of(
+    one: BatchResult, batch: str, remedy: str | None, links: Mapping[int, str], expires_at: str | None
+) -> dict[str, Any]:
+    """`batch`: its name. `links`: to the results, by index; `expires_at`: when these end.
+
+    `input`: the columns of the user's row, for its follow-ups too; of a deleted generation nothing.
+    """
+    columns = {name: signatures_cut(value) for name, value in _input(one).items()}
+    assets = [of_asset(asset, _ASSET) for asset in one.assets]
+    if expires_at is not None:
+        assets = [{**asset, "link": links.get(asset["index"]), "link_expires_at": expires_at} for asset in assets]
+    lineage = replace(Lineage.of_root(one.root, batch), root_key=one.root_key)
+    return {
+        **fields_of(one.generation, lineage, _GENERATION, KEPT),
+        "row": one.root.row_number,
+        "version": one.root.row_version,
+        "remedy": remedy,
+        "cost": None if one.cost is None else as_text(one.cost),
+        "choice": columns.pop(CHOICE, None),
+        "input": columns,
+        "labels": dict(one.labels),
+        "assets": assets,
+    }
+
+
+def _input(one: BatchResult) -> Mapping[str, object]:
+    # A deleted one has no columns any more, and does not take those of its root.
+    return {} if one.generation.state is State.DELETED else one.root.input

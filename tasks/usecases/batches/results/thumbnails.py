@@ -1,0 +1,93 @@
+"""Thumbnails of stored images, made from the objects in the bucket while the contact sheet is written."""
+
+import base64
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from tempfile import SpooledTemporaryFile
+from typing import IO, Self
+
+from worker.archive import Archive
+from worker.errors import ContentInvalid, DownloadError, NotFound
+from worker.generation import Asset, AssetState
+from worker.media import thumbnail
+
+#: pixels of the longer side
+EDGE = 320
+#: bytes of all thumbnails in one file, as base64: browsers open that quickly, and mail takes none that is larger
+_MOST_BYTES = 50 * 1024 * 1024
+_THREADS = 4
+#: bytes of a file that is kept in memory
+_MEMORY_PART = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """`data`: a `data:` link; None, and `missing` says why, if there is none."""
+
+    data: str | None
+    missing: str = ""
+
+
+_NO_IMAGE = Thumbnail(None)
+
+
+class Thumbnails:
+    """Makes them in threads, in a `with` block. `left_out`: how many had no room, or could not be made."""
+
+    def __init__(self, archive: Archive, within: timedelta | None = None) -> None:
+        """`within`: none is begun afterwards."""
+        self._archive = archive
+        self._ends = math.inf if within is None else time.monotonic() + within.total_seconds()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="thumbnail")
+        self._room = _MOST_BYTES
+        self.left_out = 0
+
+    def begin(self, assets: Sequence[Asset]) -> "list[tuple[Asset, Future[Thumbnail]]]":
+        """Begin those of the stored assets."""
+        there = [one for one in assets if one.state is AssetState.STORED and one.object_key]
+        return [(one, self._pool.submit(self._make, one)) for one in there]
+
+    def take(self, made: "Future[Thumbnail]") -> Thumbnail:
+        """Wait for one. Raises ArchiveError if the bucket cannot be read."""
+        found = made.result()
+        self._room -= len(found.data or "")
+        self.left_out += found is not _NO_IMAGE and found.data is None
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, asset: Asset) -> Thumbnail:
+        if not (asset.content_type or "").startswith("image/"):
+            return _NO_IMAGE
+        if self._room <= 0 or time.monotonic() > self._ends:
+            return Thumbnail(None, "no room for more thumbnails")
+        file: IO[bytes]
+        with SpooledTemporaryFile(_MEMORY_PART) as file:
+            try:
+                if not _read(self._archive, asset, file):
+                    return Thumbnail(None, "changed in the bucket")
+                small = thumbnail(file, str(asset.content_type), EDGE)
+            except NotFound:
+                return Thumbnail(None, "missing in the bucket")
+            except (ContentInvalid, DownloadError):
+                return Thumbnail(None, "no thumbnail could be made")
+        return _NO_IMAGE if small is None else Thumbnail(f"data:image/webp;base64,{base64.b64encode(small).decode()}")
+
+
+def _read(archive: Archive, asset: Asset, file: IO[bytes]) -> bool:
+    """Return whether these are the bytes that were stored, which were decoded then."""
+    digest = hashlib.sha256()
+    with archive.read(str(asset.object_key)) as pieces:
+        for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest() == asset.sha256
