@@ -81,7 +81,8 @@ def archive() -> None:
         takes_long=LONG.holds,
         tell=_tell,
     ):
-        ring_if_due(here.ledger, Step.FOLLOW_UP)
+        # Its time may be over while work is left, and perhaps no other wake-up waits.
+        ring_if_due(here.ledger, Step.ARCHIVE, Step.FOLLOW_UP)
 
 
 class _Claims:

@@ -53,7 +53,8 @@ def submit() -> None:
         # After any error, even a COMMIT without a reply: what was not sent needs no decision by a person.
         patiently(submissions.requeue_unsent)
     if done:
-        ring_if_due(here.ledger, Step.DISPATCH)
+        # Its time may be over while work is left, and perhaps no other wake-up waits.
+        ring_if_due(here.ledger, Step.SUBMIT, Step.DISPATCH)
 
 
 def submit_one(here: Services, claim: Claim) -> Submitted | News:
