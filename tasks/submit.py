@@ -32,6 +32,8 @@ from worker.wakeup import ring_if_due
 log = logging.getLogger(__name__)
 
 THREADS = 16
+#: seconds that a reply may wait to be recorded together with others
+LINGER = 0.05
 
 
 @app.task(name=Step.SUBMIT)
@@ -47,6 +49,7 @@ def submit() -> None:
             functools.partial(_record, here),
             renew=lambda claims: submissions.renew([claim.attempt_id for claim in claims], LEASE),
             threads=THREADS,
+            linger=LINGER,
             tell=_tell,
         )
     finally:
