@@ -4,7 +4,7 @@ import functools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -40,6 +40,11 @@ log = logging.getLogger(__name__)
 THREADS = 10
 #: of these threads, how many are reserved for links that expire soon
 RESERVE = 2
+#: claims that may wait for a thread while work is quick: the more in a group, the less each one costs. After a crash
+#: each of them is processed alone
+AHEAD = 22
+#: seconds that a stored asset may wait to be recorded together with others
+LINGER = 0.25
 #: seconds after which a claim returns its remaining assets, well within the task's time limit
 PATIENCE = 20.0
 #: consecutive workers that may die while they process an asset
@@ -61,39 +66,49 @@ def archive() -> None:
     """Store the results of successes, in the order in which their links expire."""
     here = services()
     archiving = here.ledger.assets
+    claims = _Claims(here)
     if drain(
-        _claimer(here),
+        claims.first,
         functools.partial(archive_one, here),
         functools.partial(_record, here),
         renew=lambda claims: archiving.renew(claims, LEASE),
         give_back=functools.partial(_give_back, here),
         threads=THREADS,
+        claim_more=claims.more,
+        ahead=AHEAD,
+        reserve=RESERVE,
+        linger=LINGER,
         takes_long=LONG.holds,
         tell=_tell,
     ):
-        ring_if_due(here.ledger, Step.FOLLOW_UP)
+        # Its time may be over while work is left, and perhaps no other wake-up waits.
+        ring_if_due(here.ledger, Step.ARCHIVE, Step.FOLLOW_UP)
 
 
-def _claimer(here: Services) -> Callable[[int], list[ArchiveClaim]]:
-    """Return claims for one drain: most urgent first, with the last threads reserved for links at risk.
+class _Claims:
+    """Claims for one drain: most urgent first, with the last threads reserved for links at risk.
 
     An asset that may have killed its last worker is claimed only while nothing else is in flight here.
     """
-    archiving, at_risk = here.ledger.assets, here.settings.at_risk
-    suspect = False
 
-    def claim(room: int) -> list[ArchiveClaim]:
-        nonlocal suspect
-        idle, common = room == THREADS, room - RESERVE
-        if suspect and not idle:
-            return []
-        claims = archiving.claim(common, LEASE, suspects=idle) if common > 0 else []
-        suspect = any(claim.deaths for claim in claims)
-        if suspect or len(claims) < common:
+    def __init__(self, here: Services) -> None:
+        self._assets, self._at_risk = here.ledger.assets, here.settings.at_risk
+        self._has_suspect = False
+
+    def first(self, room: int) -> list[ArchiveClaim]:
+        """Claim while nothing is in flight."""
+        return self._claim(room, suspects=True)
+
+    def more(self, room: int) -> list[ArchiveClaim]:
+        return [] if self._has_suspect else self._claim(room, suspects=False)
+
+    def _claim(self, room: int, *, suspects: bool) -> list[ArchiveClaim]:
+        common = room - RESERVE
+        claims = self._assets.claim(common, LEASE, suspects=suspects) if common > 0 else []
+        self._has_suspect = any(claim.deaths for claim in claims)
+        if self._has_suspect or len(claims) < common:
             return claims
-        return claims + archiving.claim(room - len(claims), LEASE, at_risk, suspects=False)
-
-    return claim
+        return claims + self._assets.claim(room - len(claims), LEASE, self._at_risk, suspects=False)
 
 
 def archive_one(here: Services, claim: ArchiveClaim) -> Archived:

@@ -33,9 +33,12 @@ UNCONFIRMABLE = timedelta(seconds=30)
 
 @app.task(name=Step.INGEST)
 def ingest() -> None:
-    """Apply callbacks, oldest first, until none is due."""
+    """Apply callbacks, oldest first, until fewer are due than one group has: later ones have their own wake-up."""
     here = services()
-    while not shutdown.is_asked() and (callbacks := here.ledger.callbacks.claim(BATCH, LEASE)):
+    is_all = False
+    while not is_all and not shutdown.is_asked() and (callbacks := here.ledger.callbacks.claim(BATCH, LEASE)):
+        # One that was tried before comes alone, whatever else is due.
+        is_all = len(callbacks) < BATCH and not callbacks[0].tries
         began = time.monotonic()
         ids = [callback.id for callback in callbacks]
         with renewed(functools.partial(here.ledger.callbacks.renew, ids, LEASE)):

@@ -33,6 +33,8 @@ from worker.wakeup import ring_if_due
 log = logging.getLogger(__name__)
 
 THREADS = 16
+#: seconds that a reply may wait to be recorded together with others
+LINGER = 0.05
 
 
 @app.task(name=Step.SUBMIT)
@@ -48,13 +50,15 @@ def submit() -> None:
             functools.partial(_record, here),
             renew=lambda claims: submissions.renew([claim.attempt_id for claim in claims], LEASE),
             threads=THREADS,
+            linger=LINGER,
             tell=_tell,
         )
     finally:
         # After any error, even a COMMIT without a reply: what was not sent needs no decision by a person.
         patiently(submissions.requeue_unsent)
     if done:
-        ring_if_due(here.ledger, Step.DISPATCH)
+        # Its time may be over while work is left, and perhaps no other wake-up waits.
+        ring_if_due(here.ledger, Step.SUBMIT, Step.DISPATCH)
 
 
 def submit_one(here: Services, claim: Claim) -> Submitted | News:

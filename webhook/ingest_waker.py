@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-#: seconds between two wake-ups: a publish costs as much as ten callbacks, and an image took a minute to make
-PAUSE = 0.1
+#: seconds between two wake-ups; the first of a burst is sent at once. Each callback costs a third if thirty are
+#: applied together, and an image took a minute to make
+PAUSE = 0.5
 #: seconds to wait after a wake-up that the broker refused; meanwhile the sweep finds the work
 PAUSE_AFTER_FAILURE = 1.0
 

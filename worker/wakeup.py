@@ -3,7 +3,6 @@
 import json
 import logging
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -16,34 +15,41 @@ from worker.steps import QUEUES, Step
 
 log = logging.getLogger(__name__)
 
-#: the most messages in a queue, even if no worker reads it for a long time
+#: the most messages in a queue; only older versions leave so many
 MOST_WAITING = 50
-#: of these, how many for each step, so that one step cannot fill the queue
-SHARES = {step: MOST_WAITING // Counter(one.queue for one in Step)[step.queue] for step in Step}
+#: a step for which so many wake-ups were not sent while one waits has no worker, or all are busy
+MANY_UNSENT = 15
 
-# Atomic in the broker, or concurrent senders would exceed the limit. A message that waits now will be read after the
+# Atomic in the broker, or concurrent senders would each see none. A message that waits now will be read after the
 # commit that precedes this call, so another one for the same step adds nothing.
 _SEND = """
-local most = tonumber(ARGV[1])
-for number, queue in ipairs(KEYS) do
-    local mark, share, message = ARGV[3 * number - 1], tonumber(ARGV[3 * number]), ARGV[3 * number + 1]
-    local waiting = 0
+local most, unsent = tonumber(ARGV[1]), KEYS[#KEYS]
+for number = 1, #KEYS - 1 do
+    local queue, step, mark, message = KEYS[number], ARGV[3 * number - 1], ARGV[3 * number], ARGV[3 * number + 1]
+    local is_waiting = false
     for _, other in ipairs(redis.call('LRANGE', queue, 0, most - 1)) do
-        if string.find(other, mark, 1, true) then waiting = waiting + 1 end
+        is_waiting = is_waiting or string.find(other, mark, 1, true) ~= nil
     end
-    if waiting < share then redis.call('LPUSH', queue, message) end
+    if is_waiting then
+        redis.call('HINCRBY', unsent, step, 1)
+    else
+        redis.call('LPUSH', queue, message)
+        redis.call('HDEL', unsent, step)
+    end
     redis.call('LTRIM', queue, 0, most - 1)
 end
 """
+#: step → how many wake-ups for it were not sent since the one that waits
+_UNSENT = f"{KEY_PREFIX}unsent-wake-ups"
 _BODY = b64encode(json.dumps([[], {}, {}]).encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A queue's number of messages, and the steps for which it accepts no more until one is read."""
+    """A queue's number of messages, and the steps whose wake-up waits although many more were due since."""
 
     messages: int
-    full: tuple[Step, ...]
+    unserved: tuple[Step, ...]
 
 
 def ring_if_due(ledger: Ledger, *steps: Step) -> None:
@@ -69,13 +75,14 @@ def ring(*steps: Step) -> bool:
 
 
 def send(steps: Sequence[Step]) -> None:
-    """Send a wake-up for each step, unless its share is full; raises the broker client's errors."""
+    """Send a wake-up for each step for which none waits; raises the broker client's errors."""
     arguments = [
-        argument for step in steps for argument in (_mark(step), SHARES[step], json.dumps(_message(step, str(uuid4()))))
+        argument for step in steps for argument in (step, _mark(step), json.dumps(_message(step, str(uuid4()))))
     ]
+    keys = [*(_key(step.queue) for step in steps), _UNSENT]
     with app.producer_pool.acquire(block=True) as producer:
         client = producer.channel.client
-        client.eval(_SEND, len(steps), *(_key(step.queue) for step in steps), MOST_WAITING, *arguments)
+        client.eval(_SEND, len(keys), *keys, MOST_WAITING, *arguments)
 
 
 def drop_stale() -> None:
@@ -93,12 +100,13 @@ def waiting() -> dict[str, Waiting]:
     found = {}
     with app.connection_for_read() as connection:
         client = connection.default_channel.client
+        unsent = {step.decode(): int(number) for step, number in client.hgetall(_UNSENT).items()}
+        many = [step for step in Step if unsent.get(step, 0) >= MANY_UNSENT]
         for queue in QUEUES:
             messages = client.lrange(_key(queue), 0, MOST_WAITING - 1)
-            count = {step: sum(_mark(step).encode() in message for message in messages) for step in Step}
-            full = tuple(step for step, number in count.items() if number >= SHARES[step])
+            unserved = tuple(step for step in many if any(_mark(step).encode() in message for message in messages))
             # kombu's client puts the prefix before the key of this command, and of no other that is used here.
-            found[queue] = Waiting(client.llen(queue), full)
+            found[queue] = Waiting(client.llen(queue), unserved)
     return found
 
 

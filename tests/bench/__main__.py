@@ -68,6 +68,14 @@ def p5(count: int) -> Iterator[Row]:
         yield Row("P5", what, float(str(found["badness"])), "", 1, 1, at_least=False, detail=detail)
 
 
+def p6() -> Iterator[Row]:
+    count = 5000
+    seconds = generations.seconds_for(count)
+    detail = f"{count:,} in {seconds:.0f} s; the provider answers at once and has the same processors"
+    what = "generations per second, end to end"
+    yield Row("P6", what, round(count / seconds), "/s", 180, 90, at_least=True, detail=detail)
+
+
 def p7() -> Iterator[Row]:
     with machine(os.environ) as running:
         # Until every process is there and has done its first nothing.
@@ -128,6 +136,7 @@ BENCHES: dict[str, Callable[..., Iterator[Row]]] = {
     "P1": p1,
     "P3": p3,
     "P5": p5,
+    "P6": p6,
     "P7": p7,
     "P8": p8,
     "P9": p9,

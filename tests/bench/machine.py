@@ -47,8 +47,8 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 @contextmanager
-def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
-    """Started from nothing in a temporary folder, and gone afterwards."""
+def machine(given: Mapping[str, str], *, delay: float = 0.2, **settings: str) -> Iterator[Machine]:
+    """Started from nothing in a temporary folder, and gone afterwards; the provider takes `delay` seconds."""
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as folder:
         provider = free_port()
         env = without_services(given) | {
@@ -63,7 +63,7 @@ def machine(given: Mapping[str, str], **settings: str) -> Iterator[Machine]:
             **settings,
         }
         with embedded(Path(folder), env, say=_quietly, on_output=_quietly) as running:
-            options = ("--port", str(provider), "--delay", "0.2", "--size", "16", "--quiet")
+            options = ("--port", str(provider), "--delay", str(delay), "--size", "16", "--quiet")
             command = (sys.executable, "-m", "webhook.sandbox", *options)
             ready = partial(http_answers, LOOPBACK, provider, "/livez")
             running.supervisor.start(Child(name="sandbox", argv=command, env=running.env, ready=ready))

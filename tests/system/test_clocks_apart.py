@@ -23,7 +23,7 @@ from worker.celery import app
 from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.outcome import News
-from worker.wakeup import SHARES
+from worker.steps import Step
 
 pytestmark = [pytest.mark.system, pytest.mark.processes]
 
@@ -138,9 +138,8 @@ def test_a_clock_that_is_set_back_by_an_hour_goes_on_at_once(machines: Machines)
 def bounded(broker: Redis, url: str) -> None:
     """What this version's clock leaves, however long it was alone."""
     with app.connection_for_write(url) as connection:
-        for kind, share in SHARES.items():
-            for _ in range(share):
-                app.send_task(kind, connection=connection)
+        for kind in Step:
+            app.send_task(kind, connection=connection)
 
 
 def unbounded(broker: Redis, url: str) -> None:

@@ -11,7 +11,7 @@ from tests.factories import LEASE, succeeded
 from tests.patience import patient, wait_for
 from worker.errors import LedgerUnavailable
 from worker.ledger import Ledger
-from worker.runtime import draining, shutdown
+from worker.runtime import draining, shutdown, unwritten
 from worker.runtime.draining import drain
 
 
@@ -101,7 +101,7 @@ def test_what_takes_long_is_given_back_when_the_worker_stops_or_its_process_ends
 
 
 def test_a_ledger_that_is_away_for_a_moment_loses_no_late_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
     late = Late()
     away = [None]
     recorded: list[int] = []

@@ -4,6 +4,7 @@ import functools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -12,9 +13,9 @@ from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Generic, Self, TypeVar
 
-from worker.errors import ConfigurationError, LedgerUnavailable
+from worker.errors import LedgerUnavailable
 from worker.runtime import shutdown
-from worker.secrets import described
+from worker.runtime.unwritten import Unwritten, patiently
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,10 @@ _LONGEST_SECONDS = 60.0
 _GROUPING = 0.05
 #: seconds that a result waits for others, so that they are recorded together
 _LINGER = 0.02
-#: seconds that results wait for an unavailable ledger
-_PATIENCE = 30.0
-_RETRY_SECONDS = 1.0
-
+#: seconds of work that may be claimed ahead of its threads
+_AHEAD_SECONDS = 0.5
+#: seconds after which what was claimed ahead is given back: its threads have become slow
+_AHEAD_PATIENCE = 1.0
 #: seconds between two checks, during late work, whether the worker has to stop
 _LATE_LOOK_SECONDS = 0.5
 
@@ -50,6 +51,10 @@ def drain(
     *,
     renew: Callable[[Sequence[Item]], None],
     threads: int,
+    claim_more: Callable[[int], Sequence[Item]] | None = None,
+    ahead: int = 0,
+    reserve: int = 0,
+    linger: float = _LINGER,
     seconds: float = SLICE_SECONDS,
     give_back: Callable[[Sequence[Item]], None] | None = None,
     takes_long: Callable[[Item], bool] | None = None,
@@ -58,11 +63,14 @@ def drain(
     """Claim rows while there are any, work on them in threads, record results in groups; return their number.
 
     Never claims more than can start at once: a row claimed for a POST but not sent would be unconfirmed after a crash.
-    Claims of slow work are renewed. An item whose work raises is left to its lease. At shutdown, unfinished items go
-    to `give_back`, or are left to their leases too. The end of the time slice does not wait for an item that
-    `takes_long`: its thread continues, and its result is recorded later. `tell` receives each recorded group and the
-    time (monotonic) at which work on its first item began. Raises LedgerUnavailable or ConfigurationError if the
-    ledger stays unavailable or unfit.
+    Where that does no harm, up to `ahead` more may be claimed while work is quick: no more than ended just before, and
+    what has to wait for long goes to `give_back`. `claim_more` claims while other work is in flight; either may leave
+    `reserve` threads idle though more is due. A result waits up to `linger` seconds for others. Claims of slow work are
+    renewed. An item whose work raises is left to its lease. At shutdown, unfinished items go to `give_back`, or are
+    left to their leases too. The end of the time slice does not wait for an item that `takes_long`: its thread
+    continues, and its result is recorded later. `tell` receives each recorded group and the time (monotonic) at which
+    work on its first item began. Raises LedgerUnavailable or ConfigurationError if the ledger stays unavailable or
+    unfit.
     """
     finished = 0
     closing = time.monotonic() + seconds
@@ -70,19 +78,21 @@ def drain(
     exhausted = False
     trouble: Exception | None = None
     record_ended = functools.partial(_record_ended, record, tell)
-    unwritten = _Unwritten(record_ended)
-    with _UnderWay(functools.partial(_timed, work), renew, threads) as under_way:
+    unwritten = Unwritten(record_ended)
+    claim_more = claim_more or claim
+    with _UnderWay(functools.partial(_timed, work), renew, threads, ahead) as under_way:
         while True:
             now = time.monotonic()
-            free = threads - len(under_way)
+            most = threads + under_way.ended_lately()
+            free = most - len(under_way)
             # A commit per row would cost more than the work: while much is in flight, claim in groups.
-            worth_it = not under_way or now >= claim_again_at or (free >= threads // 2 and not exhausted)
+            worth_it = not under_way or now >= claim_again_at or (free >= most // 2 and not exhausted)
             # Anything paid for while nothing can be recorded may be lost.
             can_go_on = now < closing and unwritten.is_well and not shutdown.is_asked()
-            if free and worth_it and can_go_on:
+            if free > 0 and worth_it and can_go_on:
                 items: Sequence[Item] = ()
                 try:
-                    items = claim(free)
+                    items = claim_more(free) if under_way else claim(free)
                     under_way.start(items)
                 except Exception as error:
                     if not under_way and not unwritten:
@@ -90,15 +100,15 @@ def drain(
                     # In-flight work must still be recorded.
                     closing = now
                     trouble = None if isinstance(error, LedgerUnavailable) else error
-                exhausted = len(items) < free
-                claim_again_at = now + _GROUPING
+                exhausted = len(items) < free - reserve
+                claim_again_at = now + max(linger, _GROUPING)
             under_way.leave(takes_long if now >= closing else None, record_ended, give_back)
             if not under_way and not unwritten:
                 trouble = trouble or unwritten.trouble
                 if trouble is not None:
                     raise trouble
                 return finished
-            done = under_way.take_ended()
+            done = under_way.take_ended(linger)
             unwritten.add(_results(done))
             unwritten.write_down()
             finished += len(done)
@@ -109,6 +119,7 @@ def drain(
                     log.error("%d results not recorded at shutdown; left to their leases", len(unwritten))
                 return finished
             under_way.renew_slow()
+            under_way.give_up_waiting(give_back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,90 +145,16 @@ def _record_ended(
         tell(results, min(one.began for one in ended))
 
 
-@dataclass(slots=True)
-class _Kept(Generic[Result]):
-    result: Result
-    give_up_at: float
-    try_at: float
-    is_fresh: bool = True
-
-
-class _Unwritten(Generic[Result]):
-    """Results that are not in the ledger yet: a provider's reply to a POST cannot be fetched again.
-
-    Each is kept for a while whatever `record` raises, and none delays results that can be recorded.
-    """
-
-    def __init__(self, record: Callable[[Sequence[Result]], None]) -> None:
-        self._record = record
-        self._kept: list[_Kept[Result]] = []
-        #: False while nothing can be recorded
-        self.is_well = True
-        #: why results were given up, where that is no fault of theirs
-        self.trouble: Exception | None = None
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def add(self, results: Sequence[Result]) -> None:
-        now = time.monotonic()
-        # While the ledger is away they wait for the next try of all.
-        try_at = now if self.is_well else max((one.try_at for one in self._kept), default=now)
-        self._kept += [_Kept(result, now + _PATIENCE, try_at) for result in results]
-
-    def write_down(self) -> None:
-        """Try what is due for it."""
-        began = time.monotonic()
-        due = [one for one in self._kept if one.try_at <= began]
-        if not due:
-            return
-        refused = self._refused(due)
-        if len(refused) < len(due):
-            self.is_well = True
-        elif any(one.is_fresh for one, _ in refused):
-            self.is_well = False
-        now = time.monotonic()
-        if refused:
-            log.warning("%d results wait to be recorded: %s", len(refused), described(refused[-1][1]))
-        self._kept = [one for one in self._kept if one.try_at > began]
-        for one, error in refused:
-            if now < one.give_up_at:
-                one.try_at, one.is_fresh = now + _RETRY_SECONDS, False
-                self._kept.append(one)
-                continue
-            is_ours = isinstance(error, LedgerUnavailable | ConfigurationError)
-            log.error("could not record a result; its work is left to its lease", exc_info=not is_ours and error)
-            self.trouble = error if is_ours else self.trouble
-
-    def _refused(self, group: Sequence[_Kept[Result]]) -> list[tuple[_Kept[Result], Exception]]:
-        error = self._error_of(group)
-        if error is None or len(group) == 1:
-            return [(one, error) for one in group if error is not None]
-        # One of them may be in the way of all: each by itself.
-        refused: list[tuple[_Kept[Result], Exception]] = []
-        for place, one in enumerate(group):
-            if (error := self._error_of([one])) is None:
-                continue
-            if isinstance(error, LedgerUnavailable):
-                # Others would wait as long for their refusal; next time they come before this one.
-                return [*refused, *((it, error) for it in [*group[place + 1 :], one])]
-            refused.append((one, error))
-        return refused
-
-    def _error_of(self, group: Sequence[_Kept[Result]]) -> Exception | None:
-        try:
-            self._record([one.result for one in group])
-        except Exception as error:  # noqa: BLE001  whatever it is, the results exist only here
-            return error
-        return None
-
-
 class _UnderWay(Generic[Item, Result]):
-    """Items that threads are working on."""
+    """Items that threads are working on, and those that wait for a thread."""
 
-    def __init__(self, work: Callable[[Item], Result], renew: Callable[[Sequence[Item]], None], threads: int) -> None:
+    def __init__(
+        self, work: Callable[[Item], Result], renew: Callable[[Sequence[Item]], None], threads: int, ahead: int
+    ) -> None:
         self._work = work
         self._renew = renew
+        self._threads = threads
+        self._ended_at: deque[float] = deque(maxlen=ahead)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="drain")
         self._started: dict[Future[Result], tuple[Item, float]] = {}
         self._ended: SimpleQueue[Future[Result]] = SimpleQueue()
@@ -266,7 +203,24 @@ class _UnderWay(Generic[Item, Result]):
             self._pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-    def take_ended(self) -> list[Future[Result]]:
+    def ended_lately(self) -> int:
+        """Return how many ended in the time for which work may be claimed ahead, at most `ahead`."""
+        since = time.monotonic() - _AHEAD_SECONDS
+        return sum(at >= since for at in self._ended_at)
+
+    def give_up_waiting(self, give_back: Callable[[Sequence[Item]], None] | None) -> None:
+        """Give back what was claimed ahead and has waited too long for a thread; at shutdown, all of it."""
+        if give_back is None or len(self._started) <= self._threads:
+            return
+        before = time.monotonic() - (0 if shutdown.is_asked() else _AHEAD_PATIENCE)
+        waited = [future for future, (_, since) in self._started.items() if since <= before]
+        if unbegun := [self._started.pop(future)[0] for future in waited if future.cancel()]:
+            try:
+                give_back(unbegun)
+            except LedgerUnavailable as error:
+                log.warning("could not give back %d claims; they are left to their leases: %s", len(unbegun), error)
+
+    def take_ended(self, linger: float) -> list[Future[Result]]:
         """Return finished items: none after a while, or the first and those that finish soon after it."""
         done: list[Future[Result]] = []
         if not self._started:
@@ -279,8 +233,10 @@ class _UnderWay(Generic[Item, Result]):
                     # It was left to others.
                     continue
                 done.append(ended)
+                now = time.monotonic()
+                self._ended_at.append(now)
                 if len(done) == 1:
-                    wait_until = time.monotonic() + _LINGER
+                    wait_until = now + linger
         return done
 
     def renew_slow(self) -> None:
@@ -359,19 +315,6 @@ def _renew_if_possible(renew: Callable[[], None]) -> None:
         renew()
     except LedgerUnavailable as error:
         log.warning("could not renew claims: %s", error)
-
-
-def patiently(write: Callable[[], None]) -> None:
-    """Retry for a while after any error: only this process has the data. Raises the last error."""
-    give_up_at = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return write()
-        except Exception as error:
-            if time.monotonic() > give_up_at:
-                raise
-            log.warning("could not return claims that were not sent; retrying: %s", described(error))
-            time.sleep(_RETRY_SECONDS)
 
 
 def _results(done: Sequence[Future[Result]]) -> list[Result]:

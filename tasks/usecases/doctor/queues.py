@@ -16,8 +16,8 @@ def examine_queues() -> Iterator[Finding]:
     lengths = {queue: one.messages for queue, one in queues.items()}
     yield Finding("queues", Verdict.OK, f"pending wake-ups: {told}", lengths)
     for queue, one in queues.items():
-        if one.full:
-            kinds = ", ".join(one.full)
-            message = f"{queue} is full: no worker takes {kinds}, or all are busy; the work stays in the ledger"
+        if one.unserved:
+            kinds = ", ".join(one.unserved)
+            message = f"{queue}: no worker takes {kinds}, or all are busy; the work stays in the ledger"
             advice = f"start a worker for this queue (`-Q {queue}`), or more of them"
             yield Finding("queues", Verdict.WARN, f"{message}: {advice}")

@@ -12,7 +12,7 @@ from tests.broker import running_broker
 from tests.tasks.cli.conftest import Darkroom
 from worker.celery import app
 from worker.steps import Step
-from worker.wakeup import SHARES, send
+from worker.wakeup import MANY_UNSENT, send
 
 pytestmark = pytest.mark.processes
 
@@ -45,9 +45,11 @@ def test_the_lengths_of_the_queues_are_told(darkroom: Darkroom) -> None:
 
 
 def test_a_queue_that_nobody_serves_is_told_with_what_to_do(darkroom: Darkroom) -> None:
-    for _ in range(SHARES["poll"]):
+    for _ in range(MANY_UNSENT):
         send([Step.POLL])
+    assert len(queues(darkroom)) == 1
+    send([Step.POLL])
     _, told = queues(darkroom)
     assert told["verdict"] == "warn"
-    assert told["message"].startswith("submit is full: no worker takes poll, or all are busy;")
+    assert told["message"].startswith("submit: no worker takes poll, or all are busy;")
     assert "start a worker for this queue (`-Q submit`)" in told["message"]

@@ -15,7 +15,7 @@ from worker.errors import ConfigurationError, LedgerUnavailable, LedgerUnfit
 from worker.generation import Accepted, State
 from worker.ledger import Ledger
 from worker.ledger.submission import Claim, Submitted
-from worker.runtime import draining
+from worker.runtime import unwritten
 from worker.runtime.draining import drain
 
 LATER = (
@@ -181,7 +181,7 @@ def test_what_a_paid_post_was_answered_waits_for_a_column_that_comes(ledger: Led
 def _recorded(
     ledger: Ledger, claims: Sequence[Claim], monkeypatch: pytest.MonkeyPatch, mend: Callable[[], None] = lambda: None
 ) -> int:
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
     due, tries = [claims], list[Sequence[Submitted]]()
 
     def record(results: Sequence[Submitted]) -> None:

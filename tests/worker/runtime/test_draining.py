@@ -12,7 +12,7 @@ import pytest
 
 from tests.patience import patient, wait_for
 from worker.errors import ConfigurationError, LedgerUnavailable
-from worker.runtime import draining, shutdown
+from worker.runtime import draining, shutdown, unwritten
 from worker.runtime.draining import renewed
 
 #: nothing in most of these tests takes so long that its claim must be renewed
@@ -125,8 +125,8 @@ def test_an_item_that_breaks_is_left_to_its_lease(caplog: pytest.LogCaptureFixtu
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(draining, "_PATIENCE", 0.2)
+    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unwritten, "_PATIENCE", 0.2)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -207,7 +207,7 @@ def test_a_ledger_that_is_away_at_once_is_told():
 )
 def test_results_wait_whatever_keeps_them_from_being_recorded(monkeypatch: pytest.MonkeyPatch, error: Exception):
     """As in a rolling upgrade, whose new column comes in a moment."""
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
     work = Work(8)
     refusals = iter(range(20))
 
@@ -247,8 +247,8 @@ def test_nothing_more_is_paid_for_while_nothing_can_be_recorded(error: Exception
 
 def test_each_result_is_kept_as_long_as_any_other(monkeypatch: pytest.MonkeyPatch):
     """Also one that comes when others have waited for most of their time."""
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(draining, "_PATIENCE", 0.3)
+    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unwritten, "_PATIENCE", 0.3)
     work = Work(2)
     tries: list[float] = []
 
@@ -269,7 +269,7 @@ def test_each_result_is_kept_as_long_as_any_other(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_result_whose_row_is_held_by_somebody_keeps_no_other_from_being_recorded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(draining, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(unwritten, "_RETRY_SECONDS", 0.01)
     work = Work(30)
     let_go = threading.Event()
 
@@ -301,6 +301,78 @@ def test_results_are_recorded_in_groups():
     work = Work(64)
     drain(work.claim, work.work, work.record, threads=16)
     assert len(work.groups) < 64
+
+
+def test_quick_work_is_claimed_ahead_of_its_threads_in_large_groups():
+    work = Work(200)
+    assert drain(work.claim, work.work, work.record, threads=4, ahead=16, give_back=lambda _: None) == 200
+    assert work.rooms[0] == 4
+    assert 4 < max(work.rooms) <= 20
+    assert sorted(work.recorded) == list(range(200))
+
+
+def test_slow_work_is_not_claimed_ahead(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_AHEAD_SECONDS", 0.0)
+    work = Work(40, moment=0.005)
+    drain(work.claim, work.work, work.record, threads=4, ahead=16, give_back=lambda _: None)
+    assert max(work.rooms) == work.most_at_once == 4
+
+
+def test_what_was_claimed_ahead_of_work_that_became_slow_is_given_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "_AHEAD_PATIENCE", 0.05)
+    monkeypatch.setattr(draining, "_AHEAD_SECONDS", 3600.0)
+    work, end = Work(60), threading.Event()
+    given_back: list[int] = []
+
+    def later_ones_hang(number: int) -> int:
+        if number >= 20:
+            assert end.wait(patient(10))
+        return number
+
+    def give_back(numbers: Sequence[int]) -> None:
+        given_back.extend(numbers)
+        work.due.clear()
+        end.set()
+
+    done = drain(work.claim, later_ones_hang, work.record, threads=4, ahead=16, give_back=give_back)
+    assert given_back
+    assert sorted(work.recorded + given_back) == list(range(max(work.recorded + given_back) + 1))
+    assert done == len(work.recorded)
+
+
+def test_what_was_claimed_ahead_is_given_back_when_the_worker_stops(told_to_stop: threading.Event):
+    work = Work(1000)
+    given_back: list[int] = []
+
+    def stop_in_the_middle(number: int) -> int:
+        if number == 20:
+            told_to_stop.set()
+        if number >= 20:
+            time.sleep(0.05)
+        return number
+
+    drain(work.claim, stop_in_the_middle, work.record, threads=4, ahead=16, give_back=given_back.extend)
+    assert given_back
+    assert sorted([*work.recorded, *given_back, *work.due]) == list(range(1000))
+
+
+def test_a_claim_while_work_is_in_flight_may_be_another_one():
+    work = Work(1)
+    claimed = threading.Event()
+    more: list[int] = []
+
+    def claim_more(room: int) -> Sequence[int]:
+        more.append(room)
+        claimed.set()
+        return []
+
+    def wait(number: int) -> int:
+        assert claimed.wait(patient(10))
+        return number
+
+    assert drain(work.claim, wait, work.record, threads=4, claim_more=claim_more) == 1
+    assert more[0] == 3
+    assert work.rooms[0] == 4
 
 
 @pytest.fixture

@@ -77,6 +77,8 @@ class StoredCallback:
     received_at: datetime
     headers: Mapping[str, str]
     body: bytes
+    #: how often it was claimed before, each time in vain
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,7 @@ class Callbacks(Part):
                 received_at=row.received_at,
                 headers=row.headers,
                 body=row.body,
+                tries=row.tries,
             )
             for row in taken
         ]
