@@ -4,7 +4,9 @@ import click
 
 from tasks.cli.ui.late_group import Commands, LateGroup
 
-COMMANDS: Commands = {}
+COMMANDS: Commands = {
+    "check": ("tasks.cli.batch.check:check", "Check a file before it is submitted"),
+}
 
 
 @click.group(cls=LateGroup, table=COMMANDS)
