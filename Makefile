@@ -25,7 +25,7 @@ up: $(VENV)/.runtime ## one machine against real providers (deploy/env.example)
 test: $(VENV)/.dev ## the tests, offline; TEST_FLAGS="-k archive"
 	$(BIN)/pytest -n 3 --dist worksteal $(TEST_FLAGS)
 
-test-system: $(VENV)/.dev ## the tests of whole machines and installations, of two versions, and with pgbouncer, which it installs as root
+test-system: $(VENV)/.dev ## what takes long: whole machines, two versions, all examples, pgbouncer, which it installs as root
 	@PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq pgbouncer; \
 		else echo "pgbouncer is missing: install it (apt-get install pgbouncer), then run this again" >&2; exit 1; fi; } >&2

@@ -92,6 +92,7 @@ def test_a_key_that_is_mended_ends_its_pause_and_no_other(start: Start, monkeypa
     assert [one.account for one in pipeline.ledger.dispatch.throttled_accounts()] == ["shop"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("fault", ["error_before", "unavailable"])
 def test_a_broken_provider_makes_few_unclear_submissions_and_not_thousands(start: Start, fault: str) -> None:
     pipeline = start(faults={fault: 1})

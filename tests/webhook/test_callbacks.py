@@ -25,6 +25,8 @@ from worker.ledger import Ledger
 from worker.ledger.outcome.callbacks import MOST_BODIES
 from worker.secrets.redaction import RedactingFormatter
 
+pytestmark = pytest.mark.matrix
+
 UNREACHABLE = ["sqlite:////nowhere/ledger.sqlite3", "postgresql://darkroom@127.0.0.1:1/darkroom"]
 
 

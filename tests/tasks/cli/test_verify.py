@@ -48,6 +48,7 @@ def test_an_empty_archive_is_whole(darkroom: Darkroom, archive: S3Archive) -> No
     assert verified(darkroom) == NOTHING
 
 
+@pytest.mark.system
 def test_one_flipped_bit_one_missing_object_and_one_stranger_are_found_among_many(
     darkroom: Darkroom, archive: S3Archive, ledger: Ledger
 ) -> None:

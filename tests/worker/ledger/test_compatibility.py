@@ -23,6 +23,8 @@ from worker.ledger.schema import metadata
 from worker.ledger.submission import Claim, Submitted
 from worker.runtime.draining import drain
 
+pytestmark = pytest.mark.matrix
+
 #: the verbs that a version which is too old may still use: they keep or end what has begun. All others begin something
 UNDER_WAY = {
     "assets.record",

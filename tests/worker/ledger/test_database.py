@@ -102,6 +102,7 @@ def _count_in_a_process(url: str, times: int) -> None:
     database.close()
 
 
+@pytest.mark.processes
 def test_four_processes_that_count_in_one_file_lose_nothing(sqlite_url: str):
     ledger = Ledger(sqlite_url)
     ledger.maintenance.beat("w", 0)
@@ -168,6 +169,7 @@ def test_a_writer_does_not_wait_for_ever(sqlite_url: str, monkeypatch: pytest.Mo
     ledger.close()
 
 
+@pytest.mark.processes
 def test_a_writer_does_not_wait_for_a_frozen_process_for_ever_and_names_it(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -29,6 +29,8 @@ from worker.ledger.dispatch import Limits, backoff, dispatching
 from worker.ledger.submission import Submitted
 from worker.settings.settings import Settings
 
+pytestmark = pytest.mark.matrix
+
 
 def dispatched(ledger: Ledger, limits: Limits = PLENTY) -> list[str]:
     """What one more round lets go, by prompt or key; claimed at once, so that the next round shows only new ones."""

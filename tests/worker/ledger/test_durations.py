@@ -31,6 +31,8 @@ from worker.ledger.schema import durations
 from worker.ledger.submission import LONGEST, Claim, Submitted
 from worker.ledger.submission.durations import ENOUGH, SHORTEST, Patience, Usual, patience_with
 
+pytestmark = pytest.mark.matrix
+
 KIND = (PROVIDER, "imagine", None)
 
 

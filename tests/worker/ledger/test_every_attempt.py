@@ -33,6 +33,8 @@ from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 from worker.pricing.prices import Prices
 
+pytestmark = pytest.mark.matrix
+
 UNCLEAR = Uncertain("no answer", code="time_out")
 
 

@@ -29,6 +29,8 @@ from worker.ledger.schema import ANY_ACCOUNT, budgets, flows, generations, metad
 from worker.ledger.submission import Attempts, Submitted
 from worker.pricing.prices import Caps, Prices
 
+pytestmark = pytest.mark.matrix
+
 ACCOUNTS = ("default", "shop")
 #: a batch, or all single ones, at a priority
 Flow = tuple[int, str]

@@ -130,6 +130,7 @@ def compact(ledger: Ledger) -> int:
     return sum(table.bytes or 0 for table in ledger_size(ledger.database).tables)
 
 
+@pytest.mark.system
 def test_after_a_month_a_generation_with_four_pictures_is_small(ledger: Ledger, clock: FakeClock):
     empty = compact(ledger)
     go_their_way(ledger, COUNT)

@@ -28,6 +28,8 @@ from worker.ledger.outcome.callbacks import LATEST, MAX_TRIES, MOST_BODIES
 from worker.ledger.schema import attempts, callbacks
 from worker.ledger.submission import Claim, Submitted
 
+pytestmark = pytest.mark.matrix
+
 
 def applied(ledger: Ledger, callback: StoredCallback) -> list[str]:
     unknown = success(claimed(ledger)[0])

@@ -36,6 +36,8 @@ from worker.ledger.assets import Archived, Lost
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 
+pytestmark = pytest.mark.matrix
+
 
 def apply(ledger: Ledger, *news: News) -> list[str]:
     return ledger.generations.apply_outcomes(news)

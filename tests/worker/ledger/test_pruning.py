@@ -16,6 +16,8 @@ from worker.ledger.maintenance import ledger_size, pruning
 from worker.ledger.outcome import News
 from worker.ledger.schema import assets, attempts, callbacks, events, generations, transitions
 
+pytestmark = pytest.mark.matrix
+
 DAYS = timedelta(days=30)
 
 

@@ -31,6 +31,8 @@ from worker.ledger.generations import Orphan, Place, Placed
 from worker.ledger.outcome import News
 from worker.ledger.submission import Claim, Submitted
 
+pytestmark = pytest.mark.matrix
+
 ELSEWHERE = Orphan(
     task_id="their-task",
     request=new("a boat").request,

@@ -22,6 +22,8 @@ from worker.generation import Outcome, State, Status
 from worker.ledger import Ledger
 from worker.ledger.submission import Claim, Silent, is_time_out
 
+pytestmark = pytest.mark.matrix
+
 
 def timed_out(ledger: Ledger) -> Claim:
     (claim,) = submitted(ledger)

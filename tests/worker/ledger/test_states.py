@@ -13,6 +13,8 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import RowsChanged
 from worker.ledger.schema import attempts, generations, transitions
 
+pytestmark = pytest.mark.matrix
+
 
 def _of(generation_id: str) -> Update:
     return update(generations).where(generations.c.id == generation_id)

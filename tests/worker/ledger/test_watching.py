@@ -3,6 +3,7 @@
 from datetime import timedelta
 from itertools import pairwise
 
+import pytest
 from sqlalchemy import select
 
 from tests.clock import NOON, FakeClock
@@ -31,6 +32,8 @@ from worker.ledger import Ledger
 from worker.ledger.maintenance import Heartbeat
 from worker.ledger.schema import attempts
 from worker.ledger.submission import Silent, Submitted
+
+pytestmark = pytest.mark.matrix
 
 
 def test_a_silent_generation_is_asked_for_at_growing_intervals(ledger: Ledger, clock: FakeClock):

@@ -131,6 +131,7 @@ def test_eight_threads_share_one_child(start):
     assert decoder._child.images == 60
 
 
+@pytest.mark.system
 def test_an_image_whose_decoder_is_killed_is_tried_again_with_the_next(start):
     decoder = start()
     check(decoder)
@@ -204,6 +205,7 @@ def test_images_that_took_long_are_not_remembered_without_end(start, monkeypatch
     assert len(decoder._slow) == 1
 
 
+@pytest.mark.system
 def test_an_image_that_computes_too_long_is_refused_and_the_next_one_works(start):
     decoder = start(cpu=1)
     with pytest.raises(ContentInvalid, match="within 1 s of computing"):
@@ -211,6 +213,7 @@ def test_an_image_that_computes_too_long_is_refused_and_the_next_one_works(start
     check(decoder)
 
 
+@pytest.mark.system
 @on_linux
 def test_time_to_compute_is_counted_anew_for_each_image(start):
     decoder = start(cpu=5)
