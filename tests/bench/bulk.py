@@ -1,10 +1,10 @@
-"""P11: how long a callback waits while a person creates, cancels and retries 50,000 generations.
+"""P11: how long a callback waits while a person creates, steers, cancels and retries 50,000 generations.
 
     python -m tests.bench.bulk [--database sqlite|postgresql] [--count N] [--json]
 
 A callback arrives each 50 ms while the commands run one after the other: `submit --file`, the same file once more,
-`cancel --batch`, `retry --failed --batch`. Each command notes its longest transaction that writes: for so long it holds
-SQLite's only writer, or locks in PostgreSQL.
+`batch pause`, `batch reprioritize`, `batch resume`, `batch cancel`, `retry --failed --batch`. Each command notes its
+longest transaction that writes: for so long it holds SQLite's only writer, or locks in PostgreSQL.
 """
 
 import argparse
@@ -142,7 +142,10 @@ def run(database: str, count: int = COUNT) -> dict[str, object]:
         for name, arguments in {
             "create": ("submit", "--file", str(prompts), "--batch", "big"),
             "again": ("submit", "--file", str(prompts), "--batch", "big"),
-            "cancel": ("cancel", "--batch", "big"),
+            "pause": ("batch", "pause", "big"),
+            "reprioritize": ("batch", "reprioritize", "big", "5"),
+            "resume": ("batch", "resume", "big"),
+            "cancel": ("batch", "cancel", "big"),
             "retry": ("retry", "--failed", "--batch", "big"),
         }.items():
             if name == "retry":

@@ -126,6 +126,10 @@ def a_batch_goes_its_ways(story: Story, tmp_path: Path) -> None:
     story.archive()
     story.run("show-archived", "show", fox)
     story.run("submit-action", "submit", "--parent", fox, "--action", "reroll", "--key", "fox-again")
+    story.run("batch-pause", "batch", "pause", "animals")
+    story.run("batch-resume", "batch", "resume", "animals")
+    story.run("batch-limit", "batch", "limit", "animals", "--max-in-flight", "5", "--max-cost", "2.50")
+    story.run("batch-limit-none", "batch", "limit", "animals", "--no-max-in-flight", "--no-max-cost")
     # No more of it is of use.
     story.run("cancel-batch", "cancel", "--batch", "animals")
     manifest()
@@ -289,6 +293,8 @@ def much_goes(story: Story) -> None:
     story.clock.advance(days=40)
     story.run("prune", "prune")
     story.run("show-pruned", "show", story.id_of("a red fox"))
+    story.run("batch-reprioritize", "batch", "reprioritize", "posters", "2")
+    story.run("batch-cancel", "batch", "cancel", "posters")
 
 
 def what_lies_outside(story: Story) -> None:

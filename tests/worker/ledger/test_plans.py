@@ -180,7 +180,7 @@ STEERING: dict[str, tuple[Callable[[Ledger, str], Any], set[str]]] = {
         lambda ledger, _: ledger.dispatch.run(PROVIDER, PLENTY),
         {"ix_flows_awake", "ix_generations_waiting", "ix_generations_batch_state", "ix_generations_dispatched"},
     ),
-    "pause": (lambda ledger, batch: ledger.batches.pause(batch), {"ix_flows_flow", "ix_generations_dispatched"}),
+    "pause": (lambda ledger, batch: ledger.batches.pause(batch), {"ix_generations_dispatched"}),
     "resume": (lambda ledger, batch: ledger.batches.resume(batch), {"ix_flows_flow"}),
     "reprioritize": (lambda ledger, batch: ledger.batches.reprioritize(batch, 5), {"ix_generations_batch_state"}),
     "no follow-ups": (lambda ledger, batch: ledger.batches.drop_follow_ups(batch), {"ix_generations_batch_state"}),
@@ -225,3 +225,124 @@ def look_for_indexes(ledger: Ledger, clock: FakeClock, verb: Callable[[Ledger], 
     assert not re.search(
         r"Seq Scan on (?!generation_deltas)|SCAN (?!generation_deltas|anon_|up$|down$)\w+$", seen, re.MULTILINE
     ), seen
+
+
+PAGES: dict[str, Callable[[Ledger], Any]] = {
+    "all": lambda ledger: ledger.generations.page(before="gen_~"),
+    "one state": lambda ledger: ledger.generations.page(state=State.FAILED, before="gen_~"),
+    "one batch": lambda ledger: ledger.generations.page(batch="none"),
+    "one batch, one state": lambda ledger: ledger.generations.page(batch="none", state=State.FAILED),
+    "batches of a name": lambda ledger: ledger.generations.newest_batch("none"),
+    "a state of one batch": lambda ledger: batch_ids(ledger, state=State.FAILED),
+    "all states of one batch": lambda ledger: batch_ids(ledger, state=None),
+    "stored assets": lambda ledger: next(ledger.assets.stored_pages(Extent()), None),
+    "stored assets of a batch": lambda ledger: next(ledger.assets.stored_pages(Extent("none")), None),
+    "moves": lambda ledger: ledger.generations.moves("none", 0, 10**6),
+    "at risk": lambda ledger: ledger.assets.at_risk(NOON),
+    "dead callbacks": lambda ledger: ledger.callbacks.dead(),
+    "follow-ups given up": lambda ledger: ledger.generations.refused_follow_ups(50),
+    "unconfirmed": lambda ledger: ledger.submissions.unconfirmed(),
+}
+
+
+def batch_ids(ledger: Ledger, state: State | None) -> None:
+    query = batch_pages._ids(is_of_state=state is not None, is_continued=True)
+    with ledger.database.read() as connection:
+        connection.execute(query, {"batch": "b", "state": state, "before": "gen_~", "limit": 7})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_are_read_in_the_order_of_their_index(ledger: Ledger, page: str):
+    """Or the first would cost as much as all of them together."""
+    queued(ledger, batch="b")
+    seen = plans(ledger, PAGES[page])
+    assert not re.search(r"USE TEMP B-TREE FOR ORDER BY|(?<!Incremental )Sort  \(", seen), seen
+
+
+def steps(ledger: Ledger, *verbs: Callable[[Ledger], Any]) -> int:
+    """Of SQLite's machine, which do not depend on how busy this one is."""
+    count = 0
+
+    def tick() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    def watch(connection, *_) -> None:
+        connection.set_progress_handler(tick, 10)
+
+    event.listen(ledger.database.engine, "checkout", watch)
+    for verb in verbs:
+        verb(ledger)
+    event.remove(ledger.database.engine, "checkout", watch)
+    return count
+
+
+def test_a_hundred_times_more_generations_do_not_make_the_clock_slower(sqlite_url: str, clock: FakeClock):
+    ledger = Ledger(sqlite_url, clock)
+    archived(ledger, 20)
+    verbs = [verb for verb, _ in SEARCHES.values()]
+    few = steps(ledger, *verbs)
+    assert copied_generations(ledger) == 20 * 2**7
+    assert steps(ledger, *verbs) < 1.3 * few + 20
+    ledger.close()
+
+
+def copied_generations(ledger: Ledger) -> int:
+    """How many there are now."""
+    copied = ", ".join(column.name for column in generations.columns if column.name != "id")
+    copy = f"INSERT INTO generations (id, {copied}) SELECT hex(randomblob(16)), {copied} FROM generations"
+    with ledger.database.write() as connection:
+        for _ in range(7):
+            connection.execute(text(copy))
+        return int(connection.execute(text("SELECT count(*) FROM generations")).scalar_one())
+
+
+def test_a_hundred_times_more_that_no_budget_has_room_for_do_not_make_dispatch_slower(
+    sqlite_url: str, clock: FakeClock
+):
+    """They are alike in few things, and found by jumps from one kind to the next."""
+    ledger = Ledger(sqlite_url, clock)
+    prices = Prices(
+        rules=(Rule(price=1), Rule(price=3, speed="turbo")),
+        caps=Caps(day=0, batches={"a": 0, "b": 0}),
+    )
+    for batch in ("a", "b", None):
+        queued(ledger, 3, batch=batch)
+    queued(ledger, 3, options={"speed": "turbo"})
+
+    def dispatch(ledger: Ledger) -> None:
+        assert ledger.dispatch.run(PROVIDER, PLENTY, prices) == 0
+
+    for _ in range(2):
+        dispatch(ledger)
+    few = steps(ledger, dispatch)
+    assert copied_generations(ledger) == 12 * 2**7
+    with ledger.database.write() as connection:
+        long_ago = [BudgetKey(BudgetKind.BATCH, batch_id=f"batch_{number}") for number in range(3000)]
+        empty = dict.fromkeys(COUNTED, 0)
+        connection.execute(budgets.insert(), [{**key._asdict(), **empty} for key in long_ago])
+    assert steps(ledger, dispatch) < 1.3 * few + 20
+    ledger.close()
+
+
+def test_assets_that_wait_for_another_try_stand_in_nobodys_way(sqlite_url: str, clock: FakeClock):
+    ledger = Ledger(sqlite_url, clock)
+    succeeded(ledger, 4)
+    verbs = (lambda it: it.maintenance.is_due("archive"), lambda it: it.assets.claim(1, LEASE))
+    steps(ledger, *verbs)
+    few = steps(ledger, *verbs)
+    with ledger.database.write() as connection:
+        copied = ", ".join(
+            f'"{column.name}"' for column in assets.columns if column.name not in {"id", "index", "not_before"}
+        )
+        # Their links die first.
+        connection.execute(
+            text(
+                f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
+                f"INSERT INTO assets (\"index\", not_before, {copied}) SELECT i + 1, '2126-01-01 00:00:00', {copied} "
+                "FROM n, (SELECT * FROM assets ORDER BY id LIMIT 1)"
+            )
+        )
+    assert steps(ledger, *verbs) < 1.3 * few + 20
+    ledger.close()

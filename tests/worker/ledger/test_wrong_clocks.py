@@ -272,7 +272,7 @@ NOT_WAITED_FOR = {
     "accounts.open_until", "accounts.opened_at", "accounts.paused_at", "accounts.paused_until", "accounts.refilled_at",
     "accounts.shrunk_at", "assets.accepted_at", "assets.at_risk_at",
     "assets.deadline", "attempts.sent_at", "attempts.settled_at", "batches.completed_at", "batches.created_at",
-    "batches.unfinished_at",
+    "batches.paused_at", "batches.start_at", "batches.unfinished_at",
     "batches.manifest_at", "callbacks.applied_at", "callbacks.received_at", "deliveries.delivered_at", "events.at",
     "flows.asleep_since", "generations.created_at", "generations.finished_at", "generations.followed_up_at",
     "generations.submitted_at", "generations.updated_at", "heartbeats.seen_at", "gate.closed_at",

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, text
 
-from worker.ledger.schema import AT_PROVIDER, DISPATCHED, STOPPED, UtcDateTime, batches, generations
+from worker.ledger.schema import AT_PROVIDER, DISPATCHED, STOPPED, CleanText, UtcDateTime, batches, generations
 from worker.ledger.statements import IDS, Query
 
 #: a generation that was sent so long ago and never answered holds no room at the provider, or in its batch, any more:
@@ -41,13 +41,15 @@ _AT_PROVIDERS = Query(
     .where(_g.batch_id.in_(IDS), text(AT_PROVIDER), _g.dispatched_at > bindparam("since", type_=UtcDateTime()))
     .group_by(_g.batch_id),
 )
-# An expression, so that this goes through the index of all that is dispatched, and not through all of a batch that is
-# queued.
+#: the batch, as an expression: with it a search goes through the index of all that is dispatched, and not through all
+#: of a batch that is queued, or even of all batches, for the order of its groups
+OF_BATCH: ColumnElement[str] = literal_column("(batch_id || '')", CleanText)
 _DISPATCHED = Query(
     _InFlight,
-    select(_g.batch_id, func.count().label("number"))
-    .where(text(DISPATCHED), (_g.batch_id + "").in_(IDS))
-    .group_by(_g.batch_id),
+    select(OF_BATCH.label("batch_id"), func.count().label("number"))
+    .select_from(generations)
+    .where(text(DISPATCHED), OF_BATCH.in_(IDS))
+    .group_by(OF_BATCH),
 )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, or_, select, text, update
 
 from worker.errors import LedgerUnavailable, NotFound
 from worker.generation import OPEN, State
-from worker.ledger.batches.quotas import in_flight
+from worker.ledger.batches.quotas import OF_BATCH, in_flight
 from worker.ledger.changes import Changes
 from worker.ledger.database import Part, in_bites, incomplete
 from worker.ledger.flows import flow_of, line_up, put_batch_to_sleep, wake_batch
@@ -102,10 +102,9 @@ _TO_START = Query(
     .limit(LIMIT)
     .with_for_update(skip_locked=True),
 )
-# In an expression, as in `quotas.py`.
 _UNCLAIMED = (
     select(_g.id)
-    .where(text(DISPATCHED), (_g.batch_id + "") == _BATCH)
+    .where(text(DISPATCHED), OF_BATCH == _BATCH)
     .limit(LIMIT)
     .with_for_update(skip_locked=True, key_share=True)
 )
