@@ -74,7 +74,8 @@ def _placed(entry: Entry, *parts: str, others: frozenset[str] = frozenset()) -> 
         place = str(entry.place_of(error.at if isinstance(error, RequestInvalid) else None))
         if not place or (entry.said.isdisjoint({*parts, *about}) and others.isdisjoint(about)):
             raise
-        raise type(error)(f"{place}: {error}") from error
+        kind = RequestInvalid if isinstance(error, RequestInvalid) else ConfigurationError
+        raise kind(f"{place}: {error}") from error
 
 
 def refuse_unusable(key: str | None, priority: int) -> None:
