@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.decisions import (
     of_decided,
     of_deleted,
@@ -51,6 +52,7 @@ __all__ = [
     "of_letter",
     "of_listed",
     "of_move",
+    "of_moved_batch",
     "of_none_refused",
     "of_provider",
     "of_pruned",
