@@ -52,7 +52,9 @@ def check_entry(services: Services, entry: Entry, defaults: Defaults, options_sa
         is_missing = "operation" in invalid.parts and not options_said.isdisjoint(invalid.about)
         if not place or (entry.said.isdisjoint(invalid.parts | invalid.about) and not is_missing):
             raise invalid.error from None
-        raise type(invalid.error)(f"{place}: {invalid}") from invalid.error
+        # A subclass has arguments of its own.
+        kind = RequestInvalid if isinstance(invalid.error, RequestInvalid) else ConfigurationError
+        raise kind(f"{place}: {invalid}") from invalid.error
 
 
 def generation_of(services: Services, entry: Entry, defaults: Defaults, providers: str) -> NewGeneration:

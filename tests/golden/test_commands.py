@@ -85,6 +85,7 @@ def test_every_document_of_the_story_is_as_it_was(
     a_ledger_seems_old(story)
     much_goes(story)
     what_lies_outside(story)
+    a_batch_changes_its_provider(story)
     story.golden.compare()
 
 
@@ -306,3 +307,13 @@ def what_lies_outside(story: Story) -> None:
     story.golden.add_text(
         "events-delivered.jsonl", "".join(f"{one.body.decode()}\n" for one in story.listening.received)
     )
+
+
+def a_batch_changes_its_provider(story: Story) -> None:
+    rails = ("--provider", "kie,acedata", "--batch", "rails")
+    tram, _ = story.run("submit-choices", "submit", "a tram", "a train", *rails)
+    story.run("batch-move", "batch", "move", "rails", "--to", "acedata,kie")
+    story.run("show-moved", "show", tram["id"])
+    # Kie.ai has no seed.
+    story.run("submit-seeds", "submit", "a seed", "another seed", "--option", "seed=7", "--batch", "seeds")
+    story.run("batch-move-impossible", "batch", "move", "seeds", "--to", "kie", exit_code=1)

@@ -78,6 +78,8 @@ def test_the_demo_goes_from_prompt_to_pictures_and_leaves_nothing_running(comput
     for count in ("submitted", "archived", "charges"):
         assert sum(one[count] for one in result["providers"].values()) == result[count]
         assert all(one[count] > 3 for one in result["providers"].values())
+    # One provider's account ran out of credit on the way.
+    assert {(one["left"], one["to"]) for one in result["moved"]} == {("kie", "acedata")}
     kinds = {Path(asset["object_key"]).suffix for asset in result["assets"]}
     assert {".png", ".jpg", ".mp4", ".json"} <= kinds
     assert len({asset["generation"] for asset in result["assets"]}) == result["archived"]

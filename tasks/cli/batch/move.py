@@ -6,13 +6,13 @@ from tasks.cli.ui.context import open_services
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
+from tasks.usecases import views
 from tasks.usecases.batches import move as usecase
 from tasks.usecases.batches.move import MoveRequest
 from tasks.usecases.provider_choice import read_providers
-from tasks.usecases.views.batches_move import of_moved_batch
 from worker.secrets import secrets_hidden
 
-#: so many reasons are printed
+#: reasons that are printed
 _TOLD = 10
 
 
@@ -30,7 +30,7 @@ _TOLD = 10
 def move(ctx: click.Context, batch: str, providers: str, *, as_json: bool) -> None:
     """Move what was never sent of a batch to another provider.
 
-    Price, budget and options are those of the new provider from then on. What was sent, or may have been, stays where
+    From then on the new provider's prices and budgets apply. What was sent, or may have been, stays where
     it is, and follow-ups stay with their parents. A paused batch stays paused.
 
     The exit code is 1 if there is a generation that none of the providers can make.
@@ -39,7 +39,7 @@ def move(ctx: click.Context, batch: str, providers: str, *, as_json: bool) -> No
     with open_services() as here:
         moved = usecase.move(here, MoveRequest(batch, names))
     if as_json:
-        print_json(of_moved_batch(moved))
+        print_json(views.of_moved_batch(moved))
     else:
         done = {f"moved to {name}": number for name, number in moved.moved.items()}
         click.echo(totals(done or {"moved": 0}, moved.left))

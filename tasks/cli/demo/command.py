@@ -153,7 +153,7 @@ def _run(sandbox: str, signals: StopSignals, log: ProcessLog, limit: float | Non
         note(f"{len(made)} generations submitted to {len({one.provider for one in made})} providers")
         ring(Step.DISPATCH)
         scope = watched(here, [BATCH])
-        with Outage(here, sandbox, made):
+        with Outage(here, sandbox):
             _follow(scope, signals, log, limit)
         everything = ListRequest(batch=BATCH, limit=sum(scope.counts().values()), with_results=True)
         found = sorted(list_generations(here, everything), key=lambda one: one.generation.id)

@@ -3,19 +3,20 @@
 import json
 import threading
 import urllib.request
-from collections.abc import Sequence
 from typing import Self
 
 from tasks.cli.ui.output import note
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases.control import ResumeRequest, resume
+from tasks.usecases.queries import ListRequest, list_generations
 from worker.errors import DarkroomError
 from worker.generation import Generation, State
 from worker.services import Services
 
 #: whose account runs out of credit, its key, and how many submissions that pays for
 PROVIDER, KEY, CREDIT = "kie", "demo-kie", 2
-_LOOK_AGAIN = 0.2
+_QUEUED = ListRequest(state=State.QUEUED, provider=PROVIDER)
+_LOOK_AGAIN = 0.3
 
 
 class Outage:
@@ -24,10 +25,9 @@ class Outage:
     What was tried waits for its own account, as follow-ups do, so it is finished only after that.
     """
 
-    def __init__(self, here: Services, sandbox: str, made: Sequence[Generation]) -> None:
+    def __init__(self, here: Services, sandbox: str) -> None:
         self._here = here
         self._sandbox = sandbox
-        self._ids = [one.id for one in made if one.provider == PROVIDER and one.providers]
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="outage", daemon=True)
 
@@ -41,7 +41,7 @@ class Outage:
 
     def _watch(self) -> None:
         try:
-            while any(map(_may_move, self._here.ledger.generations.get(self._ids))):
+            while any(_may_move(one.generation) for one in list_generations(self._here, _QUEUED)):
                 if self._ended.wait(_LOOK_AGAIN):
                     return
             give_credit(self._sandbox, {})
@@ -58,4 +58,4 @@ def give_credit(sandbox: str, credit: dict[str, int]) -> None:
 
 
 def _may_move(one: Generation) -> bool:
-    return one.state is State.QUEUED and one.tries == 0 and one.provider == PROVIDER
+    return bool(one.providers) and one.tries == 0

@@ -27,7 +27,7 @@ class MoveRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inexpressible:
-    """So many generations that a provider cannot make, for the same `reason`; `example`: the id of one."""
+    """`number` generations that a provider cannot make, for the same `reason`; `example`: the id of one."""
 
     provider: str
     reason: str

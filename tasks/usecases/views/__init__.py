@@ -5,6 +5,7 @@ use cases of all.
 """
 
 from tasks.usecases.views.batches_check import of_batch_check, of_fault
+from tasks.usecases.views.batches_move import of_moved_batch
 from tasks.usecases.views.batches_results import of_download
 from tasks.usecases.views.batches_show import of_batch_details, of_batch_submitted, of_listed_batch
 from tasks.usecases.views.batches_steer import of_steered
@@ -61,6 +62,7 @@ __all__ = [
     "of_listed",
     "of_listed_batch",
     "of_move",
+    "of_moved_batch",
     "of_none_refused",
     "of_provider",
     "of_pruned",

@@ -151,7 +151,7 @@ class Failover(Part):
         return found
 
     def stopped_accounts(self, provider: str, key_marks: Mapping[str, str]) -> dict[str, str]:
-        """Return those of its accounts that stay without submissions for `LONG` or more, each with the reason.
+        """Return its accounts that are closed to submissions for `LONG` or more, each with the reason.
 
         `key_marks`: of the accounts; a pause that came with another key is over.
         """
@@ -177,8 +177,8 @@ class Failover(Part):
     def move(self, moves: Sequence[ProviderMove]) -> set[str]:
         """Move these, some in each transaction; return the ids of those that were still there and not sent.
 
-        Its price, budget and place in the line are those of the new provider from then on. Nothing moves while the
-        restore guard has paused submissions: a restored ledger may have forgotten what it sent.
+        From then on the new provider's prices, budgets and line apply. Nothing moves while the restore guard has paused
+        submissions: a restored ledger may have forgotten what it sent.
         """
         moved: set[str] = set()
         for some, _ in in_bites(self._database, moves):
