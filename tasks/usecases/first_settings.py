@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.usecases.entry import Entry, Place
-from tasks.usecases.submit import Defaults, SubmitRequest
+from tasks.usecases.entry_check import Defaults
+from tasks.usecases.submit import SubmitRequest
 from worker.embedded import write_private
 from worker.errors import ConfigurationError
 from worker.generation import GenerationRequest, Operation

@@ -3,39 +3,34 @@
 The caller wakes the dispatch step afterwards.
 """
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
-from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.batch_file import oddities_of
+from tasks.usecases.entry import Entry, Place
+from tasks.usecases.entry_check import (
+    Defaults,
+    check_entry,
+    dedupe_for,
+    doubts_about,
+    follow_ups_of,
+    refuse_impossible,
+    refuse_unusable,
+    refuse_unused,
+)
 from tasks.usecases.names import find_generation
-from tasks.usecases.prompt_file import oddities_of
 from tasks.usecases.submission import Repetition, begun
 from worker.errors import ConfigurationError, LedgerUnavailable, RequestInvalid
-from worker.generation import Generation, GenerationRequest, Operation, State, operation_of
-from worker.ledger.generations import NewGeneration, dedupe_of
-from worker.pricing import read_version
-from worker.providers import PROVIDERS, Prompt, Provider, check_follow_up
-from worker.recipes import FollowUp, parse_follow_ups, steps_of
+from worker.generation import Generation, State, operation_of
+from worker.ledger.generations import NewGeneration
+from worker.recipes import FollowUp
 from worker.services import Services
 
-DEFAULT_PROVIDER = next(iter(PROVIDERS))
 #: providers list what can follow an image, but not always that a region of it can be repainted
 _UNLISTED = "variation_region"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
-    """Defaults for fields that an entry leaves out."""
-
-    provider: str = DEFAULT_PROVIDER
-    operation: Operation = Operation.IMAGINE
-    options: Mapping[str, object] = field(default_factory=dict)
-    follow_up: str = ""
-    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +38,7 @@ class SubmitRequest:
     """`batch`: the name of their batch; without it, `is_batch` names the batch after the time."""
 
     entries: Sequence[Entry]
-    defaults: Defaults = Defaults()
+    defaults: Defaults = field(default_factory=Defaults)
     batch: str | None = None
     is_batch: bool = False
 
@@ -100,10 +95,10 @@ def check(services: Services, request: SubmitRequest | FollowUpRequest) -> Check
         return Checked((_on_parent(services, request),), ((),))
     _refuse_repeated_keys(request.entries)
     options = frozenset(name for entry in request.entries for name in entry.options)
-    wanted = tuple(_checked(services, entry, request.defaults, options) for entry in request.entries)
+    wanted = tuple(check_entry(services, entry, request.defaults, options) for entry in request.entries)
     odd = oddities_of(request.entries)
     warnings = tuple(
-        (*said, *_doubts(services, entry.place, new))
+        (*said, *doubts_about(services, entry.place, new))
         for entry, said, new in zip(request.entries, odd, wanted, strict=True)
     )
     return Checked(wanted, warnings, request.batch, request.is_batch)
@@ -143,51 +138,8 @@ def _refuse_repeated_keys(entries: Sequence[Entry]) -> None:
         seen[entry.key] = entry.place
 
 
-def _checked(services: Services, entry: Entry, defaults: Defaults, options_said: frozenset[str]) -> NewGeneration:
-    """`options_said`: by any entry, so that one that lacks such an option is named."""
-    priority = defaults.priority if entry.priority is None else entry.priority
-    with _placed(entry, "prompt"):
-        _refuse_unusable(entry.key, priority)
-    with _placed(entry, "provider"):
-        provider = services.provider(entry.provider or defaults.provider)
-    operation = entry.operation or defaults.operation
-    request = GenerationRequest(operation=operation, prompt=entry.prompt, options={**defaults.options, **entry.options})
-    with _placed(entry, "provider", "operation", others=options_said):
-        provider.translate(request)
-    with _placed(entry, "prompt"):
-        _refuse_unused(provider, operation, entry.prompt)
-    with _placed(entry, "follow_up"):
-        follow_up = _follow_ups(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
-    with _placed(entry, "provider", "follow_up"):
-        _refuse_impossible(provider, follow_up)
-    return NewGeneration(
-        provider=provider.name,
-        request=request,
-        key=entry.key,
-        dedupe=_dedupe(entry.key),
-        priority=priority,
-        follow_up=follow_up,
-    )
-
-
-@contextmanager
-def _placed(entry: Entry, *parts: str, others: frozenset[str] = frozenset()) -> Iterator[None]:
-    """Put the place of an entry before an error in these parts of it, if one of them is its own and no default.
-
-    To them belongs what the error is about. `others`: what an entry may have forgotten, for another one says it.
-    """
-    try:
-        yield
-    except (RequestInvalid, ConfigurationError) as error:
-        about = error.about if isinstance(error, RequestInvalid) else ()
-        place = str(entry.place_of(error.at if isinstance(error, RequestInvalid) else None))
-        if not place or (entry.said.isdisjoint({*parts, *about}) and others.isdisjoint(about)):
-            raise
-        raise type(error)(f"{place}: {error}") from error
-
-
 def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
-    _refuse_unusable(wanted.key, wanted.priority)
+    refuse_unusable(wanted.key, wanted.priority)
     (parent,) = services.ledger.generations.get([find_generation(services.ledger, wanted.parent_id)])
     if parent.state is not State.ARCHIVED:
         raise RequestInvalid(f"{parent.id} is {parent.state}: a follow-up needs an archived parent")
@@ -200,57 +152,15 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         raise RequestInvalid(f"{parent.id} does not offer {action!r}, {offered}")
     if operation is None:
         raise RequestInvalid(f"{parent.id} offers {action!r}, which Darkroom does not support")
-    then = _follow_ups(services, wanted.follow_up)
-    _refuse_impossible(provider, then)
-    new = child_of(parent, FollowUp(action, then), dedupe=_dedupe(wanted.key))
+    then = follow_ups_of(services, wanted.follow_up)
+    refuse_impossible(provider, then)
+    new = child_of(parent, FollowUp(action, then), dedupe=dedupe_for(wanted.key))
     if wanted.prompt is not None:
-        _refuse_unused(provider, operation, wanted.prompt)
+        refuse_unused(provider, operation, wanted.prompt)
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
     return replace(new, key=wanted.key, priority=wanted.priority, request=request)
-
-
-def _refuse_unusable(key: str | None, priority: int) -> None:
-    if key is not None and not key.strip():
-        raise RequestInvalid("the key must not be empty")
-    if priority not in PRIORITIES:
-        raise RequestInvalid(f"a priority must be an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}")
-
-
-def _refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:
-    """A recipe's follow-up drops its parent's prompt where none is accepted; a person gets an error instead."""
-    if prompt.strip() and provider.capabilities[operation].prompt is Prompt.UNUSED:
-        raise RequestInvalid(f"{operation} accepts no prompt at {provider.title}; leave it out")
-
-
-def _follow_ups(services: Services, text: str) -> tuple[str, ...]:
-    settings = services.settings
-    return parse_follow_ups(
-        text, max_depth=settings.darkroom_max_depth, max_follow_ups=settings.darkroom_max_follow_ups
-    )
-
-
-def _refuse_impossible(provider: Provider, follow_ups: Sequence[str]) -> None:
-    for item in follow_ups:
-        for operation, action in steps_of(item):
-            try:
-                check_follow_up(provider, operation, action)
-            except RequestInvalid as error:
-                raise RequestInvalid(f"follow-up {item!r}: {error}") from error
-
-
-def _doubts(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:
-    """What is let through because a vendor may have more than its table here says."""
-    provider = services.provider(new.provider)
-    version = read_version(new.request) if new.request.operation in provider.capabilities else None
-    known = [float(one) for one in provider.versions]
-    if version and known and re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) and float(version) > max(known):
-        at = f"{place}: " if str(place) else ""
-        yield (
-            f"{at}version {version} is newer than any known at {provider.title} (the newest is {max(known):g}): "
-            "it may be charged and refused"
-        )
 
 
 def _batches(services: Services, made: Sequence[Generation], existing: Collection[str]) -> tuple[str, ...]:
@@ -258,10 +168,6 @@ def _batches(services: Services, made: Sequence[Generation], existing: Collectio
     with suppress(LedgerUnavailable):
         return tuple(sorted(services.ledger.assets.batch_names(ids).values())) if ids else ()
     return ()
-
-
-def _dedupe(key: str | None) -> str | None:
-    return None if key is None else dedupe_of(key)
 
 
 def _waits(services: Services, wanted: Sequence[NewGeneration]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import click
 from tasks.cli.ui.late_group import Commands, LateGroup
 
 COMMANDS: Commands = {
+    "check": ("tasks.cli.batch.check:check", "Check a file before it is submitted"),
     "results": ("tasks.cli.batch.results:results", "Give back every row with images, costs and reasons"),
     "download": ("tasks.cli.batch.download:download", "Download the results under your own names"),
 }

@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_results import of_download
 from tasks.usecases.views.decisions import (
     of_decided,
@@ -41,12 +42,14 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_batch_check",
     "of_decided",
     "of_deleted",
     "of_details",
     "of_diagnosis",
     "of_dismissed",
     "of_download",
+    "of_fault",
     "of_found_task",
     "of_generation",
     "of_ledger_size",

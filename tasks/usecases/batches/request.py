@@ -1,0 +1,39 @@
+"""What is asked of a file that becomes a batch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tasks.usecases.entry_check import Defaults
+
+if TYPE_CHECKING:
+    from tasks.usecases.batch_file import BatchFile
+
+#: how many submissions a template makes of one row at the most, unless the request says otherwise
+EXPAND_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """One file, and the options of the command.
+
+    `name`: of the batch; None for the file's stem. `template`: a prompt for all rows, filled in from their columns.
+    `providers`: in order of preference; the first replaces the provider of `defaults`. `labels`: for rows that do not
+    set them. `start_at`: before it nothing is dispatched. `max_cost`: in the currency of the price file.
+    `new_version`: changed rows become new versions. `skip_invalid`: submit the other rows.
+    """
+
+    file: "BatchFile"
+    name: str | None = None
+    template: str | None = None
+    defaults: Defaults = field(default_factory=Defaults)
+    providers: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    start_at: datetime | None = None
+    max_cost: Decimal | None = None
+    max_in_flight: int | None = None
+    new_version: bool = False
+    skip_invalid: bool = False
+    expand_limit: int = EXPAND_LIMIT

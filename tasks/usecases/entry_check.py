@@ -1,0 +1,134 @@
+"""Checks one entry against its provider before anything is written."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tasks.usecases.entry import PRIORITIES, Entry, Place
+from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
+from worker.generation import GenerationRequest, Operation
+from worker.ledger.generations import NewGeneration, dedupe_of
+from worker.pricing import read_version
+from worker.providers import PROVIDERS, Prompt, Provider, check_follow_up
+from worker.recipes import parse_follow_ups, steps_of
+from worker.services import Services
+
+DEFAULT_PROVIDER = next(iter(PROVIDERS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """Defaults for fields that an entry leaves out."""
+
+    provider: str = DEFAULT_PROVIDER
+    operation: Operation = Operation.IMAGINE
+    options: Mapping[str, object] = field(default_factory=dict)
+    follow_up: str = ""
+    priority: int = 0
+
+
+class EntryInvalid(DarkroomError):
+    """What is wrong with an entry. `parts`: of the entry and its request, in which it may be; `error`: the reason."""
+
+    def __init__(self, error: RequestInvalid | ConfigurationError, parts: Collection[str]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.about = error.about if isinstance(error, RequestInvalid) else frozenset()
+        self.at = error.at if isinstance(error, RequestInvalid) else None
+        self.parts = frozenset(parts)
+
+
+def check_entry(services: Services, entry: Entry, defaults: Defaults, options_said: frozenset[str]) -> NewGeneration:
+    """Return the entry's generation; the error begins with its place, unless only defaults are wrong.
+
+    `options_said`: by any entry, so that one that lacks such an option is named.
+    """
+    try:
+        return generation_of(services, entry, defaults, entry.provider or defaults.provider)
+    except EntryInvalid as invalid:
+        place = str(entry.place_of(invalid.at))
+        is_missing = "operation" in invalid.parts and not options_said.isdisjoint(invalid.about)
+        if not place or (entry.said.isdisjoint(invalid.parts | invalid.about) and not is_missing):
+            raise invalid.error from None
+        raise type(invalid.error)(f"{place}: {invalid}") from invalid.error
+
+
+def generation_of(services: Services, entry: Entry, defaults: Defaults, provider_name: str) -> NewGeneration:
+    """Return the entry's generation at this provider. Raises EntryInvalid."""
+    priority = defaults.priority if entry.priority is None else entry.priority
+    operation = entry.operation or defaults.operation
+    options = {**defaults.options, **entry.options} if defaults.options else entry.options
+    request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
+    parts: tuple[str, ...] = ("prompt",)
+    try:
+        refuse_unusable(entry.key, priority)
+        parts = ("provider",)
+        provider = services.provider(provider_name)
+        parts = ("provider", "operation")
+        provider.translate(request)
+        parts = ("prompt",)
+        refuse_unused(provider, operation, entry.prompt)
+        parts = ("follow_up",)
+        follow_up = follow_ups_of(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
+        parts = ("provider", "follow_up")
+        refuse_impossible(provider, follow_up)
+    except (RequestInvalid, ConfigurationError) as error:
+        raise EntryInvalid(error, parts) from error
+    return NewGeneration(
+        provider=provider.name,
+        request=request,
+        key=entry.key,
+        dedupe=dedupe_for(entry.key),
+        priority=priority,
+        follow_up=follow_up,
+        input=entry.input,
+        row_number=entry.row_number,
+        row_sha256=entry.row_sha256,
+        labels=entry.labels,
+    )
+
+
+def refuse_unusable(key: str | None, priority: int) -> None:
+    if key is not None and not key.strip():
+        raise RequestInvalid("the key must not be empty")
+    if priority not in PRIORITIES:
+        raise RequestInvalid(f"a priority must be an integer from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+
+
+def refuse_unused(provider: Provider, operation: Operation, prompt: str) -> None:
+    """A recipe's follow-up drops its parent's prompt where none is accepted; a person gets an error instead."""
+    if prompt.strip() and provider.capabilities[operation].prompt is Prompt.UNUSED:
+        raise RequestInvalid(f"{operation} accepts no prompt at {provider.title}; leave it out")
+
+
+def follow_ups_of(services: Services, text: str) -> tuple[str, ...]:
+    settings = services.settings
+    return parse_follow_ups(
+        text, max_depth=settings.darkroom_max_depth, max_follow_ups=settings.darkroom_max_follow_ups
+    )
+
+
+def refuse_impossible(provider: Provider, follow_ups: Sequence[str]) -> None:
+    for item in follow_ups:
+        for operation, action in steps_of(item):
+            try:
+                check_follow_up(provider, operation, action)
+            except RequestInvalid as error:
+                raise RequestInvalid(f"follow-up {item!r}: {error}") from error
+
+
+def doubts_about(services: Services, place: Place, new: NewGeneration) -> Iterator[str]:
+    """What is let through because a vendor may have more than its table here says."""
+    provider = services.provider(new.provider)
+    version = read_version(new.request) if new.request.operation in provider.capabilities else None
+    known = [float(one) for one in provider.versions]
+    if version and known and re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) and float(version) > max(known):
+        at = f"{place}: " if str(place) else ""
+        yield (
+            f"{at}version {version} is newer than any known at {provider.title} (the newest is {max(known):g}): "
+            "it may be charged and refused"
+        )
+
+
+def dedupe_for(key: str | None) -> str | None:
+    return None if key is None else dedupe_of(key)
