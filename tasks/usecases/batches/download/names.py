@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from tasks.usecases.batches.results import CHOICE, Cell, as_cell
+from tasks.usecases.batch_file import CHOICE
+from tasks.usecases.batches.results import Cell, as_cell
 from worker.errors import RequestInvalid
 from worker.generation import Asset, State
 from worker.ledger.generations import BatchResult

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
 
-from tasks.usecases.batches.results.document import CHOICE
+from tasks.usecases.batch_file import CHOICE
 from tasks.usecases.batches.results.tables import Cell, as_cell, guarded
 from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
 from worker.errors import RequestInvalid
