@@ -20,6 +20,7 @@ from tasks.manifest import manifest
 from tasks.notify import notify
 from tests import s3
 from tests.clock import FakeClock
+from tests.commands import darkroom
 from tests.factories import LEASE, stored
 from tests.golden.golden import FOLDER
 from tests.golden.story import PNG, Story, beginning, record
@@ -76,6 +77,7 @@ def test_every_document_of_the_story_is_as_it_was(
     the_providers_answer(story)
     story.run("db-upgrade", "db", "upgrade")
     a_batch_goes_its_ways(story, tmp_path)
+    a_batch_is_given_back(story, tmp_path)
     singles_go_astray(story)
     others_wait(story)
     callbacks_come(story)
@@ -134,6 +136,16 @@ def a_batch_goes_its_ways(story: Story, tmp_path: Path) -> None:
     # No more of it is of use.
     story.run("cancel-batch", "cancel", "--batch", "animals")
     manifest()
+
+
+def a_batch_is_given_back(story: Story, tmp_path: Path) -> None:
+    story.run("batch-results", "batch", "results", "animals")
+    (tmp_path / "hare_0.png").write_text("another file")
+    story.run("batch-download", "batch", "download", "animals", str(tmp_path), exit_code=1)
+    for name in ("results.csv", "errors.csv"):
+        option = "--output" if name == "results.csv" else "--errors"
+        assert darkroom("batch", "results", "animals", option, str(tmp_path / name)).exit_code == 0
+        story.golden.add_text(f"batch-{name}", (tmp_path / name).read_text(encoding="utf-8-sig"))
 
 
 def singles_go_astray(story: Story) -> None:

@@ -29,6 +29,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--errors", type=_FILE, metavar="FILE", help="Write the failing rows of your sheet to FILE.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "given", flag_value=Format.JSONL.value, help="The same as --format jsonl.")
 def results(
     *, batch: str, given: str | None, output: Path | None, links: timedelta | None, errors: Path | None, force: bool
 ) -> None:

@@ -6,7 +6,8 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from tasks.usecases.batches.results import CHOICE, Cell, as_cell
+from tasks.usecases.batch_file import CHOICE
+from tasks.usecases.batches.results import Cell, as_cell
 from worker.errors import RequestInvalid
 from worker.generation import Asset, State
 from worker.ledger.generations import BatchResult
@@ -31,6 +32,8 @@ FIELDS: Mapping[str, str] = {
 }
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _WIDTH = re.compile(r"prompt:([0-9]{1,3})")
+#: as in S3_KEY_TEMPLATE, for columns with one of our names
+_COLUMN = "column:"
 _WIDEST = 120
 #: what some file system refuses in a name, and the marks of our own escapes
 _ESCAPED = re.compile(r'[<>:"\\|?*=~]')
@@ -49,12 +52,13 @@ class NameTemplate:
         self.text = text
         self._columns = frozenset(columns)
         if faults := list(dict.fromkeys(self._faults())):
-            more = sorted(self._columns - FIELDS.keys() - {CHOICE})
+            more = sorted(self._columns - {CHOICE})
             raise RequestInvalid(
                 "\n".join(
                     [
                         *(f"--name: {fault}" for fault in faults),
-                        f"fields: {', '.join(FIELDS)}" + (f"; your columns: {', '.join(more)}" if more else ""),
+                        f"fields: {', '.join(FIELDS)}"
+                        + (f"; your columns: {', '.join(more)}, as {{NAME}} or {{column:NAME}}" if more else ""),
                         f"for example {_EXAMPLE} → {_EXAMPLE_RESULT}",
                     ]
                 )
@@ -72,7 +76,7 @@ class NameTemplate:
             field = found[1]
             if width := _WIDTH.fullmatch(field):
                 return _escaped(_shortened(one.generation.prompt, int(width[1])))
-            known = values[field] if field in values else as_cell(one.root.input.get(field))
+            known = values[field] if field in values else as_cell(one.root.input.get(field.removeprefix(_COLUMN)))
             return _escaped("" if known is None else str(known))
 
         return "/".join(_part(_FIELD.sub(value, part)) for part in self.text.split("/"))
@@ -82,7 +86,7 @@ class NameTemplate:
             width = _WIDTH.fullmatch(field)
             if width and not 1 <= int(width[1]) <= _WIDEST:
                 yield f"{{{field}}} must have 1 to {_WIDEST} characters"
-            elif not width and field not in FIELDS and field not in self._columns:
+            elif not width and field not in FIELDS and field.removeprefix(_COLUMN) not in self._columns:
                 yield f"{{{field}}} is neither a field nor a column of the batch"
         plain = _FIELD.sub("", self.text)
         if "{" in plain or "}" in plain:

@@ -1,6 +1,5 @@
 """The results of a batch as CSV, JSON lines, XLSX and HTML, and its failing rows."""
 
-from tasks.usecases.batches.results.document import CHOICE
 from tasks.usecases.batches.results.export import (
     LONGEST_LINKS,
     Exported,
@@ -14,7 +13,6 @@ from tasks.usecases.batches.results.tables import Cell, as_cell
 from tasks.usecases.batches.results.writers import Format
 
 __all__ = [
-    "CHOICE",
     "ERROR_FORMATS",
     "LONGEST_LINKS",
     "Cell",

@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tasks.usecases.batch_file import CHOICE
 from worker.archive import KEPT, of_asset
 from worker.archive import of_generation as fields_of
 from worker.generation import Lineage, State
 from worker.ledger.generations import BatchResult
 from worker.pricing import as_text
 from worker.secrets import signatures_cut
-
-#: the name under which a template's choice is kept among the user's columns
-CHOICE = "_choice"
 
 _GENERATION = (
     *("id", "key", "state", "reason", "message", "provider", "operation", "action", "parent", "root_key"),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO, Any, NamedTuple, Protocol
 
+from tasks.usecases.batch_file import CHOICE
 from tasks.usecases.batches.results.contact_sheet import ContactSheet
-from tasks.usecases.batches.results.document import CHOICE, document_of
+from tasks.usecases.batches.results.document import document_of
 from tasks.usecases.batches.results.failing_rows import FailingRows
 from tasks.usecases.batches.results.remedies import remedy_of
 from tasks.usecases.batches.results.tables import Column, columns_of

@@ -1,11 +1,12 @@
 """The user's own failing rows, with what is wrong with each: a file to correct and submit again."""
 
 import json
+import re
 from collections.abc import Mapping
 from tempfile import TemporaryFile
 from typing import IO, Any, Self
 
-from tasks.usecases.batches.results.document import CHOICE
+from tasks.usecases.batch_file import CHOICE
 from tasks.usecases.batches.results.tables import Cell, as_cell, guarded
 from tasks.usecases.batches.results.writers import CsvTable, Format, JsonLines, TableWriter, XlsxTable
 from worker.errors import RequestInvalid
@@ -17,6 +18,11 @@ FORMATS = (Format.CSV, Format.JSONL, Format.XLSX)
 _FAILING = (State.FAILED, State.EXPIRED)
 #: what stands before the options and behind them
 _FIRST, _LAST = ("prompt", "provider", "operation"), ("follow_up", "priority", "error")
+
+
+#: what makes a template of a prompt, and the signs in one that stand for themselves only behind a backslash
+_SPECIAL = re.compile(r"[{}]|\\_|__")
+_AS_TEMPLATE = re.compile(r"[{}]|(?<=\\)_|_(?=_)|(?<=_)_")
 
 
 class FailingRows:
@@ -61,7 +67,7 @@ class FailingRows:
         row = {
             "key": generation.key,
             "version": generation.row_version,
-            "prompt": generation.prompt,
+            "prompt": _literal(generation.prompt),
             "provider": ",".join((generation.provider, *generation.providers)),
             "operation": generation.operation,
             "follow_up": ",".join(generation.follow_up),
@@ -94,6 +100,11 @@ class FailingRows:
                 table.add([_cell(flat.get(name)) for name in titles])
         if table is not None:
             table.close()
+
+
+def _literal(prompt: str) -> str:
+    """Return a prompt as the template that makes it and no other; most are that already."""
+    return _AS_TEMPLATE.sub(r"\\\g<0>", prompt) if _SPECIAL.search(prompt) else prompt
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

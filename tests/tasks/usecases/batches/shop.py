@@ -69,9 +69,12 @@ def follow_up(ledger: Ledger, parent: Claim, action: str) -> None:
     ledger.generations.create([child])
 
 
-def a_shop(ledger: Ledger, archive: Archive | None) -> str:
-    """Create the batch `shop`: 0041 has two images and an upscale, 0042/1 an image, 0043 is refused; its id."""
-    batch_id = submit(ledger, sheet())
+def a_shop(ledger: Ledger, archive: Archive | None, **columns: str) -> str:
+    """Create the batch `shop`, with these columns besides; its id.
+
+    0041 has two images and an upscale, 0042/1 an image, 0043 is refused, the others are under way.
+    """
+    batch_id = submit(ledger, [replace(one, input={**one.input, **columns}) for one in sheet()])
     claims = go(ledger)
     succeed(ledger, archive, claims["a lamp, white background"], links=2)
     succeed(ledger, archive, claims["a red chair"])

@@ -45,13 +45,17 @@ def test_results_get_the_users_names_and_their_bytes(here_with_bucket: Services,
 
 
 def test_a_template_makes_folders_from_any_field(here_with_bucket: Services, tmp_path: Path) -> None:
-    a_shop(here_with_bucket.ledger, here_with_bucket.archive)
-    downloaded(here_with_bucket, tmp_path / "out", "{batch}/{row} {prompt:6}/{root}-{action}{choice}-{index}.{ext}")
+    a_shop(here_with_bucket.ledger, here_with_bucket.archive, batch="#")
+    downloaded(
+        here_with_bucket,
+        tmp_path / "out",
+        "{batch}/{row} {prompt:6}/{root}-{action}{choice}-{column:batch}{index}.{ext}",
+    )
     assert files_in(tmp_path / "out") == [
-        "shop/1 a/0041-imagine-0.png",
-        "shop/1 a/0041-imagine-1.png",
-        "shop/1 a/0041-upscale1-0.png",
-        "shop/2 a red/0042~1-imaginered-0.png",
+        "shop/1 a/0041-imagine-#0.png",
+        "shop/1 a/0041-imagine-#1.png",
+        "shop/1 a/0041-upscale1-#0.png",
+        "shop/2 a red/0042~1-imaginered-#0.png",
     ]
 
 
@@ -172,7 +176,7 @@ def test_all_faults_of_a_template_come_at_once(here: Services, tmp_path: Path) -
     lines = str(error.value).splitlines()
     assert len(lines) == 7
     assert lines[0] == "--name: {sku} is neither a field nor a column of the batch"
-    assert lines[-2].endswith("; your columns: name")
+    assert lines[-2].endswith("; your columns: name, as {NAME} or {column:NAME}")
     assert lines[-1] == "for example {batch}/{root}/{action}_{index}.{ext} → shop/0042/upscale1_0.png"
 
 

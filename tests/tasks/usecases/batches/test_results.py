@@ -9,17 +9,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 
 from tasks.usecases.batches.results import Exported, Format, Output, ResultsRequest, export_results, thumbnails
+from tasks.usecases.batches.results.failing_rows import FailingRows
 from tasks.usecases.batches.results.tables import guarded
 from tasks.usecases.batches.results.writers import CsvTable, XlsxTable
 from tests.factories import failure
+from tests.tasks.usecases.batch_file.reading import read_entries
 from tests.tasks.usecases.batches.shop import EVIL, a_shop, go, row, submit, succeed
 from worker.errors import NotFound, RequestInvalid
+from worker.generation import Generation, Operation, State
 from worker.ledger.changes import Person
+from worker.ledger.generations import BatchResult
 from worker.services import Services
 
 
@@ -194,6 +198,41 @@ def test_failing_rows_are_the_users_own_with_an_error(here: Services, kind: Form
     assert {name: one[name] for name in wanted} == wanted
     assert one["images"] == ([images] if kind is Format.JSONL else images)
     assert one["error"].startswith("forbidden: the prompt is forbidden: change the prompt")
+
+
+@pytest.mark.parametrize("kind", [Format.CSV, Format.JSONL, Format.XLSX])
+@given(
+    prompt=st.text("ab {},|_\\$-é", min_size=1).filter(str.strip),
+    mine=st.text("ab=+-@' ,;\"\n|é0", min_size=1).filter(str.strip),
+)
+@settings(max_examples=40)
+def test_failing_rows_are_read_again_as_they_were(a_result: BatchResult, kind: Format, prompt: str, mine: str) -> None:
+    prompt, mine = prompt.strip(), mine.strip()
+    failed = replace(
+        a_result.generation,
+        prompt=prompt,
+        input={"my column": mine, "_choice": "red"},
+        options={"version": "7", "images": ["https://a.example/1.png", "https://a.example/2.png"]},
+    )
+    stream = io.BytesIO()
+    with FailingRows(stream, kind) as rows:
+        rows.add(replace(a_result, generation=failed, root=failed, labels={"client": "acme"}), "do something")
+        rows.write()
+    (entry,) = read_entries(f"errors.{kind}", stream.getvalue())
+    assert (entry.key, entry.prompt, entry.input) == ("0042/1", prompt, {"my column": mine})
+    assert (entry.provider, entry.operation, entry.follow_up) == ("kie,acedata", "imagine", "upscale1,upscale2")
+    assert (entry.priority, entry.labels) == (5, {"client": "acme"})
+    images = failed.options["images"]
+    assert entry.options == {"version": "7", "images": images if kind is Format.JSONL else " ".join(images)}
+
+
+@pytest.fixture(scope="module")
+def a_result() -> BatchResult:
+    facts: dict = dict.fromkeys(Generation.__dataclass_fields__)
+    facts |= {"id": "gen_1", "key": "0042/1", "operation": Operation.IMAGINE, "state": State.FAILED, "priority": 5}
+    facts |= {"provider": "kie", "providers": ("acedata",), "follow_up": ("upscale1", "upscale2"), "row_version": 1}
+    one = Generation(**facts)
+    return BatchResult(generation=one, root=one, root_key="0042/1", actions=(), assets=(), cost=None, labels={})
 
 
 def test_a_row_that_has_a_newer_version_does_not_fail_any_more(here: Services) -> None:
