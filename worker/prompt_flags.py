@@ -6,6 +6,7 @@ Names: docs.midjourney.com, Parameter List.
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: parameter → the equivalent option
 OPTION_OF: Mapping[str, str] = {
@@ -74,8 +75,14 @@ class Flag:
 
 def flags_in(prompt: str) -> Iterator[Flag]:
     """Yield a prompt's parameters in order, also unknown ones."""
-    for found in _FLAG.finditer(prompt):
-        yield Flag(found["name"].lower(), found["value"] or "", found.start())
+    yield from _flags_of_recent(prompt)
+
+
+# A request is checked, priced and translated one after the other, and each step asks several times.
+@lru_cache(maxsize=16)
+def _flags_of_recent(prompt: str) -> tuple[Flag, ...]:
+    found = _FLAG.finditer(prompt)
+    return tuple(Flag(one["name"].lower(), one["value"] or "", one.start()) for one in found)
 
 
 def flags_of(prompt: str) -> list[tuple[str, str]]:

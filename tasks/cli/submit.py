@@ -16,9 +16,9 @@ from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
+from tasks.usecases.batch_file import EXPAND_LIMIT, expand_entry, open_batch_file, read_entries
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
-from tasks.usecases.prompt_file import read_file
 from tasks.usecases.queries import list_lineages, list_waits
 from tasks.usecases.scope import submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
@@ -125,14 +125,15 @@ def submit(
                 priority=priority,
             )  # fmt: skip
         else:
+            entries = _entries(prompts, source, key, needs_prompts=operation in {None, Operation.IMAGINE})
             request = SubmitRequest(
-                entries=_entries(prompts, source, key),
+                entries=entries,
                 defaults=Defaults(
                     provider=provider, operation=Operation(operation or Operation.IMAGINE), options=options,
                     follow_up=follow_up, priority=priority,
                 ),
                 batch=batch or _file_stem(source),
-                is_batch=_are_many(source, prompts),
+                is_batch=_are_many(source, prompts) or len(entries) > 1,
             )  # fmt: skip
         checked = check(here, request)
         _tell_warnings(checked.warnings)
@@ -170,16 +171,22 @@ def _refuse_contradictions(
         raise click.UsageError("--key is empty")
 
 
-def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None) -> list[Entry]:
+def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None, *, needs_prompts: bool) -> list[Entry]:
     if tuple(prompts) == (STDIN,):
         source = sys.stdin.buffer
     if source is not None:
-        return read_file(_name(source), source)
+        with open_batch_file(_name(source), source) as file:
+            if needs_prompts:
+                file.require_prompts()
+            return read_entries(file)
     many = len(prompts) > 1
     return [
-        Entry(place=Place(f"prompt {number}" if many else ""), prompt=prompt.strip(), key=key)
+        expanded
         # One that needs no prompt is given none.
         for number, prompt in enumerate(prompts or ("",), start=1)
+        for expanded in expand_entry(
+            Entry(place=Place(f"prompt {number}" if many else ""), prompt=prompt.strip(), key=key), EXPAND_LIMIT
+        )
     ]
 
 

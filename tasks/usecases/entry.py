@@ -16,17 +16,21 @@ PRIORITIES = range(-(2**31), 2**31)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`source`: the file's name, or the prompt's number; empty for a single prompt. Lines and columns start at 1."""
+    """`source`: the file's name, or the prompt's number; empty for a single prompt. Lines and columns start at 1.
+
+    `column`: the number of a character, or the name of a column where the file has them.
+    """
 
     source: str
     line: int | None = None
-    column: int | None = None
+    column: int | str | None = None
 
     def __str__(self) -> str:
         if self.line is None and self.column is None:
             return self.source
         line = "" if self.line is None else f", line {self.line}"
-        return f"{self.source or 'the prompt'}{line}, column {self.column}"
+        column = "" if self.column is None else f", column {self.column}"
+        return f"{self.source or 'the prompt'}{line}{column}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,8 @@ class Entry:
 
     `locate` returns the place of one character of the prompt, counted from 0. `input`: the user's own columns of its
     row, and the choice that a template made (`_choice`); `row_number`: the place of the row in the file, from 1;
-    `row_sha256`: of the row as it was written.
+    `row_sha256`: of the row as it was written; entries made of one row by its template have the same. `columns`: our
+    names of fields and options → those of the file's columns.
     """
 
     place: Place
@@ -51,6 +56,7 @@ class Entry:
     row_number: int | None = None
     row_sha256: str | None = None
     locate: Callable[[int], Place] | None = field(default=None, compare=False, repr=False)
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def said(self) -> frozenset[str]:

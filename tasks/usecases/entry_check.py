@@ -1,12 +1,11 @@
 """Checks one entry against its provider before anything is written."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.usecases.entry import PRIORITIES, Entry, Place
-from worker.errors import ConfigurationError, RequestInvalid
+from worker.errors import ConfigurationError, DarkroomError, RequestInvalid
 from worker.generation import GenerationRequest, Operation
 from worker.ledger.generations import NewGeneration, dedupe_of
 from worker.pricing import read_version
@@ -28,23 +27,53 @@ class Defaults:
     priority: int = 0
 
 
+class EntryInvalid(DarkroomError):
+    """What is wrong with an entry. `parts`: of the entry and its request, in which it may be; `error`: the reason."""
+
+    def __init__(self, error: RequestInvalid | ConfigurationError, parts: Collection[str]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.about = error.about if isinstance(error, RequestInvalid) else frozenset()
+        self.at = error.at if isinstance(error, RequestInvalid) else None
+        self.parts = frozenset(parts)
+
+
 def check_entry(services: Services, entry: Entry, defaults: Defaults, options_said: frozenset[str]) -> NewGeneration:
-    """`options_said`: by any entry, so that one that lacks such an option is named."""
+    """Return the entry's generation; the error begins with its place, unless only defaults are wrong.
+
+    `options_said`: by any entry, so that one that lacks such an option is named.
+    """
+    try:
+        return generation_of(services, entry, defaults, entry.provider or defaults.provider)
+    except EntryInvalid as invalid:
+        place = str(entry.place_of(invalid.at))
+        is_missing = "operation" in invalid.parts and not options_said.isdisjoint(invalid.about)
+        if not place or (entry.said.isdisjoint(invalid.parts | invalid.about) and not is_missing):
+            raise invalid.error from None
+        raise type(invalid.error)(f"{place}: {invalid}") from invalid.error
+
+
+def generation_of(services: Services, entry: Entry, defaults: Defaults, provider_name: str) -> NewGeneration:
+    """Return the entry's generation at this provider. Raises EntryInvalid."""
     priority = defaults.priority if entry.priority is None else entry.priority
-    with _placed(entry, "prompt"):
-        refuse_unusable(entry.key, priority)
-    with _placed(entry, "provider"):
-        provider = services.provider(entry.provider or defaults.provider)
     operation = entry.operation or defaults.operation
-    request = GenerationRequest(operation=operation, prompt=entry.prompt, options={**defaults.options, **entry.options})
-    with _placed(entry, "provider", "operation", others=options_said):
+    options = {**defaults.options, **entry.options} if defaults.options else entry.options
+    request = GenerationRequest(operation=operation, prompt=entry.prompt, options=options)
+    parts: tuple[str, ...] = ("prompt",)
+    try:
+        refuse_unusable(entry.key, priority)
+        parts = ("provider",)
+        provider = services.provider(provider_name)
+        parts = ("provider", "operation")
         provider.translate(request)
-    with _placed(entry, "prompt"):
+        parts = ("prompt",)
         refuse_unused(provider, operation, entry.prompt)
-    with _placed(entry, "follow_up"):
+        parts = ("follow_up",)
         follow_up = follow_ups_of(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
-    with _placed(entry, "provider", "follow_up"):
+        parts = ("provider", "follow_up")
         refuse_impossible(provider, follow_up)
+    except (RequestInvalid, ConfigurationError) as error:
+        raise EntryInvalid(error, parts) from error
     return NewGeneration(
         provider=provider.name,
         request=request,
@@ -52,23 +81,11 @@ def check_entry(services: Services, entry: Entry, defaults: Defaults, options_sa
         dedupe=dedupe_for(entry.key),
         priority=priority,
         follow_up=follow_up,
+        input=entry.input,
+        row_number=entry.row_number,
+        row_sha256=entry.row_sha256,
+        labels=entry.labels,
     )
-
-
-@contextmanager
-def _placed(entry: Entry, *parts: str, others: frozenset[str] = frozenset()) -> Iterator[None]:
-    """Put the place of an entry before an error in these parts of it, if one of them is its own and no default.
-
-    To them belongs what the error is about. `others`: what an entry may have forgotten, for another one says it.
-    """
-    try:
-        yield
-    except (RequestInvalid, ConfigurationError) as error:
-        about = error.about if isinstance(error, RequestInvalid) else ()
-        place = str(entry.place_of(error.at if isinstance(error, RequestInvalid) else None))
-        if not place or (entry.said.isdisjoint({*parts, *about}) and others.isdisjoint(about)):
-            raise
-        raise type(error)(f"{place}: {error}") from error
 
 
 def refuse_unusable(key: str | None, priority: int) -> None:

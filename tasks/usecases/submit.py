@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tasks.children import child_of
+from tasks.usecases.batch_file import oddities_of
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.entry_check import (
     Defaults,
@@ -20,7 +21,6 @@ from tasks.usecases.entry_check import (
     refuse_unused,
 )
 from tasks.usecases.names import find_generation
-from tasks.usecases.prompt_file import oddities_of
 from tasks.usecases.submission import Repetition, begun, waits_of_new
 from worker.errors import LedgerUnavailable, RequestInvalid
 from worker.generation import Generation, State, operation_of

@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_check import of_batch_check, of_fault
 from tasks.usecases.views.batches_show import of_batch_details, of_batch_submitted, of_listed_batch
 from tasks.usecases.views.decisions import (
     of_decided,
@@ -41,6 +42,7 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_batch_check",
     "of_batch_details",
     "of_batch_submitted",
     "of_decided",
@@ -48,6 +50,7 @@ __all__ = [
     "of_details",
     "of_diagnosis",
     "of_dismissed",
+    "of_fault",
     "of_found_task",
     "of_generation",
     "of_ledger_size",

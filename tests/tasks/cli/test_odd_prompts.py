@@ -46,7 +46,7 @@ def test_warnings_are_told_to_people_and_to_programs(darkroom: Darkroom, ledger:
             ("--option", "speed=fast"),
             "line 1, column 7: option speed: the prompt already has --turbo",
         ),
-        ('{"prompt": "a --s 2000"}', (), "line 1, column 15: option stylize: invalid value '2000'"),
+        ('{"prompt": "a --s 2000"}', (), "line 1, column prompt: option stylize: invalid value '2000'"),
     ],
 )
 def test_a_parameter_in_a_prompt_is_held_against_the_table_and_the_options(

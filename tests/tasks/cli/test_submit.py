@@ -228,23 +228,23 @@ def test_a_missing_key_is_named(darkroom: Darkroom, monkeypatch: pytest.MonkeyPa
     [
         (
             '{"prompt": "a"}\n{"prompt": "b", "options": {"hd": 7}}',
-            "bad.txt, line 2, column 1: option hd: invalid value '7'",
+            "bad, line 2, column 1: option hd: invalid value '7'",
         ),
-        ('{"prompt": "a"}\n  {"prompt": "b", "follow_up": "grow"}', "bad.txt, line 2, column 3: follow-up 'grow'"),
-        ('{"prompt": "a"}\n{"prompt": " "}', "bad.txt, line 2, column 1: the prompt is empty"),
+        ('{"prompt": "a"}\n  {"prompt": "b", "follow_up": "grow"}', "bad, line 2, column 3: follow-up 'grow'"),
+        ('{"prompt": "a"}\n{"prompt": " "}', "bad, line 2, column 1: the prompt is empty"),
         (
             '{"prompt": "a", "key": "k"}\n{"prompt": "b", "key": "k"}',
-            "bad.txt, line 2, column 1: the key 'k' is already used in bad.txt, line 1, column 1",
+            "bad, line 2, column key: the key 'k' is already used in line 1",
         ),
-        ("a fox\n" + "x" * 6001, "bad.txt, line 2, column 1: the prompt has 6001 characters"),
-        (b"a fox\n\xff\xfe", "bad.txt, line 2, column 1: the byte 0xff is not UTF-8"),
+        ("a fox\n" + "x" * 6001, "bad, line 2, column 1: the prompt has 6001 characters"),
+        (b"a fox\n\xff\xfe", "bad, line 2, column 1: the byte 0xff is not UTF-8"),
     ],
 )
 def test_a_file_with_one_bad_line_writes_nothing(
     darkroom: Darkroom, ledger: Ledger, tmp_path: Path, content: str | bytes, sentence: str
 ) -> None:
-    (tmp_path / "bad.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
-    result = darkroom("submit", "--file", "bad.txt")
+    (tmp_path / "bad").write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = darkroom("submit", "--file", "bad")
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert ledger.generations.page() == []

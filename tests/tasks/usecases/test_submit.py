@@ -10,10 +10,10 @@ import pytest
 
 from tasks.usecases.entry import Entry, Place
 from tasks.usecases.entry_check import Defaults
-from tasks.usecases.prompt_file import read_entries
 from tasks.usecases.submission import Repetition
 from tasks.usecases.submit import FollowUpRequest, SubmitRequest, SubmitResult, check, submit
 from tests.tasks.cli import stories
+from tests.tasks.usecases.batch_file.reading import read_entries
 from worker.errors import ConfigurationError, NotFound, RequestInvalid
 from worker.generation import Operation
 from worker.services import Services

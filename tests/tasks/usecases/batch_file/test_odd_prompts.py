@@ -4,7 +4,8 @@
 
 import pytest
 
-from tasks.usecases.prompt_file import oddities_of, read_entries
+from tasks.usecases.batch_file import oddities_of
+from tests.tasks.usecases.batch_file.reading import read_entries
 
 
 def odd(prompt: str) -> tuple[str, ...]:
@@ -52,9 +53,7 @@ def test_an_ordinary_prompt_is_not_odd(prompt: str) -> None:
     assert odd(prompt) == ()
 
 
-def test_a_place_in_json_is_the_one_that_the_file_has() -> None:
-    """Whatever escapes stand before it."""
-    line = r'{"key": "prompt", "prompt": " \u00e9\ud83e\udd8a\" \n --ar=3:2"}'
-    (entry,) = read_entries("p.jsonl", line.encode())
+def test_the_place_in_a_table_is_its_column() -> None:
+    (entry,) = read_entries("p.csv", "key,Prompt\n1,a fox --ar=3:2\n")
     (said,) = oddities_of([entry])[0]
-    assert said.startswith(f"p.jsonl, line 1, column {line.index('--ar') + 1}: ")
+    assert said.startswith("p.csv, line 2, column Prompt: ")

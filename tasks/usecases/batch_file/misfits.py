@@ -1,4 +1,4 @@
-"""Recognizes files that are not prompt files: tables, other JSON layouts, other encodings, programs' own formats.
+"""Recognizes what is no batch file: other encodings, programs' own formats, tables and JSON that pass for prompts.
 
 Every line that counts as a prompt costs money, so files that are clearly something else are refused. Commas,
 semicolons, colons, quotes and braces may occur in prompts; none of them alone is evidence.
@@ -9,29 +9,25 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from worker.providers import PROVIDERS
 
-#: bytes; 100,000 prompts of 600 characters fit
-LARGEST = 64 * 1024 * 1024
-
 ADVICE = (
-    'give one prompt per line, or JSON lines, which have an object such as {"prompt": "a lighthouse", "key": "sku-1"} '
-    "on each line"
+    "give one prompt per line (.txt), a table with a column `prompt` (.csv, .xlsx), or JSON lines (.jsonl), which have "
+    'an object such as {"prompt": "a lighthouse", "key": "sku-1"} on each line'
 )
-JSON_LINES = (".jsonl", ".ndjson")
-#: the beginning of an object with a name in it; `{"open" sign, "closed" sign}` is a prompt, a Midjourney permutation
-_OBJECT = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
+#: the beginning of an object with a name in it; `{"open" sign, "closed" sign}` is a prompt that expands
+OBJECT = re.compile(r'\s*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 
 _TABLE = "a table"
 _SPREADSHEET = "a spreadsheet"
 _DOCUMENT = "a document"
 _ARCHIVE = "a compressed file"
 _PICTURE = "an image or a video"
-_SUFFIXES: Mapping[str, str] = {
-    **dict.fromkeys(("csv", "tsv", "tab", "psv"), _TABLE),
-    **dict.fromkeys(("xls", "xlsx", "xlsm", "xlsb", "ods", "numbers"), _SPREADSHEET),
+#: suffix → what such a file is
+OTHER_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("psv",), _TABLE),
+    **dict.fromkeys(("xls", "xlsb", "ods", "numbers"), _SPREADSHEET),
     **dict.fromkeys(("doc", "docx", "odt", "pages", "rtf", "pdf", "html", "htm", "xml", "svg"), _DOCUMENT),
     **dict.fromkeys(("yaml", "yml", "toml", "ini"), "a configuration file"),
     **dict.fromkeys(("zip", "gz", "bz2", "xz", "zst", "7z", "rar", "tar", "tgz"), _ARCHIVE),
@@ -39,15 +35,15 @@ _SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys(("mp4", "mov", "webm", "mkv"), _PICTURE),
     **dict.fromkeys(("db", "sqlite", "sqlite3", "parquet", "feather", "avro", "pkl"), "a database"),
     **dict.fromkeys(("py", "js", "ts", "ipynb"), "a program"),
+    **dict.fromkeys(("geojson", "json5"), "another kind of JSON"),
 }
 
 #: signatures of other file types
 _SIGNATURES: Sequence[tuple[re.Pattern[bytes], str]] = tuple(
     (re.compile(begins, re.DOTALL), kind)
     for begins, kind in (
-        (rb"PK\x03\x04", "a ZIP file, such as Excel (.xlsx), LibreOffice (.ods) or Word (.docx)"),
         (rb"PK\x05\x06", "an empty ZIP file"),
-        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file (.xls, .doc)"),
+        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word file (.xls, .doc): save it as .xlsx"),
         (rb"\x1f\x8b", "a gzip file: unpack it first"),
         (rb"BZh[1-9]1AY&SY", "a bzip2 file: unpack it first"),
         (rb"\xfd7zXZ\x00", "an xz file: unpack it first"),
@@ -75,6 +71,9 @@ _ENCODINGS: Sequence[tuple[bytes, str]] = (
     (b"\xfe\xff", "UTF-16"),
 )
 _SAVE_AS_UTF8 = "save it as UTF-8"
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: the part of a protected Office file that holds the rest
+_PROTECTED = "EncryptedPackage".encode("utf-16-le")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,71 +96,46 @@ class Misfit:
     what: str
 
 
-def misfit_of_bytes(raw: bytes) -> Misfit | None:
-    """Check the bytes: size, encoding, whether they are text."""
+def misfit_of_head(head: bytes) -> str | None:
+    """Return what a file that begins with these bytes is, unless it may be text or a spreadsheet."""
+    if _PROTECTED in head and head.startswith(_OLE):
+        return "this spreadsheet is protected by a password: save it without the password, or as CSV"
     for begins, kind in _SIGNATURES:
-        if begins.match(raw):
-            return Misfit(1, 1, f"this is {kind}; {ADVICE}")
-    for mark, encoding in _ENCODINGS:
-        if raw.startswith(mark):
-            return Misfit(1, 1, f"this is {encoding}: {_SAVE_AS_UTF8}")
-    if (nul := raw.find(b"\x00")) >= 0:
-        beginning = raw[:1000]
-        # In UTF-16, every other byte of Latin text is NUL.
-        is_utf16 = nul < 2 and len(beginning) > 3 and abs(2 * beginning.count(b"\x00") - len(beginning)) < 4
-        what = f"this is UTF-16 without a BOM: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte, so not text: {ADVICE}"
-        return _at(raw, nul, what)
-    if len(raw) > LARGEST:
-        what = f"the file is larger than the limit of {LARGEST >> 20} MB: split it, or check whether it ever ends"
-        return _at(raw, LARGEST, what)
+        if begins.match(head):
+            return f"this is {kind}" if ":" in kind else f"this is {kind}; {ADVICE}"
+    return next((f"this is {kind}: {_SAVE_AS_UTF8}" for mark, kind in _ENCODINGS if head.startswith(mark)), None)
+
+
+def nul_in(beginning: bytes, at: int) -> str:
+    """Return what a NUL byte means; `beginning`: of the file, if the NUL is in it."""
+    head = beginning[:1000]
+    # In UTF-16, every other byte of Latin text is NUL.
+    is_utf16 = at < 2 and len(head) > 3 and abs(2 * head.count(b"\x00") - len(head)) < 4
+    return f"this is UTF-16 without a BOM: {_SAVE_AS_UTF8}" if is_utf16 else f"a NUL byte, so not text: {ADVICE}"
+
+
+def misfit_of_text(lines: Sequence[Line]) -> Misfit | None:
+    """Check the first lines of a text file for anything but one prompt per line."""
+    return next((misfit for misfit in (_program(lines), _table(lines), _markup(lines)) if misfit), None)
+
+
+def misfit_of_line(line: Line) -> Misfit | None:
+    """Check one line of a text file for what no prompt is."""
+    text = line.text.strip()
+    if control := CONTROL.search(line.text):
+        what = f"a control character (U+{ord(control[0]):04X}), invalid in a prompt: save the file as plain text"
+        return Misfit(line.number, control.start() + 1, what)
+    if OBJECT.match(text) and text.endswith(("}", "},")):
+        what = f"this line is a JSON object, but the first one is not: {ADVICE}"
+        return Misfit(line.number, line.start, what)
+    if _SIGNS.fullmatch(text):
+        what = f"{text[:20]!r} is not a prompt, but part of another format: {ADVICE}"
+        return Misfit(line.number, line.start, what)
     return None
 
 
-def has_json_lines(name: str, lines: Sequence[Line]) -> bool:
-    """Return whether the name or the first line indicates JSON lines; errors in the objects are reported in place."""
-    return name.lower().endswith(JSON_LINES) or _OBJECT.match(lines[0].text) is not None
-
-
-def misfit_of_json_lines(lines: Sequence[Line]) -> Misfit | None:
-    """Check for JSON of another layout in a file that is named, or begins, like JSON lines."""
-    first = lines[0]
-    if first.text.lstrip().startswith("["):
-        return _array(first)
-    if not first.text.rstrip().endswith("}") and _spans_lines(lines):
-        return Misfit(first.number, first.start, f"this object continues on the next line: {_ON_ONE_LINE}")
-    return None
-
-
-def misfit_of_text(name: str, lines: Sequence[Line]) -> Misfit | None:
-    """Check the name, then the lines, for anything but one prompt per line."""
-    return next(_misfits(name, lines), None)
-
-
-def _misfits(name: str, lines: Sequence[Line]) -> Iterator[Misfit]:
-    first = lines[0]
-    # The content is better evidence than the name.
-    for misfit in (_json(lines), _program(lines), _table(lines), _markup(lines)):
-        if misfit is not None:
-            yield misfit
-    suffix = PurePath(name).suffix.lower().removeprefix(".")
-    if suffix in _SUFFIXES:
-        kind = _SUFFIXES[suffix]
-        yield Misfit(first.number, first.start, f"a .{suffix} file is {kind}: {ADVICE}, and rename the file")
-    if suffix in {"json", "geojson", "json5"}:
-        yield Misfit(first.number, first.start, f"the file ends in .{suffix}, and this is not JSON: {ADVICE}")
-    for line in lines:
-        text = line.text.strip()
-        if control := _CONTROL.search(line.text):
-            what = f"a control character (U+{ord(control[0]):04X}), invalid in a prompt: save the file as plain text"
-            yield Misfit(line.number, control.start() + 1, what)
-        if _OBJECT.match(text) and text.endswith(("}", "},")):
-            yield Misfit(line.number, line.start, f"this line is a JSON object, but the first one is not: {ADVICE}")
-        if _SIGNS.fullmatch(text):
-            what = f"{text[:20]!r} is not a prompt, but part of another format: {ADVICE}"
-            yield Misfit(line.number, line.start, what)
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+#: what no prompt and no cell has
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 #: brackets, rules and fences that JSON, YAML and Markdown put on lines of their own
 _SIGNS = re.compile(r"[!-/:-@\[-`{-~]+(\s+[!-/:-@\[-`{-~]+)*", re.ASCII)
 
@@ -175,15 +149,17 @@ _LIKE_OBJECT = re.compile(r"\{\s*'?(\w+)'?\s*:")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.|"")*"')
 
 
-def _json(lines: Sequence[Line]) -> Misfit | None:
+def is_array(lines: Sequence[Line]) -> bool:
+    """Whether these first lines begin a JSON array, and not a prompt in brackets."""
+    text = lines[0].text.strip()
+    return _LIST.match(text) is not None or (text.startswith("[") and _is_json(lines))
+
+
+def object_on_lines(lines: Sequence[Line]) -> Misfit | None:
+    """Check for an object that does not end in its line."""
     first = lines[0]
-    text = first.text.strip()
-    if _LIST.match(text):
-        return _array(first)
-    if text == "{":
-        return Misfit(first.number, first.start, f"this is multi-line JSON: {_ON_ONE_LINE}")
-    if text.startswith("[") and _is_json(lines):
-        return _array(first)
+    if not first.text.rstrip().endswith("}") and _spans_lines(lines):
+        return Misfit(first.number, first.start, f"this object continues on the next line: {_ON_ONE_LINE}")
     return None
 
 
@@ -201,11 +177,6 @@ def _program(lines: Sequence[Line]) -> Misfit | None:
     if is_listed and _QUOTED.fullmatch(last.removesuffix(",")):
         return Misfit(first.number, first.start, f"this is a quoted list: {ADVICE}, without quotes and commas")
     return None
-
-
-def _array(line: Line) -> Misfit:
-    what = "this is a JSON array: put each of its objects on a line of its own (`jq -c '.[]' FILE` does that)"
-    return Misfit(line.number, line.start, what)
 
 
 def _is_json(lines: Sequence[Line]) -> bool:
@@ -273,19 +244,23 @@ _WORDS = frozenset({"true", "false", *PROVIDERS})
 _TO_FLAG = re.compile(r"\s*[-\N{EN DASH}\N{EM DASH}]")
 
 
+def begins_table(lines: Sequence[Line]) -> bool:
+    """Whether the first line is the header of a CSV file, or Excel's `sep=;` before it."""
+    first = lines[0]
+    text = first.text.strip()
+    if text.lower().strip("\"'") in _STRONG or text.lower().strip('"').startswith("sep="):
+        return True
+    others = [line.text for line in lines[1:]]
+    return any(_is_header(_cells(text, delimiter), others, delimiter) for delimiter in "\t;,")
+
+
 def _table(lines: Sequence[Line]) -> Misfit | None:
     first = lines[0]
     text = first.text.strip()
-    if text.lower().strip("\"'") in _STRONG:
-        return Misfit(first.number, first.start, f"this is a column heading, not a prompt: {ADVICE}")
-    if text.lower().strip('"').startswith("sep=") or (
-        text.startswith("|") and text.endswith("|") and text.count("|") > 2
-    ):
+    if text.startswith("|") and text.endswith("|") and text.count("|") > 2:
         return Misfit(first.number, first.start, f"this is a table: {ADVICE}")
-    for delimiter in _DELIMITERS:
-        cells = _cells(text, delimiter)
-        if len(cells) > 1 and _is_header(cells, [line.text for line in lines[1:]], delimiter):
-            return _as_table(first, delimiter, f"this is a table header ({', '.join(map(_bare, cells))[:60]})")
+    if _is_header(_cells(text, "|"), [line.text for line in lines[1:]], "|"):
+        return _as_table(first, "|", "this is a table header")
     if tabbed := _tabbed(lines):
         return tabbed
     for delimiter in _DELIMITERS[1:]:
@@ -296,11 +271,11 @@ def _table(lines: Sequence[Line]) -> Misfit | None:
 
 
 def _as_table(line: Line, delimiter: str, what: str) -> Misfit:
-    return Misfit(line.number, line.text.find(delimiter) + 1, f"{what}: tables are not supported; {ADVICE}")
+    return Misfit(line.number, line.text.find(delimiter) + 1, f"{what}, but no header names them: {ADVICE}")
 
 
 def _is_header(cells: Sequence[str], others: Sequence[str], delimiter: str) -> bool:
-    if max(map(len, cells)) > _LONGEST_HEADING:
+    if len(cells) < 2 or max(map(len, cells)) > _LONGEST_HEADING:
         return False
     words = {re.sub(r"[\s-]+", "_", _bare(cell)) for cell in cells}
     if words & _STRONG:
@@ -322,7 +297,7 @@ def _tabbed(lines: Sequence[Line]) -> Misfit | None:
     if 2 * len(places) < len(lines) or not places:
         return None
     line, at = places[0]
-    what = f"a tab, as between table cells; tables are not supported: {ADVICE}"
+    what = f"a tab, as between table cells, but no header: {ADVICE}"
     return Misfit(line.number, at + 1, what)
 
 
@@ -382,8 +357,3 @@ def _markup(lines: Sequence[Line]) -> Misfit | None:
     if _PROMPTS.fullmatch(text):
         return Misfit(first.number, first.start, f"this is YAML or a configuration file: {ADVICE}")
     return None
-
-
-def _at(raw: bytes, at: int, what: str) -> Misfit:
-    before = raw[max(0, raw.rfind(b"\n", 0, at) + 1) : at]
-    return Misfit(raw.count(b"\n", 0, at) + 1, len(before.decode("utf-8", "replace")) + 1, what)

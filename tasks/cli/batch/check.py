@@ -1,0 +1,100 @@
+"""`darkroom batch check`: all that is wrong with a file, and what it would cost."""
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import click
+
+from tasks.cli.ui.batch_options import file_options, opened, read_defaults
+from tasks.cli.ui.context import open_services
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.usecases import views
+from tasks.usecases.batch_file import Counted
+from tasks.usecases.batches.check import BatchCheck, check_batch
+from tasks.usecases.batches.request import BatchRequest
+
+#: errors and warnings that are printed one by one
+_TOLD, _TOLD_WARNINGS = 50, 10
+#: reasons of a provider that are printed
+_REASONS = 5
+
+
+@click.command("check")
+@file_options
+@json_option
+@click.pass_context
+def check(
+    ctx: click.Context, *, source: BinaryIO, sheet: str | None, template: str | None, providers: tuple[str, ...],
+    operation: str | None, options: dict[str, Any], follow_up: str, priority: int, labels: dict[str, str],
+    name: str | None, expand_limit: int, max_submissions: int, as_json: bool,
+) -> None:  # fmt: skip
+    r"""Check a file before it is submitted: every mistake in it, the number of submissions and their cost.
+
+    FILE is CSV, XLSX, JSON lines, a JSON array or plain text with one prompt per line; - reads standard input. Columns:
+    key (or custom_id, id, sku), prompt, provider, operation, follow_up, priority, label.NAME, and each option under its
+    own name; all others are yours and can be used in prompts as {column}.
+
+    In prompts, {red, blue} makes a prompt of each; write \, for a comma in one of them, and \{ for a brace.
+
+    Writes nothing; exits with 1 if anything is wrong.
+    """
+    with open_services() as here, opened(source, sheet) as file:
+        request = BatchRequest(
+            file=file, name=name, template=template, providers=providers, labels=labels, expand_limit=expand_limit,
+            defaults=read_defaults(providers, operation, options, follow_up, priority),
+        )  # fmt: skip
+        found = check_batch(here, request, max_submissions=max_submissions, counted=_tell_number)
+        if as_json:
+            print_json(views.of_batch_check(file, found))
+        else:
+            for line in _report(file.name, found):
+                click.echo(one_line(line))
+    ctx.exit(1 if found.errors else 0)
+
+
+def _tell_number(counted: Counted) -> None:
+    note(f"{_many(counted.rows, 'row')}, {_many(counted.submissions, 'submission')}")
+
+
+def _report(file: str, found: BatchCheck) -> Iterator[str]:
+    for fault in found.errors[:_TOLD]:
+        value = f" (it has {fault.value!r})" if fault.value and fault.value not in fault.message else ""
+        yield f"{fault.sentence(file)}{value}"
+    if (more := len(found.errors) - _TOLD) > 0:
+        yield f"and {more:,} more (--json lists all)"
+    for sentence in found.warnings[:_TOLD_WARNINGS]:
+        yield f"warning: {sentence}"
+    if (more := len(found.warnings) + found.more_warnings - _TOLD_WARNINGS) > 0:
+        yield f"and {more:,} more warnings"
+    for one in found.providers:
+        alternative = f", {one.alternative:,} more if others fail" if one.alternative else ""
+        yield f"{one.name}: {_many(one.submissions, 'submission')}{alternative}"
+        for reason, rows in one.cannot[:_REASONS]:
+            yield f"  cannot: {reason} ({_many(rows, 'time')})"
+    yield from _costs(found)
+    if found.errors:
+        yield f"{found.invalid:,} of {_many(found.rows, 'row')} invalid; nothing was written"
+    else:
+        yield f"{_many(found.rows, 'row')} valid: {_many(found.submissions, 'submission')}"
+
+
+def _costs(found: BatchCheck) -> Iterator[str]:
+    estimate = found.estimate
+    if estimate is None:
+        yield "cost: unknown, because DARKROOM_PRICES is not set"
+        return
+    text = estimate.prices.text
+    follow_ups = f", and up to {text(estimate.follow_ups)} for follow-ups" if estimate.follow_ups else ""
+    yield f"cost: {text(estimate.amount)}{follow_ups}"
+    if estimate.unpriced:
+        yield f"  {_many(estimate.unpriced, 'submission')} without a price, not included"
+    if estimate.assumed:
+        yield f"  {_many(estimate.assumed, 'submission')} at the highest known factor, as the price file has none"
+    for budget in estimate.budgets:
+        standing = budget.standing
+        room = f"{text(budget.needed)} needed, {text(standing.left)} of {text(standing.cap)} left"
+        yield f"  budget {standing.name}: {room}{'' if budget.is_enough else '; the rest waits until there is room'}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,119 @@
+"""The file and the options that `batch check` and `batch submit` have in common."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import click
+
+from tasks.cli.ui.options import FirstOperation, read_options
+from tasks.usecases.batch_file import EXPAND_LIMIT, MAX_SUBMISSIONS, BatchFile, open_batch_file
+from tasks.usecases.entry import PRIORITIES
+from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
+from worker.generation import Operation
+
+STDIN_NAME = "standard input"
+
+
+def read_providers(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, ...]:
+    """Names separated by commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in (given or "").split(",") if name.strip()))
+
+
+def read_labels(_: click.Context, __: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for item in given:
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not name or not equals or not value:
+            raise click.BadParameter(f"{item!r} is not of the form name=value, such as client=acme")
+        if name in labels:
+            raise click.BadParameter(f"{name} is given twice")
+        labels[name] = value
+    return labels
+
+
+_OPTIONS = (
+    click.argument("source", type=click.File("rb"), metavar="FILE"),
+    click.option("--sheet", metavar="NAME", help="Sheet of a spreadsheet.  [default: the first one]"),
+    click.option(
+        "--template",
+        metavar="PROMPT",
+        help="Prompt of all rows: {column} is filled in, {red, blue} makes a prompt of each.",
+    ),
+    click.option(
+        "--provider",
+        "providers",
+        callback=read_providers,
+        metavar="NAMES",
+        help=f"Providers in order of preference, separated by commas.  [default: {DEFAULT_PROVIDER}]",
+    ),
+    click.option("--operation", type=FirstOperation(), help="What to make of rows without one.  [default: imagine]"),
+    click.option(
+        "--option",
+        "options",
+        multiple=True,
+        callback=read_options,
+        metavar="NAME=VALUE",
+        help="An option of rows without a value of their own, such as version=8.1. Repeatable.",
+    ),
+    click.option("--follow-up", default="", metavar="ACTIONS", help="Follow-up actions, such as upscale1,upscale3."),
+    click.option(
+        "--priority",
+        type=click.IntRange(PRIORITIES[0], PRIORITIES[-1]),
+        default=0,
+        metavar="N",
+        help="Higher goes first.",
+    ),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        callback=read_labels,
+        metavar="NAME=VALUE",
+        help="Such as client=acme.",
+    ),
+    click.option("--name", metavar="NAME", help="Name of the batch.  [default: the file's name without its ending]"),
+    click.option(
+        "--expand-limit",
+        type=click.IntRange(min=1),
+        default=EXPAND_LIMIT,
+        show_default=True,
+        metavar="N",
+        help="Generations that one row may make.",
+    ),
+    click.option(
+        "--max-submissions",
+        type=click.IntRange(min=1),
+        default=MAX_SUBMISSIONS,
+        show_default=True,
+        metavar="N",
+        help="Generations that the whole file may make.",
+    ),
+)
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the file and its options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def opened(source: BinaryIO, sheet: str | None) -> Iterator[BatchFile]:
+    name = STDIN_NAME if source is sys.stdin.buffer else source.name
+    with open_batch_file(name, source, sheet) as file:
+        yield file
+
+
+def read_defaults(
+    providers: tuple[str, ...], operation: str | None, options: dict[str, Any], follow_up: str, priority: int
+) -> Defaults:
+    return Defaults(
+        provider=providers[0] if providers else DEFAULT_PROVIDER,
+        operation=Operation(operation or Operation.IMAGINE),
+        options=options,
+        follow_up=follow_up,
+        priority=priority,
+    )

@@ -1,0 +1,106 @@
+"""What the columns of a file mean, by their names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from tasks.usecases.batch_file.fault import refuse
+from worker.errors import RequestInvalid
+from worker.providers import PROVIDERS, provider_class
+
+KEYS = ("key", "custom_id", "id", "sku")
+#: columns that say something about the generation itself
+FIELDS = ("prompt", "provider", "operation", "follow_up", "priority")
+#: written into the file of errors, and ignored when that is submitted
+ERROR = "error"
+_LABEL = "label."
+_RECIPES = "recipes are not supported yet: leave the column out, or name follow-up actions in a column follow_up"
+_OBJECT = "give each option a column of its own, such as aspect_ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns mean what: our words → the file's columns. `own`: the user's; `nested`: an object with options."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    own: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str | None:
+        return self.keys.get("key")
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Return the columns with fields and options of the request."""
+        return {**self.fields, **self.options}
+
+
+@cache
+def option_names() -> frozenset[str]:
+    """Return the names of all options of all providers."""
+    tables = (one for name in PROVIDERS for one in provider_class(name).capabilities.values())
+    return frozenset(name for capability in tables for name in capability.options)
+
+
+def word_of(name: str) -> str:
+    """Return the name as our words are written: `Aspect Ratio` is aspect_ratio."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def is_known(name: str) -> bool:
+    """Whether the name of a column means something to Darkroom."""
+    word = word_of(name)
+    return word in {*KEYS, *FIELDS, ERROR, "recipe"} or word in option_names() or word.startswith(_LABEL)
+
+
+def columns_of(names: Sequence[str], *, is_table: bool = True) -> Columns:
+    """Sort the columns. Raises RequestInvalid, about the column's name, if they contradict each other."""
+    found = Columns()
+    for name in names:
+        word = word_of(name)
+        if word == "recipe" or (word == "options" and is_table):
+            _refuse(name, _RECIPES if word == "recipe" else _OBJECT)
+        elif word in KEYS:
+            found.keys["key"] = _once(found.keys, "key", name)
+        elif word in FIELDS:
+            found.fields[word] = _once(found.fields, word, name)
+        elif word in option_names():
+            found.options[word] = _once(found.options, word, name)
+        elif word == "options":
+            found.nested.append(name)
+        elif word.startswith(_LABEL):
+            label = name.strip()[len(_LABEL) :]
+            found.labels[label] = _once(found.labels, label, name)
+        elif word != ERROR:
+            found.own.append(name)
+    return found
+
+
+def _once(known: Mapping[str, str], word: str, name: str) -> str:
+    if word in known:
+        _refuse(name, f"{known[word]} and {name} mean the same: rename one of them")
+    return name
+
+
+def header_of(file: str, line: int, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a table's columns; empty for columns without one. Raises RequestInvalid."""
+    found = tuple(name.strip() for name in names)
+    while found and not found[-1]:
+        found = found[:-1]
+    for position, name in enumerate(found, start=1):
+        if name and name in found[: position - 1]:
+            refuse(file, line, name, f"two columns are called {name}: rename one of them")
+    try:
+        columns_of([name for name in found if name])
+    except RequestInvalid as error:
+        refuse(file, line, next(iter(error.about)), str(error))
+    return found
+
+
+def _refuse(name: str, message: str) -> None:
+    raise RequestInvalid(message, about=(name,))

@@ -1,0 +1,40 @@
+"""What is wrong with a batch file, and where."""
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tasks.usecases.entry import Place
+from worker.errors import RequestInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake in a row; `row` is the row's number, None if it concerns the whole file.
+
+    `column`: the column's name where the file has columns, else the number of a character. `value`: the beginning of
+    what stands there.
+    """
+
+    line: int | None
+    column: str | int | None
+    value: str | None
+    message: str
+    row: int | None = None
+
+    def sentence(self, name: str) -> str:
+        """Return it with the file's name and its place."""
+        return f"{Place(name, self.line, self.column)}: {self.message}"
+
+
+def shown(value: object) -> str:
+    """The beginning of a value, for an error."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_SHOWN = 60
+
+
+def refuse(name: str, line: int | None, column: str | int | None, message: str) -> NoReturn:
+    """Raise RequestInvalid: the whole file cannot be read."""
+    raise RequestInvalid(f"{Place(name, line, column)}: {message}")

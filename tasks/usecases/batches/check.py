@@ -1,0 +1,226 @@
+"""Checks a whole file before anything is written: all that is wrong with its rows, and what they cost."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+
+from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted, Fault, oddities_of, shown
+from tasks.usecases.batches.estimate import Estimate, Estimator
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.entry import Entry
+from tasks.usecases.entry_check import EntryInvalid, doubts_about, generation_of
+from worker.errors import RequestInvalid
+from worker.generation import Operation
+from worker.ledger.generations import NewGeneration
+from worker.services import Services
+
+#: warnings and reasons that are kept; a file may have one for each row
+_KEPT = 1000
+_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderCheck:
+    """`submissions`: those that go to it first; `alternative`: those that may go to it instead.
+
+    `cannot`: why others of the rows cannot be submitted to it, with their numbers.
+    """
+
+    name: str
+    submissions: int
+    alternative: int
+    cannot: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCheck:
+    """`rows`: of the file, `invalid` of them have errors; `submissions`: that the other rows make.
+
+    `errors` are in the order of the file; `more_warnings`: how many were not kept. `estimate`: None without prices.
+    """
+
+    rows: int
+    invalid: int
+    submissions: int
+    errors: tuple[Fault, ...]
+    warnings: tuple[str, ...]
+    more_warnings: int
+    providers: tuple[ProviderCheck, ...]
+    estimate: Estimate | None
+
+
+def check_batch(
+    services: Services,
+    request: BatchRequest,
+    *,
+    max_submissions: int = MAX_SUBMISSIONS,
+    counted: Callable[[Counted], None] = lambda _: None,
+    take: Callable[[NewGeneration], None] = lambda _: None,
+) -> BatchCheck:
+    """Check all rows; only `take` keeps those that are valid.
+
+    `counted` gets the number of rows and submissions before anything is checked. Raises RequestInvalid if the file as a
+    whole cannot be a batch, and ConfigurationError if a provider of the request is not set up.
+    """
+    file = request.file
+    providers = request.providers or (request.defaults.provider,)
+    for name in providers:
+        services.provider(name)
+    if request.template is None and request.defaults.operation is Operation.IMAGINE:
+        file.require_prompts()
+    number = file.count(request.template)
+    counted(number)
+    if number.submissions > max_submissions:
+        raise RequestInvalid(
+            f"{file.name} makes {number.submissions:,} submissions, above the limit of {max_submissions:,} "
+            "(--max-submissions): split the file, or raise the limit"
+        )
+    checking = _Checking(services, request, providers)
+    for new in checking.checked():
+        take(new)
+    return checking.result(number)
+
+
+@dataclass(slots=True)
+class _Tally:
+    submissions: int = 0
+    alternative: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+class _Checking:
+    def __init__(self, services: Services, request: BatchRequest, providers: tuple[str, ...]) -> None:
+        self._services = services
+        self._request = request
+        self._providers = providers
+        self._errors: list[Fault] = []
+        self._warnings: list[str] = []
+        self._left_out = 0
+        self._tallies = {name: _Tally() for name in providers}
+        prices = services.prices
+        self._estimator = Estimator(services, prices) if prices else None
+
+    def checked(self) -> Iterator[NewGeneration]:
+        """Yield what is valid; what is not is kept for the result."""
+        request, file = self._request, self._request.file
+        if file.other_sheets:
+            others = ", ".join(file.other_sheets)
+            self._warn(f"{file.name}: only the sheet {file.sheet} is read, not {others} (--sheet NAME)")
+        for one in file.rows(request.template, request.expand_limit):
+            if isinstance(one, Fault):
+                self._errors.append(one)
+            elif (new := self._generation(one)) is not None:
+                self._note(one, new)
+                yield new
+
+    def result(self, counted: Counted) -> BatchCheck:
+        submissions = sum(tally.submissions for tally in self._tallies.values())
+        return BatchCheck(
+            rows=counted.rows,
+            invalid=len({error.row for error in self._errors}),
+            submissions=submissions,
+            errors=tuple(sorted(self._errors, key=lambda error: error.line or 0)),
+            warnings=tuple(self._warnings),
+            more_warnings=self._left_out,
+            providers=tuple(
+                ProviderCheck(
+                    name=name,
+                    submissions=tally.submissions,
+                    alternative=tally.alternative,
+                    cannot=tuple(tally.reasons.most_common()),
+                )
+                for name, tally in self._tallies.items()
+            ),
+            estimate=self._estimator.result(self._name) if self._estimator else None,
+        )
+
+    @property
+    def _name(self) -> str:
+        return self._request.name or PurePath(self._request.file.name).stem
+
+    def _generation(self, entry: Entry) -> NewGeneration | None:
+        """Return it at the first provider that supports it; None, and the faults are kept, if none does."""
+        names = self._providers
+        if entry.provider is not None:
+            names = tuple(dict.fromkeys(name.strip() for name in entry.provider.split(",")))
+        found: list[NewGeneration] = []
+        failed: list[tuple[str, EntryInvalid]] = []
+        for name in names:
+            try:
+                found.append(generation_of(self._services, entry, self._request.defaults, name))
+            except EntryInvalid as invalid:
+                failed.append((name, invalid))
+        for name, mistake in failed:
+            self._count_reason(name, str(mistake))
+        if not found:
+            self._refuse(entry, failed)
+            return None
+        first, *others = found
+        if not others and not self._request.labels:
+            return first
+        labels = {**self._request.labels, **entry.labels}
+        return replace(first, labels=labels, providers=tuple(one.provider for one in others))
+
+    def _note(self, entry: Entry, new: NewGeneration) -> None:
+        for sentence in (*oddities_of([entry])[0], *doubts_about(self._services, entry.place, new)):
+            self._warn(sentence)
+        self._tally(new.provider).submissions += 1
+        for name in new.providers:
+            self._tally(name).alternative += 1
+        if self._estimator:
+            self._estimator.add(new)
+
+    def _tally(self, name: str) -> _Tally:
+        return self._tallies.setdefault(name, _Tally())
+
+    def _count_reason(self, name: str, reason: str) -> None:
+        # Not for each misspelt name in a column.
+        tally = self._tallies.get(name)
+        if tally is not None and (reason in tally.reasons or len(tally.reasons) < _REASONS):
+            tally.reasons[reason] += 1
+
+    def _warn(self, sentence: str) -> None:
+        if len(self._warnings) < _KEPT:
+            self._warnings.append(sentence)
+        else:
+            self._left_out += 1
+
+    def _refuse(self, entry: Entry, failed: list[tuple[str, EntryInvalid]]) -> None:
+        name, first = failed[0]
+        if len({str(invalid) for _, invalid in failed}) == 1:
+            found = [_fault(entry, invalid, str(invalid)) for invalid in (first, *self._others(entry, name, first))]
+        else:
+            together = "; ".join(f"{name}: {invalid}" for name, invalid in failed)
+            found = [_fault(entry, first, f"none of the providers supports it: {together}")]
+        # What a template makes of one row is often wrong in the same way.
+        self._errors += [one for one in found if one not in self._errors[-_REASONS:]]
+
+    def _others(self, entry: Entry, provider: str, first: EntryInvalid) -> Iterator[EntryInvalid]:
+        """Yield what else is wrong with its options: the check of a provider stops at the first."""
+        options, removed, about = dict(entry.options), set[str](), first.about
+        while wrong := about & options.keys():
+            removed |= wrong
+            options = {name: value for name, value in options.items() if name not in wrong}
+            try:
+                generation_of(self._services, replace(entry, options=options), self._request.defaults, provider)
+            except EntryInvalid as other:
+                about = other.about
+                # Without the wrong ones, some may be missing.
+                if about and not about & removed:
+                    yield other
+            else:
+                return
+
+
+def _fault(entry: Entry, invalid: EntryInvalid, message: str) -> Fault:
+    """Return it with the column that it is about, as far as the entry has it."""
+    place = entry.place_of(invalid.at)
+    words = [word for word in (*sorted(invalid.about), *sorted(invalid.parts)) if word in entry.columns]
+    said = [word for word in words if word in entry.said]
+    word = next(iter(said), None)
+    column = entry.columns[word] if word else place.column
+    value = entry.prompt[invalid.at or 0 :] if word in {None, "prompt"} else entry.options.get(word)
+    if word in {"provider", "operation", "follow_up"}:
+        value = getattr(entry, word)
+    return Fault(place.line, column, None if value in (None, "") else shown(value), message, entry.row_number)

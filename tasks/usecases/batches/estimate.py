@@ -1,0 +1,109 @@
+"""What a batch would cost, beside the budgets."""
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+
+from worker.errors import LedgerUnavailable
+from worker.generation import Operation
+from worker.ledger.budget import By, Standing
+from worker.ledger.generations import NewGeneration
+from worker.pricing import Prices, Quote, Tier, tier_of
+from worker.providers import provider_class
+from worker.recipes import steps_of
+from worker.services import Services
+
+#: of a grid
+_IMAGES = 4
+_PLAIN = Tier(None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A cap, and `needed`: how much of it the submissions would use, without their follow-ups."""
+
+    standing: Standing
+    needed: int
+
+    @property
+    def is_enough(self) -> bool:
+        return self.needed <= self.standing.left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Amounts are millionths. `amount`: of all submissions; `follow_ups`: of what follows them, at most.
+
+    `by_provider`: amount of each; `unpriced`: submissions without a price; `assumed`: those with a price that was
+    multiplied by the highest known factor, for want of one in the price file.
+    """
+
+    prices: Prices
+    amount: int
+    follow_ups: int
+    by_provider: dict[str, int]
+    unpriced: int
+    assumed: int
+    budgets: tuple[Budget, ...]
+
+
+class Estimator:
+    def __init__(self, services: Services, prices: Prices) -> None:
+        self._services = services
+        self._prices = prices
+        self._quotes: dict[tuple[str, Operation, Tier], Quote] = {}
+        self._follow_ups: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._amounts: Counter[str] = Counter()
+        self._later = self._unpriced = self._assumed = 0
+
+    def add(self, new: NewGeneration) -> None:
+        key = (new.provider, new.request.operation, tier_of(new.request))
+        if (quote := self._quotes.get(key)) is None:
+            quote = self._quotes[key] = self._prices.quote(*key)
+        self._amounts[new.provider] += quote.amount
+        self._unpriced += not quote.amount
+        self._assumed += bool(quote.assumed)
+        if new.follow_up:
+            following = (new.provider, new.follow_up)
+            if following not in self._follow_ups:
+                self._follow_ups[following] = sum(self._most(new.provider, item) for item in new.follow_up)
+            self._later += self._follow_ups[following]
+
+    def result(self, batch: str) -> Estimate:
+        amount = sum(self._amounts.values())
+        return Estimate(
+            prices=self._prices,
+            amount=amount,
+            follow_ups=self._later,
+            by_provider=dict(self._amounts),
+            unpriced=self._unpriced,
+            assumed=self._assumed,
+            budgets=tuple(self._budgets(batch, amount)),
+        )
+
+    def _most(self, provider: str, item: str) -> int:
+        """Return the most that one follow-up expression costs for one success."""
+        amount, number = 0, 1
+        for operation, action in steps_of(item):
+            actions = provider_class(provider).capabilities[operation].actions
+            number *= 1 if action else min(_IMAGES, len(actions) or 1)
+            amount += number * self._prices.price(provider, operation, _PLAIN)
+        return amount
+
+    def _budgets(self, batch: str, amount: int) -> list[Budget]:
+        found = []
+        standings: list[Standing] = []
+        # The rows are checked all the same.
+        with suppress(LedgerUnavailable):
+            standings = self._services.ledger.budgets.standings(self._prices)
+        for standing in standings:
+            if standing.budget is By.BATCH:
+                continue
+            needed = amount if standing.budget is By.DAY else self._amounts[standing.key]
+            if needed:
+                found.append(Budget(standing=standing, needed=needed))
+        if (cap := self._prices.caps.of_batch(batch)) is not None:
+            own = next((one for one in standings if one.budget is By.BATCH and one.name == batch), None)
+            standing = own or Standing(budget=By.BATCH, key=batch, name=batch, cap=cap, used=0, waiting=0)
+            found.append(Budget(standing=standing, needed=amount))
+        return found
