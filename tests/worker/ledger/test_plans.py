@@ -19,7 +19,8 @@ from worker.ledger import Ledger
 from worker.ledger.assets import Extent
 from worker.ledger.budget import By
 from worker.ledger.events import Handed
-from worker.ledger.generations import Orphan
+from worker.ledger.generations import Orphan, batch_pages
+from worker.ledger.schema import COUNTED, BudgetKey, BudgetKind, assets, budgets, generations
 from worker.pricing.prices import Caps, Prices, Rule
 
 pytestmark = pytest.mark.matrix
