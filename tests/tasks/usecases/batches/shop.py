@@ -100,7 +100,7 @@ def _stored(archive: Archive | None, claim: ArchiveClaim) -> Archived:
         sha256 = hashlib.sha256(content).hexdigest()
         key = f"pictures/{generation.key or 'upscaled'}-{generation.action}-{asset.index}.png"
         if archive is not None:
-            key = archive.keys.asset(generation, claim.batch_name, asset.index, "png")
+            key = archive.keys.asset(generation, claim.lineage, asset.index, "png")
             archive.store(
                 key,
                 io.BytesIO(content),
