@@ -40,7 +40,15 @@ examples.register()
 
 
 #: those without real processes whose tests take longest all the same
-LONG = {"test_crash_points.py", "test_fairness.py", "test_model.py"}
+LONG = {
+    "test_bites.py",
+    "test_commands.py",
+    "test_crash_points.py",
+    "test_cut_commits.py",
+    "test_fairness.py",
+    "test_model.py",
+    "test_submissions.py",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
