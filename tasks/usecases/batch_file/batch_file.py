@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from tasks.usecases.batch_file.columns import Columns, columns_of
-from tasks.usecases.batch_file.entries import Reading
+from tasks.usecases.batch_file.entries import Reading, key_of
 from tasks.usecases.batch_file.excel import LeadingZeros
 from tasks.usecases.batch_file.fault import Fault, shown
 from tasks.usecases.batch_file.formats import Format, format_of
@@ -115,14 +115,17 @@ class BatchFile:
             except RequestInvalid as error:
                 yield Fault(row.line, next(iter(error.about), None), None, str(error), number)
                 continue
-            for entry in reading.entries(row, columns, number):
-                if isinstance(entry, Entry) and entry.key is not None:
-                    if entry.key in lines:
-                        what = f"the key {shown(entry.key)!r} is already used in line {lines[entry.key]}"
-                        yield Fault(row.line, columns.key, shown(entry.key), what, number)
-                        break
-                    lines[entry.key] = row.line
-                yield entry
+            found = list(reading.entries(row, columns, number))
+            # Rows whose prompts expand have further keys, which others may have as their own.
+            keys = dict.fromkeys([key_of(row, columns), *(one.key for one in found if isinstance(one, Entry))])
+            again = next((key for key in keys if key in lines), None)
+            if again is not None:
+                yield from (one for one in found if isinstance(one, Fault))
+                what = f"the key {shown(again)!r} is already used in line {lines[again]}"
+                yield Fault(row.line, columns.key, shown(again), what, number)
+                continue
+            lines.update((key, row.line) for key in keys if key)
+            yield from found
         if not number:
             raise RequestInvalid(f"{self.name} contains no rows")
 

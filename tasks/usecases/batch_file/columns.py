@@ -19,7 +19,7 @@ _RECIPES = "recipes are not supported yet: leave the column out, or name follow-
 _OBJECT = "give each option a column of its own, such as aspect_ratio"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
     """Which columns mean what: our words → the file's columns. `own`: the user's; `nested`: an object with options."""
 

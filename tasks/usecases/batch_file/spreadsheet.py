@@ -24,7 +24,7 @@ MEMORY = 1 << 30
 CPU_SECONDS = 60
 _WALL_SECONDS = 300
 #: bytes, unpacked
-_LARGEST = 1 << 30
+LARGEST = 1 << 30
 _AS_CSV = "save the sheet as CSV UTF-8"
 _BROKEN = {
     "formula": "a formula without a stored result: open the file in Excel or LibreOffice and save it again",
@@ -84,7 +84,7 @@ class Spreadsheet:
                 unpacked = sum(one.file_size for one in archive.infolist())
         except (zipfile.BadZipFile, ValueError, EOFError) as error:
             refuse(name, 1, 1, f"a damaged ZIP file ({error}): save the spreadsheet again")
-        if unpacked > _LARGEST:
+        if unpacked > LARGEST:
             refuse(name, 1, 1, f"this spreadsheet unpacks to {unpacked >> 20:,} MB, too much to read: {_AS_CSV}")
         os.lseek(spool.descriptor, 0, os.SEEK_SET)
         program = (sys.executable, "-I", spreadsheet_child.__file__, sheet or "", str(MEMORY), str(CPU_SECONDS))

@@ -117,7 +117,7 @@ def _column(letters: str) -> int:
 
 
 def _tell(document: Any) -> None:
-    print(json.dumps(document))  # noqa: T201
+    sys.stdout.write(f"{json.dumps(document)}\n")
 
 
 def _fail(error: str, **more: Any) -> None:
