@@ -25,7 +25,7 @@ from worker.errors import (
     QueryFailed,
     SetDown,
 )
-from worker.generation import Asset, AssetState, Lineage, Trouble
+from worker.generation import Asset, AssetState, Trouble
 from worker.ledger.assets import PATIENT_TRIES, ArchiveClaim, Archived, Lost, Postponed, Stored
 from worker.media import inspect
 from worker.providers import end_is_proven
@@ -249,19 +249,12 @@ def _describe(here: Services, claim: ArchiveClaim, results: list[Stored | Postpo
     if not all(asset.object_key for asset in assets):
         return False
     here.archive.overwrite(
-        here.archive.keys.sidecar(claim.generation, claim.batch_name),
-        sidecar(claim.generation, assets, _lineage(here, claim)),
+        here.archive.keys.sidecar(claim.generation, claim.lineage),
+        sidecar(claim.generation, assets, claim.lineage),
         content_type="application/json",
         metadata={"generation-id": claim.generation.id},
     )
     return True
-
-
-def _lineage(here: Services, claim: ArchiveClaim) -> Lineage:
-    one = claim.generation
-    if one.parent_id is None:
-        return Lineage(one.key, claim.batch_name)
-    return here.ledger.generations.lineages([one.id])[one.id]
 
 
 def _with_facts(asset: Asset, stored: Stored | None) -> Asset:

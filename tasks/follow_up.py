@@ -8,6 +8,7 @@ from worker import telemetry
 from worker.celery import app
 from worker.errors import LedgerUnavailable, LedgerUnfit
 from worker.generation import Generation
+from worker.ledger.generations import dedupe_of_follow_up
 from worker.recipes import expand
 from worker.runtime import shutdown
 from worker.secrets import described
@@ -53,5 +54,5 @@ def _create_all(here: Services, parent: Generation) -> int:
             parent, [], [f"follow-ups may not be deeper than {parent.depth}"]
         )
     wanted, refused = expand(parent.follow_up, parent.actions, limit=settings.darkroom_max_follow_ups)
-    children = [child_of(parent, item, dedupe=f"{parent.id}/{item.action}") for item in wanted]
+    children = [child_of(parent, item, dedupe=dedupe_of_follow_up(parent.id, item.action)) for item in wanted]
     return here.ledger.generations.create_follow_ups(parent, children, refused)

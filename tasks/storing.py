@@ -19,7 +19,7 @@ def keep_download(
     here: Services, claim: ArchiveClaim, index: int, download: Download, facts: FileFacts, *, accepted: bool = False
 ) -> Stored:
     """Store a file that was checked, or `accepted` by a person; `facts` are the results of the check."""
-    key = here.archive.keys.asset(claim.generation, claim.batch_name, index, facts.extension)
+    key = here.archive.keys.asset(claim.generation, claim.lineage, index, facts.extension)
     with ExitStack() as files:
         file, sha256, size = download.file, download.sha256, download.bytes
         # An accepted file is stored unchanged.
@@ -54,7 +54,7 @@ def keep_download(
 
 def keep_text(here: Services, claim: ArchiveClaim, index: int, content: Mapping[str, Any]) -> Stored:
     body = text_file(content)
-    key = here.archive.keys.asset(claim.generation, claim.batch_name, index, "json")
+    key = here.archive.keys.asset(claim.generation, claim.lineage, index, "json")
     asset = StoredAsset(
         object_key=key, sha256=hashlib.sha256(body).hexdigest(), bytes=len(body), content_type="application/json"
     )
@@ -77,7 +77,7 @@ def text_file(content: Mapping[str, Any]) -> bytes:
 def _keep(here: Services, claim: ArchiveClaim, index: int, asset: StoredAsset, file: IO[bytes]) -> StoredAsset:
     if here.settings.darkroom_deduplicate and (copy := _intact_copy(here, asset.sha256)):
         return copy
-    return put(here, claim.generation, asset, file, index=index, batch_name=claim.batch_name)
+    return put(here, claim.generation, asset, file, index=index, batch=claim.lineage.batch)
 
 
 def _intact_copy(here: Services, sha256: str) -> StoredAsset | None:
@@ -101,13 +101,13 @@ def put(
     file: IO[bytes],
     *,
     index: int,
-    batch_name: str | None,
+    batch: str | None,
     replace: bool = False,
 ) -> StoredAsset:
     """Store an asset under its key; with `replace`, overwrite the object there."""
     tags = {"generation": generation.id, "provider": generation.provider, "operation": generation.operation}
-    if batch_name is not None:
-        tags["batch"] = batch_name
+    if batch is not None:
+        tags["batch"] = batch
     return here.archive.store(
         asset.object_key,
         file,

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.factories import LEASE, succeeded
 from worker.archive import Archive
 from worker.archive.sidecars import sidecar
-from worker.generation import Asset, Lineage
+from worker.generation import Asset
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 
@@ -30,7 +30,7 @@ def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:
     generation = claim.generation
     content = f"the pixels of {generation.id}, ".encode() * 20
     stored = archive.store(
-        archive.keys.asset(generation, claim.batch_name, 0, "png"),
+        archive.keys.asset(generation, claim.lineage, 0, "png"),
         io.BytesIO(content),
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
@@ -39,8 +39,8 @@ def _kept(archive: Archive, claim: ArchiveClaim) -> Archived:
         filename="fox-0.png",
         tags={},
     )
-    description = sidecar(generation, claim.assets, Lineage(generation.key, claim.batch_name))
-    key = archive.keys.sidecar(generation, claim.batch_name)
+    description = sidecar(generation, claim.assets, claim.lineage)
+    key = archive.keys.sidecar(generation, claim.lineage)
     archive.overwrite(key, description, content_type="application/json", metadata={})
     result = Stored(
         index=0,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Self
 
 
 class State(StrEnum):
@@ -337,11 +338,36 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
-    """What a generation belongs to: the key of its first ancestor (its own if it has no parent), its batch's name."""
+class FollowUpStep:
+    """One follow-up on the way from a root. `mark`: its own key or id, where its parent may have several like it."""
 
+    action: str
+    mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What a generation belongs to: its root (the first ancestor, itself if it has no parent) and its batch.
+
+    `batch`: its name; `steps`: the follow-ups that lead from the root to it.
+    """
+
+    root_id: str
     root_key: str | None
+    root_version: int
+    root_created_at: datetime
     batch: str | None
+    steps: tuple[FollowUpStep, ...] = ()
+
+    @classmethod
+    def of_root(cls, generation: Generation, batch: str | None) -> Self:
+        return cls(
+            root_id=generation.id,
+            root_key=generation.key,
+            root_version=generation.row_version,
+            root_created_at=generation.created_at,
+            batch=batch,
+        )
 
 
 @dataclass(frozen=True, slots=True)

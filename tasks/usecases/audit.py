@@ -104,7 +104,7 @@ def look_for_orphans(archive: Archive, inventory: Assets, found: Findings) -> No
 def _without_owner(archive: Archive, inventory: Assets, strangers: list[str]) -> list[str]:
     # Objects stored since the ledger was read, or being stored now: the row is written after the object.
     owned = inventory.known_keys(strangers)
-    folders = {archive.keys.folder(one, batch) for one, batch in inventory.being_archived()}
+    folders = {archive.keys.folder(one, lineage) for one, lineage in inventory.being_archived()}
     left = [key for key in strangers if key not in owned and key.rpartition("/")[0] not in folders]
     # The sidecar of a duplicate has no object beside it.
     sidecars = [key for key in left if archive.keys.kind(key) is Kind.SIDECAR]

@@ -9,7 +9,7 @@ from tasks.usecases.person import Person
 from tasks.usecases.selection import Selection, select
 from worker.archive import Archive
 from worker.errors import ArchiveError, ConfigurationError
-from worker.generation import Asset, Generation, State
+from worker.generation import Asset, Generation, Lineage, State
 from worker.services import Services
 from worker.steps import Step
 
@@ -83,13 +83,13 @@ def delete(here: Services, request: DeleteRequest, tell: Callable[[Deleted], Non
 def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequence[tuple[Asset, bool]]) -> None:
     """Delete the objects of deleted generations, except those that another generation needs."""
     generations = here.ledger.generations.get(generation_ids)
-    names = here.ledger.assets.batch_names({one.batch_id for one in generations})
+    lineages = here.ledger.generations.lineages(generation_ids)
     assets = here.ledger.generations.assets_of(generation_ids)
     own = {asset.id for asset, is_shared in left if not is_shared}
 
     def delete_all_of(generation: Generation) -> None:
         of_it = assets[generation.id]
-        _delete(here.archive, generation, names.get(generation.batch_id), of_it, own)
+        _delete(here.archive, generation, lineages[generation.id], of_it, own)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="delete") as pool:
         try:
@@ -102,15 +102,13 @@ def _delete_objects(here: Services, generation_ids: Sequence[str], left: Sequenc
     here.ledger.generations.record_objects_deleted([asset.id for asset, _ in left])
 
 
-def _delete(
-    archive: Archive, generation: Generation, batch: str | None, assets: Sequence[Asset], own: set[int]
-) -> None:
+def _delete(archive: Archive, generation: Generation, lineage: Lineage, assets: Sequence[Asset], own: set[int]) -> None:
     for asset in assets:
         archive.delete(archive.keys.rejected(generation.id, asset.index))
     there = [asset for asset in assets if asset.object_key is not None]
     if not there:
         return
-    sidecars = [archive.keys.sidecar(generation, batch)]
+    sidecars = [archive.keys.sidecar(generation, lineage)]
     # Where it was under another template.
     sidecars += [archive.keys.sidecar_beside(str(asset.object_key)) for asset in there if asset.id in own]
     for key in dict.fromkeys(sidecars):

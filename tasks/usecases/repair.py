@@ -29,7 +29,7 @@ def put_back(here: Services, asset: Asset, found: str) -> None:
         bytes=asset.bytes or 0,
         content_type=str(asset.content_type),
     )
-    store = partial(put, here, generation, wanted, index=asset.index, batch_name=name, replace=True)
+    store = partial(put, here, generation, wanted, index=asset.index, batch=name, replace=True)
     if asset.content is not None:
         body = text_file(asset.content)
         if hashlib.sha256(body).hexdigest() != asset.sha256:

@@ -18,7 +18,7 @@ from tests.s3 import BUCKET, Server
 from worker.archive import Kind
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError, DarkroomError
-from worker.generation import GenerationRequest, Operation, State
+from worker.generation import GenerationRequest, Lineage, Operation, State
 from worker.ledger.assets import PAGE
 from worker.ledger.generations import NewGeneration
 
@@ -159,7 +159,9 @@ def test_a_picture_is_marked_and_both_hashes_are_told(start: Start) -> None:
     assert {asset.source_sha256} == pipeline.served_hashes()
     with Image.open(io.BytesIO(stored)) as image:
         assert f'dc:identifier="{generation_id}"' in image.info["XML:com.adobe.xmp"]
-    sidecar = json.loads(objects[pipeline.here.archive.keys.sidecar(pipeline.get(generation_id), None)])
+    described = pipeline.get(generation_id)
+    key = pipeline.here.archive.keys.sidecar(described, Lineage.of_root(described, None))
+    sidecar = json.loads(objects[key])
     (told,) = sidecar["assets"]
     assert (told["sha256"], told["source_sha256"]) == (asset.sha256, asset.source_sha256)
     assert (told["bytes"], told["verified"]) == (len(stored), "checksum")

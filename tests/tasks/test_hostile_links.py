@@ -24,7 +24,7 @@ from tests.pipeline import Pipeline, starting
 from tests.s3 import Server
 from tests.worker.downloads.test_download import ok, reply, serving
 from worker.downloads import download
-from worker.generation import Link, Outcome, State, Status
+from worker.generation import Lineage, Link, Outcome, State, Status
 from worker.ledger.outcome import News
 
 METADATA = "http://169.254.169.254/latest/meta-data/"
@@ -193,7 +193,9 @@ def test_a_whole_picture_with_something_behind_it_is_stored_and_the_sidecar_says
         pipeline.here.downloader.close()
 
     assert pipeline.get(claim.generation.id).state is State.ARCHIVED
-    described = pipeline.objects()[pipeline.here.archive.keys.sidecar(claim.generation, None)]
+    described = pipeline.objects()[
+        pipeline.here.archive.keys.sidecar(claim.generation, Lineage.of_root(claim.generation, None))
+    ]
     remark = "25 bytes follow after the end of the PNG"
     assert [one["remark"] for one in json.loads(described)["assets"]] == [remark, remark]
     events = [event for event in pipeline.story(claim.generation.id).events if event.type == "asset.archived"]

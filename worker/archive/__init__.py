@@ -7,7 +7,8 @@ from typing import IO, Protocol
 
 from worker.archive.documents import KEPT, SHOWN, of_asset, of_event, of_generation
 from worker.archive.keeping import Addressing, Keeping
-from worker.archive.keys import DEFAULT_TEMPLATE, RESULT_FORMATS, Keys, KeyTemplate, Kind
+from worker.archive.key_template import DEFAULT_TEMPLATE, KeyTemplate
+from worker.archive.keys import RESULT_FORMATS, Keys, Kind
 from worker.archive.names import readable_name
 from worker.archive.objects import Listed, StoredAsset, StoreLimit, Verdict, Verified
 from worker.archive.sidecars import manifest_line, sidecar

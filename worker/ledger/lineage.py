@@ -1,39 +1,78 @@
-"""What generations belong to: the key of the first ancestor, and the name of the batch."""
+"""What generations belong to: their first ancestor, how they follow from it, and the name of the batch."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, select
 
-from worker.generation import Lineage
-from worker.ledger.schema import batches, generations
+from worker.generation import FollowUpStep, Generation, Lineage
+from worker.ledger.rows import BATCH_NAMES
+from worker.ledger.schema import generations
 from worker.ledger.statements import IDS, Query
 
 
-class _Lineage(NamedTuple):
+class _Ancestor(NamedTuple):
     of: str
+    level: int
+    id: str
+    parent_id: str | None
+    batch_id: str | None
     key: str | None
-    name: str | None
+    dedupe: str | None
+    operation: str
+    action: str | None
+    row_version: int | None
+    created_at: datetime
 
 
 _g = generations.c
+_FACTS = [_g[name] for name in _Ancestor._fields[2:]]
 # Up from each by primary keys: `of` is where it began.
-_UP = (
-    select(_g.id.label("of"), _g.parent_id, _g.key, _g.batch_id)
-    .where(_g.id.in_(IDS))
-    .cte("up", recursive=True)
-)  # fmt: skip
-_UP = _UP.union_all(
-    select(_UP.c.of, _g.parent_id, _g.key, _UP.c.batch_id).select_from(generations).where(_g.id == _UP.c.parent_id)
-)
-_LINEAGES = Query(
-    _Lineage,
-    select(_UP.c.of, _UP.c.key, batches.c.name)
-    .outerjoin_from(_UP, batches, batches.c.id == _UP.c.batch_id)
-    .where(_UP.c.parent_id.is_(None)),
-)
+_UP = select(_g.id.label("of"), literal(0).label("level"), *_FACTS).where(_g.id.in_(IDS)).cte("up", recursive=True)
+_UP = _UP.union_all(select(_UP.c.of, _UP.c.level + 1, *_FACTS).select_from(generations).where(_g.id == _UP.c.parent_id))
+_ANCESTORS = Query(_Ancestor, select(*[_UP.c[name] for name in _Ancestor._fields]))
+
+
+def dedupe_of_follow_up(parent_id: str, action: str) -> str:
+    """What makes a recipe's follow-up the only one of its kind."""
+    return f"{parent_id}/{action}"
 
 
 def lineages_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, Lineage]:
     """By id, of those that exist."""
-    return {row.of: Lineage(row.key, row.name) for row in _LINEAGES.each(connection, generation_ids)}
+    chains: defaultdict[str, list[_Ancestor]] = defaultdict(list)
+    for row in _ANCESTORS.each(connection, generation_ids):
+        chains[row.of].append(row)
+    for chain in chains.values():
+        chain.sort(key=lambda row: row.level)
+    batch_ids = {chain[0].batch_id for chain in chains.values()} - {None}
+    names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
+    return {of: _lineage(chain, names) for of, chain in chains.items()}
+
+
+def lineages_of_claimed(
+    connection: Connection, claimed: Sequence[Generation], names: Mapping[str | None, str]
+) -> dict[str, Lineage]:
+    """As `lineages_of`, but asks only for those that have a parent; `names`: of their batches, by id."""
+    children = lineages_of(connection, [one.id for one in claimed if one.parent_id])
+    return {one.id: children.get(one.id) or Lineage.of_root(one, names.get(one.batch_id)) for one in claimed}
+
+
+def _lineage(chain: Sequence[_Ancestor], names: Mapping[str | None, str]) -> Lineage:
+    root = chain[-1]
+    return Lineage(
+        root_id=root.id,
+        root_key=root.key,
+        root_version=root.row_version or 1,
+        root_created_at=root.created_at,
+        batch=names.get(chain[0].batch_id),
+        steps=tuple(_step(row) for row in reversed(chain[:-1])),
+    )
+
+
+def _step(row: _Ancestor) -> FollowUpStep:
+    action = row.action or row.operation
+    is_only_one = row.dedupe == dedupe_of_follow_up(str(row.parent_id), action)
+    return FollowUpStep(action, None if is_only_one else row.key or row.id)

@@ -14,7 +14,6 @@ from tests.tasks.cli.conftest import Darkroom
 from worker.archive.s3 import S3Archive
 from worker.archive.sidecars import sidecar
 from worker.errors import ArchiveError
-from worker.generation import Lineage
 from worker.ledger import Ledger
 from worker.ledger.assets import Archived, Stored
 
@@ -111,8 +110,8 @@ def test_what_is_being_stored_at_this_moment_is_not_orphaned(
     """Its row is written after its object, and it waits long if the worker died in between."""
     succeeded(ledger, batch="cats")
     (claim,) = ledger.assets.claim(1, LEASE)
-    put(archive, archive.keys.asset(claim.generation, "cats", 0, "png"), b"pixels")
-    put(archive, archive.keys.sidecar(claim.generation, "cats"), b"{}")
+    put(archive, archive.keys.asset(claim.generation, claim.lineage, 0, "png"), b"pixels")
+    put(archive, archive.keys.sidecar(claim.generation, claim.lineage), b"{}")
     assert verified(darkroom)["orphaned"] == []
 
 
@@ -151,8 +150,8 @@ def test_two_generations_may_share_an_object(darkroom: Darkroom, archive: S3Arch
         content_type="image/png",
     )
     ledger.assets.record([Archived(claim, (copy,), described=True)])
-    description = sidecar(one(ledger, claim.generation), [first], Lineage(None, None))
-    put(archive, archive.keys.sidecar(claim.generation, None), description)
+    description = sidecar(one(ledger, claim.generation), [first], claim.lineage)
+    put(archive, archive.keys.sidecar(claim.generation, claim.lineage), description)
     assert verified(darkroom) == NOTHING | {"checked": 2}
     delete(archive, first.object_key)
     assert verified(darkroom, exit_code=1)["missing"] == [first.object_key]

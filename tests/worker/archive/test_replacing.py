@@ -40,7 +40,7 @@ def test_whatever_lies_there_is_replaced(archive: S3Archive, content: bytes):
 def test_our_own_keys_say_what_they_stand_for(prefix: str):
     keys = Keys(prefix)
     at = f"{prefix}/" if prefix else ""
-    assert keys.manifest("batch_1", "Cats & dogs").startswith(f"{at}manifests/cats-dogs-")
+    assert keys.manifest("batch_1", "Cats & dogs") == f"{at}manifests/Cats=20=26=20dogs/batch_1/manifest.jsonl"
     assert keys.manifest("batch_1", "cats") == f"{at}manifests/cats/batch_1/manifest.jsonl"
     assert keys.kind(keys.manifest("batch_1", "cats")) is Kind.MANIFEST
     assert keys.kind(keys.rejected("gen_1", 0)) is Kind.REJECTED

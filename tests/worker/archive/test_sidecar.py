@@ -41,7 +41,13 @@ GENERATION = some(
     submitted_at=NOON + timedelta(seconds=1),
 )
 
-LINEAGE = Lineage("Our Cats", "cats")
+LINEAGE = Lineage(
+    root_id="gen_0",
+    root_key="Our Cats",
+    root_version=1,
+    root_created_at=datetime(2026, 11, 21, tzinfo=UTC),
+    batch="cats",
+)
 
 ASSET = some(
     Asset,

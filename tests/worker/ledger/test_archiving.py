@@ -44,13 +44,13 @@ def test_a_claim_tells_all_that_the_worker_needs(ledger: Ledger):
     (claim,) = succeeded(ledger, links=2, batch="foxes")
     (held,) = taken(ledger)
     assert held.generation == one(ledger, claim)
-    assert held.batch_name == "foxes"
+    assert held.lineage.batch == "foxes"
     assert [(asset.index, asset.state, asset.tries) for asset in held.assets] == [(0, "waiting", 1), (1, "waiting", 1)]
 
 
 def test_a_single_generation_has_no_batch_name(ledger: Ledger):
     succeeded(ledger)
-    assert taken(ledger)[0].batch_name is None
+    assert taken(ledger)[0].lineage.batch is None
 
 
 def test_the_link_that_dies_first_goes_first(ledger: Ledger):

@@ -103,7 +103,7 @@ def test_what_is_on_its_way_is_told_with_the_name_of_its_batch(ledger: Ledger):
     archived(ledger, 2, batch="done")
     waiting = {claim.generation.id for claim in succeeded(ledger, 3, batch="cats")}
     (alone,) = succeeded(ledger)
-    found = {generation.id: batch for generation, batch in ledger.assets.being_archived()}
+    found = {generation.id: lineage.batch for generation, lineage in ledger.assets.being_archived()}
     assert found == dict.fromkeys(waiting, "cats") | {alone.generation.id: None}
     assert ledger.assets.existing_generations([*waiting, "gen_0"]) == waiting
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.archive.keys import TEMPLATE_EXAMPLE
+from worker.archive.key_template import TEMPLATE_EXAMPLE
 from worker.errors import ConfigurationError
 from worker.settings.settings import Settings, load_settings
 
@@ -152,7 +152,10 @@ def test_all_faults_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ):  # fmt: skip
         assert len([line for line in lines if line.startswith(beginning)]) == 1, beginning
     of_template = [line for line in lines if line.startswith("S3_KEY_TEMPLATE: ")]
-    words = ("must start with {prefix}/", "names sku, but the fields are", "needs a folder with {key}", "such as ")
+    words = (
+        *("must start with {prefix}/", "names sku, which is not a field", "needs the folders {batch}/{root}/{action}"),
+        *("fields: prefix, yyyy", "such as "),
+    )
     assert len(of_template) == len(words)
     for line, part in zip(of_template, words, strict=True):
         assert part in line
@@ -160,7 +163,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_example_of_a_key_template_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_KEY_TEMPLATE", TEMPLATE_EXAMPLE)
-    assert load_settings().s3_key_template == "{prefix}/{batch}/{key}/{key}-{index}.{ext}"
+    assert load_settings().s3_key_template == "{prefix}/{batch}/{root}/{action}/{root}-{index}.{ext}"
 
 
 def test_a_number_among_a_few_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, select, text, update
 
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, Lineage
 from worker.ledger.database import Part
+from worker.ledger.lineage import lineages_of_claimed
 from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import NEVER, UNSTORED, assets, generations
 from worker.ledger.statements import IDS, LIMIT, NOW, Query
@@ -20,7 +21,7 @@ class ArchiveClaim:
     """A generation whose waiting assets this worker may fetch; `assets` are all of them, stored ones too."""
 
     generation: Generation
-    batch_name: str | None
+    lineage: Lineage
     assets: tuple[Asset, ...]
     #: names this claim: the fence
     lease: str
@@ -117,13 +118,14 @@ class Archiving(Part):
                 belongings[row.generation_id].append(to_asset(row))
             batch_ids = {found[generation_id].batch_id for generation_id in held}
             names: dict[str | None, str] = {row.id: row.name for row in BATCH_NAMES.each(connection, list(batch_ids))}
+            lineages = lineages_of_claimed(connection, [found[one] for one in held], names)
         if not held:
             # Others took them all between our look and our lock; what they left is still to be looked at.
             return self.claim(limit, lease, within, suspects=suspects)
         return [
             ArchiveClaim(
                 generation=found[generation_id],
-                batch_name=names.get(found[generation_id].batch_id),
+                lineage=lineages[generation_id],
                 assets=tuple(belongings[generation_id]),
                 lease=token,
                 deaths=died,

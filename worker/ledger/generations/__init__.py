@@ -8,6 +8,7 @@ from worker.ledger.generations.generations import Generations
 from worker.ledger.generations.queries import Move, Story
 from worker.ledger.generations.results import BatchResult, ResultColumns
 from worker.ledger.generations.task_import import EARLIER, LATER, Known, Orphan, Place, Placed, WithoutTask
+from worker.ledger.lineage import dedupe_of_follow_up
 
 __all__ = [
     "DUE",
@@ -29,5 +30,6 @@ __all__ = [
     "Story",
     "WithoutTask",
     "dedupe_of",
+    "dedupe_of_follow_up",
     "short_id",
 ]

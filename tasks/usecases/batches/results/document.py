@@ -6,7 +6,7 @@ from typing import Any
 from tasks.usecases.batch_file import CHOICE
 from worker.archive import KEPT, of_asset
 from worker.archive import of_generation as fields_of
-from worker.generation import Lineage, State
+from worker.generation import State
 from worker.ledger.generations import BatchResult
 from worker.pricing import as_text
 from worker.secrets import signatures_cut
@@ -22,9 +22,9 @@ _ASSET = (
 
 
 def document_of(
-    one: BatchResult, batch: str, remedy: str | None, links: Mapping[int, str], expires_at: str | None
+    one: BatchResult, remedy: str | None, links: Mapping[int, str], expires_at: str | None
 ) -> dict[str, Any]:
-    """`batch`: its name. `links`: to the results, by index; `expires_at`: when these end.
+    """`links`: to the results, by index; `expires_at`: when these end.
 
     `input`: the columns of the user's row, for its follow-ups too; of a deleted generation nothing.
     """
@@ -33,7 +33,7 @@ def document_of(
     if expires_at is not None:
         assets = [{**asset, "link": links.get(asset["index"]), "link_expires_at": expires_at} for asset in assets]
     return {
-        **fields_of(one.generation, Lineage(one.root_key, batch), _GENERATION, KEPT),
+        **fields_of(one.generation, one.lineage, _GENERATION, KEPT),
         "row": one.root.row_number,
         "version": one.root.row_version,
         "remedy": remedy,

@@ -15,6 +15,7 @@ from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.generations import NewGeneration
+from worker.ledger.lineage import dedupe_of_follow_up
 from worker.ledger.submission import Claim, Submitted
 
 #: what a spreadsheet, a browser or a shell would take for something else
@@ -64,7 +65,7 @@ def follow_up(ledger: Ledger, parent: Claim, action: str) -> None:
         parent_id=parent.generation.id,
         depth=1,
         batch_id=parent.generation.batch_id,
-        dedupe=f"{parent.generation.id} {action}",
+        dedupe=dedupe_of_follow_up(parent.generation.id, action),
     )
     ledger.generations.create([child])
 
@@ -100,7 +101,7 @@ def _stored(archive: Archive | None, claim: ArchiveClaim) -> Archived:
         sha256 = hashlib.sha256(content).hexdigest()
         key = f"pictures/{generation.key or 'upscaled'}-{generation.action}-{asset.index}.png"
         if archive is not None:
-            key = archive.keys.asset(generation, claim.batch_name, asset.index, "png")
+            key = archive.keys.asset(generation, claim.lineage, asset.index, "png")
             archive.store(
                 key,
                 io.BytesIO(content),
