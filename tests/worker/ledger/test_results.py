@@ -10,6 +10,7 @@ from tests.worker.ledger.purses import NO_CAP
 from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
 from worker.ledger.generations import NewGeneration, ResultColumns, results
+from worker.ledger.lineage import dedupe_of_follow_up
 from worker.ledger.schema import labels
 from worker.ledger.submission import Submitted
 
@@ -20,7 +21,7 @@ def row(number: int, key: str, **facts: object) -> NewGeneration:
 
 def child(parent_id: str, action: str, batch_id: str | None) -> NewGeneration:
     request = GenerationRequest(operation=Operation.UPSCALE, prompt="", action=action)
-    dedupe = f"{parent_id} {action}"
+    dedupe = dedupe_of_follow_up(parent_id, action)
     return NewGeneration(
         provider=PROVIDER, request=request, parent_id=parent_id, depth=1, batch_id=batch_id, dedupe=dedupe
     )
@@ -44,7 +45,7 @@ def test_rows_come_in_the_order_of_the_file_and_follow_ups_behind_their_parent(l
     ledger.generations.create([child(first.id, "video", batch_id), child(by_key["c"].id, "reroll", None)])
     ledger.generations.create([child(outside.id, "reroll", batch_id)])
     found = list(ledger.generations.results(str(batch_id)))
-    assert [(one.root_key, one.actions) for one in found] == [
+    assert [(one.lineage.root_key, one.actions) for one in found] == [
         ("a", ()),
         ("a", ("upscale2",)),
         ("a", ("upscale2", "video")),

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, case, func, select, tuple_
 
-from worker.generation import Asset, Generation
+from worker.generation import Asset, Generation, Lineage
 from worker.ledger.database import Part
-from worker.ledger.lineage import lineages_of
-from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
+from worker.ledger.lineage import lineages_of_claimed
+from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
 from worker.ledger.schema import LATE, SPENT, CleanText, assets, charges, generations, labels
 from worker.ledger.statements import IDS, LIMIT, Query
 
@@ -24,17 +24,20 @@ _ROWS_PAGE = 5000
 class BatchResult:
     """One generation of a batch. `root`: its first ancestor in the batch, perhaps itself.
 
-    `root_key`: the key of its first ancestor anywhere. `actions`: how it came from its root. `cost`: what was paid, in
-    millionths; None without a price.
+    `cost`: what was paid, in millionths; None without a price.
     """
 
     generation: Generation
     root: Generation
-    root_key: str | None
-    actions: tuple[str, ...]
+    lineage: Lineage
     assets: Sequence[Asset]
     cost: int | None
     labels: Mapping[str, str]
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Return how it came from its first ancestor; a step that is not the only one of its kind has its mark."""
+        return tuple(step.action if step.mark is None else f"{step.action}-{step.mark}" for step in self.lineage.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +166,8 @@ class Results(Part):
             stored = _ASSETS.each(connection, ids)
             costs = {row.generation_id: int(row.paid) for row in _COSTS.each(connection, ids)}
             labelled = _LABELS.each(connection, ids)
-            lineages = lineages_of(connection, root_ids)
+            batch = BATCH_NAMES.all(connection, ids=[batch_id])[0]
+            lineages = lineages_of_claimed(connection, list(found.values()), {batch_id: batch.name})
         files: defaultdict[str, list[Asset]] = defaultdict(list)
         for asset in stored:
             files[asset.generation_id].append(to_asset(asset))
@@ -175,30 +179,25 @@ class Results(Part):
             BatchResult(
                 generation=one,
                 root=root,
-                root_key=lineages[root.id].root_key,
-                actions=actions,
+                lineage=lineages[one.id],
                 assets=files.get(one.id, ()),
                 cost=costs.get(one.id),
                 labels=named.get(one.id, {}),
             )
-            for one, root, actions in _in_order(roots, found)
+            for one, root in _in_order(roots, found)
         ]
 
 
-def _in_order(
-    roots: Sequence[Generation], found: Mapping[str, Generation]
-) -> Iterator[tuple[Generation, Generation, tuple[str, ...]]]:
-    """Each with its root and its actions, behind its parent."""
+def _in_order(roots: Sequence[Generation], found: Mapping[str, Generation]) -> Iterator[tuple[Generation, Generation]]:
+    """Each with its root, behind its parent."""
     are_roots = {root.id for root in roots}
     children: defaultdict[str | None, list[Generation]] = defaultdict(list)
     for one in found.values():
         if one.id not in are_roots:
             children[one.parent_id].append(one)
-
     for root in roots:
-        waiting: list[tuple[Generation, tuple[str, ...]]] = [(root, ())]
+        waiting = [root]
         while waiting:
-            one, before = waiting.pop()
-            actions = (*before, one.action) if one.action else before
-            yield one, root, actions
-            waiting += [(child, actions) for child in reversed(children.get(one.id, ()))]
+            one = waiting.pop()
+            yield one, root
+            waiting += reversed(children.get(one.id, ()))

@@ -65,7 +65,7 @@ def download(
     template = NameTemplate(request.name, here.ledger.generations.result_columns(batch_id).inputs)
     if request.folder.exists() and not request.folder.is_dir():
         raise RequestInvalid(f"{request.folder} is a file: name a folder")
-    plan = Plan(here.ledger, batch_id, batch, template)
+    plan = Plan(here.ledger, batch_id, template)
     total = plan.check()
     here.archive.check()
     counts: Counter[str] = Counter()

@@ -68,9 +68,9 @@ class NameTemplate:
         """Return another template with the same columns."""
         return NameTemplate(text, self._columns)
 
-    def name(self, one: BatchResult, batch: str, asset: Asset) -> str:
-        """Return the path of a result below the folder, with `/` between its parts; `batch`: its name."""
-        values = _values(one, batch, asset)
+    def name(self, one: BatchResult, asset: Asset) -> str:
+        """Return the path of a result below the folder, with `/` between its parts."""
+        values = _values(one, asset)
 
         def value(found: re.Match[str]) -> str:
             field = found[1]
@@ -105,19 +105,19 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _values(one: BatchResult, batch: str, asset: Asset) -> Mapping[str, Cell]:
+def _values(one: BatchResult, asset: Asset) -> Mapping[str, Cell]:
     generation, root = one.generation, one.root
-    own = generation.key or "_".join((one.root_key or root.id, *one.actions))
-    version = max(generation.row_version, root.row_version)
+    own = generation.key or "_".join((one.lineage.root_key or one.lineage.root_id, *one.actions))
+    version = generation.row_version if generation.key else one.lineage.root_version
     return {
         "key": own if version == 1 else f"{own}_v{version}",
-        "root": one.root_key or root.id,
+        "root": one.lineage.root_key or one.lineage.root_id,
         "action": "_".join(one.actions) or generation.operation,
         "index": asset.index,
         "ext": PurePosixPath(str(asset.object_key)).suffix.removeprefix(".") or "bin",
         "id": generation.id,
         "row": root.row_number,
-        "batch": batch,
+        "batch": one.lineage.batch,
         "provider": generation.provider,
         "operation": generation.operation,
         "choice": as_cell(root.input.get(CHOICE)) if generation.state is not State.DELETED else None,

@@ -26,9 +26,8 @@ class Wanted:
 class Plan:
     """The stored results of a batch under the names of a template; read from the ledger each time, in pages."""
 
-    def __init__(self, ledger: Ledger, batch_id: str, batch: str, template: NameTemplate) -> None:
-        self._ledger, self._batch_id, self._batch = ledger, batch_id, batch
-        self._template = template
+    def __init__(self, ledger: Ledger, batch_id: str, template: NameTemplate) -> None:
+        self._ledger, self._batch_id, self._template = ledger, batch_id, template
 
     def files(self) -> Iterator[Wanted]:
         return self._files(self._template)
@@ -73,7 +72,7 @@ class Plan:
             for asset in one.assets:
                 if asset.state is AssetState.STORED and asset.object_key and asset.sha256:
                     who = f"{one.generation.key or one.generation.id} result {asset.index}"
-                    yield Wanted(name=template.name(one, self._batch, asset), asset=asset, who=who)
+                    yield Wanted(name=template.name(one, asset), asset=asset, who=who)
 
 
 def _twice(hashes: "array[int]") -> set[int]:

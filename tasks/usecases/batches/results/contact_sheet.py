@@ -77,7 +77,7 @@ def _head(name: str, about: str, counts: Mapping[State, int]) -> Iterator[str]:
 
 
 def _article(document: Mapping[str, Any], one: BatchResult, images: list[str]) -> Iterator[str]:
-    title = " ".join((document["key"] or document["root_key"] or document["id"], *one.actions))
+    title = document["key"] or " ".join((document["root_key"] or one.lineage.root_id, *one.actions))
     state = escape(document["state"])
     yield f'<article class="{_CLASS.get(one.generation.state, "other")}" id="{escape(document["id"])}">\n'
     if images:

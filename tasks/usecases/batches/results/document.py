@@ -1,13 +1,12 @@
 """A generation of a batch with its results, as programs and tables read it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from tasks.usecases.batch_file import CHOICE
 from worker.archive import KEPT, of_asset
 from worker.archive import of_generation as fields_of
-from worker.generation import Lineage, State
+from worker.generation import State
 from worker.ledger.generations import BatchResult
 from worker.pricing import as_text
 from worker.secrets import signatures_cut
@@ -23,9 +22,9 @@ _ASSET = (
 
 
 def document_of(
-    one: BatchResult, batch: str, remedy: str | None, links: Mapping[int, str], expires_at: str | None
+    one: BatchResult, remedy: str | None, links: Mapping[int, str], expires_at: str | None
 ) -> dict[str, Any]:
-    """`batch`: its name. `links`: to the results, by index; `expires_at`: when these end.
+    """`links`: to the results, by index; `expires_at`: when these end.
 
     `input`: the columns of the user's row, for its follow-ups too; of a deleted generation nothing.
     """
@@ -33,9 +32,8 @@ def document_of(
     assets = [of_asset(asset, _ASSET) for asset in one.assets]
     if expires_at is not None:
         assets = [{**asset, "link": links.get(asset["index"]), "link_expires_at": expires_at} for asset in assets]
-    lineage = replace(Lineage.of_root(one.root, batch), root_key=one.root_key)
     return {
-        **fields_of(one.generation, lineage, _GENERATION, KEPT),
+        **fields_of(one.generation, one.lineage, _GENERATION, KEPT),
         "row": one.root.row_number,
         "version": one.root.row_version,
         "remedy": remedy,

@@ -125,7 +125,7 @@ def export_results(
                 remedy = remedy_of(one.generation)
                 if sinks:
                     links = {} if request.links is None else _links(here, one, request.links)
-                    document = document_of(one, name, remedy, links, iso(expires_at))
+                    document = document_of(one, remedy, links, iso(expires_at))
                     for sink in sinks:
                         sink.add(document, one)
                 if failing is not None:

@@ -15,6 +15,7 @@ from worker.generation import GenerationRequest, Operation
 from worker.ledger import Ledger
 from worker.ledger.assets import ArchiveClaim, Archived, Stored
 from worker.ledger.generations import NewGeneration
+from worker.ledger.lineage import dedupe_of_follow_up
 from worker.ledger.submission import Claim, Submitted
 
 #: what a spreadsheet, a browser or a shell would take for something else
@@ -64,7 +65,7 @@ def follow_up(ledger: Ledger, parent: Claim, action: str) -> None:
         parent_id=parent.generation.id,
         depth=1,
         batch_id=parent.generation.batch_id,
-        dedupe=f"{parent.generation.id} {action}",
+        dedupe=dedupe_of_follow_up(parent.generation.id, action),
     )
     ledger.generations.create([child])
 

@@ -18,7 +18,7 @@ from tasks.usecases.batches.new_file import FileExists, new_file
 from tests.tasks.usecases.batches.shop import a_shop, go, picture, row, submit, succeed
 from worker.archive.s3 import S3Archive
 from worker.errors import ArchiveError, ConfigurationError, RequestInvalid
-from worker.generation import Asset, Generation, Operation
+from worker.generation import Asset, Generation, Lineage, Operation
 from worker.ledger.generations import BatchResult
 from worker.services import Services
 
@@ -165,7 +165,7 @@ def test_versions_of_a_row_have_names_of_their_own(here: Services) -> None:
     batch_id = submit(here.ledger, [row(1, "a", "one")])
     newer = replace(row(1, "a", "two"), row_version=2, dedupe="a v2", batch_id=batch_id)
     here.ledger.generations.create([newer])
-    names = [NameTemplate(DEFAULT_NAME).name(one, "shop", an_asset()) for one in results_of(here)]
+    names = [NameTemplate(DEFAULT_NAME).name(one, an_asset()) for one in results_of(here)]
     assert names == ["a_0.png", "a_v2_0.png"]
 
 
@@ -190,7 +190,7 @@ def a_result() -> BatchResult:
     facts: dict = dict.fromkeys(Generation.__dataclass_fields__)
     facts |= {"id": "gen_1", "prompt": "a", "operation": Operation.IMAGINE, "input": {}, "row_version": 1}
     one = Generation(**facts)
-    return BatchResult(generation=one, root=one, root_key=None, actions=(), assets=(), cost=None, labels={})
+    return BatchResult(generation=one, root=one, lineage=Lineage.of_root(one, "shop"), assets=(), cost=None, labels={})
 
 
 @given(key=st.text(min_size=1), other=st.text(min_size=1))
@@ -200,7 +200,7 @@ def test_whatever_a_key_is_its_file_lies_in_the_folder_under_a_name_of_its_own(
     def name(text: str) -> str:
         generation = replace(a_result.generation, key=text, input={"c": text})
         return NameTemplate("{c}/{key}_{index}.{ext}", ["c"]).name(
-            replace(a_result, generation=generation, root=generation), "shop", an_asset()
+            replace(a_result, generation=generation, root=generation), an_asset()
         )
 
     made = name(key)
@@ -227,7 +227,7 @@ def test_names_that_some_system_takes_for_something_else_are_escaped(
     a_result: BatchResult, key: str, part: str
 ) -> None:
     generation = replace(a_result.generation, input={"c": key})
-    made = NameTemplate("{c}/{index}.{ext}", ["c"]).name(replace(a_result, root=generation), "shop", an_asset())
+    made = NameTemplate("{c}/{index}.{ext}", ["c"]).name(replace(a_result, root=generation), an_asset())
     assert made.startswith(part)
 
 

@@ -21,7 +21,7 @@ from tests.factories import failure
 from tests.tasks.usecases.batch_file.reading import read_entries
 from tests.tasks.usecases.batches.shop import EVIL, a_shop, go, row, submit, succeed
 from worker.errors import NotFound, RequestInvalid
-from worker.generation import Generation, Operation, State
+from worker.generation import Generation, Lineage, Operation, State
 from worker.ledger.changes import Person
 from worker.ledger.generations import BatchResult
 from worker.services import Services
@@ -232,7 +232,7 @@ def a_result() -> BatchResult:
     facts |= {"id": "gen_1", "key": "0042/1", "operation": Operation.IMAGINE, "state": State.FAILED, "priority": 5}
     facts |= {"provider": "kie", "providers": ("acedata",), "follow_up": ("upscale1", "upscale2"), "row_version": 1}
     one = Generation(**facts)
-    return BatchResult(generation=one, root=one, root_key="0042/1", actions=(), assets=(), cost=None, labels={})
+    return BatchResult(generation=one, root=one, lineage=Lineage.of_root(one, "shop"), assets=(), cost=None, labels={})
 
 
 def test_a_row_that_has_a_newer_version_does_not_fail_any_more(here: Services) -> None:
