@@ -24,7 +24,8 @@ def prune() -> None:
     gone: Counter[str] = Counter()
     began = time.monotonic()
     closing = began + SLICE
-    for bite in bites(here.ledger, here.clock() - here.settings.keep):
+    archive = here.archive if here.settings.s3_bucket else None
+    for bite in bites(here.ledger, here.clock() - here.settings.keep, archive):
         gone.update(bite)
         if shutdown.is_asked():
             break

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import assert_never
 
+from tasks.input_files import with_files
 from tasks.outcomes import apply, news_of
 from tasks.restore_marker import keep_watch
 from worker import telemetry
@@ -76,7 +77,7 @@ def _submit(here: Services, claim: Claim) -> Submitted | News:
         provider = here.provider(generation.provider, claim.account)
         mark = Mark(claim.attempt_id, here.callback_url(generation.provider, claim.attempt_id))
         _refuse_late(here, claim)
-        reply = provider.submit(provider.translate(generation.request), mark)
+        reply = provider.submit(provider.translate(with_files(here, provider, generation.request)), mark)
         match reply:
             case Accepted():
                 return Submitted(claim.attempt_id, reply)

@@ -87,9 +87,13 @@ class Services:
 
     def key_marks(self, name: str) -> Mapping[str, str]:
         """Return marks of the keys and their addresses, by account."""
-        address = getattr(self.settings, f"{provider_class(name).prefix}_base_url")
+        address = self.base_url(name)
         keys = account_keys(name, self.settings)
         return {one: key_mark(key.get_secret_value() if key else None, address) for one, key in keys.items()}
+
+    def base_url(self, name: str) -> str:
+        """Return the address of the provider's API."""
+        return str(getattr(self.settings, f"{provider_class(name).prefix}_base_url") or "")
 
     def limits(self, name: str) -> Limits:
         """Return the rate limits of each account of this provider (`<PREFIX>_RATE`, `<PREFIX>_IN_FLIGHT`)."""

@@ -27,6 +27,6 @@ def prune(here: LedgerServices, *, dry_run: bool) -> Pruned:
     if dry_run:
         rows.update(here.ledger.maintenance.count_prunable(before))
     else:
-        for bite in bites(here.ledger, before):
+        for bite in bites(here.ledger, before, archive=None):
             rows.update(bite)
     return Pruned(before, {name: count for name, count in rows.items() if count})

@@ -54,7 +54,7 @@ _EXAMPLE = {
     "action": "upscale1",
     "key": "0042",
     "generation": "gen_019aa6b5c7d0",
-    "provider": "kie",
+    "provider": "vendor",
     "operation": "upscale",
     "index": "0",
     "ext": "png",

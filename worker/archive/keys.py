@@ -10,6 +10,7 @@ from worker.generation import Generation, Lineage
 _SIDECAR_NAME = "generation.json"
 _REJECTED = "rejected"
 _MANIFESTS = "manifests"
+_INPUTS = "inputs"
 _MARKER = ".darkroom/ledger.json"
 _MANIFEST_NAME = "manifest.jsonl"
 
@@ -70,6 +71,11 @@ class Keys:
     def manifest(self, batch_id: str, name: str) -> str:
         """Return the key of a batch's manifest, in its own folder, because a template may spread a batch over many."""
         return self._below(f"{_MANIFESTS}/{segment(name)}/{batch_id}/{_MANIFEST_NAME}")
+
+    @property
+    def inputs(self) -> str:
+        """Return the folder of the images that users handed in."""
+        return self._below(_INPUTS)
 
     @property
     def marker(self) -> str:

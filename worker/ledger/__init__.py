@@ -10,6 +10,7 @@ from worker.ledger.database import Clock, Database
 from worker.ledger.dispatch import Dispatch
 from worker.ledger.events import Events
 from worker.ledger.generations import Generations
+from worker.ledger.inputs import Inputs
 from worker.ledger.maintenance import Maintenance
 from worker.ledger.outcome import Callbacks
 from worker.ledger.restore_guard import RestoreGuard
@@ -28,6 +29,7 @@ class Ledger:
         self.callbacks = Callbacks(self.database)
         self.generations = Generations(self.database)
         self.assets = Assets(self.database)
+        self.inputs = Inputs(self.database)
         self.events = Events(self.database)
         self.maintenance = Maintenance(self.database)
         self.budgets = Budgets(self.database)

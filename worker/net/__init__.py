@@ -6,6 +6,7 @@ from worker.net.connections import Connection, ConnectionPool
 from worker.net.download_allow import Allowed, check_hosts
 from worker.net.egress import (
     ProxyError,
+    is_inside,
     is_reached_directly,
     proxies,
     proxy_for,
@@ -29,6 +30,7 @@ __all__ = [
     "TimedTlsConnection",
     "check_hosts",
     "connect_to_first",
+    "is_inside",
     "is_private",
     "is_public",
     "is_reached_directly",

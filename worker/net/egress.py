@@ -164,8 +164,11 @@ def is_this_machine(host: str) -> bool:
 
 def is_reached_directly(url: str) -> bool:
     """Return whether to bypass the proxy for a self-hosted service, also if its host resolves to a private address."""
-    if proxy_for_url(url) is None:
-        return True
+    return proxy_for_url(url) is None or is_inside(url)
+
+
+def is_inside(url: str) -> bool:
+    """Return whether its host resolves to private addresses only; False if it does not resolve."""
     host = urlsplit(url).hostname or ""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from worker.prompt_flags import plain_version
 
+#: stands for an input file of the user in the bucket (`inputs.py`)
+REFERENCE = re.compile(r"input:([0-9a-f]{64})\.(?:png|jpg|webp)")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -28,6 +31,9 @@ class Option:
     field: str | None = None
     flag: str | None = None
     leads: bool = False
+    #: its values are images; they may be files
+    takes_images: bool = False
+    takes_files: bool = False
 
     def as_field(self, name: str, words: Mapping[object, object] | None = None) -> "Option":
         """A field of the body; `words` maps the values to the provider's."""
@@ -77,13 +83,23 @@ def pictures(least: int, most: int, *, links: bool = True, files: bool = False) 
         return replace(picture(links=links, files=files), read=lambda value: _pictures(value, 1, 1, links, files))
     count = f"{least} to {most}" if most > least else str(least)
     allowed = f"{count} {'images as links or files' if links and files else _KINDS[links][1]}"
-    return Option(allowed=allowed, read=lambda value: _pictures(value, least, most, links, files))
+    return Option(
+        allowed=allowed,
+        read=lambda value: _pictures(value, least, most, links, files),
+        takes_images=True,
+        takes_files=files,
+    )
 
 
 def picture(*, links: bool = True, files: bool = False) -> Option:
     """One image, not in a list: a link, or a file (given as a `data:` link), or either."""
     allowed = "one image as a link or a file" if links and files else _KINDS[links][0]
-    return Option(allowed=allowed, read=lambda value: _pictures(value, 1, 1, links, files)[0])
+    return Option(
+        allowed=allowed,
+        read=lambda value: _pictures(value, 1, 1, links, files)[0],
+        takes_images=True,
+        takes_files=files,
+    )
 
 
 def listed(words: tuple[str, ...], last: str = "or") -> str:
@@ -138,7 +154,8 @@ def _pictures(value: object, least: int, most: int, links: bool, files: bool) ->
         raise TypeError
     if not least <= len(items) <= most:
         raise ValueError
-    if not all((links and _is_link(item)) or (files and _is_file(item)) for item in items):
+    # A reference becomes what the provider takes when it is submitted.
+    if not all((links and _is_link(item)) or (files and _is_file(item)) or _is_reference(item) for item in items):
         raise ValueError
     return list(items)
 
@@ -158,6 +175,10 @@ def _is_file(item: object) -> bool:
         return bool(base64.b64decode(item[found.end() :], validate=True))
     except binascii.Error:
         return False
+
+
+def _is_reference(item: object) -> bool:
+    return isinstance(item, str) and REFERENCE.fullmatch(item) is not None
 
 
 #: whether links are allowed → the words for one and for several

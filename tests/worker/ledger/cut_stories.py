@@ -34,6 +34,7 @@ from worker.ledger.changes import Person
 from worker.ledger.dispatch import ProviderMove
 from worker.ledger.events import Handed, NotifyClaim
 from worker.ledger.generations import Orphan
+from worker.ledger.inputs import InputFile
 from worker.ledger.outcome import News, StoredCallback
 from worker.ledger.restore_guard import ASLEEP, Marker
 from worker.ledger.schema import assets, attempts, batches, callbacks, events, generations
@@ -367,4 +368,21 @@ def what_was_withdrawn_or_is_old_goes(process: Process) -> None:
     process.repeat("maintenance.fold_counts")
 
 
-STORIES = (a_batch_goes_its_way, people_decide, a_ledger_is_restored, what_was_withdrawn_or_is_old_goes)
+def files_are_handed_in(process: Process) -> None:
+    """An image of a user is used, and goes when nothing uses it any more."""
+    file = InputFile(sha256="a" * 64, bytes=4, content_type="image/png", extension="png")
+    process.repeat("inputs.record", [file], "inputs")
+    process.repeat("generations.create", [new("fox", key="a", inputs=(file.sha256,))])
+    process.clock.advance(days=40)
+    process.command("generations.cancel", [one.id for one in process.ledger.generations.page()])
+    process.clock.advance(days=40)
+    process.repeat("inputs.prune", process.clock() - timedelta(days=30))
+
+
+STORIES = (
+    a_batch_goes_its_way,
+    people_decide,
+    a_ledger_is_restored,
+    what_was_withdrawn_or_is_old_goes,
+    files_are_handed_in,
+)

@@ -13,7 +13,7 @@ from worker.ledger.changes import Changes
 from worker.ledger.database import Part
 from worker.ledger.lineage import lineages_of
 from worker.ledger.rows import ASSET, BATCH_NAMES, GENERATION, AssetRow, GenerationRow, Id, to_asset, to_generation
-from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations
+from worker.ledger.schema import BY_STATE, STORED, WITH_RESULTS, CleanText, UtcDateTime, assets, generations, inputs
 from worker.ledger.statements import IDS, LIMIT, Query, columns_of
 
 #: rows read at once (of generations, which have several assets: a fourth of it), and keys
@@ -52,6 +52,7 @@ _KEYS = Query(
     .order_by(_a.id)
     .limit(LIMIT),
 )
+_INPUT_KEYS = select(inputs.c.object_key)
 _FIRST_COPY = Query(
     Copy,
     select(*columns_of(assets, Copy)).where(text(STORED), _a.sha256 == bindparam("sha256")).order_by(_a.id).limit(1),
@@ -149,10 +150,11 @@ class StoredAssets(Part):
         return _random.sample(list(found.values()), min(number, len(found)))
 
     def known_keys(self, keys: Collection[str]) -> set[str]:
-        """Return the keys that belong to an asset, in one pass over the assets, however many keys there are."""
+        """Return the keys of assets and input files, in one pass over them, however many keys there are."""
         wanted = set(keys)
-        found: set[str] = set()
         after = 0
+        with self._database.read() as connection:
+            found = wanted.intersection(connection.execute(_INPUT_KEYS).scalars())
         while True:
             with self._database.read() as connection:
                 rows = _KEYS.all(connection, after=after, limit=_KEYS_PAGE)

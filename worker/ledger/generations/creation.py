@@ -26,6 +26,7 @@ from worker.ledger.generations.unfinished import (
     remove_some_abandoned,
     remove_stalled,
 )
+from worker.ledger.inputs import write_uses
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
 from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
@@ -283,6 +284,8 @@ def _insert(
             # Its key was there before, in this list or from somebody who came first by a moment.
             made[key] = known.get(owner_id) or made[key]
             _compare(new, made[key])
+    created = [(made[row["dedupe"] or row["id"]].id, row, new) for row, new in wanted if new.inputs]
+    write_uses(connection, [(id_, sha256) for id_, row, new in created if id_ == row["id"] for sha256 in new.inputs])
     return made
 
 

@@ -1,0 +1,51 @@
+"""The images that users handed in, as providers take them: files, or links to the bucket."""
+
+import base64
+from datetime import timedelta
+
+from worker.errors import ArchiveError, NotFound, NotTaken, RequestInvalid
+from worker.generation import GenerationRequest
+from worker.ledger.inputs import InputObject
+from worker.providers import Provider, inputs_of, with_inputs
+from worker.services import Services
+
+#: S3's longest, so that the provider may take its time
+_LINK_LIFE = timedelta(days=7)
+#: after which a store that does not answer is asked again
+_RETRY_AFTER = timedelta(seconds=30)
+
+
+def with_files(here: Services, provider: Provider, request: GenerationRequest) -> GenerationRequest:
+    """Return the request with what its options refer to. Call it before anything is sent.
+
+    Raises RequestInvalid for a file that was pruned, NotTaken if the bucket does not answer.
+    """
+    if not (digests := inputs_of(request.options)):
+        return request
+    objects = here.ledger.inputs.get(digests)
+
+    def object_of(sha256: str) -> InputObject:
+        if sha256 not in objects:
+            raise _gone(sha256)
+        return objects[sha256]
+
+    def as_file(sha256: str) -> str:
+        one = object_of(sha256)
+        with here.archive.read(one.object_key) as pieces:
+            content = base64.b64encode(b"".join(pieces)).decode("ascii")
+        return f"data:{one.content_type};base64,{content}"
+
+    def as_link(sha256: str) -> str:
+        return here.archive.url(object_of(sha256).object_key, expires=_LINK_LIFE)
+
+    try:
+        return with_inputs(provider, request, as_file=as_file, as_link=as_link)
+    except NotFound as error:
+        raise _gone(digests[0]) from error
+    except ArchiveError as error:
+        what = f"it was not sent: its input file cannot be read: {error}"
+        raise NotTaken(what, code="input_unreadable", retry_after=_RETRY_AFTER) from error
+
+
+def _gone(sha256: str) -> RequestInvalid:
+    return RequestInvalid(f"the input file with the SHA-256 {sha256} is not in the bucket any more: submit it again")

@@ -1,0 +1,159 @@
+"""Images on the user's machine: stored once, then handed to each provider in the form that it takes."""
+
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from PIL import Image
+
+from tasks.input_files import with_files
+from tasks.usecases import inputs
+from tasks.usecases.inputs import InputFiles, refuse_unreachable
+from tests.pipeline import Pipeline, Start
+from worker.archive.s3 import S3Archive
+from worker.errors import ArchiveError, NotTaken, RequestInvalid
+from worker.generation import GenerationRequest, Operation, State
+from worker.ledger.generations import NewGeneration
+from worker.providers import inputs_of
+
+
+def picture(color: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), color).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images with the same bytes, another one, and what is none."""
+    for name, content in (
+        *(("fox.png", picture("red")), ("my fox.png", picture("red")), ("owl.png", picture("gray"))),
+        *(("notes.txt", b"no image"), ("large.png", picture("red") + bytes(inputs.LARGEST))),
+    ):
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def asked(images: object, operation: Operation = Operation.IMAGINE) -> GenerationRequest:
+    return GenerationRequest(operation=operation, prompt="a fox", options={"images": images})
+
+
+def stored(pipeline: Pipeline, folder: Path, provider: str, request: GenerationRequest) -> GenerationRequest:
+    files = InputFiles(pipeline.here, folder)
+    options = files.referenced(pipeline.here.provider(provider), request)
+    files.store()
+    return GenerationRequest(operation=request.operation, prompt=request.prompt, options=options)
+
+
+def as_sent(pipeline: Pipeline, provider: str, request: GenerationRequest) -> list[Any]:
+    found = with_files(pipeline.here, pipeline.here.provider(provider), request).options["images"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_where_only_links_are_taken_the_provider_gets_a_link_that_works(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked(["fox.png", "https://pics.example/owl.png"]))
+    link, other = as_sent(pipeline, "kie", request)
+    assert urllib3.request("GET", link, timeout=10).data == picture("red")
+    assert "X-Amz-Expires=604800" in link
+    assert other == "https://pics.example/owl.png"
+
+
+def test_where_files_are_taken_the_provider_gets_the_file(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "mjproxy", asked(["owl.png"]))
+    (sent,) = as_sent(pipeline, "mjproxy", request)
+    head, _, content = sent.partition(",")
+    assert (head, base64.b64decode(content)) == ("data:image/png;base64", picture("gray"))
+
+
+def test_one_file_under_two_names_is_one_object(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked(["fox.png", "my fox.png"]))
+    (digest,) = inputs_of(request.options)
+    assert [key for key in pipeline.objects() if "/inputs/" in key] == [
+        pipeline.ledger.inputs.get([digest])[digest].object_key
+    ]
+
+
+def test_a_generation_with_an_image_from_this_machine_is_archived(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    new = NewGeneration(provider="kie", request=request, inputs=inputs_of(request.options))
+    (one,) = pipeline.ledger.generations.create([new])
+    pipeline.bells.append("dispatch")
+    pipeline.until_settled()
+    assert pipeline.get(one.id).state is State.ARCHIVED
+    # What is signed goes to the provider alone.
+    assert "X-Amz" not in str(pipeline.get(one.id))
+
+
+def test_a_file_that_was_pruned_fails_its_generation_before_anything_is_sent(start: Start, folder: Path):
+    pipeline = start()
+    request = stored(pipeline, folder, "kie", asked("fox.png"))
+    pipeline.clock.advance(days=40)
+    pipeline.step("prune")
+    assert [key for key in pipeline.objects() if "/inputs/" in key] == []
+    (one,) = pipeline.ledger.generations.create([NewGeneration(provider="kie", request=request)])
+    pipeline.bells.append("dispatch")
+    pipeline.until_settled()
+    failed = pipeline.get(one.id)
+    assert (failed.state, failed.reason) == (State.FAILED, "request_invalid")
+    assert "is not in the bucket any more: submit it again" in str(failed.message)
+    assert pipeline.charges() == 0
+
+
+def test_a_bucket_that_does_not_answer_only_postpones(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    pipeline = start()
+    request = stored(pipeline, folder, "mjproxy", asked(["owl.png"]))
+
+    @contextmanager
+    def silent(_archive: S3Archive, _key: str) -> Iterator[Iterator[bytes]]:
+        raise ArchiveError("no answer")
+        yield iter(())
+
+    monkeypatch.setattr(S3Archive, "read", silent)
+    with pytest.raises(NotTaken, match="it was not sent: its input file cannot be read: no answer"):
+        as_sent(pipeline, "mjproxy", request)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("none.png", "option images: 'none.png' cannot be read: No such file or directory"),
+        (".", "option images: '.' cannot be read: Is a directory"),
+        ("notes.txt", "option images: notes.txt is not a PNG, JPEG or WebP image"),
+        ("large.png", "option images: large.png is larger than the 10 MB that providers accept"),
+        ("a\0b", "option images: 'a\\x00b' cannot be read: embedded null"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_its_name(start: Start, folder: Path, given: str, words: str):
+    pipeline = start()
+    with pytest.raises(RequestInvalid) as refused:
+        InputFiles(pipeline.here, folder).referenced(pipeline.here.provider("kie"), asked(given))
+    assert words in str(refused.value)
+    assert refused.value.about == {"images"}
+
+
+def test_a_provider_on_the_internet_cannot_open_a_link_to_a_bucket_on_this_machine(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pipeline = start()
+    files = InputFiles(pipeline.here, folder)
+    kie, proxy = pipeline.here.provider("kie"), pipeline.here.provider("mjproxy")
+    request = GenerationRequest(
+        operation=Operation.IMAGINE, prompt="a fox", options=files.referenced(kie, asked("fox.png"))
+    )
+    refuse_unreachable(pipeline.here, kie, request)
+    monkeypatch.setattr(pipeline.here, "base_url", lambda _: "https://8.8.8.8")
+    with pytest.raises(
+        RequestInvalid, match=r"takes images only as links, and cannot reach the bucket at 127\.0\.0\.1"
+    ):
+        refuse_unreachable(pipeline.here, kie, request)
+    refuse_unreachable(pipeline.here, proxy, request)

@@ -1,0 +1,15 @@
+"""Which generations use which input files."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from worker.ledger.schema import input_uses
+from worker.ledger.statements import insert_ignoring
+
+
+def write_uses(connection: Connection, uses: Iterable[tuple[str, str]]) -> None:
+    """Record that a generation uses the file with this SHA-256; its row exists before."""
+    rows = [{"generation_id": generation_id, "sha256": sha256} for generation_id, sha256 in sorted(set(uses))]
+    if rows:
+        connection.execute(insert_ignoring(connection, input_uses), rows)
