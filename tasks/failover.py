@@ -8,7 +8,7 @@ can make them and is not stopped itself. Those that its daily budget holds go al
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tasks.capability_check import require_expressible
 from worker.errors import ConfigurationError, RequestInvalid
@@ -52,18 +52,21 @@ class Failover:
         if before is not None and before[0] == usable and time.monotonic() - before[1] < _LOOK_AGAIN:
             return 0
         is_stopped = situation.stop_of(name) is not None
-        moved, after = 0, ""
+        moved: Counter[tuple[str, str]] = Counter()
+        after = ""
         while time.monotonic() < give_up_at:
             page = here.ledger.dispatch.movable(name, after, PAGE, held=not is_stopped)
             moves = [move for row in page if (move := situation.move_of(row)) is not None]
             done = here.ledger.dispatch.move(moves) if moves else set()
-            moved += _tell([move for move in moves if move.generation_id in done and move.to != move.left])
+            moved.update((move.to, move.why) for move in moves if move.generation_id in done and move.to != name)
             if len(page) < PAGE:
                 if not done:
                     self._in_vain[name] = usable, time.monotonic()
                 break
             after = page[-1].id
-        return moved
+        for (to, why), number in moved.items():
+            log.warning("moved %d queued generations from %s to %s: %s", number, name, to, why)
+        return moved.total()
 
 
 fail_over: Callable[[Services], int] = Failover()
@@ -155,9 +158,3 @@ def _stop(here: Services, name: str) -> str | None:
     if not all(account in faults for account in accounts):
         return None
     return "; ".join(dict.fromkeys(faults[account] for account in accounts))
-
-
-def _tell(moves: Sequence[ProviderMove]) -> int:
-    for (left, to, why), number in Counter((move.left, move.to, move.why) for move in moves).items():
-        log.warning("moved %d queued generations from %s to %s: %s", number, left, to, why)
-    return len(moves)
