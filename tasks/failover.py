@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 #: generations that are read and decided together
 PAGE = 500
 #: seconds after which a pass leaves the rest to the next one: dispatch waits meanwhile
-_SLICE = 2.0
+_SLICE = 1.0
 #: seconds until a provider of which nothing could move is looked at again, unless another provider comes back
 _LOOK_AGAIN = 10.0
 
@@ -34,6 +34,8 @@ class Failover:
     def __init__(self) -> None:
         #: provider → the providers that were not stopped then, and when that was
         self._in_vain: dict[str, tuple[frozenset[str], float]] = {}
+        #: provider → up to which id a pass without enough time came, and whether nothing had moved by then
+        self._places: dict[str, tuple[str, bool]] = {}
 
     def __call__(self, here: Services) -> int:
         """Return how many moved."""
@@ -53,17 +55,21 @@ class Failover:
             return 0
         is_stopped = situation.stop_of(name) is not None
         moved: Counter[tuple[str, str]] = Counter()
-        after = ""
-        while time.monotonic() < give_up_at:
+        after, is_vain = self._places.pop(name, ("", True))
+        while True:
             page = here.ledger.dispatch.movable(name, after, PAGE, held=not is_stopped)
             moves = [move for row in page if (move := situation.move_of(row)) is not None]
             done = here.ledger.dispatch.move(moves) if moves else set()
             moved.update((move.to, move.why) for move in moves if move.generation_id in done and move.to != name)
+            is_vain = is_vain and not done
             if len(page) < PAGE:
-                if not done:
+                if is_vain:
                     self._in_vain[name] = usable, time.monotonic()
                 break
             after = page[-1].id
+            if time.monotonic() >= give_up_at:
+                self._places[name] = after, is_vain
+                break
         for (to, why), number in moved.items():
             log.warning("moved %d queued generations from %s to %s: %s", number, name, to, why)
         return moved.total()
