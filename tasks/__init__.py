@@ -17,6 +17,8 @@ prune       prune.py       the clock, every hour         - (deletes rows past th
 ping        ping.py        the clock, every 10 seconds   - (shows that a worker executes tasks)        -
 sweep       sweep.py       the clock, every second        submitting → unconfirmed                      any
 
+Before it dispatches, dispatch moves what was never sent away from providers that take nothing now (`failover.py`).
+
 A success is kept in whatever state its generation is: `TRANSITIONS` in `worker/generation.py` lists all moves. What
 only a person decides (retry, resolve, cancel, dead replay, rescue, reconcile --confirm) is in `tasks/usecases/`.
 

@@ -8,7 +8,7 @@ can make them and is not stopped itself. Those that its daily budget holds go al
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tasks.capability_check import require_expressible
 from worker.errors import ConfigurationError, RequestInvalid
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 #: generations that are read and decided together
 PAGE = 500
 #: seconds after which a pass leaves the rest to the next one: dispatch waits meanwhile
-_SLICE = 2.0
+_SLICE = 1.0
 #: seconds until a provider of which nothing could move is looked at again, unless another provider comes back
 _LOOK_AGAIN = 10.0
 
@@ -34,6 +34,8 @@ class Failover:
     def __init__(self) -> None:
         #: provider → the providers that were not stopped then, and when that was
         self._in_vain: dict[str, tuple[frozenset[str], float]] = {}
+        #: provider → up to which id a pass without enough time came, and whether nothing had moved by then
+        self._places: dict[str, tuple[str, bool]] = {}
 
     def __call__(self, here: Services) -> int:
         """Return how many moved."""
@@ -52,18 +54,25 @@ class Failover:
         if before is not None and before[0] == usable and time.monotonic() - before[1] < _LOOK_AGAIN:
             return 0
         is_stopped = situation.stop_of(name) is not None
-        moved, after = 0, ""
-        while time.monotonic() < give_up_at:
+        moved: Counter[tuple[str, str]] = Counter()
+        after, is_vain = self._places.pop(name, ("", True))
+        while True:
             page = here.ledger.dispatch.movable(name, after, PAGE, held=not is_stopped)
             moves = [move for row in page if (move := situation.move_of(row)) is not None]
             done = here.ledger.dispatch.move(moves) if moves else set()
-            moved += _tell([move for move in moves if move.generation_id in done and move.to != move.left])
+            moved.update((move.to, move.why) for move in moves if move.generation_id in done and move.to != name)
+            is_vain = is_vain and not done
             if len(page) < PAGE:
-                if not done:
+                if is_vain:
                     self._in_vain[name] = usable, time.monotonic()
                 break
             after = page[-1].id
-        return moved
+            if time.monotonic() >= give_up_at:
+                self._places[name] = after, is_vain
+                break
+        for (to, why), number in moved.items():
+            log.warning("moved %d queued generations from %s to %s: %s", number, name, to, why)
+        return moved.total()
 
 
 fail_over: Callable[[Services], int] = Failover()
@@ -155,9 +164,3 @@ def _stop(here: Services, name: str) -> str | None:
     if not all(account in faults for account in accounts):
         return None
     return "; ".join(dict.fromkeys(faults[account] for account in accounts))
-
-
-def _tell(moves: Sequence[ProviderMove]) -> int:
-    for (left, to, why), number in Counter((move.left, move.to, move.why) for move in moves).items():
-        log.warning("moved %d queued generations from %s to %s: %s", number, left, to, why)
-    return len(moves)

@@ -168,3 +168,14 @@ def test_where_nothing_can_move_a_queue_is_not_read_each_second(start: Start, mo
     pipeline.step("dispatch")
     assert read == ["kie"]
     assert where(pipeline)["a"] == "acedata"
+
+
+def test_a_pass_that_runs_out_of_time_goes_on_where_it_was(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.failover.PAGE", 1)
+    monkeypatch.setattr("tasks.failover._SLICE", 0)
+    pipeline = start(OHMYGPT_API_KEY="", KIE_API_KEY="")
+    submit(pipeline, *"ab", providers=("ohmygpt",))
+    submit(pipeline, *"cd", providers=("acedata",))
+    for _ in range(4):
+        pipeline.step("dispatch")
+    assert where(pipeline) == {"a": "kie", "b": "kie", "c": "acedata", "d": "acedata"}
