@@ -4,8 +4,6 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
@@ -14,13 +12,16 @@ from tasks.cli.ui.context import open_services
 from tasks.cli.ui.options import FirstOperation, read_options
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.cli.ui.progress import follow
+from tasks.cli.ui.submitted import tell_submitted
 from tasks.cli.ui.wakeup import ring
 from tasks.usecases import views
 from tasks.usecases.batch_file import EXPAND_LIMIT, expand_entry, open_batch_file, read_entries
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.batches.submit import submit_batch
 from tasks.usecases.entry import PRIORITIES, Entry, Place
 from tasks.usecases.entry_check import DEFAULT_PROVIDER, Defaults
 from tasks.usecases.queries import list_lineages, list_waits
-from tasks.usecases.scope import submitted, summarize
+from tasks.usecases.scope import BatchScope, Scope, submitted, summarize
 from tasks.usecases.submission import Repetition, digest_in
 from tasks.usecases.submit import (
     FollowUpRequest,
@@ -32,14 +33,14 @@ from tasks.usecases.submit import (
     submit as submit_checked,
 )
 from worker.errors import DarkroomError
-from worker.generation import Operation
+from worker.generation import Generation, Operation
 from worker.services import Services
 from worker.steps import Step
 
 STDIN = "-"
 _STDIN_NAME = "standard input"
-#: so many warnings are told one by one
-_TOLD = 10
+#: so many warnings are told one by one, and generations of a file are read at once
+_TOLD, _PAGE = 10, 1000
 
 
 def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
@@ -91,7 +92,11 @@ def _read_submission(_: click.Context, __: click.Parameter, given: str | None) -
 @click.option(
     "--key", metavar="KEY", help="Your own name for it; submitting the same key again changes and costs nothing."
 )
-@click.option("--batch", metavar="NAME", help="Name of the batch.  [default: the file's name, or the time]")
+@click.option(
+    "--batch",
+    metavar="NAME",
+    help="Name of the batch; a file's batch is found by it.  [default: the file's name, or the time]",
+)
 @click.option("--parent", metavar="GENERATION", help="An archived generation to continue from, with --action.")
 @click.option("--action", metavar="ACTION", help="What to do with the parent: one of the actions it offers.")
 @click.option("--new", "anew", is_flag=True, help="Start a second submission instead of completing an interrupted one.")
@@ -116,7 +121,8 @@ def submit(
     The PROMPT - reads a file from standard input.
 
     Everything is checked before anything is saved. Once the IDs are printed, nothing can be lost. If the command is
-    interrupted before that, repeat it within 24 hours: it completes the submission and creates no duplicates.
+    interrupted before that, repeat it within 24 hours: it completes the submission and creates no duplicates. The same
+    file again adds only what is new to its batch, at any time (see `darkroom batch submit`).
     """
     _refuse_contradictions(
         prompts, source=source, operation=operation, key=key, batch=batch, parent=parent, action=action
@@ -132,27 +138,57 @@ def submit(
                 priority=priority,
             )  # fmt: skip
         else:
-            entries = _entries(prompts, source, key, needs_prompts=operation in {None, Operation.IMAGINE})
-            request = SubmitRequest(
-                entries=entries,
-                defaults=Defaults(
-                    provider=provider, operation=Operation(operation or Operation.IMAGINE), options=options,
-                    follow_up=follow_up, priority=priority,
-                ),
-                batch=batch or _file_stem(source),
-                is_batch=_are_many(source, prompts) or len(entries) > 1,
+            defaults = Defaults(
+                provider=provider, operation=Operation(operation or Operation.IMAGINE), options=options,
+                follow_up=follow_up, priority=priority,
             )  # fmt: skip
+            if source is not None and source is not sys.stdin.buffer:
+                if anew or submission_id is not None:
+                    raise click.UsageError(
+                        "a file needs neither --new nor --submission: the same file completes its batch, and another "
+                        "--batch NAME submits it once more"
+                    )
+                batch_id = _submit_file(here, source, batch, defaults, as_json=as_json)
+                if then_watch and batch_id is not None:
+                    ctx.exit(0 if _follow(here, BatchScope(here.ledger, batch_id), as_json=as_json) else 1)
+                return
+            entries = _entries(prompts, source, key, needs_prompts=defaults.operation is Operation.IMAGINE)
+            many = _are_many(source, prompts) or len(entries) > 1
+            request = SubmitRequest(entries=entries, defaults=defaults, batch=batch, is_batch=many)
         checked = check(here, request)
         _tell_warnings(checked.warnings)
         result = submit_checked(
-            here, checked, Repetition(submission_id, anew), deliver=partial(_print, here, as_json=as_json), tell=note
-        )
+            here, checked, Repetition(submission_id, anew), tell=note,
+            deliver=lambda result: _print(here, result.generations, result.warnings, as_json=as_json),
+        )  # fmt: skip
         _tell_batch(result, batch)
         for sentence in result.waits:
             note(sentence)
         ring(Step.DISPATCH)
         if then_watch:
-            ctx.exit(0 if _follow(here, result, as_json=as_json) else 1)
+            scope = submitted(here, result.generations, result.batch_id)
+            ctx.exit(0 if _follow(here, scope, as_json=as_json) else 1)
+
+
+def _submit_file(
+    here: Services, source: BinaryIO, name: str | None, defaults: Defaults, *, as_json: bool
+) -> str | None:
+    """Return the id of its batch."""
+    with open_batch_file(source.name, source) as file:
+        if defaults.operation is Operation.IMAGINE:
+            file.require_prompts()
+        checked = check(here, SubmitRequest(entries=read_entries(file), defaults=defaults))
+        _tell_warnings(checked.warnings)
+        rows = len({one.row_number for one in checked.wanted})
+        request = BatchRequest(file=file, name=name, defaults=defaults)
+        result = submit_batch(here, request, checked.wanted, rows=rows, tell=note)
+    for start in range(0, len(result.ids), _PAGE):
+        ids = result.ids[start : start + _PAGE]
+        _print(here, here.ledger.generations.get(ids), checked.warnings[start : start + _PAGE], as_json=as_json)
+    tell_submitted(result)
+    if result.created:
+        ring(Step.DISPATCH)
+    return result.batch_id
 
 
 def _refuse_contradictions(
@@ -197,10 +233,6 @@ def _entries(prompts: Sequence[str], source: BinaryIO | None, key: str | None, *
     ]
 
 
-def _file_stem(source: BinaryIO | None) -> str | None:
-    return None if source is None or _name(source) == _STDIN_NAME else Path(source.name).stem
-
-
 def _are_many(source: BinaryIO | None, prompts: Sequence[str]) -> bool:
     """A single prompt needs no batch."""
     return source is not None or len(prompts) > 1 or STDIN in prompts
@@ -226,10 +258,12 @@ def _tell_warnings(warnings: Sequence[Sequence[str]]) -> None:
         note(f"{len(told) - _TOLD} more warnings (--json shows all of them)")
 
 
-def _print(here: Services, result: SubmitResult, *, as_json: bool) -> None:
-    lineages = list_lineages(here, result.generations) if as_json else {}
+def _print(
+    here: Services, generations: Sequence[Generation], doubts: Sequence[Sequence[str]], *, as_json: bool
+) -> None:
+    lineages = list_lineages(here, generations) if as_json else {}
     try:
-        for generation, warnings in zip(result.generations, result.warnings, strict=True):
+        for generation, warnings in zip(generations, doubts, strict=True):
             if as_json:
                 print_json(views.of_submitted(generation, lineages[generation.id], warnings))
             else:
@@ -245,9 +279,8 @@ def _print(here: Services, result: SubmitResult, *, as_json: bool) -> None:
         ) from error
 
 
-def _follow(here: Services, result: SubmitResult, *, as_json: bool) -> bool:
+def _follow(here: Services, scope: Scope, *, as_json: bool) -> bool:
     """Whether all were archived in the end."""
-    scope = submitted(here, result.generations, result.batch_id)
     return follow(scope, as_json=as_json, waits=lambda: list_waits(here), summary=lambda: summarize(here, scope))
 
 

@@ -129,6 +129,11 @@ class BatchFile:
         if not number:
             raise RequestInvalid(f"{self.name} contains no rows")
 
+    def cells(self) -> Iterator[tuple[int, Mapping[str, object]]]:
+        """Yield the number and the cells of each row, as they are written; none of a row that cannot be read."""
+        for number, row in enumerate(self._reader.rows(), start=1):
+            yield number, row.cells if isinstance(row, Row) else {}
+
     def close(self) -> None:
         self._spool.close()
         if self._sheet:

@@ -1,9 +1,11 @@
-"""Submits a checked file as a batch: each row once, however often and wherever the command is interrupted."""
+"""Submits a file as a batch: each row once, however often and wherever the command is interrupted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from tasks.usecases.batch_file import MAX_SUBMISSIONS, Counted
+from tasks.usecases.batches.check import BatchCheck, check_batch
 from tasks.usecases.batches.plan import Plan, plan
 from tasks.usecases.batches.request import BatchRequest
 from tasks.usecases.submission import Patience, waits_of_new
@@ -11,8 +13,8 @@ from worker.errors import ConfigurationError, RequestInvalid
 from worker.ledger.generations import BatchFacts, FileBatch, NewGeneration
 from worker.services import Services
 
-#: earlier batches of the same file that are named
-_NAMED = 3
+#: earlier batches of the same file, and mistakes, that are named
+_NAMED, _SHOWN = 3, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,52 @@ class BatchSubmitted:
     same_file: tuple[BatchFacts, ...] = ()
     waits: tuple[str, ...] = ()
     is_dry_run: bool = False
+
+
+def submit_file(
+    services: Services,
+    request: BatchRequest,
+    *,
+    max_submissions: int = MAX_SUBMISSIONS,
+    counted: Callable[[Counted], None] = lambda _: None,
+    checked: Callable[[BatchCheck], None] = lambda _: None,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> BatchSubmitted:
+    """Check the whole file, then write what is new of it.
+
+    `counted` gets the number of rows before they are checked; `checked` what was found, before anything is written.
+    Raises as `check_batch` and `submit_batch` do, and RequestInvalid if rows are invalid, unless the request says that
+    the others are submitted all the same.
+    """
+    name_of(request)
+    wanted: list[NewGeneration] = []
+    found = check_batch(services, request, max_submissions=max_submissions, counted=counted, take=wanted.append)
+    checked(found)
+    if found.errors and not request.skip_invalid:
+        raise RequestInvalid(_refusal(request, found))
+    invalid = {fault.row for fault in found.errors}
+    return submit_batch(
+        services,
+        request,
+        # A row may be invalid in one of those that a template makes of it.
+        [one for one in wanted if one.row_number not in invalid],
+        rows=found.rows,
+        invalid=found.invalid,
+        dry_run=dry_run,
+        tell=tell,
+    )
+
+
+def _refusal(request: BatchRequest, found: BatchCheck) -> str:
+    shown = [f"  {fault.sentence(request.file.name)}" for fault in found.errors[:_SHOWN]]
+    more = len(found.errors) - _SHOWN
+    return "\n".join([
+        f"{found.invalid:,} of {found.rows:,} rows are invalid:",
+        *shown,
+        *([f"  … and {more:,} more"] if more > 0 else []),
+        "nothing was written: correct them (`darkroom batch check` shows all), or add --skip-invalid for the others",
+    ])  # fmt: skip
 
 
 def name_of(request: BatchRequest) -> str:

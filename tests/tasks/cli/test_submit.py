@@ -10,6 +10,7 @@ from tests.tasks.cli import stories
 from tests.tasks.cli.conftest import Darkroom
 from worker.generation import Operation, State
 from worker.ledger import Ledger
+from worker.ledger.generations import short_id
 
 NOT_WOKEN = (
     "saved, but the broker did not accept the wake-up: work starts when the broker is back; see `darkroom doctor`"
@@ -90,22 +91,34 @@ def test_a_key_makes_a_repeated_submission_harmless(darkroom: Darkroom, ledger: 
     assert generation.key == "fox"
 
 
-def test_what_is_known_already_is_counted_with_its_batch(darkroom: Darkroom, ledger: Ledger, tmp_path: Path) -> None:
-    (tmp_path / "shop.jsonl").write_text('{"prompt": "a fox", "key": "1"}\n{"prompt": "an owl", "key": "2"}\n')
+def test_a_file_is_a_batch_that_is_found_by_its_name(darkroom: Darkroom, ledger: Ledger, tmp_path: Path) -> None:
+    (tmp_path / "shop.jsonl").write_text('{"prompt": "a fox", "key": "1"}\n{"prompt": "an owl"}\n')
     first = darkroom("submit", "--file", "shop.jsonl")
-    (batch,) = {one.batch_id for one in ledger.generations.page(batch="shop")}
-    follow = f"follow them with `darkroom watch {batch}`\n"
-    assert first.stderr == f"2 in {batch}; {follow}"
-    again = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
+    (batch,) = {str(one.batch_id) for one in ledger.generations.page(batch="shop")}
+    follow = "follow it with `darkroom batch watch shop`\n"
+    assert first.stderr == f"2 new, 0 already in shop ({short_id(batch)})\n{follow}"
+    again = darkroom("submit", "--file", "shop.jsonl")
     assert (again.exit_code, again.stdout) == (0, first.stdout)
-    assert again.stderr == f"0 new, 2 already known (batch shop); --batch second was ignored\n{follow}"
+    assert again.stderr == f"0 new, 2 already in shop ({short_id(batch)})\n"
     with (tmp_path / "shop.jsonl").open("a") as file:
         file.write('{"prompt": "a hare", "key": "3"}\n')
-    more = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
-    assert more.stderr.startswith("1 new, 2 already known (batch shop)\n")
-    single = darkroom("submit", "a toad", "--key", "4")
-    assert single.stderr == ""
+    more = darkroom("submit", "--file", "shop.jsonl")
+    assert more.stderr == f"1 new, 2 already in shop ({short_id(batch)})\n{follow}"
+    other = darkroom("submit", "--file", "shop.jsonl", "--batch", "second")
+    assert other.stderr.startswith(f"the same file was submitted before as shop ({short_id(batch)}); second is another")
+    assert len(ledger.generations.page(batch="second")) == 3
+
+
+def test_what_is_known_already_is_counted(darkroom: Darkroom) -> None:
+    assert darkroom("submit", "a toad", "--key", "4").stderr == ""
     assert darkroom("submit", "a toad", "--key", "4").stderr == "0 new, 1 already known\n"
+
+
+def test_a_file_needs_no_option_to_be_completed_or_submitted_once_more(darkroom: Darkroom, tmp_path: Path) -> None:
+    (tmp_path / "shop.txt").write_text("a fox\n")
+    result = darkroom("submit", "--file", "shop.txt", "--new")
+    assert result.exit_code == 2
+    assert "a file needs neither --new nor --submission" in result.stderr
 
 
 def test_a_line_that_lacks_what_others_bring_is_named(

@@ -58,7 +58,7 @@ def once(fate: Fate) -> Callable[[], Fate]:
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 0.3)
+    monkeypatch.setattr("tasks.usecases.submission.patience.PATIENCE", 0.3)
 
 
 # --- the connection breaks
@@ -130,7 +130,7 @@ def test_a_ledger_that_was_never_reached_has_written_nothing_and_is_told_so(
 
 
 def test_who_waits_long_is_told_why(darkroom: Darkroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.usecases.submission.write_once.PATIENCE", 2)
+    monkeypatch.setattr("tasks.usecases.submission.patience.PATIENCE", 2)
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2hunter2@127.0.0.1:1/ledger")
     told, _ = darkroom("submit", "a fox").stderr.splitlines()
     assert told.startswith("the ledger is unavailable (the ledger cannot be used now: ")
@@ -186,15 +186,16 @@ def test_keys_of_their_own_need_no_note(
     ]
 
 
-def test_some_keys_of_their_own_are_kept_and_the_others_are_made_once(
-    through: Darkroom, proxy: CommitProxy, server_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+def test_a_file_needs_no_note_because_its_rows_are_found_again(
+    through: Darkroom, proxy: CommitProxy, server_ledger: Ledger
 ) -> None:
-    impatient(monkeypatch)
     (through.data / "mixed.jsonl").write_text('{"prompt": "a fox", "key": "fox"}\n{"prompt": "an owl"}\n')
-    proxy.on_commit = lambda: Fate.LOST_AFTER
-    assert through("submit", "--file", "mixed.jsonl").exit_code == 1
-    proxy.on_commit = lambda: Fate.PASSED
-    assert through("submit", "--file", "mixed.jsonl").stderr.startswith(COMPLETES)
+    proxy.on_commit = once(Fate.LOST_AFTER)
+    first = through("submit", "--file", "mixed.jsonl")
+    again = through("submit", "--file", "mixed.jsonl")
+    assert first.exit_code == again.exit_code == 0
+    assert first.stdout == again.stdout
+    assert notes(through) == []
     made = server_ledger.generations.page()
     assert sorted((one.prompt, one.key) for one in made) == [("a fox", "fox"), ("an owl", None)]
     assert len({one.batch_id for one in made}) == 1

@@ -1,0 +1,140 @@
+"""`darkroom batch submit`: check a file, write what is new of it, then wake the workers."""
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from tasks.cli.ui.batch_options import STDIN_NAME, file_options, opened, read_defaults
+from tasks.cli.ui.batch_progress import follow_batch
+from tasks.cli.ui.context import open_services
+from tasks.cli.ui.output import json_option, note, one_line, print_json
+from tasks.cli.ui.submitted import many, tell_submitted
+from tasks.cli.ui.wakeup import ring
+from tasks.usecases import views
+from tasks.usecases.batch_file import BatchFile, Counted
+from tasks.usecases.batches.check import BatchCheck
+from tasks.usecases.batches.errors_file import write_errors
+from tasks.usecases.batches.request import BatchRequest
+from tasks.usecases.batches.show import show_batch
+from tasks.usecases.batches.submit import submit_file
+from tasks.usecases.scope import BatchScope, summarize
+from worker.errors import DarkroomError
+from worker.services import Services
+from worker.steps import Step
+
+#: warnings that are printed one by one
+_TOLD = 10
+
+
+def _read_time(_: click.Context, __: click.Parameter, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        found = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{given!r} is not a time such as 2026-12-01T08:00 or 2026-12-01T08:00Z") from error
+    return found if found.tzinfo is not None else found.astimezone()
+
+
+def _read_amount(_: click.Context, __: click.Parameter, given: str | None) -> Decimal | None:
+    if given is None:
+        return None
+    try:
+        amount = Decimal(given)
+    except InvalidOperation as error:
+        raise click.BadParameter(f"{given!r} is not an amount such as 5 or 12.50") from error
+    if not amount.is_finite() or not 0 < amount < 10**12:
+        raise click.BadParameter(f"{given} is not a positive amount")
+    return amount
+
+
+@click.command("submit")
+@file_options
+@click.option(
+    "--start-at", callback=_read_time, metavar="TIME", help="Submit nothing of it before, such as 2026-12-01T08:00."
+)
+@click.option(
+    "--max-cost", callback=_read_amount, metavar="AMOUNT", help="What the batch may cost at most; needs prices."
+)
+@click.option(
+    "--max-in-flight", type=click.IntRange(min=1), metavar="N", help="How many of it may be at providers at once."
+)
+@click.option("--new-version", is_flag=True, help="Submit rows that were changed since once more, as new versions.")
+@click.option("--skip-invalid", is_flag=True, help="Submit the other rows if some are invalid.")
+@click.option(
+    "--errors",
+    "errors_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the invalid rows to this CSV file, with a column `error`.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option("--watch", "then_watch", is_flag=True, help="Follow the batch until it is done.")
+@json_option
+@click.pass_context
+def submit(
+    ctx: click.Context, *, source: BinaryIO, sheet: str | None, template: str | None, providers: tuple[str, ...],
+    operation: str | None, options: dict[str, Any], follow_up: str, priority: int, labels: dict[str, str],
+    name: str | None, expand_limit: int, max_submissions: int, start_at: datetime | None, max_cost: Decimal | None,
+    max_in_flight: int | None, new_version: bool, skip_invalid: bool, errors_file: Path | None, dry_run: bool,
+    then_watch: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Submit a file as a batch: each row once.
+
+    FILE is as for `batch check`; - reads standard input and needs --name. The batch is found by its name: the same file
+    again adds only rows that are new, and completes what was interrupted. A key is unique within its batch. A row that
+    was changed is refused, unless --new-version submits it once more.
+
+    Nothing is written unless all rows are valid or --skip-invalid is given.
+    """
+    if then_watch and dry_run:
+        raise click.UsageError("give either --watch or --dry-run")
+    with open_services() as here, opened(source, sheet) as file:
+        if file.name == STDIN_NAME and name is None:
+            raise click.UsageError("standard input has no name: give the batch one with --name")
+        request = BatchRequest(
+            file=file, name=name, template=template, providers=providers, labels=labels, expand_limit=expand_limit,
+            defaults=read_defaults(providers, operation, options, follow_up, priority), start_at=start_at,
+            max_cost=max_cost, max_in_flight=max_in_flight, new_version=new_version, skip_invalid=skip_invalid,
+        )  # fmt: skip
+        result = submit_file(
+            here, request, max_submissions=max_submissions, counted=_tell_number, dry_run=dry_run, tell=note,
+            checked=lambda found: _tell_check(file, found, errors_file),
+        )  # fmt: skip
+        if as_json:
+            print_json(views.of_batch_submitted(result))
+        tell_submitted(result)
+        if result.created and not dry_run:
+            ring(Step.DISPATCH)
+        if then_watch and result.batch_id is not None:
+            ctx.exit(0 if _follow(here, result.batch_id, as_json=as_json) else 1)
+
+
+def _tell_number(counted: Counted) -> None:
+    note(f"{many(counted.rows, 'row')}, {many(counted.submissions, 'submission')}")
+
+
+def _tell_check(file: BatchFile, found: BatchCheck, errors_file: Path | None) -> None:
+    for sentence in found.warnings[:_TOLD]:
+        note(f"warning: {one_line(sentence)}")
+    if (more := len(found.warnings) + found.more_warnings - _TOLD) > 0:
+        note(f"{more:,} more warnings (`darkroom batch check` shows them)")
+    if not errors_file or not found.errors:
+        return
+    try:
+        with errors_file.open("x", encoding="utf-8", newline="") as out:
+            number = write_errors(file, found.errors, out)
+    except OSError as error:
+        reason = "it exists already" if isinstance(error, FileExistsError) else error.strerror
+        raise DarkroomError(f"--errors {errors_file}: {reason}; nothing was submitted") from error
+    note(
+        f"{many(number, 'invalid row')} in {errors_file}: correct them there, and submit that file with the same --name"
+    )
+
+
+def _follow(here: Services, batch_id: str, *, as_json: bool) -> bool:
+    scope = BatchScope(here.ledger, batch_id)
+    return follow_batch(scope, lambda: show_batch(here, batch_id), lambda: summarize(here, scope), as_json=as_json)
