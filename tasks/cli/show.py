@@ -72,6 +72,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("key", generation.key),
             ("of", story.lineage.root_key if generation.key is None else None),
             ("batch", _batch(story)),
+            ("labels", "  ".join(f"{name}={one_line(value)}" for name, value in story.labels.items())),
             ("task", generation.task_id),
             ("options", "  ".join(f"{option}={_listed(options[option])}" for option in options)),
             ("follow-up", ", ".join(generation.follow_up)),

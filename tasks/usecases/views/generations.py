@@ -50,6 +50,7 @@ def with_results(
 def of_listed(one: "ListedGeneration") -> dict[str, Any]:
     return {
         **with_results(one.generation, one.lineage, one.assets, one.transitions),
+        "labels": one.labels,
         "waits_for": _of_wait(one.waits_for),
     }
 
@@ -62,6 +63,7 @@ def of_details(details: "Details") -> dict[str, Any]:
 def of_story(story: "Story") -> dict[str, Any]:
     return {
         **with_results(story.generation, story.lineage, story.assets, story.transitions),
+        "labels": story.labels,
         "children": [{"id": one.id, "action": one.action, "state": one.state} for one in story.children],
         "charges": [{"attempt": one.number, "amount": as_text(one.price), "state": one.state} for one in story.charges],
         "attempts": [

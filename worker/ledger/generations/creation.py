@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
@@ -26,9 +26,10 @@ from worker.ledger.generations.unfinished import (
     remove_some_abandoned,
     remove_stalled,
 )
+from worker.ledger.labels import A_LABEL, labels_of, write_labels
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
 from worker.ledger.schema import ANY_ACCOUNT, batches, generations, storable
-from worker.ledger.statements import IDS, Query, columns_of, insert_ignoring
+from worker.ledger.statements import IDS, Query, insert_ignoring
 from worker.pricing import tier_of
 
 
@@ -44,6 +45,7 @@ class _Parent(NamedTuple):
     provider: str
     account: str | None
     turn: int
+    a_label: str | None
 
 
 _g = generations.c
@@ -53,7 +55,7 @@ _KNOWN = Query(
     .outerjoin(batches, batches.c.id == _g.batch_id)
     .where(_g.dedupe.in_(IDS)),
 )
-_PARENTS = Query(_Parent, select(*columns_of(generations, _Parent)).where(_g.id.in_(IDS)))
+_PARENTS = Query(_Parent, select(_g.id, _g.provider, _g.account, _g.turn, A_LABEL).where(_g.id.in_(IDS)))
 _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)))
 #: how often it begins once more, when others have completed or left what it needs
 _TRIES = 5
@@ -64,7 +66,7 @@ class NewGeneration:
     """`dedupe` makes repeated creation harmless; `key` is the user's key.
 
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
-    name → value; `inputs`: digests of the files in the bucket that its options refer to.
+    name → value, besides those of its parent; `inputs`: digests of the files in the bucket that its options refer to.
     """
 
     provider: str
@@ -172,7 +174,9 @@ class Creation(Part):
             begun = batch_of(connection, request)
             batch_id = begun or new_id("batch", now)
             known = _whole(connection, wanted)
-            rows = _rows(wanted, _parents(connection, wanted), now, batch_id)
+            parents = _parents(connection, wanted)
+            wanted = _labelled(connection, wanted, parents)
+            rows = _rows(wanted, parents, now, batch_id)
         made, left = _sorted_out(rows, wanted, known)
         try:
             for bite, is_last in in_bites(self._database, left):
@@ -217,7 +221,9 @@ def insert_generations(
     """Insert new ones; return all, in the order of `wanted`. Raises RequestInvalid as `create` does."""
     if not wanted:
         return []
-    rows = _rows(wanted, _parents(connection, wanted), changes.at, batch_id)
+    parents = _parents(connection, wanted)
+    wanted = _labelled(connection, wanted, parents)
+    rows = _rows(wanted, parents, changes.at, batch_id)
     made = _insert(connection, changes, list(zip(rows, wanted, strict=True)), batch_id)
     # After the insert, which waits for whoever changes one that has such a key: they, too, line up what they hold last.
     line_up(connection, {_flow_of(row) for row in rows if made[row["dedupe"] or row["id"]].id == row["id"]})
@@ -269,18 +275,21 @@ def _insert(
     mine = {row["id"] for row, _ in wanted}
     known = _others(connection, {owner.id for owner in owners.values()} - mine)
     made: dict[str, Generation] = {}
+    labelled: list[tuple[str, Mapping[str, str]]] = []
     for row, new in wanted:
         key = row["dedupe"] or row["id"]
         owner_id = owners[key].id if row["dedupe"] else key
         if owner_id == row["id"]:
             changes.bind(owner_id, provider=row["provider"])
             changes.record(owner_id, row["batch_id"], None, State.QUEUED, "created")
+            labelled.append((owner_id, new.labels))
             # Not read back: that would take as long as writing it.
             made[key] = _as_created(row)
         else:
             # Its key was there before, in this list or from somebody who came first by a moment.
             made[key] = known.get(owner_id) or made[key]
             _compare(new, made[key])
+    write_labels(connection, labelled)
     return made
 
 
@@ -314,6 +323,18 @@ def _others(connection: Connection, ids: Collection[str]) -> dict[str, Generatio
 def _parents(connection: Connection, wanted: Sequence[NewGeneration]) -> Mapping[str | None, _Parent]:
     ids = sorted({new.parent_id for new in wanted if new.parent_id})
     return {row.id: row for row in _PARENTS.each(connection, ids)}
+
+
+def _labelled(
+    connection: Connection, wanted: Sequence[NewGeneration], parents: Mapping[str | None, _Parent]
+) -> Sequence[NewGeneration]:
+    """With the labels of their parents."""
+    ids = [parent.id for parent in parents.values() if parent.a_label is not None]
+    theirs = labels_of(connection, ids) if ids else {}
+    return [
+        replace(new, labels={**theirs[new.parent_id], **new.labels}) if new.parent_id in theirs else new
+        for new in wanted
+    ]
 
 
 def _row(new: NewGeneration, now: datetime, batch_id: str | None, *, turn: int, pinned: str) -> _Row:

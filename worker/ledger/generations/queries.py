@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
@@ -14,6 +15,8 @@ from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
+from worker.ledger.generations.label_pages import counts_with_labels, has_labels, named, page_with_labels, with_labels
+from worker.ledger.labels import labels_of
 from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
@@ -90,6 +93,7 @@ class Story:
 
     generation: Generation
     lineage: Lineage
+    labels: Mapping[str, str]
     children: tuple[Child, ...]
     charges: tuple[Charge, ...]
     assets: tuple[Asset, ...]
@@ -106,6 +110,7 @@ class Story:
 _UNKNOWN_TASK = (AttemptState.UNCERTAIN, AttemptState.ABANDONED)
 #: moves that one statement reads
 _MOVES_PAGE = 1000
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Transition(NamedTuple):
@@ -203,13 +208,21 @@ class Queries(Part):
         return [found[generation_id] for generation_id in generation_ids]
 
     def page(
-        self, *, state: State | None = None, batch: str | None = None, limit: int = 50, before: str | None = None
+        self,
+        *,
+        state: State | None = None,
+        batch: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        limit: int = 50,
+        before: str | None = None,
     ) -> list[Generation]:
         """Return a page, newest first; `before`: continue after this id. `batch`: an id or a name, if finished."""
         with self._database.read() as connection:
             if batch is not None:
-                return page_of_batches(connection, batch, state, limit, before)
-            query = _GENERATIONS.limit(limit)
+                return page_of_batches(connection, batch, state=state, limit=limit, before=before, labels=labels)
+            if labels and (found := page_with_labels(connection, labels, state, limit, before)) is not None:
+                return found
+            query = _GENERATIONS.where(*has_labels(_g.id, len(labels))).limit(limit)
             if state is not None and not self._database.is_sqlite:
                 # Told in which state all are, PostgreSQL would look for them among the newest, where none may be.
                 query = query.where(_by_state >= state, _by_state <= state).order_by(_by_state.desc(), _g.id.desc())
@@ -223,7 +236,7 @@ class Queries(Part):
                     query = query.where(_g.id < before)
             if hidden := unfinished(connection):
                 query = query.where(_g.batch_id.is_(None) | _g.batch_id.not_in(hidden))
-            return [to_generation(row) for row in Query(GenerationRow, query).all(connection)]
+            return [to_generation(row) for row in Query(GenerationRow, query).all(connection, **named(labels))]
 
     def batch_ids(self, batch: str) -> Sequence[str]:
         """The ids of the batches of that id or name, the newest first."""
@@ -323,9 +336,11 @@ class Queries(Part):
             children = [one._replace(state=State(one.state)) for one in born]
             paid = _CHARGES.all(connection, generation_id=generation_id)
             lineage = lineages_of(connection, [generation_id])[generation_id]
+            labels = labels_of(connection, [generation_id]).get(generation_id, {})
         return Story(
             generation=generation,
             lineage=lineage,
+            labels=labels,
             children=tuple(children),
             charges=tuple(paid),
             assets=tuple(self.assets_of([generation_id])[generation_id]),
@@ -344,10 +359,20 @@ class Queries(Part):
                 return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
             return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
 
-    def counts(self, batch_id: str | None = None) -> dict[State, int]:
-        """Count generations per state, in total or for one batch, without reading them."""
+    def counts(self, batch_id: str | None = None, labels: Mapping[str, str] = _NO_LABELS) -> dict[State, int]:
+        """Count generations per state, in total or for one batch, without reading them, unless `labels` are given."""
         with self._database.read() as connection:
-            return counts(connection, batch_id)
+            return counts_with_labels(connection, labels, batch_id) if labels else counts(connection, batch_id)
+
+    def labels_of(self, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the labels of each that has any, by its id."""
+        with self._database.read() as connection:
+            return labels_of(connection, generation_ids)
+
+    def with_labels(self, found: list[Generation], labels: Mapping[str, str]) -> list[Generation]:
+        """Return those that have all these labels."""
+        with self._database.read() as connection:
+            return with_labels(connection, found, labels)
 
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:
