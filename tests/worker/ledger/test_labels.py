@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import select
 
 from tests.factories import archived, claimed, failure, new, queued
-from tests.worker.ledger.test_plans import plans
 from tests.worker.ledger.test_bites import MANY, many
 from tests.worker.ledger.test_group_size import counted
+from tests.worker.ledger.test_plans import plans
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.changes import Person
 from worker.ledger.database import bites
 from worker.ledger.generations import label_pages, unfinished
-from worker.ledger.schema import labels
+from worker.ledger.schema import charges, labels
 
 ACME, BETA = {"client": "acme"}, {"client": "beta"}
 
@@ -132,3 +132,20 @@ def test_a_page_of_a_label_reads_no_other_generation(ledger: Ledger):
     seen = plans(ledger, ask)
     assert "ix_labels_name" in seen
     assert not re.search(r"Seq Scan on generations|SCAN generations", seen), seen
+
+
+def test_what_was_paid_for_a_label_is_summed_up_and_its_moves_are_told(ledger: Ledger):
+    ((first, second),) = [claimed(ledger, 2, labels=ACME)]
+    queued(ledger, labels=BETA)
+    with ledger.database.write() as connection:
+        rows = [
+            {"generation_id": claim.generation.id, "number": 1, "provider": "acedata", "operation": "imagine",
+             "day": "2026-11-21", "price": 7, "state": state}
+            for claim, state in ((first, "spent"), (second, "released"))
+        ]  # fmt: skip
+        connection.execute(charges.insert(), rows)
+    assert ledger.generations.spent(labels=ACME) == 7
+    last = ledger.generations.last_move(is_settled=False)
+    assert last is not None
+    told = ledger.generations.moves(None, 0, last, ACME)
+    assert {one.id for _, one in told} == {first.generation.id, second.generation.id}

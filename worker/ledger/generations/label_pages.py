@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, bindparam, func, literal, select
+from sqlalchemy import BindParameter, Column, ColumnElement, Connection, Select, bindparam, func, literal, select
 
 from worker.generation import Generation, State
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.counting import counts
 from worker.ledger.labels import labels_of
 from worker.ledger.rows import GENERATION, GenerationRow, to_generation
-from worker.ledger.schema import CleanText, generations, labels
+from worker.ledger.schema import LATE, SPENT, CleanText, charges, generations, labels
 from worker.ledger.statements import IDS, LIMIT, Query
 
 
@@ -20,10 +20,15 @@ class _Number(NamedTuple):
     number: int
 
 
+class _Amount(NamedTuple):
+    #: PostgreSQL's sums are decimals
+    amount: SupportsInt | None
+
+
 #: so many generations of a label are looked at to tell which label is rarer, or whether a state is
 _PROBED = 10_000
 
-_g, _l = generations.c, labels.c
+_g, _l, _c = generations.c, labels.c, charges.c
 _KNOWN = select(literal(1)).where(
     _l.name == bindparam("name", type_=CleanText()), _l.value == bindparam("value", type_=CleanText())
 )
@@ -77,6 +82,12 @@ def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_
     return {State(row.state): row.number for row in found}
 
 
+def spent_with_labels(connection: Connection, wanted: Mapping[str, str]) -> int:
+    """Sum up what was paid for them, in millionths."""
+    found = _spent(len(wanted)).first(connection, **named(_rarest_first(connection, wanted)))
+    return int(found.amount or 0) if found else 0
+
+
 def with_labels(connection: Connection, found: list[Generation], wanted: Mapping[str, str]) -> list[Generation]:
     """Return those that have all these labels."""
     known = labels_of(connection, [one.id for one in found])
@@ -96,9 +107,7 @@ def _how_many(connection: Connection, name: str, value: str, *, limit: int) -> i
 @cache
 def _ids(number: int, *, is_of_state: bool, is_continued: bool, hides: bool) -> Select[*tuple[object, ...]]:
     """The ids of a page, through the index of the first label."""
-    first = labels.alias("first_label")
-    its = first.c.generation_id
-    conditions = [first.c.name == _text("name_0"), first.c.value == _text("value_0"), *has_labels(its, number, 1)]
+    its, conditions = _through_first(number)
     if is_continued:
         conditions.append(its < _text("before"))
     if is_of_state:
@@ -114,13 +123,24 @@ def _counts(number: int, *, is_of_batch: bool) -> Query[_Number]:
     per_state = select(_g.state, func.count().label("number")).group_by(_g.state)
     if is_of_batch:
         return Query(_Number, per_state.where(_g.batch_id == _text("batch"), *has_labels(_g.id, number)))
+    its, conditions = _through_first(number)
+    is_seen = func.coalesce(_g.batch_id, "").not_in(_HIDDEN)
+    return Query(_Number, per_state.join_from(its.table, generations, _g.id == its).where(*conditions, is_seen))
+
+
+@cache
+def _spent(number: int) -> Query[_Amount]:
+    its, conditions = _through_first(number)
+    paid = select(func.sum(_c.price).label("amount")).join_from(its.table, charges, _c.generation_id == its)
+    return Query(_Amount, paid.where(*conditions, _c.state.in_([SPENT, LATE])))
+
+
+def _through_first(number: int) -> tuple[Column[str], list[ColumnElement[bool]]]:
+    """The ids of those with so many labels in the index of the first one, and the conditions on it."""
     first = labels.alias("first_label")
-    its = first.c.generation_id
-    seen = per_state.join_from(first, generations, _g.id == its).where(
-        *(first.c.name == _text("name_0"), first.c.value == _text("value_0"), *has_labels(its, number, 1)),
-        func.coalesce(_g.batch_id, "").not_in(_HIDDEN),
-    )
-    return Query(_Number, seen)
+    its: Column[str] = first.c.generation_id
+    is_first = (first.c.name == _text("name_0"), first.c.value == _text("value_0"))
+    return its, [*is_first, *has_labels(its, number, 1)]
 
 
 def _text(name: str) -> ColumnElement[str]:

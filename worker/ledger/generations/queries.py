@@ -15,7 +15,14 @@ from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
-from worker.ledger.generations.label_pages import counts_with_labels, has_labels, named, page_with_labels, with_labels
+from worker.ledger.generations.label_pages import (
+    counts_with_labels,
+    has_labels,
+    named,
+    page_with_labels,
+    spent_with_labels,
+    with_labels,
+)
 from worker.ledger.labels import labels_of
 from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
@@ -257,14 +264,19 @@ class Queries(Part):
         with self._database.read() as connection:
             return int(connection.execute(select(func.max(_t.id))).scalar() or 0)
 
-    def moves(self, batch_id: str, after: int, last: int) -> list[tuple[Move, Generation]]:
-        """Return the moves in a batch after the move `after`, up to `last`, in order."""
+    def moves(
+        self, batch_id: str | None, after: int, last: int, labels: Mapping[str, str] = _NO_LABELS
+    ) -> list[tuple[Move, Generation]]:
+        """Return the moves in a batch, or with these labels, after the move `after`, up to `last`, in order."""
         found: list[tuple[Move, Generation]] = []
         with self._database.read() as connection:
             while rows := _MOVES.all(connection, after=after, last=last, limit=_MOVES_PAGE):
                 ids = sorted({row.generation_id for row in rows})
-                moved = {row.id: to_generation(row) for row in _THESE.each(connection, ids) if row.batch_id == batch_id}
-                found += [(_to_move(row), moved[row.generation_id]) for row in rows if row.generation_id in moved]
+                moved = [to_generation(row) for row in _THESE.each(connection, ids)]
+                if labels:
+                    moved = with_labels(connection, moved, labels)
+                known = {one.id: one for one in moved if batch_id in {None, one.batch_id}}
+                found += [(_to_move(row), known[row.generation_id]) for row in rows if row.generation_id in known]
                 after = rows[-1].id
         return found
 
@@ -352,9 +364,17 @@ class Queries(Part):
             pruned_before=pruned,
         )
 
-    def spent(self, *, batch_id: str | None = None, generation_ids: Sequence[str] = ()) -> int:
-        """What was paid for a batch, or for these generations, in millionths."""
+    def spent(
+        self,
+        *,
+        batch_id: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        generation_ids: Sequence[str] = (),
+    ) -> int:
+        """What was paid for a batch, for all with these labels, or for these generations, in millionths."""
         with self._database.read() as connection:
+            if labels:
+                return spent_with_labels(connection, labels)
             if batch_id is not None:
                 return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
             return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
