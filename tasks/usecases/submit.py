@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from tasks.children import child_of
 from tasks.usecases.assumed_prices import assumed_in
 from tasks.usecases.entry import PRIORITIES, Entry, Place
+from tasks.usecases.labels import check_labels
 from tasks.usecases.names import find_generation
 from tasks.usecases.prompt_file import oddities_of
 from tasks.usecases.submission import Repetition, begun
@@ -36,6 +37,7 @@ class Defaults:
     options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpRequest:
-    """One follow-up of an archived generation; its own prompt replaces the parent's."""
+    """One follow-up of an archived generation; its own prompt replaces the parent's. `labels`: besides the parent's."""
 
     parent_id: str
     action: str
@@ -59,6 +61,7 @@ class FollowUpRequest:
     options: Mapping[str, object] = field(default_factory=dict)
     follow_up: str = ""
     priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,9 @@ def _checked(services: Services, entry: Entry, defaults: Defaults, options_said:
         follow_up = _follow_ups(services, defaults.follow_up if entry.follow_up is None else entry.follow_up)
     with _placed(entry, "provider", "follow_up"):
         _refuse_impossible(provider, follow_up)
+    labels = {**defaults.labels, **entry.labels}
+    with _placed(entry, "labels"):
+        check_labels(labels)
     return NewGeneration(
         provider=provider.name,
         request=request,
@@ -167,6 +173,7 @@ def _checked(services: Services, entry: Entry, defaults: Defaults, options_said:
         dedupe=_dedupe(entry.key),
         priority=priority,
         follow_up=follow_up,
+        labels=labels,
     )
 
 
@@ -208,7 +215,7 @@ def _on_parent(services: Services, wanted: FollowUpRequest) -> NewGeneration:
         new = replace(new, request=replace(new.request, prompt=wanted.prompt))
     request = replace(new.request, options=dict(wanted.options))
     provider.translate(request)
-    return replace(new, key=wanted.key, priority=wanted.priority, request=request)
+    return replace(new, key=wanted.key, priority=wanted.priority, request=request, labels=wanted.labels)
 
 
 def _refuse_unusable(key: str | None, priority: int) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from worker.ledger.schema import generations, labels
+from worker.ledger.schema import Labels, generations, labels
 from worker.ledger.statements import IDS, Query, columns_of, insert_rows
 
 
@@ -46,3 +46,8 @@ def labels_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str
     for row in _LABELS.each(connection, generation_ids):
         found.setdefault(row.generation_id, {})[row.name] = row.value
     return found
+
+
+def pairs_of(connection: Connection, generation_ids: Sequence[str]) -> dict[str, Labels]:
+    """The same as pairs of name and value, in order of name."""
+    return {one: tuple(theirs.items()) for one, theirs in labels_of(connection, generation_ids).items()}

@@ -12,6 +12,8 @@ from worker.pricing.budget_days import day_of
 from worker.pricing.surcharges import extras_of, highest_known, read_speed, read_version
 
 MILLION = 1_000_000
+#: in the caps of a label: each value that has no cap of its own
+ANY_VALUE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,20 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The caps: per day, per day and provider, per batch (some by name)."""
+    """The caps: per day, per day and provider, per batch (some by name), per label (name → value → cap)."""
 
     day: int | None = None
     providers: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     batches: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def of_batch(self, name: str | None) -> int | None:
         return self.batches.get(name or "", self.batch)
+
+    def of_label(self, name: str, value: str) -> int | None:
+        of_name = self.labels.get(name, {})
+        return of_name.get(value, of_name.get(ANY_VALUE))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,11 @@ def test_a_list_shows_those_with_all_labels(darkroom: Darkroom, ledger: Ledger):
     assert "  labels    client=acme  order=7\n" in darkroom("show", "sku-1").stdout
 
 
+def test_what_is_submitted_gets_its_labels(darkroom: Darkroom, ledger: Ledger):
+    generation_id = darkroom("submit", "a red fox", "--label", "client=acme", "--label", "order=7").stdout.strip()
+    assert ledger.generations.labels_of([generation_id]) == {generation_id: {"client": "acme", "order": "7"}}
+
+
 def test_decisions_are_for_one_client(darkroom: Darkroom, ledger: Ledger):
     (acme,), (other,) = queued(ledger, labels=ACME), queued(ledger)
     assert darkroom("cancel", "--label", "client=acme").stdout == "1 cancelled\n"

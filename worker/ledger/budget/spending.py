@@ -14,6 +14,7 @@ from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
     COUNTED,
     HELD,
+    HELD_BY_LABEL,
     INCOMPLETE,
     LATE,
     POSSIBLE,
@@ -21,14 +22,16 @@ from worker.ledger.schema import (
     SPENT,
     BudgetKind,
     CleanText,
+    LabelKey,
     batches,
     budgets,
     charges,
     events,
     generations,
+    label_budgets,
 )
 from worker.ledger.statements import IDS, Query
-from worker.pricing import Prices
+from worker.pricing import ANY_VALUE, Prices
 
 _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c
@@ -74,6 +77,17 @@ class _NumberOfBatch(NamedTuple):
     number: int
 
 
+class _NumberOfLabel(NamedTuple):
+    held_label: str
+    number: int
+
+
+class _OfLabel(NamedTuple):
+    name: str
+    value: str
+    used: int
+
+
 class _Full(NamedTuple):
     at: datetime
     batch_id: str | None
@@ -104,6 +118,17 @@ _NUMBER_HELD_BY_BATCH = Query(
     .where(text(HELD), _g.provider.in_(IDS), _g.held == BudgetKind.BATCH)
     .group_by(_g.batch_id),
 )
+_NUMBER_HELD_BY_LABEL = Query(
+    _NumberOfLabel,
+    select(_g.held_label, func.count().label("number"))
+    .where(text(HELD_BY_LABEL), _g.provider.in_(IDS))
+    .group_by(_g.held_label),
+)
+_l = label_budgets.c
+_USED_OF_LABEL = sum((_l[state] for state in COUNTED[1:]), start=_l[COUNTED[0]]).label("used")
+_OF_LABELS = Query(
+    _OfLabel, select(_l.name, _l.value, _USED_OF_LABEL).where(_l.name.in_(IDS)).order_by(_l.name, _l.value)
+)
 _TOLD_LATELY = Query(
     _Full,
     select(_e.at, _e.batch_id, _e.payload)
@@ -117,6 +142,7 @@ class By(StrEnum):
     PROVIDER = "provider"
     BATCH = "batch"
     OPERATION = "operation"
+    LABEL = "label"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +218,10 @@ class Budgets(Part):
         return sorted(found, key=lambda one: (-one.amount, one.provider, one.extras))
 
     def standings(self, prices: Prices) -> list[Standing]:
-        """Every cap that counts now: of today, of each provider today, and of the batches that are not complete."""
+        """Every cap that counts now: of today, of each provider today, of the batches that are not complete, of labels.
+
+        Of labels without a cap of their own (`*`), those that are at least half used, or hold something back.
+        """
         today = prices.day_of(self._database.clock())
         caps = prices.caps
         with self._database.read() as connection:
@@ -200,6 +229,7 @@ class Budgets(Part):
             used = {row.provider: row.used for row in _OF_DAY.all(connection, day=today)}
             waiting = _waiting(connection)
             running = _RUNNING.all(connection) if caps.batch is not None or caps.batches else []
+            labelled = _OF_LABELS.all(connection, ids=sorted(caps.labels)) if caps.labels else []
         found = []
         if caps.day is not None:
             waits = waiting[By.DAY, ""]
@@ -219,6 +249,14 @@ class Budgets(Part):
                 found.append(
                     Standing(budget=By.BATCH, key=row.id, name=row.name, cap=limit, used=row.used, waiting=waits)
                 )
+        used_of = {LabelKey(row.name, row.value): row.used for row in labelled}
+        named = {LabelKey(name, value) for name, of in caps.labels.items() for value in of.keys() - {ANY_VALUE}}
+        for key in sorted(named | used_of.keys()):
+            limit, spent, waits = caps.of_label(*key), used_of.get(key, 0), waiting[By.LABEL, key.text]
+            if limit is not None and (key in named or waits or 2 * spent >= limit):
+                found.append(
+                    Standing(budget=By.LABEL, key=key.text, name=key.text, cap=limit, used=spent, waiting=waits)
+                )
         return found
 
     def full_since(self, cap: Standing) -> datetime | None:
@@ -231,6 +269,8 @@ def _is_of(cap: Standing, event: _Full) -> bool:
     if cap.budget is By.BATCH:
         return event.batch_id == cap.key
     facts = event.payload
+    if cap.budget is By.LABEL:
+        return f"{facts.get('label')}={facts.get('value')}" == cap.key
     return facts.get("budget") == cap.budget and (cap.budget is By.DAY or facts.get("provider") == cap.key)
 
 
@@ -250,15 +290,20 @@ def _names(connection: Connection, batch_ids: Sequence[str]) -> Mapping[str, str
 
 
 def _waiting(connection: Connection) -> Counter[tuple[By, str]]:
-    """How many generations are held back, by kind of budget and its provider or batch."""
+    """How many generations are held back, by kind of budget and its provider, batch or label."""
     found: Counter[tuple[By, str]] = Counter()
-    holding_batches = []
+    holding_batches, holding_labels = [], []
     for row in _NUMBER_HELD.all(connection):
         if row.held == BudgetKind.BATCH:
             holding_batches.append(row.provider)
+        elif row.held == BudgetKind.LABEL:
+            holding_labels.append(row.provider)
         else:
             found[By(row.held), row.provider if row.held == BudgetKind.PROVIDER else ""] += row.number
     if holding_batches:
         for one in _NUMBER_HELD_BY_BATCH.all(connection, ids=holding_batches):
             found[By.BATCH, one.batch_id] += one.number
+    if holding_labels:
+        for of_label in _NUMBER_HELD_BY_LABEL.all(connection, ids=holding_labels):
+            found[By.LABEL, of_label.held_label] += of_label.number
     return found

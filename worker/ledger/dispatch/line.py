@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, literal, select, text, tuple_, upd
 
 from worker.ledger.budget import TIER
 from worker.ledger.flows import Flow, stand_down
+from worker.ledger.labels import A_LABEL
 from worker.ledger.schema import ANY_ACCOUNT, AWAKE, FLOW, WAITING, CleanText, flows, generations
 from worker.ledger.statements import LIMIT, NOW, Query
 
@@ -35,6 +36,7 @@ class Waiting(NamedTuple):
     extras: Sequence[str] | None
     prompt: str | None
     options: Mapping[str, object] | None
+    a_label: str | None
 
 
 class _Turn(NamedTuple):
@@ -80,7 +82,7 @@ _FLOWS = Query(
 _BARREN = Query(_Barren, select(_f.priority, _f.flow).where(*_IS_MINE, _WAITS.scalar_subquery().is_(None)).limit(LIMIT))
 _ROWS = Query(
     Waiting,
-    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER)
+    select(_g.id, _g.turn, _g.pinned, _g.batch_id, _g.tries, _g.price, *TIER, A_LABEL)
     .where(
         _g.provider == _PROVIDER,
         _g.pinned == _TO,
