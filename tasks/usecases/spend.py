@@ -1,24 +1,28 @@
 """Costs so far, amounts reserved, and what each budget has left."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from tasks.usecases.labels import check_label_name
 from tasks.usecases.services import LedgerServices
-from worker.ledger.budget import Assumed, By, Spent, Standing
+from worker.errors import RequestInvalid
+from worker.ledger.budget import MOST_DIMENSIONS, Assumed, By, Dimension, Spent, Standing
 from worker.pricing import Prices, first_day
 from worker.providers import PROVIDERS
 
-__all__ = ["Assumed", "By", "SpendReport", "SpendRequest", "Spent", "Standing", "spend"]
+__all__ = ["Assumed", "By", "Dimension", "SpendReport", "SpendRequest", "Spent", "Standing", "read_dimensions", "spend"]
 
 _SUMS = ("known", "late", "possible", "reserved")
 
 
 @dataclass(frozen=True, slots=True)
 class SpendRequest:
-    """`since`: the time since dispatch, in whole days of DARKROOM_TIMEZONE."""
+    """`since`: the time since dispatch, in whole days of DARKROOM_TIMEZONE. `labels`: only what has all of them."""
 
-    by: By = By.DAY
+    by: tuple[Dimension, ...] = (Dimension(By.DAY),)
     since: timedelta = timedelta(days=30)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class SpendReport:
     """
 
     prices: Prices | None
-    by: By
+    by: tuple[Dimension, ...]
     first: date
     timezone: str
     rows: tuple[Spent, ...]
@@ -38,19 +42,40 @@ class SpendReport:
     assumed: tuple[Assumed, ...]
 
 
+def read_dimensions(text: str) -> tuple[Dimension, ...]:
+    """Return the dimensions of a list such as `label:client,provider,day`. Raises RequestInvalid."""
+    found: list[Dimension] = []
+    for word in (part.strip() for part in text.split(",")):
+        name, colon, label = word.partition(":")
+        if name == By.LABEL and not colon:
+            raise RequestInvalid("cannot group by all labels: write label:NAME, such as label:client")
+        if name not in set(By) or (colon and name != By.LABEL):
+            known = ", ".join([*(one for one in By if one is not By.LABEL), "label:NAME"])
+            raise RequestInvalid(f"cannot group by {word!r}: expected one or several of {known}, with commas between")
+        if name == By.LABEL:
+            check_label_name(label)
+        found.append(Dimension(By(name), label))
+    if len(set(found)) < len(found) or len(found) > MOST_DIMENSIONS:
+        why = f"the limit is {MOST_DIMENSIONS}" if len(found) > MOST_DIMENSIONS else "one of them is given twice"
+        raise RequestInvalid(f"cannot group by {text!r}: {why}")
+    return tuple(found)
+
+
 def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
     """Sum up costs and budgets. Raises ConfigurationError for an invalid price file."""
     prices = here.settings.read_prices(PROVIDERS)
     first = first_day(here.clock(), request.since, here.settings.zone)
     spending = here.ledger.budgets
-    rows = spending.totals(request.by, first)
+    rows = spending.totals(request.by, first, request.labels)
     return SpendReport(
         prices=prices,
         by=request.by,
         first=first,
         timezone=here.settings.darkroom_timezone,
         rows=tuple(rows),
-        total=Spent(key=None, name="total", **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}),
+        total=Spent(
+            keys=(None,), names=("total",), **{name: sum(getattr(row, name) for row in rows) for name in _SUMS}
+        ),
         caps=tuple(spending.standings(prices)) if prices else (),
         assumed=tuple(spending.assumed(first)),
     )

@@ -4,12 +4,14 @@ import json
 
 import pytest
 
-from tests.factories import POLL_AFTER, archived, claimed, failure, queued
+from tests.factories import PLENTY, POLL_AFTER, PROVIDER, archived, claimed, failure, queued
 from tests.tasks.cli.conftest import Darkroom
 from worker.errors import Uncertain
 from worker.generation import State
 from worker.ledger import Ledger
 from worker.ledger.submission import Submitted
+from worker.pricing.price_file import load_prices
+from worker.providers import PROVIDERS
 
 ACME = {"client": "acme"}
 
@@ -82,5 +84,69 @@ def test_watching_a_label_ends_when_all_of_it_is_done(darkroom: Darkroom, ledger
 )
 def test_an_impossible_label_is_refused(darkroom: Darkroom, given: list[str], said: str):
     result = darkroom("list", *[word for label in given for word in ("--label", label)])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+PRICES = """
+currency: EUR
+prices: [{price: 0.5}]
+caps:
+  labels: {client: {acme: 1, "*": 3}}
+"""
+
+
+def charged(darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three for acme, of which two fit its budget; one for a client with an odd name; one without a label."""
+    path = darkroom.data / "prices.yaml"
+    path.write_text(PRICES)
+    monkeypatch.setenv("DARKROOM_PRICES", str(path))
+    queued(ledger, 3, labels=ACME)
+    queued(ledger, labels={"client": "=beta()"})
+    queued(ledger)
+    ledger.dispatch.run(PROVIDER, PLENTY, load_prices(path, PROVIDERS))
+
+
+def test_spending_is_told_apart_by_client_and_provider(
+    darkroom: Darkroom, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    charged(darkroom, ledger, monkeypatch)
+    found = darkroom("spend", "--by", "label:client,provider", "--csv")
+    assert found.stdout.splitlines() == [
+        "label:client,provider,known,possible,reserved,total,late,currency",
+        "acme,acedata,0.00,0.00,1.00,1.00,0.00,EUR",
+        ",acedata,0.00,0.00,0.50,0.50,0.00,EUR",
+        "'=beta(),acedata,0.00,0.00,0.50,0.50,0.00,EUR",
+    ]
+    report = json.loads(darkroom("spend", "--by", "label:client,provider", "--json").stdout)
+    assert report["by"] == ["label:client", "provider"]
+    assert report["rows"][0]["label:client"] == {"id": "acme", "name": "acme"}
+    (cap,) = report["caps"]
+    assert (cap["budget"], cap["id"], cap["used"], cap["waiting"]) == ("label", "client=acme", "1.00", 1)
+    single = json.loads(darkroom("spend", "--by", "provider", "--label", "client=acme", "--json").stdout)
+    assert [(row["id"], row["total"]) for row in single["rows"]] == [("acedata", "1.00")]
+    table = darkroom("spend", "--by", "label:client,provider").stdout
+    assert "without label" in table
+    assert "client=acme" in table
+    (waits,) = [
+        one["waits_for"]
+        for one in map(json.loads, darkroom("list", "--json").stdout.splitlines())
+        if one["waits_for"] and one["waits_for"]["cause"] == "budget"
+    ]
+    assert waits["told"].startswith("budget for client=acme: 1 waiting, cap reached (1.00 of 1.00 EUR)")
+    assert waits["until"] is None
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        ("label", "cannot group by all labels: write label:NAME, such as label:client"),
+        ("client", "cannot group by 'client': expected one or several of day, provider, batch, operation, label:NAME"),
+        ("day,day", "cannot group by 'day,day': one of them is given twice"),
+        ("label:Client", "label name 'Client'"),
+    ],
+)
+def test_an_unknown_dimension_is_refused(darkroom: Darkroom, by: str, said: str):
+    result = darkroom("spend", "--by", by)
     assert result.exit_code == 2
     assert said in result.stderr

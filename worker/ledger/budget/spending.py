@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple, SupportsInt
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, literal, select, text
 
 from worker.ledger.database import Part
 from worker.ledger.rows import BATCH_NAMES
@@ -30,6 +31,7 @@ from worker.ledger.schema import (
     generations,
     label_budgets,
 )
+from worker.ledger.schema import labels as labels_table
 from worker.ledger.statements import IDS, Query
 from worker.pricing import ANY_VALUE, Prices
 
@@ -37,14 +39,26 @@ _c, _b, _g = charges.c, budgets.c, generations.c
 _e = events.c
 #: events among which is looked for the one that tells of a full budget
 _LATELY = 20_000
+#: by which sums can be told apart at once
+MOST_DIMENSIONS = 5
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 _USED = sum((_b[state] for state in COUNTED[1:]), start=_b[COUNTED[0]]).label("used")
 
 
 class _Amount(NamedTuple):
-    key: str | None
+    #: of each dimension
+    key_0: str | None
+    key_1: str | None
+    key_2: str | None
+    key_3: str | None
+    key_4: str | None
     state: str
     #: PostgreSQL's sums are decimals
     amount: SupportsInt
+
+    @property
+    def keys(self) -> tuple[str | None, ...]:
+        return self.key_0, self.key_1, self.key_2, self.key_3, self.key_4
 
 
 class _AssumedAmount(NamedTuple):
@@ -145,17 +159,39 @@ class By(StrEnum):
     LABEL = "label"
 
 
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """What sums are told apart by. `label`: its name, if that is what."""
+
+    by: By
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.by}:{self.label}" if self.label else self.by
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """Known: paid, including late charges. Possible: outcome unknown. Reserved: in progress."""
 
-    #: a day, a provider, an operation, or the id of a batch (None: in no batch)
-    key: str | None
-    name: str
+    #: of each dimension, a day, a provider, an operation, the value of a label (None: it has none), or a batch's id
+    #: (None: in no batch)
+    keys: tuple[str | None, ...]
+    names: tuple[str, ...]
     known: int = 0
     late: int = 0
     possible: int = 0
     reserved: int = 0
+
+    @property
+    def key(self) -> str | None:
+        """Of its only dimension."""
+        return self.keys[0]
+
+    @property
+    def name(self) -> str:
+        """Of its only dimension."""
+        return self.names[0]
 
     @property
     def total(self) -> int:
@@ -188,22 +224,26 @@ class Assumed:
 
 
 class Budgets(Part):
-    def totals(self, by: By, since: date) -> list[Spent]:
-        """What was dispatched on that day or later; days in their order, else the most expensive first."""
-        key = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}[by]
-        query = Query(
-            _Amount,
-            select(key.label("key"), _c.state, func.sum(_c.price).label("amount"))
-            .where(_c.day >= since.isoformat(), _c.state.in_(COUNTED))
-            .group_by(key, _c.state),
-        )
-        amounts: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
+    def totals(self, by: Sequence[Dimension], since: date, labels: Mapping[str, str] = _NO_LABELS) -> list[Spent]:
+        """What was dispatched on that day or later, of generations with all these `labels`.
+
+        By each combination; by day first: days in their order, else the most expensive first.
+        """
+        query = _sums(by, labels)
+        amounts: defaultdict[tuple[str | None, ...], Counter[str]] = defaultdict(Counter)
         with self._database.read() as connection:
-            for row in query.all(connection):
-                amounts[row.key][row.state] += int(row.amount)
-            names = _names(connection, [key for key in amounts if key]) if by is By.BATCH else {}
-        found = [_spent(one, names.get(one or "", one or "in no batch"), sums) for one, sums in amounts.items()]
-        return sorted(found, key=lambda one: (0 if by is By.DAY else -one.total, one.key or ""))
+            for row in query.all(connection, since=since.isoformat()):
+                amounts[row.keys[: len(by)]][row.state] += int(row.amount)
+            places = [place for place, one in enumerate(by) if one.by is By.BATCH]
+            names = _names(connection, sorted({keys[place] or "" for keys in amounts for place in places}))
+        missing = {By.BATCH: "in no batch", By.LABEL: "without label"}
+        found = []
+        for keys, sums in amounts.items():
+            told = (names.get(key or "", key or missing.get(one.by, "")) for key, one in zip(keys, by, strict=True))
+            found.append(_spent(keys, tuple(told), sums))
+        if by[0].by is By.DAY:
+            return sorted(found, key=lambda one: (one.keys[0] or "", -one.total, [key or "" for key in one.keys]))
+        return sorted(found, key=lambda one: (-one.total, [key or "" for key in one.keys]))
 
     def assumed(self, since: date) -> list[Assumed]:
         """Of what was dispatched on that day or later; the largest first."""
@@ -274,10 +314,30 @@ def _is_of(cap: Standing, event: _Full) -> bool:
     return facts.get("budget") == cap.budget and (cap.budget is By.DAY or facts.get("provider") == cap.key)
 
 
-def _spent(key: str | None, name: str, sums: Counter[str]) -> Spent:
+def _sums(by: Sequence[Dimension], labels: Mapping[str, str]) -> Query[_Amount]:
+    """What sums up charges by these dimensions since a day, of generations with these labels."""
+    of_charge = {By.DAY: _c.day, By.PROVIDER: _c.provider, By.BATCH: _c.batch_id, By.OPERATION: _c.operation}
+    mine = {one: labels_table.alias(f"by_{number}") for number, one in enumerate(by) if one.by is By.LABEL}
+    keys = [mine[one].c.value if one in mine else of_charge[one.by] for one in by]
+    unused = [literal(None, CleanText())] * (MOST_DIMENSIONS - len(by))
+    columns = [key.label(f"key_{number}") for number, key in enumerate((*keys, *unused))]
+    query = select(*columns, _c.state, func.sum(_c.price).label("amount")).select_from(charges)
+    for one, table in mine.items():
+        query = query.outerjoin(table, (table.c.generation_id == _c.generation_id) & (table.c.name == one.label))
+    for number, (name, value) in enumerate(labels.items()):
+        only = labels_table.alias(f"only_{number}").c
+        query = query.join(
+            only.value.table,
+            (only.generation_id == _c.generation_id) & (only.name == name) & (only.value == value),
+        )
+    since = _c.day >= bindparam("since", type_=CleanText())
+    return Query(_Amount, query.where(since, _c.state.in_(COUNTED)).group_by(*keys, _c.state))
+
+
+def _spent(keys: tuple[str | None, ...], names: tuple[str, ...], sums: Counter[str]) -> Spent:
     return Spent(
-        key=key,
-        name=name,
+        keys=keys,
+        names=names,
         known=sums[SPENT] + sums[LATE],
         late=sums[LATE],
         possible=sums[POSSIBLE],

@@ -134,7 +134,8 @@ def _asking(by: Column[object], condition: str) -> _Holds:
     held = (
         select(*_LINES_UP)
         .where(
-            *(*is_held, *is_hold),
+            *is_held,
+            *is_hold,
             _g.pinned == bindparam("to", type_=CleanText()),
             text(f"{FLOW} = :flow").bindparams(bindparam("flow", type_=CleanText())),
         )
