@@ -6,6 +6,7 @@ import click
 
 from tasks.cli.ui.context import open_ledger
 from tasks.cli.ui.labels import label_filter
+from tasks.cli.ui.only import only_option
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.selecting import FEW, key_option, provider_option, selecting, verbose_option
 from tasks.cli.ui.totals import totals
@@ -13,10 +14,11 @@ from tasks.cli.ui.wakeup import ring
 from tasks.usecases import control, views
 from tasks.usecases.control import Decisions, ResumeRequest, RetryRequest
 from tasks.usecases.selection import Selection
+from worker.failures import Category
 from worker.generation import State
 from worker.secrets import title_of
 
-_DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEEDED: "to be fetched again"}
+DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCEEDED: "to be fetched again"}
 
 
 @click.command()
@@ -30,6 +32,7 @@ _DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCE
 @provider_option
 @key_option
 @label_filter
+@only_option
 @click.option("--all", "everything", is_flag=True, help="With --failed: in the whole ledger.")
 @click.option("--may-pay-twice", is_flag=True, help="Include those that the provider may still deliver.")
 @verbose_option
@@ -37,7 +40,8 @@ _DONE = {State.CANCELLED: "cancelled", State.QUEUED: "queued again", State.SUCCE
 @click.pass_context
 def retry(
     ctx: click.Context, *, names: tuple[str, ...], failed: bool, batch: str | None, provider: str | None,
-    key: str | None, labels: dict[str, str], everything: bool, may_pay_twice: bool, verbose: bool, as_json: bool,
+    key: str | None, labels: dict[str, str], only: frozenset[Category], everything: bool, may_pay_twice: bool,
+    verbose: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Retry failed and expired generations.
 
@@ -65,7 +69,7 @@ def retry(
         selection = Selection(
             names=names, batch=batch, provider=provider, key=key, labels=labels, everything=everything
         )
-        decisions = control.retry(here, RetryRequest(selection, may_pay_twice))
+        decisions = control.retry(here, RetryRequest(selection, may_pay_twice, only))
     _print(decisions, "queued again", "not retried", few=0 < len(names) <= FEW, lines=verbose, as_json=as_json)
     if decisions.wakes:
         ring(*decisions.wakes)
@@ -124,5 +128,5 @@ def _print(decisions: Decisions, nothing: str, not_done: str, *, few: bool, line
     if not decisions.generations and not left:
         note("No matching generations.")
     elif not as_json and not few:
-        done = Counter(_DONE[one.state] for one in decisions.generations if one.is_done)
+        done = Counter(DONE[one.state] for one in decisions.generations if one.is_done)
         click.echo(totals(done or {nothing: 0}, left))

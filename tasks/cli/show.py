@@ -21,6 +21,7 @@ from tasks.usecases import queries as usecase
 from tasks.usecases import views
 from tasks.usecases.queries import Story
 from tasks.waiting import Wait
+from worker.failures import REMEDIES, category_of
 from worker.generation import Generation, State
 from worker.pricing import as_text
 from worker.secrets import DEFAULT_ACCOUNT, links_hidden, secrets_hidden
@@ -80,6 +81,7 @@ def _print_heading(screen: Console, story: Story, asked_again_at: datetime | Non
             ("cost", _cost(story)),
             ("reason", generation.reason),
             ("message", secrets_hidden(generation.message)),
+            ("failure", _failure(generation)),
             ("waiting", _waiting(waits_for)),
             ("awaited", _awaited(generation, asked_again_at)),
             ("perhaps", _perhaps(story)),
@@ -112,6 +114,11 @@ def _cost(story: Story) -> str | None:
     for one in story.charges:
         amounts[one.state] += one.price
     return ", ".join(f"{as_text(amount)} {state}" for state, amount in amounts.items() if amount)
+
+
+def _failure(generation: Generation) -> str | None:
+    category = category_of(generation.state, generation.reason, generation.message)
+    return category and f"{category}: {REMEDIES[category]}"
 
 
 def _awaited(generation: Generation, asked_again_at: datetime | None) -> str | None:

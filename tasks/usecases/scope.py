@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Protocol
@@ -12,6 +12,7 @@ from tasks.usecases.selection import pages_of
 from tasks.usecases.services import LedgerServices
 from worker.archive import Keys
 from worker.errors import ConfigurationError, NotFound, RequestInvalid
+from worker.failures import Category, category_of
 from worker.generation import FINAL, OPEN, Generation, Lineage, State, Transition
 from worker.ledger import Ledger
 from worker.providers import PROVIDERS
@@ -42,6 +43,9 @@ class Scope(Protocol):
 
     def lineages(self, generations: Sequence[Generation]) -> Mapping[str, Lineage]:
         """Of each, by its id."""
+
+    def failures(self) -> Mapping[Category, int]:
+        """How many came to nothing, by why."""
 
     def spent(self) -> int:
         """What was paid for it, in millionths."""
@@ -84,6 +88,9 @@ class _Many(_OfLedger):
 
     def all(self) -> list[Generation]:
         return [one for page in pages_of(self._ledger, batch=self.batch, labels=self.labels) for one in page]
+
+    def failures(self) -> Mapping[Category, int]:
+        return self._ledger.generations.failures(batch_id=self.batch, labels=self.labels)
 
     def spent(self) -> int:
         return self._ledger.generations.spent(batch_id=self.batch, labels=self.labels)
@@ -178,6 +185,10 @@ class FamilyScope(_OfLedger):
                 self._look_for_children(one)
         return list(self._known.values())
 
+    def failures(self) -> Mapping[Category, int]:
+        found = (category_of(one.state, one.reason, one.message) for one in self._known.values())
+        return Counter(category for category in found if category is not None)
+
     def spent(self) -> int:
         return self._ledger.generations.spent(generation_ids=list(self._known))
 
@@ -240,12 +251,16 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address."""
+    """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address.
+
+    `failures`: how many came to nothing, by why.
+    """
 
     counts: Mapping[State, int]
     spent: str | None
     lasted: timedelta
     manifest: str | None
+    failures: Mapping[Category, int] = field(default_factory=dict)
 
 
 def summarize(here: LedgerServices, scope: Scope) -> Summary:
@@ -261,7 +276,7 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
     if isinstance(scope, BatchScope) and settings.s3_bucket:
         key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
         manifest = f"s3://{settings.s3_bucket}/{key}"
-    return Summary(scope.counts(), spent, scope.lasted(), manifest)
+    return Summary(scope.counts(), spent, scope.lasted(), manifest, scope.failures())
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

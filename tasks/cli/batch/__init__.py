@@ -4,7 +4,9 @@ import click
 
 from tasks.cli.ui.late_group import Commands, LateGroup
 
-COMMANDS: Commands = {}
+COMMANDS: Commands = {
+    "retry": ("tasks.cli.batch.retry:retry", "Retry what failed of a batch"),
+}
 
 
 @click.group(cls=LateGroup, table=COMMANDS)

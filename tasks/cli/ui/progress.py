@@ -20,6 +20,7 @@ from tasks.usecases import views
 from tasks.usecases.names import short_id
 from tasks.usecases.scope import INTERESTING, Scope, Summary
 from tasks.waiting import Wait, those_of
+from worker.failures import Category
 from worker.generation import FINAL, Generation, Lineage, State
 from worker.secrets import redact, secrets_hidden
 
@@ -31,6 +32,8 @@ _REASONS_EVERY = 5.0
 _MOST = 1000
 #: seconds of which the rate is measured, how many of them it takes, and between two lines about it without a terminal
 _RATE_OVER, _RATE_FROM, _TOLD_EVERY = 60.0, 5.0, 30.0
+#: what is told as a state, and not as a reason
+_STATES = {Category.UNCONFIRMED, Category.CANCELLED}
 #: states that a person must look at
 _BAD = (State.EXPIRED, State.FAILED, State.UNCONFIRMED)
 
@@ -70,6 +73,10 @@ def summary_text(summary: Summary) -> str:
     """Such as `360 archived, 0 failed, 11.40 EUR, 2 min 47 s, manifest s3://…`."""
     counts = {State.ARCHIVED: 0, State.FAILED: 0, **summary.counts}
     parts = [f"{count:,} {state}" for state, count in counts.items()]
+    reasons = {one: number for one, number in summary.failures.items() if one not in _STATES}
+    if reasons:
+        told = ", ".join(f"{number:,} {one}" for one, number in sorted(reasons.items(), key=lambda item: -item[1]))
+        parts.append(f"reasons: {told}")
     parts += [summary.spent] if summary.spent else []
     parts.append(elapsed(summary.lasted))
     parts += [f"manifest {one_line(summary.manifest)}"] if summary.manifest else []

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.archive import SHOWN, of_asset
 from worker.archive import of_generation as fields_of
+from worker.failures import REMEDIES, category_of
 from worker.generation import Asset, Generation, Lineage, Transition, iso
 from worker.pricing import as_text
 from worker.secrets import redact, secrets_hidden
@@ -44,7 +45,14 @@ def with_results(
         **of_generation(generation, lineage),
         "assets": [of_asset(asset, _ASSET) for asset in assets],
         "transitions": [of_transition(move) for move in history],
+        "failure": of_failure(generation),
     }
+
+
+def of_failure(generation: Generation) -> dict[str, Any] | None:
+    """Why it came to nothing, and the remedy."""
+    category = category_of(generation.state, generation.reason, generation.message)
+    return None if category is None else {"category": category, "remedy": REMEDIES[category]}
 
 
 def of_listed(one: "ListedGeneration") -> dict[str, Any]:

@@ -128,13 +128,6 @@ def test_spending_is_told_apart_by_client_and_provider(
     table = darkroom("spend", "--by", "label:client,provider").stdout
     assert "without label" in table
     assert "client=acme" in table
-    (waits,) = [
-        one["waits_for"]
-        for one in map(json.loads, darkroom("list", "--json").stdout.splitlines())
-        if one["waits_for"] and one["waits_for"]["cause"] == "budget"
-    ]
-    assert waits["told"].startswith("budget for client=acme: 1 waiting, cap reached (1.00 of 1.00 EUR)")
-    assert waits["until"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Generations with labels: pages, newest first, and counts. All labels that are asked for must match."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple, SupportsInt
 
 from sqlalchemy import BindParameter, Column, ColumnElement, Connection, Select, bindparam, func, literal, select
 
+from worker.failures import Category, category_of
 from worker.generation import Generation, State
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.counting import counts
@@ -17,6 +19,13 @@ from worker.ledger.statements import IDS, LIMIT, Query
 
 class _Number(NamedTuple):
     state: str
+    number: int
+
+
+class _Failed(NamedTuple):
+    state: str
+    reason: str | None
+    message: str | None
     number: int
 
 
@@ -82,6 +91,17 @@ def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_
     return {State(row.state): row.number for row in found}
 
 
+def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping[str, str]) -> Counter[Category]:
+    """Count those of a batch, or with these labels, that came to nothing, by why."""
+    query = _failures(len(wanted), is_of_batch=batch_id is not None)
+    parameters: dict[str, object] = {**named(_rarest_first(connection, wanted)), "batch": batch_id}
+    found: Counter[Category] = Counter()
+    for row in query.all(connection, **parameters):
+        if (category := category_of(State(row.state), row.reason, row.message)) is not None:
+            found[category] += row.number
+    return found
+
+
 def spent_with_labels(connection: Connection, wanted: Mapping[str, str]) -> int:
     """Sum up what was paid for them, in millionths."""
     found = _spent(len(wanted)).first(connection, **named(_rarest_first(connection, wanted)))
@@ -126,6 +146,18 @@ def _counts(number: int, *, is_of_batch: bool) -> Query[_Number]:
     its, conditions = _through_first(number)
     is_seen = func.coalesce(_g.batch_id, "").not_in(_HIDDEN)
     return Query(_Number, per_state.join_from(its.table, generations, _g.id == its).where(*conditions, is_seen))
+
+
+@cache
+def _failures(number: int, *, is_of_batch: bool) -> Query[_Failed]:
+    its, conditions = (_g.id, has_labels(_g.id, number)) if is_of_batch else _through_first(number)
+    if is_of_batch:
+        conditions = [_g.batch_id == _text("batch"), *conditions]
+    query = select(_g.state, _g.reason, _g.message, func.count().label("number"))
+    if not is_of_batch:
+        query = query.join_from(its.table, generations, _g.id == its)
+    failed = _g.state.in_([State.FAILED, State.EXPIRED, State.UNCONFIRMED, State.CANCELLED])
+    return Query(_Failed, query.where(*conditions, failed).group_by(_g.state, _g.reason, _g.message))
 
 
 @cache

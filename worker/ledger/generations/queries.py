@@ -1,5 +1,6 @@
 """Read-only queries for people."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
+from worker.failures import Category
 from worker.generation import Asset, AttemptState, Generation, Lineage, State, Transition, Verdict
 from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
@@ -16,6 +18,7 @@ from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
 from worker.ledger.generations.counting import counts
 from worker.ledger.generations.label_pages import (
+    count_failures,
     counts_with_labels,
     has_labels,
     named,
@@ -383,6 +386,11 @@ class Queries(Part):
         """Count generations per state, in total or for one batch, without reading them, unless `labels` are given."""
         with self._database.read() as connection:
             return counts_with_labels(connection, labels, batch_id) if labels else counts(connection, batch_id)
+
+    def failures(self, *, batch_id: str | None = None, labels: Mapping[str, str] = _NO_LABELS) -> Counter[Category]:
+        """Count those of a batch, or with these labels, that came to nothing, by why."""
+        with self._database.read() as connection:
+            return count_failures(connection, batch_id, labels)
 
     def labels_of(self, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return the labels of each that has any, by its id."""
