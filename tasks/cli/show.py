@@ -113,7 +113,10 @@ def _cost(story: Story) -> str | None:
     amounts: Counter[str] = Counter()
     for one in story.charges:
         amounts[one.state] += one.price
-    return ", ".join(f"{as_text(amount)} {state}" for state, amount in amounts.items() if amount)
+    own = ", ".join(f"{as_text(amount)} {state}" for state, amount in amounts.items() if amount)
+    if not story.children or not story.spent_in_total:
+        return own
+    return f"{own or '0.00'}; {as_text(story.spent_in_total)} with its follow-ups"
 
 
 def _failure(generation: Generation) -> str | None:

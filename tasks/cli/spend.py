@@ -13,7 +13,15 @@ from tasks.cli.ui.labels import label_filter
 from tasks.cli.ui.output import json_option, note, one_line, print_json
 from tasks.usecases import spend as usecase
 from tasks.usecases import views
-from tasks.usecases.spend import Dimension, SpendReport, SpendRequest, Spent, Standing, read_dimensions
+from tasks.usecases.spend import (
+    Dimension,
+    SpendReport,
+    SpendRequest,
+    Spent,
+    Standing,
+    Unpriced,
+    read_dimensions,
+)
 from worker.errors import RequestInvalid
 from worker.pricing import Prices, as_text
 
@@ -48,8 +56,21 @@ def _read_dimensions(_: click.Context, __: click.Parameter, given: str) -> tuple
 )
 @label_filter
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, for spreadsheets.")
+@click.option(
+    "--price-now", is_flag=True, help="Charge what was submitted without a price, at the prices of the price file now."
+)
+@click.option("--yes", is_flag=True, help="With --price-now: do it; without --yes, only show what would be charged.")
 @json_option
-def spend(*, by: tuple[Dimension, ...], since: timedelta, labels: dict[str, str], as_csv: bool, as_json: bool) -> None:
+def spend(
+    *,
+    by: tuple[Dimension, ...],
+    since: timedelta,
+    labels: dict[str, str],
+    as_csv: bool,
+    price_now: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Show spending and remaining budgets.
 
     known: paid. possible: the outcome is unknown, and the provider may have charged. reserved: in progress. All three
@@ -57,7 +78,16 @@ def spend(*, by: tuple[Dimension, ...], since: timedelta, labels: dict[str, str]
     """
     if as_csv and as_json:
         raise click.UsageError("give either --csv or --json")
+    if yes and not price_now:
+        raise click.UsageError("--yes belongs to --price-now")
     with open_ledger() as here:
+        if yes:
+            priced = usecase.price_now(here, since)
+            if as_json:
+                print_json(views.of_priced(priced))
+            else:
+                click.echo(f"{priced.number:,} charged, {priced.prices.text(priced.amount)}")
+            return
         spending = usecase.spend(here, SpendRequest(by, since, labels))
     if as_json:
         print_json(views.of_spending(spending))
@@ -65,6 +95,8 @@ def spend(*, by: tuple[Dimension, ...], since: timedelta, labels: dict[str, str]
         _print_csv(spending)
     else:
         _print(spending)
+    if price_now:
+        note("nothing was charged: repeat the command with --yes")
 
 
 def _print(spending: SpendReport) -> None:
@@ -81,8 +113,22 @@ def _print(spending: SpendReport) -> None:
             f"{as_text(one.amount)} of it, at {one.provider}, is counted at the highest known factor, because the "
             f"price file has none for {', '.join(one.extras)}"
         )
+    if prices and spending.unpriced:
+        _tell_unpriced(prices, spending.unpriced)
     if prices and spending.caps:
         _print_caps(prices, spending.caps)
+
+
+def _tell_unpriced(prices: Prices, unpriced: Sequence[Unpriced]) -> None:
+    listed = ", ".join(f"{one.number:,} {one.provider} {one.operation}" for one in unpriced)
+    number = sum(one.number for one in unpriced)
+    note(f"{number:,} {'has' if number == 1 else 'have'} no price: {listed}")
+    ready = [one for one in unpriced if one.amount is not None]
+    if len(ready) < len(unpriced):
+        note("  the price file has none for some of them: add it, even if it is 0")
+    if ready:
+        amount = prices.text(sum(one.amount or 0 for one in ready))
+        note(f"  `darkroom spend --price-now` charges {sum(one.number for one in ready):,} of them: {amount}")
 
 
 def _print_csv(spending: SpendReport) -> None:

@@ -43,7 +43,7 @@ def verify(
     The exit code is 1 if any of them was not repaired.
     """
     try:
-        request = VerifyRequest(batch, labels, since, sample, repair)
+        request = VerifyRequest(batch=batch, labels=labels, since=since, sample=sample, repair=repair)
     except RequestInvalid as error:
         raise click.UsageError(str(error)) from error
     with open_services() as here:

@@ -249,7 +249,7 @@ def watched(here: LedgerServices, names: Sequence[str], labels: Mapping[str, str
         raise NotFound(f"there is no batch and no generation {name!r}; `darkroom list` shows both") from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """How something that was watched ended. `spent`: an amount with its currency; `manifest`: its address.
 
@@ -276,7 +276,9 @@ def summarize(here: LedgerServices, scope: Scope) -> Summary:
     if isinstance(scope, BatchScope) and settings.s3_bucket:
         key = Keys(settings.s3_prefix, settings.s3_key_template).manifest(scope.id, scope.name)
         manifest = f"s3://{settings.s3_bucket}/{key}"
-    return Summary(scope.counts(), spent, scope.lasted(), manifest, scope.failures())
+    return Summary(
+        counts=scope.counts(), spent=spent, lasted=scope.lasted(), manifest=manifest, failures=scope.failures()
+    )
 
 
 def submitted(here: LedgerServices, generations: Sequence[Generation], batch_id: str | None) -> Scope:

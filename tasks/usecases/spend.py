@@ -6,12 +6,13 @@ from datetime import date, timedelta
 
 from tasks.usecases.labels import check_label_name
 from tasks.usecases.services import LedgerServices
-from worker.errors import RequestInvalid
-from worker.ledger.budget import MOST_DIMENSIONS, Assumed, By, Dimension, Spent, Standing
+from worker.errors import ConfigurationError, RequestInvalid
+from worker.ledger.budget import MOST_DIMENSIONS, Assumed, By, Dimension, Spent, Standing, Unpriced
 from worker.pricing import Prices, first_day
 from worker.providers import PROVIDERS
 
-__all__ = ["Assumed", "By", "Dimension", "SpendReport", "SpendRequest", "Spent", "Standing", "read_dimensions", "spend"]
+__all__ = ["Assumed", "By", "Dimension", "Priced", "SpendReport", "SpendRequest", "Spent", "Standing", "Unpriced",
+           "price_now", "read_dimensions", "spend"]  # fmt: skip
 
 _SUMS = ("known", "late", "possible", "reserved")
 
@@ -40,6 +41,17 @@ class SpendReport:
     total: Spent
     caps: tuple[Standing, ...]
     assumed: tuple[Assumed, ...]
+    #: what was submitted without a price; unknown without a price file
+    unpriced: tuple[Unpriced, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What was submitted without a price, and was charged now; `amount` in millionths."""
+
+    prices: Prices
+    number: int
+    amount: int
 
 
 def read_dimensions(text: str) -> tuple[Dimension, ...]:
@@ -78,4 +90,17 @@ def spend(here: LedgerServices, request: SpendRequest) -> SpendReport:
         ),
         caps=tuple(spending.standings(prices)) if prices else (),
         assumed=tuple(spending.assumed(first)),
+        unpriced=tuple(spending.unpriced(prices, first)) if prices else (),
     )
+
+
+def price_now(here: LedgerServices, since: timedelta) -> Priced:
+    """Charge what was submitted without a price since then, at the prices of now, on the days on which it was sent.
+
+    A few at a time; safe to repeat. Raises ConfigurationError without a price file, or for an invalid one.
+    """
+    prices = here.settings.read_prices(PROVIDERS)
+    if prices is None:
+        raise ConfigurationError("DARKROOM_PRICES is not set, so there are no prices to charge")
+    number, amount = here.ledger.budgets.price_now(prices, first_day(here.clock(), since, here.settings.zone))
+    return Priced(prices, number, amount)

@@ -19,7 +19,7 @@ from worker.services import Services
 Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
     """All stored results, one batch, those with all these labels, a time span, or a random sample.
 

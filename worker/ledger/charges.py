@@ -175,7 +175,7 @@ def make_budgets(connection: Connection, keys: Collection[AnyBudgetKey]) -> None
 def read_budgets(connection: Connection, keys: Collection[AnyBudgetKey], *, locked: bool) -> list[Budget]:
     """Return the budgets with these keys that exist.
 
-    Locked: those of each table by one statement, in key order, the labels' last, like all lockers.
+    Locked: each table by one statement, in key order, the labels' last, like all lockers.
     """
     found: list[Budget] = []
     if mine := [key for key in keys if isinstance(key, BudgetKey)]:
@@ -216,9 +216,14 @@ def _amounts(row: _BudgetRow | _LabelBudgetRow) -> Mapping[ChargeState, int]:
     return {RESERVED: row.reserved, POSSIBLE: row.possible, SPENT: row.spent, LATE: row.late}
 
 
+def charge_of(attempt: str) -> ChargeState:
+    """Return the state of the charge for an attempt in this state."""
+    return _OF_ATTEMPT[AttemptState(attempt)] if attempt in _OF_ATTEMPT else POSSIBLE
+
+
 def _becomes(row: _Charge) -> ChargeState:
     if row.attempt is None:
         # Reserved when it was dispatched, and not claimed yet; or never claimed, because it was cancelled meanwhile.
         return RESERVED if row.generation == State.QUEUED and row.dispatched_at is not None else RELEASED
-    state = _OF_ATTEMPT[AttemptState(row.attempt)] if row.attempt in _OF_ATTEMPT else POSSIBLE
+    state = charge_of(row.attempt)
     return LATE if state == SPENT and row.state in {RELEASED, LATE} else state

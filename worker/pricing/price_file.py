@@ -153,7 +153,13 @@ class _File:
             if not _LABEL.fullmatch(word):
                 self._refuse(label, f"invalid label name {word!r}: use a to z, 0 to 9, `_`, `.` and `-`")
             labels[word] = self._by_name(values)
-        return Caps(amounts["day"], by_name["providers"], amounts["batch"], by_name["batches"], labels)
+        return Caps(
+            day=amounts["day"],
+            providers=by_name["providers"],
+            batch=amounts["batch"],
+            batches=by_name["batches"],
+            labels=labels,
+        )
 
     def _by_name(self, node: yaml.Node | None) -> dict[str, int]:
         return {self._text(key): self._amount(value) for key, value in self._named(node).items()}

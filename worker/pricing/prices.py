@@ -66,7 +66,7 @@ class Quote:
     assumed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
     """The caps: per day, per day and provider, per batch (some by name), per label (name → value → cap)."""
 
@@ -114,6 +114,11 @@ class Prices:
         named = (rule for rule in others if rule.extras.intersection(found.assumed))
         amount = max(found.amount, *(self._multiplied(rule, asked, tier).amount for rule in named), 0)
         return Quote(amount, found.assumed if amount else ())
+
+    def has_price(self, provider: str, operation: str, tier: Tier) -> bool:
+        """Return whether a price applies, even one of 0."""
+        asked = (provider, operation, tier.speed, tier.version)
+        return any(_fits(rule, asked, tier) for rule in self.rules)
 
     def knows(self, provider: str) -> bool:
         """Return whether any operation of the provider has a price."""

@@ -8,8 +8,8 @@ from tasks.cli.ui.only import only_option
 from tasks.cli.ui.output import json_option, note, print_json
 from tasks.cli.ui.totals import totals
 from tasks.cli.ui.wakeup import ring
+from tasks.usecases import views
 from tasks.usecases.batches.retry import BatchRetryRequest, retry_batch
-from tasks.usecases.views.batches_retry import of_batch_retried
 from worker.failures import Category
 
 
@@ -27,7 +27,7 @@ def retry(batch: str, only: frozenset[Category], *, may_pay_twice: bool, as_json
     with open_ledger() as here:
         retried = retry_batch(here, BatchRetryRequest(batch=batch, only=only, may_pay_twice=may_pay_twice))
     if as_json:
-        print_json(of_batch_retried(retried))
+        print_json(views.of_batch_retried(retried))
     elif not retried.done and not retried.left:
         note("Nothing of it failed or expired.")
     else:

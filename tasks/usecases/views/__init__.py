@@ -4,6 +4,7 @@ A document has the type of a result, which is imported only for type checks: sho
 use cases of all.
 """
 
+from tasks.usecases.views.batches_retry import of_batch_retried
 from tasks.usecases.views.decisions import (
     of_decided,
     of_deleted,
@@ -28,6 +29,7 @@ from tasks.usecases.views.generations import (
 from tasks.usecases.views.reports import (
     of_diagnosis,
     of_ledger_size,
+    of_priced,
     of_provider,
     of_pruned,
     of_reconciliation,
@@ -40,6 +42,7 @@ from tasks.usecases.views.reports import (
 )
 
 __all__ = [
+    "of_batch_retried",
     "of_decided",
     "of_deleted",
     "of_details",
@@ -52,6 +55,7 @@ __all__ = [
     "of_listed",
     "of_move",
     "of_none_refused",
+    "of_priced",
     "of_provider",
     "of_pruned",
     "of_reconciliation",

@@ -19,6 +19,8 @@ _GENERATION = (
     *("root_key", "batch", "batch_id", "follow_up", "priority", "progress", "reason", "message", "actions"),
     *("created_at", "updated_at", "submitted_at", "finished_at"),
 )
+#: states of charges
+_PAID = ("spent", "late")
 _ASSET = (
     *("index", "kind", "state", "object_key", "sha256", "bytes", "content_type", "width", "height"),
     *("content", "reason", "error"),
@@ -74,6 +76,8 @@ def of_story(story: "Story") -> dict[str, Any]:
         "labels": story.labels,
         "children": [{"id": one.id, "action": one.action, "state": one.state} for one in story.children],
         "charges": [{"attempt": one.number, "amount": as_text(one.price), "state": one.state} for one in story.charges],
+        "cost": as_text(sum(one.price for one in story.charges if one.state in _PAID)),
+        "total_cost": as_text(story.spent_in_total),
         "attempts": [
             {
                 "id": attempt.id,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.usecases.prune import Pruned
     from tasks.usecases.resolve import Unconfirmed
     from tasks.usecases.restore import Report
-    from tasks.usecases.spend import Dimension, SpendReport, Spent, Standing
+    from tasks.usecases.spend import Dimension, Priced, SpendReport, Spent, Standing
     from tasks.usecases.verify import Verification
     from worker.ledger.maintenance import LedgerSize
 
@@ -94,7 +94,21 @@ def of_spending(spending: "SpendReport") -> dict[str, Any]:
         "assumed": [
             {"provider": one.provider, "extras": one.extras, "amount": as_text(one.amount)} for one in spending.assumed
         ],
+        "unpriced": [
+            {
+                "provider": one.provider,
+                "operation": one.operation,
+                "number": one.number,
+                "amount": None if one.amount is None else as_text(one.amount),
+            }
+            for one in spending.unpriced
+        ],
     }
+
+
+def of_priced(priced: "Priced") -> dict[str, Any]:
+    """What was charged afterwards."""
+    return {"priced": priced.number, "amount": as_text(priced.amount), "currency": priced.prices.currency}
 
 
 def _of_dimensions(row: "Spent", by: "Sequence[Dimension]") -> dict[str, Any]:

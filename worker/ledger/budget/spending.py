@@ -10,7 +10,8 @@ from typing import NamedTuple, SupportsInt
 
 from sqlalchemy import Connection, bindparam, func, literal, select, text
 
-from worker.ledger.database import Part
+from worker.ledger.budget.recount import Recount
+from worker.ledger.budget.unpriced import LaterPrices
 from worker.ledger.rows import BATCH_NAMES
 from worker.ledger.schema import (
     COUNTED,
@@ -161,7 +162,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What sums are told apart by. `label`: its name, if that is what."""
+    """What sums are grouped by. `label`: its name, if that is what."""
 
     by: By
     label: str = ""
@@ -223,7 +224,7 @@ class Assumed:
     amount: int
 
 
-class Budgets(Part):
+class Budgets(LaterPrices, Recount):
     def totals(self, by: Sequence[Dimension], since: date, labels: Mapping[str, str] = _NO_LABELS) -> list[Spent]:
         """What was dispatched on that day or later, of generations with all these `labels`.
 

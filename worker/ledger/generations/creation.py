@@ -66,7 +66,7 @@ class NewGeneration:
     """`dedupe` makes repeated creation harmless; `key` is the user's key.
 
     `input` and `row_…`: of the user's file, see `schema/tables.py`; `providers`: where it may go instead; `labels`:
-    name → value, besides those of its parent; `inputs`: digests of the files in the bucket that its options refer to.
+    name → value, besides its parent's; `inputs`: digests of the files in the bucket that its options refer to.
     """
 
     provider: str

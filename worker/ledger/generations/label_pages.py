@@ -47,7 +47,7 @@ _THESE = Query(GenerationRow, select(*GENERATION).where(_g.id.in_(IDS)).order_by
 
 
 def has_labels(generation_id: ColumnElement[str], number: int, first: int = 0) -> list[ColumnElement[bool]]:
-    """Return the conditions that a generation has so many labels, those `named`.
+    """Return the conditions that a generation has this number of labels, whose parameters are `named`.
 
     Scalar subqueries: asked whether one EXISTS, a database may begin with all that have the label.
     """
@@ -84,7 +84,7 @@ def page_with_labels(
 
 
 def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_id: str | None) -> dict[State, int]:
-    """Count those of a batch, or all, per state, by reading them."""
+    """Count the generations with these labels, in a batch or all, per state, by reading them."""
     query = _counts(len(wanted), is_of_batch=batch_id is not None)
     parameters: dict[str, object] = {**named(_rarest_first(connection, wanted)), "batch": batch_id}
     found = query.all(connection, **parameters, hidden=list(unfinished(connection)))
@@ -92,7 +92,7 @@ def counts_with_labels(connection: Connection, wanted: Mapping[str, str], batch_
 
 
 def count_failures(connection: Connection, batch_id: str | None, wanted: Mapping[str, str]) -> Counter[Category]:
-    """Count those of a batch, or with these labels, that came to nothing, by why."""
+    """Count what came to nothing in a batch, or with these labels, by why."""
     query = _failures(len(wanted), is_of_batch=batch_id is not None)
     parameters: dict[str, object] = {**named(_rarest_first(connection, wanted)), "batch": batch_id}
     found: Counter[Category] = Counter()

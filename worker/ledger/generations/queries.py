@@ -1,39 +1,30 @@
 """Read-only queries for people."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, literal_column, select, tuple_
 
 from worker.errors import NotFound
-from worker.failures import Category
 from worker.generation import Asset, AttemptState, Generation, Lineage, State, Transition, Verdict
-from worker.ledger.database import Part
 from worker.ledger.events import Undelivered, last_settled, undelivered_of
 from worker.ledger.flows import unfinished
 from worker.ledger.generations.batch_pages import batches_of, page_of_batches
-from worker.ledger.generations.counting import counts
 from worker.ledger.generations.label_pages import (
-    count_failures,
-    counts_with_labels,
     has_labels,
     named,
     page_with_labels,
-    spent_with_labels,
     with_labels,
 )
+from worker.ledger.generations.totals import NO_LABELS, Totals, spent_on_family
 from worker.ledger.labels import labels_of
 from worker.ledger.lineage import lineages_of
 from worker.ledger.outcome import CallbackNote
 from worker.ledger.rows import ASSET, GENERATION, AssetRow, GenerationRow, to_asset, to_generation
 from worker.ledger.schema import (
     BY_STATE,
-    LATE,
-    SPENT,
     CleanText,
     assets,
     attempts,
@@ -93,10 +84,6 @@ class Charge(NamedTuple):
     state: str
 
 
-class _Spent(NamedTuple):
-    amount: int | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """Everything that is known about one generation."""
@@ -104,6 +91,8 @@ class Story:
     generation: Generation
     lineage: Lineage
     labels: Mapping[str, str]
+    #: with all that follows from it, in millionths
+    spent_in_total: int
     children: tuple[Child, ...]
     charges: tuple[Charge, ...]
     assets: tuple[Asset, ...]
@@ -120,7 +109,6 @@ class Story:
 _UNKNOWN_TASK = (AttemptState.UNCERTAIN, AttemptState.ABANDONED)
 #: moves that one statement reads
 _MOVES_PAGE = 1000
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class _Transition(NamedTuple):
@@ -199,14 +187,9 @@ _CHARGES = Query(
     Charge,
     select(*columns_of(charges, Charge)).where(charges.c.generation_id == _GENERATION_ID).order_by(charges.c.number),
 )
-_SPENT = select(func.sum(charges.c.price).label("amount")).where(charges.c.state.in_([SPENT, LATE]))
-_SPENT_ON = Query(_Spent, _SPENT.where(charges.c.generation_id.in_(IDS)))
-_SPENT_ON_BATCH = _SPENT.join(generations, _g.id == charges.c.generation_id).where(
-    _g.batch_id == bindparam("batch", type_=CleanText())
-)
 
 
-class Queries(Part):
+class Queries(Totals):
     def get(self, generation_ids: Sequence[str]) -> list[Generation]:
         """Return generations in the order of the ids; raises NotFound."""
         with self._database.read() as connection:
@@ -222,7 +205,7 @@ class Queries(Part):
         *,
         state: State | None = None,
         batch: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
+        labels: Mapping[str, str] = NO_LABELS,
         limit: int = 50,
         before: str | None = None,
     ) -> list[Generation]:
@@ -268,7 +251,7 @@ class Queries(Part):
             return int(connection.execute(select(func.max(_t.id))).scalar() or 0)
 
     def moves(
-        self, batch_id: str | None, after: int, last: int, labels: Mapping[str, str] = _NO_LABELS
+        self, batch_id: str | None, after: int, last: int, labels: Mapping[str, str] = NO_LABELS
     ) -> list[tuple[Move, Generation]]:
         """Return the moves in a batch, or with these labels, after the move `after`, up to `last`, in order."""
         found: list[tuple[Move, Generation]] = []
@@ -351,11 +334,13 @@ class Queries(Part):
             children = [one._replace(state=State(one.state)) for one in born]
             paid = _CHARGES.all(connection, generation_id=generation_id)
             lineage = lineages_of(connection, [generation_id])[generation_id]
+            total = spent_on_family(connection, generation_id)
             labels = labels_of(connection, [generation_id]).get(generation_id, {})
         return Story(
             generation=generation,
             lineage=lineage,
             labels=labels,
+            spent_in_total=total,
             children=tuple(children),
             charges=tuple(paid),
             assets=tuple(self.assets_of([generation_id])[generation_id]),
@@ -366,41 +351,6 @@ class Queries(Part):
             undelivered=tuple(refused),
             pruned_before=pruned,
         )
-
-    def spent(
-        self,
-        *,
-        batch_id: str | None = None,
-        labels: Mapping[str, str] = _NO_LABELS,
-        generation_ids: Sequence[str] = (),
-    ) -> int:
-        """What was paid for a batch, for all with these labels, or for these generations, in millionths."""
-        with self._database.read() as connection:
-            if labels:
-                return spent_with_labels(connection, labels)
-            if batch_id is not None:
-                return int(connection.execute(_SPENT_ON_BATCH, {"batch": batch_id}).scalar() or 0)
-            return sum(int(row.amount or 0) for row in _SPENT_ON.each(connection, generation_ids))
-
-    def counts(self, batch_id: str | None = None, labels: Mapping[str, str] = _NO_LABELS) -> dict[State, int]:
-        """Count generations per state, in total or for one batch, without reading them, unless `labels` are given."""
-        with self._database.read() as connection:
-            return counts_with_labels(connection, labels, batch_id) if labels else counts(connection, batch_id)
-
-    def failures(self, *, batch_id: str | None = None, labels: Mapping[str, str] = _NO_LABELS) -> Counter[Category]:
-        """Count those of a batch, or with these labels, that came to nothing, by why."""
-        with self._database.read() as connection:
-            return count_failures(connection, batch_id, labels)
-
-    def labels_of(self, generation_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return the labels of each that has any, by its id."""
-        with self._database.read() as connection:
-            return labels_of(connection, generation_ids)
-
-    def with_labels(self, found: list[Generation], labels: Mapping[str, str]) -> list[Generation]:
-        """Return those that have all these labels."""
-        with self._database.read() as connection:
-            return with_labels(connection, found, labels)
 
 
 def pruned_before(connection: Connection) -> dict[str, datetime]:

@@ -105,7 +105,7 @@ class BudgetKey(NamedTuple):
 
 
 class LabelKey(NamedTuple):
-    """The key of a row of `label_budgets`; everybody locks them in this order, after those of `budgets`."""
+    """The key of a row of `label_budgets`; everybody locks them in this order, after `budgets`."""
 
     name: str
     value: str
